@@ -1,0 +1,118 @@
+"""What the API server asks of the agent: the one seam between socket and agent.
+
+`clptools.api.server` calls it for permitted callers only; `clptools.agent.backend` is it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import Protocol
+
+import msgspec
+
+from clptools.core.requests import Outcome, Request
+from clptools.core.view import OpenEventView, StatusView
+
+
+class EventRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of the cluster's story (`clpstat --events`), from whichever server."""
+
+    schema: int = 1
+    cursor: str
+    """Opaque and ordered per server; `--since` takes it."""
+    time: float
+    """Wall clock of the server that recorded it, seconds since 1970."""
+    server: str
+    module: str
+    event_id: int
+    level: str
+    text: str
+    subjects: tuple[str, ...] = ()
+    because: tuple[str, ...] = ()
+    event: int = 0
+    """The open hardware event it speaks of, or 0."""
+
+
+class Because(msgspec.Struct, frozen=True, kw_only=True):
+    """One step of an explanation."""
+
+    time: float
+    server: str
+    text: str
+    event: dict[str, str | int] = {}
+
+
+class Explanation(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a group, monitor or server is as it is (`clpstat --explain --json`)."""
+
+    schema: int = 1
+    subject: str
+    state: str
+    """One sentence: `failover1 is Online on server2 since …, epoch 9.`"""
+    because: tuple[Because, ...] = ()
+    then: tuple[str, ...] = ()
+    """What follows and what the operator can do."""
+    waiting_for: str | None = None
+
+
+class HardwareOfServer(msgspec.Struct, frozen=True, kw_only=True):
+    """Open hardware events and trap counters of one server."""
+
+    name: str
+    open: tuple[OpenEventView, ...] = ()
+    counters: dict[str, int] = {}
+
+
+class HardwareView(msgspec.Struct, frozen=True, kw_only=True):
+    """`clpstat --hw --json`."""
+
+    schema: int = 1
+    servers: tuple[HardwareOfServer, ...] = ()
+
+
+class ConfigFiles(msgspec.Struct, frozen=True, kw_only=True):
+    """A configuration with its scripts: path relative to the configuration folder -> content."""
+
+    revision: int
+    files: dict[str, str]
+    """`clp.toml` and `scripts/...`, text."""
+
+
+class Backend(Protocol):
+    """The agent, as far as its local callers may see it."""
+
+    @property
+    def server(self) -> str:
+        """This server's name."""
+
+    def status(self, local: bool) -> StatusView:
+        """The cluster now; `local`: only what this server knows of itself."""
+
+    def watch_status(self) -> AsyncIterator[StatusView]:
+        """The status now and after each change (at most ten a second)."""
+
+    def explain(self, subject: str) -> Explanation:
+        """Why `subject` is as it is.  Raises ClpError (NO_SUCH) for an unknown name."""
+
+    def hardware(self) -> HardwareView:
+        """Open hardware events and counters of every server."""
+
+    def events(self, since: str, follow: bool) -> AsyncIterator[EventRecord]:
+        """Recorded events after the cursor `since` (empty: all kept), then as they come."""
+
+    async def request(
+        self, request: Request, user: str, progress: Callable[[str], None]
+    ) -> Outcome:
+        """Carries a request through to its end; `progress` gets a line for each step."""
+
+    def config(self) -> ConfigFiles:
+        """The configuration in force."""
+
+    async def push_config(self, files: ConfigFiles, user: str, dry_run: bool) -> Outcome:
+        """Checks on and distributes to every server, all or none; `dry_run` only compares."""
+
+    async def run_script(self, script: str, user: str, timeout_s: float) -> Outcome:
+        """`clprexec --script`: a script below `scripts/trnreq/` on this server."""
+
+    def counters(self) -> dict[str, int]:
+        """Rejected datagrams and the like, by `door.reason`."""

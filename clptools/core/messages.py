@@ -1,0 +1,202 @@
+"""What the cores of two servers say to each other: the heartbeat and the control messages.
+
+A heartbeat (`Beat`) is addressed to one peer, because it answers that peer.  Everything the
+safety rules need of a server (its term, its vote, what it holds, whether its watchdog is
+armed) rides in it, so one datagram that arrives is enough.  Instants (`sent_at`) are on the
+*sender's* clock and only ever come back to the sender; nobody compares two servers' clocks.
+
+Control messages travel on the TLS channel.  Each of them may be lost, doubled or late: the
+core repeats what matters until a heartbeat shows that it was taken.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+
+from clptools.core.requests import Outcome, Request
+from clptools.core.view import ServerView
+
+
+class Term(NamedTuple):
+    """One office of one coordinator: (number, candidate's incarnation), so it is unique."""
+
+    number: int
+    candidate: str
+
+
+class Epoch(NamedTuple):
+    """One grant of one group.  Compared as a tuple; `n` alone is shown to people."""
+
+    number: int
+    candidate: str
+    n: int
+
+    @property
+    def term(self) -> Term:
+        """The term in which it was granted."""
+        return Term(self.number, self.candidate)
+
+
+NO_TERM = Term(0, "")
+NO_EPOCH = Epoch(0, "", 0)
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Base of everything said between servers."""
+
+
+class Echo(Message, array_like=True, frozen=True, kw_only=True):
+    """Names one heartbeat of the reader: `sent_at` on the reader's clock, in ms."""
+
+    incarnation: str
+    sent_at: int
+
+
+class Vote(Message, array_like=True, frozen=True, kw_only=True):
+    """A vote, or with `pre` the word that it would be given, for the beat sent at `sent_at`."""
+
+    term: Term
+    sent_at: int
+    pre: bool = False
+
+
+class Holding(Message, array_like=True, frozen=True, kw_only=True):
+    """What a server says of one group: the last epoch it saw, and whether it holds the group."""
+
+    group: str
+    seen: Epoch
+    held: bool
+    state: str
+    """`GroupState` value; `stop-failed` is held as well."""
+    why: str = ""
+    """How it came to be released: `GroupWhy` value."""
+
+
+class Beat(Message, tag="beat", frozen=True, kw_only=True):
+    """One heartbeat from `sender` to `to`."""
+
+    sender: str
+    to: str
+    incarnation: str
+    seq: int
+    """Grows by one with every beat of this incarnation, over all peers and paths."""
+    sent_at: int
+    echo: Echo | None = None
+    """The newest beat of `to` that the sender has heard."""
+    term: Term = NO_TERM
+    """The highest term the sender knows."""
+    ask: str = ""
+    """`pre`: would you vote for `ask_term`?  `vote`: vote for it.  Empty: asks for nothing."""
+    ask_term: Term = NO_TERM
+    vote: Vote | None = None
+    authority: bool = False
+    """The sender is coordinator and its authority ran when this was sent."""
+    coordinator: str = ""
+    """Whom the sender takes for coordinator."""
+    newcomer: bool = False
+    ripe: bool = False
+    """A newcomer whose first `L + d` is over."""
+    lacks: tuple[str, ...] = ()
+    """A newcomer's peers that neither count it nor are out for it."""
+    counts: bool = True
+    """The sender does not have `to` for out."""
+    left: bool = False
+    """The sender has left: released all, cleared its bit, deleted its state."""
+    out: tuple[str, ...] = ()
+    hears: tuple[str, ...] = ()
+    """Peers heard directly within two intervals: who may relay."""
+    holdings: tuple[Holding, ...] = ()
+    armed: bool = False
+    """The sender's watchdog is armed and its lease binds it."""
+    suspended: bool = False
+    stopped: bool = False
+    """The cluster service is stopped there: it takes no group."""
+    barred: bool = False
+    """An open fatal hardware event: it receives no group while another may run it."""
+    revision: int = 0
+
+
+class Grant(Message, tag="grant", frozen=True, kw_only=True):
+    """From a coordinator with authority: start `group`.  Dies `H` after the answered beat."""
+
+    group: str
+    epoch: Epoch
+    incarnation: str
+    """The grantee's."""
+    sent_at: int
+    """Send time, on the grantee's clock, of its beat that this answers."""
+    event: str = "START"
+    """`START`, `FAILOVER`: becomes `CLP_EVENT`."""
+    previous: str = ""
+    """Where it ran before; becomes `CLP_SERVER_PREV`."""
+    reason: str = ""
+
+
+class Order(Message, tag="order", frozen=True, kw_only=True):
+    """From the coordinator to a holder: stop `group` if it still holds this epoch."""
+
+    group: str
+    epoch: Epoch
+    term: Term
+    why: str
+    factor: str
+    """Becomes `CLP_FACTOR`."""
+    reason: str = ""
+
+
+class Intent(Message, array_like=True, frozen=True, kw_only=True):
+    """What is wanted of one group; only policy, never proof."""
+
+    group: str
+    wanted: bool
+    """It is to run somewhere."""
+    preferred: str = ""
+    """An operator or a recovery named this server for the next start."""
+    avoid: tuple[str, ...] = ()
+    """Servers where it failed, or that a recovery wants it off."""
+    force: bool = False
+    event: str = "START"
+    previous: str = ""
+    reason: str = ""
+    failures: int = 0
+    """Failed starts since it was last online."""
+
+
+class Shared(Message, tag="shared", frozen=True, kw_only=True):
+    """The coordinator's policy state; the highest `version` a server has heard stands."""
+
+    version: Epoch
+    suspended: bool = False
+    suspended_by: str = ""
+    intents: tuple[Intent, ...] = ()
+
+
+class Report(Message, tag="report", frozen=True, kw_only=True):
+    """A server's own status, for everybody's view; the highest `number` stands."""
+
+    sender: str
+    incarnation: str
+    number: int
+    server: ServerView
+
+
+class Forward(Message, tag="forward", frozen=True, kw_only=True):
+    """An operator's request, passed on to the server that must decide."""
+
+    id: str
+    sender: str
+    user: str
+    request: Request
+
+
+class Answer(Message, tag="answer", frozen=True, kw_only=True):
+    """The outcome of a forwarded request."""
+
+    id: str
+    outcome: Outcome
+
+
+Control = Grant | Order | Shared | Report | Forward | Answer
+"""What `SendControl` and `ControlSeen` carry."""

@@ -1,0 +1,154 @@
+"""What an operator (or a script, or a peer on an operator's behalf) may ask of the core.
+
+`server` names the server that shall act; empty means: whoever decides (the coordinator for
+groups, this server for monitors).  The core forwards what is not its own to decide.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class RequestBase(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Base of all requests."""
+
+    server: str = ""
+
+
+class ServiceStart(RequestBase, tag="service-start", frozen=True, kw_only=True):
+    """Start the cluster service; `server` may be `*`."""
+
+
+class ServiceStop(RequestBase, tag="service-stop", frozen=True, kw_only=True):
+    """Stop the cluster service: groups move away (`*`: stop), then this server leaves."""
+
+    then: str = ""
+    """Empty, or the host action afterwards: `shutdown`, `reboot`; `start` restarts the service."""
+
+
+class Suspend(RequestBase, tag="suspend", frozen=True, kw_only=True):
+    """Suspend the cluster: groups keep running, nothing acts."""
+
+    force: bool = False
+
+
+class Resume(RequestBase, tag="resume", frozen=True, kw_only=True):
+    """Resume a suspended cluster."""
+
+
+class GroupStart(RequestBase, tag="group-start", frozen=True, kw_only=True):
+    """Start `group` (empty: all) on `server` (empty: by its order)."""
+
+    group: str = ""
+    force: bool = False
+
+
+class GroupStop(RequestBase, tag="group-stop", frozen=True, kw_only=True):
+    """Stop `group` (empty: all); it stays stopped until started again."""
+
+    group: str = ""
+    force: bool = False
+
+
+class GroupMove(RequestBase, tag="group-move", frozen=True, kw_only=True):
+    """Move `group` (empty: all on `server`) to `to` (empty: next in order)."""
+
+    group: str = ""
+    to: str = ""
+    force: bool = False
+    failover: bool = False
+    """Asked by a recovery or from outside: scripts see `CLP_EVENT=FAILOVER`."""
+    reason: str = ""
+
+
+class ResourceStart(RequestBase, tag="resource-start", frozen=True, kw_only=True):
+    """Start one resource of an online group; `force`: and those it depends on."""
+
+    resource: str
+    force: bool = False
+
+
+class ResourceStop(RequestBase, tag="resource-stop", frozen=True, kw_only=True):
+    """Stop one resource; `force`: and those that depend on it."""
+
+    resource: str
+    force: bool = False
+
+
+class MonitorSuspend(RequestBase, tag="monitor-suspend", frozen=True, kw_only=True):
+    """Suspend monitors (empty: all) on `server`."""
+
+    monitors: tuple[str, ...] = ()
+
+
+class MonitorResume(RequestBase, tag="monitor-resume", frozen=True, kw_only=True):
+    """Resume monitors (empty: all) on `server`."""
+
+    monitors: tuple[str, ...] = ()
+
+
+class MonitorClear(RequestBase, tag="monitor-clear", frozen=True, kw_only=True):
+    """Set the recovery counters of monitors (empty: all) to zero on this server."""
+
+    monitors: tuple[str, ...] = ()
+
+
+class MonitorFault(RequestBase, tag="monitor-fault", frozen=True, kw_only=True):
+    """Dummy failure on or off."""
+
+    monitor: str = ""
+    on: bool = True
+
+
+class Acknowledge(RequestBase, tag="acknowledge", frozen=True, kw_only=True):
+    """Close open hardware events of a message receive monitor; 0 = all of it."""
+
+    monitor: str
+    event: int = 0
+
+
+class ExternalNotice(RequestBase, tag="external-notice", frozen=True, kw_only=True):
+    """`clprexec --notice` / `--clear`: by monitor name, or by category and keyword."""
+
+    monitor: str = ""
+    category: str = ""
+    keyword: str = ""
+    text: str = ""
+    clear: bool = False
+    origin: str = ""
+
+
+class ConfirmDown(RequestBase, tag="confirm-down", frozen=True, kw_only=True):
+    """The operator vouches that `down` is off and stays off until back on the network."""
+
+    down: str
+
+
+Request = (
+    ServiceStart
+    | ServiceStop
+    | Suspend
+    | Resume
+    | GroupStart
+    | GroupStop
+    | GroupMove
+    | ResourceStart
+    | ResourceStop
+    | MonitorSuspend
+    | MonitorResume
+    | MonitorClear
+    | MonitorFault
+    | Acknowledge
+    | ExternalNotice
+    | ConfirmDown
+)
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How a request ended.  `code` is the exit code of `interface.md` section 3."""
+
+    code: int = 0
+    text: str = ""
+    """One plain sentence; empty where the original prints only `Command succeeded.`"""
+    hint: str = ""
+    """What would allow it, or what to do next."""

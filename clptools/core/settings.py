@@ -1,0 +1,236 @@
+"""What the core must know of the configuration: frozen, typed, every name resolved.
+
+`clptools.config` fills these from `clp.toml`; nothing below the configuration layer
+sees a default, a missing key or a TOML table.  Durations are integer milliseconds
+(`_ms`); order in a tuple is priority.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+Option = str | int | float | bool | tuple[str, ...] | dict[str, str] | None
+"""Value of a key that only one variant (a resource type, a monitor type) understands."""
+
+
+class Frozen(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of every settings value."""
+
+
+class Bmc(Frozen, frozen=True, kw_only=True):
+    """A server's baseboard management controller, as reached over the BMC network."""
+
+    address: str
+    port: int = 623
+    user: str = ""
+
+
+class Server(Frozen, frozen=True, kw_only=True):
+    """One configured server."""
+
+    name: str
+    bmc: Bmc | None = None
+
+
+class Interconnect(Frozen, frozen=True, kw_only=True):
+    """One heartbeat path; the order in `Settings.interconnects` is its priority."""
+
+    name: str
+    type: str
+    """`lankhb`, `lanhb`, `bmchb` or `witnesshb`."""
+    addresses: dict[str, str]
+    """Server name -> own address on this path (for `bmchb`: the BMC's)."""
+    interval_ms: int = 200
+    url: str = ""
+    """`witnesshb` only."""
+
+    @property
+    def is_lan(self) -> bool:
+        """Whether heartbeats travel on it as datagrams between the servers."""
+        return self.type in ("lankhb", "lanhb")
+
+
+class Arbiter(Frozen, frozen=True, kw_only=True):
+    """One NP resolution resource (`[[np]]`); see `design.md`, *Electorate*."""
+
+    name: str
+    type: str
+    """`majority`, `ping`, `http`, `witness`, `disk` or `etcd`."""
+    interval_ms: int = 1000
+    timeout_ms: int = 1000
+    required: bool = False
+    """etcd only: it replaces the majority, for everyone."""
+    options: dict[str, Option] = {}
+
+    @property
+    def decides(self) -> bool:
+        """Whether it can decide a tie at all (`majority` is only a name for the default)."""
+        return self.type != "majority"
+
+    @property
+    def strong(self) -> bool:
+        """Whether at most one side of a partition can win it."""
+        return self.type in ("witness", "disk", "etcd")
+
+
+class ForcedStop(Frozen, frozen=True, kw_only=True):
+    """`[forced_stop]`: how a server that cannot be cleared otherwise is fenced."""
+
+    action: str = "none"
+    """`none`, `power-off`, `reset`, `power-cycle` or `nmi`."""
+    timeout_ms: int = 30_000
+    retries: int = 2
+
+
+class ServerGroup(Frozen, frozen=True, kw_only=True):
+    """`[[server_group]]`: servers within which a dynamic failover stays first."""
+
+    name: str
+    servers: tuple[str, ...]
+
+
+class Resource(Frozen, frozen=True, kw_only=True):
+    """One group resource; `options` belong to its type alone."""
+
+    name: str
+    type: str
+    depends: tuple[str, ...] = ()
+    """Names of resources of the same group that start before it and stop after it."""
+    start_timeout_ms: int = 1_800_000
+    stop_timeout_ms: int = 1_800_000
+    start_retries: int = 0
+    failover_on_failure: int = 1
+    final_action: str = "none"
+    comment: str = ""
+    options: dict[str, Option] = {}
+
+
+class Group(Frozen, frozen=True, kw_only=True):
+    """One failover group."""
+
+    name: str
+    servers: tuple[str, ...]
+    """Servers that may run it, best first."""
+    startup: str = "auto"
+    failover: str = "auto"
+    """`auto` (order), `dynamic` (healthiest server first), `manual` (never by itself)."""
+    failback: str = "manual"
+    server_groups: tuple[str, ...] = ()
+    resources: tuple[Resource, ...] = ()
+    """In an order that respects `depends`."""
+    comment: str = ""
+
+    def resource(self, name: str) -> Resource | None:
+        """The resource of that name, or None."""
+        return next((r for r in self.resources if r.name == name), None)
+
+
+class Recovery(Frozen, frozen=True, kw_only=True):
+    """What a monitor's error leads to (`[monitor.recovery]`)."""
+
+    action: str = "final"
+    """`script`, `restart`, `failover` or `final`: the step with which recovery begins."""
+    target: str = ""
+    """A group, a group resource, or `All Groups`; empty: this server (final action only)."""
+    script: str = ""
+    restart_count: int = 3
+    failover_count: int = 1
+    window_ms: int = 86_400_000
+    """Restarts and failovers are counted within this long."""
+    final_action: str = "none"
+    migrate_before_failover: bool = False
+    failover_outside_server_group: bool = False
+    pre_action_script: str = ""
+    after_recovery: str = "none"
+    """`none`, `reset`, `power-off`, `power-cycle`, `nmi`: what the BMC was going to do."""
+    after_recovery_deadline_ms: int = 300_000
+
+
+class Monitor(Frozen, frozen=True, kw_only=True):
+    """One monitor resource, with the reference's common parameters."""
+
+    name: str
+    type: str
+    servers: tuple[str, ...]
+    interval_ms: int = 60_000
+    timeout_ms: int = 120_000
+    retries: int = 0
+    start_wait_ms: int = 0
+    timing: str = "always"
+    """`always`, or `active`: only while `target` is online on this server."""
+    target: str = ""
+    comment: str = ""
+    recovery: Recovery = Recovery()
+    # message receive monitors only
+    category: str = ""
+    keywords: dict[str, str] = {}
+    """Server -> keyword there; an absent server has none (any device of the category)."""
+    stall_on_predictive_failure: bool = False
+    stall_on_performance_down: bool = False
+    recover_on: tuple[str, ...] = ("FATAL",)
+    options: dict[str, Option] = {}
+
+
+class Cluster(Frozen, frozen=True, kw_only=True):
+    """`[cluster]`."""
+
+    name: str = "cluster"
+    port: int = 29002
+    heartbeat_interval_ms: int = 200
+    heartbeat_timeout_ms: int = 3_000
+    lease_ms: int = 3_000
+    self_stop_ms: int = 6_000
+    fence_delay_ms: int = 5_000
+    startup_wait_ms: int = 300_000
+    takeover_without_proof: bool = False
+    partition_action: str = "stop"
+    action_command: str = ""
+    journal_bytes: int = 268_435_456
+
+
+class Settings(Frozen, frozen=True, kw_only=True):
+    """A whole configuration, checked."""
+
+    cluster: Cluster = Cluster()
+    servers: tuple[Server, ...] = ()
+    interconnects: tuple[Interconnect, ...] = ()
+    arbiters: tuple[Arbiter, ...] = ()
+    forced_stop: ForcedStop = ForcedStop()
+    server_groups: tuple[ServerGroup, ...] = ()
+    groups: tuple[Group, ...] = ()
+    monitors: tuple[Monitor, ...] = ()
+    revision: int = 0
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Server names, best first."""
+        return tuple(s.name for s in self.servers)
+
+    def server(self, name: str) -> Server | None:
+        """The server of that name, or None."""
+        return next((s for s in self.servers if s.name == name), None)
+
+    def group(self, name: str) -> Group | None:
+        """The group of that name, or None."""
+        return next((g for g in self.groups if g.name == name), None)
+
+    def group_of(self, target: str) -> Group | None:
+        """The group that is, or holds the resource, called `target`."""
+        found = self.group(target)
+        if found is not None:
+            return found
+        return next((g for g in self.groups if g.resource(target) is not None), None)
+
+    def monitor(self, name: str) -> Monitor | None:
+        """The monitor of that name, or None."""
+        return next((m for m in self.monitors if m.name == name), None)
+
+    @property
+    def arbiter(self) -> Arbiter | None:
+        """The arbiter that decides a tie: the first that can."""
+        return next((a for a in self.arbiters if a.decides), None)
+
+    @property
+    def leases_armed(self) -> bool:
+        """Whether the holder's lease binds: three or more servers, or an arbiter."""
+        return len(self.servers) >= 3 or self.arbiter is not None

@@ -1,0 +1,52 @@
+"""The words for what a group, a resource, a monitor may be in."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class GroupState(StrEnum):
+    """A group on the server that holds it (or held it last)."""
+
+    NONE = "none"
+    STARTING = "starting"
+    ONLINE = "online"
+    STOPPING = "stopping"
+    STOP_FAILED = "stop-failed"
+
+
+class ResourceState(StrEnum):
+    """A group resource on its server."""
+
+    OFFLINE = "offline"
+    STARTING = "starting"
+    ONLINE = "online"
+    STOPPING = "stopping"
+    START_FAILED = "start-failed"
+    STOP_FAILED = "stop-failed"
+
+
+class GroupWhy(StrEnum):
+    """How a group came to be released; the coordinator decides by it what comes next."""
+
+    NONE = ""
+    STOPPED = "stopped"
+    """By an operator, or a stop-group final action: it stays stopped."""
+    MOVE = "move"
+    FAILOVER = "failover"
+    START_FAILED = "start-failed"
+    LEASE = "lease"
+    LEAVING = "leaving"
+
+
+class MonitorStatus(StrEnum):
+    """A monitor on one server; the words that `clpstat` shows."""
+
+    NORMAL = "Normal"
+    CAUTION = "Caution"
+    ERROR = "Error"
+    STALL = "Stall"
+    SUSPEND = "Suspend"
+    OFFLINE = "Offline"
+    UNUSED = "Unused"
+    UNKNOWN = "Unknown"

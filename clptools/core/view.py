@@ -1,0 +1,183 @@
+"""What one server knows of the cluster, as `clpstat --json` shows it (`interface.md`, section 5).
+
+These structs *are* that JSON: field names and words are the contract.  Seconds end in `_s`;
+nothing in here is an input of a decision.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class View(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of everything shown."""
+
+
+class PeerView(View, frozen=True, kw_only=True):
+    """One heartbeat path as seen towards one peer."""
+
+    status: str
+    last_seen_s: float | None = None
+
+
+class HeartbeatView(View, frozen=True, kw_only=True):
+    """One interconnect on one server."""
+
+    name: str
+    type: str
+    status: str
+    """Normal, Caution (bad towards some), Error, Unused, Unknown, Offline."""
+    peers: dict[str, PeerView] = {}
+
+
+class ArbiterView(View, frozen=True, kw_only=True):
+    """One NP resolution resource on one server."""
+
+    name: str
+    type: str
+    status: str
+    held: bool = False
+
+
+class BmcView(View, frozen=True, kw_only=True):
+    """A server's BMC as the others reach it."""
+
+    address: str = ""
+    power: str = "unknown"
+    reachable: bool = False
+    can_prove: bool = False
+    """Whether its "off" would be accepted as proof now."""
+    since_s: float | None = None
+    latency_ms: float | None = None
+    error: str = ""
+
+
+class OpenEventView(View, frozen=True, kw_only=True):
+    """One open hardware event (`clpstat --hw`)."""
+
+    id: int
+    event_class: str = msgspec.field(name="class")
+    meaning: str
+    first: float
+    """Seconds ago."""
+    last: float
+    count: int
+    monitor: str
+    acknowledged: bool = False
+
+
+class MonitorOnServerView(View, frozen=True, kw_only=True):
+    """One monitor on one server."""
+
+    status: str
+    text: str = ""
+    restarts: int = 0
+    failovers: int = 0
+    scripts: int = 0
+
+
+class ResourceView(View, frozen=True, kw_only=True):
+    """One group resource."""
+
+    name: str
+    type: str
+    status: str
+    comment: str = ""
+
+
+class HeldGroupView(View, frozen=True, kw_only=True):
+    """A group as the server that holds it reports it."""
+
+    name: str
+    status: str
+    epoch: int
+    since_s: float
+    resources: tuple[ResourceView, ...] = ()
+
+
+class ServerView(View, frozen=True, kw_only=True):
+    """One server; the lower half is what it reports of itself."""
+
+    name: str
+    status: str
+    local: bool = False
+    incarnation: str = ""
+    heartbeats: tuple[HeartbeatView, ...] = ()
+    np: tuple[ArbiterView, ...] = ()
+    bmc: BmcView | None = None
+    newcomer: bool = False
+    lacks: tuple[str, ...] = ()
+    lease_s: float | None = None
+    """How long the holder's lease still runs; None where leases do not bind."""
+    armed: bool = False
+    watchdog: str = ""
+    groups: tuple[HeldGroupView, ...] = ()
+    monitors: dict[str, MonitorOnServerView] = {}
+    open_events: tuple[OpenEventView, ...] = ()
+    revision: int = 0
+
+
+class WaitingView(View, frozen=True, kw_only=True):
+    """Why a group that is wanted does not start (`screens.md`, a group that waits)."""
+
+    text: str
+    """One sentence: `waits for proof that it is down on server1`."""
+    since_s: float = 0.0
+    server: str = ""
+    proofs: dict[str, str] = {}
+    """Proof name -> why it is not there: `released`, `power off`, `forced stop`, `lease`."""
+    mend: str = ""
+    """A command that would allow it, or empty."""
+
+
+class GroupView(View, frozen=True, kw_only=True):
+    """One failover group."""
+
+    name: str
+    status: str
+    current: str | None
+    """The server that holds it; None when nowhere."""
+    epoch: int = 0
+    since_s: float = 0.0
+    wanted: bool = True
+    waiting_for: WaitingView | None = None
+    resources: tuple[ResourceView, ...] = ()
+    on: dict[str, str] = {}
+    """Server -> status word there, for the group map."""
+    comment: str = ""
+
+
+class MonitorView(View, frozen=True, kw_only=True):
+    """One monitor over all servers."""
+
+    name: str
+    type: str
+    status: str
+    servers: dict[str, MonitorOnServerView] = {}
+    comment: str = ""
+
+
+class ClusterView(View, frozen=True, kw_only=True):
+    """The cluster as a whole."""
+
+    name: str
+    status: str
+    """Normal, Caution, Error, Stopped."""
+    suspended: bool = False
+    suspended_by: str = ""
+    revision: int = 0
+    coordinator: str = ""
+    quorate: bool = False
+    term: int = 0
+    electorate: tuple[str, ...] = ()
+    out: tuple[str, ...] = ()
+
+
+class StatusView(View, frozen=True, kw_only=True):
+    """The whole answer of `clpstat --json`."""
+
+    schema: int = 1
+    cluster: ClusterView
+    servers: tuple[ServerView, ...] = ()
+    groups: tuple[GroupView, ...] = ()
+    monitors: tuple[MonitorView, ...] = ()

@@ -1,0 +1,90 @@
+"""Where everything lies on disk (`interface.md`, section 1).
+
+`CLP_ROOT` prefixes every path, so several nodes can live on one machine; `CLP_SERVER` names
+the node, else the host name does.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+
+
+def root() -> str:
+    """The prefix of all paths: `CLP_ROOT`, or nothing."""
+    return os.environ.get("CLP_ROOT", "").rstrip("/")
+
+
+def server_name() -> str:
+    """This node's name: `CLP_SERVER`, or the host name up to its first dot."""
+    return os.environ.get("CLP_SERVER") or socket.gethostname().split(".")[0]
+
+
+def config_dir() -> str:
+    """`/etc/clptools`."""
+    return root() + "/etc/clptools"
+
+
+def config_file() -> str:
+    """The configuration."""
+    return config_dir() + "/clp.toml"
+
+
+def history_dir() -> str:
+    """Earlier configurations, `NNNN.toml`."""
+    return config_dir() + "/history"
+
+
+def scripts_dir() -> str:
+    """Scripts of groups and monitors: `<group>/<resource>/start.sh`."""
+    return config_dir() + "/scripts"
+
+
+def authkey_file() -> str:
+    """The cluster's shared secret, mode 0400."""
+    return config_dir() + "/authkey"
+
+
+def bmc_password_file(server: str) -> str:
+    """The BMC password of `server`, mode 0400."""
+    return f"{config_dir()}/bmc/{server}"
+
+
+def snmp_key_file(user: str) -> str:
+    """The SNMPv3 keys of `user`, mode 0400."""
+    return f"{config_dir()}/snmp/{user}"
+
+
+def run_dir() -> str:
+    """Volatile files; gone with the boot."""
+    return root() + "/run/clptools"
+
+
+def socket_file() -> str:
+    """The varlink socket of the agent."""
+    return run_dir() + "/clpnode.sock"
+
+
+def message_socket_file() -> str:
+    """The datagram socket for drivers' and programs' messages."""
+    return run_dir() + "/message.sock"
+
+
+def state_file() -> str:
+    """The volatile state of the rules."""
+    return run_dir() + "/state"
+
+
+def data_dir() -> str:
+    """Journal, ledger, the `member` bit; mode 0700."""
+    return root() + "/var/lib/clptools"
+
+
+def log_dir() -> str:
+    """Where the alert log is."""
+    return root() + "/var/log/clptools"
+
+
+def alert_log_file() -> str:
+    """The alert log."""
+    return log_dir() + "/alert.log"
