@@ -7,7 +7,6 @@ the node, else the host name does.
 from __future__ import annotations
 
 import os
-import socket
 
 
 def root() -> str:
@@ -17,7 +16,7 @@ def root() -> str:
 
 def server_name() -> str:
     """This node's name: `CLP_SERVER`, or the host name up to its first dot."""
-    return os.environ.get("CLP_SERVER") or socket.gethostname().split(".")[0]
+    return os.environ.get("CLP_SERVER") or os.uname().nodename.split(".")[0]
 
 
 def config_dir() -> str:
