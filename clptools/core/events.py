@@ -139,6 +139,11 @@ class HardwareSeen(EventBase, tag="hardware-seen", frozen=True, kw_only=True):
     """FATAL, ERROR, PREDICT, PERFORMANCE, REDUNDANCY, INFO, CLEAR or UNKNOWN."""
     clears: str = ""
     """For CLEAR: the class it closes; empty: whatever `key` opened."""
+    closes: tuple[str, ...] = ()
+    """For CLEAR: every key it closes, where that is more than `key` alone ("fully redundant"
+    closes each degree of lost redundancy of the sensor)."""
+    row: str = ""
+    """The row of the class table that decided: `23h/6F/1`, `severity 20h`, `oid 1.3...`."""
     meaning: str
     source: str
     varbinds: tuple[tuple[str, str], ...] = ()

@@ -146,6 +146,28 @@ class Recovery(Frozen, frozen=True, kw_only=True):
     after_recovery_deadline_ms: int = 300_000
 
 
+class SnmpUser(Frozen, frozen=True, kw_only=True):
+    """`[[monitor.snmpv3_user]]`: a USM user; its keys are in `snmp/<user>`, never here."""
+
+    user: str
+    auth_protocol: str = "sha256"
+    """`md5`, `sha`, `sha224`, `sha256`, `sha384` or `sha512`."""
+    priv_protocol: str = "aes"
+    """`aes`, `aes192`, `aes256`, `des`, or `none`: authNoPriv, knowingly."""
+
+
+class TrapProfile(Frozen, frozen=True, kw_only=True):
+    """`[[trap_profile]]`: rows that replace or switch off rows of the shipped class table."""
+
+    name: str
+    manufacturers: tuple[int, ...] = ()
+    """IANA numbers it is for (key `manufacturer`); empty: every BMC."""
+    rows: dict[str, str] = {}
+    """Row id (`0Dh/6F/2`, `*/0A/6`, `specific 1001`, `oid 1.3.6...`) -> class, or `off`."""
+    meanings: dict[str, str] = {}
+    """Row id -> text for the operator."""
+
+
 class Monitor(Frozen, frozen=True, kw_only=True):
     """One monitor resource, with the reference's common parameters."""
 
@@ -168,6 +190,9 @@ class Monitor(Frozen, frozen=True, kw_only=True):
     stall_on_predictive_failure: bool = False
     stall_on_performance_down: bool = False
     recover_on: tuple[str, ...] = ("FATAL",)
+    communities: tuple[str, ...] = ()
+    """BMCNOTICE (key `community`); empty: `public`, or none at all where `snmpv3_users` are."""
+    snmpv3_users: tuple[SnmpUser, ...] = ()
     options: dict[str, Option] = {}
 
 
@@ -199,6 +224,7 @@ class Settings(Frozen, frozen=True, kw_only=True):
     server_groups: tuple[ServerGroup, ...] = ()
     groups: tuple[Group, ...] = ()
     monitors: tuple[Monitor, ...] = ()
+    trap_profiles: tuple[TrapProfile, ...] = ()
     revision: int = 0
 
     @property
