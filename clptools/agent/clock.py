@@ -1,0 +1,35 @@
+"""The only module of the agent that reads a clock.
+
+`boot_ms` counts from boot and runs on through sleep (CLOCK_BOOTTIME), so no wall-clock jump
+moves a lease, and a lease that ran out while the host slept is seen to be over.  Wall time is
+for people alone: log lines, records, JSON.
+"""
+
+from __future__ import annotations
+
+import time
+
+_BOOT_ID_FILE = "/proc/sys/kernel/random/boot_id"
+
+
+def boot_ms() -> int:
+    """Milliseconds since boot, sleep included: the core's `now`."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
+
+
+def wall_s() -> float:
+    """Seconds since 1970; may jump."""
+    return time.time()
+
+
+def local_stamp(wall: float) -> str:
+    """`2026/11/23 03:12:06.900` in local time, as the alert log shows it."""
+    ms = round(wall * 1000)
+    parts = time.localtime(ms // 1000)
+    return f"{time.strftime('%Y/%m/%d %H:%M:%S', parts)}.{ms % 1000:03d}"
+
+
+def boot_id() -> bytes:
+    """The kernel's id of this boot, 16 bytes.  Raises OSError without /proc."""
+    with open(_BOOT_ID_FILE, encoding="ascii") as file:
+        return bytes.fromhex(file.read().strip().replace("-", ""))

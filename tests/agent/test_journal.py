@@ -1,0 +1,194 @@
+"""What the core was told can be read back, whatever happens to the disk or the agent."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from clptools.agent.journal import Journal
+from clptools.core import journal as form
+from clptools.core.events import BeatSeen, Event, MessageSeen, TimerFired
+from clptools.core.messages import Beat, Epoch, Holding, Term
+from clptools.core.settings import Settings
+
+
+class Bench:
+    """A journal in a folder, with what it told people."""
+
+    def __init__(self, folder: Path, budget: int = 1 << 20) -> None:
+        self.folder = folder
+        self.alerts: list[str] = []
+        self.stepped = 0
+        self.journal = Journal(
+            str(folder), budget, self.head, ThreadPoolExecutor(1), self.alerts.append
+        )
+
+    def head(self, number: int) -> form.Head:
+        return form.Head(
+            server="server1",
+            incarnation="abc",
+            number=number,
+            now=self.stepped,
+            wall=0.0,
+            settings=Settings(),
+            snapshot=b"stepped %d" % self.stepped,
+        )
+
+    def tell(self, event: Event) -> None:
+        self.journal.append(self.stepped, event)
+        self.stepped += 1
+
+    def segments(self) -> list[tuple[form.Head, list[form.Entry]]]:
+        files = sorted(self.folder.glob("*.clpj"))
+        return [(head, list(rest)) for head, rest in (form.read(f.read_bytes()) for f in files)]
+
+
+def beat(n: int) -> BeatSeen:
+    return BeatSeen(
+        link="lankhb1",
+        beat=Beat(
+            sender="server2",
+            to="server1",
+            incarnation="0123456789abcdef",
+            seq=n,
+            sent_at=n * 200,
+            term=Term(3, "0123456789abcdef"),
+            coordinator="server1",
+            hears=("server1",),
+            holdings=(
+                Holding(group="failover1", seen=Epoch(3, "x", 2), held=True, state="online"),
+            ),
+        ),
+    )
+
+
+def test_events_come_back_as_they_were_told(tmp_path: Path) -> None:
+    async def run() -> None:
+        bench = Bench(tmp_path / "journal")
+        told: list[Event] = [beat(1), TimerFired(name="beat"), MessageSeen(category="NIC")]
+        for event in told:
+            bench.tell(event)
+        await bench.journal.durable()
+        [(head, entries)] = bench.segments()
+        assert head.snapshot == b"stepped 0"
+        assert [(e.now, e.event) for e in entries] == list(enumerate(told))
+        await bench.journal.close()
+
+    asyncio.run(run())
+
+
+def test_a_segment_cut_anywhere_gives_what_came_before(tmp_path: Path) -> None:
+    async def write() -> bytes:
+        bench = Bench(tmp_path / "journal")
+        for n in range(40):
+            bench.tell(beat(n))
+            await bench.journal.durable()
+        await bench.journal.close()
+        [file] = bench.folder.glob("*.clpj")
+        return file.read_bytes()
+
+    whole = asyncio.run(write())
+    counts = []
+    for end in range(len(whole), 600, -37):
+        _, entries = form.read(whole[:end])
+        numbers = [e.now for e in entries]
+        assert numbers == list(range(len(numbers)))
+        counts.append(len(numbers))
+    assert counts[0] == 40
+    assert counts == sorted(counts, reverse=True)
+    for end in range(60):
+        with pytest.raises(form.BadJournal):
+            form.read(whole[:end])
+
+
+def test_heartbeats_take_few_bytes(tmp_path: Path) -> None:
+    async def run() -> None:
+        bench = Bench(tmp_path / "journal")
+        for n in range(600):  # a minute of one peer, flushed as it would be
+            bench.tell(beat(n))
+            if n % 20 == 19:
+                await bench.journal.durable()
+        await bench.journal.close()
+        [file] = bench.folder.glob("*.clpj")
+        assert file.stat().st_size / 600 < 40
+
+    asyncio.run(run())
+
+
+def test_segments_begin_with_a_snapshot_and_stay_within_their_budget(tmp_path: Path) -> None:
+    async def run() -> None:
+        budget = 512 * 1024
+        bench = Bench(tmp_path / "journal", budget)
+        import random
+
+        chance = random.Random(1)
+        for _ in range(1200):
+            bench.tell(MessageSeen(category="NIC", text=chance.randbytes(600).hex()))
+            await bench.journal.durable()
+        await bench.journal.close()
+        used = sum(f.stat().st_size for f in bench.folder.glob("*.clpj"))
+        assert used <= budget * 1.05
+        segments = bench.segments()
+        assert len(segments) > 3
+        for head, entries in segments:
+            assert head.snapshot == b"stepped %d" % entries[0].now
+
+    asyncio.run(run())
+
+
+def test_a_disk_that_takes_nothing_costs_one_alert_and_the_journal_comes_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clptools.agent.journal._RETRY_S", 0.05)
+
+    async def run() -> None:
+        bench = Bench(tmp_path / "journal")
+        bench.folder.write_text("a file where the folder belongs")
+        for _ in range(3):
+            bench.tell(MessageSeen(category="NIC"))
+            with pytest.raises(OSError):
+                await bench.journal.durable()
+        assert len(bench.alerts) == 1
+        assert "goes on without it" in bench.alerts[0]
+        bench.folder.unlink()
+        await asyncio.sleep(0.06)
+        bench.tell(MessageSeen(category="FC"))
+        await bench.journal.durable()
+        assert len(bench.alerts) == 2
+        assert bench.journal.lost == 3
+        [(head, entries)] = bench.segments()
+        assert head.snapshot == b"stepped 3"
+        assert len(entries) == 1
+        await bench.journal.close()
+
+    asyncio.run(run())
+
+
+def test_those_who_wait_together_share_one_sync(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    syncs = 0
+    real = __import__("os").fdatasync
+
+    def counted(fd: int) -> None:
+        nonlocal syncs
+        syncs += 1
+        real(fd)
+
+    monkeypatch.setattr("clptools.agent.journal.os.fdatasync", counted)
+
+    async def run() -> None:
+        bench = Bench(tmp_path / "journal")
+
+        async def message() -> None:
+            bench.tell(MessageSeen(category="NIC"))
+            await bench.journal.durable()
+
+        await asyncio.gather(*(message() for _ in range(200)))
+        await bench.journal.close()
+
+    asyncio.run(run())
+    assert syncs <= 3
