@@ -1,0 +1,88 @@
+"""Monitor types: name -> module, and the keys that only that type understands.
+
+`mrw` has no module here: messages come in through `clptools.intake`, and its keys are part of
+the core's settings (`clptools.config.fields`).
+"""
+
+from __future__ import annotations
+
+from clptools.config.field import Field
+from clptools.config.kinds import (
+    ADDRESS,
+    NAME,
+    PATH,
+    SCRIPT,
+    choice,
+    list_of,
+    text,
+)
+
+VARIANTS: dict[str, str] = {
+    "userw": "clptools.monitors.userw",
+    "genw": "clptools.monitors.genw",
+    "ipw": "clptools.monitors.ipw",
+    "miiw": "clptools.monitors.miiw",
+    "pidw": "clptools.monitors.pidw",
+    "bmcw": "clptools.monitors.bmcw",
+    "diskw": "clptools.monitors.diskw",
+    "fipw": "clptools.monitors.fipw",
+}
+
+FIELDS: dict[str, tuple[Field, ...]] = {
+    "mrw": (),
+    "userw": (
+        Field(
+            section="monitor",
+            name="method",
+            parse=choice("softdog", "ipmi", "keepalive", "guard", "none"),
+            default="guard",
+            help="What resets this server when its user space stands still.",
+        ),
+        Field(
+            section="monitor",
+            name="guard_action",
+            parse=text(min_bytes=1, what="reboot, or the path of an executable"),
+            default="reboot",
+            help="What the guard does when it is not fed.",
+        ),
+    ),
+    "genw": (
+        Field(
+            section="monitor",
+            name="script",
+            parse=SCRIPT,
+            default="genw.sh",
+            help="Script whose exit status is the verdict, under scripts/monitor/MONITOR/.",
+        ),
+    ),
+    "ipw": (
+        Field(
+            section="monitor",
+            name="targets",
+            parse=list_of(ADDRESS, at_least=1),
+            required=True,
+            help="Addresses of which one must answer a ping.",
+        ),
+    ),
+    "miiw": (
+        Field(
+            section="monitor",
+            name="interface",
+            parse=NAME,
+            required=True,
+            help="Network interface whose link is watched.",
+        ),
+    ),
+    "pidw": (),
+    "bmcw": (),
+    "diskw": (
+        Field(
+            section="monitor",
+            name="path",
+            parse=PATH,
+            required=True,
+            help="Block device, or file on a file system, that is read.",
+        ),
+    ),
+    "fipw": (),
+}
