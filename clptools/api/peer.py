@@ -1,0 +1,114 @@
+"""What agents say to each other beside the core's control messages.
+
+Notices are sent and forgotten; each request has one reply type, named beside it.  Both travel
+on the TLS channel (`links/peer.py`), which is handed `Notice` and `Ask` and knows no more of
+them.  A caller outside the cluster may send `OUTSIDE` only.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from clptools.api.backend import ConfigFiles, EventRecord
+from clptools.core.messages import Control
+from clptools.core.requests import ExternalNotice, GroupMove, Outcome
+from clptools.core.view import StatusView
+
+
+class PeerMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Base of everything between agents."""
+
+
+class Records(PeerMessage, tag="records", frozen=True, kw_only=True):
+    """Recorded events of one or more servers, in order for each server."""
+
+    records: tuple[EventRecord, ...]
+
+
+class AskRecords(PeerMessage, tag="ask-records", frozen=True, kw_only=True):
+    """After a time apart: what the asker lacks.  Reply: `Records`, at most `limit` of them."""
+
+    after: dict[str, str]
+    """Server -> cursor of the newest record the asker has."""
+    limit: int = 500
+
+
+class PushPrepare(PeerMessage, tag="push-prepare", frozen=True, kw_only=True):
+    """Check this configuration and keep it aside.  Reply: `Outcome`."""
+
+    push: str
+    """Names this push in the commit or abort that follows."""
+    files: ConfigFiles
+    user: str
+
+
+class PushCommit(PeerMessage, tag="push-commit", frozen=True, kw_only=True):
+    """Put the prepared configuration in force.  Reply: `Outcome`."""
+
+    push: str
+
+
+class PushAbort(PeerMessage, tag="push-abort", frozen=True, kw_only=True):
+    """Forget the prepared configuration.  Reply: `Outcome`."""
+
+    push: str
+
+
+class AskConfigHash(PeerMessage, tag="ask-config-hash", frozen=True, kw_only=True):
+    """Which configuration is in force there?  Reply: `ConfigHash`."""
+
+
+class ConfigHash(PeerMessage, tag="config-hash", frozen=True, kw_only=True):
+    """The configuration in force: equal hashes mean equal files."""
+
+    revision: int
+    files: dict[str, str]
+    """Path relative to the configuration folder -> SHA-256 in hex."""
+
+
+class AskConfig(PeerMessage, tag="ask-config", frozen=True, kw_only=True):
+    """Send the configuration in force.  Reply: `ConfigFiles`."""
+
+
+class AskStatus(PeerMessage, tag="ask-status", frozen=True, kw_only=True):
+    """`clpstat -h`: how that server sees the cluster.  Reply: `StatusView`."""
+
+    local: bool = False
+
+
+class Transaction(PeerMessage, tag="transaction", frozen=True, kw_only=True):
+    """`clprexec --failover`, `--notice`, `--clear`.  Reply: `Outcome`."""
+
+    request: GroupMove | ExternalNotice
+    user: str = ""
+
+
+class TransactionScript(PeerMessage, tag="transaction-script", frozen=True, kw_only=True):
+    """`clprexec --script`: a script below `scripts/trnreq/` there.  Reply: `Outcome`."""
+
+    script: str
+    timeout_s: float
+    user: str = ""
+
+
+Notice = Control | Records
+"""What `PeerChannel.send` takes."""
+
+Ask = (
+    AskRecords
+    | PushPrepare
+    | PushCommit
+    | PushAbort
+    | AskConfigHash
+    | AskConfig
+    | AskStatus
+    | Transaction
+    | TransactionScript
+)
+"""What `PeerChannel.call` takes."""
+
+PeerReply = Outcome | Records | ConfigHash | ConfigFiles | StatusView
+"""What an answered `Ask` may bring back; the request says which."""
+
+OUTSIDE = (Transaction, TransactionScript)
+"""The requests that a caller outside the cluster may send."""

@@ -1,0 +1,297 @@
+"""LAN heartbeats (`lankhb`, `lanhb`): one UDP socket for each interconnect.
+
+`LanHeartbeats` is what the agent holds: it signs a beat once and sends it on every
+interconnect, and hands in what arrives authenticated.  A beat for another server is passed on
+once: two servers that do not hear each other are relayed by one that hears both.
+Nothing in here raises for what the network does: faults are counted, changes told in a line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+from collections import Counter
+from collections.abc import Callable
+
+from clptools.core.messages import Beat
+from clptools.core.settings import Settings
+from clptools.links.wire import MAX_FRAME_BYTES, DecodeError, Reason, Replays, Wire
+
+RELAY = "relay"
+"""Name of the path of a beat that came over a third server."""
+
+_TOS_LOW_DELAY = 0x10
+_RECEIVE_BUFFER_BYTES = 1 << 20
+_BATCH = 64
+"""Datagrams read in one wake-up, so that a flood does not starve the rest of the agent."""
+_RETRY_FIRST_S, _RETRY_MOST_S = 0.2, 5.0
+
+
+def plain(address: str) -> str:
+    """`address` as the kernel writes it, without zone.  Raises ValueError if it is none."""
+    bare = address.partition("%")[0]
+    family = socket.AF_INET6 if ":" in bare else socket.AF_INET
+    try:
+        return socket.inet_ntop(family, socket.inet_pton(family, bare))
+    except OSError:
+        raise ValueError(f"{address!r} is no IPv4 or IPv6 address") from None
+
+
+class LanLink:
+    """One interconnect of this server: its socket, and where the servers are on it."""
+
+    def __init__(
+        self,
+        name: str,
+        address: str,
+        port: int,
+        addresses: dict[str, str],
+        on_datagram: Callable[[str, bytes, str], None],
+        on_change: Callable[[str], None],
+    ) -> None:
+        """`addresses`: of every server there.  `on_datagram(link, data, server)`: from whom by
+        address.  `on_change(text)`: one line for the log when the link's state changes."""
+        self.name = name
+        self.address = address
+        self.port = port
+        self.addresses = addresses
+        self.counters: Counter[str] = Counter()
+        self._on_datagram = on_datagram
+        self._on_change = on_change
+        self._servers = {plain(there): server for server, there in addresses.items()}
+        self._targets: dict[str, tuple[str, int] | tuple[str, int, int, int]] = {}
+        self._socket: socket.socket | None = None
+        self._opening: asyncio.Task[None] | None = None
+        self._failing: dict[str, int] = {}
+
+    @property
+    def up(self) -> bool:
+        """Whether the socket is bound to this server's address on the interconnect."""
+        return self._socket is not None
+
+    def start(self) -> None:
+        """Binds the socket now, or as soon as the address is on this server."""
+        try:
+            self._open()
+        except OSError as error:
+            self._on_change(
+                f"interconnect {self.name}: cannot listen on {self.address} port {self.port} "
+                f"({error.strerror}); trying again until it can"
+            )
+            self._opening = asyncio.get_running_loop().create_task(self._retry())
+
+    def close(self) -> None:
+        """Stops trying, closes the socket."""
+        if self._opening is not None:
+            self._opening.cancel()
+            self._opening = None
+        if self._socket is not None:
+            asyncio.get_running_loop().remove_reader(self._socket)
+            self._socket.close()
+            self._socket = None
+
+    async def _retry(self) -> None:
+        wait = _RETRY_FIRST_S
+        while True:
+            await asyncio.sleep(wait)
+            wait = min(wait * 2, _RETRY_MOST_S)
+            try:
+                self._open()
+            except OSError:
+                continue
+            self._on_change(f"interconnect {self.name}: listening on {self.address}")
+            return
+
+    def _open(self) -> None:
+        family, _, _, _, own = socket.getaddrinfo(
+            self.address, self.port, type=socket.SOCK_DGRAM, flags=socket.AI_NUMERICHOST
+        )[0]
+        scope = own[3] if len(own) == 4 else 0
+        opened = socket.socket(family, socket.SOCK_DGRAM)
+        try:
+            opened.setblocking(False)
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)
+            if family == socket.AF_INET6:
+                opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, _TOS_LOW_DELAY)
+            else:
+                opened.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, _TOS_LOW_DELAY)
+                # Fragment rather than fail where a beat exceeds the path's MTU.
+                opened.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _IP_PMTUDISC_DONT)
+            opened.bind(own)
+        except OSError:
+            opened.close()
+            raise
+        for server, there in self.addresses.items():
+            bare = there.partition("%")[0]
+            self._targets[server] = (
+                (bare, self.port, 0, scope) if family == socket.AF_INET6 else (bare, self.port)
+            )
+        self._socket = opened
+        asyncio.get_running_loop().add_reader(opened, self._readable)
+
+    def send(self, server: str, datagram: bytes) -> None:
+        """Sends to `server`; a failure is counted, and told when it begins and ends."""
+        target = self._targets.get(server)
+        if self._socket is None or target is None:
+            self.counters["not_sent"] += 1
+            return
+        try:
+            self._socket.sendto(datagram, target)
+        except OSError as error:
+            code = error.errno or errno.EIO
+            self.counters["send_failed"] += 1
+            if self._failing.get(server) != code:
+                self._failing[server] = code
+                self._on_change(
+                    f"interconnect {self.name}: cannot send to {server} at {target[0]} "
+                    f"({os.strerror(code)})"
+                )
+            return
+        if self._failing.pop(server, None) is not None:
+            self._on_change(f"interconnect {self.name}: sends to {server} again")
+
+    def _readable(self) -> None:
+        for _ in range(_BATCH):
+            if self._socket is None:
+                return
+            try:
+                data, source = self._socket.recvfrom(MAX_FRAME_BYTES + 1)
+            except BlockingIOError:
+                return
+            except OSError:
+                self.counters["receive_failed"] += 1
+                return
+            server = self._servers.get(source[0].partition("%")[0])
+            if server is None:
+                self.counters[Reason.BAD_SOURCE] += 1
+            else:
+                self._on_datagram(self.name, data, server)
+
+
+# Linux values of <linux/in.h>; the socket module lacks them before Python 3.13.
+_IP_MTU_DISCOVER = 10
+_IP_PMTUDISC_DONT = 0
+
+
+class LanHeartbeats:
+    """All LAN interconnects of this server."""
+
+    def __init__(
+        self,
+        server: str,
+        authkey: bytes,
+        on_beat: Callable[[str, Beat], None],
+        on_change: Callable[[str], None],
+    ) -> None:
+        """`on_beat(link, beat)`: authenticated, fresh, for this server; link is `RELAY` for one
+        that a third server passed on.  `on_change(text)`: a line for the log."""
+        self._server = server
+        self._authkey = authkey
+        self._on_beat = on_beat
+        self._on_change = on_change
+        self._wire: Wire | None = None
+        self._replays = Replays()
+        self._names: frozenset[str] = frozenset()
+        self._links: dict[str, LanLink] = {}
+        self._counters: Counter[str] = Counter()
+        self._rival = ""
+
+    def apply(self, settings: Settings) -> None:
+        """Opens, keeps and closes links so that they are those of `settings`."""
+        self._wire = Wire(settings.cluster.name, self._authkey)
+        self._names = frozenset(settings.names)
+        wanted: dict[str, tuple[str, int, dict[str, str]]] = {}
+        for path in settings.interconnects:
+            own = path.addresses.get(self._server)
+            if path.is_lan and own is not None:
+                wanted[path.name] = (own, settings.cluster.port, path.addresses)
+        for name, link in list(self._links.items()):
+            if wanted.get(name) != (link.address, link.port, link.addresses):
+                link.close()
+                self._counters.update(link.counters)
+                del self._links[name]
+        ordered = {}
+        for name, (own, port, addresses) in wanted.items():
+            kept = self._links.get(name)
+            if kept is None:
+                kept = LanLink(name, own, port, addresses, self._datagram, self._on_change)
+                kept.start()
+            ordered[name] = kept
+        self._links = ordered
+
+    def close(self) -> None:
+        """Closes every link."""
+        for link in self._links.values():
+            link.close()
+        self._links = {}
+
+    @property
+    def up(self) -> dict[str, bool]:
+        """Interconnect -> whether its socket is bound, in order of priority."""
+        return {name: link.up for name, link in self._links.items()}
+
+    @property
+    def counters(self) -> Counter[str]:
+        """Datagrams received, and dropped by reason, since the agent started."""
+        total = Counter(self._counters)
+        for link in self._links.values():
+            total.update(link.counters)
+        return total
+
+    def send(self, beat: Beat, via: str = "") -> None:
+        """Sends `beat` on every interconnect: to `beat.to`, or to `via`, who relays it."""
+        if self._wire is None:
+            return
+        try:
+            datagram = self._wire.encode(beat)
+        except DecodeError:
+            self._counters["too_long_to_send"] += 1
+            return
+        for link in self._links.values():
+            link.send(via or beat.to, datagram)
+
+    def _datagram(self, link: str, data: bytes, source: str) -> None:
+        assert self._wire is not None, "links exist only after apply()"
+        self._counters["received"] += 1
+        try:
+            beat = self._wire.decode(data)
+            if beat.sender == self._server:
+                self._seen_own_name(beat, link, source)
+                raise DecodeError(Reason.OWN_NAME)
+            if beat.sender not in self._names:
+                raise DecodeError(Reason.UNKNOWN_SENDER)
+            direct = source == beat.sender
+            relay = beat.to != self._server
+            if relay and not (direct and beat.to in self._names):
+                # Passing on what was passed on already could go round for ever.
+                raise DecodeError(Reason.NOT_FOR_US)
+            path = link if direct else RELAY
+            if not self._replays.fresh(
+                RELAY if relay else path, beat.sender, beat.incarnation, beat.seq
+            ):
+                if path == RELAY or relay:
+                    # Each interconnect brings a copy; only the first is wanted.
+                    self._counters["relay_copies"] += 1
+                    return
+                raise DecodeError(Reason.REPLAYED)
+        except DecodeError as error:
+            self._counters[error.reason] += 1
+            return
+        if relay:
+            self._counters["relayed"] += 1
+            for each in self._links.values():
+                each.send(beat.to, data)
+            return
+        self._on_beat(path, beat)
+
+    def _seen_own_name(self, beat: Beat, link: str, source: str) -> None:
+        """Tells once of each agent that runs under our name; our own echo is no such."""
+        if beat.incarnation != self._rival:
+            self._rival = beat.incarnation
+            self._on_change(
+                f"interconnect {link}: another agent calls itself {self._server} "
+                f"(its datagrams come from {source}'s address); its heartbeats are dropped"
+            )
