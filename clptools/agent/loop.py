@@ -1,0 +1,160 @@
+"""One queue in front of the core: the only caller of `Node.step`.
+
+Each event is stamped, written into the journal, given to the core, and the actions that come
+back are begun in order before the next event is looked at.  Nothing here awaits, so no second
+list can overtake a first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from clptools.core.actions import Action
+from clptools.core.events import Event, TimerFired
+
+_SLICE_MS = 20
+"""After this long the queue lets sockets and processes have their turn."""
+_QUEUE_LIMIT = 20_000
+"""Far above any burst that a cluster of 32 makes; beyond it beats and traps are dropped."""
+
+
+class Steps(Protocol):
+    """The core, as far as the loop needs it."""
+
+    def step(self, event: Event, now: int) -> list[Action]:
+        """See `clptools.core.node.Node`."""
+
+
+class Loop:
+    """The queue and the timers of one core."""
+
+    def __init__(
+        self,
+        node: Steps,
+        now: Callable[[], int],
+        journal: Callable[[int, Event], None],
+        perform: Callable[[Action], None],
+        failed: Callable[[BaseException], None],
+        stepped: Callable[[], None],
+    ) -> None:
+        """`failed` is told of what `step` or an action raised: the loop has then stopped for
+        good, and nothing after the failed action is done.  `stepped` follows each event."""
+        self._node = node
+        self._now = now
+        self._journal = journal
+        self._perform = perform
+        self._failed = failed
+        self._stepped = stepped
+        self._queue: deque[tuple[Event, asyncio.Future[None] | None]] = deque()
+        self._scheduled = False
+        self._stopped = False
+        self._timers: dict[str, tuple[int, int]] = {}
+        self._heap: list[tuple[int, int, str]] = []
+        self._count = 0
+        self._wake: asyncio.TimerHandle | None = None
+        self._wake_at = 0
+        self.dropped = 0
+        """Events that found the queue full."""
+        self.lag_ms = 0
+        """How late the last due timer was."""
+        self.worst_lag_ms = 0
+        self.steps = 0
+
+    def put(self, event: Event) -> None:
+        """Queue `event`; the core sees it soon, in order."""
+        self._add(event, None)
+
+    async def stepped(self, event: Event) -> None:
+        """Queue `event` and return once the core has seen it and its actions are begun."""
+        seen: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._add(event, seen)
+        await seen
+
+    def set_timer(self, name: str, at: int) -> None:
+        """`TimerFired(name)` at `at` (boot time, ms); replaces the timer of that name."""
+        self._count += 1
+        self._timers[name] = (at, self._count)
+        heapq.heappush(self._heap, (at, self._count, name))
+        if len(self._heap) > 64 + 4 * len(self._timers):
+            self._heap = [(at, n, name) for name, (at, n) in self._timers.items()]
+            heapq.heapify(self._heap)
+        self._arrange_wake()
+
+    def clear_timer(self, name: str) -> None:
+        """Forget the timer of that name, if there is one."""
+        self._timers.pop(name, None)
+
+    def stop(self) -> None:
+        """No event is looked at from here on."""
+        self._stopped = True
+        if self._wake is not None:
+            self._wake.cancel()
+            self._wake = None
+        while self._queue:
+            _, seen = self._queue.popleft()
+            if seen is not None:
+                seen.cancel()
+
+    def _add(self, event: Event, seen: asyncio.Future[None] | None) -> None:
+        if self._stopped or len(self._queue) >= _QUEUE_LIMIT:
+            self.dropped += 1
+            if seen is not None:
+                seen.cancel()
+            return
+        self._queue.append((event, seen))
+        if not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._run)
+
+    def _run(self) -> None:
+        self._scheduled = False
+        until = self._now() + _SLICE_MS
+        while self._queue and not self._stopped:
+            event, seen = self._queue.popleft()
+            now = self._now()
+            try:
+                self._journal(now, event)
+                for action in self._node.step(event, now):
+                    self._perform(action)
+            except Exception as error:
+                self.stop()
+                self._failed(error)
+                return
+            self.steps += 1
+            if seen is not None and not seen.done():
+                seen.set_result(None)
+            self._stepped()
+            if now >= until and self._queue:
+                self._scheduled = True
+                asyncio.get_running_loop().call_soon(self._run)
+                return
+
+    def _arrange_wake(self) -> None:
+        while self._heap and self._timers.get(self._heap[0][2]) != self._heap[0][:2]:
+            heapq.heappop(self._heap)  # replaced or cleared
+        if not self._heap or self._stopped:
+            return
+        at = self._heap[0][0]
+        if self._wake is not None:
+            if self._wake_at == at:
+                return
+            self._wake.cancel()
+        self._wake_at = at
+        delay_s = max(0, at - self._now()) / 1000
+        self._wake = asyncio.get_running_loop().call_later(delay_s, self._due)
+
+    def _due(self) -> None:
+        self._wake = None
+        now = self._now()
+        while self._heap and self._heap[0][0] <= now:
+            at, count, name = heapq.heappop(self._heap)
+            if self._timers.get(name) == (at, count):
+                del self._timers[name]
+                self.lag_ms = now - at
+                self.worst_lag_ms = max(self.worst_lag_ms, self.lag_ms)
+                self.put(TimerFired(name=name))
+        self._arrange_wake()

@@ -1,0 +1,230 @@
+"""The cluster's story as people read it: `Record` actions kept, logged and shared.
+
+The newest 10,000 records of all servers are in memory; they are also appended, in groups and
+by the disk thread, to a file that the next agent reads, to the alert log and to syslog.  A disk
+or a syslog that takes nothing loses lines there, never here, and is counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import os
+import socket
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable
+from concurrent.futures import Executor
+
+import msgspec
+
+from clptools import paths
+from clptools.agent import clock
+from clptools.api.backend import EventRecord
+from clptools.core.actions import Record
+
+KEPT = 10_000
+_FILE_LIMIT = 4 * 1024 * 1024
+_FLUSH_S = 0.05
+_TEXT_LIMIT = 4096
+_SYSLOG_LEVELS = {"INFO": (6, "I"), "WARN": (4, "W"), "ERROR": (3, "E")}
+_DAEMON_FACILITY = 3
+
+_decoder = msgspec.json.Decoder(EventRecord)
+
+
+class Records:
+    """All records this server knows of, its own and its peers'."""
+
+    def __init__(self, server: str, incarnation: str, worker: Executor) -> None:
+        self._server = server
+        self._prefix = f"{server}:{incarnation}:"
+        self._worker = worker
+        self._numbers = itertools.count(1)
+        self._ring: deque[EventRecord] = deque(maxlen=KEPT)
+        self._newest: dict[str, str] = {}
+        self._highest: dict[str, int] = {}
+        self._added = 0
+        self._news = asyncio.Event()
+        self._unwritten: list[EventRecord] = []
+        self._writer: asyncio.Task[None] | None = None
+        self.unwritten = 0
+        """Records that the disk did not take."""
+        self.on_own: Callable[[EventRecord], None] = lambda _: None
+        """Told of each record of this server: the agent shares it with the peers."""
+
+    def load(self) -> None:
+        """Read what earlier agents kept; unreadable lines are left out."""
+        for path in (_file() + ".1", _file()):
+            with contextlib.suppress(OSError), open(path, "rb") as file:
+                for line in file:
+                    with contextlib.suppress(msgspec.MsgspecError):
+                        self._take(_decoder.decode(line))
+
+    def add(self, action: Record) -> None:
+        """Keep, log and share one record of this server."""
+        record = EventRecord(
+            cursor=self._prefix + str(next(self._numbers)),
+            time=clock.wall_s(),
+            server=self._server,
+            module=action.module,
+            event_id=action.event_id,
+            level=action.level,
+            text=action.text[:_TEXT_LIMIT],
+            subjects=action.subjects,
+            because=action.because,
+            event=action.event,
+        )
+        self._take(record)
+        self._write_soon(record)
+        self.on_own(record)
+
+    def merge(self, records: Iterable[EventRecord]) -> None:
+        """Take records of peers; those already known are left out."""
+        for record in records:
+            if record.server != self._server and self._take(record):
+                self._write_soon(record)
+
+    def newest(self) -> dict[str, str]:
+        """Server -> cursor of the newest record known of it."""
+        return dict(self._newest)
+
+    def after(self, cursors: dict[str, str], limit: int) -> tuple[EventRecord, ...]:
+        """Own records that somebody lacks who has those of `cursors`; the newest `limit`."""
+        own = [r for r in self._ring if r.server == self._server]
+        known = cursors.get(self._server, "")
+        for at in range(len(own) - 1, -1, -1):
+            if own[at].cursor == known:
+                own = own[at + 1 :]
+                break
+        return tuple(own[-limit:])
+
+    def all(self) -> tuple[EventRecord, ...]:
+        """Everything kept, in the order in which it became known here."""
+        return tuple(self._ring)
+
+    async def follow(self, since: str, follow: bool) -> AsyncIterator[EventRecord]:
+        """Records after the cursor `since` (empty or forgotten: all kept), then as they come."""
+        kept = list(self._ring)
+        seen = self._added
+        for at in range(len(kept) - 1, -1, -1):
+            if since and kept[at].cursor == since:
+                kept = kept[at + 1 :]
+                break
+        for record in kept:
+            yield record
+        while follow:
+            news = self._added - seen
+            if not news:
+                await self._news.wait()
+                continue
+            seen = self._added
+            for record in list(self._ring)[-news:]:
+                yield record
+
+    async def close(self) -> None:
+        """Write what is left."""
+        if self._writer is not None:
+            await self._writer
+
+    def _take(self, record: EventRecord) -> bool:
+        run, _, number_text = record.cursor.rpartition(":")
+        if not number_text.isdecimal() or int(number_text) <= self._highest.get(run, 0):
+            return False
+        self._highest[run] = int(number_text)
+        if len(self._highest) > 1000:  # runs of long ago
+            del self._highest[next(iter(self._highest))]
+        self._newest[record.server] = record.cursor
+        self._ring.append(record)
+        self._added += 1
+        self._news.set()
+        self._news = asyncio.Event()
+        return True
+
+    def _write_soon(self, record: EventRecord) -> None:
+        self._unwritten.append(record)
+        if self._writer is None:
+            self._writer = asyncio.get_running_loop().create_task(self._write())
+
+    async def _write(self) -> None:
+        while self._unwritten:
+            await asyncio.sleep(_FLUSH_S)
+            batch, self._unwritten = self._unwritten, []
+            loop = asyncio.get_running_loop()
+            self.unwritten += await loop.run_in_executor(
+                self._worker, _write_out, batch, self._server
+            )
+        self._writer = None
+
+
+def log_line(record: EventRecord) -> str:
+    """The record as a line of the alert log."""
+    stamp = clock.local_stamp(record.time)
+    text = _one_line(record.text)
+    return f"{stamp} {record.level:<5} [{record.module:<5}] {record.server}: {text}"
+
+
+def syslog_line(record: EventRecord) -> bytes:
+    """The record as a datagram for /dev/log."""
+    severity, letter = _SYSLOG_LEVELS.get(record.level, _SYSLOG_LEVELS["INFO"])
+    text = _one_line(record.text)
+    return (
+        f"<{_DAEMON_FACILITY * 8 + severity}>clptools: [{letter}] "
+        f"<type: {record.module}><event: {record.event_id}> {text}"
+    ).encode()[:2000]
+
+
+def _one_line(text: str) -> str:
+    """A trap or a message may bring anything; a log line never carries control characters."""
+    return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
+
+
+def _file() -> str:
+    return paths.data_dir() + "/records.ndjson"
+
+
+def _write_out(batch: list[EventRecord], server: str) -> int:
+    """Append to file, alert log and syslog; returns how many records the disk did not take."""
+    lines = b"".join(msgspec.json.encode(record) + b"\n" for record in batch)
+    log = "".join(log_line(record) + "\n" for record in batch).encode()
+    failed = False
+    for path, mode, data in (
+        (_file(), 0o600, lines),
+        (paths.alert_log_file(), 0o640, log),
+    ):
+        try:
+            os.makedirs(os.path.dirname(path), mode=0o750, exist_ok=True)
+            _append(path, mode, data)
+        except OSError:
+            failed = True
+    with contextlib.suppress(OSError):
+        if os.stat(_file()).st_size > _FILE_LIMIT:
+            os.replace(_file(), _file() + ".1")
+    # Peers log their own records to their own syslog.
+    _to_syslog([record for record in batch if record.server == server])
+    return len(batch) if failed else 0
+
+
+def _append(path: str, mode: int, data: bytes) -> None:
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    fd = os.open(path, flags, mode)
+    try:
+        size = os.fstat(fd).st_size
+        if size and os.pread(fd, 1, size - 1) != b"\n":
+            data = b"\n" + data  # a full disk cut the last line short
+        if os.write(fd, data) != len(data):
+            raise OSError(28, "No space left on device", path)
+    finally:
+        os.close(fd)
+
+
+def _to_syslog(records: list[EventRecord]) -> None:
+    if not records or paths.root():
+        return  # a node under CLP_ROOT is a trial: the host's log is not its business
+    with (
+        contextlib.suppress(OSError),
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as syslog,
+    ):
+        syslog.connect("/dev/log")
+        for record in records:
+            syslog.send(syslog_line(record))

@@ -1,0 +1,135 @@
+"""The loop gives the core its events in order and stops dead where an action fails."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from clptools.agent.loop import Loop
+from clptools.core.actions import Action, ClearTimer, PetWatchdog, Progress, SetTimer
+from clptools.core.events import Event, MessageSeen, TimerFired
+
+
+class Bench:
+    """A loop around a made-up core; `answers` says what it does on which event."""
+
+    def __init__(self, answers: Callable[[Event], list[Action]]) -> None:
+        self.now = 1000
+        self.seen: list[tuple[int, Event]] = []
+        self.journal: list[Event] = []
+        self.done: list[Action] = []
+        self.failures: list[BaseException] = []
+        self._answers = answers
+        self.loop = Loop(
+            node=self,
+            now=lambda: self.now,
+            journal=lambda now, event: self.journal.append(event),
+            perform=self.perform,
+            failed=self.failures.append,
+            stepped=lambda: None,
+        )
+
+    def step(self, event: Event, now: int) -> list[Action]:
+        self.seen.append((now, event))
+        return self._answers(event)
+
+    def perform(self, action: Action) -> None:
+        if isinstance(action, PetWatchdog):
+            raise OSError("the state cannot be written")
+        if isinstance(action, SetTimer):
+            self.loop.set_timer(action.name, action.at)
+        elif isinstance(action, ClearTimer):
+            self.loop.clear_timer(action.name)
+        self.done.append(action)
+
+
+def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    asyncio.run(asyncio.wait_for(test(), 5))
+
+
+def message(text: str) -> MessageSeen:
+    return MessageSeen(category="NIC", text=text)
+
+
+def test_events_are_journalled_then_stepped_in_order() -> None:
+    async def test() -> None:
+        bench = Bench(lambda event: [Progress(id="1", text="x")])
+        told = [message(str(n)) for n in range(50)]
+        for event in told[:-1]:
+            bench.loop.put(event)
+        await bench.loop.stepped(told[-1])
+        assert [event for _, event in bench.seen] == told
+        assert bench.journal == told
+        assert len(bench.done) == 50
+
+    run(test)
+
+
+def test_an_action_that_fails_stops_everything_after_it() -> None:
+    async def test() -> None:
+        bench = Bench(
+            lambda event: [Progress(id="1", text="a"), PetWatchdog(), Progress(id="1", text="b")]
+        )
+        bench.loop.put(message("1"))
+        with pytest.raises(asyncio.CancelledError):
+            await bench.loop.stepped(message("2"))
+        assert [type(a) for a in bench.done] == [Progress]
+        assert len(bench.failures) == 1
+        assert len(bench.seen) == 1
+        bench.loop.put(message("3"))
+        await asyncio.sleep(0)
+        assert len(bench.seen) == 1
+
+    run(test)
+
+
+def test_timers_fire_when_due_replaced_ones_once_and_cleared_ones_never() -> None:
+    async def test() -> None:
+        bench = Bench(lambda event: [])
+        start = asyncio.get_running_loop().time()
+
+        def clock() -> int:
+            return 1000 + int((asyncio.get_running_loop().time() - start) * 1000)
+
+        bench.loop._now = clock
+        bench.loop.set_timer("c", 1090)
+        bench.loop.set_timer("a", 1500)
+        bench.loop.set_timer("gone", 1010)
+        bench.loop.set_timer("a", 1020)
+        bench.loop.clear_timer("gone")
+        while len(bench.seen) < 2:
+            await asyncio.sleep(0.005)
+        assert [event for _, event in bench.seen] == [TimerFired(name="a"), TimerFired(name="c")]
+        assert all(now >= due for (now, _), due in zip(bench.seen, (1020, 1090), strict=True))
+
+    run(test)
+
+
+def test_a_clock_that_leaps_makes_all_due_timers_fire_in_their_order() -> None:
+    """The host slept: boot time went on, the loop's own clock did not."""
+
+    async def test() -> None:
+        bench = Bench(lambda event: [])
+        for name, at in (("late", 500_000), ("soon", 1010), ("later", 400_000)):
+            bench.loop.set_timer(name, at)
+        bench.now = 600_000
+        while len(bench.seen) < 3:
+            await asyncio.sleep(0.005)
+        names = [event.name for _, event in bench.seen if isinstance(event, TimerFired)]
+        assert names == ["soon", "later", "late"]
+
+    run(test)
+
+
+def test_many_replaced_timers_take_no_memory() -> None:
+    async def test() -> None:
+        bench = Bench(lambda event: [])
+        for n in range(10_000):
+            bench.loop.set_timer("lease", 1_000_000 + n)
+        assert len(bench.loop._heap) < 100
+        bench.loop.stop()
+
+    run(test)

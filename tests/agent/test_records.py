@@ -1,0 +1,142 @@
+"""Every record reaches the alert log and whoever follows, once, and outlives the agent."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clptools import paths
+from clptools.agent.records import Records
+from clptools.api.backend import EventRecord
+from clptools.core.actions import Record
+
+
+@pytest.fixture(autouse=True)
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("CLP_ROOT", str(tmp_path))
+    os.makedirs(paths.data_dir())
+    return tmp_path
+
+
+def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    asyncio.run(asyncio.wait_for(test(), 5))
+
+
+def records(server: str = "server1", incarnation: str = "abc") -> Records:
+    return Records(server, incarnation, ThreadPoolExecutor(1))
+
+
+def said(text: str, level: str = "INFO") -> Record:
+    return Record(module="rc", event_id=10, level=level, subjects=("failover1",), text=text)
+
+
+def test_the_alert_log_has_the_known_line_shape() -> None:
+    async def test() -> None:
+        story = records()
+        story.add(said("Activating group failover1\nhas \x1b[31mstarted.", "WARN"))
+        await story.close()
+        line = Path(paths.alert_log_file()).read_text()
+        assert re.fullmatch(
+            r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d\.\d{3} WARN  \[rc   \] "
+            r"server1: Activating group failover1 has \?\[31mstarted\.\n",
+            line,
+        )
+
+    run(test)
+
+
+def test_the_next_agent_knows_the_story_and_goes_on_with_it() -> None:
+    async def test() -> None:
+        first = records()
+        for n in range(5):
+            first.add(said(f"step {n}"))
+        await first.close()
+        with open(paths.data_dir() + "/records.ndjson", "ab") as file:
+            file.write(b'{"half a li')
+        second = records(incarnation="def")
+        second.load()
+        second.add(said("step 5"))
+        await second.close()
+        third = records(incarnation="ghi")
+        third.load()
+        assert [r.text for r in third.all()] == [f"step {n}" for n in range(6)]
+
+    run(test)
+
+
+def test_a_peer_that_was_away_gets_what_it_lacks_and_nothing_twice() -> None:
+    async def test() -> None:
+        one, two = records(), records("server2", "xyz")
+        for n in range(3):
+            one.add(said(f"step {n}"))
+        two.merge(one.after(two.newest(), 500))
+        for n in range(3, 6):
+            one.add(said(f"step {n}"))
+        lacking = one.after(two.newest(), 500)
+        assert [r.text for r in lacking] == ["step 3", "step 4", "step 5"]
+        two.merge(lacking)
+        two.merge(lacking)
+        assert [r.text for r in two.all()] == [f"step {n}" for n in range(6)]
+        await one.close()
+        await two.close()
+
+    run(test)
+
+
+def test_a_peer_cannot_write_records_in_our_name() -> None:
+    async def test() -> None:
+        one = records()
+        forged = EventRecord(
+            cursor="server1:abc:9", time=0, server="server1", module="rc", event_id=1,
+            level="INFO", text="forged",
+        )  # fmt: skip
+        one.merge([forged])
+        assert one.all() == ()
+
+    run(test)
+
+
+def test_following_gives_the_past_after_the_cursor_and_then_the_new() -> None:
+    async def test() -> None:
+        story = records()
+        for n in range(3):
+            story.add(said(f"step {n}"))
+        texts: list[str] = []
+
+        async def follow() -> None:
+            async for record in story.follow(story.all()[0].cursor, True):
+                texts.append(record.text)
+                if len(texts) == 4:
+                    return
+
+        following = asyncio.create_task(follow())
+        await asyncio.sleep(0)
+        story.add(said("step 3"))
+        story.add(said("step 4"))
+        await following
+        assert texts == ["step 1", "step 2", "step 3", "step 4"]
+        kept = [r.text async for r in story.follow("never:heard:1", False)]
+        assert kept == [f"step {n}" for n in range(5)]
+        await story.close()
+
+    run(test)
+
+
+def test_a_log_that_cannot_be_written_is_counted_and_nothing_else() -> None:
+    async def test() -> None:
+        Path(paths.log_dir()).parent.mkdir(parents=True)
+        Path(paths.log_dir()).write_text("a file where the folder belongs")
+        story = records()
+        story.add(said("one"))
+        await story.close()
+        assert story.unwritten == 1
+        assert len(story.all()) == 1
+
+    run(test)
