@@ -1,0 +1,176 @@
+"""The socket as a command sees it: varlink calls, blocking, from the standard library alone.
+
+Reading commands import nothing heavier than this, so that `clpstat` starts about as fast as
+the interpreter does.  Replies are the plain objects of `clptools.varlink`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Iterator
+
+from clptools.api.address import SocketAddress
+from clptools.faults import ClpError, ExitCode
+from clptools.paths import socket_file
+
+Json = dict[str, object]
+
+INTERFACE = "org.clptools.Node"
+REPLY_LIMIT_BYTES = 64 * 1024 * 1024
+READ_TIMEOUT_S = 10.0
+"""For calls that only read: the agent answers them from memory."""
+
+
+class Client:
+    """One connection to an agent; use it in a `with` block.
+
+    `timeout_s` bounds the wait for each reply; None waits as long as the agent lives.
+    Every fault is a `ClpError`: no agent 3, not permitted 4, no reply in time 7, else the
+    code that the agent gave.
+    """
+
+    def __init__(self, path: str = "", timeout_s: float | None = READ_TIMEOUT_S) -> None:
+        self.path = path or socket_file()
+        self.timeout_s = timeout_s
+        self._buffer = bytearray()
+        self._socket = self._connect()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+    def call(self, method: str, **parameters: object) -> Json:
+        """One call, one reply."""
+        self._send({"method": f"{INTERFACE}.{method}", "parameters": parameters})
+        return self._reply(method)[0]
+
+    def stream(self, method: str, **parameters: object) -> Iterator[Json]:
+        """One call, every reply as it comes."""
+        self._send({"method": f"{INTERFACE}.{method}", "parameters": parameters, "more": True})
+        while True:
+            reply, continues = self._reply(method)
+            yield reply
+            if not continues:
+                return
+
+    def _connect(self) -> socket.socket:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        sock.settimeout(READ_TIMEOUT_S if self.timeout_s is None else self.timeout_s)
+        try:
+            with SocketAddress(self.path) as address:
+                sock.connect(address)
+        except OSError as error:
+            sock.close()
+            raise self._no_connection(error) from error
+        sock.settimeout(self.timeout_s)
+        return sock
+
+    def _no_connection(self, error: OSError) -> ClpError:
+        if isinstance(error, PermissionError):
+            return ClpError(
+                ExitCode.NOT_PERMITTED,
+                f"You may not use {self.path}.",
+                "Run it as root, or, to read only, as a member of the group clptools.",
+            )
+        if isinstance(error, (TimeoutError, BlockingIOError)):
+            return ClpError(
+                ExitCode.TIMED_OUT,
+                f"The node agent at {self.path} takes no connection.",
+                "It is overloaded or stopped (SIGSTOP): see `systemctl status clpnode`.",
+            )
+        if isinstance(error, (FileNotFoundError, ConnectionRefusedError)):
+            return ClpError(
+                ExitCode.NO_AGENT,
+                f"No node agent answers at {self.path}.",
+                "Start it here: clpcl -s",
+            )
+        return ClpError(ExitCode.FAILED, f"Cannot connect to {self.path}: {error.strerror}.")
+
+    def _send(self, call: Json) -> None:
+        data = json.dumps(call, ensure_ascii=False, separators=(",", ":")).encode() + b"\0"
+        try:
+            self._socket.sendall(data)
+        except TimeoutError as error:
+            raise self._no_reply() from error
+        except (BrokenPipeError, ConnectionResetError):
+            # The agent may have said why before it hung up; the reply, or its lack, tells.
+            return
+
+    def _reply(self, method: str) -> tuple[Json, bool]:
+        try:
+            reply = json.loads(self._frame())
+        except ValueError as error:
+            raise self._not_an_agent() from error
+        if not isinstance(reply, dict):
+            raise self._not_an_agent()
+        parameters = reply.get("parameters")
+        if not isinstance(parameters, dict):
+            parameters = {}
+        if "error" in reply:
+            raise fault(str(reply["error"]), parameters, method)
+        return parameters, bool(reply.get("continues"))
+
+    def _frame(self) -> bytes:
+        """The next message, without its NUL."""
+        seen = 0
+        while (end := self._buffer.find(b"\0", seen)) < 0:
+            seen = len(self._buffer)
+            if seen > REPLY_LIMIT_BYTES:
+                raise self._not_an_agent()
+            try:
+                chunk = self._socket.recv(262_144)
+            except TimeoutError as error:
+                raise self._no_reply() from error
+            except ConnectionResetError:
+                chunk = b""
+            if not chunk:
+                raise ClpError(
+                    ExitCode.NO_AGENT,
+                    f"The node agent at {self.path} closed the connection.",
+                    "It has stopped or is restarting; whether the work goes on: clpstat",
+                )
+            self._buffer += chunk
+        frame = bytes(self._buffer[:end])
+        del self._buffer[: end + 1]
+        return frame
+
+    def _no_reply(self) -> ClpError:
+        return ClpError(
+            ExitCode.TIMED_OUT,
+            f"The node agent at {self.path} did not answer within {self.timeout_s:g} s.",
+            "What was asked may still go on; see: clpstat",
+        )
+
+    def _not_an_agent(self) -> ClpError:
+        return ClpError(ExitCode.FAILED, f"What answers at {self.path} is not a node agent.")
+
+
+def fault(error: str, parameters: Json, method: str) -> ClpError:
+    """The varlink error of a reply as a `ClpError`."""
+    if error == f"{INTERFACE}.Fault":
+        code = parameters.get("code")
+        return ClpError(
+            next((known for known in ExitCode if known == code), ExitCode.FAILED),
+            str(parameters.get("message", "")),
+            str(parameters.get("hint", "")),
+        )
+    if error == "org.varlink.service.MethodNotFound":
+        return ClpError(
+            ExitCode.FAILED,
+            f"The node agent does not know {method}.",
+            "It is of another version than this command: restart it.",
+        )
+    if error == "org.varlink.service.InvalidParameter":
+        return ClpError(
+            ExitCode.USAGE, f"{method}: not a valid value: {parameters.get('parameter', '')}."
+        )
+    return ClpError(ExitCode.FAILED, f"{method}: the node agent answered {error}.")
+
+
+def user() -> str:
+    """For the record of who asked: the one behind `sudo`, else nothing (root speaks)."""
+    return os.environ.get("SUDO_USER", "")

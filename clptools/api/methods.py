@@ -1,0 +1,293 @@
+"""The methods of `org.clptools.Node`, each a line from its parameters to the `Backend`.
+
+A handler yields `(continues, reply)` pairs; the last has `continues` false, unless the caller
+hangs up first.  Faults are `ClpError`s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from typing import Any, NamedTuple
+
+import msgspec
+
+from clptools.api.backend import (
+    Backend,
+    ConfigFiles,
+    EventRecord,
+    Explanation,
+    HardwareView,
+)
+from clptools.core.requests import ExternalNotice, GroupMove, Outcome, Request
+from clptools.core.view import StatusView
+from clptools.reports import ClpError, ExitCode
+
+EVENTS_PER_CALL = 1000
+EVENTS_PER_REPLY = 100
+PROGRESS_KEPT = 1000
+"""Lines of progress held for a caller that reads slower than they come."""
+
+
+class Caller(NamedTuple):
+    """Who asks, by the kernel's word (or, from outside, by the key he holds)."""
+
+    user: str
+    may_write: bool
+    may_read: bool = True
+    outside: bool = False
+
+    def on_behalf_of(self, user: str) -> str:
+        """For the record: the user a privileged caller speaks for, and the caller."""
+        named = "".join(c for c in user if c.isprintable())[:64]
+        return f"{named} ({self.user})" if named and named != self.user else self.user
+
+
+class Parameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of the parameters of a call."""
+
+
+class NoParameters(Parameters, frozen=True, kw_only=True):
+    """Of a method that takes none."""
+
+
+class GetStatus(Parameters, frozen=True, kw_only=True):
+    """Parameters of `GetStatus`."""
+
+    local: bool | None = None
+
+
+class Explain(Parameters, frozen=True, kw_only=True):
+    """Parameters of `Explain`."""
+
+    subject: str
+
+
+class GetEvents(Parameters, frozen=True, kw_only=True):
+    """Parameters of `GetEvents`."""
+
+    since: str | None = None
+    follow: bool | None = None
+
+
+class RequestCall(Parameters, frozen=True, kw_only=True):
+    """Parameters of `Request`."""
+
+    request: Request
+    user: str | None = None
+
+
+class PushConfig(Parameters, frozen=True, kw_only=True):
+    """Parameters of `PushConfig`."""
+
+    files: dict[str, str]
+    revision: int | None = None
+    dry_run: bool | None = None
+    user: str | None = None
+
+
+class RunScript(Parameters, frozen=True, kw_only=True):
+    """Parameters of `RunScript`."""
+
+    script: str
+    timeout_s: float | None = None
+    user: str | None = None
+
+
+class StatusReply(msgspec.Struct, frozen=True, kw_only=True):
+    """Reply of `GetStatus` and `WatchStatus`."""
+
+    status: StatusView
+
+
+class ExplainReply(msgspec.Struct, frozen=True, kw_only=True):
+    """Reply of `Explain`."""
+
+    explanation: Explanation
+
+
+class HardwareReply(msgspec.Struct, frozen=True, kw_only=True):
+    """Reply of `GetHardware`."""
+
+    hardware: HardwareView
+
+
+class EventsReply(msgspec.Struct, frozen=True, kw_only=True):
+    """Reply of `GetEvents`."""
+
+    events: list[EventRecord]
+
+
+class CountersReply(msgspec.Struct, frozen=True, kw_only=True):
+    """Reply of `GetCounters`."""
+
+    counters: dict[str, int]
+
+
+class RequestReply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Reply of `Request`: a step, or the end."""
+
+    outcome: Outcome | None = None
+    progress: str | None = None
+
+
+class OutcomeReply(msgspec.Struct, frozen=True, kw_only=True):
+    """Reply of the methods that only have an outcome."""
+
+    outcome: Outcome
+
+
+Replies = AsyncGenerator[tuple[bool, msgspec.Struct], None]
+
+
+async def get_status(backend: Backend, asked: GetStatus, _caller: Caller, _more: bool) -> Replies:
+    """`GetStatus`."""
+    yield False, StatusReply(status=backend.status(bool(asked.local)))
+
+
+async def watch_status(
+    backend: Backend, _asked: NoParameters, _caller: Caller, more: bool
+) -> Replies:
+    """`WatchStatus`; without `more` it is `GetStatus`."""
+    if not more:
+        yield False, StatusReply(status=backend.status(False))
+        return
+    async for status in backend.watch_status():
+        yield True, StatusReply(status=status)
+    raise ClpError(ExitCode.NO_AGENT, "The node agent stops.", "Start it here: clpcl -s")
+
+
+async def explain(backend: Backend, asked: Explain, _caller: Caller, _more: bool) -> Replies:
+    """`Explain`."""
+    yield False, ExplainReply(explanation=backend.explain(asked.subject))
+
+
+async def get_hardware(
+    backend: Backend, _asked: NoParameters, _caller: Caller, _more: bool
+) -> Replies:
+    """`GetHardware`."""
+    yield False, HardwareReply(hardware=backend.hardware())
+
+
+async def get_events(backend: Backend, asked: GetEvents, _caller: Caller, more: bool) -> Replies:
+    """`GetEvents`."""
+    follow = bool(asked.follow) and more
+    at_once = 1 if follow else EVENTS_PER_REPLY if more else EVENTS_PER_CALL
+    batch: list[EventRecord] = []
+    async for record in backend.events(asked.since or "", follow):
+        batch.append(record)
+        if len(batch) == at_once:
+            yield more, EventsReply(events=batch)
+            if not more:
+                return
+            batch = []
+    if batch and more:
+        yield True, EventsReply(events=batch)
+        batch = []
+    yield False, EventsReply(events=batch)
+
+
+async def get_counters(
+    backend: Backend, _asked: NoParameters, _caller: Caller, _more: bool
+) -> Replies:
+    """`GetCounters`."""
+    yield False, CountersReply(counters=backend.counters())
+
+
+async def request(backend: Backend, asked: RequestCall, caller: Caller, more: bool) -> Replies:
+    """`Request`.  The work goes on when the caller hangs up: only its telling ends."""
+    if caller.outside:
+        _refuse_from_outside(asked.request)
+    lines: asyncio.Queue[str | None] = asyncio.Queue(PROGRESS_KEPT)
+
+    def progress(text: str) -> None:
+        if more and not lines.full():
+            lines.put_nowait(text)
+
+    user = caller.on_behalf_of(asked.user or "")
+    work = asyncio.ensure_future(backend.request(asked.request, user, progress))
+    _keep(work)
+    while more and not work.done():
+        line = asyncio.ensure_future(lines.get())
+        try:
+            await asyncio.wait({work, line}, return_when=asyncio.FIRST_COMPLETED)
+            if line.done() and (text := line.result()):
+                yield True, RequestReply(progress=text)
+        finally:
+            line.cancel()
+    outcome = await asyncio.shield(work)
+    while not lines.empty():
+        yield True, RequestReply(progress=lines.get_nowait())
+    yield False, RequestReply(outcome=outcome)
+
+
+_working: set[asyncio.Future[Any]] = set()
+"""Requests under way: the event loop itself holds tasks only weakly."""
+
+
+def _keep(work: asyncio.Future[Any]) -> None:
+    _working.add(work)
+    work.add_done_callback(_finished)
+
+
+def _finished(work: asyncio.Future[Any]) -> None:
+    _working.discard(work)
+    if not work.cancelled():
+        work.exception()  # taken, so that a caller that hung up leaves no warning behind
+
+
+def _refuse_from_outside(asked: Request) -> None:
+    allowed = isinstance(asked, ExternalNotice) or (isinstance(asked, GroupMove) and asked.failover)
+    if not allowed:
+        raise ClpError(
+            ExitCode.NOT_PERMITTED,
+            "From outside the cluster only clprexec's requests are taken.",
+            "Run the command on a server of the cluster.",
+        )
+
+
+async def get_config(
+    backend: Backend, _asked: NoParameters, _caller: Caller, _more: bool
+) -> Replies:
+    """`GetConfig`."""
+    yield False, backend.config()
+
+
+async def push_config(backend: Backend, asked: PushConfig, caller: Caller, _more: bool) -> Replies:
+    """`PushConfig`."""
+    files = ConfigFiles(revision=asked.revision or 0, files=asked.files)
+    user = caller.on_behalf_of(asked.user or "")
+    outcome = await backend.push_config(files, user, bool(asked.dry_run))
+    yield False, OutcomeReply(outcome=outcome)
+
+
+async def run_script(backend: Backend, asked: RunScript, caller: Caller, _more: bool) -> Replies:
+    """`RunScript`."""
+    user = caller.on_behalf_of(asked.user or "")
+    outcome = await backend.run_script(asked.script, user, asked.timeout_s or 30.0)
+    yield False, OutcomeReply(outcome=outcome)
+
+
+class Method(NamedTuple):
+    """One method of the interface."""
+
+    parameters: type[Parameters]
+    handle: Callable[[Backend, Any, Caller, bool], Replies]
+    writes: bool = False
+    """Whether the group `clptools` may not call it."""
+    outside: bool = False
+    """Whether who holds the cluster's key may call it from outside (`clprexec`)."""
+
+
+METHODS: dict[str, Method] = {
+    "GetStatus": Method(GetStatus, get_status, outside=True),
+    "WatchStatus": Method(NoParameters, watch_status),
+    "Explain": Method(Explain, explain),
+    "GetHardware": Method(NoParameters, get_hardware),
+    "GetEvents": Method(GetEvents, get_events),
+    "GetCounters": Method(NoParameters, get_counters),
+    "Request": Method(RequestCall, request, writes=True, outside=True),
+    "GetConfig": Method(NoParameters, get_config, writes=True),
+    "PushConfig": Method(PushConfig, push_config, writes=True),
+    "RunScript": Method(RunScript, run_script, writes=True, outside=True),
+}

@@ -1,0 +1,213 @@
+"""A stand-in for the agent behind the real socket: answers from memory, records what is asked."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+from clptools.api.backend import (
+    Because,
+    ConfigFiles,
+    EventRecord,
+    Explanation,
+    HardwareOfServer,
+    HardwareView,
+)
+from clptools.api.connection import Limits
+from clptools.api.server import LIMITS, Server
+from clptools.core.requests import Outcome, Request
+from clptools.core.view import (
+    ClusterView,
+    GroupView,
+    MonitorOnServerView,
+    MonitorView,
+    ResourceView,
+    ServerView,
+    StatusView,
+)
+from clptools.reports import ClpError, ExitCode
+
+
+def sample_status() -> StatusView:
+    """The sample cluster, all well."""
+    return StatusView(
+        cluster=ClusterView(name="cluster", status="Normal", coordinator="server1", quorate=True),
+        servers=(
+            ServerView(name="server1", status="Online", local=True),
+            ServerView(name="server2", status="Online"),
+        ),
+        groups=(
+            GroupView(
+                name="failover1",
+                status="Online",
+                current="server1",
+                epoch=7,
+                resources=(
+                    ResourceView(name="exec1", type="exec", status="Online"),
+                    ResourceView(name="fip1", type="fip", status="Online"),
+                ),
+                on={"server1": "Online", "server2": "Offline"},
+            ),
+        ),
+        monitors=(
+            MonitorView(
+                name="mrw1",
+                type="mrw",
+                status="Normal",
+                servers={
+                    "server1": MonitorOnServerView(status="Normal"),
+                    "server2": MonitorOnServerView(status="Normal"),
+                },
+            ),
+            MonitorView(
+                name="userw",
+                type="userw",
+                status="Normal",
+                servers={"server1": MonitorOnServerView(status="Normal", restarts=2)},
+            ),
+        ),
+    )
+
+
+def record(number: int) -> EventRecord:
+    """The numbered event."""
+    return EventRecord(
+        cursor=f"server1:{number}",
+        time=1.0 * number,
+        server="server1",
+        module="rc",
+        event_id=10,
+        level="INFO",
+        text=f"event {number}",
+    )
+
+
+class FakeBackend:
+    """What the commands talk to in tests."""
+
+    server = "server1"
+
+    def __init__(self) -> None:
+        self.state = sample_status()
+        self.changed = asyncio.Event()
+        self.asked: list[tuple[Request, str]] = []
+        self.scripts: list[tuple[str, str, float]] = []
+        self.pushed: list[tuple[ConfigFiles, str, bool]] = []
+        self.outcome = Outcome()
+        self.steps: tuple[str, ...] = ()
+        self.hold = False
+        """Requests do not end while it is set."""
+        self.records = [record(n) for n in range(250)]
+        self.watching = 0
+
+    def status(self, local: bool) -> StatusView:
+        if not local:
+            return self.state
+        own = tuple(s for s in self.state.servers if s.name == self.server)
+        return StatusView(cluster=self.state.cluster, servers=own)
+
+    async def watch_status(self) -> AsyncIterator[StatusView]:
+        self.watching += 1
+        try:
+            while True:
+                self.changed.clear()
+                yield self.state
+                await self.changed.wait()
+        finally:
+            self.watching -= 1
+
+    def explain(self, subject: str) -> Explanation:
+        if subject != "failover1":
+            raise ClpError(ExitCode.NO_SUCH, f"{subject}: no such name.", "Known: failover1")
+        why = Because(time=1.0, server="server1", text="it was started.")
+        return Explanation(subject=subject, state="failover1 is Online.", because=(why,))
+
+    def hardware(self) -> HardwareView:
+        return HardwareView(servers=(HardwareOfServer(name="server1", counters={"received": 3}),))
+
+    async def events(self, since: str, follow: bool) -> AsyncIterator[EventRecord]:
+        first = int(since.rpartition(":")[2]) + 1 if since else 0
+        for kept in self.records[first:]:
+            yield kept
+        if follow:
+            await asyncio.Event().wait()
+
+    async def request(
+        self, request: Request, user: str, progress: Callable[[str], None]
+    ) -> Outcome:
+        self.asked.append((request, user))
+        for step in self.steps:
+            progress(step)
+        while self.hold:
+            await asyncio.sleep(0.005)
+        return self.outcome
+
+    def config(self) -> ConfigFiles:
+        return ConfigFiles(
+            revision=3, files={"clp.toml": '[cluster]\nname = "cluster"\n', "scripts/a/b/c.sh": "#"}
+        )
+
+    async def push_config(self, files: ConfigFiles, user: str, dry_run: bool) -> Outcome:
+        self.pushed.append((files, user, dry_run))
+        return self.outcome
+
+    async def run_script(self, script: str, user: str, timeout_s: float) -> Outcome:
+        self.scripts.append((script, user, timeout_s))
+        return self.outcome
+
+    def counters(self) -> dict[str, int]:
+        return {"trap.malformed": 1}
+
+
+class Agent:
+    """A server with a fake backend, in a thread of its own, on a real socket."""
+
+    def __init__(self, path: str, limits: Limits = LIMITS) -> None:
+        self.path = path
+        self.limits = limits
+        self.backend: FakeBackend
+        self.server: Server
+        self.loop = asyncio.new_event_loop()
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        self.loop.run_until_complete(self._start())
+        self._ready.set()
+        self.loop.run_forever()
+
+    async def _start(self) -> None:
+        self.backend = FakeBackend()
+        self.server = Server(self.backend, self.path, self.limits)
+        await self.server.start()
+
+    def change(self, status: StatusView) -> None:
+        """A new status, as watchers see it."""
+
+        def change() -> None:
+            self.backend.state = status
+            self.backend.changed.set()
+
+        self.loop.call_soon_threadsafe(change)
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[Agent]:
+        """The agent while the block runs."""
+        self._thread.start()
+        assert self._ready.wait(10)
+        try:
+            yield self
+        finally:
+            asyncio.run_coroutine_threadsafe(self.server.stop(), self.loop).result(10)
+            self.loop.call_soon_threadsafe(self.loop.stop)
+            self._thread.join(10)
+            self.loop.close()
+
+
+def socket_path(root: Path) -> str:
+    """Where the socket lies below a `CLP_ROOT`."""
+    return str(root / "run/clptools/clpnode.sock")

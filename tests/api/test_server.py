@@ -1,0 +1,317 @@
+"""Callers of the socket, good and bad, against a real socket."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import stat
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from clptools.api.client import Client
+from clptools.core.requests import GroupMove, Outcome
+from clptools.core.view import ClusterView, StatusView
+from clptools.reports import ClpError, ExitCode
+from tests.api.fake import Agent, socket_path
+
+
+def raw(agent: Agent) -> socket.socket:
+    """A connection without the client's manners."""
+    sock = socket.socket(socket.AF_UNIX)
+    sock.settimeout(10)
+    sock.connect(agent.path)
+    return sock
+
+
+def exchange(agent: Agent, *calls: dict[str, object]) -> list[dict[str, object]]:
+    """Replies to pipelined calls, one each."""
+    with raw(agent) as sock:
+        sock.sendall(b"".join(json.dumps(c).encode() + b"\0" for c in calls))
+        data = b""
+        while data.count(b"\0") < sum(not c.get("oneway") for c in calls):
+            chunk = sock.recv(65536)
+            if not chunk:
+                break
+            data += chunk
+    return [json.loads(part) for part in data.split(b"\0") if part]
+
+
+def until(true: Callable[[], bool]) -> None:
+    """Waits, within reason, for what another thread does."""
+    deadline = time.monotonic() + 10
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def hung_up(sock: socket.socket) -> bytes:
+    """What came before the agent closed the connection."""
+    data = b""
+    try:
+        while chunk := sock.recv(65536):
+            data += chunk
+    except ConnectionResetError:
+        pass
+    return data
+
+
+def test_status_comes_back_as_its_json(agent: Agent) -> None:
+    with Client(agent.path) as client:
+        status = client.call("GetStatus")["status"]
+        assert isinstance(status, dict)
+        assert status["cluster"]["name"] == "cluster"
+        assert status["schema"] == 1
+        own = client.call("GetStatus", local=True)["status"]
+        assert isinstance(own, dict)
+        assert [s["name"] for s in own["servers"]] == ["server1"]
+
+
+def test_a_request_shows_its_steps_and_its_outcome(agent: Agent) -> None:
+    agent.backend.steps = ("stops on server1", "starts on server2")
+    agent.backend.outcome = Outcome(code=6, text="no", hint="ask again")
+    wanted = {"type": "group-move", "group": "failover1", "to": "server2"}
+    with Client(agent.path) as client:
+        replies = list(client.stream("Request", request=wanted, user="alice"))
+    assert replies == [
+        {"progress": "stops on server1"},
+        {"progress": "starts on server2"},
+        {"outcome": {"code": 6, "text": "no", "hint": "ask again"}},
+    ]
+    assert agent.backend.asked == [(GroupMove(group="failover1", to="server2"), "alice (root)")]
+
+
+def test_without_more_only_the_outcome_comes(agent: Agent) -> None:
+    agent.backend.steps = ("one",)
+    with Client(agent.path) as client:
+        assert client.call("Request", request={"type": "resume"}) == {"outcome": {}}
+
+
+def test_work_goes_on_when_the_caller_hangs_up(agent: Agent) -> None:
+    agent.backend.hold = True
+    with Client(agent.path, timeout_s=0.2) as client:
+        with pytest.raises(ClpError) as raised:
+            client.call("Request", request={"type": "suspend"})
+        assert raised.value.code == ExitCode.TIMED_OUT
+    with Client(agent.path) as client:
+        assert client.call("GetCounters") == {"counters": {"trap.malformed": 1}}
+    assert len(agent.backend.asked) == 1
+    agent.backend.hold = False
+
+
+def test_watching_sees_each_change_and_ends_with_the_caller(agent: Agent) -> None:
+    with Client(agent.path) as client:
+        seen = client.stream("WatchStatus")
+        assert next(seen)["status"]
+        agent.change(StatusView(cluster=ClusterView(name="other", status="Error")))
+        status = next(seen)["status"]
+        assert isinstance(status, dict)
+        assert status["cluster"]["name"] == "other"
+        assert agent.backend.watching == 1
+    until(lambda: agent.backend.watching == 0)
+
+
+def test_events_come_whole_and_after_a_cursor(agent: Agent) -> None:
+    with Client(agent.path) as client:
+        batches = [reply["events"] for reply in client.stream("GetEvents")]
+        assert [len(b) for b in batches if isinstance(b, list)] == [100, 100, 50, 0]
+        once = client.call("GetEvents", since="server1:247")["events"]
+        assert isinstance(once, list)
+        assert [e["text"] for e in once] == ["event 248", "event 249"]
+
+
+def test_followed_events_stay_open_until_the_caller_goes(agent: Agent) -> None:
+    with Client(agent.path) as client:
+        stream = client.stream("GetEvents", since="server1:248", follow=True)
+        events = next(stream)["events"]
+        assert isinstance(events, list)
+        assert events[0]["cursor"] == "server1:249"
+
+
+def test_the_agents_faults_arrive_as_they_are(agent: Agent) -> None:
+    with Client(agent.path) as client, pytest.raises(ClpError) as raised:
+        client.call("Explain", subject="failover9")
+    assert raised.value.code == ExitCode.NO_SUCH
+    assert raised.value.message == "failover9: no such name."
+    assert raised.value.hint == "Known: failover1"
+
+
+def test_a_oneway_call_is_carried_out_without_a_reply(agent: Agent) -> None:
+    oneway: dict[str, object] = {
+        "method": "org.clptools.Node.Request",
+        "parameters": {"request": {"type": "resume"}},
+        "oneway": True,
+    }
+    info: dict[str, object] = {"method": "org.varlink.service.GetInfo"}
+    (reply,) = exchange(agent, oneway, info)
+    parameters = reply["parameters"]
+    assert isinstance(parameters, dict)
+    assert parameters["interfaces"] == ["org.varlink.service", "org.clptools.Node"]
+    assert len(agent.backend.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "parameters"),
+    [
+        (
+            {"method": "org.clptools.Node.Fly"},
+            "MethodNotFound",
+            {"method": "org.clptools.Node.Fly"},
+        ),
+        ({"method": "org.example.X"}, "InterfaceNotFound", {"interface": "org.example"}),
+        ({"method": "nonsense"}, "InterfaceNotFound", {"interface": ""}),
+        (
+            {"method": "org.varlink.service.GetInterfaceDescription", "parameters": {}},
+            "InvalidParameter",
+            None,
+        ),
+        (
+            {"method": "org.clptools.Node.GetStatus", "parameters": {"local": "yes"}},
+            "InvalidParameter",
+            None,
+        ),
+        (
+            {"method": "org.clptools.Node.GetStatus", "parameters": {"lokal": True}},
+            "InvalidParameter",
+            None,
+        ),
+        (
+            {"method": "org.clptools.Node.Request", "parameters": {"request": {"type": "fly"}}},
+            "InvalidParameter",
+            None,
+        ),
+        ({"method": "org.clptools.Node.GetStatus", "upgrade": True}, "InvalidParameter", None),
+    ],
+)
+def test_wrong_calls_get_varlinks_own_errors(
+    agent: Agent, call: dict[str, object], error: str, parameters: dict[str, str] | None
+) -> None:
+    (reply,) = exchange(agent, call)
+    assert reply["error"] == f"org.varlink.service.{error}"
+    if parameters is not None:
+        assert reply["parameters"] == parameters
+
+
+def test_deep_nesting_is_refused_and_nothing_more(agent: Agent) -> None:
+    deep = b'{"method":"org.clptools.Node.Explain","parameters":' + b"[" * 9000 + b"]" * 9000
+    with raw(agent) as sock:
+        sock.sendall(deep + b"}\0")
+        hung_up(sock)
+    assert_alive(agent)
+
+
+def assert_alive(agent: Agent) -> None:
+    with Client(agent.path) as client:
+        assert client.call("GetStatus")
+
+
+@pytest.mark.parametrize(
+    "garbage", [b"\0", b"GET / HTTP/1.0\r\n\r\n\0", b"[1]\0", b"{}\0", b"\xff\0"]
+)
+def test_garbage_is_hung_up_on_and_counted(agent: Agent, garbage: bytes) -> None:
+    with raw(agent) as sock:
+        sock.sendall(garbage)
+        assert hung_up(sock) == b""
+    assert agent.server.counters == {"malformed": 1}
+    assert_alive(agent)
+
+
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(st.binary(max_size=300))
+def test_fuzz_no_bytes_break_the_socket(agent: Agent, data: bytes) -> None:
+    with raw(agent) as sock:
+        sock.sendall(data)
+        sock.shutdown(socket.SHUT_WR)
+        hung_up(sock)
+    assert "bug" not in agent.server.counters
+    assert_alive(agent)
+
+
+def test_a_huge_message_is_refused_before_it_is_held(agent: Agent) -> None:
+    agent.server._limits = agent.limits._replace(writer_message=100_000)
+    with raw(agent) as sock:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            sock.sendall(b"x" * 5_000_000)
+        answer = hung_up(sock)
+    assert b"longer than 100000 bytes" in answer
+    assert_alive(agent)
+
+
+def test_half_a_message_is_not_waited_for_without_end(agent: Agent) -> None:
+    with raw(agent) as sock:
+        sock.sendall(b'{"method":')
+        assert hung_up(sock) == b""
+    assert agent.server.counters == {"slow": 1}
+
+
+def test_a_caller_that_never_reads_is_dropped(agent: Agent) -> None:
+    many = (
+        b'{"method":"org.varlink.service.GetInterfaceDescription",'
+        b'"parameters":{"interface":"org.clptools.Node"}}\0'
+    )
+    with raw(agent) as sock:
+        sock.setblocking(False)
+        deadline = time.monotonic() + 10
+        while not agent.server.counters:
+            assert time.monotonic() < deadline
+            try:
+                sock.send(many * 100)
+            except BlockingIOError:
+                time.sleep(0.01)
+            except (BrokenPipeError, ConnectionResetError):
+                break
+        until(lambda: agent.server.counters == {"slow": 1})
+    assert_alive(agent)
+
+
+def test_too_many_connections_are_told_so(tmp_path: Path) -> None:
+    few = Agent(socket_path(tmp_path))
+    few.limits = few.limits._replace(connections=3)
+    with few.running() as agent:
+        held = [raw(agent) for _ in range(3)]
+        until(lambda: len(agent.server._users) == 3)
+        with Client(agent.path) as client, pytest.raises(ClpError, match="too many connections"):
+            client.call("GetStatus")
+        for sock in held:
+            sock.close()
+
+
+def test_a_path_longer_than_an_address_works_on_both_sides(tmp_path: Path) -> None:
+    deep = tmp_path / ("a" * 60) / ("b" * 60)
+    with Agent(socket_path(deep)).running() as agent:
+        assert len(agent.path) > 150
+        assert_alive(agent)
+
+
+def test_the_socket_is_not_for_others_and_goes_with_the_agent(tmp_path: Path) -> None:
+    path = socket_path(tmp_path)
+    with Agent(path).running():
+        assert stat.S_IMODE(os.stat(path).st_mode) == 0o660
+    assert not os.path.exists(path)
+
+
+def test_a_dead_agents_socket_is_taken_over(tmp_path: Path) -> None:
+    path = socket_path(tmp_path)
+    os.makedirs(os.path.dirname(path))
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(path)
+    with Agent(path).running() as agent:
+        assert_alive(agent)
+
+
+def test_a_second_agent_on_the_same_socket_is_refused(agent: Agent) -> None:
+    from clptools.api.server import _listen
+
+    with pytest.raises(ClpError, match="Another node agent already runs"):
+        _listen(agent.path, None)
+    assert_alive(agent)
