@@ -1,55 +1,118 @@
-"""Group resource types: name -> module, and the keys that only that type understands."""
+"""The types of group resources: their modules and the keys of `[[group.resource]]` each has."""
 
 from __future__ import annotations
 
-from clptools.config.field import Field
-from clptools.config.kinds import NAME, NETWORK, SCRIPT, text
+from importlib import import_module
+from typing import TYPE_CHECKING, cast
 
-VARIANTS: dict[str, str] = {
+from clptools.config.field import Field
+from clptools.config.kinds import (
+    BOOLEAN,
+    NETWORK,
+    SCRIPT,
+    integer,
+    one_or_per_server,
+    text,
+)
+from clptools.core.settings import Resource
+from clptools.faults import ClpError
+
+if TYPE_CHECKING:
+    # A command that checks a configuration must not load what runs scripts.
+    from clptools.resources.base import ResourceContext, ResourceModule, ResourceOutcome
+
+VARIANTS = {
     "exec": "clptools.resources.exec",
     "fip": "clptools.resources.fip",
     "service": "clptools.resources.service",
 }
 
+_SECTION = "group.resource"
+_INTERFACE = text(max_bytes=15, min_bytes=1, what="interface")
+
 FIELDS: dict[str, tuple[Field, ...]] = {
     "exec": (
         Field(
-            section="group.resource",
+            section=_SECTION,
             name="start",
             parse=SCRIPT,
             default="start.sh",
-            help="Start script, under scripts/GROUP/RESOURCE/ or an absolute path.",
+            help="Script that starts it, under scripts/<group>/<resource>/, or an absolute path.",
         ),
         Field(
-            section="group.resource",
+            section=_SECTION,
             name="stop",
             parse=SCRIPT,
             default="stop.sh",
-            help="Stop script, under scripts/GROUP/RESOURCE/ or an absolute path.",
+            help="Script that stops it; empty: nothing is to be stopped.",
         ),
     ),
     "fip": (
         Field(
-            section="group.resource",
+            section=_SECTION,
             name="address",
             parse=NETWORK,
             required=True,
-            help="The floating address with its prefix length.",
+            help="The floating address with its prefix length, IPv4 or IPv6.",
         ),
         Field(
-            section="group.resource",
+            section=_SECTION,
             name="interface",
-            parse=NAME,
-            help="Network interface; found by the address's network when left out.",
+            parse=one_or_per_server(_INTERFACE),
+            help="Interface that carries it; left out: the one with an address of that network.",
+        ),
+        Field(
+            section=_SECTION,
+            name="announcements",
+            parse=integer(0, 60),
+            default=5,
+            help="How often neighbours are told of the new place, the first time at once.",
+        ),
+        Field(
+            section=_SECTION,
+            name="duplicate_check",
+            parse=BOOLEAN,
+            default=True,
+            help="Whether the network is asked first if somebody has the address already.",
         ),
     ),
     "service": (
         Field(
-            section="group.resource",
+            section=_SECTION,
             name="unit",
-            parse=text(min_bytes=1, max_bytes=255, what="systemd unit"),
+            parse=text(max_bytes=255, min_bytes=1, what="unit"),
             required=True,
-            help="The systemd unit that is started and stopped.",
+            help="The systemd unit, `.service` if it has no other suffix.",
         ),
     ),
 }
+
+
+def module(kind: str) -> ResourceModule:
+    """The module of a resource type, loaded on its first use."""
+    return cast("ResourceModule", import_module(VARIANTS[kind]))
+
+
+async def perform(resource: Resource, op: str, context: ResourceContext) -> ResourceOutcome:
+    """Carry out `start` or `stop`; whatever goes wrong becomes the outcome's text."""
+    from clptools.resources.base import ResourceOutcome
+
+    place = f"{context.group}/{resource.name}"
+    try:
+        variant = module(resource.type)
+        operation = variant.start if op == "start" else variant.stop
+        return await operation(resource, context)
+    except TimeoutError:
+        timeout_ms = resource.start_timeout_ms if op == "start" else resource.stop_timeout_ms
+        return ResourceOutcome(
+            ok=False,
+            timed_out=True,
+            text=f"{place}: the {op} did not end within {timeout_ms / 1000:g} s",
+        )
+    except ClpError as fault:
+        hint = f" ({fault.hint})" if fault.hint else ""
+        return ResourceOutcome(ok=False, text=f"{place}: {fault.message}{hint}")
+    except OSError as fault:
+        return ResourceOutcome(
+            ok=False, text=f"{place}: the {op} failed: {fault.strerror or fault}"
+        )

@@ -1,0 +1,47 @@
+"""`exec`: a start and a stop script."""
+
+from __future__ import annotations
+
+import os
+
+from clptools import paths
+from clptools.core.settings import Resource
+from clptools.resources.base import (
+    ResourceContext,
+    ResourceOutcome,
+    product_environment,
+    script_environment,
+)
+from clptools.resources.script import Script, environment
+
+
+async def start(resource: Resource, context: ResourceContext) -> ResourceOutcome:
+    """Run the start script."""
+    return await _run(resource, context, "start", resource.start_timeout_ms)
+
+
+async def stop(resource: Resource, context: ResourceContext) -> ResourceOutcome:
+    """Run the stop script."""
+    return await _run(resource, context, "stop", resource.stop_timeout_ms)
+
+
+def warm_up() -> None:
+    """Find out once what every script is told."""
+    environment(product_environment())
+
+
+async def _run(
+    resource: Resource, context: ResourceContext, op: str, timeout_ms: int
+) -> ResourceOutcome:
+    script = str(resource.options.get(op) or "")
+    if not script:
+        return ResourceOutcome(ok=True, text=f"{context.group}/{resource.name} has no {op} script")
+    result = await context.run(
+        Script(
+            name=f"{context.group}/{resource.name}",
+            path=os.path.join(paths.scripts_dir(), context.group, resource.name, script),
+            timeout_ms=timeout_ms,
+            environment=script_environment(resource, context),
+        )
+    )
+    return ResourceOutcome(ok=result.ok, timed_out=result.timed_out, text=result.text)

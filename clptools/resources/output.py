@@ -1,0 +1,143 @@
+"""What a script writes: each line to a log, the last of it kept, never without bound."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+from collections import deque
+from collections.abc import Callable
+
+MAX_LINE = 1_000
+MAX_LINES = 1_000
+"""Lines of one run that go to the log; the kept tail is not concerned."""
+TAIL_LINES = 20
+CHUNK = 65_536
+FLOOD_PAUSE_S = 0.01
+
+
+class Output:
+    """Splits a stream of bytes into clean lines; feed it, then `finish()`."""
+
+    def __init__(self, log: Callable[[str], None]) -> None:
+        self._log = log
+        self._rest = b""
+        self._count = 0
+        self._tail: deque[str] = deque(maxlen=TAIL_LINES)
+
+    @property
+    def tail(self) -> tuple[str, ...]:
+        """The last lines, oldest first."""
+        return tuple(self._tail)
+
+    @property
+    def flooded(self) -> bool:
+        """Whether it wrote more than is logged: then it is read slowly, and mostly skipped."""
+        return self._count > MAX_LINES
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes."""
+        if self.flooded:
+            data = data[-TAIL_LINES * 80 :]
+        *lines, rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            self._line(line)
+        # A line without an end is cut where it is too long for anybody.
+        while len(rest) > MAX_LINE:
+            self._line(rest[:MAX_LINE])
+            rest = rest[MAX_LINE:]
+        self._rest = rest
+
+    def finish(self) -> None:
+        """The stream, or the script, ended: what is left is a line too."""
+        if self._rest:
+            self._line(self._rest)
+            self._rest = b""
+
+    def _line(self, data: bytes) -> None:
+        text = printable(data[:MAX_LINE].decode("utf-8", "replace").rstrip())
+        if not text:
+            return
+        self._tail.append(text)
+        self._count += 1
+        if self._count <= MAX_LINES:
+            self._log(text)
+        elif self._count == MAX_LINES + 1:
+            self._log(f"(more than {MAX_LINES} lines: the rest is not logged)")
+
+
+class OutputPipe:
+    """The pipe a script writes to, and whatever it leaves in the background after it.
+
+    Start scripts often leave a program running that still has this pipe as its output.  It must
+    neither die nor hang because nobody reads any more (an agent that restarts), so the script
+    gets the pipe opened for reading *and* writing: being a reader itself, its writes never raise
+    SIGPIPE.  Once the script ended, the pipe no longer blocks either: what finds no room is lost.
+    """
+
+    def __init__(self, log: Callable[[str], None]) -> None:
+        self.output = Output(log)
+        self._loop = asyncio.get_running_loop()
+        self._reader, writer = os.pipe()
+        os.set_blocking(self._reader, False)
+        self.writer = os.open(f"/proc/self/fd/{writer}", os.O_RDWR)
+        """For the script.  Ours is open until the script ended."""
+        os.close(writer)
+        self._loop.add_reader(self._reader, self._readable)
+
+    @property
+    def closed(self) -> bool:
+        """Whether nobody writes, and we do not read, any more."""
+        return self._reader < 0
+
+    def script_ended(self) -> None:
+        """Take what it wrote last; programs in the background are heard from now on, no more."""
+        while not self.closed and self._take():
+            pass
+        self.output.finish()
+        flags = fcntl.fcntl(self.writer, fcntl.F_GETFL)
+        fcntl.fcntl(self.writer, fcntl.F_SETFL, flags | os.O_NONBLOCK)
+        os.close(self.writer)
+        self.writer = -1
+
+    def close(self) -> None:
+        """Stop reading."""
+        if not self.closed:
+            self._loop.remove_reader(self._reader)
+            os.close(self._reader)
+            self._reader = -1
+        if self.writer >= 0:
+            os.close(self.writer)
+            self.writer = -1
+
+    def _take(self) -> bool:
+        """Read once; whether there may be more."""
+        try:
+            data = os.read(self._reader, CHUNK)
+        except BlockingIOError:
+            return False
+        if not data:
+            self.output.finish()
+            self.close()
+            return False
+        self.output.feed(data)
+        return True
+
+    def _readable(self) -> None:
+        self._take()
+        if not self.closed and self.output.flooded:
+            # One that writes without end must not have the loop for itself.
+            self._loop.remove_reader(self._reader)
+            self._loop.call_later(FLOOD_PAUSE_S, self._resume)
+
+    def _resume(self) -> None:
+        if not self.closed:
+            self._loop.add_reader(self._reader, self._readable)
+
+
+def printable(text: str) -> str:
+    """The text without terminal control sequences, which must not reach a log or a screen."""
+    if text.isprintable():
+        return text
+    text = text.expandtabs()
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

@@ -1,0 +1,301 @@
+"""Runs scripts: resources' start and stop, recovery and pre-action scripts.
+
+A script gets its own session and process group, a clean environment, no standard input, and a
+deadline (TERM to the group, KILL after a grace).  It is over when the script itself ended;
+programs that it left in the background go on, as start scripts mean them to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import pwd
+import secrets
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from clptools import paths
+from clptools.faults import ClpError, ExitCode
+from clptools.resources.leftovers import Register, Running, end, signal_group, wait_gone
+from clptools.resources.output import OutputPipe
+from clptools.resources.trust import check_script
+
+GRACE_MS = 5_000
+"""From TERM to KILL."""
+
+UNKILLABLE_MS = 2_000
+"""How long a killed process may take to be gone before we say that it cannot be killed."""
+
+
+class Script(msgspec.Struct, frozen=True, kw_only=True):
+    """What to run."""
+
+    name: str
+    """Whose script it is (`failover1/exec1`).  One name runs one script at a time."""
+    path: str
+    """Absolute."""
+    timeout_ms: int
+    environment: dict[str, str] = {}
+    """`CLP_*` variables; nothing else of the agent's environment reaches the script."""
+
+
+class ScriptResult(msgspec.Struct, frozen=True, kw_only=True):
+    """How it ended."""
+
+    ok: bool
+    """Exit status 0, in time."""
+    timed_out: bool = False
+    killable: bool = True
+    """False: it is still there after KILL (a process that hangs in the kernel)."""
+    text: str = ""
+    """One sentence for people, with the last line it wrote."""
+    tail: tuple[str, ...] = ()
+    """Its last lines."""
+
+
+class _Process:
+    """One running script."""
+
+    def __init__(
+        self, script: Script, entry: Running, popen: subprocess.Popen[bytes], pipe: OutputPipe
+    ) -> None:
+        self.script = script
+        self.entry = entry
+        self.popen = popen
+        self.pipe = pipe
+        self.superseded = False
+        loop = asyncio.get_running_loop()
+        self.ended: asyncio.Future[None] = loop.create_future()
+        """The script ended.  Until it is reaped, its process group's number stays its own."""
+        self.reported: asyncio.Future[None] = loop.create_future()
+        """Its result is made: another script of that name may run."""
+        self._pidfd = os.pidfd_open(popen.pid)
+        loop.add_reader(self._pidfd, self._on_end)
+
+    def _on_end(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._pidfd)
+        os.close(self._pidfd)
+        self._pidfd = -1
+        self.ended.set_result(None)
+
+    def forget(self) -> None:
+        """Stop watching it."""
+        if self._pidfd >= 0:
+            asyncio.get_running_loop().remove_reader(self._pidfd)
+            os.close(self._pidfd)
+            self._pidfd = -1
+
+    async def wait(self, timeout_ms: int) -> bool:
+        """Whether it ended within the time."""
+        done, _ = await asyncio.wait((self.ended,), timeout=timeout_ms / 1000)
+        return bool(done)
+
+
+class ScriptRunner:
+    """Runs scripts and remembers which run.
+
+    `log(name, line)` gets every line they write, `place(pid)` may move a new script into a
+    control group of its own.
+    """
+
+    def __init__(
+        self,
+        *,
+        log: Callable[[str, str], None] = lambda name, line: None,
+        place: Callable[[int], None] = lambda pid: None,
+        grace_ms: int = GRACE_MS,
+    ) -> None:
+        self._log = log
+        self._place = place
+        self._grace_ms = grace_ms
+        self._register = Register(paths.run_dir() + "/scripts")
+        self._running: dict[str, _Process] = {}
+
+    async def run(self, script: Script) -> ScriptResult:
+        """Run it to its end or deadline.
+
+        A script of the same name that still runs, of this agent or an earlier one, is ended
+        first: a forced stop must not wait for a hung start.  Cancelling leaves the script
+        running, to be found as a leftover.
+
+        Raises:
+            ClpError: it may not or cannot be run; says why and what mends it.
+        """
+        check_script(script.path)
+        while (before := self._running.get(script.name)) is not None:
+            await self._supersede(before)
+        for left in self.leftovers():
+            if left.name == script.name:
+                await self._end_leftover(left)
+        process = self._start(script)
+        try:
+            timed_out = not await process.wait(script.timeout_ms)
+            if timed_out:
+                await self._end(process)
+        except asyncio.CancelledError:
+            self._forget(process)
+            raise
+        return self._result(process, timed_out)
+
+    def leftovers(self) -> tuple[Running, ...]:
+        """Scripts of an earlier agent that still run."""
+        own = {process.entry.token for process in self._running.values()}
+        return tuple(entry for entry in self._register.entries() if entry.token not in own)
+
+    async def await_leftover(self, left: Running, timeout_ms: int) -> bool:
+        """Wait for the end of a leftover; False: it still runs."""
+        gone = await wait_gone(left, timeout_ms)
+        if gone:
+            self._register.close(left)
+        return gone
+
+    async def kill_leftovers(self) -> tuple[Running, ...]:
+        """End every leftover with its process group; returns those that could not be killed."""
+        found = self.leftovers()
+        gone = await asyncio.gather(*(end(entry, self._grace_ms) for entry in found))
+        for entry, done in zip(found, gone, strict=True):
+            if done:
+                self._register.close(entry)
+        return tuple(entry for entry, done in zip(found, gone, strict=True) if not done)
+
+    def close(self) -> None:
+        """Stop watching; running scripts are left alone, for the next agent to find."""
+        for process in list(self._running.values()):
+            self._forget(process)
+
+    async def _supersede(self, process: _Process) -> None:
+        process.superseded = True
+        await self._end(process)
+        await asyncio.wait((process.reported,), timeout=UNKILLABLE_MS / 1000)
+        if not process.reported.done():
+            raise ClpError(
+                ExitCode.FAILED,
+                f"{process.script.name}: {process.script.path} still runs (pid "
+                f"{process.popen.pid}) and cannot be killed",
+                "look what it waits for: cat /proc/PID/stack",
+            )
+
+    async def _end_leftover(self, left: Running) -> None:
+        self._log(left.name, f"script of an earlier agent still ran (pid {left.pid}): ended")
+        if not await end(left, self._grace_ms):
+            raise ClpError(
+                ExitCode.FAILED,
+                f"{left.name}: a script of an earlier agent still runs (pid {left.pid}) and "
+                "cannot be killed",
+                "look what it waits for: cat /proc/PID/stack",
+            )
+        self._register.close(left)
+
+    def _start(self, script: Script) -> _Process:
+        token = secrets.token_hex(8)
+        try:
+            entry = self._register.open(script.name, token)
+        except OSError as fault:
+            raise ClpError(
+                ExitCode.FAILED, f"{script.name}: {fault.filename}: {fault.strerror}"
+            ) from fault
+        name = script.name
+        pipe = OutputPipe(lambda line: self._log(name, line))
+        try:
+            # Popen takes vfork here (no preexec_fn, no other user), so a large agent costs
+            # nothing; asyncio's own would add a thread or a child watcher.
+            popen = subprocess.Popen(
+                [script.path],
+                stdin=subprocess.DEVNULL,
+                stdout=pipe.writer,
+                stderr=pipe.writer,
+                env=environment(script.environment) | {"CLP_RUN_ID": token},
+                cwd=os.path.dirname(script.path),
+                start_new_session=True,
+                umask=0o022,
+            )
+        except OSError as fault:
+            self._register.close(entry)
+            pipe.close()
+            raise ClpError(
+                ExitCode.FAILED,
+                f"{script.path}: cannot be run: {fault.strerror}",
+                "its first line must name an interpreter that is there: #!/bin/sh",
+            ) from fault
+        self._place(popen.pid)
+        process = _Process(script, entry, popen, pipe)
+        self._running[name] = process
+        # Without this the next agent still finds the script by its token.
+        with contextlib.suppress(OSError):
+            process.entry = self._register.started(entry, popen.pid)
+        return process
+
+    async def _end(self, process: _Process) -> None:
+        """TERM, then KILL, to the whole group."""
+        pid = process.popen.pid
+        signal_group(pid, signal.SIGTERM)
+        await process.wait(self._grace_ms)
+        # Those of the group that outlived the script at its TERM are not meant to stay.
+        signal_group(pid, signal.SIGKILL)
+        await process.wait(UNKILLABLE_MS)
+
+    def _result(self, process: _Process, timed_out: bool) -> ScriptResult:
+        script = process.script
+        killable = process.ended.done()
+        if killable:
+            process.popen.wait()
+            self._register.close(process.entry)
+        else:
+            # It stays in the register: whoever runs this name next must deal with it.
+            process.popen.returncode = -signal.SIGKILL
+        process.pipe.script_ended()
+        self._forget(process)
+        code = process.popen.returncode if killable else -signal.SIGKILL
+        how = _how_it_ended(code)
+        if process.superseded:
+            how = "was ended for another script of the same resource"
+        elif timed_out:
+            how = f"did not end within {script.timeout_ms / 1000:g} s and was killed"
+        if not killable:
+            how += f", but is still there (pid {process.popen.pid})"
+        tail = process.pipe.output.tail
+        said = f': "{tail[-1]}"' if tail and code != 0 else ""
+        return ScriptResult(
+            ok=code == 0 and not timed_out and not process.superseded,
+            timed_out=timed_out,
+            killable=killable,
+            text=f"{script.path} {how}{said}",
+            tail=tail,
+        )
+
+    def _forget(self, process: _Process) -> None:
+        process.forget()
+        if self._running.get(process.script.name) is process:
+            del self._running[process.script.name]
+        if not process.reported.done():
+            process.reported.set_result(None)
+
+
+def _how_it_ended(code: int) -> str:
+    if code == 0:
+        return "succeeded"
+    if code < 0:
+        return f"was killed by {signal.Signals(-code).name}"
+    return f"ended with exit status {code}"
+
+
+def environment(variables: Mapping[str, str]) -> dict[str, str]:
+    """The whole environment of a script; only names that begin with `CLP_` are taken."""
+    commands = os.path.join(sys.prefix, "bin")
+    clean = {
+        "PATH": f"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:{commands}",
+        "LANG": "C.UTF-8",
+        "HOME": pwd.getpwuid(os.geteuid()).pw_dir,
+        "CLP_PATH": sys.prefix,
+        # Commands that the script calls speak to this agent, not to another on this machine.
+        "CLP_NODE": paths.server_name(),
+    }
+    if paths.root():
+        clean["CLP_ROOT"] = paths.root()
+    taken = {k: v.replace("\0", "") for k, v in variables.items() if k.startswith("CLP_")}
+    return clean | taken

@@ -1,0 +1,101 @@
+"""Whether a script may be run with this agent's rights.
+
+The agent runs as root, so whoever can change a script, or any directory on the way to it, is
+root.  The rule is sshd's `StrictModes`, read for the whole path: every component belongs to root
+or to the agent's own user, and nobody else may write to it.  A directory with the sticky bit
+(`/tmp`) is fine: others cannot replace what is in it and not theirs.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from clptools.faults import ClpError, ExitCode
+
+MAX_SYMLINKS = 40
+"""As the kernel's own limit (path_resolution(7))."""
+
+
+def check_script(path: str) -> None:
+    """Raise `ClpError` unless `path` is an executable file that only we or root can change.
+
+    Raises:
+        ClpError: names the component at fault and the command that mends it.
+    """
+    if not os.path.isabs(path):
+        raise ClpError(ExitCode.FAILED, f"{path}: not an absolute path")
+    if os.geteuid() == 0:
+        _check_owners(path)
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        raise ClpError(
+            ExitCode.FAILED,
+            f"{path}: no such script",
+            "put it there on every server that may run it",
+        ) from None
+    except OSError as fault:
+        raise ClpError(ExitCode.FAILED, f"{path}: {fault.strerror}") from fault
+    if not stat.S_ISREG(found.st_mode):
+        raise ClpError(ExitCode.FAILED, f"{path}: not a regular file")
+    if not os.access(path, os.X_OK):
+        raise ClpError(ExitCode.FAILED, f"{path}: not executable", f"chmod +x {path}")
+
+
+def _check_owners(path: str) -> None:
+    """Walk as the kernel walks, symbolic links included, and look at every component."""
+    at, todo = "/", path.strip("/").split("/")
+    _check_component("/")
+    links = 0
+    while todo:
+        name = todo.pop(0)
+        if name in ("", "."):
+            continue
+        if name == "..":
+            at = os.path.dirname(at)
+            continue
+        at = os.path.join(at, name)
+        if not _check_component(at):
+            links += 1
+            if links > MAX_SYMLINKS:
+                raise ClpError(ExitCode.FAILED, f"{path}: too many symbolic links")
+            target = os.readlink(at)
+            todo = target.split("/") + todo
+            at = "/" if target.startswith("/") else os.path.dirname(at)
+
+
+def _check_component(path: str) -> bool:
+    """Check one component; False if it is a symbolic link (whose directory was checked)."""
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        raise ClpError(
+            ExitCode.FAILED,
+            f"{path}: no such file or directory",
+            "put the script there on every server that may run it",
+        ) from None
+    except OSError as fault:
+        raise ClpError(ExitCode.FAILED, f"{path}: {fault.strerror}") from fault
+    if found.st_uid not in (0, os.geteuid()):
+        raise ClpError(
+            ExitCode.FAILED,
+            f"{path}: belongs to uid {found.st_uid}, who could have it run as root",
+            f"chown root {path}",
+        )
+    if stat.S_ISLNK(found.st_mode):
+        return False
+    sticky = stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX
+    if found.st_mode & stat.S_IWOTH and not sticky:
+        raise ClpError(
+            ExitCode.FAILED,
+            f"{path}: everybody may write to it, and it would run as root",
+            f"chmod o-w {path}",
+        )
+    if found.st_mode & stat.S_IWGRP and found.st_gid not in (0, os.getegid()) and not sticky:
+        raise ClpError(
+            ExitCode.FAILED,
+            f"{path}: group {found.st_gid} may write to it, and it would run as root",
+            f"chmod g-w {path}",
+        )
+    return True

@@ -1,0 +1,87 @@
+"""`exec`: the scripts of a group resource and what they are told."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+
+from clptools.core.settings import Resource
+from clptools.resources.base import ResourceContext, ResourceOutcome
+from clptools.resources.registry import perform
+from clptools.resources.script import ScriptRunner
+from tests.resources.conftest import MakeScript
+
+
+def resource(**options: str) -> Resource:
+    return Resource(
+        name="exec1",
+        type="exec",
+        start_timeout_ms=20_000,
+        stop_timeout_ms=500,
+        options={"start": "start.sh", "stop": "stop.sh", **options},
+    )
+
+
+def carry_out(op: str, lines: list[str] | None = None, **options: str) -> ResourceOutcome:
+    heard: list[str] = [] if lines is None else lines
+
+    async def main() -> ResourceOutcome:
+        runner = ScriptRunner(log=lambda name, line: heard.append(line), grace_ms=200)
+        context = ResourceContext(
+            server="server2",
+            group="failover1",
+            event="FAILOVER",
+            factor="GROUPMOVE",
+            previous="server1",
+            priority=2,
+            run=runner.run,
+        )
+        return await perform(resource(**options), op, context)
+
+    return asyncio.run(main())
+
+
+def test_scripts_lie_under_the_group_and_the_resource(make_script: MakeScript) -> None:
+    make_script("failover1/exec1/start.sh", "exit 0\n")
+    assert carry_out("start").ok
+    absolute = make_script("elsewhere.sh", "exit 0\n")
+    assert carry_out("start", start=absolute).ok
+
+
+def test_a_script_knows_why_it_runs(make_script: MakeScript) -> None:
+    make_script("failover1/exec1/stop.sh", "/usr/bin/env\n")
+    lines: list[str] = []
+    assert carry_out("stop", lines).ok
+    told = dict(line.split("=", 1) for line in lines)
+    expected = {
+        "CLP_EVENT": "FAILOVER",
+        "CLP_FACTOR": "GROUPMOVE",
+        "CLP_SERVER": "OTHER",
+        "CLP_GROUPNAME": "failover1",
+        "CLP_RESOURCENAME": "exec1",
+        "CLP_PRIORITY": "2",
+        "CLP_SERVER_PREV": "server1",
+        "CLP_DISK": "SUCCESS",
+        "CLP_PATH": sys.prefix,
+        "CLP_NODE": "server1",
+        "CLP_ROOT": os.environ["CLP_ROOT"],
+    }
+    assert {k: told.get(k) for k in expected} == expected
+    assert told["CLP_VERSION_FULL"].startswith(told["CLP_VERSION_MAJOR"] + ".")
+    assert told["CLP_OSNAME"] and told["CLP_OSVER"]
+
+
+def test_failure_time_out_and_a_missing_script_become_outcomes(make_script: MakeScript) -> None:
+    make_script("failover1/exec1/start.sh", "echo no licence; exit 7\n")
+    make_script("failover1/exec1/stop.sh", "sleep 100\n")
+    failed = carry_out("start")
+    assert not failed.ok and "exit status 7" in failed.text and "no licence" in failed.text
+    hung = carry_out("stop")
+    assert not hung.ok and hung.timed_out
+    missing = carry_out("start", start="other.sh")
+    assert not missing.ok and "other.sh" in missing.text and "failover1/exec1" in missing.text
+
+
+def test_no_stop_script_is_a_stop() -> None:
+    assert carry_out("stop", stop="").ok
