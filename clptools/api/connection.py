@@ -119,7 +119,9 @@ class Connection:
                 deadline = loop.time() + self._limits.frame_s
             wait = self._limits.idle_s if deadline is None else deadline - loop.time()
             try:
-                chunk = await asyncio.wait_for(self._reader.read(CHUNK_BYTES), wait)
+                # Not `wait_for`: before Python 3.12 it may swallow a cancellation.
+                async with asyncio.timeout(wait):
+                    chunk = await self._reader.read(CHUNK_BYTES)
             except TimeoutError:
                 if searched:
                     raise
@@ -137,4 +139,5 @@ class Connection:
 
     async def _write(self, data: bytes) -> None:
         self._writer.write(data)
-        await asyncio.wait_for(self._writer.drain(), self._limits.write_s)
+        async with asyncio.timeout(self._limits.write_s):
+            await self._writer.drain()
