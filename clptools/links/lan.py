@@ -17,6 +17,7 @@ from collections.abc import Callable
 
 from clptools.core.messages import Beat
 from clptools.core.settings import Settings
+from clptools.links.address import keep_trying, plain
 from clptools.links.wire import MAX_FRAME_BYTES, DecodeError, Reason, Replays, Wire
 
 RELAY = "relay"
@@ -26,17 +27,6 @@ _TOS_LOW_DELAY = 0x10
 _RECEIVE_BUFFER_BYTES = 1 << 20
 _BATCH = 64
 """Datagrams read in one wake-up, so that a flood does not starve the rest of the agent."""
-_RETRY_FIRST_S, _RETRY_MOST_S = 0.2, 5.0
-
-
-def plain(address: str) -> str:
-    """`address` as the kernel writes it, without zone.  Raises ValueError if it is none."""
-    bare = address.partition("%")[0]
-    family = socket.AF_INET6 if ":" in bare else socket.AF_INET
-    try:
-        return socket.inet_ntop(family, socket.inet_pton(family, bare))
-    except OSError:
-        raise ValueError(f"{address!r} is no IPv4 or IPv6 address") from None
 
 
 class LanLink:
@@ -93,16 +83,8 @@ class LanLink:
             self._socket = None
 
     async def _retry(self) -> None:
-        wait = _RETRY_FIRST_S
-        while True:
-            await asyncio.sleep(wait)
-            wait = min(wait * 2, _RETRY_MOST_S)
-            try:
-                self._open()
-            except OSError:
-                continue
-            self._on_change(f"interconnect {self.name}: listening on {self.address}")
-            return
+        await keep_trying(self._open)
+        self._on_change(f"interconnect {self.name}: listening on {self.address}")
 
     def _open(self) -> None:
         family, _, _, _, own = socket.getaddrinfo(

@@ -11,7 +11,8 @@ import pytest
 
 from clptools.core.messages import Beat
 from clptools.core.settings import Cluster, Interconnect, Server, Settings
-from clptools.links.lan import RELAY, LanHeartbeats, plain
+from clptools.links.address import plain
+from clptools.links.lan import RELAY, LanHeartbeats
 from clptools.links.wire import Wire
 
 KEY = b"k" * 32

@@ -1,0 +1,183 @@
+"""Certificates of the control channel, minted from the `authkey`: one secret file to copy.
+
+Every server derives the same certificate authority and its own leaf, so no certificate is ever
+stored, sent round or renewed.  They are valid from 1950 to 9999 (RFC 5280, 4.1.2.5): no clock
+jump can leave that.  The common name is the identity; who has the authkey can be any server,
+as with corosync's authkey.
+
+The library that signs costs a process 10 MB, so an agent mints in a child that ends at once:
+authkey and name go in, PEM comes out, both through pipes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import os
+import ssl
+import sys
+from typing import Any
+
+import msgspec
+
+from clptools.faults import ClpError, ExitCode
+from clptools.links.keys import derive
+
+OUTSIDE = "outside the cluster"
+"""Common name of a caller that has the key but is no server; no server's name has spaces."""
+
+_COMMON = "commonName"
+_MINT_TIMEOUT_S = 30.0
+
+
+class Identity(msgspec.Struct, frozen=True, kw_only=True):
+    """What one end of the control channel shows and trusts; PEM."""
+
+    name: str
+    authority: str
+    certificate: str
+    key: str
+
+
+class _Order(msgspec.Struct, frozen=True, kw_only=True):
+    """What the child reads on its standard input."""
+
+    name: str
+    authkey: bytes
+
+
+def mint(authkey: bytes, name: str) -> Identity:
+    """The identity of `name`: equal input gives equal bytes.
+
+    Raises ValueError for an authkey too short or a name that fits no certificate.
+    """
+    from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import (
+        Encoding,
+        NoEncryption,
+        PrivateFormat,
+    )
+    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+    def named(common: str) -> x509.Name:
+        return x509.Name(
+            [
+                x509.NameAttribute(NameOID.ORGANIZATION_NAME, "clptools"),
+                x509.NameAttribute(NameOID.COMMON_NAME, common),
+            ]
+        )
+
+    def made(subject: str, key: Ed25519PrivateKey, *, authority: bool) -> x509.CertificateBuilder:
+        serial = int.from_bytes(derive(authkey, f"serial {subject}", 16)) >> 1 | 1
+        return (
+            x509.CertificateBuilder()
+            .subject_name(named(subject))
+            .issuer_name(named("cluster authority"))
+            .public_key(key.public_key())
+            .serial_number(serial)
+            .not_valid_before(datetime.datetime(1950, 1, 1))
+            .not_valid_after(datetime.datetime(9999, 12, 31, 23, 59, 59))
+            .add_extension(
+                x509.BasicConstraints(ca=authority, path_length=0 if authority else None),
+                critical=True,
+            )
+            .add_extension(
+                x509.KeyUsage(
+                    digital_signature=not authority,
+                    key_cert_sign=authority,
+                    content_commitment=False,
+                    key_encipherment=False,
+                    data_encipherment=False,
+                    key_agreement=False,
+                    crl_sign=False,
+                    encipher_only=False,
+                    decipher_only=False,
+                ),
+                critical=True,
+            )
+            .add_extension(
+                x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False
+            )
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()),
+                critical=False,
+            )
+        )
+
+    ca_key = Ed25519PrivateKey.from_private_bytes(derive(authkey, "authority"))
+    leaf_key = Ed25519PrivateKey.from_private_bytes(derive(authkey, f"identity {name}"))
+    authority = made("cluster authority", ca_key, authority=True).sign(ca_key, None)
+    usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+    leaf = (
+        made(name, leaf_key, authority=False)
+        .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+        .sign(ca_key, None)
+    )
+    return Identity(
+        name=name,
+        authority=authority.public_bytes(Encoding.PEM).decode(),
+        certificate=leaf.public_bytes(Encoding.PEM).decode(),
+        key=leaf_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode(),
+    )
+
+
+async def mint_apart(authkey: bytes, name: str) -> Identity:
+    """As `mint`, in a child process.  Raises ClpError if the child fails."""
+    child = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-P", "-m", "clptools.links.certs"),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    order = msgspec.msgpack.encode(_Order(name=name, authkey=authkey))
+    try:
+        async with asyncio.timeout(_MINT_TIMEOUT_S):
+            out, complaint = await child.communicate(order)
+        return msgspec.msgpack.decode(out, type=Identity)
+    except TimeoutError:
+        fault = f"no answer in {_MINT_TIMEOUT_S:.0f} s"
+    except msgspec.MsgspecError:
+        fault = (complaint.decode(errors="replace").strip().splitlines() or ["no output"])[-1]
+    finally:
+        if child.returncode is None:
+            child.kill()
+            await child.wait()
+    raise ClpError(ExitCode.FAILED, f"cannot mint the certificate of {name}: {fault}")
+
+
+def context(identity: Identity, *, serving: bool) -> ssl.SSLContext:
+    """TLS 1.3 only, both sides verified by the cluster's authority.
+
+    The key passes through anonymous memory, never through a file system.
+    """
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if serving else ssl.PROTOCOL_TLS_CLIENT)
+    made.minimum_version = ssl.TLSVersion.TLSv1_3
+    made.check_hostname = False  # the common name is compared by `common_name`'s caller
+    made.verify_mode = ssl.CERT_REQUIRED
+    made.load_verify_locations(cadata=identity.authority)
+    if serving:
+        made.num_tickets = 0
+    memory = os.memfd_create("clptools-identity", os.MFD_CLOEXEC)
+    try:
+        os.write(memory, (identity.certificate + identity.key).encode())
+        made.load_cert_chain(f"/proc/self/fd/{memory}")
+    finally:
+        os.close(memory)
+    return made
+
+
+def common_name(tls: ssl.SSLObject | ssl.SSLSocket) -> str:
+    """The verified identity of the other end; empty if it showed none."""
+    shown: dict[str, Any] = dict(tls.getpeercert() or {})
+    names = [value for part in shown.get("subject", ()) for key, value in part if key == _COMMON]
+    return str(names[0]) if len(names) == 1 else ""
+
+
+def _main() -> None:
+    order = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=_Order)
+    sys.stdout.buffer.write(msgspec.msgpack.encode(mint(order.authkey, order.name)))
+
+
+if __name__ == "__main__":
+    _main()
