@@ -1,0 +1,288 @@
+"""`clpstat -i` and `--cl --sv --hb --np --svg --grp --rsc --mon`: what is configured.
+
+One bracketed section an object, one `Key : value` line a property, durations in milliseconds
+as the original prints them.  `--detail` adds the keys that are seldom looked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from enum import StrEnum
+
+from clptools.cli.render.status import COMMENTS, FOOTER, NP_COMMENTS
+from clptools.cli.render.text import clean
+from clptools.core.settings import (
+    Arbiter,
+    Group,
+    Interconnect,
+    Monitor,
+    Option,
+    Resource,
+    Server,
+    ServerGroup,
+    Settings,
+)
+
+HEADER = " =====================  CLUSTER INFORMATION  ======================="
+
+Lines = Iterator[tuple[str, str]]
+"""Key and value; an empty value is not shown."""
+
+
+class Kind(StrEnum):
+    """What may be listed; the value is the option of `clpstat` without its dashes."""
+
+    CLUSTER = "cl"
+    SERVER = "sv"
+    HEARTBEAT = "hb"
+    NP = "np"
+    SERVER_GROUP = "svg"
+    GROUP = "grp"
+    RESOURCE = "rsc"
+    MONITOR = "mon"
+
+
+WORDS = {
+    Kind.SERVER: "server",
+    Kind.HEARTBEAT: "heartbeat resource",
+    Kind.NP: "NP resolution resource",
+    Kind.SERVER_GROUP: "server group",
+    Kind.GROUP: "group",
+    Kind.RESOURCE: "group resource",
+    Kind.MONITOR: "monitor resource",
+}
+
+
+def configuration(
+    settings: Settings, kinds: Iterable[Kind], name: str = "", *, detail: bool = False
+) -> str:
+    """The sections of `kinds`, all objects of each or the one called `name`."""
+    lines = [HEADER]
+    for kind in kinds:
+        for title, found, pairs in SECTIONS[kind](settings, detail):
+            if name and found != name:
+                continue
+            lines.append(f"  [{title} : {clean(found)}]")
+            lines += [f"    {key:<14} : {clean(value)}" for key, value in pairs if value]
+    return "\n".join([*lines, FOOTER]) + "\n"
+
+
+def names_of(settings: Settings, kind: Kind) -> tuple[str, ...]:
+    """Names of all objects of a kind."""
+    return tuple(found for _, found, _ in SECTIONS[kind](settings, False))
+
+
+Section = tuple[str, str, Lines]
+"""Title in the brackets, name, lines."""
+
+
+def _cluster(settings: Settings, detail: bool) -> Iterator[Section]:
+    yield "Cluster", settings.cluster.name, _cluster_lines(settings, detail)
+
+
+def _cluster_lines(settings: Settings, detail: bool) -> Lines:
+    cluster = settings.cluster
+    yield "Heartbeat Timeout", str(cluster.heartbeat_timeout_ms)
+    yield "Heartbeat Interval", str(cluster.heartbeat_interval_ms)
+    yield "Heartbeat Port Number", str(cluster.port)
+    if not detail:
+        return
+    yield "Configuration Revision", str(settings.revision)
+    yield "Vote Lease", str(cluster.lease_ms)
+    yield "Self Stop", str(cluster.self_stop_ms)
+    yield "Holder's Lease", "in force" if settings.leases_armed else "not in force"
+    yield "Server Startup Wait", str(cluster.startup_wait_ms)
+    yield "Takeover Without Proof", _onoff(cluster.takeover_without_proof)
+    yield "Action at NP Occurrence", cluster.partition_action
+    stop = settings.forced_stop
+    yield "Forced Stop Action", stop.action
+    if stop.action != "none":
+        yield "Forced Stop Timeout", str(stop.timeout_ms)
+        yield "Forced Stop Retries", str(stop.retries)
+        yield "Forced Stop Delay", str(cluster.fence_delay_ms)
+    userw = next((m for m in settings.monitors if m.type == "userw"), None)
+    if userw is not None:
+        yield "Shutdown Monitoring Method", _text(userw.options.get("method"))
+    yield "Action Command", cluster.action_command
+    yield "Journal Size (bytes)", str(cluster.journal_bytes)
+
+
+def _servers(settings: Settings, detail: bool) -> Iterator[Section]:
+    for index, server in enumerate(settings.servers):
+        yield f"Server{index}", server.name, _server_lines(settings, server, index, detail)
+
+
+def _server_lines(settings: Settings, server: Server, index: int, detail: bool) -> Lines:
+    yield "Priority", str(index + 1)
+    for path in settings.interconnects:
+        address = path.addresses.get(server.name, "")
+        if path.is_lan and address:
+            yield "IP Address", f"{address} ({path.name})"
+    if server.bmc is not None:
+        yield "BMC IP Address", server.bmc.address
+        if detail:
+            yield "BMC Port Number", str(server.bmc.port)
+            yield "BMC User Name", server.bmc.user
+    if detail:
+        groups = [g.name for g in settings.server_groups if server.name in g.servers]
+        yield "Server Groups", ", ".join(groups)
+
+
+def _heartbeats(settings: Settings, detail: bool) -> Iterator[Section]:
+    for index, path in enumerate(settings.interconnects):
+        yield f"HB{index}", path.name, _heartbeat_lines(path, index, detail)
+
+
+def _heartbeat_lines(path: Interconnect, index: int, detail: bool) -> Lines:
+    yield "Type", path.type
+    yield "Comment", COMMENTS.get(path.type, "")
+    yield "Priority", str(index + 1)
+    for server, address in path.addresses.items():
+        yield "IP Address", f"{address} ({server})"
+    yield "URL", path.url
+    if detail:
+        yield "Heartbeat Interval", str(path.interval_ms)
+
+
+def _arbiters(settings: Settings, detail: bool) -> Iterator[Section]:
+    for index, arbiter in enumerate(settings.arbiters):
+        yield f"NP{index}", arbiter.name, _arbiter_lines(arbiter, detail)
+
+
+def _arbiter_lines(arbiter: Arbiter, detail: bool) -> Lines:
+    yield "Type", arbiter.type
+    yield "Comment", NP_COMMENTS.get(arbiter.type, "")
+    yield from _options(arbiter.options)
+    if detail:
+        yield "Interval", str(arbiter.interval_ms)
+        yield "Timeout", str(arbiter.timeout_ms)
+        yield "Strong", _onoff(arbiter.strong)
+        yield "Required", _onoff(arbiter.required)
+
+
+def _server_groups(settings: Settings, detail: bool) -> Iterator[Section]:
+    for index, group in enumerate(settings.server_groups):
+        yield f"ServerGroup{index}", group.name, _server_group_lines(group)
+
+
+def _server_group_lines(group: ServerGroup) -> Lines:
+    yield "Servers", ", ".join(group.servers)
+
+
+def _groups(settings: Settings, detail: bool) -> Iterator[Section]:
+    for index, group in enumerate(settings.groups):
+        yield f"Group{index}", group.name, _group_lines(group, detail)
+
+
+def _group_lines(group: Group, detail: bool) -> Lines:
+    yield "Type", "failover"
+    yield "Comment", group.comment
+    yield "Servers", ", ".join(group.servers)
+    yield "Startup Attribute", group.startup
+    yield "Failover Attribute", group.failover
+    yield "Failback Attribute", group.failback
+    if detail:
+        yield "Server Groups", ", ".join(group.server_groups)
+        yield "Resources", ", ".join(resource.name for resource in group.resources)
+
+
+def _resources(settings: Settings, detail: bool) -> Iterator[Section]:
+    every = ((group, resource) for group in settings.groups for resource in group.resources)
+    for index, (group, resource) in enumerate(every):
+        yield f"Resource{index}", resource.name, _resource_lines(group, resource, detail)
+
+
+RESOURCE_KEYS = {
+    "address": "IP Address",
+    "interface": "Interface",
+    "start": "Start Script Path",
+    "stop": "Stop Script Path",
+    "unit": "Service Name",
+}
+
+
+def _resource_lines(group: Group, resource: Resource, detail: bool) -> Lines:
+    yield "Type", resource.type
+    yield "Comment", resource.comment
+    yield "Group", group.name
+    yield from _options(resource.options, RESOURCE_KEYS)
+    if not detail:
+        return
+    yield "Depends On", ", ".join(resource.depends)
+    yield "Start Timeout", str(resource.start_timeout_ms)
+    yield "Stop Timeout", str(resource.stop_timeout_ms)
+    yield "Activation Retry Threshold", str(resource.start_retries)
+    yield "Failover Threshold", str(resource.failover_on_failure)
+    yield "Final Action", resource.final_action
+
+
+def _monitors(settings: Settings, detail: bool) -> Iterator[Section]:
+    for index, monitor in enumerate(settings.monitors):
+        yield f"Monitor{index}", monitor.name, _monitor_lines(monitor, detail)
+
+
+def _monitor_lines(monitor: Monitor, detail: bool) -> Lines:
+    yield "Type", monitor.type
+    yield "Comment", monitor.comment
+    yield "Category", monitor.category
+    for server, keyword in monitor.keywords.items():
+        yield "Keyword", f"{keyword} ({server})"
+    yield from _options(monitor.options)
+    yield "Target", monitor.target
+    recovery = monitor.recovery
+    yield "Recovery Action", recovery.action
+    yield "Recovery Target", recovery.target
+    yield "Final Action", recovery.final_action
+    if not detail:
+        return
+    yield "Servers", ", ".join(monitor.servers)
+    yield "Interval", str(monitor.interval_ms)
+    yield "Timeout", str(monitor.timeout_ms)
+    yield "Retry Count", str(monitor.retries)
+    yield "Wait Time to Start", str(monitor.start_wait_ms)
+    yield "Monitor Timing", monitor.timing
+    yield "Script Path", recovery.script
+    yield "Script before Recovery", recovery.pre_action_script
+    yield "Restart Threshold", str(recovery.restart_count)
+    yield "Failover Threshold", str(recovery.failover_count)
+    yield "Threshold Window", str(recovery.window_ms)
+    if monitor.category:
+        yield "Recover On", ", ".join(monitor.recover_on)
+        yield "Stall on Predicted Failure", _onoff(monitor.stall_on_predictive_failure)
+        yield "Stall on Performance Down", _onoff(monitor.stall_on_performance_down)
+        yield "Failover outside Server Group", _onoff(recovery.failover_outside_server_group)
+        yield "After Recovery", recovery.after_recovery
+
+
+SECTIONS: dict[Kind, Callable[[Settings, bool], Iterator[Section]]] = {
+    Kind.CLUSTER: _cluster,
+    Kind.SERVER: _servers,
+    Kind.HEARTBEAT: _heartbeats,
+    Kind.NP: _arbiters,
+    Kind.SERVER_GROUP: _server_groups,
+    Kind.GROUP: _groups,
+    Kind.RESOURCE: _resources,
+    Kind.MONITOR: _monitors,
+}
+
+
+def _options(options: dict[str, Option], keys: dict[str, str] | None = None) -> Lines:
+    """The variant's own keys, under the original's names where it has one."""
+    for key, value in options.items():
+        yield (keys or {}).get(key, key.replace("_", " ").title()), _text(value)
+
+
+def _text(value: Option) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return _onoff(value)
+    if isinstance(value, tuple):
+        return ", ".join(value)
+    if isinstance(value, dict):
+        return ", ".join(f"{found} ({server})" for server, found in value.items())
+    return str(value)
+
+
+def _onoff(value: bool) -> str:
+    return "on" if value else "off"

@@ -1,0 +1,136 @@
+"""`clpstat -s`: the cluster status in the original's layout, byte for byte.
+
+Columns, padding and trailing blanks are those that scripts in the field parse: the colon stands
+in column 21 (`--long`: 38), the value begins two columns on, a status is padded to 17 columns
+and followed by the comment of the object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from clptools.cli.render.text import clean, field, pad
+
+if TYPE_CHECKING:
+    from clptools.cli.render.shape import StatusJson
+
+STATUS_COLUMNS = 17
+HEADER = " ========================  CLUSTER STATUS  ==========================="
+FOOTER = " " + "=" * 69
+
+COMMENTS = {
+    "lankhb": "Kernel Mode LAN Heartbeat",
+    "lanhb": "LAN Heartbeat",
+    "bmchb": "BMC Heartbeat",
+    "witnesshb": "Witness Heartbeat",
+}
+"""What the original shows for a heartbeat resource without a comment of its own."""
+
+NP_COMMENTS = {
+    "ping": "ping resolution",
+    "http": "http resolution",
+    "disk": "disk resolution",
+    "witness": "witness resolution",
+    "etcd": "etcd resolution",
+    "majority": "majority resolution",
+}
+
+
+def status(view: StatusJson, *, long: bool = False, detail: bool = False) -> str:
+    """The whole layout; `detail` adds what a waiting group waits for."""
+    return "\n".join(status_lines(stopped(view), long=long, detail=detail)) + "\n"
+
+
+def status_lines(view: StatusJson, *, long: bool, detail: bool) -> Iterator[str]:
+    """Its lines, one by one."""
+    wide = 34 if long else 17
+    child = wide - 2
+    yield HEADER
+    yield f"  Cluster : {clean(view['cluster']['name'])}"
+    yield "  <server>"
+    for server in view["servers"]:
+        mark = "*" if server["local"] else " "
+        yield f"   {mark}{field(server['name'], wide, '.')}: {word(server['status'])}"
+        for beat in server["heartbeats"]:
+            comment = COMMENTS.get(beat["type"], "")
+            yield f"      {field(beat['name'], child)}: {word(beat['status'], comment)}"
+        for np in server["np"]:
+            comment = NP_COMMENTS.get(np["type"], "")
+            yield f"      {field(np['name'], child)}: {word(np['status'], comment)}"
+    yield "  <group>"
+    for group in view["groups"]:
+        line = word(group["status"], group["comment"])
+        yield f"    {field(group['name'], wide, '.')}: {line}"
+        yield f"      {field('current', child)}: {clean(group['current'] or 'None')}"
+        for resource in group["resources"]:
+            line = word(resource["status"], resource["comment"])
+            yield f"      {field(resource['name'], child)}: {line}"
+        if detail and group["waiting_for"] is not None:
+            from clptools.cli.render.waiting import waiting_lines
+
+            for line in waiting_lines(view, group, 74):
+                yield f"      {line}"
+    yield "  <monitor>"
+    for monitor in view["monitors"]:
+        line = word(monitor["status"], monitor["comment"])
+        yield f"    {field(monitor['name'], wide)}: {line}"
+    yield FOOTER
+
+
+def word(value: str, comment: str = "") -> str:
+    """A status word in its padded field, and the comment behind it."""
+    return pad(clean(value), STATUS_COLUMNS) + clean(comment)
+
+
+def stopped(view: StatusJson) -> StatusJson:
+    """`view`, or, when the cluster service is stopped, the same with everything `Offline`.
+
+    The agents stay up then and still hear each other; the layout tells of the service.
+    """
+    if view["cluster"]["status"] != "Stopped":
+        return view
+    return {
+        **view,
+        "servers": [
+            {
+                **server,
+                "status": "Offline",
+                "heartbeats": [
+                    {
+                        **beat,
+                        "status": "Offline",
+                        "peers": {
+                            peer: {**seen, "status": "Offline"}
+                            for peer, seen in beat["peers"].items()
+                        },
+                    }
+                    for beat in server["heartbeats"]
+                ],
+                "np": [{**np, "status": "Offline"} for np in server["np"]],
+            }
+            for server in view["servers"]
+        ],
+        "groups": [
+            {
+                **group,
+                "status": "Offline",
+                "current": None,
+                "waiting_for": None,
+                "on": {},
+                "resources": [{**found, "status": "Offline"} for found in group["resources"]],
+            }
+            for group in view["groups"]
+        ],
+        "monitors": [
+            {
+                **monitor,
+                "status": "Offline",
+                "servers": {
+                    server: {**found, "status": "Offline"}
+                    for server, found in monitor["servers"].items()
+                },
+            }
+            for monitor in view["monitors"]
+        ],
+    }
