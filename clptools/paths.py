@@ -15,8 +15,12 @@ def root() -> str:
 
 
 def server_name() -> str:
-    """This node's name: `CLP_SERVER`, or the host name up to its first dot."""
-    return os.environ.get("CLP_SERVER") or os.uname().nodename.split(".")[0]
+    """This node's name: `CLP_SERVER`, or the host name up to its first dot.
+
+    In a script `CLP_SERVER` says HOME or OTHER; there `CLP_NODE` carries the name.
+    """
+    given = os.environ.get("CLP_NODE") or os.environ.get("CLP_SERVER")
+    return given or os.uname().nodename.split(".")[0]
 
 
 def config_dir() -> str:
