@@ -1,0 +1,216 @@
+"""The class table of traps: shipped TOML profiles, vendors' and the site's rows over them.
+
+A row says what class an event has.  Its id is `sensor type/event type/offset` in hexadecimal
+(`0Dh/6F/2`, `*` for any), `specific N` for an exact trap number, or `oid 1.3.6...` for a trap that
+is no PET.  The more exact row wins; of rows with one id the later profile's: default, vendor,
+`[[trap_profile]]`.  `off` takes a row away.  Only data decides: no vendor is named in code.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable
+from enum import StrEnum
+from functools import lru_cache
+from importlib import resources
+from typing import Any
+
+import msgspec
+
+from clptools.core.settings import TrapProfile
+
+SHIPPED = ("default", "dell", "supermicro")
+
+
+class EventClass(StrEnum):
+    """What a trap means for recovery (`pet.md`, section 5.4)."""
+
+    FATAL = "FATAL"
+    ERROR = "ERROR"
+    PREDICT = "PREDICT"
+    PERFORMANCE = "PERFORMANCE"
+    REDUNDANCY = "REDUNDANCY"
+    INFO = "INFO"
+    CLEAR = "CLEAR"
+    UNKNOWN = "UNKNOWN"
+
+
+CLASSES = frozenset(EventClass)
+
+_ROW = re.compile(
+    r"(?:(?:[0-9A-F]{2}h|\*)/(?:[0-9A-F]{2}|\*)/(?:[0-9A-F]|\*)|specific \d{1,10}|oid [0-9.]+)"
+)
+
+
+class Profile(msgspec.Struct, frozen=True, kw_only=True):
+    """One profile file, or a `[[trap_profile]]` of the configuration."""
+
+    name: str
+    manufacturers: tuple[int, ...] = ()
+    rows: dict[str, str] = {}
+    closes: dict[str, tuple[int, ...]] = {}
+    meanings: dict[str, str] = {}
+
+
+class Names(msgspec.Struct, frozen=True, kw_only=True):
+    """Texts of IPMI's tables; keys are the numbers."""
+
+    sensors: dict[int, str]
+    events: dict[int, tuple[str, ...]]
+    sensor_events: dict[int, tuple[str, ...]]
+    severities: dict[int, str]
+    manufacturers: dict[int, str]
+    numbered: dict[int, tuple[int, ...]]
+    """Sensor type -> entity ids whose instance numbers it: `processor 1`."""
+    severity_classes: dict[int, EventClass]
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """A row that applies: its id, its class and the profile it came from."""
+
+    id: str
+    event_class: EventClass
+    profile: str
+    closes: tuple[int, ...] = ()
+    """CLEAR rows: the offsets of the same sensor that it closes."""
+    meaning: str = ""
+    """The profile's own text, where it has one."""
+
+
+def row_fault(row: str, event_class: str) -> str:
+    """What is wrong with a row of a configuration; empty: nothing."""
+    if not _ROW.fullmatch(row):
+        return f'"{row}" is no row: write "0Dh/6F/2", "*/04/1", "specific 1001" or "oid 1.3.6..."'
+    if event_class != "off" and event_class not in CLASSES:
+        return f'"{event_class}" is no class: {", ".join(EventClass)} or off'
+    return ""
+
+
+class ClassTable:
+    """The rows in force for every manufacturer, with the site's profiles over the shipped ones.
+
+    Rows of the site that are malformed are left out; `row_fault` is how a check names them.
+    """
+
+    def __init__(self, site: Iterable[TrapProfile] = ()) -> None:
+        shipped, self.names = _shipped()
+        self._profiles = shipped + tuple(
+            Profile(
+                name=profile.name,
+                manufacturers=profile.manufacturers,
+                rows={r: c for r, c in profile.rows.items() if not row_fault(r, c)},
+                meanings=profile.meanings,
+            )
+            for profile in site
+        )
+        self._known = frozenset(m for p in self._profiles for m in p.manufacturers)
+        self._merged: dict[int | None, tuple[dict[str, Row], dict[str, str]]] = {}
+
+    def row(
+        self, manufacturer: int | None, sensor_type: int | None, event_type: int | None, offset: int
+    ) -> Row | None:
+        """The row for an event, the most exact first; None: the severity must tell."""
+        rows = self._for(manufacturer)[0]
+        for key in _keys(sensor_type, event_type, offset):
+            if key in rows:
+                return rows[key]
+        return None
+
+    def exact(self, manufacturer: int | None, key: str) -> Row | None:
+        """The row `specific N` or `oid ...`."""
+        row = self._for(manufacturer)[0].get(key)
+        if row is None and manufacturer is None and key.startswith("specific "):
+            # A number alone does not say whose it is; these numbers mean nothing else.
+            found = (self._for(known)[0].get(key) for known in sorted(self._known))
+            return next((row for row in found if row is not None), None)
+        return row
+
+    def meaning(self, manufacturer: int | None, keys: Iterable[str]) -> str:
+        """The text that a profile gives for the first of these row ids, or nothing."""
+        meanings = self._for(manufacturer)[1]
+        return next((meanings[key] for key in keys if key in meanings), "")
+
+    def event_meaning(
+        self, manufacturer: int | None, sensor_type: int | None, event_type: int | None, offset: int
+    ) -> str:
+        """The text that a profile gives for an event, or nothing."""
+        return self.meaning(manufacturer, _keys(sensor_type, event_type, offset))
+
+    def severity_class(self, severity: int | None) -> EventClass:
+        """The class where no row tells."""
+        return self.names.severity_classes.get(severity or 0, EventClass.UNKNOWN)
+
+    def _for(self, manufacturer: int | None) -> tuple[dict[str, Row], dict[str, str]]:
+        # Bounded by the known manufacturers: a sender cannot grow it by inventing numbers.
+        key = manufacturer if manufacturer in self._known else None
+        merged = self._merged.get(key)
+        if merged is None:
+            rows: dict[str, Row] = {}
+            meanings: dict[str, str] = {}
+            for profile in self._profiles:
+                if profile.manufacturers and key not in profile.manufacturers:
+                    continue
+                for row, event_class in profile.rows.items():
+                    rows.pop(row, None)
+                    if event_class != "off":
+                        rows[row] = Row(
+                            id=row,
+                            event_class=EventClass(event_class),
+                            profile=profile.name,
+                            closes=profile.closes.get(row, ()),
+                            meaning=profile.meanings.get(row, ""),
+                        )
+                meanings.update(profile.meanings)
+            merged = self._merged[key] = (rows, meanings)
+        return merged
+
+
+def row_id(sensor_type: int | None, event_type: int | None, offset: int | None) -> str:
+    """The row id of one exact event."""
+    sensor = "*" if sensor_type is None else f"{sensor_type:02X}h"
+    event = "*" if event_type is None else f"{event_type:02X}"
+    return f"{sensor}/{event}/{'*' if offset is None else f'{offset:X}'}"
+
+
+def _keys(sensor_type: int | None, event_type: int | None, offset: int) -> tuple[str, ...]:
+    return (
+        row_id(sensor_type, event_type, offset),
+        row_id(sensor_type, event_type, None),
+        row_id(sensor_type, None, None),
+        row_id(None, event_type, offset),
+        row_id(None, event_type, None),
+    )
+
+
+@lru_cache(maxsize=1)
+def _shipped() -> tuple[tuple[Profile, ...], Names]:
+    folder = resources.files("clptools.intake") / "profiles"
+    tables: list[dict[str, Any]] = [
+        tomllib.loads((folder / f"{name}.toml").read_text(encoding="utf-8")) for name in SHIPPED
+    ]
+    profiles = tuple(
+        Profile(
+            name=table["name"],
+            manufacturers=tuple(table.get("manufacturers", ())) if n else (),
+            rows=table.get("rows", {}),
+            closes={row: tuple(offsets) for row, offsets in table.get("closes", {}).items()},
+            meanings=table.get("meanings", {}),
+        )
+        for n, table in enumerate(tables)
+    )
+    base = tables[0]
+    names = Names(
+        sensors=_by_hex(base["sensors"]),
+        events={k: tuple(v) for k, v in _by_hex(base["events"]).items()},
+        sensor_events={k: tuple(v) for k, v in _by_hex(base["sensor_events"]).items()},
+        severities=_by_hex(base["severity_names"]),
+        manufacturers={int(k): v for k, v in base["manufacturers"].items()},
+        numbered={k: tuple(v) for k, v in _by_hex(base["numbered"]).items()},
+        severity_classes={k: EventClass(v) for k, v in _by_hex(base["severities"]).items()},
+    )
+    return profiles, names
+
+
+def _by_hex(table: dict[str, Any]) -> dict[int, Any]:
+    return {int(key, 16): value for key, value in table.items()}
