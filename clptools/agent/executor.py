@@ -1,0 +1,282 @@
+"""Carries out what the core wants: one table from action to handler, results return as events.
+
+A handler never waits: it writes, sends, or begins a task whose end is put into the loop's queue.
+Only `Persist`, `SetMember` and `SetService` may raise, and then the loop stops for good: what
+comes after them in the list must not happen without them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from clptools import paths
+from clptools.agent import clock
+from clptools.agent.devices import Devices
+from clptools.agent.loop import Loop
+from clptools.agent.records import Records
+from clptools.agent.store import Store
+from clptools.core import actions, events
+from clptools.core.requests import Outcome
+from clptools.core.settings import Resource, Settings
+from clptools.reports import ClpError
+from clptools.resources.base import ResourceContext
+from clptools.resources.registry import perform as perform_resource
+from clptools.resources.script import Script
+
+logger = logging.getLogger(__name__)
+
+_MUST = (actions.Persist, actions.SetMember, actions.SetService)
+
+
+class Replies:
+    """Who waits for which request."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, tuple[asyncio.Future[Outcome], Callable[[str], None]]] = {}
+
+    async def wait(
+        self, id: str, begin: Callable[[], None], progress: Callable[[str], None]
+    ) -> Outcome:
+        """Call `begin`, then wait for the outcome of the request `id`."""
+        outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._waiting[id] = (outcome, progress)
+        try:
+            begin()
+            return await outcome
+        finally:
+            del self._waiting[id]
+
+    def progress(self, action: actions.Progress) -> None:
+        """A line for the one who waits, if he still does."""
+        if action.id in self._waiting:
+            self._waiting[action.id][1](action.text)
+
+    def reply(self, action: actions.Reply) -> None:
+        """The end of the request."""
+        if action.id in self._waiting:
+            outcome, _ = self._waiting[action.id]
+            if not outcome.done():
+                outcome.set_result(action.outcome)
+
+    def close(self) -> None:
+        """The agent stops: nobody will answer any more."""
+        for outcome, _ in self._waiting.values():
+            outcome.cancel()
+
+
+class Executor:
+    """The hands of one core."""
+
+    def __init__(
+        self,
+        server: str,
+        store: Store,
+        records: Records,
+        devices: Devices,
+        replies: Replies,
+        exit: Callable[[], None],
+    ) -> None:
+        self._server = server
+        self._store = store
+        self._devices = devices
+        self._exit = exit
+        self._settings = Settings()
+        self._resources: dict[tuple[str, str], Resource] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.loop: Loop
+        """Where results go; set once both exist."""
+        self._table: dict[type, Callable[[Any], None]] = {
+            actions.Persist: lambda a: store.persist(a.durable),
+            actions.SetMember: lambda a: store.set_member(a.member),
+            actions.SetService: lambda a: store.set_stopped(a.stopped),
+            actions.SendBeat: lambda a: devices.heartbeats.send(a.beat, a.via),
+            actions.SendControl: lambda a: devices.peers.send(a.to, a.message),
+            actions.SetTimer: lambda a: self.loop.set_timer(a.name, a.at),
+            actions.ClearTimer: lambda a: self.loop.clear_timer(a.name),
+            actions.ReadPower: self._read_power,
+            actions.Fence: self._fence,
+            actions.HoldArbiter: self._hold_arbiter,
+            actions.ReleaseArbiter: self._release_arbiter,
+            actions.RunResource: self._run_resource,
+            actions.RunScript: self._run_script,
+            actions.RunMonitor: lambda a: devices.monitors.run(a.monitor, a.on),
+            actions.FaultMonitor: lambda a: devices.monitors.fault(a.monitor, a.on),
+            actions.ArmWatchdog: lambda a: self._begin(self._arm_watchdog(a)),
+            actions.PetWatchdog: lambda _: devices.watchdog.pet(),
+            actions.DisarmWatchdog: lambda _: self._begin(self._disarm_watchdog()),
+            actions.HostAction: self._host_action,
+            actions.ArmDeadman: self._arm_deadman,
+            actions.Record: records.add,
+            actions.Progress: replies.progress,
+            actions.Reply: replies.reply,
+            actions.Exit: lambda _: exit(),
+        }
+
+    def apply(self, settings: Settings) -> None:
+        """Know the resources of `settings`; those of before too, since they may still run."""
+        self._settings = settings
+        for group in settings.groups:
+            for resource in group.resources:
+                self._resources[group.name, resource.name] = resource
+
+    def perform(self, action: actions.Action) -> None:
+        """Carry out, or begin, one action.  Raises only where what follows must not happen."""
+        try:
+            self._table[type(action)](action)
+        except Exception:
+            if isinstance(action, _MUST):
+                raise
+            logger.exception("%s could not be carried out", type(action).__name__)
+
+    async def close(self) -> None:
+        """Let go of what is under way; scripts go on, for the next agent to find."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _answer(
+        self,
+        work: Coroutine[Any, Any, events.Event],
+        failed: Callable[[str], events.Event],
+    ) -> None:
+        """Put what `work` returns into the queue; whatever it raises becomes `failed(text)`."""
+
+        async def answered() -> None:
+            try:
+                event = await work
+            except ClpError as error:
+                hint = f" ({error.hint})" if error.hint else ""
+                event = failed(error.message + hint)
+            except OSError as error:
+                event = failed(str(error.strerror or error))
+            except Exception as error:
+                logger.exception("an action failed in a way nobody foresaw")
+                event = failed(f"a fault of clptools itself: {error!r}")
+            self.loop.put(event)
+
+        self._begin(answered())
+
+    # Group resources and scripts
+
+    def _run_resource(self, action: actions.RunResource) -> None:
+        def done(ok: bool, text: str, timed_out: bool = False) -> events.ResourceDone:
+            return events.ResourceDone(
+                group=action.group,
+                resource=action.resource,
+                op=action.op,
+                epoch=action.epoch,
+                ok=ok,
+                timed_out=timed_out,
+                text=text,
+            )
+
+        place = f"{action.group}/{action.resource}"
+        resource = self._resources.get((action.group, action.resource))
+        if resource is None:
+            text = f"{place} is not in the configuration any more: look whether it still runs"
+            self.loop.put(done(False, text))
+            return
+        context = ResourceContext(
+            server=self._server,
+            group=action.group,
+            event=action.event,
+            factor=action.factor,
+            previous=action.previous,
+            priority=action.priority,
+            run=self._devices.scripts.run,
+            log=lambda line: logger.info("%s: %s", place, line),
+        )
+
+        async def work() -> events.Event:
+            outcome = await perform_resource(resource, action.op, context)
+            return done(outcome.ok, outcome.text, outcome.timed_out)
+
+        self._answer(work(), lambda text: done(False, f"{place}: {text}"))
+
+    def _run_script(self, action: actions.RunScript) -> None:
+        path = os.path.join(paths.scripts_dir(), action.script)
+
+        async def work() -> events.Event:
+            result = await self._devices.scripts.run(
+                Script(
+                    name=f"recovery/{action.token}",
+                    path=path,
+                    timeout_ms=action.timeout_ms,
+                    environment=action.environment,
+                )
+            )
+            return events.ScriptDone(
+                token=action.token, ok=result.ok, timed_out=result.timed_out, text=result.text
+            )
+
+        self._answer(
+            work(), lambda text: events.ScriptDone(token=action.token, ok=False, text=text)
+        )
+
+    # BMCs and arbiters
+
+    def _read_power(self, action: actions.ReadPower) -> None:
+        asked_at = clock.boot_ms()
+
+        def unknown(text: str) -> events.PowerRead:
+            return events.PowerRead(
+                server=action.server, power="unknown", asked_at=asked_at, error=text
+            )
+
+        self._answer(self._devices.bmcs.read_power(action.server, asked_at), unknown)
+
+    def _fence(self, action: actions.Fence) -> None:
+        asked_at = clock.boot_ms()
+
+        def failed(text: str) -> events.FenceDone:
+            return events.FenceDone(
+                server=action.server,
+                action=action.action,
+                asked_at=asked_at,
+                verified=False,
+                error=text,
+            )
+
+        self._answer(self._devices.bmcs.fence(action, asked_at), failed)
+
+    def _hold_arbiter(self, action: actions.HoldArbiter) -> None:
+        asked_at = clock.boot_ms()
+
+        def failed(text: str) -> events.ArbiterAnswered:
+            return events.ArbiterAnswered(
+                name=action.name, held=False, asked_at=asked_at, error=text
+            )
+
+        self._answer(self._devices.arbiters.hold(action.name, action.lease_ms, asked_at), failed)
+
+    def _release_arbiter(self, action: actions.ReleaseArbiter) -> None:
+        self._begin(self._devices.arbiters.release(action.name))
+
+    # This host
+
+    async def _arm_watchdog(self, action: actions.ArmWatchdog) -> None:
+        self.loop.put(await self._devices.watchdog.arm(action.timeout_ms))
+
+    async def _disarm_watchdog(self) -> None:
+        self.loop.put(await self._devices.watchdog.disarm())
+
+    def _host_action(self, action: actions.HostAction) -> None:
+        def failed(text: str) -> events.HostActionDone:
+            return events.HostActionDone(action=action.action, ok=False, text=text)
+
+        self._answer(self._devices.host.perform(action.action, action.reason), failed)
+
+    def _arm_deadman(self, action: actions.ArmDeadman) -> None:
+        def failed(text: str) -> events.HostActionDone:
+            return events.HostActionDone(action=action.action, ok=False, text=text)
+
+        self._answer(self._devices.bmcs.arm_deadman(action.action, action.deadline_ms), failed)
