@@ -1,0 +1,348 @@
+"""`fip`: a floating address, moved by adding it to an interface and telling the neighbours.
+
+Addresses are changed over netlink through pyroute2, which is loaded by `warm_up()` or on the
+first use: it costs 12 MB and 80 ms, and most of an agent's life nobody needs it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+from collections.abc import AsyncIterator
+from ipaddress import IPv4Interface, IPv6Interface, ip_interface
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from clptools.core.settings import Resource
+from clptools.faults import ClpError, ExitCode
+from clptools.resources.base import ResourceContext, ResourceOutcome
+from clptools.resources.neighbours import Address, Port, announce, holder_of, mac_text
+
+if TYPE_CHECKING:
+    from pyroute2 import AsyncIPRoute
+
+IFF_UP = 0x1
+IFF_LOWER_UP = 0x10000
+ARPHRD_ETHER = 1
+IFA_F_TENTATIVE = 0x40
+IFA_F_DADFAILED = 0x08
+
+DAD_POLL_S = 0.05
+DAD_LIMIT_S = 10.0
+"""RFC 4862 needs 1 to 2 s with the kernel's defaults."""
+
+ANNOUNCE_SPACING_S = 1.0
+
+_announcing: dict[Address, asyncio.Task[None]] = {}
+"""Announcements still to be made, by address; a stop ends them."""
+
+
+class Link(msgspec.Struct, frozen=True, kw_only=True):
+    """A network interface."""
+
+    index: int
+    name: str
+    flags: int
+    type: int
+    mac: bytes
+
+    @property
+    def port(self) -> Port | None:
+        """Where neighbours can be spoken to; None: this is no Ethernet."""
+        if self.type != ARPHRD_ETHER or len(self.mac) != 6:
+            return None
+        return Port(name=self.name, mac=self.mac)
+
+
+class Held(msgspec.Struct, frozen=True, kw_only=True):
+    """An address that an interface has."""
+
+    index: int
+    address: IPv4Interface | IPv6Interface
+    flags: int
+    scope: int
+    label: str
+
+
+def warm_up() -> None:
+    """Load pyroute2, so that the first failover does not wait for it."""
+    import pyroute2
+
+    del pyroute2
+
+
+async def start(resource: Resource, context: ResourceContext) -> ResourceOutcome:
+    """Add the address, unless somebody else has it, and announce it."""
+    wanted = _wanted(resource)
+    async with asyncio.timeout(resource.start_timeout_ms / 1000), _netlink() as netlink:
+        links = await _links(netlink)
+        held = await _held(netlink)
+        link = _choose(links, held, wanted, _interface(resource, context.server))
+        present = next((h for h in held if h.address.ip == wanted.ip), None)
+        if present is not None and present.index != link.index:
+            elsewhere = next((x.name for x in links if x.index == present.index), "?")
+            raise ClpError(
+                ExitCode.FAILED,
+                f"{wanted.ip} is on {elsewhere} already, not on {link.name}",
+                f"ip address del {present.address} dev {elsewhere}",
+            )
+        if not link.flags & IFF_LOWER_UP:
+            context.log(f"{link.name} has no carrier: {wanted.ip} will not be reached through it")
+        if present is None:
+            await _add(netlink, resource, link, wanted)
+        if isinstance(wanted, IPv6Interface):
+            await _await_dad(netlink, link, wanted)
+    _announce(link, wanted, int(str(resource.options.get("announcements", 5))))
+    text = f"{wanted} on {link.name}" + ("" if present is None else ", where it was already")
+    return ResourceOutcome(ok=True, text=text)
+
+
+async def stop(resource: Resource, context: ResourceContext) -> ResourceOutcome:
+    """Remove the address, exactly it, from whichever interface has it."""
+    wanted = _wanted(resource)
+    task = _announcing.pop(wanted.ip, None)
+    if task is not None:
+        task.cancel()
+    async with asyncio.timeout(resource.stop_timeout_ms / 1000), _netlink() as netlink:
+        before = await _held(netlink)
+        present = [h for h in before if h.address.ip == wanted.ip]
+        for one in present:
+            await _change(netlink, "del", one)
+        if not present:
+            return ResourceOutcome(ok=True, text=f"{wanted.ip} was not here")
+        after = await _held(netlink)
+        if any(h.address.ip == wanted.ip for h in after):
+            raise ClpError(ExitCode.FAILED, f"{wanted.ip} is still here after its removal")
+        await _restore(netlink, before, after, present, context)
+    return ResourceOutcome(ok=True, text=f"{wanted} removed")
+
+
+def _wanted(resource: Resource) -> IPv4Interface | IPv6Interface:
+    return ip_interface(str(resource.options["address"]))
+
+
+def _interface(resource: Resource, server: str) -> str:
+    """The configured interface on this server, or nothing."""
+    given = resource.options.get("interface")
+    return given.get(server, "") if isinstance(given, dict) else str(given or "")
+
+
+@contextlib.asynccontextmanager
+async def _netlink() -> AsyncIterator[AsyncIPRoute]:
+    """A netlink socket; its faults become `ClpError`."""
+    from pyroute2 import AsyncIPRoute, NetlinkError
+
+    try:
+        async with AsyncIPRoute() as netlink:
+            yield netlink
+    except NetlinkError as fault:
+        hint = ""
+        if fault.code in (errno.EPERM, errno.EACCES):
+            hint = "addresses can only be changed by root or with CAP_NET_ADMIN"
+        raise ClpError(ExitCode.FAILED, f"the kernel refused it: {fault.args[1]}", hint) from fault
+
+
+async def _links(netlink: AsyncIPRoute) -> tuple[Link, ...]:
+    found = []
+    async for message in await netlink.link("dump"):
+        mac = str(message.get("address") or "").replace(":", "")
+        link = Link(
+            index=message["index"],
+            name=message.get("ifname"),
+            flags=message["flags"],
+            type=message["ifi_type"],
+            mac=bytes.fromhex(mac),
+        )
+        found.append(link)
+    return tuple(found)
+
+
+async def _held(netlink: AsyncIPRoute) -> tuple[Held, ...]:
+    found = []
+    async for message in await netlink.addr("dump"):
+        # On a point-to-point link IFA_ADDRESS is the other end's.
+        address = message.get("local") or message.get("address")
+        held = Held(
+            index=message["index"],
+            address=ip_interface(f"{address}/{message['prefixlen']}"),
+            # The header has room for eight flags only.
+            flags=message.get("flags") or message["flags"],
+            scope=message["scope"],
+            label=message.get("label") or "",
+        )
+        found.append(held)
+    return tuple(found)
+
+
+def _choose(
+    links: tuple[Link, ...],
+    held: tuple[Held, ...],
+    wanted: IPv4Interface | IPv6Interface,
+    name: str,
+) -> Link:
+    """The interface that is to carry the address."""
+    if name:
+        named = next((link for link in links if link.name == name), None)
+        if named is None:
+            known = ", ".join(sorted(link.name for link in links))
+            raise ClpError(
+                ExitCode.FAILED,
+                f"there is no interface {name} on this server",
+                f"it has {known}; `interface` may be a table with one name per server",
+            )
+        return _up(named)
+    # Where the network is known by the narrowest of several that fit, there it belongs.
+    fitting = [
+        h
+        for h in held
+        if h.address.version == wanted.version
+        and wanted.ip in h.address.network
+        and h.address.ip != wanted.ip
+        and h.address.network.prefixlen < h.address.max_prefixlen
+    ]
+    by_index = {link.index: link for link in links}
+    fitting.sort(key=lambda h: (not by_index[h.index].flags & IFF_UP, -h.address.network.prefixlen))
+    if not fitting:
+        own = next((h for h in held if h.address.ip == wanted.ip), None)
+        if own is not None:
+            return by_index[own.index]
+        raise ClpError(
+            ExitCode.FAILED,
+            f"no interface of this server has an address in {wanted.network}",
+            'give that network to one, or name the interface: `interface = "…"`',
+        )
+    return _up(by_index[fitting[0].index])
+
+
+def _up(link: Link) -> Link:
+    if not link.flags & IFF_UP:
+        raise ClpError(
+            ExitCode.FAILED,
+            f"interface {link.name} is down",
+            f"ip link set {link.name} up",
+        )
+    return link
+
+
+async def _add(
+    netlink: AsyncIPRoute, resource: Resource, link: Link, wanted: IPv4Interface | IPv6Interface
+) -> None:
+    # Without carrier there is nobody to ask, and nothing can be sent.
+    check = resource.options.get("duplicate_check", True) and link.flags & IFF_LOWER_UP
+    if check and link.port is not None:
+        mac = await holder_of(link.port, wanted.ip)
+        if mac is not None:
+            raise _taken(link, wanted, mac)
+    await _change(
+        netlink,
+        "add",
+        Held(index=link.index, address=wanted, flags=0, scope=0, label=""),
+    )
+
+
+def _taken(link: Link, wanted: IPv4Interface | IPv6Interface, mac: bytes) -> ClpError:
+    return ClpError(
+        ExitCode.FAILED,
+        f"{wanted.ip} is in use already: {mac_text(mac)} answers for it on {link.name}",
+        "find that machine, or set `duplicate_check = false` if a switch answers for others",
+    )
+
+
+async def _change(netlink: AsyncIPRoute, op: str, held: Held) -> None:
+    """Add or delete one address; done already is done."""
+    from pyroute2 import NetlinkError
+
+    wanted: dict[str, Any] = {
+        "index": held.index,
+        "address": str(held.address.ip),
+        "prefixlen": held.address.network.prefixlen,
+    }
+    if op == "add":
+        wanted["scope"] = held.scope
+        if held.label:
+            wanted["label"] = held.label
+        if held.address.version == 4 and held.address.network.prefixlen < 31:
+            wanted["broadcast"] = str(held.address.network.broadcast_address)
+    try:
+        await netlink.addr(op, **wanted)
+    except NetlinkError as fault:
+        if fault.code != (errno.EEXIST if op == "add" else errno.EADDRNOTAVAIL):
+            raise
+
+
+async def _restore(
+    netlink: AsyncIPRoute,
+    before: tuple[Held, ...],
+    after: tuple[Held, ...],
+    removed: list[Held],
+    context: ResourceContext,
+) -> None:
+    """Put back what went with the address.
+
+    Without the sysctl `promote_secondaries`, deleting the first address of a network takes the
+    later ones of the same network with it.
+    """
+    left = {(h.index, h.address) for h in after}
+    for held in before:
+        gone = (held.index, held.address) not in left
+        if gone and held not in removed and held.address.version == 4:
+            context.log(f"{held.address} would have gone with {removed[0].address}: put back")
+            await _change(netlink, "add", held)
+
+
+async def _await_dad(netlink: AsyncIPRoute, link: Link, wanted: IPv6Interface) -> None:
+    """Wait until the kernel found nobody else with the address; only then it can be used."""
+    waited = 0.0
+    while True:
+        mine = [h for h in await _held(netlink) if h.address.ip == wanted.ip]
+        flags = mine[0].flags if mine else 0
+        if not mine or flags & IFA_F_DADFAILED:
+            for one in mine:
+                await _change(netlink, "del", one)
+            mac = None if link.port is None else await holder_of(link.port, wanted.ip)
+            if mac is not None:
+                raise _taken(link, wanted, mac)
+            raise ClpError(
+                ExitCode.FAILED,
+                f"{wanted.ip}: the kernel found another machine with it on {link.name}",
+            )
+        if not flags & IFA_F_TENTATIVE:
+            return
+        if waited >= DAD_LIMIT_S:
+            for one in mine:
+                await _change(netlink, "del", one)
+            raise ClpError(
+                ExitCode.FAILED,
+                f"{wanted.ip} could not be checked for duplicates on {link.name} "
+                f"within {DAD_LIMIT_S:g} s",
+                f"ip link show {link.name}: without carrier no IPv6 address becomes usable",
+            )
+        await asyncio.sleep(DAD_POLL_S)
+        waited += DAD_POLL_S
+
+
+def _announce(link: Link, wanted: IPv4Interface | IPv6Interface, times: int) -> None:
+    """Announce at once, and go on in the background for switches that were not ready."""
+    port = link.port
+    if port is None or times < 1:
+        return
+    with contextlib.suppress(OSError):
+        announce(port, wanted.ip)
+    earlier = _announcing.pop(wanted.ip, None)
+    if earlier is not None:
+        earlier.cancel()
+    if times > 1:
+        _announcing[wanted.ip] = asyncio.create_task(_go_on(port, wanted.ip, times - 1))
+
+
+async def _go_on(port: Port, address: Address, times: int) -> None:
+    try:
+        for _ in range(times):
+            await asyncio.sleep(ANNOUNCE_SPACING_S)
+            with contextlib.suppress(OSError):
+                announce(port, address)
+    finally:
+        if _announcing.get(address) is asyncio.current_task():
+            del _announcing[address]
