@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator
 
 from clptools.api.address import SocketAddress
@@ -26,7 +27,8 @@ READ_TIMEOUT_S = 10.0
 class Client:
     """One connection to an agent; use it in a `with` block.
 
-    `timeout_s` bounds the wait for each reply; None waits as long as the agent lives.
+    `timeout_s` bounds the wait for each reply (None: as long as the agent lives), unless
+    `finish_within` bounds the whole.
     Every fault is a `ClpError`: no agent 3, not permitted 4, no reply in time 7, else the
     code that the agent gave.
     """
@@ -34,6 +36,7 @@ class Client:
     def __init__(self, path: str = "", timeout_s: float | None = READ_TIMEOUT_S) -> None:
         self.path = path or socket_file()
         self.timeout_s = timeout_s
+        self._deadline: float | None = None
         self._buffer = bytearray()
         self._socket = self._connect()
 
@@ -42,6 +45,12 @@ class Client:
 
     def __exit__(self, *_: object) -> None:
         self._socket.close()
+
+    def finish_within(self, seconds: float | None) -> None:
+        """From now on replies may take this long altogether; None: as long as the agent lives."""
+        self.timeout_s = seconds
+        self._deadline = None if seconds is None else time.monotonic() + seconds
+        self._socket.settimeout(seconds)
 
     def call(self, method: str, **parameters: object) -> Json:
         """One call, one reply."""
@@ -59,7 +68,7 @@ class Client:
 
     def _connect(self) -> socket.socket:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-        sock.settimeout(READ_TIMEOUT_S if self.timeout_s is None else self.timeout_s)
+        sock.settimeout(READ_TIMEOUT_S)
         try:
             with SocketAddress(self.path) as address:
                 sock.connect(address)
@@ -121,6 +130,9 @@ class Client:
             seen = len(self._buffer)
             if seen > REPLY_LIMIT_BYTES:
                 raise self._not_an_agent()
+            if self._deadline is not None:
+                # 0 would mean not to wait at all, and that is another error.
+                self._socket.settimeout(max(self._deadline - time.monotonic(), 0.001))
             try:
                 chunk = self._socket.recv(262_144)
             except TimeoutError as error:

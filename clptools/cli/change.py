@@ -1,0 +1,75 @@
+"""Commands that change something: one request, its steps as they come, its end."""
+
+from __future__ import annotations
+
+import sys
+
+from clptools.api.client import Client, user
+from clptools.cli.answer import Answer, done
+from clptools.cli.options import Args, Command
+from clptools.faults import ClpError, ExitCode
+
+REFUSALS_TAKE_S = 1.0
+"""How long `-w 0` still waits: long enough to hear of a refusal, not of the end."""
+
+
+def one_of(command: Command, args: Args, *names: str) -> str:
+    """The one option of `names` that was given.  Raises ClpError (USAGE)."""
+    given = [name for name in names if args.given(name)]
+    if len(given) == 1:
+        return given[0]
+    flags = [option.flags[0] for option in command.options if option.name in names]
+    either = ", ".join(flags[:-1]) + " or " + flags[-1]
+    raise ClpError(
+        ExitCode.USAGE,
+        f"Give one of {either}, not {'several' if given else 'none'}.",
+        f"More: {command.name} --help",
+    )
+
+
+def change(request: dict[str, object], timeout_s: float | None = None) -> Answer:
+    """Has the agent carry out a request of `clptools.core.requests`; waits for its end.
+
+    `timeout_s` None waits as long as it takes, 0 only for a refusal.  Raises ClpError with
+    the code of the outcome.
+    """
+    return outcome(follow(request, timeout_s))
+
+
+def follow(request: dict[str, object], timeout_s: float | None) -> dict[str, object]:
+    """The outcome of a request, as it came; steps are shown on a terminal."""
+    asked = {key: value for key, value in request.items() if value not in ("", None)}
+    patience = REFUSALS_TAKE_S if timeout_s == 0 else timeout_s
+    shows = sys.stdout.isatty()
+    with Client() as client:
+        client.finish_within(patience)
+        try:
+            for reply in client.stream("Request", request=asked, user=user()):
+                if shows and isinstance(reply.get("progress"), str):
+                    print(reply["progress"], flush=True)
+                ended = reply.get("outcome")
+                if isinstance(ended, dict):
+                    return ended
+        except ClpError as error:
+            if error.code == ExitCode.TIMED_OUT and timeout_s == 0:
+                return {"text": "Asked; it goes on without being waited for."}
+            if error.code == ExitCode.TIMED_OUT:
+                raise ClpError(
+                    ExitCode.TIMED_OUT,
+                    f"Not done within {patience:g} s. The work goes on.",
+                    "See how far it is: clpstat",
+                ) from error
+            raise
+    raise ClpError(ExitCode.FAILED, "The node agent ended without saying how.", "See: clpstat")
+
+
+def outcome(ended: dict[str, object]) -> Answer:
+    """An outcome as the command's own: done, or raised as ClpError; 9 (found) is no fault."""
+    raw = ended.get("code", 0)
+    code = next((known for known in ExitCode if known == raw), ExitCode.FAILED)
+    text, hint = str(ended.get("text", "")), str(ended.get("hint", ""))
+    if code == ExitCode.FOUND:
+        return Answer("\n".join(filter(None, (text, hint))), {"text": text, "hint": hint}, code)
+    if code != ExitCode.DONE:
+        raise ClpError(code, text or "Refused without a reason.", hint)
+    return done("\n".join(filter(None, (text, hint))))

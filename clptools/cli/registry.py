@@ -1,0 +1,28 @@
+"""The commands, and where each one lives.
+
+A module of a command has `COMMAND` (its data) and `run(args) -> Answer`; it raises `ClpError`
+and never prints a fault or exits.  Modules of reading commands import nothing heavy at their
+top.  `clpnode` is the agent itself.
+"""
+
+from __future__ import annotations
+
+COMMANDS: dict[str, str] = {
+    name: f"clptools.cli.{name}"
+    for name in (
+        "clpbmccnf",
+        "clpcfctrl",
+        "clpcfchk",
+        "clpcl",
+        "clpdown",
+        "clpgrp",
+        "clphealthchk",
+        "clplogcc",
+        "clpmonctrl",
+        "clprexec",
+        "clprsc",
+        "clpstat",
+        "clpstdn",
+        "clpwait",
+    )
+}
