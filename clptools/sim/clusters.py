@@ -1,0 +1,162 @@
+"""Sample clusters to rehearse on, by name: `3bmc` is three servers with BMCs, and so on.
+
+bmc     every server has a BMC, and forced stop powers off
+lease   no BMC: proof by released, left and lease only (armed watchdogs)
+strong  an arbiter of which only one side can hold the lease (etcd)
+req     that arbiter decides for everyone (`required = true`)
+weak    an arbiter that both sides can win (ping): finds a split brain, as it must
+"""
+
+from __future__ import annotations
+
+import re
+
+from clptools.core.settings import (
+    Arbiter,
+    Bmc,
+    Cluster,
+    ForcedStop,
+    Group,
+    Interconnect,
+    Monitor,
+    Recovery,
+    Resource,
+    Server,
+    Settings,
+)
+
+NAMED = (
+    "1bmc", "2bmc", "2strong", "2bmcstrong", "2req", "3lease", "3bmc", "3bmcreq",
+    "4bmcstrong", "5lease", "5bmc", "5bmcstrong",
+)  # fmt: skip
+"""Configurations that are safe: none of them may ever show a group active twice."""
+
+_NAME = re.compile(r"(\d+)(bmc)?(lease|strong|req|weak)?")
+
+
+class Unknown(ValueError):
+    """No such sample cluster."""
+
+
+def sample(
+    name: str,
+    *,
+    groups: int = 1,
+    resources: int = 1,
+    lease_s: float = 3.0,
+    self_stop_s: float = 6.0,
+    startup_wait_s: float = 60.0,
+    interval_s: float = 0.2,
+    links: int = 1,
+    forced_stop: str = "",
+    after_recovery: str = "none",
+    final_action: str = "none",
+) -> Settings:
+    """The settings of a sample cluster.  Raises Unknown."""
+    match = _NAME.fullmatch(name)
+    if match is None or not 1 <= int(match[1]) <= 32:
+        raise Unknown(f"{name}: no such sample cluster; known: {', '.join(NAMED)}")
+    count, bmc, kind = int(match[1]), match[2] is not None, match[3] or ""
+    names = tuple(f"server{i + 1}" for i in range(count))
+    watchdog = count >= 3 or kind in ("strong", "req", "weak", "lease")
+    servers = tuple(
+        Server(name=n, bmc=Bmc(address=f"192.168.0.{11 + i}", user="clp") if bmc else None)
+        for i, n in enumerate(names)
+    )
+    arbiters = {
+        "strong": (Arbiter(name="etcd1", type="etcd"),),
+        "req": (Arbiter(name="etcd1", type="etcd", required=True),),
+        "weak": (Arbiter(name="ping1", type="ping"),),
+    }.get(kind, ())
+    interconnects = [
+        Interconnect(
+            name=f"lankhb{i + 1}",
+            type="lankhb",
+            addresses={n: f"10.0.{i}.{j + 1}" for j, n in enumerate(names)},
+            interval_ms=round(interval_s * 1000),
+        )
+        for i in range(links)
+    ]
+    action = forced_stop or ("power-off" if bmc else "none")
+    return Settings(
+        cluster=Cluster(
+            heartbeat_interval_ms=round(interval_s * 1000),
+            lease_ms=round(lease_s * 1000),
+            self_stop_ms=round(self_stop_s * 1000),
+            startup_wait_ms=round(startup_wait_s * 1000),
+        ),
+        servers=servers,
+        interconnects=tuple(interconnects),
+        arbiters=arbiters,
+        forced_stop=ForcedStop(action=action, timeout_ms=10_000),
+        groups=tuple(_group(i + 1, names, resources) for i in range(groups)),
+        monitors=_monitors(names, watchdog, after_recovery, final_action),
+    )
+
+
+def _group(number: int, names: tuple[str, ...], resources: int) -> Group:
+    turn = (number - 1) % len(names)
+    made: list[Resource] = []
+    for i in range(resources):
+        made.append(
+            Resource(
+                name=f"exec{number}" if i == 0 else f"exec{number}{chr(97 + i)}",
+                type="exec",
+                depends=(made[-1].name,) if made else (),
+                start_timeout_ms=10_000,
+                stop_timeout_ms=10_000,
+            )
+        )
+    return Group(
+        name=f"failover{number}", servers=names[turn:] + names[:turn], resources=tuple(made)
+    )
+
+
+def _monitors(
+    names: tuple[str, ...], watchdog: bool, after_recovery: str, final_action: str
+) -> tuple[Monitor, ...]:
+    userw = Monitor(
+        name="userw",
+        type="userw",
+        servers=names,
+        options={"method": "softdog" if watchdog else "none"},
+    )
+    mrw = Monitor(
+        name="mrw1",
+        type="mrw",
+        servers=names,
+        category="BMCNOTICE",
+        keywords={n: f"192.168.0.{i + 1}" for i, n in enumerate(names)},
+        stall_on_predictive_failure=True,
+        recovery=Recovery(
+            action="failover",
+            target="failover1",
+            final_action=final_action,
+            after_recovery=after_recovery,
+        ),
+    )
+    nic = Monitor(
+        name="mrw2",
+        type="mrw",
+        servers=names,
+        category="NIC",
+        recovery=Recovery(
+            action="restart", target="failover1", restart_count=1, final_action="none"
+        ),
+    )
+    genw = Monitor(
+        name="genw1",
+        type="genw",
+        servers=names,
+        interval_ms=5_000,
+        timing="active",
+        target="failover1",
+        recovery=Recovery(
+            action="restart",
+            target="failover1",
+            restart_count=2,
+            failover_count=1,
+            final_action=final_action,
+        ),
+    )
+    return (userw, mrw, nic, genw)

@@ -1,0 +1,335 @@
+"""Carries out the actions of a core in the simulated world, as `agent/executor.py` does really.
+
+Long work is only begun; its end comes back as an event, to the incarnation that began it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from clptools.core import actions as a
+from clptools.core import events as e
+from clptools.sim.host import SECOND, Host, Operation
+from clptools.sim.network import CONTROL
+
+if TYPE_CHECKING:
+    from clptools.sim.world import World
+
+
+class Executor:
+    """One row of the table for each kind of action."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._kept: dict[tuple[str, str, str], list[tuple[Callable[..., object], Any]]] = {}
+        self.do: dict[type, Callable[[Host, Any, int], None]] = {
+            a.Persist: self._persist,
+            a.SetMember: self._set_member,
+            a.SendBeat: self._send_beat,
+            a.SendControl: self._send_control,
+            a.SetTimer: self._set_timer,
+            a.ClearTimer: self._clear_timer,
+            a.ReadPower: lambda h, x, now: world.bmcs.read(h.name, x.server, now),
+            a.Fence: self._fence,
+            a.HoldArbiter: lambda h, x, now: world.arbiters[x.name].hold(h.name, x.lease_ms, now),
+            a.ReleaseArbiter: lambda h, x, now: world.arbiters[x.name].release(h.name),
+            a.RunResource: self._run_resource,
+            a.RunScript: self._run_script,
+            a.RunMonitor: self._run_monitor,
+            a.FaultMonitor: self._fault_monitor,
+            a.ArmWatchdog: self._arm_watchdog,
+            a.PetWatchdog: self._pet_watchdog,
+            a.DisarmWatchdog: self._disarm_watchdog,
+            a.HostAction: self._host_action,
+            a.ArmDeadman: self._arm_deadman,
+            a.Record: self._record,
+            a.Progress: self._nothing,
+            a.Reply: self._reply,
+            a.SetService: self._set_service,
+            a.Exit: self._exit,
+        }
+
+    # --- actions: state ------------------------------------------------------------------
+
+    def _nothing(self, host: Host, action: Any, now: int) -> None:
+        """Only for people."""
+
+    def _persist(self, host: Host, action: a.Persist, now: int) -> None:
+        host.run = action.durable
+
+    def _set_member(self, host: Host, action: a.SetMember, now: int) -> None:
+        host.disk.member = action.member
+        if not action.member:
+            host.disk.synced = False
+        else:
+            boot = host.boots
+            self._world.at(self._world.t + 30 * SECOND, self._written_back, host, boot)
+
+    def _written_back(self, host: Host, boot: int) -> None:
+        if host.boots == boot and host.powered:
+            host.disk.synced = host.disk.member
+
+    def _set_service(self, host: Host, action: a.SetService, now: int) -> None:
+        host.service_stopped = action.stopped
+
+    def _exit(self, host: Host, action: a.Exit, now: int) -> None:
+        self._world.note(f"agent of {host.name} ends")
+        self._world.end_agent(host)
+
+    def _reply(self, host: Host, action: a.Reply, now: int) -> None:
+        self._world.outcomes.append((self._world.t, host.name, action))
+
+    def _record(self, host: Host, action: a.Record, now: int) -> None:
+        world = self._world
+        if world.tell is not None and not world.verbose and not world.silent:
+            because = "".join(f" ({line})" for line in action.because)
+            world.tell(f"{world.t / SECOND:9.3f}  {host.name}: {action.text}{because}")
+
+    # --- actions: timers -----------------------------------------------------------------
+    # The core moves some timers with every heartbeat: the heap keeps one entry a name, which
+    # looks at its instant again when it is reached.
+
+    def _set_timer(self, host: Host, action: a.SetTimer, now: int) -> None:
+        name = action.name
+        host.timers[name] = action.at
+        due = max(host.when(action.at), self._world.t)
+        armed = host.armed.get(name)
+        if armed is None or due < armed:
+            host.armed[name] = due
+            self._world.at(due, self._timer_reached, host, host.incarnation, name, due)
+
+    def _clear_timer(self, host: Host, action: a.ClearTimer, now: int) -> None:
+        host.timers.pop(action.name, None)
+
+    def _timer_reached(self, host: Host, incarnation: str, name: str, due: int) -> None:
+        if host.incarnation != incarnation or host.armed.get(name) != due or host.node is None:
+            return
+        del host.armed[name]
+        at = host.timers.get(name)
+        if at is None:
+            return
+        later = host.when(at)
+        if later > self._world.t:
+            host.armed[name] = later
+            self._world.at(later, self._timer_reached, host, incarnation, name, later)
+        else:
+            self.timer_due(host, name)
+
+    def timer_due(self, host: Host, name: str) -> None:
+        """A timer's instant came: the core is told, unless it moved the timer meanwhile."""
+        if host.frozen:
+            host.backlog.append(("timer", name))
+            return
+        at = host.timers.get(name)
+        if at is not None and at <= host.now(self._world.t):
+            del host.timers[name]
+            self._world.step(host, e.TimerFired(name=name))
+        elif at is not None and name not in host.armed:
+            due = host.when(at)
+            host.armed[name] = due
+            self._world.at(due, self._timer_reached, host, host.incarnation, name, due)
+
+    # --- actions: messages ---------------------------------------------------------------
+
+    def _send_beat(self, host: Host, action: a.SendBeat, now: int) -> None:
+        beat, world = action.beat, self._world
+        network = world.network
+        to = action.via or beat.to
+        self._world.check.sent(host, beat)
+        for link in network.links:
+            if network.holds(host.name, to, link):
+                self._keep(host.name, to, link, self._beat_arrives, (host, to, link, beat))
+                continue
+            for delay in network.beat(host.name, to, link):
+                world.at(world.t + delay, self._beat_arrives, host, to, link, beat)
+
+    def _beat_arrives(self, sender: Host, to: str, link: str, beat: Any) -> None:
+        host = self._world.hosts[to]
+        if host.node is not None:
+            if sender.name != beat.sender:
+                link = "relay"
+            self._world.step(host, e.BeatSeen(link=link, beat=beat))
+
+    def _send_control(self, host: Host, action: a.SendControl, now: int) -> None:
+        to = action.to
+        args = (host.name, to, action.message)
+        if self._world.network.holds(host.name, to, CONTROL):
+            self._keep(host.name, to, CONTROL, self._control_arrives, args)
+            return
+        for delay in self._world.network.control(host.name, to):
+            self._world.at(self._world.t + delay, self._control_arrives, *args)
+
+    def _control_arrives(self, sender: str, to: str, message: Any) -> None:
+        self._world.step(self._world.hosts[to], e.ControlSeen(sender=sender, message=message))
+
+    def _keep(
+        self, sender: str, to: str, kind: str, what: Callable[..., object], args: Any
+    ) -> None:
+        self._kept.setdefault((sender, to, kind), []).append((what, args))
+
+    def release(self, sender: str, to: str, kind: str) -> int:
+        """Deliver what was held back on this path, in order, and hold no more; how many."""
+        self._world.network.held.discard((sender, to, kind))
+        kept = self._kept.pop((sender, to, kind), [])
+        for i, (what, args) in enumerate(kept):
+            self._world.at(self._world.t + 100 + i, what, *args)
+        return len(kept)
+
+    # --- actions: BMC, watchdog, host ----------------------------------------------------
+
+    def _fence(self, host: Host, action: a.Fence, now: int) -> None:
+        self._world.note(f"{host.name} begins a forced stop of {action.server}: {action.action}")
+        self._world.check.fencing(host, action)
+        self._world.bmcs.fence(host.name, action, now)
+
+    def _arm_watchdog(self, host: Host, action: a.ArmWatchdog, now: int) -> None:
+        if not host.watchdog_works:
+            self._world.tell_later(
+                self._world.t, host.name, e.WatchdogChanged(armed=False, text="no device")
+            )
+            return
+        was = host.watchdog_us
+        host.watchdog_timeout_us = action.timeout_ms * 1000
+        host.watchdog_us = self._world.t + host.watchdog_timeout_us
+        if was is None:
+            self._world.at(host.watchdog_us, self._watchdog_due, host, host.boots)
+        self._world.tell_later(
+            self._world.t, host.name, e.WatchdogChanged(armed=True, method="softdog")
+        )
+
+    def _pet_watchdog(self, host: Host, action: a.PetWatchdog, now: int) -> None:
+        if host.watchdog_us is not None:
+            host.watchdog_us = self._world.t + host.watchdog_timeout_us
+
+    def _disarm_watchdog(self, host: Host, action: a.DisarmWatchdog, now: int) -> None:
+        host.watchdog_us = None
+
+    def _watchdog_due(self, host: Host, boot: int) -> None:
+        due = host.watchdog_us
+        if due is None or host.boots != boot:
+            return
+        if due > self._world.t:
+            self._world.at(due, self._watchdog_due, host, boot)
+            return
+        self._world.note(f"watchdog of {host.name} fires")
+        self._world.reset(host)
+
+    def _host_action(self, host: Host, action: a.HostAction, now: int) -> None:
+        self._world.note(f"{host.name} does {action.action}: {action.reason}")
+        self._world.check.host_action(host, action)
+        self._world.at(self._world.t + 500_000, self._host_acts, host, host.boots, action.action)
+        done = e.HostActionDone(action=action.action, ok=True)
+        self._world.tell_later(self._world.t + 1000, host.name, done)
+
+    def _host_acts(self, host: Host, boot: int, action: str) -> None:
+        if host.boots != boot or not host.powered:
+            return
+        if action in ("shutdown", "bmc-power-off"):
+            self._world.power_off(host)
+        elif action != "none":
+            self._world.reset(host)
+
+    def _arm_deadman(self, host: Host, action: a.ArmDeadman, now: int) -> None:
+        host.deadman += 1
+        due = self._world.t + action.deadline_ms * 1000
+        self._world.at(due, self._deadman_due, host, (host.boots, host.deadman), action.action)
+
+    def _deadman_due(self, host: Host, armed: tuple[int, int], action: str) -> None:
+        if (host.boots, host.deadman) == armed and host.powered:
+            self._world.note(f"the BMC of {host.name} acts: {action}")
+            if action == "power-off":
+                self._world.power_off(host)
+            else:
+                self._world.reset(host)
+
+    # --- actions: scripts ----------------------------------------------------------------
+
+    def _run_resource(self, host: Host, action: a.RunResource, now: int) -> None:
+        key = (action.group, action.resource)
+        operation = Operation(action, host.incarnation)
+        scripts = host.scripts
+        low, high = self._world.script_us
+        took = low + int(self._world.rng.random() ** 3 * (high - low))
+        took = scripts.slow_us.get((action.resource, action.op), took)
+        group = self._world.settings.group(action.group)
+        resource = group.resource(action.resource) if group else None
+        limit = 1_800_000_000
+        if resource is not None:
+            start = action.op == "start"
+            limit = 1000 * (resource.start_timeout_ms if start else resource.stop_timeout_ms)
+        if scripts.hangs(action.resource, action.op) or took > limit:
+            operation.ok, operation.timed_out, took = False, True, limit
+        elif scripts.fails(action.resource, action.op):
+            operation.ok = False
+        host.operations[key] = operation
+        if action.op == "start":
+            host.active[key] = "starting"
+        elif key in host.active:
+            host.active[key] = "stopping"
+        self._world.check.running(host, action)
+        self._world.note(f"{host.name} begins to {action.op} {action.group}/{action.resource}")
+        self._world.at(self._world.t + took, self.operation_ends, host, key, operation)
+
+    def operation_ends(self, host: Host, key: tuple[str, str], operation: Operation) -> None:
+        if host.operations.get(key) is not operation:
+            return
+        if host.stalled:
+            host.backlog.append(("operation", (key, operation)))
+            return
+        del host.operations[key]
+        order = operation.order
+        if order.op == "start":
+            host.active[key] = "running" if operation.ok else "broken"
+        elif operation.ok:
+            host.active.pop(key, None)
+        elif key in host.active:
+            host.active[key] = "broken"
+        word = "has" if operation.ok else "timed out to" if operation.timed_out else "failed to"
+        verb = {"start": "started", "stop": "stopped"}[order.op] if operation.ok else order.op
+        self._world.note(f"{host.name} {word} {verb} {order.group}/{order.resource}")
+        self._world.check.changed(host)
+        if host.incarnation == operation.incarnation:
+            self._world.step(
+                host,
+                e.ResourceDone(
+                    group=order.group,
+                    resource=order.resource,
+                    op=order.op,
+                    epoch=order.epoch,
+                    ok=operation.ok,
+                    timed_out=operation.timed_out,
+                ),
+            )
+
+    def _run_script(self, host: Host, action: a.RunScript, now: int) -> None:
+        self._world.check.script(host, action)
+        ok = not host.scripts.fails(action.script, "run")
+        hung = host.scripts.hangs(action.script, "run")
+        took = (
+            action.timeout_ms * 1000 if hung else 50_000 + int(self._world.rng.random() * 500_000)
+        )
+        done = e.ScriptDone(token=action.token, ok=ok and not hung, timed_out=hung)
+        self._world.tell_later(self._world.t + took, host.name, done)
+
+    def _run_monitor(self, host: Host, action: a.RunMonitor, now: int) -> None:
+        if not action.on:
+            host.monitors.discard(action.monitor)
+        elif action.monitor not in host.monitors:
+            host.monitors.add(action.monitor)
+            self._monitor_round(host, host.incarnation, action.monitor)
+
+    def _monitor_round(self, host: Host, incarnation: str, name: str) -> None:
+        monitor = self._world.settings.monitor(name)
+        if host.incarnation != incarnation or name not in host.monitors or monitor is None:
+            return
+        bad = host.scripts.fails(name, "monitor")
+        self._world.step(host, e.MonitorResult(monitor=name, status="error" if bad else "normal"))
+        later = self._world.t + monitor.interval_ms * 1000
+        self._world.at(later, self._monitor_round, host, incarnation, name)
+
+    def _fault_monitor(self, host: Host, action: a.FaultMonitor, now: int) -> None:
+        if action.on:
+            host.scripts.failing.add((action.monitor, "monitor"))
+        else:
+            host.scripts.failing.discard((action.monitor, "monitor"))

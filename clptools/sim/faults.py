@@ -1,0 +1,319 @@
+"""Random fault schedules: lines of `verbs.py` with times, chosen by the seed.
+
+`full` breaks everything that may break; `mild` is one fault at a time with time to settle, as
+for the promise that nothing stops without need.  A kind is a function from the random generator
+and the names to lines; its own end (heal, power on, resume) is among them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from random import Random
+from typing import NamedTuple
+
+from clptools.core.settings import Settings
+
+Line = tuple[float, str]
+"""(true seconds, line)."""
+
+
+class Draw:
+    """What a kind of fault draws from."""
+
+    def __init__(self, settings: Settings, rng: Random, at: float) -> None:
+        self.rng = rng
+        self.at = at
+        self.settings = settings
+        self.names = settings.names
+
+    def server(self) -> str:
+        """One server."""
+        return self.rng.choice(self.names)
+
+    def two(self) -> tuple[str, str]:
+        """Two different ones (one server: itself twice)."""
+        if len(self.names) < 2:
+            return self.names[0], self.names[0]
+        first, second = self.rng.sample(self.names, 2)
+        return first, second
+
+    def some(self) -> list[str]:
+        """One to all but one."""
+        return self.rng.sample(self.names, self.rng.randint(1, max(1, len(self.names) - 1)))
+
+    def group(self) -> str:
+        """One group."""
+        return self.rng.choice([g.name for g in self.settings.groups])
+
+    def resource(self) -> str:
+        """One group resource, or all."""
+        names = [x.name for g in self.settings.groups for x in g.resources]
+        return self.rng.choice([*names, "*"])
+
+    def monitor(self, kind: str) -> str:
+        """A monitor of that type, or an empty name."""
+        names = [m.name for m in self.settings.monitors if m.type == kind]
+        return self.rng.choice(names) if names else ""
+
+    def span(self) -> float:
+        """A duration: mostly near the lengths of the rules, at times long."""
+        choice = self.rng.random()
+        if choice < 0.35:
+            return self.rng.uniform(0.1, 4.0)
+        if choice < 0.85:
+            return self.rng.uniform(2.0, 20.0)
+        return self.rng.uniform(15.0, 90.0)
+
+
+def _off(d: Draw) -> list[Line]:
+    name = d.server()
+    return [(d.at, f"off {name}"), (d.at + d.span(), f"on {name}")]
+
+
+def _off_many(d: Draw) -> list[Line]:
+    lines: list[Line] = []
+    for name in d.some():
+        begin = d.at + d.rng.choice((0.0, d.rng.random() * 5))
+        lines += [(begin, f"off {name}"), (begin + d.span(), f"on {name}")]
+    return lines
+
+
+def _reset(d: Draw) -> list[Line]:
+    return [(d.at, f"reset {d.server()}")]
+
+
+def _kill(d: Draw) -> list[Line]:
+    name = d.server()
+    back = d.rng.choice((0.1, 0.5, 2.0, d.span()))
+    return [(d.at, f"kill {name}"), (d.at + back, f"start {name}")]
+
+
+def _leave(d: Draw) -> list[Line]:
+    name = d.server()
+    return [(d.at, f"leave {name}"), (d.at + d.span(), f"start {name}")]
+
+
+def _pause(d: Draw) -> list[Line]:
+    word = d.rng.choice(("pause", "stall"))
+    return [(d.at, f"{word} {d.server()} {d.span():.3f}")]
+
+
+def _interrupt(d: Draw) -> list[Line]:
+    how = d.rng.choice(("kill", "off", "reset", "pause", "stall"))
+    name, span = d.server(), d.span()
+    lines = [(d.at, f"interrupt {name} {d.rng.randint(1, 4)} {how} {span:.3f}")]
+    if how == "kill":
+        lines.append((d.at + min(span, 3.0), f"start {name}"))
+    elif how == "off":
+        lines.append((d.at + span, f"on {name}"))
+    return lines
+
+
+def _wipe(d: Draw) -> list[Line]:
+    name = d.server()
+    on = d.at + d.span()
+    return [(d.at, f"off {name}"), (d.at + 0.01, f"wipe {name}"), (on, f"on {name}")]
+
+
+def _cut(d: Draw) -> list[Line]:
+    a, b = d.two()
+    word = d.rng.choice(("cut", "cut-oneway"))
+    return [(d.at, f"{word} {a} {b}"), (d.at + d.span(), f"heal {a} {b}")]
+
+
+def _isolate(d: Draw) -> list[Line]:
+    name = d.server()
+    word = d.rng.choice(("isolate", "isolate", "deaf", "mute"))
+    heal = d.at + d.span()
+    return [(d.at, f"{word} {name}"), *((heal, f"heal {name} {n}") for n in d.names if n != name)]
+
+
+def _split(d: Draw) -> list[Line]:
+    side = d.some()
+    other = [n for n in d.names if n not in side]
+    if not other:
+        return []
+    heal = d.at + d.span()
+    heals = [(heal, f"heal {a} {b}") for a in side for b in other]
+    return [(d.at, f"split {','.join(side)} {','.join(other)}"), *heals]
+
+
+def _lose(d: Draw) -> list[Line]:
+    share = d.rng.choice((0.05, 0.2, 0.5, 0.9))
+    return [(d.at, f"lose {share}"), (d.at + d.span(), "lose 0")]
+
+
+def _late(d: Draw) -> list[Line]:
+    share, late = d.rng.choice((0.02, 0.2)), d.rng.choice((1, 8, 40))
+    return [(d.at, f"late {share} {late}"), (d.at + d.span(), "late 0")]
+
+
+def _double(d: Draw) -> list[Line]:
+    return [(d.at, "double 0.2"), (d.at + d.span(), "double 0")]
+
+
+def _hold(d: Draw) -> list[Line]:
+    a, b = d.two()
+    return [(d.at, f"hold {a} {b} control"), (d.at + d.span(), f"release {a} {b}")]
+
+
+def _bmc(d: Draw) -> list[Line]:
+    name = d.server()
+    how = d.rng.choice(("dead", "cut", f"cut {d.server()}", "slow 3", "stuck-on", "fence-fails"))
+    return [(d.at, f"bmc {name} {how}"), (d.at + d.span(), f"bmc {name} mend")]
+
+
+def _bmc_and_power(d: Draw) -> list[Line]:
+    name, back = d.server(), d.at + d.span()
+    return [
+        (d.at, f"bmc {name} dead"),
+        (d.at, f"off {name}"),
+        (back, f"bmc {name} mend"),
+        (back, f"on {name}"),
+    ]
+
+
+def _arbiter(d: Draw) -> list[Line]:
+    how = d.rng.choice(("down", f"cut {d.server()}"))
+    return [(d.at, f"arbiter {how}"), (d.at + d.span(), "arbiter mend")]
+
+
+def _script(d: Draw) -> list[Line]:
+    name, resource = d.server(), d.resource()
+    op = d.rng.choice(("start", "stop"))
+    how = d.rng.choice(("fails", "hangs", f"takes {d.rng.uniform(1, 9):.1f}"))
+    return [
+        (d.at, f"script {name} {resource} {op} {how}"),
+        (d.at + d.span(), f"script {name} mend"),
+    ]
+
+
+def _trap(d: Draw) -> list[Line]:
+    monitor = d.monitor("mrw")
+    if not monitor:
+        return []
+    name, key = d.server(), f"sensor{d.rng.randint(1, 3)}"
+    event_class = d.rng.choice(("FATAL", "FATAL", "ERROR", "PREDICT", "PERFORMANCE"))
+    return [
+        (d.at, f"trap {name} {monitor} {event_class} {key}"),
+        (d.at + d.span(), f"trap {name} {monitor} CLEAR {key}"),
+    ]
+
+
+def _storm(d: Draw) -> list[Line]:
+    monitor = d.monitor("mrw")
+    return [(d.at, f"storm {d.server()} {monitor} 60")] if monitor else []
+
+
+def _message(d: Draw) -> list[Line]:
+    name = d.server()
+    back = d.at + d.span()
+    return [(d.at, f"message {name} NIC eth0"), (back, f"message {name} NIC eth0 recovered")]
+
+
+def _monitor(d: Draw) -> list[Line]:
+    monitor = d.monitor("genw")
+    if not monitor:
+        return []
+    name = d.server()
+    return [
+        (d.at, f"monitor {name} {monitor} error"),
+        (d.at + d.span(), f"monitor {name} {monitor} normal"),
+    ]
+
+
+def _operator(d: Draw) -> list[Line]:
+    name, group = d.server(), d.group()
+    what = d.rng.choice(
+        (f"move {group} {d.server()}", f"move {group}", f"stop {group}", f"start {group}")
+    )
+    return [
+        (d.at, f"request {name} {what}"),
+        (d.at + d.span(), f"request {d.server()} start {group}"),
+    ]
+
+
+def _suspend(d: Draw) -> list[Line]:
+    return [
+        (d.at, f"request {d.server()} suspend"),
+        (d.at + d.span(), f"request {d.server()} resume"),
+    ]
+
+
+def _confirm(d: Draw) -> list[Line]:
+    a, b = d.two()
+    return [
+        (d.at, f"off {b}"),
+        (d.at + d.rng.uniform(0.5, 20), f"request {a} confirm-down {b}"),
+        (d.at + 20 + d.span(), f"on {b}"),
+    ]
+
+
+class Kind(NamedTuple):
+    """A kind of fault: how often, and how."""
+
+    weight: int
+    make: Callable[[Draw], list[Line]]
+    mild: bool = False
+    """Among those that must not stop a service for long when they come alone."""
+
+
+KINDS: dict[str, Kind] = {
+    "off": Kind(4, _off, mild=True),
+    "off-many": Kind(3, _off_many),
+    "reset": Kind(3, _reset, mild=True),
+    "kill": Kind(4, _kill, mild=True),
+    "leave": Kind(3, _leave),
+    "pause": Kind(5, _pause),
+    "interrupt": Kind(4, _interrupt),
+    "wipe": Kind(1, _wipe),
+    "cut": Kind(5, _cut, mild=True),
+    "isolate": Kind(5, _isolate, mild=True),
+    "split": Kind(4, _split),
+    "lose": Kind(2, _lose),
+    "late": Kind(3, _late),
+    "double": Kind(1, _double),
+    "hold": Kind(2, _hold),
+    "bmc": Kind(3, _bmc, mild=True),
+    "bmc-and-power": Kind(2, _bmc_and_power),
+    "arbiter": Kind(3, _arbiter, mild=True),
+    "script": Kind(2, _script),
+    "trap": Kind(2, _trap),
+    "storm": Kind(1, _storm),
+    "message": Kind(1, _message),
+    "monitor": Kind(1, _monitor),
+    "operator": Kind(3, _operator),
+    "suspend": Kind(1, _suspend),
+    "confirm": Kind(1, _confirm),
+}
+
+
+def kinds_of(words: str) -> tuple[str, ...]:
+    """`all`, `mild`, or a list with commas.  Raises ValueError for an unknown kind."""
+    if words == "all":
+        return tuple(KINDS)
+    if words == "mild":
+        return tuple(name for name, kind in KINDS.items() if kind.mild)
+    names = tuple(w.strip() for w in words.split(",") if w.strip())
+    unknown = [n for n in names if n not in KINDS]
+    if unknown or not names:
+        raise ValueError(
+            f"{', '.join(unknown) or words}: no such fault; known: all, mild, {', '.join(KINDS)}"
+        )
+    return names
+
+
+def schedule(settings: Settings, seed: int, seconds: float, kinds: Iterable[str]) -> list[Line]:
+    """A random schedule for so long, in order of time."""
+    rng = Random(f"{seed} faults")
+    names = [n for n in kinds if n != "arbiter" or settings.arbiters]
+    weights = [KINDS[n].weight for n in names]
+    pace = rng.choice((1.5, 4.0, 12.0))
+    """Mean time between faults: some runs are crowded, some let the cluster settle."""
+    lines: list[Line] = []
+    at = rng.uniform(0.0, 12.0)
+    while at < seconds:
+        name = rng.choices(names, weights)[0]
+        lines += KINDS[name].make(Draw(settings, rng, round(at, 3)))
+        at += rng.expovariate(1 / pace)
+    return sorted((round(t, 3), line) for t, line in lines if t < seconds)

@@ -1,0 +1,171 @@
+"""One server apart from its agent's mind: power, clock, disk, `/run`, watchdog, processes.
+
+What is true here is the ground truth that the invariants judge by: a resource is *physically
+active* from the moment its start began until its stop succeeded or the power went.
+
+Times with `_us` are true microseconds of the simulated world; `now` is what this server's own
+clock says, in milliseconds since its boot, with its own drift.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from clptools.core.actions import Action, RunResource
+from clptools.core.durable import Durable
+from clptools.core.events import Event
+
+SECOND = 1_000_000
+"""Of true time."""
+
+
+@dataclass(slots=True)
+class Operation:
+    """A running start or stop of one resource."""
+
+    order: RunResource
+    incarnation: str
+    ok: bool = True
+    timed_out: bool = False
+
+
+@dataclass(slots=True)
+class Disk:
+    """The one bit that outlives the boot, as written and as it is surely on the platter."""
+
+    member: bool = False
+    synced: bool = False
+
+    def lose_cache(self) -> None:
+        """Power went before the bit was written back."""
+        self.member = self.synced
+
+
+@dataclass(slots=True)
+class Scripts:
+    """How the scripts of this server behave from now on, by resource (`*`: all)."""
+
+    failing: set[tuple[str, str]] = field(default_factory=set)
+    """(resource, op) that fails."""
+    hanging: set[tuple[str, str]] = field(default_factory=set)
+    slow_us: dict[tuple[str, str], int] = field(default_factory=dict)
+
+    def _is(self, what: set[tuple[str, str]], resource: str, op: str) -> bool:
+        return bool(what) and ((resource, op) in what or ("*", op) in what)
+
+    def fails(self, resource: str, op: str) -> bool:
+        """Whether it will exit with an error."""
+        return self._is(self.failing, resource, op)
+
+    def hangs(self, resource: str, op: str) -> bool:
+        """Whether it will run into its time-out."""
+        return self._is(self.hanging, resource, op)
+
+    def clear(self) -> None:
+        """All scripts are mended."""
+        self.failing.clear()
+        self.hanging.clear()
+        self.slow_us.clear()
+
+
+class Host:
+    """One server."""
+
+    def __init__(self, name: str, index: int, rate_ppm: int, up_us: int) -> None:
+        self.name = name
+        self.index = index
+        self.rate = 1_000_000 + rate_ppm
+        # hardware
+        self.powered = True
+        self.on_mark = index + 1
+        """The BMC's mark of this power-on; another one after every reset."""
+        self.boots = 0
+        self.boot_us = -up_us
+        self.os_up = True
+        self.watchdog_us: int | None = None
+        """True time at which the armed watchdog resets the server."""
+        self.watchdog_timeout_us = 0
+        self.watchdog_works = True
+        self.deadman: int = 0
+        """Number of the dead-man timer armed in the BMC, or 0."""
+        # storage
+        self.disk = Disk()
+        self.run: Durable | None = None
+        self.service_stopped = False
+        # processes
+        self.node: Any = None
+        self.node_seed = 0
+        self.incarnation = ""
+        self.incarnations = 0
+        self.enabled = True
+        """The agent is started at boot and when it dies."""
+        self.frozen = False
+        """SIGSTOP of the agent, or with `stalled` a pause of the whole machine."""
+        self.stalled = False
+        self.backlog: list[tuple[str, Any]] = []
+        self.unfinished: list[Action] = []
+        self.stop_after: tuple[int, str, int] | None = None
+        """Interrupt the next list of actions after so many: (count, how, pause in us)."""
+        self.timers: dict[str, int] = {}
+        self.armed: dict[str, int] = {}
+        self.monitors: set[str] = set()
+        self.scripts = Scripts()
+        self.operations: dict[tuple[str, str], Operation] = {}
+        self.active: dict[tuple[str, str], str] = {}
+        """(group, resource) physically active -> `starting`, `running` or `stopping`."""
+        self.journal: list[tuple[int, Event]] | None = None
+        self.journaled: list[bytes] = []
+        self.snapshot = b""
+        self.asked_down = False
+        """An operator asked for the whole cluster, or this server, to go down."""
+
+    # --- clock ---------------------------------------------------------------------------
+
+    def now(self, at_us: int) -> int:
+        """What this server's clock says at a true instant."""
+        return (at_us - self.boot_us) * self.rate // 1_000_000_000
+
+    def when(self, now: int) -> int:
+        """The true instant at which its clock will say `now`."""
+        return self.boot_us - (-now * 1_000_000_000 // self.rate)
+
+    def drift(self, at_us: int, ppm: int) -> None:
+        """Run faster or slower from here on; the clock itself does not jump."""
+        now = (at_us - self.boot_us) * self.rate
+        self.rate = 1_000_000 + ppm
+        self.boot_us = at_us - now // self.rate
+
+    # --- what dies with what -------------------------------------------------------------
+
+    def forget_agent(self) -> None:
+        """The agent's process is gone; scripts and the watchdog run on."""
+        self.node = None
+        self.frozen = self.stalled = False
+        self.backlog.clear()
+        self.unfinished.clear()
+        self.timers.clear()
+        self.armed.clear()
+        self.monitors.clear()
+        self.stop_after = None
+        self.journal = None
+
+    def forget_boot(self) -> None:
+        """The operating system is gone, and with it everything in memory."""
+        self.forget_agent()
+        self.os_up = False
+        self.run = None
+        self.service_stopped = False
+        self.operations.clear()
+        self.active.clear()
+        self.watchdog_us = None
+        self.boots += 1
+
+    def groups_active(self) -> set[str]:
+        """Groups of which something is physically active here."""
+        return {group for group, _ in self.active}
+
+
+MakeNode = Callable[..., Any]
+"""`Node`, or a stand-in with the same constructor, `step`, `snapshot` and `restore`."""

@@ -1,0 +1,248 @@
+"""The promises, checked after every step against the ground truth of the world.
+
+    I1    a failover group is never physically active on two servers
+    AUTH  no two coordinators have authority at one instant (the reason behind I1)
+    I2    restarts and failovers stay within their limits
+    I3    one final action an incident at most, and none on the last server
+    I4    each change of a group or a monitor has a record that names it and says why
+    I5    nothing acts while the cluster is suspended
+    I6    a deassertion closes exactly what it opened
+    I7    a trap that comes twice causes nothing
+    I8    after the faults the cluster settles, and groups run where they may (`explore.py`)
+    I9    the journal, replayed, gives the same actions byte for byte
+
+I4, I6 and I7 look into the core's state; they cost time and are checked in deep runs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from clptools.core import actions as a
+from clptools.core import events as e
+from clptools.core.messages import Beat
+from clptools.sim.service import Service
+
+if TYPE_CHECKING:
+    from clptools.sim.host import Host
+    from clptools.sim.world import World
+
+_ENCODE = msgspec.msgpack.Encoder()
+DESTRUCTIVE = {
+    "shutdown",
+    "reboot",
+    "sysrq-panic",
+    "keepalive-reset",
+    "keepalive-panic",
+    "bmc-reset",
+    "bmc-power-off",
+    "bmc-power-cycle",
+    "bmc-nmi",
+}
+_ACTS = (a.RunScript, a.Fence, a.HostAction, a.RunResource, a.SendControl)
+
+
+class Violation(msgspec.Struct, frozen=True, kw_only=True):
+    """A promise that was broken."""
+
+    seed: int
+    invariant: str
+    time_s: float
+    group: str = ""
+    servers: tuple[str, ...] = ()
+    text: str = ""
+
+    def line(self) -> str:
+        """One line for people."""
+        where = f" {self.group}" if self.group else ""
+        servers = f" on {', '.join(self.servers)}" if self.servers else ""
+        return f"{self.invariant}{where}{servers} at {self.time_s:.3f} s: {self.text}"
+
+
+class Checker:
+    """Watches one world."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.violations: list[Violation] = []
+        self.deep = False
+        self.waited = False
+        self.service = Service(world)
+        self._seen_states: dict[str, dict[str, Any]] = {}
+        self._open_before: dict[str, Any] = {}
+        self._traps: dict[str, set[str]] = {}
+
+    def report(self, invariant: str, text: str, *servers: str, group: str = "") -> None:
+        """Remember a violation; each kind once a group and run is enough."""
+        if any(v.invariant == invariant and v.group == group for v in self.violations):
+            return
+        found = Violation(
+            seed=self.world.seed,
+            invariant=invariant,
+            time_s=round(self.world.t / 1_000_000, 3),
+            group=group,
+            servers=servers,
+            text=text,
+        )
+        self.violations.append(found)
+        self.world.note(f"VIOLATED {found.line()}")
+
+    # --- I1 ------------------------------------------------------------------------------
+
+    def running(self, host: Host, action: a.RunResource) -> None:
+        """The start or stop of a resource begins."""
+        if action.op == "start":
+            self._only_here(host, action.group)
+            if action.factor == "" and self._suspended(host):
+                self.report("I5", f"started {action.group} while suspended", host.name)
+        self.service.running(host, action)
+
+    def _only_here(self, host: Host, group: str) -> None:
+        for other in self.world.hosts.values():
+            if other is not host and any(g == group for g, _ in other.active):
+                self.report(
+                    "I1", "active on two servers at once", other.name, host.name, group=group
+                )
+
+    def changed(self, host: Host) -> None:
+        """Something physical ended or settled on this server."""
+        self.service.changed(host)
+
+    # --- AUTH ----------------------------------------------------------------------------
+
+    def sent(self, host: Host, beat: Beat) -> None:
+        """A heartbeat is about to leave."""
+
+    def _two_authorities(self, host: Host) -> None:
+        rulers = []
+        for other in self.world.hosts.values():
+            node = other.node
+            if node is None or node.state.votes.office != "coordinator":
+                continue
+            kept, node.now = node.now, other.now(self.world.t)
+            if node.votes.in_office():
+                rulers.append(other.name)
+            node.now = kept
+        if len(rulers) > 1:
+            self.report("AUTH", "two coordinators with authority", *rulers)
+
+    # --- every step ----------------------------------------------------------------------
+
+    def before(self, host: Host, event: e.Event, actions: list[a.Action]) -> None:
+        """Between the decision and its execution."""
+        if self.deep:
+            self._deep(host, event, actions)
+
+    def after(self, host: Host) -> None:
+        """The step is through."""
+        if host.node.state.votes.office == "coordinator":
+            self._two_authorities(host)
+
+    def _suspended(self, host: Host) -> bool:
+        return bool(host.node is not None and host.node.state.shared.suspended)
+
+    # --- I3, I5 --------------------------------------------------------------------------
+
+    def script(self, host: Host, action: a.RunScript) -> None:
+        """A recovery script begins."""
+        if self._suspended(host):
+            self.report("I5", f"ran {action.script} while suspended", host.name)
+
+    def fencing(self, host: Host, action: a.Fence) -> None:
+        """A forced stop begins."""
+        if self._suspended(host):
+            self.report("I5", f"fenced {action.server} while suspended", host.name)
+
+    def host_action(self, host: Host, action: a.HostAction) -> None:
+        """A final action begins."""
+        if action.action not in DESTRUCTIVE:
+            return
+        if self._suspended(host):
+            self.report("I5", f"{action.action} while suspended", host.name)
+        others = [h for h in self.world.hosts.values() if h is not host and h.node is not None]
+        if not others and len(self.world.hosts) > 1 and not host.asked_down:
+            self.report("I3", f"{action.action} of the last server", host.name)
+
+    # --- I4, I6, I7 ----------------------------------------------------------------------
+
+    def _deep(self, host: Host, event: e.Event, actions: list[a.Action]) -> None:
+        state = host.node.state
+        seen = {name: (g.state, g.held) for name, g in state.groups.items()}
+        seen.update({name: m.status for name, m in state.monitors.items()})
+        known = self._seen_states.get(host.incarnation)
+        if known is not None and known != seen:
+            named = {s for x in actions if type(x) is a.Record for s in x.subjects}
+            for name, value in seen.items():
+                if known.get(name) != value and name not in named:
+                    self.report(
+                        "I4",
+                        f"{name} went {_word(known.get(name))} -> {_word(value)} unrecorded "
+                        f"(on {type(event).__name__})",
+                        host.name,
+                        group=name,
+                    )
+        self._seen_states = {**self._seen_states, host.incarnation: seen}
+        if type(event) is e.HardwareSeen:
+            self._hardware(host, event, actions)
+        self._open_before[host.incarnation] = {
+            key: (x.event_class, x.count) for key, x in state.events.items()
+        }
+
+    def _hardware(self, host: Host, event: e.HardwareSeen, actions: list[a.Action]) -> None:
+        before = self._open_before.get(host.incarnation, {})
+        after = {k: (x.event_class, x.count) for k, x in host.node.state.events.items()}
+        closed = set(before) - set(after)
+        mine = f"{event.monitor}/{event.key}"
+        if event.event_class == "CLEAR":
+            if closed - {mine}:
+                self.report("I6", f"{event.key} closed {sorted(closed - {mine})}", host.name)
+            fits = mine in before and event.clears in ("", before[mine][0])
+            if fits and mine in after:
+                self.report("I6", f"{event.key} was not closed", host.name)
+        elif closed:
+            self.report("I6", f"{event.key} asserted, and closed {sorted(closed)}", host.name)
+        if event.duplicate_key:
+            traps = self._traps.setdefault(host.incarnation, set())
+            again = f"{event.monitor}/{event.duplicate_key}"
+            if again in traps:
+                acted = [x for x in actions if isinstance(x, _ACTS)]
+                if acted or before != after:
+                    self.report("I7", f"the second {event.key} acted", host.name)
+            traps.add(again)
+
+    # --- I9 ------------------------------------------------------------------------------
+
+    def begin_journal(self, host: Host) -> None:
+        """An incarnation begins whose events are kept."""
+        host.journal = []
+        host.journaled = []
+        host.snapshot = host.node.snapshot()
+
+    def journal(self, host: Host, now: int, event: e.Event, actions: list[a.Action]) -> None:
+        """Keep one event and what it led to."""
+        assert host.journal is not None
+        host.journal.append((now, event))
+        host.journaled.append(_ENCODE.encode(actions))
+
+    def end_journal(self, host: Host) -> None:
+        """The incarnation ended: what was kept must come out again."""
+        if host.journal is None or host.node is None:
+            return
+        node = self.world.restore_node(self.world.settings, host.snapshot)
+        for number, (now, event) in enumerate(host.journal):
+            again = _ENCODE.encode(node.step(event, now))
+            if again != host.journaled[number]:
+                self.report("I9", f"event {number} replays differently", host.name)
+                break
+        host.journal = None
+
+    def finish(self) -> None:
+        """The run is over: what is still kept is replayed."""
+        for host in self.world.hosts.values():
+            self.end_journal(host)
+
+
+def _word(value: object) -> str:
+    return str(value[0] if isinstance(value, tuple) else value)

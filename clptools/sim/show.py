@@ -1,0 +1,53 @@
+"""The state of a simulated cluster as text: what is true, and what the cores believe."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from clptools.core.describe import describe_epoch, describe_term
+
+if TYPE_CHECKING:
+    from clptools.sim.host import Host
+    from clptools.sim.world import World
+
+
+def describe_world(world: World) -> str:
+    """A line for each server, then one for each group."""
+    lines = [f"{h.name}  {_host(world, h)}" for h in world.hosts.values()]
+    for group in world.settings.groups:
+        on = [h.name for h in world.hosts.values() if group.name in h.groups_active()]
+        lines.append(f"{group.name}  active on {', '.join(on) if on else 'no server'}")
+    return "\n".join(lines)
+
+
+def _host(world: World, host: Host) -> str:
+    if not host.powered:
+        return "off"
+    if not host.os_up:
+        return "boots"
+    if host.node is None:
+        return "up, no agent"
+    state = host.node.state
+    words = []
+    if host.frozen:
+        words.append("paused")
+    if state.newcomer:
+        words.append("newcomer")
+    if state.votes.office == "coordinator":
+        words.append(f"coordinator {describe_term(state.votes.office_term)}")
+    elif state.votes.told:
+        words.append(f"follows {state.votes.told}")
+    else:
+        words.append("no coordinator")
+    out = [n for n in world.hosts if n != host.name and host.node.membership.is_out(n)]
+    if out:
+        words.append(f"out {','.join(out)}")
+    for name, group in state.groups.items():
+        if group.held:
+            words.append(f"holds {name} {describe_epoch(group.seen)} {group.state}")
+    for name, monitor in state.monitors.items():
+        if monitor.status not in ("Normal", "Offline", "Unused"):
+            words.append(f"{name} {monitor.status}")
+    if state.shared.suspended:
+        words.append("suspended")
+    return ", ".join(words)

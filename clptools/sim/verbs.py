@@ -1,0 +1,378 @@
+"""The words of scenario files and fault schedules: one table, one example line a verb.
+
+A random schedule of `explore.py` is nothing but lines of these verbs with times, so a failing
+seed is a scenario file.  Verbs that find nothing to do (killing an agent that is down) do
+nothing: a shrunk schedule stays playable.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from typing import NamedTuple
+
+from clptools.core import events as e
+from clptools.core import requests as r
+from clptools.sim.host import SECOND, Host
+from clptools.sim.network import CONTROL
+from clptools.sim.show import describe_world
+from clptools.sim.world import World
+
+Words = list[str]
+
+
+class BadLine(ValueError):
+    """A line that no verb understands; the text says what is wrong."""
+
+
+class Verb(NamedTuple):
+    """One verb: what it does, and how a line of it looks."""
+
+    run: Callable[[World, Words], str | None]
+    example: str
+
+
+def perform(world: World, line: str) -> str:
+    """Carry out one line; the text that it prints, or nothing.  Raises BadLine."""
+    words = shlex.split(line, comments=True)
+    if not words:
+        return ""
+    verb = VERBS.get(words[0])
+    if verb is None:
+        raise BadLine(f"{words[0]}: no such verb; known: {' '.join(sorted(VERBS))}")
+    try:
+        return verb.run(world, words[1:]) or ""
+    except (IndexError, KeyError, ValueError) as error:
+        raise BadLine(f"{line}: {error!r}; an example: {verb.example}") from error
+
+
+# --- parts -----------------------------------------------------------------------------------
+
+
+def _us(word: str) -> int:
+    return round(float(word) * SECOND)
+
+
+def _hosts(world: World, names: Words) -> list[Host]:
+    return [world.hosts[n] for n in names] if names else list(world.hosts.values())
+
+
+def _each(do: Callable[[World, Host], object]) -> Callable[[World, Words], None]:
+    """A verb that does the same to every server named (none named: to all)."""
+
+    def run(world: World, words: Words) -> None:
+        for host in _hosts(world, words):
+            do(world, host)
+
+    return run
+
+
+# --- servers ---------------------------------------------------------------------------------
+
+
+def _start(world: World, host: Host) -> None:
+    host.enabled = True
+    world.start_agent(host)
+
+
+def _on(world: World, host: Host) -> None:
+    if host.name in world.vouched:
+        # The operator's word includes that it stays off until it is back on the network.
+        world.vouched.discard(host.name)
+        for other in world.hosts:
+            world.network.heal(host.name, other)
+        world.network.protected.add(host.name)
+        back = world.t + world.boot_us[1] + 10 * SECOND
+        world.at(back, world.network.protected.discard, host.name)
+    host.enabled = True
+    world.power_on(host)
+
+
+def _pause(world: World, words: Words, *, stalled: bool = False) -> None:
+    host = world.hosts[words[0]]
+    world.freeze(host, stalled=stalled)
+    if len(words) > 1:
+        world.at(world.t + _us(words[1]), world.thaw, host)
+
+
+def _interrupt(world: World, words: Words) -> None:
+    how = words[2]
+    if how not in ("kill", "off", "reset", "pause", "stall"):
+        raise ValueError(how)
+    pause = _us(words[3]) if len(words) > 3 else 0
+    world.hosts[words[0]].stop_after = (int(words[1]), how, pause)
+
+
+def _wipe(world: World, host: Host) -> None:
+    if host.node is None:
+        host.disk.member = host.disk.synced = False
+
+
+def _drift(world: World, words: Words) -> None:
+    world.hosts[words[0]].drift(world.t, int(words[1]))
+
+
+def _watchdog(world: World, words: Words) -> None:
+    world.hosts[words[0]].watchdog_works = words[1] == "works"
+
+
+# --- network ---------------------------------------------------------------------------------
+
+
+def _cut(world: World, words: Words, *, oneway: bool = False) -> None:
+    world.network.cut(words[0], words[1], words[2] if len(words) > 2 else "", oneway)
+
+
+def _isolate(world: World, host: Host) -> None:
+    world.network.isolate(host.name, world.hosts)
+
+
+def _deaf(world: World, host: Host) -> None:
+    for other in world.hosts:
+        if other != host.name:
+            world.network.cut(other, host.name, oneway=True)
+
+
+def _mute(world: World, host: Host) -> None:
+    for other in world.hosts:
+        if other != host.name:
+            world.network.cut(host.name, other, oneway=True)
+
+
+def _split(world: World, words: Words) -> None:
+    sides = [w.split(",") for w in words]
+    for i, side in enumerate(sides):
+        for other in sides[i + 1 :]:
+            for a in side:
+                for b in other:
+                    world.network.cut(a, b)
+
+
+def _heal(world: World, words: Words) -> None:
+    world.network.heal(*words)
+
+
+def _lose(world: World, words: Words) -> None:
+    if len(words) > 1:
+        world.network.pair_loss[(words[1], words[2])] = float(words[0])
+    else:
+        world.network.loss = float(words[0])
+
+
+def _late(world: World, words: Words) -> None:
+    world.network.late = float(words[0])
+    world.network.late_us = _us(words[1]) if len(words) > 1 else 0
+
+
+def _double(world: World, words: Words) -> None:
+    world.network.double = float(words[0])
+
+
+def _hold(world: World, words: Words) -> None:
+    kinds = (CONTROL,) if len(words) > 2 and words[2] == CONTROL else world.network.links
+    for kind in kinds:
+        world.network.held.add((words[0], words[1], kind))
+
+
+def _release(world: World, words: Words) -> None:
+    for kind in (CONTROL, *world.network.links):
+        world.executor.release(words[0], words[1], kind)
+
+
+# --- BMC, arbiter, scripts -------------------------------------------------------------------
+
+
+def _bmc(world: World, words: Words) -> None:
+    bmc, how = world.bmcs.of[words[0]], words[1]
+    if how == "mend":
+        bmc.mend()
+    elif how == "slow":
+        bmc.slow_us = _us(words[2])
+    elif how == "cut":
+        bmc.cut_from.update(words[2:] or world.hosts)
+    elif how == "dead":
+        bmc.dead = True
+    elif how == "stuck-on":
+        bmc.stuck_on = True
+    elif how == "lies-off":
+        bmc.lies_off = True
+    elif how == "fence-fails":
+        bmc.fence_fails = True
+    else:
+        raise ValueError(how)
+
+
+def _arbiter(world: World, words: Words) -> None:
+    for arbiter in world.arbiters.values():
+        if words[0] == "mend":
+            arbiter.mend()
+        elif words[0] == "down":
+            arbiter.down = True
+        elif words[0] == "cut":
+            arbiter.cut_from.update(words[1:])
+        else:
+            raise ValueError(words[0])
+
+
+def _script(world: World, words: Words) -> None:
+    scripts = world.hosts[words[0]].scripts
+    if words[1] == "mend":
+        scripts.clear()
+        return
+    key, how = (words[1], words[2]), words[3]
+    if how == "fails":
+        scripts.failing.add(key)
+    elif how == "hangs":
+        scripts.hanging.add(key)
+    elif how == "takes":
+        scripts.slow_us[key] = _us(words[4])
+    else:
+        raise ValueError(how)
+
+
+# --- events and requests ---------------------------------------------------------------------
+
+
+def _trap(world: World, words: Words) -> None:
+    name, monitor, event_class, key = words[:4]
+    world.traps += 1
+    seen = e.HardwareSeen(
+        monitor=monitor,
+        key=key,
+        duplicate_key=words[4] if len(words) > 4 else f"{world.traps}",
+        event_class=event_class,
+        meaning=f"{key} {event_class.lower()}",
+        source=f"BMC of {name}",
+    )
+    world.step(world.hosts[name], seen)
+
+
+def _storm(world: World, words: Words) -> None:
+    for i in range(int(words[2])):
+        event_class = ("INFO", "PERFORMANCE", "ERROR", "PREDICT", "CLEAR")[i % 5]
+        line = [words[0], words[1], event_class, f"sensor{i % 7}", f"storm{i % 31}"]
+        world.at(world.t + i * 2000, _trap, world, line)
+
+
+def _message(world: World, words: Words) -> None:
+    recovered = "recovered" in words[3:]
+    keyword = words[2] if len(words) > 2 else ""
+    seen = e.MessageSeen(
+        category=words[1], keyword=keyword, text=f"{words[1]} {keyword}", recovered=recovered
+    )
+    world.step(world.hosts[words[0]], seen)
+
+
+def _monitor(world: World, words: Words) -> None:
+    failing = world.hosts[words[0]].scripts.failing
+    if words[2] == "error":
+        failing.add((words[1], "monitor"))
+    else:
+        failing.discard((words[1], "monitor"))
+
+
+def _request(world: World, words: Words) -> None:
+    host, what, rest = world.hosts[words[0]], words[1], words[2:]
+    force = "force" in rest
+    rest = [w for w in rest if w != "force"]
+    made = REQUESTS[what](rest, force)
+    if isinstance(made, r.ConfirmDown):
+        if world.hosts[made.down].powered:
+            return
+        world.vouched.add(made.down)
+    if isinstance(made, r.ServiceStop):
+        for other in world.hosts.values():
+            other.asked_down = True
+    world.requests += 1
+    seen = e.RequestSeen(id=f"r{world.requests}", user="root", request=made)
+    world.step(host, seen)
+
+
+REQUESTS: dict[str, Callable[[Words, bool], r.Request]] = {
+    "move": lambda w, f: r.GroupMove(group=w[0], to=w[1] if len(w) > 1 else "", force=f),
+    "start": lambda w, f: r.GroupStart(
+        group=w[0] if w else "", server=w[1] if len(w) > 1 else "", force=f
+    ),
+    "stop": lambda w, f: r.GroupStop(group=w[0] if w else "", force=f),
+    "suspend": lambda w, f: r.Suspend(force=f),
+    "resume": lambda w, f: r.Resume(),
+    "confirm-down": lambda w, f: r.ConfirmDown(down=w[0]),
+    "service-stop": lambda w, f: r.ServiceStop(server=w[0] if w else ""),
+    "service-start": lambda w, f: r.ServiceStart(server=w[0] if w else ""),
+    "acknowledge": lambda w, f: r.Acknowledge(monitor=w[0]),
+    "clear-counters": lambda w, f: r.MonitorClear(monitors=tuple(w)),
+    "suspend-monitor": lambda w, f: r.MonitorSuspend(monitors=tuple(w)),
+    "resume-monitor": lambda w, f: r.MonitorResume(monitors=tuple(w)),
+    "start-resource": lambda w, f: r.ResourceStart(resource=w[0], force=f),
+    "stop-resource": lambda w, f: r.ResourceStop(resource=w[0], force=f),
+}
+
+
+# --- time and looking ------------------------------------------------------------------------
+
+
+def _advance(world: World, words: Words) -> None:
+    world.advance(float(words[0]))
+
+
+def _until(world: World, words: Words) -> str:
+    """`until GROUP SERVER SECONDS`: wait till the group is whole there (`-`: nowhere)."""
+    group, server, limit = words[0], words[1], float(words[2])
+    begin = world.t
+    wanted = None if server == "-" else server
+    while world.t < begin + limit * SECOND:
+        where = world.check.service.where.get(group)
+        if where == wanted or (server == "any" and where is not None):
+            return f"{group} is on {where or 'no server'} after {(world.t - begin) / SECOND:.3f} s"
+        world.run_until(world.t + 1000)
+    return f"{group} is not on {server} after {limit:g} s"
+
+
+def _log(world: World, words: Words) -> None:
+    world.verbose = words[0] == "all"
+    world.silent = words[0] == "none"
+
+
+def _state(world: World, words: Words) -> str:
+    return describe_world(world)
+
+
+VERBS: dict[str, Verb] = {
+    "start": Verb(_each(_start), "start server1 server2      # agents (none named: all)"),
+    "kill": Verb(_each(lambda w, h: w.kill(h)), "kill server1      # kill -9, then restarted"),
+    "leave": Verb(_each(lambda w, h: w.leave(h)), "leave server1      # SIGTERM"),
+    "off": Verb(_each(lambda w, h: w.power_off(h)), "off server1"),
+    "on": Verb(_each(_on), "on server1"),
+    "reset": Verb(_each(lambda w, h: w.reset(h)), "reset server1"),
+    "pause": Verb(_pause, "pause server1 4.5      # SIGSTOP; without time until `resume`"),
+    "stall": Verb(lambda w, x: _pause(w, x, stalled=True), "stall server1 4.5      # VM pause"),
+    "resume": Verb(_each(lambda w, h: w.thaw(h)), "resume server1"),
+    "interrupt": Verb(_interrupt, "interrupt server1 2 kill|off|reset|pause|stall [SECONDS]"),
+    "wipe": Verb(_each(_wipe), "wipe server1      # its disk forgets that it is a member"),
+    "drift": Verb(_drift, "drift server1 10000      # its clock runs 1 % fast"),
+    "watchdog": Verb(_watchdog, "watchdog server1 broken|works"),
+    "cut": Verb(_cut, "cut server1 server2 [lankhb1]"),
+    "cut-oneway": Verb(lambda w, x: _cut(w, x, oneway=True), "cut-oneway server1 server2"),
+    "isolate": Verb(_each(_isolate), "isolate server1"),
+    "deaf": Verb(_each(_deaf), "deaf server1      # it sends, and hears nothing"),
+    "mute": Verb(_each(_mute), "mute server1      # it hears, and nobody hears it"),
+    "split": Verb(_split, "split server1,server2 server3"),
+    "heal": Verb(_heal, "heal [server1 server2]"),
+    "lose": Verb(_lose, "lose 0.2 [server1 server2]"),
+    "late": Verb(_late, "late 0.3 5      # three in ten datagrams up to 5 s late"),
+    "double": Verb(_double, "double 0.1"),
+    "hold": Verb(_hold, "hold server1 server2 [control]      # keep datagrams on the way"),
+    "release": Verb(_release, "release server1 server2      # deliver them now"),
+    "bmc": Verb(_bmc, "bmc server1 dead|slow S|cut [FROM]|stuck-on|lies-off|fence-fails|mend"),
+    "arbiter": Verb(_arbiter, "arbiter down|cut server1|mend"),
+    "script": Verb(_script, "script server1 exec1 stop fails|hangs|takes S  (or: script X mend)"),
+    "trap": Verb(_trap, "trap server1 mrw1 FATAL cpu1 [DUPLICATE-KEY]"),
+    "storm": Verb(_storm, "storm server1 mrw1 500"),
+    "message": Verb(_message, "message server1 NIC eth0 [recovered]"),
+    "monitor": Verb(_monitor, "monitor server1 genw1 error|normal"),
+    "request": Verb(_request, "request server1 move failover1 server2"),
+    "advance": Verb(_advance, "advance 12.5"),
+    "until": Verb(_until, "until failover1 server2 20"),
+    "log": Verb(_log, "log all|story|none"),
+    "state": Verb(_state, "state"),
+}

@@ -1,0 +1,284 @@
+"""N real cores under virtual time: one heap of events, servers, network, BMCs, arbiters.
+
+The world does to each `Node` what the agent does: hands it events with the time of its server's
+own clock and carries out its actions strictly in order.  Everything is decided by the seed, so a
+run is repeated exactly by running it again.  True time is `t`, in microseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from heapq import heappop, heappush
+from random import Random
+from typing import Any
+
+from clptools.core import actions as a
+from clptools.core import events as e
+from clptools.core.describe import describe_action, describe_event
+from clptools.core.settings import Settings
+from clptools.sim.arbiter_model import ArbiterModel
+from clptools.sim.bmc_model import Bmcs
+from clptools.sim.executor import Executor
+from clptools.sim.host import SECOND, Host, MakeNode
+from clptools.sim.invariants import Checker
+from clptools.sim.network import Network
+
+Tell = Callable[[str], None]
+
+
+class World:
+    """A cluster under test."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        seed: int,
+        make_node: MakeNode,
+        restore_node: MakeNode,
+        *,
+        tell: Tell | None = None,
+        journal: bool = False,
+    ) -> None:
+        self.settings = settings
+        self.seed = seed
+        self.make_node = make_node
+        self.restore_node = restore_node
+        self.tell = tell
+        self.verbose = False
+        """Tell every event and action too, not only what happens."""
+        self.silent = False
+        self.journal = journal
+        self.vouched: set[str] = set()
+        """Servers that an operator confirmed down: they stay off, or come back connected."""
+        self.traps = 0
+        self.requests = 0
+        self.t = 0
+        self.steps = 0
+        self._heap: list[tuple[int, int, Callable[..., object], tuple[Any, ...]]] = []
+        self._seq = 0
+        self.rng = Random(f"{seed} plant")
+        rng = Random(f"{seed} clocks")
+        names = settings.names
+        links = tuple(i.name for i in settings.interconnects if i.is_lan)
+        self.network = Network(links, Random(f"{seed} network"))
+        self.bmcs = Bmcs(self, names, Random(f"{seed} bmcs"))
+        self.arbiters = {
+            x.name: ArbiterModel(self, x, Random(f"{seed} {x.name}"))
+            for x in settings.arbiters
+            if x.decides
+        }
+        drift = [int((rng.random() * 2 - 1) * 10_000) for _ in names]
+        self.hosts = {
+            name: Host(name, i, drift[i], int(rng.random() * 1000 * SECOND))
+            for i, name in enumerate(names)
+        }
+        self.boot_us = (8 * SECOND, 25 * SECOND)
+        """Shortest and longest time from power-on to the agent's start."""
+        self.script_us = (20_000, 400_000)
+        self.outcomes: list[tuple[int, str, a.Reply]] = []
+        self.check = Checker(self)
+        self.executor = Executor(self)
+
+    # --- time ----------------------------------------------------------------------------
+
+    def at(self, when: int, what: Callable[..., object], *args: Any) -> None:
+        """Do `what(*args)` at the true instant `when`."""
+        self._seq += 1
+        heappush(self._heap, (when, self._seq, what, args))
+
+    def run_until(self, end: int) -> None:
+        """Let everything happen that is due up to `end`."""
+        heap = self._heap
+        while heap and heap[0][0] <= end:
+            self.t, _, what, args = heappop(heap)
+            what(*args)
+        self.t = end
+
+    def advance(self, seconds: float) -> None:
+        """Let so much time pass."""
+        self.run_until(self.t + round(seconds * SECOND))
+
+    def note(self, text: str) -> None:
+        """Something happened outside the agents."""
+        if self.tell is not None and not self.silent:
+            self.tell(f"{self.t / SECOND:9.3f}  * {text}")
+
+    # --- stepping the cores --------------------------------------------------------------
+
+    def step(self, host: Host, event: e.Event) -> None:
+        """Hand one event to a server's agent, if it runs, and carry out what it answers."""
+        node = host.node
+        if node is None:
+            return
+        if host.frozen:
+            host.backlog.append(("event", event))
+            return
+        now = host.now(self.t)
+        actions = node.step(event, now)
+        self.steps += 1
+        if host.journal is not None:
+            self.check.journal(host, now, event, actions)
+        if self.tell is not None and self.verbose:
+            self._tell_step(host, event, actions, now)
+        self.check.before(host, event, actions)
+        self._carry_out(host, actions, now)
+        if host.node is not None:
+            self.check.after(host)
+
+    def _carry_out(self, host: Host, actions: list[a.Action], now: int) -> None:
+        do, node = self.executor.do, host.node
+        if host.stop_after is not None and len(actions) > host.stop_after[0]:
+            self._interrupt(host, actions, now)
+            return
+        for action in actions:
+            do[type(action)](host, action, now)
+            if host.node is not node:
+                return
+
+    def _interrupt(self, host: Host, actions: list[a.Action], now: int) -> None:
+        """Stop the agent between two actions of one list."""
+        assert host.stop_after is not None
+        count, how, pause_us = host.stop_after
+        host.stop_after = None
+        node = host.node
+        for action in actions[:count]:
+            self.executor.do[type(action)](host, action, now)
+            if host.node is not node:
+                return
+        self.note(f"{host.name} is interrupted ({how}) after {count} of {len(actions)} actions")
+        if how == "kill":
+            self.kill(host)
+        elif how == "off":
+            self.power_off(host)
+        elif how == "reset":
+            self.reset(host)
+        else:
+            self.freeze(host, stalled=how == "stall")
+            host.unfinished = [*actions[count:]]
+            self.at(self.t + pause_us, self.thaw, host)
+
+    def _tell_step(self, host: Host, event: e.Event, actions: list[a.Action], now: int) -> None:
+        assert self.tell is not None
+        head = f"{self.t / SECOND:9.3f}  {host.name}"
+        self.tell(f"{head} < {describe_event(event, now)}")
+        for action in actions:
+            self.tell(f"{head}   > {describe_action(action, now)}")
+
+    def tell_later(self, when: int, server: str, event: e.Event) -> None:
+        """Hand an event to the incarnation that runs now, if it still runs then."""
+        host = self.hosts[server]
+        self.at(when, self._tell_incarnation, host, host.incarnation, event)
+
+    def _tell_incarnation(self, host: Host, incarnation: str, event: e.Event) -> None:
+        if host.incarnation == incarnation:
+            self.step(host, event)
+
+    # --- what happens to servers ---------------------------------------------------------
+
+    def start_agent(self, host: Host) -> None:
+        """The agent's process starts (at boot, by its supervisor, by hand)."""
+        if host.node is not None or not host.os_up or not host.enabled:
+            return
+        host.incarnations += 1
+        host.incarnation = f"{host.name}#{host.incarnations}"
+        host.node_seed = Random(f"{self.seed} {host.incarnation}").getrandbits(32)
+        host.node = self.make_node(self.settings, host.name, host.incarnation, host.node_seed)
+        if self.journal:
+            self.check.begin_journal(host)
+        self.note(f"agent of {host.name} starts")
+        self.step(
+            host,
+            e.AgentStarted(durable=host.run, member=host.disk.member, stopped=host.service_stopped),
+        )
+
+    def kill(self, host: Host) -> None:
+        """`kill -9` of the agent: scripts, `/run` and the watchdog stay."""
+        if host.node is not None:
+            self.note(f"agent of {host.name} is killed")
+        self.end_agent(host)
+
+    def end_agent(self, host: Host) -> None:
+        """The process is gone."""
+        self.check.end_journal(host)
+        host.forget_agent()
+        self.check.changed(host)
+
+    def leave(self, host: Host) -> None:
+        """SIGTERM."""
+        host.enabled = False
+        self.step(host, e.AgentStopping())
+
+    def power_off(self, host: Host) -> None:
+        """Power is gone: everything on it stops at once."""
+        if not host.powered:
+            return
+        self.note(f"{host.name} loses power")
+        host.powered = False
+        self._end_boot(host)
+
+    def _end_boot(self, host: Host) -> None:
+        self.check.end_journal(host)
+        host.forget_boot()
+        host.disk.lose_cache()
+        self.check.changed(host)
+
+    def power_on(self, host: Host) -> None:
+        """Power comes: the server boots and starts its agent."""
+        if host.powered:
+            return
+        self.note(f"{host.name} is powered on")
+        host.powered = True
+        self._boot(host)
+
+    def reset(self, host: Host) -> None:
+        """Reset line, watchdog or panic: as power off and on, at once."""
+        if not host.powered:
+            return
+        self.note(f"{host.name} is reset")
+        self._end_boot(host)
+        self._boot(host)
+
+    def _boot(self, host: Host) -> None:
+        low, high = self.boot_us
+        took = low + int(self.rng.random() * (high - low))
+        host.on_mark += len(self.hosts)
+        host.deadman = 0
+        host.boots += 1
+        host.boot_us = self.t + took // 2
+        self.at(self.t + took, self._booted, host, host.boots)
+
+    def _booted(self, host: Host, boot: int) -> None:
+        if host.powered and host.boots == boot:
+            host.os_up = True
+            self.start_agent(host)
+
+    def freeze(self, host: Host, *, stalled: bool = False) -> None:
+        """The agent does not run (SIGSTOP), or with `stalled` nothing on that machine does."""
+        if host.node is None:
+            return
+        self.note(f"{host.name} is paused" if stalled else f"agent of {host.name} is stopped")
+        host.frozen, host.stalled = True, stalled
+
+    def thaw(self, host: Host) -> None:
+        """It runs again, and finds what piled up, timers first or last."""
+        if not host.frozen:
+            return
+        self.note(f"{host.name} runs on")
+        host.frozen = host.stalled = False
+        node, incarnation = host.node, host.incarnation
+        unfinished, host.unfinished = host.unfinished, []
+        self._carry_out(host, unfinished, host.now(self.t))
+        backlog, host.backlog = host.backlog, []
+        if self.rng.random() < 0.5:
+            backlog.sort(key=lambda item: item[0] != "timer")
+        for kind, item in backlog:
+            if host.node is not node or host.incarnation != incarnation:
+                return
+            if host.frozen:
+                host.backlog.append((kind, item))
+            elif kind == "event":
+                self.step(host, item)
+            elif kind == "timer":
+                self.executor.timer_due(host, item)
+            else:
+                self.executor.operation_ends(host, *item)
