@@ -23,7 +23,7 @@ from clptools import paths
 from clptools.faults import ClpError, ExitCode
 from clptools.resources.leftovers import Register, Running, end, signal_group, wait_gone
 from clptools.resources.output import OutputPipe
-from clptools.resources.trust import check_script
+from clptools.trust import check_script
 
 GRACE_MS = 5_000
 """From TERM to KILL."""

@@ -1,4 +1,4 @@
-"""Whether a script may be run with this agent's rights.
+"""Whether a script, or a command named in the configuration, may be run with our rights.
 
 The agent runs as root, so whoever can change a script, or any directory on the way to it, is
 root.  The rule is sshd's `StrictModes`, read for the whole path: every component belongs to root
