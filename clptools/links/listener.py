@@ -1,0 +1,124 @@
+"""Listening for control connections: who may knock, how long, and how many at once.
+
+Whoever has not finished the TLS handshake costs a file handle and some memory; so strangers
+share a few places, and the addresses of the cluster's servers have their own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections import Counter
+from collections.abc import Callable
+
+from clptools.links.address import keep_trying, plain
+from clptools.links.connection import GREETING_TIMEOUT_S
+
+MAX_STRANGERS = 16
+"""Connections at once that have not shown a certificate, from addresses of no server."""
+MAX_UNPROVEN_PER_SERVER = 8
+_BACKLOG = 64
+_PAUSE_S = 0.2
+
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+class Places:
+    """How many may be in the handshake at once, by where they come from."""
+
+    def __init__(self) -> None:
+        self.servers: frozenset[str] = frozenset()
+        """Addresses of the cluster's servers."""
+        self._taken: Counter[str] = Counter()
+
+    def take(self, source: str) -> str | None:
+        """A place for one from `source`, to be given back; None: all are taken."""
+        place = source if source in self.servers else "strangers"
+        most = MAX_STRANGERS if place == "strangers" else MAX_UNPROVEN_PER_SERVER
+        if self._taken[place] >= most:
+            return None
+        self._taken[place] += 1
+        return place
+
+    def give_back(self, place: str) -> None:
+        """The handshake is over, one way or the other."""
+        self._taken[place] -= 1
+        if not self._taken[place]:
+            del self._taken[place]
+
+
+class Listener:
+    """A listening socket on one address, as soon as the address is on this server."""
+
+    def __init__(self, address: str, port: int) -> None:
+        self._where = (address, port)
+        self._bound: socket.socket | None = None
+
+    async def accept(
+        self, on_accept: Callable[[socket.socket, str], None], on_change: Callable[[str], None]
+    ) -> None:
+        """Hands `on_accept` each connection and its source, for ever; closes when cancelled."""
+        try:
+            await self._bind_at_last(on_change)
+            assert self._bound is not None
+            loop = asyncio.get_running_loop()
+            while True:
+                try:
+                    accepted, source = await loop.sock_accept(self._bound)
+                except OSError:
+                    # Out of file handles, most likely: those that are open must end first.
+                    await asyncio.sleep(_PAUSE_S)
+                    continue
+                on_accept(accepted, plain(source[0]))
+        finally:
+            if self._bound is not None:
+                self._bound.close()
+
+    async def _bind_at_last(self, on_change: Callable[[str], None]) -> None:
+        address, port = self._where
+        try:
+            self._bind()
+        except OSError as error:
+            on_change(
+                f"control channel: cannot listen on {address} port {port} "
+                f"({error.strerror}); trying again until it can"
+            )
+            await keep_trying(self._bind)
+            on_change(f"control channel: listening on {address}")
+
+    def _bind(self) -> None:
+        family, _, _, _, own = socket.getaddrinfo(
+            *self._where, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
+        )[0]
+        made = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            made.setblocking(False)
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, own[0] != "::")
+            made.bind(own)
+            made.listen(_BACKLOG)
+        except OSError:
+            made.close()
+            raise
+        self._bound = made
+
+
+async def shake(accepted: socket.socket, tls: ssl.SSLContext) -> Streams:
+    """The TLS handshake with one that was accepted.  Raises OSError."""
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader()
+    protocol = asyncio.StreamReaderProtocol(reader)
+    try:
+        transport, _ = await loop.connect_accepted_socket(
+            lambda: protocol,
+            accepted,
+            ssl=tls,
+            ssl_handshake_timeout=GREETING_TIMEOUT_S,
+            ssl_shutdown_timeout=1.0,
+        )
+    except BaseException:
+        accepted.close()
+        raise
+    return reader, asyncio.StreamWriter(transport, protocol, reader, loop)

@@ -1,0 +1,437 @@
+"""The control channel: TLS connections between all servers, over every LAN interconnect.
+
+Each server listens on its address of every LAN interconnect and dials the others on each; of a
+pair the one that is configured first dials first, and any open connection serves both ways.
+The certificate's common name is the sender.  What is said and asked is opaque here, except that
+it decodes as the types handed in; who is asked from outside the cluster may ask only for
+`outside` types.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+import random
+import socket
+import ssl
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import msgspec
+
+from clptools.core.settings import Interconnect, Settings
+from clptools.faults import ClpError, ExitCode
+from clptools.links import frames
+from clptools.links.address import plain
+from clptools.links.certs import OUTSIDE, common_name, context, mint_apart
+from clptools.links.connection import Connection
+from clptools.links.delivery import Delivery
+from clptools.links.listener import Listener, Places, shake
+
+DEFAULT_PORT = 29002
+"""Listened on at every address by an agent that has no configuration yet."""
+
+_DIAL_TIMEOUT_S = 3.0
+_DIAL_FIRST_S, _DIAL_MOST_S = 0.2, 2.0
+_SECOND_DIALS_AFTER_S = 1.0
+_MAX_OUTSIDERS = 8
+_MAX_UNKNOWN_PEERS = 4
+_MAX_SERVED = 64
+"""Requests of one peer worked on at once."""
+
+R = TypeVar("R")
+_ENDS = (frames.FrameError, OSError, EOFError, TimeoutError, ValueError)
+"""What ends a connection; ssl.SSLError is an OSError."""
+
+
+class PeerChannel:
+    """All control connections of this server."""
+
+    def __init__(
+        self,
+        server: str,
+        authkey: bytes,
+        *,
+        notices: Any,
+        requests: Any,
+        outside: tuple[type, ...],
+        on_control: Callable[[str, Any], None],
+        on_call: Callable[[str, Any], Awaitable[msgspec.Struct]],
+        on_connected: Callable[[str], None],
+        on_change: Callable[[str], None],
+    ) -> None:
+        """`notices`, `requests`: unions that `send` and `call` carry.
+
+        `on_control(sender, notice)`; `on_call(sender, request)` returns the reply or raises
+        ClpError (sender `OUTSIDE`: a caller with the key who is no server);
+        `on_connected(peer)` when the first path to a peer opened; `on_change(text)` a log line.
+        """
+        self._server = server
+        self._authkey = authkey
+        self._notices = msgspec.msgpack.Decoder(notices)
+        self._requests = msgspec.msgpack.Decoder(requests)
+        self._outside = outside
+        self._on_control = on_control
+        self._on_call = on_call
+        self._on_connected = on_connected
+        self._on_change = on_change
+        self.counters: Counter[str] = Counter()
+        self._session = os.urandom(8).hex()
+        self._settings: Settings | None = None
+        self._peers: dict[str, Delivery] = {}
+        self._open: dict[tuple[str, str], list[Connection]] = {}
+        """(peer, interconnect) -> its connections."""
+        self._listeners: dict[tuple[str, str, int], asyncio.Task[None]] = {}
+        self._dialers: dict[tuple[str, str, str, str, int], asyncio.Task[None]] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._places = Places()
+        self._outsiders = 0
+        self._served: Counter[str] = Counter()
+        self._server_tls: ssl.SSLContext | None = None
+        self._client_tls: ssl.SSLContext | None = None
+
+    # life
+
+    async def start(self, settings: Settings | None) -> None:
+        """Mints this server's certificate, then listens and dials.  Raises ClpError.
+
+        Without settings it listens on every address at `DEFAULT_PORT`, for a first push.
+        """
+        identity = await mint_apart(self._authkey, self._server)
+        self._server_tls = context(identity, serving=True)
+        self._client_tls = context(identity, serving=False)
+        self.apply(settings)
+
+    def apply(self, settings: Settings | None) -> None:
+        """Listens and dials as `settings` say; connections that they keep stay open."""
+        self._settings = settings
+        for (_, link), connections in self._open.items():
+            for connection in connections:
+                connection.priority = self._priority(link)
+        self._listen(settings)
+        names = set(settings.names) - {self._server} if settings else set(self._peers)
+        self._dial(settings, names)
+        for name in [name for name in self._peers if name not in names]:
+            self._forget(name)
+
+    def introduce(self, settings: Settings) -> None:
+        """Also dials the servers that only `settings` name, until the next `apply`."""
+        self._dial(settings, set(settings.names) - {self._server}, keep=True)
+
+    async def close(self) -> None:
+        """Ends every connection and request."""
+        tasks = [*self._listeners.values(), *self._dialers.values(), *self._tasks]
+        for task in tasks:
+            task.cancel()
+        for name in list(self._peers):
+            self._forget(name)
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._listeners.clear()
+        self._dialers.clear()
+
+    def _forget(self, name: str) -> None:
+        for (peer, _), connections in self._open.items():
+            if peer == name:
+                for connection in connections:
+                    connection.close()
+        self._peers.pop(name).close()
+
+    # use
+
+    @property
+    def connected(self) -> tuple[str, ...]:
+        """The peers with an open path."""
+        return tuple(name for name, peer in self._peers.items() if peer.paths)
+
+    def paths(self, peer: str) -> tuple[str, ...]:
+        """The interconnects over which `peer` is connected."""
+        return tuple(link for (name, link), open_ in self._open.items() if name == peer and open_)
+
+    def send(self, to: str, message: msgspec.Struct) -> None:
+        """Sends a notice; what cannot be delivered within seconds is dropped and counted."""
+        peer = self._peers.get(to)
+        if peer is None:
+            self.counters["no_such_peer"] += 1
+        else:
+            peer.say(msgspec.msgpack.encode(message))
+
+    async def call(self, to: str, request: msgspec.Struct, reply: type[R], timeout_s: float) -> R:
+        """Asks `to` and returns its reply, of type `reply`.
+
+        Raises ClpError: as the peer answered, FAILED (cannot be reached), NO_SUCH or TIMED_OUT.
+        """
+        peer = self._peers.get(to)
+        if peer is None:
+            raise ClpError(ExitCode.NO_SUCH, f"no server {to} in this cluster")
+        return await peer.ask(msgspec.msgpack.encode(request), reply, timeout_s)
+
+    # listening
+
+    def _listen(self, settings: Settings | None) -> None:
+        wanted = {("any", "::", DEFAULT_PORT)}
+        if settings is not None:
+            wanted = {
+                (path.name, path.addresses[self._server], settings.cluster.port)
+                for path in settings.interconnects
+                if path.is_lan and self._server in path.addresses
+            }
+            self._places.servers = frozenset(
+                plain(there)
+                for path in settings.interconnects
+                if path.is_lan
+                for there in path.addresses.values()
+            )
+        for key in [key for key in self._listeners if key not in wanted]:
+            self._listeners.pop(key).cancel()
+        for key in wanted - set(self._listeners):
+            link, address, port = key
+            welcome = functools.partial(self._arrived, link)
+            self._listeners[key] = asyncio.get_running_loop().create_task(
+                Listener(address, port).accept(welcome, self._on_change)
+            )
+
+    def _arrived(self, link: str, accepted: socket.socket, source: str) -> None:
+        self._track(self._welcome(link, accepted, source))
+
+    def _track(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _welcome(self, link: str, accepted: socket.socket, source: str) -> None:
+        """Handshake and greeting of one that dialled us, then the conversation."""
+        place = self._places.take(source)
+        if place is None or self._server_tls is None:
+            self.counters["busy"] += 1
+            accepted.close()
+            return
+        try:
+            reader, writer = await shake(accepted, self._server_tls)
+            connection = await self._greeted(link, reader, writer)
+        except _ENDS as error:
+            self.counters[_reason(error)] += 1
+            return
+        finally:
+            self._places.give_back(place)
+        await self._converse(link, connection)
+
+    # dialling
+
+    def _dial(self, settings: Settings | None, names: set[str], keep: bool = False) -> None:
+        wanted: dict[tuple[str, str, str, str, int], Interconnect] = {}
+        if settings is not None:
+            for path in settings.interconnects:
+                own = path.addresses.get(self._server)
+                for name in names if path.is_lan and own else ():
+                    there = path.addresses.get(name)
+                    if there:
+                        key = (name, path.name, own or "", there, settings.cluster.port)
+                        wanted[key] = path
+        if not keep:
+            for key in [key for key in self._dialers if key not in wanted]:
+                self._dialers.pop(key).cancel()
+        order = settings.names if settings else ()
+        for name in names:
+            self._peers.setdefault(name, Delivery(name, self.counters))
+        known = {key[:2] for key in self._dialers}
+        for key in wanted:
+            if key not in self._dialers and not (keep and key[:2] in known):
+                ours = order.index(self._server) if self._server in order else len(order)
+                delay_s = 0.0 if ours < order.index(key[0]) else _SECOND_DIALS_AFTER_S
+                self._dialers[key] = asyncio.get_running_loop().create_task(
+                    self._keep_connected(*key, delay_s)
+                )
+
+    async def _keep_connected(
+        self, name: str, link: str, own: str, there: str, port: int, delay_s: float
+    ) -> None:
+        wait_s = 0.0
+        while True:
+            await asyncio.sleep(delay_s + wait_s * random.uniform(0.75, 1.25))
+            open_ = self._open.get((name, link))
+            if open_:
+                await open_[0].ended.wait()
+                wait_s = 0.0
+                continue
+            try:
+                async with asyncio.timeout(_DIAL_TIMEOUT_S):
+                    reader, writer = await asyncio.open_connection(
+                        there,
+                        port,
+                        ssl=self._client_tls,
+                        local_addr=(own, 0),
+                        ssl_shutdown_timeout=1.0,
+                    )
+                connection = await self._greeted(link, reader, writer, name)
+            except _ENDS as error:
+                if name in self._peers:
+                    self._peers[name].fault = f"{there} port {port}: {_text(error)}"
+                wait_s = min(max(wait_s * 2, _DIAL_FIRST_S), _DIAL_MOST_S)
+                continue
+            await self._converse(link, connection)
+            wait_s = _DIAL_FIRST_S
+
+    # conversation
+
+    async def _greeted(
+        self,
+        link: str,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        expected: str = "",
+    ) -> Connection:
+        """The connection after its first frames.  Raises what is in `_ENDS`."""
+        try:
+            name = common_name(writer.get_extra_info("ssl_object"))
+            if name == self._server:
+                raise frames.FrameError("own_name")
+            if expected and name != expected:
+                raise frames.FrameError(f"it answers as {name}")
+            limit = frames.MAX_OUTSIDE_BYTES if name == OUTSIDE else frames.MAX_FRAME_BYTES
+            connection = Connection(reader, writer, name, self._priority(link), limit)
+            await connection.greet(self._session)
+        except BaseException:
+            writer.transport.abort()
+            raise
+        return connection
+
+    def _priority(self, link: str) -> int:
+        links = self._settings.interconnects if self._settings else ()
+        return next((n for n, path in enumerate(links) if path.name == link), len(links))
+
+    async def _converse(self, link: str, connection: Connection) -> None:
+        """Serves a greeted connection to its end, whatever that is."""
+        try:
+            if connection.peer == OUTSIDE:
+                await self._serve_outsider(connection)
+            else:
+                await self._serve_peer(link, connection)
+        except frames.FrameError as error:
+            self.counters[error.reason] += 1
+        except _ENDS:
+            self.counters["connections_ended"] += 1
+        finally:
+            connection.close()
+
+    async def _serve_peer(self, link: str, connection: Connection) -> None:
+        name = connection.peer
+        peer = self._peers.get(name)
+        if peer is None:
+            # Not in our configuration, or we have none: it may push one.
+            if sum(not self._configured(each) for each in self._peers) >= _MAX_UNKNOWN_PEERS:
+                raise frames.FrameError("busy")
+            peer = self._peers[name] = Delivery(name, self.counters)
+        first = not peer.paths
+        here = self._open.setdefault((name, link), [])
+        here.append(connection)
+        peer.opened(connection, connection.session)
+        try:
+            if first:
+                self._on_change(f"control channel: connected to {name} over {link}")
+                self._on_connected(name)
+            await connection.listen(lambda frame: self._take(peer, connection, frame))
+        finally:
+            here.remove(connection)
+            peer.closed(connection)
+            if not peer.paths:
+                self._on_change(f"control channel: lost {name}")
+                if not self._configured(name) and all(key[0] != name for key in self._dialers):
+                    self._peers.pop(name, peer).close()
+
+    def _configured(self, name: str) -> bool:
+        return self._settings is not None and name in self._settings.names
+
+    def _take(self, peer: Delivery, connection: Connection, frame: frames.Frame) -> None:
+        if isinstance(frame, frames.Ack):
+            peer.acknowledged(frame.number)
+            return
+        if not isinstance(frame, frames.Said | frames.Asked | frames.Told):
+            raise frames.FrameError("malformed")
+        connection.write(frames.encode(frames.Ack(number=frame.number)))
+        if not peer.fresh(connection.session, frame.number):
+            return
+        if isinstance(frame, frames.Told):
+            peer.told(frame)
+        elif isinstance(frame, frames.Asked):
+            self._asked(peer, frame)
+        elif self._settings is not None and not self._configured(peer.peer):
+            self.counters["unknown_sender"] += 1
+        else:
+            self._said(peer.peer, frame)
+
+    def _said(self, sender: str, frame: frames.Said) -> None:
+        try:
+            notice = self._notices.decode(frame.body)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            self.counters["malformed"] += 1
+            return
+        self._on_control(sender, notice)
+
+    def _asked(self, peer: Delivery, frame: frames.Asked) -> None:
+        if self._served[peer.peer] >= _MAX_SERVED:
+            fault = ClpError(ExitCode.REFUSED, f"{self._server} is busy", "try again later")
+            peer.tell(frame.number, None, fault)
+            return
+        self._served[peer.peer] += 1
+        self._track(self._answer(peer, frame))
+
+    async def _answer(self, peer: Delivery, frame: frames.Asked) -> None:
+        try:
+            request = self._requests.decode(frame.body)
+            if peer.peer == OUTSIDE and not isinstance(request, self._outside):
+                self.counters["not_permitted"] += 1
+                raise ClpError(ExitCode.NOT_PERMITTED, "only a server of the cluster may ask this")
+            peer.tell(frame.number, await self._on_call(peer.peer, request))
+        except ClpError as fault:
+            peer.tell(frame.number, None, fault)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            self.counters["malformed"] += 1
+            text = f"{self._server} does not understand the request"
+            peer.tell(frame.number, None, ClpError(ExitCode.FAILED, text))
+        except Exception as bug:
+            text = f"{self._server} failed on the request; its log says why"
+            peer.tell(frame.number, None, ClpError(ExitCode.FAILED, text))
+            asyncio.get_running_loop().call_exception_handler(
+                {"message": "control channel: a request failed", "exception": bug}
+            )
+        finally:
+            self._served[peer.peer] -= 1
+
+    async def _serve_outsider(self, connection: Connection) -> None:
+        if self._outsiders >= _MAX_OUTSIDERS:
+            raise frames.FrameError("busy")
+        self._outsiders += 1
+        caller = Delivery(OUTSIDE, self.counters)
+        caller.opened(connection, connection.session)
+        try:
+            await connection.listen(lambda frame: self._take(caller, connection, frame))
+        finally:
+            self._outsiders -= 1
+            caller.closed(connection)
+            caller.close()
+
+
+def _reason(error: Exception) -> str:
+    """The counter for a connection that ended before it was trusted."""
+    if isinstance(error, frames.FrameError):
+        return error.reason
+    if isinstance(error, ssl.SSLError):
+        return "bad_certificate" if "CERTIFICATE" in (error.reason or "") else "bad_tls"
+    # asyncio gives up a handshake that takes too long by ConnectionAbortedError.
+    half_open = isinstance(error, TimeoutError | ConnectionAbortedError)
+    return "half_open" if half_open else "hung_up"
+
+
+def _text(error: Exception) -> str:
+    """Why a connection could not be made, for an operator."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return "its certificate is of another cluster (another authkey)"
+    if isinstance(error, ssl.SSLError):
+        return f"no TLS 1.3 there, or another authkey ({error.reason or 'handshake failed'})"
+    if isinstance(error, TimeoutError):
+        return "no answer"
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno)
+    return str(error) or "the connection was closed"
