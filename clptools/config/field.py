@@ -19,6 +19,8 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
 
     text: str
     hint: str = ""
+    at: tuple[str | int, ...] = ()
+    """Where inside the value: a table's key, a list's index from 0."""
 
 
 class Kind(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,6 +31,8 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     read: Callable[[object], Option | Fault]
     choices: tuple[str, ...] = ()
     """Closed choices, for completion and near-name hints."""
+    empty: Option = ""
+    """Stands in for a required value that is missing, so that the reading goes on."""
     is_duration: bool = False
     """Written in seconds, read into integer milliseconds."""
     by_server: bool = False

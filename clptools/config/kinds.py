@@ -143,37 +143,58 @@ def list_of(item: Kind, *, at_least: int = 0) -> Kind:
         if len(value) < at_least:
             return Fault(text="must not be empty")
         items: list[str] = []
-        for one in value:
+        for index, one in enumerate(value):
             got = item(one)
             if isinstance(got, Fault):
-                shown = f'"{one}"' if isinstance(one, str) else str(one)
-                return Fault(text=f"{shown}: {got.text}", hint=got.hint)
+                return Fault(text=got.text, hint=got.hint, at=(index,))
             if got in items:
-                return Fault(text=f'"{got}" is listed twice')
+                return Fault(text="is listed twice", at=(index,))
             items.append(str(got))
         return tuple(items)
 
-    return Kind(name=f"list of {item.name}", read=read, choices=item.choices)
+    return Kind(name=f"list of {item.name}", read=read, choices=item.choices, empty=())
 
 
-def per_server(item: Kind) -> Kind:
-    """A table from server names to texts of one kind."""
+def numbers(low: int, high: int) -> Kind:
+    """One whole number or a list of them; read as a tuple of their decimal digits."""
+    each = integer(low, high)
+
+    def read(value: object) -> Option | Fault:
+        found: list[str] = []
+        for one in value if isinstance(value, (list, tuple)) else [value]:
+            got = each(one)
+            if isinstance(got, Fault):
+                return got
+            found.append(str(got))
+        return tuple(found)
+
+    return Kind(name="number or list of numbers", read=read, empty=())
+
+
+def table_of(what: str, item: Kind) -> Kind:
+    """A table whose keys are any text (a `what`), with texts of one kind."""
 
     def read(value: object) -> Option | Fault:
         if not isinstance(value, dict):
             return Fault(
-                text=f"must be a table of servers, not {toml_type(value)}",
-                hint='Write { server1 = "…", server2 = "…" }.',
+                text=f"must be a table, not {toml_type(value)}",
+                hint=f'Write {{ "{what}" = "…" }}.',
             )
         found: dict[str, str] = {}
-        for server, one in value.items():
+        for key, one in value.items():
             got = item(one)
             if isinstance(got, Fault):
-                return Fault(text=f"{server}: {got.text}", hint=got.hint)
-            found[server] = str(got)
+                return Fault(text=got.text, hint=got.hint, at=(key,))
+            found[key] = str(got)
         return found
 
-    return Kind(name=f"table of server to {item.name}", read=read, by_server=True)
+    return Kind(name=f"table of {what} to {item.name}", read=read, empty={})
+
+
+def per_server(item: Kind) -> Kind:
+    """A table from server names to texts of one kind."""
+    table = table_of("server", item)
+    return Kind(name=table.name, read=table.read, by_server=True, empty={})
 
 
 def one_or_per_server(item: Kind) -> Kind:

@@ -1,0 +1,24 @@
+"""`[alert]`: who is told, beside the alert log and the system log.
+
+The core decides nothing by it, so it is not part of `Settings` (and so not of the journal).
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Alert(msgspec.Struct, frozen=True, kw_only=True):
+    """Destinations of alerts; all empty: only the logs."""
+
+    level: str = "ERROR"
+    """The least level that is passed on: `INFO`, `WARN` or `ERROR`."""
+    mail_to: tuple[str, ...] = ()
+    mail_from: str = "clptools"
+    smtp: str = "127.0.0.1:25"
+    """`address[:port]` of the mail relay."""
+    snmp_to: tuple[str, ...] = ()
+    """Trap receivers, `address[:port]`, default port 162."""
+    snmp_community: str = "public"
+    script: str = ""
+    """Executable that is run for each alert; empty: none."""

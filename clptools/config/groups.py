@@ -1,0 +1,176 @@
+"""Reading `[[group]]` and `[[group.resource]]`: what runs, where, in which order."""
+
+from __future__ import annotations
+
+from graphlib import CycleError, TopologicalSorter
+
+import msgspec
+
+from clptools.config import fields
+from clptools.config.interconnects import options_of, variant
+from clptools.config.registries import Registries
+from clptools.config.servers import note_keepalive
+from clptools.config.table import Names, Source, Table, build, elements, known_servers, near
+from clptools.core.settings import Group, Resource, ServerGroup
+
+ALL_GROUPS = "All Groups"
+
+DEFAULT_ORDER = ("fip", "service", "exec")
+"""Without `depends`, a resource depends on those of its group whose type stands before its own."""
+
+REFUSED_GROUPS = {
+    "cluster": "there is no management group: commands answer on every server",
+    "virtualmachine": "groups of virtual machines are not carried",
+}
+
+
+class _Groups:
+    """The groups read so far; groups and resources share their names, as recovery targets."""
+
+    def __init__(
+        self,
+        source: Source,
+        registries: Registries,
+        servers: tuple[str, ...],
+        server_groups: tuple[ServerGroup, ...],
+    ) -> None:
+        self.source = source
+        self.registries = registries
+        self.servers = servers
+        self.server_groups = {group.name: group for group in server_groups}
+        self.names = Names("a group or group resource")
+
+    def read(self, table: Table) -> Group:
+        values = table.read(fields.GROUP, inner=("resource",))
+        name = str(values["name"])
+        if name == ALL_GROUPS:
+            table.error("name", "means all of them; choose another")
+        self.names.take(table, name)
+        kind = str(values["type"])
+        if kind != "failover":
+            reason = REFUSED_GROUPS.get(kind, "no such group type")
+            table.error("type", reason, 'Write type = "failover", or leave it out.')
+        inside = self._server_groups(table, values["server_groups"])
+        return build(
+            Group,
+            values,
+            servers=self._servers(table, values["servers"], inside),
+            server_groups=tuple(group.name for group in inside),
+            resources=self._resources(table, name),
+        )
+
+    def _server_groups(self, table: Table, given: object) -> list[ServerGroup]:
+        found: list[ServerGroup] = []
+        for index, name in enumerate(given if isinstance(given, tuple) else ()):
+            if name in self.server_groups:
+                found.append(self.server_groups[name])
+            else:
+                hint = near(name, self.server_groups) or "Add [[server_group]] tables."
+                table.error("server_groups", f'no such server group "{name}"', hint, (index,))
+        return found
+
+    def _servers(self, table: Table, given: object, inside: list[ServerGroup]) -> tuple[str, ...]:
+        within = tuple(dict.fromkeys(s for group in inside for s in group.servers))
+        if not isinstance(given, tuple):
+            return within or self.servers
+        known_servers(table, "servers", given, self.servers)
+        for index, server in enumerate(given):
+            if within and server in self.servers and server not in within:
+                text = f"{server} is in none of the group's server groups"
+                table.error("servers", text, "A failover would never reach it.", (index,))
+        return given
+
+    # -- resources ----------------------------------------------------------------------
+
+    def _resources(self, group: Table, group_name: str) -> tuple[Resource, ...]:
+        read: list[tuple[Table, Resource]] = []
+        for inner in group.many("resource"):
+            given = inner.raw.get("name")
+            name = given if isinstance(given, str) and given else str(len(read) + 1)
+            table = Table(
+                self.source,
+                inner.path,
+                inner.raw,
+                f"group resource {name}",
+                f"group.{group_name}.resource.{name}",
+            )
+            resource = self._resource(table)
+            if resource is not None:
+                read.append((table, resource))
+        return self._ordered([self._with_depends(one, read) for one in read])
+
+    def _resource(self, table: Table) -> Resource | None:
+        own = variant(table, "group resource", self.registries.resources)
+        if own is None:
+            return None
+        values = table.read(fields.resource(self.registries), own)
+        self.names.take(table, str(values["name"]))
+        note_keepalive(table, "final_action", str(values["final_action"]))
+        timeout = values.pop("timeout_ms")
+        depends = values.pop("depends")
+        return build(
+            Resource,
+            values,
+            depends=depends if depends is not None else (),
+            start_timeout_ms=timeout,
+            stop_timeout_ms=timeout,
+            options=options_of(values, own),
+        )
+
+    def _with_depends(
+        self, one: tuple[Table, Resource], group: list[tuple[Table, Resource]]
+    ) -> tuple[Table, Resource]:
+        """The resource with its default dependencies, or with its own checked."""
+        table, resource = one
+        others = [r for _, r in group if r is not resource]
+        if "depends" not in table.raw:
+            before = tuple(r.name for r in others if _rank(r) < _rank(resource))
+            return table, msgspec.structs.replace(resource, depends=before)
+        names = [r.name for r in others]
+        for index, name in enumerate(resource.depends):
+            if name == resource.name:
+                table.error("depends", "a resource cannot depend on itself", at=(index,))
+            elif name not in names:
+                text = f'no such resource in this group: "{name}"'
+                table.error("depends", text, near(name, names), (index,))
+        return table, resource
+
+    def _ordered(self, group: list[tuple[Table, Resource]]) -> tuple[Resource, ...]:
+        """In an order that respects `depends`, else as written; a cycle is an error."""
+        by_name = {resource.name: resource for _, resource in group}
+        graph = {
+            name: [d for d in resource.depends if d in by_name and d != name]
+            for name, resource in by_name.items()
+        }
+        sorter = TopologicalSorter(graph)
+        try:
+            sorter.prepare()
+        except CycleError as cycle:
+            names = list(reversed(cycle.args[1]))
+            table = next(t for t, resource in group if resource.name == names[0])
+            table.error("depends", f"goes round in a circle: {' needs '.join(names)}")
+            return tuple(resource for _, resource in group)
+        ordered: list[str] = []
+        while sorter.is_active():
+            ready = sorted(sorter.get_ready(), key=list(by_name).index)
+            ordered += ready
+            sorter.done(*ready)
+        return tuple(by_name[name] for name in ordered)
+
+
+def _rank(resource: Resource) -> int:
+    if resource.type in DEFAULT_ORDER:
+        return DEFAULT_ORDER.index(resource.type)
+    return DEFAULT_ORDER.index("service")
+
+
+def read_groups(
+    source: Source,
+    document: dict[str, object],
+    registries: Registries,
+    servers: tuple[str, ...],
+    server_groups: tuple[ServerGroup, ...],
+) -> tuple[Group, ...]:
+    """`[[group]]`, best first."""
+    groups = _Groups(source, registries, servers, server_groups)
+    return tuple(groups.read(table) for table in elements(source, document, "group"))

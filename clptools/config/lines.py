@@ -1,0 +1,177 @@
+"""On which line of a TOML text each key stands; `tomllib` does not say.
+
+The scanner runs only over text that `tomllib` has accepted, so it needs to tell strings,
+comments and brackets apart but not to judge them.  A path is a tuple of keys, with the index
+from 0 where a list is entered: `("monitor", 1, "recovery", "target")`.
+"""
+
+from __future__ import annotations
+
+import tomllib
+
+Path = tuple[str | int, ...]
+
+_SPACE = " \t"
+_BLANK = " \t\r\n"
+
+
+class Lines:
+    """The index of one text."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._at = 0
+        self._line = 1
+        self._found: dict[Path, int] = {(): 1}
+        self._lists: dict[Path, int] = {}
+        """Arrays of tables: how many elements have begun."""
+        self._scan()
+
+    def line(self, path: Path) -> int:
+        """The line where `path` is set, or else the nearest table around it."""
+        while path not in self._found:
+            path = path[:-1]
+        return self._found[path]
+
+    # -- the text, a character at a time ------------------------------------------------
+
+    def _peek(self) -> str:
+        return self._text[self._at : self._at + 1]
+
+    def _skip(self, count: int = 1) -> None:
+        self._line += self._text.count("\n", self._at, self._at + count)
+        self._at += count
+
+    def _skip_all(self, characters: str) -> None:
+        while self._peek() and self._peek() in characters:
+            self._skip()
+
+    def _skip_blank(self) -> None:
+        """Blanks, newlines and comments."""
+        while True:
+            self._skip_all(_BLANK)
+            if self._peek() != "#":
+                return
+            end = self._text.find("\n", self._at)
+            self._at = len(self._text) if end < 0 else end
+
+    # -- keys, strings, values ------------------------------------------------------------
+
+    def _string(self) -> str:
+        """Skip a quoted string and return it as written, quotes included."""
+        start = self._at
+        quote = self._peek()
+        mark = quote * 3 if self._text.startswith(quote * 3, self._at) else quote
+        self._skip(len(mark))
+        while self._peek() and not self._text.startswith(mark, self._at):
+            self._skip(2 if quote == '"' and self._peek() == "\\" else 1)
+        self._skip(len(mark))
+        # Up to two quotes may stand directly before the closing three.
+        while len(mark) == 3 and self._peek() == quote:
+            self._skip()
+        return self._text[start : self._at]
+
+    def _key(self) -> Path:
+        """A key, dotted or not, up to what follows it."""
+        parts: list[str] = []
+        while True:
+            self._skip_all(_SPACE)
+            if self._peek() in ('"', "'"):
+                quoted = self._string()
+                parts.append(str(tomllib.loads(f"k = {quoted}")["k"]))
+            else:
+                start = self._at
+                while self._peek() and self._peek() not in " \t.=]\r\n":
+                    self._at += 1
+                parts.append(self._text[start : self._at])
+            self._skip_all(_SPACE)
+            if self._peek() != ".":
+                return tuple(parts)
+            self._skip()
+
+    def _value(self, path: Path) -> None:
+        self._skip_all(_SPACE)
+        first = self._peek()
+        if first in ('"', "'"):
+            self._string()
+        elif first == "{":
+            self._inline_table(path)
+        elif first == "[":
+            self._list(path)
+        else:
+            while self._peek() and self._peek() not in ",]}#\r\n":
+                self._at += 1
+
+    def _inline_table(self, path: Path) -> None:
+        self._skip()
+        while True:
+            self._skip_blank()
+            if self._peek() in ("}", ""):
+                break
+            if self._peek() == ",":
+                self._skip()
+                continue
+            self._pair(path)
+        self._skip()
+
+    def _list(self, path: Path) -> None:
+        self._skip()
+        index = 0
+        while True:
+            self._skip_blank()
+            if self._peek() in ("]", ""):
+                break
+            if self._peek() == ",":
+                self._skip()
+                continue
+            self._note((*path, index))
+            self._value((*path, index))
+            index += 1
+        self._skip()
+
+    # -- statements -----------------------------------------------------------------------
+
+    def _note(self, path: Path) -> None:
+        self._found.setdefault(path, self._line)
+
+    def _pair(self, table: Path) -> None:
+        line, key = self._line, self._key()
+        for length in range(1, len(key) + 1):
+            self._found.setdefault((*table, *key[:length]), line)
+        self._skip()  # the equals sign
+        self._value((*table, *key))
+
+    def _enter(self, keys: Path) -> Path:
+        """The path of a header's keys, with the newest element of each list on the way."""
+        path: Path = ()
+        for key in keys:
+            path = (*path, key)
+            self._note(path)
+            if path in self._lists:
+                path = (*path, self._lists[path] - 1)
+        return path
+
+    def _header(self) -> Path:
+        line = self._line
+        is_list = self._text.startswith("[[", self._at)
+        self._skip(2 if is_list else 1)
+        keys = self._key()
+        self._skip(2 if is_list else 1)
+        path = (*self._enter(keys[:-1]), keys[-1])
+        self._found.setdefault(path, line)
+        if is_list:
+            self._lists[path] = self._lists.get(path, 0) + 1
+            path = (*path, self._lists[path] - 1)
+            self._found.setdefault(path, line)
+        return path
+
+    def _scan(self) -> None:
+        table: Path = ()
+        while True:
+            self._skip_blank()
+            if not self._peek():
+                return
+            if self._peek() == "[":
+                table = self._header()
+            else:
+                self._pair(table)

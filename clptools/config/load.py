@@ -1,0 +1,181 @@
+"""`clp.toml` into the core's settings: strict, typed, all errors of one run at once.
+
+Nothing here raises for a bad configuration: what is wrong comes back as reports, each with
+file, line, key and mend, and the settings are None.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+
+import msgspec
+
+from clptools.config import fields
+from clptools.config.alerts import Alert
+from clptools.config.groups import read_groups
+from clptools.config.interconnects import read_arbiters, read_interconnects
+from clptools.config.limits import check_limits
+from clptools.config.lines import Lines
+from clptools.config.monitors import Surroundings, read_monitors
+from clptools.config.registries import Registries
+from clptools.config.servers import (
+    read_cluster,
+    read_forced_stop,
+    read_server_groups,
+    read_servers,
+)
+from clptools.config.table import Names, Source, build, element, elements, near
+from clptools.core.settings import Interconnect, Settings, TrapProfile
+from clptools.reports import Report
+
+MAX_BYTES = 4 << 20
+"""No cluster of 32 servers needs more; a device or a log given by mistake is refused."""
+
+TABLES = (
+    "cluster", "server", "interconnect", "np", "forced_stop", "server_group", "group", "monitor",
+    "alert", "trap_profile",
+)  # fmt: skip
+
+
+class Loaded(msgspec.Struct, frozen=True, kw_only=True):
+    """A configuration as read."""
+
+    settings: Settings | None
+    """None where there is any error."""
+    reports: tuple[Report, ...] = ()
+    """Errors, warnings and notes, by line."""
+    alert: Alert = Alert()
+    text: str = ""
+    """What was read."""
+    file: str = ""
+
+    @property
+    def errors(self) -> tuple[Report, ...]:
+        """The errors alone."""
+        return tuple(report for report in self.reports if report.severity == "error")
+
+
+def load(path: str, registries: Registries) -> Loaded:
+    """Read the configuration file at `path`."""
+    try:
+        with open(path, "rb") as file:
+            raw = file.read(MAX_BYTES + 1)
+    except OSError as fault:
+        reason = (fault.strerror or "cannot be read").lower()
+        return _unreadable(path, f"{path}: {reason}.", "clpcfset makes one; see also examples/.")
+    if len(raw) > MAX_BYTES:
+        return _unreadable(path, f"{path}: larger than {MAX_BYTES >> 20} MiB.")
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError as fault:
+        line = raw.count(b"\n", 0, fault.start) + 1
+        return _unreadable(path, f"{path}: not UTF-8 text.", "Save it as UTF-8.", line)
+    return loads(text, registries, path)
+
+
+def _unreadable(file: str, message: str, hint: str = "", line: int = 0, text: str = "") -> Loaded:
+    report = Report(severity="error", message=message, hint=hint, file=file, line=line)
+    return Loaded(settings=None, reports=(report,), file=file, text=text)
+
+
+def loads(text: str, registries: Registries, file: str = "clp.toml") -> Loaded:
+    """Read a configuration from its text; `file` is only for messages."""
+    try:
+        document = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as fault:
+        return _bad_syntax(text, file, fault)
+    source = Source(file, Lines(text))
+    _check_tables(source, document)
+    settings = _read(source, document, registries)
+    alert = _read_alert(source, document)
+    reports = sorted(source.reports, key=lambda report: report.line)
+    return Loaded(
+        settings=None if source.failed else settings,
+        reports=tuple(reports),
+        alert=alert,
+        text=text,
+        file=file,
+    )
+
+
+_PLACE = re.compile(r"\(at (?:line (\d+), column (\d+)|end of document)\)$")
+
+
+def _bad_syntax(text: str, file: str, fault: Exception) -> Loaded:
+    """One report: after a syntax error nothing that follows can be trusted."""
+    if isinstance(fault, RecursionError):
+        return _unreadable(file, "not TOML: nested too deeply.", text=text)
+    said = str(fault)
+    line = text.count("\n") + (not text.endswith("\n"))
+    found = _PLACE.search(said)
+    where = ""
+    if found is not None:
+        said = said[: found.start()].rstrip()
+        if found[1]:
+            line, where = int(found[1]), f", column {found[2]}"
+    hint = 'Text stands in quotes; tables are [name], lists of them [[name]]: see "man clp.toml".'
+    message = f"not TOML: {said[:1].lower()}{said[1:]}{where}."
+    return _unreadable(file, message, hint, max(line, 1), text)
+
+
+def _check_tables(source: Source, document: dict[str, object]) -> None:
+    for name in document:
+        if name not in TABLES:
+            message = f'configuration: unknown table "{name}".'
+            source.say("error", (name,), name, message, near(name, TABLES))
+
+
+def _read(source: Source, document: dict[str, object], registries: Registries) -> Settings:
+    cluster = read_cluster(source, document, registries)
+    servers = read_servers(source, document)
+    names = tuple(server.name for server in servers)
+    interconnects = read_interconnects(source, document, registries, cluster, servers)
+    arbiters = read_arbiters(source, document, registries, names)
+    server_groups = read_server_groups(source, document, names)
+    groups = read_groups(source, document, registries, names, server_groups)
+    around = Surroundings(
+        servers=servers,
+        groups=groups,
+        server_groups=server_groups,
+        suggestions=_suggestions(interconnects),
+    )
+    monitors = read_monitors(source, document, registries, around)
+    check_limits(source, document, cluster, arbiters, monitors)
+    return Settings(
+        cluster=cluster,
+        servers=servers,
+        interconnects=interconnects,
+        arbiters=arbiters,
+        forced_stop=read_forced_stop(source, document, servers),
+        server_groups=server_groups,
+        groups=groups,
+        monitors=monitors,
+        trap_profiles=_read_profiles(source, document),
+    )
+
+
+def _suggestions(interconnects: tuple[Interconnect, ...]) -> dict[str, tuple[str, str]]:
+    """An address of each server that its BMC may send traps to: of the first LAN it is on."""
+    found: dict[str, tuple[str, str]] = {}
+    for index, link in enumerate(interconnects, 1):
+        if link.is_lan:
+            for server, address in link.addresses.items():
+                found.setdefault(server, (address, f"interconnect {index}"))
+    return found
+
+
+def _read_profiles(source: Source, document: dict[str, object]) -> tuple[TrapProfile, ...]:
+    names = Names("a trap profile")
+    found: list[TrapProfile] = []
+    for table in elements(source, document, "trap_profile"):
+        values = table.read(fields.TRAP_PROFILE)
+        makers = values.pop("manufacturer")
+        names.take(table, str(values["name"]))
+        numbers = tuple(int(m) for m in makers) if isinstance(makers, tuple) else ()
+        found.append(build(TrapProfile, values, manufacturers=numbers))
+    return tuple(found)
+
+
+def _read_alert(source: Source, document: dict[str, object]) -> Alert:
+    return build(Alert, element(source, document, "alert").read(fields.ALERT))

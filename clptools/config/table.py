@@ -1,0 +1,248 @@
+"""Reading one table of `clp.toml` by its fields, and saying what is wrong with it and where.
+
+A fault never ends the reading: it is noted and a stand-in value goes on, so that one run
+names every fault.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
+
+import msgspec
+
+from clptools.config.field import Fault, Field
+from clptools.config.lines import Lines, Path
+from clptools.core.settings import Option
+from clptools.reports import Report
+
+_SHOWN = 60
+"""Longer values are cut in messages."""
+
+
+def shown(value: object) -> str:
+    """A value as it is written in TOML, cut where it is long."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        text = value if len(value) <= _SHOWN else value[: _SHOWN - 1] + "…"
+        return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
+    if isinstance(value, (int, float)):
+        return str(value)
+    if isinstance(value, (list, tuple)):
+        text = "[" + ", ".join(shown(one) for one in value) + "]"
+        return text if len(text) <= _SHOWN else "[…]"
+    return "{…}" if isinstance(value, dict) else str(value)
+
+
+def near(word: object, known: Iterable[str]) -> str:
+    """`Did you mean …?` for the nearest known word, else the words there are."""
+    words = list(known)
+    found = difflib.get_close_matches(str(word), words, n=1, cutoff=0.6)
+    if found:
+        return f"Did you mean {found[0]}?"
+    return f"Known: {', '.join(words)}." if words else ""
+
+
+class Source:
+    """One configuration text, with the reports on it so far."""
+
+    def __init__(self, file: str, lines: Lines) -> None:
+        self.file = file
+        self.lines = lines
+        self.reports: list[Report] = []
+
+    def say(self, severity: str, path: Path, key: str, message: str, hint: str = "") -> None:
+        """Note an `error`, `warning` or `note` on what stands at `path`."""
+        report = Report(
+            severity=severity,
+            message=message,
+            hint=hint,
+            file=self.file,
+            line=self.lines.line(path),
+            key=key,
+        )
+        self.reports.append(report)
+
+    @property
+    def failed(self) -> bool:
+        """Whether any error was noted."""
+        return any(report.severity == "error" for report in self.reports)
+
+
+class Table:
+    """One table: its content, its place, and what it is called in messages."""
+
+    def __init__(
+        self, source: Source, path: Path, raw: dict[str, object], label: str, key: str
+    ) -> None:
+        self.source = source
+        self.path = path
+        self.raw = raw
+        self.label = label
+        """`monitor mrw1`."""
+        self.key = key
+        """`monitor.mrw1`."""
+        self.prefix = ""
+        """Of a nested table within its object: `recovery.`."""
+
+    def inner(self, name: str, raw: dict[str, object], *more: str | int) -> Table:
+        """A nested table, spoken of as part of this one."""
+        inner = Table(self.source, (*self.path, name, *more), raw, self.label, f"{self.key}.{name}")
+        inner.prefix = f"{self.prefix}{name}."
+        return inner
+
+    # -- reports ------------------------------------------------------------------------
+
+    def error(self, name: str, text: str, hint: str = "", at: tuple[str | int, ...] = ()) -> None:
+        """Say what is wrong with the value of key `name` (or, by `at`, inside it)."""
+        value: object = self.raw.get(name)
+        where = name
+        for step in at:
+            if isinstance(step, str):
+                where += f".{step}"
+            try:
+                value = value[step]  # type: ignore[index]  # a path that its reader has just walked
+            except (LookupError, TypeError):
+                break
+        given = f" = {shown(value)}" if name in self.raw else ""
+        message = f"{self.label}: {self.prefix}{where}{given}: {text}."
+        self.source.say("error", (*self.path, name, *at), f"{self.key}.{where}", message, hint)
+
+    def say(self, severity: str, name: str, text: str, hint: str = "") -> None:
+        """Note a whole sentence on this object, at its key `name` (empty: at the table)."""
+        path = (*self.path, name) if name else self.path
+        key = f"{self.key}.{name}" if name else self.key
+        self.source.say(severity, path, key, f"{self.label}: {text}.", hint)
+
+    # -- reading ------------------------------------------------------------------------
+
+    def read(self, *fields: Sequence[Field], inner: Sequence[str] = ()) -> dict[str, Option]:
+        """The values by `Field.option`, defaults filled in; `inner` are tables read elsewhere.
+
+        A key that is not set and has no default is None.
+        """
+        known = {field.name: field for some in fields for field in some}
+        values: dict[str, Option] = {}
+        for field in known.values():
+            values[field.option] = self._value(field)
+        for name in self.raw:
+            if name not in known and name not in inner:
+                self.source.say(
+                    "error",
+                    (*self.path, name),
+                    f"{self.key}.{name}",
+                    f'{self.label}: unknown key "{self.prefix}{name}".',
+                    near(name, [*known, *inner]),
+                )
+        return values
+
+    def _value(self, field: Field) -> Option:
+        if field.name not in self.raw:
+            if field.required:
+                hint = field.help if field.help.endswith(".") else field.help + "."
+                self.error(field.name, "is missing", hint)
+                return field.parse.empty
+            return field.default_value()
+        value = field.parse(self.raw[field.name])
+        if not isinstance(value, Fault):
+            return value
+        hint = value.hint
+        if not hint and field.parse.choices and isinstance(self.raw[field.name], str):
+            close = near(self.raw[field.name], field.parse.choices)
+            hint = close if close.startswith("Did") else ""
+        self.error(field.name, value.text, hint, value.at)
+        return field.parse.empty if field.required else field.default_value()
+
+    def one(self, name: str) -> Table | None:
+        """The nested table `[…name]`, or None if there is none (or it is no table)."""
+        raw = self.raw.get(name)
+        if raw is None:
+            return None
+        if not isinstance(raw, dict):
+            self.error(name, f"must be a table: write [{self.place(name)}]")
+            return None
+        return self.inner(name, raw)
+
+    def many(self, name: str) -> Iterator[Table]:
+        """The elements of `[[…name]]`."""
+        raw = self.raw.get(name)
+        if raw is None:
+            return
+        if not isinstance(raw, list):
+            self.error(name, f"must be a list of tables: write [[{self.place(name)}]]")
+            return
+        for index, element in enumerate(raw):
+            if isinstance(element, dict):
+                yield self.inner(name, element, index)
+            else:
+                self.error(name, f"must be a list of tables: write [[{self.place(name)}]]")
+
+    def place(self, name: str) -> str:
+        """`name` as a heading below this table: `monitor.recovery`."""
+        return ".".join([str(step) for step in self.path if isinstance(step, str)] + [name])
+
+
+def elements(source: Source, document: dict[str, object], name: str) -> Iterator[Table]:
+    """The elements of a top-level `[[name]]`, each called by its own `name` key."""
+    word = name.replace("_", " ")
+    root = Table(source, (), document, "configuration", "")
+    for index, table in enumerate(root.many(name)):
+        given = table.raw.get("name")
+        if not isinstance(given, str) or not given:
+            kind = table.raw.get("type")
+            given = kind if isinstance(kind, str) and kind else str(index + 1)
+        yield Table(source, table.path, table.raw, f"{word} {given}", f"{name}.{given}")
+
+
+def element(source: Source, document: dict[str, object], name: str) -> Table:
+    """A top-level `[name]`; empty where it is left out."""
+    raw = document.get(name, {})
+    if not isinstance(raw, dict):
+        source.say("error", (name,), name, f"{name}: must be a table: write [{name}].")
+        raw = {}
+    return Table(source, (name,), raw, name, name)
+
+
+_Struct = TypeVar("_Struct", bound=msgspec.Struct)
+
+
+def build(cls: type[_Struct], values: dict[str, Option], **more: object) -> _Struct:
+    """A settings struct from read values and what was resolved; None leaves its default."""
+    given = {name: value for name, value in values.items() if value is not None}
+    return msgspec.convert(given | more, cls)
+
+
+class Names:
+    """Names of one space, each used once."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._lines: dict[str, int] = {}
+
+    def take(self, table: Table, name: str) -> bool:
+        """Note `name` for `table`; False, with an error, if it is taken."""
+        if name in self._lines:
+            line = self._lines[name]
+            table.error("name", f"{self._what} of this name is already on line {line}")
+            return False
+        self._lines[name] = table.source.lines.line((*table.path, "name"))
+        return True
+
+    def number(self, stem: str) -> str:
+        """The first free `stem1`, `stem2`, ..."""
+        index = 1
+        while f"{stem}{index}" in self._lines:
+            index += 1
+        return f"{stem}{index}"
+
+
+def known_servers(table: Table, name: str, given: Iterable[str], servers: Sequence[str]) -> None:
+    """Say which of the servers named in `name` are not configured."""
+    is_list = isinstance(table.raw.get(name), list)
+    for index, server in enumerate(given):
+        if server not in servers:
+            hint = near(server, servers)
+            at: tuple[str | int, ...] = (index,) if is_list else (server,)
+            table.error(name, f'no such server "{server}"', hint, at)
