@@ -132,13 +132,7 @@ class Delivery:
             raise ClpError(ExitCode.TIMED_OUT, text) from None
         finally:
             del self._asked[number]
-        if told.error:
-            raise ClpError(_exit_code(told.code), told.error, told.hint)
-        try:
-            return msgspec.msgpack.decode(told.body, type=reply)
-        except msgspec.MsgspecError as error:
-            text = f"{self.peer} answered with something else: {error}"
-            raise ClpError(ExitCode.FAILED, text) from None
+        return frames.reply_in(told, reply, self.peer)
 
     def _post(self, number: int, frame: frames.Frame, lifetime_s: float) -> None:
         data = frames.encode(frame)
@@ -225,8 +219,3 @@ class Delivery:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-
-def _exit_code(code: int) -> ExitCode:
-    """The peer's exit code, or FAILED for one of a version that has more of them."""
-    return ExitCode(code) if code in set(ExitCode) else ExitCode.FAILED

@@ -7,8 +7,11 @@ can go over the next; `body` is opaque here.
 from __future__ import annotations
 
 import asyncio
+from typing import TypeVar
 
 import msgspec
+
+from clptools.faults import ClpError, ExitCode
 
 MAX_FRAME_BYTES = 8 << 20
 """From a server: a configuration with its scripts."""
@@ -17,6 +20,8 @@ MAX_OUTSIDE_BYTES = 64 << 10
 MAX_HELLO_BYTES = 256
 
 _LENGTH_BYTES = 4
+
+R = TypeVar("R")
 
 
 class FrameBase(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -110,3 +115,16 @@ async def read(reader: asyncio.StreamReader, limit: int, timeout_s: float) -> Fr
     length = length_of(head, limit)
     async with asyncio.timeout(timeout_s):
         return decode(await reader.readexactly(length))
+
+
+def reply_in(told: Told, reply: type[R], who: str) -> R:
+    """What `who` replied, of type `reply`.  Raises ClpError: theirs, or that it is no such."""
+    if told.error:
+        # A later version may know more exit codes.
+        code = ExitCode(told.code) if told.code in set(ExitCode) else ExitCode.FAILED
+        raise ClpError(code, told.error, told.hint)
+    try:
+        return msgspec.msgpack.decode(told.body, type=reply)
+    except msgspec.MsgspecError as error:
+        text = f"{who} answered with something else: {error}"
+        raise ClpError(ExitCode.FAILED, text) from None

@@ -1,0 +1,101 @@
+"""`clprexec` from a machine that is no server but has the key file."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from clptools.api.peer import AskConfig, Transaction
+from clptools.core.requests import ExternalNotice, Outcome
+from clptools.faults import ClpError, ExitCode
+from clptools.links.certs import OUTSIDE
+from clptools.links.outside import call
+from tests.links.test_peer import KEY, Agent, agents, cluster, free_port, run
+
+NOTICE = Transaction(request=ExternalNotice(category="MY", text="disk is full"), user="admin")
+
+
+def with_agent(ask: Callable[[int], Any]) -> tuple[Any, list[tuple[str, Any]]]:
+    """`ask(port)` in a thread while an agent serves; what it gave, what the agent was asked."""
+    result: list[Any] = []
+    asked: list[tuple[str, Any]] = []
+
+    async def test() -> None:
+        settings = cluster(free_port())
+        async with agents(settings, "server2") as (two,):
+            result.append(await asyncio.to_thread(ask, settings.cluster.port))
+            asked.extend(two.asked)
+
+    run(test)
+    return result[0], asked
+
+
+def test_a_notice_is_taken_and_answered() -> None:
+    outcome, asked = with_agent(lambda port: call("127.78.1.2", port, KEY, NOTICE, Outcome, 5))
+    assert outcome == Outcome(text=f"done for {OUTSIDE}")
+    assert asked == [(OUTSIDE, NOTICE)]
+
+
+def fault(ask: Callable[[], Any]) -> ClpError:
+    with pytest.raises(ClpError) as caught:
+        ask()
+    return caught.value
+
+
+def test_what_only_a_server_may_ask_is_refused() -> None:
+    seen, asked = with_agent(
+        lambda port: fault(lambda: call("127.78.1.2", port, KEY, AskConfig(), Outcome, 5))
+    )
+    assert seen.code == ExitCode.NOT_PERMITTED
+    assert asked == []
+
+
+def test_another_key_is_not_permitted_and_says_what_to_give() -> None:
+    seen, _ = with_agent(
+        lambda port: fault(lambda: call("127.78.1.2", port, b"x" * 32, NOTICE, Outcome, 5))
+    )
+    assert (seen.code, "--key" in seen.hint) == (ExitCode.NOT_PERMITTED, True)
+    short = fault(lambda: call("127.78.1.2", 1, b"x", NOTICE, Outcome, 5))
+    assert short.code == ExitCode.NOT_PERMITTED
+
+
+def test_nobody_there() -> None:
+    seen = fault(lambda: call("127.78.1.2", free_port(), KEY, NOTICE, Outcome, 5))
+    assert seen.code == ExitCode.NO_AGENT
+
+
+def test_one_that_accepts_and_is_silent_or_hangs_up() -> None:
+    with socket.create_server(("127.78.1.3", 0)) as server:
+        port = server.getsockname()[1]
+        seen = fault(lambda: call("127.78.1.3", port, KEY, NOTICE, Outcome, 0.3))
+        assert seen.code == ExitCode.TIMED_OUT
+
+        def hang_up() -> None:
+            for _ in range(2):
+                server.accept()[0].close()
+
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        seen = fault(lambda: call("127.78.1.3", port, KEY, NOTICE, Outcome, 5))
+        thread.join(5)
+        assert seen.code == ExitCode.FAILED
+
+
+def test_an_agent_that_does_not_answer_in_time() -> None:
+    async def test() -> None:
+        settings = cluster(free_port())
+        two = Agent("server2")
+        two.hold.clear()
+        await two.channel.start(settings)
+        seen = await asyncio.to_thread(
+            fault, lambda: call("127.78.1.2", settings.cluster.port, KEY, NOTICE, Outcome, 0.5)
+        )
+        assert seen.code == ExitCode.TIMED_OUT
+        await two.channel.close()
+
+    run(test)
