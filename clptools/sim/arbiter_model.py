@@ -25,21 +25,30 @@ class ArbiterModel:
         self._rng = rng
         self.down = False
         self.cut_from: set[str] = set()
+        self.slow_us = 0
         self.holder = ""
         self.until_us = 0
-        self._holds = 0
+        self._asked = 0
+        self._held = 0
+        """Number of the question that the running hold answered."""
 
     def mend(self) -> None:
         """Reachable by all again."""
         self.down = False
+        self.slow_us = 0
         self.cut_from.clear()
+
+    def _way(self) -> int:
+        return 300 + int(self._rng.random() * (5_000 + self.slow_us))
 
     def hold(self, asker: str, lease_ms: int, asked_at: int) -> None:
         """`HoldArbiter`: the answer comes later."""
-        there = self._world.t + 300 + int(self._rng.random() * 5_000)
-        self._world.at(there, self._arrive, asker, lease_ms, asked_at)
+        self._asked += 1
+        self._world.at(
+            self._world.t + self._way(), self._arrive, asker, lease_ms, asked_at, self._asked
+        )
 
-    def _arrive(self, asker: str, lease_ms: int, asked_at: int) -> None:
+    def _arrive(self, asker: str, lease_ms: int, asked_at: int, number: int) -> None:
         world, name = self._world, self._settings.name
         if self.down or asker in self.cut_from:
             answer = ArbiterAnswered(name=name, held=False, asked_at=asked_at, error="no answer")
@@ -49,22 +58,19 @@ class ArbiterModel:
             held = True
         elif self.holder in ("", asker) or world.t >= self.until_us:
             self.holder, held = asker, True
-            self._holds += 1
+            self._held = number
             self.until_us = world.t + lease_ms * 1000
         else:
             held = False
         answer = ArbiterAnswered(
             name=name, held=held, asked_at=asked_at, holder="" if held else self.holder
         )
-        back = world.t + 300 + int(self._rng.random() * 5_000)
-        world.tell_later(back, asker, answer)
+        world.tell_later(world.t + self._way(), asker, answer)
 
     def release(self, asker: str) -> None:
-        """`ReleaseArbiter`: ends this hold, unless it was renewed meanwhile."""
-        if asker == self.holder:
-            there = self._world.t + 300 + int(self._rng.random() * 5_000)
-            self._world.at(there, self._let_go, asker, self._holds, None)
+        """`ReleaseArbiter`: ends what was asked for until now, not what is asked later."""
+        self._world.at(self._world.t + self._way(), self._let_go, asker, self._asked)
 
-    def _let_go(self, asker: str, hold: int, _: object) -> None:
-        if asker == self.holder and hold == self._holds and asker not in self.cut_from:
+    def _let_go(self, asker: str, number: int) -> None:
+        if asker == self.holder and self._held <= number and asker not in self.cut_from:
             self.until_us = self._world.t

@@ -174,7 +174,7 @@ def _bmc_and_power(d: Draw) -> list[Line]:
 
 
 def _arbiter(d: Draw) -> list[Line]:
-    how = d.rng.choice(("down", f"cut {d.server()}"))
+    how = d.rng.choice(("down", "slow 2.5", f"cut {d.server()}"))
     return [(d.at, f"arbiter {how}"), (d.at + d.span(), "arbiter mend")]
 
 

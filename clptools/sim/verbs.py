@@ -208,6 +208,8 @@ def _arbiter(world: World, words: Words) -> None:
             arbiter.mend()
         elif words[0] == "down":
             arbiter.down = True
+        elif words[0] == "slow":
+            arbiter.slow_us = _us(words[1])
         elif words[0] == "cut":
             arbiter.cut_from.update(words[1:])
         else:
@@ -364,7 +366,7 @@ VERBS: dict[str, Verb] = {
     "hold": Verb(_hold, "hold server1 server2 [control]      # keep datagrams on the way"),
     "release": Verb(_release, "release server1 server2      # deliver them now"),
     "bmc": Verb(_bmc, "bmc server1 dead|slow S|cut [FROM]|stuck-on|lies-off|fence-fails|mend"),
-    "arbiter": Verb(_arbiter, "arbiter down|cut server1|mend"),
+    "arbiter": Verb(_arbiter, "arbiter down|cut server1|slow S|mend"),
     "script": Verb(_script, "script server1 exec1 stop fails|hangs|takes S  (or: script X mend)"),
     "trap": Verb(_trap, "trap server1 mrw1 FATAL cpu1 [DUPLICATE-KEY]"),
     "storm": Verb(_storm, "storm server1 mrw1 500"),

@@ -1,0 +1,243 @@
+"""The simulated world itself: clocks, power, network, disk, watchdog, interruptions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from clptools.core import actions as a
+from clptools.core import events as e
+from clptools.core.durable import Durable
+from clptools.core.settings import Resource
+from clptools.sim.clusters import Unknown, sample
+from clptools.sim.host import Host
+from clptools.sim.verbs import VERBS, BadLine, perform
+from clptools.sim.world import World
+from tests.sim.stub import Stub
+
+
+def world(name: str = "2bmc", *orders: a.Action, seed: int = 1) -> World:
+    made: Any = type("Ordered", (Stub,), {"orders": orders})
+    w = World(sample(name), seed, made, made.restore)
+    for host in w.hosts.values():
+        host.rate = 1_000_000
+    return w
+
+
+def started(name: str = "2bmc", *orders: a.Action, seed: int = 1) -> tuple[World, list[Host]]:
+    w = world(name, *orders, seed=seed)
+    perform(w, "start")
+    return w, list(w.hosts.values())
+
+
+def events_of(host: Host, kind: type) -> list[Any]:
+    return [x for _, x in host.node.seen if type(x) is kind]
+
+
+def test_heartbeats_arrive_within_a_millisecond_or_so() -> None:
+    w, (one, two) = started()
+    w.advance(1.0)
+    assert {two.node.heard("server1"), one.node.heard("server2")} <= {5, 6}
+
+
+def test_a_cut_is_as_wide_as_it_says() -> None:
+    w, (one, two) = started()
+    perform(w, "cut-oneway server1 server2")
+    w.advance(1.0)
+    assert one.node.heard("server2") >= 5
+    assert two.node.heard("server1") <= 1
+    perform(w, "heal server1 server2")
+    w.advance(1.0)
+    assert two.node.heard("server1") > 4
+
+
+def test_the_same_seed_is_the_same_run() -> None:
+    def run() -> list[tuple[int, e.Event]]:
+        w, (one, _) = started(seed=7)
+        perform(w, "lose 0.5")
+        perform(w, "late 0.5 1")
+        w.advance(20)
+        seen: list[tuple[int, e.Event]] = one.node.seen
+        return seen
+
+    assert run() == run()
+
+
+def test_a_drifting_clock_runs_on_and_does_not_jump() -> None:
+    w, (one, _) = started()
+    before = one.now(w.t)
+    perform(w, "drift server1 10000")
+    assert one.now(w.t) == before
+    w.advance(100)
+    assert one.now(w.t) - before == pytest.approx(101_000, abs=1)
+    assert one.when(before + 1000) == pytest.approx(1_000_000 / 1.01, abs=1100)
+
+
+def test_state_in_run_outlives_the_agent_and_not_the_boot() -> None:
+    w, (one, _) = started("2bmc", a.Persist(durable=Durable(vote="server2")))
+    perform(w, "kill server1")
+    perform(w, "start server1")
+    assert events_of(one, e.AgentStarted)[0].durable.vote == "server2"
+    perform(w, "reset server1")
+    assert one.node is None
+    w.advance(60)
+    assert events_of(one, e.AgentStarted)[0].durable is None
+
+
+def test_a_member_bit_that_was_not_written_back_is_lost_with_the_power() -> None:
+    w, (one, _) = started("2bmc", a.SetMember(member=True))
+    perform(w, "off server1")
+    assert not one.disk.member
+    perform(w, "on server1")
+    w.advance(100)
+    perform(w, "off server1")
+    assert one.disk.member
+
+
+def test_what_runs_dies_with_the_power_and_outlives_the_agent() -> None:
+    run = a.RunResource(
+        group="failover1", resource="exec1", op="start", epoch=1, event="START", factor=""
+    )
+    w, (one, _) = started("2bmc", run)
+    w.advance(1)
+    perform(w, "kill server1")
+    assert one.groups_active() == {"failover1"}
+    perform(w, "off server1")
+    assert one.groups_active() == set()
+
+
+def test_two_servers_that_run_one_group_are_noticed() -> None:
+    run = a.RunResource(
+        group="failover1", resource="exec1", op="start", epoch=1, event="START", factor=""
+    )
+    w, _ = started("2bmc", run)
+    found = w.check.violations[0]
+    assert (found.invariant, found.group) == ("I1", "failover1")
+    assert found.servers == ("server1", "server2")
+
+
+def test_a_failed_or_hung_stop_leaves_the_resource_active() -> None:
+    w = world("2bmc")
+    one = w.hosts["server1"]
+    for how in ("fails", "hangs"):
+        perform(w, "kill server1")
+        perform(w, "start server1")
+        for op in ("start", "stop"):
+            if op == "stop":
+                perform(w, f"script server1 exec1 stop {how}")
+            order = a.RunResource(
+                group="failover1", resource="exec1", op=op, epoch=1, event="", factor=""
+            )
+            w.executor.do[a.RunResource](one, order, 0)
+            w.advance(11)
+        assert one.groups_active() == {"failover1"}
+        assert events_of(one, e.ResourceDone)[-1].timed_out is (how == "hangs")
+        perform(w, "script server1 mend")
+
+
+def test_an_unfed_watchdog_resets_the_server_and_its_bmc_mark_changes() -> None:
+    w, (one, _) = started("2bmc", a.ArmWatchdog(timeout_ms=2700))
+    mark = one.on_mark
+    w.advance(2.6)
+    assert one.node is not None
+    w.advance(0.2)
+    assert one.node is None
+    assert one.on_mark != mark
+    w.advance(60)
+    assert one.incarnations > 1
+
+
+def test_a_paused_agent_finds_everything_when_it_runs_on() -> None:
+    w, (one, _) = started()
+    w.advance(1)
+    heard = one.node.heard("server2")
+    perform(w, "pause server1 3")
+    w.advance(2.9)
+    assert one.node.heard("server2") == heard
+    w.advance(0.2)
+    assert one.node.heard("server2") >= heard + 15
+    assert events_of(one, e.TimerFired)
+
+
+def test_a_list_of_actions_can_be_cut_short_anywhere() -> None:
+    w = world("2bmc", a.Persist(durable=Durable(vote="x")), a.SetMember(member=True))
+    perform(w, "interrupt server1 1 kill")
+    perform(w, "start")
+    one = w.hosts["server1"]
+    assert one.node is None
+    assert (one.run == Durable(vote="x"), one.disk.member) == (True, False)
+
+
+def test_a_bmc_tells_power_and_forced_stop_is_read_back() -> None:
+    w, (one, _) = started("2bmc", a.ReadPower(server="server2"))
+    w.advance(1)
+    read = events_of(one, e.PowerRead)[0]
+    assert (read.power, read.powered_on_at) == ("on", w.hosts["server2"].on_mark)
+    fence = a.Fence(server="server2", action="power-off", timeout_ms=10_000, retries=1)
+    w.executor.do[a.Fence](one, fence, one.now(w.t))
+    w.advance(8)
+    done = events_of(one, e.FenceDone)[0]
+    assert done.verified and not done.already
+    assert not w.hosts["server2"].powered
+
+
+def test_a_dead_bmc_proves_nothing() -> None:
+    w = world("2bmc", a.ReadPower(server="server2"))
+    perform(w, "bmc server2 dead")
+    perform(w, "start server1")
+    w.advance(3)
+    assert events_of(w.hosts["server1"], e.PowerRead)[0].power == "unknown"
+
+
+def test_a_strong_arbiter_says_yes_to_one() -> None:
+    w, (one, two) = started("2strong", a.HoldArbiter(name="etcd1", lease_ms=3000))
+    w.advance(1)
+    held = [events_of(h, e.ArbiterAnswered)[0].held for h in (one, two)]
+    assert sorted(held) == [False, True]
+
+
+def test_a_weak_arbiter_says_yes_to_all() -> None:
+    w, (one, two) = started("2weak", a.HoldArbiter(name="ping1", lease_ms=3000))
+    w.advance(1)
+    assert all(events_of(h, e.ArbiterAnswered)[0].held for h in (one, two))
+
+
+def test_held_messages_arrive_when_released() -> None:
+    w, (_, two) = started()
+    w.advance(1)
+    heard = two.node.heard("server1")
+    perform(w, "hold server1 server2")
+    w.advance(1)
+    assert two.node.heard("server1") <= heard + 1
+    perform(w, "release server1 server2")
+    w.advance(0.1)
+    assert two.node.heard("server1") >= heard + 4
+
+
+def test_every_verb_understands_its_own_example() -> None:
+    for name, verb in VERBS.items():
+        line = verb.example.split("#")[0].split("(or")[0]
+        words = [w.split("|")[0].strip("[]") for w in line.split()]
+        words = ["2" if w in ("S", "SECONDS") else w for w in words]
+        words = ["server2" if w == "FROM" else w for w in words]
+        w = World(sample("3bmc"), 1, Stub, Stub.restore)
+        perform(w, "start")
+        perform(w, " ".join(words))
+        assert words[0] == name
+
+
+def test_a_line_that_cannot_be_played_says_how_it_would_look() -> None:
+    w = world()
+    with pytest.raises(BadLine, match="no such verb"):
+        perform(w, "explode server1")
+    with pytest.raises(BadLine, match="an example: cut server1 server2"):
+        perform(w, "cut server1")
+
+
+def test_sample_clusters_are_made_by_name() -> None:
+    assert len(sample("5bmcstrong").servers) == 5
+    assert sample("3lease").servers[0].bmc is None
+    assert isinstance(sample("2bmc", resources=2).groups[0].resources[1], Resource)
+    with pytest.raises(Unknown):
+        sample("many")
