@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
 
+import msgspec
+
 from clptools.cli.render.status import COMMENTS, FOOTER, NP_COMMENTS
 from clptools.cli.render.text import clean
 from clptools.core.settings import (
@@ -65,6 +67,27 @@ def configuration(
             lines.append(f"  [{title} : {clean(found)}]")
             lines += [f"    {key:<14} : {clean(value)}" for key, value in pairs if value]
     return "\n".join([*lines, FOOTER]) + "\n"
+
+
+def configuration_fields(
+    settings: Settings, kinds: Iterable[Kind], name: str = ""
+) -> dict[str, object]:
+    """The same as an object for programs, durations in milliseconds.
+
+    SNMP communities stay out: they admit traps.
+    """
+    fields: dict[str, object] = {"revision": settings.revision}
+    for kind in kinds:
+        if kind is Kind.CLUSTER:
+            fields["cluster"] = msgspec.to_builtins(settings.cluster)
+            fields["forced_stop"] = msgspec.to_builtins(settings.forced_stop)
+            continue
+        key, objects = OBJECTS[kind]
+        found = [msgspec.to_builtins(one) for one in objects(settings)]
+        for one in found:
+            one.pop("communities", None)
+        fields[key] = [one for one in found if name in ("", one["name"])]
+    return fields
 
 
 def names_of(settings: Settings, kind: Kind) -> tuple[str, ...]:
@@ -264,6 +287,18 @@ SECTIONS: dict[Kind, Callable[[Settings, bool], Iterator[Section]]] = {
     Kind.RESOURCE: _resources,
     Kind.MONITOR: _monitors,
 }
+
+
+OBJECTS: dict[Kind, tuple[str, Callable[[Settings], Iterable[msgspec.Struct]]]] = {
+    Kind.SERVER: ("servers", lambda settings: settings.servers),
+    Kind.HEARTBEAT: ("interconnects", lambda settings: settings.interconnects),
+    Kind.NP: ("np", lambda settings: settings.arbiters),
+    Kind.SERVER_GROUP: ("server_groups", lambda settings: settings.server_groups),
+    Kind.GROUP: ("groups", lambda settings: settings.groups),
+    Kind.RESOURCE: ("resources", lambda s: (r for group in s.groups for r in group.resources)),
+    Kind.MONITOR: ("monitors", lambda settings: settings.monitors),
+}
+"""Kind -> its key for programs, and where its objects are."""
 
 
 def _options(options: dict[str, Option], keys: dict[str, str] | None = None) -> Lines:

@@ -95,7 +95,7 @@ def frame(
     sections.append(event_section(events, now))
     body = fit(sections, size.lines - 2)
     blank: list[Line] = [[] for _ in range(size.lines - 2 - len(body))]
-    lines = [header(view, now, paused=paused, lost=lost), *body, *blank, footer(only_bad, paused)]
+    lines = [header(view, now, lost), *body, *blank, footer(only_bad, paused)]
     return [clip(line, size.columns) for line in lines[: max(size.lines, 1)]]
 
 
@@ -114,7 +114,7 @@ def text_frame(title: str, text: str, size: Size, now: float) -> list[Line]:
     return [clip(line, size.columns) for line in lines[: max(size.lines, 1)]]
 
 
-def header(view: StatusJson, now: float, *, paused: bool, lost: str) -> Line:
+def header(view: StatusJson, now: float, lost: str) -> Line:
     """Cluster, its word, who coordinates, quorum, time."""
     cluster = view["cluster"]
     if lost:
@@ -134,7 +134,6 @@ def header(view: StatusJson, now: float, *, paused: bool, lost: str) -> Line:
         (f"quorum {alive}/{len(electorate)}".ljust(17), "" if cluster["quorate"] else BAD),
         (clock(now, now)[:8], ""),
         (f"  rev {cluster['revision']}", FAINT),
-        ("  PAUSED" if paused else "", WARN),
     ]
 
 
@@ -283,16 +282,22 @@ def columns(words: Iterable[str], least: int = 9, most: int = NAME_COLUMNS) -> i
 
 
 def ages(view: StatusJson, server: ServerJson) -> str:
-    """`lankhb1  40  lanhb1  41`: how long ago it was heard, by whoever heard it last."""
-    observers = [s for s in view["servers"] if s["local"] and s is not server]
-    observers = observers or [s for s in view["servers"] if s is not server]
-    newest: dict[str, float | None] = {beat["name"]: None for beat in server["heartbeats"]}
-    for observer in observers:
+    """`lankhb1  40  lanhb1  41`: how long ago it was heard, by whoever heard it last.
+
+    BMC heartbeats are in the column of the BMC.
+    """
+    others = [s for s in view["servers"] if s is not server and s["status"] != "Offline"]
+    newest: dict[str, float | None] = {
+        beat["name"]: None for beat in server["heartbeats"] if beat["type"] != "bmchb"
+    }
+    for observer in [s for s in others if s["local"]] or others:
         for beat in observer["heartbeats"]:
             seen = beat["peers"].get(server["name"])
             age = seen["last_seen_s"] if seen is not None else None
-            known = newest.get(beat["name"])
-            if age is not None and (known is None or age < known):
+            if beat["name"] not in newest or age is None:
+                continue
+            known = newest[beat["name"]]
+            if known is None or age < known:
                 newest[beat["name"]] = age
     return "  ".join(f"{clean(name)} {milliseconds(age)}" for name, age in newest.items())
 

@@ -1,0 +1,361 @@
+"""`clpstat`: everything an operator sees of the cluster.
+
+It is asked most often of all commands, by people and by scripts, so the plain status imports
+nothing but the client of the socket and its own layout.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, NoReturn, cast
+
+from clptools.cli.answer import Answer
+from clptools.cli.options import Args, Argument, Command, Option, host
+from clptools.faults import ClpError, ExitCode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from clptools.api.client import Client
+    from clptools.cli.render.shape import (
+        EventJson,
+        ExplanationJson,
+        HardwareJson,
+        StatusJson,
+    )
+    from clptools.core.settings import Settings
+
+COMMAND = Command(
+    "clpstat",
+    summary="show the status and the configuration of the cluster",
+    synopsis=(
+        "[-s] [--long] [--detail] [--local] [-h HOST]",
+        "-g|-m|-n|-p [--local] [-h HOST]",
+        "-i|--cl [--detail]",
+        "--sv|--hb|--np|--svg|--grp|--rsc|--mon [NAME] [--detail]",
+        "--explain [NAME]",
+        "--watch",
+        "--events [--since CURSOR] [--follow]",
+        "--hw",
+    ),
+    description=(
+        (
+            "Without options, or with -s, shows servers with their heartbeat and NP resolution "
+            "resources, groups with their resources, and monitor resources. The columns are those "
+            "that scripts written for EXPRESSCLUSTER X parse."
+        ),
+        (
+            "When the cluster service is stopped, everything is Offline and the exit status 0. "
+            "Without a node agent the same layout comes from the configuration file, with one line "
+            "on stderr and exit status 3."
+        ),
+        (
+            "With -h, the status is that of HOST as it last reported itself to this server; it "
+            "fails if HOST cannot be reached from here."
+        ),
+        (
+            "--watch needs a terminal. Keys: q ends, e explains one group (monitor, server) after "
+            "the other, h shows hardware events, f leaves only what is not well, p pauses, b goes "
+            "back."
+        ),
+        "--events writes text to a terminal, else one JSON object a line (NDJSON); so does --json.",
+    ),
+    options=(
+        Option("-s", help="Show the status; this is what happens without options."),
+        Option("--long", help="Show names in wide columns, not cut."),
+        Option("--local", help="Ask only what this server knows itself."),
+        host("Show what this server sees."),
+        Option("-g", help="Show the map of groups."),
+        Option("-m", help="Show each monitor resource on each server."),
+        Option("-n", help="Show which server hears which, by heartbeat resource."),
+        Option("-p", help="Show NP resolution resources on each server."),
+        Option("-i", help="Show the whole configuration."),
+        Option("--cl", help="Show the configuration of the cluster itself."),
+        Option("--sv", help="Show the configuration of servers, or of the one called NAME."),
+        Option("--hb", help="Show the configuration of heartbeat resources."),
+        Option("--np", help="Show the configuration of NP resolution resources."),
+        Option("--svg", help="Show the configuration of server groups."),
+        Option("--grp", help="Show the configuration of groups."),
+        Option("--rsc", help="Show the configuration of group resources."),
+        Option("--mon", help="Show the configuration of monitor resources."),
+        Option("--detail", help="Show more: seldom needed keys; what a group waits for."),
+        Option("--explain", help="Tell why a group, a monitor or a server is as it is."),
+        Option("--watch", help="Show a live screen until q is pressed."),
+        Option("--events", help="Write the recorded events of the cluster, oldest first."),
+        Option("--since", metavar="CURSOR", help="Only events after this one's cursor."),
+        Option("--follow", help="Go on with events as they come."),
+        Option("--hw", help="Show open hardware events and trap counters of each server."),
+    ),
+    arguments=(Argument("NAME", help="Only the object of this name.", complete="any"),),
+    examples=(
+        ("clpstat", "shows the status"),
+        ("clpstat --explain failover1", "tells why failover1 is where it is"),
+        ("clpstat --json | jq -r '.groups[].current'", "prints where the groups are"),
+        ("clpstat --events --follow | while read -r event; do ...; done", "feeds a script"),
+    ),
+)
+
+MAPS = ("g", "m", "n", "p")
+KINDS = ("cl", "sv", "hb", "np", "svg", "grp", "rsc", "mon")
+NAMED = (*KINDS[1:], "explain")
+VIEWS = ("s", *MAPS, "i", *KINDS, "explain", "watch", "events", "hw")
+ALSO = {
+    "long": ("", "s"),
+    "local": ("", "s", *MAPS),
+    "host": ("", "s", *MAPS),
+    "detail": ("", "s", "i", *KINDS),
+    "since": ("events",),
+    "follow": ("events",),
+}
+"""Option -> the views it may be given with (empty: none named)."""
+
+
+def run(args: Args) -> Answer:
+    """Carries the command out."""
+    view = asked_view(args)
+    if view == "explain":
+        return explain(args)
+    if view == "events":
+        return events(args)
+    if view == "hw":
+        return hardware(args)
+    if view == "watch":
+        return watch(args)
+    if view == "i" or view in KINDS:
+        return configuration(args, view)
+    return status(args, view)
+
+
+def asked_view(args: Args) -> str:
+    """The one view that was asked for; empty: the status.  Raises for what does not go together."""
+    views = [view for view in VIEWS if args.given(view)]
+    if len(views) > 1:
+        wrong(f"{flag(views[0])} and {flag(views[1])} do not go together.")
+    view = views[0] if views else ""
+    for option, places in ALSO.items():
+        if args.given(option) and view not in places:
+            where = f"{flag(view)} takes no" if view else "The status takes no"
+            wrong(f"{where} {flag('h' if option == 'host' else option)}.")
+    if args.word() and view not in NAMED:
+        wrong(f"{args.word()!r}: a NAME goes with {', '.join(flag(named) for named in NAMED)}.")
+    return view
+
+
+def wrong(message: str) -> NoReturn:
+    """The options do not fit together."""
+    raise ClpError(ExitCode.USAGE, message, "More: clpstat --help")
+
+
+def flag(name: str) -> str:
+    """An option as it is typed."""
+    return f"-{name}" if len(name) == 1 else f"--{name}"
+
+
+def status(args: Args, view: str) -> Answer:
+    """`-s` and the maps."""
+    from clptools.api.client import Client
+
+    try:
+        with Client() as client:
+            reply = client.call("GetStatus", local=args.given("local"))
+    except ClpError as error:
+        if error.code is not ExitCode.NO_AGENT or args.given("host"):
+            raise
+        return without_agent(args, view, error)
+    found = cast("StatusJson", reply["status"])
+    if args.given("host"):
+        found = as_seen_by(found, args.text("host"))
+    if args.given("json"):
+        return Answer(fields=cast("dict[str, object]", found))
+    return Answer(layout(args, view, found))
+
+
+def layout(args: Args, view: str, found: StatusJson) -> str:
+    """The text of a status view, without its last newline."""
+    if view in MAPS:
+        from clptools.cli.render import maps
+
+        drawn: dict[str, Callable[[StatusJson], str]] = {
+            "g": maps.group_map,
+            "m": maps.monitor_map,
+            "n": maps.heartbeat_map,
+            "p": maps.np_map,
+        }
+        return drawn[view](found)[:-1]
+    from clptools.cli.render import status as page
+
+    return page.status(found, long=args.given("long"), detail=args.given("detail"))[:-1]
+
+
+def as_seen_by(found: StatusJson, name: str) -> StatusJson:
+    """The status with `name` as the server that answers, if it can be reached from here."""
+    server = next((server for server in found["servers"] if server["name"] == name), None)
+    if server is None:
+        raise unknown("server", name, [server["name"] for server in found["servers"]])
+    if server["local"]:
+        return found
+    if server["status"] in ("Offline", "Unknown"):
+        raise ClpError(
+            ExitCode.NO_AGENT,
+            f"Could not connect to {name}: this server does not hear it.",
+            "See: clpstat -n",
+        )
+    return {
+        **found,
+        "servers": [{**one, "local": one["name"] == name} for one in found["servers"]],
+    }
+
+
+def unknown(what: str, name: str, known: list[str]) -> ClpError:
+    """No such object, with the names that may have been meant."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, known, 3, 0.5) or known[:8]
+    return ClpError(
+        ExitCode.NO_SUCH,
+        f"{name}: no such {what}.",
+        f"Known: {', '.join(near)}" if near else f"No {what} is configured.",
+    )
+
+
+def without_agent(args: Args, view: str, error: ClpError) -> Answer:
+    """The status from the configuration, everything offline; the fault goes to stderr."""
+    import json
+
+    import msgspec
+
+    from clptools.cli.render.offline import offline
+    from clptools.paths import server_name
+
+    try:
+        settings = local_settings()
+    except ClpError:
+        raise error from None
+    found = cast("StatusJson", json.loads(msgspec.json.encode(offline(settings, server_name()))))
+    if args.given("json"):
+        told = {
+            "code": int(error.code),
+            "name": error.code.name,
+            "message": error.message,
+            "hint": error.hint,
+        }
+        return Answer(fields={**found, "error": told}, code=int(error.code))
+    sys.stdout.write(layout(args, view, found) + "\n")
+    sys.stdout.flush()
+    raise error
+
+
+def local_settings() -> Settings:
+    """The configuration of this server.  Raises `ClpError` (INVALID_CONFIG) with its faults."""
+    from clptools.config.load import load
+    from clptools.paths import config_file
+    from clptools.registries import registries
+
+    path = config_file()
+    loaded = load(path, registries())
+    if loaded.settings is None:
+        raise ClpError(
+            ExitCode.INVALID_CONFIG,
+            "\n".join(str(report) for report in loaded.reports) or f"{path} cannot be read.",
+            "Check it: clpcfchk",
+        )
+    return loaded.settings
+
+
+def configuration(args: Args, view: str) -> Answer:
+    """`-i`, `--cl` and the rest."""
+    from clptools.cli.render import configuration as page
+
+    settings = local_settings()
+    kinds = tuple(page.Kind) if view == "i" else (page.Kind(view),)
+    name = args.word()
+    if name and name not in page.names_of(settings, kinds[0]):
+        raise unknown(page.WORDS[kinds[0]], name, list(page.names_of(settings, kinds[0])))
+    if args.given("json"):
+        return Answer(fields=page.configuration_fields(settings, kinds, name))
+    return Answer(page.configuration(settings, kinds, name, detail=args.given("detail"))[:-1])
+
+
+def explain(args: Args) -> Answer:
+    """`--explain NAME`, or of every group."""
+    from clptools.api.client import Client
+    from clptools.cli.render.explain import explanation
+
+    with Client() as client:
+        found = cast("StatusJson", client.call("GetStatus")["status"])
+        names = [args.word()] if args.word() else [group["name"] for group in found["groups"]]
+        told = [
+            cast("ExplanationJson", client.call("Explain", subject=name)["explanation"])
+            for name in names
+        ]
+    if args.given("json"):
+        if args.word():
+            return Answer(fields=cast("dict[str, object]", told[0]))
+        return Answer(fields={"explanations": told})
+    return Answer("\n".join(explanation(one, found) for one in told).rstrip("\n"))
+
+
+def hardware(args: Args) -> Answer:
+    """`--hw`."""
+    from clptools.api.client import Client
+    from clptools.cli.render.hardware import hardware as page
+
+    with Client() as client:
+        found = cast("HardwareJson", client.call("GetHardware")["hardware"])
+    return Answer(page(found)[:-1], cast("dict[str, object]", found))
+
+
+def events(args: Args) -> Answer:
+    """`--events`: each event is written as it comes."""
+    from clptools.api.client import READ_TIMEOUT_S, Client
+
+    follow = args.given("follow")
+    cursor = args.text("since")
+    with Client(timeout_s=None if follow else READ_TIMEOUT_S) as client:
+        try:
+            for event in recorded(client, cursor, follow):
+                cursor = event["cursor"]
+                write_event(event, as_text=sys.stdout.isatty() and not args.given("json"))
+        except ClpError as error:
+            if follow and cursor and error.code is ExitCode.NO_AGENT:
+                error.hint += f"\nTo go on from here: clpstat --events --follow --since {cursor}"
+            raise
+    return Answer()
+
+
+def recorded(client: Client, cursor: str, follow: bool) -> Iterator[EventJson]:
+    """The events after `cursor`, as the agent sends them."""
+    for reply in client.stream("GetEvents", since=cursor, follow=follow):
+        yield from cast("list[EventJson]", reply["events"])
+        sys.stdout.flush()
+
+
+def write_event(event: EventJson, *, as_text: bool) -> None:
+    """One line."""
+    if as_text:
+        from clptools.cli.render.events import event_line
+
+        line = event_line(event)
+    else:
+        import json
+
+        line = json.dumps(event, ensure_ascii=False)
+    sys.stdout.write(line + "\n")
+
+
+def watch(args: Args) -> Answer:
+    """`--watch`: on a terminal only; a program reads `--json` or `--events --follow`."""
+    if args.given("json") or not sys.stdout.isatty():
+        raise ClpError(
+            ExitCode.USAGE,
+            "--watch needs a terminal.",
+            "For programs: clpstat --json, or clpstat --events --follow",
+        )
+    from clptools.api.client import Client
+
+    with Client() as client:
+        found = cast("StatusJson", client.call("GetStatus")["status"])
+    from clptools.cli.render import live
+
+    live.watch(found)
+    return Answer()
