@@ -20,9 +20,22 @@ def status(client: Client, *, local: bool = False) -> Json:
     return found if isinstance(found, dict) else {}
 
 
+def local_server(of: Json) -> str:
+    """The name of the server that gave the status."""
+    return next((str(s.get("name")) for s in objects(of, "servers") if s.get("local")), "")
+
+
 def known_group(client: Client, name: str) -> Json:
     """The group of that name.  Raises ClpError (NO_SUCH)."""
     return find(objects(status(client), "groups"), "group", name)
+
+
+def known_resource(client: Client, name: str) -> tuple[Json, Json]:
+    """The group and the resource of that name.  Raises ClpError (NO_SUCH)."""
+    groups = objects(status(client), "groups")
+    everything = [(group, item) for group in groups for item in objects(group, "resources")]
+    found = find([item for _, item in everything], "resource", name)
+    return next(pair for pair in everything if pair[1] is found)
 
 
 def find(of: list[Json], kind: str, name: str) -> Json:

@@ -1,0 +1,72 @@
+"""`clpcl`: the cluster service, started, stopped, restarted, suspended, resumed."""
+
+from __future__ import annotations
+
+from clptools.cli.answer import Answer
+from clptools.cli.change import change, one_of
+from clptools.cli.options import APITO, Args, Command, Option, host, wait
+from clptools.cli.start_agent import start_agent
+from clptools.faults import ClpError, ExitCode
+
+COMMAND = Command(
+    "clpcl",
+    summary="start, stop, restart, suspend and resume the cluster service",
+    synopsis=(
+        "-s [-a | -h HOST] [-w SEC]",
+        "-t [-a | -h HOST] [-w SEC]",
+        "-r [-a | -h HOST] [-w SEC]",
+        "--suspend [--force] [-w SEC]",
+        "--resume",
+    ),
+    description=(
+        (
+            "The node agent stays up when the cluster service stops: so -a and -h work from any "
+            "server. A local -s also starts the agent, if it is down."
+        ),
+        (
+            "Stopping one server moves its groups to others first; stopping all stops them. "
+            "A server stopped with -t stays so until -s or its next boot."
+        ),
+        "A suspended cluster keeps its groups running, and nothing acts: for maintenance.",
+        (
+            "What is already so is left alone, and that is said (exit code 0). Without -w it waits "
+            "until it is done; -w 0 does not wait. A time-out (exit code 7) does not stop the work."
+        ),
+    ),
+    options=(
+        Option("-s", "--start", help="Start the cluster service."),
+        Option("-t", "--stop", help="Stop the cluster service."),
+        Option("-r", "--restart", help="Stop it, then start it."),
+        Option("--suspend", help="Suspend the cluster: all its servers."),
+        Option("--resume", help="Resume a suspended cluster."),
+        Option("-a", "--all", help="On all servers."),
+        host(),
+        Option("--force", help="Suspend even though a server does not answer."),
+        wait("Wait this long for it."),
+        APITO,
+    ),
+    examples=(
+        ("clpcl -s -a", "starts the cluster"),
+        ("clpcl -t -h server2", "stops server2's part; its groups move first"),
+        ("clpcl --suspend", "before maintenance"),
+    ),
+)
+
+
+def run(args: Args) -> Answer:
+    """Carries it out."""
+    what = one_of(COMMAND, args, "start", "stop", "restart", "suspend", "resume")
+    if args.given("all") and args.given("host"):
+        raise ClpError(ExitCode.USAGE, "Give -a or -h, not both.")
+    timeout_s = args.number("wait") if args.given("wait") else args.number("apito")
+    if what == "suspend":
+        return change({"type": "suspend", "force": args.given("force")}, timeout_s)
+    if what == "resume":
+        return change({"type": "resume"}, timeout_s)
+    server = "*" if args.given("all") else args.text("host")
+    if what == "start":
+        if not args.given("host"):
+            start_agent()
+        return change({"type": "service-start", "server": server}, timeout_s)
+    then = "start" if what == "restart" else ""
+    return change({"type": "service-stop", "server": server, "then": then}, timeout_s)

@@ -1,0 +1,66 @@
+"""`clphealthchk`: a liveness probe with the original's exit codes."""
+
+from __future__ import annotations
+
+from clptools.api.client import Client
+from clptools.cli.answer import Answer
+from clptools.cli.names import status
+from clptools.cli.options import Args, Command, Option
+from clptools.faults import ClpError, ExitCode
+
+COMMAND = Command(
+    "clphealthchk",
+    summary="say whether the cluster's processes are alive",
+    synopsis=("[-t pm|rc|rm|nm]",),
+    description=(
+        (
+            "The original has a process each for pm, rc, rm and nm; here the node agent is all of "
+            "them, so they are well, or not, together."
+        ),
+        (
+            "Exit codes, as in the original: 0 alive, 4 wrong option, 11 the cluster service is "
+            "stopped or there is no agent, 12 suspended, 100 the agent does not answer."
+        ),
+    ),
+    options=(
+        Option("-t", "--type", metavar="TYPE", help="Show only this one.", complete="pm rc rm nm"),
+        Option(
+            "--timeout",
+            metavar="SEC",
+            help="An agent that has not answered by then is not alive (5).",
+            number=True,
+        ),
+    ),
+    examples=(("clphealthchk", "as a liveness probe of a container"),),
+)
+
+PROCESSES = ("pm", "rc", "rm", "nm")
+OPTION, STOPPED, SUSPENDED, NOT_ALIVE = 4, 11, 12, 100
+TIMEOUT_S = 5.0
+
+
+def run(args: Args) -> Answer:
+    """Asks the agent."""
+    chosen = (args.text("type"),) if args.given("type") else PROCESSES
+    if not set(chosen) <= set(PROCESSES):
+        return _say(f"{chosen[0]}: not one of pm, rc, rm, nm.", OPTION)
+    seconds = args.number("timeout")
+    try:
+        with Client(timeout_s=TIMEOUT_S if seconds is None else max(seconds, 0.001)) as client:
+            cluster = status(client, local=True).get("cluster")
+    except ClpError as error:
+        if error.code == ExitCode.NO_AGENT:
+            return _say("The cluster has been stopped: no node agent answers.", STOPPED)
+        if error.code == ExitCode.TIMED_OUT:
+            return _say("\n".join(f"{name} NG" for name in chosen), NOT_ALIVE)
+        raise
+    cluster = cluster if isinstance(cluster, dict) else {}
+    if cluster.get("status") == "Stopped":
+        return _say("The cluster has been stopped.", STOPPED)
+    if cluster.get("suspended"):
+        return _say("The cluster has been suspended.", SUSPENDED)
+    return _say("\n".join(f"{name} OK" for name in chosen), 0)
+
+
+def _say(text: str, code: int) -> Answer:
+    return Answer(text, {"text": text, "code": code}, code)

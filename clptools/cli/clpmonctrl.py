@@ -1,0 +1,116 @@
+"""`clpmonctrl`: monitors suspended, resumed, their counters, rehearsed failures."""
+
+from __future__ import annotations
+
+from clptools.api.client import Client
+from clptools.cli.answer import Answer, done
+from clptools.cli.change import change, one_of
+from clptools.cli.names import find, local_server, objects, status
+from clptools.cli.options import Args, Argument, Command, Option, host, wait
+from clptools.faults import ClpError, ExitCode
+
+COMMAND = Command(
+    "clpmonctrl",
+    summary="suspend, resume and rehearse monitors",
+    synopsis=(
+        "-s [-m NAME...] [-h HOST] [-w SEC]",
+        "-r [-m NAME...] [-h HOST] [-w SEC]",
+        "-c [-m NAME...]",
+        "-v [-m NAME...]",
+        "-e -m NAME... [-h HOST]",
+        "-n [-m NAME...] [-h HOST]",
+        "--acknowledge -m NAME [--event ID]",
+    ),
+    description=(
+        (
+            "Without -m it concerns every monitor of the server. A suspended monitor records what "
+            "it learns and does not act; that ends with -r, or when the cluster service stops."
+        ),
+        (
+            "A hardware event that its sender never takes back stays open, and its server gets no "
+            "group. --acknowledge closes it, on the record, in the name of who asked."
+        ),
+    ),
+    options=(
+        Option("-s", "--suspend", help="Suspend monitoring."),
+        Option("-r", "--resume", help="Resume monitoring."),
+        Option("-c", "--clear", help="Set the counters of recovery actions here to zero."),
+        Option("-v", "--counters", help="Show the counters of recovery actions here."),
+        Option("-e", "--dummy-on", help="Dummy failure on: the monitor finds an error."),
+        Option("-n", "--dummy-off", help="Dummy failure off."),
+        Option("--acknowledge", help="Close open hardware events of a message receive monitor."),
+        Option("-m", "--monitor", metavar="NAME", help="A monitor.", many=True, complete="monitor"),
+        Option("--event", metavar="ID", help="Close only this event (clpstat --hw).", number=True),
+        host(),
+        wait("Wait this long for it (5)."),
+    ),
+    arguments=(Argument("NAME", help="More monitors, after -m.", many=True, complete="monitor"),),
+    examples=(
+        ("clpmonctrl -s -m mrw1", "mrw1 of this server records, but starts no recovery"),
+        ("clpmonctrl --acknowledge -m mrw1 --event 4711", "the part was replaced"),
+    ),
+)
+
+WAIT_S = 5.0
+
+
+def run(args: Args) -> Answer:
+    """Carries it out."""
+    actions = ("suspend", "resume", "clear", "counters", "dummy-on", "dummy-off", "acknowledge")
+    what = one_of(COMMAND, args, *actions)
+    monitors = (*args.many("monitor"), *args.words)
+    if args.words and not args.given("monitor"):
+        raise ClpError(ExitCode.USAGE, f"{args.words[0]!r}: names of monitors follow -m.")
+    given_s = args.number("wait")
+    wait_s = WAIT_S if given_s is None else given_s
+    server = args.text("host")
+    if what == "counters":
+        return counters(monitors)
+    if what == "acknowledge":
+        return acknowledge(monitors, int(args.number("event") or 0), server, wait_s)
+    if what in ("dummy-on", "dummy-off"):
+        return dummy(monitors, what == "dummy-on", server, wait_s)
+    request: dict[str, object] = {"type": f"monitor-{what}", "monitors": monitors}
+    return change({**request, "server": server}, timeout_s=wait_s)
+
+
+def acknowledge(monitors: tuple[str, ...], event: int, server: str, wait_s: float) -> Answer:
+    """Closes what is open, on the record."""
+    if len(monitors) != 1:
+        raise ClpError(ExitCode.USAGE, "--acknowledge needs one monitor: -m NAME.")
+    request: dict[str, object] = {"type": "acknowledge", "monitor": monitors[0], "event": event}
+    return change({**request, "server": server}, timeout_s=wait_s)
+
+
+def dummy(monitors: tuple[str, ...], on: bool, server: str, wait_s: float) -> Answer:
+    """Dummy failure on or off; off without names: all."""
+    if on and not monitors:
+        raise ClpError(ExitCode.USAGE, "-e needs a monitor: -m NAME.")
+    said = []
+    for monitor in monitors or ("",):
+        request: dict[str, object] = {"type": "monitor-fault", "monitor": monitor, "on": on}
+        said.append(change({**request, "server": server}, timeout_s=wait_s).text)
+    return done("\n".join(dict.fromkeys(said)))
+
+
+def counters(monitors: tuple[str, ...]) -> Answer:
+    """The counters of this server: scripts read the name as third word of its line."""
+    with Client() as client:
+        state = status(client)
+    known = objects(state, "monitors")
+    chosen = [find(known, "monitor", name) for name in monitors] if monitors else known
+    here = local_server(state)
+    shown = []
+    for monitor in chosen:
+        on = monitor.get("servers")
+        own = on.get(here) if isinstance(on, dict) else None
+        if isinstance(own, dict):
+            shown.append({"name": monitor["name"], **{k: own.get(k, 0) for k in COUNTED}})
+    lines = []
+    for entry in shown:
+        lines.append(f"Monitor Resource: {entry['name']}")
+        lines += [f"  {label:<18}: {entry[key]}" for key, label in COUNTED.items()]
+    return Answer("\n".join(lines), {"server": here, "monitors": shown})
+
+
+COUNTED = {"scripts": "Script executed", "restarts": "Restarted", "failovers": "Failed over"}

@@ -1,0 +1,32 @@
+"""`clpstdn`: the whole cluster stopped and shut down."""
+
+from __future__ import annotations
+
+from clptools.cli.answer import Answer
+from clptools.cli.change import change
+from clptools.cli.options import Args, Command, Option, wait
+
+COMMAND = Command(
+    "clpstdn",
+    summary="stop the cluster service of all servers and shut them down",
+    synopsis=("[-r] [-w SEC]",),
+    description=(
+        "Groups are stopped, not moved.",
+        (
+            "A node with CLP_ROOT set never shuts the machine down: its configuration names what "
+            "stands for that (action_command)."
+        ),
+    ),
+    options=(
+        Option("-r", "--reboot", help="Reboot them instead."),
+        wait("Wait this long for it."),
+    ),
+    examples=(("clpstdn", "before the power is cut"),),
+)
+
+
+def run(args: Args) -> Answer:
+    """Carries it out."""
+    then = "reboot" if args.given("reboot") else "shutdown"
+    request: dict[str, object] = {"type": "service-stop", "then": then, "server": "*"}
+    return change(request, args.number("wait"))
