@@ -1,0 +1,201 @@
+"""Whose trap it is, and whether it is taken: source, community, repeats, storms, counters.
+
+The UDP source alone decides whose BMC speaks; at a keyword address only the BMC of this very server
+is heard.  agent-addr and snmpTrapAddress are shown and never trusted.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Generic, TypeVar
+
+import msgspec
+
+from clptools.config.address import Endpoint, endpoint
+from clptools.core.settings import Monitor, Settings, SnmpUser
+
+CATEGORY = "BMCNOTICE"
+DEFAULT_PORT = 162
+
+KEEP_MS = 1_800_000
+"""A BMC waits up to 255 s for an acknowledgement and sends up to 8 times (IPMI table 23-4)."""
+KEEP = 4_096
+
+RATE = 50
+BURST = 200
+"""Traps a second from one BMC, and at once, before repeats are dropped."""
+REPEAT_MS = 10_000
+"""In a storm, one trap of each fault passes in this time; its beginning is always told."""
+FOREIGN_RATE = 50
+"""Datagrams a second from foreign addresses that are worth decoding."""
+
+Value = TypeVar("Value")
+
+
+class Counters(msgspec.Struct, kw_only=True):
+    """Datagrams by fate, since the agent started (`clpstat --hw`)."""
+
+    received: int = 0
+    accepted: int = 0
+    duplicate: int = 0
+    not_allowed: int = 0
+    """From another address than the BMC's."""
+    bad_community: int = 0
+    """Wrong community, or SNMPv3 credentials."""
+    malformed: int = 0
+    unknown: int = 0
+    """Taken, but of no class: recorded, no monitor changes."""
+    kernel_dropped: int = 0
+    presence: int = 0
+    rehearsal: int = 0
+    discovery: int = 0
+    """SNMPv3: senders of INFORMs asking for engine ID and time."""
+    replayed: int = 0
+    storm: int = 0
+    """Repeats dropped in a storm."""
+    queue_full: int = 0
+    undelivered: int = 0
+    """Taken, but could not be made durable; not answered, so that the sender tries again."""
+
+    def count(self, name: str, by: int = 1) -> None:
+        """One more datagram with that fate."""
+        setattr(self, name, getattr(self, name) + by)
+
+    def as_dict(self) -> dict[str, int]:
+        """Name -> count."""
+        return {name: getattr(self, name) for name in self.__struct_fields__}
+
+
+class Admission(msgspec.Struct, frozen=True, kw_only=True):
+    """What is heard at one keyword address of this server."""
+
+    server: str
+    address: Endpoint
+    bmc: str
+    """The only source; empty: this server has no BMC configured, nothing is heard."""
+    monitors: tuple[Monitor, ...]
+
+    @property
+    def users(self) -> tuple[SnmpUser, ...]:
+        """SNMPv3 users of its monitors."""
+        return tuple({user.user: user for m in self.monitors for user in m.snmpv3_users}.values())
+
+    def listeners(self, community: bytes, user: str) -> tuple[str, ...]:
+        """Monitors that take a message with that community, or from that v3 user."""
+        if user:
+            return tuple(
+                m.name for m in self.monitors if any(u.user == user for u in m.snmpv3_users)
+            )
+        return tuple(m.name for m in self.monitors if community in communities(m))
+
+
+def communities(monitor: Monitor) -> frozenset[bytes]:
+    """The communities it takes: those configured; else `public`, none where there are v3 users."""
+    if monitor.communities:
+        return frozenset(text.encode() for text in monitor.communities)
+    return frozenset() if monitor.snmpv3_users else frozenset((b"public",))
+
+
+def admissions(settings: Settings, server: str) -> tuple[Admission, ...]:
+    """One for each keyword address of `server`, in the order of its monitors."""
+    own = settings.server(server)
+    bmc = own.bmc.address if own is not None and own.bmc is not None else ""
+    found: dict[Endpoint, list[Monitor]] = {}
+    for monitor in settings.monitors:
+        keyword = monitor.keywords.get(server)
+        if monitor.type != "mrw" or monitor.category != CATEGORY or not keyword:
+            continue
+        if server not in monitor.servers:
+            continue
+        found.setdefault(endpoint(keyword, DEFAULT_PORT), []).append(monitor)
+    return tuple(
+        Admission(server=server, address=address, bmc=plain_source(bmc), monitors=tuple(monitors))
+        for address, monitors in found.items()
+    )
+
+
+def plain_source(host: str) -> str:
+    """A source address without its zone, and an IPv4 one as such where IPv6 carried it."""
+    host = host.partition("%")[0]
+    return host[7:] if host.startswith("::ffff:") and "." in host else host
+
+
+class Recent(Generic[Value]):
+    """Keys seen within the last half hour, each with a value; the oldest go first."""
+
+    def __init__(self) -> None:
+        self._seen: OrderedDict[str, tuple[int, Value]] = OrderedDict()
+
+    def find(self, key: str, now_ms: int) -> Value | None:
+        """What was remembered under `key`, or None."""
+        found = self._seen.get(key)
+        return found[1] if found is not None and now_ms - found[0] <= KEEP_MS else None
+
+    def remember(self, key: str, value: Value, now_ms: int) -> None:
+        """Remembers `value` under `key`."""
+        self._seen[key] = (now_ms, value)
+        self._seen.move_to_end(key)
+        if len(self._seen) > KEEP:
+            self._seen.popitem(last=False)
+
+    def forget(self, key: str) -> None:
+        """As if `key` had never come."""
+        self._seen.pop(key, None)
+
+
+class Bucket:
+    """Lets through `rate` a second, `burst` at once."""
+
+    def __init__(self, rate: int, burst: int) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._tokens = burst * 1000
+        self._at_ms: int | None = None
+
+    def take(self, now_ms: int) -> bool:
+        """Whether one more may pass now."""
+        if self._at_ms is not None:
+            self._tokens += max(0, now_ms - self._at_ms) * self._rate
+            self._tokens = min(self._tokens, self._burst * 1000)
+        self._at_ms = now_ms
+        if self._tokens < 1000:
+            return False
+        self._tokens -= 1000
+        return True
+
+
+class Storm:
+    """One BMC's storm: what is new always passes, repeats of one fault do not.
+
+    A BMC that sends a thousand traps a second for a flapping sensor must hide neither itself nor
+    the one fatal trap among them.
+    """
+
+    def __init__(self) -> None:
+        self._bucket = Bucket(RATE, BURST)
+        self._passed: OrderedDict[str, int] = OrderedDict()
+        self.dropped = 0
+        """In the storm that goes on."""
+        self.quiet_since_ms = 0
+
+    def admit(self, fault: str, now_ms: int) -> bool:
+        """Whether a trap of that fault and class passes."""
+        calm = self._bucket.take(now_ms)
+        last = self._passed.get(fault)
+        if not calm and last is not None and now_ms - last < REPEAT_MS:
+            self.dropped += 1
+            self.quiet_since_ms = now_ms
+            return False
+        if not calm and last is None and len(self._passed) >= KEEP:
+            # Thousands of faults at once are an attack, not a server.
+            self.dropped += 1
+            self.quiet_since_ms = now_ms
+            return False
+        self._passed[fault] = now_ms
+        self._passed.move_to_end(fault)
+        while self._passed:
+            oldest, at = next(iter(self._passed.items()))
+            if now_ms - at < REPEAT_MS:
+                break
+            del self._passed[oldest]
+        return True

@@ -1,0 +1,503 @@
+"""The trap receivers: UDP at each keyword address of this server, datagram in, event out.
+
+A datagram is decoded and judged at once, in well under a millisecond; what is taken goes to the
+handler in a task of its own, so that recovery never holds up the socket.  The handler returns once
+the event is durable (it may batch); only then is an INFORM answered.  Nothing that arrives can
+raise out of here: what is not taken is counted by reason and told as a note.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+import struct
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from clptools.config.address import Endpoint
+from clptools.core.events import HardwareSeen
+from clptools.core.settings import Settings, SnmpUser
+from clptools.intake import pet, snmp
+from clptools.intake.ber import DecodeError
+from clptools.intake.match import (
+    FOREIGN_RATE,
+    REPEAT_MS,
+    Admission,
+    Bucket,
+    Counters,
+    Recent,
+    Storm,
+    admissions,
+    plain_source,
+)
+from clptools.intake.pet import DecodedTrap
+from clptools.intake.profile import ClassTable, EventClass
+from clptools.intake.rehearse import RehearsalGate, is_rehearsal
+from clptools.intake.snmp import Trap, V3Message
+from clptools.intake.usm import Engine, Refused, UserKeys, Usm, engine_id
+from clptools.reports import ClpError
+
+RECEIVE_BUFFER = 4 * 1024 * 1024
+PENDING = 1_024
+"""Traps taken and not yet durable; beyond it they are dropped and counted."""
+BATCH = 64
+"""Datagrams read before the loop gets its turn again."""
+RETRY_MS = 2_000
+"""Between attempts to bind an address that is not there, or is taken."""
+SAME_NOTE_MS = 60_000
+"""One note for a reason and source in this time; the counters tell the rest."""
+
+_SO_RXQ_OVFL = 40
+_SO_RCVBUFFORCE = 33
+_COUNT = struct.Struct("=I")
+
+
+class Note(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that people should be told, and that is no event of the core."""
+
+    kind: str
+    """`refused`, `storm`, `bind`, `bound`, `keys`, `presence`, `rehearsal` or `fault`."""
+    text: str
+    """One sentence."""
+    source: str = ""
+    rehearsal: tuple[HardwareSeen, ...] = ()
+    """What a rehearsal trap would have been, for each monitor: show it, never act on it."""
+
+
+OnEvent = Callable[[HardwareSeen], Awaitable[None]]
+OnNote = Callable[[Note], None]
+ReadUserKeys = Callable[[SnmpUser], UserKeys]
+
+
+class TrapReceiver:
+    """All trap sockets of this server.
+
+    `on_event` returns once the event is durable; `wall` is the wall clock in Unix seconds;
+    `boots` rises with each start of the agent (SNMPv3); `read_user_keys` raises ClpError.
+    """
+
+    def __init__(
+        self,
+        *,
+        server: str,
+        settings: Settings,
+        on_event: OnEvent,
+        on_note: OnNote,
+        wall: Callable[[], float],
+        authkey: bytes = b"",
+        boots: int = 1,
+        read_user_keys: ReadUserKeys | None = None,
+    ) -> None:
+        self.counters = Counters()
+        self._server = server
+        self._settings = settings
+        self._on_event = on_event
+        self._on_note = on_note
+        self._wall = wall
+        self._gate = RehearsalGate(authkey, server, int(wall() * 1000))
+        self._boots = boots
+        self._read_user_keys = read_user_keys
+        self._listeners: dict[Endpoint, _Listener] = {}
+        self._table = ClassTable(settings.trap_profiles)
+        self._engine: Engine | None = None
+        self._recent: Recent[asyncio.Task[bool]] = Recent()
+        self._pending: set[asyncio.Task[bool]] = set()
+        self._foreign = Bucket(FOREIGN_RATE, FOREIGN_RATE)
+        self._storms: dict[str, Storm] = {}
+        self._noted: dict[tuple[str, str], int] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def start(self) -> None:
+        """Opens the sockets in the running loop; an address that cannot be bound is retried."""
+        self._loop = asyncio.get_running_loop()
+        self._engine = Engine(
+            id=engine_id(self._server), boots=self._boots, started_ms=self._now_ms()
+        )
+        self.apply(self._settings)
+
+    def apply(self, settings: Settings) -> None:
+        """Takes a changed configuration; addresses that stay keep their sockets and queues."""
+        self._settings = settings
+        self._table = ClassTable(settings.trap_profiles)
+        wanted = {admission.address: admission for admission in admissions(settings, self._server)}
+        for address in [a for a in self._listeners if a not in wanted]:
+            self._listeners.pop(address).close()
+        for address, admission in wanted.items():
+            usm = self._usm(admission)
+            listener = self._listeners.get(address)
+            if listener is None:
+                listener = self._listeners[address] = _Listener(self, admission, usm)
+                listener.open()
+            else:
+                listener.admission, listener.usm = admission, usm
+
+    async def close(self) -> None:
+        """Closes the sockets and waits until what was taken is durable, and answered."""
+        for listener in self._listeners.values():
+            listener.stop_reading()
+        if self._pending:
+            await asyncio.gather(*self._pending, return_exceptions=True)
+        for listener in self._listeners.values():
+            listener.close()
+        self._listeners.clear()
+
+    def listening(self) -> dict[str, str]:
+        """Keyword address -> why it is not heard at; empty: it is."""
+        return {str(a): listener.fault for a, listener in self._listeners.items()}
+
+    def datagram(self, listener: _Listener, data: bytes, cut: bool, peer: tuple[str, int]) -> None:
+        """Judges one datagram.  Never raises."""
+        source = plain_source(peer[0])
+        self.counters.received += 1
+        try:
+            self._judge(listener, data, cut, source, peer)
+        except DecodeError as error:
+            self._refuse("malformed", source, f"no readable trap: {error.reason}")
+        except Refused as refused:
+            if refused.report:
+                listener.send(refused.report, peer)
+            if refused.counter == "discovery":
+                self.counters.discovery += 1
+            else:
+                self._refuse(refused.counter, source, refused.text)
+        except Exception as error:
+            # A bug must not cost the receiver; the bytes that show it are in the note.
+            self.counters.malformed += 1
+            self._note("fault", f"{source}: {error!r} for {data[:256].hex()}", source)
+
+    def _judge(
+        self, listener: _Listener, data: bytes, cut: bool, source: str, peer: tuple[str, int]
+    ) -> None:
+        now_ms = self._now_ms()
+        admission = listener.admission
+        own = bool(admission.bmc) and source == admission.bmc
+        if not own and not self._foreign.take(now_ms):
+            self._refuse_foreign(source)
+            return
+        if cut:
+            raise DecodeError(f"more than {snmp.MESSAGE_BYTES} bytes")
+        message = snmp.decode(data)
+        if isinstance(message, V3Message):
+            if not own:
+                self._refuse_foreign(source)
+                return
+            if listener.usm is None:
+                raise Refused("bad_community", "SNMPv3, but no snmpv3_user can be used")
+            trap = listener.usm.receive(message, source, now_ms)
+        else:
+            trap = message
+        if is_rehearsal(trap):
+            self._rehearse(listener, trap, source, peer)
+            return
+        if not own:
+            self._refuse_foreign(source)
+            return
+        monitors = admission.listeners(trap.community, trap.user)
+        if not monitors:
+            raise Refused(
+                "bad_community",
+                f"SNMPv3 user {trap.user} is not of this monitor"
+                if trap.user
+                else "wrong community",
+            )
+        answer = _Answer(listener, peer, trap, message) if trap.inform else None
+        decoded = pet.decode_trap(trap, self._table, self._wall())
+        if decoded.presence:
+            self.counters.presence += 1
+            self._on_note(Note(kind="presence", text=f"{source} is there", source=source))
+            if answer:
+                answer.send(now_ms)
+            return
+        self._take(monitors, trap, decoded, source, answer, now_ms)
+
+    def _take(
+        self,
+        monitors: tuple[str, ...],
+        trap: Trap,
+        decoded: DecodedTrap,
+        source: str,
+        answer: _Answer | None,
+        now_ms: int,
+    ) -> None:
+        key = pet.duplicate_key(trap, decoded, source)
+        if key:
+            earlier = self._recent.find(key, now_ms)
+            if earlier is not None:
+                self.counters.duplicate += 1
+                if answer is not None:
+                    earlier.add_done_callback(answer.after)
+                return
+        storm = self._storms.setdefault(source, Storm())
+        if not storm.admit(f"{decoded.key} {decoded.event_class}", now_ms):
+            self.counters.storm += 1
+            if storm.dropped == 1:
+                self._note(
+                    "storm",
+                    f"BMC {source} sends a storm of traps: repeats are dropped, what is new is not",
+                    source,
+                )
+                self._running().call_later(REPEAT_MS / 1000, self._storm_over, source)
+            return
+        if len(self._pending) >= PENDING:
+            self.counters.queue_full += 1
+            self._note("refused", f"{source}: {PENDING} traps wait for the disk already", source)
+            return
+        unknown = decoded.event_class is EventClass.UNKNOWN
+        self.counters.count("unknown" if unknown else "accepted")
+        events = tuple(event_of(monitor, trap, decoded, source, key) for monitor in monitors)
+        task = self._running().create_task(self._deliver(events, key))
+        self._pending.add(task)
+        task.add_done_callback(self._pending.discard)
+        if answer is not None:
+            task.add_done_callback(answer.after)
+        if key:
+            self._recent.remember(key, task, now_ms)
+
+    async def _deliver(self, events: tuple[HardwareSeen, ...], key: str) -> bool:
+        """Whether the events are durable."""
+        try:
+            for event in events:
+                await self._on_event(event)
+        except Exception as error:
+            self.counters.undelivered += 1
+            self._recent.forget(key)
+            self._note("fault", f"trap from {events[0].source} was not kept: {error!r}")
+            return False
+        return True
+
+    def _rehearse(
+        self, listener: _Listener, trap: Trap, source: str, peer: tuple[str, int]
+    ) -> None:
+        fault = self._gate.fault(trap, int(self._wall() * 1000))
+        if fault:
+            self._refuse("not_allowed", source, f"rehearsal trap refused: {fault}")
+            return
+        self.counters.rehearsal += 1
+        decoded = pet.decode_trap(trap, self._table, self._wall())
+        self._on_note(
+            Note(
+                kind="rehearsal",
+                text=f"Rehearsal trap from {source}: {decoded.meaning}, {decoded.event_class}. "
+                "Nothing is recovered.",
+                source=source,
+                rehearsal=tuple(
+                    event_of(monitor.name, trap, decoded, source, "")
+                    for monitor in listener.admission.monitors
+                ),
+            )
+        )
+        if trap.inform:
+            listener.send(snmp.response(trap), peer)
+
+    def _refuse(self, counter: str, source: str, text: str) -> None:
+        self.counters.count(counter)
+        self._note("refused", f"Trap from {source} refused: {text}", source, counter)
+
+    def _refuse_foreign(self, source: str) -> None:
+        self._refuse("not_allowed", source, f"it is not the BMC of {self._server}")
+
+    def _note(self, kind: str, text: str, source: str = "", reason: str = "") -> None:
+        """A note, unless one of that kind about that source was given a minute ago."""
+        now_ms = self._now_ms()
+        key = (f"{kind} {reason}", source)
+        last = self._noted.get(key)
+        if last is not None and now_ms - last < SAME_NOTE_MS:
+            return
+        if len(self._noted) >= 1_024:
+            # Sources can be forged: forgetting all costs a few repeated notes, no memory.
+            self._noted.clear()
+        self._noted[key] = now_ms
+        self._on_note(Note(kind=kind, text=text, source=source))
+
+    def _storm_over(self, source: str) -> None:
+        storm = self._storms[source]
+        left = storm.quiet_since_ms + REPEAT_MS - self._now_ms()
+        if left > 0 and self._listeners:
+            self._running().call_later(left / 1000, self._storm_over, source)
+            return
+        text = f"BMC {source}: the storm of traps is over, {storm.dropped} repeats were dropped"
+        storm.dropped = 0
+        self._on_note(Note(kind="storm", text=text, source=source))
+
+    def _usm(self, admission: Admission) -> Usm | None:
+        if self._engine is None or self._read_user_keys is None:
+            return None
+        usable: list[tuple[SnmpUser, UserKeys]] = []
+        for user in admission.users:
+            try:
+                usable.append((user, self._read_user_keys(user)))
+            except ClpError as error:
+                self._on_note(
+                    Note(kind="keys", text=f"SNMPv3 user {user.user} cannot be used: {error}")
+                )
+        try:
+            return Usm(usable, self._engine) if usable else None
+        except ClpError as error:
+            self._on_note(Note(kind="keys", text=error.message))
+            return None
+
+    def note_bind(self, kind: str, address: Endpoint, text: str) -> None:
+        """An address could not be bound, or was at last."""
+        self._on_note(Note(kind=kind, text=f"Trap receiver {address}: {text}"))
+
+    def _now_ms(self) -> int:
+        return int(self._running().time() * 1000)
+
+    def _running(self) -> asyncio.AbstractEventLoop:
+        assert self._loop is not None, "start() comes first"
+        return self._loop
+
+
+def event_of(
+    monitor: str, trap: Trap, decoded: DecodedTrap, source: str, duplicate_key: str
+) -> HardwareSeen:
+    """What the core is told of a trap."""
+    by_row = bool(decoded.profile)
+    return HardwareSeen(
+        monitor=monitor,
+        key=decoded.key,
+        duplicate_key=duplicate_key,
+        event_class=decoded.event_class.value,
+        # A class that only the severity told may differ between a fault and its end: then the
+        # key alone says what is closed.
+        clears=decoded.clears.value if decoded.clears and by_row else "",
+        closes=tuple(decoded.key_of(offset) for offset in decoded.closes),
+        row=decoded.row,
+        meaning=decoded.meaning,
+        source=source,
+        varbinds=pet.journal_varbinds(trap),
+    )
+
+
+class _Answer:
+    """The answer to an INFORM, sent once its event is durable."""
+
+    def __init__(
+        self, listener: _Listener, peer: tuple[str, int], trap: Trap, message: Trap | V3Message
+    ) -> None:
+        self._listener = listener
+        self._peer = peer
+        self._trap = trap
+        self._message = message
+
+    def after(self, delivered: asyncio.Task[bool]) -> None:
+        """Sends it if the event was kept; else the sender shall try again."""
+        if not delivered.cancelled() and delivered.result():
+            self.send(int(delivered.get_loop().time() * 1000))
+
+    def send(self, now_ms: int) -> None:
+        """Sends it now."""
+        usm = self._listener.usm
+        if not isinstance(self._message, V3Message):
+            self._listener.send(snmp.response(self._trap), self._peer)
+        elif usm is not None:
+            self._listener.send(usm.response(self._message, self._trap, now_ms), self._peer)
+
+
+class _Listener:
+    """One keyword address: its socket, and the attempts to get it."""
+
+    def __init__(self, receiver: TrapReceiver, admission: Admission, usm: Usm | None) -> None:
+        self.admission = admission
+        self.usm = usm
+        self.fault = ""
+        self._receiver = receiver
+        self._socket: socket.socket | None = None
+        self._retry: asyncio.TimerHandle | None = None
+        self._dropped = 0
+        self._loop = asyncio.get_running_loop()
+
+    def open(self) -> None:
+        """Binds the address; if that fails, says why once and tries again and again."""
+        self._retry = None
+        address = self.admission.address
+        family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+        sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        try:
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            _roomy(sock)
+            sock.setsockopt(socket.SOL_SOCKET, _SO_RXQ_OVFL, 1)
+            # getaddrinfo on a literal address never asks a name server; it reads the zone.
+            target = socket.getaddrinfo(
+                *address, family, socket.SOCK_DGRAM, 0, socket.AI_NUMERICHOST
+            )
+            sock.bind(target[0][4])
+        except OSError as error:
+            sock.close()
+            fault = _bind_fault(error)
+            if fault != self.fault:
+                self.fault = fault
+                self._receiver.note_bind("bind", address, fault)
+            self._retry = self._loop.call_later(RETRY_MS / 1000, self.open)
+            return
+        if self.fault:
+            self.fault = ""
+            self._receiver.note_bind("bound", address, "traps are received now")
+        self._socket = sock
+        self._dropped = 0
+        self._loop.add_reader(sock.fileno(), self._readable)
+
+    def stop_reading(self) -> None:
+        """No datagram is read from now on; answers can still be sent."""
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        if self._socket is not None:
+            self._loop.remove_reader(self._socket.fileno())
+
+    def close(self) -> None:
+        """Gives the address back."""
+        self.stop_reading()
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def send(self, data: bytes, peer: tuple[str, int]) -> None:
+        """Sends an answer; one that cannot be sent is like one that is lost on the way."""
+        if self._socket is not None:
+            try:
+                self._socket.sendto(data, peer)
+            except OSError:
+                return
+
+    def _readable(self) -> None:
+        for _ in range(BATCH):
+            if self._socket is None:
+                return
+            try:
+                data, control, flags, peer = self._socket.recvmsg(snmp.MESSAGE_BYTES, 64)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError:
+                # ICMP errors of answers that were sent arrive here; nothing is lost by them.
+                continue
+            for level, kind, value in control:
+                if level == socket.SOL_SOCKET and kind == _SO_RXQ_OVFL:
+                    (total,) = _COUNT.unpack(value[: _COUNT.size])
+                    self._receiver.counters.kernel_dropped += (total - self._dropped) & 0xFFFFFFFF
+                    self._dropped = total
+            self._receiver.datagram(self, data, bool(flags & socket.MSG_TRUNC), peer)
+
+
+def _roomy(sock: socket.socket) -> None:
+    """As much receive buffer as we may have: a storm arrives faster than Python reads."""
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, RECEIVE_BUFFER)
+    except OSError:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+
+
+def _bind_fault(error: OSError) -> str:
+    if error.errno == errno.EADDRNOTAVAIL:
+        return "this address is not on this host (yet); tried again every 2 s"
+    if error.errno == errno.EADDRINUSE:
+        return (
+            "another program has this port (snmptrapd?): stop it, or give the keyword another "
+            "port; tried again every 2 s"
+        )
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return "a port below 1024 needs root or CAP_NET_BIND_SERVICE; tried again every 2 s"
+    return f"{error.strerror}; tried again every 2 s"

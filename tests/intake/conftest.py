@@ -1,0 +1,116 @@
+"""A trap receiver on loopback, with a BMC that is 127.0.0.1."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import socket
+import time
+from collections.abc import Callable
+
+import pytest
+
+from clptools.core.events import HardwareSeen
+from clptools.core.settings import Bmc, Monitor, Server, Settings, SnmpUser
+from clptools.intake.trap import Note, TrapReceiver
+from clptools.intake.usm import UserKeys
+
+AUTHKEY = bytes(range(32))
+
+
+def free_port(family: socket.AddressFamily = socket.AF_INET, host: str = "127.0.0.1") -> int:
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+def settings_for(port: int, *, bmc: str = "127.0.0.1", host: str = "127.0.0.1", **keys) -> Settings:
+    keyword = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    monitor = Monitor(
+        name="mrw1",
+        type="mrw",
+        servers=("server1",),
+        category="BMCNOTICE",
+        keywords={"server1": keyword},
+        **keys,
+    )
+    return Settings(
+        servers=(Server(name="server1", bmc=Bmc(address=bmc)), Server(name="server2")),
+        monitors=(monitor,),
+    )
+
+
+class Heard:
+    """A receiver with what it told its agent."""
+
+    def __init__(self, settings: Settings, port: int, users: dict[str, UserKeys] | None = None):
+        self.port = port
+        self.events: list[HardwareSeen] = []
+        self.notes: list[Note] = []
+        self.durable = asyncio.Event()
+        self.durable.set()
+        self.failing = False
+
+        def keys(user: SnmpUser) -> UserKeys:
+            return (users or {})[user.user]
+
+        self.receiver = TrapReceiver(
+            server="server1",
+            settings=settings,
+            on_event=self._event,
+            on_note=self.notes.append,
+            wall=time.time,
+            authkey=AUTHKEY,
+            boots=7,
+            read_user_keys=keys,
+        )
+
+    async def _event(self, event: HardwareSeen) -> None:
+        await self.durable.wait()
+        if self.failing:
+            raise OSError("disk full")
+        self.events.append(event)
+
+    @property
+    def counters(self) -> dict[str, int]:
+        return {k: v for k, v in self.receiver.counters.as_dict().items() if v}
+
+    async def __aenter__(self) -> Heard:
+        self.receiver.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.durable.set()
+        await self.receiver.close()
+
+
+async def until(condition: Callable[[], object], seconds: float = 5.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "did not come about in time"
+        await asyncio.sleep(0.005)
+
+
+async def run(*argv: str, seconds: float = 15.0) -> tuple[int, str]:
+    """Runs a program of net-snmp without its configuration files; exit code and output."""
+    if shutil.which(argv[0]) is None:
+        pytest.skip(f"{argv[0]} is not installed")
+    process = await asyncio.create_subprocess_exec(
+        *argv,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        env={"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "SNMPCONFPATH": "/nonexistent", "MIBS": ""},
+    )
+    try:
+        out, _ = await asyncio.wait_for(process.communicate(), seconds)
+    except TimeoutError:
+        process.kill()
+        raise
+    return process.returncode or 0, out.decode()
+
+
+def send(data: bytes, port: int, source: str = "127.0.0.1", host: str = "127.0.0.1") -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as sock:
+        sock.bind((source, 0))
+        sock.sendto(data, (host, port))
