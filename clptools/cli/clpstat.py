@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         HardwareJson,
         StatusJson,
     )
+    from clptools.config.load import Loaded
     from clptools.core.settings import Settings
 
 COMMAND = Command(
@@ -242,31 +243,53 @@ def without_agent(args: Args, view: str, error: ClpError) -> Answer:
         return Answer(fields={**found, "error": told}, code=int(error.code))
     sys.stdout.write(layout(args, view, found) + "\n")
     sys.stdout.flush()
-    raise error
+    # One line: what stands above is the answer, this only says where it came from.
+    raise ClpError(error.code, f"{error.message} {error.hint}")
+
+
+def settings_in_force() -> Settings:
+    """What the agent runs with; without an agent, what the configuration file says."""
+    from clptools.api.client import Client
+
+    try:
+        with Client() as client:
+            files = client.call("GetConfig")["files"]
+    except ClpError as error:
+        if error.code is not ExitCode.NO_AGENT:
+            raise
+        return local_settings()
+    from clptools.config.load import loads
+    from clptools.registries import registries
+
+    text = cast("dict[str, str]", files).get("clp.toml", "")
+    return settings_of(loads(text, registries(), "clp.toml"))
 
 
 def local_settings() -> Settings:
-    """The configuration of this server.  Raises `ClpError` (INVALID_CONFIG) with its faults."""
+    """The configuration file of this server."""
     from clptools.config.load import load
     from clptools.paths import config_file
     from clptools.registries import registries
 
-    path = config_file()
-    loaded = load(path, registries())
-    if loaded.settings is None:
-        raise ClpError(
-            ExitCode.INVALID_CONFIG,
-            "\n".join(str(report) for report in loaded.reports) or f"{path} cannot be read.",
-            "Check it: clpcfchk",
-        )
-    return loaded.settings
+    return settings_of(load(config_file(), registries()))
+
+
+def settings_of(loaded: Loaded) -> Settings:
+    """The settings.  Raises `ClpError` (INVALID_CONFIG) with all that is wrong with them."""
+    if loaded.settings is not None:
+        return loaded.settings
+    raise ClpError(
+        ExitCode.INVALID_CONFIG,
+        "\n".join(str(report) for report in loaded.errors),
+        "Check it: clpcfchk",
+    )
 
 
 def configuration(args: Args, view: str) -> Answer:
     """`-i`, `--cl` and the rest."""
     from clptools.cli.render import configuration as page
 
-    settings = local_settings()
+    settings = settings_in_force()
     kinds = tuple(page.Kind) if view == "i" else (page.Kind(view),)
     name = args.word()
     if name and name not in page.names_of(settings, kinds[0]):
