@@ -39,16 +39,14 @@ class Loop:
         journal: Callable[[int, Event], None],
         perform: Callable[[Action], None],
         failed: Callable[[BaseException], None],
-        stepped: Callable[[], None],
     ) -> None:
         """`failed` is told of what `step` or an action raised: the loop has then stopped for
-        good, and nothing after the failed action is done.  `stepped` follows each event."""
+        good, and nothing after the failed action is done."""
         self._node = node
         self._now = now
         self._journal = journal
         self._perform = perform
         self._failed = failed
-        self._stepped = stepped
         self._queue: deque[tuple[Event, asyncio.Future[None] | None]] = deque()
         self._scheduled = False
         self._stopped = False
@@ -127,7 +125,6 @@ class Loop:
             self.steps += 1
             if seen is not None and not seen.done():
                 seen.set_result(None)
-            self._stepped()
             if now >= until and self._queue:
                 self._scheduled = True
                 asyncio.get_running_loop().call_soon(self._run)

@@ -43,7 +43,7 @@ class Records:
         self._numbers = itertools.count(1)
         self._ring: deque[EventRecord] = deque(maxlen=KEPT)
         self._newest: dict[str, str] = {}
-        self._highest: dict[str, int] = {}
+        self._known: set[str] = set()
         self._added = 0
         self._news = asyncio.Event()
         self._unwritten: list[EventRecord] = []
@@ -128,14 +128,13 @@ class Records:
             await self._writer
 
     def _take(self, record: EventRecord) -> bool:
-        run, _, number_text = record.cursor.rpartition(":")
-        if not number_text.isdecimal() or int(number_text) <= self._highest.get(run, 0):
+        if record.cursor in self._known:
             return False
-        self._highest[run] = int(number_text)
-        if len(self._highest) > 1000:  # runs of long ago
-            del self._highest[next(iter(self._highest))]
-        self._newest[record.server] = record.cursor
+        if len(self._ring) == KEPT:
+            self._known.discard(self._ring[0].cursor)
         self._ring.append(record)
+        self._known.add(record.cursor)
+        self._newest[record.server] = record.cursor
         self._added += 1
         self._news.set()
         self._news = asyncio.Event()

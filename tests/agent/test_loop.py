@@ -29,7 +29,6 @@ class Bench:
             journal=lambda now, event: self.journal.append(event),
             perform=self.perform,
             failed=self.failures.append,
-            stepped=lambda: None,
         )
 
     def step(self, event: Event, now: int) -> list[Action]:

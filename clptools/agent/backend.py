@@ -1,0 +1,238 @@
+"""The agent as its callers see it: the socket's `Backend`, and the answers to its peers.
+
+Nothing here decides: what changes the cluster becomes a `RequestSeen` for the core, everything
+else reads what is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import re
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Protocol
+
+import msgspec
+
+from clptools import paths
+from clptools.agent import configuration
+from clptools.agent.executor import Replies
+from clptools.agent.push import Pushes, config_hash
+from clptools.agent.records import Records
+from clptools.agent.view import blank, changes, local_part
+from clptools.api import peer as said
+from clptools.api.backend import (
+    ConfigFiles,
+    EventRecord,
+    Explanation,
+    HardwareOfServer,
+    HardwareView,
+)
+from clptools.core.events import Event, RequestSeen
+from clptools.core.requests import Outcome, Request
+from clptools.core.view import StatusView
+from clptools.reports import ClpError, ExitCode
+from clptools.resources.script import Script, ScriptRunner
+
+_WATCH_S = 0.1
+_SCRIPT_NAME = re.compile(r"[A-Za-z0-9_@%+=,.-]{1,255}")
+
+
+class Core(Protocol):
+    """The agent's core, once it has a configuration."""
+
+    def view(self) -> StatusView:
+        """The cluster now."""
+
+    def put(self, event: Event) -> None:
+        """Tell the core."""
+
+
+class AgentBackend:
+    """`clptools.api.backend.Backend` for this agent."""
+
+    def __init__(
+        self,
+        server: str,
+        incarnation: str,
+        records: Records,
+        replies: Replies,
+        scripts: ScriptRunner,
+        pushes: Pushes,
+        core: Callable[[], Core | None],
+        counters: Callable[[], dict[str, int]],
+    ) -> None:
+        self._server = server
+        self._ids = (f"{incarnation}-{n}" for n in itertools.count(1))
+        self._records = records
+        self._replies = replies
+        self._scripts = scripts
+        self._pushes = pushes
+        self._core = core
+        self._counters = counters
+
+    @property
+    def server(self) -> str:
+        """This server's name."""
+        return self._server
+
+    # What is
+
+    def status(self, local: bool) -> StatusView:
+        """The cluster now; before there is a configuration, a stopped one with this server."""
+        core = self._core()
+        view = blank(self._server) if core is None else core.view()
+        return local_part(view, self._server) if local else view
+
+    async def watch_status(self) -> AsyncIterator[StatusView]:
+        """The status now and whenever more than ages changed in it."""
+        view = self.status(False)
+        while True:
+            yield view
+            before = view
+            while not changes(before, view):
+                await asyncio.sleep(_WATCH_S)
+                view = self.status(False)
+
+    def explain(self, subject: str) -> Explanation:
+        """Why `subject` is as it is."""
+        raise ClpError(ExitCode.NO_SUCH, f"no explanation of {subject} yet")
+
+    def hardware(self) -> HardwareView:
+        """Open hardware events as every server reports them; counters are those of this one."""
+        return HardwareView(
+            servers=tuple(
+                HardwareOfServer(
+                    name=server.name,
+                    open=server.open_events,
+                    counters=self._trap_counters() if server.name == self._server else {},
+                )
+                for server in self.status(False).servers
+            )
+        )
+
+    def events(self, since: str, follow: bool) -> AsyncIterator[EventRecord]:
+        """Records after a cursor, then as they come."""
+        return self._records.follow(since, follow)
+
+    def counters(self) -> dict[str, int]:
+        """Everything counted, by `door.reason`."""
+        return self._counters()
+
+    def _trap_counters(self) -> dict[str, int]:
+        return {
+            name.removeprefix("trap."): count
+            for name, count in self._counters().items()
+            if name.startswith("trap.")
+        }
+
+    # What shall be
+
+    async def request(
+        self, request: Request, user: str, progress: Callable[[str], None]
+    ) -> Outcome:
+        """Tell the core, and wait for its reply."""
+        core = self._core()
+        if core is None:
+            raise ClpError(
+                ExitCode.REFUSED,
+                f"{self._server} has no configuration yet",
+                "Distribute one from any server: clpcfctrl --push",
+            )
+        id = next(self._ids)
+        try:
+            return await self._replies.wait(
+                id, lambda: core.put(RequestSeen(id=id, user=user, request=request)), progress
+            )
+        except asyncio.CancelledError:
+            if self._core() is core:
+                raise
+            raise ClpError(ExitCode.NO_AGENT, "the agent stopped before it was through") from None
+
+    async def run_script(self, script: str, user: str, timeout_s: float) -> Outcome:
+        """A script below `scripts/trnreq/`."""
+        folder = f"{paths.scripts_dir()}/trnreq"
+        path = f"{folder}/{script}"
+        if not _SCRIPT_NAME.fullmatch(script) or script in (".", ".."):
+            raise ClpError(
+                ExitCode.USAGE, f"{script[:100]!r} is no script's name", f"Scripts are in {folder}."
+            )
+        if not os.path.exists(path):
+            raise ClpError(ExitCode.NO_SUCH, f"{path}: no such script")
+        result = await self._scripts.run(
+            Script(
+                name=f"trnreq/{script}",
+                path=path,
+                timeout_ms=round(timeout_s * 1000),
+                environment={"CLP_EVENT": "TRNREQ", "CLP_FACTOR": user},
+            )
+        )
+        code = ExitCode.DONE if result.ok else ExitCode.FAILED
+        return Outcome(code=ExitCode.TIMED_OUT if result.timed_out else code, text=result.text)
+
+    # The configuration
+
+    def config(self) -> ConfigFiles:
+        """The configuration in force."""
+        return configuration.files()
+
+    async def push_config(self, files: ConfigFiles, user: str, dry_run: bool) -> Outcome:
+        """Distribute, or only compare."""
+        if dry_run:
+            return await self._pushes.differences(files)
+        return await self._pushes.distribute(files, user)
+
+    # Peers
+
+    async def answer(self, sender: str, asked: said.Ask) -> msgspec.Struct:
+        """What a peer asked, or (`Transaction…`) a caller with the key.  Raises ClpError."""
+        reply: msgspec.Struct = await self._answers[type(asked)](self, sender, asked)
+        return reply
+
+    async def _ask_records(self, _: str, asked: said.AskRecords) -> msgspec.Struct:
+        limit = max(0, min(asked.limit, 1000))
+        return said.Records(records=self._records.after(asked.after, limit))
+
+    async def _push_prepare(self, _: str, asked: said.PushPrepare) -> msgspec.Struct:
+        return self._pushes.prepare(asked)
+
+    async def _push_commit(self, _: str, asked: said.PushCommit) -> msgspec.Struct:
+        return self._pushes.commit(asked)
+
+    async def _push_abort(self, _: str, asked: said.PushAbort) -> msgspec.Struct:
+        return self._pushes.abort(asked)
+
+    async def _config_hash(self, _: str, __: said.AskConfigHash) -> msgspec.Struct:
+        return config_hash()
+
+    async def _config(self, _: str, __: said.AskConfig) -> msgspec.Struct:
+        return self.config()
+
+    async def _ask_status(self, _: str, asked: said.AskStatus) -> msgspec.Struct:
+        return self.status(asked.local)
+
+    async def _transaction(self, sender: str, asked: said.Transaction) -> msgspec.Struct:
+        return await self.request(asked.request, _on_behalf(asked.user, sender), lambda _: None)
+
+    async def _script(self, sender: str, asked: said.TransactionScript) -> msgspec.Struct:
+        return await self.run_script(
+            asked.script, _on_behalf(asked.user, sender), max(0.1, min(asked.timeout_s, 86_400))
+        )
+
+    _answers: dict[type, Callable[[Any, str, Any], Any]] = {
+        said.AskRecords: _ask_records,
+        said.PushPrepare: _push_prepare,
+        said.PushCommit: _push_commit,
+        said.PushAbort: _push_abort,
+        said.AskConfigHash: _config_hash,
+        said.AskConfig: _config,
+        said.AskStatus: _ask_status,
+        said.Transaction: _transaction,
+        said.TransactionScript: _script,
+    }
+
+
+def _on_behalf(user: str, sender: str) -> str:
+    named = "".join(c for c in user if c.isprintable())[:64]
+    return f"{named} (clprexec, {sender})" if named else f"clprexec, {sender}"

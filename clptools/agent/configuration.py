@@ -1,0 +1,193 @@
+"""The configuration on this server's disk: read, checked aside, put in force, remembered.
+
+A pushed configuration is written into a folder of its own and checked there.  Putting it in
+force moves the scripts first and `clp.toml` last, each by rename, so a crash leaves the old one
+or the new one.  `history/NNNN.toml` keeps every `clp.toml` that was in force; the highest number
+is the revision.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import shutil
+
+import msgspec
+
+from clptools import paths
+from clptools.api.backend import ConfigFiles
+from clptools.config.load import Loaded, load
+from clptools.core.settings import Settings
+from clptools.registries import registries
+from clptools.reports import ClpError, ExitCode, Report
+
+MAX_FILES = 2_000
+MAX_BYTES = 12 * 1024 * 1024
+_MAIN = "clp.toml"
+_PATH = re.compile(r"clp\.toml|scripts(/[A-Za-z0-9_@%+=,.-][A-Za-z0-9_@%+=,. -]*){1,8}")
+_PUSH = re.compile(r"[A-Za-z0-9-]{1,64}")
+
+
+def exists() -> bool:
+    """Whether this server has a configuration."""
+    return os.path.exists(paths.config_file())
+
+
+def in_force() -> Loaded:
+    """What `clp.toml` says now, with its revision; a first one is remembered as revision 1."""
+    loaded = load(paths.config_file(), registries())
+    if loaded.settings is None:
+        return loaded
+    number = revision()
+    if number == 0:
+        with contextlib.suppress(OSError):  # a full disk must not keep the agent from starting
+            _remember(1, _read(paths.config_file()))
+            number = 1
+    return msgspec.structs.replace(
+        loaded, settings=msgspec.structs.replace(loaded.settings, revision=number)
+    )
+
+
+def fingerprint() -> str:
+    """Changes when `clp.toml` on the disk does; empty when it is not there."""
+    try:
+        with open(paths.config_file(), "rb") as file:
+            return hashlib.sha256(file.read()).hexdigest()
+    except OSError:
+        return ""
+
+
+def files() -> ConfigFiles:
+    """`clp.toml` and all scripts.  Raises ClpError when there is none, or one is not text."""
+    found: dict[str, str] = {}
+    base = paths.config_dir()
+    try:
+        found[_MAIN] = _read(paths.config_file())
+        for folder, _, names in os.walk(paths.scripts_dir()):
+            for name in sorted(names):
+                path = os.path.join(folder, name)
+                found[os.path.relpath(path, base)] = _read(path)
+    except FileNotFoundError as error:
+        raise ClpError(
+            ExitCode.FAILED,
+            f"{error.filename}: not there",
+            "Write it, then distribute it: clpcfctrl --push",
+        ) from None
+    except UnicodeDecodeError:
+        raise ClpError(
+            ExitCode.FAILED,
+            f"{path}: not text, so it cannot be distributed",
+            "Keep programs outside of scripts/, and let a script call them.",
+        ) from None
+    return ConfigFiles(revision=revision(), files=found)
+
+
+def hashes(config: ConfigFiles) -> dict[str, str]:
+    """Path -> SHA-256 in hex."""
+    return {path: hashlib.sha256(text.encode()).hexdigest() for path, text in config.files.items()}
+
+
+def stage(push: str, config: ConfigFiles) -> tuple[Settings | None, tuple[Report, ...]]:
+    """Write it aside and check it.
+
+    Returns:
+        The settings, or None where there are errors among the reports.
+
+    Raises:
+        ClpError: it holds what no configuration may, or cannot be written.
+    """
+    _check_shape(push, config)
+    folder = _staged(push)
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+        for path, text in config.files.items():
+            _write(os.path.join(folder, path), text, _mode(path))
+    except OSError as error:
+        drop(push)
+        raise ClpError(ExitCode.FAILED, f"{folder}: {error.strerror}") from None
+    loaded = load(os.path.join(folder, _MAIN), registries())
+    place = f"{folder}/"
+    reports = tuple(
+        msgspec.structs.replace(report, file=report.file.removeprefix(place))
+        for report in loaded.reports
+    )
+    if loaded.settings is None:
+        drop(push)
+        return None, reports
+    return msgspec.structs.replace(loaded.settings, revision=config.revision), reports
+
+
+def put_in_force(push: str, config: ConfigFiles) -> None:
+    """Replace the configuration by the staged one.  Raises OSError."""
+    folder = _staged(push)
+    _remember(config.revision, config.files[_MAIN])
+    for path in sorted(config.files, key=lambda path: path == _MAIN):
+        target = os.path.join(paths.config_dir(), path)
+        os.makedirs(os.path.dirname(target), mode=0o750, exist_ok=True)
+        os.replace(os.path.join(folder, path), target)
+    drop(push)
+
+
+def drop(push: str) -> None:
+    """Forget a staged configuration."""
+    shutil.rmtree(_staged(push), ignore_errors=True)
+
+
+def drop_all() -> None:
+    """Forget what an earlier agent had staged."""
+    shutil.rmtree(os.path.dirname(_staged("x")), ignore_errors=True)
+
+
+def _check_shape(push: str, config: ConfigFiles) -> None:
+    fault = ""
+    if not _PUSH.fullmatch(push):
+        fault = "the push has no proper name"
+    elif _MAIN not in config.files:
+        fault = "it has no clp.toml"
+    elif len(config.files) > MAX_FILES:
+        fault = f"it has {len(config.files)} files, more than {MAX_FILES}"
+    elif sum(len(text) for text in config.files.values()) > MAX_BYTES:
+        fault = f"it is larger than {MAX_BYTES} bytes"
+    for path in config.files:
+        if not _PATH.fullmatch(path):
+            fault = f"{path[:100]!r} is neither clp.toml nor below scripts/"
+    if fault:
+        raise ClpError(ExitCode.INVALID_CONFIG, f"configuration refused: {fault}")
+
+
+def _staged(push: str) -> str:
+    return f"{paths.config_dir()}/.staged/{push}"
+
+
+def _mode(path: str) -> int:
+    return 0o640 if path == _MAIN else 0o750
+
+
+def revision() -> int:
+    """The highest number in the history; 0 where there is none."""
+    with contextlib.suppress(OSError):
+        names = os.listdir(paths.history_dir())
+        numbers = (name.removesuffix(".toml") for name in names if name.endswith(".toml"))
+        return max((int(number) for number in numbers if number.isdecimal()), default=0)
+    return 0
+
+
+def _remember(number: int, text: str) -> None:
+    _write(f"{paths.history_dir()}/{number:04d}.toml", text, 0o640)
+
+
+def _read(path: str) -> str:
+    with open(path, encoding="utf-8", newline="") as file:
+        return file.read()
+
+
+def _write(path: str, text: str, mode: int) -> None:
+    os.makedirs(os.path.dirname(path), mode=0o750, exist_ok=True)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+    with open(fd, "w", encoding="utf-8", newline="") as file:
+        file.write(text)
+        file.flush()
+        os.fchmod(fd, mode)
+        os.fsync(fd)

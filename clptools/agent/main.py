@@ -1,0 +1,182 @@
+"""`clpnode`: the node agent, in the foreground."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import stat
+import sys
+from importlib.metadata import version
+
+from clptools import paths
+from clptools.faults import ClpError, ExitCode
+from clptools.hardware.notify import Notifier
+
+HELP = """\
+Usage: clpnode [--help] [--version]
+       clpnode confirm-down SERVER --yes
+
+The node agent of this server, in the foreground: it starts the cluster service unless
+clpcl -t stopped it since the last boot, and works with the shared secret alone until a first
+configuration is pushed.  SIGTERM moves or stops this server's groups first; with the cluster
+suspended it leaves them running.
+
+  confirm-down SERVER --yes
+        You vouch that SERVER is down and stays down until it is back on the network.  A group
+        that waited for that proof starts elsewhere.  It is recorded with your name.
+
+  --help      this text
+  --version   the version
+
+Files: {config}, {authkey}.  CLP_ROOT=DIR prefixes every path, CLP_SERVER=NAME names the node.
+Exit status: 0 ended as asked, 1 failed, 2 wrong usage, 8 configuration invalid.
+"""
+
+_MIN_KEY_BYTES = 16
+
+
+def main() -> int:
+    """Entry point; returns the exit status."""
+    words = sys.argv[1:]
+    try:
+        if words in (["--help"], ["-h"]):
+            print(HELP.format(config=paths.config_file(), authkey=paths.authkey_file()), end="")
+            return ExitCode.DONE
+        if words == ["--version"]:
+            print(f"clpnode {version('clptools')}")
+            return ExitCode.DONE
+        if words[:1] == ["confirm-down"]:
+            return _confirm_down(words[1:])
+        if words:
+            raise ClpError(ExitCode.USAGE, f"{words[0]}: not understood", "See: clpnode --help")
+        return _run()
+    except ClpError as error:
+        print(f"clpnode: {error.message}", file=sys.stderr)
+        if error.hint:
+            print(error.hint, file=sys.stderr)
+        return error.code
+
+
+def _confirm_down(words: list[str]) -> int:
+    from clptools.api.client import Client, user
+
+    names = [word for word in words if word != "--yes"]
+    if len(names) != 1 or names[0].startswith("-"):
+        raise ClpError(
+            ExitCode.USAGE, "confirm-down takes one server", "clpnode confirm-down SERVER --yes"
+        )
+    if "--yes" not in words:
+        raise ClpError(
+            ExitCode.REFUSED,
+            f"nothing was done: is {names[0]} really down, and will it stay down until it is back "
+            "on the network?",
+            f"If two servers run a group at once, its data is lost.  When you are sure: "
+            f"clpnode confirm-down {names[0]} --yes",
+        )
+    with Client(timeout_s=60.0) as client:
+        reply = client.call(
+            "Request", request={"type": "confirm-down", "down": names[0]}, user=user()
+        )
+    outcome = reply.get("outcome")
+    if isinstance(outcome, dict) and outcome.get("code", 0):
+        raise ClpError(
+            ExitCode(outcome["code"]), str(outcome.get("text", "")), str(outcome.get("hint", ""))
+        )
+    print((isinstance(outcome, dict) and outcome.get("text")) or "Command succeeded.")
+    return ExitCode.DONE
+
+
+def _run() -> int:
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.INFO, format="clpnode: %(levelname)s: %(message)s"
+    )
+    # Its own loggers only: libraries tell their inner life at INFO.
+    logging.getLogger().setLevel(logging.WARNING)
+    logging.getLogger("clptools").setLevel(logging.INFO)
+    authkey = _authkey()
+    return asyncio.run(_life(authkey))
+
+
+def _authkey() -> bytes:
+    path = paths.authkey_file()
+    mend = "Make it once with clpcfctrl --keygen, then copy that file to every server."
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise ClpError(ExitCode.FAILED, f"{path}: the shared secret is not there", mend) from None
+    except OSError as error:
+        raise ClpError(ExitCode.FAILED, f"{path}: {error.strerror}", mend) from None
+    with open(fd, "rb") as file:
+        mode = stat.S_IMODE(os.fstat(fd).st_mode)
+        if mode & 0o077:
+            raise ClpError(
+                ExitCode.FAILED,
+                f"{path}: mode {mode:04o} lets others read the shared secret",
+                f"chmod 0400 {path}; and make a new one (clpcfctrl --keygen) if others used it",
+            )
+        key = file.read(4097)
+    if not _MIN_KEY_BYTES <= len(key) <= 4096:
+        raise ClpError(
+            ExitCode.FAILED, f"{path}: {len(key)} bytes are no shared secret of clptools", mend
+        )
+    return key
+
+
+async def _life(authkey: bytes) -> int:
+    from clptools.agent import configuration
+    from clptools.agent.agent import Agent
+
+    settings = None
+    if configuration.exists():
+        loaded = configuration.in_force()
+        for report in loaded.reports:
+            if report.severity == "error" or loaded.settings is not None:
+                print(f"clpnode: {report}", file=sys.stderr)
+                if report.hint:
+                    print(f"    {report.hint}", file=sys.stderr)
+        if loaded.settings is None:
+            return ExitCode.INVALID_CONFIG
+        if loaded.settings.server(paths.server_name()) is None:
+            raise ClpError(
+                ExitCode.INVALID_CONFIG,
+                f"{paths.config_file()}: no [[server]] is called {paths.server_name()}",
+                f"Known: {', '.join(loaded.settings.names)}.  The host name counts, or CLP_SERVER.",
+            )
+        settings = loaded.settings
+    notifier = Notifier()
+    agent = Agent(authkey)
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        notifier.stopping("moving or stopping groups")
+        agent.stop()
+
+    for sign in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(sign, stop)
+    # Nothing is read again at a hang-up: a configuration takes effect by being pushed.
+    loop.add_signal_handler(signal.SIGHUP, lambda: None)
+    try:
+        await agent.start(settings)
+        gc.collect()
+        gc.freeze()
+        notifier.ready()
+        alive = loop.create_task(_stay_alive(notifier))
+        status = await agent.ended
+        alive.cancel()
+    finally:
+        await agent.close()
+    return status
+
+
+async def _stay_alive(notifier: Notifier) -> None:
+    """Tell the service manager that the loop still turns."""
+    while notifier.watchdog_ms:
+        notifier.watchdog()
+        await asyncio.sleep(notifier.watchdog_ms / 2000)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,236 @@
+"""Distributing a configuration: prepared on every server, then put in force on all, or on none.
+
+A server that cannot be reached, or finds an error, stops the push before anything changed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import Callable, Iterable
+from typing import Protocol, TypeVar
+
+import msgspec
+
+from clptools.agent import configuration
+from clptools.api import peer as said
+from clptools.api.backend import ConfigFiles
+from clptools.core.requests import Outcome
+from clptools.core.settings import Settings
+from clptools.reports import ClpError, ExitCode, Report
+
+PREPARE_TIMEOUT_S = 20.0
+COMMIT_TIMEOUT_S = 20.0
+_STAGED_LIMIT = 4
+
+R = TypeVar("R")
+
+
+class Calls(Protocol):
+    """`links.peer.PeerChannel`, as far as a push needs it."""
+
+    def introduce(self, settings: Settings) -> None:
+        """Reach the servers of a configuration that is not in force yet."""
+
+    def apply(self, settings: Settings | None) -> None:
+        """Reach the servers of the one in force only."""
+
+    async def call(self, to: str, request: msgspec.Struct, reply: type[R], timeout_s: float) -> R:
+        """Ask a server."""
+
+
+class Pushes:
+    """Both sides of a push: the server that distributes, and those that receive."""
+
+    def __init__(
+        self,
+        server: str,
+        calls: Calls,
+        current: Callable[[], Settings | None],
+        online: Callable[[], set[str]],
+        took_effect: Callable[[Settings, str], None],
+    ) -> None:
+        """`online()`: servers that run now; `took_effect(settings, user)` is called once a new
+        configuration is on this disk."""
+        self._server = server
+        self._calls = calls
+        self._current = current
+        self._online = online
+        self._took_effect = took_effect
+        self._staged: dict[str, tuple[ConfigFiles, Settings, str]] = {}
+        self._pushing = asyncio.Lock()
+
+    # Receiving
+
+    def prepare(self, message: said.PushPrepare) -> Outcome:
+        """Check it and keep it aside."""
+        if len(self._staged) >= _STAGED_LIMIT:
+            self.abort(said.PushAbort(push=next(iter(self._staged))))
+        settings, reports = configuration.stage(message.push, message.files)
+        if settings is None:
+            return _invalid(reports)
+        self._staged[message.push] = (message.files, settings, message.user)
+        return Outcome()
+
+    def commit(self, message: said.PushCommit) -> Outcome:
+        """Put it in force here."""
+        found = self._staged.pop(message.push, None)
+        if found is None:
+            return Outcome(
+                code=ExitCode.FAILED, text="it is no longer prepared here; push it again"
+            )
+        files, settings, user = found
+        try:
+            configuration.put_in_force(message.push, files)
+        except OSError as error:
+            return Outcome(code=ExitCode.FAILED, text=f"{error.filename}: {error.strerror}")
+        self._took_effect(settings, user)
+        return Outcome()
+
+    def abort(self, message: said.PushAbort) -> Outcome:
+        """Forget it."""
+        if self._staged.pop(message.push, None) is not None:
+            configuration.drop(message.push)
+        return Outcome()
+
+    # Distributing
+
+    async def distribute(self, files: ConfigFiles, user: str) -> Outcome:
+        """All or none; the outcome says which server was in the way."""
+        async with self._pushing:
+            settings, reports = await self._checked(files)
+            if settings is None:
+                return _invalid(reports)
+            removed = self._online() - set(settings.names)
+            if removed:
+                server = min(removed)
+                return Outcome(
+                    code=ExitCode.REFUSED,
+                    text=f"nothing was changed: {server} still runs, and is not among its servers",
+                    hint=f"Stop the cluster service there first: clpcl -t -h {server}",
+                )
+            others = self._others(settings)
+            self._calls.introduce(settings)
+            try:
+                return await self._both_phases(files, user, others)
+            finally:
+                self._calls.apply(self._current())
+
+    async def differences(self, files: ConfigFiles) -> Outcome:
+        """Which servers have another configuration than `files`; nothing is changed."""
+        settings, reports = await self._checked(files)
+        if settings is None:
+            return _invalid(reports)
+        wanted = configuration.hashes(files)
+        lines = []
+        self._calls.introduce(settings)
+        try:
+            for server, there in await self._all_hashes(self._others(settings)):
+                if isinstance(there, str):
+                    lines.append(f"{server}: {there}")
+                    continue
+                lines += [
+                    f"{server}: {path} differs"
+                    for path in sorted({*wanted, *there.files})
+                    if wanted.get(path) != there.files.get(path)
+                ]
+        finally:
+            self._calls.apply(self._current())
+        return Outcome(
+            code=ExitCode.FOUND if lines else ExitCode.DONE,
+            text="\n".join(lines) or "All servers have this configuration.",
+        )
+
+    async def _checked(self, files: ConfigFiles) -> tuple[Settings | None, tuple[Report, ...]]:
+        push = _name()
+        try:
+            return configuration.stage(push, files)
+        finally:
+            configuration.drop(push)
+
+    def _others(self, settings: Settings) -> list[str]:
+        return [name for name in settings.names if name != self._server]
+
+    async def _both_phases(self, files: ConfigFiles, user: str, others: list[str]) -> Outcome:
+        revisions = [files.revision, configuration.revision()]
+        for server, there in await self._all_hashes(others):
+            if isinstance(there, str):
+                return _stopped(f"{server}: {there}")
+            revisions.append(there.revision)
+        files = msgspec.structs.replace(files, revision=max(revisions) + 1)
+        push = _name()
+        prepared = said.PushPrepare(push=push, files=files, user=user)
+        outcomes = await self._everywhere(
+            others, prepared, PREPARE_TIMEOUT_S, lambda: self.prepare(prepared)
+        )
+        refused = [(server, outcome) for server, outcome in outcomes if outcome.code]
+        if refused:
+            abort = said.PushAbort(push=push)
+            await self._everywhere(others, abort, 2.0, lambda: self.abort(abort))
+            server, outcome = refused[0]
+            return _stopped(f"{server}: {outcome.text}", outcome.code, outcome.hint)
+        commit = said.PushCommit(push=push)
+        outcomes = await self._everywhere(
+            others, commit, COMMIT_TIMEOUT_S, lambda: self.commit(commit)
+        )
+        lacking = [f"{server} ({outcome.text})" for server, outcome in outcomes if outcome.code]
+        if lacking:
+            return Outcome(
+                code=ExitCode.FAILED,
+                text=f"revision {files.revision} is in force, but not on: {', '.join(lacking)}",
+                hint="Push again as soon as they answer: clpcfctrl --push",
+            )
+        return Outcome(text=f"Revision {files.revision} is in force on every server.")
+
+    async def _everywhere(
+        self,
+        others: Iterable[str],
+        message: msgspec.Struct,
+        timeout_s: float,
+        here: Callable[[], Outcome],
+    ) -> list[tuple[str, Outcome]]:
+        async def there(server: str) -> tuple[str, Outcome]:
+            try:
+                return server, await self._calls.call(server, message, Outcome, timeout_s)
+            except ClpError as error:
+                return server, Outcome(code=error.code, text=error.message, hint=error.hint)
+
+        outcomes = await asyncio.gather(*(there(server) for server in others))
+        try:
+            own = here()
+        except ClpError as error:
+            own = Outcome(code=error.code, text=error.message, hint=error.hint)
+        return [*outcomes, (self._server, own)]
+
+    async def _all_hashes(self, others: Iterable[str]) -> list[tuple[str, said.ConfigHash | str]]:
+        async def ask(server: str) -> tuple[str, said.ConfigHash | str]:
+            try:
+                return server, await self._calls.call(
+                    server, said.AskConfigHash(), said.ConfigHash, PREPARE_TIMEOUT_S
+                )
+            except ClpError as error:
+                return server, error.message
+
+        return await asyncio.gather(*(ask(server) for server in others))
+
+
+def config_hash() -> said.ConfigHash:
+    """This server's answer to `AskConfigHash`; without a configuration it has no files."""
+    with contextlib.suppress(ClpError):
+        files = configuration.files()
+        return said.ConfigHash(revision=files.revision, files=configuration.hashes(files))
+    return said.ConfigHash(revision=0, files={})
+
+
+def _invalid(reports: Iterable[Report]) -> Outcome:
+    errors = [str(report) for report in reports if report.severity == "error"]
+    return Outcome(code=ExitCode.INVALID_CONFIG, text="\n".join(errors))
+
+
+def _stopped(text: str, code: int = ExitCode.FAILED, hint: str = "") -> Outcome:
+    return Outcome(code=code, text=f"nothing was changed: {text}", hint=hint)
+
+
+def _name() -> str:
+    return secrets.token_hex(8)

@@ -1,0 +1,64 @@
+"""Small work on views: the one before there is a core, this server's part, what changed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from clptools.core.view import ClusterView, ServerView, StatusView
+
+_AGES = frozenset({"last_seen_s", "since_s", "lease_s", "latency_ms", "first", "last"})
+"""Fields that only say how long ago, or how fast: they change without anything happening."""
+
+
+def blank(server: str) -> StatusView:
+    """The view of an agent that has no configuration."""
+    return StatusView(
+        cluster=ClusterView(name="", status="Stopped"),
+        servers=(ServerView(name=server, status="Offline", local=True),),
+    )
+
+
+def local_part(view: StatusView, server: str) -> StatusView:
+    """What `server` knows of itself alone."""
+    own = tuple(each for each in view.servers if each.name == server)
+    held = {group.name for each in own for group in each.groups}
+    return msgspec.structs.replace(
+        view,
+        servers=own,
+        groups=tuple(
+            group
+            if group.name in held
+            else msgspec.structs.replace(group, status="Offline", current=None, waiting_for=None)
+            for group in view.groups
+        ),
+        monitors=tuple(
+            msgspec.structs.replace(
+                monitor,
+                servers={name: on for name, on in monitor.servers.items() if name == server},
+                status=next(
+                    (on.status for name, on in monitor.servers.items() if name == server),
+                    monitor.status,
+                ),
+            )
+            for monitor in view.monitors
+        ),
+    )
+
+
+def changes(before: StatusView, after: StatusView) -> bool:
+    """Whether more than ages differs."""
+    return before is not after and _still(before) != _still(after)
+
+
+def _still(view: Any) -> Any:
+    if isinstance(view, msgspec.Struct):
+        return tuple(
+            _still(getattr(view, name)) for name in view.__struct_fields__ if name not in _AGES
+        )
+    if isinstance(view, tuple):
+        return tuple(_still(each) for each in view)
+    if isinstance(view, dict):
+        return {name: _still(each) for name, each in view.items() if name not in _AGES}
+    return view
