@@ -1,8 +1,8 @@
 """LAN heartbeats (`lankhb`, `lanhb`): one UDP socket for each interconnect.
 
 `LanHeartbeats` is what the agent holds: it signs a beat once and sends it on every
-interconnect, and hands in what arrives authenticated.  A beat for another server is passed on
-once: two servers that do not hear each other are relayed by one that hears both.
+interconnect, and hands in what arrives authenticated, once for each path; also what is for a
+third server, which the core passes on when two do not hear each other.
 Nothing in here raises for what the network does: faults are counted, changes told in a line.
 """
 
@@ -168,8 +168,8 @@ class LanHeartbeats:
         on_beat: Callable[[str, Beat], None],
         on_change: Callable[[str], None],
     ) -> None:
-        """`on_beat(link, beat)`: authenticated, fresh, for this server; link is `RELAY` for one
-        that a third server passed on.  `on_change(text)`: a line for the log."""
+        """`on_beat(link, beat)`: authenticated and fresh; link is `RELAY` for one that a third
+        server passed on, or that is to be passed on.  `on_change(text)`: a line for the log."""
         self._server = server
         self._authkey = authkey
         self._on_beat = on_beat
@@ -179,7 +179,6 @@ class LanHeartbeats:
         self._names: frozenset[str] = frozenset()
         self._links: dict[str, LanLink] = {}
         self._counters: Counter[str] = Counter()
-        self._rival = ""
 
     def apply(self, settings: Settings) -> None:
         """Opens, keeps and closes links so that they are those of `settings`."""
@@ -240,40 +239,21 @@ class LanHeartbeats:
         self._counters["received"] += 1
         try:
             beat = self._wire.decode(data)
-            if beat.sender == self._server:
-                self._seen_own_name(beat, link, source)
-                raise DecodeError(Reason.OWN_NAME)
             if beat.sender not in self._names:
                 raise DecodeError(Reason.UNKNOWN_SENDER)
-            direct = source == beat.sender
-            relay = beat.to != self._server
-            if relay and not (direct and beat.to in self._names):
+            if beat.sender == self._server:
+                # Another agent under our name: the core says so.
+                self._counters[Reason.OWN_NAME] += 1
+            relayed = source != beat.sender
+            passing = beat.to != self._server
+            if passing and (relayed or beat.to not in self._names):
                 # Passing on what was passed on already could go round for ever.
                 raise DecodeError(Reason.NOT_FOR_US)
-            path = link if direct else RELAY
-            if not self._replays.fresh(
-                RELAY if relay else path, beat.sender, beat.incarnation, beat.seq
-            ):
-                if path == RELAY or relay:
-                    # Each interconnect brings a copy; only the first is wanted.
-                    self._counters["relay_copies"] += 1
-                    return
-                raise DecodeError(Reason.REPLAYED)
+            # Over a third server each interconnect brings a copy, of which one is enough.
+            path = RELAY if relayed or passing else link
+            if not self._replays.fresh(path, beat.sender, beat.incarnation, beat.seq):
+                raise DecodeError(Reason.COPY if path == RELAY else Reason.REPLAYED)
         except DecodeError as error:
             self._counters[error.reason] += 1
             return
-        if relay:
-            self._counters["relayed"] += 1
-            for each in self._links.values():
-                each.send(beat.to, data)
-            return
         self._on_beat(path, beat)
-
-    def _seen_own_name(self, beat: Beat, link: str, source: str) -> None:
-        """Tells once of each agent that runs under our name; our own echo is no such."""
-        if beat.incarnation != self._rival:
-            self._rival = beat.incarnation
-            self._on_change(
-                f"interconnect {link}: another agent calls itself {self._server} "
-                f"(its datagrams come from {source}'s address); its heartbeats are dropped"
-            )

@@ -48,6 +48,8 @@ class Reason(StrEnum):
     BAD_SOURCE = "bad_source"
     """From an address that is no server's on this interconnect."""
     NOT_FOR_US = "not_for_us"
+    COPY = "copy"
+    """Passed on by a third server over one more interconnect."""
 
 
 class DecodeError(Exception):
