@@ -1,0 +1,388 @@
+"""`userw`: an agent that stands still is noticed by a second process, in time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from clptools.core.events import WatchdogChanged
+from clptools.core.settings import Cluster, Monitor, Server, Settings
+from clptools.faults import ClpError
+from clptools.monitors import guard
+from clptools.monitors.softdog import WDIOC_GETTIMEOUT, WDIOC_KEEPALIVE, WDIOC_SETTIMEOUT, Softdog
+from clptools.monitors.userw import Watchdog
+
+TIMEOUT_MS = 600
+
+
+def boot_ms() -> int:
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
+
+
+def settings(method: str, guard_action: str = "reboot", command: str = "") -> Settings:
+    options = {"method": method, "guard_action": guard_action}
+    return Settings(
+        cluster=Cluster(action_command=command),
+        servers=(Server(name="server1"),),
+        monitors=(
+            Monitor(name="userw", type="userw", servers=("server1",), options=dict(options)),
+        ),
+    )
+
+
+@pytest.fixture
+def fired(node_root: Path) -> Path:
+    """The file that the action writes: when it ran (CLOCK_BOOTTIME in ms), and its arguments."""
+    command = node_root / "act"
+    command.write_text(
+        f"#!{sys.executable} -IS\nimport sys, time, os\n"
+        "now = time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000\n"
+        f"open('{node_root}/tmp', 'w').write(f'{{now}} ' + ' '.join(sys.argv[1:]))\n"
+        f"os.rename('{node_root}/tmp', '{node_root}/fired')\n"
+    )
+    command.chmod(0o755)
+    return node_root / "fired"
+
+
+@pytest.fixture(autouse=True)
+def no_guard_stays(node_root: Path) -> Iterator[None]:
+    yield
+    for pid in guards(node_root):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def guards(root: Path) -> list[int]:
+    """Guard processes that listen in this node's run directory."""
+    inodes = set()
+    for line in Path("/proc/net/unix").read_text().splitlines()[1:]:
+        words = line.split()
+        if len(words) == 8 and words[7].endswith("guard.sock"):
+            inodes.add(f"socket:[{words[6]}]")
+    found = []
+    for proc in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if (
+                not proc.name.isdigit()
+                or b"monitors/guard.py" not in (proc / "cmdline").read_bytes()
+            ):
+                continue
+            fds = {os.readlink(fd) for fd in (proc / "fd").iterdir()}
+            if fds & inodes and int(proc.name) in _ours:
+                found.append(int(proc.name))
+    return found
+
+
+_ours: set[int] = set()
+
+
+@pytest.fixture(autouse=True)
+def remember_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only guards that this test started are ever touched."""
+    _ours.clear()
+    popen = subprocess.Popen
+
+    class Remembering(popen):  # type: ignore[type-arg,misc,valid-type]
+        def __init__(self, *args: object, **kwargs: object) -> None:
+            super().__init__(*args, **kwargs)
+            _ours.add(self.pid)
+
+    monkeypatch.setattr(subprocess, "Popen", Remembering)
+
+
+def watchdog(changes: list[WatchdogChanged], configured: Settings) -> Watchdog:
+    one = Watchdog("server1", now=boot_ms, changed=changes.append)
+    one.apply(configured)
+    return one
+
+
+async def until(condition: Callable[[], object], seconds: float = 20) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+def test_fed_it_sleeps_unfed_it_acts_after_the_timeout(fired: Path, node_root: Path) -> None:
+    async def main() -> tuple[int, list[WatchdogChanged]]:
+        changes: list[WatchdogChanged] = []
+        dog = watchdog(changes, settings("guard", str(node_root / "act")))
+        armed = await dog.arm(TIMEOUT_MS)
+        assert armed.armed and armed.method == "guard" and dog.armed
+        last = boot_ms()
+        for _ in range(3 * TIMEOUT_MS // 100):
+            await asyncio.sleep(0.1)
+            dog.pet()
+            last = boot_ms()
+        assert not fired.exists()
+        await until(fired.exists)
+        await until(lambda: changes)
+        # The guard that acted is replaced, because the cluster still wants one.
+        await until(lambda: dog.armed)
+        await dog.disarm()
+        return last, changes
+
+    last, changes = asyncio.run(main())
+    when, *arguments = fired.read_text().split()
+    assert arguments == ["reboot", "server1"]
+    assert TIMEOUT_MS <= int(when) - last < 3 * TIMEOUT_MS
+    assert not changes[0].armed and "not fed in time" in changes[0].text
+
+
+FEEDER = """
+import asyncio, sys, time
+from clptools.core.settings import *
+from clptools.monitors.userw import Watchdog
+def now(): return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
+async def main():
+    dog = Watchdog("server1", now=now, changed=print)
+    dog.apply(Settings(servers=(Server(name="server1"),), monitors=(Monitor(name="userw",
+        type="userw", servers=("server1",),
+        options={"method": "guard", "guard_action": sys.argv[1]}),)))
+    print((await dog.arm(int(sys.argv[2]))).armed, flush=True)
+    while True:
+        dog.pet()
+        await asyncio.sleep(0.05)
+asyncio.run(main())
+"""
+
+
+@contextlib.contextmanager
+def feeder(command: Path, timeout_ms: int) -> Iterator[subprocess.Popen[str]]:
+    agent = subprocess.Popen(
+        [sys.executable, "-c", FEEDER, str(command), str(timeout_ms)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert agent.stdout is not None and agent.stdout.readline() == "True\n"
+    try:
+        yield agent
+    finally:
+        agent.kill()
+        agent.wait()
+
+
+def test_a_stopped_agent_is_noticed(fired: Path, node_root: Path) -> None:
+    with feeder(node_root / "act", TIMEOUT_MS) as agent:
+        agent.send_signal(signal.SIGSTOP)
+        stopped = boot_ms()
+        asyncio.run(until(fired.exists))
+    assert int(fired.read_text().split()[0]) - stopped < 3 * TIMEOUT_MS
+
+
+def test_a_killed_agent_has_until_the_deadline_to_come_back(fired: Path, node_root: Path) -> None:
+    timeout_ms = 5_000
+    with feeder(node_root / "act", timeout_ms):
+        pass
+    killed = boot_ms()
+
+    async def main() -> None:
+        dog = watchdog([], settings("guard", str(node_root / "act")))
+        assert (await dog.arm(timeout_ms)).armed
+        assert not guards(node_root), "the guard that runs is taken over, not doubled"
+        while boot_ms() < killed + timeout_ms * 3 // 2:
+            dog.pet()
+            await asyncio.sleep(0.05)
+        assert not fired.exists()
+        assert not (await dog.disarm()).armed
+        await asyncio.sleep(0.2)
+
+    asyncio.run(main())
+    assert not fired.exists()
+
+
+def test_arming_over_and_over_does_not_put_the_deadline_off(fired: Path, node_root: Path) -> None:
+    """Agents that crash and start again without a lease must not keep the server up."""
+
+    async def main() -> int:
+        began = boot_ms()
+        for _ in range(40):
+            dog = watchdog([], settings("guard", str(node_root / "act")))
+            assert (await dog.arm(TIMEOUT_MS)).armed
+            dog.close()
+            if fired.exists():
+                break
+            await asyncio.sleep(0.05)
+        await until(fired.exists)
+        guard_gone = boot_ms() - began
+        # What the last arming started anew, if anything.
+        await dog.disarm()
+        return guard_gone
+
+    assert asyncio.run(main()) < 4 * TIMEOUT_MS
+
+
+def test_disarmed_it_ends_and_leaves_no_zombie(fired: Path, node_root: Path) -> None:
+    async def main() -> None:
+        dog = watchdog([], settings("guard", str(node_root / "act")))
+        for _ in range(2):
+            assert (await dog.arm(TIMEOUT_MS)).armed
+            assert len(guards(node_root)) == 1
+            assert not (await dog.disarm()).armed
+            assert guards(node_root) == []
+            assert all(not Path(f"/proc/{pid}").exists() for pid in _ours)
+        await asyncio.sleep(1.5 * TIMEOUT_MS / 1000)
+
+    asyncio.run(main())
+    assert not fired.exists()
+
+
+def test_a_killed_guard_is_told_and_replaced(fired: Path, node_root: Path) -> None:
+    async def main() -> list[WatchdogChanged]:
+        changes: list[WatchdogChanged] = []
+        dog = watchdog(changes, settings("guard", str(node_root / "act")))
+        await dog.arm(20_000)
+        (pid,) = guards(node_root)
+        os.kill(pid, signal.SIGTERM)
+        await asyncio.sleep(0.1)
+        assert guards(node_root) == [pid], "only an order or SIGKILL ends it"
+        os.kill(pid, signal.SIGKILL)
+        await until(lambda: len(changes) == 2)
+        assert dog.armed
+        await dog.disarm()
+        return changes
+
+    gone, back = asyncio.run(main())
+    assert not gone.armed and "guard process ended" in gone.text
+    assert back.armed and not fired.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may lock memory and take priority")
+def test_it_is_small_locked_and_of_high_priority(node_root: Path, fired: Path) -> None:
+    async def main() -> tuple[str, int]:
+        dog = watchdog([], settings("guard", str(node_root / "act")))
+        armed = await dog.arm(20_000)
+        (pid,) = guards(node_root)
+        status = Path(f"/proc/{pid}/status").read_text()
+        policy = os.sched_getscheduler(pid)
+        assert armed.text == "", armed.text
+        assert os.getsid(pid) == pid
+        await dog.disarm()
+        return status, policy
+
+    status, policy = asyncio.run(main())
+    values = dict(line.split(":", 1) for line in status.splitlines())
+    assert policy & ~os.SCHED_RESET_ON_FORK == os.SCHED_FIFO
+    assert int(values["VmLck"].split()[0]) > 0
+    assert int(values["VmRSS"].split()[0]) < 30_000
+
+
+def arm(configured: Settings) -> WatchdogChanged:
+    async def main() -> WatchdogChanged:
+        return await watchdog([], configured).arm(TIMEOUT_MS)
+
+    return asyncio.run(main())
+
+
+def test_what_cannot_be_armed_says_why_and_what_to_do(node_root: Path) -> None:
+    none = arm(settings("none"))
+    assert not none.armed and "no lease proof" in none.text
+    below = arm(settings("guard"))
+    assert not below.armed and "action_command" in below.text
+    missing = arm(settings("guard", "/no/such/command"))
+    assert not missing.armed and "/no" in missing.text
+    ipmi = arm(settings("ipmi"))
+    assert not ipmi.armed and "[server.bmc]" in ipmi.text
+    softdog = arm(settings("softdog"))
+    assert not softdog.armed and "leaves its machine's watchdog alone" in softdog.text
+
+
+def test_keepalive_is_the_guard_and_action_command_stands_in_for_a_reboot(
+    fired: Path, node_root: Path
+) -> None:
+    async def main() -> None:
+        dog = watchdog([], settings("keepalive", command=str(node_root / "act")))
+        assert (await dog.arm(TIMEOUT_MS)).method == "guard"
+        await until(fired.exists)
+        await dog.disarm()
+
+    asyncio.run(main())
+    assert fired.read_text().split()[1:] == ["reboot", "server1"]
+
+
+def test_without_a_command_the_guard_resets_by_sysrq_and_tries_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trigger, kmsg = tmp_path / "sysrq-trigger", tmp_path / "kmsg"
+    trigger.touch()
+    kmsg.touch()
+    monkeypatch.setattr(guard, "reboot", lambda: -1)
+    one = guard.Guard()
+    one.reset = guard.Reset(str(trigger), str(kmsg))
+    assert one.message(b"arm\x00500\x001500", 1_000).startswith(b"armed\x001500")
+    assert not one.due(1_499) and one.due(1_500)
+    assert not one.act(1_500)
+    assert trigger.read_text() == "b" and "not fed for 500 ms" in kmsg.read_text()
+    assert not one.due(2_000) and one.due(2_500)
+    assert one.message(b"disarm", 2_600) == b"disarmed" and not one.due(9_999)
+
+
+def test_a_guard_takes_no_deadline_beyond_its_timeout_and_no_nonsense() -> None:
+    one = guard.Guard()
+    assert one.message(b"pet\x005000", 0) == b"" and one.deadline is None
+    one.message(b"arm\x00500\x00999999\x00/bin/true", 1_000)
+    assert one.deadline == 1_500
+    one.message(b"pet\x00999999", 1_200)
+    assert one.deadline == 1_700
+    for nonsense in (b"pet\x00x", b"pet", b"arm", b"\xff", b"", b"hello"):
+        with contextlib.suppress(ValueError, IndexError):
+            assert one.message(nonsense, 1_200) == b""
+    assert one.deadline == 1_700
+
+
+class Dog:
+    """A watchdog device as the driver shows it."""
+
+    def __init__(self, least: int = 1) -> None:
+        self.least, self.timeout, self.fed = least, 60, 0
+
+    def __call__(self, fd: int, request: int, data: bytes) -> bytes:
+        if request == WDIOC_SETTIMEOUT:
+            self.timeout = max(self.least, struct.unpack("i", data)[0])
+        elif request == WDIOC_KEEPALIVE:
+            self.fed += 1
+        else:
+            assert request == WDIOC_GETTIMEOUT
+        return struct.pack("i", self.timeout)
+
+
+def test_softdog_counts_whole_seconds_and_stops_on_the_magic_letter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CLP_ROOT")
+    device = tmp_path / "watchdog"
+    device.touch()
+    dog = Dog()
+    softdog = Softdog(str(device), dog)
+    assert softdog.arm(2_700).endswith("2 s")
+    softdog.pet()
+    assert dog.fed == 2
+    softdog.disarm()
+    assert device.read_text() == "V"
+    softdog.pet()
+    assert dog.fed == 2
+    with pytest.raises(ClpError, match="below one"):
+        softdog.arm(900)
+    slow = Softdog(str(device), Dog(least=10))
+    with pytest.raises(ClpError, match="only 10 s"):
+        slow.arm(2_700)
+    with pytest.raises(ClpError, match="there is no"):
+        Softdog(str(tmp_path / "none")).arm(2_700)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/watchdog"), reason="this machine has no /dev/watchdog")
+def test_the_real_device_is_opened_and_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CLP_ROOT")
+    softdog = Softdog()
+    softdog.arm(60_000)
+    softdog.pet()
+    softdog.disarm()
