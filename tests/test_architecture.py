@@ -17,9 +17,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "config": {"config", "core"},
     "api": {"api", "core"},
     **{room: {room, "config", "core"} for room in VARIANTS},
-    "agent": {"agent", "api", "config", "core", *VARIANTS},
+    "agent": {"agent", "api", "config", "core", "registries", *VARIANTS},
     "sim": {"sim", "core", "config"},
-    "cli": {"cli", "api", "config", "core", "sim", *VARIANTS},
+    "cli": {"cli", "api", "config", "core", "registries", "sim", *VARIANTS},
 }
 SHARED = {"faults", "paths", "reports", "trust", "version"}
 """Modules at the top of the package that every room but the core may import."""
