@@ -17,6 +17,7 @@ from clptools import paths
 from clptools.agent import clock
 from clptools.agent.devices import Devices
 from clptools.agent.loop import Loop
+from clptools.agent.memory import lock_memory
 from clptools.agent.records import Records
 from clptools.agent.store import Store
 from clptools.core import actions, events
@@ -29,6 +30,7 @@ from clptools.resources.script import Script
 
 logger = logging.getLogger(__name__)
 
+_LAST_S = 3.0
 _MUST = (actions.Persist, actions.SetMember, actions.SetService)
 
 
@@ -87,6 +89,8 @@ class Executor:
         self._settings = Settings()
         self._resources: dict[tuple[str, str], Resource] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._last: set[asyncio.Task[None]] = set()
+        """What must be through before the agent may end."""
         self.loop: Loop
         """Where results go; set once both exist."""
         self._table: dict[type, Callable[[Any], None]] = {
@@ -105,9 +109,9 @@ class Executor:
             actions.RunScript: self._run_script,
             actions.RunMonitor: lambda a: devices.monitors.run(a.monitor, a.on),
             actions.FaultMonitor: lambda a: devices.monitors.fault(a.monitor, a.on),
-            actions.ArmWatchdog: lambda a: self._begin(self._arm_watchdog(a)),
+            actions.ArmWatchdog: self._arm_watchdog,
             actions.PetWatchdog: lambda _: devices.watchdog.pet(),
-            actions.DisarmWatchdog: lambda _: self._begin(self._disarm_watchdog()),
+            actions.DisarmWatchdog: self._disarm_watchdog,
             actions.HostAction: self._host_action,
             actions.ArmDeadman: self._arm_deadman,
             actions.Record: records.add,
@@ -134,14 +138,17 @@ class Executor:
 
     async def close(self) -> None:
         """Let go of what is under way; scripts go on, for the next agent to find."""
+        if self._last:
+            await asyncio.wait(self._last, timeout=_LAST_S)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+    def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     def _answer(
         self,
@@ -263,11 +270,22 @@ class Executor:
 
     # This host
 
-    async def _arm_watchdog(self, action: actions.ArmWatchdog) -> None:
-        self.loop.put(await self._devices.watchdog.arm(action.timeout_ms))
+    def _arm_watchdog(self, action: actions.ArmWatchdog) -> None:
+        async def armed() -> None:
+            changed = await self._devices.watchdog.arm(action.timeout_ms)
+            if changed.armed:
+                lock_memory()  # an agent that waits for its pages cannot feed it in time
+            self.loop.put(changed)
 
-    async def _disarm_watchdog(self) -> None:
-        self.loop.put(await self._devices.watchdog.disarm())
+        self._begin(armed())
+
+    def _disarm_watchdog(self, _: actions.DisarmWatchdog) -> None:
+        async def disarmed() -> None:
+            self.loop.put(await self._devices.watchdog.disarm())
+
+        task = self._begin(disarmed())
+        self._last.add(task)
+        task.add_done_callback(self._last.discard)
 
     def _host_action(self, action: actions.HostAction) -> None:
         def failed(text: str) -> events.HostActionDone:

@@ -32,6 +32,8 @@ SLOT_BYTES = 256 * 1024
 
 _FINISHED = b"CLPS"
 _UNFINISHED = b"CLPw"
+_MEMBER = struct.Struct(">cI")
+_STARTS_LIMIT = 2**31 - 1
 _HEAD = struct.Struct(">4sQ16sI16s")
 
 
@@ -59,6 +61,8 @@ class Store:
         self._lock = -1
         self.saved = Saved()
         self.member = False
+        self.starts = 0
+        """How often an agent was started here, this one included; for ever."""
         self.complaint = ""
         """One line when the state was there but could not be used; else empty."""
 
@@ -72,7 +76,7 @@ class Store:
             os.makedirs(paths.data_dir(), mode=0o700, exist_ok=True)
             self._take_lock()
             self._state = _preallocated(paths.state_file(), 2 * SLOT_BYTES)
-            self._member_fd = _preallocated(_member_file(), 1)
+            self._member_fd = _preallocated(_member_file(), _MEMBER.size)
         except OSError as error:
             self.close()
             raise ClpError(
@@ -105,7 +109,7 @@ class Store:
         A set bit that a power loss undoes only makes the next start more careful; a cleared
         bit that comes back would not.
         """
-        os.pwrite(self._member_fd, b"1" if member else b"0", 0)
+        self._write_member(member, self.starts)
         if not member:
             os.fsync(self._member_fd)
         self.member = member
@@ -166,7 +170,13 @@ class Store:
             os.pwrite(self._state, bytes(_HEAD.size), slot * SLOT_BYTES)
 
     def _read_member(self) -> None:
-        self.member = os.pread(self._member_fd, 1, 0) == b"1"
+        bit, starts = _MEMBER.unpack(os.pread(self._member_fd, _MEMBER.size, 0))
+        self.member = bit == b"1"
+        self.starts = (starts + 1) % _STARTS_LIMIT
+        self._write_member(self.member, self.starts)
+
+    def _write_member(self, member: bool, starts: int) -> None:
+        os.pwrite(self._member_fd, _MEMBER.pack(b"1" if member else b"0", starts), 0)
 
 
 def _member_file() -> str:

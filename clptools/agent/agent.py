@@ -1,0 +1,397 @@
+"""One run of `clpnode`: opens what the core needs, hands it events, closes everything.
+
+The parts that a server has before it is configured (state, records, control channel, socket)
+belong to the agent; the core with its loop and journal begins with the first configuration.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import msgspec
+
+from clptools import paths
+from clptools.agent import clock, configuration
+from clptools.agent.backend import AgentBackend
+from clptools.agent.devices import Devices
+from clptools.agent.executor import Executor, Replies
+from clptools.agent.journal import Journal
+from clptools.agent.loop import Loop
+from clptools.agent.push import Pushes
+from clptools.agent.records import Records
+from clptools.agent.store import Store
+from clptools.api import peer as said
+from clptools.api.address import SocketAddress
+from clptools.api.backend import EventRecord
+from clptools.api.server import Server
+from clptools.core.actions import Record
+from clptools.core.events import (
+    AgentStarted,
+    AgentStopping,
+    BeatSeen,
+    ControlSeen,
+    Event,
+    SettingsChanged,
+)
+from clptools.core.journal import Head
+from clptools.core.messages import Beat, Control
+from clptools.core.node import Node
+from clptools.core.settings import Settings
+from clptools.core.view import StatusView
+from clptools.hardware.host import Host
+from clptools.intake.door import MessageDoor, bind_door
+from clptools.intake.trap import TrapReceiver
+from clptools.intake.usm import read_keys
+from clptools.links.lan import LanHeartbeats
+from clptools.links.peer import PeerChannel
+from clptools.monitors.userw import Watchdog
+from clptools.reports import ClpError
+from clptools.resources.script import ScriptRunner
+
+logger = logging.getLogger(__name__)
+
+_CATCH_UP = 500
+_NOTE_LEVELS = {"bind": "WARN", "keys": "WARN", "fault": "ERROR", "storm": "WARN"}
+_LOOK_S = 5.0
+"""How often the configuration on the disk is compared with the one in force."""
+
+
+class Core:
+    """The core of a configured agent with its loop and its journal."""
+
+    def __init__(self, node: Node, loop: Loop, journal: Journal, settings: Settings) -> None:
+        self.node = node
+        self.loop = loop
+        self.journal = journal
+        self.settings = settings
+
+    def view(self) -> StatusView:
+        """The cluster now."""
+        return self.node.view(clock.boot_ms())
+
+    def put(self, event: Event) -> None:
+        """Tell the core."""
+        self.loop.put(event)
+
+    async def put_durably(self, event: Event) -> None:
+        """Tell the core, and return once the event is on the disk.  Raises OSError."""
+        await self.loop.stepped(event)
+        await self.journal.durable()
+
+
+class Agent:
+    """One incarnation."""
+
+    def __init__(self, authkey: bytes) -> None:
+        self._authkey = authkey
+        self.server = paths.server_name()
+        self.incarnation = secrets.token_hex(8)
+        self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        """The exit status, once there is nothing left to do."""
+        self._worker = ThreadPoolExecutor(1, "disk")
+        self._store = Store(clock.boot_id())
+        self._records = Records(self.server, self.incarnation, self._worker)
+        self._records.on_own = self._share
+        self._replies = Replies()
+        self._core: Core | None = None
+        self._heartbeats = LanHeartbeats(self.server, authkey, self._beat, self._network)
+        self._peers = PeerChannel(
+            self.server,
+            authkey,
+            notices=said.Notice,
+            requests=said.Ask,
+            outside=said.OUTSIDE,
+            on_control=self._notice,
+            on_call=self._call,
+            on_connected=self._connected,
+            on_change=self._network,
+        )
+        self._scripts = ScriptRunner(log=lambda name, line: logger.info("%s: %s", name, line))
+        self._host = Host(self.server, log=lambda line: self.note("WARN", 910, line))
+        self._devices = Devices(self._heartbeats, self._peers, self._scripts, self._host)
+        self._watchdog = Watchdog(self.server, now=clock.boot_ms, changed=self._tell)
+        self._devices.watchdog = self._watchdog
+        self._executor = Executor(
+            self.server, self._store, self._records, self._devices, self._replies, self._exit
+        )
+        self._pushes = Pushes(
+            self.server, self._peers, self._settings, self._online, self._took_effect
+        )
+        self._backend = AgentBackend(
+            self.server,
+            self.incarnation,
+            self._records,
+            self._replies,
+            self._scripts,
+            self._pushes,
+            lambda: self._core,
+            self.counters,
+        )
+        self._socket = Server(self._backend)
+        self._traps: TrapReceiver | None = None
+        self._door: MessageDoor | None = None
+        self._in_force = ""
+        self._said_changed = ""
+        self._stopping = False
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # Life
+
+    async def start(self, settings: Settings | None) -> None:
+        """Open everything; with `settings`, begin the cluster service.  Raises ClpError."""
+        self._store.open()
+        self._records.load()
+        configuration.drop_all()
+        if self._store.complaint:
+            self.note("WARN", 903, self._store.complaint)
+        await self._peers.start(settings)
+        await self._socket.start()
+        if settings is not None:
+            self._begin(settings)
+        else:
+            self.note("INFO", 904, f"{self.server} has no configuration; waiting for a first push.")
+        self._spawn(self._watch_configuration())
+
+    def stop(self) -> None:
+        """Move or stop this server's groups, leave, end.  A second call ends at once."""
+        if self._core is None or self._stopping:
+            self._end(0)
+            return
+        self._stopping = True
+        self._core.put(AgentStopping())
+
+    async def close(self) -> None:
+        """Close everything; what runs for groups is left as it is."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        core, self._core = self._core, None
+        self._replies.close()
+        await self._socket.stop()
+        if self._traps is not None:
+            await self._traps.close()
+        if self._door is not None:
+            await self._door.close()
+        if core is not None:
+            core.loop.stop()
+        await self._executor.close()
+        self._watchdog.close()
+        self._scripts.close()
+        self._heartbeats.close()
+        await self._peers.close()
+        if core is not None:
+            await core.journal.close()
+        await self._records.close()
+        self._worker.shutdown()
+        self._store.close()
+
+    def note(self, level: str, event_id: int, text: str) -> None:
+        """Record something that the core knows nothing of."""
+        self._records.add(
+            Record(module="pm", event_id=event_id, level=level, subjects=(self.server,), text=text)
+        )
+
+    def counters(self) -> dict[str, int]:
+        """Everything counted, by `door.reason`."""
+        found: dict[str, int] = {}
+        doors: dict[str, dict[str, int]] = {
+            "heartbeat": dict(self._heartbeats.counters),
+            "control": dict(self._peers.counters),
+            "socket": dict(self._socket.counters),
+            "records": {"unwritten": self._records.unwritten},
+        }
+        if self._door is not None:
+            doors["message"] = self._door.counters.as_dict()
+        if self._traps is not None:
+            doors["trap"] = self._traps.counters.as_dict()
+        if self._core is not None:
+            loop, journal = self._core.loop, self._core.journal
+            doors["loop"] = {
+                "steps": loop.steps,
+                "dropped": loop.dropped,
+                "lag_ms": loop.lag_ms,
+                "worst_lag_ms": loop.worst_lag_ms,
+            }
+            doors["journal"] = {"lost": journal.lost}
+        for door, counters in doors.items():
+            found |= {f"{door}.{reason}": count for reason, count in counters.items()}
+        return found
+
+    # The core
+
+    def _begin(self, settings: Settings) -> None:
+        node = Node(settings, self.server, self.incarnation, secrets.randbits(32))
+
+        def head(number: int) -> Head:
+            return Head(
+                server=self.server,
+                incarnation=self.incarnation,
+                number=number,
+                now=clock.boot_ms(),
+                wall=clock.wall_s(),
+                settings=self._settings() or settings,
+                snapshot=node.snapshot(),
+            )
+
+        journal = Journal(
+            paths.data_dir() + "/journal",
+            settings.cluster.journal_bytes,
+            head,
+            self._worker,
+            lambda text: self.note("WARN", 901, text),
+        )
+        loop = Loop(
+            node,
+            clock.boot_ms,
+            journal.append,
+            self._executor.perform,
+            self._failed,
+        )
+        self._executor.loop = loop
+        self._core = Core(node, loop, journal, settings)
+        saved = self._store.saved
+        loop.put(
+            AgentStarted(durable=saved.durable, member=self._store.member, stopped=saved.stopped)
+        )
+        self._apply(settings)
+
+    def _apply(self, settings: Settings) -> None:
+        """Make everything outside the core fit `settings`."""
+        self._in_force = configuration.fingerprint()
+        self._executor.apply(settings)
+        self._heartbeats.apply(settings)
+        if self._door is None:
+            self._door = self._open_door()
+        if self._traps is None:
+            self._traps = TrapReceiver(
+                server=self.server,
+                settings=settings,
+                on_event=self._hardware,
+                on_note=lambda note: self.note(_NOTE_LEVELS.get(note.kind, "INFO"), 930, note.text),
+                wall=clock.wall_s,
+                authkey=self._authkey,
+                boots=self._store.starts,
+                read_user_keys=lambda user: read_keys(paths.snmp_key_file(user.user)),
+            )
+            self._traps.start()
+        else:
+            self._traps.apply(settings)
+        self._peers.apply(settings)
+        self._host.command = settings.cluster.action_command
+        self._watchdog.apply(settings)
+
+    def _took_effect(self, settings: Settings, user: str) -> None:
+        self.note("INFO", 905, f"Configuration revision {settings.revision} by {user} is in force.")
+        if self._core is None:
+            self._begin(settings)
+            return
+        self._core.settings = settings
+        self._apply(settings)
+        self._core.put(SettingsChanged(settings=settings))
+
+    def _settings(self) -> Settings | None:
+        return self._core.settings if self._core else None
+
+    def _online(self) -> set[str]:
+        if self._core is None:
+            return set()
+        others = (server for server in self._core.view().servers if not server.local)
+        return {server.name for server in others if server.status == "Online"}
+
+    def _exit(self) -> None:
+        self._end(0)
+
+    def _failed(self, error: BaseException) -> None:
+        """The state could not be written, or the core has a fault: end as if killed."""
+        if isinstance(error, ClpError | OSError):
+            logger.critical("the state cannot be written: %s; this agent ends at once", error)
+        else:
+            logger.critical("a fault of clptools itself; this agent ends at once", exc_info=error)
+        self._end(1)
+
+    def _end(self, status: int) -> None:
+        if not self.ended.done():
+            self.ended.set_result(status)
+
+    # The network
+
+    def _beat(self, link: str, beat: Beat) -> None:
+        self._tell(BeatSeen(link=link, beat=beat))
+
+    def _notice(self, sender: str, notice: Control | said.Records) -> None:
+        if isinstance(notice, said.Records):
+            self._records.merge(notice.records)
+        else:
+            self._tell(ControlSeen(sender=sender, message=notice))
+
+    async def _call(self, sender: str, asked: said.Ask) -> msgspec.Struct:
+        return await self._backend.answer(sender, asked)
+
+    def _network(self, text: str) -> None:
+        good = any(word in text for word in ("connected to", "listening on", " again"))
+        self.note("INFO" if good else "WARN", 920, text)
+
+    def _share(self, record: EventRecord) -> None:
+        for peer in self._peers.connected:
+            self._peers.send(peer, said.Records(records=(record,)))
+
+    def _connected(self, peer: str) -> None:
+        self._spawn(self._catch_up(peer))
+
+    async def _catch_up(self, peer: str) -> None:
+        ask = said.AskRecords(after=self._records.newest(), limit=_CATCH_UP)
+        try:
+            missed = await self._peers.call(peer, ask, said.Records, 5.0)
+        except ClpError as error:
+            logger.debug("no records from %s: %s", peer, error.message)
+        else:
+            self._records.merge(missed.records)
+
+    # Hardware and programs
+
+    def _tell(self, event: Event) -> None:
+        if self._core is not None:
+            self._core.put(event)
+
+    def _open_door(self) -> MessageDoor | None:
+        try:
+            with SocketAddress(paths.message_socket_file()) as address:
+                door = MessageDoor(bind_door(address), self._hardware)
+        except OSError as error:
+            self.note("ERROR", 931, f"{paths.message_socket_file()}: {error.strerror}")
+            return None
+        door.start()
+        return door
+
+    async def _hardware(self, event: Event) -> None:
+        """A trap or a message; returns once it is on the disk."""
+        if self._core is not None:
+            await self._core.put_durably(event)
+
+    # Beside the core
+
+    async def _watch_configuration(self) -> None:
+        """Say once when `clp.toml` on the disk is not the one in force."""
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            found = configuration.fingerprint()
+            if self._core is None or found in (self._in_force, self._said_changed):
+                continue
+            self._said_changed = found
+            what = "was changed" if found else "is gone"
+            self.note(
+                "WARN",
+                902,
+                f"{paths.config_file()} {what}; this agent keeps the configuration that is in "
+                "force.  Check and distribute it: clpcfchk, then clpcfctrl --push",
+            )
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
