@@ -1,0 +1,333 @@
+"""Explanations: the story of the present state, and nothing of what went before it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from clptools.api.backend import EventRecord
+from clptools.core import sentences as say
+from clptools.core.explain import Story, ago, explain, names
+from clptools.core.view import (
+    BmcView,
+    ClusterView,
+    GroupView,
+    MonitorOnServerView,
+    MonitorView,
+    OpenEventView,
+    ResourceView,
+    ServerView,
+    StatusView,
+    WaitingView,
+)
+
+T = 1_000_000.0
+"""When the story happens."""
+NOW = T + 240.0
+_numbers = itertools.count(1)
+
+
+def clock(at: float) -> str:
+    """Seconds after `T`, to be read easily."""
+    return f"T{at - T:+.1f}"
+
+
+def told(
+    at: float, server: str, number: tuple[str, int], text: str, *subjects: str, **more: Any
+) -> EventRecord:
+    """One record, `at` seconds after `T`."""
+    return EventRecord(
+        cursor=str(next(_numbers)),
+        time=T + at,
+        server=server,
+        module=number[0],
+        event_id=number[1],
+        level=more.pop("level", "INFO"),
+        text=text,
+        subjects=subjects,
+        **more,
+    )
+
+
+def view(**changes: Any) -> StatusView:
+    """Two servers, failover1 on server2, mrw1 in Error on server1 by event 4711."""
+    opened = OpenEventView(
+        id=4711,
+        event_class="FATAL",
+        meaning="processor 1: internal error (IERR)",
+        first=240.0,
+        last=240.0,
+        count=1,
+        monitor="mrw1",
+    )
+    fields: dict[str, Any] = {
+        "cluster": ClusterView(name="cluster", status="Caution", coordinator="server1"),
+        "servers": (
+            ServerView(name="server1", status="Online", local=True, open_events=(opened,)),
+            ServerView(name="server2", status="Online"),
+        ),
+        "groups": (
+            GroupView(
+                name="failover1",
+                status="Online",
+                current="server2",
+                epoch=9,
+                since_s=239.5,
+                resources=(ResourceView(name="exec1", type="exec", status="Online"),),
+            ),
+        ),
+        "monitors": (
+            MonitorView(
+                name="mrw1",
+                type="mrw",
+                status="Caution",
+                servers={
+                    "server1": MonitorOnServerView(
+                        status="Error", text="processor 1: internal error (IERR)"
+                    ),
+                    "server2": MonitorOnServerView(status="Normal"),
+                },
+            ),
+        ),
+    }
+    return StatusView(**{**fields, **changes})
+
+
+def first_stay() -> list[EventRecord]:
+    """failover1 starts on server1, long before; a monitor blips and is well again."""
+    return [
+        told(-9000, "server1", ("rc", 64), "server1 granted epoch 8.", "failover1", "server1"),
+        told(-9000, "server1", ("rc", 10), "server1 starts.", "failover1", "server1"),
+        told(-8999, "server1", ("rc", 11), "server1 has started.", "failover1", "server1"),
+        told(-5000, "server1", ("mm", 905), "mrw1 went Normal -> Stall.", "mrw1", "server1"),
+        told(-4000, "server1", ("mm", 26), "mrw1 went Stall -> Normal.", "mrw1", "server1"),
+        told(-3000, "server2", ("nm", 80), "server1 was lost.", "server1"),
+        told(-2990, "server2", ("nm", 81), "server1 is heard again.", "server1"),
+    ]
+
+
+def trap_story() -> list[EventRecord]:
+    """A fatal trap, recovery, release, grant, start, and the BMC's reset afterwards."""
+    return [
+        told(
+            *(0.0, "server1", ("mm", 913)),
+            say.hardware("server1", "192.168.0.11", "FATAL", "processor 1: IERR"),
+            *("mrw1", "server1"),
+            event=4711,
+            level="ERROR",
+        ),
+        told(
+            *(0.01, "server1", ("mm", 905)),
+            say.monitor_goes("mrw1", "server1", "Normal", "Error", "", "fail over failover1"),
+            *("mrw1", "server1"),
+            event=4711,
+            level="ERROR",
+        ),
+        told(
+            *(0.02, "server1", ("rm", 14)),
+            say.fails_over("server1", "failover1", "mrw1"),
+            *("failover1", "mrw1", "server1"),
+            level="WARN",
+        ),
+        told(0.03, "server1", ("rc", 20), say.group_stops("failover1", "server1"), "failover1"),
+        told(
+            *(0.3, "server1", ("rc", 21)),
+            say.group_released("failover1", "server1", ["exec1", "fip1"], 270, 8),
+            *("failover1", "server1"),
+        ),
+        told(
+            *(0.31, "server1", ("rc", 64)),
+            say.granted("server1", "failover1", 9, "server2", "next in failover1's order"),
+            *("failover1", "server2"),
+            because=say.proofs("failover1", {"server1": "released"}, 0),
+        ),
+        told(0.35, "server2", ("rc", 10), "server2 starts failover1.", "failover1", "server2"),
+        told(
+            *(0.5, "server2", ("rc", 11)),
+            say.group_online("failover1", "server2", ["fip1", "exec1"], 150),
+            *("failover1", "server2"),
+        ),
+        told(
+            *(0.6, "server1", ("rm", 44)),
+            say.after_recovery("server1", "reset"),
+            *("failover1", "mrw1", "server1"),
+        ),
+    ]
+
+
+def story(subject: str, records: Sequence[EventRecord], status: StatusView | None = None) -> Story:
+    """The explanation, which there must be."""
+    found = explain(subject, status or view(), records, NOW, clock)
+    assert found is not None
+    return found
+
+
+def test_a_failover_is_told_from_the_trap_to_the_start() -> None:
+    found = story("failover1", [*first_stay(), *trap_story()])
+    assert found.state == "failover1 is Online on server2 since T+0.5 (4 min ago), epoch 9."
+    texts = [step.text for step in found.because]
+    assert texts == [
+        "192.168.0.11 on server1 reported a fatal error: processor 1: IERR.",
+        "mrw1 on server1 went Normal -> Error; its recovery is: fail over failover1.",
+        "server1 gives failover1 up for another server because of mrw1.",
+        "server1 stops failover1.",
+        "server1 stopped exec1, then fip1 (0.3 s) and released epoch 8 of failover1.",
+        (
+            "server1 (coordinator) granted epoch 9 of failover1 to server2: next in failover1's "
+            "order. server1 is proven not to run failover1: released."
+        ),
+        "server2 starts failover1.",
+        "server2 has started fip1, exec1 of failover1 (0.1 s).",
+    ]
+    assert found.because[0].event == {"id": 4711, "server": "server1", "monitor": "mrw1"}
+    assert found.then == (
+        "T+0.6  The BMC of server1 does its reset now: recovery is done (after_recovery = reset).",
+        (
+            "server1 gets no group while event 4711 is open. "
+            "Close it: clpmonctrl --acknowledge -m mrw1 --event 4711"
+        ),
+    )
+    assert found.waiting_for is None
+
+
+def test_a_group_is_explained_by_the_name_of_its_resource() -> None:
+    assert story("exec1", trap_story()).subject == "failover1"
+
+
+def test_a_lost_server_and_its_proof_are_part_of_the_story() -> None:
+    records = [
+        *first_stay(),
+        told(0.0, "server2", ("nm", 80), say.lost("server1", 3000, ["lanhb1"]), "server1"),
+        told(0.5, "server2", ("rc", 65), "failover1 waits for proof.", "failover1"),
+        told(100.0, "server2", ("rc", 90), say.confirmed_down("server1", "root"), "server1"),
+        told(100.1, "server2", ("rc", 64), "server2 granted epoch 9.", "failover1", "server2"),
+        told(100.1, "server2", ("rc", 10), "server2 starts failover1.", "failover1", "server2"),
+        told(100.3, "server2", ("rc", 11), "server2 has started.", "failover1", "server2"),
+    ]
+    texts = [step.text for step in story("failover1", records).because]
+    assert texts[0] == "server1 was last heard 3.0 s ago on lanhb1: it is lost."
+    assert texts[2].startswith("root confirmed that server1 is down")
+    assert len(texts) == 6
+
+
+def test_a_second_agent_run_that_finds_the_group_begins_no_stay() -> None:
+    again = told(
+        *(50.0, "server2", ("rc", 11)),
+        say.found_again("failover1", "server2"),
+        *("failover1", "server2"),
+    )
+    found = story("failover1", [*first_stay(), *trap_story(), again])
+    assert "since T+0.5" in found.state
+    assert found.then[1].endswith("found failover1 running there.")
+
+
+def test_a_monitor_that_found_nowhere_to_go_earlier_is_left_out() -> None:
+    stuck = told(
+        *(-600.0, "server1", ("rc", 65)),
+        say.nowhere("failover1", "server1"),
+        *("failover1", "mrw1", "server1"),
+    )
+    texts = [s.text for s in story("failover1", [*first_stay(), stuck, *trap_story()]).because]
+    assert len(texts) == 8
+    assert not any("stays on" in text for text in texts)
+
+
+def test_a_waiting_group_says_for_what() -> None:
+    waiting = WaitingView(text="waits for proof that it is down on server1", since_s=35.0)
+    group = GroupView(name="failover1", status="Offline", current=None, waiting_for=waiting)
+    lost = told(204.0, "server2", ("nm", 80), "server1 is lost.", "server1")
+    waits = told(205.0, "server2", ("rc", 65), "failover1 waits for proof.", "failover1")
+    found = story("failover1", [*first_stay(), lost, waits], view(groups=(group,)))
+    assert found.state == (
+        "failover1 is Offline and waits for proof that it is down on server1 "
+        "since T+205.0 (35 s ago)."
+    )
+    assert found.waiting_for == waiting.text
+    assert [step.text for step in found.because] == [
+        "server1 is lost.",
+        "failover1 waits for proof.",
+    ]
+
+
+def test_a_group_stopped_by_hand_says_how_to_start_it() -> None:
+    group = GroupView(name="failover1", status="Offline", current=None, wanted=False)
+    stop = [
+        told(0.0, "server1", ("rc", 20), "server1 stops failover1.", "failover1", "server1"),
+        told(0.2, "server1", ("rc", 21), "server1 stopped exec1.", "failover1", "server1"),
+    ]
+    found = story("failover1", [*first_stay(), *stop], view(groups=(group,)))
+    assert found.state == "failover1 is Offline and is to stay so."
+    assert [step.text for step in found.because] == [r.text for r in stop]
+    assert found.then[-1] == "Start it: clpgrp -s failover1"
+
+
+def test_without_any_record_the_state_is_still_told() -> None:
+    found = story("failover1", [])
+    assert found.state == "failover1 is Online on server2 since T+0.5 (4 min ago), epoch 9."
+    assert found.because == ()
+
+
+def test_a_very_long_chain_keeps_its_beginning_and_its_end() -> None:
+    fails = [
+        told(n / 10, "server1", ("rc", 32), f"exec1 failed {n}.", "failover1", "exec1", "server1")
+        for n in range(500)
+    ]
+    end = told(60.0, "server2", ("rc", 11), "server2 has started.", "failover1", "server2")
+    texts = [step.text for step in story("failover1", [*fails, end]).because]
+    assert len(texts) == 30
+    assert texts[0] == "exec1 failed 0." and texts[-1] == "server2 has started."
+
+
+def test_a_monitor_tells_what_made_it_bad_since_it_was_well() -> None:
+    found = story("mrw1", [*first_stay(), *trap_story()])
+    assert found.state == (
+        "mrw1 is Caution: Error on server1 (processor 1: internal error (IERR)) "
+        "and Normal on server2."
+    )
+    assert found.because[0].text.startswith("192.168.0.11 on server1 reported a fatal error")
+    assert not any("Stall" in step.text for step in found.because)
+    assert found.then[0].startswith("Event 4711 is open on server1")
+
+
+def test_a_server_that_is_away_tells_since_when_and_what_its_bmc_says() -> None:
+    servers = (
+        ServerView(
+            name="server1",
+            status="Offline",
+            bmc=BmcView(address="192.168.0.11", power="off", reachable=True),
+        ),
+        ServerView(name="server2", status="Online", local=True),
+    )
+    lost = told(0.0, "server2", ("nm", 80), "server1 is lost.", "server1")
+    off = told(0.4, "server2", ("nm", 2), say.reads_off("server1"), "server1")
+    cluster = ClusterView(name="cluster", status="Error", coordinator="server2")
+    status = view(cluster=cluster, servers=servers, groups=())
+    found = story("server1", [*first_stay(), lost, off], status)
+    assert found.state == "server1 is Offline and its BMC 192.168.0.11 reads off."
+    assert [step.text for step in found.because] == [lost.text, off.text]
+
+
+def test_a_server_that_has_just_started_says_what_it_lacks() -> None:
+    servers = (ServerView(name="server1", status="Online", newcomer=True, lacks=("server2",)),)
+    found = story("server1", [], view(servers=servers))
+    assert found.then == ("It has just started: it takes part when server2 counts it, or is out.",)
+
+
+def test_an_unknown_name_has_no_story_but_all_known_names_do() -> None:
+    assert explain("failover9", view(), [], NOW, clock) is None
+    for name in names(view()):
+        assert explain(name, view(), trap_story(), NOW, clock) is not None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        *((-1.0, "0.0 s"), (0.34, "0.3 s"), (9.96, "10 s"), (59.4, "59 s"), (59.6, "1 min")),
+        *((3_599.0, "59 min"), (3_600.0, "1 h 0 min"), (90_000.0, "1 d 1 h")),
+    ],
+)
+def test_how_long_ago(seconds: float, text: str) -> None:
+    assert ago(seconds) == text
