@@ -199,6 +199,10 @@ class SetService(ActionBase, tag="set-service", frozen=True, kw_only=True):
     stopped: bool
 
 
+class Reincarnate(ActionBase, tag="reincarnate", frozen=True, kw_only=True):
+    """Start the cluster service again: a new core with a new incarnation and no state."""
+
+
 class Exit(ActionBase, tag="exit", frozen=True, kw_only=True):
     """The agent may end: everything it had to stop or say is done."""
 
@@ -227,5 +231,6 @@ Action = (
     | Progress
     | Reply
     | SetService
+    | Reincarnate
     | Exit
 )

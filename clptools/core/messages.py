@@ -162,6 +162,8 @@ class Intent(Message, array_like=True, frozen=True, kw_only=True):
     reason: str = ""
     failures: int = 0
     """Failed starts since it was last online."""
+    handled: int = 0
+    """`n` of the last epoch whose release has been acted on."""
 
 
 class Shared(Message, tag="shared", frozen=True, kw_only=True):
@@ -170,6 +172,8 @@ class Shared(Message, tag="shared", frozen=True, kw_only=True):
     version: Epoch
     suspended: bool = False
     suspended_by: str = ""
+    closing: bool = False
+    """All servers are stopping the service: nothing is started any more."""
     intents: tuple[Intent, ...] = ()
 
 

@@ -1,0 +1,133 @@
+"""Our heartbeats: what they say, to whom, and by which way."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from clptools.core.actions import SendBeat
+from clptools.core.messages import Beat, Echo, Holding
+from clptools.core.state import PeerState, Phase
+
+if TYPE_CHECKING:
+    from clptools.core.node import Node
+
+
+class Beats:
+    """Builds and sends heartbeats."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self.asked_for: list[str] = []
+        """Peers that get an answer at the end of this step."""
+
+    def answer_at_once(self, name: str) -> None:
+        """Answers one peer now instead of at the next interval (not in a flood)."""
+        p = self.node.state.peers[name]
+        if self.node.now - p.urgent_at < self.node.times.interval_ms // 8:
+            return
+        p.urgent_at = self.node.now
+        if name not in self.asked_for:
+            self.asked_for.append(name)
+
+    def holdings(self) -> tuple[Holding, ...]:
+        """What we say of each group that we hold or have seen an epoch of."""
+        return tuple(
+            Holding(group=name, seen=run.seen, held=run.held, state=run.state, why=run.why)
+            for name, run in self.node.state.groups.items()
+            if run.held or run.seen.n
+        )
+
+    def send_to(self, names: list[str]) -> None:
+        """Sends a beat to each of these, over a third server to those not heard directly."""
+        node = self.node
+        state = node.state
+        now = node.now
+        hear_ms = node.times.hear_ms
+        peers = state.peers
+        hears = tuple(n for n, p in peers.items() if now - p.direct_at <= hear_ms)
+        membership = node.membership
+        out = tuple(n for n in peers if membership.is_out(n))
+        votes = node.votes
+        authority = votes.in_office()
+        coordinator = votes.coordinator()
+        ask = votes.asking()
+        ask_term = votes.ask_term()
+        holdings = self.holdings()
+        lacks = membership.lacks() if state.newcomer else ()
+        ripe = state.newcomer and membership.ripe()
+        armed = node.lease.promised()
+        barred = node.ledger.barred()
+        for name in names:
+            p = peers[name]
+            state.seq += 1
+            echo = self._echo(p)
+            if authority and echo is not None:
+                p.answered_at = now
+            beat = Beat(
+                sender=node.me,
+                to=name,
+                incarnation=state.incarnation,
+                seq=state.seq,
+                sent_at=now,
+                echo=echo,
+                term=state.votes.term,
+                ask=ask,
+                ask_term=ask_term,
+                vote=p.given,
+                authority=authority,
+                coordinator=coordinator,
+                newcomer=state.newcomer,
+                ripe=ripe,
+                lacks=lacks,
+                counts=name not in out,
+                out=out,
+                hears=hears,
+                holdings=holdings,
+                armed=armed,
+                suspended=state.shared.suspended,
+                stopped=state.phase is not Phase.RUNNING,
+                barred=barred,
+                revision=node.settings.revision,
+            )
+            node.emit(SendBeat(beat=beat))
+            if now - p.direct_at > hear_ms:
+                via = self._relay_to(name, hears)
+                if via:
+                    node.emit(SendBeat(beat=beat, via=via))
+
+    def tell_left(self, names: list[str]) -> None:
+        """Answers "left" to each of these that we have heard."""
+        node = self.node
+        for name in names:
+            p = node.state.peers[name]
+            node.state.seq += 1
+            node.emit(
+                SendBeat(
+                    beat=Beat(
+                        sender=node.me,
+                        to=name,
+                        incarnation=node.state.incarnation,
+                        seq=node.state.seq,
+                        sent_at=node.now,
+                        echo=self._echo(p),
+                        left=True,
+                    )
+                )
+            )
+
+    def _echo(self, p: PeerState) -> Echo | None:
+        """The newest beat heard; of an unknown incarnation once the known one is silent."""
+        if p.stranger is not None and (
+            not p.incarnation or self.node.now - p.heard_at > self.node.times.hear_ms
+        ):
+            return p.stranger
+        return p.echo
+
+    def _relay_to(self, name: str, hears: tuple[str, ...]) -> str:
+        """Somebody we hear directly who hears `name`; empty: nobody."""
+        peers = self.node.state.peers
+        for other in hears:
+            beat = peers[other].beat
+            if beat is not None and name in beat.hears:
+                return other
+        return ""

@@ -1,0 +1,448 @@
+"""The groups on this server: take a grant, start in order, stop in reverse, report the end.
+
+    NONE --grant--> STARTING --all online--> ONLINE --stop--> STOPPING --all off--> NONE (released)
+                        |  start failed                          | a stop failed
+                        '-----------> STOPPING                   '--> STOP_FAILED (still held)
+
+A group is *held* from the grant until everything of it is stopped; a failed stop keeps it held,
+because nobody can tell whether it still runs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from clptools.core import sentences as say
+from clptools.core.actions import RunResource
+from clptools.core.events import ResourceDone
+from clptools.core.messages import Epoch, Grant
+from clptools.core.settings import Group, Resource
+from clptools.core.state import GroupRun, Phase
+from clptools.core.states import GroupState, GroupWhy, ResourceState
+
+if TYPE_CHECKING:
+    from clptools.core.node import Node
+
+_ON = (ResourceState.ONLINE, ResourceState.STARTING, ResourceState.START_FAILED)
+"""States that a stop must undo: a failed start may have left something behind."""
+_DOWN = (ResourceState.OFFLINE,)
+
+
+class Groups:
+    """What runs here."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+
+    def run(self, name: str) -> GroupRun:
+        """The state of a group here, made when first asked for."""
+        runs = self.node.state.groups
+        found = runs.get(name)
+        if found is None:
+            found = runs[name] = GroupRun(since=self.node.now)
+        return found
+
+    def holds_any(self) -> bool:
+        """Whether anything is held here."""
+        return any(run.held for run in self.node.state.groups.values())
+
+    def held(self) -> list[str]:
+        """Names of what is held here, in configured order."""
+        runs = self.node.state.groups
+        names = [g.name for g in self.node.settings.groups if g.name in runs and runs[g.name].held]
+        return names + [n for n, r in runs.items() if r.held and n not in names]
+
+    def online(self, target: str) -> list[str]:
+        """Held and running groups that `target` names: a group, a resource, or `All Groups`."""
+        runs = self.node.state.groups
+        running = [n for n in self.held() if runs[n].state is GroupState.ONLINE]
+        if target == "All Groups":
+            return running
+        group = self.node.settings.group_of(target)
+        return [n for n in running if group is not None and n == group.name]
+
+    # ------------------------------------------------------------------ beginning
+
+    def take(self, grant: Grant) -> None:
+        """A grant arrived: take it, or refuse it silently (it will not get better)."""
+        node = self.node
+        state = node.state
+        run = self.run(grant.group)
+        if node.settings.group(grant.group) is None or state.phase is not Phase.RUNNING:
+            return
+        if grant.incarnation != state.incarnation or state.newcomer:
+            return
+        if grant.epoch.term != state.votes.term or grant.epoch <= run.seen or run.held:
+            return
+        if node.now >= grant.sent_at + node.times.holder_ms:
+            return
+        node.lease.answered(grant.sent_at)
+        self.begin(grant.group, grant.epoch, grant.event, grant.previous)
+
+    def begin(self, name: str, epoch: Epoch, event: str, previous: str) -> None:
+        """Holds a group under `epoch` and starts its resources."""
+        node = self.node
+        run = self.run(name)
+        run.held = True
+        run.seen = epoch
+        run.event = event
+        run.previous = previous
+        run.why = GroupWhy.NONE
+        run.next_why = GroupWhy.NONE
+        run.purge = False
+        run.retries = {}
+        run.wanted_off = []
+        run.texts = {}
+        run.failed = ""
+        group = node.settings.group(name)
+        resources = group.resources if group is not None else ()
+        run.resources = {r.name: ResourceState.OFFLINE for r in resources}
+        self._enter(name, run, GroupState.STARTING)
+        node.record("rc", 10, "INFO", (name, node.me), say.group_starts(name, node.me, epoch.n))
+        self._advance_start(name, run)
+
+    def purge(self) -> None:
+        """Without state: stops every group before we may say that we hold none."""
+        for group in self.node.settings.groups:
+            if self.node.me not in group.servers or not group.resources:
+                continue
+            run = self.run(group.name)
+            run.held = True
+            run.purge = True
+            run.factor = "GROUPSTOP"
+            run.next_why = GroupWhy.NONE
+            run.resources = {r.name: ResourceState.START_FAILED for r in group.resources}
+            self._enter(group.name, run, GroupState.STOPPING)
+            self._advance_stop(group.name, run)
+
+    def resume(self) -> None:
+        """After an agent restart: go on with what was held; half-done work is stopped first."""
+        for name, run in list(self.node.state.groups.items()):
+            if not run.held:
+                continue
+            if run.state is GroupState.ONLINE:
+                self.node.record(
+                    "rc", 11, "INFO", (name, self.node.me), say.found_again(name, self.node.me)
+                )
+                continue
+            busy = (ResourceState.STARTING, ResourceState.STOPPING, ResourceState.STOP_FAILED)
+            for resource, state in run.resources.items():
+                if state in busy:
+                    run.resources[resource] = ResourceState.START_FAILED
+            run.next_why = GroupWhy.LEASE if run.state is GroupState.STARTING else run.why
+            run.next_why = run.next_why or GroupWhy.LEASE
+            run.factor = "GROUPSTOP"
+            self._enter(name, run, GroupState.STOPPING)
+            self._advance_stop(name, run)
+
+    # ------------------------------------------------------------------ ending
+
+    def stop(
+        self,
+        name: str,
+        why: GroupWhy,
+        factor: str,
+        *,
+        forced: bool = False,
+        restart: bool = False,
+    ) -> None:
+        """Stops a held group; `why` is what we shall say of its release."""
+        node = self.node
+        run = self.run(name)
+        if not run.held:
+            return
+        run.next_why = why
+        run.restart = restart
+        run.forced = run.forced or forced
+        if run.state is GroupState.STOPPING:
+            return
+        run.factor = factor
+        run.wanted_off = []
+        run.stopping_only = []
+        again = run.state is GroupState.STOP_FAILED
+        for resource, state in run.resources.items():
+            if again and state is ResourceState.STOP_FAILED:
+                run.resources[resource] = ResourceState.START_FAILED
+        self._enter(name, run, GroupState.STOPPING)
+        node.record("rc", 20, "INFO", (name, node.me), say.group_stops(name, node.me))
+        self._advance_stop(name, run)
+
+    def restart(self, target: str) -> None:
+        """Restarts a group, or a resource with those that depend on it, in place."""
+        for name in self.online(target):
+            run = self.run(name)
+            group = self.node.settings.group(name)
+            if group is None:
+                continue
+            if group.resource(target) is None:
+                self.stop(name, GroupWhy.FAILOVER, "GROUPRESTART", restart=True)
+                continue
+            self._partial(name, run, [target, *dependents(group, target)])
+
+    def _partial(self, name: str, run: GroupRun, resources: list[str]) -> None:
+        """Stops just these; what is wanted on starts again afterwards."""
+        run.stopping_only = [r for r in resources if run.resources.get(r) in _ON]
+        run.factor = "RESOURCERESTART"
+        self._enter(name, run, GroupState.STARTING)
+        self._advance_partial(name, run)
+
+    def stop_resource(self, group: Group, resource: str, also: bool) -> str:
+        """`clprsc -t`: returns what refuses it, or nothing."""
+        run = self.run(group.name)
+        needing = [r for r in dependents(group, resource) if run.resources.get(r) in _ON]
+        if needing and not also:
+            return say.needed_by(resource, needing)
+        run.wanted_off = sorted({*run.wanted_off, resource, *needing})
+        self._partial(group.name, run, [resource, *needing])
+        return ""
+
+    def start_resource(self, group: Group, resource: str, also: bool) -> str:
+        """`clprsc -s`: returns what refuses it, or nothing."""
+        run = self.run(group.name)
+        needs = [
+            r
+            for r in dependencies(group, resource)
+            if run.resources.get(r) is not ResourceState.ONLINE
+        ]
+        if needs and not also:
+            return say.needs(resource, needs)
+        run.wanted_off = [r for r in run.wanted_off if r not in (resource, *needs)]
+        for name in (resource, *needs):
+            if run.resources.get(name) is ResourceState.START_FAILED:
+                run.resources[name] = ResourceState.OFFLINE
+            run.retries.pop(name, None)
+        self._enter(group.name, run, GroupState.STARTING)
+        self._advance_start(group.name, run)
+        return ""
+
+    # ------------------------------------------------------------------ results
+
+    def done(self, event: ResourceDone) -> None:
+        """A start or stop of a resource ended."""
+        run = self.node.state.groups.get(event.group)
+        if run is None or event.epoch != run.seen.n:
+            return
+        was = run.resources.get(event.resource)
+        expected = ResourceState.STARTING if event.op == "start" else ResourceState.STOPPING
+        if was is not expected:
+            return
+        if event.text:
+            run.texts[event.resource] = event.text
+        if event.op == "start":
+            self._start_done(event, run)
+        else:
+            self._stop_done(event, run)
+        self.node.dirty = True
+        self.node.report_due = True
+
+    def _start_done(self, event: ResourceDone, run: GroupRun) -> None:
+        node = self.node
+        name = event.group
+        if event.ok:
+            self._set(name, run, event.resource, ResourceState.ONLINE)
+            if run.stopping_only:
+                self._advance_partial(name, run)
+            else:
+                self._advance_start(name, run)
+            return
+        configured = self._resource(name, event.resource)
+        tried = run.retries.get(event.resource, 0)
+        self._set(name, run, event.resource, ResourceState.START_FAILED)
+        node.record(
+            "rc",
+            32,
+            "ERROR",
+            (name, event.resource, node.me),
+            say.start_failed(event.resource, node.me, event.text, event.timed_out),
+        )
+        if configured is not None and tried < configured.start_retries:
+            run.retries[event.resource] = tried + 1
+            self._set(name, run, event.resource, ResourceState.OFFLINE)
+            self._advance_start(name, run)
+            return
+        run.failed = event.resource
+        if configured is not None and configured.final_action not in ("none", "stop-group"):
+            self._final(configured, name)
+        self.stop(name, GroupWhy.START_FAILED, "GROUPSTOP")
+
+    def _stop_done(self, event: ResourceDone, run: GroupRun) -> None:
+        node = self.node
+        name = event.group
+        if event.ok:
+            self._set(name, run, event.resource, ResourceState.OFFLINE)
+        else:
+            self._set(name, run, event.resource, ResourceState.STOP_FAILED)
+            node.record(
+                "rc",
+                42,
+                "ERROR",
+                (name, event.resource, node.me),
+                say.stop_failed(event.resource, node.me, event.text, event.timed_out),
+            )
+            configured = self._resource(name, event.resource)
+            if configured is not None and configured.final_action not in ("none", "stop-group"):
+                self._final(configured, name)
+        if run.state is GroupState.STARTING:
+            self._advance_partial(name, run)
+        else:
+            self._advance_stop(name, run)
+
+    def _final(self, resource: Resource, group: str) -> None:
+        self.node.recovery.final_for_resource(resource, group)
+
+    # ------------------------------------------------------------------ order
+
+    def _advance_start(self, name: str, run: GroupRun) -> None:
+        """Starts whatever has all it depends on; Online when nothing is left to start."""
+        group = self.node.settings.group(name)
+        if group is None or run.state is not GroupState.STARTING:
+            return
+        left = False
+        for resource in group.resources:
+            state = run.resources.setdefault(resource.name, ResourceState.OFFLINE)
+            if resource.name in run.wanted_off or state is ResourceState.ONLINE:
+                continue
+            left = True
+            ready = all(run.resources.get(d) is ResourceState.ONLINE for d in resource.depends)
+            if state is ResourceState.OFFLINE and ready:
+                self._begin(name, run, resource, "start")
+        if not left:
+            self._came_online(name, run, group)
+
+    def _came_online(self, name: str, run: GroupRun, group: Group) -> None:
+        node = self.node
+        took = node.now - run.since
+        self._enter(name, run, GroupState.ONLINE)
+        order = [r.name for r in group.resources if r.name not in run.wanted_off]
+        node.record("rc", 11, "INFO", (name, node.me), say.group_online(name, node.me, order, took))
+
+    def _advance_partial(self, name: str, run: GroupRun) -> None:
+        group = self.node.settings.group(name)
+        if group is None:
+            return
+        left = [
+            r for r in run.stopping_only if run.resources.get(r) in (*_ON, ResourceState.STOPPING)
+        ]
+        if any(run.resources.get(r) is ResourceState.STOP_FAILED for r in run.stopping_only):
+            run.stopping_only = []
+            run.next_why = GroupWhy.NONE
+            self._enter(name, run, GroupState.STOP_FAILED)
+            return
+        for resource in reversed(group.resources):
+            if resource.name in left and run.resources[resource.name] in _ON:
+                blocking = [d for d in dependents(group, resource.name) if d in left]
+                if not blocking:
+                    self._begin(name, run, resource, "stop")
+        if not left:
+            run.stopping_only = []
+            self._advance_start(name, run)
+
+    def _advance_stop(self, name: str, run: GroupRun) -> None:
+        """Stops whatever nothing running depends on; released when all is off."""
+        group = self.node.settings.group(name)
+        known = {r.name for r in group.resources} if group is not None else set()
+        for gone in [r for r in run.resources if r not in known]:
+            del run.resources[gone]
+        for resource in reversed(group.resources if group is not None else ()):
+            if run.resources.get(resource.name) not in _ON:
+                continue
+            blocking = [
+                d
+                for d in dependents(group, resource.name)
+                if run.resources.get(d, ResourceState.OFFLINE) not in _DOWN
+            ]
+            if not blocking:
+                self._begin(name, run, resource, "stop")
+        states = run.resources.values()
+        if all(s in _DOWN for s in states):
+            self._released(name, run)
+        elif not any(s is ResourceState.STOPPING for s in states):
+            self._enter(name, run, GroupState.STOP_FAILED)
+            self.node.record(
+                "rc", 22, "ERROR", (name, self.node.me), say.group_stuck(name, self.node.me)
+            )
+
+    def _released(self, name: str, run: GroupRun) -> None:
+        node = self.node
+        took = node.now - run.since
+        purge, run.purge, run.forced = run.purge, False, False
+        if run.restart and node.lease.runs() and node.state.phase is Phase.RUNNING:
+            run.restart = False
+            for resource in run.resources:
+                run.resources[resource] = ResourceState.OFFLINE
+            run.retries = {}
+            self._enter(name, run, GroupState.STARTING)
+            self._advance_start(name, run)
+            return
+        run.restart = False
+        run.held = False
+        run.why = run.next_why
+        self._enter(name, run, GroupState.NONE)
+        if purge:
+            return
+        group = node.settings.group(name)
+        order = [r.name for r in reversed(group.resources)] if group is not None else []
+        node.record(
+            "rc",
+            21,
+            "INFO",
+            (name, node.me),
+            say.group_released(name, node.me, order, took, run.seen.n),
+        )
+
+    def _begin(self, name: str, run: GroupRun, resource: Resource, op: str) -> None:
+        node = self.node
+        starting = op == "start"
+        new = ResourceState.STARTING if starting else ResourceState.STOPPING
+        self._set(name, run, resource.name, new)
+        group = node.settings.group(name)
+        servers = group.servers if group is not None else ()
+        node.emit(
+            RunResource(
+                group=name,
+                resource=resource.name,
+                op=op,
+                epoch=run.seen.n,
+                event=run.event,
+                factor="" if starting else run.factor,
+                previous=run.previous,
+                priority=servers.index(node.me) + 1 if node.me in servers else 1,
+                forced=run.forced,
+            )
+        )
+
+    def _set(self, name: str, run: GroupRun, resource: str, state: ResourceState) -> None:
+        run.resources[resource] = state
+        self.node.dirty = True
+        self.node.report_due = True
+
+    def _enter(self, name: str, run: GroupRun, state: GroupState) -> None:
+        """The one place where a group changes its state."""
+        run.state = state
+        run.since = self.node.now
+        self.node.dirty = True
+        self.node.changed = True
+        self.node.urgent = True
+        self.node.report_due = True
+
+    def _resource(self, group: str, resource: str) -> Resource | None:
+        configured = self.node.settings.group(group)
+        return configured.resource(resource) if configured is not None else None
+
+
+def dependents(group: Group | None, resource: str) -> list[str]:
+    """Everything that directly or indirectly depends on `resource`, in start order."""
+    found: list[str] = []
+    for candidate in group.resources if group is not None else ():
+        if any(d == resource or d in found for d in candidate.depends):
+            found.append(candidate.name)
+    return found
+
+
+def dependencies(group: Group, resource: str) -> list[str]:
+    """Everything that `resource` directly or indirectly depends on, in start order."""
+    wanted = {resource}
+    for candidate in reversed(group.resources):
+        if candidate.name in wanted:
+            wanted.update(candidate.depends)
+    return [r.name for r in group.resources if r.name in wanted and r.name != resource]

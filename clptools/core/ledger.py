@@ -1,0 +1,220 @@
+"""The open-event ledger: what hardware said and has not taken back (`interface.md`, section 6).
+
+An assertion opens one event under its fault key and later ones fold into it; a deassertion
+closes exactly what the key opened; an operator may acknowledge what never deasserts.  The status
+of a message receive monitor follows from what is open, and from nothing else.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from clptools.core import sentences as say
+from clptools.core.events import HardwareSeen, MessageSeen
+from clptools.core.settings import Monitor
+from clptools.core.state import MonitorRun, OpenEvent
+from clptools.core.states import MonitorStatus
+
+if TYPE_CHECKING:
+    from clptools.core.node import Node
+
+LINKAGE = frozenset({"BMCNOTICE", "NIC", "FC", "HA/SS", "HA/AM", "HA/RS", "SPS", "MCE"})
+"""Categories whose monitors belong to hardware and drivers: `clprexec` may not touch them."""
+
+_DUPLICATES_KEPT = 512
+_OPENING = ("FATAL", "ERROR", "PREDICT", "PERFORMANCE", "REDUNDANCY")
+_MM = {"FATAL": 914, "PERFORMANCE": 915, "PREDICT": 916}
+
+
+class Ledger:
+    """Open hardware events and the monitors they belong to."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+
+    def barred(self) -> bool:
+        """Whether an open fatal event keeps groups away from this server."""
+        return any(e.event_class == "FATAL" for e in self.node.state.events.values())
+
+    def open_of(self, monitor: str) -> list[OpenEvent]:
+        """Open events of one monitor, oldest first."""
+        return [e for e in self.node.state.events.values() if e.monitor == monitor]
+
+    # ------------------------------------------------------------------ what comes in
+
+    def hardware(self, event: HardwareSeen) -> None:
+        """A trap for one monitor."""
+        monitor = self.node.settings.monitor(event.monitor)
+        if monitor is None or self._duplicate(monitor, event.duplicate_key):
+            return
+        if event.event_class == "CLEAR":
+            for key in event.closes or (event.key,):
+                self._close(monitor, key, event.clears, event.meaning)
+        elif event.event_class in _OPENING:
+            self._open(monitor, event.key, event.event_class, event.meaning, event.source)
+        elif event.event_class == "INFO":
+            self.node.record(
+                "mm",
+                912,
+                "INFO",
+                (monitor.name, self.node.me),
+                say.trap_noted(self.node.me, event.source, event.meaning),
+            )
+
+    def message(self, event: MessageSeen) -> None:
+        """A driver's or a program's message: to every monitor that matches."""
+        node = self.node
+        for monitor in node.settings.monitors:
+            if monitor.type != "mrw" or node.me not in monitor.servers:
+                continue
+            if not matches(monitor, node.me, event.category, event.keyword):
+                continue
+            key = f"{event.category}/{event.keyword}"
+            if event.recovered:
+                self._close(monitor, key, "", event.text)
+                continue
+            event_class = "PREDICT" if event.predictive else "FATAL"
+            meaning = event.text or key
+            self._open(monitor, key, event_class, meaning, event.origin or event.category)
+
+    def _duplicate(self, monitor: Monitor, key: str) -> bool:
+        """Whether a trap is a resend of one already taken."""
+        if not key:
+            return False
+        state = self.node.state
+        full = f"{monitor.name}/{key}"
+        if full in state.duplicates:
+            return True
+        state.duplicates = [*state.duplicates, full][-_DUPLICATES_KEPT:]
+        return False
+
+    # ------------------------------------------------------------------ opening and closing
+
+    def _open(
+        self, monitor: Monitor, key: str, event_class: str, meaning: str, source: str
+    ) -> None:
+        node = self.node
+        state = node.state
+        full = f"{monitor.name}/{key}"
+        found = state.events.get(full)
+        if found is not None and found.event_class == event_class:
+            found.count += 1
+            found.last_at = node.now
+            node.report_due = True
+            return
+        number = state.next_event
+        state.next_event += 1
+        first = node.now
+        state.events[full] = OpenEvent(
+            id=number,
+            monitor=monitor.name,
+            key=key,
+            event_class=event_class,
+            meaning=meaning,
+            source=source,
+            first_at=first,
+            last_at=first,
+        )
+        module_id = _MM.get(event_class, 903)
+        level = "ERROR" if event_class == "FATAL" else "WARN"
+        node.record(
+            "mm",
+            module_id,
+            level,
+            (monitor.name, node.me),
+            say.hardware(node.me, source, event_class, meaning),
+            event=number,
+        )
+        node.urgent = node.urgent or event_class == "FATAL"
+        self._status_follows(monitor, number, meaning)
+
+    def _close(self, monitor: Monitor, key: str, clears: str, meaning: str) -> None:
+        node = self.node
+        full = f"{monitor.name}/{key}"
+        found = node.state.events.get(full)
+        if found is None or (clears and found.event_class != clears):
+            return
+        del node.state.events[full]
+        node.record(
+            "mm",
+            918,
+            "INFO",
+            (monitor.name, node.me),
+            say.hardware_closed(node.me, found.meaning, meaning),
+            event=found.id,
+        )
+        node.urgent = True
+        self._status_follows(monitor, 0, "")
+
+    def acknowledge(self, monitor: Monitor, number: int, user: str) -> int:
+        """Closes open events by an operator's word; returns how many."""
+        node = self.node
+        closing = [
+            full
+            for full, e in node.state.events.items()
+            if e.monitor == monitor.name and number in (0, e.id)
+        ]
+        for full in closing:
+            found = node.state.events.pop(full)
+            node.record(
+                "mm",
+                919,
+                "INFO",
+                (monitor.name, node.me),
+                say.acknowledged(node.me, user, found.meaning),
+                event=found.id,
+            )
+        if closing:
+            node.urgent = True
+            self._status_follows(monitor, 0, "")
+        return len(closing)
+
+    # ------------------------------------------------------------------ status
+
+    def status_of(self, monitor: Monitor) -> MonitorStatus:
+        """What the open events of a monitor make of its status."""
+        status = MonitorStatus.NORMAL
+        for event in self.open_of(monitor.name):
+            status = max(status, self._word(monitor, event.event_class), key=_SEVERITY.index)
+        return status
+
+    def _word(self, monitor: Monitor, event_class: str) -> MonitorStatus:
+        if event_class in monitor.recover_on:
+            return MonitorStatus.ERROR
+        if event_class == "PREDICT" and monitor.stall_on_predictive_failure:
+            return MonitorStatus.STALL
+        if event_class == "PERFORMANCE" and monitor.stall_on_performance_down:
+            return MonitorStatus.STALL
+        return MonitorStatus.CAUTION
+
+    def _status_follows(self, monitor: Monitor, number: int, meaning: str) -> None:
+        """The monitor's status after the ledger changed; a new Error starts recovery once."""
+        node = self.node
+        run = node.recovery.run(monitor.name)
+        was = run.status
+        status = self.status_of(monitor)
+        node.report_due = True
+        if run.suspended or status is was:
+            return
+        node.recovery.set_status(monitor, run, status, meaning, number)
+
+    def refresh(self, monitor: Monitor, run: MonitorRun) -> None:
+        """After a suspension: the status is shown again, but nothing is recovered."""
+        run.status = self.status_of(monitor)
+        self.node.report_due = True
+
+
+_SEVERITY = [
+    MonitorStatus.NORMAL,
+    MonitorStatus.CAUTION,
+    MonitorStatus.STALL,
+    MonitorStatus.ERROR,
+]
+
+
+def matches(monitor: Monitor, server: str, category: str, keyword: str) -> bool:
+    """Category equal; the keyword compared where the monitor has one there (guide 3.4.1)."""
+    if monitor.category != category:
+        return False
+    own = monitor.keywords.get(server, "")
+    return not own or own == keyword

@@ -1,0 +1,373 @@
+"""Who is heard, who is out, who is a newcomer (`design.md`: *State*, *Out*, *Newcomer*).
+
+An incarnation is believed only when one of its beats answers a beat of ours that was sent after
+we last heard the one before: then it lives now, and is no replay.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from clptools.core import sentences as say
+from clptools.core.actions import ReadPower, SendBeat, SetMember
+from clptools.core.events import BeatSeen, PowerRead
+from clptools.core.messages import Beat, Echo
+from clptools.core.quorum import NEVER, majority
+from clptools.core.state import PeerState, Phase
+
+if TYPE_CHECKING:
+    from clptools.core.node import Node
+
+_RETIRED_KEPT = 16
+_TWIN_ALERT_MS = 60_000
+_READ_STUCK_MS = 60_000
+
+
+class Membership:
+    """The other servers, as far as this one knows."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+
+    # ------------------------------------------------------------------ questions
+
+    @property
+    def peers(self) -> dict[str, PeerState]:
+        """State of every other configured server."""
+        return self.node.state.peers
+
+    def is_out(self, name: str) -> bool:
+        """Whether a server is out for us: left, confirmed down, or its BMC read off."""
+        p = self.peers[name]
+        if p.left or p.confirmed:
+            return True
+        return self.node.now < p.off_asked_at + self.node.times.startup_ms
+
+    def out_reason(self, name: str) -> str:
+        """Why it is out: `left`, `operator`, `power off`; empty when it is not."""
+        p = self.peers[name]
+        if self.node.now < p.off_asked_at + self.node.times.startup_ms:
+            return "power off"
+        if p.left:
+            return "left"
+        return "operator" if p.confirmed else ""
+
+    def all_others_out(self) -> bool:
+        """Whether nobody else is left."""
+        return all(self.is_out(name) for name in self.peers)
+
+    def hears(self, name: str) -> bool:
+        """Whether it is heard now, directly or relayed."""
+        p = self.peers[name]
+        return bool(p.incarnation) and self.node.now - p.heard_at <= self.node.times.hear_ms
+
+    def is_online(self, name: str) -> bool:
+        """Whether a server takes part: heard within the time-out, neither out nor leaving."""
+        if name == self.node.me:
+            return self.node.state.phase is Phase.RUNNING
+        p = self.peers[name]
+        if p.beat is None or p.lost or self.is_out(name):
+            return False
+        return self.node.now - p.heard_at <= self.node.times.lost_ms
+
+    def electorate(self) -> tuple[str, ...]:
+        """All configured servers, less those out for `L + d`, or at once when all others are."""
+        if self.all_others_out():
+            return (self.node.me,)
+        return self._voters(self.node.settings.names)
+
+    def previous_electorate(self) -> tuple[str, ...]:
+        """The same by the revision before, while a majority must be one in both."""
+        names = self.node.state.revision_names
+        return self._voters(names) if names and not self.all_others_out() else ()
+
+    def _voters(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        now, silence = self.node.now, self.node.times.silence_ms
+        return tuple(
+            name
+            for name in names
+            if name == self.node.me
+            or name not in self.peers
+            or not (
+                self.peers[name].out_since != NEVER
+                and now - self.peers[name].out_since >= silence
+                and self.is_out(name)
+            )
+        )
+
+    def heard_electors(self) -> int:
+        """How many of the electorate we hear now, ourselves included."""
+        return sum(1 for name in self.electorate() if name == self.node.me or self.hears(name))
+
+    def hears_majority(self) -> bool:
+        """Whether those heard now are a strict majority."""
+        return self.heard_electors() >= majority(len(self.electorate()))
+
+    def hears_half(self) -> bool:
+        """Whether those heard now are exactly half."""
+        return 2 * self.heard_electors() == len(self.electorate())
+
+    def lacks(self) -> tuple[str, ...]:
+        """As a newcomer: who neither counts us nor is out for us."""
+        return tuple(
+            name
+            for name, p in self.peers.items()
+            if not (p.counts_me and p.incarnation) and not self.is_out(name)
+        )
+
+    def ripe(self) -> bool:
+        """Whether our first `L + d` is over."""
+        return self.node.now >= self.node.state.started_at + self.node.times.silence_ms
+
+    # ------------------------------------------------------------------ what happens
+
+    def beat(self, event: BeatSeen) -> None:
+        """A heartbeat arrived: believe, relay, or drop it."""
+        node, beat = self.node, event.beat
+        if beat.sender == node.me:
+            if beat.incarnation != node.state.incarnation:
+                self._twin()
+            return
+        p = self.peers.get(beat.sender)
+        if p is None:
+            return
+        if beat.to != node.me:
+            self._relay(beat)
+            return
+        if beat.incarnation in p.retired:
+            return
+        if beat.left:
+            self._left(p, beat)
+            return
+        p.any_heard_at = node.now
+        if beat.incarnation != p.incarnation and not self._believe(p, beat):
+            p.stranger = Echo(incarnation=beat.incarnation, sent_at=beat.sent_at)
+            node.beats.answer_at_once(beat.sender)
+            return
+        if beat.seq <= p.seq:
+            if beat.seq == p.seq and event.link != "relay":
+                p.link_at[event.link] = node.now
+            return
+        before = p.beat
+        p.seq = beat.seq
+        p.beat = beat
+        p.echo = Echo(incarnation=beat.incarnation, sent_at=beat.sent_at)
+        p.heard_at = node.now
+        if event.link != "relay":
+            p.direct_at = node.now
+            p.link_at[event.link] = node.now
+        self._hearing_ends_out(p, beat)
+        answers_me = beat.echo is not None and beat.echo.incarnation == node.state.incarnation
+        if answers_me and beat.counts and not p.counts_me:
+            p.counts_me = True
+            node.changed = True
+        node.votes.heard(p, beat)
+        if p.lost or before is None or _differs(before, beat):
+            node.changed = True
+        if beat.authority and (before is None or not before.authority):
+            node.beats.answer_at_once(beat.sender)
+
+    def _twin(self) -> None:
+        state = self.node.state
+        if self.node.now - state.twin_at >= _TWIN_ALERT_MS:
+            state.twin_at = self.node.now
+            self.node.record("nm", 11, "ERROR", (self.node.me,), say.twin(self.node.me))
+
+    def _relay(self, beat: Beat) -> None:
+        """Passes on what one server says to another that does not hear it."""
+        target = self.peers.get(beat.to)
+        if target is not None and self.node.state.phase is Phase.RUNNING:
+            self.node.emit(SendBeat(beat=beat))
+
+    def _believe(self, p: PeerState, beat: Beat) -> bool:
+        """Whether a beat of another incarnation shows that this one lives now."""
+        node = self.node
+        echo = beat.echo
+        if echo is None or echo.incarnation != node.state.incarnation:
+            return False
+        if p.incarnation and not p.left:
+            if echo.sent_at <= p.heard_at:
+                return False
+            if node.now - p.heard_at <= node.times.hear_ms:
+                return False
+        if p.incarnation:
+            p.retired = [*p.retired, p.incarnation][-_RETIRED_KEPT:]
+        p.incarnation = beat.incarnation
+        p.seq = 0
+        p.beat = None
+        p.counts_me = False
+        p.stranger = None
+        p.echo = None
+        p.vote_at = NEVER
+        p.pre_at = NEVER
+        p.given = None
+        p.report = None
+        node.state.shared_at = NEVER
+        node.state.report_at = NEVER
+        node.changed = True
+        return True
+
+    def _left(self, p: PeerState, beat: Beat) -> None:
+        """ "Left" counts only if nothing was heard of it since the beat that it answers."""
+        node = self.node
+        echo = beat.echo
+        if echo is None or echo.incarnation != node.state.incarnation:
+            return
+        if p.any_heard_at >= echo.sent_at or p.left:
+            return
+        p.left = True
+        retired = {p.incarnation, beat.incarnation} - {""}
+        p.retired = [*p.retired, *sorted(retired)][-_RETIRED_KEPT:]
+        p.incarnation = ""
+        p.beat = None
+        p.report = None
+        p.lost = False
+        p.echo = None
+        node.dirty = True
+        node.record("nm", 2, "INFO", (beat.sender,), say.has_left(beat.sender))
+        node.beats.answer_at_once(beat.sender)
+        node.changed = True
+
+    def _hearing_ends_out(self, p: PeerState, beat: Beat) -> None:
+        """Hearing a server ends its being out; a coordinator waits until all others count it."""
+        if not (p.left or p.confirmed or p.off_asked_at != NEVER):
+            return
+        if self.node.votes.in_office():
+            settled = not beat.newcomer or (beat.ripe and set(beat.lacks) <= {self.node.me})
+            if not settled:
+                return
+        p.left = False
+        p.confirmed = ""
+        p.off_asked_at = NEVER
+        p.out_since = NEVER
+        self.node.dirty = True
+        self.node.changed = True
+
+    def power(self, event: PowerRead) -> None:
+        """A BMC answered.  "Off" counts only if nothing was heard since it was asked."""
+        node = self.node
+        p = self.peers.get(event.server)
+        if p is None:
+            return
+        p.read_asked_at = NEVER
+        p.power_latency_ms = event.latency_ms
+        p.power_error = event.error
+        if event.power != p.power:
+            p.power_change_at = node.now
+        p.power = event.power
+        if event.power != "unknown":
+            p.power_at = node.now
+        if event.power == "off" and p.any_heard_at < event.asked_at:
+            fresh = not self.is_out(event.server)
+            p.off_asked_at = max(p.off_asked_at, event.asked_at)
+            if fresh:
+                node.record("nm", 2, "WARN", (event.server,), say.reads_off(event.server))
+        if event.power == "on" and event.powered_on_at is not None:
+            mark = (event.asked_at, event.powered_on_at)
+            p.marks = [p.marks[0], mark] if p.marks else [mark]
+        node.changed = True
+
+    # ------------------------------------------------------------------ each settling
+
+    def settle(self) -> None:
+        """Out, lost and newcomer follow from what is known now."""
+        node = self.node
+        for name, p in self.peers.items():
+            out = self.is_out(name)
+            if out and p.out_since == NEVER:
+                p.out_since = node.now
+                node.changed = True
+            elif not out:
+                p.out_since = NEVER
+            silent = node.now - p.heard_at > node.times.lost_ms
+            if p.incarnation and silent and not p.lost:
+                p.lost = True
+                p.fence_wait_from = node.now
+                node.report_due = True
+                ago = node.now - p.heard_at
+                node.record("nm", 80, "WARN", (name,), say.lost(name, ago, sorted(p.link_at)))
+            elif p.lost and not silent:
+                p.lost = False
+                node.report_due = True
+                node.record("nm", 81, "INFO", (name,), say.heard_again(name))
+        if node.state.newcomer and node.state.phase is Phase.RUNNING:
+            self._end_newcomer()
+        self._end_revision()
+
+    def _end_newcomer(self) -> None:
+        node = self.node
+        state = node.state
+        by_all = not self.lacks()
+        server = node.settings.server(node.me)
+        without_bmc = server is None or server.bmc is None
+        by_time = state.member and (without_bmc or node.now >= node.times.boot_ms)
+        if not (by_all or by_time):
+            return
+        state.newcomer = False
+        node.dirty = True
+        node.changed = True
+        node.urgent = True
+        if not state.member:
+            state.member = True
+            node.emit(SetMember(member=True))
+        node.record("nm", 1, "INFO", (node.me,), say.admitted(node.me, by_all))
+
+    def _end_revision(self) -> None:
+        """The revision before ends when every server that is not out runs ours, for `L + d`."""
+        node = self.node
+        state = node.state
+        if not state.revision_names:
+            return
+        mine = node.settings.revision
+        behind = any(
+            not self.is_out(name) and (p.beat is None or p.beat.revision < mine)
+            for name, p in self.peers.items()
+            if name in node.settings.names
+        )
+        if behind:
+            state.revision_at = node.now
+        elif node.now - state.revision_at >= node.times.silence_ms:
+            state.revision_names = ()
+            node.changed = True
+
+    def read_power(self) -> None:
+        """Asks the BMC of every server that misses two beats, and of all in their turn."""
+        node = self.node
+        for server in node.settings.servers:
+            p = self.peers.get(server.name)
+            if p is None or server.bmc is None:
+                continue
+            if p.read_asked_at != NEVER and node.now - p.read_asked_at < _READ_STUCK_MS:
+                continue
+            missed = node.now - p.heard_at > node.times.missed_ms
+            if not missed and node.now < p.read_next_at:
+                continue
+            if missed and p.power_at != NEVER and node.now < p.read_next_at - 700:
+                continue
+            self.ask_power(server.name)
+
+    def ask_power(self, name: str) -> None:
+        """Begins one read of a server's BMC."""
+        p = self.peers[name]
+        p.read_asked_at = self.node.now
+        p.read_next_at = self.node.now + 1000
+        self.node.emit(ReadPower(server=name))
+
+
+def _differs(before: Beat, beat: Beat) -> bool:
+    """Whether a beat says something new that decisions depend on."""
+    return (
+        before.holdings != beat.holdings
+        or before.term != beat.term
+        or before.authority != beat.authority
+        or before.coordinator != beat.coordinator
+        or before.newcomer != beat.newcomer
+        or before.ripe != beat.ripe
+        or before.lacks != beat.lacks
+        or before.stopped != beat.stopped
+        or before.suspended != beat.suspended
+        or before.barred != beat.barred
+        or before.armed != beat.armed
+        or before.out != beat.out
+        or before.revision != beat.revision
+    )

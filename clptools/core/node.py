@@ -1,0 +1,491 @@
+"""The core's one door: `Node.step(event, now) -> actions`.
+
+A `Node` is one server of the cluster as pure data and rules.  It reads no clock, draws no chance
+and touches nothing: what happened comes in as events, what is to be done goes out as actions.
+The agent and the simulator both drive exactly this.
+
+    event --> gate --> the part whose business it is --> settle --> [Persist] + actions
+
+Settling asks every part, in the order of the rules, what follows from what is known now, until
+nothing changes any more.  `Persist` comes first in the list whenever the state of the rules
+changed, so nothing is used or told before it is written.
+
+Any exception out of `step` is a bug.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from clptools.core.actions import (
+    Action,
+    ClearTimer,
+    Persist,
+    Record,
+    SendControl,
+    SetTimer,
+)
+from clptools.core.beats import Beats
+from clptools.core.durable import Durable, HeldGroup
+from clptools.core.events import (
+    AgentStarted,
+    AgentStopping,
+    ArbiterAnswered,
+    BeatSeen,
+    ControlSeen,
+    Event,
+    FenceDone,
+    HardwareSeen,
+    HostActionDone,
+    MessageSeen,
+    MonitorResult,
+    PowerRead,
+    RequestSeen,
+    ResourceDone,
+    ScriptDone,
+    SettingsChanged,
+    TimerFired,
+    WatchdogChanged,
+)
+from clptools.core.fencing import Fencing
+from clptools.core.groups import Groups
+from clptools.core.lease import Lease
+from clptools.core.ledger import Ledger
+from clptools.core.membership import Membership
+from clptools.core.messages import Answer, Echo, Forward, Grant, Order, Report, Shared
+from clptools.core.operations import Operations
+from clptools.core.placement import Placement
+from clptools.core.proof import Proof
+from clptools.core.quorum import NEVER
+from clptools.core.recovery import Recovery
+from clptools.core.settings import Settings
+from clptools.core.state import GroupRun, NodeState, PeerState, Phase
+from clptools.core.states import GroupState, ResourceState
+from clptools.core.status import Status
+from clptools.core.timing import times
+from clptools.core.view import StatusView
+from clptools.core.votes import Votes
+
+BEAT_TIMER = "beat"
+"""Every heartbeat interval: beats go out, everything is settled."""
+DUE_TIMER = "due"
+"""The next instant at which a lease, a promise or a candidacy ends."""
+
+_REPORT_MS = 5_000
+_SETTLE_ROUNDS = 8
+
+
+class _Snapshot(msgspec.Struct, frozen=True, kw_only=True):
+    server: str
+    now: int
+    settings: Settings
+    state: NodeState
+
+
+class Node:
+    """One server's core."""
+
+    def __init__(self, settings: Settings, server: str, incarnation: str, seed: int) -> None:
+        self.me = server
+        self.now = 0
+        self.actions: list[Action] = []
+        self.dirty = False
+        """The state of the rules changed: it is persisted at the head of this step's list."""
+        self.changed = False
+        """Something that decisions depend on changed: settle."""
+        self.urgent = False
+        """Our beats say something new: send them now."""
+        self.report_due = False
+        self.requests_due = False
+        self.state = NodeState(incarnation=incarnation, seed=seed)
+        self._configure(settings)
+        self.membership = Membership(self)
+        self.votes = Votes(self)
+        self.lease = Lease(self)
+        self.beats = Beats(self)
+        self.proof = Proof(self)
+        self.fencing = Fencing(self)
+        self.groups = Groups(self)
+        self.placement = Placement(self)
+        self.ledger = Ledger(self)
+        self.recovery = Recovery(self)
+        self.operations = Operations(self)
+        self.status = Status(self)
+        self._handlers: dict[type[Event], Callable[[Any], None]] = {
+            AgentStarted: self._started,
+            AgentStopping: self._stopping,
+            SettingsChanged: self._settings_changed,
+            BeatSeen: self._beat_seen,
+            ControlSeen: self._control_seen,
+            TimerFired: self._timer_fired,
+            PowerRead: self.membership.power,
+            FenceDone: self.fencing.done,
+            ArbiterAnswered: self.votes.arbiter,
+            ResourceDone: self.groups.done,
+            ScriptDone: self.recovery.script_done,
+            MonitorResult: self.recovery.result,
+            HardwareSeen: self.ledger.hardware,
+            MessageSeen: self.ledger.message,
+            WatchdogChanged: self.lease.changed,
+            RequestSeen: self.operations.request,
+            HostActionDone: self._host_action_done,
+        }
+
+    def _configure(self, settings: Settings) -> None:
+        self.settings = settings
+        self.times = times(settings.cluster)
+        known = self.state.peers
+        self.state.peers = {
+            name: known.get(name) or PeerState() for name in settings.names if name != self.me
+        }
+
+    # ------------------------------------------------------------------ the door
+
+    def step(self, event: Event, now: int) -> list[Action]:
+        """Takes one event at `now` (ms, this server's monotonic clock); returns what to do."""
+        if now > self.now:
+            self.now = now
+        self.actions = []
+        self._handlers[type(event)](event)
+        if self.changed or self.requests_due:
+            self._settle()
+        if self.urgent or self.beats.asked_for:
+            self._send_urgent()
+        if self.report_due:
+            self._report()
+        if self.dirty:
+            self._persist()
+        actions, self.actions = self.actions, []
+        return actions
+
+    def view(self, now: int) -> StatusView:
+        """What this server knows of the cluster at `now`; changes nothing."""
+        self.now = max(self.now, now)
+        return self.status.view()
+
+    def snapshot(self) -> bytes:
+        """Everything remembered, as bytes."""
+        return msgspec.msgpack.encode(
+            _Snapshot(server=self.me, now=self.now, settings=self.settings, state=self.state)
+        )
+
+    @classmethod
+    def restore(cls, settings: Settings, data: bytes) -> Node:
+        """A core exactly as it was when `snapshot` gave `data`; `settings` as they were then.
+
+        Raises msgspec.DecodeError or msgspec.ValidationError if `data` is no snapshot.
+        """
+        saved = msgspec.msgpack.decode(data, type=_Snapshot)
+        node = cls(settings, saved.server, saved.state.incarnation, saved.state.seed)
+        node.state = saved.state
+        node.now = saved.now
+        return node
+
+    # ------------------------------------------------------------------ for the parts
+
+    def emit(self, action: Action) -> None:
+        """Adds an action to this step's list."""
+        self.actions.append(action)
+
+    def record(
+        self,
+        module: str,
+        event_id: int,
+        level: str,
+        subjects: tuple[str, ...],
+        text: str,
+        because: tuple[str, ...] = (),
+        event: int = 0,
+    ) -> None:
+        """One line for the alert log, the journal and `--explain`."""
+        self.actions.append(
+            Record(
+                module=module,
+                event_id=event_id,
+                level=level,
+                subjects=subjects,
+                text=text,
+                because=because,
+                event=event,
+            )
+        )
+        if self.state.pending:
+            self.operations.progress(text, subjects)
+
+    def draw(self, below: int) -> int:
+        """The next number of this core's own sequence, in `range(below)` (splitmix64)."""
+        self.state.draws += 1
+        z = (self.state.seed + self.state.draws * 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF
+        z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
+        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
+        return (z ^ (z >> 31)) % max(below, 1)
+
+    # ------------------------------------------------------------------ events
+
+    def _started(self, event: AgentStarted) -> None:
+        state = self.state
+        state.started_at = self.now
+        state.member = event.member
+        if event.stopped:
+            state.phase = Phase.STOPPED
+            return
+        durable = event.durable
+        state.had_state = durable is not None
+        if durable is None:
+            state.newcomer = True
+            self.groups.purge()
+        else:
+            self._remember(durable)
+        self.lease.arm()
+        self.dirty = True
+        self.changed = True
+        self._tick()
+
+    def _remember(self, durable: Durable) -> None:
+        state = self.state
+        state.votes.term = durable.term
+        state.votes.vote = durable.vote
+        state.votes.vote_term = durable.vote_term
+        state.lease_until = durable.lease_until
+        state.lease_written = durable.lease_until
+        state.newcomer = durable.newcomer
+        state.shared = msgspec.structs.replace(
+            state.shared, suspended=durable.suspended, suspended_by=durable.suspended_by
+        )
+        state.suspended_at = self.now
+        for name in durable.left:
+            if name in state.peers:
+                state.peers[name].left = True
+        for name, user in durable.confirmed.items():
+            if name in state.peers:
+                state.peers[name].confirmed = user
+        for held in durable.groups:
+            state.groups[held.group] = GroupRun(
+                held=held.held,
+                seen=held.seen,
+                state=GroupState(held.state) if held.state else GroupState.NONE,
+                event=held.event,
+                previous=held.previous,
+                resources={n: ResourceState(s) for n, s in held.resources.items()},
+                since=self.now,
+            )
+        self.groups.resume()
+
+    def _stopping(self, event: AgentStopping) -> None:
+        self.operations.agent_stopping()
+        self.changed = True
+
+    def _settings_changed(self, event: SettingsChanged) -> None:
+        old = self.settings.names
+        self._configure(event.settings)
+        if old != self.settings.names:
+            self.state.revision_names = old
+            self.state.revision_at = self.now
+        self.lease.arm()
+        self.record(
+            "cfmgr",
+            1,
+            "INFO",
+            (self.me,),
+            f"{self.me} took over configuration revision {self.settings.revision}.",
+        )
+        self.changed = True
+        self.urgent = True
+        self.report_due = True
+
+    def _beat_seen(self, event: BeatSeen) -> None:
+        beat = event.beat
+        if self.state.phase in (Phase.STOPPED, Phase.DONE):
+            p = self.state.peers.get(beat.sender)
+            if p is not None and beat.to == self.me and self.me not in beat.out:
+                p.echo = Echo(incarnation=beat.incarnation, sent_at=beat.sent_at)
+                self.beats.tell_left([beat.sender])
+            return
+        self.membership.beat(event)
+        if self.state.phase is Phase.TELLING:
+            p = self.state.peers.get(beat.sender)
+            if p is not None and self.me not in beat.out:
+                self.beats.tell_left([beat.sender])
+            self.changed = True
+
+    def _control_seen(self, event: ControlSeen) -> None:
+        message = event.message
+        sender = event.sender
+        if isinstance(message, Forward):
+            self.operations.forwarded(message)
+        elif isinstance(message, Answer):
+            self.operations.answered(message)
+        elif self.state.phase in (Phase.STOPPED, Phase.DONE, Phase.TELLING):
+            return
+        elif isinstance(message, Grant):
+            self.groups.take(message)
+        elif isinstance(message, Order):
+            self.placement.ordered(message)
+        elif isinstance(message, Shared):
+            self.placement.heard_shared(message)
+        elif isinstance(message, Report):
+            p = self.state.peers.get(sender)
+            if p is None or message.sender != sender or message.incarnation != p.incarnation:
+                return
+            if p.report is None or message.number > p.report.number:
+                p.report = message
+                self.requests_due = True
+
+    def _timer_fired(self, event: TimerFired) -> None:
+        self.state.timers.pop(event.name, None)
+        if event.name == BEAT_TIMER:
+            self._tick()
+        elif event.name == DUE_TIMER:
+            self.changed = True
+
+    def _host_action_done(self, event: HostActionDone) -> None:
+        if not event.ok:
+            self.record(
+                "rm",
+                46,
+                "ERROR",
+                (self.me,),
+                f"{event.action} was not done on {self.me}: {event.text.rstrip('.')}.",
+            )
+
+    # ------------------------------------------------------------------ time
+
+    def _tick(self) -> None:
+        """Every heartbeat interval."""
+        phase = self.state.phase
+        if phase in (Phase.STOPPED, Phase.DONE):
+            return
+        self.set_timer(BEAT_TIMER, self.now + self.times.interval_ms)
+        self.changed = True
+        if phase is Phase.TELLING:
+            self.beats.tell_left(
+                [n for n, p in self.state.peers.items() if p.beat and self.me not in p.beat.out]
+            )
+            return
+        self.membership.read_power()
+        self.votes.ask_arbiter()
+        self._settle()
+        self.beats.send_to(list(self.state.peers))
+        self.urgent = False
+        self.beats.asked_for.clear()
+        self.lease.pet()
+        if self.now - self.state.report_at >= _REPORT_MS:
+            self.report_due = True
+
+    def set_timer(self, name: str, at: int) -> None:
+        """Wakes us at `at`; a timer that is set for that instant already is left alone."""
+        if self.state.timers.get(name) == at:
+            return
+        self.state.timers[name] = at
+        self.emit(SetTimer(name=name, at=at))
+
+    def _next_due(self) -> None:
+        """One timer for the earliest end of a lease, promise or candidacy.
+
+        It is moved forward only: an end that moved away is noticed when the timer fires.
+        """
+        votes = self.state.votes
+        candidates = (
+            self.votes.authority_until() if votes.office == "coordinator" else NEVER,
+            self.state.lease_until if self.groups.holds_any() and self.lease.binds() else NEVER,
+            votes.promise_until,
+            votes.stand_at,
+            votes.asked_at + self.times.give_up_ms if votes.office in ("pre", "candidate") else 0,
+        )
+        due = min((c for c in candidates if self.now < c < -NEVER), default=NEVER)
+        current = self.state.timers.get(DUE_TIMER, NEVER)
+        if due == NEVER or (self.now < current <= due):
+            return
+        if due - self.now < self.times.interval_ms or current <= self.now:
+            self.set_timer(DUE_TIMER, due)
+
+    # ------------------------------------------------------------------ settling
+
+    def _settle(self) -> None:
+        """What follows from what is known, until nothing changes any more."""
+        if self.state.phase in (Phase.STOPPED, Phase.DONE):
+            self.changed = False
+            self.requests_due = False
+            if self.state.timers:
+                for name in list(self.state.timers):
+                    del self.state.timers[name]
+                    self.emit(ClearTimer(name=name))
+            return
+        for _ in range(_SETTLE_ROUNDS):
+            self.changed = False
+            self.requests_due = False
+            self.membership.settle()
+            self.votes.settle()
+            self.lease.settle()
+            self.placement.settle()
+            self.fencing.settle()
+            self.recovery.settle()
+            self.operations.settle()
+            if not self.changed:
+                break
+        self._next_due()
+
+    def _send_urgent(self) -> None:
+        names = list(self.state.peers) if self.urgent else self.beats.asked_for
+        if self.state.phase in (Phase.RUNNING, Phase.LEAVING):
+            self.beats.send_to(list(names))
+        self.urgent = False
+        self.beats.asked_for.clear()
+
+    def _report(self) -> None:
+        """Our status for everybody's view, at most once an interval."""
+        if self.state.phase not in (Phase.RUNNING, Phase.LEAVING):
+            self.report_due = False
+            return
+        if self.now - self.state.report_at < self.times.interval_ms:
+            return
+        self.report_due = False
+        self.state.report_at = self.now
+        self.state.report_number += 1
+        report = Report(
+            sender=self.me,
+            incarnation=self.state.incarnation,
+            number=self.state.report_number,
+            server=self.status.own(),
+        )
+        for name in self.state.peers:
+            if self.membership.hears(name):
+                self.emit(SendControl(to=name, message=report))
+
+    def _persist(self) -> None:
+        self.dirty = False
+        state = self.state
+        if state.phase not in (Phase.RUNNING, Phase.LEAVING):
+            return
+        state.lease_written = state.lease_until
+        durable = Durable(
+            term=state.votes.term,
+            vote=state.votes.vote,
+            vote_term=state.votes.vote_term,
+            groups=tuple(
+                HeldGroup(
+                    group=name,
+                    seen=run.seen,
+                    held=run.held,
+                    state=run.state,
+                    event=run.event,
+                    previous=run.previous,
+                    resources={n: str(s) for n, s in run.resources.items()},
+                )
+                for name, run in state.groups.items()
+            ),
+            lease_until=state.lease_until,
+            left=tuple(n for n, p in state.peers.items() if p.left),
+            confirmed={n: p.confirmed for n, p in state.peers.items() if p.confirmed},
+            newcomer=state.newcomer,
+            suspended=state.shared.suspended,
+            suspended_by=state.shared.suspended_by,
+        )
+        # SetMember keeps its place: the bit may only be set for a state that is written.
+        self.actions.insert(0, Persist(durable=durable))
+
+
+__all__ = ["BEAT_TIMER", "DUE_TIMER", "Node"]

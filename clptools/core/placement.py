@@ -1,0 +1,510 @@
+"""The coordinator's work: where each group should be, and one grant at a time to get it there.
+
+Only with authority, and never while the cluster is suspended.  What is wanted of the groups
+(`Shared`) is policy: losing it costs comfort, never safety; the proof is in `core/proof.py`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from clptools.core import sentences as say
+from clptools.core.actions import SendControl
+from clptools.core.messages import Epoch, Grant, Intent, Order, Shared
+from clptools.core.quorum import NEVER
+from clptools.core.settings import Group
+from clptools.core.state import GrantState, GroupRun
+from clptools.core.states import GroupState, GroupWhy
+
+if TYPE_CHECKING:
+    from clptools.core.node import Node
+
+_SHARE_MS = 5_000
+_ORDER_MS = 1_000
+
+
+class Held(msgspec.Struct, frozen=True, kw_only=True):
+    """What one server says of one group."""
+
+    server: str
+    seen: Epoch
+    held: bool
+    state: str
+    why: str
+
+
+class Placement:
+    """Decides, in office, who runs what."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+
+    # ------------------------------------------------------------------ shared policy
+
+    def office_begins(self) -> None:
+        """Nothing of an earlier office is carried over but the shared policy."""
+        state = self.node.state
+        state.grants = {}
+        state.granted_at = {}
+        state.granted_epoch = {}
+        state.ordered_at = {}
+        state.waiting = {}
+        state.waiting_told = []
+        state.shared_at = NEVER
+
+    def intent(self, group: str) -> Intent:
+        """What is wanted of a group; by default what its `startup` says."""
+        for intent in self.node.state.shared.intents:
+            if intent.group == group:
+                return intent
+        configured = self.node.settings.group(group)
+        return Intent(group=group, wanted=configured is None or configured.startup == "auto")
+
+    def amend(self, intent: Intent) -> None:
+        """Replaces the intent for one group."""
+        shared = self.node.state.shared
+        others = tuple(i for i in shared.intents if i.group != intent.group)
+        self.share(msgspec.structs.replace(shared, intents=(*others, intent)))
+
+    def share(self, shared: Shared) -> None:
+        """New policy under a new version, told to everybody at the next settling."""
+        state = self.node.state
+        term = state.votes.office_term
+        version = Epoch(term.number, term.candidate, shared.version.n + 1)
+        self.adopt(msgspec.structs.replace(shared, version=version))
+        state.shared_at = NEVER
+        self.node.changed = True
+
+    def adopt(self, shared: Shared) -> None:
+        """Takes policy over, ours or a coordinator's."""
+        node = self.node
+        state = node.state
+        was = state.shared.suspended
+        state.shared = shared
+        if shared.suspended != was:
+            state.suspended_at = node.now
+            state.waived = False
+            node.dirty = True
+            node.urgent = True
+            node.record(
+                "pm",
+                34 if shared.suspended else 35,
+                "INFO",
+                (node.settings.cluster.name, node.me),
+                say.suspended(node.me, shared.suspended, shared.suspended_by),
+            )
+        node.report_due = True
+        node.changed = True
+
+    def heard_shared(self, shared: Shared) -> None:
+        """A coordinator told its policy; the highest version stands."""
+        if shared.version > self.node.state.shared.version and not self.node.votes.in_office():
+            self.adopt(shared)
+
+    def _tell(self) -> None:
+        node = self.node
+        if node.now - node.state.shared_at < _SHARE_MS:
+            return
+        node.state.shared_at = node.now
+        for name in node.state.peers:
+            if node.membership.hears(name):
+                node.emit(SendControl(to=name, message=node.state.shared))
+
+    # ------------------------------------------------------------------ each settling
+
+    def settle(self) -> None:
+        """One look at every group."""
+        node = self.node
+        if not node.votes.in_office():
+            if node.state.waiting:
+                node.state.waiting = {}
+            return
+        self._tell()
+        if node.state.shared.suspended:
+            node.state.waiting = {}
+            return
+        for group in node.settings.groups:
+            self._place(group)
+
+    def reports(self, group: str) -> list[Held]:
+        """What every server, out or not, last said of a group; ours first."""
+        node = self.node
+        found: list[Held] = []
+        run = node.state.groups.get(group)
+        if run is not None:
+            found.append(_own(node.me, run))
+        for name, p in node.state.peers.items():
+            if p.beat is None:
+                continue
+            found.extend(
+                Held(server=name, seen=h.seen, held=h.held, state=h.state, why=h.why)
+                for h in p.beat.holdings
+                if h.group == group
+            )
+        return found
+
+    def holders(self, group: str) -> list[Held]:
+        """Servers that say, or last said, that they hold it and are not cleared by being out."""
+        return [
+            h
+            for h in self.reports(group)
+            if h.held and (h.server == self.node.me or not self.node.membership.is_out(h.server))
+        ]
+
+    def _place(self, group: Group) -> None:
+        node = self.node
+        reports = self.reports(group.name)
+        self._react(group, reports)
+        intent = self.intent(group.name)
+        holders = [h for h in reports if h.held and not node.proof.cleared(group.name, h.server).ok]
+        grant = node.state.grants.get(group.name)
+        if grant is not None:
+            self._follow(group, grant, holders)
+            grant = node.state.grants.get(group.name)
+        if holders:
+            node.state.waiting.pop(group.name, None)
+            self._keep(group, intent, holders)
+            return
+        if grant is not None:
+            return
+        if not intent.wanted or node.state.shared.closing:
+            node.state.waiting.pop(group.name, None)
+            return
+        self._start(group, intent)
+
+    def _react(self, group: Group, reports: list[Held]) -> None:
+        """Acts once on each release: what comes next depends on why it was released."""
+        intent = self.intent(group.name)
+        released = [h for h in reports if not h.held and h.why and h.seen.n > intent.handled]
+        if not released:
+            return
+        newest = max(released, key=lambda h: h.seen)
+        if any(h.held and h.seen > newest.seen for h in reports):
+            return
+        why = GroupWhy(newest.why)
+        change = msgspec.structs.replace(
+            intent, handled=newest.seen.n, previous=newest.server, event="FAILOVER"
+        )
+        if why is GroupWhy.STOPPED:
+            change = msgspec.structs.replace(change, wanted=False, event="START", previous="")
+        elif why is GroupWhy.FAILOVER:
+            change = msgspec.structs.replace(change, avoid=_with(intent.avoid, newest.server))
+        elif why is GroupWhy.START_FAILED:
+            limit = max((r.failover_on_failure for r in group.resources), default=0)
+            failures = intent.failures + 1
+            change = msgspec.structs.replace(
+                change,
+                avoid=_with(intent.avoid, newest.server),
+                failures=failures,
+                wanted=failures <= limit,
+                preferred="",
+            )
+            if failures > limit:
+                self.node.record(
+                    "rc",
+                    12,
+                    "ERROR",
+                    (group.name,),
+                    say.start_given_up(group.name, change.avoid),
+                )
+        self.amend(change)
+
+    def _follow(self, group: Group, grant: GrantState, holders: list[Held]) -> None:
+        """A grant under way: taken, refused, or to be said again."""
+        node = self.node
+        target = grant.server
+        said = [h for h in self.reports(group.name) if h.server == target]
+        if said and said[0].seen >= grant.epoch:
+            holding = said[0]
+            if holding.held and holding.state == GroupState.ONLINE:
+                del node.state.grants[group.name]
+                self._settled(group, target)
+            elif not holding.held:
+                del node.state.grants[group.name]
+            return
+        if target == node.me or holders:
+            node.state.grants.pop(group.name, None)
+            return
+        p = node.state.peers[target]
+        lapsed = node.now - grant.granted_at > node.times.holder_ms
+        other = p.incarnation != grant.incarnation
+        if lapsed or other or not node.membership.hears(target) or p.beat is None:
+            del node.state.grants[group.name]
+            return
+        last = node.state.granted_at[group.name][target]
+        if node.now - last >= node.times.interval_ms:
+            self._send_grant(group.name, grant)
+
+    def _settled(self, group: Group, server: str) -> None:
+        """It runs: what was remembered for its way there is over."""
+        intent = self.intent(group.name)
+        calm = Intent(
+            group=group.name,
+            wanted=True,
+            event="FAILOVER",
+            previous=server,
+            handled=intent.handled,
+        )
+        if calm != intent:
+            self.amend(calm)
+
+    def _keep(self, group: Group, intent: Intent, holders: list[Held]) -> None:
+        """Held somewhere: stop or move it where that is wanted."""
+        node = self.node
+        newest = max(holders, key=lambda h: h.seen)
+        for other in holders:
+            if other is not newest and other.state != GroupState.STOP_FAILED and other.seen.n:
+                self._order(group, other, GroupWhy.MOVE, "GROUPSTOP", say.twice(group.name))
+        if newest.state == GroupState.STOPPING:
+            return
+        if not intent.wanted or node.state.shared.closing:
+            if newest.state != GroupState.STOP_FAILED or intent.force:
+                self._order(group, newest, GroupWhy.STOPPED, "GROUPSTOP", intent.reason)
+            return
+        if newest.state != GroupState.ONLINE:
+            return
+        if intent.preferred and intent.preferred != newest.server:
+            factor = "GROUPFAILOVER" if intent.avoid else "GROUPMOVE"
+            if self._eligible(group, intent.preferred):
+                self._order(group, newest, GroupWhy.MOVE, factor, intent.reason)
+            return
+        self._settled(group, newest.server)
+        best = self._failback(group, newest.server)
+        if best:
+            reason = say.failback(group.name, best)
+            self.amend(msgspec.structs.replace(intent, preferred=best, reason=reason))
+
+    def _failback(self, group: Group, current: str) -> str:
+        """The best server, if the group should go back to it by itself."""
+        if group.failback != "auto" or group.servers[0] == current:
+            return ""
+        best = group.servers[0]
+        if not self._eligible(group, best) or self.is_barred(best):
+            return ""
+        return best
+
+    def _order(self, group: Group, held: Held, why: GroupWhy, factor: str, reason: str) -> None:
+        node = self.node
+        if held.server == node.me:
+            node.groups.stop(group.name, why, factor)
+            return
+        key = f"{group.name}/{held.server}"
+        if node.now - node.state.ordered_at.get(key, NEVER) < _ORDER_MS:
+            return
+        node.state.ordered_at[key] = node.now
+        node.emit(
+            SendControl(
+                to=held.server,
+                message=Order(
+                    group=group.name,
+                    epoch=held.seen,
+                    term=node.state.votes.office_term,
+                    why=why,
+                    factor=factor,
+                    reason=reason,
+                ),
+            )
+        )
+
+    def ordered(self, order: Order) -> None:
+        """The coordinator wants a group of ours stopped."""
+        node = self.node
+        run = node.state.groups.get(order.group)
+        if run is None or not run.held or run.seen != order.epoch:
+            return
+        if order.term < node.state.votes.term or run.state is GroupState.STOPPING:
+            return
+        node.groups.stop(order.group, GroupWhy(order.why), order.factor)
+
+    # ------------------------------------------------------------------ starting
+
+    def _start(self, group: Group, intent: Intent) -> None:
+        node = self.node
+        others = [s for s in node.state.peers if not node.proof.cleared(group.name, s).ok]
+        own = node.state.groups.get(group.name)
+        if own is not None and own.held:
+            return
+        target, reason = self.choose(group, intent)
+        if not target:
+            self._wait(group.name, reason, "")
+            return
+        uncleared = [s for s in others if s != target]
+        if uncleared:
+            self._wait(group.name, say.waits_for_proof(uncleared), uncleared[0])
+            return
+        proofs = {
+            s: node.proof.cleared(group.name, s).proof for s in node.state.peers if s != target
+        }
+        self._grant(group, intent, target, reason, proofs)
+
+    def _wait(self, group: str, text: str, server: str) -> None:
+        """Notes what a group waits for; said once the wait is no mere round trip."""
+        node = self.node
+        waiting = node.state.waiting
+        key = f"{server}\n{text}"
+        was, began = waiting.get(group, ("", node.now))
+        if was == key:
+            if group not in node.state.waiting_told and node.now - began > node.times.lease_ms // 2:
+                node.state.waiting_told = [*node.state.waiting_told, group]
+                node.record("rc", 65, "WARN", (group,), say.waits(group, text))
+            return
+        waiting[group] = (key, began)
+        self.node.report_due = True
+
+    def choose(self, group: Group, intent: Intent) -> tuple[str, str]:
+        """The server for the next start and why; or nothing, and why not."""
+        if intent.event == "FAILOVER" and group.failover == "manual" and not intent.preferred:
+            return "", say.failover_manual(group.name)
+        asked = intent.preferred
+        if asked and self._eligible(group, asked) and (intent.force or not self.is_barred(asked)):
+            return asked, say.asked_for(intent.reason)
+        able = [s for s in group.servers if self._eligible(group, s)]
+        wanted = [s for s in able if s not in intent.avoid]
+        if not wanted and not intent.failures:
+            wanted = able
+        free = [s for s in wanted if not self.is_barred(s)]
+        ranked = self._ranked(group, intent, free or wanted)
+        if not ranked:
+            return "", say.nobody(group.name, self.why_not(group, intent))
+        return ranked[0], say.next_in_order(group.name, not free)
+
+    def _ranked(self, group: Group, intent: Intent, names: list[str]) -> list[str]:
+        """By order; dynamic: the same server group first, then fewest ailing monitors."""
+        if group.failover != "dynamic":
+            return names
+        home = {
+            s
+            for g in self.node.settings.server_groups
+            if g.name in group.server_groups and intent.previous in g.servers
+            for s in g.servers
+        }
+        return sorted(names, key=lambda s: (bool(home) and s not in home, self._ailing(s)))
+
+    def _ailing(self, name: str) -> int:
+        bad = ("Error", "Caution", "Stall")
+        if name == self.node.me:
+            return sum(1 for m in self.node.state.monitors.values() if m.status in bad)
+        report = self.node.state.peers[name].report
+        monitors = report.server.monitors.values() if report is not None else ()
+        return sum(1 for m in monitors if m.status in bad)
+
+    def _eligible(self, group: Group, name: str) -> bool:
+        """Whether a server could take a grant of the group now."""
+        return name in group.servers and not self.not_eligible(name)
+
+    def not_eligible(self, name: str) -> str:
+        """Why a server takes no group now; empty: it may."""
+        node = self.node
+        if name == node.me:
+            if not node.membership.is_online(name):
+                return say.stopping
+            return say.newcomer if node.state.newcomer else ""
+        if name not in node.state.peers:
+            return say.unknown_server
+        p = node.state.peers[name]
+        if node.membership.is_out(name):
+            return say.out(node.membership.out_reason(name))
+        if not node.membership.is_online(name) or not node.membership.hears(name):
+            return say.not_heard
+        beat = p.beat
+        if beat is None or beat.stopped:
+            return say.stopping
+        return say.newcomer if beat.newcomer else ""
+
+    def is_barred(self, name: str) -> bool:
+        """Whether a server has an open fatal hardware event."""
+        if name == self.node.me:
+            return self.node.ledger.barred()
+        beat = self.node.state.peers[name].beat
+        return beat is not None and beat.barred
+
+    def why_not(self, group: Group, intent: Intent) -> list[str]:
+        """For each server of the group why it does not take it."""
+        return [
+            f"{s}: {self.not_eligible(s) or (say.failed_there if s in intent.avoid else say.free)}"
+            for s in group.servers
+        ]
+
+    def elsewhere(self, group: Group) -> bool:
+        """Whether, as far as we see, another server would take the group from us."""
+        return any(
+            s != self.node.me and not self.not_eligible(s) and not self.is_barred(s)
+            for s in group.servers
+        )
+
+    def _grant(
+        self, group: Group, intent: Intent, target: str, reason: str, proofs: dict[str, str]
+    ) -> None:
+        node = self.node
+        state = node.state
+        term = state.votes.office_term
+        numbers = [h.seen.n for h in self.reports(group.name)]
+        granted = state.granted_epoch.setdefault(group.name, {})
+        numbers += [e.n for e in granted.values()]
+        numbers.append(intent.handled)
+        epoch = Epoch(term.number, term.candidate, max(numbers, default=0) + 1)
+        ran = [h.server for h in self.reports(group.name) if h.held and h.server != target]
+        event = "FAILOVER" if ran else intent.event
+        previous = ran[0] if ran else intent.previous
+        if previous == target:
+            previous = ""
+        state.granted_at.setdefault(group.name, {})[target] = node.now
+        granted[target] = epoch
+        grant = GrantState(
+            server=target,
+            incarnation="" if target == node.me else state.peers[target].incarnation,
+            epoch=epoch,
+            granted_at=node.now,
+            event=event,
+            previous=previous,
+            reason=reason,
+        )
+        waited = state.waiting.pop(group.name, None)
+        state.waiting_told = [g for g in state.waiting_told if g != group.name]
+        node.record(
+            "rc",
+            64,
+            "INFO",
+            (group.name, target),
+            say.granted(node.me, group.name, epoch.n, target, reason),
+            because=say.proofs(group.name, proofs, node.now - waited[1] if waited else 0),
+        )
+        if target == node.me:
+            node.groups.begin(group.name, epoch, event, previous)
+            state.grants[group.name] = grant
+            return
+        state.peers[target].marks = []
+        state.grants[group.name] = grant
+        self._send_grant(group.name, grant)
+
+    def _send_grant(self, group: str, grant: GrantState) -> None:
+        """Says a grant, or says it again; each time it is granted anew as far as proof goes."""
+        node = self.node
+        p = node.state.peers[grant.server]
+        if p.beat is None:
+            return
+        node.state.granted_at[group][grant.server] = node.now
+        node.emit(
+            SendControl(
+                to=grant.server,
+                message=Grant(
+                    group=group,
+                    epoch=grant.epoch,
+                    incarnation=p.incarnation,
+                    sent_at=p.beat.sent_at,
+                    event=grant.event,
+                    previous=grant.previous,
+                    reason=grant.reason,
+                ),
+            )
+        )
+
+
+def _own(me: str, run: GroupRun) -> Held:
+    return Held(server=me, seen=run.seen, held=run.held, state=run.state, why=run.why)
+
+
+def _with(names: tuple[str, ...], name: str) -> tuple[str, ...]:
+    return names if name in names else (*names, name)

@@ -1,0 +1,428 @@
+"""From a monitor's error to what is done about it (hardware guide 3.4.4).
+
+    error --> pre-action script --> script --> restart (n times) --> failover (m times) --> final
+
+Recovery begins at the step that `action` names and goes one step further with each new error,
+while the counts (within `window`) last.  Nothing runs while the cluster or the monitor is
+suspended, nothing if the target is not active, and a final action never takes the last server.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from clptools.core import sentences as say
+from clptools.core.actions import ArmDeadman, FaultMonitor, HostAction, RunMonitor, RunScript
+from clptools.core.events import MonitorResult, ScriptDone
+from clptools.core.quorum import NEVER
+from clptools.core.requests import GroupMove
+from clptools.core.settings import Group, Monitor, Resource
+from clptools.core.state import MonitorRun, Phase
+from clptools.core.states import GroupState, GroupWhy, MonitorStatus
+
+if TYPE_CHECKING:
+    from clptools.core.node import Node
+
+PASSIVE = frozenset({"mrw", "userw"})
+"""Monitors without rounds of their own."""
+
+_STEPS = ("script", "restart", "failover", "final")
+_ENDS_SERVER = frozenset(
+    {
+        "stop-cluster",
+        "shutdown",
+        "reboot",
+        "sysrq-panic",
+        "keepalive-reset",
+        "keepalive-panic",
+        "bmc-reset",
+        "bmc-power-off",
+        "bmc-power-cycle",
+        "bmc-nmi",
+    }
+)
+_WORDS = {
+    "normal": MonitorStatus.NORMAL,
+    "caution": MonitorStatus.CAUTION,
+    "error": MonitorStatus.ERROR,
+}
+_SCRIPT_TIMEOUT_MS = 180_000
+
+
+class Recovery:
+    """Monitors of this server and what their errors lead to."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+
+    def run(self, name: str) -> MonitorRun:
+        """The state of a monitor here, made when first asked for."""
+        runs = self.node.state.monitors
+        found = runs.get(name)
+        if found is None:
+            found = runs[name] = MonitorRun()
+        return found
+
+    def here(self) -> list[Monitor]:
+        """The monitors that run on this server."""
+        return [m for m in self.node.settings.monitors if self.node.me in m.servers]
+
+    # ------------------------------------------------------------------ status
+
+    def result(self, event: MonitorResult) -> None:
+        """An active monitor's verdict."""
+        monitor = self.node.settings.monitor(event.monitor)
+        if monitor is None:
+            return
+        run = self.run(event.monitor)
+        if run.suspended or not run.running:
+            return
+        status = _WORDS.get(event.status, MonitorStatus.UNKNOWN)
+        if status is not run.status:
+            self.set_status(monitor, run, status, event.text, 0)
+        elif status is MonitorStatus.ERROR and not run.step:
+            self._recover(monitor, run, event.text)
+
+    def set_status(
+        self, monitor: Monitor, run: MonitorRun, status: MonitorStatus, text: str, number: int
+    ) -> None:
+        """The one place where a monitor changes its status; a new Error is recovered."""
+        node = self.node
+        was = run.status
+        run.status = status
+        run.text = text
+        node.report_due = True
+        node.changed = True
+        passive = monitor.type in PASSIVE
+        bad = status is MonitorStatus.ERROR
+        module = "mm" if passive else "rm"
+        event_id = (905 if passive else 9) if bad else (26 if not text else 4)
+        node.record(
+            module,
+            event_id,
+            "ERROR" if bad else ("INFO" if status is MonitorStatus.NORMAL else "WARN"),
+            (monitor.name, node.me),
+            say.monitor_goes(monitor.name, node.me, was, status, text, self._plan(monitor, bad)),
+            event=number,
+        )
+        if bad:
+            run.incident += 1
+            run.finals = 0
+            self._recover(monitor, run, text)
+        elif status is MonitorStatus.NORMAL:
+            run.step = ""
+
+    def _plan(self, monitor: Monitor, bad: bool) -> str:
+        """The recovery in words, for the record of an Error."""
+        recovery = monitor.recovery
+        if not bad or (recovery.action == "final" and recovery.final_action == "none"):
+            return ""
+        return say.plan(recovery.action, recovery.target, recovery.final_action)
+
+    # ------------------------------------------------------------------ steps
+
+    def _recover(self, monitor: Monitor, run: MonitorRun, text: str) -> None:
+        node = self.node
+        shared = node.state.shared
+        if run.step:
+            return
+        if shared.suspended or run.suspended or node.state.phase is not Phase.RUNNING:
+            node.record(
+                "rc", 512, "WARN", (monitor.name, node.me), say.recovery_suspended(monitor.name)
+            )
+            return
+        recovery = monitor.recovery
+        if recovery.target and not node.groups.online(recovery.target):
+            node.record(
+                "rm", 25, "WARN", (monitor.name, node.me), say.inactive(recovery.target, node.me)
+            )
+            return
+        if recovery.after_recovery != "none" and run.status is MonitorStatus.ERROR:
+            self._arm_deadman(monitor)
+        if recovery.pre_action_script:
+            run.step = "pre-action"
+            self._script(monitor, run, recovery.pre_action_script, text)
+            return
+        self._next(monitor, run, text)
+
+    def _next(self, monitor: Monitor, run: MonitorRun, text: str) -> None:
+        """The next step that still has a count left."""
+        recovery = monitor.recovery
+        start = _STEPS.index(recovery.action)
+        floor = self.node.now - recovery.window_ms
+        for counted in (run.scripts, run.restarts, run.failovers):
+            counted[:] = [t for t in counted if t > floor]
+        if start <= 0 and recovery.script and not run.scripts:
+            run.scripts.append(self.node.now)
+            run.step = "script"
+            self._script(monitor, run, recovery.script, text)
+            return
+        if start <= 1 and recovery.target and len(run.restarts) < recovery.restart_count:
+            run.restarts.append(self.node.now)
+            self._restart(monitor, run)
+            return
+        if start <= 2 and recovery.target and len(run.failovers) < recovery.failover_count:
+            self._failover(monitor, run)
+            return
+        self._final(monitor, run)
+
+    def _script(self, monitor: Monitor, run: MonitorRun, script: str, text: str) -> None:
+        node = self.node
+        run.token = f"{monitor.name}:{node.state.next_token}"
+        node.state.next_token += 1
+        path = script if script.startswith("/") else f"monitor.s/{monitor.name}/{script}"
+        keyword = monitor.keywords.get(node.me, "")
+        node.record(
+            "rm",
+            82 if run.step == "pre-action" else 170,
+            "INFO",
+            (monitor.name, node.me),
+            say.script_runs(node.me, script, monitor.name),
+        )
+        node.emit(
+            RunScript(
+                token=run.token,
+                script=path,
+                timeout_ms=_SCRIPT_TIMEOUT_MS,
+                environment={
+                    "CLP_MONITORNAME": monitor.name,
+                    "CLP_CATEGORY": monitor.category,
+                    "CLP_KEYWORD": keyword,
+                    "CLP_MESSAGE": text,
+                },
+            )
+        )
+
+    def script_done(self, event: ScriptDone) -> None:
+        """A recovery or pre-action script ended; the recovery goes on either way."""
+        node = self.node
+        name = event.token.rpartition(":")[0]
+        monitor = node.settings.monitor(name)
+        run = node.state.monitors.get(name)
+        if monitor is None or run is None or run.token != event.token:
+            return
+        step, run.step, run.token = run.step, "", ""
+        node.record(
+            "rm",
+            83 if step == "pre-action" else 171,
+            "INFO" if event.ok else "ERROR",
+            (name, node.me),
+            say.script_ended(name, event.ok, event.timed_out, event.text),
+        )
+        if step == "pre-action" and run.status is MonitorStatus.ERROR:
+            self._next(monitor, run, run.text)
+
+    def _restart(self, monitor: Monitor, run: MonitorRun) -> None:
+        node = self.node
+        target = monitor.recovery.target
+        groups = node.groups.online(target)
+        node.record(
+            "rm",
+            13,
+            "WARN",
+            (monitor.name, target, *groups, node.me),
+            say.restarts(node.me, target, monitor.name, len(run.restarts)),
+        )
+        node.groups.restart(target)
+
+    def _failover(self, monitor: Monitor, run: MonitorRun) -> None:
+        """Stops the target here at once; the coordinator starts it where it may run next."""
+        node = self.node
+        recovery = monitor.recovery
+        moved = False
+        for name in node.groups.online(recovery.target):
+            group = node.settings.group(name)
+            if group is None:
+                continue
+            outside = ""
+            if recovery.failover_outside_server_group:
+                outside = self._outside(group)
+            if not outside and not node.placement.elsewhere(group):
+                node.record(
+                    "rc",
+                    65,
+                    "WARN",
+                    (name, monitor.name, node.me),
+                    say.nowhere(name, node.me),
+                )
+                continue
+            moved = True
+            node.record(
+                "rm",
+                14,
+                "WARN",
+                (name, monitor.name, node.me),
+                say.fails_over(node.me, name, monitor.name),
+            )
+            if outside:
+                node.operations.ask_coordinator(
+                    GroupMove(group=name, to=outside, failover=True, reason=monitor.name)
+                )
+            node.groups.stop(name, GroupWhy.FAILOVER, "GROUPFAILOVER")
+        if moved:
+            run.failovers.append(node.now)
+            if recovery.after_recovery != "none":
+                run.step = "after"
+                run.deadline = node.now + recovery.after_recovery_deadline_ms
+
+    def _outside(self, group: Group) -> str:
+        """The first server that may run the group and is in none of our server groups."""
+        node = self.node
+        ours = {s for g in node.settings.server_groups if node.me in g.servers for s in g.servers}
+        for name in group.servers:
+            if name not in ours and not node.placement.not_eligible(name):
+                return name
+        return ""
+
+    # ------------------------------------------------------------------ final actions
+
+    def _final(self, monitor: Monitor, run: MonitorRun) -> None:
+        action = monitor.recovery.final_action
+        if action == "none" or run.finals:
+            return
+        run.finals += 1
+        self._perform(action, monitor.recovery.target, say.final_for(monitor.name))
+
+    def final_for_resource(self, resource: Resource, group: str) -> None:
+        """The final action of a resource that could not be started or stopped."""
+        self._perform(resource.final_action, group, say.final_for(resource.name))
+
+    def _perform(self, action: str, target: str, reason: str) -> None:
+        node = self.node
+        if action in _ENDS_SERVER and not self.another_normal_server():
+            node.record("rc", 500, "WARN", (node.me,), say.last_server(action, node.me))
+            return
+        node.record("rm", 15, "ERROR", (node.me,), say.final(action, node.me, reason))
+        if action in ("stop-group", "stop-resource"):
+            for name in node.groups.online(target):
+                node.groups.stop(name, GroupWhy.STOPPED, "GROUPSTOP")
+        elif action == "stop-cluster":
+            node.operations.leave("", no_move=False)
+        elif action in ("shutdown", "reboot"):
+            node.operations.leave(action, no_move=False)
+        else:
+            node.emit(HostAction(action=action, reason=reason))
+
+    def another_normal_server(self) -> bool:
+        """Whether some other server takes part and could run things."""
+        node = self.node
+        return any(not node.placement.not_eligible(name) for name in node.state.peers)
+
+    # ------------------------------------------------------------------ after recovery
+
+    def _arm_deadman(self, monitor: Monitor) -> None:
+        """The BMC's timer first: what it was going to do happens even if this OS hangs."""
+        recovery = monitor.recovery
+        self.node.emit(
+            ArmDeadman(
+                action=recovery.after_recovery, deadline_ms=recovery.after_recovery_deadline_ms
+            )
+        )
+
+    def _after(self, monitor: Monitor, run: MonitorRun) -> None:
+        """The recovery is done once its groups run elsewhere: now the BMC may act."""
+        node = self.node
+        target = monitor.recovery.target
+        moving = [
+            g.name
+            for g in node.settings.groups
+            if target in ("All Groups", g.name) or g.resource(target) is not None
+        ]
+        for name in moving:
+            own = node.state.groups.get(name)
+            if own is not None and own.held:
+                return
+            elsewhere = any(
+                h.held and h.state == GroupState.ONLINE for h in node.placement.reports(name)
+            )
+            if not elsewhere and node.now < run.deadline and node.placement.intent(name).wanted:
+                return
+        run.step = ""
+        run.deadline = NEVER
+        action = f"bmc-{monitor.recovery.after_recovery}"
+        if not self.another_normal_server():
+            node.record("rc", 501, "WARN", (node.me,), say.last_server(action, node.me))
+            return
+        node.record(
+            "rm",
+            44,
+            "WARN",
+            (*moving, monitor.name, node.me),
+            say.after_recovery(node.me, monitor.recovery.after_recovery),
+        )
+        node.emit(HostAction(action=action, reason=say.final_for(monitor.name)))
+
+    # ------------------------------------------------------------------ each settling
+
+    def settle(self) -> None:
+        """Which active monitors should run now; what follows a finished recovery."""
+        node = self.node
+        for monitor in self.here():
+            run = self.run(monitor.name)
+            if run.step == "after":
+                self._after(monitor, run)
+            if monitor.type in PASSIVE:
+                continue
+            wanted = (
+                node.state.phase is Phase.RUNNING
+                and not node.state.shared.suspended
+                and not run.suspended
+                and (monitor.timing != "active" or bool(node.groups.online(monitor.target)))
+            )
+            if wanted is not run.running:
+                run.running = wanted
+                node.report_due = True
+                node.emit(RunMonitor(monitor=monitor.name, on=wanted))
+                if not wanted:
+                    run.status = MonitorStatus.NORMAL
+                    run.step = ""
+
+    # ------------------------------------------------------------------ by command
+
+    def suspend(self, names: tuple[str, ...], on: bool, user: str) -> list[str]:
+        """Suspends or resumes monitors (empty: all); returns which were changed."""
+        node = self.node
+        changed = []
+        for monitor in self.here():
+            run = self.run(monitor.name)
+            if (names and monitor.name not in names) or run.suspended is on:
+                continue
+            run.suspended = on
+            changed.append(monitor.name)
+            if not on and monitor.type == "mrw":
+                node.ledger.refresh(monitor, run)
+            node.record(
+                "rm",
+                29 if on else 31,
+                "INFO",
+                (monitor.name, node.me),
+                say.monitor_suspended(monitor.name, node.me, on, user),
+            )
+        node.changed = True
+        node.report_due = True
+        return changed
+
+    def clear_counters(self, names: tuple[str, ...]) -> list[str]:
+        """Sets the recovery counters of monitors (empty: all) to zero."""
+        cleared = []
+        for monitor in self.here():
+            if names and monitor.name not in names:
+                continue
+            run = self.run(monitor.name)
+            run.scripts, run.restarts, run.failovers, run.finals = [], [], [], 0
+            cleared.append(monitor.name)
+        self.node.report_due = True
+        return cleared
+
+    def fault(self, monitor: Monitor, on: bool) -> None:
+        """Dummy failure of an active monitor."""
+        run = self.run(monitor.name)
+        run.fault = on
+        self.node.emit(FaultMonitor(monitor=monitor.name, on=on))
+        self.node.record(
+            "rm",
+            180 if on else 182,
+            "INFO",
+            (monitor.name, self.node.me),
+            say.dummy(monitor.name, self.node.me, on),
+        )

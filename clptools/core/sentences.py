@@ -1,0 +1,499 @@
+"""Every sentence that the core says to people, in one place.
+
+Plain past tense, the subject first, names as configured, the evidence with its source.  No
+decision ever reads one of these: rewording them changes nothing but what is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from clptools.core.events import FenceDone
+
+# ---------------------------------------------------------------------- small words
+
+stopping = "its cluster service is stopping"
+newcomer = "it has just started and the others have not all admitted it"
+unknown_server = "it is not in the configuration"
+not_heard = "it is not heard"
+failed_there = "the last start failed there, or it was taken off there"
+free = "it may"
+fence_under_way = "under way"
+fence_done = "done and read back"
+
+
+def listed(names: Iterable[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    items = list(names)
+    if len(items) < 2:
+        return "".join(items)
+    return f"{', '.join(items[:-1])} and {items[-1]}"
+
+
+def then(names: Sequence[str]) -> str:
+    """`exec1, then fip1`."""
+    return ", then ".join(names)
+
+
+def seconds(ms: int) -> str:
+    """Seconds to the tenth."""
+    return f"{max(ms, 0) / 1000:.1f} s"
+
+
+# ---------------------------------------------------------------------- membership
+
+
+def twin(me: str) -> str:
+    """Another agent uses our name."""
+    return f"Another agent calls itself {me} as well; it is not listened to. Give it its own name."
+
+
+def has_left(server: str) -> str:
+    """A server said that it left."""
+    return f"{server} has left the cluster: it released everything and said so."
+
+
+def reads_off(server: str) -> str:
+    """A BMC says off."""
+    return f"The BMC of {server} read power off."
+
+
+def lost(server: str, ago_ms: int, links: Sequence[str]) -> str:
+    """Silent for the heartbeat time-out."""
+    over = f" on {listed(links)}" if links else ""
+    return f"{server} was last heard {seconds(ago_ms)} ago{over}: it is lost."
+
+
+def heard_again(server: str) -> str:
+    """Back."""
+    return f"{server} is heard again."
+
+
+def admitted(me: str, by_all: bool) -> str:
+    """No newcomer any more."""
+    if by_all:
+        return f"{me} takes part: every other server counts it, or is out."
+    return f"{me} takes part: it is a member, and the start-up wait is over."
+
+
+def out(reason: str) -> str:
+    """Why a server is out."""
+    return f"it is out ({reason})"
+
+
+# ---------------------------------------------------------------------- office
+
+
+def authority_lapsed(me: str, term: int) -> str:
+    """Authority ended."""
+    return f"{me} is no longer coordinator: the authority of term {term} lapsed."
+
+
+def higher_term(me: str, term: int) -> str:
+    """Somebody stood in a higher term."""
+    return f"{me} stands again: term {term} is known to others."
+
+
+def steps_down(me: str) -> str:
+    """Leaving."""
+    return f"{me} is no longer coordinator: it leaves."
+
+
+def takes_office(me: str, term: int, electorate: Sequence[str]) -> str:
+    """Elected."""
+    return f"{me} is coordinator in term {term}; the electorate is {listed(electorate)}."
+
+
+def suspended(me: str, on: bool, user: str) -> str:
+    """Cluster suspended or resumed."""
+    by = f" by {user}" if user else ""
+    return f"The cluster was {'suspended' if on else 'resumed'}{by}; {me} knows it."
+
+
+# ---------------------------------------------------------------------- lease and fencing
+
+
+def lease_over(me: str, groups: Sequence[str], overdue_ms: int) -> str:
+    """The holder stops itself."""
+    return (
+        f"{me} stops {listed(groups)} itself: no coordinator with authority has answered it, "
+        f"and its lease ended {seconds(overdue_ms)} ago."
+    )
+
+
+def partition(me: str) -> str:
+    """Reason of the partition action."""
+    return f"{me} is cut off from the majority"
+
+
+def fences(me: str, server: str, action: str, silent_ms: int) -> str:
+    """Forced stop begins."""
+    return (
+        f"{me} forces {server} to stop by its BMC ({action}): not heard for {seconds(silent_ms)}."
+    )
+
+
+def fenced(event: FenceDone) -> str:
+    """Forced stop is through."""
+    if event.already:
+        return f"{event.server} was already off: its BMC said so."
+    return f"{event.server} was stopped by its BMC ({event.action}), and read back."
+
+
+def fence_failed(server: str, event: FenceDone) -> str:
+    """Forced stop failed: the failover is held."""
+    why = event.error or "the BMC did not confirm it"
+    return f"The forced stop of {server} failed ({why}); the failover is held."
+
+
+# ---------------------------------------------------------------------- proof
+
+
+def no_release(server: str, heard: bool) -> str:
+    """Why there is no release."""
+    return f"no: {server} " + ("still holds it" if heard else "does not answer")
+
+
+def no_power(address: str, power: str, error: str) -> str:
+    """Why there is no off read."""
+    if not address:
+        return "no: no BMC configured"
+    if error:
+        return f"no: its BMC {address} does not answer ({error})"
+    return f"no: its BMC {address} reads {power}"
+
+
+def no_fence(action: str, text: str) -> str:
+    """Why there is no forced stop."""
+    if action == "none":
+        return "no: not configured"
+    return f"no: {text or 'not begun'}"
+
+
+def no_lease(armed_here: bool, armed_there: bool, left_ms: int | None) -> str:
+    """Why the lease does not clear it."""
+    if not armed_here:
+        return "not armed: two servers without an arbiter"
+    if not armed_there:
+        return "no: its watchdog is not armed"
+    return f"in {seconds(left_ms or 0)}"
+
+
+def proofs(group: str, by: Mapping[str, str], waited_ms: int) -> tuple[str, ...]:
+    """By which proof each other server is cleared."""
+    lines = [
+        f"{server} is proven not to run {group}: {proof}." for server, proof in sorted(by.items())
+    ]
+    if waited_ms:
+        lines.append(f"It had waited {seconds(waited_ms)}.")
+    return tuple(lines)
+
+
+def waits_for_proof(servers: Sequence[str]) -> str:
+    """A wait."""
+    return f"proof that it does not run on {listed(servers)}"
+
+
+def waits(group: str, what: str) -> str:
+    """A wait begins."""
+    return f"{group} waits for {what}."
+
+
+# ---------------------------------------------------------------------- placement
+
+
+def granted(me: str, group: str, epoch: int, server: str, reason: str) -> str:
+    """A grant."""
+    return f"{me} (coordinator) granted epoch {epoch} of {group} to {server}: {reason}."
+
+
+def next_in_order(group: str, barred: bool) -> str:
+    """Reason of a choice."""
+    if barred:
+        return (
+            f"next in {group}'s order; it has an open fatal hardware event, "
+            "but no other server may run it"
+        )
+    return f"next in {group}'s order, Online, no open hardware event"
+
+
+def asked_for(reason: str) -> str:
+    """Reason of a choice by command."""
+    return reason or "asked for"
+
+
+def nobody(group: str, why: Sequence[str]) -> str:
+    """No server may take it."""
+    return f"a server that may run it ({'; '.join(why)})"
+
+
+def failover_manual(group: str) -> str:
+    """failover = manual."""
+    return f"an operator: failover of {group} is manual (clpgrp -s {group})"
+
+
+def start_given_up(group: str, servers: Sequence[str]) -> str:
+    """All tried."""
+    return f"{group} could not be started on {listed(servers)}; it is left stopped."
+
+
+def twice(group: str) -> str:
+    """Double activation seen."""
+    return f"{group} was reported by two servers"
+
+
+def failback(group: str, server: str) -> str:
+    """Failback."""
+    return f"{group} goes back to {server}, the best in its order"
+
+
+def nowhere(group: str, me: str) -> str:
+    """No failover possible."""
+    return f"{group} stays on {me}: no other server would take it now."
+
+
+# ---------------------------------------------------------------------- groups
+
+
+def group_starts(group: str, server: str, epoch: int) -> str:
+    """Start begins."""
+    return f"{server} starts {group} (epoch {epoch})."
+
+
+def group_online(group: str, server: str, order: Sequence[str], took_ms: int) -> str:
+    """Start is through."""
+    what = ", ".join(order) or "nothing"
+    return f"{server} has started {what} of {group} ({seconds(took_ms)})."
+
+
+def group_stops(group: str, server: str) -> str:
+    """Stop begins."""
+    return f"{server} stops {group}."
+
+
+def group_released(group: str, server: str, order: Sequence[str], took_ms: int, n: int) -> str:
+    """Stop is through: proof."""
+    what = then(order) or "nothing"
+    return f"{server} stopped {what} ({seconds(took_ms)}) and released epoch {n} of {group}."
+
+
+def group_stuck(group: str, server: str) -> str:
+    """A stop failed."""
+    return (
+        f"{group} could not be stopped on {server}: it counts as running there, and starts "
+        f"nowhere else. Mend it, then: clpgrp -t {group} -f"
+    )
+
+
+def found_again(group: str, server: str) -> str:
+    """After an agent restart."""
+    return f"The agent of {server} started again and found {group} running there."
+
+
+def start_failed(resource: str, server: str, text: str, timed_out: bool) -> str:
+    """A resource start failed."""
+    return f"{resource} could not be started on {server}: {_why(text, timed_out)}."
+
+
+def stop_failed(resource: str, server: str, text: str, timed_out: bool) -> str:
+    """A resource stop failed."""
+    return f"{resource} could not be stopped on {server}: {_why(text, timed_out)}."
+
+
+def _why(text: str, timed_out: bool) -> str:
+    if timed_out:
+        return "it did not end in time" + (f" ({text})" if text else "")
+    return text.rstrip(".") or "it failed"
+
+
+def needed_by(resource: str, others: Sequence[str]) -> str:
+    """Refusal of a resource stop."""
+    return f"{resource} is needed by {listed(others)}, which still run."
+
+
+def needs(resource: str, others: Sequence[str]) -> str:
+    """Refusal of a resource start."""
+    return f"{resource} needs {listed(others)}, which do not run."
+
+
+# ---------------------------------------------------------------------- hardware and monitors
+
+_CLASS_WORDS = {
+    "FATAL": "a fatal error",
+    "ERROR": "an error",
+    "PREDICT": "a predicted failure",
+    "PERFORMANCE": "a performance degradation",
+    "REDUNDANCY": "a loss of redundancy",
+}
+
+
+def hardware(server: str, source: str, event_class: str, meaning: str) -> str:
+    """A hardware event opened."""
+    return f"{source} on {server} reported {_CLASS_WORDS[event_class]}: {meaning}."
+
+
+def hardware_closed(server: str, meaning: str, text: str) -> str:
+    """A hardware event was taken back."""
+    return f"{meaning} on {server} is over{': ' + text if text else ''}."
+
+
+def acknowledged(server: str, user: str, meaning: str) -> str:
+    """A hardware event was closed by hand."""
+    return f"{user} acknowledged {meaning} on {server}."
+
+
+def trap_noted(server: str, source: str, meaning: str) -> str:
+    """An INFO trap."""
+    return f"{source} told {server}: {meaning}."
+
+
+def monitor_goes(name: str, server: str, was: str, status: str, text: str, plan_text: str) -> str:
+    """A monitor changed its status."""
+    tail = f"; its recovery is: {plan_text}" if plan_text else (f": {text}" if text else "")
+    return f"{name} on {server} went {was} -> {status}{tail}."
+
+
+def plan(action: str, target: str, final_action: str) -> str:
+    """What a recovery does, in words."""
+    words = {
+        "script": "run its script",
+        "restart": f"restart {target}",
+        "failover": f"fail over {target}",
+        "final": final_action,
+    }
+    return words[action]
+
+
+def inactive(target: str, server: str) -> str:
+    """Target not active: no recovery."""
+    return f"Recovery was not run: {target} is not active on {server}."
+
+
+def recovery_suspended(monitor: str) -> str:
+    """Suspended: no recovery."""
+    return f"Recovery for {monitor} was not run: the cluster or the monitor is suspended."
+
+
+def restarts(server: str, target: str, monitor: str, count: int) -> str:
+    """Recovery restarts."""
+    return f"{server} restarts {target} because of {monitor} (restart {count})."
+
+
+def fails_over(server: str, group: str, monitor: str) -> str:
+    """Recovery fails over."""
+    return f"{server} gives {group} up for another server because of {monitor}."
+
+
+def script_runs(server: str, script: str, monitor: str) -> str:
+    """A recovery script starts."""
+    return f"{server} runs {script} for {monitor}."
+
+
+def script_ended(monitor: str, ok: bool, timed_out: bool, text: str) -> str:
+    """A recovery script ended."""
+    if ok:
+        return f"The script for {monitor} is through."
+    return f"The script for {monitor} failed: {_why(text, timed_out)}."
+
+
+def final_for(name: str) -> str:
+    """Reason of a final action."""
+    return f"final action of {name}"
+
+
+def final(action: str, server: str, reason: str) -> str:
+    """A final action begins."""
+    return f"{server} runs {action}: {reason}."
+
+
+def last_server(action: str, server: str) -> str:
+    """A final action is suppressed."""
+    return f"{action} was not run on {server}: no other normal server is left."
+
+
+def after_recovery(server: str, action: str) -> str:
+    """The BMC may act now."""
+    return (
+        f"The BMC of {server} does its {action} now: recovery is done (after_recovery = {action})."
+    )
+
+
+def monitor_suspended(name: str, server: str, on: bool, user: str) -> str:
+    """Monitor suspended or resumed."""
+    return f"{user} {'suspended' if on else 'resumed'} {name} on {server}."
+
+
+def dummy(name: str, server: str, on: bool) -> str:
+    """Dummy failure."""
+    return f"Dummy failure of {name} on {server} was switched {'on' if on else 'off'}."
+
+
+# ---------------------------------------------------------------------- commands
+
+
+def service_stops(server: str, user: str) -> str:
+    """clpcl -t."""
+    return f"{user} stops the cluster service on {server}."
+
+
+def service_stopped(server: str) -> str:
+    """Left."""
+    return f"The cluster service of {server} has stopped; it released everything and left."
+
+
+def leave_failed(server: str, groups: Sequence[str]) -> str:
+    """Could not leave."""
+    return f"{server} cannot leave: {listed(groups)} could not be stopped."
+
+
+def confirmed_down(server: str, user: str) -> str:
+    """confirm-down."""
+    return f"{user} confirmed that {server} is down and stays down until it is back on the network."
+
+
+def already(group: str, server: str) -> str:
+    """Nothing to do."""
+    return f"{group} is already on {server}."
+
+
+def already_stopped(group: str) -> str:
+    """Nothing to do."""
+    return f"{group} is already stopped."
+
+
+def not_running(group: str) -> str:
+    """Cannot move what does not run."""
+    return f"{group} is not running anywhere."
+
+
+def cluster_suspended(user: str) -> str:
+    """Refusal."""
+    return f"The cluster is suspended{' by ' + user if user else ''}."
+
+
+def no_coordinator(what: str) -> str:
+    """Refusal."""
+    return f"No server is coordinator now, so nobody can decide: {what}."
+
+
+def cannot_take(group: str, server: str, why: str) -> str:
+    """Refusal."""
+    return f"{group} cannot go to {server}: {why}."
+
+
+def barred(group: str, server: str) -> str:
+    """Refusal."""
+    return f"{group} cannot move to {server}: it has an open fatal hardware event."
+
+
+def start_ended_badly(group: str, server: str) -> str:
+    """A start by command failed."""
+    return f"{group} could not be started on {server}."
+
+
+def linkage_owned(monitor: str, category: str) -> str:
+    """clprexec refused."""
+    return (
+        f"{monitor} belongs to category {category}: its status follows the hardware alone, "
+        "and no request from outside changes it."
+    )

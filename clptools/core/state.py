@@ -1,0 +1,272 @@
+"""Everything a core remembers: plain mutable structs, so that a snapshot is one encoding.
+
+`now` values are of this server's clock.  `NEVER` stands for "not yet".
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from clptools.core.messages import (
+    NO_EPOCH,
+    NO_TERM,
+    Beat,
+    Echo,
+    Epoch,
+    Report,
+    Shared,
+    Term,
+    Vote,
+)
+from clptools.core.quorum import NEVER
+from clptools.core.requests import Request
+from clptools.core.states import GroupState, GroupWhy, MonitorStatus, ResourceState
+
+
+class Office(StrEnum):
+    """What we are in our own eyes."""
+
+    NONE = "none"
+    PRE = "pre"
+    """Asking whether votes would be given."""
+    CANDIDATE = "candidate"
+    COORDINATOR = "coordinator"
+
+
+class Phase(StrEnum):
+    """The life of this incarnation."""
+
+    RUNNING = "running"
+    LEAVING = "leaving"
+    """Releasing all, then leaving."""
+    TELLING = "telling"
+    """Has left; the others are being told."""
+    STOPPED = "stopped"
+    """Has left; the agent stays to answer commands."""
+    DONE = "done"
+
+
+class PeerState(msgspec.Struct):
+    """What we know of one other server."""
+
+    # hearing it
+    incarnation: str = ""
+    retired: list[str] = []
+    seq: int = 0
+    beat: Beat | None = None
+    """Its newest beat, of the incarnation we believe."""
+    heard_at: int = NEVER
+    any_heard_at: int = NEVER
+    """Anything authentic of it, believed or not."""
+    direct_at: int = NEVER
+    link_at: dict[str, int] = {}
+    echo: Echo | None = None
+    stranger: Echo | None = None
+    """Newest beat of an incarnation we do not believe yet."""
+    lost: bool = False
+    """Recorded as lost (silent for the heartbeat time-out)."""
+    counts_me: bool = False
+    """It answered this incarnation of ours that it counts us."""
+    # out
+    left: bool = False
+    confirmed: str = ""
+    off_asked_at: int = NEVER
+    out_since: int = NEVER
+    """When it became out, or `NEVER`."""
+    # votes between us
+    vote_at: int = NEVER
+    """Newest of our asking beats (send time) that it answered with a vote for our term."""
+    pre_at: int = NEVER
+    given: Vote | None = None
+    """What our beats to it say of our vote."""
+    # as coordinator
+    answered_at: int = NEVER
+    """When we last answered it with authority."""
+    # its BMC
+    power: str = "unknown"
+    power_at: int = NEVER
+    power_change_at: int = NEVER
+    power_error: str = ""
+    power_latency_ms: int = 0
+    read_asked_at: int = NEVER
+    """When a read was begun that is not answered, or `NEVER`."""
+    read_next_at: int = 0
+    marks: list[tuple[int, int]] = []
+    """(asked_at, power-on mark) of reads since our office began, first and last."""
+    fence_asked_at: int = NEVER
+    fence_retry_at: int = 0
+    fence_text: str = ""
+    fence_wait_from: int = NEVER
+    # status
+    report: Report | None = None
+    urgent_at: int = NEVER
+
+
+class GroupRun(msgspec.Struct):
+    """One group on this server."""
+
+    held: bool = False
+    seen: Epoch = NO_EPOCH
+    state: GroupState = GroupState.NONE
+    why: GroupWhy = GroupWhy.NONE
+    event: str = "START"
+    previous: str = ""
+    factor: str = "GROUPSTOP"
+    next_why: GroupWhy = GroupWhy.NONE
+    """What `why` becomes when the stop in progress is through."""
+    restart: bool = False
+    """Start again in place when the stop is through."""
+    forced: bool = False
+    purge: bool = False
+    """Stopping what an earlier incarnation without state may have left."""
+    resources: dict[str, ResourceState] = {}
+    retries: dict[str, int] = {}
+    wanted_off: list[str] = []
+    """Resources that an operator stopped (`clprsc -t`) in an online group."""
+    stopping_only: list[str] = []
+    """With a partial stop: just these."""
+    texts: dict[str, str] = {}
+    since: int = 0
+    failed: str = ""
+    """Resource whose failure ended the last start here."""
+
+
+class GrantState(msgspec.Struct):
+    """A grant of ours (as coordinator) and how far it got."""
+
+    server: str
+    incarnation: str
+    epoch: Epoch
+    granted_at: int
+    event: str = "START"
+    previous: str = ""
+    reason: str = ""
+
+
+class OpenEvent(msgspec.Struct):
+    """One open hardware event."""
+
+    id: int
+    monitor: str
+    key: str
+    event_class: str
+    meaning: str
+    source: str
+    first_at: int
+    last_at: int
+    count: int = 1
+    acknowledged: bool = False
+
+
+class MonitorRun(msgspec.Struct):
+    """One monitor on this server."""
+
+    status: MonitorStatus = MonitorStatus.NORMAL
+    text: str = ""
+    suspended: bool = False
+    running: bool = False
+    """An active monitor's rounds are on."""
+    fault: bool = False
+    recovering: bool = False
+    scripts: list[int] = []
+    restarts: list[int] = []
+    failovers: list[int] = []
+    finals: int = 0
+    step: str = ""
+    """The recovery step under way, or empty."""
+    token: str = ""
+    incident: int = 0
+    deadline: int = NEVER
+
+
+class Pending(msgspec.Struct):
+    """A request whose end somebody waits for."""
+
+    id: str
+    request: Request
+    user: str
+    origin: str
+    """Server it came from; empty: this one."""
+    since: int
+    stage: str = ""
+    server: str = ""
+    epoch: int = 0
+
+
+class VoteState(msgspec.Struct):
+    """Term, vote and office."""
+
+    term: Term = NO_TERM
+    vote: str = ""
+    vote_term: Term = NO_TERM
+    promise_until: int = NEVER
+    office: Office = Office.NONE
+    office_term: Term = NO_TERM
+    office_at: int = NEVER
+    asked_at: int = NEVER
+    """When this pre-candidacy or candidacy began."""
+    stand_at: int = NEVER
+    """When we may stand, or `NEVER`: not waiting to."""
+    attempts: int = 0
+    arbiter_at: int = NEVER
+    """Send time of the arbiter's newest yes."""
+    arbiter_asked_at: int = NEVER
+    arbiter_error: str = ""
+    arbiter_ok_at: int = NEVER
+    told: str = ""
+    """Coordinator as last recorded."""
+
+
+class NodeState(msgspec.Struct):
+    """The whole memory of a core."""
+
+    incarnation: str
+    seed: int
+    draws: int = 0
+    started_at: int = NEVER
+    phase: Phase = Phase.RUNNING
+    then: str = ""
+    no_move: bool = False
+    left_at: int = NEVER
+    newcomer: bool = False
+    member: bool = False
+    had_state: bool = False
+    seq: int = 0
+    peers: dict[str, PeerState] = {}
+    votes: VoteState = msgspec.field(default_factory=VoteState)
+    lease_until: int = NEVER
+    lease_written: int = NEVER
+    watchdog_wanted: bool = False
+    armed: bool = False
+    watchdog: str = ""
+    groups: dict[str, GroupRun] = {}
+    shared: Shared = msgspec.field(default_factory=lambda: Shared(version=NO_EPOCH))
+    shared_at: int = NEVER
+    suspended_at: int = NEVER
+    waived: bool = False
+    """Suspended, and everybody who might clear us knows that we do not stop ourselves."""
+    closing: bool = False
+    grants: dict[str, GrantState] = {}
+    granted_at: dict[str, dict[str, int]] = {}
+    """Group -> server -> when we last granted it in this office."""
+    granted_epoch: dict[str, dict[str, Epoch]] = {}
+    ordered_at: dict[str, int] = {}
+    waiting: dict[str, tuple[str, int]] = {}
+    """Group -> (what it waits for, since)."""
+    waiting_told: list[str] = []
+    monitors: dict[str, MonitorRun] = {}
+    events: dict[str, OpenEvent] = {}
+    """`monitor/key` -> open hardware event."""
+    next_event: int = 1
+    duplicates: list[str] = []
+    pending: dict[str, Pending] = {}
+    next_token: int = 1
+    report_number: int = 0
+    report_at: int = NEVER
+    revision_names: tuple[str, ...] = ()
+    """Servers of the previous revision, while a majority must be one in both."""
+    revision_at: int = NEVER
+    timers: dict[str, int] = {}
+    twin_at: int = NEVER

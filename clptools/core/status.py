@@ -1,0 +1,407 @@
+"""The view: what this server knows, in the words of `clpstat` (`interface.md`, section 5)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from clptools.core.quorum import NEVER
+from clptools.core.settings import Group, Interconnect, Monitor
+from clptools.core.state import Phase
+from clptools.core.states import GroupState, MonitorStatus, ResourceState
+from clptools.core.view import (
+    ArbiterView,
+    BmcView,
+    ClusterView,
+    GroupView,
+    HeartbeatView,
+    HeldGroupView,
+    MonitorOnServerView,
+    MonitorView,
+    OpenEventView,
+    PeerView,
+    ResourceView,
+    ServerView,
+    StatusView,
+    WaitingView,
+)
+
+if TYPE_CHECKING:
+    from clptools.core.node import Node
+
+_GROUP_WORDS = {
+    GroupState.NONE: "Offline",
+    GroupState.STARTING: "Online Pending",
+    GroupState.ONLINE: "Online",
+    GroupState.STOPPING: "Offline Pending",
+    GroupState.STOP_FAILED: "Offline Failure",
+}
+_RESOURCE_WORDS = {
+    ResourceState.OFFLINE: "Offline",
+    ResourceState.STARTING: "Online Pending",
+    ResourceState.ONLINE: "Online",
+    ResourceState.STOPPING: "Offline Pending",
+    ResourceState.START_FAILED: "Online Failure",
+    ResourceState.STOP_FAILED: "Offline Failure",
+}
+_IDLE = ("Offline", "Unused", "Suspend")
+
+
+class Status:
+    """Builds views; changes nothing."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+
+    # ------------------------------------------------------------------ this server
+
+    def own(self) -> ServerView:
+        """What this server reports of itself to the others."""
+        node = self.node
+        state = node.state
+        now = node.now
+        phase = state.phase
+        words = {Phase.RUNNING: "Online", Phase.LEAVING: "Offline Pending"}
+        status = words.get(phase, "Offline")
+        if phase is Phase.RUNNING and state.newcomer:
+            status = "Online Pending"
+        heartbeats = self._heartbeats()
+        if status == "Online" and any(h.status in ("Caution", "Error") for h in heartbeats):
+            status = "Caution"
+        binds = node.settings.leases_armed
+        return ServerView(
+            name=node.me,
+            status=status,
+            incarnation=state.incarnation,
+            heartbeats=heartbeats,
+            np=self._arbiters(),
+            newcomer=state.newcomer,
+            lacks=node.membership.lacks() if state.newcomer else (),
+            lease_s=max(0, state.lease_until - now) / 1000 if binds else None,
+            armed=state.armed,
+            watchdog=state.watchdog,
+            groups=tuple(self._held(name) for name in node.groups.held()),
+            monitors={m.name: self._monitor_here(m) for m in node.recovery.here()},
+            open_events=tuple(
+                OpenEventView(
+                    id=e.id,
+                    event_class=e.event_class,
+                    meaning=e.meaning,
+                    first=(now - e.first_at) / 1000,
+                    last=(now - e.last_at) / 1000,
+                    count=e.count,
+                    monitor=e.monitor,
+                    acknowledged=e.acknowledged,
+                )
+                for e in state.events.values()
+            ),
+            revision=node.settings.revision,
+        )
+
+    def _held(self, name: str) -> HeldGroupView:
+        run = self.node.state.groups[name]
+        group = self.node.settings.group(name)
+        return HeldGroupView(
+            name=name,
+            status=_GROUP_WORDS[run.state],
+            epoch=run.seen.n,
+            since_s=(self.node.now - run.since) / 1000,
+            resources=tuple(
+                ResourceView(
+                    name=r.name,
+                    type=r.type,
+                    status=_RESOURCE_WORDS[run.resources.get(r.name, ResourceState.OFFLINE)],
+                    comment=r.comment,
+                )
+                for r in (group.resources if group is not None else ())
+            ),
+        )
+
+    def _monitor_here(self, monitor: Monitor) -> MonitorOnServerView:
+        node = self.node
+        run = node.recovery.run(monitor.name)
+        status = run.status
+        text = run.text
+        if node.state.phase is not Phase.RUNNING:
+            status = MonitorStatus.OFFLINE
+        elif run.suspended or node.state.shared.suspended:
+            status = MonitorStatus.SUSPEND
+        elif monitor.type == "userw":
+            method = str(monitor.options.get("method", "none"))
+            if method != "none" and not node.state.armed:
+                status = MonitorStatus.CAUTION
+                text = "the watchdog is not armed"
+        elif monitor.type != "mrw" and not run.running:
+            status = MonitorStatus.OFFLINE
+        if monitor.type == "mrw":
+            texts = [e.meaning for e in node.ledger.open_of(monitor.name)]
+            text = "; ".join(texts[-2:])
+        return MonitorOnServerView(
+            status=str(status),
+            text=text,
+            restarts=len(run.restarts),
+            failovers=len(run.failovers),
+            scripts=len(run.scripts),
+        )
+
+    def _heartbeats(self) -> tuple[HeartbeatView, ...]:
+        return tuple(self._heartbeat(i) for i in self.node.settings.interconnects)
+
+    def _heartbeat(self, link: Interconnect) -> HeartbeatView:
+        node = self.node
+        if node.state.phase not in (Phase.RUNNING, Phase.LEAVING):
+            return HeartbeatView(name=link.name, type=link.type, status="Offline")
+        peers: dict[str, PeerView] = {}
+        for name, p in node.state.peers.items():
+            if not link.is_lan:
+                peers[name] = self._bmc_path(name)
+                continue
+            seen = p.link_at.get(link.name, NEVER)
+            age = None if seen == NEVER else (node.now - seen) / 1000
+            alive = seen != NEVER and node.now - seen <= node.times.lost_ms
+            peers[name] = PeerView(status="Normal" if alive else "Error", last_seen_s=age)
+        # A server that is out is not expected on the path.
+        expected = [v.status for n, v in peers.items() if not node.membership.is_out(n)]
+        bad = [s for s in expected if s != "Normal"]
+        if not expected:
+            status = "Normal"
+        elif len(bad) == len(expected):
+            status = "Unused" if set(bad) == {"Unused"} else "Error"
+        else:
+            status = "Caution" if bad else "Normal"
+        return HeartbeatView(name=link.name, type=link.type, status=status, peers=peers)
+
+    def _bmc_path(self, name: str) -> PeerView:
+        node = self.node
+        p = node.state.peers[name]
+        server = node.settings.server(name)
+        if server is None or server.bmc is None:
+            return PeerView(status="Unused")
+        if p.power_at == NEVER:
+            return PeerView(status="Error" if p.power_error else "Unknown")
+        stale = node.now - p.power_at > max(node.times.lost_ms, 5_000)
+        return PeerView(
+            status="Error" if stale else "Normal", last_seen_s=(node.now - p.power_at) / 1000
+        )
+
+    def _arbiters(self) -> tuple[ArbiterView, ...]:
+        node = self.node
+        votes = node.state.votes
+        views = []
+        for arbiter in node.settings.arbiters:
+            status = "Normal"
+            held = False
+            if arbiter is node.settings.arbiter:
+                held = node.now < votes.arbiter_at + node.times.authority_ms
+                status = "Error" if votes.arbiter_error else "Normal"
+            if node.state.phase is not Phase.RUNNING:
+                status = "Offline"
+            views.append(
+                ArbiterView(name=arbiter.name, type=arbiter.type, status=status, held=held)
+            )
+        return tuple(views)
+
+    # ------------------------------------------------------------------ everybody
+
+    def view(self) -> StatusView:
+        """The whole cluster as this server knows it."""
+        node = self.node
+        servers = tuple(self._server(name) for name in node.settings.names)
+        groups = tuple(self._group(g, servers) for g in node.settings.groups)
+        monitors = tuple(self._monitor(m, servers) for m in node.settings.monitors)
+        shared = node.state.shared
+        serving = node.state.phase in (Phase.RUNNING, Phase.LEAVING)
+        cluster = ClusterView(
+            name=node.settings.cluster.name,
+            status=self._cluster_word(servers, groups, monitors),
+            suspended=shared.suspended,
+            suspended_by=shared.suspended_by,
+            revision=node.settings.revision,
+            coordinator=node.votes.coordinator() if serving else "",
+            quorate=serving and node.votes.quorate(),
+            term=node.state.votes.term.number,
+            electorate=node.membership.electorate(),
+            out=tuple(n for n in node.state.peers if node.membership.is_out(n)),
+        )
+        return StatusView(cluster=cluster, servers=servers, groups=groups, monitors=monitors)
+
+    def _cluster_word(
+        self,
+        servers: tuple[ServerView, ...],
+        groups: tuple[GroupView, ...],
+        monitors: tuple[MonitorView, ...],
+    ) -> str:
+        if self.node.state.phase not in (Phase.RUNNING, Phase.LEAVING):
+            return "Stopped"
+        if any(g.wanted and g.status in ("Offline", "Error", "Offline Failure") for g in groups):
+            return "Error"
+        if not self.node.votes.quorate():
+            return "Error"
+        fine = (
+            all(s.status == "Online" for s in servers)
+            and all(g.status == "Online" or not g.wanted for g in groups)
+            and all(m.status in ("Normal", "Offline", "Unused") for m in monitors)
+        )
+        return "Normal" if fine else "Caution"
+
+    def _server(self, name: str) -> ServerView:
+        node = self.node
+        if name == node.me:
+            own = self.own()
+            return _replace(own, local=True, bmc=self._bmc(name))
+        p = node.state.peers[name]
+        online = node.membership.is_online(name) or (
+            p.beat is not None and p.beat.stopped and node.membership.hears(name)
+        )
+        stopped = node.state.phase not in (Phase.RUNNING, Phase.LEAVING)
+        status = "Unknown"
+        if stopped or node.membership.is_out(name):
+            status = "Offline"
+        elif online:
+            status = "Online"
+        elif p.lost or not p.incarnation:
+            status = "Unknown" if p.incarnation else "Offline"
+        report = p.report.server if p.report is not None else None
+        if report is None:
+            if status == "Online" and p.beat is not None and p.beat.newcomer:
+                status = "Online Pending"
+            return ServerView(name=name, status=status, bmc=self._bmc(name))
+        if status == "Online":
+            return _replace(report, bmc=self._bmc(name), local=False)
+        dark = tuple(
+            HeartbeatView(
+                name=h.name, type=h.type, status="Offline" if status == "Offline" else "Unknown"
+            )
+            for h in report.heartbeats
+        )
+        return ServerView(
+            name=name,
+            status=status,
+            incarnation=report.incarnation,
+            heartbeats=dark,
+            bmc=self._bmc(name),
+            open_events=report.open_events,
+            revision=report.revision,
+        )
+
+    def _bmc(self, name: str) -> BmcView | None:
+        node = self.node
+        server = node.settings.server(name)
+        if server is None or server.bmc is None:
+            return None
+        p = node.state.peers.get(name)
+        if p is None:
+            return BmcView(address=server.bmc.address)
+        reachable = p.power_at != NEVER and not p.power_error
+        return BmcView(
+            address=server.bmc.address,
+            power=p.power,
+            reachable=reachable,
+            can_prove=reachable,
+            since_s=None if p.power_change_at == NEVER else (node.now - p.power_change_at) / 1000,
+            latency_ms=float(p.power_latency_ms) if reachable else None,
+            error=p.power_error,
+        )
+
+    def _group(self, group: Group, servers: tuple[ServerView, ...]) -> GroupView:
+        node = self.node
+        intent = node.placement.intent(group.name)
+        serving = node.state.phase in (Phase.RUNNING, Phase.LEAVING)
+        holders = node.placement.holders(group.name) if serving else []
+        idle = tuple(
+            ResourceView(name=r.name, type=r.type, status="Offline", comment=r.comment)
+            for r in group.resources
+        )
+        on = {h.server: _GROUP_WORDS[GroupState(h.state)] for h in holders}
+        if not holders:
+            failed = intent.failures > 0 and not intent.wanted
+            return GroupView(
+                name=group.name,
+                status="Error" if failed else "Offline",
+                current=None,
+                wanted=intent.wanted,
+                waiting_for=self._waiting(group.name),
+                resources=idle,
+                on=on,
+                comment=group.comment,
+            )
+        newest = max(holders, key=lambda h: h.seen)
+        status = _GROUP_WORDS[GroupState(newest.state)]
+        reporter = next((s for s in servers if s.name == newest.server), None)
+        told = next(
+            (g for g in (reporter.groups if reporter else ()) if g.name == group.name), None
+        )
+        if newest.server != node.me and not node.membership.is_online(newest.server):
+            status = "Unknown"
+        return GroupView(
+            name=group.name,
+            status=status,
+            current=newest.server,
+            epoch=newest.seen.n,
+            since_s=told.since_s if told is not None else 0.0,
+            wanted=intent.wanted,
+            waiting_for=self._waiting(group.name),
+            resources=told.resources if told is not None else idle,
+            on=on,
+            comment=group.comment,
+        )
+
+    def _waiting(self, group: str) -> WaitingView | None:
+        node = self.node
+        found = node.state.waiting.get(group)
+        if found is None:
+            return None
+        key, since = found
+        server, _, text = key.partition("\n")
+        proofs = {}
+        mend = ""
+        if server and server in node.state.peers:
+            proofs = node.proof.missing(group, server)
+            mend = f"clpnode confirm-down {server} --yes"
+        return WaitingView(
+            text=f"waits for {text}",
+            since_s=(node.now - since) / 1000,
+            server=server,
+            proofs=proofs,
+            mend=mend,
+        )
+
+    def _monitor(self, monitor: Monitor, servers: tuple[ServerView, ...]) -> MonitorView:
+        here: dict[str, MonitorOnServerView] = {}
+        for server in servers:
+            if server.name not in monitor.servers:
+                continue
+            told = server.monitors.get(monitor.name)
+            if told is None:
+                word = "Offline" if server.status in ("Offline", "Online Pending") else "Unknown"
+                told = MonitorOnServerView(status=word)
+            here[server.name] = told
+        return MonitorView(
+            name=monitor.name,
+            type=monitor.type,
+            status=monitor_word([m.status for m in here.values()]),
+            servers=here,
+            comment=monitor.comment,
+        )
+
+
+def monitor_word(words: list[str]) -> str:
+    """One word for all servers: Normal if all are, Caution if some are bad, the worst if all."""
+    active = [w for w in words if w not in _IDLE] or words
+    if not active:
+        return "Unused"
+    if all(w == "Normal" for w in active):
+        return "Normal"
+    if len(set(active)) == 1:
+        return active[0]
+    bad = [w for w in active if w in ("Error", "Stall", "Caution")]
+    if len(bad) == len(active):
+        return next(w for w in ("Error", "Stall", "Caution") if w in bad)
+    if bad:
+        return "Caution"
+    return "Unknown" if "Unknown" in active and "Normal" not in active else "Normal"
+
+
+def _replace(server: ServerView, *, local: bool, bmc: BmcView | None) -> ServerView:
+    return msgspec.structs.replace(server, local=local, bmc=bmc)

@@ -1,0 +1,374 @@
+"""Votes, terms and the coordinator's authority (`design.md`: *Vote*, *Coordinator*, *Electorate*).
+
+    NONE --may stand, hears a majority--> PRE --would be given--> CANDIDATE --given--> COORDINATOR
+      ^------- after L / 4, or a vote for another ---'               |                     |
+      ^------------------------ after L / 4 -------------------------'                     |
+      ^------------------------ authority lapsed ------------------------------------------'
+
+A server alone (all others out) needs no votes and takes office at once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from clptools.core import sentences as say
+from clptools.core.actions import HoldArbiter, ReleaseArbiter
+from clptools.core.events import ArbiterAnswered
+from clptools.core.messages import Beat, Term, Vote
+from clptools.core.quorum import NEVER, answered_by, majority
+from clptools.core.state import Office, PeerState, Phase, VoteState
+
+if TYPE_CHECKING:
+    from clptools.core.node import Node
+
+FOREVER = -NEVER
+
+
+class Votes:
+    """Our vote, our term, our office."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+
+    @property
+    def state(self) -> VoteState:
+        """What is remembered of votes."""
+        return self.node.state.votes
+
+    # ------------------------------------------------------------------ questions
+
+    def in_office(self) -> bool:
+        """Whether we are coordinator and our authority runs at this instant."""
+        return self.state.office is Office.COORDINATOR and self.node.now < self.authority_until()
+
+    def authority_until(self) -> int:
+        """Until when what the electorate answered carries authority."""
+        until = self._until(self.node.membership.electorate())
+        previous = self.node.membership.previous_electorate()
+        return min(until, self._until(previous)) if previous else until
+
+    def _until(self, electorate: tuple[str, ...]) -> int:
+        node = self.node
+        lasts = node.times.authority_ms
+        others = [
+            node.state.peers[name].vote_at if name in node.state.peers else NEVER
+            for name in electorate
+            if name != node.me
+        ]
+        size = len(electorate)
+        arbiter = node.settings.arbiter
+        held = self.state.arbiter_at
+        if arbiter is not None and arbiter.required:
+            everyone = answered_by(others, len(others))
+            return max(held, FOREVER if everyone is None else everyone) + lasts
+        strict = answered_by(others, majority(size) - 1)
+        if strict is None:
+            return FOREVER
+        best = strict
+        if arbiter is not None and size % 2 == 0:
+            half = answered_by(others, size // 2 - 1)
+            best = max(best, held if half is None else min(half, held))
+        return best + lasts
+
+    def coordinator(self) -> str:
+        """Whom we take for coordinator now; empty when nobody is heard in office."""
+        node = self.node
+        if self.in_office():
+            return node.me
+        best = ""
+        newest = NEVER
+        for name, p in node.state.peers.items():
+            if p.beat is None or not p.beat.authority or node.membership.is_out(name):
+                continue
+            if node.now - p.heard_at <= node.times.lost_ms and p.heard_at > newest:
+                best, newest = name, p.heard_at
+        return best
+
+    def quorate(self) -> bool:
+        """Whether a coordinator with authority is known."""
+        return bool(self.coordinator())
+
+    def asking(self) -> str:
+        """What our beats ask for: `pre`, `vote` or nothing."""
+        office = self.state.office
+        if office is Office.PRE:
+            return "pre"
+        if office is Office.CANDIDATE:
+            return "vote"
+        if office is Office.COORDINATOR and self._may_win():
+            return "vote"
+        return ""
+
+    def ask_term(self) -> Term:
+        """The term that our asking names."""
+        if self.state.office is Office.PRE:
+            return self._next_term()
+        return self.state.office_term
+
+    def _next_term(self) -> Term:
+        return Term(self.state.term.number + 1, self.node.state.incarnation)
+
+    def bound_to(self) -> str:
+        """The server our running promise binds us to; empty when we are free."""
+        node, state = self.node, self.state
+        if state.office in (Office.CANDIDATE, Office.COORDINATOR):
+            return node.me
+        if node.now >= state.promise_until or not state.vote:
+            return ""
+        if state.vote in node.state.peers and node.membership.is_out(state.vote):
+            return ""
+        return state.vote
+
+    def _silent_for(self, name: str) -> bool:
+        """For `L + d` an agent that starts votes only for the server its state names."""
+        node = self.node
+        if node.membership.ripe():
+            return False
+        return not node.state.had_state or self.state.vote != name
+
+    def _would_vote(self, name: str) -> bool:
+        node = self.node
+        if node.state.newcomer or node.state.phase not in (Phase.RUNNING, Phase.LEAVING):
+            return False
+        return not self._silent_for(name) and self.bound_to() in ("", name)
+
+    def _may_win(self) -> bool:
+        """Whether those heard now, with the arbiter where it decides, could be enough."""
+        node = self.node
+        membership = node.membership
+        arbiter = node.settings.arbiter
+        if arbiter is not None and arbiter.required:
+            if membership.heard_electors() == len(membership.electorate()):
+                return True
+            return node.now < self.state.arbiter_at + node.times.authority_ms or (
+                self.state.office is not Office.COORDINATOR
+            )
+        if membership.hears_majority():
+            return True
+        return arbiter is not None and membership.hears_half()
+
+    # ------------------------------------------------------------------ what happens
+
+    def heard(self, p: PeerState, beat: Beat) -> None:
+        """Takes term, votes and asking of a believed beat; renews the holder's lease."""
+        node, state = self.node, self.state
+        mine = beat.echo is not None and beat.echo.incarnation == node.state.incarnation
+        if beat.term > state.term:
+            state.term = beat.term
+            node.dirty = True
+            node.changed = True
+        if beat.authority and mine and beat.echo is not None:
+            node.lease.answered(beat.echo.sent_at)
+        vote = beat.vote
+        if vote is not None and mine:
+            if vote.pre and state.office is Office.PRE and vote.term == self._next_term():
+                if vote.sent_at > p.pre_at:
+                    p.pre_at = vote.sent_at
+                    node.changed = True
+            elif not vote.pre and vote.term == state.office_term and vote.sent_at > p.vote_at:
+                p.vote_at = vote.sent_at
+                if state.office is Office.CANDIDATE:
+                    node.changed = True
+        if beat.ask == "vote":
+            self._asked(p, beat)
+        elif beat.ask == "pre":
+            self._asked_before(p, beat)
+
+    def _asked(self, p: PeerState, beat: Beat) -> None:
+        node, state = self.node, self.state
+        name = beat.sender
+        if not self._would_vote(name):
+            return
+        term = beat.ask_term
+        if term == state.vote_term and state.vote == name:
+            state.promise_until = node.now + node.times.lease_ms
+            p.given = Vote(term=term, sent_at=beat.sent_at)
+            return
+        if term < state.term or term <= state.vote_term:
+            return
+        state.term = max(state.term, term)
+        state.vote = name
+        state.vote_term = term
+        state.promise_until = node.now + node.times.lease_ms
+        state.office = Office.NONE
+        state.stand_at = NEVER
+        p.given = Vote(term=term, sent_at=beat.sent_at)
+        node.dirty = True
+        node.changed = True
+        node.beats.answer_at_once(name)
+
+    def _asked_before(self, p: PeerState, beat: Beat) -> None:
+        if self._would_vote(beat.sender) and beat.ask_term > self.state.term:
+            p.given = Vote(term=beat.ask_term, sent_at=beat.sent_at, pre=True)
+            self.node.beats.answer_at_once(beat.sender)
+
+    def arbiter(self, event: ArbiterAnswered) -> None:
+        """An arbiter answered; its lease counts from the send time of the question."""
+        arbiter = self.node.settings.arbiter
+        if arbiter is None or arbiter.name != event.name:
+            return
+        state = self.state
+        state.arbiter_error = event.error
+        if not event.error:
+            state.arbiter_ok_at = self.node.now
+        if event.held and state.office is not Office.NONE:
+            state.arbiter_at = max(state.arbiter_at, event.asked_at)
+        self.node.changed = True
+
+    # ------------------------------------------------------------------ each settling
+
+    def settle(self) -> None:
+        """Takes, keeps, loses or gives up office."""
+        node, state = self.node, self.state
+        if state.office is Office.COORDINATOR:
+            if not self.in_office():
+                self._resign(say.authority_lapsed(node.me, state.office_term.number))
+            elif state.term > state.office_term:
+                self._resign(say.higher_term(node.me, state.term.number))
+                self._stand()
+        if state.office in (Office.PRE, Office.CANDIDATE):
+            self._advance()
+        if state.office is Office.NONE:
+            self._consider()
+        serving = node.state.phase in (Phase.RUNNING, Phase.LEAVING)
+        if not serving and state.office is not Office.NONE:
+            self._resign(say.steps_down(node.me))
+        told = self.coordinator()
+        if told != state.told and (told or state.told):
+            state.told = told
+            node.report_due = True
+            node.requests_due = True
+
+    def ask_arbiter(self) -> None:
+        """Asks the arbiter in its interval while we stand or are in office."""
+        node, state = self.node, self.state
+        arbiter = node.settings.arbiter
+        if arbiter is None or state.office is Office.NONE:
+            return
+        if node.now - state.arbiter_asked_at < arbiter.interval_ms:
+            return
+        state.arbiter_asked_at = node.now
+        node.emit(HoldArbiter(name=arbiter.name, lease_ms=node.times.lease_ms))
+
+    def _consider(self) -> None:
+        node, state = self.node, self.state
+        if not self._would_vote(node.me) or node.state.phase is not Phase.RUNNING:
+            state.stand_at = NEVER
+            return
+        if node.membership.all_others_out():
+            self._stand()
+            return
+        if not self._may_win():
+            state.stand_at = NEVER
+            return
+        if state.stand_at == NEVER:
+            state.stand_at = node.now + self._delay()
+        if node.now >= state.stand_at:
+            state.stand_at = NEVER
+            state.office = Office.PRE
+            state.asked_at = node.now
+            for p in node.state.peers.values():
+                p.pre_at = NEVER
+            self.ask_arbiter()
+            node.urgent = True
+            node.changed = True
+
+    def _delay(self) -> int:
+        """By priority, growing with each vain attempt, a little by chance."""
+        step = max(self.node.times.give_up_ms // 6, 10)
+        place = self.node.settings.names.index(self.node.me)
+        attempts = min(self.state.attempts, 8)
+        return place * step + attempts * (place + 1) * step + self.node.draw(step // 2)
+
+    def _stand(self) -> None:
+        """Votes for ourselves in a new term and asks the others."""
+        node, state = self.node, self.state
+        state.office = Office.CANDIDATE
+        state.office_term = self._next_term()
+        state.term = state.office_term
+        state.vote = node.me
+        state.vote_term = state.office_term
+        state.promise_until = NEVER
+        state.asked_at = node.now
+        state.stand_at = NEVER
+        for p in node.state.peers.values():
+            p.vote_at = NEVER
+        node.dirty = True
+        node.changed = True
+        node.urgent = True
+        self.ask_arbiter()
+        self._advance()
+
+    def _advance(self) -> None:
+        node, state = self.node, self.state
+        if state.office is Office.PRE:
+            if self._pre_given():
+                self._stand()
+                return
+        elif self.node.now < self.authority_until():
+            self._take_office()
+            return
+        elif state.term > state.office_term:
+            self._give_up()
+            return
+        if node.now - state.asked_at >= node.times.give_up_ms:
+            self._give_up()
+
+    def _pre_given(self) -> bool:
+        """Whether enough would vote, with the arbiter's lease where it decides."""
+        node, state = self.node, self.state
+        electorate = node.membership.electorate()
+        yes = 1 + sum(
+            1
+            for name in electorate
+            if name != node.me and node.state.peers[name].pre_at >= state.asked_at
+        )
+        arbiter = node.settings.arbiter
+        held = state.arbiter_at >= state.asked_at
+        if arbiter is not None and arbiter.required:
+            return held or yes == len(electorate)
+        if yes >= majority(len(electorate)):
+            return True
+        return arbiter is not None and held and 2 * yes == len(electorate)
+
+    def _give_up(self) -> None:
+        state = self.state
+        state.attempts += 1
+        self._end_office()
+
+    def _resign(self, why: str) -> None:
+        self.node.record("nm", 31, "WARN", (self.node.me,), why)
+        self._end_office()
+
+    def _end_office(self) -> None:
+        """Nothing of an office is carried over."""
+        node, state = self.node, self.state
+        state.office = Office.NONE
+        state.stand_at = NEVER
+        state.arbiter_at = NEVER
+        state.promise_until = NEVER
+        arbiter = node.settings.arbiter
+        if arbiter is not None and state.arbiter_asked_at != NEVER:
+            state.arbiter_asked_at = NEVER
+            node.emit(ReleaseArbiter(name=arbiter.name))
+        node.changed = True
+
+    def _take_office(self) -> None:
+        node, state = self.node, self.state
+        state.office = Office.COORDINATOR
+        state.office_at = node.now
+        state.attempts = 0
+        for p in node.state.peers.values():
+            p.marks = []
+            p.answered_at = NEVER
+        node.placement.office_begins()
+        node.record(
+            "nm",
+            50,
+            "INFO",
+            (node.me,),
+            say.takes_office(node.me, state.office_term.number, node.membership.electorate()),
+        )
+        node.changed = True
+        node.urgent = True
