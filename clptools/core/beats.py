@@ -61,8 +61,9 @@ class Beats:
             p = peers[name]
             state.seq += 1
             echo = self._echo(p)
-            if authority and echo is not None:
+            if authority and echo is not None and echo != p.answered_echo:
                 p.answered_at = now
+                p.answered_echo = echo
             beat = Beat(
                 sender=node.me,
                 to=name,

@@ -164,7 +164,11 @@ class Placement:
             self._follow(group, grant, holders)
             grant = node.state.grants.get(group.name)
         if holders:
-            node.state.waiting.pop(group.name, None)
+            dark = [h.server for h in holders if not node.membership.is_online(h.server)]
+            if intent.wanted and len(dark) == len(holders):
+                self._wait(group.name, say.waits_for_proof(dark), dark[0])
+            else:
+                node.state.waiting.pop(group.name, None)
             self._keep(group, intent, holders)
             return
         if grant is not None:

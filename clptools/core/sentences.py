@@ -194,6 +194,11 @@ def waits_for_proof(servers: Sequence[str]) -> str:
     return f"proof that it does not run on {listed(servers)}"
 
 
+def waits_for_quorum(dark: Sequence[str]) -> str:
+    """No majority."""
+    return f"a majority, or proof that {listed(dark)} is down"
+
+
 def waits(group: str, what: str) -> str:
     """A wait begins."""
     return f"{group} waits for {what}."

@@ -83,7 +83,8 @@ class PeerState(msgspec.Struct):
     """What our beats to it say of our vote."""
     # as coordinator
     answered_at: int = NEVER
-    """When we last answered it with authority."""
+    """When we first answered, with authority, its newest beat: saying it again gives no more."""
+    answered_echo: Echo | None = None
     # its BMC
     power: str = "unknown"
     power_at: int = NEVER

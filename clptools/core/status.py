@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from clptools.core import sentences as say
 from clptools.core.quorum import NEVER
 from clptools.core.settings import Group, Interconnect, Monitor
 from clptools.core.state import Phase
@@ -349,7 +350,7 @@ class Status:
 
     def _waiting(self, group: str) -> WaitingView | None:
         node = self.node
-        found = node.state.waiting.get(group)
+        found = node.state.waiting.get(group) or self._no_office(group)
         if found is None:
             return None
         key, since = found
@@ -366,6 +367,21 @@ class Status:
             proofs=proofs,
             mend=mend,
         )
+
+    def _no_office(self, group: str) -> tuple[str, int] | None:
+        """Nobody can decide: what a group that is not run by anybody heard waits for."""
+        node = self.node
+        membership = node.membership
+        serving = node.state.phase is Phase.RUNNING
+        if node.votes.quorate() or not serving or not node.placement.intent(group).wanted:
+            return None
+        if any(membership.is_online(h.server) for h in node.placement.holders(group)):
+            return None
+        dark = [n for n, p in node.state.peers.items() if not membership.is_out(n) and p.lost]
+        if not dark:
+            return None
+        since = max(node.state.peers[n].fence_wait_from for n in dark)
+        return f"{dark[0]}\n{say.waits_for_quorum(dark)}", since
 
     def _monitor(self, monitor: Monitor, servers: tuple[ServerView, ...]) -> MonitorView:
         here: dict[str, MonitorOnServerView] = {}

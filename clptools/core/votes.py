@@ -362,6 +362,7 @@ class Votes:
         for p in node.state.peers.values():
             p.marks = []
             p.answered_at = NEVER
+            p.answered_echo = None
         node.placement.office_begins()
         node.record(
             "nm",
