@@ -24,9 +24,13 @@ from typing import Any, TypeVar
 
 import pytest
 
-BIN = Path(sys.executable).parent
+from clptools.cli.registry import COMMANDS
+from clptools.intake.rehearse import pet_event
+
 NEEDED = ("ip", "setpriv", "nft")
 _PREFIX = "clp"
+FATAL = "07h/6F/0"
+"""Row of the class table: processor, internal error (IERR)."""
 _counter = itertools.count()
 T = TypeVar("T")
 
@@ -131,7 +135,7 @@ class Node:
     def environment(self) -> dict[str, str]:
         """What every command on this server sees."""
         return {
-            "PATH": f"{BIN}:{os.environ['PATH']}",
+            "PATH": f"{self.cluster.bin}:{os.environ['PATH']}",
             "CLP_ROOT": str(self.root),
             "CLP_SERVER": self.name,
             "LANG": "C.UTF-8",
@@ -168,7 +172,7 @@ class Node:
         self.agent = subprocess.Popen(
             [
                 *("setpriv", "--pdeathsig", "KILL"),
-                *self.within(*wrap, str(BIN / "clpnode"), *options),
+                *self.within(*wrap, str(self.cluster.bin / "clpnode"), *options),
             ],
             env=self.environment(),
             stdin=subprocess.DEVNULL,
@@ -245,9 +249,12 @@ class Cluster:
         self.name = name
         self.lans = lans
         self.authkey = os.urandom(32)
+        self.sequence = 100
         self.diary = self.folder / "diary"
         """Resource scripts write `begin`/`end`, server and group here, in one order."""
         self.diary.touch()
+        self.bin = self.folder / "bin"
+        self._write_commands()
         self.nodes = [Node(self, f"server{n}", n) for n in range(1, servers + 1)]
         atexit.register(self.close)
         try:
@@ -291,6 +298,19 @@ class Cluster:
     def bmc(self, number: int) -> str:
         """Address of a server's BMC."""
         return f"192.168.0.{10 + number}"
+
+    def _write_commands(self) -> None:
+        """The commands of this source tree, whatever is installed beside the interpreter."""
+        self.bin.mkdir()
+        for name, module in (
+            ("clpnode", "clptools.agent.main"),
+            *((name, "clptools.cli.main") for name in COMMANDS),
+        ):
+            file = self.bin / name
+            file.write_text(
+                f"#!{sys.executable}\nimport sys\nfrom {module} import main\nsys.exit(main())\n"
+            )
+            file.chmod(0o755)
 
     def _wire(self) -> None:
         _ip("netns", "add", self.wires)
@@ -339,6 +359,7 @@ class Cluster:
         resources: str | None = None,
         monitor: str = "",
         recovery: str = "",
+        userw: str = 'method = "none"',
         more: str = "",
     ) -> str:
         """The guide's sample cluster for these servers; extra lines go into its tables."""
@@ -371,6 +392,7 @@ class Cluster:
             f'community = ["public"]\n{monitor}\n'
             '[monitor.recovery]\naction = "failover"\ntarget = "failover1"\n' + recovery
         )
+        parts.append(f'[[monitor]]\ntype = "userw"\nname = "userw"\n{userw}')
         return "\n\n".join([*parts, more]) + "\n"
 
     def configure(self, text: str = "") -> None:
@@ -412,16 +434,28 @@ class Cluster:
         name = until(f"{group} is online", where, timeout_s)
         return next(node for node in self.nodes if node.name == name)
 
-    def trap(self, target: Node, *varbinds: str, options: str = "", source: int = 0) -> None:
-        """A real `snmptrap` from the address of `target`'s own BMC (or `source`'s)."""
-        words = [
-            *("snmptrap", "-v", "2c", "-c", "public"),
-            f"--clientaddr={self.bmc(source or target.number)}",
-            *options.split(),
+    def trap(
+        self,
+        target: Node,
+        row: str = FATAL,
+        *,
+        deasserted: bool = False,
+        sequence: int = 0,
+        program: str = "snmptrap",
+        options: str = "-v2c -c public",
+        source: int = 0,
+    ) -> None:
+        """A PET by net-snmp's own program, from the address of `target`'s BMC (or `source`'s)."""
+        if shutil.which(program) is None:
+            pytest.skip(f"NOT TESTED: {program} is not installed")
+        self.sequence += 1
+        event = pet_event(row, deasserted=deasserted, sequence=sequence or self.sequence)
+        pet = "1.3.6.1.4.1.3183.1.1"
+        done = self.wires_run(
+            *(program, *options.split(), f"--clientaddr={self.bmc(source or target.number)}"),
             f"udp:{self.address(1, target.number)}:162",
-            *varbinds,
-        ]
-        done = self.wires_run(*words)
+            *("", f"{pet}.0.{event.specific}", f"{pet}.1", "x", event.octets().hex()),
+        )
         assert done.returncode == 0, done.stderr
 
     def assert_never_two(self) -> list[str]:
