@@ -21,13 +21,22 @@ class SnmpKeys(msgspec.Struct, frozen=True, kw_only=True):
     priv: str
 
 
+def how_bmc(server: str) -> str:
+    """How the password file of a BMC is made."""
+    return f"Set it: clpbmccnf -u USER {server}"
+
+
+def how_snmp(user: str) -> str:
+    """How the key file of an SNMPv3 user is made."""
+    return f"Write the pass phrases into {paths.snmp_key_file(user)}, one a line, mode 0400."
+
+
 def read_bmc_password(server: str) -> str:
     """The password of `server`'s BMC.
 
     Raises ClpError if it is missing, others may read it, or it is no text.
     """
-    mend = f"Set it: clpbmccnf -u USER {server}"
-    path = paths.bmc_password_file(server)
+    mend, path = how_bmc(server), paths.bmc_password_file(server)
     password = _lines(path, read_secret(path, mend), mend)[0]
     if not password:
         raise ClpError(ExitCode.FAILED, f"{path}: empty", mend)
@@ -51,7 +60,7 @@ def read_snmp_keys(user: str) -> SnmpKeys:
     Without a second line the first serves for both.  Raises ClpError as `read_bmc_password`.
     """
     path = paths.snmp_key_file(user)
-    mend = f"Write the pass phrases into {path}, one a line, mode 0400."
+    mend = how_snmp(user)
     lines = _lines(path, read_secret(path, mend), mend)
     auth, priv = lines[0], (lines[1:] or lines)[0] or lines[0]
     if min(len(auth), len(priv)) < MIN_SNMP_CHARACTERS:

@@ -157,17 +157,15 @@ class _Cluster:
 
     def _mend(self, fault: Fault, server: Server) -> str:
         mends: list[str] = []
-        if fault in (Fault.FREEZE, Fault.CUT) and not self.fenced(server):
-            if self.settings.forced_stop.action == "none":
-                mends.append('[forced_stop] action = "power-off"')
-            if server.bmc is None:
-                mends.append(f"[server.bmc] of {server.name}")
-        elif fault is Fault.POWER:
-            mends.append(f"[server.bmc] of {server.name}")
+        if fault is Fault.POWER:
+            mends.append("[server.bmc]")
+        elif fault is not Fault.DARK and not self.fenced(server):
+            bmc = "" if server.bmc is not None else " and [server.bmc]"
+            mends.append(f'[forced_stop] action = "power-off"{bmc}')
         if not self.settings.leases_armed:
             mends.append(MORE_VOTES)
         elif not self.bound(server):
-            mends.append(f"a userw method other than none on {server.name}")
+            mends.append("a userw method other than none")
         return ", or ".join(mends)
 
     def cases(self) -> tuple[Case, ...]:
@@ -180,7 +178,6 @@ class _Cluster:
                 if fault is Fault.DARK and server.bmc is None:
                     continue  # the same as losing power
                 case = self.case(fault, server)
-                # What is to be mended names the server, and would keep them apart.
                 one = msgspec.structs.replace(case, servers=())
                 alike.setdefault(one, []).append(server.name)
             for one, names in alike.items():

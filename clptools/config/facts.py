@@ -1,0 +1,129 @@
+"""What the check wants to know of this machine; gathered apart, so that the check is a function.
+
+Gathering reads `/proc`, `/sys` and file modes; it asks no network and changes nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+
+import msgspec
+
+from clptools import paths
+from clptools.config import authkey, passwords
+from clptools.config.registries import Registries
+from clptools.config.scripts import scripts_of
+from clptools.config.secretfile import read_secret
+from clptools.core.settings import Settings
+from clptools.faults import ClpError
+from clptools.trust import check_script
+
+
+class FileFault(msgspec.Struct, frozen=True, kw_only=True):
+    """What is wrong with a file, naming it, and the mend."""
+
+    text: str
+    mend: str = ""
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """This machine, as far as a configuration concerns it."""
+
+    server: str
+    """Its name."""
+    addresses: frozenset[str] = frozenset()
+    """Its own IP addresses, canonical; empty: not known."""
+    interfaces: frozenset[str] = frozenset()
+    fc_hosts: frozenset[str] = frozenset()
+    """`host3`, ..."""
+    disks: frozenset[str] = frozenset()
+    """Names of block devices: `sdb`, `nvme0n1`, `dm-0`."""
+    processes: frozenset[str] = frozenset()
+    """Command names that run."""
+    absent: frozenset[str] = frozenset()
+    """Of the paths that the configuration names, those that do not exist here."""
+    files: dict[str, FileFault] = {}
+    """Scripts and secret files that cannot be used."""
+    bmc: dict[str, str] = {}
+    """Server -> what is wrong with its BMC or account, from whoever asked the BMC."""
+
+
+def gather(
+    settings: Settings,
+    registries: Registries,
+    addresses: Iterable[str] = (),
+    bmc: dict[str, str] | None = None,
+) -> Facts:
+    """Look at this machine.
+
+    `addresses` are this machine's, from whoever can list them; `bmc` as in `Facts`.
+    """
+    server = paths.server_name()
+    files: dict[str, FileFault] = {}
+    for use in scripts_of(settings, registries, server):
+        _note(files, use.path, check_script)
+    for path, mend in secret_files(settings):
+        _note(files, path, partial(read_secret, mend=mend))
+    return Facts(
+        server=server,
+        addresses=frozenset(addresses),
+        interfaces=_names("/sys/class/net"),
+        fc_hosts=_names("/sys/class/fc_host"),
+        disks=_names("/sys/class/block"),
+        processes=_processes(),
+        absent=frozenset(path for path in _named_paths(settings) if not os.path.exists(path)),
+        files=files,
+        bmc=bmc or {},
+    )
+
+
+def _note(files: dict[str, FileFault], path: str, check: Callable[[str], object]) -> None:
+    try:
+        check(path)
+    except ClpError as fault:
+        files[path] = FileFault(text=fault.message, mend=fault.hint)
+
+
+def secret_files(settings: Settings) -> Iterator[tuple[str, str]]:
+    """The files with secrets that every server needs, each with how it is made."""
+    yield paths.authkey_file(), authkey.MAKE
+    for server in settings.servers:
+        if server.bmc is not None:
+            yield paths.bmc_password_file(server.name), passwords.how_bmc(server.name)
+    users = {user.user for monitor in settings.monitors for user in monitor.snmpv3_users}
+    for user in sorted(users):
+        yield paths.snmp_key_file(user), passwords.how_snmp(user)
+    for arbiter in settings.arbiters:
+        password = arbiter.options.get("password_file")
+        if isinstance(password, str) and password:
+            yield password, f"Write the password of {arbiter.name} into it, mode 0400."
+
+
+def _named_paths(settings: Settings) -> list[str]:
+    """Devices and files that monitors and watchdogs open."""
+    found = ["/dev/watchdog", "/dev/ipmi0"]
+    for monitor in settings.monitors:
+        path = monitor.options.get("path")
+        if isinstance(path, str):
+            found.append(path)
+        found += [keyword for keyword in monitor.keywords.values() if keyword.startswith("/")]
+    return found
+
+
+def _names(folder: str) -> frozenset[str]:
+    with contextlib.suppress(OSError):
+        return frozenset(os.listdir(folder))
+    return frozenset()
+
+
+def _processes() -> frozenset[str]:
+    """Command names from `/proc/PID/comm` (at most 15 bytes each, proc(5))."""
+    found: set[str] = set()
+    for pid in _names("/proc"):
+        if pid.isdigit():
+            with contextlib.suppress(OSError), open(f"/proc/{pid}/comm", encoding="utf-8") as comm:
+                found.add(comm.read().strip())
+    return frozenset(found)
