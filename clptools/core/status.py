@@ -267,23 +267,38 @@ class Status:
         if report is None:
             if status == "Online" and p.beat is not None and p.beat.newcomer:
                 status = "Online Pending"
-            return ServerView(name=name, status=status, bmc=self._bmc(name))
+            return ServerView(
+                name=name,
+                status=status,
+                heartbeats=self._dark_heartbeats(status),
+                np=self._dark_arbiters(status),
+                bmc=self._bmc(name),
+            )
         if status == "Online":
             return _replace(report, bmc=self._bmc(name), local=False)
-        dark = tuple(
-            HeartbeatView(
-                name=h.name, type=h.type, status="Offline" if status == "Offline" else "Unknown"
-            )
-            for h in report.heartbeats
-        )
         return ServerView(
             name=name,
             status=status,
             incarnation=report.incarnation,
-            heartbeats=dark,
+            heartbeats=self._dark_heartbeats(status),
+            np=self._dark_arbiters(status),
             bmc=self._bmc(name),
             open_events=report.open_events,
             revision=report.revision,
+        )
+
+    def _dark_heartbeats(self, server: str) -> tuple[HeartbeatView, ...]:
+        """The configured paths of a server, by its status, that does not report itself."""
+        word = "Offline" if server == "Offline" else "Unknown"
+        return tuple(
+            HeartbeatView(name=i.name, type=i.type, status=word)
+            for i in self.node.settings.interconnects
+        )
+
+    def _dark_arbiters(self, server: str) -> tuple[ArbiterView, ...]:
+        word = "Offline" if server == "Offline" else "Unknown"
+        return tuple(
+            ArbiterView(name=a.name, type=a.type, status=word) for a in self.node.settings.arbiters
         )
 
     def _bmc(self, name: str) -> BmcView | None:
