@@ -208,9 +208,12 @@ def ago(seconds: float) -> str:
 
 def _group(teller: Teller, group: GroupView) -> Story:
     of_group = teller.about(group.name)
-    arrival = _arrival(of_group) if group.current is not None else None
+    held = group.current is not None and group.waiting_for is None
+    arrival = _arrival(of_group) if held else None
     chain, old = _chain(of_group, arrival)
-    causes = _causes(teller, group, chain, old)
+    begin = chain[0].time if chain else teller.now
+    end = arrival.time if arrival is not None else teller.now
+    causes = _causes(teller, chain, old, begin, end)
     story = sorted([*causes, *chain], key=lambda r: r.time)
     at = arrival.time if arrival is not None else teller.now - group.since_s
     waiting = group.waiting_for
@@ -263,7 +266,7 @@ def _arrival(of_group: list[Recorded]) -> Recorded | None:
 
 def _chain(of_group: list[Recorded], arrival: Recorded | None) -> tuple[list[Recorded], str]:
     """What happened to the group from the end of its stay before; and where that stay was."""
-    end = of_group.index(arrival) if arrival is not None else len(of_group) - 1
+    end = of_group.index(arrival) if arrival is not None else len(of_group)
     before = [i for i in range(end) if _number(of_group[i]) == ONLINE]
     first = before[-1] + 1 if before else 0
     chain = of_group[first : end + 1]
@@ -273,11 +276,10 @@ def _chain(of_group: list[Recorded], arrival: Recorded | None) -> tuple[list[Rec
     return chain, of_group[before[-1]].server if before else ""
 
 
-def _causes(teller: Teller, group: GroupView, chain: list[Recorded], old: str) -> list[Recorded]:
+def _causes(
+    teller: Teller, chain: list[Recorded], old: str, begin: float, end: float
+) -> list[Recorded]:
     """What led to the chain: the old server's end, the monitor's error, its hardware event."""
-    if not chain:
-        return []
-    begin, end = chain[0].time, chain[-1].time
     monitors = {monitor.name for monitor in teller.status.monitors}
     guilty = {
         (record.server, name) for record in chain for name in record.subjects if name in monitors

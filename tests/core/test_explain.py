@@ -252,6 +252,19 @@ def test_a_waiting_group_says_for_what() -> None:
     ]
 
 
+def test_a_group_whose_holder_fell_silent_tells_of_that() -> None:
+    """It still counts as running there, and nothing of it was recorded since."""
+    group = GroupView(
+        name="failover1",
+        status="Unknown",
+        current="server1",
+        waiting_for=WaitingView(text="waits for proof that it does not run on server1"),
+    )
+    lost = told(239.0, "server2", ("nm", 80), "server1 is lost.", "server1")
+    found = story("failover1", [*first_stay(), lost], view(groups=(group,)))
+    assert [step.text for step in found.because] == ["server1 is lost."]
+
+
 def test_a_group_stopped_by_hand_says_how_to_start_it() -> None:
     group = GroupView(name="failover1", status="Offline", current=None, wanted=False)
     stop = [

@@ -155,13 +155,14 @@ def server_section(view: StatusJson) -> Section:
     for server in view["servers"]:
         opened = hardware_word(server)
         bmc = server["bmc"]
-        well = server["status"] in WELL and not opened and (bmc is None or bmc["reachable"])
+        mute = bmc is not None and bool(bmc["error"])
+        well = server["status"] in WELL and not opened and not mute
         line: Line = [
             ("*" if server["local"] else " ", TITLE),
             (field(server["name"], name), ""),
             (field(server["status"], state), STYLES.get(server["status"], "")),
             (field(ages(view, server), beats), ""),
-            (f"{bmc_word(server):<16}", "" if bmc is None or bmc["reachable"] else WARN),
+            (f"{bmc_word(server):<16}", WARN if mute else ""),
             (opened or "-", WARN if opened else ""),
         ]
         rows.append(Row(line, well))
@@ -315,7 +316,7 @@ def bmc_word(server: ServerJson) -> str:
     if bmc is None:
         return "-"
     if not bmc["reachable"]:
-        return "no answer"
+        return "no answer" if bmc["error"] else "-"
     latency = bmc["latency_ms"]
     return f"{bmc['power']:<4}" + (f"{latency:4.0f} ms" if latency is not None else "")
 
