@@ -19,10 +19,12 @@ COMMANDS: dict[str, str] = {
         "clphealthchk",
         "clplogcc",
         "clpmonctrl",
+        "clpmsg",
         "clprexec",
         "clprsc",
         "clpstat",
         "clpstdn",
+        "clptrap",
         "clpwait",
     )
 }

@@ -166,6 +166,11 @@ class ClassTable:
         return merged
 
 
+def shipped_names() -> Names:
+    """Texts of IPMI's tables."""
+    return _shipped()[1]
+
+
 def row_id(sensor_type: int | None, event_type: int | None, offset: int | None) -> str:
     """The row id of one exact event."""
     sensor = "*" if sensor_type is None else f"{sensor_type:02X}h"

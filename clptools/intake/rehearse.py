@@ -190,6 +190,18 @@ def build_rehearsal(
     )
 
 
+def is_answer(data: bytes, request_id: int) -> bool:
+    """Whether a datagram is the answer to the INFORM of that id."""
+    try:
+        at, end = ber.expect(data, 0, len(data), ber.SEQUENCE, "message")
+        at = ber.read(data, at, end)[2]
+        at = ber.read(data, at, end)[2]
+        at, end = ber.expect(data, at, end, snmp.RESPONSE, "answer")
+        return ber.read_integer(data, at, end, "request id")[0] == request_id
+    except ber.DecodeError:
+        return False
+
+
 def is_rehearsal(trap: Trap) -> bool:
     """Whether it claims to be a rehearsal trap; then it is never taken for a real one."""
     return any(bind.oid == REHEARSAL_OID for bind in trap.varbinds)

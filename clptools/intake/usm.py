@@ -17,13 +17,12 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import os
-import stat
 from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
+from clptools.config.secretfile import read_secret
 from clptools.core.settings import SnmpUser
 from clptools.intake import ber, snmp
 from clptools.intake.ber import DecodeError
@@ -99,15 +98,7 @@ def engine_id(server: str) -> bytes:
 def read_keys(path: str) -> UserKeys:
     """A user's key file.  Raises ClpError where it is missing, open to others or unreadable."""
     hint = "Write it with clpbmccnf, or by hand: auth=..., priv=..., mode 0400."
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except OSError as error:
-        raise ClpError(ExitCode.FAILED, f"{path}: {error.strerror}", hint) from None
-    with os.fdopen(fd, "rb") as file:
-        info = os.fstat(file.fileno())
-        if stat.S_IMODE(info.st_mode) & 0o077:
-            raise ClpError(ExitCode.FAILED, f"{path}: others may read it", f"chmod 0400 {path}")
-        content = file.read(4096)
+    content = read_secret(path, hint)
     lines = [line.strip() for line in content.splitlines()]
     lines = [line for line in lines if line and not line.startswith(b"#")]
     found = dict(line.split(b"=", 1) for line in lines if line[:5] in (b"auth=", b"priv="))

@@ -1,0 +1,255 @@
+"""`clptrap`: say what a trap is and what it would do; send a rehearsal trap."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from clptools.cli.answer import Answer, done
+from clptools.cli.options import Args, Argument, Command, Option
+from clptools.faults import ClpError, ExitCode
+
+if TYPE_CHECKING:
+    from clptools.core.settings import Settings
+    from clptools.intake.pet import DecodedTrap
+    from clptools.intake.reading import Reading
+
+COMMAND = Command(
+    "clptrap",
+    summary="decode SNMP traps of BMCs, and rehearse them",
+    synopsis=(
+        "decode HEX|-",
+        "decode --specific N [--octets HEX]",
+        "decode --pcap FILE",
+        "test --to SERVER CLASS",
+    ),
+    description=(
+        (
+            "decode says what a trap is, its class, the row of the class table that decided, and "
+            "what it would do with the configuration of this server. Nothing runs."
+        ),
+        (
+            "HEX is a whole SNMP datagram. With - every line of standard input is a datagram in "
+            "hexadecimal, or the number of a PET and its octets; quoted octets may go over "
+            "several lines, as snmptrapd prints them. What is no trap is an error, exit code 1."
+        ),
+        (
+            "test sends a rehearsal trap to the keyword address of SERVER, through the real "
+            "socket, proved by the authkey: it is shown and counted there and never recovers. "
+            "CLASS is FATAL, ERROR, PREDICT, PERFORMANCE, REDUNDANCY, INFO, CLEAR or UNKNOWN, or "
+            "an event such as 0Dh/6F/2."
+        ),
+    ),
+    options=(
+        Option("--specific", metavar="N", help="The specific-trap number of a PET."),
+        Option("--octets", metavar="HEX", help="The octets of its variable."),
+        Option("--pcap", metavar="FILE", help="Every trap of a packet capture.", complete="file"),
+        Option(
+            "--config",
+            metavar="FILE",
+            help="Another configuration than this server's.",
+            complete="file",
+        ),
+        Option("--to", metavar="SERVER", help="Where a rehearsal trap goes.", complete="server"),
+    ),
+    arguments=(
+        Argument("WHAT", help="decode or test, and a trap or a class.", required=True, many=True),
+    ),
+    examples=(
+        ("clptrap decode --specific 880385", "what a number in a log means"),
+        ("clptrap decode --pcap bmc.pcap", "what a BMC sent"),
+        ("clptrap test --to server1 FATAL", "whether traps reach server1"),
+    ),
+)
+
+MORE = "More: clptrap --help"
+WAIT_S = 1.0
+TRIES = 3
+
+
+def run(args: Args) -> Answer:
+    """Carries it out."""
+    if args.words[0] == "decode":
+        return _decode(args)
+    if args.words[0] == "test":
+        return _test(args)
+    raise ClpError(ExitCode.USAGE, f"{args.words[0]!r} is neither decode nor test.", MORE)
+
+
+# ---------------------------------------------------------------------- decode
+
+
+def _decode(args: Args) -> Answer:
+    import time
+
+    from clptools.intake.profile import ClassTable
+
+    settings = _settings(args)
+    table = ClassTable(settings.trap_profiles if settings else ())
+    as_json = args.given("json")
+    several = args.given("pcap") or args.words[1:] == ("-",)
+    failed = found = 0
+    for reading in _readings(args):
+        found += 1
+        try:
+            decoded = reading.decode(table, time.time())
+        except ClpError as error:
+            if not several:
+                raise
+            failed += 1
+            _print_fault(error, as_json)
+            continue
+        if not several:
+            return Answer(_text(reading, decoded, settings), _fields(reading, decoded, settings))
+        if as_json:
+            _print_json(_fields(reading, decoded, settings))
+        else:
+            print(_text(reading, decoded, settings), end="\n\n")
+    if not found:
+        raise ClpError(ExitCode.FAILED, "No trap in there.", MORE)
+    return Answer(code=ExitCode.FAILED if failed else ExitCode.DONE)
+
+
+def _readings(args: Args) -> Iterator[Reading]:
+    from clptools.intake import reading
+
+    words = args.words[1:]
+    if args.given("specific") or args.given("octets"):
+        if words or args.given("pcap") or not args.given("specific"):
+            raise ClpError(ExitCode.USAGE, "--octets goes with --specific N, without HEX.", MORE)
+        yield reading.of_specific(args.text("specific"), args.text("octets") or None)
+    elif args.given("pcap"):
+        if words:
+            raise ClpError(ExitCode.USAGE, "--pcap stands for itself, without HEX.", MORE)
+        with open(args.text("pcap"), "rb") as file:
+            yield from reading.of_capture(file.read(reading.CAPTURE_BYTES))
+    elif words == ("-",):
+        yield from reading.of_lines(sys.stdin)
+    elif words:
+        yield reading.of_hex(" ".join(words))
+    else:
+        raise ClpError(ExitCode.USAGE, "There is nothing to decode.", MORE)
+
+
+def _settings(args: Args) -> Settings | None:
+    """The configuration, where there is one that can be read."""
+    import os
+
+    from clptools import paths
+
+    path = args.text("config") or paths.config_file()
+    if not args.given("config") and not os.access(path, os.R_OK):
+        return None
+    from clptools.config.load import load
+    from clptools.registries import registries
+
+    loaded = load(path, registries())
+    if loaded.settings is None and args.given("config"):
+        raise ClpError(
+            ExitCode.INVALID_CONFIG, str(loaded.errors[0]), f"All of them: clpcfchk {path}"
+        )
+    return loaded.settings
+
+
+def _fields(reading: Reading, decoded: DecodedTrap, settings: Settings | None) -> dict[str, object]:
+    import msgspec
+
+    return {
+        "trap": msgspec.to_builtins(decoded),
+        "source": reading.source or None,
+        "would": [msgspec.to_builtins(change) for change in reading.would(decoded, settings)],
+    }
+
+
+def _print_json(fields: dict[str, object]) -> None:
+    import json
+
+    print(json.dumps({"schema": 1, **fields}, ensure_ascii=False))
+
+
+def _print_fault(error: ClpError, as_json: bool) -> None:
+    if as_json:
+        fault = {
+            "code": int(error.code),
+            "name": error.code.name,
+            "message": error.message,
+            "hint": error.hint,
+        }
+        _print_json({"error": fault})
+    else:
+        print(f"clptrap: {error.message}", file=sys.stderr)
+
+
+def _text(reading: Reading, decoded: DecodedTrap, settings: Settings | None) -> str:
+    from clptools.intake.telling import told
+
+    return told(decoded, reading.source, settings, reading.would(decoded, settings))
+
+
+# ---------------------------------------------------------------------- test
+
+
+def _test(args: Args) -> Answer:
+    import secrets
+    import socket
+    import time
+
+    from clptools.config.authkey import read_authkey
+    from clptools.intake.match import admissions
+    from clptools.intake.rehearse import build_rehearsal, is_answer, pet_event
+
+    server = args.text("to")
+    if not server or len(args.words) != 2:
+        raise ClpError(ExitCode.USAGE, "Write: clptrap test --to SERVER CLASS", MORE)
+    try:
+        event = pet_event(args.words[1], sequence=secrets.randbelow(65535) + 1)
+    except ValueError as error:
+        raise ClpError(ExitCode.USAGE, f"{error}.", MORE) from None
+    settings = _settings(args)
+    if settings is None:
+        raise ClpError(
+            ExitCode.INVALID_CONFIG, "There is no valid configuration here.", "See: clpcfchk"
+        )
+    if settings.server(server) is None:
+        known = ", ".join(settings.names)
+        raise ClpError(ExitCode.NO_SUCH, f"{server}: no such server.", f"Known: {known}")
+    places = admissions(settings, server)
+    if not places:
+        raise ClpError(
+            ExitCode.NO_SUCH,
+            f"No message receive monitor has a BMCNOTICE keyword on {server}.",
+            'Give an mrw category = "BMCNOTICE" and keyword_on.' + server,
+        )
+    authkey = read_authkey()
+    place = places[0].address
+    family = socket.AF_INET6 if ":" in place.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(WAIT_S)
+        for attempt in range(1, TRIES + 1):
+            datagram = build_rehearsal(
+                event,
+                authkey=authkey,
+                server=server,
+                nonce=secrets.token_bytes(16),
+                issued_ms=int(time.time() * 1000),
+                request_id=attempt,
+            )
+            try:
+                sock.connect((place.host, place.port))
+                sock.send(datagram)
+                while not is_answer(sock.recv(65535), attempt):
+                    pass
+            except (TimeoutError, ConnectionRefusedError):
+                continue
+            text = (
+                f"{server} took the rehearsal trap at {place}: {args.words[1]}. It is shown and "
+                "counted there; nothing is recovered."
+            )
+            return done(text, server=server, address=str(place))
+    raise ClpError(
+        ExitCode.TIMED_OUT,
+        f"{server} did not answer at {place} ({TRIES} rehearsal traps, {WAIT_S:g} s each).",
+        "Is its agent running (clpstat), is UDP let through, is the authkey the same, do the "
+        "clocks agree within five minutes? Its counters tell: clpstat --hw",
+    )
