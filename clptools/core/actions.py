@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
-from clptools.core.durable import Durable
+from clptools.core.durable import Durable, LedgerFile
 from clptools.core.messages import Beat, Control
 from clptools.core.requests import Outcome
 
@@ -29,6 +29,12 @@ class SetMember(ActionBase, tag="set-member", frozen=True, kw_only=True):
     """Write the disk's `member` bit; clearing it is fsynced, before "left" is told."""
 
     member: bool
+
+
+class KeepLedger(ActionBase, tag="keep-ledger", frozen=True, kw_only=True):
+    """Write the ledger of open hardware events to disk; it need not be through at once."""
+
+    ledger: LedgerFile
 
 
 class SendBeat(ActionBase, tag="send-beat", frozen=True, kw_only=True):
@@ -210,6 +216,7 @@ class Exit(ActionBase, tag="exit", frozen=True, kw_only=True):
 Action = (
     Persist
     | SetMember
+    | KeepLedger
     | SendBeat
     | SendControl
     | SetTimer

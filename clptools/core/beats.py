@@ -84,6 +84,7 @@ class Beats:
                 out=out,
                 hears=hears,
                 holdings=holdings,
+                policy=state.shared.version,
                 armed=armed,
                 suspended=state.shared.suspended,
                 stopped=state.phase is not Phase.RUNNING,

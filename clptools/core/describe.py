@@ -105,7 +105,7 @@ def describe_durable(durable: Durable | None) -> str:
         words.append(f"confirmed {','.join(durable.confirmed)}")
     if durable.newcomer:
         words.append("newcomer")
-    if durable.suspended:
+    if durable.shared.suspended:
         words.append("suspended")
     return " ".join(words)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from clptools.core.messages import NO_EPOCH, NO_TERM, Epoch, Term
+from clptools.core.messages import NO_EPOCH, NO_TERM, Epoch, Shared, Term
 
 
 class HeldGroup(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -26,6 +26,41 @@ class HeldGroup(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Resource -> `ResourceState` value."""
 
 
+class MonitorMemory(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What an agent restart must know of one monitor; instants are of this boot."""
+
+    monitor: str
+    suspended: bool = False
+    scripts: tuple[int, ...] = ()
+    restarts: tuple[int, ...] = ()
+    failovers: tuple[int, ...] = ()
+
+
+class OpenEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One open hardware event in the ledger on disk."""
+
+    id: int
+    monitor: str
+    key: str
+    event_class: str
+    meaning: str
+    source: str
+    first_at: int
+    last_at: int
+    count: int = 1
+
+
+class LedgerFile(msgspec.Struct, frozen=True, kw_only=True):
+    """The ledger of open hardware events: on disk, because hardware outlives a boot.
+
+    Instants are of the clock that `now` comes from; whoever keeps the file over a boot shifts
+    them to the new one (they may become negative).
+    """
+
+    next_event: int = 1
+    entries: tuple[OpenEntry, ...] = ()
+
+
 class Durable(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What `Persist` writes and `AgentStarted` brings back."""
 
@@ -41,7 +76,6 @@ class Durable(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     confirmed: dict[str, str] = {}
     """Server -> user who confirmed it down."""
     newcomer: bool = False
-    suspended: bool = False
-    suspended_by: str = ""
-    counters: dict[str, tuple[int, int, int]] = {}
-    """Monitor -> (scripts, restarts, failovers) used up."""
+    shared: Shared = Shared(version=NO_EPOCH)
+    """The policy known last, so that what an operator stopped stays stopped."""
+    monitors: tuple[MonitorMemory, ...] = ()

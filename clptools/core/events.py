@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
-from clptools.core.durable import Durable
+from clptools.core.durable import Durable, LedgerFile
 from clptools.core.messages import Beat, Control
 from clptools.core.requests import Request
 from clptools.core.settings import Settings
@@ -26,6 +26,8 @@ class AgentStarted(EventBase, tag="agent-started", frozen=True, kw_only=True):
     """What `/run` held with this boot's id, or None: the agent has no state."""
     member: bool
     """The disk's bit: admitted, and has not left."""
+    ledger: LedgerFile = LedgerFile()
+    """Open hardware events as the disk has them, instants shifted to this boot."""
     stopped: bool = False
     """`clpcl -t` stopped the cluster service since the last boot."""
 

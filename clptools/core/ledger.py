@@ -10,6 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from clptools.core import sentences as say
+from clptools.core.actions import KeepLedger
+from clptools.core.durable import LedgerFile, OpenEntry
 from clptools.core.events import HardwareSeen, MessageSeen
 from clptools.core.settings import Monitor
 from clptools.core.state import MonitorRun, OpenEvent
@@ -39,6 +41,52 @@ class Ledger:
     def open_of(self, monitor: str) -> list[OpenEvent]:
         """Open events of one monitor, oldest first."""
         return [e for e in self.node.state.events.values() if e.monitor == monitor]
+
+    def restore(self, ledger: LedgerFile) -> None:
+        """Takes over what the disk had open; shown and binding, but not recovered again."""
+        state = self.node.state
+        state.next_event = ledger.next_event
+        for e in ledger.entries:
+            monitor = self.node.settings.monitor(e.monitor)
+            if monitor is None:
+                continue
+            state.events[f"{e.monitor}/{e.key}"] = OpenEvent(
+                id=e.id,
+                monitor=e.monitor,
+                key=e.key,
+                event_class=e.event_class,
+                meaning=e.meaning,
+                source=e.source,
+                first_at=e.first_at,
+                last_at=e.last_at,
+                count=e.count,
+            )
+            self.node.recovery.run(e.monitor).status = self.status_of(monitor)
+
+    def _keep(self) -> None:
+        """The ledger changed: the disk shall know."""
+        state = self.node.state
+        self.node.emit(
+            KeepLedger(
+                ledger=LedgerFile(
+                    next_event=state.next_event,
+                    entries=tuple(
+                        OpenEntry(
+                            id=e.id,
+                            monitor=e.monitor,
+                            key=e.key,
+                            event_class=e.event_class,
+                            meaning=e.meaning,
+                            source=e.source,
+                            first_at=e.first_at,
+                            last_at=e.last_at,
+                            count=e.count,
+                        )
+                        for e in state.events.values()
+                    ),
+                )
+            )
+        )
 
     # ------------------------------------------------------------------ what comes in
 
@@ -126,6 +174,7 @@ class Ledger:
             event=number,
         )
         node.urgent = node.urgent or event_class == "FATAL"
+        self._keep()
         self._status_follows(monitor, number, meaning)
 
     def _close(self, monitor: Monitor, key: str, clears: str, meaning: str) -> None:
@@ -144,6 +193,7 @@ class Ledger:
             event=found.id,
         )
         node.urgent = True
+        self._keep()
         self._status_follows(monitor, 0, "")
 
     def acknowledge(self, monitor: Monitor, number: int, user: str) -> int:
@@ -166,6 +216,7 @@ class Ledger:
             )
         if closing:
             node.urgent = True
+            self._keep()
             self._status_follows(monitor, 0, "")
         return len(closing)
 

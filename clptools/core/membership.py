@@ -157,6 +157,8 @@ class Membership:
             p.direct_at = node.now
             p.link_at[event.link] = node.now
         self._hearing_ends_out(p, beat)
+        if beat.policy < node.state.shared.version:
+            node.placement.tell_policy(beat.sender, p)
         answers_me = beat.echo is not None and beat.echo.incarnation == node.state.incarnation
         if answers_me and beat.counts and not p.counts_me:
             p.counts_me = True
@@ -202,7 +204,6 @@ class Membership:
         p.pre_at = NEVER
         p.given = None
         p.report = None
-        node.state.shared_at = NEVER
         node.state.report_at = NEVER
         node.changed = True
         return True

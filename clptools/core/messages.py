@@ -108,6 +108,8 @@ class Beat(Message, tag="beat", frozen=True, kw_only=True):
     hears: tuple[str, ...] = ()
     """Peers heard directly within two intervals: who may relay."""
     holdings: tuple[Holding, ...] = ()
+    policy: Epoch = NO_EPOCH
+    """Version of the shared policy that the sender knows; who knows more tells it."""
     armed: bool = False
     """The sender's watchdog is armed and its lease binds it."""
     suspended: bool = False

@@ -29,7 +29,7 @@ from clptools.core.actions import (
     SetTimer,
 )
 from clptools.core.beats import Beats
-from clptools.core.durable import Durable, HeldGroup
+from clptools.core.durable import Durable, HeldGroup, MonitorMemory
 from clptools.core.events import (
     AgentStarted,
     AgentStopping,
@@ -229,6 +229,7 @@ class Node:
         state = self.state
         state.started_at = self.now
         state.member = event.member
+        self.ledger.restore(event.ledger)
         if event.stopped:
             state.phase = Phase.STOPPED
             return
@@ -252,10 +253,14 @@ class Node:
         state.lease_until = durable.lease_until
         state.lease_written = durable.lease_until
         state.newcomer = durable.newcomer
-        state.shared = msgspec.structs.replace(
-            state.shared, suspended=durable.suspended, suspended_by=durable.suspended_by
-        )
+        state.shared = durable.shared
         state.suspended_at = self.now
+        for memory in durable.monitors:
+            run = self.recovery.run(memory.monitor)
+            run.suspended = memory.suspended
+            run.scripts = list(memory.scripts)
+            run.restarts = list(memory.restarts)
+            run.failovers = list(memory.failovers)
         for name in durable.left:
             if name in state.peers:
                 state.peers[name].left = True
@@ -481,8 +486,18 @@ class Node:
             left=tuple(n for n, p in state.peers.items() if p.left),
             confirmed={n: p.confirmed for n, p in state.peers.items() if p.confirmed},
             newcomer=state.newcomer,
-            suspended=state.shared.suspended,
-            suspended_by=state.shared.suspended_by,
+            shared=state.shared,
+            monitors=tuple(
+                MonitorMemory(
+                    monitor=name,
+                    suspended=run.suspended,
+                    scripts=tuple(run.scripts),
+                    restarts=tuple(run.restarts),
+                    failovers=tuple(run.failovers),
+                )
+                for name, run in state.monitors.items()
+                if run.suspended or run.scripts or run.restarts or run.failovers
+            ),
         )
         # SetMember keeps its place: the bit may only be set for a state that is written.
         self.actions.insert(0, Persist(durable=durable))

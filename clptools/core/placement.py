@@ -15,13 +15,13 @@ from clptools.core.actions import SendControl
 from clptools.core.messages import Epoch, Grant, Intent, Order, Shared
 from clptools.core.quorum import NEVER
 from clptools.core.settings import Group
-from clptools.core.state import GrantState, GroupRun
+from clptools.core.state import GrantState, GroupRun, PeerState
 from clptools.core.states import GroupState, GroupWhy
 
 if TYPE_CHECKING:
     from clptools.core.node import Node
 
-_SHARE_MS = 5_000
+_TELL_MS = 500
 _ORDER_MS = 1_000
 
 
@@ -52,7 +52,6 @@ class Placement:
         state.ordered_at = {}
         state.waiting = {}
         state.waiting_told = []
-        state.shared_at = NEVER
 
     def intent(self, group: str) -> Intent:
         """What is wanted of a group; by default what its `startup` says."""
@@ -69,13 +68,15 @@ class Placement:
         self.share(msgspec.structs.replace(shared, intents=(*others, intent)))
 
     def share(self, shared: Shared) -> None:
-        """New policy under a new version, told to everybody at the next settling."""
+        """New policy under a new version, told to everybody at once."""
         state = self.node.state
         term = state.votes.office_term
         version = Epoch(term.number, term.candidate, shared.version.n + 1)
         self.adopt(msgspec.structs.replace(shared, version=version))
-        state.shared_at = NEVER
-        self.node.changed = True
+        for name, p in state.peers.items():
+            if self.node.membership.hears(name):
+                p.told_policy_at = NEVER
+                self.tell_policy(name, p)
 
     def adopt(self, shared: Shared) -> None:
         """Takes policy over, ours or a coordinator's."""
@@ -83,10 +84,10 @@ class Placement:
         state = node.state
         was = state.shared.suspended
         state.shared = shared
+        node.dirty = True
         if shared.suspended != was:
             state.suspended_at = node.now
             state.waived = False
-            node.dirty = True
             node.urgent = True
             node.record(
                 "pm",
@@ -99,18 +100,16 @@ class Placement:
         node.changed = True
 
     def heard_shared(self, shared: Shared) -> None:
-        """A coordinator told its policy; the highest version stands."""
-        if shared.version > self.node.state.shared.version and not self.node.votes.in_office():
+        """Somebody told a policy; the highest version stands."""
+        if shared.version > self.node.state.shared.version:
             self.adopt(shared)
 
-    def _tell(self) -> None:
+    def tell_policy(self, name: str, p: PeerState) -> None:
+        """Tells a server that knows less what is wanted of the groups."""
         node = self.node
-        if node.now - node.state.shared_at < _SHARE_MS:
-            return
-        node.state.shared_at = node.now
-        for name in node.state.peers:
-            if node.membership.hears(name):
-                node.emit(SendControl(to=name, message=node.state.shared))
+        if node.now - p.told_policy_at >= _TELL_MS:
+            p.told_policy_at = node.now
+            node.emit(SendControl(to=name, message=node.state.shared))
 
     # ------------------------------------------------------------------ each settling
 
@@ -121,7 +120,6 @@ class Placement:
             if node.state.waiting:
                 node.state.waiting = {}
             return
-        self._tell()
         if node.state.shared.suspended:
             node.state.waiting = {}
             return

@@ -154,11 +154,13 @@ class Recovery:
             counted[:] = [t for t in counted if t > floor]
         if start <= 0 and recovery.script and not run.scripts:
             run.scripts.append(self.node.now)
+            self.node.dirty = True
             run.step = "script"
             self._script(monitor, run, recovery.script, text)
             return
         if start <= 1 and recovery.target and len(run.restarts) < recovery.restart_count:
             run.restarts.append(self.node.now)
+            self.node.dirty = True
             self._restart(monitor, run)
             return
         if start <= 2 and recovery.target and len(run.failovers) < recovery.failover_count:
@@ -261,6 +263,7 @@ class Recovery:
             node.groups.stop(name, GroupWhy.FAILOVER, "GROUPFAILOVER")
         if moved:
             run.failovers.append(node.now)
+            node.dirty = True
             if recovery.after_recovery != "none":
                 run.step = "after"
                 run.deadline = node.now + recovery.after_recovery_deadline_ms
@@ -388,6 +391,7 @@ class Recovery:
             if (names and monitor.name not in names) or run.suspended is on:
                 continue
             run.suspended = on
+            node.dirty = True
             changed.append(monitor.name)
             if not on and monitor.type == "mrw":
                 node.ledger.refresh(monitor, run)
@@ -412,6 +416,7 @@ class Recovery:
             run.scripts, run.restarts, run.failovers, run.finals = [], [], [], 0
             cleared.append(monitor.name)
         self.node.report_due = True
+        self.node.dirty = True
         return cleared
 
     def fault(self, monitor: Monitor, on: bool) -> None:

@@ -103,6 +103,7 @@ class PeerState(msgspec.Struct):
     # status
     report: Report | None = None
     urgent_at: int = NEVER
+    told_policy_at: int = NEVER
 
 
 class GroupRun(msgspec.Struct):
@@ -244,7 +245,6 @@ class NodeState(msgspec.Struct):
     watchdog: str = ""
     groups: dict[str, GroupRun] = {}
     shared: Shared = msgspec.field(default_factory=lambda: Shared(version=NO_EPOCH))
-    shared_at: int = NEVER
     suspended_at: int = NEVER
     waived: bool = False
     """Suspended, and everybody who might clear us knows that we do not stop ourselves."""
