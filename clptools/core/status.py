@@ -348,8 +348,10 @@ class Status:
         told = next(
             (g for g in (reporter.groups if reporter else ()) if g.name == group.name), None
         )
+        resources = told.resources if told is not None else idle
         if newest.server != node.me and not node.membership.is_online(newest.server):
             status = "Unknown"
+            resources = tuple(msgspec.structs.replace(r, status=status) for r in resources)
         return GroupView(
             name=group.name,
             status=status,
@@ -358,7 +360,7 @@ class Status:
             since_s=told.since_s if told is not None else 0.0,
             wanted=intent.wanted,
             waiting_for=self._waiting(group.name),
-            resources=told.resources if told is not None else idle,
+            resources=resources,
             on=on,
             comment=group.comment,
         )
