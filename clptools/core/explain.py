@@ -49,6 +49,8 @@ OF_SERVER = frozenset(
     }
 )
 """Records that tell of a server's own life: membership, forced stop, leaving, final actions."""
+ENDS = OF_SERVER - {ADMITTED, HEARD_AGAIN}
+"""Those of them for which a group may leave it."""
 
 
 class Recorded(Protocol):
@@ -107,6 +109,7 @@ class Story(msgspec.Struct, frozen=True, kw_only=True):
     state: str
     because: tuple[Step, ...] = ()
     then: tuple[str, ...] = ()
+    """What happened since (time, two blanks, sentence), what keeps it so, what to do."""
     waiting_for: str | None = None
 
 
@@ -213,8 +216,7 @@ def _group(teller: Teller, group: GroupView) -> Story:
     chain, old = _chain(of_group, arrival)
     begin = chain[0].time if chain else teller.now
     end = arrival.time if arrival is not None else teller.now
-    causes = _causes(teller, chain, old, begin, end)
-    story = sorted([*causes, *chain], key=lambda r: r.time)
+    story = _with_causes(teller, chain, old, begin, end)
     at = arrival.time if arrival is not None else teller.now - group.since_s
     waiting = group.waiting_for
     return Story(
@@ -233,7 +235,7 @@ def _group_state(teller: Teller, group: GroupView, at: float) -> str:
         return f"{group.name} is {group.status} and {waits(group.waiting_for.text)} {since}."
     if group.current is not None:
         return f"{group.name} is {group.status} on {group.current} {teller.since(at)}{epoch}."
-    wanted = "" if group.wanted else " and is to stay so"
+    wanted = "" if group.wanted else " and stays so until it is started"
     return f"{group.name} is {group.status}{wanted}."
 
 
@@ -276,31 +278,30 @@ def _chain(of_group: list[Recorded], arrival: Recorded | None) -> tuple[list[Rec
     return chain, of_group[before[-1]].server if before else ""
 
 
-def _causes(
+def _with_causes(
     teller: Teller, chain: list[Recorded], old: str, begin: float, end: float
 ) -> list[Recorded]:
-    """What led to the chain: the old server's end, the monitor's error, its hardware event."""
+    """The chain and what led to it: the old server's end, the monitor's error, its event."""
     monitors = {monitor.name for monitor in teller.status.monitors}
     guilty = {
         (record.server, name) for record in chain for name in record.subjects if name in monitors
     }
     known = set(map(id, chain))
     events: set[tuple[str, int]] = set()
-    found: list[Recorded] = []
     # Newest first, so that the number of a hardware event is known before its own record comes.
     for record in reversed(teller.records):
         if id(record) in known or record.time > end:
             continue
         near = record.time >= begin - CAUSE_S
-        of_old = near and old in record.subjects and _number(record) in OF_SERVER
+        of_old = near and old in record.subjects and _number(record) in ENDS
         of_monitor = near and any(
             record.server == server and monitor in record.subjects for server, monitor in guilty
         )
         if of_old or of_monitor or (record.server, record.event) in events:
-            found.append(record)
+            known.add(id(record))
             if record.event:
                 events.add((record.server, record.event))
-    return found
+    return [record for record in teller.records if id(record) in known]
 
 
 def _group_then(
@@ -359,9 +360,14 @@ def _monitor(teller: Teller, monitor: MonitorView) -> Story:
     steps.sort(key=lambda r: r.time)
     if monitor.status == "Normal":
         steps = steps[-RECENT:]
+    statuses = {found.status for found in monitor.servers.values()}
+    if statuses == {monitor.status} and monitor.status == "Normal":
+        state = f"{monitor.name} is Normal on {listed(monitor.servers)}."
+    else:
+        state = f"{monitor.name} is {monitor.status}: {listed(words) or 'it runs nowhere'}."
     return Story(
         subject=monitor.name,
-        state=f"{monitor.name} is {monitor.status}: {listed(words) or 'it runs nowhere'}.",
+        state=state,
         because=teller.steps(steps),
         then=tuple(then),
     )
@@ -414,9 +420,13 @@ def _server_state(teller: Teller, server: ServerView) -> str:
     held = [g.name for g in teller.status.groups if g.current == server.name]
     if held:
         words.append(f"runs {listed(held)}")
-    if server.bmc is not None and server.status != "Online":
-        said = f"reads {server.bmc.power}" if server.bmc.reachable else "does not answer"
-        words.append(f"its BMC {server.bmc.address} {said}")
+    bad = [h.name for h in server.heartbeats if h.status in ("Caution", "Error")]
+    if bad:
+        words.append(f"hears too little on {listed(bad)}")
+    bmc = server.bmc
+    if bmc is not None and server.status != "Online" and (bmc.reachable or bmc.error):
+        said = f"reads {bmc.power}" if bmc.reachable else f"does not answer ({bmc.error})"
+        words.append(f"its BMC {bmc.address} {said}")
     return f"{listed(words)}."
 
 

@@ -272,7 +272,7 @@ def test_a_group_stopped_by_hand_says_how_to_start_it() -> None:
         told(0.2, "server1", ("rc", 21), "server1 stopped exec1.", "failover1", "server1"),
     ]
     found = story("failover1", [*first_stay(), *stop], view(groups=(group,)))
-    assert found.state == "failover1 is Offline and is to stay so."
+    assert found.state == "failover1 is Offline and stays so until it is started."
     assert [step.text for step in found.because] == [r.text for r in stop]
     assert found.then[-1] == "Start it: clpgrp -s failover1"
 

@@ -28,12 +28,14 @@ def explanation(
     else:
         lines = wrap(clean(told["state"]), columns)
     if told["because"]:
-        lines += ["", "Why there" if group is not None else "Why", *steps(told, columns, now)]
+        somewhere = group is not None and group["current"] is not None
+        lines += ["", "Why there" if somewhere else "Why", *steps(told, columns, now)]
     if told["then"]:
-        if told["because"]:
-            lines.append("Then")
-        for sentence in told["then"]:
-            lines += wrap(clean(sentence), columns, "    ", first="  ")
+        lines.append("Then" if told["because"] else "")
+        for line in told["then"]:
+            when, _, what = clean(line).rpartition("  ")
+            first = f"  {when}  " if when else "  "
+            lines += wrap(what, columns, " " * width(first) if when else "    ", first=first)
     return "\n".join(lines) + "\n"
 
 

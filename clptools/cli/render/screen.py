@@ -39,6 +39,7 @@ STYLES = {
     "Unknown": FAINT,
 }
 WELL = frozenset({"Normal", "Online", "Unused"})
+AWAY = frozenset({"Offline", "Unknown"})
 KEYS = " [q]uit  [e]xplain  [h]ardware  [f]ilter  [p]ause"
 TEXT_KEYS = " [q]uit  [b]ack"
 
@@ -120,7 +121,7 @@ def header(view: StatusJson, now: float, lost: str) -> Line:
     if lost:
         return [(f" {clean(cluster['name'])}  ", TITLE), (clean(lost), BAD)]
     electorate = cluster["electorate"]
-    alive = sum(s["status"] != "Offline" and s["name"] in electorate for s in view["servers"])
+    alive = sum(s["status"] not in AWAY and s["name"] in electorate for s in view["servers"])
     coordinator = clean(cluster["coordinator"]) or "none"
     state = cluster["status"]
     if cluster["suspended"]:
@@ -287,7 +288,7 @@ def ages(view: StatusJson, server: ServerJson) -> str:
 
     BMC heartbeats are in the column of the BMC.
     """
-    others = [s for s in view["servers"] if s is not server and s["status"] != "Offline"]
+    others = [s for s in view["servers"] if s is not server and s["status"] not in AWAY]
     newest: dict[str, float | None] = {
         beat["name"]: None for beat in server["heartbeats"] if beat["type"] != "bmchb"
     }
@@ -304,10 +305,12 @@ def ages(view: StatusJson, server: ServerJson) -> str:
 
 
 def milliseconds(age: float | None) -> str:
-    """An age in three or four columns."""
+    """An age in three or four columns; from a second on in seconds."""
     if age is None:
         return "  -"
-    return f"{age * 1000:3.0f}" if age < 10 else f"{min(age, 999):.0f}s"
+    if age < 0.9995:
+        return f"{age * 1000:3.0f}"
+    return f"{age:.1f}s" if age < 9.95 else f"{min(age, 999):.0f}s"
 
 
 def bmc_word(server: ServerJson) -> str:
