@@ -9,11 +9,11 @@ from __future__ import annotations
 from clptools.config.field import Field
 from clptools.config.kinds import (
     ADDRESS,
-    NAME,
     PATH,
     SCRIPT,
     choice,
     list_of,
+    one_or_per_server,
     text,
 )
 
@@ -52,7 +52,7 @@ FIELDS: dict[str, tuple[Field, ...]] = {
             name="script",
             parse=SCRIPT,
             default="genw.sh",
-            help="Script whose exit status is the verdict, under scripts/monitor/MONITOR/.",
+            help="Script whose exit status is the verdict, under scripts/monitor.s/MONITOR/.",
         ),
     ),
     "ipw": (
@@ -68,20 +68,28 @@ FIELDS: dict[str, tuple[Field, ...]] = {
         Field(
             section="monitor",
             name="interface",
-            parse=NAME,
+            parse=one_or_per_server(text(max_bytes=15, min_bytes=1, what="interface")),
             required=True,
-            help="Network interface whose link is watched.",
+            help="Network interface whose link is watched, one for all or by server.",
         ),
     ),
-    "pidw": (),
+    "pidw": (
+        Field(
+            section="monitor",
+            name="pid_file",
+            parse=one_or_per_server(PATH),
+            help="File with the process's id; without it what the target's start script left "
+            "running is watched.",
+        ),
+    ),
     "bmcw": (),
     "diskw": (
         Field(
             section="monitor",
             name="path",
-            parse=PATH,
+            parse=one_or_per_server(PATH),
             required=True,
-            help="Block device, or file on a file system, that is read.",
+            help="Block device or file that is read, or directory that is written to.",
         ),
     ),
     "fipw": (),

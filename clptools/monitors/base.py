@@ -1,0 +1,82 @@
+"""What a kind of active monitor is told, and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from enum import StrEnum
+from typing import Protocol
+
+import msgspec
+
+from clptools.core.settings import Monitor, Settings
+
+
+class Status(StrEnum):
+    """What one round found."""
+
+    NORMAL = "normal"
+    CAUTION = "caution"
+    ERROR = "error"
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """The outcome of one round."""
+
+    status: Status
+    text: str = ""
+    """What was found, for people; empty for a plain normal."""
+    timed_out: bool = False
+    """An error by time-out; it is not retried, since the time-out was the patience."""
+
+
+NORMAL = Verdict(status=Status.NORMAL)
+
+
+def error(text: str) -> Verdict:
+    """An error with its reason."""
+    return Verdict(status=Status.ERROR, text=text)
+
+
+class ScriptEnd(msgspec.Struct, frozen=True, kw_only=True):
+    """How a monitor's script ended."""
+
+    ok: bool
+    timed_out: bool
+    text: str
+
+
+class RunScript(Protocol):
+    """Runs a script to its end or deadline; may raise `ClpError`."""
+
+    async def __call__(
+        self, name: str, path: str, timeout_ms: int, environment: dict[str, str]
+    ) -> ScriptEnd:
+        """`name`: one script of a name runs at a time."""
+        ...
+
+
+class MonitorContext(msgspec.Struct, frozen=True, kw_only=True):
+    """What monitors need of the agent."""
+
+    server: str
+    settings: Settings
+    run_script: RunScript
+    check_bmc: Callable[[], Awaitable[str]] | None = None
+    """Asks this server's own BMC whether it works; returns a remark or raises `ClpError`.
+    None: this server has no BMC."""
+
+
+class MonitorModule(Protocol):
+    """The face of a kind's module."""
+
+    async def check(self, monitor: Monitor, context: MonitorContext) -> Verdict:
+        """One round.  Keeps `monitor.timeout_ms`; raises `ClpError` or `OSError` for an error
+        and `TimeoutError` for a time-out.
+        """
+        ...
+
+
+def own_option(monitor: Monitor, name: str, server: str) -> str:
+    """A text option that may be a table with a value per server; empty where there is none."""
+    value = monitor.options.get(name)
+    return value.get(server, "") if isinstance(value, dict) else str(value or "")

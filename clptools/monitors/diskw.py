@@ -1,0 +1,56 @@
+"""`diskw`: whether a disk answers, tried by a child process that may hang in our place."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+
+from clptools.core.settings import Monitor
+from clptools.monitors.base import NORMAL, MonitorContext, Status, Verdict, error, own_option
+
+PROBE = __file__.replace("diskw.py", "diskprobe.py")
+
+_stuck: dict[str, asyncio.subprocess.Process] = {}
+"""Probes that did not end, by path: a second one would only hang beside the first."""
+
+
+async def check(monitor: Monitor, context: MonitorContext) -> Verdict:
+    """Read a device or file, or write below a directory."""
+    path = own_option(monitor, "path", context.server)
+    stuck = _stuck.get(path)
+    process = stuck or await _probe(path)
+    try:
+        async with asyncio.timeout(monitor.timeout_ms / 1000):
+            await process.wait()
+    except TimeoutError:
+        _stuck[path] = process
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        text = f"{path} does not answer since {monitor.timeout_ms / 1000:g} s"
+        return Verdict(status=Status.ERROR, text=text, timed_out=True)
+    if stuck is not None:
+        # It could be killed after all: the disk may answer again.
+        del _stuck[path]
+        return await check(monitor, context)
+    assert process.stderr is not None
+    said = (await process.stderr.read(1_000)).decode("utf-8", "replace").strip()
+    if process.returncode == 0:
+        return NORMAL
+    return error(f"{path}: {said.rpartition(chr(10))[2] or 'the probe was killed'}")
+
+
+async def _probe(path: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-I",
+        "-S",
+        PROBE,
+        path,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
+        cwd="/",
+        env={},
+    )

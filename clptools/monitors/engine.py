@@ -1,0 +1,138 @@
+"""The engine of all active monitors: rounds, retries, and what the core hears of them.
+
+The core hears of every round that ends in an error (it counts restarts and failovers by them),
+and otherwise of changes only, so that a healthy server writes no journal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from importlib import import_module
+from typing import cast
+
+import msgspec
+
+from clptools.core.events import MonitorResult
+from clptools.core.settings import Monitor, Settings
+from clptools.faults import ClpError
+from clptools.monitors.base import MonitorContext, MonitorModule, Status, Verdict, error
+from clptools.monitors.registry import VARIANTS
+
+DUMMY = "dummy failure, switched on by command"
+
+
+class _Rounds:
+    """One monitor that runs."""
+
+    def __init__(self, monitor: Monitor) -> None:
+        self.monitor = monitor
+        self.hurry = asyncio.Event()
+        """Ends the sleep between two rounds."""
+        self.failures = 0
+        self.told: Status | None = None
+        self.task: asyncio.Task[None]
+
+
+class Engine:
+    """All active monitors of one server; `report` gets their verdicts."""
+
+    def __init__(self, context: MonitorContext, report: Callable[[MonitorResult], None]) -> None:
+        self._context = context
+        self._report = report
+        self._running: dict[str, _Rounds] = {}
+        self._faulty: set[str] = set()
+        self._checks: set[asyncio.Task[Verdict]] = set()
+
+    def apply(self, settings: Settings) -> None:
+        """Take a new configuration; monitors that it changes begin their rounds anew."""
+        before = {m.name: m for m in self._context.settings.monitors}
+        self._context = msgspec.structs.replace(self._context, settings=settings)
+        for monitor in settings.monitors:
+            if monitor.name in self._running and before.get(monitor.name) != monitor:
+                self.run(monitor.name, False)
+                self.run(monitor.name, True)
+        for name in [n for n in self._running if settings.monitor(n) is None]:
+            self.run(name, False)
+
+    def run(self, name: str, on: bool) -> None:
+        """Begin or end a monitor's rounds; a round that is under way ends unheard."""
+        rounds = self._running.pop(name, None)
+        if rounds is not None:
+            rounds.task.cancel()
+        monitor = self._context.settings.monitor(name)
+        if not on or monitor is None or monitor.type not in VARIANTS or monitor.type == "userw":
+            return
+        rounds = self._running[name] = _Rounds(monitor)
+        rounds.task = asyncio.get_running_loop().create_task(self._go_on(rounds), name=name)
+
+    def fault(self, name: str, on: bool) -> None:
+        """Dummy failure: the next round, now, fails; or is a true one again."""
+        (self._faulty.add if on else self._faulty.discard)(name)
+        if name in self._running:
+            self._running[name].hurry.set()
+
+    async def close(self) -> None:
+        """End all rounds."""
+        tasks = [rounds.task for rounds in self._running.values()] + list(self._checks)
+        self._running.clear()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _go_on(self, rounds: _Rounds) -> None:
+        loop = asyncio.get_running_loop()
+        monitor = rounds.monitor
+        due = loop.time() + monitor.start_wait_ms / 1000
+        while True:
+            await _sleep(rounds, due - loop.time())
+            due = loop.time() + monitor.interval_ms / 1000
+            self._judge(rounds, await self._round(monitor))
+
+    async def _round(self, monitor: Monitor) -> Verdict:
+        if monitor.name in self._faulty:
+            return Verdict(status=Status.ERROR, text=DUMMY, timed_out=True)
+        # Shielded: whoever suspends a monitor must not leave its script without a deadline.
+        check = asyncio.get_running_loop().create_task(self._check(monitor))
+        self._checks.add(check)
+        check.add_done_callback(self._checks.discard)
+        return await asyncio.shield(check)
+
+    async def _check(self, monitor: Monitor) -> Verdict:
+        try:
+            module = cast(MonitorModule, import_module(VARIANTS[monitor.type]))
+            return await module.check(monitor, self._context)
+        except TimeoutError:
+            text = f"no answer within {monitor.timeout_ms / 1000:g} s"
+            return Verdict(status=Status.ERROR, text=text, timed_out=True)
+        except ClpError as fault:
+            return error(fault.message + (f" ({fault.hint})" if fault.hint else ""))
+        except OSError as fault:
+            place = f"{fault.filename}: " if fault.filename else ""
+            return error(f"{place}{fault.strerror or fault}")
+
+    def _judge(self, rounds: _Rounds, verdict: Verdict) -> None:
+        """Tell the core, unless it is to be tried again first or knows it already."""
+        monitor = rounds.monitor
+        if verdict.status is Status.ERROR:
+            rounds.failures += 1
+            if rounds.failures <= monitor.retries and not verdict.timed_out:
+                return
+        else:
+            rounds.failures = 0
+            if verdict.status is rounds.told:
+                return
+        rounds.told = verdict.status
+        self._report(
+            MonitorResult(monitor=monitor.name, status=verdict.status.value, text=verdict.text)
+        )
+
+
+async def _sleep(rounds: _Rounds, seconds: float) -> None:
+    """Sleep, unless there is a hurry."""
+    try:
+        async with asyncio.timeout(max(0.0, seconds)):
+            await rounds.hurry.wait()
+    except TimeoutError:
+        pass
+    rounds.hurry.clear()

@@ -1,0 +1,23 @@
+"""`genw`: a script of the operator's own; exit status 0 is normal, any other an error."""
+
+from __future__ import annotations
+
+import os
+
+from clptools import paths
+from clptools.core.settings import Monitor
+from clptools.monitors.base import NORMAL, MonitorContext, Status, Verdict
+
+
+async def check(monitor: Monitor, context: MonitorContext) -> Verdict:
+    """Run the script, under scripts/monitor.s/<monitor>/ or by its absolute path."""
+    script = str(monitor.options.get("script") or "genw.sh")
+    end = await context.run_script(
+        f"monitor/{monitor.name}",
+        os.path.join(paths.scripts_dir(), "monitor.s", monitor.name, script),
+        monitor.timeout_ms,
+        {"CLP_MONITORNAME": monitor.name},
+    )
+    if end.ok:
+        return NORMAL
+    return Verdict(status=Status.ERROR, text=end.text, timed_out=end.timed_out)

@@ -1,0 +1,19 @@
+"""`miiw`: the link of a network interface."""
+
+from __future__ import annotations
+
+from clptools.core.settings import Monitor
+from clptools.faults import ClpError, ExitCode
+from clptools.monitors.base import NORMAL, MonitorContext, Verdict, error, own_option
+from clptools.monitors.netdev import link_fault
+
+
+async def check(monitor: Monitor, context: MonitorContext) -> Verdict:
+    """Whether it is up and has its carrier."""
+    interface = own_option(monitor, "interface", context.server)
+    if not interface:
+        raise ClpError(
+            ExitCode.FAILED, f"monitor {monitor.name} names no interface for {context.server}"
+        )
+    fault = link_fault(interface)
+    return error(fault) if fault else NORMAL

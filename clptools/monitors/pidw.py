@@ -1,0 +1,65 @@
+"""`pidw`: whether a program still runs.
+
+By a file with its process id, or without one by what the target's start script left running:
+its processes carry the script's `CLP_*` environment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+from clptools.core.settings import Monitor
+from clptools.faults import ClpError, ExitCode
+from clptools.monitors.base import NORMAL, MonitorContext, Verdict, error, own_option
+
+
+async def check(monitor: Monitor, context: MonitorContext) -> Verdict:
+    """Whether the process, or any of the target's processes, is there."""
+    file = own_option(monitor, "pid_file", context.server)
+    if file:
+        return _by_file(file)
+    group = context.settings.group_of(monitor.target)
+    if group is None or group.name == monitor.target:
+        raise ClpError(
+            ExitCode.FAILED,
+            f"monitor {monitor.name} knows no process",
+            "`pid_file` names a file with its id, or `target` an exec resource",
+        )
+    if any(_is_of(pid, group.name, monitor.target) for pid in _pids()):
+        return NORMAL
+    return error(f"no process that {group.name}/{monitor.target} started runs any more")
+
+
+def _by_file(path: str) -> Verdict:
+    try:
+        with open(path, "rb") as file:
+            text = file.read(64).strip()
+    except FileNotFoundError:
+        return error(f"{path} is not there")
+    if not text.isdigit():
+        return error(f"{path} holds no process id")
+    if not _alive(int(text)):
+        return error(f"process {int(text)} ({path}) does not run")
+    return NORMAL
+
+
+def _alive(pid: int) -> bool:
+    """Whether it runs; a zombie does not."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def _pids() -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+def _is_of(pid: int, group: str, resource: str) -> bool:
+    """Whether a live process has the environment of that resource's script."""
+    wanted = {b"CLP_GROUPNAME=" + group.encode(), b"CLP_RESOURCENAME=" + resource.encode()}
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/environ", "rb") as file:
+        return wanted <= set(file.read().split(b"\0")) and _alive(pid)
+    return False
