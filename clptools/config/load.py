@@ -83,9 +83,9 @@ def loads(text: str, registries: Registries, file: str = "clp.toml") -> Loaded:
     """Read a configuration from its text; `file` is only for messages."""
     try:
         document = tomllib.loads(text)
+        source = Source(file, Lines(text))
     except (tomllib.TOMLDecodeError, RecursionError) as fault:
         return _bad_syntax(text, file, fault)
-    source = Source(file, Lines(text))
     _check_tables(source, document)
     settings = _read(source, document, registries)
     alert = _read_alert(source, document)
@@ -105,7 +105,7 @@ _PLACE = re.compile(r"\(at (?:line (\d+), column (\d+)|end of document)\)$")
 def _bad_syntax(text: str, file: str, fault: Exception) -> Loaded:
     """One report: after a syntax error nothing that follows can be trusted."""
     if isinstance(fault, RecursionError):
-        return _unreadable(file, "not TOML: nested too deeply.", text=text)
+        return _unreadable(file, "not TOML: nested too deeply.", line=1, text=text)
     said = str(fault)
     line = text.count("\n") + (not text.endswith("\n"))
     found = _PLACE.search(said)

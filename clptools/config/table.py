@@ -108,7 +108,8 @@ class Table:
                 break
         given = f" = {shown(value)}" if name in self.raw else ""
         message = f"{self.label}: {self.prefix}{where}{given}: {text}."
-        self.source.say("error", (*self.path, name, *at), f"{self.key}.{where}", message, hint)
+        key = f"{self.key}.{where}".lstrip(".")
+        self.source.say("error", (*self.path, name, *at), key, message, hint)
 
     def say(self, severity: str, name: str, text: str, hint: str = "") -> None:
         """Note a whole sentence on this object, at its key `name` (empty: at the table)."""

@@ -1,0 +1,297 @@
+"""What a configuration must not say is refused, with line, key and mend; all of it in one run."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.config.sample import BMCS, SAMPLE, THREE, TWO, changed, errors, read
+
+MRW = """
+[[monitor]]
+type = "mrw"
+name = "m"
+category = "{category}"
+[monitor.recovery]
+action = "failover"
+target = "g"
+{recovery}
+[[group]]
+name = "g"
+[[group.resource]]
+type = "exec"
+name = "e"
+"""
+
+
+def mrw(recovery: str, category: str = "mine", more: str = "") -> str:
+    return TWO + MRW.format(category=category, recovery=recovery) + more
+
+
+def resources(*texts: str) -> str:
+    return TWO + '[[group]]\nname = "g"\n' + "".join(f"[[group.resource]]\n{t}\n" for t in texts)
+
+
+CASES = {
+    # text -> parts of the one error: key, message, hint
+    "unknown key with its near name": (
+        changed('name = "cluster"', 'name = "cluster"\nheartbeat_intervall = 1'),
+        ["cluster.heartbeat_intervall", "unknown key", "Did you mean heartbeat_interval?"],
+    ),
+    "unknown table": (TWO + "[[grup]]\n", ["grup", "unknown table", "Did you mean group?"]),
+    "wrong type": (
+        TWO + '[cluster]\nheartbeat_interval = "0.2"\n',
+        ["cluster.heartbeat_interval", "must be a number of seconds, not text"],
+    ),
+    "true is no number": (TWO + "[cluster]\nport = true\n", ["must be a whole number"]),
+    "not a number": (TWO + "[cluster]\nlease = nan\n", ["cluster.lease", "must be from"]),
+    "bad choice": (
+        changed('startup = "auto"', 'startup = "atuo"'),
+        ["group.failover1.startup", "must be one of auto, manual", "Did you mean auto?"],
+    ),
+    "a table where a list of tables belongs": (
+        '[server]\nname = "x"\n',
+        ["server", "write [[server]]"],
+    ),
+    "missing name": (TWO + "[[group]]\n", ["group.1.name", "is missing"]),
+    "two servers of one name": (
+        changed('name = "server2"', 'name = "server1"', TWO).replace("server2", "server1x"),
+        ["server.server1.name", "already on line 2"],
+    ),
+    "hardware linkage that cannot be used": (
+        TWO + '[cluster]\nhardware = "NX7700x"\n',
+        ["cluster.hardware", "that linkage cannot be used", "IPMI 2.0"],
+    ),
+    "unknown server": (
+        TWO + '[[group]]\nname = "g"\nservers = ["sever1"]\n',
+        ["group.g.servers", 'no such server "sever1"', "Did you mean server1?"],
+    ),
+    "one BMC for two servers": (
+        changed('address = "10.9.0.2"', 'address = "10.9.0.1"', BMCS),
+        ["server.server2.bmc.address", "same BMC as server1"],
+    ),
+    "serial heartbeat": (
+        TWO + '[[interconnect]]\ntype = "comhb"\n',
+        ["interconnect.comhb.type", "serial line", "lankhb"],
+    ),
+    "disk heartbeat": (TWO + '[[interconnect]]\ntype = "diskhb"\n', ["shared disk"]),
+    "mirror communication": (TWO + '[[interconnect]]\ntype = "mirror"\n', ["no mirror disks"]),
+    "no such heartbeat": (TWO + '[[interconnect]]\ntype = "lanb"\n', ["Did you mean lanhb?"]),
+    "BMC heartbeat without BMC": (
+        TWO + '[[interconnect]]\ntype = "bmchb"\n[[interconnect]]\ntype = "x"\n',
+        ["has no [server.bmc]"],
+    ),
+    "an interconnect with a server missing": (
+        changed(', server2 = "10.0.0.2"', "", TWO),
+        ["interconnect.lanhb.address", "server2 has none", 'server1 = "…"'],
+    ),
+    "an address with a port": (
+        changed('"10.0.0.2"', '"10.0.0.2:1"', TWO),
+        ["interconnect.lanhb.address.server2", "without a port", "29002"],
+    ),
+    "an address that is none": (
+        changed('"10.0.0.2"', '"10.0.0.256"', TWO),
+        ["interconnect.lanhb.address.server2", "not an IPv4 or IPv6 address"],
+    ),
+    "one address for two servers": (
+        changed('"10.0.0.2"', '"10.0.0.1"', TWO),
+        ["address.server2", "same address as server1"],
+    ),
+    "both families": (changed('"10.0.0.2"', '"fd00::2"', TWO), ["cannot reach each other"]),
+    "no network": (TWO.split("[[interconnect]]")[0], ["no LAN interconnect"]),
+    "two keywords for one address": (
+        changed('server2 = "192.168.0.2" }\nst', 'server2 = "192.168.0.1" }\nst'),
+        [
+            "monitor.mrw1.keyword_on.server2",
+            'keyword_on.server2 = "192.168.0.1": same address as server1; each server needs',
+            'e.g. "192.168.0.2" (interconnect 1)',
+        ],
+    ),
+    "one keyword for all servers": (
+        changed("keyword_on = { server1", "# {"),
+        ["monitor.mrw1.keyword", "would share it", 'keyword_on = { server2 = "192.168.0.2" }'],
+    ),
+    "two ports on one server": (
+        SAMPLE
+        + '[[monitor]]\ntype = "mrw"\nname = "mrw2"\ncategory = "BMCNOTICE"\n'
+        + 'keyword_on = { server1 = "192.168.0.1:10162", server2 = "192.168.0.2" }\n',
+        ["monitor.mrw2.keyword_on.server1", "port 10162, but mrw1 has port 162 on server1"],
+    ),
+    "BMCNOTICE without an address": (
+        changed('keyword = "192.168.0.1" ', "").replace("keyword_on", "# "),
+        ["monitor.mrw1.keyword_on", "server1 and server2 has none"],
+    ),
+    "a category of 33 bytes": (
+        mrw("", category="ä" * 16 + "x"),
+        ["monitor.m.category", "33 bytes, at most 32"],
+    ),
+    "an empty category": (mrw("", category=""), ["monitor.m.category", "must not be empty"]),
+    "a keyword of 1,024 bytes": (
+        changed('category = "mine"', f'category = "mine"\nkeyword = "{"é" * 512}"', mrw("")),
+        ["monitor.m.keyword", "1024 bytes, at most 1,023"],
+    ),
+    "a script before a driver's recovery": (
+        mrw('pre_action_script = "x.sh"', category="HA/SS"),
+        ["monitor.m.recovery.pre_action_script", "category HA/SS"],
+    ),
+    "outside the server group without server groups": (
+        mrw("failover_outside_server_group = true"),
+        ["failover_outside_server_group", "no server groups"],
+    ),
+    "outside the server group for another monitor": (
+        mrw(
+            "failover_outside_server_group = true",
+            more='[[server_group]]\nname = "s"\nservers = ["server1"]\n',
+        )
+        .replace('"mrw"', '"userw"')
+        .replace('category = "mine"', ""),
+        ["only for mrw"],
+    ),
+    "unknown target": (
+        changed('target = "failover1"', 'target = "failover2"'),
+        [
+            "monitor.mrw1.recovery.target",
+            'no such group or resource; known: failover1, fip1, exec1, "All Groups".',
+            "Did you mean failover1?",
+        ],
+    ),
+    "a target that final does not use": (
+        mrw("").replace('"failover"\ntarget', '"final"\ntarget'),
+        ["recovery.target", "is not used"],
+    ),
+    "a script action without script": (mrw("").replace('"failover"', '"script"'), ["is missing"]),
+    "stop-resource of a group": (
+        mrw('final_action = "stop-resource"'),
+        ["recovery.final_action", "needs a group resource"],
+    ),
+    "after_recovery elsewhere": (mrw('after_recovery = "reset"'), ["only for mrw of category BMC"]),
+    "unknown final action": (
+        mrw('final_action = "bmc-rest"'),
+        ["recovery.final_action", "Did you mean bmc-reset?"],
+    ),
+    "depends on itself": (
+        resources('type = "exec"\nname = "a"\ndepends = ["a"]'),
+        ["group.g.resource.a.depends", "cannot depend on itself"],
+    ),
+    "depends on nothing known": (
+        resources('type = "exec"\nname = "a"\ndepends = ["bb"]', 'type = "exec"\nname = "b"'),
+        ["no such resource in this group", "Did you mean b?"],
+    ),
+    "depends in a circle": (
+        resources(
+            'type = "exec"\nname = "a"\ndepends = ["b"]',
+            'type = "exec"\nname = "b"\ndepends = ["a"]',
+        ),
+        ["goes round in a circle: a needs b needs a"],
+    ),
+    "a resource with a group's name": (
+        resources('type = "exec"\nname = "g"'),
+        ["group.g.resource.g.name", "already on line"],
+    ),
+    "a floating address without its network": (
+        resources('type = "fip"\nname = "f"\naddress = "10.0.0.9"'),
+        ["group.g.resource.f.address", 'as in "10.0.0.9/24"'],
+    ),
+    "a script that climbs out": (
+        resources('type = "exec"\nname = "e"\nstart = "../../x"'),
+        ["resource.e.start", '".."'],
+    ),
+    "the name of all groups": (TWO + '[[group]]\nname = "All Groups"\n', ["group.All Groups.name"]),
+    "a management group": (
+        TWO + '[[group]]\nname = "g"\ntype = "cluster"\n',
+        ["group.g.type", "no management group"],
+    ),
+    "unknown monitor": (TWO + '[[monitor]]\ntype = "ipv"\n', ["monitor.ipv.type", "mean ipw?"]),
+    "active without target": (
+        TWO + '[[monitor]]\ntype = "userw"\ntiming = "active"\n',
+        ["monitor.userw.timing", "needs target"],
+    ),
+    "forced stop without BMC": (
+        TWO + '[forced_stop]\naction = "reset"\n',
+        ["forced_stop.action", "no server has a BMC"],
+    ),
+    "a time-out below the heartbeats": (
+        TWO + "[cluster]\nheartbeat_interval = 1\n",
+        ["heartbeat_timeout (3 s)", "heartbeat_interval (1 s)"],
+    ),
+    "a lease below the heartbeats": (
+        TWO + "[cluster]\nlease = 0.4\n",
+        ["cluster.lease", "lease (0.4 s)", "heartbeat_interval is 0.2 s"],
+    ),
+    "an arbiter slower than the lease": (
+        TWO + '[[np]]\ntype = "ping"\ntargets = ["10.0.0.9"]\ntimeout = 3\n',
+        ["np.ping.timeout", "interval (1 s) and timeout (3 s)", "lease (3 s)"],
+    ),
+    "a watchdog too coarse": (
+        THREE + '[cluster]\nself_stop = 2\n[[monitor]]\ntype = "userw"\nmethod = "softdog"\n',
+        ["cluster.self_stop", "softdog", "whole seconds"],
+    ),
+    "required for another arbiter": (
+        TWO + '[[np]]\ntype = "ping"\ntargets = ["10.0.0.9"]\nrequired = true\n',
+        ["np.ping.required", "unknown key"],
+    ),
+    "a disk that one server lacks": (
+        TWO + '[[np]]\ntype = "disk"\npath = { server1 = "/dev/sdb" }\n',
+        ["np.disk.path", "server2 has none"],
+    ),
+    "an unknown class of traps": (
+        TWO + '[[trap_profile]]\nname = "site"\nrows = { "0Ch/6F/5" = "PREDICTED" }\n',
+        ["trap_profile.site.rows.0Ch/6F/5", "must be one of"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+def test_is_refused(case: tuple[str, list[str]]) -> None:
+    text, parts = case
+    found = errors(text)
+    assert any(all(part in error for part in parts) for error in found), found
+
+
+def test_each_fault_has_its_line() -> None:
+    text = changed('target = "failover1"', 'target = "failover2"')
+    report = read(text).errors[0]
+    assert text.split("\n")[report.line - 1].startswith("target")
+
+
+def test_all_faults_come_in_one_run_in_the_order_of_the_file() -> None:
+    text = (
+        '[cluster]\nport = 0\n[[server]]\nname = "s 1"\n[[server]]\nname = "s2"\n'
+        '[[interconnect]]\ntype = "comhb"\n[[group]]\nname = "g"\nstartup = 1\n'
+        '[[monitor]]\ntype = "mrw"\nname = "m"\nkeyword = 3\n'
+    )
+    reports = read(text).errors
+    assert [r.line for r in reports] == sorted(r.line for r in reports)
+    keys = {r.key for r in reports}
+    assert keys >= {
+        "cluster.port",
+        "server.s 1.name",
+        "interconnect.comhb.type",
+        "group.g.startup",
+        "monitor.m.keyword",
+        "monitor.m.category",
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "part"),
+    [
+        ('name = "a"\nport = \n', 2, "invalid value"),
+        ("[cluster\n", 1, "column"),
+        ('[cluster]\nname = "a\n', 2, "not TOML"),
+        ("[cluster]\nport = 1\nport = 2\n", 3, "not TOML"),
+        ("a = " + "[" * 5000, 1, "nested too deeply"),
+    ],
+)
+def test_a_syntax_error_is_one_report_on_its_line(text: str, line: int, part: str) -> None:
+    (report,) = read(text).errors
+    assert (report.line, part in report.message) == (line, True), report
+    assert report.hint or "nested" in report.message
+
+
+def test_more_than_32_servers_are_too_many() -> None:
+    servers = "".join(f'[[server]]\nname = "s{i}"\n' for i in range(33))
+    assert any("more than 32 servers" in error for error in errors(servers))
+
+
+def test_no_server_is_no_cluster() -> None:
+    assert any("there is no server" in error for error in errors(""))
