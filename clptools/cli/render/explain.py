@@ -33,10 +33,21 @@ def explanation(
     if told["then"]:
         lines.append("Then" if told["because"] else "")
         for line in told["then"]:
-            when, _, what = clean(line).rpartition("  ")
-            first = f"  {when}  " if when else "  "
-            lines += wrap(what, columns, " " * width(first) if when else "    ", first=first)
+            lines += afterwards(clean(line), columns)
     return "\n".join(lines) + "\n"
+
+
+def afterwards(line: str, columns: int) -> list[str]:
+    """A line of what follows: its time in a column, its command on a line of its own."""
+    when, _, what = line.rpartition("  ")
+    first = f"  {when}  " if when else "  "
+    indent = " " * width(first) if when else "    "
+    if width(first + what) <= columns:
+        return [first + what]
+    text, found, command = what.partition(": clp")
+    if not found:
+        return wrap(what, columns, indent, first=first)
+    return [*wrap(f"{text}:", columns, indent, first=first), f"{indent}clp{command}"]
 
 
 def steps(told: ExplanationJson, columns: int, now: float) -> list[str]:

@@ -1,0 +1,306 @@
+"""What `clpstat` says in words: explanations, waiting groups, hardware, events, configuration."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from clptools.cli.main import run
+from clptools.cli.render.events import event_line
+from clptools.cli.render.explain import explanation
+from clptools.cli.render.hardware import hardware
+from clptools.cli.render.shape import ExplanationJson, HardwareJson
+from clptools.cli.render.status import status
+from clptools.cli.render.text import clean, clock, cut, duration, field, width, wrap
+from tests.cli import clpstat_samples as samples
+
+NOW = samples.NOW
+Output = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Local time is UTC in here."""
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+def story() -> ExplanationJson:
+    """A failover after a fatal trap, as the agent tells it."""
+    at = NOW - 240
+    return {
+        "schema": 1,
+        "subject": "failover1",
+        "state": f"failover1 is Online on server2 since {clock(at)} (4 min ago), epoch 9.",
+        "because": [
+            {
+                "time": at - 0.5,
+                "server": "server1",
+                "text": "BMC of server1 reported a fatal error: processor 1, internal error.",
+                "event": {"id": 4711, "monitor": "mrw1", "server": "server1"},
+            },
+            {
+                "time": at,
+                "server": "server2",
+                "text": "server2 has started fip1, exec1 (0.2 s).",
+                "event": {},
+            },
+        ],
+        "then": [
+            f"{clock(at + 0.1, NOW)}  The BMC of server1 does its reset now.",
+            (
+                "server1 gets no group while event 4711 is open. "
+                "Close it: clpmonctrl --acknowledge -m mrw1 --event 4711"
+            ),
+        ],
+        "waiting_for": None,
+    }
+
+
+def test_an_explanation_in_80_columns() -> None:
+    told = {**story(), "state": "failover1 is Online on server2 since 03:08:41.0 (4 min ago)."}
+    found = samples.status(groups=(samples.group("server2"),))
+    assert explanation(told, found, now=NOW) == (  # type: ignore[arg-type]  # a changed copy
+        "failover1 is Online on server2 since 03:08:41.0 (4 min ago).\n"
+        "\n"
+        "Why there\n"
+        "  03:08:40.5  BMC of server1 reported a fatal error: processor 1, internal\n"
+        "              error. (mrw1, event 4711)\n"
+        "  03:08:41.0  server2 has started fip1, exec1 (0.2 s).\n"
+        "Then\n"
+        "  03:08:41.1  The BMC of server1 does its reset now.\n"
+        "  server1 gets no group while event 4711 is open. Close it:\n"
+        "    clpmonctrl --acknowledge -m mrw1 --event 4711\n"
+    )
+
+
+def test_a_story_of_other_days_shows_the_dates() -> None:
+    found = samples.status()
+    text = explanation(story(), found, now=NOW + 3 * 86_400)
+    lines = text.splitlines()
+    steps = [line for line in lines if line.startswith("  2026-11-23 03:08:4")]
+    assert len(steps) == 2
+    assert lines[4].startswith(" " * 25)
+
+
+def test_a_waiting_group_shows_the_missing_proofs_and_the_mend() -> None:
+    told: ExplanationJson = {
+        "schema": 1,
+        "subject": "failover1",
+        "state": "failover1 is Offline and waits for proof.",
+        "because": [],
+        "then": [],
+        "waiting_for": "waits for proof",
+    }
+    assert explanation(told, samples.waits(), now=NOW) == (
+        "failover1 is Offline and waits for proof that it is down on server1 since\n"
+        "03:12:06.0 (35 s).\n"
+        "  It may still run on server1, last heard 03:12:02.2 on lankhb1, lanhb1 and\n"
+        "  bmchb1.\n"
+        "  released    no: server1 does not answer\n"
+        "  power off   no: its BMC 192.168.0.11 does not answer (3 tries, 5.0 s each;\n"
+        "              last: no route)\n"
+        "  forced stop no: not configured\n"
+        "  lease       not armed: two servers without an arbiter\n"
+        "Nothing else will happen by itself. If you have made sure that server1 is down\n"
+        "and stays down:\n"
+        "  clpnode confirm-down server1 --yes\n"
+    )
+
+
+def test_a_proof_on_its_way_is_said_to_come_by_itself() -> None:
+    found = samples.waits()
+    waiting = found["groups"][0]["waiting_for"]
+    assert waiting is not None
+    waiting["proofs"]["lease"] = "in 4.2 s"
+    text = status(found, detail=True)
+    assert "It goes on as soon as one of them is there." in " ".join(text.split())
+    assert "Nothing else will happen" not in text
+
+
+def test_the_status_without_detail_says_nothing_of_proofs() -> None:
+    assert "proof" not in status(samples.waits())
+    assert "      failover1 is Offline and waits for proof" in status(samples.waits(), detail=True)
+
+
+def test_open_hardware_events_and_what_was_refused() -> None:
+    opened = samples.stall()["servers"][1]["open_events"]
+    view: HardwareJson = {
+        "schema": 1,
+        "servers": [
+            {"name": "server1", "open": [], "counters": {"received": 4, "not_allowed": 1}},
+            {"name": "server2", "open": opened, "counters": {}},
+        ],
+    }
+    assert hardware(view) == (
+        "server1: no open hardware events\n"
+        "  Traps  received 4, not allowed 1\n"
+        "server2: 1 open hardware event\n"
+        "  4711   PREDICT     drive slot 3: predictive failure (mrw1; 3 times, first 35 s\n"
+        "                     ago, last 2.0 s ago)\n"
+        "Close one that never deasserts:\n"
+        "  clpmonctrl --acknowledge -m mrw1 --event 4711\n"
+    )
+    assert hardware({"schema": 1, "servers": []}) == "No server is configured.\n"
+
+
+def test_an_event_as_a_line_cannot_move_the_cursor() -> None:
+    event = samples.event("\x1b[2Jmrw1 on server2\nwent", 35, "WARN")
+    event["because"] = ["a trap came"]
+    assert event_line(event) == (
+        "2026-11-23 03:12:06.0  server1  WARN   rm 9  ?[2Jmrw1 on server2?went | a trap came"
+    )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(-1, "0.0 s"), (0.26, "0.3 s"), (9.96, "10 s"), (60, "1 min"), (3600, "1 h 0 min")],
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_a_tenth_carries_into_the_second() -> None:
+    assert clock(NOW + 0.96, NOW) == "03:12:42.0"
+
+
+def test_widths_count_terminal_columns() -> None:
+    assert width("業務e\u0301") == 5
+    assert cut("業務グループ", 5) == "業務"
+    assert field("業務", 8, ".") == "業務 ..."
+    assert clean("a\u202eb\x9bc") == "a?b?c"
+    assert wrap("aa bb cc", 5, "  ", first="> ") == ["> aa", "  bb", "  cc"]
+
+
+CONFIG = """
+[cluster]
+name = "cluster"
+
+[[server]]
+name = "server1"
+
+[[server]]
+name = "server2"
+
+[[interconnect]]
+type = "lanhb"
+address = { server1 = "127.0.0.1", server2 = "127.0.0.2" }
+
+[[group]]
+name = "failover1"
+
+[[group.resource]]
+type = "exec"
+name = "exec1"
+start = "/bin/true"
+stop = "/bin/true"
+
+[[monitor]]
+type = "userw"
+name = "userw"
+method = "none"
+
+[[monitor]]
+type = "mrw"
+name = "mrw1"
+category = "BMCNOTICE"
+keyword_on = { server1 = "127.0.0.1:10162", server2 = "127.0.0.2:10162" }
+community = ["geheim"]
+[monitor.recovery]
+action = "failover"
+target = "failover1"
+"""
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A configured node whose agent does not run."""
+    folder = tmp_path / "etc/clptools"
+    folder.mkdir(parents=True)
+    (folder / "clp.toml").write_text(CONFIG)
+    monkeypatch.setenv("CLP_ROOT", str(tmp_path))
+    monkeypatch.setenv("CLP_SERVER", "server2")
+    return tmp_path
+
+
+def test_without_an_agent_the_layout_comes_from_the_file(root: Path, capsys: Output) -> None:
+    assert run("clpstat", []) == 3
+    out, err = capsys.readouterr()
+    assert "   *server2 .........: Offline          \n" in out
+    assert "      lanhb1         : Offline          LAN Heartbeat\n" in out
+    assert "      current        : None\n" in out
+    assert "    mrw1             : Offline          \n" in out
+    assert err.startswith("clpstat: No node agent answers at ")
+    assert err.count("\n") == 1
+    assert run("clpstat", ["-g"]) == 3
+    assert "    server1 [x] : \n" in capsys.readouterr().out
+
+
+def test_without_an_agent_json_holds_the_view_and_the_fault(root: Path, capsys: Output) -> None:
+    assert run("clpstat", ["--json"]) == 3
+    told = json.loads(capsys.readouterr().out)
+    assert told["cluster"]["status"] == "Stopped"
+    assert told["error"]["code"] == 3
+
+
+@pytest.mark.parametrize("line", [["--hw"], ["--explain"], ["--events"], ["-s", "-h", "server1"]])
+def test_without_an_agent_other_views_say_so(line: list[str], root: Path, capsys: Output) -> None:
+    assert run("clpstat", line) == 3
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "clpcl -s" in err
+
+
+def test_without_agent_and_configuration_there_is_only_the_fault(
+    root: Path, capsys: Output
+) -> None:
+    (root / "etc/clptools/clp.toml").write_text("[cluster\n")
+    assert run("clpstat", []) == 3
+    assert capsys.readouterr().out == ""
+    assert run("clpstat", ["-i"]) == 8
+    assert "clp.toml:1" in capsys.readouterr().err
+
+
+def test_the_configuration_answers_the_greps_of_the_field(root: Path, capsys: Output) -> None:
+    assert run("clpstat", ["-i"]) == 0
+    out = capsys.readouterr().out
+    for line in (
+        " =====================  CLUSTER INFORMATION  =======================",
+        "  [Server0 : server1]",
+        "  [HB0 : lanhb1]",
+        "  [Group0 : failover1]",
+        "  [Resource0 : exec1]",
+        "  [Monitor0 : userw]",
+        "    Type           : exec",
+        "    Heartbeat Timeout : 3000",
+    ):
+        assert line in out.splitlines()
+    assert run("clpstat", ["--cl", "--detail"]) == 0
+    assert "Shutdown Monitoring Method : none" in capsys.readouterr().out
+
+
+def test_one_object_is_shown_by_its_name_or_refused_with_near_ones(
+    root: Path, capsys: Output
+) -> None:
+    assert run("clpstat", ["--sv", "server2"]) == 0
+    assert "  [Server1 : server2]\n" in capsys.readouterr().out
+    assert run("clpstat", ["--mon", "mrw2"]) == 5
+    assert capsys.readouterr().err == "clpstat: mrw2: no such monitor resource.\nKnown: mrw1\n"
+
+
+def test_the_configuration_as_json_and_text_keeps_the_community_to_itself(
+    root: Path, capsys: Output
+) -> None:
+    assert run("clpstat", ["-i", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert {s["name"] for s in told["servers"]} == {"server1", "server2"}
+    assert told["monitors"][1]["category"] == "BMCNOTICE"
+    assert run("clpstat", ["-i", "--detail"]) == 0
+    assert "geheim" not in json.dumps(told) + capsys.readouterr().out
