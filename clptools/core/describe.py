@@ -302,6 +302,7 @@ def _record(x: a.Record, now: int) -> str:
 
 _ACTIONS: dict[type, Callable[[Any, int], str]] = {
     a.Persist: lambda x, now: describe_durable(x.durable),
+    a.KeepLedger: lambda x, now: f"{len(x.ledger.entries)} open",
     a.SetMember: lambda x, now: "yes" if x.member else "no",
     a.SendBeat: _send_beat,
     a.SendControl: lambda x, now: f"to {x.to} {describe_control(x.message, now)}",
@@ -324,5 +325,6 @@ _ACTIONS: dict[type, Callable[[Any, int], str]] = {
     a.Progress: lambda x, now: f"{x.id} {x.text}",
     a.Reply: lambda x, now: f"{x.id} {_outcome(x.outcome)}",
     a.SetService: lambda x, now: "stopped" if x.stopped else "running",
+    a.Reincarnate: lambda x, now: "",
     a.Exit: lambda x, now: "",
 }

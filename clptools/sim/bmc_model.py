@@ -69,7 +69,8 @@ class Bmcs:
         took = 2_000 + int(self._rng.random() * 10_000) + bmc.slow_us
         end = begin + took
         bmc.busy_until[asker] = end
-        looked = begin + int(took * self._rng.random())
+        # A slow answer is an old one: the BMC looked soon, and took its time to say so.
+        looked = begin + int(min(took, 10_000) * self._rng.random())
         world.at(looked, self._look, asker, bmc, (asked_at, end))
 
     def _look(self, asker: str, bmc: Bmc, times: tuple[int, int]) -> None:

@@ -26,6 +26,7 @@ class Executor:
         self.do: dict[type, Callable[[Host, Any, int], None]] = {
             a.Persist: self._persist,
             a.SetMember: self._set_member,
+            a.KeepLedger: self._keep_ledger,
             a.SendBeat: self._send_beat,
             a.SendControl: self._send_control,
             a.SetTimer: self._set_timer,
@@ -47,6 +48,7 @@ class Executor:
             a.Progress: self._nothing,
             a.Reply: self._reply,
             a.SetService: self._set_service,
+            a.Reincarnate: self._reincarnate,
             a.Exit: self._exit,
         }
 
@@ -70,12 +72,24 @@ class Executor:
         if host.boots == boot and host.powered:
             host.disk.synced = host.disk.member
 
+    def _keep_ledger(self, host: Host, action: a.KeepLedger, now: int) -> None:
+        host.disk.ledger = action.ledger
+        host.disk.ledger_boot_us = host.boot_us
+
     def _set_service(self, host: Host, action: a.SetService, now: int) -> None:
         host.service_stopped = action.stopped
 
     def _exit(self, host: Host, action: a.Exit, now: int) -> None:
         self._world.note(f"agent of {host.name} ends")
         self._world.end_agent(host)
+        if host.enabled:
+            self._world.at(self._world.t + SECOND, self._world.start_agent, host)
+
+    def _reincarnate(self, host: Host, action: a.Reincarnate, now: int) -> None:
+        world = self._world
+        world.end_agent(host)
+        host.run, host.service_stopped = None, False
+        world.at(world.t + 1000, world.start_agent, host)
 
     def _reply(self, host: Host, action: a.Reply, now: int) -> None:
         self._world.outcomes.append((self._world.t, host.name, action))
@@ -141,6 +155,8 @@ class Executor:
             if network.holds(host.name, to, link):
                 self._keep(host.name, to, link, self._beat_arrives, (host, to, link, beat))
                 continue
+            if network.taps(host.name, to, link):
+                self._keep(host.name, to, link, self._beat_arrives, (host, to, link, beat))
             for delay in network.beat(host.name, to, link):
                 world.at(world.t + delay, self._beat_arrives, host, to, link, beat)
 
@@ -157,6 +173,8 @@ class Executor:
         if self._world.network.holds(host.name, to, CONTROL):
             self._keep(host.name, to, CONTROL, self._control_arrives, args)
             return
+        if self._world.network.taps(host.name, to, CONTROL):
+            self._keep(host.name, to, CONTROL, self._control_arrives, args)
         for delay in self._world.network.control(host.name, to):
             self._world.at(self._world.t + delay, self._control_arrives, *args)
 
@@ -171,6 +189,7 @@ class Executor:
     def release(self, sender: str, to: str, kind: str) -> int:
         """Deliver what was held back on this path, in order, and hold no more; how many."""
         self._world.network.held.discard((sender, to, kind))
+        self._world.network.tapped.discard((sender, to, kind))
         kept = self._kept.pop((sender, to, kind), [])
         for i, (what, args) in enumerate(kept):
             self._world.at(self._world.t + 100 + i, what, *args)

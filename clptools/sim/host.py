@@ -13,8 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from clptools.core.actions import Action, RunResource
-from clptools.core.durable import Durable
+from clptools.core.durable import Durable, LedgerFile
 from clptools.core.events import Event
 
 SECOND = 1_000_000
@@ -33,10 +35,14 @@ class Operation:
 
 @dataclass(slots=True)
 class Disk:
-    """The one bit that outlives the boot, as written and as it is surely on the platter."""
+    """What outlives the boot: the member bit, as written and as it is surely on the platter,
+    and the ledger of open hardware events."""
 
     member: bool = False
     synced: bool = False
+    ledger: LedgerFile = field(default_factory=LedgerFile)
+    ledger_boot_us: int = 0
+    """Boot that the ledger's instants count from."""
 
     def lose_cache(self) -> None:
         """Power went before the bit was written back."""
@@ -116,7 +122,7 @@ class Host:
         self.active: dict[tuple[str, str], str] = {}
         """(group, resource) physically active -> `starting`, `running` or `stopping`."""
         self.journal: list[tuple[int, Event]] | None = None
-        self.journaled: list[bytes] = []
+        self.journaled: list[list[Action]] = []
         self.snapshot = b""
         self.asked_down = False
         """An operator asked for the whole cluster, or this server, to go down."""
@@ -136,6 +142,17 @@ class Host:
         now = (at_us - self.boot_us) * self.rate
         self.rate = 1_000_000 + ppm
         self.boot_us = at_us - now // self.rate
+
+    def ledger(self) -> LedgerFile:
+        """The ledger on disk, its instants moved to this boot's clock."""
+        shift = self.now(self.disk.ledger_boot_us)
+        if not shift:
+            return self.disk.ledger
+        entries = tuple(
+            msgspec.structs.replace(x, first_at=x.first_at + shift, last_at=x.last_at + shift)
+            for x in self.disk.ledger.entries
+        )
+        return msgspec.structs.replace(self.disk.ledger, entries=entries)
 
     # --- what dies with what -------------------------------------------------------------
 

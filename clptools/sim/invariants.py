@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from clptools.sim.host import Host
     from clptools.sim.world import World
 
-_ENCODE = msgspec.msgpack.Encoder()
 DESTRUCTIVE = {
     "shutdown",
     "reboot",
@@ -141,7 +140,11 @@ class Checker:
             self._two_authorities(host)
 
     def _suspended(self, host: Host) -> bool:
-        return bool(host.node is not None and host.node.state.shared.suspended)
+        """Whether this server knows the cluster as suspended, and nobody knows better."""
+        if host.node is None or not host.node.state.shared.suspended:
+            return False
+        nodes = (h.node for h in self.world.hosts.values() if h.node is not None)
+        return bool(max((n.state.shared for n in nodes), key=lambda x: x.version).suspended)
 
     # --- I3, I5 --------------------------------------------------------------------------
 
@@ -224,7 +227,7 @@ class Checker:
         """Keep one event and what it led to."""
         assert host.journal is not None
         host.journal.append((now, event))
-        host.journaled.append(_ENCODE.encode(actions))
+        host.journaled.append(actions)
 
     def end_journal(self, host: Host) -> None:
         """The incarnation ended: what was kept must come out again."""
@@ -232,9 +235,11 @@ class Checker:
             return
         node = self.world.restore_node(self.world.settings, host.snapshot)
         for number, (now, event) in enumerate(host.journal):
-            again = _ENCODE.encode(node.step(event, now))
-            if again != host.journaled[number]:
-                self.report("I9", f"event {number} replays differently", host.name)
+            again, then = node.step(event, now), host.journaled[number]
+            if again != then:
+                what = next((f"{x} / {y}" for x, y in zip(then, again, strict=False) if x != y), "")
+                text = f"event {number} ({type(event).__name__}) replays differently: {what[:300]}"
+                self.report("I9", text, host.name)
                 break
         host.journal = None
 

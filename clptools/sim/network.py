@@ -23,6 +23,8 @@ class Network:
         self.cuts: set[tuple[str, str, str]] = set()
         self.held: set[tuple[str, str, str]] = set()
         """Paths whose datagrams are kept back until they are released."""
+        self.tapped: set[tuple[str, str, str]] = set()
+        """Paths of whose datagrams a copy is kept back, to arrive a second time."""
         self.protected: set[str] = set()
         """Servers that cannot be cut off now (an operator saw to it)."""
         self.loss = 0.0
@@ -82,6 +84,10 @@ class Network:
     def holds(self, a: str, b: str, kind: str) -> bool:
         """Whether messages of this kind are being kept back on the way."""
         return bool(self.held) and (a, b, kind) in self.held
+
+    def taps(self, a: str, b: str, kind: str) -> bool:
+        """Whether copies of such messages are being kept."""
+        return bool(self.tapped) and (a, b, kind) in self.tapped
 
     def _copies(self, a: str, b: str) -> tuple[int, ...]:
         chance = self._random

@@ -168,10 +168,10 @@ def _double(world: World, words: Words) -> None:
     world.network.double = float(words[0])
 
 
-def _hold(world: World, words: Words) -> None:
+def _hold(world: World, words: Words, *, copy: bool = False) -> None:
     kinds = (CONTROL,) if len(words) > 2 and words[2] == CONTROL else world.network.links
     for kind in kinds:
-        world.network.held.add((words[0], words[1], kind))
+        (world.network.tapped if copy else world.network.held).add((words[0], words[1], kind))
 
 
 def _release(world: World, words: Words) -> None:
@@ -364,6 +364,10 @@ VERBS: dict[str, Verb] = {
     "late": Verb(_late, "late 0.3 5      # three in ten datagrams up to 5 s late"),
     "double": Verb(_double, "double 0.1"),
     "hold": Verb(_hold, "hold server1 server2 [control]      # keep datagrams on the way"),
+    "tap": Verb(
+        lambda w, x: _hold(w, x, copy=True),
+        "tap server1 server2 [control]      # copies, to arrive again with `release`",
+    ),
     "release": Verb(_release, "release server1 server2      # deliver them now"),
     "bmc": Verb(_bmc, "bmc server1 dead|slow S|cut [FROM]|stuck-on|lies-off|fence-fails|mend"),
     "arbiter": Verb(_arbiter, "arbiter down|cut server1|slow S|mend"),

@@ -188,7 +188,12 @@ class World:
         self.note(f"agent of {host.name} starts")
         self.step(
             host,
-            e.AgentStarted(durable=host.run, member=host.disk.member, stopped=host.service_stopped),
+            e.AgentStarted(
+                durable=host.run,
+                member=host.disk.member,
+                ledger=host.ledger(),
+                stopped=host.service_stopped,
+            ),
         )
 
     def kill(self, host: Host) -> None:

@@ -1,0 +1,135 @@
+"""`clpreplay`: what the core was told, and what it decided, computed once more."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from clptools.cli.answer import Answer
+from clptools.cli.options import Args, Argument, Command, Option
+from clptools.faults import ClpError, ExitCode
+
+if TYPE_CHECKING:
+    from clptools.sim.replay import Step
+
+COMMAND = Command(
+    "clpreplay",
+    summary="recompute an incident from the journal",
+    synopsis=("[JOURNAL...] [--all] [--from TIME] [--to TIME]",),
+    description=(
+        (
+            "Feeds the journal of an agent to the same core again and shows every event with the "
+            "actions that followed, heartbeats and timers that led to nothing left out."
+        ),
+        "JOURNAL is a segment, or a folder of them; without it the journal of this server.",
+        (
+            "Exit code 9: a segment does not begin with the state that the one before it led to; "
+            "then the agent and this program are of different versions, or there is a bug."
+        ),
+    ),
+    options=(
+        Option("--all", help="Show every heartbeat and timer too."),
+        Option("--from", metavar="TIME", help="Begin here: 2026-11-23T03:12 or 03:12:06."),
+        Option("--to", metavar="TIME", help="End here."),
+    ),
+    arguments=(Argument("JOURNAL", help="Segment or folder.", many=True, complete="file"),),
+    examples=(("clpreplay --from 03:12 --to 03:13", "what happened in that minute of today"),),
+)
+
+
+def run(args: Args) -> Answer:
+    """Carries it out."""
+    from clptools.core.journal import BadJournal
+    from clptools.sim.replay import Difference, replay
+
+    begin, end = _time(args, "from"), _time(args, "to")
+    told: list[str] = []
+    shown: list[dict[str, object]] = []
+    differences: list[str] = []
+    steps = 0
+    try:
+        for item in replay(_segments(args)):
+            if isinstance(item, Difference):
+                differences.append(item.text)
+                told.append(f"DIFFERS: {item.text}")
+                continue
+            steps += 1
+            inside = (begin is None or item.wall >= begin) and (end is None or item.wall <= end)
+            if inside and (args.given("all") or not item.routine):
+                told += _lines(item)
+                if args.given("json"):
+                    shown.append(_fields(item))
+    except BadJournal as error:
+        raise ClpError(ExitCode.FAILED, f"{error}.") from None
+    told.append(f"{steps:,} events replayed; " + _verdict(differences))
+    fields: dict[str, object] = {"events": steps, "steps": shown, "differences": differences}
+    return Answer("\n".join(told), fields, ExitCode.FOUND if differences else ExitCode.DONE)
+
+
+def _verdict(differences: list[str]) -> str:
+    if not differences:
+        return "the core decides the same again."
+    return f"{len(differences)} differences."
+
+
+def _segments(args: Args) -> list[tuple[str, bytes]]:
+    from clptools import paths
+    from clptools.core.journal import MAGIC
+
+    files: list[str] = []
+    for place in args.words or (paths.data_dir() + "/journal",):
+        if os.path.isdir(place):
+            files += sorted(os.path.join(place, name) for name in os.listdir(place))
+        else:
+            files.append(place)
+    found = []
+    for name in files:
+        with open(name, "rb") as file:
+            data = file.read()
+        if data.startswith(MAGIC) or name in args.words:
+            found.append((name, data))
+    if not found:
+        raise ClpError(ExitCode.NO_SUCH, f"{', '.join(files) or 'no file'}: no journal there.")
+    return found
+
+
+def _time(args: Args, name: str) -> float | None:
+    """Seconds since 1970 of an ISO time, or of a time of today."""
+    from datetime import date, datetime, time
+
+    if not args.given(name):
+        return None
+    text = args.text(name)
+    try:
+        if "T" in text or "-" in text:
+            return datetime.fromisoformat(text).timestamp()
+        return datetime.combine(date.today(), time.fromisoformat(text)).timestamp()
+    except ValueError:
+        raise ClpError(
+            ExitCode.USAGE, f"--{name} {text}: not a time.", "For example 03:12:06."
+        ) from None
+
+
+def _clock(wall: float) -> str:
+    from datetime import datetime
+
+    return datetime.fromtimestamp(wall).isoformat(sep=" ", timespec="milliseconds")
+
+
+def _lines(step: Step) -> list[str]:
+    head = f"{_clock(step.wall)} {step.server}"
+    first, *rest = step.lines()
+    return [f"{head} {first}", *(f"{' ' * 23} {line}" for line in rest)]
+
+
+def _fields(step: Step) -> dict[str, object]:
+    from msgspec import to_builtins
+
+    return {
+        "time": step.wall,
+        "server": step.server,
+        "now": step.now,
+        "event": to_builtins(step.event),
+        "actions": [to_builtins(action) for action in step.actions],
+        "text": step.lines(),
+    }

@@ -1,0 +1,222 @@
+"""`clpsim`: rehearse faults in virtual time, on one's own configuration or on sample clusters."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from clptools.cli.answer import Answer
+from clptools.cli.options import Args, Command, Option
+from clptools.faults import ClpError, ExitCode
+
+if TYPE_CHECKING:
+    from clptools.core.settings import Settings
+    from clptools.sim.explore import Plan, Run
+
+COMMAND = Command(
+    "clpsim",
+    summary="rehearse faults on this configuration in virtual time",
+    synopsis=(
+        "[--config FILE | --sample NAME] [--seeds A:B] [--hours H] [--faults LIST]",
+        "[--config FILE | --sample NAME] --seed N [--explain] [--shrink]",
+    ),
+    description=(
+        (
+            "Runs the decisions of as many agents as the configuration has servers, on simulated "
+            "servers, networks, BMCs and scripts, while everything fails that can fail, and checks "
+            "after every step that no group is active twice. Nothing on this machine is touched."
+        ),
+        (
+            "A run follows from its seed alone. Without a configuration the sample clusters are "
+            "taken in turn."
+        ),
+        "Exit code 9: a promise was broken; the line says how to repeat it.",
+    ),
+    options=(
+        Option("--config", metavar="FILE", help="Rehearse this configuration.", complete="file"),
+        Option("--sample", metavar="NAME", help="Rehearse a sample cluster: 3bmc, 5lease, ..."),
+        Option("--seed", metavar="N", help="Run this seed alone.", number=True),
+        Option("--seeds", metavar="A:B", help="Run the seeds from A to B."),
+        Option("--hours", metavar="H", help="Simulated hours of each run.", number=True),
+        Option("--faults", metavar="LIST", help="all, mild, or kinds of faults with commas."),
+        Option("--jobs", metavar="N", help="Processes to use.", number=True),
+        Option("--deep", help="Check records, ledger and replay too (slower)."),
+        Option("--explain", help="With --seed: tell the whole story."),
+        Option("--shrink", help="With --seed: find a shorter schedule that breaks the same."),
+    ),
+    examples=(
+        ("clpsim --hours 1 --seeds 1:100", "100 runs of an hour on this configuration"),
+        ("clpsim --seed 417 --explain", "what happened in run 417"),
+    ),
+)
+
+SAMPLE_HOURS = 0.04
+
+
+def run(args: Args) -> Answer:
+    """Carries it out."""
+    seeds = _seeds(args)
+    hours = args.number("hours")
+    settings = _settings(args)
+    made = [
+        _plan(args, x, hours or (SAMPLE_HOURS if settings is None else 1.0))
+        for x in ([settings] if settings is not None else _samples())
+    ]
+    if args.given("seed"):
+        return _one(args, made[seeds[0] % len(made)], seeds[0])
+    return _many(args, made, seeds)
+
+
+def _seeds(args: Args) -> range:
+    if args.given("seed"):
+        seed = int(args.number("seed") or 0)
+        return range(seed, seed + 1)
+    first, colon, last = args.text("seeds", "1:100").partition(":")
+    if not (first.isdecimal() and (last.isdecimal() or not colon)):
+        raise ClpError(
+            ExitCode.USAGE,
+            f"--seeds {args.text('seeds')}: not two numbers.",
+            "For example: --seeds 1:100",
+        )
+    begin, end = int(first), int(last or first)
+    return range(begin, end + 1)
+
+
+def _settings(args: Args) -> Settings | None:
+    """The configuration to rehearse; None: the sample clusters in turn."""
+    from clptools import paths
+    from clptools.config.load import load
+    from clptools.registries import registries
+    from clptools.sim.clusters import Unknown, sample
+
+    if args.given("sample"):
+        try:
+            return sample(args.text("sample"))
+        except Unknown as error:
+            raise ClpError(ExitCode.NO_SUCH, f"{error}.") from None
+    file = args.text("config")
+    if not file:
+        file = paths.config_file()
+        if not os.path.exists(file):
+            return None
+    loaded = load(file, registries())
+    if loaded.settings is None:
+        text = "\n".join(str(report) for report in loaded.errors)
+        raise ClpError(ExitCode.INVALID_CONFIG, text, f"See all of it: clpcfchk {file}")
+    return loaded.settings
+
+
+def _samples() -> list[Settings]:
+    from clptools.sim.clusters import NAMED, sample
+
+    return [sample(name) for name in NAMED]
+
+
+def _plan(args: Args, settings: Settings, hours: float) -> Plan:
+    from clptools.sim.explore import Plan
+    from clptools.sim.faults import kinds_of
+
+    faults = args.text("faults", "all")
+    try:
+        kinds_of(faults)
+    except ValueError as error:
+        raise ClpError(ExitCode.NO_SUCH, f"{error}.") from None
+    return Plan(settings=settings, seconds=hours * 3600, faults=faults, deep=args.given("deep"))
+
+
+def _repeat(args: Args) -> str:
+    """The command that repeats a run, without its seed."""
+    words = ["clpsim"]
+    for name in ("config", "sample", "hours", "faults"):
+        if args.given(name):
+            words += [f"--{name}", args.text(name)]
+    if args.given("deep"):
+        words.append("--deep")
+    return " ".join(words)
+
+
+def _many(args: Args, plans: list[Plan], seeds: range) -> Answer:
+    from clptools.sim.explore import run_jobs
+    from clptools.sim.summary import Summary
+
+    jobs = int(args.number("jobs") or os.cpu_count() or 1)
+    total = Summary()
+    quiet = args.given("json") or not sys.stderr.isatty()
+    for done in run_jobs([(plans[seed % len(plans)], seed) for seed in seeds], jobs):
+        total.add(done)
+        if not quiet and total.runs % 10 == 0:
+            print(f"\r{total.runs} of {len(seeds)}", end="", file=sys.stderr, flush=True)
+    if not quiet:
+        print("\r" + " " * 40 + "\r", end="", file=sys.stderr)
+    repeat = _repeat(args)
+    fields: dict[str, object] = {
+        "runs": total.runs,
+        "simulated_s": round(total.simulated_s, 3),
+        "cpu_s": round(total.cpu_s, 3),
+        "violations": [
+            {
+                "seed": v.seed,
+                "invariant": v.invariant,
+                "time_s": v.time_s,
+                "group": v.group,
+                "servers": list(v.servers),
+                "text": v.text,
+                "reproduce": f"{repeat} --seed {v.seed} --explain",
+            }
+            for v in total.violations
+        ],
+        "takeover_s": total.takeover(),
+        "waited": total.waited,
+    }
+    code = ExitCode.FOUND if total.violations else ExitCode.DONE
+    return Answer("\n".join(total.lines(_head(args, plans), repeat)), fields, code)
+
+
+def _head(args: Args, plans: list[Plan]) -> str:
+    hours = plans[0].seconds / 3600
+    length = f"{hours:g} h" if hours >= 1 else f"{plans[0].seconds:g} s"
+    servers = sorted({len(p.settings.servers) for p in plans})
+    many = "-".join(str(n) for n in (servers[0], servers[-1])) if len(servers) > 1 else servers[0]
+    return f"{length}, {many} server{'' if many == 1 else 's'}, {args.text('faults', 'all')} faults"
+
+
+def _one(args: Args, plan: Plan, seed: int) -> Answer:
+    from clptools.sim.explore import run_seed
+
+    if args.given("shrink"):
+        return _shrunk(plan, seed)
+    told: list[str] = []
+    done = run_seed(plan, seed, tell=told.append if args.given("explain") else None)
+    return Answer("\n".join([*told, *_verdict(done)]), _fields(done), _code(done))
+
+
+def _shrunk(plan: Plan, seed: int) -> Answer:
+    from clptools.sim.explore import shorten
+
+    lines, done = shorten(plan, seed)
+    text = [f"{at:9.3f}  {line}" for at, line in lines]
+    fields = _fields(done) | {"schedule": [{"time_s": at, "line": line} for at, line in lines]}
+    return Answer("\n".join([*text, *_verdict(done)]), fields, _code(done))
+
+
+def _fields(done: Run) -> dict[str, object]:
+    return {
+        "seed": done.seed,
+        "simulated_s": done.simulated_s,
+        "violations": [
+            {"invariant": v.invariant, "time_s": v.time_s, "group": v.group, "text": v.text}
+            for v in done.violations
+        ],
+    }
+
+
+def _code(done: Run) -> int:
+    return ExitCode.FOUND if done.violations else ExitCode.DONE
+
+
+def _verdict(done: Run) -> list[str]:
+    if done.violations:
+        return [f"Broken: {v.line()}" for v in done.violations]
+    longest = max(done.gaps_s, default=0.0)
+    return [f"Seed {done.seed}: every promise held; longest interruption {longest:.1f} s."]

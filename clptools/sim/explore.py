@@ -1,0 +1,223 @@
+"""Random runs: a seed makes a world and a fault schedule, the promises are checked throughout.
+
+After the faults everything is mended and switched on, an operator resumes, acknowledges and
+starts what is stopped; within `settle_s` each group must then be whole on exactly one server
+(I8).  The bound is `B + d`, a boot, a lease proof and the scripts' time-outs: see `settle_s`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from random import Random
+from time import process_time
+
+import msgspec
+
+from clptools.core.node import Node
+from clptools.core.settings import Settings
+from clptools.sim.faults import Line, kinds_of, schedule
+from clptools.sim.host import SECOND, MakeNode
+from clptools.sim.invariants import Violation
+from clptools.sim.shrink import shrink
+from clptools.sim.verbs import perform
+from clptools.sim.world import Tell, World
+
+_LOOK_S = 1.0
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that a run follows from, but its seed."""
+
+    settings: Settings
+    seconds: float
+    faults: str = "all"
+    deep: bool = False
+    """Check I4, I6, I7 and I9 too (slower)."""
+    lines: tuple[Line, ...] | None = None
+    """A schedule instead of the seed's own."""
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """How one run went."""
+
+    seed: int
+    simulated_s: float
+    cpu_s: float
+    steps: int
+    violations: tuple[Violation, ...] = ()
+    gaps_s: tuple[float, ...] = ()
+    """How long groups were out of service, each time."""
+    waited: bool = False
+    """A group could only go on because a person vouched, or everything was mended."""
+
+
+def settle_s(settings: Settings) -> float:
+    """The stated bound of I8: how long a mended cluster may take until all is well."""
+    cluster = settings.cluster
+    boot_s = 30.0
+    slowest = max(
+        (sum(r.start_timeout_ms + r.stop_timeout_ms for r in g.resources) for g in settings.groups),
+        default=0,
+    )
+    rules = cluster.startup_wait_ms + 2 * cluster.lease_ms + cluster.self_stop_ms
+    return boot_s + rules * 1.05 / 1000 + min(slowest / 1000, 120.0) + 60.0
+
+
+def run_seed(
+    plan: Plan,
+    seed: int,
+    *,
+    make_node: MakeNode = Node,
+    restore_node: MakeNode = Node.restore,
+    tell: Tell | None = None,
+) -> Run:
+    """One whole run."""
+    begun = process_time()
+    world = World(plan.settings, seed, make_node, restore_node, tell=tell, journal=plan.deep)
+    world.check.deep = plan.deep
+    lines = plan.lines
+    if lines is None:
+        lines = tuple(schedule(plan.settings, seed, plan.seconds, kinds_of(plan.faults)))
+    _begin(world)
+    for at, line in lines:
+        world.run_until(round(at * SECOND))
+        if tell is not None:
+            tell(f"{at:9.3f}  = {line}")
+        perform(world, line)
+        if world.check.violations:
+            break
+    if not world.check.violations:
+        world.run_until(round(plan.seconds * SECOND))
+    if not world.check.violations:
+        _mend(world)
+        _settle(world)
+    world.check.finish()
+    return Run(
+        seed=seed,
+        simulated_s=world.t / SECOND,
+        cpu_s=process_time() - begun,
+        steps=world.steps,
+        violations=tuple(world.check.violations),
+        gaps_s=tuple(gap.seconds for gap in world.check.service.gaps),
+        waited=bool(world.vouched) or world.check.waited,
+    )
+
+
+def _begin(world: World) -> None:
+    rng = Random(f"{world.seed} begin")
+    for host in world.hosts.values():
+        world.at(round(rng.random() * 3 * SECOND), world.start_agent, host)
+
+
+def _mend(world: World) -> None:
+    """Everything works again, and is switched on."""
+    world.check.waited = any(
+        key.partition("\n")[0] and host.now(world.t) - since > 30_000
+        for host in world.hosts.values()
+        if host.node is not None
+        for key, since in host.node.state.waiting.values()
+    )
+    world.network.protected.clear()
+    world.network.heal()
+    for held in [*world.network.held, *world.network.tapped]:
+        world.executor.release(*held)
+    for bmc in world.bmcs.of.values():
+        bmc.mend()
+    for arbiter in world.arbiters.values():
+        arbiter.mend()
+    for host in world.hosts.values():
+        host.scripts.clear()
+        host.stop_after = None
+        world.thaw(host)
+        host.enabled = True
+        world.power_on(host)
+        world.start_agent(host)
+    world.note("everything is mended")
+
+
+def _settle(world: World) -> None:
+    bound = world.t + round(settle_s(world.settings) * SECOND)
+    begun = world.t
+    next_word = world.t + 15 * SECOND
+    stops = False
+    while world.t < bound:
+        world.advance(_LOOK_S)
+        if world.check.violations:
+            return
+        if settled(world) and world.t > begun + 5 * SECOND:
+            return
+        if world.t >= next_word:
+            _operator(world, stops)
+            stops = not stops
+            next_word = world.t + 20 * SECOND
+    whole = world.check.service.where
+    for group in world.settings.groups:
+        if group.name not in whole:
+            took = settle_s(world.settings)
+            world.check.report("I8", f"not running {took:.0f} s after the faults", group=group.name)
+    if not world.check.violations:
+        world.check.report("I8", "no coordinator that all follow")
+
+
+def _operator(world: World, stops: bool) -> None:
+    """What a person would do who finds groups not running, or a server fenced."""
+    name = world.settings.names[0]
+    for host in world.hosts.values():
+        world.power_on(host)
+        world.start_agent(host)
+    perform(world, f"request {name} resume")
+    for monitor in world.settings.monitors:
+        if monitor.type == "mrw":
+            for server in world.settings.names:
+                perform(world, f"request {server} acknowledge {monitor.name}")
+    for group in world.settings.groups:
+        if group.name in world.check.service.where:
+            continue
+        if stops:
+            perform(world, f"request {name} stop {group.name} force")
+        else:
+            perform(world, f"request {name} start {group.name} force")
+
+
+def settled(world: World) -> bool:
+    """Whether every group is whole somewhere and all follow one coordinator."""
+    for group in world.settings.groups:
+        where = world.check.service.where.get(group.name)
+        if where is None:
+            return False
+    told = set()
+    for host in world.hosts.values():
+        if host.node is None or host.node.state.newcomer:
+            return False
+        told.add(host.node.state.votes.told)
+    return len(told) == 1 and "" not in told
+
+
+def _run_one(job: tuple[Plan, int]) -> Run:
+    return run_seed(*job)
+
+
+def run_jobs(jobs: Sequence[tuple[Plan, int]], processes: int = 1) -> Iterator[Run]:
+    """The runs of several (plan, seed), in their order."""
+    if processes <= 1 or len(jobs) < 2:
+        yield from map(_run_one, jobs)
+        return
+    with ProcessPoolExecutor(processes) as pool:
+        yield from pool.map(_run_one, jobs, chunksize=max(1, min(8, len(jobs) // 16)))
+
+
+def shorten(plan: Plan, seed: int) -> tuple[tuple[Line, ...], Run]:
+    """A seed's schedule without the lines that its first broken promise does not need."""
+    lines = tuple(schedule(plan.settings, seed, plan.seconds, kinds_of(plan.faults)))
+    whole = run_seed(plan, seed)
+    if not whole.violations:
+        return lines, whole
+    wanted = whole.violations[0].invariant
+
+    def broken(candidate: tuple[Line, ...]) -> bool:
+        again = run_seed(msgspec.structs.replace(plan, lines=candidate), seed)
+        return any(v.invariant == wanted for v in again.violations)
+
+    short = shrink(lines, broken)
+    return short, run_seed(msgspec.structs.replace(plan, lines=short), seed)
