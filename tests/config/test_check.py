@@ -1,0 +1,161 @@
+"""`clpcfchk` warns of what loads but would not work, or not as it was meant."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from clptools import paths
+from clptools.config.check import check
+from clptools.config.facts import Facts, FileFault, gather
+from clptools.registries import registries
+from tests.config.sample import BMCS, EXAMPLES, SAMPLE, THREE, TWO, changed, good, read
+
+HERE = Facts(
+    server="server1",
+    addresses=frozenset({"192.168.0.1", "10.0.0.1"}),
+    interfaces=frozenset({"lo", "eth0"}),
+)
+
+
+def warnings(text: str, facts: Facts | None = None) -> list[str]:
+    loaded = read(text)
+    assert loaded.settings is not None, loaded.errors
+    return [f"{r.line}: {r.message} {r.hint}" for r in check(loaded, registries(), facts)]
+
+
+def test_the_sample_needs_no_warning_on_a_machine_that_fits_it() -> None:
+    assert warnings(SAMPLE, HERE) == []
+
+
+@pytest.mark.parametrize(
+    ("category", "meant"), [("BMCNOTIC", "BMCNOTICE"), ("nic", "NIC"), ("HA/SA", "HA/SS")]
+)
+def test_a_category_one_letter_from_a_known_one(category: str, meant: str) -> None:
+    text = TWO + f'[[monitor]]\ntype = "mrw"\nname = "m"\ncategory = "{category}"\n'
+    assert any(f"is one letter from {meant}" in w for w in warnings(text))
+
+
+def test_a_category_of_ones_own_is_fine() -> None:
+    text = TWO + '[[monitor]]\ntype = "mrw"\nname = "m"\ncategory = "BACKUP"\n'
+    assert not any("one letter" in w for w in warnings(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        (TWO, "there is one LAN interconnect"),
+        (BMCS, "have a BMC, but there is no bmchb"),
+        (BMCS.replace(', user = "clp"', "", 1), "anonymous account"),
+        (BMCS + '[forced_stop]\naction = "nmi"\n[cluster]\nfence_delay = 1\n', "fence_delay (1 s)"),
+        (THREE, 'method "guard" is weaker than a hardware timer'),
+        (THREE + '[[monitor]]\ntype = "userw"\nmethod = "none"\n', "no proof by lease"),
+        (TWO + '[[group]]\nname = "server1"\n', "has the same name"),
+        (
+            TWO + '[[monitor]]\ntype = "mrw"\nname = "m"\ncategory = "BMCNOTICE"\n'
+            'keyword_on = { server1 = "10.0.0.1", server2 = "10.0.0.2" }\n',
+            "has no [server.bmc]",
+        ),
+    ],
+)
+def test_the_configuration_alone_shows_it(text: str, part: str) -> None:
+    assert any(part in w for w in warnings(text)), warnings(text)
+
+
+@pytest.mark.parametrize("name", ["ipmievd", "bmc-watchdog", "watchdog", "wd_keepalive"])
+def test_programs_that_act_on_the_same_events(name: str) -> None:
+    facts = Facts(server="server1", processes=frozenset({name}))
+    assert any(f"{name} runs on server1" in w for w in warnings(SAMPLE, facts))
+
+
+def test_esmpro_is_told_which_events_to_leave_alone() -> None:
+    found = warnings(SAMPLE, Facts(server="server1", processes=frozenset({"ESMamvmain"})))
+    assert any("C00001FD, C0000203, C0000454" in w for w in found)
+
+
+def test_addresses_that_this_machine_does_not_have() -> None:
+    facts = Facts(server="server2", addresses=frozenset({"10.0.0.2", "192.168.0.3"}))
+    found = warnings(SAMPLE, facts)
+    lines = SAMPLE.split("\n")
+    assert any("interconnect lankhb1: address.server2" in w for w in found)
+    (keyword,) = [w for w in found if "traps cannot be received" in w]
+    assert lines[int(keyword.split(":")[0]) - 1].startswith("keyword_on")
+
+
+def test_devices_that_this_machine_does_not_have() -> None:
+    monitors = (
+        '[[monitor]]\ntype = "mrw"\nname = "nic"\ncategory = "NIC"\nkeyword = "eth00"\n'
+        '[[monitor]]\ntype = "miiw"\ninterface = "eth1"\n'
+        '[[monitor]]\ntype = "userw"\nmethod = "softdog"\n'
+    )
+    facts = Facts(
+        server="server1",
+        interfaces=frozenset({"eth0"}),
+        absent=frozenset({"/dev/watchdog"}),
+    )
+    found = warnings(TWO + monitors, facts)
+    assert any('keyword "eth00" names no NIC' in w and "mean eth0?" in w for w in found)
+    assert any('interface "eth1" is not there' in w for w in found)
+    assert any("/dev/watchdog is not there" in w for w in found)
+
+
+def test_scripts_and_secrets_that_cannot_be_used() -> None:
+    start = paths.scripts_dir() + "/failover1/exec1/start.sh"
+    facts = Facts(
+        server="server1",
+        files={
+            start: FileFault(text=f"{start}: not executable", mend="chmod +x"),
+            "/etc/clptools/authkey": FileFault(text="/etc/clptools/authkey: not there"),
+        },
+    )
+    found = warnings(SAMPLE, facts)
+    (script,) = [w for w in found if "not executable" in w]
+    assert SAMPLE.split("\n")[int(script.split(":")[0]) - 1].startswith("start")
+    assert any("authkey: not there" in w for w in found)
+
+
+def test_what_the_bmc_itself_says_is_at_its_table() -> None:
+    fault = 'the account "clp" may read power but not set the watchdog'
+    (found,) = warnings(SAMPLE, Facts(server="server1", bmc={"server2": fault}))
+    assert f"server2.bmc: {fault}." in found
+    assert SAMPLE.split("\n")[int(found.split(":")[0]) - 1] == "[server.bmc]"
+
+
+def test_on_another_machine_only_the_configuration_is_checked() -> None:
+    (found,) = warnings(SAMPLE, Facts(server="laptop", processes=frozenset({"ipmievd"})))
+    assert "laptop, which is none of the servers" in found
+
+
+def test_facts_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLP_ROOT", str(tmp_path))
+    monkeypatch.setenv("CLP_SERVER", "server1")
+    exec1 = tmp_path / "etc/clptools/scripts/failover1/exec1"
+    exec1.mkdir(parents=True)
+    for name in ("start.sh", "stop.sh"):
+        (exec1 / name).write_text("#!/bin/sh\n")
+    (exec1 / "start.sh").chmod(0o755)
+    key = tmp_path / "etc/clptools/authkey"
+    key.write_bytes(b"k" * 32)
+    key.chmod(0o644)
+    facts = gather(good(SAMPLE), registries())
+    assert facts.server == "server1"
+    assert "lo" in facts.interfaces
+    assert Path("/proc/self/comm").read_text().strip() in facts.processes
+    assert str(exec1 / "stop.sh") in facts.files
+    assert "mode 0644" in facts.files[str(key)].text
+    assert facts.files[str(key)].mend == f"chmod 0400 {key}"
+
+
+def test_every_script_of_the_examples_may_be_run() -> None:
+    for script in EXAMPLES.glob("*/scripts/*/*/*.sh"):
+        assert os.access(script, os.X_OK), script
+        assert script.read_text().startswith("#!/bin/sh\n")
+
+
+def test_a_warning_on_an_unnamed_interconnect_has_its_own_line() -> None:
+    facts = Facts(server="server1", addresses=frozenset({"10.0.0.1"}))
+    text = changed('server1 = "192.168.0.1", server2', 'server1 = "192.168.0.9", server2')
+    (found,) = [w for w in warnings(text, facts) if "interconnect" in w]
+    assert "192.168.0.9" in text.split("\n")[int(found.split(":")[0]) - 1]
