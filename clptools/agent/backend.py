@@ -7,6 +7,7 @@ else reads what is there.
 from __future__ import annotations
 
 import asyncio
+import difflib
 import itertools
 import os
 import re
@@ -16,7 +17,7 @@ from typing import Any, Protocol
 import msgspec
 
 from clptools import paths
-from clptools.agent import configuration
+from clptools.agent import clock, configuration
 from clptools.agent.executor import Replies
 from clptools.agent.push import Pushes, config_hash
 from clptools.agent.records import Records
@@ -29,6 +30,7 @@ from clptools.api.backend import (
     HardwareOfServer,
     HardwareView,
 )
+from clptools.core import explain
 from clptools.core.events import Event, RequestSeen
 from clptools.core.requests import Outcome, Request
 from clptools.core.view import StatusView
@@ -96,8 +98,20 @@ class AgentBackend:
                 view = self.status(False)
 
     def explain(self, subject: str) -> Explanation:
-        """Why `subject` is as it is."""
-        raise ClpError(ExitCode.NO_SUCH, f"no explanation of {subject} yet")
+        """Why `subject` is as it is, from the records of all servers."""
+        status = self.status(False)
+        story = explain.explain(
+            subject, status, self._records.all(), clock.wall_s(), clock.local_time
+        )
+        if story is None:
+            known = explain.names(status)
+            near = difflib.get_close_matches(subject, known, 3, 0.5) or known[:8]
+            raise ClpError(
+                ExitCode.NO_SUCH,
+                f"{subject}: no such group, resource, monitor or server.",
+                f"Known: {', '.join(near)}" if near else "Nothing is configured.",
+            )
+        return msgspec.convert(story, Explanation, from_attributes=True)
 
     def hardware(self) -> HardwareView:
         """Open hardware events as every server reports them; counters are those of this one."""

@@ -29,6 +29,15 @@ def local_stamp(wall: float) -> str:
     return f"{time.strftime('%Y/%m/%d %H:%M:%S', parts)}.{ms % 1000:03d}"
 
 
+def local_time(wall: float) -> str:
+    """`03:12:06.9` in local time, as people read it; with the date if it is not of today."""
+    tenths = int(wall * 10 + 0.5)
+    parts = time.localtime(tenths // 10)
+    text = f"{time.strftime('%H:%M:%S', parts)}.{tenths % 10}"
+    today = time.localtime(wall_s())
+    return text if parts[:3] == today[:3] else time.strftime("%Y-%m-%d ", parts) + text
+
+
 def boot_id() -> bytes:
     """The kernel's id of this boot, 16 bytes.  Raises OSError without /proc."""
     with open(_BOOT_ID_FILE, encoding="ascii") as file:
