@@ -38,7 +38,7 @@ COMMAND = Command(
         "--script runs a script that lies below scripts/trnreq on the server that is asked.",
         (
             "--notice reports an error to message receive monitors, --clear takes it back: by the "
-            "monitor's name, or by category and keyword. Monitors that the linkage owns (BMCNOTICE, "
+            "monitor's name, or by category and keyword. Monitors of the linkage (BMCNOTICE, "
             "NIC, FC, HA/*, SPS, MCE) take neither; they answer to their own source alone "
             "(exit code 6)."
         ),

@@ -102,6 +102,8 @@ class FakeBackend:
         """Requests do not end while it is set."""
         self.records = [record(n) for n in range(250)]
         self.watching = 0
+        self.watched = 0
+        """How many watch, and how many ever did."""
 
     def status(self, local: bool) -> StatusView:
         if not local:
@@ -111,6 +113,7 @@ class FakeBackend:
 
     async def watch_status(self) -> AsyncIterator[StatusView]:
         self.watching += 1
+        self.watched += 1
         try:
             while True:
                 self.changed.clear()

@@ -1,0 +1,177 @@
+"""Commands that change something: what they ask of the agent, and what they then say."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+
+import pytest
+
+from clptools.core import requests
+from clptools.core.requests import Outcome
+from tests.api.fake import Agent
+from tests.cli.conftest import Clp
+
+ASKED = [
+    ("clpgrp -s failover1", requests.GroupStart(group="failover1")),
+    ("clpgrp -s", requests.GroupStart()),
+    ("clpgrp -s failover1 -h server2 -f", requests.GroupStart(
+        group="failover1", server="server2", force=True
+    )),
+    ("clpgrp -t failover1", requests.GroupStop(group="failover1")),
+    ("clpgrp -m failover1 -a server2", requests.GroupMove(group="failover1", to="server2")),
+    ("clpgrp -m -h server1", requests.GroupMove(server="server1")),
+    ("clprsc -s exec1", requests.ResourceStart(resource="exec1")),
+    ("clprsc -t exec1 -f", requests.ResourceStop(resource="exec1", force=True)),
+    ("clpcl -s", requests.ServiceStart()),
+    ("clpcl -s -a", requests.ServiceStart(server="*")),
+    ("clpcl -t -h server2", requests.ServiceStop(server="server2")),
+    ("clpcl -r", requests.ServiceStop(then="start")),
+    ("clpcl --suspend --force", requests.Suspend(force=True)),
+    ("clpcl --resume", requests.Resume()),
+    ("clpdown", requests.ServiceStop(then="shutdown")),
+    ("clpdown -r -h server2", requests.ServiceStop(then="reboot", server="server2")),
+    ("clpstdn", requests.ServiceStop(then="shutdown", server="*")),
+    ("clpmonctrl -s", requests.MonitorSuspend()),
+    ("clpmonctrl -s -m mrw1 userw -h server2", requests.MonitorSuspend(
+        monitors=("mrw1", "userw"), server="server2"
+    )),
+    ("clpmonctrl -r -m mrw1 -m userw", requests.MonitorResume(monitors=("mrw1", "userw"))),
+    ("clpmonctrl -c", requests.MonitorClear()),
+    ("clpmonctrl -e -m userw", requests.MonitorFault(monitor="userw")),
+    ("clpmonctrl -n", requests.MonitorFault(on=False)),
+    ("clpmonctrl --acknowledge -m mrw1 --event 4711", requests.Acknowledge(
+        monitor="mrw1", event=4711
+    )),
+    ("clprexec --failover failover1", requests.GroupMove(
+        group="failover1", failover=True, reason="clprexec"
+    )),
+    ("clprexec --failover -r fip1", requests.GroupMove(
+        group="failover1", failover=True, reason="clprexec"
+    )),
+    ("clprexec --notice -k RAID.sda", requests.ExternalNotice(
+        category="RAID", keyword="sda", origin="server1"
+    )),
+    ("clprexec --clear mrw1", requests.ExternalNotice(
+        monitor="mrw1", clear=True, origin="server1"
+    )),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("line", "request_"), ASKED, ids=[line for line, _ in ASKED])
+def test_the_agent_is_asked_for_just_that(
+    agent: Agent, clp: Clp, line: str, request_: requests.Request
+) -> None:
+    ran = clp(*line.split())
+    assert (ran.code, ran.out, ran.err) == (0, "Command succeeded.\n", "")
+    assert agent.backend.asked == [(request_, "root")]
+
+
+def test_what_is_already_so_is_said_and_fine(agent: Agent, clp: Clp) -> None:
+    agent.backend.outcome = Outcome(text="failover1 is already on server2.")
+    ran = clp("clpgrp", "-m", "failover1", "-a", "server2")
+    assert (ran.code, ran.out) == (0, "failover1 is already on server2.\n")
+
+
+def test_a_refusal_says_what_would_allow_it(agent: Agent, clp: Clp) -> None:
+    agent.backend.outcome = Outcome(
+        code=6, text="failover1 cannot move to server2.", hint="Move it all the same: -f"
+    )
+    ran = clp("clpgrp", "-m", "failover1", "-a", "server2")
+    assert ran.code == 6
+    assert ran.err == ("clpgrp: failover1 cannot move to server2.\nMove it all the same: -f\n")
+    told = json.loads(clp("clpgrp", "-m", "failover1", "--json").out)
+    assert told["error"]["name"] == "REFUSED"
+    assert told["error"]["hint"] == "Move it all the same: -f"
+
+
+def test_done_with_json(agent: Agent, clp: Clp) -> None:
+    ran = clp("clpcl", "--resume", "--json")
+    assert json.loads(ran.out) == {"schema": 1, "result": "done", "text": "Command succeeded."}
+
+
+def test_piped_only_the_last_line_is_shown(agent: Agent, clp: Clp) -> None:
+    agent.backend.steps = ("server1 stops exec1.", "server2 starts exec1.")
+    assert clp("clpgrp", "-m", "failover1").out == "Command succeeded.\n"
+
+
+def test_a_terminal_sees_each_step(agent: Agent) -> None:
+    agent.backend.steps = ("server1 stops exec1.", "server2 starts exec1.")
+    ours, theirs = pty.openpty()
+    line = [sys.executable, "-m", "clptools.cli.main", "clpgrp", "-m", "failover1"]
+    assert subprocess.run(line, stdout=theirs, timeout=30).returncode == 0
+    os.close(theirs)
+    seen = os.read(ours, 4096).decode().replace("\r\n", "\n")
+    os.close(ours)
+    assert seen == "server1 stops exec1.\nserver2 starts exec1.\nCommand succeeded.\n"
+
+
+def test_a_time_out_says_that_the_work_goes_on(agent: Agent, clp: Clp) -> None:
+    agent.backend.hold = True
+    ran = clp("clpcl", "-t", "-w", "0.2")
+    agent.backend.hold = False
+    assert ran.code == 7
+    assert "Not done within 0.2 s. The work goes on." in ran.err
+
+
+def test_not_waiting_is_no_time_out(agent: Agent, clp: Clp) -> None:
+    agent.backend.hold = True
+    ran = clp("clpcl", "-t", "-w", "0")
+    agent.backend.hold = False
+    assert ran.code == 0
+    assert "without being waited for" in ran.out
+
+
+def test_the_user_behind_sudo_is_on_the_record(
+    agent: Agent, clp: Clp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SUDO_USER", "alice")
+    assert clp("clpcl", "--resume").code == 0
+    assert agent.backend.asked == [(requests.Resume(), "alice (root)")]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "clpcl -s -a -h server2",
+        "clpmonctrl -s mrw1",
+        "clpmonctrl -e",
+        "clpmonctrl --acknowledge",
+        "clprexec --failover",
+        "clprexec --failover failover1 -r exec1",
+        "clprexec --notice mrw1 -k RAID",
+        "clprexec --script",
+        "clprexec --clear -r exec1",
+        "clprexec --notice mrw1 --key /dev/null",
+        "clprsc -s",
+    ],
+)
+def test_lines_that_make_no_sense_are_usage_errors(agent: Agent, clp: Clp, line: str) -> None:
+    ran = clp(*line.split())
+    assert ran.code == 2, ran
+    assert agent.backend.asked == []
+
+
+def test_a_script_is_run_by_name(agent: Agent, clp: Clp) -> None:
+    assert clp("clprexec", "--script", "swap.sh", "-w", "12").code == 0
+    assert agent.backend.scripts == [("swap.sh", "root", 12.0)]
+
+
+def test_clprexec_logs_what_was_asked(agent: Agent, clp: Clp, tmp_path: object) -> None:
+    log = f"{tmp_path}/log"
+    assert clp("clprexec", "--clear", "mrw1", "-o", log).code == 0
+    with open(log) as file:
+        assert "server1 clear" in file.read()
+
+
+def test_a_key_that_others_can_read_is_refused(agent: Agent, clp: Clp, tmp_path: object) -> None:
+    key = f"{tmp_path}/key"
+    with open(key, "wb") as file:
+        file.write(b"k" * 32)
+    os.chmod(key, 0o644)
+    ran = clp("clprexec", "--clear", "mrw1", "-h", "127.0.0.1", "--key", key)
+    assert ran.code == 4
+    assert f"chmod 0400 {key}" in ran.err
