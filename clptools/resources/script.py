@@ -115,6 +115,7 @@ class ScriptRunner:
         self._grace_ms = grace_ms
         self._register = Register(paths.run_dir() + "/scripts")
         self._running: dict[str, _Process] = {}
+        self._shielded = _oom_score_adj() < 0
 
     async def run(self, script: Script) -> ScriptResult:
         """Run it to its end or deadline.
@@ -222,6 +223,8 @@ class ScriptRunner:
                 f"{script.path}: cannot be run: {fault.strerror}",
                 "its first line must name an interpreter that is there: #!/bin/sh",
             ) from fault
+        if self._shielded:
+            _unshield(popen.pid)
         self._place(popen.pid)
         process = _Process(script, entry, popen, pipe)
         self._running[name] = process
@@ -274,6 +277,17 @@ class ScriptRunner:
             del self._running[process.script.name]
         if not process.reported.done():
             process.reported.set_result(None)
+
+
+def _oom_score_adj() -> int:
+    with open("/proc/self/oom_score_adj", encoding="ascii") as file:
+        return int(file.read())
+
+
+def _unshield(pid: int) -> None:
+    """The agent may be kept from the kernel's out-of-memory killer; what it starts must not be."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/oom_score_adj", "w") as file:
+        file.write("0")
 
 
 def _how_it_ended(code: int) -> str:

@@ -149,8 +149,13 @@ class TestNetwork:
     def test_many_addresses_are_all_seen(self, hosts: tuple[str, str]) -> None:
         for number in range(70):
             ip("address", "add", f"10.9.1.{number}/32", "dev", "lo", netns=hosts[1])
-        ip("address", "add", "10.9.0.100/24", "dev", "eth0", netns=hosts[1])
-        assert inside(hosts[1], fipw.check(monitor("fip1"), CONTEXT)).status is Status.NORMAL
+        ip("address", "add", "10.9.1.200/32", "dev", "lo", netns=hosts[1])
+        last = Resource(name="fip1", type="fip", options={"address": "10.9.1.200/32"})
+        group = Group(name="g", servers=("server1",), resources=(last,))
+        context = MonitorContext(
+            server="server1", settings=Settings(groups=(group,)), run_script=run_script
+        )
+        assert inside(hosts[1], fipw.check(monitor("g"), context)).status is Status.NORMAL
 
 
 def test_fipw_needs_a_target_with_an_address() -> None:

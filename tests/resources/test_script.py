@@ -244,6 +244,29 @@ def test_a_script_whose_process_was_not_written_down_yet_is_found_by_its_token(
     assert start_time(known["pid"]) is None
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may be kept from the OOM killer")
+def test_what_is_started_is_not_kept_from_the_oom_killer(
+    make_script: MakeScript, tmp_path: Path
+) -> None:
+    go = tmp_path / "go"
+    path = make_script(
+        "oom.sh",
+        f"while [ ! -e {go} ]; do sleep 0.01; done\n"
+        f"cat /proc/self/oom_score_adj > {tmp_path}/score\n",
+    )
+    agent = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "open('/proc/self/oom_score_adj', 'w').write('-500')" + KILLED_AGENT,
+            path,
+        ]
+    )
+    go.touch()
+    assert agent.wait(20) == 0
+    assert (tmp_path / "score").read_text() == "0\n"
+
+
 def test_a_file_of_another_boot_or_of_a_number_used_again_names_nobody(tmp_path: Path) -> None:
     from clptools.resources.leftovers import Register
 

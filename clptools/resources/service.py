@@ -1,0 +1,226 @@
+"""`service`: a systemd unit, started and stopped over D-Bus.
+
+The interface is `org.freedesktop.systemd1(5)`.  A job's end is told by `JobRemoved`; what counts
+then is the unit's own state, because a job that is done does not say that the unit runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+
+from clptools.core.settings import Resource
+from clptools.faults import ClpError, ExitCode
+from clptools.resources.base import ResourceContext, ResourceOutcome
+
+if TYPE_CHECKING:
+    from dbus_fast import Message
+    from dbus_fast.aio import MessageBus
+
+NAME = "org.freedesktop.systemd1"
+PATH = "/org/freedesktop/systemd1"
+MANAGER = f"{NAME}.Manager"
+UNIT = f"{NAME}.Unit"
+SERVICE = f"{NAME}.Service"
+NO_SUCH_UNIT = f"{NAME}.NoSuchUnit"
+
+SUFFIXES = (
+    "service",
+    "socket",
+    "target",
+    "mount",
+    "automount",
+    "swap",
+    "path",
+    "timer",
+    "slice",
+    "scope",
+)
+CGROUPS = "/sys/fs/cgroup"
+
+
+def warm_up() -> None:
+    """Load the D-Bus library, so that the first failover does not wait for it."""
+    import dbus_fast.aio
+
+    del dbus_fast
+
+
+async def start(resource: Resource, context: ResourceContext) -> ResourceOutcome:
+    """Start the unit and see that it is active."""
+    unit = unit_name(str(resource.options["unit"]))
+    async with asyncio.timeout(resource.start_timeout_ms / 1000), _systemd() as systemd:
+        path = await systemd.load(unit)
+        if await systemd.get(path, UNIT, "UnitFileState") == "enabled":
+            context.log(
+                f"{unit} is enabled: systemd would start it at boot, wherever the group is "
+                f"(systemctl disable {unit})"
+            )
+        result = await systemd.job("StartUnit", unit)
+        state = await systemd.get(path, UNIT, "ActiveState")
+        if result == "done" and state == "active":
+            return ResourceOutcome(ok=True, text=f"{unit} is active")
+        if result == "done" and await systemd.ran_to_its_end(path, state):
+            return ResourceOutcome(ok=True, text=f"{unit} did its work")
+        raise _fault(unit, "start", result, state)
+
+
+async def stop(resource: Resource, context: ResourceContext) -> ResourceOutcome:
+    """Stop the unit and see that nothing of it runs."""
+    unit = unit_name(str(resource.options["unit"]))
+    async with asyncio.timeout(resource.stop_timeout_ms / 1000), _systemd() as systemd:
+        try:
+            result = await systemd.job("StopUnit", unit)
+        except LookupError:
+            return ResourceOutcome(ok=True, text=f"{unit} is not loaded, so it does not run")
+        path = await systemd.load(unit)
+        state = await systemd.get(path, UNIT, "ActiveState")
+        if state == "inactive":
+            return ResourceOutcome(ok=True, text=f"{unit} is stopped")
+        if state == "failed" and not await systemd.processes(path):
+            context.log(f"{unit} ended as failed, but nothing of it runs")
+            return ResourceOutcome(ok=True, text=f"{unit} is stopped (it ended as failed)")
+        raise _fault(unit, "stop", result, state)
+
+
+def unit_name(unit: str) -> str:
+    """The unit with its suffix."""
+    return unit if unit.rpartition(".")[2] in SUFFIXES else f"{unit}.service"
+
+
+def _fault(unit: str, op: str, result: str, state: str) -> ClpError:
+    return ClpError(
+        ExitCode.FAILED,
+        f"{unit}: the {op} job ended as {result!r} and the unit is {state}",
+        f"journalctl -u {unit}",
+    )
+
+
+@contextlib.asynccontextmanager
+async def _systemd() -> AsyncIterator[_Systemd]:
+    """A connection to the service manager of this host.
+
+    Raises:
+        ClpError: there is none.
+    """
+    from dbus_fast import BusType
+    from dbus_fast.aio import MessageBus
+
+    try:
+        bus = await MessageBus(bus_type=BusType.SYSTEM).connect()
+    except Exception as fault:
+        # The library raises what the address, the socket or the handshake happens to raise.
+        raise ClpError(
+            ExitCode.FAILED,
+            f"systemd cannot be reached over D-Bus: {fault}",
+            "a service resource needs systemd and a system bus",
+        ) from fault
+    try:
+        systemd = _Systemd(bus)
+        await systemd.listen()
+        yield systemd
+    finally:
+        bus.disconnect()
+
+
+class _Systemd:
+    """The calls that are needed."""
+
+    def __init__(self, bus: MessageBus) -> None:
+        self._bus = bus
+        self._results: dict[str, str] = {}
+        self._news = asyncio.Event()
+
+    async def listen(self) -> None:
+        """Hear the end of jobs.  Before any job is begun, or the end of a quick one is missed."""
+        self._bus.add_message_handler(self._hear)
+        rule = f"type='signal',interface='{MANAGER}',member='JobRemoved',path='{PATH}'"
+        await self._call(
+            "org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus", "AddMatch",
+            "s", rule,
+        )  # fmt: skip
+        await self._manager("Subscribe")
+
+    async def load(self, unit: str) -> str:
+        """The object path of a unit that exists.  Raises `ClpError`."""
+        (path,) = await self._manager("LoadUnit", "s", unit)
+        state = await self.get(path, UNIT, "LoadState")
+        if state != "loaded":
+            hint = f"systemctl unmask {unit}" if state == "masked" else f"systemctl status {unit}"
+            raise ClpError(ExitCode.FAILED, f"unit {unit} cannot be used: {state}", hint)
+        return str(path)
+
+    async def job(self, method: str, unit: str) -> str:
+        """Begin a job and wait for its end; `done`, `failed`, `timeout`, `canceled`, ...
+
+        Raises:
+            LookupError: a stop of what was never loaded.
+        """
+        (job,) = await self._manager(method, "ss", unit, "replace")
+        while job not in self._results:
+            self._news.clear()
+            await self._news.wait()
+        return self._results[job]
+
+    async def get(self, path: str, interface: str, name: str) -> str:
+        """A text property."""
+        (value,) = await self._call(
+            NAME, path, "org.freedesktop.DBus.Properties", "Get", "ss", interface, name
+        )
+        return str(value.value)
+
+    async def ran_to_its_end(self, path: str, state: str) -> bool:
+        """A oneshot service may be inactive again after it did what it is for."""
+        if state != "inactive" or not path.endswith("_2eservice"):
+            return False
+        kind = await self.get(path, SERVICE, "Type")
+        return kind == "oneshot" and await self.get(path, SERVICE, "Result") == "success"
+
+    async def processes(self, path: str) -> bool:
+        """Whether a failed service still has processes."""
+        if not path.endswith("_2eservice"):
+            return False
+        group = await self.get(path, SERVICE, "ControlGroup")
+        if not group:
+            return False
+        try:
+            with open(f"{CGROUPS}{group}/cgroup.procs", "rb") as file:
+                return bool(file.read(1))
+        except FileNotFoundError:
+            return False
+
+    def _hear(self, message: Message) -> None:
+        if message.member == "JobRemoved" and message.interface == MANAGER:
+            _id, job, _unit, result = message.body
+            self._results[job] = result
+            self._news.set()
+
+    async def _manager(self, method: str, signature: str = "", *body: str) -> list[Any]:
+        return await self._call(NAME, PATH, MANAGER, method, signature, *body)
+
+    async def _call(
+        self, to: str, path: str, interface: str, method: str, signature: str = "", *body: str
+    ) -> list[Any]:
+        from dbus_fast import Message, MessageType
+
+        message = Message(
+            destination=to,
+            path=path,
+            interface=interface,
+            member=method,
+            signature=signature,
+            body=list(body),
+        )
+        try:
+            reply = await self._bus.call(message)
+        except EOFError as fault:
+            raise ConnectionResetError(errno.ECONNRESET, "the bus went away") from fault
+        if reply.message_type is MessageType.ERROR:
+            if reply.error_name == NO_SUCH_UNIT:
+                raise LookupError(reply.error_name)
+            said = str(reply.body[0]) if reply.body else str(reply.error_name)
+            raise ClpError(ExitCode.FAILED, f"systemd refused {method}: {said}")
+        return list(reply.body)
