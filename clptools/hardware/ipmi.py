@@ -1,0 +1,276 @@
+"""IPMI 2.0 over LAN (RMCP+) to the BMCs, without ever holding up the agent.
+
+Each BMC has one process of `ipmi_worker`, in it one session, and at most one request at a time.
+After a failure the BMC is left alone for a while that grows, much longer after a refused
+password, because BMCs lock accounts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import stat
+import sys
+from collections.abc import Callable
+
+import msgspec
+
+from clptools.core.settings import Bmc
+from clptools.faults import ClpError, ExitCode
+from clptools.hardware.ipmi_worker import LENGTH_BYTES, Command, Result
+
+CHASSIS, APP = 0x00, 0x06
+"""Network functions (IPMI 2.0, table 5-1)."""
+
+PATIENCE_S = 3.0
+"""For one request, the login of a new session included."""
+_QUIET_FIRST_S, _QUIET_MOST_S = 0.5, 5.0
+_QUIET_REFUSED_S = 60.0
+_MAX_RESULT_BYTES = 4096
+
+_CODES = {
+    0x80: "refused in this state",
+    0xC0: "BMC busy",
+    0xC1: "command not supported",
+    0xC7: "wrong length",
+    0xC9: "value out of range",
+    0xCC: "invalid field",
+    0xD3: "destination unavailable",
+    0xD4: "account lacks the privilege",
+    0xD5: "not possible in the present state",
+}
+"""Completion codes (IPMI 2.0, table 5-2)."""
+
+
+class BmcError(ClpError):
+    """A request to a BMC failed; the message names server, address, command and attempt."""
+
+    def __init__(
+        self, server: str, where: str, command: str, attempt: int, fault: str, code: int = 0
+    ) -> None:
+        super().__init__(
+            ExitCode.FAILED, f"BMC of {server} ({where}): {command}, attempt {attempt}: {fault}"
+        )
+        self.completion_code = code
+        """The BMC's own refusal; 0: it did not answer."""
+
+
+def read_password(path: str) -> str:
+    """The BMC password in `path`, a file that only we may read.
+
+    Raises ClpError when it is missing, empty, or open to others.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            text = file.read(4096)
+    except FileNotFoundError:
+        hint = "clpbmccnf -u USER writes it"
+        raise ClpError(ExitCode.FAILED, f"{path}: no BMC password there", hint) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ClpError(ExitCode.FAILED, f"{path}: {error}") from None
+    if mode & 0o077:
+        hint = f"chmod 0400 {path}"
+        raise ClpError(ExitCode.FAILED, f"{path}: others may read it ({mode:04o})", hint)
+    password = text.rstrip("\r\n")
+    if not password:
+        raise ClpError(ExitCode.FAILED, f"{path}: empty")
+    return password
+
+
+class IpmiProcesses:
+    """The parent of the IPMI processes; started when the first BMC is asked."""
+
+    def __init__(self) -> None:
+        self._control: socket.socket | None = None
+        self._parent: asyncio.subprocess.Process | None = None
+        self._lock = asyncio.Lock()
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A new process for one BMC.  Raises OSError."""
+        async with self._lock:
+            if self._parent is None or self._parent.returncode is not None:
+                await self._start()
+        assert self._control is not None
+        ours, theirs = socket.socketpair()
+        try:
+            socket.send_fds(self._control, [b"."], [theirs.fileno()])
+            return await asyncio.open_connection(sock=ours)
+        except OSError:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+
+    async def _start(self) -> None:
+        if self._control is not None:
+            self._control.close()
+        self._control, theirs = socket.socketpair()
+        self._control.setblocking(False)
+        try:
+            self._parent = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-P", "-m", "clptools.hardware.ipmi_worker"),
+                stdin=theirs.fileno(),
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.DEVNULL,
+            )
+        finally:
+            theirs.close()
+
+    async def close(self) -> None:
+        """Ends the parent; each process ends as its BMC's client is closed."""
+        if self._control is not None:
+            self._control.close()
+            self._control = None
+        if self._parent is not None:
+            await self._parent.wait()
+            self._parent = None
+
+
+class BmcClient:
+    """Requests to one server's BMC, one at a time."""
+
+    def __init__(
+        self,
+        server: str,
+        bmc: Bmc,
+        password_file: str,
+        processes: IpmiProcesses,
+        now_s: Callable[[], float] | None = None,
+    ) -> None:
+        """`now_s` is a monotonic clock; the event loop's by default."""
+        self.server = server
+        self.bmc = bmc
+        self.where = f"{bmc.address}:{bmc.port}"
+        self._password_file = password_file
+        self._processes = processes
+        self._now_s = now_s or asyncio.get_running_loop().time
+        self._lock = asyncio.Lock()
+        self._writer: asyncio.StreamWriter | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self._number = 0
+        self._owed: asyncio.Future[Result] | None = None
+        """The result under way; also of a request for which nobody waits any more."""
+        self._owed_to = ""
+        self._refused_password = ""
+        self._failures = 0
+        self._quiet_until_s = 0.0
+        self._last_fault = ""
+
+    async def command(
+        self,
+        what: str,
+        netfn: int,
+        command: int,
+        data: bytes = b"",
+        *,
+        patience_s: float = PATIENCE_S,
+        urgent: bool = False,
+        limit_s: float = 30.0,
+    ) -> tuple[bytes, int]:
+        """The data and latency (ms) of the answer to one request, called `what` in faults.
+
+        `urgent` asks also while the BMC is left alone.  After `limit_s` the request is sure not
+        to be repeated on the wire.  Raises BmcError.
+        """
+        try:
+            password = read_password(self._password_file)
+        except ClpError as fault:
+            raise self._error(what, fault.message) from None
+        quiet = self._now_s() < self._quiet_until_s
+        if quiet and not urgent and password != self._refused_password:
+            quiet = not self._refused_password
+        if quiet and not urgent:
+            raise self._error(what, f"not asked, left alone after: {self._last_fault}")
+        try:
+            async with asyncio.timeout(patience_s), self._lock:
+                result = await self._exchange(what, netfn, command, data, password, limit_s)
+        except TimeoutError:
+            waiting = f" to {self._owed_to}" if self._owed_to not in ("", what) else ""
+            raise self._failed(what, f"no answer{waiting} within {patience_s:g} s") from None
+        except OSError:
+            self._hang_up()
+            raise self._failed(what, "the IPMI process ended") from None
+        if result.fault:
+            if any(word in result.fault.lower() for word in ("password", "unauthorized")):
+                self._refused_password = password
+                raise self._failed(what, result.fault, _QUIET_REFUSED_S)
+            raise self._failed(what, result.fault)
+        self._failures = 0
+        self._quiet_until_s = 0.0
+        self._refused_password = ""
+        if result.code:
+            text = _CODES.get(result.code, "refused")
+            raise BmcError(
+                self.server, self.where, what, 1, f"{text} ({result.code:#04x})", result.code
+            )
+        return result.data, result.latency_ms
+
+    async def _exchange(
+        self, what: str, netfn: int, command: int, data: bytes, password: str, limit_s: float
+    ) -> Result:
+        if self._owed is not None and not self._owed.done():
+            # One request in flight: an earlier one, given up by its caller, ends first.
+            await asyncio.shield(self._owed)
+        if self._writer is None:
+            reader, self._writer = await self._processes.connect()
+            self._reading = asyncio.get_running_loop().create_task(self._read(reader))
+        self._number += 1
+        request = msgspec.msgpack.encode(
+            Command(
+                number=self._number,
+                address=self.bmc.address,
+                port=self.bmc.port,
+                user=self.bmc.user,
+                password=password,
+                netfn=netfn,
+                command=command,
+                data=data,
+                limit_s=limit_s,
+            )
+        )
+        self._owed = asyncio.get_running_loop().create_future()
+        self._owed_to = what
+        self._writer.write(len(request).to_bytes(LENGTH_BYTES) + request)
+        return await asyncio.shield(self._owed)
+
+    async def _read(self, reader: asyncio.StreamReader) -> None:
+        """Hands results to whoever waits, until the process ends."""
+        try:
+            while True:
+                length = int.from_bytes(await reader.readexactly(LENGTH_BYTES))
+                if length > _MAX_RESULT_BYTES:
+                    return
+                result = msgspec.msgpack.decode(await reader.readexactly(length), type=Result)
+                if self._owed is not None and not self._owed.done():
+                    self._owed.set_result(result)
+        except (OSError, EOFError, msgspec.MsgspecError):
+            return
+        finally:
+            if self._owed is not None and not self._owed.done():
+                self._owed.set_exception(ConnectionResetError())
+                self._owed.exception()  # nobody may be waiting for it
+
+    def _failed(self, what: str, fault: str, quiet_s: float = 0.0) -> BmcError:
+        self._failures += 1
+        grown_s = min(_QUIET_FIRST_S * 2 ** min(self._failures - 1, 8), _QUIET_MOST_S)
+        self._quiet_until_s = self._now_s() + (quiet_s or grown_s)
+        self._last_fault = fault
+        return self._error(what, fault, self._failures)
+
+    def _error(self, what: str, fault: str, attempt: int = 0) -> BmcError:
+        return BmcError(self.server, self.where, what, attempt or self._failures + 1, fault)
+
+    def _hang_up(self) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
+            self._reading = None
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+        self._owed = None
+
+    def close(self) -> None:
+        """Ends the process, which ends the session with the BMC."""
+        self._hang_up()

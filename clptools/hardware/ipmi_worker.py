@@ -1,0 +1,199 @@
+"""The processes that speak IPMI: `python -m clptools.hardware.ipmi_worker`, started by the agent.
+
+pyghmi waits in select loops and threads of its own and keeps its sessions in class variables, so
+each BMC gets a process: a BMC that hangs holds up nobody else.  To spare memory they are forks
+of one parent that has loaded the library and does nothing but fork.
+
+On the parent's standard input arrives, for each BMC, one end of a socket pair.  On that, frames
+of four bytes length and MessagePack: a `Command` at a time, a `Result` for each.  The agent
+closing its end ends the session with the BMC and the process.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import time
+from typing import Any
+
+import msgspec
+
+IDLE_S = 20.0
+"""A session not used for so long is closed: BMCs have few, and forget it after 60 s anyway."""
+_FIRST_RETRY_S = 0.25
+"""pyghmi repeats a lost packet after this and up to 0.5 s more; its own value is twice that."""
+LENGTH_BYTES = 4
+
+
+class Command(msgspec.Struct, frozen=True, kw_only=True):
+    """One IPMI request to one BMC."""
+
+    number: int
+    address: str
+    port: int
+    user: str
+    password: str
+    netfn: int
+    command: int
+    data: bytes = b""
+    limit_s: float = 30.0
+    """Not through by then: the process ends, so that no repetition of it comes later still."""
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of it."""
+
+    number: int
+    code: int = 0
+    """IPMI completion code; 0 is success."""
+    data: bytes = b""
+    fault: str = ""
+    """Why there is no completion code: no session, no answer."""
+    latency_ms: int = 0
+
+
+class Session:
+    """One pyghmi session with one BMC, opened when it is needed."""
+
+    def __init__(self) -> None:
+        self._open: Any = None
+        self._as: tuple[str, int, str, str] | None = None
+
+    def perform(self, command: Command) -> Result:
+        """Carries out one command; every fault becomes a `Result`."""
+        from pyghmi.exceptions import IpmiException
+
+        signal.setitimer(signal.ITIMER_REAL, command.limit_s)
+        try:
+            session = self._session(command)
+            started = time.monotonic()
+            answer = session.raw_command(
+                netfn=command.netfn, command=command.command, data=list(command.data)
+            )
+            latency_ms = round((time.monotonic() - started) * 1000)
+        except IpmiException as error:
+            self.close(polite=False)
+            lost = not str(error) or "no longer connected" in str(error)
+            return Result(number=command.number, fault="no answer" if lost else str(error))
+        except Exception as error:
+            # pyghmi indexes and unpacks what the BMC sent without looking at its length.
+            self.close(polite=False)
+            return Result(number=command.number, fault=f"malformed answer ({error!r})")
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        if not isinstance(answer, dict) or "code" not in answer or answer["code"] > 0xFF:
+            self.close(polite=False)
+            return Result(number=command.number, fault="no answer")
+        return Result(
+            number=command.number,
+            code=answer["code"],
+            data=bytes(answer.get("data", b"")),
+            latency_ms=latency_ms,
+        )
+
+    def _session(self, command: Command) -> Any:
+        from pyghmi.ipmi.private import session
+
+        wanted = (command.address, command.port, command.user, command.password)
+        if self._as != wanted or self._open is None or self._open.broken or not self._open.logged:
+            self.close()
+            self._open = session.Session(
+                command.address,
+                command.user,
+                command.password,
+                port=command.port,
+                keepalive=False,
+            )
+            self._as = wanted
+        return self._open
+
+    def close(self, polite: bool = True) -> None:
+        """Ends the session; with `polite` the BMC is told."""
+        opened, self._open, self._as = self._open, None, None
+        if opened is None:
+            return
+        try:
+            if polite and opened.logged:
+                opened.logout()
+        except Exception:
+            return
+
+
+def serve(connection: socket.socket) -> None:
+    """Carries out commands until the agent closes its end."""
+    session = Session()
+    try:
+        while True:
+            if not select.select([connection], [], [], IDLE_S)[0]:
+                session.close()
+                connection.setblocking(True)
+                select.select([connection], [], [])
+            data = _frame(connection)
+            if data is None:
+                return
+            result = session.perform(msgspec.msgpack.decode(data, type=Command))
+            answer = msgspec.msgpack.encode(result)
+            connection.sendall(len(answer).to_bytes(LENGTH_BYTES) + answer)
+    except OSError:
+        return
+    finally:
+        session.close()
+
+
+def _frame(connection: socket.socket) -> bytes | None:
+    head = _exactly(connection, LENGTH_BYTES)
+    return None if head is None else _exactly(connection, int.from_bytes(head))
+
+
+def _exactly(connection: socket.socket, count: int) -> bytes | None:
+    data = b""
+    while len(data) < count:
+        got = connection.recv(count - len(data))
+        if not got:
+            return None
+        data += got
+    return data
+
+
+def _prepare(session: Any) -> None:
+    """Lets pyghmi wait in the calling thread, and repeat sooner.
+
+    It waits in a thread of its own, and an answer that comes before the caller has begun to wait
+    is only seen at the next repetition, up to 0.75 s later.  A process with one session needs no
+    such thread.
+    """
+
+    def wait(timeout_s: float, *_: Any) -> None:
+        select.select(session.iosockets, (), (), max(timeout_s, 0))
+        session._io_graball(session.iosockets, {})
+
+    session._io_wait = wait
+    session.iothread = wait  # anything but None: no thread is started
+    session.iothreadready = True
+    session.initialtimeout = _FIRST_RETRY_S
+
+
+def main() -> None:
+    """Forks a process for each socket that arrives on standard input."""
+    from pyghmi.ipmi.private import session
+
+    _prepare(session)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with socket.socket(fileno=0) as control:
+        while True:
+            data, handles, _, _ = socket.recv_fds(control, 1, 1)
+            if not data:
+                return
+            for handle in handles:
+                if os.fork() == 0:
+                    control.close()
+                    serve(socket.socket(fileno=handle))
+                    os._exit(0)
+                os.close(handle)
+
+
+if __name__ == "__main__":
+    main()
