@@ -176,15 +176,13 @@ NP = (
         section="np",
         name="interval",
         parse=seconds(0.1, 60),
-        default=1.0,
-        help="Time between two questions.",
+        help="Time between two questions; by default a third of the lease, at most 1.0.",
     ),
     Field(
         section="np",
         name="timeout",
         parse=seconds(0.1, 60),
-        default=1.0,
-        help="How long an answer is waited for.",
+        help="How long an answer is waited for; by default a third of the lease, at most 1.0.",
     ),
 )
 

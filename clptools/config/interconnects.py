@@ -162,6 +162,7 @@ def read_arbiters(
     source: Source,
     document: dict[str, object],
     registries: Registries,
+    cluster: Cluster,
     servers: tuple[str, ...],
 ) -> tuple[Arbiter, ...]:
     """`[[np]]`; the first that can decide is the arbiter."""
@@ -180,6 +181,9 @@ def read_arbiters(
             value = values[field.option]
             if field.parse.by_server and isinstance(value, dict):
                 _all_servers(table, field.name, value, servers)
+        # Its word holds for a lease, within which it must be asked again and answer.
+        third = min(cluster.lease_ms // 3, 1000)
+        values |= {key: values[key] or third for key in ("interval_ms", "timeout_ms")}
         arbiter = build(Arbiter, values, name=name, options=options)
         decider = next((a for a in found if a.decides), None)
         if arbiter.decides and decider is not None:

@@ -35,13 +35,13 @@ def _seconds(ms: int) -> str:
 
 def _check_heartbeats(table: Table, cluster: Cluster, lengths: Times) -> None:
     interval = cluster.heartbeat_interval_ms
-    if lengths.lost_ms <= lengths.hear_ms:
+    if lengths.lost_ms <= lengths.missed_ms:
         table.say(
             "error",
             "heartbeat_timeout" if "heartbeat_timeout" in table.raw else "heartbeat_interval",
-            f"heartbeat_timeout ({_seconds(lengths.lost_ms)}) must be more than 3.5 times "
-            f"heartbeat_interval ({_seconds(interval)}), or two lost heartbeats lose a server",
-            f"Raise heartbeat_timeout above {_seconds(lengths.hear_ms)}.",
+            f"heartbeat_timeout ({_seconds(lengths.lost_ms)}) must be longer than two missed "
+            f"heartbeats: heartbeat_interval is {_seconds(interval)}",
+            f"Raise heartbeat_timeout above {_seconds(lengths.missed_ms)}.",
         )
 
 

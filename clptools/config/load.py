@@ -131,7 +131,7 @@ def _read(source: Source, document: dict[str, object], registries: Registries) -
     servers = read_servers(source, document)
     names = tuple(server.name for server in servers)
     interconnects = read_interconnects(source, document, registries, cluster, servers)
-    arbiters = read_arbiters(source, document, registries, names)
+    arbiters = read_arbiters(source, document, registries, cluster, names)
     server_groups = read_server_groups(source, document, names)
     groups = read_groups(source, document, registries, names, server_groups)
     around = Surroundings(

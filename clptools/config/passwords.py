@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from clptools import paths
 from clptools.config.secretfile import read_secret, write_secret
 from clptools.faults import ClpError, ExitCode
@@ -14,13 +12,6 @@ MIN_SNMP_CHARACTERS = 8
 """RFC 3414 section 11.2: shorter ones are no secret."""
 
 
-class SnmpKeys(msgspec.Struct, frozen=True, kw_only=True):
-    """The pass phrases of a USM user; `priv` is empty where none is used."""
-
-    auth: str
-    priv: str
-
-
 def how_bmc(server: str) -> str:
     """How the password file of a BMC is made."""
     return f"Set it: clpbmccnf -u USER {server}"
@@ -28,7 +19,7 @@ def how_bmc(server: str) -> str:
 
 def how_snmp(user: str) -> str:
     """How the key file of an SNMPv3 user is made."""
-    return f"Write the pass phrases into {paths.snmp_key_file(user)}, one a line, mode 0400."
+    return f"Write auth=... and priv=... into {paths.snmp_key_file(user)}, mode 0400."
 
 
 def read_bmc_password(server: str) -> str:
@@ -37,7 +28,10 @@ def read_bmc_password(server: str) -> str:
     Raises ClpError if it is missing, others may read it, or it is no text.
     """
     mend, path = how_bmc(server), paths.bmc_password_file(server)
-    password = _lines(path, read_secret(path, mend), mend)[0]
+    try:
+        password = read_secret(path, mend).decode().partition("\n")[0].rstrip("\r")
+    except UnicodeDecodeError:
+        raise ClpError(ExitCode.FAILED, f"{path}: not text", mend) from None
     if not password:
         raise ClpError(ExitCode.FAILED, f"{path}: empty", mend)
     return password
@@ -54,30 +48,17 @@ def write_bmc_password(server: str, password: str) -> None:
     write_secret(paths.bmc_password_file(server), f"{password}\n".encode())
 
 
-def read_snmp_keys(user: str) -> SnmpKeys:
-    """The pass phrases of an SNMPv3 user: authentication, then (second line) privacy.
-
-    Without a second line the first serves for both.  Raises ClpError as `read_bmc_password`.
-    """
-    path = paths.snmp_key_file(user)
-    mend = how_snmp(user)
-    lines = _lines(path, read_secret(path, mend), mend)
-    auth, priv = lines[0], (lines[1:] or lines)[0] or lines[0]
-    if min(len(auth), len(priv)) < MIN_SNMP_CHARACTERS:
-        raise ClpError(
-            ExitCode.FAILED, f"{path}: shorter than {MIN_SNMP_CHARACTERS} characters", mend
-        )
-    return SnmpKeys(auth=auth, priv=priv)
-
-
 def write_snmp_keys(user: str, auth: str, priv: str = "") -> None:
-    """Keep the pass phrases of an SNMPv3 user.  Raises ClpError if they cannot be ones."""
+    """Keep the pass phrases of an SNMPv3 user, as `intake.usm` reads them.
+
+    Without `priv` the first serves for both.  Raises ClpError if they cannot be ones.
+    """
     for phrase in (auth, priv or auth):
         _check(phrase, f"pass phrase of {user}")
         if len(phrase) < MIN_SNMP_CHARACTERS:
             text = f"pass phrase of {user}: shorter than {MIN_SNMP_CHARACTERS} characters"
             raise ClpError(ExitCode.USAGE, text)
-    write_secret(paths.snmp_key_file(user), f"{auth}\n{priv or auth}\n".encode())
+    write_secret(paths.snmp_key_file(user), f"auth={auth}\npriv={priv or auth}\n".encode())
 
 
 def _check(secret: str, what: str) -> None:
@@ -85,10 +66,3 @@ def _check(secret: str, what: str) -> None:
         raise ClpError(ExitCode.USAGE, f"{what}: empty")
     if any(ord(c) < 32 or ord(c) == 127 for c in secret):
         raise ClpError(ExitCode.USAGE, f"{what}: holds a control character")
-
-
-def _lines(path: str, content: bytes, mend: str) -> list[str]:
-    try:
-        return content.decode().splitlines() or [""]
-    except UnicodeDecodeError:
-        raise ClpError(ExitCode.FAILED, f"{path}: not text", mend) from None

@@ -13,7 +13,6 @@ from clptools.config import history
 from clptools.config.authkey import keygen, read_authkey
 from clptools.config.passwords import (
     read_bmc_password,
-    read_snmp_keys,
     write_bmc_password,
     write_snmp_keys,
 )
@@ -88,10 +87,11 @@ def test_bmc_passwords() -> None:
 
 def test_snmp_keys() -> None:
     write_snmp_keys("trapper", "authentic1", "private12")
-    keys = read_snmp_keys("trapper")
-    assert (keys.auth, keys.priv) == ("authentic1", "private12")
+    path = paths.snmp_key_file("trapper")
+    assert mode(path) == 0o400
+    assert Path(path).read_text() == "auth=authentic1\npriv=private12\n"
     write_snmp_keys("trapper", "authentic1")
-    assert read_snmp_keys("trapper").priv == "authentic1"
+    assert Path(path).read_text() == "auth=authentic1\npriv=authentic1\n"
     with pytest.raises(ClpError, match="shorter than 8"):
         write_snmp_keys("trapper", "short")
 

@@ -210,8 +210,8 @@ CASES = {
         ["forced_stop.action", "no server has a BMC"],
     ),
     "a time-out below the heartbeats": (
-        TWO + "[cluster]\nheartbeat_interval = 1\n",
-        ["heartbeat_timeout (3 s)", "heartbeat_interval (1 s)"],
+        TWO + "[cluster]\nheartbeat_interval = 2\n",
+        ["heartbeat_timeout (3 s)", "heartbeat_interval is 2 s"],
     ),
     "a lease below the heartbeats": (
         TWO + "[cluster]\nlease = 0.4\n",
