@@ -32,7 +32,7 @@ from clptools.api.backend import (
 )
 from clptools.core import explain
 from clptools.core.events import Event, RequestSeen
-from clptools.core.requests import Outcome, Request
+from clptools.core.requests import GroupMove, Outcome, Request
 from clptools.core.view import StatusView
 from clptools.reports import ClpError, ExitCode
 from clptools.resources.script import Script, ScriptRunner
@@ -227,7 +227,16 @@ class AgentBackend:
         return self.status(asked.local)
 
     async def _transaction(self, sender: str, asked: said.Transaction) -> msgspec.Struct:
-        return await self.request(asked.request, _on_behalf(asked.user, sender), lambda _: None)
+        request = asked.request
+        if asked.resource and isinstance(request, GroupMove):
+            request = msgspec.structs.replace(request, group=self._group_of(asked.resource))
+        return await self.request(request, _on_behalf(asked.user, sender), lambda _: None)
+
+    def _group_of(self, resource: str) -> str:
+        for group in self.status(False).groups:
+            if any(each.name == resource for each in group.resources):
+                return group.name
+        raise ClpError(ExitCode.NO_SUCH, f"{resource}: no such group resource.")
 
     async def _script(self, sender: str, asked: said.TransactionScript) -> msgspec.Struct:
         return await self.run_script(

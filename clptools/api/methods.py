@@ -19,7 +19,7 @@ from clptools.api.backend import (
     Explanation,
     HardwareView,
 )
-from clptools.core.requests import ExternalNotice, GroupMove, Outcome, Request
+from clptools.core.requests import Outcome, Request
 from clptools.core.view import StatusView
 from clptools.reports import ClpError, ExitCode
 
@@ -30,12 +30,11 @@ PROGRESS_KEPT = 1000
 
 
 class Caller(NamedTuple):
-    """Who asks, by the kernel's word (or, from outside, by the key he holds)."""
+    """Who asks, by the kernel's word."""
 
     user: str
     may_write: bool
     may_read: bool = True
-    outside: bool = False
 
     def on_behalf_of(self, user: str) -> str:
         """For the record: the user a privileged caller speaks for, and the caller."""
@@ -196,8 +195,6 @@ async def get_counters(
 
 async def request(backend: Backend, asked: RequestCall, caller: Caller, more: bool) -> Replies:
     """`Request`.  The work goes on when the caller hangs up: only its telling ends."""
-    if caller.outside:
-        _refuse_from_outside(asked.request)
     lines: asyncio.Queue[str | None] = asyncio.Queue(PROGRESS_KEPT)
 
     def progress(text: str) -> None:
@@ -236,16 +233,6 @@ def _finished(work: asyncio.Future[Any]) -> None:
         work.exception()  # taken, so that a caller that hung up leaves no warning behind
 
 
-def _refuse_from_outside(asked: Request) -> None:
-    allowed = isinstance(asked, ExternalNotice) or (isinstance(asked, GroupMove) and asked.failover)
-    if not allowed:
-        raise ClpError(
-            ExitCode.NOT_PERMITTED,
-            "From outside the cluster only clprexec's requests are taken.",
-            "Run the command on a server of the cluster.",
-        )
-
-
 async def get_config(
     backend: Backend, _asked: NoParameters, _caller: Caller, _more: bool
 ) -> Replies:
@@ -275,19 +262,17 @@ class Method(NamedTuple):
     handle: Callable[[Backend, Any, Caller, bool], Replies]
     writes: bool = False
     """Whether the group `clptools` may not call it."""
-    outside: bool = False
-    """Whether who holds the cluster's key may call it from outside (`clprexec`)."""
 
 
 METHODS: dict[str, Method] = {
-    "GetStatus": Method(GetStatus, get_status, outside=True),
+    "GetStatus": Method(GetStatus, get_status),
     "WatchStatus": Method(NoParameters, watch_status),
     "Explain": Method(Explain, explain),
     "GetHardware": Method(NoParameters, get_hardware),
     "GetEvents": Method(GetEvents, get_events),
     "GetCounters": Method(NoParameters, get_counters),
-    "Request": Method(RequestCall, request, writes=True, outside=True),
+    "Request": Method(RequestCall, request, writes=True),
     "GetConfig": Method(NoParameters, get_config, writes=True),
     "PushConfig": Method(PushConfig, push_config, writes=True),
-    "RunScript": Method(RunScript, run_script, writes=True, outside=True),
+    "RunScript": Method(RunScript, run_script, writes=True),
 }

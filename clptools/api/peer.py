@@ -80,6 +80,8 @@ class Transaction(PeerMessage, tag="transaction", frozen=True, kw_only=True):
     """`clprexec --failover`, `--notice`, `--clear`.  Reply: `Outcome`."""
 
     request: GroupMove | ExternalNotice
+    resource: str = ""
+    """With a `GroupMove` that names no group: move the group that holds this resource."""
     user: str = ""
 
 

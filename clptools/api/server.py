@@ -20,7 +20,7 @@ from clptools.api.address import SocketAddress
 from clptools.api.backend import Backend
 from clptools.api.connection import Connection, Limits
 from clptools.api.methods import Caller
-from clptools.api.varlink import Malformed, answer, decode_call
+from clptools.api.varlink import Malformed
 from clptools.paths import socket_file
 from clptools.reports import ClpError, ExitCode
 
@@ -130,26 +130,6 @@ class Server:
             return Caller(self._own_name, may_write=True), uid
         member = self._group_id is not None and self._group_id in (gid, *_groups(sock))
         return Caller(f"uid {uid}", may_write=False, may_read=member), uid
-
-
-async def answer_outside(backend: Backend, data: bytes, origin: str) -> bytes:
-    """Answers one call of `clprexec` from outside the cluster; `origin` is its address.
-
-    `data` is a varlink message with or without its NUL, already authenticated by the
-    cluster's key; so is the answer.  Only the methods marked `outside` are carried out.
-    """
-    caller = Caller(f"clprexec from {origin}", may_write=True, outside=True)
-    try:
-        call = decode_call(data.rstrip(b"\0"))
-    except Malformed:
-        return b'{"error":"org.varlink.service.InvalidParameter","parameters":{}}\0'
-    last = b""
-    async with contextlib.aclosing(answer(backend, call, caller)) as replies:
-        async for reply in replies:
-            last = reply
-            if not call.more:
-                break
-    return last
 
 
 def _listen(path: str, group_id: int | None) -> socket.socket:

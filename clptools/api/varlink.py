@@ -97,7 +97,7 @@ async def answer(backend: Backend, call: Call, caller: Caller) -> AsyncGenerator
             value = call.method if interface == INTERFACE else interface
             yield _error(f"{SERVICE}.{kind.title()}NotFound", {kind: value})
             return
-        _permit(name, method, caller)
+        _permit(method, caller)
         asked = msgspec.json.decode(call.parameters, type=method.parameters)
         async with aclosing(method.handle(backend, asked, caller, call.more)) as replies:
             async for continues, reply in replies:
@@ -132,13 +132,7 @@ def fault(error: ClpError) -> bytes:
     )
 
 
-def _permit(name: str, method: Method, caller: Caller) -> None:
-    if caller.outside and not method.outside:
-        raise ClpError(
-            ExitCode.NOT_PERMITTED,
-            f"{name} is not for callers from outside the cluster.",
-            "Run the command on a server of the cluster.",
-        )
+def _permit(method: Method, caller: Caller) -> None:
     if method.writes and not caller.may_write:
         raise ClpError(
             ExitCode.NOT_PERMITTED,

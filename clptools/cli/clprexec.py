@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 
-from clptools.api.client import INTERFACE, Client, Json, fault, user
+from clptools.api.client import Client, Json, user
 from clptools.cli.answer import Answer
 from clptools.cli.change import one_of, outcome
-from clptools.cli.names import find, objects
+from clptools.cli.names import known_resource
 from clptools.cli.options import Args, Argument, Command, Option, wait
 from clptools.faults import ClpError, ExitCode
 from clptools.paths import authkey_file, server_name
@@ -85,112 +84,105 @@ PORT = 29002
 WAIT_S = 30.0
 HOSTS_MAX = 32
 KEY_BYTES_MAX = 4096
+GOES_ON_AFTER = (ExitCode.NO_AGENT, ExitCode.TIMED_OUT, ExitCode.FAILED)
+"""With the next server: these faults say nothing about what was asked."""
 
 
 def run(args: Args) -> Answer:
     """Asks; the first server that answers decides."""
     what = one_of(COMMAND, args, "failover", "script", "notice", "clear")
     log = Log(args.text("log"))
+    asked = wanted(what, args)
     try:
-        method, parameters = wanted(what, args)
-        if args.given("host"):
-            return _outside(args, method, parameters, log)
-        if args.given("key") or args.given("port"):
-            raise ClpError(ExitCode.USAGE, "--key and -p go with -h.")
-        wait_s = args.number("wait")
-        with Client() as client:
-            client.finish_within(WAIT_S if wait_s is None else max(wait_s, 0.001))
-            if "resource" in parameters:
-                parameters = _by_resource(client.call("GetStatus"), parameters)
-            ended = client.call(method, **parameters).get("outcome")
-        log.line(server_name(), f"{what}: {ended}")
-        return outcome(ended if isinstance(ended, dict) else {})
+        ended = _outside(args, asked, log) if args.given("host") else _inside(args, asked)
     except ClpError as error:
         log.line(args.text("host") or server_name(), f"{what}: {error.message}")
         raise
+    log.line(server_name(), f"{what}: {ended}")
+    return outcome(ended)
 
 
-def wanted(what: str, args: Args) -> tuple[str, Json]:
-    """The method and its parameters.  Raises ClpError (USAGE)."""
+def wanted(what: str, args: Args) -> Json:
+    """The request, as `clptools.core.requests` has it; `script` for a script.
+
+    Raises ClpError (USAGE).
+    """
     name, resource = args.word(), args.text("resource")
     if resource and what != "failover":
         raise ClpError(ExitCode.USAGE, "-r goes with --failover.")
     category, _, keyword = args.text("keyword").partition(".")
     if category and what not in ("notice", "clear"):
         raise ClpError(ExitCode.USAGE, "-k goes with --notice and --clear.")
+    if not args.given("host") and (args.given("key") or args.given("port")):
+        raise ClpError(ExitCode.USAGE, "--key and -p go with -h.")
     if what == "script":
         if not name:
             raise ClpError(ExitCode.USAGE, "--script needs the name of a script.")
-        wait_s = args.number("wait")
-        return "RunScript", {"script": name, "timeout_s": WAIT_S if wait_s is None else wait_s}
+        return {"type": "script", "script": name}
     if bool(name) == bool(resource or category):
         one = "a group or -r RESOURCE" if what == "failover" else "a monitor or -k CATEGORY"
         raise ClpError(ExitCode.USAGE, f"--{what} needs {one}, one of them.")
     if what == "failover":
-        request: Json = {"type": "group-move", "group": name, "failover": True}
-        request["reason"] = "clprexec"
-        return "Request", {"request": request, **({"resource": resource} if resource else {})}
-    request = {"type": "external-notice", "clear": what == "clear", "origin": server_name()}
-    request |= {"monitor": name} if name else {"category": category, "keyword": keyword}
-    return "Request", {"request": request}
+        return {"type": "group-move", "group": name, "failover": True, "reason": "clprexec"}
+    request: Json = {"type": "external-notice", "clear": what == "clear", "origin": server_name()}
+    return request | ({"monitor": name} if name else {"category": category, "keyword": keyword})
 
 
-def _by_resource(reply: Json, parameters: Json) -> Json:
-    """The parameters with the group that holds the resource.  Raises ClpError (NO_SUCH)."""
-    status, request = reply.get("status"), parameters["request"]
-    groups = objects(status, "groups") if isinstance(status, dict) else []
-    holders = [(g, r) for g in groups for r in objects(g, "resources")]
-    found = find([r for _, r in holders], "resource", str(parameters["resource"]))
-    group = next(g["name"] for g, r in holders if r is found)
-    return {"request": {**(request if isinstance(request, dict) else {}), "group": group}}
+def _seconds(args: Args) -> float:
+    given = args.number("wait")
+    return WAIT_S if given is None else max(given, 0.1)
 
 
-def _outside(args: Args, method: str, parameters: Json, log: Log) -> Answer:
+def _inside(args: Args, request: Json) -> Json:
+    """Asked of the local agent."""
+    with Client() as client:
+        client.finish_within(_seconds(args))
+        if request["type"] == "script":
+            script = {"script": request["script"], "timeout_s": _seconds(args)}
+            ended = client.call("RunScript", user=user(), **script).get("outcome")
+        else:
+            if args.given("resource"):
+                group, _ = known_resource(client, args.text("resource"))
+                request = {**request, "group": group["name"]}
+            ended = client.call("Request", request=request, user=user()).get("outcome")
+    return ended if isinstance(ended, dict) else {}
+
+
+def _outside(args: Args, asked: Json, log: Log) -> Json:
+    """Asked of the first of the servers that answers."""
     hosts = [host for host in args.text("host").split(",") if host]
     if not 0 < len(hosts) <= HOSTS_MAX:
         raise ClpError(ExitCode.USAGE, f"-h takes 1 to {HOSTS_MAX} addresses, with commas.")
     key = read_key(args.text("key") or authkey_file())
     port = int(args.number("port") or PORT)
-    given_s = args.number("wait")
-    wait_s = WAIT_S if given_s is None else given_s
-    last: ClpError | None = None
     for host in hosts:
         try:
-            sent = parameters
-            if "resource" in sent:
-                sent = _by_resource(_ask(host, port, key, "GetStatus", {}, wait_s), sent)
-            ended = _ask(host, port, key, method, sent, wait_s).get("outcome")
+            return _ask(host, port, key, asked, args)
         except ClpError as error:
-            log.line(host, error.message)
-            if error.code not in (ExitCode.NO_AGENT, ExitCode.TIMED_OUT, ExitCode.FAILED):
+            if host == hosts[-1] or error.code not in GOES_ON_AFTER:
                 raise
-            last = error
-            continue
-        log.line(host, f"{method}: {ended}")
-        return outcome(ended if isinstance(ended, dict) else {})
-    assert last is not None
-    if len(hosts) == 1:
-        raise last
-    raise ClpError(
-        last.code, f"None of {', '.join(hosts)} could be asked. {last.message}", last.hint
-    )
+            log.line(host, error.message)
+    raise AssertionError("the last server's fault was raised")
 
 
-def _ask(host: str, port: int, key: bytes, method: str, parameters: Json, wait_s: float) -> Json:
-    """One call over the control channel."""
-    from clptools.api.outside import OutsideCall, OutsideReply
+def _ask(host: str, port: int, key: bytes, asked: Json, args: Args) -> Json:
+    """One request over the control channel, and its outcome."""
+    # Imported here: only a request to another server pays for TLS.
+    import msgspec
+
+    from clptools.api.peer import Transaction, TransactionScript
+    from clptools.core.requests import ExternalNotice, GroupMove, Outcome
     from clptools.links.outside import call
 
-    if "request" in parameters or "script" in parameters:
-        parameters = {**parameters, "user": user()}
-    asked = {"method": f"{INTERFACE}.{method}", "parameters": parameters}
-    request = OutsideCall(data=json.dumps(asked).encode())
-    answered = call(host, port, key, request, OutsideReply, max(wait_s, 0.1))
-    reply = json.loads(answered.data.rstrip(b"\0"))
-    told = reply.get("parameters") or {}
-    if "error" in reply:
-        raise fault(str(reply["error"]), told, method)
-    return dict(told)
+    request: Transaction | TransactionScript
+    if asked["type"] == "script":
+        script = str(asked["script"])
+        request = TransactionScript(script=script, timeout_s=_seconds(args), user=user())
+    else:
+        of_core = msgspec.convert(asked, GroupMove | ExternalNotice)
+        request = Transaction(request=of_core, resource=args.text("resource"), user=user())
+    ended = call(host, port, key, request, Outcome, _seconds(args))
+    return {"code": ended.code, "text": ended.text, "hint": ended.hint}
 
 
 def read_key(path: str) -> bytes:
