@@ -55,7 +55,11 @@ COMMAND = Command(
             "fails if HOST cannot be reached from here."
         ),
         (
-            "--watch needs a terminal. Keys: q ends, e explains one group (monitor, server) after "
+            "--explain without NAME tells of every group; with --json it is then the list "
+            "`explanations`."
+        ),
+        (
+            "--watch needs a terminal; a pipe is refused. Keys: q ends, e explains one group (monitor, server) after "
             "the other, h shows hardware events, f leaves only what is not well, p pauses, b goes "
             "back."
         ),
@@ -368,7 +372,9 @@ def write_event(event: EventJson, *, as_text: bool) -> None:
 
 def watch(args: Args) -> Answer:
     """`--watch`: on a terminal only; a program reads `--json` or `--events --follow`."""
-    if args.given("json") or not sys.stdout.isatty():
+    import os
+
+    if args.given("json") or not sys.stdout.isatty() or os.environ.get("TERM") == "dumb":
         raise ClpError(
             ExitCode.USAGE,
             "--watch needs a terminal.",

@@ -17,7 +17,7 @@ from typing import Protocol
 import msgspec
 
 from clptools.core.sentences import listed
-from clptools.core.view import GroupView, MonitorView, ServerView, StatusView
+from clptools.core.view import GroupView, MonitorView, OpenEventView, ServerView, StatusView
 
 CAUSE_S = 60.0
 """What happened to the old server this long before its group moved belongs to the story."""
@@ -315,7 +315,7 @@ def _group_then(
     lines = [f"{teller.clock(r.time)}  {r.text}" for r in after[-MOST_AFTERWARDS:]]
     server = next((s for s in teller.status.servers if s.name == old), None)
     if server is not None:
-        lines += _barred(server)
+        lines += _barred(teller.status, server)
     if group.status in ("Offline Failure", "Error"):
         lines.append(f"Mend what could not be stopped, then: clpgrp -t {group.name} -f")
     elif group.current is None and group.waiting_for is None:
@@ -325,14 +325,25 @@ def _group_then(
     return tuple(lines)
 
 
-def _barred(server: ServerView) -> list[str]:
+def _barred(status: StatusView, server: ServerView) -> list[str]:
     """What keeps a server from receiving groups, and how to end that."""
     return [
         f"{server.name} gets no group while event {event.id} is open. "
-        f"Close it: clpmonctrl --acknowledge -m {event.monitor} --event {event.id}"
+        f"Close it: {_acknowledge(status, server, event)}"
         for event in server.open_events
         if event.event_class == "FATAL" and not event.acknowledged
     ]
+
+
+def _acknowledge(status: StatusView, server: ServerView, event: OpenEventView) -> str:
+    """The command that closes an event; servers number theirs alike, so it may name the server."""
+    same = sum((e.monitor, e.id) == (event.monitor, event.id) for e in _open(status))
+    there = f" -h {server.name}" if same > 1 else ""
+    return f"clpmonctrl --acknowledge -m {event.monitor} --event {event.id}{there}"
+
+
+def _open(status: StatusView) -> list[OpenEventView]:
+    return [event for server in status.servers for event in server.open_events]
 
 
 # ------------------------------------------------------------------------------ monitors
@@ -356,7 +367,7 @@ def _monitor(teller: Teller, monitor: MonitorView) -> Story:
             steps += _since_well(own)
         if found.status == "Suspend":
             then.append(f"Resume it: clpmonctrl -r -m {monitor.name} -h {server.name}")
-        then += _open_events(server, monitor.name)
+        then += _open_events(teller.status, server, monitor.name)
     steps.sort(key=lambda r: r.time)
     if monitor.status == "Normal":
         steps = steps[-RECENT:]
@@ -379,13 +390,13 @@ def _since_well(records: list[Recorded]) -> list[Recorded]:
     return records[well[-1] + 1 :] if well else records
 
 
-def _open_events(server: ServerView, monitor: str) -> list[str]:
+def _open_events(status: StatusView, server: ServerView, monitor: str) -> list[str]:
     """The events of a monitor that are still open on a server."""
     return [
         f"Event {event.id} is open on {server.name}: {event.meaning} ({event.event_class}, "
         + (f"{event.count} times, last " if event.count > 1 else "")
         + f"{ago(event.last)} ago). If it never deasserts: "
-        f"clpmonctrl --acknowledge -m {monitor} --event {event.id}"
+        f"{_acknowledge(status, server, event)}"
         for event in server.open_events
         if event.monitor == monitor and not event.acknowledged
     ]
@@ -407,7 +418,7 @@ def _server(teller: Teller, server: ServerView) -> Story:
         subject=server.name,
         state=_server_state(teller, server),
         because=teller.steps(story),
-        then=_server_then(server),
+        then=_server_then(teller.status, server),
     )
 
 
@@ -430,11 +441,11 @@ def _server_state(teller: Teller, server: ServerView) -> str:
     return f"{listed(words)}."
 
 
-def _server_then(server: ServerView) -> tuple[str, ...]:
+def _server_then(status: StatusView, server: ServerView) -> tuple[str, ...]:
     lines = []
     if server.newcomer:
         lacks = f" {listed(server.lacks)}" if server.lacks else " every other server"
         lines.append(f"It has just started: it takes part when{lacks} counts it, or is out.")
     if server.status == "Online":
-        lines += _barred(server)
+        lines += _barred(status, server)
     return tuple(lines)

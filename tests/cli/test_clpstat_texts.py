@@ -146,7 +146,7 @@ def test_open_hardware_events_and_what_was_refused() -> None:
         "  4711   PREDICT     drive slot 3: predictive failure (mrw1; 3 times, first 35 s\n"
         "                     ago, last 2.0 s ago)\n"
         "Close one that never deasserts:\n"
-        "  clpmonctrl --acknowledge -m mrw1 --event 4711\n"
+        "  clpmonctrl --acknowledge -m mrw1 --event 4711 -h server2\n"
     )
     assert hardware({"schema": 1, "servers": []}) == "No server is configured.\n"
 

@@ -10,7 +10,9 @@ import pytest
 
 from clptools.api.backend import EventRecord
 from clptools.core import sentences as say
+from clptools.core.actions import Record
 from clptools.core.explain import Story, ago, explain, names
+from clptools.core.node import Node
 from clptools.core.view import (
     BmcView,
     ClusterView,
@@ -23,6 +25,9 @@ from clptools.core.view import (
     StatusView,
     WaitingView,
 )
+from clptools.sim.clusters import sample
+from clptools.sim.verbs import perform
+from clptools.sim.world import World
 
 T = 1_000_000.0
 """When the story happens."""
@@ -344,3 +349,88 @@ def test_an_unknown_name_has_no_story_but_all_known_names_do() -> None:
 )
 def test_how_long_ago(seconds: float, text: str) -> None:
     assert ago(seconds) == text
+
+
+# What real cores record, in virtual time, told again.
+
+
+class Rehearsal:
+    """Two real cores in the simulator, and every record they make."""
+
+    def __init__(self) -> None:
+        self.records: list[EventRecord] = []
+        self.world = World(sample("2bmc"), 1, Node, Node)
+        self.world.executor.do[Record] = self._keep
+        for line in ("start server1 server2", "advance 60"):
+            perform(self.world, line)
+
+    def _keep(self, host: Any, action: Record, _now: int) -> None:
+        self.records.append(
+            told(
+                *(self._wall() - T, host.name, (action.module, action.event_id), action.text),
+                *action.subjects,
+                level=action.level,
+                because=action.because,
+                event=action.event,
+            )
+        )
+
+    def _wall(self) -> float:
+        return T + self.world.t / 1_000_000
+
+    def tell(self, subject: str, server: str, *lines: str) -> Story:
+        """What `server` explains after these lines of a scenario."""
+        for line in lines:
+            perform(self.world, line)
+        host = self.world.hosts[server]
+        assert host.node is not None
+        view = host.node.view(host.now(self.world.t))
+        found = explain(subject, view, self.records, self._wall(), clock)
+        assert found is not None
+        return found
+
+
+def test_the_first_start_of_a_group_is_told() -> None:
+    found = Rehearsal().tell("failover1", "server2")
+    assert found.state.startswith("failover1 is Online on server1 since ")
+    texts = [step.text for step in found.because]
+    assert "granted epoch 1 of failover1 to server1" in texts[0]
+    assert "has started" in texts[-1]
+
+
+def test_a_power_loss_is_told_with_its_proof() -> None:
+    found = Rehearsal().tell("failover1", "server2", "off server1", "advance 6")
+    assert found.state.startswith("failover1 is Online on server2 since ")
+    texts = [step.text for step in found.because]
+    assert texts[0] == "The BMC of server1 read power off."
+    assert "server1 is proven not to run failover1: power off." in texts[1]
+    assert "has started" in texts[-1]
+
+
+def test_a_dead_bmc_leaves_a_group_that_waits_and_says_why() -> None:
+    lines = ("bmc server1 dead", "off server1", "advance 20")
+    found = Rehearsal().tell("failover1", "server2", *lines)
+    assert "waits for" in found.state
+    assert found.waiting_for is not None
+    assert any("is lost" in step.text for step in found.because)
+
+
+def test_a_trap_is_told_from_the_hardware_to_the_start_elsewhere() -> None:
+    lines = ("trap server1 mrw1 FATAL cpu1", "advance 5")
+    found = Rehearsal().tell("failover1", "server2", *lines)
+    texts = [step.text for step in found.because]
+    assert "reported a fatal error" in texts[0]
+    assert "went Normal -> Error" in texts[1]
+    assert "released epoch 1" in " ".join(texts)
+    assert texts[-1].startswith("server2 has started")
+    assert found.because[0].event["monitor"] == "mrw1"
+
+
+def test_an_event_number_used_twice_is_closed_on_the_named_server() -> None:
+    opened = view().servers[0].open_events
+    both = tuple(
+        ServerView(name=name, status="Online", open_events=opened)
+        for name in ("server1", "server2")
+    )
+    found = story("mrw1", trap_story(), view(servers=both))
+    assert found.then[0].endswith("clpmonctrl --acknowledge -m mrw1 --event 4711 -h server1")

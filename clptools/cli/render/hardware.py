@@ -23,7 +23,8 @@ def hardware(view: HardwareJson, columns: int = COLUMNS) -> str:
         for event in server["open"]:
             lines += open_event(event, columns)
             if not event["acknowledged"]:
-                closable = closable or f"-m {event['monitor']} --event {event['id']}"
+                place = f"-m {event['monitor']} --event {event['id']} -h {server['name']}"
+                closable = closable or place
         counted = [f"{name.replace('_', ' ')} {n}" for name, n in server["counters"].items() if n]
         if counted:
             lines += wrap(clean(", ".join(counted)), columns, " " * 9, first="  Traps  ")
