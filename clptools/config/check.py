@@ -159,7 +159,7 @@ def _received(monitor: Monitor, settings: Settings, places: Places) -> Iterator[
     if lacking:
         yield places.warn(
             label,
-            f"{' and '.join(lacking)} has no [server.bmc]: traps are taken from the server's own "
+            f"no [server.bmc] for {' and '.join(lacking)}: traps are taken from the server's own "
             "BMC alone, so none will be taken there",
             "Add [server.bmc] with the address from which the BMC sends.",
             table=table,

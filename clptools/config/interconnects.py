@@ -89,7 +89,7 @@ class _Interconnects:
     def _lan_addresses(self, table: Table, name: str, given: dict[str, str]) -> dict[str, str]:
         missing = [server for server in self.servers if server not in given]
         if missing and isinstance(table.raw.get("address", {}), dict):
-            table.error("address", f"{' and '.join(missing)} has none", _example(self.servers))
+            table.error("address", f"none for {' and '.join(missing)}", _example(self.servers))
         found: dict[str, str] = {}
         owners: dict[str, str] = {}
         families: set[int] = set()
@@ -201,4 +201,4 @@ def _all_servers(table: Table, name: str, given: dict[str, str], servers: tuple[
     known_servers(table, name, given, servers)
     for server in servers:
         if server not in given:
-            table.error(name, f"{server} has none")
+            table.error(name, f"none for {server}")

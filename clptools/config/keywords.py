@@ -60,7 +60,7 @@ class Keywords:
             example = ", ".join(f'{s} = "{self._example(s)}"' for s in missing)
             table.error(
                 "keyword_on",
-                f"{' and '.join(missing)} has none, and {BMCNOTICE} needs the address to which "
+                f"none for {' and '.join(missing)}, and {BMCNOTICE} needs the address to which "
                 "the BMC sends its traps",
                 f"Write keyword_on = {{ {example} }}.",
             )

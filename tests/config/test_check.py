@@ -56,7 +56,7 @@ def test_a_category_of_ones_own_is_fine() -> None:
         (
             TWO + '[[monitor]]\ntype = "mrw"\nname = "m"\ncategory = "BMCNOTICE"\n'
             'keyword_on = { server1 = "10.0.0.1", server2 = "10.0.0.2" }\n',
-            "has no [server.bmc]",
+            "no [server.bmc] for server1 and server2",
         ),
     ],
 )

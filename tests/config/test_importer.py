@@ -1,0 +1,91 @@
+"""A `clp.conf` becomes a `clp.toml` that loads; what is left behind is named."""
+
+from __future__ import annotations
+
+import pytest
+
+from clptools.config.importer import import_clp_conf
+from clptools.faults import ClpError
+from tests.config.sample import good
+
+CONF = """<?xml version="1.0" encoding="EUC-JP"?>
+<root>
+ <all><charset>EUC-JP</charset><serveros>linux</serveros></all>
+ <cluster><name>sample</name><heartbeat><timeout>90000</timeout></heartbeat>
+  <networkpartition><npaction>1</npaction></networkpartition></cluster>
+ <server name="server2"><priority>1</priority>
+  <device id="0"><type>lan</type><info>10.0.0.2</info></device>
+  <device id="600"><type>bmc</type><info>10.9.0.2</info></device></server>
+ <server name="server1"><priority>0</priority>
+  <device id="0"><type>lan</type><info>10.0.0.1</info></device>
+  <device id="600"><type>bmc</type><info>10.9.0.1</info></device></server>
+ <heartbeat><types name="lankhb"/><types name="bmchb"/><types name="diskhb"/>
+  <bmchb name="bmchb1"><priority>2</priority><device>600</device></bmchb>
+  <lankhb name="lankhb1"><priority>0</priority><device>0</device></lankhb>
+  <diskhb name="diskhb1"><priority>1</priority><device>300</device></diskhb></heartbeat>
+ <networkpartition><types name="pingnp"/><pingnp name="pingnp1"><device>10200</device>
+  <grp id="0"><list id="0"><ip>10.0.0.254</ip></list></grp></pingnp></networkpartition>
+ <group name="failover1"><comment>受付</comment><resource name="exec@exec1"/>
+  <resource name="fip@fip1"/><resource name="md@md1"/>
+  <policy name="server1"><order>0</order></policy>
+  <policy name="server2"><order>1</order></policy></group>
+ <resource><types name="exec"/><types name="fip"/>
+  <exec name="exec1"><parameters><act><path>start.sh</path></act></parameters>
+   <depend name="fip1"/></exec>
+  <fip name="fip1"><parameters><ip>10.0.0.100</ip></parameters></fip></resource>
+ <monitor><types name="userw"/><types name="mrw"/><types name="genw"/><types name="oraclew"/>
+  <userw name="userw"><target/></userw>
+  <mrw name="mrw1"><parameters><category>BMCNOTICE</category><keyword>10.0.0.1</keyword>
+   </parameters>
+   <server name="server2"><parameters><keyword>10.0.0.2</keyword></parameters></server>
+   <emergency><threshold><restart>0</restart><fo>1</fo></threshold><action>5</action></emergency>
+   <relation><type>grp</type><name>failover1</name></relation></mrw>
+  <genw name="genw1"><polling><interval>10</interval></polling><parameters><path>genw.sh</path>
+   </parameters><relation><name>exec1</name><type>rsc</type></relation></genw>
+  <oraclew name="oraclew1"/></monitor>
+</root>
+"""
+
+
+def test_the_sample_cluster_comes_over() -> None:
+    imported = import_clp_conf(CONF.encode("euc-jp"))
+    cluster = good(imported.text)
+    assert cluster.names == ("server1", "server2")
+    assert [(link.name, link.type) for link in cluster.interconnects] == [
+        ("lankhb1", "lankhb"),
+        ("bmchb1", "bmchb"),
+    ]
+    group = cluster.groups[0]
+    assert (group.comment, group.servers) == ("受付", ("server1", "server2"))
+    assert [(r.name, r.depends) for r in group.resources] == [("fip1", ()), ("exec1", ("fip1",))]
+    mrw = cluster.monitor("mrw1")
+    assert mrw is not None and mrw.keywords == {"server1": "10.0.0.1", "server2": "10.0.0.2"}
+    assert (mrw.recovery.action, mrw.recovery.target) == ("failover", "failover1")
+    assert mrw.recovery.final_action == "reboot"
+    genw = cluster.monitor("genw1")
+    assert genw is not None and genw.interval_ms == 10_000
+    assert (genw.recovery.action, genw.recovery.target) == ("restart", "exec1")
+
+
+def test_what_is_left_behind_is_named() -> None:
+    said = " ".join(str(report) for report in import_clp_conf(CONF.encode("euc-jp")).reports)
+    for name in ("diskhb1", "md@md1", "oraclew1", "90 s", "/24 is a guess", "BMC account"):
+        assert name in said
+
+
+@pytest.mark.parametrize(
+    ("data", "part"),
+    [
+        (b"", "not XML"),
+        (b"<root></root>", "no <root><cluster>"),
+        (b"<root><cluster>", "not XML"),
+        (b'<?xml version="1.0" encoding="KLINGON"?><root/>', "unknown encoding"),
+        (b'<?xml version="1.0" encoding="EUC-JP"?><root>\xff</root>', "not euc-jp text"),
+        (b'<!DOCTYPE r [<!ENTITY a "b">]><root/>', "document type"),
+        (b"x" * (5 << 20), "larger than 4 MiB"),
+    ],
+)
+def test_what_is_no_clp_conf_is_refused_in_one_line(data: bytes, part: str) -> None:
+    with pytest.raises(ClpError) as refused:
+        import_clp_conf(data)
+    assert part in refused.value.message and "\n" not in refused.value.message
