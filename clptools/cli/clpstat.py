@@ -59,9 +59,9 @@ COMMAND = Command(
             "`explanations`."
         ),
         (
-            "--watch needs a terminal; a pipe is refused. Keys: q ends, e explains one group (monitor, server) after "
-            "the other, h shows hardware events, f leaves only what is not well, p pauses, b goes "
-            "back."
+            "--watch needs a terminal; a pipe is refused. Keys: q ends, e explains one group "
+            "(monitor, server) after the other, h shows hardware events, f leaves only what is "
+            "not well, p pauses, b goes back."
         ),
         "--events writes text to a terminal, else one JSON object a line (NDJSON); so does --json.",
     ),
