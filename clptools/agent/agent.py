@@ -49,9 +49,11 @@ from clptools.intake.trap import TrapReceiver
 from clptools.intake.usm import read_keys
 from clptools.links.lan import LanHeartbeats
 from clptools.links.peer import PeerChannel
+from clptools.monitors.base import MonitorContext, ScriptEnd
+from clptools.monitors.engine import Engine
 from clptools.monitors.userw import Watchdog
 from clptools.reports import ClpError
-from clptools.resources.script import ScriptRunner
+from clptools.resources.script import Script, ScriptRunner
 
 logger = logging.getLogger(__name__)
 
@@ -116,8 +118,16 @@ class Agent:
         self._devices = Devices(self._heartbeats, self._peers, self._scripts, self._host)
         self._watchdog = Watchdog(self.server, now=clock.boot_ms, changed=self._tell)
         self._devices.watchdog = self._watchdog
+        self._monitors: Engine | None = None
         self._executor = Executor(
-            self.server, self._store, self._records, self._devices, self._replies, self._exit
+            self.server,
+            self._store,
+            self._records,
+            self._devices,
+            self._replies,
+            self._worker,
+            reincarnate=self._reincarnate,
+            exit=self._exit,
         )
         self._pushes = Pushes(
             self.server, self._peers, self._settings, self._online, self._took_effect
@@ -147,8 +157,10 @@ class Agent:
         self._store.open()
         self._records.load()
         configuration.drop_all()
-        if self._store.complaint:
-            self.note("WARN", 903, self._store.complaint)
+        ledger = self._store.ledger(clock.boot_ms(), clock.wall_s())
+        for complaint in self._store.complaints:
+            self.note("WARN", 903, complaint)
+        self._executor.ledger = ledger
         await self._peers.start(settings)
         await self._socket.start()
         if settings is not None:
@@ -179,6 +191,8 @@ class Agent:
             await self._door.close()
         if core is not None:
             core.loop.stop()
+        if self._monitors is not None:
+            await self._monitors.close()
         await self._executor.close()
         self._watchdog.close()
         self._scripts.close()
@@ -225,12 +239,13 @@ class Agent:
     # The core
 
     def _begin(self, settings: Settings) -> None:
-        node = Node(settings, self.server, self.incarnation, secrets.randbits(32))
+        incarnation = secrets.token_hex(8)
+        node = Node(settings, self.server, incarnation, secrets.randbits(32))
 
         def head(number: int) -> Head:
             return Head(
                 server=self.server,
-                incarnation=self.incarnation,
+                incarnation=incarnation,
                 number=number,
                 now=clock.boot_ms(),
                 wall=clock.wall_s(),
@@ -256,7 +271,12 @@ class Agent:
         self._core = Core(node, loop, journal, settings)
         saved = self._store.saved
         loop.put(
-            AgentStarted(durable=saved.durable, member=self._store.member, stopped=saved.stopped)
+            AgentStarted(
+                durable=saved.durable,
+                member=self._store.member,
+                stopped=saved.stopped,
+                ledger=self._executor.ledger,
+            )
         )
         self._apply(settings)
 
@@ -283,6 +303,14 @@ class Agent:
             self._traps.apply(settings)
         self._peers.apply(settings)
         self._host.command = settings.cluster.action_command
+        if self._monitors is None:
+            context = MonitorContext(
+                server=self.server, settings=settings, run_script=self._monitor_script
+            )
+            self._monitors = Engine(context, self._tell)
+            self._devices.monitors = self._monitors
+        else:
+            self._monitors.apply(settings)
         self._watchdog.apply(settings)
 
     def _took_effect(self, settings: Settings, user: str) -> None:
@@ -293,6 +321,17 @@ class Agent:
         self._core.settings = settings
         self._apply(settings)
         self._core.put(SettingsChanged(settings=settings))
+
+    def _reincarnate(self) -> None:
+        """The service starts again: another core, once this step of the old one is through."""
+        if self._core is not None:
+            self._core.loop.stop()
+            asyncio.get_running_loop().call_soon(self._begin_again, self._core)
+
+    def _begin_again(self, old: Core) -> None:
+        if self._core is old and not self.ended.done():
+            self._spawn(old.journal.close())
+            self._begin(old.settings)
 
     def _settings(self) -> Settings | None:
         return self._core.settings if self._core else None
@@ -353,6 +392,13 @@ class Agent:
             self._records.merge(missed.records)
 
     # Hardware and programs
+
+    async def _monitor_script(
+        self, name: str, path: str, timeout_ms: int, environment: dict[str, str]
+    ) -> ScriptEnd:
+        script = Script(name=name, path=path, timeout_ms=timeout_ms, environment=environment)
+        result = await self._scripts.run(script)
+        return ScriptEnd(ok=result.ok, timed_out=result.timed_out, text=result.text)
 
     def _tell(self, event: Event) -> None:
         if self._core is not None:

@@ -8,6 +8,7 @@ comes after them in the list must not happen without them.
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import logging
 import os
 from collections.abc import Callable, Coroutine
@@ -21,6 +22,7 @@ from clptools.agent.memory import lock_memory
 from clptools.agent.records import Records
 from clptools.agent.store import Store
 from clptools.core import actions, events
+from clptools.core.durable import LedgerFile
 from clptools.core.requests import Outcome
 from clptools.core.settings import Resource, Settings
 from clptools.reports import ClpError
@@ -80,13 +82,17 @@ class Executor:
         records: Records,
         devices: Devices,
         replies: Replies,
+        worker: concurrent.futures.Executor,
+        *,
+        reincarnate: Callable[[], None],
         exit: Callable[[], None],
     ) -> None:
         self._server = server
         self._store = store
         self._devices = devices
-        self._exit = exit
-        self._settings = Settings()
+        self._worker = worker
+        self.ledger = LedgerFile()
+        """The open hardware events, as kept last."""
         self._resources: dict[tuple[str, str], Resource] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._last: set[asyncio.Task[None]] = set()
@@ -117,12 +123,13 @@ class Executor:
             actions.Record: records.add,
             actions.Progress: replies.progress,
             actions.Reply: replies.reply,
+            actions.KeepLedger: self._keep_ledger,
+            actions.Reincarnate: lambda _: reincarnate(),
             actions.Exit: lambda _: exit(),
         }
 
     def apply(self, settings: Settings) -> None:
         """Know the resources of `settings`; those of before too, since they may still run."""
-        self._settings = settings
         for group in settings.groups:
             for resource in group.resources:
                 self._resources[group.name, resource.name] = resource
@@ -171,6 +178,18 @@ class Executor:
             self.loop.put(event)
 
         self._begin(answered())
+
+    def _keep_ledger(self, action: actions.KeepLedger) -> None:
+        self.ledger = action.ledger
+        to_disk = self._store.keep_ledger(action.ledger, clock.boot_ms(), clock.wall_s())
+
+        async def kept() -> None:
+            try:
+                await asyncio.get_running_loop().run_in_executor(self._worker, to_disk)
+            except OSError as error:
+                logger.warning("the ledger of hardware events is not on the disk: %s", error)
+
+        self._begin(kept())
 
     # Group resources and scripts
 

@@ -1,44 +1,38 @@
-"""What the rules must find again: the state in `/run`, the `member` bit, and who holds the lock.
+"""What the next agent must find: the state in `/run`, the `member` bit, the ledger, the lock.
 
-The state is one file of fixed size with two slots that are written in turn, in place, so a
-full disk cannot stop it and a torn write leaves the other slot whole.  A slot is
-
-    magic 4 | sequence 8 | boot id 16 | length 4 | blake2b 16 | MessagePack of `Saved`
-
-all big-endian.  Each write marks its slot as unfinished, then fills it, then finishes the head.
-The whole slot with the highest sequence and this boot's id stands, also beside an unfinished
-one: what was being written there was not yet told to anybody.  A *finished* slot that does not
-match its checksum is another matter: something was told from it, so the state counts as lost.
-Nothing in the file survives a boot; no fsync, since power loss ends the boot and the state.
+The state ends with the boot, and needs no fsync for that reason: power loss ends the boot.  The
+bit and the ledger of open hardware events are on the disk.  All of these files are allocated
+when the agent starts, and overwritten in place.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
-import hashlib
+import logging
 import os
 import struct
+from collections.abc import Callable
 
 import msgspec
 
 from clptools import paths
-from clptools.core.durable import Durable
+from clptools.agent.slots import Slots, TooLarge, preallocated
+from clptools.core.durable import Durable, LedgerFile
 from clptools.reports import ClpError, ExitCode
 
-SLOT_BYTES = 256 * 1024
-"""Room for 32 servers' worth of groups with long names; a state above it is refused."""
+logger = logging.getLogger(__name__)
 
-_FINISHED = b"CLPS"
-_UNFINISHED = b"CLPw"
+STATE_BYTES = 256 * 1024
+"""Room for 32 servers' worth of groups with long names; a state above it is refused."""
+LEDGER_BYTES = 512 * 1024
+
 _MEMBER = struct.Struct(">cI")
 _STARTS_LIMIT = 2**31 - 1
-_HEAD = struct.Struct(">4sQ16sI16s")
 
 
 class Saved(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One slot's content."""
+    """The state in `/run`."""
 
     durable: Durable | None = None
     """None: the agent has no state (it never had, or it left)."""
@@ -46,7 +40,16 @@ class Saved(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """`clpcl -t` stopped the cluster service since the last boot."""
 
 
-_decoder = msgspec.msgpack.Decoder(Saved)
+class _KeptLedger(msgspec.Struct, frozen=True, kw_only=True):
+    """The ledger on the disk, with what turns its instants into those of a later boot."""
+
+    now: int
+    wall: float
+    ledger: LedgerFile
+
+
+_saved = msgspec.msgpack.Decoder(Saved)
+_kept = msgspec.msgpack.Decoder(_KeptLedger)
 
 
 class Store:
@@ -54,17 +57,16 @@ class Store:
 
     def __init__(self, boot_id: bytes) -> None:
         self._boot_id = boot_id
-        self._sequence = 0
-        self._slot = 0
-        self._state = -1
+        self._state = Slots(paths.state_file(), STATE_BYTES, boot_id)
+        self._ledger = Slots(paths.data_dir() + "/ledger", LEDGER_BYTES, boot_id)
         self._member_fd = -1
         self._lock = -1
         self.saved = Saved()
         self.member = False
         self.starts = 0
         """How often an agent was started here, this one included; for ever."""
-        self.complaint = ""
-        """One line when the state was there but could not be used; else empty."""
+        self.complaints: list[str] = []
+        """A line for each file that was there but could not be used."""
 
     def open(self) -> None:
         """Take the lock and read what is there.
@@ -75,8 +77,11 @@ class Store:
             os.makedirs(paths.run_dir(), mode=0o755, exist_ok=True)
             os.makedirs(paths.data_dir(), mode=0o700, exist_ok=True)
             self._take_lock()
-            self._state = _preallocated(paths.state_file(), 2 * SLOT_BYTES)
-            self._member_fd = _preallocated(_member_file(), _MEMBER.size)
+            self._state.open()
+            self._ledger.open()
+            self._member_fd = preallocated(paths.data_dir() + "/member", _MEMBER.size)
+            self._read_state()
+            self._read_member()
         except OSError as error:
             self.close()
             raise ClpError(
@@ -84,15 +89,17 @@ class Store:
                 f"{error.filename or paths.run_dir()}: {error.strerror}",
                 "The agent needs a writable /run and /var/lib, with room for its state.",
             ) from None
-        self._read_state()
-        self._read_member()
 
     def close(self) -> None:
         """Close the files; the lock goes with them."""
-        for fd in (self._state, self._member_fd, self._lock):
+        self._state.close()
+        self._ledger.close()
+        for fd in (self._member_fd, self._lock):
             if fd >= 0:
                 os.close(fd)
-        self._state = self._member_fd = self._lock = -1
+        self._member_fd = self._lock = -1
+
+    # The state
 
     def persist(self, durable: Durable | None) -> None:
         """Write the state, before returning.  Raises OSError, or ClpError if it is too large."""
@@ -102,6 +109,33 @@ class Store:
         """Remember whether the cluster service is stopped.  Raises like `persist`."""
         if stopped != self.saved.stopped:
             self._write(msgspec.structs.replace(self.saved, stopped=stopped))
+
+    def _write(self, saved: Saved) -> None:
+        try:
+            self._state.write(msgspec.msgpack.encode(saved))
+        except TooLarge as error:
+            raise ClpError(
+                ExitCode.FAILED,
+                f"{self._state.path}: {error}",
+                "Fewer or shorter names of groups and resources make the state fit.",
+            ) from None
+        self.saved = saved
+
+    def _read_state(self) -> None:
+        wrong = self._state.wrong
+        if self._state.content is not None and self._state.boot == self._boot_id:
+            try:
+                self.saved = _saved.decode(self._state.content)
+            except msgspec.MsgspecError as error:
+                wrong = f"not understood ({error})"
+                self._state.forget()
+        if wrong:
+            self.complaints.append(
+                f"{self._state.path}: {wrong}; starting without state: "
+                "this server stops its groups before it says that it holds none"
+            )
+
+    # The bit
 
     def set_member(self, member: bool) -> None:
         """Write the disk's bit; clearing is on the disk when this returns.  Raises OSError.
@@ -114,22 +148,48 @@ class Store:
             os.fsync(self._member_fd)
         self.member = member
 
-    def _write(self, saved: Saved) -> None:
-        body = msgspec.msgpack.encode(saved)
-        if len(body) > SLOT_BYTES - _HEAD.size:
-            raise ClpError(
-                ExitCode.FAILED,
-                f"{paths.state_file()}: the state has {len(body)} bytes, more than fit",
-                "Fewer or shorter names of groups and resources make it fit.",
+    def _read_member(self) -> None:
+        bit, starts = _MEMBER.unpack(os.pread(self._member_fd, _MEMBER.size, 0))
+        self.member = bit == b"1"
+        self.starts = (starts + 1) % _STARTS_LIMIT
+        self._write_member(self.member, self.starts)
+
+    def _write_member(self, member: bool, starts: int) -> None:
+        os.pwrite(self._member_fd, _MEMBER.pack(b"1" if member else b"0", starts), 0)
+
+    # The ledger
+
+    def ledger(self, now: int, wall: float) -> LedgerFile:
+        """The open hardware events, their instants on this boot's clock."""
+        wrong = self._ledger.wrong
+        content = self._ledger.content
+        if content is not None:
+            try:
+                return _shifted(_kept.decode(content), now, wall, self._ledger.boot, self._boot_id)
+            except msgspec.MsgspecError as error:
+                wrong = f"not understood ({error})"
+        if wrong:
+            self.complaints.append(
+                f"{self._ledger.path}: {wrong}; no hardware event counts as open"
             )
-        sequence = self._sequence + 1
-        slot = 1 - self._slot
-        at = slot * SLOT_BYTES
-        os.pwrite(self._state, _UNFINISHED, at)
-        if os.pwrite(self._state, body, at + _HEAD.size) != len(body):
-            raise OSError(errno.EIO, "short write", paths.state_file())
-        os.pwrite(self._state, _head(sequence, self._boot_id, body), at)
-        self._sequence, self._slot, self.saved = sequence, slot, saved
+        return LedgerFile()
+
+    def keep_ledger(self, ledger: LedgerFile, now: int, wall: float) -> Callable[[], None]:
+        """Write the ledger; calling what is returned brings it to the disk (and may block).
+
+        What does not fit loses its oldest events: 2,000 open faults are one fault.
+        """
+        entries = ledger.entries
+        while True:
+            kept = msgspec.structs.replace(ledger, entries=entries)
+            try:
+                self._ledger.write(
+                    msgspec.msgpack.encode(_KeptLedger(now=now, wall=wall, ledger=kept))
+                )
+            except TooLarge:
+                entries = entries[len(entries) // 4 + 1 :]
+            else:
+                return self._ledger.sync
 
     def _take_lock(self) -> None:
         path = paths.run_dir() + "/lock"
@@ -146,77 +206,21 @@ class Store:
         with contextlib.suppress(OSError):  # the number is for people; a full disk may lack it
             os.pwrite(self._lock, f"{os.getpid():<16d}\n".encode(), 0)
 
-    def _read_state(self) -> None:
-        best: tuple[int, int, Saved] | None = None
-        wrong = ""
-        for slot in (0, 1):
-            found = _slot_content(os.pread(self._state, SLOT_BYTES, slot * SLOT_BYTES))
-            if isinstance(found, str):
-                wrong = f"slot {slot} is {found}"
-            elif found is not None and found[1] == self._boot_id:
-                sequence, _, saved = found
-                if best is None or sequence > best[0]:
-                    best = (sequence, slot, saved)
-        if best is not None:
-            self._sequence, self._slot, self.saved = best
-        if not wrong:
-            return
-        self.complaint = (
-            f"{paths.state_file()}: {wrong}; starting without state: "
-            "this server stops its groups before it says that it holds none"
-        )
-        self.saved = Saved(stopped=self.saved.stopped)
-        for slot in (0, 1):
-            os.pwrite(self._state, bytes(_HEAD.size), slot * SLOT_BYTES)
 
-    def _read_member(self) -> None:
-        bit, starts = _MEMBER.unpack(os.pread(self._member_fd, _MEMBER.size, 0))
-        self.member = bit == b"1"
-        self.starts = (starts + 1) % _STARTS_LIMIT
-        self._write_member(self.member, self.starts)
-
-    def _write_member(self, member: bool, starts: int) -> None:
-        os.pwrite(self._member_fd, _MEMBER.pack(b"1" if member else b"0", starts), 0)
-
-
-def _member_file() -> str:
-    return paths.data_dir() + "/member"
-
-
-def _preallocated(path: str, size: int) -> int:
-    """Open `path`, with `size` bytes allocated on its file system."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        os.posix_fallocate(fd, 0, size)
-    except OSError as error:
-        os.close(fd)
-        error.filename = path
-        raise
-    return fd
-
-
-def _checksum(sequence: int, boot_id: bytes, body: bytes) -> bytes:
-    return hashlib.blake2b(struct.pack(">Q", sequence) + boot_id + body, digest_size=16).digest()
-
-
-def _head(sequence: int, boot_id: bytes, body: bytes) -> bytes:
-    checksum = _checksum(sequence, boot_id, body)
-    return _HEAD.pack(_FINISHED, sequence, boot_id, len(body), checksum)
-
-
-def _slot_content(data: bytes) -> tuple[int, bytes, Saved] | str | None:
-    """(sequence, boot id, content); None where nothing was finished; or what is wrong."""
-    if len(data) < _HEAD.size:
-        return "cut short"
-    magic, sequence, boot_id, length, checksum = _HEAD.unpack_from(data)
-    if magic in (_UNFINISHED, bytes(4)):
-        return None
-    if magic != _FINISHED:
-        return "garbled"
-    body = data[_HEAD.size : _HEAD.size + length]
-    if len(body) != length or _checksum(sequence, boot_id, body) != checksum:
-        return "garbled"
-    try:
-        return sequence, boot_id, _decoder.decode(body)
-    except msgspec.MsgspecError as error:
-        return f"not understood ({error})"
+def _shifted(
+    kept: _KeptLedger, now: int, wall: float, written_in: bytes, boot_id: bytes
+) -> LedgerFile:
+    """The ledger with instants of this boot: by wall clock, where the boot is another."""
+    if written_in == boot_id:
+        return kept.ledger
+    away_ms = max(0, round((wall - kept.wall) * 1000))
+    shift = now - away_ms - kept.now
+    return msgspec.structs.replace(
+        kept.ledger,
+        entries=tuple(
+            msgspec.structs.replace(
+                entry, first_at=entry.first_at + shift, last_at=entry.last_at + shift
+            )
+            for entry in kept.ledger.entries
+        ),
+    )

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from clptools import paths
-from clptools.agent.store import SLOT_BYTES, Store
-from clptools.core.durable import Durable, HeldGroup
+from clptools.agent.store import LEDGER_BYTES, Store
+from clptools.agent.store import STATE_BYTES as SLOT_BYTES
+from clptools.core.durable import Durable, HeldGroup, LedgerFile, OpenEntry
 from clptools.core.messages import Epoch, Term
 from clptools.reports import ClpError
 
@@ -43,7 +44,7 @@ def test_a_first_start_has_no_state(root: Path) -> None:
     store = opened()
     assert store.saved.durable is None
     assert not store.member
-    assert store.complaint == ""
+    assert store.complaints == []
 
 
 def test_what_was_written_last_is_found(root: Path) -> None:
@@ -63,7 +64,7 @@ def test_another_boot_has_no_state_but_still_the_member_bit(root: Path) -> None:
     assert store.saved.durable is None
     assert not store.saved.stopped
     assert store.member
-    assert store.complaint == ""
+    assert store.complaints == []
 
 
 def test_leaving_deletes_the_state_and_clears_the_bit(root: Path) -> None:
@@ -93,7 +94,7 @@ def test_a_write_cut_off_by_a_kill_leaves_the_state_before_it(root: Path, keep: 
         file.write(b"\xff" * keep)
     store = opened()
     assert store.saved.durable == durable(2)
-    assert store.complaint == ""
+    assert store.complaints == []
 
 
 @pytest.mark.parametrize("at", [0, 30, 60])
@@ -109,10 +110,11 @@ def test_a_garbled_state_is_no_state_and_is_said_once(root: Path, at: int) -> No
             file.write(b"\xa5\xa5")
     store = opened()
     assert store.saved.durable is None
-    assert paths.state_file() in store.complaint
-    assert "\n" not in store.complaint
+    (complaint,) = store.complaints
+    assert paths.state_file() in complaint
+    assert "\n" not in complaint
     store = reopened(store)
-    assert store.complaint == ""
+    assert store.complaints == []
 
 
 def test_a_newest_slot_garbled_after_it_was_finished_does_not_bring_the_older_back(
@@ -127,14 +129,14 @@ def test_a_newest_slot_garbled_after_it_was_finished_does_not_bring_the_older_ba
         file.write(b"\xa5\xa5")
     store = opened()
     assert store.saved.durable is None
-    assert store.complaint
+    assert store.complaints
 
 
 def test_a_state_that_does_not_fit_is_refused_and_the_old_one_stays(root: Path) -> None:
     store = opened()
     store.persist(durable(1))
     huge = Durable(vote="x" * SLOT_BYTES)
-    with pytest.raises(ClpError, match="more than fit"):
+    with pytest.raises(ClpError, match="do not fit"):
         store.persist(huge)
     store = reopened(store)
     assert store.saved.durable == durable(1)
@@ -146,3 +148,55 @@ def test_two_agents_never_share_a_root(root: Path) -> None:
         opened()
     first.close()
     opened().close()
+
+
+def entry(n: int, text: str = "processor 1: internal error") -> OpenEntry:
+    return OpenEntry(
+        id=n, monitor="mrw1", key=f"k{n}", event_class="FATAL", meaning=text, source="192.0.2.1",
+        first_at=1_000 + n, last_at=2_000 + n,
+    )  # fmt: skip
+
+
+def test_open_hardware_events_outlive_the_boot_with_their_ages(root: Path) -> None:
+    store = opened()
+    ledger = LedgerFile(next_event=3, entries=(entry(1), entry(2)))
+    store.keep_ledger(ledger, now=10_000, wall=500.0)()
+    same = reopened(store)
+    assert same.ledger(now=11_000, wall=501.0) == ledger
+    later = reopened(same, b"x" * 16)
+    found = later.ledger(now=4_000, wall=560.0)
+    assert found.next_event == 3
+    # The first began 8.999 s before it was kept, that is 68.999 s before now.
+    assert [e.first_at for e in found.entries] == [4_000 - 68_999, 4_000 - 68_998]
+    back = later.ledger(now=4_000, wall=100.0)  # a wall clock that went back
+    assert [e.first_at for e in back.entries] == [4_000 - 8_999, 4_000 - 8_998]
+
+
+def test_a_ledger_that_does_not_fit_loses_its_oldest_events(root: Path) -> None:
+    store = opened()
+    ledger = LedgerFile(entries=tuple(entry(n, "x" * 1_000) for n in range(2_000)))
+    store.keep_ledger(ledger, now=10_000, wall=500.0)
+    kept = reopened(store).ledger(now=10_000, wall=500.0).entries
+    assert 100 < len(kept) < 2_000
+    assert kept[-1] == ledger.entries[-1]
+
+
+def test_a_garbled_ledger_is_said_and_empty(root: Path) -> None:
+    store = opened()
+    store.keep_ledger(LedgerFile(entries=(entry(1),)), now=1, wall=1.0)
+    store.close()
+    with open(paths.data_dir() + "/ledger", "r+b") as file:
+        file.seek(LEDGER_BYTES + 60)
+        file.write(b"\xa5\xa5")
+    store = opened()
+    assert store.ledger(now=2, wall=2.0) == LedgerFile()
+    assert "no hardware event counts as open" in store.complaints[0]
+
+
+def test_starts_are_counted_for_ever(root: Path) -> None:
+    store = opened()
+    assert store.starts == 1
+    store.set_member(True)
+    store = reopened(store, b"x" * 16)
+    assert store.starts == 2
+    assert store.member

@@ -165,8 +165,8 @@ class Node:
         )
         return done.stdout
 
-    def start(self, *options: str, wrap: tuple[str, ...] = ()) -> None:
-        """Start the agent; it dies with the test run."""
+    def start(self, *options: str, wrap: tuple[str, ...] = (), name: str = "") -> None:
+        """Start the agent (under another name, where given); it dies with the test run."""
         self.agents += 1
         log = open(self.root / f"agent{self.agents}.log", "wb")  # noqa: SIM115  # the child's
         self.agent = subprocess.Popen(
@@ -174,7 +174,7 @@ class Node:
                 *("setpriv", "--pdeathsig", "KILL"),
                 *self.within(*wrap, str(self.cluster.bin / "clpnode"), *options),
             ],
-            env=self.environment(),
+            env=self.environment() | ({"CLP_SERVER": name} if name else {}),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -219,6 +219,26 @@ class Node:
         """Addresses in this server's namespace."""
         return self.run("ip -o addr show").stdout
 
+    def small_disk(self, folder: str, size: str) -> None:
+        """Put a folder of this server on a file system of that size."""
+        words = ("-t", "tmpfs", "-o", f"size={size},mode=0755", "tmpfs", str(self.root / folder))
+        subprocess.run(["mount", *words], check=True)
+
+    def fill(self, folder: str) -> None:
+        """Leave no byte free there."""
+        with contextlib.suppress(OSError), open(self.root / folder / "ballast", "ab") as file:
+            while True:
+                file.write(bytes(1 << 16))
+                file.flush()
+        with contextlib.suppress(OSError), open(self.root / folder / "ballast", "ab") as file:
+            while True:
+                file.write(b"x")
+                file.flush()
+
+    def empty(self, folder: str) -> None:
+        """Give the room back."""
+        (self.root / folder / "ballast").unlink()
+
     def link(self, lan: int, up: bool) -> None:
         """Pull or plug the cable of interconnect `lan` (from 1)."""
         _ip(
@@ -231,8 +251,8 @@ class Node:
         rules = "table inet lossy\ndelete table inet lossy\n"
         if percent:
             rules += (
-                "table inet lossy { chain in { type filter hook input priority 0; "
-                f"numgen random mod 100 < {percent} drop; }} }}\n"
+                "table inet lossy {\n chain in {\n  type filter hook input priority 0\n"
+                f"  numgen random mod 100 < {percent} drop\n }}\n}}\n"
             )
         subprocess.run(self.within("nft", "-f", "-"), input=rules, text=True, check=True)
 
@@ -342,6 +362,10 @@ class Cluster:
         _ip_batch(self.wires, outside)
         _ip_batch(node.namespace, inside)
 
+    def unplug(self, node: Node) -> None:
+        """The server is gone at once, with everything that ran on it."""
+        _remove(node.namespace)
+
     def wires_run(self, *words: str) -> subprocess.CompletedProcess[str]:
         """A command where the bridges and BMC addresses are."""
         return subprocess.run(
@@ -354,6 +378,7 @@ class Cluster:
     def toml(
         self,
         *,
+        servers: int = 0,
         cluster: str = "",
         group: str = "",
         resources: str | None = None,
@@ -362,17 +387,19 @@ class Cluster:
         userw: str = 'method = "none"',
         more: str = "",
     ) -> str:
-        """The guide's sample cluster for these servers; extra lines go into its tables."""
-        names = [node.name for node in self.nodes]
+        """The guide's sample cluster for these servers (or the first `servers` of them); extra
+        lines go into its tables."""
+        nodes = self.nodes[: servers or None]
+        names = [node.name for node in nodes]
         parts = [f'[cluster]\nname = "{self.name}"\n{cluster}']
         parts += [
             f'[[server]]\nname = "{node.name}"\n[server.bmc]\n'
             f'address = "{self.bmc(node.number)}"\nuser = "clp"'
-            for node in self.nodes
+            for node in nodes
         ]
         for lan in range(1, self.lans + 1):
             kind = "lankhb" if lan == 1 else "lanhb"
-            there = ", ".join(f'{n.name} = "{self.address(lan, n.number)}"' for n in self.nodes)
+            there = ", ".join(f'{n.name} = "{self.address(lan, n.number)}"' for n in nodes)
             parts.append(f'[[interconnect]]\ntype = "{kind}"\naddress = {{ {there} }}')
         parts.append(
             f'[[group]]\nname = "failover1"\ntype = "failover"\nservers = {json.dumps(names)}\n'
@@ -385,7 +412,7 @@ class Cluster:
             if resources is None
             else resources
         )
-        on = ", ".join(f'{n.name} = "{self.address(1, n.number)}"' for n in self.nodes)
+        on = ", ".join(f'{n.name} = "{self.address(1, n.number)}"' for n in nodes)
         parts.append(
             '[[monitor]]\ntype = "mrw"\nname = "mrw1"\ncategory = "BMCNOTICE"\n'
             f"keyword_on = {{ {on} }}\nstall_on_predictive_failure = true\n"

@@ -1,0 +1,190 @@
+"""Every action the core knows has a hand that carries it out."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+from clptools import paths
+from clptools.agent.devices import Devices
+from clptools.agent.executor import Executor, Replies
+from clptools.agent.records import Records
+from clptools.agent.store import Store
+from clptools.core import actions, events
+from clptools.core.durable import Durable
+from clptools.core.messages import Beat, Control
+from clptools.core.requests import Outcome
+from clptools.core.settings import Group, Resource, Settings
+from clptools.hardware.host import Host
+from clptools.resources.script import ScriptRunner
+
+
+class Queue:
+    """The loop as the executor sees it."""
+
+    def __init__(self) -> None:
+        self.told: asyncio.Queue[events.Event] = asyncio.Queue()
+        self.timers: dict[str, int] = {}
+
+    def put(self, event: events.Event) -> None:
+        self.told.put_nowait(event)
+
+    def set_timer(self, name: str, at: int) -> None:
+        self.timers[name] = at
+
+    def clear_timer(self, name: str) -> None:
+        self.timers.pop(name, None)
+
+
+class Net:
+    """Heartbeats and control channel that only remember."""
+
+    def __init__(self) -> None:
+        self.beats: list[Beat] = []
+        self.said: list[tuple[str, Control]] = []
+
+    def send(self, to: Any, message: Any = "") -> None:
+        if isinstance(to, Beat):
+            self.beats.append(to)
+        else:
+            self.said.append((to, message))
+
+
+class Bench:
+    """An executor on real files and scripts."""
+
+    def __init__(self) -> None:
+        self.store = Store(bytes(16))
+        self.store.open()
+        worker = ThreadPoolExecutor(1)
+        self.replies = Replies()
+        self.net = Net()
+        self.exits = 0
+        devices = Devices(self.net, self.net, ScriptRunner(), Host("server1"))
+        self.executor = Executor(
+            "server1", self.store, Records("server1", "i", worker), devices, self.replies, worker,
+            reincarnate=lambda: None, exit=self.exit,
+        )  # fmt: skip
+        self.queue = Queue()
+        self.executor.loop = self.queue  # type: ignore[assignment]  # a stand-in with its face
+
+    def exit(self) -> None:
+        self.exits += 1
+
+    async def answer(self, action: actions.Action) -> events.Event:
+        self.executor.perform(action)
+        return await self.queue.told.get()
+
+
+@pytest.fixture(autouse=True)
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("CLP_ROOT", str(tmp_path))
+    return tmp_path
+
+
+def run(test: Callable[[Bench], Coroutine[Any, Any, None]]) -> None:
+    async def with_bench() -> None:
+        bench = Bench()
+        await asyncio.wait_for(test(bench), 10)
+        await bench.executor.close()
+
+    asyncio.run(with_bench())
+
+
+def test_no_action_is_without_a_handler() -> None:
+    async def test(bench: Bench) -> None:
+        assert set(get_args(actions.Action)) == set(bench.executor._table)
+
+    run(test)
+
+
+def test_a_state_that_cannot_be_written_raises_and_a_lost_beat_does_not() -> None:
+    async def test(bench: Bench) -> None:
+        bench.store.close()
+        with pytest.raises(OSError):
+            bench.executor.perform(actions.Persist(durable=Durable()))
+        with pytest.raises(OSError):
+            bench.executor.perform(actions.SetMember(member=False))
+        bench.net.send = None  # type: ignore[method-assign,assignment]  # a link with a fault
+        bench.executor.perform(actions.SendControl(to="server2", message=None))  # type: ignore[arg-type]
+
+    run(test)
+
+
+def test_a_resource_runs_its_script_with_what_the_core_says(root: Path) -> None:
+    folder = Path(paths.scripts_dir()) / "failover1/exec1"
+    folder.mkdir(parents=True)
+    script = folder / "start.sh"
+    script.write_text(f'#!/bin/sh\necho "$CLP_EVENT $CLP_SERVER_PREV" > {root}/out\n')
+    script.chmod(0o700)
+    os.chmod(root, 0o755)
+
+    async def test(bench: Bench) -> None:
+        exec1 = Resource(name="exec1", type="exec", options={"start": "start.sh"})
+        group = Group(name="failover1", servers=("server1",), resources=(exec1,))
+        bench.executor.apply(Settings(groups=(group,)))
+        action = actions.RunResource(
+            group="failover1", resource="exec1", op="start", epoch=4, event="FAILOVER",
+            factor="", previous="server2",
+        )  # fmt: skip
+        done = await bench.answer(action)
+        assert isinstance(done, events.ResourceDone)
+        assert (done.ok, done.op, done.epoch) == (True, "start", 4), done.text
+        assert (root / "out").read_text() == "FAILOVER server2\n"
+        # The configuration may lose a resource while it still runs: it can still be stopped.
+        bench.executor.apply(Settings())
+        again = await bench.answer(action)
+        assert isinstance(again, events.ResourceDone)
+        assert again.ok
+
+    run(test)
+
+
+def test_a_resource_nobody_knows_is_not_stopped_and_says_so() -> None:
+    async def test(bench: Bench) -> None:
+        done = await bench.answer(
+            actions.RunResource(
+                group="old", resource="exec9", op="stop", epoch=1, event="START", factor="GROUPSTOP"
+            )
+        )
+        assert isinstance(done, events.ResourceDone)
+        assert not done.ok
+        assert "not in the configuration any more" in done.text
+
+    run(test)
+
+
+def test_without_a_bmc_power_is_unknown_and_no_fence_counts() -> None:
+    async def test(bench: Bench) -> None:
+        read = await bench.answer(actions.ReadPower(server="server2"))
+        assert isinstance(read, events.PowerRead)
+        assert (read.power, read.error) == ("unknown", "no BMC configured")
+        fence = actions.Fence(server="server2", action="power-off", timeout_ms=1000, retries=0)
+        done = await bench.answer(fence)
+        assert isinstance(done, events.FenceDone)
+        assert not done.verified
+
+    run(test)
+
+
+def test_who_asked_hears_each_step_and_the_end() -> None:
+    async def test(bench: Bench) -> None:
+        steps: list[str] = []
+
+        def begin() -> None:
+            bench.executor.perform(actions.Progress(id="1", text="stopping"))
+            bench.executor.perform(actions.Progress(id="2", text="of somebody else"))
+            bench.executor.perform(actions.Reply(id="1", outcome=Outcome(text="moved")))
+            bench.executor.perform(actions.Reply(id="1", outcome=Outcome(text="twice")))
+
+        outcome = await bench.replies.wait("1", begin, steps.append)
+        assert outcome.text == "moved"
+        assert steps == ["stopping"]
+
+    run(test)
