@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import signal
 from collections.abc import Iterator
@@ -19,6 +20,8 @@ from urllib.parse import quote
 
 import msgspec
 
+RESERVE_BYTES = 256 * 1024
+"""Room for the files of a few dozen scripts on a full file system."""
 POLL_S = 0.02
 """How often the end of a process that is not our child is looked for."""
 
@@ -59,6 +62,7 @@ class Register:
     def __init__(self, directory: str) -> None:
         self._directory = directory
         self._boot = boot_id()
+        self._reserve()
 
     def open(self, name: str, token: str) -> Running:
         """Write that a script is about to run.
@@ -71,6 +75,12 @@ class Register:
             self._write(entry)
         except FileNotFoundError:
             os.makedirs(self._directory, mode=0o700, exist_ok=True)
+            self._write(entry)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            # The stop script that a failover waits for must run all the same.
+            self._give_up_reserve()
             self._write(entry)
         return entry
 
@@ -86,6 +96,7 @@ class Register:
         if known is not None and known.token == entry.token:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._path(entry.name))
+            self._reserve()
 
     def entries(self) -> tuple[Running, ...]:
         """Every entry whose script still runs; files of scripts that ended are removed.
@@ -116,6 +127,24 @@ class Register:
 
     def _path(self, name: str) -> str:
         return f"{self._directory}/{quote(name, safe='')}"
+
+    def _reserve(self) -> None:
+        """Hold some room for the day when the file system is full."""
+        with contextlib.suppress(OSError):
+            os.makedirs(self._directory, mode=0o700, exist_ok=True)
+            fd = os.open(self._reserve_file(), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                if os.fstat(fd).st_size < RESERVE_BYTES:
+                    os.posix_fallocate(fd, 0, RESERVE_BYTES)
+            finally:
+                os.close(fd)
+
+    def _give_up_reserve(self) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._reserve_file())
+
+    def _reserve_file(self) -> str:
+        return f"{self._directory}/reserve~"
 
     def _paths(self) -> list[str]:
         try:

@@ -14,7 +14,7 @@ from clptools.config.kinds import (
     one_or_per_server,
     text,
 )
-from clptools.core.settings import Resource
+from clptools.core.settings import Resource, Settings
 from clptools.faults import ClpError
 
 if TYPE_CHECKING:
@@ -91,6 +91,12 @@ FIELDS: dict[str, tuple[Field, ...]] = {
 def module(kind: str) -> ResourceModule:
     """The module of a resource type, loaded on its first use."""
     return cast("ResourceModule", import_module(VARIANTS[kind]))
+
+
+def warm_up(settings: Settings) -> None:
+    """Load what the configured resources need, so that the first failover does not wait for it."""
+    for kind in {resource.type for group in settings.groups for resource in group.resources}:
+        module(kind).warm_up()
 
 
 async def perform(resource: Resource, op: str, context: ResourceContext) -> ResourceOutcome:

@@ -99,15 +99,15 @@ class _Process:
 class ScriptRunner:
     """Runs scripts and remembers which run.
 
-    `log(name, line)` gets every line they write, `place(pid)` may move a new script into a
-    control group of its own.
+    `log(name, line)` gets every line they write, `place(name, pid)` may move a new script into a
+    control group of its own (`scope.Scopes`).
     """
 
     def __init__(
         self,
         *,
         log: Callable[[str, str], None] = lambda name, line: None,
-        place: Callable[[int], None] = lambda pid: None,
+        place: Callable[[str, int], None] = lambda name, pid: None,
         grace_ms: int = GRACE_MS,
     ) -> None:
         self._log = log
@@ -225,7 +225,7 @@ class ScriptRunner:
             ) from fault
         if self._shielded:
             _unshield(popen.pid)
-        self._place(popen.pid)
+        self._place(name, popen.pid)
         process = _Process(script, entry, popen, pipe)
         self._running[name] = process
         # Without this the next agent still finds the script by its token.

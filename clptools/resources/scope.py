@@ -1,0 +1,86 @@
+"""Scripts in control groups of their own: transient scopes of systemd, where it is PID 1.
+
+So what a group runs is seen and limited apart from the agent (`systemd-cgls`, `systemctl`), and
+at shutdown systemd leaves it alone until the agent has moved or stopped its groups.  A script
+does not wait for its scope; children that it has in its first milliseconds may stay outside.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dbus_fast.aio import MessageBus
+
+BOOTED = "/run/systemd/system"
+"""Exists where systemd is PID 1 (sd_booted(3))."""
+AGENT_UNIT = "clpnode.service"
+
+
+class Scopes:
+    """Puts scripts into scopes; silent where there is no systemd."""
+
+    def __init__(self, log: Callable[[str], None] = lambda line: None) -> None:
+        self._log = log
+        self._bus: MessageBus | None = None
+        self._booted = os.path.isdir(BOOTED)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def place(self, name: str, pid: int) -> None:
+        """Begin to move a process; `ScriptRunner`'s `place`."""
+        if self._booted:
+            task = asyncio.get_running_loop().create_task(self._place(name, pid))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    def close(self) -> None:
+        """Let go of the bus."""
+        for task in self._tasks:
+            task.cancel()
+        if self._bus is not None:
+            self._bus.disconnect()
+            self._bus = None
+
+    async def _place(self, name: str, pid: int) -> None:
+        from dbus_fast import BusType, Message, MessageType, Variant
+        from dbus_fast.aio import MessageBus
+
+        properties = [
+            ["Description", Variant("s", f"clptools script of {name}")],
+            ["PIDs", Variant("au", [pid])],
+            # Stopped after the agent, which stops what runs here in its own order.
+            ["Before", Variant("as", [AGENT_UNIT])],
+            ["CollectMode", Variant("s", "inactive-or-failed")],
+        ]
+        message = Message(
+            destination="org.freedesktop.systemd1",
+            path="/org/freedesktop/systemd1",
+            interface="org.freedesktop.systemd1.Manager",
+            member="StartTransientUnit",
+            signature="ssa(sv)a(sa(sv))",
+            body=[unit_name(name, pid), "fail", properties, []],
+        )
+        try:
+            if self._bus is None or not self._bus.connected:
+                self._bus = await MessageBus(bus_type=BusType.SYSTEM).connect()
+            reply = await self._bus.call(message)
+        except Exception as fault:
+            # The library raises whatever the socket or the handshake happens to raise.
+            self._failed(name, pid, str(fault))
+            return
+        if reply.message_type is MessageType.ERROR:
+            self._failed(name, pid, str(reply.body[0] if reply.body else reply.error_name))
+
+    def _failed(self, name: str, pid: int, why: str) -> None:
+        """Worth a line, unless the script was over before it could be moved."""
+        if os.path.exists(f"/proc/{pid}"):
+            self._log(f"{name}: no scope for pid {pid}, it stays in the agent's: {why}")
+
+
+def unit_name(name: str, pid: int) -> str:
+    """`clptools-failover1-exec1-4711.scope`: what systemd allows in a name, and no more."""
+    return f"clptools-{re.sub(r'[^A-Za-z0-9_.]', '-', name)[:180]}-{pid}.scope"
