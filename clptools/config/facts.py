@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
@@ -18,7 +19,7 @@ from clptools.config.registries import Registries
 from clptools.config.scripts import scripts_of
 from clptools.config.secretfile import read_secret
 from clptools.core.settings import Settings
-from clptools.faults import ClpError
+from clptools.faults import ClpError, ExitCode
 from clptools.trust import check_script
 
 
@@ -65,6 +66,7 @@ def gather(
     files: dict[str, FileFault] = {}
     for use in scripts_of(settings, registries, server):
         _note(files, use.path, check_script)
+    _note(files, paths.config_file(), _check_writers)
     for path, mend in secret_files(settings):
         _note(files, path, partial(read_secret, mend=mend))
     return Facts(
@@ -85,6 +87,15 @@ def _note(files: dict[str, FileFault], path: str, check: Callable[[str], object]
         check(path)
     except ClpError as fault:
         files[path] = FileFault(text=fault.message, mend=fault.hint)
+
+
+def _check_writers(path: str) -> None:
+    """Whoever writes the configuration names the scripts that root runs."""
+    with contextlib.suppress(FileNotFoundError):
+        mode = stat.S_IMODE(os.stat(path).st_mode)
+        if mode & 0o022:
+            text = f"{path}: mode {mode:04o}, others than its owner may change it"
+            raise ClpError(ExitCode.FAILED, text, f"chmod 0640 {path}")
 
 
 def secret_files(settings: Settings) -> Iterator[tuple[str, str]]:

@@ -11,7 +11,7 @@ import tomllib
 
 import msgspec
 
-from clptools.config import fields
+from clptools.config import fields_of_monitors as fields
 from clptools.config.alerts import Alert
 from clptools.config.groups import read_groups
 from clptools.config.interconnects import read_arbiters, read_interconnects

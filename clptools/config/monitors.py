@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from clptools.config import fields
+from clptools.config import fields_of_monitors as fields
 from clptools.config.groups import ALL_GROUPS
 from clptools.config.interconnects import options_of, variant
 from clptools.config.keywords import BMCNOTICE, Keywords, is_driver_category

@@ -139,7 +139,11 @@ def test_facts_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     key = tmp_path / "etc/clptools/authkey"
     key.write_bytes(b"k" * 32)
     key.chmod(0o644)
+    config = tmp_path / "etc/clptools/clp.toml"
+    config.write_text(SAMPLE)
+    config.chmod(0o666)
     facts = gather(good(SAMPLE), registries())
+    assert "others than its owner may change it" in facts.files[str(config)].text
     assert facts.server == "server1"
     assert "lo" in facts.interfaces
     assert Path("/proc/self/comm").read_text().strip() in facts.processes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from clptools.config import fields
+from clptools.config import fields, fields_of_monitors
 from clptools.config.alerts import Alert
 from clptools.config.field import Field
 from clptools.core.settings import (
@@ -26,10 +26,10 @@ PAIRS: list[tuple[type[msgspec.Struct], tuple[Field, ...]]] = [
     (ForcedStop, fields.FORCED_STOP),
     (Group, fields.GROUP),
     (Resource, fields.resource(registries())),
-    (Monitor, (*fields.MONITOR, *fields.MRW)),
-    (Recovery, fields.recovery(registries())),
-    (SnmpUser, fields.SNMP_USER),
-    (Alert, fields.ALERT),
+    (Monitor, (*fields_of_monitors.MONITOR, *fields_of_monitors.MRW)),
+    (Recovery, fields_of_monitors.recovery(registries())),
+    (SnmpUser, fields_of_monitors.SNMP_USER),
+    (Alert, fields_of_monitors.ALERT),
 ]
 
 

@@ -1,0 +1,276 @@
+"""The tables `[[monitor]]` and below it, `[alert]` and `[[trap_profile]]`; see `fields`."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from clptools.config.field import Field
+from clptools.config.kinds import (
+    BOOLEAN,
+    ENDPOINT,
+    NAME,
+    PATH,
+    SCRIPT,
+    TEXT,
+    choice,
+    integer,
+    list_of,
+    numbers,
+    per_server,
+    seconds,
+    table_of,
+    text,
+)
+from clptools.config.registries import Registries
+
+MAX_CATEGORY_BYTES = 32
+MAX_KEYWORD_BYTES = 1023
+
+CLASSES = (
+    "FATAL", "ERROR", "PREDICT", "PERFORMANCE", "REDUNDANCY", "INFO", "CLEAR", "UNKNOWN",
+)  # fmt: skip
+"""Classes of hardware events."""
+
+_monitor = partial(Field, section="monitor")
+
+MONITOR = (
+    _monitor(name="name", parse=NAME, help="Name; by default the type and a number."),
+    _monitor(name="type", parse=TEXT, required=True, help="Monitor type."),
+    _monitor(
+        name="servers",
+        parse=list_of(NAME, at_least=1),
+        help="Servers on which it runs; left out: all.",
+    ),
+    _monitor(
+        name="interval",
+        parse=seconds(0.1, 86400),
+        default=60,
+        help="Time between two checks.",
+    ),
+    _monitor(
+        name="timeout",
+        parse=seconds(0.1, 86400),
+        default=120,
+        help="How long one check may take; longer is a failure.",
+    ),
+    _monitor(
+        name="retries",
+        parse=integer(0, 1000),
+        default=0,
+        help="Failed checks in a row that are not yet an error.",
+    ),
+    _monitor(
+        name="start_wait",
+        parse=seconds(0, 86400),
+        default=0,
+        help="How long the first check waits.",
+    ),
+    _monitor(
+        name="timing",
+        parse=choice("always", "active"),
+        default="always",
+        help="Whether it runs always, or only while its target is online on this server.",
+    ),
+    _monitor(
+        name="target",
+        parse=NAME,
+        help="The group or group resource that timing = active follows.",
+    ),
+    _monitor(name="comment", parse=TEXT, default="", help="Shown by clpstat."),
+)
+
+_KEYWORD = text(max_bytes=MAX_KEYWORD_BYTES, what="keyword")
+
+MRW = (
+    _monitor(
+        name="category",
+        parse=text(min_bytes=1, max_bytes=MAX_CATEGORY_BYTES, what="category"),
+        required=True,
+        help="BMCNOTICE, NIC, FC, HA/SS, HA/AM, HA/RS, SPS, MCE, or your own; 1 to 32 bytes.",
+    ),
+    _monitor(
+        name="keyword",
+        parse=_KEYWORD,
+        help="The device that is meant, any if left out; BMCNOTICE: the address[:port] of this "
+        "system to which the BMC sends its traps.",
+    ),
+    _monitor(
+        name="keyword_on",
+        parse=per_server(_KEYWORD),
+        help="Keywords of single servers, in place of keyword.",
+    ),
+    _monitor(
+        name="stall_on_predictive_failure",
+        parse=BOOLEAN,
+        default=False,
+        help="Set monitor status to Stall because of BMC detected predict failure.",
+    ),
+    _monitor(
+        name="stall_on_performance_down",
+        parse=BOOLEAN,
+        default=False,
+        help="Set monitor status to Stall because of BMC detected performance down.",
+    ),
+    _monitor(
+        name="recover_on",
+        parse=list_of(choice(*CLASSES[:5])),
+        default=("FATAL",),
+        help="Classes of hardware events that open an Error and are recovered from.",
+    ),
+    _monitor(
+        name="community",
+        parse=list_of(text(min_bytes=1, max_bytes=255)),
+        help="SNMP v1 and v2c communities whose traps are taken: public by default, none where "
+        "there are SNMPv3 users.",
+    ),
+)
+"""Keys of message receive monitors alone."""
+
+SNMP_USER = (
+    Field(
+        section="monitor.snmpv3_user",
+        name="user",
+        parse=NAME,
+        required=True,
+        help="USM user name; the keys are in snmp/USER.",
+    ),
+    Field(
+        section="monitor.snmpv3_user",
+        name="auth_protocol",
+        parse=choice("md5", "sha", "sha224", "sha256", "sha384", "sha512"),
+        default="sha256",
+        help="Authentication protocol.",
+    ),
+    Field(
+        section="monitor.snmpv3_user",
+        name="priv_protocol",
+        parse=choice("aes", "aes192", "aes256", "des", "none"),
+        default="aes",
+        help="Privacy protocol.",
+    ),
+)
+
+_recovery = partial(Field, section="monitor.recovery")
+
+
+def recovery(registries: Registries) -> tuple[Field, ...]:
+    """`[monitor.recovery]`."""
+    return (
+        _recovery(
+            name="action",
+            parse=choice("script", "restart", "failover", "final"),
+            default="final",
+            help="The step with which recovery begins.",
+        ),
+        _recovery(
+            name="target",
+            parse=TEXT,
+            default="",
+            help='A group, a group resource, or "All Groups".',
+        ),
+        _recovery(
+            name="script",
+            parse=SCRIPT,
+            default="",
+            help="The script of action = script, under scripts/monitor/MONITOR/.",
+        ),
+        _recovery(
+            name="restart_count",
+            parse=integer(0, 1000),
+            default=3,
+            help="Restarts of the target within the window.",
+        ),
+        _recovery(
+            name="failover_count",
+            parse=integer(0, 1000),
+            default=1,
+            help="Failovers of the target within the window.",
+        ),
+        _recovery(
+            name="window",
+            parse=seconds(1),
+            default=86400,
+            help="Restarts and failovers are counted within this long.",
+        ),
+        _recovery(
+            name="final_action",
+            parse=choice(*registries.final_actions),
+            default="none",
+            help="What is done when restarts and failovers are used up.",
+        ),
+        _recovery(
+            name="migrate_before_failover",
+            parse=BOOLEAN,
+            default=False,
+            help="Migrate resources that can be, before the failover.",
+        ),
+        _recovery(
+            name="failover_outside_server_group",
+            parse=BOOLEAN,
+            default=False,
+            help="Fail over to a server outside the present server group; mrw only.",
+        ),
+        _recovery(
+            name="pre_action_script",
+            parse=SCRIPT,
+            default="",
+            help="Runs before each recovery step; not for driver categories (NIC, FC, HA/*, SPS).",
+        ),
+        _recovery(
+            name="after_recovery",
+            parse=choice("none", "reset", "power-off", "power-cycle", "nmi"),
+            default="none",
+            help="What the BMC was going to do, done after the recovery.",
+        ),
+        _recovery(
+            name="after_recovery_deadline",
+            parse=seconds(5, 6553),
+            default=300,
+            help="When the BMC does it by itself, if this system hangs during the recovery.",
+        ),
+    )
+
+
+_alert = partial(Field, section="alert")
+
+ALERT = (
+    _alert(
+        name="level",
+        parse=choice("INFO", "WARN", "ERROR"),
+        default="ERROR",
+        help="The least level that is passed on.",
+    ),
+    _alert(name="mail_to", parse=list_of(text(min_bytes=3)), help="Mail addresses."),
+    _alert(name="mail_from", parse=TEXT, default="clptools", help="Sender of the mails."),
+    _alert(name="smtp", parse=ENDPOINT, default="127.0.0.1:25", help="The mail relay."),
+    _alert(name="snmp_to", parse=list_of(ENDPOINT), help="SNMP trap receivers, port 162."),
+    _alert(
+        name="snmp_community",
+        parse=text(min_bytes=1, max_bytes=255),
+        default="public",
+        help="Community of the traps sent (v2c).",
+    ),
+    _alert(name="script", parse=PATH, help="Executable that is run for each alert."),
+)
+
+TRAP_PROFILE = (
+    Field(section="trap_profile", name="name", parse=NAME, required=True, help="Name."),
+    Field(
+        section="trap_profile",
+        name="manufacturer",
+        parse=numbers(1, 2**32 - 1),
+        help="IANA numbers of the makers it is for; left out: every BMC.",
+    ),
+    Field(
+        section="trap_profile",
+        name="rows",
+        parse=table_of("row", choice(*CLASSES, "off")),
+        help='Rows of the class table, as "0Dh/6F/2", and the class each gets, or off.',
+    ),
+    Field(
+        section="trap_profile",
+        name="meanings",
+        parse=table_of("row", TEXT),
+        help="Rows of the class table, and the text for the operator.",
+    ),
+)
