@@ -128,7 +128,7 @@ def sequence(*parts: bytes) -> bytes:
 
 def integer(value: int, tag: int = INTEGER) -> bytes:
     """An INTEGER (or an unsigned type, by `tag`) in its shortest form."""
-    size = value.bit_length() // 8 + 1
+    size = (value if value >= 0 else ~value).bit_length() // 8 + 1
     return element(tag, value.to_bytes(size, "big", signed=True))
 
 

@@ -1,0 +1,373 @@
+"""The trap receivers: whose traps are taken, repeats, storms, and everything that goes wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import socket
+import time
+
+import msgspec
+import pytest
+
+from clptools.config.address import Endpoint
+from clptools.core.settings import Monitor, Settings
+from clptools.intake.match import BURST, KEEP, Bucket, Recent, Storm, admissions, plain_source
+from clptools.intake.rehearse import build_pet_trap, build_rehearsal, is_answer, pet_event
+from clptools.intake.snmp import Version
+from tests.intake.conftest import AUTHKEY, Heard, free_port, send, settings_for, until
+
+
+def hear(port: int | None = None, **keys) -> Heard:
+    port = port or free_port()
+    return Heard(settings_for(port, **keys), port)
+
+
+def fatal(sequence: int = 1, **keys) -> bytes:
+    return build_pet_trap(pet_event("FATAL", sequence=sequence), **keys)
+
+
+def test_only_the_servers_own_bmc_is_heard() -> None:
+    async def scenario() -> None:
+        async with hear() as heard:
+            send(fatal(), heard.port, source="127.0.0.2")
+            # What a trap says of its origin does not help it.
+            send(
+                fatal(version=Version.V1, agent_address="127.0.0.1"),
+                heard.port,
+                source="127.0.0.3",
+            )
+            await until(lambda: heard.counters.get("not_allowed") == 2)
+            assert not heard.events
+            assert any("127.0.0.2" in n.text and "not the BMC" in n.text for n in heard.notes)
+
+    asyncio.run(scenario())
+
+
+def test_a_server_without_bmc_hears_nobody() -> None:
+    async def scenario() -> None:
+        async with hear(bmc="") as heard:
+            send(fatal(), heard.port)
+            await until(lambda: heard.counters.get("not_allowed"))
+            assert not heard.events
+
+    asyncio.run(scenario())
+
+
+def test_a_wrong_community_is_counted_and_never_told() -> None:
+    async def scenario() -> None:
+        async with hear(communities=("cluster", "other")) as heard:
+            send(fatal(community="public"), heard.port)
+            await until(lambda: heard.counters.get("bad_community"))
+            send(fatal(community="other"), heard.port)
+            await until(lambda: heard.events)
+            assert "public" not in repr(heard.notes)
+
+    asyncio.run(scenario())
+
+
+def test_garbage_is_counted_told_once_and_stops_nothing() -> None:
+    async def scenario() -> None:
+        async with hear() as heard:
+            for data in (b"", b"\x30", secrets.token_bytes(500), bytes(16_500), fatal()[:-3]):
+                send(data, heard.port)
+            send(fatal(), heard.port)
+            await until(lambda: heard.events)
+            assert heard.counters == {"received": 6, "malformed": 5, "accepted": 1}
+            assert len([n for n in heard.notes if "no readable trap" in n.text]) == 1
+
+    asyncio.run(scenario())
+
+
+def test_ipv6_addresses_are_heard() -> None:
+    async def scenario() -> None:
+        port = free_port(socket.AF_INET6, "::1")
+        async with hear(port, bmc="::1", host="::1") as heard:
+            send(fatal(), port, source="::1", host="::1")
+            await until(lambda: heard.events)
+            assert heard.events[0].source == "::1"
+
+    asyncio.run(scenario())
+
+
+def test_a_resent_trap_is_one_event() -> None:
+    async def scenario() -> None:
+        async with hear() as heard:
+            for _ in range(5):
+                send(fatal(sequence=9), heard.port)
+            send(fatal(sequence=10), heard.port)
+            await until(lambda: heard.counters.get("received") == 6)
+            await until(lambda: len(heard.events) == 2)
+            assert heard.counters == {"received": 6, "accepted": 2, "duplicate": 4}
+
+    asyncio.run(scenario())
+
+
+def test_an_event_that_was_not_kept_is_taken_again() -> None:
+    async def scenario() -> None:
+        async with hear() as heard:
+            heard.failing = True
+            send(fatal(), heard.port)
+            await until(lambda: heard.counters.get("undelivered"))
+            heard.failing = False
+            send(fatal(), heard.port)
+            await until(lambda: heard.events)
+
+    asyncio.run(scenario())
+
+
+def test_unknown_traps_are_counted_apart() -> None:
+    async def scenario() -> None:
+        async with hear() as heard:
+            send(build_pet_trap(pet_event("UNKNOWN")), heard.port)
+            await until(lambda: heard.counters.get("unknown"))
+            assert "accepted" not in heard.counters
+
+    asyncio.run(scenario())
+
+
+def test_presence_traps_feed_no_monitor() -> None:
+    async def scenario() -> None:
+        async with hear() as heard:
+            send(build_pet_trap(pet_event("27h/6F/1")), heard.port)
+            await until(lambda: heard.counters.get("presence"))
+            assert not heard.events
+            assert [n.kind for n in heard.notes] == ["presence"]
+
+    asyncio.run(scenario())
+
+
+def test_a_clear_tells_what_it_closes() -> None:
+    async def scenario() -> None:
+        async with hear() as heard:
+            send(build_pet_trap(pet_event("08h/0B/1", sequence=1)), heard.port)
+            send(build_pet_trap(pet_event("08h/0B/0", sequence=2)), heard.port)
+            send(build_pet_trap(pet_event("07h/6F/0", sequence=3, deasserted=True)), heard.port)
+            await until(lambda: len(heard.events) == 3)
+            lost, full, ended = heard.events
+            assert (full.event_class, full.clears) == ("CLEAR", "REDUNDANCY")
+            assert lost.key in full.closes
+            assert (ended.event_class, ended.clears, ended.closes) == ("CLEAR", "FATAL", ())
+
+    asyncio.run(scenario())
+
+
+def test_a_storm_of_one_fault_hides_no_other() -> None:
+    async def scenario() -> None:
+        async with hear() as heard:
+            for n in range(BURST + 300):
+                send(build_pet_trap(pet_event("04h/01/2", sequence=n + 1)), heard.port)
+            send(fatal(sequence=60_000), heard.port)
+            await until(lambda: any(e.event_class == "FATAL" for e in heard.events))
+            assert heard.counters["storm"] >= 200
+            assert len(heard.events) <= BURST + 100
+            assert [n.kind for n in heard.notes] == ["storm"]
+
+    asyncio.run(scenario())
+
+
+def test_a_full_queue_drops_and_counts_while_recovery_hangs() -> None:
+    async def scenario() -> None:
+        async with hear() as heard:
+            heard.durable.clear()
+            for n in range(1_100):
+                event = pet_event("0Ch/6F/1", sequence=n + 1)
+                event = msgspec.structs.replace(event, sensor=n % 250 + 1, entity=(8, n // 250 + 1))
+                send(build_pet_trap(event), heard.port)
+                if n % 100 == 0:
+                    await asyncio.sleep(0)
+            await until(lambda: heard.counters.get("queue_full"))
+            heard.durable.set()
+            await until(lambda: len(heard.events) == heard.counters["accepted"])
+            assert heard.counters["accepted"] + heard.counters["queue_full"] == 1_100
+
+    asyncio.run(scenario())
+
+
+def test_what_the_kernel_drops_is_counted() -> None:
+    async def scenario() -> None:
+        async with hear() as heard:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+                sock.bind(("127.0.0.2", 0))
+                for _ in range(30_000):
+                    sock.sendto(b"storm", ("127.0.0.1", heard.port))
+                await asyncio.sleep(0.01)
+                await until(lambda: heard.counters.get("received", 0) > 100)
+                deadline = time.monotonic() + 10
+                while "kernel_dropped" not in heard.counters:
+                    assert time.monotonic() < deadline
+                    sock.sendto(b"one more", ("127.0.0.1", heard.port))
+                    await asyncio.sleep(0.01)
+
+    asyncio.run(scenario())
+
+
+def test_an_address_that_comes_later_is_heard_then() -> None:
+    async def scenario() -> None:
+        port = free_port()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+            other.bind(("127.0.0.1", port))
+            heard = hear(port)
+            async with heard:
+                assert [n.kind for n in heard.notes] == ["bind"]
+                assert "another program has this port" in heard.notes[0].text
+                assert heard.receiver.listening() != {f"127.0.0.1:{port}": ""}
+                other.close()
+                await until(lambda: heard.notes[-1].kind == "bound")
+                assert heard.receiver.listening() == {f"127.0.0.1:{port}": ""}
+                send(fatal(), port)
+                await until(lambda: heard.events)
+
+    asyncio.run(scenario())
+
+
+def test_an_address_not_on_this_host_says_so() -> None:
+    async def scenario() -> None:
+        async with hear(host="192.0.2.1") as heard:
+            assert "is not on this host" in heard.notes[0].text
+
+    asyncio.run(scenario())
+
+
+def test_a_changed_configuration_moves_the_receiver() -> None:
+    async def scenario() -> None:
+        async with hear() as heard:
+            port = free_port()
+            heard.receiver.apply(settings_for(port, communities=("new",)))
+            send(fatal(), heard.port)
+            send(fatal(community="new"), port)
+            await until(lambda: heard.events)
+            heard.receiver.apply(settings_for(port, communities=("newer",)))
+            send(fatal(2, community="new"), port)
+            await until(lambda: heard.counters.get("bad_community"))
+
+    asyncio.run(scenario())
+
+
+def test_closing_waits_for_what_was_taken() -> None:
+    async def scenario() -> None:
+        heard = hear()
+        async with heard:
+            heard.durable.clear()
+            send(fatal(), heard.port)
+            await until(lambda: heard.counters.get("accepted"))
+        assert len(heard.events) == 1
+
+    asyncio.run(scenario())
+
+
+# ---------------------------------------------------------------------- rehearsal
+
+
+def rehearsal(**changed) -> bytes:
+    keys = {
+        "authkey": AUTHKEY,
+        "server": "server1",
+        "nonce": secrets.token_bytes(16),
+        "issued_ms": int(time.time() * 1000) + 1,
+        "community": "whatever",
+        "request_id": 3,
+    }
+    return build_rehearsal(pet_event("FATAL"), **{**keys, **changed})
+
+
+def test_a_rehearsal_from_anywhere_is_shown_answered_and_never_recovered() -> None:
+    async def scenario() -> None:
+        async with hear() as heard:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
+                sock.bind(("127.0.0.9", 0))
+                sock.sendto(rehearsal(), ("127.0.0.1", heard.port))
+                answer = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(sock, 9000), 5)
+            assert is_answer(answer, 3)
+            (note,) = heard.notes
+            assert (note.kind, note.source) == ("rehearsal", "127.0.0.9")
+            assert [e.event_class for e in note.rehearsal] == ["FATAL"]
+            assert heard.counters == {"received": 1, "rehearsal": 1}
+            assert not heard.events
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    "changed, reason",
+    [
+        ({"authkey": bytes(32)}, "wrong authkey"),
+        ({"server": "server2"}, "another server"),
+        ({"issued_ms": 1_000}, "too long ago"),
+    ],
+)
+def test_rehearsals_without_proof_are_refused(changed: dict[str, object], reason: str) -> None:
+    async def scenario() -> None:
+        async with hear() as heard:
+            # Not even from the BMC's own address does it become a real trap.
+            send(rehearsal(**changed), heard.port)
+            await until(lambda: heard.counters.get("not_allowed"))
+            assert not heard.events
+            assert reason in heard.notes[0].text
+
+    asyncio.run(scenario())
+
+
+def test_a_rehearsal_cannot_be_repeated_or_turned_into_another() -> None:
+    async def scenario() -> None:
+        async with hear() as heard:
+            data = rehearsal()
+            send(data, heard.port, source="127.0.0.9")
+            send(data, heard.port, source="127.0.0.9")
+            await until(lambda: heard.counters.get("not_allowed"))
+            assert heard.counters["rehearsal"] == 1
+            changed = bytearray(rehearsal())
+            changed[changed.index(b"BEAMBAM") + 15] ^= 0x30
+            send(bytes(changed), heard.port, source="127.0.0.9")
+            await until(lambda: heard.counters.get("not_allowed") == 2)
+
+    asyncio.run(scenario())
+
+
+# ---------------------------------------------------------------------- parts
+
+
+def test_admissions_follow_the_configuration() -> None:
+    settings = settings_for(1162)
+    (found,) = admissions(settings, "server1")
+    assert (found.address, found.bmc) == (Endpoint("127.0.0.1", 1162), "127.0.0.1")
+    assert admissions(settings, "server2") == ()
+    other = Monitor(name="nic", type="mrw", servers=("server1",), category="NIC")
+    assert admissions(Settings(monitors=(other,)), "server1") == ()
+
+
+def test_the_default_port_is_that_of_traps() -> None:
+    settings = settings_for(1)
+    monitor = msgspec.structs.replace(settings.monitors[0], keywords={"server1": "192.168.0.1"})
+    (found,) = admissions(msgspec.structs.replace(settings, monitors=(monitor,)), "server1")
+    assert found.address.port == 162
+
+
+@pytest.mark.parametrize(
+    "host, plain",
+    [("10.0.0.1", "10.0.0.1"), ("::ffff:10.0.0.1", "10.0.0.1"), ("fe80::1%eth0", "fe80::1")],
+)
+def test_sources_are_compared_in_one_spelling(host: str, plain: str) -> None:
+    assert plain_source(host) == plain
+
+
+def test_memory_of_the_past_is_bounded_and_fades() -> None:
+    recent: Recent[int] = Recent()
+    for n in range(KEEP + 10):
+        recent.remember(str(n), n + 1, 0)
+    assert recent.find("0", 0) is None
+    assert recent.find(str(KEEP), 0) == KEEP + 1
+    assert recent.find(str(KEEP), 10_000_000) is None
+
+
+def test_the_bucket_fills_again() -> None:
+    bucket = Bucket(10, 2)
+    assert [bucket.take(0) for _ in range(3)] == [True, True, False]
+    assert bucket.take(100)
+    assert not bucket.take(150)
+
+
+def test_invented_faults_cannot_fill_the_memory() -> None:
+    storm = Storm()
+    passed = sum(storm.admit(f"fault {n}", 0) for n in range(KEEP * 2))
+    assert passed <= KEEP + BURST
