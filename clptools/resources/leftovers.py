@@ -131,7 +131,7 @@ class Register:
     def _reserve(self) -> None:
         """Hold some room for the day when the file system is full."""
         with contextlib.suppress(OSError):
-            os.makedirs(self._directory, mode=0o700, exist_ok=True)
+            os.makedirs(os.path.dirname(self._directory), mode=0o755, exist_ok=True)
             fd = os.open(self._reserve_file(), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 if os.fstat(fd).st_size < RESERVE_BYTES:
@@ -144,7 +144,7 @@ class Register:
             os.unlink(self._reserve_file())
 
     def _reserve_file(self) -> str:
-        return f"{self._directory}/reserve~"
+        return f"{self._directory}.reserve"
 
     def _paths(self) -> list[str]:
         try:
