@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator
+from ipaddress import ip_address
 
 from clptools.config.address import endpoint
 from clptools.config.facts import Facts
@@ -220,12 +221,17 @@ def _rivals(facts: Facts, places: Places) -> Iterator[Report]:
         )
 
 
+def _is_own(address: str, facts: Facts) -> bool:
+    """Whether this machine has the address; all of 127.0.0.0/8 is every machine's."""
+    return address.partition("%")[0] in facts.addresses or ip_address(address).is_loopback
+
+
 def _addresses(settings: Settings, facts: Facts, places: Places) -> Iterator[Report]:
     if not facts.addresses:
         return
     for link in settings.interconnects:
         address = link.addresses.get(facts.server, "")
-        if link.is_lan and address not in facts.addresses:
+        if link.is_lan and not _is_own(address, facts):
             yield places.warn(
                 f"interconnect {link.name}",
                 f'address.{facts.server} = "{address}" is no address of this machine',
@@ -237,7 +243,7 @@ def _addresses(settings: Settings, facts: Facts, places: Places) -> Iterator[Rep
         keyword = monitor.keywords.get(facts.server, "")
         if monitor.category == BMCNOTICE and keyword:
             host = endpoint(keyword, TRAP_PORT).host
-            if host not in facts.addresses:
+            if not _is_own(host, facts):
                 yield places.warn(
                     f"monitor {monitor.name}",
                     f'keyword "{keyword}" is no address of this machine ({facts.server}): traps '

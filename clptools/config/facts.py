@@ -6,9 +6,10 @@ Gathering reads `/proc`, `/sys` and file modes; it asks no network and changes n
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import msgspec
@@ -52,16 +53,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """Server -> what is wrong with its BMC or account, from whoever asked the BMC."""
 
 
-def gather(
-    settings: Settings,
-    registries: Registries,
-    addresses: Iterable[str] = (),
-    bmc: dict[str, str] | None = None,
-) -> Facts:
-    """Look at this machine.
-
-    `addresses` are this machine's, from whoever can list them; `bmc` as in `Facts`.
-    """
+def gather(settings: Settings, registries: Registries, bmc: dict[str, str] | None = None) -> Facts:
+    """Look at this machine; `bmc` as in `Facts`."""
     server = paths.server_name()
     files: dict[str, FileFault] = {}
     for use in scripts_of(settings, registries, server):
@@ -71,7 +64,7 @@ def gather(
         _note(files, path, partial(read_secret, mend=mend))
     return Facts(
         server=server,
-        addresses=frozenset(addresses),
+        addresses=own_addresses(),
         interfaces=_names("/sys/class/net"),
         fc_hosts=_names("/sys/class/fc_host"),
         disks=_names("/sys/class/block"),
@@ -130,11 +123,30 @@ def _names(folder: str) -> frozenset[str]:
     return frozenset()
 
 
+def own_addresses() -> frozenset[str]:
+    """This machine's IP addresses, canonical, from the kernel's tables in `/proc/net`."""
+    found: set[str] = set()
+    last = ""
+    for line in _read("/proc/net/fib_trie").splitlines():
+        if "|--" in line:
+            last = line.rpartition(" ")[2]
+        elif "/32 host LOCAL" in line:
+            found.add(last)
+    for line in _read("/proc/net/if_inet6").splitlines():
+        found.add(str(ipaddress.IPv6Address(int(line.split()[0], 16))))
+    return frozenset(found)
+
+
+def _read(path: str) -> str:
+    with contextlib.suppress(OSError), open(path, encoding="utf-8") as file:
+        return file.read()
+    return ""
+
+
 def _processes() -> frozenset[str]:
     """Command names from `/proc/PID/comm` (at most 15 bytes each, proc(5))."""
     found: set[str] = set()
     for pid in _names("/proc"):
         if pid.isdigit():
-            with contextlib.suppress(OSError), open(f"/proc/{pid}/comm", encoding="utf-8") as comm:
-                found.add(comm.read().strip())
-    return frozenset(found)
+            found.add(_read(f"/proc/{pid}/comm").strip())
+    return frozenset(found - {""})

@@ -2,9 +2,9 @@
 
 The loader reads by them, and the manual and completion are made from them (monitors, traps and
 alerts: `fields_of_monitors`).  Defaults equal those of `clptools.core.settings`; a test compares
-them.  Keys of one resource, monitor,
-interconnect or NP type alone are in the `registry.py` of the room that carries it out; the
-choice of actions depends on the host actions there are, hence the functions.
+them.  Keys of one resource, monitor, interconnect or NP type alone are in the `registry.py` of
+the room that carries it out; the choice of actions depends on the host actions there are, hence
+the functions.
 """
 
 from __future__ import annotations

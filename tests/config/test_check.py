@@ -146,6 +146,7 @@ def test_facts_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert "others than its owner may change it" in facts.files[str(config)].text
     assert facts.server == "server1"
     assert "lo" in facts.interfaces
+    assert "127.0.0.1" in facts.addresses
     assert Path("/proc/self/comm").read_text().strip() in facts.processes
     assert str(exec1 / "stop.sh") in facts.files
     assert "mode 0644" in facts.files[str(key)].text
