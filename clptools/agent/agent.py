@@ -372,8 +372,8 @@ class Agent:
         return await self._backend.answer(sender, asked)
 
     def _network(self, text: str) -> None:
-        good = any(word in text for word in ("connected to", "listening on", " again"))
-        self.note("INFO" if good else "WARN", 920, text)
+        bad = any(word in text for word in ("cannot", "lost", "no longer", "another"))
+        self.note("WARN" if bad else "INFO", 920, text)
 
     def _share(self, record: EventRecord) -> None:
         for peer in self._peers.connected:

@@ -113,7 +113,7 @@ def test_a_twin_with_a_servers_name_elsewhere_is_told_and_changes_nothing() -> N
         twin.write_config(pair.replace(f'"{cluster.address(1, 1)}"', f'"{cluster.address(1, 3)}"'))
         for node in (cluster[1], cluster[2]):
             node.start()
-        first = until("online", lambda: group(cluster[2]).get("current"))
+        first = cluster.online().name
         begun = cluster.diary.read_text()
         twin.start(name="server1")
         until(
