@@ -11,7 +11,7 @@ import sys
 
 from clptools.cli.answer import Answer
 from clptools.cli.options import Command
-from clptools.cli.parse import UsageError, parse
+from clptools.cli.parse import UnknownOption, UsageError, parse
 from clptools.cli.registry import COMMANDS
 from clptools.faults import ClpError, ExitCode
 
@@ -59,10 +59,12 @@ def _answer(name: str, line: list[str]) -> Answer:
 
 
 def _usage(command: Command, line: list[str], error: UsageError) -> ClpError:
-    """The mistake in typer's words, which know what may have been meant, if it sees one."""
-    from clptools.cli.typer_app import complaint
+    message = str(error)
+    if isinstance(error, UnknownOption):
+        from clptools.cli.typer_app import complaint
 
-    message = complaint(command, line) or str(error)
+        # typer knows which one may have been meant.
+        message = complaint(command, line) or message
     forms = "\n       ".join(f"{command.name} {form}".rstrip() for form in command.synopsis)
     return ClpError(ExitCode.USAGE, message, f"Usage: {forms}\nMore: {command.name} --help")
 

@@ -15,6 +15,10 @@ class UsageError(Exception):
     """The line does not fit the command."""
 
 
+class UnknownOption(UsageError):
+    """An option that the command does not have."""
+
+
 def parse(command: Command, line: list[str]) -> Args:
     """Reads what followed the command's name.  Raises `UsageError`."""
     known = {flag: option for option in command.options for flag in option.flags}
@@ -59,7 +63,7 @@ def _short(
 
 def _option(known: dict[str, Option], flag: str) -> Option:
     if flag not in known:
-        raise UsageError(f"{flag}: no such option.")
+        raise UnknownOption(f"{flag}: no such option.")
     return known[flag]
 
 
@@ -88,4 +92,6 @@ def _check_words(command: Command, words: list[str]) -> None:
         missing = next(a for a in command.arguments[len(words) :] if a.required)
         raise UsageError(f"{missing.name} is missing.")
     if len(words) > most and not any(a.many for a in command.arguments):
-        raise UsageError(f"{words[most]!r} is one word too many.")
+        # Not which: it may be a password.
+        most_words = f"{most} word{'s' if most > 1 else ''}" if most else "no words"
+        raise UsageError(f"It takes {most_words} beside its options, not {len(words)}.")

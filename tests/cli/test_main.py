@@ -45,7 +45,7 @@ def test_with_json_faults_are_an_object_too(clp: Clp) -> None:
         (["--strat"], "--start"),
         (["-x"], "-x"),
         (["-a"], "-a"),
-        (["-s", "one", "two"], "two"),
+        (["-s", "one", "two"], "1 word beside its options"),
         (["-s", "--apito", "soon"], "soon"),
         ([], "-s, -t, -m or -n"),
         (["-s", "-t"], "-s, -t, -m or -n"),

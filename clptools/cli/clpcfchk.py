@@ -1,0 +1,60 @@
+"""`clpcfchk`: a configuration checked, and what it promises."""
+
+from __future__ import annotations
+
+from clptools.cli.answer import Answer
+from clptools.cli.options import Args, Argument, Command, Option
+from clptools.faults import ExitCode
+from clptools.paths import config_file, server_name
+
+COMMAND = Command(
+    "clpcfchk",
+    summary="check a configuration, its timing and its safety",
+    synopsis=("[FILE] [--strict]",),
+    description=(
+        (
+            "Without FILE it checks this server's configuration. All errors are shown at once, "
+            "each with its line and its mend (exit code 8)."
+        ),
+        (
+            "A valid configuration is judged: how long until groups run elsewhere after each "
+            "kind of fault, by which proof, and what they could wait for. Warnings also tell "
+            "what on this machine would keep it from working."
+        ),
+    ),
+    options=(Option("--strict", help="Exit code 9 if it is unsafe or there are warnings."),),
+    arguments=(Argument("FILE", help="The configuration to check.", complete="file"),),
+    examples=(("clpcfchk new.toml --strict && clpcfctrl --push -x .", "checks before it changes"),),
+)
+
+
+def run(args: Args) -> Answer:
+    """Checks."""
+    import json
+
+    import msgspec
+
+    from clptools.config.check import check
+    from clptools.config.facts import gather
+    from clptools.config.load import load
+    from clptools.config.present import as_json, render_text
+    from clptools.config.safety import safety
+    from clptools.registries import registries
+
+    known = registries()
+    loaded = load(args.word() or config_file(), known)
+    settings = loaded.settings
+    reports, verdict = loaded.reports, None
+    if settings is not None:
+        # A configuration for other machines says nothing about this one.
+        here = server_name() in settings.names
+        facts = gather(settings, known) if here else None
+        reports += check(loaded, known, facts)
+        verdict = safety(settings)
+    fields = json.loads(msgspec.json.encode(as_json(reports, verdict)))
+    text = render_text(reports, verdict)
+    if verdict is None:
+        return Answer(text, fields, ExitCode.INVALID_CONFIG)
+    doubtful = not verdict.safe or any(r.severity == "warning" for r in reports)
+    found = args.given("strict") and doubtful
+    return Answer(text, fields, ExitCode.FOUND if found else ExitCode.DONE)

@@ -1,0 +1,231 @@
+"""`clpcfctrl`: the configuration, distributed, fetched, compared, undone."""
+
+from __future__ import annotations
+
+import os
+
+from clptools.api.client import Client, Json, user
+from clptools.cli.answer import SUCCEEDED, Answer, done
+from clptools.cli.change import one_of, outcome
+from clptools.cli.options import FORCE, Args, Argument, Command, Option
+from clptools.faults import ClpError, ExitCode
+from clptools.paths import authkey_file, config_dir
+
+COMMAND = Command(
+    "clpcfctrl",
+    summary="distribute, fetch, compare and undo the configuration",
+    synopsis=(
+        "--push [-x DIR]",
+        "--pull [-x DIR]",
+        "--compcheck [-x DIR]",
+        "--history",
+        "--diff [N [M]] [-x DIR]",
+        "--rollback N",
+        "--keygen [--force]",
+    ),
+    description=(
+        (
+            "A configuration is a folder: clp.toml and scripts/. --push has it checked on every "
+            "server and put in force on all of them, or on none; the node agents carry it out, so "
+            "they must run. On new servers they need nothing but the authkey."
+        ),
+        (
+            "Every configuration that was in force is kept under a number. --rollback puts an old "
+            "clp.toml in force again, as a new number, with the scripts of today."
+        ),
+        "Exit code 8: the configuration is invalid; 9: --diff or --compcheck found a difference.",
+    ),
+    options=(
+        Option("--push", help="Distribute the configuration in DIR (/etc/clptools)."),
+        Option("--pull", help="Write the configuration in force into DIR (the current folder)."),
+        Option("--compcheck", help="Compare every server with the configuration in DIR."),
+        Option("--history", help="List the configurations that were in force."),
+        Option(
+            "--diff",
+            help="Show what differs: between N and M, N and the one in force, or that and DIR.",
+        ),
+        Option("--rollback", help="Put configuration N in force again."),
+        Option("--keygen", help="Make the authkey, the secret that all servers share."),
+        Option("-x", "--dir", metavar="DIR", help="The folder.", complete="directory"),
+        Option("-l", "--linux", help="Taken for the sake of old scripts; there is one format."),
+        FORCE,
+    ),
+    arguments=(Argument("N", help="Numbers of configurations.", many=True),),
+    examples=(
+        ("clpcfctrl --push", "after clp.toml was edited on this server"),
+        ("clpcfctrl --diff 3", "what changed since configuration 3"),
+        ("clpcfctrl --rollback 3", "undoes it"),
+    ),
+)
+
+DISTRIBUTED_WITHIN_S = 120.0
+SCRIPT_BYTES_MAX = 4 * 1024 * 1024
+MAIN = "clp.toml"
+
+
+def run(args: Args) -> Answer:
+    """Carries it out."""
+    actions = ("push", "pull", "compcheck", "history", "diff", "rollback", "keygen")
+    what = one_of(COMMAND, args, *actions)
+    numbers = _numbers(what, args.words)
+    folder = args.text("dir")
+    match what:
+        case "push":
+            return distribute(read(folder or config_dir()))
+        case "compcheck":
+            return distribute(read(folder or config_dir()), dry_run=True)
+        case "pull":
+            return pull(folder or ".")
+        case "history":
+            return history()
+        case "diff":
+            return diff(numbers, folder or config_dir())
+        case "rollback":
+            return rollback(numbers[0])
+        case _:
+            return keygen(args.given("force"))
+
+
+def _numbers(what: str, words: tuple[str, ...]) -> tuple[int, ...]:
+    most, fewest = {"diff": (2, 0), "rollback": (1, 1)}.get(what, (0, 0))
+    if not fewest <= len(words) <= most:
+        takes = "the number of a configuration" if most else "no number"
+        raise ClpError(ExitCode.USAGE, f"--{what} takes {takes}.", "List them: clpcfctrl --history")
+    for word in words:
+        if not (word.isascii() and word.isdigit()):
+            raise ClpError(
+                ExitCode.USAGE, f"{word}: not a number.", "List them: clpcfctrl --history"
+            )
+    return tuple(int(word) for word in words)
+
+
+def distribute(files: dict[str, str], *, dry_run: bool = False) -> Answer:
+    """To all servers or none; `dry_run` only compares."""
+    with Client() as client:
+        client.finish_within(DISTRIBUTED_WITHIN_S)
+        reply = client.call("PushConfig", files=files, dry_run=dry_run, user=user())
+    ended = reply.get("outcome")
+    answer = outcome(ended if isinstance(ended, dict) else {})
+    if not dry_run and answer.text != SUCCEEDED:
+        answer.text = f"{answer.text}\n{SUCCEEDED}"
+    return answer
+
+
+def read(folder: str) -> dict[str, str]:
+    """`clp.toml` and scripts of a folder, checked.
+
+    Raises ClpError: INVALID_CONFIG with every error, FAILED where something is no text.
+    """
+    from clptools.config.load import load
+    from clptools.config.present import render_text
+    from clptools.registries import registries
+
+    main = os.path.join(folder, MAIN)
+    loaded = load(main, registries())
+    if loaded.settings is None:
+        raise ClpError(ExitCode.INVALID_CONFIG, render_text(loaded.reports, None))
+    files = {MAIN: loaded.text}
+    for place, _, names in os.walk(os.path.join(folder, "scripts")):
+        for name in sorted(names):
+            path = os.path.join(place, name)
+            files[os.path.relpath(path, folder)] = _script(path)
+    return files
+
+
+def _script(path: str) -> str:
+    try:
+        with open(path, "rb") as file:
+            content = file.read(SCRIPT_BYTES_MAX + 1)
+        if len(content) <= SCRIPT_BYTES_MAX:
+            return content.decode()
+        why = f"larger than {SCRIPT_BYTES_MAX >> 20} MiB"
+    except UnicodeDecodeError:
+        why = "not text, so it cannot be distributed"
+    hint = "Keep programs elsewhere, and let a script call them."
+    raise ClpError(ExitCode.FAILED, f"{path}: {why}.", hint)
+
+
+def in_force() -> dict[str, str]:
+    """The configuration of the agent."""
+    with Client() as client:
+        files = client.call("GetConfig").get("files")
+    if not isinstance(files, dict):
+        raise ClpError(ExitCode.FAILED, "The node agent sent no configuration.")
+    return {str(path): str(text) for path, text in files.items()}
+
+
+def pull(folder: str) -> Answer:
+    """The configuration in force, into a folder."""
+    from clptools.config.write import CONFIG_MODE, replace_file
+
+    files = in_force()
+    for path, text in files.items():
+        if path != MAIN and (not path.startswith("scripts/") or ".." in path.split("/")):
+            raise ClpError(ExitCode.FAILED, f"{path}: does not belong into a configuration.")
+        target = os.path.join(folder, path)
+        os.makedirs(os.path.dirname(target) or ".", exist_ok=True)
+        replace_file(target, text.encode(), CONFIG_MODE if path == MAIN else 0o750)
+    count = f"{len(files)} file{'s' if len(files) != 1 else ''}"
+    return done(f"{count} written into {folder}.\n{SUCCEEDED}", files=sorted(files))
+
+
+def history() -> Answer:
+    """What is kept on this server."""
+    import time
+
+    from clptools.config.history import entries
+
+    kept = entries()
+    current = kept[-1].number if kept else 0
+    lines = [
+        f"{entry.number:>5}  {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(entry.saved_at))}"
+        f"  {entry.size:>7} bytes{'  in force' if entry.number == current else ''}"
+        for entry in kept
+    ]
+    revisions: list[Json] = [
+        {"revision": e.number, "time": e.saved_at, "bytes": e.size, "in_force": e.number == current}
+        for e in kept
+    ]
+    return Answer(
+        "\n".join(lines) or "No configuration was ever in force here.", {"history": revisions}
+    )
+
+
+def diff(numbers: tuple[int, ...], folder: str) -> Answer:
+    """What differs, as a unified diff; exit code 9 where anything does."""
+    from clptools.config.history import content, revision
+    from clptools.config.history import diff as compare
+
+    current = revision()
+    first = numbers[0] if numbers else current
+    old, old_name = (content(first), f"revision {first}") if first else ("", "nothing")
+    if len(numbers) == 2:
+        new, new_name = content(numbers[1]), f"revision {numbers[1]}"
+    elif numbers:
+        new, new_name = content(current), f"revision {current} (in force)"
+    else:
+        new_name = os.path.join(folder, MAIN)
+        with open(new_name, encoding="utf-8", errors="replace") as file:
+            new = file.read()
+    found = compare(old, new, old_name, new_name)
+    code = ExitCode.FOUND if found else ExitCode.DONE
+    text = found.rstrip("\n") or f"{old_name} and {new_name} are the same."
+    return Answer(text, {"from": old_name, "to": new_name, "diff": found}, code)
+
+
+def rollback(number: int) -> Answer:
+    """An old `clp.toml` again, with the scripts of today."""
+    from clptools.config.history import content, revision
+
+    old = content(number)
+    if old == content(revision()):
+        return done(f"Revision {number} is what is in force.")
+    return distribute({**in_force(), MAIN: old})
+
+
+def keygen(force: bool) -> Answer:
+    """The authkey.  An existing one is not replaced without `--force`."""
+    from clptools.config.authkey import keygen as make
+
+    path = make(authkey_file(), force=force)
+    return done(f"{path} made. Copy it to every server (mode 0400).\n{SUCCEEDED}", file=path)

@@ -1,0 +1,215 @@
+"""Commands around the configuration: check, distribute, fetch, compare, undo, secrets, logs."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import stat
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from clptools.core.requests import Outcome
+from tests.api.fake import Agent
+from tests.cli.conftest import Clp
+
+SAMPLE = """\
+[cluster]
+name = "cluster"
+
+[[server]]
+name = "server1"
+[server.bmc]
+address = "192.168.0.11"
+user = "clp"
+
+[[server]]
+name = "server2"
+
+[[interconnect]]
+type = "lanhb"
+address = { server1 = "127.0.0.1", server2 = "127.0.0.2" }
+
+[[group]]
+name = "failover1"
+type = "failover"
+"""
+
+
+@pytest.fixture
+def etc(node: Path) -> Path:
+    """The configuration folder of the node, with a configuration."""
+    folder = node / "etc/clptools"
+    (folder / "scripts/failover1/exec1").mkdir(parents=True)
+    (folder / "clp.toml").write_text(SAMPLE)
+    (folder / "scripts/failover1/exec1/start.sh").write_text("#!/bin/sh\n")
+    return folder
+
+
+def remember(etc: Path, *texts: str) -> None:
+    """Configurations that were in force, oldest first."""
+    (etc / "history").mkdir()
+    for number, text in enumerate(texts, 1):
+        (etc / f"history/{number:04d}.toml").write_text(text)
+
+
+def test_a_valid_configuration_is_judged(etc: Path, clp: Clp) -> None:
+    ran = clp("clpcfchk")
+    assert ran.code == 0, ran
+    assert "Configuration is valid." in ran.out
+    told = json.loads(clp("clpcfchk", "--json").out)
+    assert told["schema"] == 1
+    assert told["errors"] == []
+    assert set(told["safety"]) == {"safe", "reasons", "worst_case_s", "waits"}
+    assert clp("clpcfchk", "--strict").code == 9
+
+
+def test_all_errors_are_shown_and_the_code_is_8(etc: Path, clp: Clp) -> None:
+    bad = etc / "bad.toml"
+    bad.write_text(SAMPLE.replace('type = "lanhb"', 'type = "lanhp"') + 'colour = "red"\n')
+    ran = clp("clpcfchk", str(bad))
+    assert ran.code == 8
+    assert "bad.toml:" in ran.out
+    assert "2 errors" in ran.out
+    told = json.loads(clp("clpcfchk", str(bad), "--json").out)
+    assert len(told["errors"]) == 2
+    assert told["safety"] is None
+
+
+def test_pushing_sends_the_folder_and_says_so(agent: Agent, etc: Path, clp: Clp) -> None:
+    agent.backend.outcome = Outcome(text="Revision 4 is in force on every server.")
+    ran = clp("clpcfctrl", "--push")
+    assert (ran.code, ran.out) == (
+        0,
+        "Revision 4 is in force on every server.\nCommand succeeded.\n",
+    )
+    ((files, user, dry_run),) = agent.backend.pushed
+    assert files.files == {
+        "clp.toml": SAMPLE,
+        "scripts/failover1/exec1/start.sh": "#!/bin/sh\n",
+    }
+    assert (user, dry_run) == ("root", False)
+
+
+def test_pushing_an_invalid_one_changes_nothing(agent: Agent, etc: Path, clp: Clp) -> None:
+    (etc / "clp.toml").write_text("[cluster]\nnam = 1\n")
+    ran = clp("clpcfctrl", "--push")
+    assert ran.code == 8
+    assert "clp.toml:2" in ran.err
+    assert agent.backend.pushed == []
+
+
+def test_programs_are_not_distributed(agent: Agent, etc: Path, clp: Clp) -> None:
+    (etc / "scripts/tool").write_bytes(b"\x7fELF\xff\xfe")
+    ran = clp("clpcfctrl", "--push")
+    assert ran.code == 1
+    assert "not text" in ran.err
+
+
+def test_a_difference_found_is_9(agent: Agent, etc: Path, clp: Clp) -> None:
+    agent.backend.outcome = Outcome(code=9, text="server2: clp.toml differs")
+    ran = clp("clpcfctrl", "--compcheck")
+    assert (ran.code, ran.out) == (9, "server2: clp.toml differs\n")
+    assert agent.backend.pushed[0][2] is True
+
+
+def test_pulling_writes_what_is_in_force(agent: Agent, etc: Path, clp: Clp, tmp_path: Path) -> None:
+    target = tmp_path / "pulled"
+    ran = clp("clpcfctrl", "--pull", "-x", str(target))
+    assert ran.code == 0, ran
+    assert (target / "clp.toml").read_text() == agent.backend.config().files["clp.toml"]
+    assert os.access(target / "scripts/a/b/c.sh", os.X_OK)
+
+
+def test_history_and_differences(etc: Path, clp: Clp) -> None:
+    remember(etc, SAMPLE.replace("cluster", "old"), SAMPLE)
+    told = json.loads(clp("clpcfctrl", "--history", "--json").out)
+    assert [(r["revision"], r["in_force"]) for r in told["history"]] == [(1, False), (2, True)]
+    assert clp("clpcfctrl", "--diff").code == 0
+    ran = clp("clpcfctrl", "--diff", "1")
+    assert ran.code == 9
+    assert '-name = "old"' in ran.out
+    assert '+name = "cluster"' in ran.out
+    assert clp("clpcfctrl", "--diff", "1", "2").code == 9
+    assert clp("clpcfctrl", "--diff", "7").code == 5
+
+
+def test_rolling_back_pushes_the_old_one_with_the_scripts_of_today(
+    agent: Agent, etc: Path, clp: Clp
+) -> None:
+    remember(etc, SAMPLE.replace("cluster", "old"), SAMPLE)
+    assert clp("clpcfctrl", "--rollback", "1").code == 0
+    files = agent.backend.pushed[0][0].files
+    assert 'name = "old"' in files["clp.toml"]
+    assert "scripts/a/b/c.sh" in files
+    ran = clp("clpcfctrl", "--rollback", "2")
+    assert (ran.code, ran.out) == (0, "Revision 2 is what is in force.\n")
+    assert len(agent.backend.pushed) == 1
+
+
+@pytest.mark.parametrize(
+    "line", [("--rollback",), ("--rollback", "x"), ("--push", "1"), ("--diff", "1", "2", "3")]
+)
+def test_numbers_where_they_belong(etc: Path, clp: Clp, line: tuple[str, ...]) -> None:
+    assert clp("clpcfctrl", *line).code == 2
+
+
+def test_the_key_is_made_once(node: Path, clp: Clp) -> None:
+    key = node / "etc/clptools/authkey"
+    assert clp("clpcfctrl", "--keygen").code == 0
+    made = key.read_bytes()
+    assert len(made) == 32
+    assert stat.S_IMODE(key.stat().st_mode) == 0o400
+    assert clp("clpcfctrl", "--keygen").code == 6
+    assert key.read_bytes() == made
+    assert clp("clpcfctrl", "--keygen", "--force").code == 0
+    assert key.read_bytes() != made
+
+
+def test_a_bmc_password_comes_from_standard_input_alone(
+    etc: Path, clp: Clp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("s3cret\n"))
+    ran = clp("clpbmccnf", "-u", "clp", "server1")
+    assert (ran.code, ran.out) == (0, "Command succeeded.\n")
+    file = etc / "bmc/server1"
+    assert file.read_text() == "s3cret\n"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o400
+    for line in (("-p", "s3cret"), ("--password=s3cret",), ("server1", "s3cret")):
+        ran = clp("clpbmccnf", *line)
+        assert ran.code == 2
+        assert "s3cret" not in ran.out + ran.err
+
+
+def test_a_bmc_user_is_what_the_configuration_says(etc: Path, clp: Clp) -> None:
+    ran = clp("clpbmccnf", "-u", "root", "server1")
+    assert ran.code == 6
+    assert "'clp', not 'root'" in ran.err
+    assert clp("clpbmccnf", "server9").code == 5
+
+
+def test_collected_logs_hold_no_secret(agent: Agent, etc: Path, clp: Clp, tmp_path: Path) -> None:
+    (etc / "authkey").write_text("the-authkey")
+    (etc / "bmc").mkdir()
+    (etc / "bmc/server1").write_text("the-password")
+    (etc / "clp.toml").write_text(SAMPLE + 'community = [\n  "the-community",\n]\n')
+    log = tmp_path / "var/log/clptools"
+    log.mkdir(parents=True)
+    (log / "alert.log").write_text("an alert\n")
+    ran = clp("clplogcc", "-o", str(tmp_path))
+    assert ran.code == 0, ran
+    packed = tmp_path / "server1-log.tar.gz"
+    assert stat.S_IMODE(packed.stat().st_mode) == 0o600
+    with tarfile.open(packed) as archive:
+        names = archive.getnames()
+        held = b"".join(
+            file.read() for m in archive.getmembers() if (file := archive.extractfile(m))
+        )
+    assert "server1-log/log/alert.log" in names
+    assert "server1-log/status.json" in names
+    assert b"an alert" in held
+    for secret in (b"the-authkey", b"the-password", b"the-community"):
+        assert secret not in held
