@@ -1,0 +1,155 @@
+"""`clpnode` as a process: what it refuses, and in which words."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+TOML = """\
+[cluster]
+name = "c"
+[[server]]
+name = "server1"
+[[server]]
+name = "server2"
+[[interconnect]]
+type = "lanhb"
+address = { server1 = "127.0.1.21", server2 = "127.0.1.22" }
+[[monitor]]
+type = "userw"
+name = "userw"
+method = "none"
+"""
+
+
+class Place:
+    """A root for one agent."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.config = root / "etc/clptools"
+        self.config.mkdir(parents=True)
+        self.environment = os.environ | {"CLP_ROOT": str(root), "CLP_SERVER": "server1"}
+
+    def key(self, mode: int = 0o400, size: int = 32) -> None:
+        (self.config / "authkey").write_bytes(b"k" * size)
+        (self.config / "authkey").chmod(mode)
+
+    def toml(self, text: str = TOML) -> None:
+        (self.config / "clp.toml").write_text(text)
+
+    def command(self, *words: str) -> list[str]:
+        return [sys.executable, "-m", "clptools.agent.main", *words]
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self.command(*words),
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=20,
+        )
+
+    def start(self) -> subprocess.Popen[str]:
+        agent = subprocess.Popen(
+            self.command(), env=self.environment, stderr=subprocess.PIPE, text=True
+        )
+        socket = self.root / "run/clptools/clpnode.sock"
+        deadline = time.monotonic() + 15
+        while not socket.exists():
+            assert agent.poll() is None, agent.communicate()[1]
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        return agent
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+def test_help_and_version_need_nothing(place: Place) -> None:
+    assert place.run("--help").stdout.startswith("Usage: clpnode")
+    assert place.run("--version").stdout.startswith("clpnode ")
+    wrong = place.run("--frobnicate")
+    assert wrong.returncode == 2
+    assert wrong.stderr.startswith("clpnode: --frobnicate")
+
+
+def test_without_the_shared_secret_it_says_how_to_make_one(place: Place) -> None:
+    place.toml()
+    done = place.run()
+    assert done.returncode == 1
+    assert "authkey" in done.stderr
+    assert "clpcfctrl --keygen" in done.stderr
+
+
+@pytest.mark.parametrize(("mode", "size"), [(0o444, 32), (0o400, 3), (0o400, 0)])
+def test_a_secret_that_is_none_is_refused(place: Place, mode: int, size: int) -> None:
+    place.key(mode, size)
+    done = place.run()
+    assert done.returncode == 1
+    assert "authkey" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_all_errors_of_the_configuration_are_told_at_once(place: Place) -> None:
+    place.key()
+    place.toml(TOML + '[[group]]\nname = "g"\nservers = ["server9"]\nfailback = "perhaps"\n')
+    done = place.run()
+    assert done.returncode == 8
+    assert "server9" in done.stderr
+    assert "perhaps" in done.stderr
+    assert "clp.toml:" in done.stderr
+    assert not (place.root / "run/clptools/clpnode.sock").exists()
+
+
+def test_a_server_that_is_not_in_the_configuration_does_not_start(place: Place) -> None:
+    place.key()
+    place.toml()
+    place.environment["CLP_SERVER"] = "server7"
+    done = place.run()
+    assert done.returncode == 8
+    assert "server7" in done.stderr
+    assert "server1, server2" in done.stderr
+
+
+def test_it_starts_answers_outlives_a_hang_up_and_ends_as_asked(place: Place) -> None:
+    place.key()
+    place.toml()
+    agent = place.start()
+    second = place.run()
+    assert second.returncode == 1
+    assert "another clpnode already runs here" in second.stderr
+    agent.send_signal(signal.SIGHUP)
+    time.sleep(0.2)
+    assert agent.poll() is None
+    agent.send_signal(signal.SIGTERM)
+    assert agent.wait(timeout=20) == 0
+    assert agent.stderr is not None
+    assert "Traceback" not in agent.stderr.read()
+
+
+def test_with_the_secret_alone_it_waits_for_a_first_push(place: Place) -> None:
+    place.key()
+    agent = place.start()
+    refused = place.run("confirm-down", "server2", "--yes")
+    assert refused.returncode == 6
+    assert "no configuration yet" in refused.stderr
+    agent.send_signal(signal.SIGTERM)
+    assert agent.wait(timeout=10) == 0
+
+
+def test_confirm_down_wants_the_word_yes_and_an_agent(place: Place) -> None:
+    assert place.run("confirm-down").returncode == 2
+    unsure = place.run("confirm-down", "server2")
+    assert unsure.returncode == 6
+    assert "--yes" in unsure.stderr
+    nobody = place.run("confirm-down", "server2", "--yes")
+    assert nobody.returncode == 3
