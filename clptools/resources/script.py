@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import pwd
 import secrets
@@ -116,6 +117,7 @@ class ScriptRunner:
         self._register = Register(paths.run_dir() + "/scripts")
         self._running: dict[str, _Process] = {}
         self._shielded = _oom_score_adj() < 0
+        _home()
 
     async def run(self, script: Script) -> ScriptResult:
         """Run it to its end or deadline.
@@ -279,6 +281,15 @@ class ScriptRunner:
             process.reported.set_result(None)
 
 
+@functools.cache
+def _home() -> str:
+    """Looked up once: a name service that hangs must not hang a failover."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_dir
+    except KeyError:
+        return "/"
+
+
 def _oom_score_adj() -> int:
     with open("/proc/self/oom_score_adj", encoding="ascii") as file:
         return int(file.read())
@@ -304,7 +315,7 @@ def environment(variables: Mapping[str, str]) -> dict[str, str]:
     clean = {
         "PATH": f"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:{commands}",
         "LANG": "C.UTF-8",
-        "HOME": pwd.getpwuid(os.geteuid()).pw_dir,
+        "HOME": _home(),
         "CLP_PATH": sys.prefix,
         # Commands that the script calls speak to this agent, not to another on this machine.
         "CLP_NODE": paths.server_name(),
