@@ -13,7 +13,9 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -36,6 +38,7 @@ startlan 1
 endlan
 user 2 true "{user}" "{password}" admin 10
 chassis_control "{chassis} 0x20"
+serial 15 {address} {port} codec VM
 """
 
 _MC = """\
@@ -76,6 +79,36 @@ os.setsid()
 os.closerange(3, 1024)  # the BMC's sockets, which would keep its address taken
 os.execvp(sys.argv[1], sys.argv[1:])
 """
+
+
+class _SystemInterface(threading.Thread):
+    """The machine's end of `ipmi_sim`'s system interface: without it the watchdog cannot act.
+
+    The protocol is that of qemu's `ipmi-bmc-extern`: a command is one byte and its arguments,
+    ended by A1h; A0h, A1h and AAh within are escaped.
+    """
+
+    def __init__(self, address: str, port: int, act: Callable[..., object]) -> None:
+        super().__init__(daemon=True, name=f"machine of {address}:{port}")
+        self._act = act
+        self._link = socket.create_connection((address, port), 5.0)
+        self._link.settimeout(None)
+        # Version 1; then: power, reset, interrupt and NMI lines are there.
+        self._link.sendall(b"\xff\x01\xa1" + b"\x08\x0f\xa1")
+
+    def run(self) -> None:
+        """Does what the BMC commands until it ends."""
+        try:
+            while data := self._link.recv(256):
+                for command in data.split(b"\xa1"):
+                    if command == b"\x03":
+                        self._act("set", "power", "0")
+                    elif command == b"\x04":
+                        self._act("set", "reset", "1")
+        except OSError:
+            return
+        finally:
+            self._link.close()
 
 
 class SimulatedBmc:
@@ -129,6 +162,8 @@ class SimulatedBmc:
                     f"the simulated BMC at {self.address} port {self.port} {what}",
                     f"see {self._folder}/bmc.log",
                 )
+        if self.kind == IPMI_SIM:
+            _SystemInterface(self.address, self.port, self._chassis).start()
 
     def stop(self) -> None:
         """Ends the BMC and its machine."""

@@ -24,9 +24,29 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The program that has power over the machine."""
 
 
+_INVALID_ALGORITHM = 0x04
+"""RMCP+ status (IPMI 2.0, table 13-15)."""
+
+
+def _refuse_what_it_cannot(session: Any) -> None:
+    """The server class speaks SHA-1 alone, yet takes any proposal: let it refuse the others, as
+    BMCs do, so that clients propose SHA-1 next."""
+    answer = session.create_open_session_response
+
+    def checked(self: Any, request: Any) -> Any:
+        if len(request) > 12 and request[12] != 1:
+            return bytearray([request[0], _INVALID_ALGORITHM, 0, 0]) + request[4:8]
+        return answer(self, request)
+
+    session.create_open_session_response = checked
+
+
 def serve(settings: ServerSettings) -> None:
     """Answers until it is killed."""
     from pyghmi.ipmi.bmc import Bmc
+    from pyghmi.ipmi.private.serversession import ServerSession
+
+    _refuse_what_it_cannot(ServerSession)
 
     class Server(Bmc):  # type: ignore[misc]  # pyghmi has no types
         """Power by the chassis program; the watchdog's last setting is kept, not run."""

@@ -1,0 +1,125 @@
+"""A server's power by its BMC: asked, switched, and read back.
+
+Sources: IPMI 2.0, 28.2 (Get Chassis Status) and 28.3 (Chassis Control).  IPMI has no power-on
+mark that every BMC keeps, so a reset cannot be read back: where proof is wanted, it is done as
+power off, read back, power on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from enum import StrEnum
+
+import msgspec
+
+from clptools.faults import ClpError, ExitCode
+from clptools.hardware.ipmi import CHASSIS, BmcClient, BmcError
+
+POLL_S = 0.2
+"""Between two reads of a power state that is to change."""
+
+_STATUS, _CONTROL = 0x01, 0x02
+_OFF, _ON, _CYCLE, _RESET, _NMI = 0, 1, 2, 3, 4
+
+
+class Power(StrEnum):
+    """What the chassis says."""
+
+    ON = "on"
+    OFF = "off"
+
+
+class Stopped(msgspec.Struct, frozen=True, kw_only=True):
+    """A server read off."""
+
+    already: bool
+    """It was off before anything was asked."""
+
+
+async def read(
+    bmc: BmcClient, *, urgent: bool = False, patience_s: float = 2.0
+) -> tuple[Power, int]:
+    """Power state and latency in ms.  Raises BmcError."""
+    data, latency_ms = await bmc.command(
+        "chassis status", CHASSIS, _STATUS, urgent=urgent, patience_s=patience_s
+    )
+    if not data:
+        raise BmcError(bmc.server, bmc.where, "chassis status", 1, "empty answer")
+    return (Power.ON if data[0] & 1 else Power.OFF), latency_ms
+
+
+async def stop(bmc: BmcClient, timeout_s: float, retries: int) -> Stopped:
+    """Powers the server off until it reads off; one that is off already is stopped.
+
+    Tries `retries` times more, all within `timeout_s`.  Raises BmcError with the last fault.
+    """
+    fault: BmcError | None = None
+    try:
+        async with asyncio.timeout(timeout_s):
+            for attempt in range(1, retries + 2):
+                try:
+                    return await _stop_once(bmc, first=attempt == 1)
+                except BmcError as error:
+                    fault = error
+                    await asyncio.sleep(POLL_S * attempt)
+    except TimeoutError:
+        text = f"still on after {timeout_s:g} s"
+        raise fault or BmcError(bmc.server, bmc.where, "power off", 1, text) from None
+    assert fault is not None
+    raise fault
+
+
+async def _stop_once(bmc: BmcClient, first: bool) -> Stopped:
+    state, _ = await read(bmc, urgent=True)
+    if state is Power.OFF:
+        return Stopped(already=first)
+    await _control(bmc, "power off", _OFF)
+    while state is not Power.OFF:
+        await asyncio.sleep(POLL_S)
+        state, _ = await read(bmc, urgent=True)
+    return Stopped(already=False)
+
+
+async def start(bmc: BmcClient, timeout_s: float) -> None:
+    """Powers the server on until it reads on.  Raises BmcError."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            while (await read(bmc, urgent=True))[0] is not Power.ON:
+                await _control(bmc, "power on", _ON)
+                await asyncio.sleep(POLL_S)
+    except TimeoutError:
+        text = f"still off after {timeout_s:g} s"
+        raise BmcError(bmc.server, bmc.where, "power on", 1, text) from None
+
+
+async def act(bmc: BmcClient, action: str) -> str:
+    """`reset`, `power-off`, `power-cycle` or `nmi`, begun; says what came of it.
+
+    A cycle or reset of a machine that is off, or of a BMC that lacks it, becomes off and on.
+    Raises ClpError.
+    """
+    if action == "power-off":
+        state, _ = await read(bmc, urgent=True)
+        if state is Power.OFF:
+            return f"{bmc.server} is off already"
+        await _control(bmc, "power off", _OFF)
+        return f"power off of {bmc.server} begun"
+    code = {"reset": _RESET, "power-cycle": _CYCLE, "nmi": _NMI}.get(action)
+    if code is None:
+        raise ClpError(ExitCode.FAILED, f"{action} is no action of a BMC")
+    name = action.replace("-", " ")
+    try:
+        state, _ = await read(bmc, urgent=True)
+        if state is Power.ON or action == "nmi":
+            await _control(bmc, name, code)
+            return f"{name} of {bmc.server} begun"
+    except BmcError as error:
+        if not error.completion_code or action == "nmi":
+            raise
+    await stop(bmc, 30.0, 1)
+    await start(bmc, 30.0)
+    return f"{name} of {bmc.server} done by power off and on"
+
+
+async def _control(bmc: BmcClient, name: str, value: int) -> None:
+    await bmc.command(name, CHASSIS, _CONTROL, bytes([value]), urgent=True)

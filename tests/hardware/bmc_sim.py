@@ -1,0 +1,115 @@
+"""Real BMC firmware behaviour for tests: OpenIPMI's `ipmi_sim`, each test its own."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from clptools.core.settings import Bmc, Cluster, Interconnect, Server, Settings
+from clptools.hardware.ipmi import BmcClient, IpmiProcesses
+from clptools.sim.bmc import IPMI_SIM, SimulatedBmc
+
+PASSWORD = "s3cret-Pass"
+_numbers = itertools.count(1)
+
+
+def free_port(address: str) -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind((address, 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def simulated(folder: Path, kind: str = IPMI_SIM, on: bool = True) -> Iterator[SimulatedBmc]:
+    """A running BMC; skips where `ipmi_sim` is wanted and missing."""
+    if kind == IPMI_SIM and shutil.which("ipmi_sim") is None:
+        pytest.skip("ipmi_sim (Debian package openipmi) is not installed")
+    address = f"127.79.{next(_numbers)}.1"
+    bmc = SimulatedBmc(
+        str(folder / f"bmc-{address}"), address, free_port(address), password=PASSWORD, kind=kind
+    )
+    bmc.start(on=on)
+    try:
+        yield bmc
+    finally:
+        bmc.thaw()
+        bmc.stop()
+
+
+def password_file(folder: Path, text: str = PASSWORD, mode: int = 0o400) -> str:
+    path = folder / "password"
+    path.unlink(missing_ok=True)
+    path.write_text(text + "\n")
+    path.chmod(mode)
+    return str(path)
+
+
+def settings_of(**bmcs: SimulatedBmc) -> Settings:
+    """A cluster of servers with these BMCs, and a bmchb over all of them."""
+    return Settings(
+        cluster=Cluster(name="cluster"),
+        servers=tuple(
+            Server(name=name, bmc=Bmc(address=bmc.address, port=bmc.port, user=bmc.user))
+            for name, bmc in bmcs.items()
+        ),
+        interconnects=(
+            Interconnect(
+                name="bmchb1",
+                type="bmchb",
+                addresses={name: bmc.address for name, bmc in bmcs.items()},
+            ),
+        ),
+    )
+
+
+@contextmanager
+def client_of(bmc: SimulatedBmc, folder: Path, user: str = "") -> Iterator[BmcClient]:
+    """A client, inside a running loop; its process ends with it."""
+    processes = IpmiProcesses()
+    made = BmcClient(
+        "server2",
+        Bmc(address=bmc.address, port=bmc.port, user=user or bmc.user),
+        password_file(folder),
+        processes,
+    )
+    try:
+        yield made
+    finally:
+        made.close()
+        asyncio.get_running_loop().create_task(processes.close())
+
+
+def ipmitool(bmc: SimulatedBmc, *words: str) -> str:
+    """What ipmitool says; skips where it is not installed."""
+    if shutil.which("ipmitool") is None:
+        pytest.skip("ipmitool is not installed")
+    command = ["ipmitool", "-I", "lanplus", "-H", bmc.address, "-p", str(bmc.port)]
+    done = subprocess.run(
+        [*command, "-U", bmc.user, "-E", "-C", "3", *words],
+        env={**os.environ, "IPMI_PASSWORD": bmc.password},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    return done.stdout.strip()
+
+
+def run(test: Callable[[], Coroutine[None, None, None]]) -> None:
+    async def whole() -> None:
+        async with asyncio.timeout(40):
+            await test()
+        # What a test closed ends before the next begins.
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait([task], timeout=5)
+
+    asyncio.run(whole())

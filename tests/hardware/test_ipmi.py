@@ -1,0 +1,246 @@
+"""Requests to a real BMC simulator: answers, refusals, silence, and what must never show."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from clptools.faults import ClpError
+from clptools.hardware.ipmi import APP, CHASSIS, BmcClient, BmcError, IpmiProcesses, read_password
+from clptools.sim.bmc import IPMI_SIM, PYGHMI
+from tests.hardware.bmc_sim import (
+    PASSWORD,
+    client_of,
+    free_port,
+    password_file,
+    run,
+    simulated,
+)
+
+
+async def status(client: BmcClient, patience_s: float = 3.0, urgent: bool = False) -> bytes:
+    data, _ = await client.command(
+        "chassis status", CHASSIS, 1, patience_s=patience_s, urgent=urgent
+    )
+    return data
+
+
+@pytest.mark.parametrize("kind", [IPMI_SIM, PYGHMI])
+def test_many_requests_over_one_session_are_fast(tmp_path: Path, kind: str) -> None:
+    """A lost wake-up in pyghmi would show as one request of a quarter second."""
+
+    async def test() -> None:
+        with simulated(tmp_path, kind) as bmc, client_of(bmc, tmp_path) as client:
+            assert (await status(client))[0] & 1
+            took = []
+            for _ in range(200 if kind == IPMI_SIM else 20):
+                before = time.monotonic()
+                await client.command("get watchdog timer", APP, 0x25)
+                took.append(time.monotonic() - before)
+            assert sorted(took)[len(took) * 9 // 10] < 0.2, "none waits for a repetition"
+
+    run(test)
+
+
+def test_a_refusal_names_server_address_command_attempt_and_code(tmp_path: Path) -> None:
+    async def test() -> None:
+        with simulated(tmp_path) as bmc, client_of(bmc, tmp_path) as client:
+            with pytest.raises(BmcError) as refused:
+                await client.command("power-on hours", CHASSIS, 0x0F)
+            assert refused.value.message == (
+                f"BMC of server2 ({bmc.address}:{bmc.port}): power-on hours, attempt 1: "
+                "command not supported (0xc1)"
+            )
+            assert refused.value.completion_code == 0xC1
+            assert await status(client), "a refusal is no failure of the BMC"
+
+    run(test)
+
+
+def test_a_wrong_password_is_not_tried_again_until_it_is_changed(tmp_path: Path) -> None:
+    async def test() -> None:
+        with simulated(tmp_path) as bmc, client_of(bmc, tmp_path) as client:
+            password_file(tmp_path, "wrong")
+            with pytest.raises(BmcError, match="Incorrect password"):
+                await status(client)
+            with pytest.raises(BmcError, match="left alone after: Incorrect password"):
+                await status(client)
+            password_file(tmp_path)
+            assert await status(client)
+
+    run(test)
+
+
+def test_an_unknown_user_is_told(tmp_path: Path) -> None:
+    async def test() -> None:
+        with (
+            simulated(tmp_path) as bmc,
+            client_of(bmc, tmp_path, user="nobody") as client,
+            pytest.raises(BmcError, match="Unauthorized name"),
+        ):
+            await status(client)
+
+    run(test)
+
+
+def test_a_bmc_that_is_not_there_costs_its_patience_and_is_then_left_alone(tmp_path: Path) -> None:
+    async def test() -> None:
+        with simulated(tmp_path) as bmc:
+            bmc.stop()
+            with client_of(bmc, tmp_path) as client:
+                before = time.monotonic()
+                with pytest.raises(BmcError, match=r"attempt 1: no answer within 0\.3 s"):
+                    await status(client, 0.3)
+                with pytest.raises(BmcError, match="not asked, left alone"):
+                    await status(client)
+                assert time.monotonic() - before < 3, "neither waited for pyghmi"
+
+    run(test)
+
+
+def test_a_frozen_bmc_holds_up_nobody_and_is_used_again_when_it_thaws(tmp_path: Path) -> None:
+    async def test() -> None:
+        with simulated(tmp_path) as bmc, client_of(bmc, tmp_path) as client:
+            assert await status(client)
+            bmc.freeze()
+            for _ in range(2):
+                with pytest.raises(BmcError, match="no answer"):
+                    await status(client, 0.2, urgent=True)
+            bmc.thaw()
+            async with asyncio.timeout(10):
+                while True:
+                    try:
+                        assert await status(client, 1.0, urgent=True)
+                        break
+                    except BmcError:
+                        await asyncio.sleep(0.05)
+
+    run(test)
+
+
+def test_one_bmc_that_hangs_does_not_slow_another(tmp_path: Path) -> None:
+    async def test() -> None:
+        (tmp_path / "other").mkdir()
+        with (
+            simulated(tmp_path) as dead,
+            simulated(tmp_path) as living,
+            client_of(dead, tmp_path) as one,
+            client_of(living, tmp_path / "other") as two,
+        ):
+            await status(one)
+            await status(two)
+            dead.freeze()
+            waiting = asyncio.create_task(status(one, 1.5))
+            await asyncio.sleep(0)
+            for _ in range(20):
+                await status(two, 2.0)
+            assert not waiting.done(), "twenty answers came while the other hung"
+            with pytest.raises(BmcError):
+                await waiting
+
+    run(test)
+
+
+def test_sessions_are_given_back_when_a_client_closes(tmp_path: Path) -> None:
+    """The simulated account may have ten sessions; twenty clients in a row work."""
+
+    async def test() -> None:
+        processes = IpmiProcesses()
+        with simulated(tmp_path) as bmc:
+            for _ in range(20):
+                with client_of(bmc, tmp_path) as client:
+                    client._processes = processes
+                    assert await status(client)
+            await processes.close()
+
+    run(test)
+
+
+def test_a_request_that_must_not_come_late_ends_its_process(tmp_path: Path) -> None:
+    async def test() -> None:
+        with simulated(tmp_path) as bmc, client_of(bmc, tmp_path) as client:
+            await status(client)
+            bmc.freeze()
+            with pytest.raises(BmcError, match="the IPMI process ended"):
+                await client.command("set", APP, 0x25, patience_s=5, limit_s=0.2)
+            bmc.thaw()
+            assert await status(client, urgent=True), "the next request has a new process"
+
+    run(test)
+
+
+def test_the_processes_end_with_an_agent_that_is_killed(tmp_path: Path) -> None:
+    script = (
+        "import asyncio, os, signal\n"
+        "from clptools.core.settings import Bmc\n"
+        "from clptools.hardware.ipmi import *\n"
+        "async def main():\n"
+        "    bmc = Bmc(address='127.79.0.1', port=9, user='u')\n"
+        f"    client = BmcClient('s', bmc, {password_file(tmp_path)!r}, IpmiProcesses())\n"
+        "    try: await client.command('x', 0, 1, patience_s=1.0)\n"
+        "    except ClpError: pass\n"
+        "    print(client._processes._parent.pid, flush=True)\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "asyncio.run(main())\n"
+    )
+    import sys
+
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    parent = Path(f"/proc/{done.stdout.strip()}/cmdline")
+    deadline = time.monotonic() + 5
+    while parent.exists() and b"ipmi_worker" in parent.read_bytes():
+        assert time.monotonic() < deadline, "the parent of the IPMI processes is still there"
+        time.sleep(0.01)
+
+
+def test_the_password_is_in_no_command_line_and_no_environment(tmp_path: Path) -> None:
+    async def test() -> None:
+        with simulated(tmp_path) as bmc, client_of(bmc, tmp_path) as client:
+            await status(client)
+            password_file(tmp_path, "wrong" + PASSWORD)
+            with pytest.raises(BmcError) as fault:
+                await status(client)
+            assert PASSWORD not in fault.value.message
+            seen = 0
+            for name in ("cmdline", "environ"):
+                for path in Path("/proc").glob(f"[0-9]*/{name}"):
+                    try:
+                        shown = path.read_bytes()
+                    except OSError:
+                        continue
+                    seen += b"ipmi_worker" in shown
+                    assert PASSWORD.encode() not in shown, path
+            assert seen >= 2, "the IPMI processes were among them"
+
+    run(test)
+
+
+def test_a_password_file_that_others_may_read_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ClpError, match="others may read it") as fault:
+        read_password(password_file(tmp_path, mode=0o440))
+    assert "chmod 0400" in fault.value.hint
+    with pytest.raises(ClpError, match="no BMC password there"):
+        read_password(str(tmp_path / "none"))
+    with pytest.raises(ClpError, match="empty"):
+        read_password(password_file(tmp_path, ""))
+
+
+def test_a_missing_password_is_told_with_the_server(tmp_path: Path) -> None:
+    async def test() -> None:
+        from clptools.core.settings import Bmc
+
+        address = "127.79.0.1"
+        client = BmcClient(
+            "server1",
+            Bmc(address=address, port=free_port(address), user="clp"),
+            str(tmp_path / "none"),
+            IpmiProcesses(),
+        )
+        with pytest.raises(BmcError, match=r"BMC of server1 .*no BMC password there"):
+            await status(client)
+
+    run(test)

@@ -1,0 +1,229 @@
+"""The own BMC's timer: one owner for beat, userw and dead-man, on a real BMC simulator."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from clptools.faults import ClpError
+from clptools.hardware import watchdog
+from clptools.hardware.ipmi import BmcClient
+from clptools.hardware.watchdog import OwnTimer, State
+from clptools.links.bmc import BmcHeartbeat
+from clptools.sim.bmc import SimulatedBmc
+from tests.hardware.bmc_sim import client_of, ipmitool, run, simulated
+
+
+class Clock:
+    now_ms = 1_000_000
+
+    def __call__(self) -> int:
+        return self.now_ms
+
+
+@asynccontextmanager
+async def timer_of(
+    tmp_path: Path,
+) -> AsyncIterator[tuple[OwnTimer, BmcClient, SimulatedBmc, Clock]]:
+    with simulated(tmp_path) as bmc, client_of(bmc, tmp_path) as client:
+        clock = Clock()
+        timer = OwnTimer(client, clock)
+        yield timer, client, bmc, clock
+        timer.close()
+
+
+async def fed(timer: OwnTimer) -> None:
+    timer.pet()
+    assert timer._feeding is not None
+    await timer._feeding
+
+
+def test_each_beat_is_another_number_and_runs_no_timer(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with timer_of(tmp_path) as (timer, client, bmc, _):
+            seen = []
+            for _ in range(3):
+                await timer.beat()
+                found = await watchdog.read(client)
+                assert not found.running
+                seen.append(found.beat)
+            assert seen == ["1", "2", "3"]
+            shown = await asyncio.to_thread(ipmitool, bmc, "mc", "watchdog", "get")
+            assert "SMS/OS" in shown
+            assert "Stopped" in shown
+
+    run(test)
+
+
+def test_the_userw_watchdog_runs_is_fed_and_ends(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with timer_of(tmp_path) as (timer, client, bmc, _):
+            assert "2.5 s" in await timer.arm(2_500)
+            assert timer.state is State.ARMED
+            found = await watchdog.read(client)
+            assert (found.running, found.action) == (True, watchdog.ACTIONS["reset"])
+            beats = {found.beat}
+            for _ in range(4):
+                await fed(timer)
+                found = await watchdog.read(client)
+                assert 22 <= found.countdown <= 25
+                beats.add(found.beat)
+            assert len(beats) == 4, "feeding is a beat as well"
+            await timer.beat()
+            assert (await watchdog.read(client)).running, "a beat leaves it running"
+            await timer.disarm()
+            assert not (await watchdog.read(client)).running
+            assert bmc.power() == "on"
+
+    run(test)
+
+
+def test_a_server_that_feeds_no_more_is_reset_by_its_bmc(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with timer_of(tmp_path) as (timer, _, bmc, _clock):
+            before = (bmc._folder / "machine.pid").read_text()
+            await timer.arm(1_000)
+            async with asyncio.timeout(15):
+                while bmc.power() == "off" or (bmc._folder / "machine.pid").read_text() == before:
+                    await asyncio.sleep(0.05)
+
+    run(test)
+
+
+def test_a_feeding_that_comes_too_late_is_not_sent(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with timer_of(tmp_path) as (timer, client, _, clock):
+            await timer.arm(60_000)
+            before = await watchdog.read(client)
+            timer.pet()
+            clock.now_ms += 20_000
+            assert timer._feeding is not None
+            await timer._feeding
+            assert await watchdog.read(client) == before
+
+    run(test)
+
+
+def test_the_dead_man_runs_to_its_deadline_and_beats_leave_it_alone(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with timer_of(tmp_path) as (timer, client, _, _clock):
+            await timer.beat()
+            await timer.arm_deadman("power-cycle", 300_000)
+            assert timer.state is State.DEADMAN
+            found = await watchdog.read(client)
+            assert (found.running, found.action) == (True, watchdog.ACTIONS["power-cycle"])
+            assert found.beat == "recovering 3000"
+            await timer.beat()
+            assert await watchdog.read(client) == found
+            await timer.stand_down()
+            found = await watchdog.read(client)
+            assert (found.running, timer.state) == (False, State.BEAT)
+
+    run(test)
+
+
+def test_a_server_with_both_is_fed_until_the_deadline_only(tmp_path: Path) -> None:
+    """So that a hang during a recovery is noticed as fast as at any other time."""
+
+    async def test() -> None:
+        async with timer_of(tmp_path) as (timer, client, _, clock):
+            await timer.arm(20_000)
+            await timer.arm_deadman("reset", 300_000)
+            found = await watchdog.read(client)
+            assert found.beat.startswith("recovering")
+            assert found.countdown <= 200
+            await fed(timer)
+            assert (await watchdog.read(client)).countdown != found.countdown
+            clock.now_ms += 300_000
+            before = await watchdog.read(client)
+            await fed(timer)
+            assert await watchdog.read(client) == before
+            await timer.disarm()
+            assert (await watchdog.read(client)).running, "disarming userw keeps the dead-man"
+
+    run(test)
+
+
+def test_an_agent_that_restarts_does_not_beat_over_a_dead_man(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with timer_of(tmp_path) as (timer, client, _, clock):
+            await timer.arm_deadman("reset", 300_000)
+            found = await watchdog.read(client)
+            again = OwnTimer(client, clock)
+            await again.beat()
+            assert await watchdog.read(client) == found
+
+    run(test)
+
+
+def test_what_a_timer_cannot_hold_is_refused(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with timer_of(tmp_path) as (timer, _, _, _clock):
+            with pytest.raises(ClpError, match="cannot be set to 7200 s"):
+                await timer.arm(7_200_000)
+
+    run(test)
+
+
+def test_a_bmc_that_goes_silent_leaves_the_state_as_it_was(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with timer_of(tmp_path) as (timer, _, bmc, _clock):
+            await timer.beat()
+            bmc.freeze()
+            with pytest.raises(ClpError, match="set watchdog timer"):
+                await timer.arm(4_000)
+            assert timer.state is State.BEAT
+            bmc.thaw()
+
+    run(test)
+
+
+def test_a_beat_with_a_malformed_answer_is_no_beat() -> None:
+    class Short:
+        server, where = "server2", "127.0.0.1:623"
+
+        async def command(self, *_: object, **__: object) -> tuple[bytes, int]:
+            return b"\x04\x00", 0
+
+    async def test() -> None:
+        with pytest.raises(ClpError, match="answer of 2 bytes"):
+            await watchdog.read(Short())  # type: ignore[arg-type]  # a BMC that answers so
+
+    run(test)
+
+
+def test_the_heartbeat_writes_on_and_tells_once_when_it_cannot(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with timer_of(tmp_path) as (timer, client, bmc, _):
+            told: list[str] = []
+            heart = BmcHeartbeat("bmchb1", timer, 50, told.append)
+            heart.start()
+            async with asyncio.timeout(10):
+                while (await watchdog.read(client)).countdown < 3:
+                    await asyncio.sleep(0.01)
+            bmc.freeze()
+            async with asyncio.timeout(10):
+                while not heart.fault:
+                    await asyncio.sleep(0.01)
+            await asyncio.sleep(0.2)
+            assert len(told) == 1
+            assert "interconnect bmchb1: BMC of server2" in told[0]
+            bmc.thaw()
+            async with asyncio.timeout(15):
+                while heart.fault:
+                    await asyncio.sleep(0.01)
+            assert told[1:] == ["interconnect bmchb1: the own BMC takes beats again"]
+            heart.close()
+
+    run(test)
+
+
+@pytest.fixture(autouse=True)
+def _needs_ipmi_sim() -> None:
+    if shutil.which("ipmi_sim") is None:
+        pytest.skip("ipmi_sim (Debian package openipmi) is not installed")
