@@ -27,6 +27,8 @@ class ResourceContext(msgspec.Struct, frozen=True, kw_only=True):
     """The server where it ran before; may be empty."""
     priority: int = 1
     """This server's place in the group's order, from 1."""
+    forced: bool = False
+    """The lease is over: this stop has seconds, then the watchdog ends the server."""
     run: Callable[[Script], Awaitable[ScriptResult]]
     """`ScriptRunner.run`."""
     log: Callable[[str], None] = lambda line: None

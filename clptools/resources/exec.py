@@ -12,7 +12,10 @@ from clptools.resources.base import (
     product_environment,
     script_environment,
 )
-from clptools.resources.script import Script, environment
+from clptools.resources.script import GRACE_MS, Script, environment
+
+FORCED_GRACE_MS = 500
+"""A start script that hangs must not use up the seconds of a forced stop."""
 
 
 async def start(resource: Resource, context: ResourceContext) -> ResourceOutcome:
@@ -42,6 +45,7 @@ async def _run(
             path=os.path.join(paths.scripts_dir(), context.group, resource.name, script),
             timeout_ms=timeout_ms,
             environment=script_environment(resource, context),
+            grace_ms=FORCED_GRACE_MS if context.forced else GRACE_MS,
         )
     )
     return ResourceOutcome(ok=result.ok, timed_out=result.timed_out, text=result.text)

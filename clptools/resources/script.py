@@ -43,6 +43,8 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
     timeout_ms: int
     environment: dict[str, str] = {}
     """`CLP_*` variables; nothing else of the agent's environment reaches the script."""
+    grace_ms: int = GRACE_MS
+    """From TERM to KILL, of this script and of one that it supersedes."""
 
 
 class ScriptResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,19 +133,24 @@ class ScriptRunner:
         """
         check_script(script.path)
         while (before := self._running.get(script.name)) is not None:
-            await self._supersede(before)
+            await self._supersede(before, self._grace(script))
         for left in self.leftovers():
             if left.name == script.name:
-                await self._end_leftover(left)
+                await self._end_leftover(left, self._grace(script))
         process = self._start(script)
         try:
             timed_out = not await process.wait(script.timeout_ms)
             if timed_out:
-                await self._end(process)
+                await self._end(process, self._grace(script))
         except asyncio.CancelledError:
             self._forget(process)
             raise
         return self._result(process, timed_out)
+
+    @property
+    def running(self) -> tuple[str, ...]:
+        """Names whose script runs now."""
+        return tuple(self._running)
 
     def leftovers(self) -> tuple[Running, ...]:
         """Scripts of an earlier agent that still run."""
@@ -171,9 +178,12 @@ class ScriptRunner:
         for process in list(self._running.values()):
             self._forget(process)
 
-    async def _supersede(self, process: _Process) -> None:
+    def _grace(self, script: Script) -> int:
+        return min(self._grace_ms, script.grace_ms)
+
+    async def _supersede(self, process: _Process, grace_ms: int) -> None:
         process.superseded = True
-        await self._end(process)
+        await self._end(process, grace_ms)
         await asyncio.wait((process.reported,), timeout=UNKILLABLE_MS / 1000)
         if not process.reported.done():
             raise ClpError(
@@ -183,9 +193,9 @@ class ScriptRunner:
                 "look what it waits for: cat /proc/PID/stack",
             )
 
-    async def _end_leftover(self, left: Running) -> None:
+    async def _end_leftover(self, left: Running, grace_ms: int) -> None:
         self._log(left.name, f"script of an earlier agent still ran (pid {left.pid}): ended")
-        if not await end(left, self._grace_ms):
+        if not await end(left, grace_ms):
             raise ClpError(
                 ExitCode.FAILED,
                 f"{left.name}: a script of an earlier agent still runs (pid {left.pid}) and "
@@ -235,11 +245,11 @@ class ScriptRunner:
             process.entry = self._register.started(entry, popen.pid)
         return process
 
-    async def _end(self, process: _Process) -> None:
+    async def _end(self, process: _Process, grace_ms: int) -> None:
         """TERM, then KILL, to the whole group."""
         pid = process.popen.pid
         signal_group(pid, signal.SIGTERM)
-        await process.wait(self._grace_ms)
+        await process.wait(grace_ms)
         # Those of the group that outlived the script at its TERM are not meant to stay.
         signal_group(pid, signal.SIGKILL)
         await process.wait(UNKILLABLE_MS)

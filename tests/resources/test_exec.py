@@ -83,5 +83,27 @@ def test_failure_time_out_and_a_missing_script_become_outcomes(make_script: Make
     assert not missing.ok and "other.sh" in missing.text and "failover1/exec1" in missing.text
 
 
+def test_a_forced_stop_does_not_wait_for_a_hung_start(make_script: MakeScript) -> None:
+    make_script("failover1/exec1/start.sh", "trap '' TERM; while :; do sleep 0.05; done\n")
+    make_script("failover1/exec1/stop.sh", "exit 0\n")
+
+    async def main() -> float:
+        runner = ScriptRunner(grace_ms=60_000)
+        context = ResourceContext(
+            server="server1", group="failover1", event="START", run=runner.run, forced=True
+        )
+        hung = asyncio.create_task(perform(resource(), "start", context))
+        async with asyncio.timeout(20):
+            while not runner.running:
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
+        began = asyncio.get_running_loop().time()
+        assert (await perform(resource(), "stop", context)).ok
+        assert not (await hung).ok
+        return asyncio.get_running_loop().time() - began
+
+    assert asyncio.run(main()) < 10
+
+
 def test_no_stop_script_is_a_stop() -> None:
     assert carry_out("stop", stop="").ok
