@@ -43,10 +43,12 @@ from clptools.core.messages import Beat, Control
 from clptools.core.node import Node
 from clptools.core.settings import Settings
 from clptools.core.view import StatusView
+from clptools.hardware.bmcs import Bmcs
 from clptools.hardware.host import Host
 from clptools.intake.door import MessageDoor, bind_door
 from clptools.intake.trap import TrapReceiver
 from clptools.intake.usm import read_keys
+from clptools.links.bmc import BmcHeartbeat
 from clptools.links.lan import LanHeartbeats
 from clptools.links.peer import PeerChannel
 from clptools.monitors.base import MonitorContext, ScriptEnd
@@ -116,6 +118,9 @@ class Agent:
         self._scripts = ScriptRunner(log=lambda name, line: logger.info("%s: %s", name, line))
         self._host = Host(self.server, log=lambda line: self.note("WARN", 910, line))
         self._devices = Devices(self._heartbeats, self._peers, self._scripts, self._host)
+        self._bmcs = Bmcs(self.server, clock.boot_ms, self._network)
+        self._devices.bmcs = self._bmcs
+        self._bmc_beats: dict[str, BmcHeartbeat] = {}
         self._watchdog = Watchdog(self.server, now=clock.boot_ms, changed=self._tell)
         self._devices.watchdog = self._watchdog
         self._monitors: Engine | None = None
@@ -195,6 +200,9 @@ class Agent:
             await self._monitors.close()
         await self._executor.close()
         self._watchdog.close()
+        for beats in self._bmc_beats.values():
+            beats.close()
+        await self._bmcs.close()
         self._scripts.close()
         self._heartbeats.close()
         await self._peers.close()
@@ -240,7 +248,7 @@ class Agent:
 
     def _begin(self, settings: Settings) -> None:
         incarnation = secrets.token_hex(8)
-        node = Node(settings, self.server, incarnation, secrets.randbits(32))
+        node = Node(settings.without_communities(), self.server, incarnation, secrets.randbits(32))
 
         def head(number: int) -> Head:
             return Head(
@@ -249,7 +257,7 @@ class Agent:
                 number=number,
                 now=clock.boot_ms(),
                 wall=clock.wall_s(),
-                settings=self._settings() or settings,
+                settings=node.settings,
                 snapshot=node.snapshot(),
             )
 
@@ -305,13 +313,31 @@ class Agent:
         self._host.command = settings.cluster.action_command
         if self._monitors is None:
             context = MonitorContext(
-                server=self.server, settings=settings, run_script=self._monitor_script
+                server=self.server,
+                settings=settings,
+                run_script=self._monitor_script,
+                check_bmc=self._bmcs.check,
             )
             self._monitors = Engine(context, self._tell)
             self._devices.monitors = self._monitors
         else:
             self._monitors.apply(settings)
+        self._bmcs.apply(settings)
+        self._host.bmc = self._bmcs if self._bmcs.timer is not None else None
+        self._watchdog.bmc_timer = self._bmcs.timer
         self._watchdog.apply(settings)
+        self._apply_bmc_beats(settings)
+
+    def _apply_bmc_beats(self, settings: Settings) -> None:
+        for beats in self._bmc_beats.values():
+            beats.close()
+        self._bmc_beats.clear()
+        timer = self._bmcs.timer
+        for path in settings.interconnects:
+            if path.type == "bmchb" and self.server in path.addresses and timer is not None:
+                beats = BmcHeartbeat(path.name, timer, path.interval_ms, self._network)
+                beats.start()
+                self._bmc_beats[path.name] = beats
 
     def _took_effect(self, settings: Settings, user: str) -> None:
         self.note("INFO", 905, f"Configuration revision {settings.revision} by {user} is in force.")
@@ -320,7 +346,7 @@ class Agent:
             return
         self._core.settings = settings
         self._apply(settings)
-        self._core.put(SettingsChanged(settings=settings))
+        self._core.put(SettingsChanged(settings=settings.without_communities()))
 
     def _reincarnate(self) -> None:
         """The service starts again: another core, once this step of the old one is through."""

@@ -256,6 +256,16 @@ class Settings(Frozen, frozen=True, kw_only=True):
         """The arbiter that decides a tie: the first that can."""
         return next((a for a in self.arbiters if a.decides), None)
 
+    def without_communities(self) -> Settings:
+        """The same without SNMP communities: the journal keeps settings, and never secrets."""
+        return msgspec.structs.replace(
+            self,
+            monitors=tuple(
+                msgspec.structs.replace(m, communities=()) if m.communities else m
+                for m in self.monitors
+            ),
+        )
+
     @property
     def leases_armed(self) -> bool:
         """Whether the holder's lease binds: three or more servers, or an arbiter."""
