@@ -164,38 +164,64 @@ class Bucket:
         return True
 
 
-class Storm:
-    """One BMC's storm: what is new always passes, repeats of one fault do not.
+class Storm(Generic[Value]):
+    """One BMC's storm: what is new passes at once, repeats of one fault are held back.
 
-    A BMC that sends a thousand traps a second for a flapping sensor must hide neither itself nor
-    the one fatal trap among them.
+    A BMC that sends a thousand traps a second for a flapping sensor must hide neither the one
+    fatal trap among them nor where the flapping ended: of each fault the latest that was held
+    back is released if it says something else than the last that passed.
     """
 
     def __init__(self) -> None:
         self._bucket = Bucket(RATE, BURST)
-        self._passed: OrderedDict[str, int] = OrderedDict()
+        self._passed: OrderedDict[str, tuple[str, int]] = OrderedDict()
+        self._held: dict[str, tuple[str, Value]] = {}
         self.dropped = 0
-        """In the storm that goes on."""
+        """Traps not passed in the storm that goes on; 0: none goes on."""
         self.quiet_since_ms = 0
 
-    def admit(self, fault: str, now_ms: int) -> bool:
-        """Whether a trap of that fault and class passes."""
+    def admit(self, fault: str, state: str, urgent: bool, item: Value, now_ms: int) -> bool:
+        """Whether `item` passes now.
+
+        `fault` is what it speaks of and `state` what it says of that; `urgent` never waits for
+        the storm to end, unless it only repeats what passed last.
+        """
         calm = self._bucket.take(now_ms)
         last = self._passed.get(fault)
-        if not calm and last is not None and now_ms - last < REPEAT_MS:
-            self.dropped += 1
-            self.quiet_since_ms = now_ms
+        repeated = last is not None and now_ms - last[1] < REPEAT_MS
+        if not calm and repeated and not (urgent and last is not None and last[0] != state):
+            self._held[fault] = (state, item)
+            self._count(now_ms)
             return False
         if not calm and last is None and len(self._passed) >= KEEP:
             # Thousands of faults at once are an attack, not a server.
-            self.dropped += 1
-            self.quiet_since_ms = now_ms
+            self._count(now_ms)
             return False
-        self._passed[fault] = now_ms
+        self._pass(fault, state, now_ms)
+        return True
+
+    def release(self, now_ms: int) -> list[Value]:
+        """What was held back and tells news, to be called every REPEAT_MS of a storm."""
+        held, self._held = self._held, {}
+        news: list[Value] = []
+        for fault, (state, item) in held.items():
+            last = self._passed.get(fault)
+            if last is None or last[0] != state:
+                self._pass(fault, state, now_ms)
+                news.append(item)
+        return news
+
+    def _count(self, now_ms: int) -> None:
+        self.dropped += 1
+        self.quiet_since_ms = now_ms
+
+    def _pass(self, fault: str, state: str, now_ms: int) -> None:
+        self._held.pop(fault, None)
+        self._passed[fault] = (state, now_ms)
         self._passed.move_to_end(fault)
         while self._passed:
-            oldest, at = next(iter(self._passed.items()))
-            if now_ms - at < REPEAT_MS:
+            oldest, (_, at) = next(iter(self._passed.items()))
+            # What is held back is compared with what passed: that must not be forgotten first.
+            if now_ms - at < 2 * REPEAT_MS or oldest in self._held:
                 break
             del self._passed[oldest]
-        return True

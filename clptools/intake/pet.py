@@ -100,6 +100,14 @@ class DecodedTrap(msgspec.Struct, frozen=True, kw_only=True):
             return f"oid/{self.oid}"
         return self.key_of(self.closes[0] if self.closes else self.offset)
 
+    @property
+    def fault(self) -> str:
+        """What it speaks of: the states of a generic event type exclude each other, so that
+        they are one thing; thresholds and sensor-specific events stand side by side."""
+        if self.event_type is not None and 0x02 <= self.event_type <= 0x0C:
+            return self.key_of(None)
+        return self.key
+
     def key_of(self, offset: int | None) -> str:
         """The key of another offset of the same sensor and event type."""
         device = "--" if self.sensor_device is None else f"{self.sensor_device:02X}"

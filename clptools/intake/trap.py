@@ -13,6 +13,7 @@ import errno
 import socket
 import struct
 from collections.abc import Awaitable, Callable
+from typing import NamedTuple
 
 import msgspec
 
@@ -91,6 +92,8 @@ class TrapReceiver:
         read_user_keys: ReadUserKeys | None = None,
     ) -> None:
         self.counters = Counters()
+        self.presence_at_ms: dict[str, int] = {}
+        """BMC -> when (loop time) its last presence trap came: for the BMC heartbeat."""
         self._server = server
         self._settings = settings
         self._on_event = on_event
@@ -100,12 +103,13 @@ class TrapReceiver:
         self._boots = boots
         self._read_user_keys = read_user_keys
         self._listeners: dict[Endpoint, _Listener] = {}
+        self._usms: dict[Endpoint, tuple[list[tuple[SnmpUser, UserKeys]], Usm | None]] = {}
         self._table = ClassTable(settings.trap_profiles)
         self._engine: Engine | None = None
         self._recent: Recent[asyncio.Task[bool]] = Recent()
         self._pending: set[asyncio.Task[bool]] = set()
         self._foreign = Bucket(FOREIGN_RATE, FOREIGN_RATE)
-        self._storms: dict[str, Storm] = {}
+        self._storms: dict[str, Storm[_Taken]] = {}
         self._noted: dict[tuple[str, str], int] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -206,7 +210,10 @@ class TrapReceiver:
         decoded = pet.decode_trap(trap, self._table, self._wall())
         if decoded.presence:
             self.counters.presence += 1
-            self._on_note(Note(kind="presence", text=f"{source} is there", source=source))
+            if source not in self.presence_at_ms:
+                text = f"BMC {source} sends presence traps"
+                self._on_note(Note(kind="presence", text=text, source=source))
+            self.presence_at_ms[source] = now_ms
             if answer:
                 answer.send(now_ms)
             return
@@ -229,31 +236,41 @@ class TrapReceiver:
                 if answer is not None:
                     earlier.add_done_callback(answer.after)
                 return
+        events = tuple(event_of(monitor, trap, decoded, source, key) for monitor in monitors)
+        taken = _Taken(events, key, answer)
         storm = self._storms.setdefault(source, Storm())
-        if not storm.admit(f"{decoded.key} {decoded.event_class}", now_ms):
-            self.counters.storm += 1
-            if storm.dropped == 1:
-                self._note(
-                    "storm",
-                    f"BMC {source} sends a storm of traps: repeats are dropped, what is new is not",
-                    source,
-                )
-                self._running().call_later(REPEAT_MS / 1000, self._storm_over, source)
+        state = f"{decoded.offset} {decoded.assertion} {decoded.event_class}"
+        urgent = decoded.event_class is EventClass.FATAL
+        if storm.admit(decoded.fault, state, urgent, taken, now_ms):
+            self._start(taken)
             return
+        self.counters.storm += 1
+        if storm.dropped == 1:
+            self._on_note(
+                Note(
+                    kind="storm",
+                    text=f"BMC {source} sends a storm of traps: repeats are held back",
+                    source=source,
+                )
+            )
+            self._running().call_later(REPEAT_MS / 1000, self._storm_goes_on, source)
+
+    def _start(self, taken: _Taken) -> None:
+        """Hands a trap to the handler, unless too many wait for it already."""
+        first = taken.events[0]
         if len(self._pending) >= PENDING:
             self.counters.queue_full += 1
-            self._note("refused", f"{source}: {PENDING} traps wait for the disk already", source)
+            self._note("refused", f"{first.source}: {PENDING} traps wait for the disk already")
             return
-        unknown = decoded.event_class is EventClass.UNKNOWN
+        unknown = first.event_class == EventClass.UNKNOWN
         self.counters.count("unknown" if unknown else "accepted")
-        events = tuple(event_of(monitor, trap, decoded, source, key) for monitor in monitors)
-        task = self._running().create_task(self._deliver(events, key))
+        task = self._running().create_task(self._deliver(taken.events, taken.key))
         self._pending.add(task)
         task.add_done_callback(self._pending.discard)
-        if answer is not None:
-            task.add_done_callback(answer.after)
-        if key:
-            self._recent.remember(key, task, now_ms)
+        if taken.answer is not None:
+            task.add_done_callback(taken.answer.after)
+        if taken.key:
+            self._recent.remember(taken.key, task, self._now_ms())
 
     async def _deliver(self, events: tuple[HardwareSeen, ...], key: str) -> bool:
         """Whether the events are durable."""
@@ -311,13 +328,18 @@ class TrapReceiver:
         self._noted[key] = now_ms
         self._on_note(Note(kind=kind, text=text, source=source))
 
-    def _storm_over(self, source: str) -> None:
+    def _storm_goes_on(self, source: str) -> None:
+        """Every ten seconds of a storm: what it hid, and whether it is over."""
         storm = self._storms[source]
-        left = storm.quiet_since_ms + REPEAT_MS - self._now_ms()
-        if left > 0 and self._listeners:
-            self._running().call_later(left / 1000, self._storm_over, source)
+        if not self._listeners:
             return
-        text = f"BMC {source}: the storm of traps is over, {storm.dropped} repeats were dropped"
+        now_ms = self._now_ms()
+        for taken in storm.release(now_ms):
+            self._start(taken)
+        if now_ms - storm.quiet_since_ms < REPEAT_MS:
+            self._running().call_later(REPEAT_MS / 1000, self._storm_goes_on, source)
+            return
+        text = f"BMC {source}: the storm of traps is over, {storm.dropped} were held back"
         storm.dropped = 0
         self._on_note(Note(kind="storm", text=text, source=source))
 
@@ -332,11 +354,17 @@ class TrapReceiver:
                 self._on_note(
                     Note(kind="keys", text=f"SNMPv3 user {user.user} cannot be used: {error}")
                 )
+        earlier = self._usms.get(admission.address)
+        if earlier is not None and earlier[0] == usable:
+            # The clocks of the senders' engines stay known: what was a replay stays one.
+            return earlier[1]
         try:
-            return Usm(usable, self._engine) if usable else None
+            usm = Usm(usable, self._engine) if usable else None
         except ClpError as error:
             self._on_note(Note(kind="keys", text=error.message))
             return None
+        self._usms[admission.address] = (usable, usm)
+        return usm
 
     def note_bind(self, kind: str, address: Endpoint, text: str) -> None:
         """An address could not be bound, or was at last."""
@@ -369,6 +397,15 @@ def event_of(
         source=source,
         varbinds=pet.journal_varbinds(trap),
     )
+
+
+class _Taken(NamedTuple):
+    """A trap on its way to the handler."""
+
+    events: tuple[HardwareSeen, ...]
+    key: str
+    """Its duplicate key; empty: none."""
+    answer: _Answer | None
 
 
 class _Answer:

@@ -368,6 +368,44 @@ def test_the_bucket_fills_again() -> None:
 
 
 def test_invented_faults_cannot_fill_the_memory() -> None:
-    storm = Storm()
-    passed = sum(storm.admit(f"fault {n}", 0) for n in range(KEEP * 2))
+    storm: Storm[int] = Storm()
+    passed = sum(storm.admit(f"fault {n}", "on", True, n, 0) for n in range(KEEP * 2))
     assert passed <= KEEP + BURST
+
+
+def test_where_a_flapping_sensor_ended_is_told() -> None:
+    storm: Storm[str] = Storm()
+    passed: list[str] = []
+    for n in range(1_000):
+        state = "bad" if n % 2 == 0 else "good"
+        if storm.admit("fan", state, False, state, n):
+            passed.append(state)
+    assert len(passed) < BURST + 100
+    passed += storm.release(11_000)
+    assert passed[-1] == "good"
+    assert storm.release(21_000) == []
+
+
+def test_in_a_storm_a_fatal_state_does_not_wait() -> None:
+    storm: Storm[str] = Storm()
+    for n in range(1_000):
+        storm.admit("fan", "good" if n % 2 else "weak", False, "", n)
+    assert storm.admit("fan", "fatal", True, "", 1_000)
+    assert not storm.admit("fan", "fatal", True, "", 1_001)
+
+
+def test_the_end_of_a_storm_is_told_with_the_last_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("trap", "match"):
+        monkeypatch.setattr(f"clptools.intake.{module}.REPEAT_MS", 300)
+
+    async def scenario() -> None:
+        async with hear() as heard:
+            for n in range(BURST + 100):
+                event = pet_event("04h/01/2", sequence=n + 1, deasserted=bool(n % 2))
+                send(build_pet_trap(event), heard.port)
+            await until(lambda: len(heard.notes) == 2)
+            assert [n.kind for n in heard.notes] == ["storm", "storm"]
+            assert "is over" in heard.notes[1].text
+            assert heard.events[-1].event_class == "CLEAR"
+
+    asyncio.run(scenario())
