@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import os
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,11 +14,17 @@ MakeScript = Callable[[str, str], str]
 
 
 @pytest.fixture(autouse=True)
-def node_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """`CLP_ROOT` and a name for this node."""
+def node_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """`CLP_ROOT` and a name for this node; scripts that a failed test left are ended."""
     monkeypatch.setenv("CLP_ROOT", str(tmp_path))
     monkeypatch.setenv("CLP_SERVER", "server1")
-    return tmp_path
+    yield tmp_path
+    mark = f"CLP_ROOT={tmp_path}".encode()
+    for proc in Path("/proc").iterdir():
+        if proc.name.isdigit() and int(proc.name) != os.getpid():
+            with contextlib.suppress(OSError):
+                if mark in (proc / "environ").read_bytes().split(b"\0"):
+                    os.kill(int(proc.name), signal.SIGKILL)
 
 
 @pytest.fixture
