@@ -14,13 +14,17 @@ COMMAND = Command(
     synopsis=("[-t pm|rc|rm|nm]",),
     description=(
         (
-            "The original has a process each for pm, rc, rm and nm; here the node agent is all of "
-            "them, so they are well, or not, together."
+            "The original has a process each for pm, rc, rm and nm; here the node agent is all "
+            "of them, so they are well, or not, together."
         ),
-        (
-            "Exit codes, as in the original: 0 alive, 4 wrong option, 11 the cluster service is "
-            "stopped or there is no agent, 12 suspended, 100 the agent does not answer."
-        ),
+        "The exit codes are the original's.",
+    ),
+    exit_codes=(
+        ("0", "alive"),
+        ("4", "wrong option"),
+        ("11", "the cluster service is stopped, or there is no node agent"),
+        ("12", "suspended"),
+        ("100", "the node agent does not answer"),
     ),
     options=(
         Option("-t", "--type", metavar="TYPE", help="Show only this one.", complete="pm rc rm nm"),

@@ -46,6 +46,10 @@ def _answer(name: str, line: list[str]) -> Answer:
         )
     module = __import__(COMMANDS[name], fromlist=("COMMAND", "run"))
     command: Command = module.COMMAND
+    if line[:1] == ["--complete"]:
+        from clptools.cli.complete import names
+
+        return Answer("\n".join(names("".join(line[1:2]))))
     if "--help" in line:
         from clptools.cli.typer_app import help_text
 

@@ -62,7 +62,16 @@ class Argument:
 class Command:
     """One command: everything about it but its code."""
 
-    __slots__ = ("arguments", "description", "examples", "name", "options", "summary", "synopsis")
+    __slots__ = (
+        "arguments",
+        "description",
+        "examples",
+        "exit_codes",
+        "name",
+        "options",
+        "summary",
+        "synopsis",
+    )
 
     def __init__(
         self,
@@ -74,6 +83,8 @@ class Command:
         options: tuple[Option, ...] = (),
         arguments: tuple[Argument, ...] = (),
         examples: tuple[tuple[str, str], ...] = (),
+        exit_codes: tuple[tuple[str, str], ...] = (),
+        json: bool = True,
     ) -> None:
         self.name = name
         self.summary = summary
@@ -82,10 +93,12 @@ class Command:
         """What follows the command's name, a form a line."""
         self.description = description
         """Paragraphs."""
-        self.options = (*options, JSON)
+        self.options = (*options, JSON) if json else options
         self.arguments = arguments
         self.examples = examples
         """(command line, what it does)."""
+        self.exit_codes = exit_codes
+        """(code, meaning), where they are not those of all commands."""
 
 
 class Args:

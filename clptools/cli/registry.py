@@ -2,7 +2,7 @@
 
 A module of a command has `COMMAND` (its data) and `run(args) -> Answer`; it raises `ClpError`
 and never prints a fault or exits.  Modules of reading commands import nothing heavy at their
-top.  `clpnode` is the agent itself.
+top.
 """
 
 from __future__ import annotations
@@ -20,11 +20,16 @@ COMMANDS: dict[str, str] = {
         "clplogcc",
         "clpmonctrl",
         "clpmsg",
+        "clpreplay",
         "clprexec",
         "clprsc",
+        "clpsim",
         "clpstat",
         "clpstdn",
         "clptrap",
         "clpwait",
     )
 }
+
+DESCRIBED = {"clpnode": "clptools.cli.clpnode"}
+"""Commands of other entry points, for the manual and the shells alone."""

@@ -1,0 +1,37 @@
+"""What the manual and the shells know of `clpnode`; the command itself is the agent."""
+
+from __future__ import annotations
+
+from clptools.cli.options import Argument, Command, Option
+
+COMMAND = Command(
+    "clpnode",
+    summary="the node agent of a server",
+    synopsis=("", "confirm-down SERVER --yes", "--help | --version"),
+    description=(
+        (
+            "Runs in the foreground, for systemd (Type=notify) or by hand. It starts the cluster "
+            "service unless clpcl -t stopped it since the last boot, and works with the key alone "
+            "until a first configuration is pushed."
+        ),
+        (
+            "SIGTERM moves this server's groups to others, or stops them, then it ends. While "
+            "the cluster is suspended it leaves them running. After kill -9 it finds what it held."
+        ),
+        (
+            "confirm-down: you vouch that SERVER is down, and stays down until it is back on the "
+            "network. A group that waited for that proof starts elsewhere. If it still runs, two "
+            "servers run the group and its data is lost; it is recorded with your name."
+        ),
+    ),
+    options=(
+        Option("--yes", help="With confirm-down: you have made sure."),
+        Option("--version", help="Show the version."),
+    ),
+    arguments=(
+        Argument("confirm-down", help="Vouch for a server.", complete="confirm-down"),
+        Argument("SERVER", help="The server that is down.", complete="server"),
+    ),
+    examples=(("clpnode confirm-down server1 --yes", "server1's power cable is in your hand"),),
+    json=False,
+)

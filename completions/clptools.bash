@@ -1,0 +1,164 @@
+# Made by python -m clptools.cli.generate; do not edit.
+# Source it, or install it as clptools in bash-completion's folder.
+
+_clptools_values() {
+    case $1 in
+        group|resource|server|monitor|any) compgen -W "$("$2" --complete "$1" 2>/dev/null)" -- "$3" ;;
+        file) compgen -f -- "$3" ;;
+        directory) compgen -d -- "$3" ;;
+        ?*) compgen -W "$1" -- "$3" ;;
+    esac
+}
+
+_clptools() {
+    local command=$1 current=$2 previous=$3 flags='' words='' value='' line
+    COMPREPLY=()
+    case ${command##*/} in
+        clpbmccnf)
+            flags='-u --user -p --password --json --help' words='server'
+            case $previous in
+                -u|--user) value=' ' ;;
+                -p|--password) value=' ' ;;
+            esac
+            ;;
+        clpcfchk)
+            flags='--strict --json --help' words='file'
+            ;;
+        clpcfctrl)
+            flags='--push --pull --compcheck --history --diff --rollback --keygen -x --dir -l --linux -f --force --json --help' words=''
+            case $previous in
+                -x|--dir) value='directory' ;;
+            esac
+            ;;
+        clpcl)
+            flags='-s --start -t --stop -r --restart --suspend --resume -a --all -h --host --force -w --wait --apito --json --help' words=''
+            case $previous in
+                -h|--host) value='server' ;;
+                -w|--wait) value=' ' ;;
+                --apito) value=' ' ;;
+            esac
+            ;;
+        clpdown)
+            flags='-r --reboot -h --host -w --wait --json --help' words=''
+            case $previous in
+                -h|--host) value='server' ;;
+                -w|--wait) value=' ' ;;
+            esac
+            ;;
+        clpgrp)
+            flags='-s --start -t --stop -m --move -n --where -a --to -h --host -f --force --apito --json --help' words='group'
+            case $previous in
+                -a|--to) value='server' ;;
+                -h|--host) value='server' ;;
+                --apito) value=' ' ;;
+            esac
+            ;;
+        clphealthchk)
+            flags='-t --type --timeout --json --help' words=''
+            case $previous in
+                -t|--type) value='pm rc rm nm' ;;
+                --timeout) value=' ' ;;
+            esac
+            ;;
+        clplogcc)
+            flags='-o --output -l --local --json --help' words=''
+            case $previous in
+                -o|--output) value='directory' ;;
+            esac
+            ;;
+        clpmonctrl)
+            flags='-s --suspend -r --resume -c --clear -v --counters -e --dummy-on -n --dummy-off --acknowledge -m --monitor --event -h --host -w --wait --json --help' words='monitor'
+            case $previous in
+                -m|--monitor) value='monitor' ;;
+                --event) value=' ' ;;
+                -h|--host) value='server' ;;
+                -w|--wait) value=' ' ;;
+            esac
+            ;;
+        clpmsg)
+            flags='--recovered --json --help' words=''
+            ;;
+        clpnode)
+            flags='--yes --version --help' words='confirm-down'
+            ;;
+        clpreplay)
+            flags='--all --from --to --json --help' words='file'
+            case $previous in
+                --from) value=' ' ;;
+                --to) value=' ' ;;
+            esac
+            ;;
+        clprexec)
+            flags='--failover --script --notice --clear -r --resource -k --keyword -h --host -p --port --key -w --wait -o --log --json --help' words='group'
+            case $previous in
+                -r|--resource) value='resource' ;;
+                -k|--keyword) value=' ' ;;
+                -h|--host) value=' ' ;;
+                -p|--port) value=' ' ;;
+                --key) value='file' ;;
+                -w|--wait) value=' ' ;;
+                -o|--log) value='file' ;;
+            esac
+            ;;
+        clprsc)
+            flags='-s --start -t --stop -n --where -h --host -f --force --apito --json --help' words='resource'
+            case $previous in
+                -h|--host) value='server' ;;
+                --apito) value=' ' ;;
+            esac
+            ;;
+        clpsim)
+            flags='--config --sample --seed --seeds --hours --faults --jobs --deep --explain --shrink --json --help' words=''
+            case $previous in
+                --config) value='file' ;;
+                --sample) value=' ' ;;
+                --seed) value=' ' ;;
+                --seeds) value=' ' ;;
+                --hours) value=' ' ;;
+                --faults) value=' ' ;;
+                --jobs) value=' ' ;;
+            esac
+            ;;
+        clpstat)
+            flags='-s --long --local -h --host -g -m -n -p -i --cl --sv --hb --np --svg --grp --rsc --mon --detail --explain --watch --events --since --follow --hw --json --help' words='any'
+            case $previous in
+                -h|--host) value='server' ;;
+                --since) value=' ' ;;
+            esac
+            ;;
+        clpstdn)
+            flags='-r --reboot -w --wait --json --help' words=''
+            case $previous in
+                -w|--wait) value=' ' ;;
+            esac
+            ;;
+        clptrap)
+            flags='--specific --octets --pcap --config --to --json --help' words=''
+            case $previous in
+                --specific) value=' ' ;;
+                --octets) value=' ' ;;
+                --pcap) value='file' ;;
+                --config) value='file' ;;
+                --to) value='server' ;;
+            esac
+            ;;
+        clpwait)
+            flags='--until --timeout --json --help' words=''
+            case $previous in
+                --until) value=' ' ;;
+                --timeout) value=' ' ;;
+            esac
+            ;;
+    esac
+    if [[ -n $value ]]; then
+        words=$value
+    elif [[ $current == -* ]]; then
+        while IFS= read -r line; do COMPREPLY+=("$line"); done < <(
+            compgen -W "$flags" -- "$current")
+        return
+    fi
+    while IFS= read -r line; do COMPREPLY+=("$line"); done < <(
+        _clptools_values "$words" "$command" "$current")
+}
+
+complete -F _clptools clpbmccnf clpcfchk clpcfctrl clpcl clpdown clpgrp clphealthchk clplogcc clpmonctrl clpmsg clpnode clpreplay clprexec clprsc clpsim clpstat clpstdn clptrap clpwait

@@ -1,0 +1,202 @@
+# Made by python -m clptools.cli.generate; do not edit.
+# Install it in a folder of $fish_complete_path.
+
+complete -c clpbmccnf -f
+complete -c clpbmccnf -a '(clpbmccnf --complete server 2>/dev/null)'
+complete -c clpbmccnf -s u -l user -x -d 'The BMC\'s user, as clp.toml has it.'
+complete -c clpbmccnf -s p -l password -x -d 'Refused: everybody on the server can read the arguments of a command.'
+complete -c clpbmccnf -l json -d 'Print one JSON object instead of text, errors too.'
+complete -c clpbmccnf -l help -d 'Show a summary and exit.'
+
+complete -c clpcfchk -f
+complete -c clpcfchk -a '(__fish_complete_path)'
+complete -c clpcfchk -l strict -d 'Exit code 9 if it is unsafe or there are warnings.'
+complete -c clpcfchk -l json -d 'Print one JSON object instead of text, errors too.'
+complete -c clpcfchk -l help -d 'Show a summary and exit.'
+
+complete -c clpcfctrl -f
+complete -c clpcfctrl -l push -d 'Distribute the configuration in DIR (/etc/clptools).'
+complete -c clpcfctrl -l pull -d 'Write the configuration in force into DIR (the current folder).'
+complete -c clpcfctrl -l compcheck -d 'Compare every server with the configuration in DIR.'
+complete -c clpcfctrl -l history -d 'List the configurations that were in force.'
+complete -c clpcfctrl -l diff -d 'Show what differs: between N and M, N and the one in force, or that and DIR.'
+complete -c clpcfctrl -l rollback -d 'Put configuration N in force again.'
+complete -c clpcfctrl -l keygen -d 'Make the authkey, the secret that all servers share.'
+complete -c clpcfctrl -s x -l dir -r -F -d 'The folder.'
+complete -c clpcfctrl -s l -l linux -d 'Taken for the sake of old scripts; there is one format.'
+complete -c clpcfctrl -s f -l force -d 'Do it even where the present state speaks against it.'
+complete -c clpcfctrl -l json -d 'Print one JSON object instead of text, errors too.'
+complete -c clpcfctrl -l help -d 'Show a summary and exit.'
+
+complete -c clpcl -f
+complete -c clpcl -s s -l start -d 'Start the cluster service.'
+complete -c clpcl -s t -l stop -d 'Stop the cluster service.'
+complete -c clpcl -s r -l restart -d 'Stop it, then start it.'
+complete -c clpcl -l suspend -d 'Suspend the cluster: all its servers.'
+complete -c clpcl -l resume -d 'Resume a suspended cluster.'
+complete -c clpcl -s a -l all -d 'On all servers.'
+complete -c clpcl -s h -l host -x -a '(clpcl --complete server 2>/dev/null)' -d 'Carry it out on this server instead of the local one.'
+complete -c clpcl -l force -d 'Suspend even though a server does not answer.'
+complete -c clpcl -s w -l wait -x -d 'Wait this long for it.'
+complete -c clpcl -l apito -x -d 'Wait this long for an answer of the node agent, like -w.'
+complete -c clpcl -l json -d 'Print one JSON object instead of text, errors too.'
+complete -c clpcl -l help -d 'Show a summary and exit.'
+
+complete -c clpdown -f
+complete -c clpdown -s r -l reboot -d 'Reboot it instead.'
+complete -c clpdown -s h -l host -x -a '(clpdown --complete server 2>/dev/null)' -d 'Shut this server down instead of the local one.'
+complete -c clpdown -s w -l wait -x -d 'Wait this long for it.'
+complete -c clpdown -l json -d 'Print one JSON object instead of text, errors too.'
+complete -c clpdown -l help -d 'Show a summary and exit.'
+
+complete -c clpgrp -f
+complete -c clpgrp -a '(clpgrp --complete group 2>/dev/null)'
+complete -c clpgrp -s s -l start -d 'Start GROUP: on HOST, or where its order puts it.'
+complete -c clpgrp -s t -l stop -d 'Stop GROUP. It stays stopped until it is started again.'
+complete -c clpgrp -s m -l move -d 'Move GROUP to DEST, or to the next server in its order.'
+complete -c clpgrp -s n -l where -d 'Print the name of the server it is active on; else nothing.'
+complete -c clpgrp -s a -l to -x -a '(clpgrp --complete server 2>/dev/null)' -d 'Where to move it.'
+complete -c clpgrp -s h -l host -x -a '(clpgrp --complete server 2>/dev/null)' -d 'Start it on this server; stop or move what runs on this server.'
+complete -c clpgrp -s f -l force -d 'Do it even where the present state speaks against it.'
+complete -c clpgrp -l apito -x -d 'Wait this long for an answer of the node agent, like -w.'
+complete -c clpgrp -l json -d 'Print one JSON object instead of text, errors too.'
+complete -c clpgrp -l help -d 'Show a summary and exit.'
+
+complete -c clphealthchk -f
+complete -c clphealthchk -s t -l type -x -a 'pm rc rm nm' -d 'Show only this one.'
+complete -c clphealthchk -l timeout -x -d 'An agent that has not answered by then is not alive (5).'
+complete -c clphealthchk -l json -d 'Print one JSON object instead of text, errors too.'
+complete -c clphealthchk -l help -d 'Show a summary and exit.'
+
+complete -c clplogcc -f
+complete -c clplogcc -s o -l output -r -F -d 'Where to write it (the current folder).'
+complete -c clplogcc -s l -l local -d 'This server only; there is no other way yet.'
+complete -c clplogcc -l json -d 'Print one JSON object instead of text, errors too.'
+complete -c clplogcc -l help -d 'Show a summary and exit.'
+
+complete -c clpmonctrl -f
+complete -c clpmonctrl -a '(clpmonctrl --complete monitor 2>/dev/null)'
+complete -c clpmonctrl -s s -l suspend -d 'Suspend monitoring.'
+complete -c clpmonctrl -s r -l resume -d 'Resume monitoring.'
+complete -c clpmonctrl -s c -l clear -d 'Set the counters of recovery actions here to zero.'
+complete -c clpmonctrl -s v -l counters -d 'Show the counters of recovery actions here.'
+complete -c clpmonctrl -s e -l dummy-on -d 'Dummy failure on: the monitor finds an error.'
+complete -c clpmonctrl -s n -l dummy-off -d 'Dummy failure off.'
+complete -c clpmonctrl -l acknowledge -d 'Close open hardware events of a message receive monitor.'
+complete -c clpmonctrl -s m -l monitor -x -a '(clpmonctrl --complete monitor 2>/dev/null)' -d 'A monitor.'
+complete -c clpmonctrl -l event -x -d 'Close only this event (clpstat --hw).'
+complete -c clpmonctrl -s h -l host -x -a '(clpmonctrl --complete server 2>/dev/null)' -d 'Carry it out on this server instead of the local one.'
+complete -c clpmonctrl -s w -l wait -x -d 'Wait this long for it (5).'
+complete -c clpmonctrl -l json -d 'Print one JSON object instead of text, errors too.'
+complete -c clpmonctrl -l help -d 'Show a summary and exit.'
+
+complete -c clpmsg -f
+complete -c clpmsg -l recovered -d 'The error is over.'
+complete -c clpmsg -l json -d 'Print one JSON object instead of text, errors too.'
+complete -c clpmsg -l help -d 'Show a summary and exit.'
+
+complete -c clpnode -f
+complete -c clpnode -a 'confirm-down'
+complete -c clpnode -a '(clpnode --complete server 2>/dev/null)'
+complete -c clpnode -l yes -d 'With confirm-down: you have made sure.'
+complete -c clpnode -l version -d 'Show the version.'
+complete -c clpnode -l help -d 'Show a summary and exit.'
+
+complete -c clpreplay -f
+complete -c clpreplay -a '(__fish_complete_path)'
+complete -c clpreplay -l all -d 'Show every heartbeat and timer too.'
+complete -c clpreplay -l from -x -d 'Begin here: 2026-11-23T03:12 or 03:12:06.'
+complete -c clpreplay -l to -x -d 'End here.'
+complete -c clpreplay -l json -d 'Print one JSON object instead of text, errors too.'
+complete -c clpreplay -l help -d 'Show a summary and exit.'
+
+complete -c clprexec -f
+complete -c clprexec -a '(clprexec --complete group 2>/dev/null)'
+complete -c clprexec -l failover -d 'Fail GROUP, or the group of RESOURCE, over.'
+complete -c clprexec -l script -d 'Run the script FILE.'
+complete -c clprexec -l notice -d 'Report an error.'
+complete -c clprexec -l clear -d 'Take an error back.'
+complete -c clprexec -s r -l resource -x -a '(clprexec --complete resource 2>/dev/null)' -d 'With --failover: the group that holds it.'
+complete -c clprexec -s k -l keyword -x -d 'What the notice is about.'
+complete -c clprexec -s h -l host -x -d 'Servers to ask, in this order (up to 32).'
+complete -c clprexec -s p -l port -x -d 'Their port (29002).'
+complete -c clprexec -l key -r -F -d 'The cluster\'s authkey, mode 0400 or 0600.'
+complete -c clprexec -s w -l wait -x -d 'Wait this long for an answer (30).'
+complete -c clprexec -s o -l log -r -F -d 'Append what was asked of whom, and what came of it.'
+complete -c clprexec -l json -d 'Print one JSON object instead of text, errors too.'
+complete -c clprexec -l help -d 'Show a summary and exit.'
+
+complete -c clprsc -f
+complete -c clprsc -a '(clprsc --complete resource 2>/dev/null)'
+complete -c clprsc -s s -l start -d 'Start RESOURCE.'
+complete -c clprsc -s t -l stop -d 'Stop RESOURCE.'
+complete -c clprsc -s n -l where -d 'Print the name of the server it is active on; else nothing.'
+complete -c clprsc -s h -l host -x -a '(clprsc --complete server 2>/dev/null)' -d 'The server on which its group is active; refused if it is active elsewhere.'
+complete -c clprsc -s f -l force -d 'With -s also what it depends on, with -t also what depends on it.'
+complete -c clprsc -l apito -x -d 'Wait this long for an answer of the node agent, like -w.'
+complete -c clprsc -l json -d 'Print one JSON object instead of text, errors too.'
+complete -c clprsc -l help -d 'Show a summary and exit.'
+
+complete -c clpsim -f
+complete -c clpsim -l config -r -F -d 'Rehearse this configuration.'
+complete -c clpsim -l sample -x -d 'Rehearse a sample cluster: 3bmc, 5lease, ...'
+complete -c clpsim -l seed -x -d 'Run this seed alone.'
+complete -c clpsim -l seeds -x -d 'Run the seeds from A to B.'
+complete -c clpsim -l hours -x -d 'Simulated hours of each run.'
+complete -c clpsim -l faults -x -d 'all, mild, or kinds of faults with commas.'
+complete -c clpsim -l jobs -x -d 'Processes to use.'
+complete -c clpsim -l deep -d 'Check records, ledger and replay too (slower).'
+complete -c clpsim -l explain -d 'With --seed: tell the whole story.'
+complete -c clpsim -l shrink -d 'With --seed: find a shorter schedule that breaks the same.'
+complete -c clpsim -l json -d 'Print one JSON object instead of text, errors too.'
+complete -c clpsim -l help -d 'Show a summary and exit.'
+
+complete -c clpstat -f
+complete -c clpstat -a '(clpstat --complete any 2>/dev/null)'
+complete -c clpstat -s s -d 'Show the status; this is what happens without options.'
+complete -c clpstat -l long -d 'Show names in wide columns, not cut.'
+complete -c clpstat -l local -d 'Ask only what this server knows itself.'
+complete -c clpstat -s h -l host -x -a '(clpstat --complete server 2>/dev/null)' -d 'Show what this server sees.'
+complete -c clpstat -s g -d 'Show the map of groups.'
+complete -c clpstat -s m -d 'Show each monitor resource on each server.'
+complete -c clpstat -s n -d 'Show which server hears which, by heartbeat resource.'
+complete -c clpstat -s p -d 'Show NP resolution resources on each server.'
+complete -c clpstat -s i -d 'Show the whole configuration.'
+complete -c clpstat -l cl -d 'Show the configuration of the cluster itself.'
+complete -c clpstat -l sv -d 'Show the configuration of servers, or of the one called NAME.'
+complete -c clpstat -l hb -d 'Show the configuration of heartbeat resources.'
+complete -c clpstat -l np -d 'Show the configuration of NP resolution resources.'
+complete -c clpstat -l svg -d 'Show the configuration of server groups.'
+complete -c clpstat -l grp -d 'Show the configuration of groups.'
+complete -c clpstat -l rsc -d 'Show the configuration of group resources.'
+complete -c clpstat -l mon -d 'Show the configuration of monitor resources.'
+complete -c clpstat -l detail -d 'Show more: seldom needed keys; what a group waits for.'
+complete -c clpstat -l explain -d 'Tell why a group, a monitor or a server is as it is.'
+complete -c clpstat -l watch -d 'Show a live screen until q is pressed.'
+complete -c clpstat -l events -d 'Write the recorded events of the cluster, oldest first.'
+complete -c clpstat -l since -x -d 'Only events after this one\'s cursor.'
+complete -c clpstat -l follow -d 'Go on with events as they come.'
+complete -c clpstat -l hw -d 'Show open hardware events and trap counters of each server.'
+complete -c clpstat -l json -d 'Print one JSON object instead of text, errors too.'
+complete -c clpstat -l help -d 'Show a summary and exit.'
+
+complete -c clpstdn -f
+complete -c clpstdn -s r -l reboot -d 'Reboot them instead.'
+complete -c clpstdn -s w -l wait -x -d 'Wait this long for it.'
+complete -c clpstdn -l json -d 'Print one JSON object instead of text, errors too.'
+complete -c clpstdn -l help -d 'Show a summary and exit.'
+
+complete -c clptrap -f
+complete -c clptrap -l specific -x -d 'The specific-trap number of a PET.'
+complete -c clptrap -l octets -x -d 'The octets of its variable.'
+complete -c clptrap -l pcap -r -F -d 'Every trap of a packet capture.'
+complete -c clptrap -l config -r -F -d 'Another configuration than this server\'s.'
+complete -c clptrap -l to -x -a '(clptrap --complete server 2>/dev/null)' -d 'Where a rehearsal trap goes.'
+complete -c clptrap -l json -d 'Print one JSON object instead of text, errors too.'
+complete -c clptrap -l help -d 'Show a summary and exit.'
+
+complete -c clpwait -f
+complete -c clpwait -l until -x -d 'What to wait for.'
+complete -c clpwait -l timeout -x -d 'How long at most.'
+complete -c clpwait -l json -d 'Print one JSON object instead of text, errors too.'
+complete -c clpwait -l help -d 'Show a summary and exit.'

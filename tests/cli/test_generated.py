@@ -1,0 +1,167 @@
+"""One source for parser, typer, manual and completions: they agree, and the files are fresh."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clptools.cli import clpgrp
+from clptools.cli.generate import ROOT, commands, files
+from clptools.cli.options import Args, Command
+from clptools.cli.parse import UsageError, parse
+from clptools.cli.registry import COMMANDS, DESCRIBED
+from clptools.cli.typer_app import read
+from tests.api.fake import Agent
+from tests.cli.conftest import Clp
+
+
+def test_man_pages_and_completions_are_fresh() -> None:
+    wanted = files()
+    stale = [
+        path
+        for path, text in wanted.items()
+        if not (ROOT / path).exists() or (ROOT / path).read_text() != text
+    ]
+    left = {f"man/{page.name}" for page in (ROOT / "man").glob("*.8")} - set(wanted)
+    assert not stale, "make them: python -m clptools.cli.generate"
+    assert not left
+
+
+def test_every_command_has_its_module_and_its_script() -> None:
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    for name, module in COMMANDS.items():
+        loaded = import_module(module)
+        assert loaded.COMMAND.name == name
+        assert callable(loaded.run)
+        assert scripts[name] == "clptools.cli.main:main"
+    assert set(scripts) == {*COMMANDS, *DESCRIBED}
+
+
+@pytest.mark.parametrize("command", commands(), ids=lambda command: command.name)
+def test_the_data_of_a_command_is_sound(command: Command) -> None:
+    flags = [flag for option in command.options for flag in option.flags]
+    assert len(flags) == len(set(flags))
+    assert "--help" not in flags
+    assert command.summary and not command.summary.endswith(".")
+    assert command.synopsis and command.description
+    for option in command.options:
+        assert option.help.endswith((".", ")")), option.flags
+        assert option.flags[-1].startswith("--") or len(option.flags) == 1
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_command_has_help(clp: Clp, name: str) -> None:
+    ran = clp(name, "--help")
+    assert ran.code == 0
+    assert f"Usage: {name}" in ran.out
+
+
+def words_of(command: Command) -> st.SearchStrategy[list[str]]:
+    flags = [flag for option in command.options for flag in option.flags]
+    short = [flag[1] for flag in flags if len(flag) == 2]
+    anything = st.sampled_from(
+        [*flags, *(f"{f}=v" for f in flags if f.startswith("--")), "word", "7", "", "-", "--"]
+    )
+    bundle = st.lists(st.sampled_from(short), min_size=1, max_size=3).map(
+        lambda s: "-" + "".join(s)
+    )
+    return st.lists(anything | bundle if short else anything, max_size=6)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_both_parsers_read_a_line_alike(data: st.DataObject) -> None:
+    command = data.draw(st.sampled_from(commands()))
+    line = data.draw(words_of(command))
+    try:
+        ours: Args | None = parse(command, line)
+    except UsageError:
+        ours = None
+    try:
+        theirs: Args | None = read(command, line)
+    except Exception:
+        theirs = None
+    if ours is not None:
+        assert ours == theirs, line
+    elif theirs is not None:
+        # typer takes any text for a number; nothing else may be the cause.
+        numbers = [o.name for o in command.options if o.number and theirs.given(o.name)]
+        assert numbers, line
+
+
+def test_man_pages_have_no_roff_faults() -> None:
+    if shutil.which("groff") is None:
+        pytest.skip("groff is not installed: man pages are not rendered")
+    for page in sorted((ROOT / "man").glob("*.8")):
+        line = ["groff", "-man", "-Tutf8", "-ww", "-z", str(page)]
+        ran = subprocess.run(line, capture_output=True, text=True, timeout=30)
+        assert (ran.returncode, ran.stderr) == (0, ""), page
+
+
+def completions(words: list[str], folder: Path) -> set[str]:
+    """What bash offers for the last of `words`."""
+    quoted = " ".join(f"'{word}'" for word in words)
+    script = (
+        f"source {ROOT}/completions/clptools.bash; COMP_WORDS=({quoted}); "
+        f"COMP_CWORD={len(words) - 1}; _clptools '{words[0]}' '{words[-1]}' '{words[-2]}'; "
+        'printf "%s\\n" "${COMPREPLY[@]}"'
+    )
+    path = f"{folder}:{os.environ['PATH']}"
+    ran = subprocess.run(
+        ["bash", "-u", "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        env={**os.environ, "PATH": path},
+    )
+    assert ran.stderr == ""
+    return set(ran.stdout.split())
+
+
+def test_bash_completes_options_and_live_names(agent: Agent, tmp_path: Path) -> None:
+    for name in ("clpgrp", "clprsc", "clpmonctrl"):
+        script = tmp_path / name
+        script.write_text(f'#!/bin/sh\nexec {sys.executable} -m clptools.cli.main {name} "$@"\n')
+        script.chmod(0o755)
+    assert completions(["clpgrp", "-n", "f"], tmp_path) == {"failover1"}
+    assert completions(["clpgrp", "-a", ""], tmp_path) == {"server1", "server2"}
+    assert completions(["clprsc", "-s", ""], tmp_path) == {"exec1", "fip1"}
+    assert completions(["clpmonctrl", "-m", "u"], tmp_path) == {"userw"}
+    assert completions(["clpgrp", "--st"], tmp_path) == {"--start", "--stop"}
+    assert completions(["clpgrp", "--apito", ""], tmp_path) == set()
+
+
+def test_without_an_agent_names_come_from_the_file(clp: Clp, node: Path) -> None:
+    assert clp("clpgrp", "--complete", "group") == (0, "", "")
+    (node / "etc/clptools").mkdir(parents=True)
+    (node / "etc/clptools/clp.toml").write_text(
+        '[[server]]\nname = "s1"\n[[group]]\nname = "g1"\n[[group.resource]]\nname = "r1"\n'
+    )
+    assert clp("clpgrp", "--complete", "any").out.split() == ["g1", "r1", "s1"]
+
+
+@pytest.mark.parametrize(("shell", "file"), [("zsh", "_clptools"), ("fish", "clptools.fish")])
+def test_the_other_shells_can_read_theirs(shell: str, file: str) -> None:
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed: its completion is not read")
+    ran = subprocess.run(
+        [shell, "-n", f"{ROOT}/completions/{file}"], capture_output=True, timeout=30
+    )
+    assert (ran.returncode, ran.stderr) == (0, b"")
+
+
+def test_flags_may_be_bundled_and_values_glued() -> None:
+    args = parse(clpgrp.COMMAND, ["-sf", "-hserver2", "--apito=3", "failover1"])
+    assert args.given("start") and args.given("force")
+    assert args.text("host") == "server2"
+    assert args.number("apito") == 3.0
+    assert args.word() == "failover1"
