@@ -51,16 +51,19 @@ from clptools.core.events import (
     WatchdogChanged,
 )
 from clptools.core.fencing import Fencing
+from clptools.core.group_requests import GroupRequests
 from clptools.core.groups import Groups
 from clptools.core.lease import Lease
 from clptools.core.ledger import Ledger
 from clptools.core.membership import Membership
 from clptools.core.messages import Answer, Echo, Forward, Grant, Order, Report, Shared
+from clptools.core.monitor_requests import MonitorRequests
 from clptools.core.operations import Operations
 from clptools.core.placement import Placement
 from clptools.core.proof import Proof
 from clptools.core.quorum import NEVER
 from clptools.core.recovery import Recovery
+from clptools.core.service import Service
 from clptools.core.settings import Settings
 from clptools.core.state import GroupRun, NodeState, PeerState, Phase
 from clptools.core.states import GroupState, ResourceState
@@ -112,6 +115,9 @@ class Node:
         self.placement = Placement(self)
         self.ledger = Ledger(self)
         self.recovery = Recovery(self)
+        self.group_requests = GroupRequests(self)
+        self.service = Service(self)
+        self.monitor_requests = MonitorRequests(self)
         self.operations = Operations(self)
         self.status = Status(self)
         self._handlers: dict[type[Event], Callable[[Any], None]] = {
@@ -280,7 +286,7 @@ class Node:
         self.groups.resume()
 
     def _stopping(self, event: AgentStopping) -> None:
-        self.operations.agent_stopping()
+        self.service.agent_stopping()
         self.changed = True
 
     def _settings_changed(self, event: SettingsChanged) -> None:

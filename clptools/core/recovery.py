@@ -300,9 +300,9 @@ class Recovery:
             for name in node.groups.online(target):
                 node.groups.stop(name, GroupWhy.STOPPED, "GROUPSTOP")
         elif action == "stop-cluster":
-            node.operations.leave("", no_move=False)
+            node.service.leave("", no_move=False)
         elif action in ("shutdown", "reboot"):
-            node.operations.leave(action, no_move=False)
+            node.service.leave(action, no_move=False)
         else:
             node.emit(HostAction(action=action, reason=reason))
 

@@ -1,0 +1,149 @@
+"""Requests about monitors, open hardware events, and notices from outside."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from clptools.core import sentences as say
+from clptools.core.codes import NO_SUCH, REFUSED
+from clptools.core.events import MessageSeen
+from clptools.core.ledger import LINKAGE, matches
+from clptools.core.requests import (
+    Acknowledge,
+    ExternalNotice,
+    MonitorClear,
+    MonitorFault,
+    MonitorResume,
+    MonitorSuspend,
+    Outcome,
+)
+from clptools.core.settings import Monitor
+from clptools.core.state import Pending
+
+if TYPE_CHECKING:
+    from clptools.core.node import Node
+
+
+class MonitorRequests:
+    """Suspend, resume, clear, acknowledge, notice."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+
+    def _unknown_monitor(self, names: tuple[str, ...]) -> Outcome | None:
+        known = [m.name for m in self.node.recovery.here()]
+        for name in names:
+            if name not in known:
+                text = f"No such monitor on {self.node.me}: {name}; known: {', '.join(known)}."
+                return Outcome(code=NO_SUCH, text=text)
+        return None
+
+    def suspend(self, pending: Pending) -> Outcome | None:
+        request = pending.request
+        assert isinstance(request, MonitorSuspend | MonitorResume)
+        unknown = self._unknown_monitor(request.monitors)
+        if unknown is not None:
+            return unknown
+        on = isinstance(request, MonitorSuspend)
+        changed = self.node.recovery.suspend(request.monitors, on, pending.user)
+        if changed:
+            return Outcome()
+        return Outcome(text=f"Already {'suspended' if on else 'running'}.")
+
+    def clear(self, pending: Pending) -> Outcome | None:
+        request = pending.request
+        assert isinstance(request, MonitorClear)
+        unknown = self._unknown_monitor(request.monitors)
+        if unknown is None:
+            self.node.recovery.clear_counters(request.monitors)
+        return unknown or Outcome()
+
+    def fault(self, pending: Pending) -> Outcome | None:
+        request = pending.request
+        assert isinstance(request, MonitorFault)
+        names = (request.monitor,) if request.monitor else ()
+        unknown = self._unknown_monitor(names)
+        if unknown is not None:
+            return unknown
+        for monitor in self.node.recovery.here():
+            if names and monitor.name not in names:
+                continue
+            if monitor.type in ("mrw", "userw"):
+                if names:
+                    text = f"{monitor.name} ({monitor.type}) takes no dummy failure."
+                    return Outcome(code=REFUSED, text=text)
+                continue
+            self.node.recovery.fault(monitor, request.on)
+        return Outcome()
+
+    def server_with(self, request: Acknowledge) -> str:
+        """The server that has the named open event; we first."""
+        node = self.node
+        if any(request.event in (0, e.id) for e in node.ledger.open_of(request.monitor)):
+            return node.me
+        for name, p in node.state.peers.items():
+            if p.report is None:
+                continue
+            for event in p.report.server.open_events:
+                if event.monitor == request.monitor and request.event in (0, event.id):
+                    return name
+        return ""
+
+    def acknowledge(self, pending: Pending) -> Outcome | None:
+        node = self.node
+        request = pending.request
+        assert isinstance(request, Acknowledge)
+        monitor = node.settings.monitor(request.monitor)
+        if monitor is None or monitor.type != "mrw":
+            known = ", ".join(m.name for m in node.settings.monitors if m.type == "mrw") or "none"
+            text = f"No such message receive monitor: {request.monitor}; known: {known}."
+            return Outcome(code=NO_SUCH, text=text)
+        closed = node.ledger.acknowledge(monitor, request.event, pending.user)
+        if not closed and request.event:
+            return Outcome(code=NO_SUCH, text=f"{monitor.name} has no open event {request.event}.")
+        return Outcome(text="" if closed else f"{monitor.name} has no open event.")
+
+    def external(self, pending: Pending) -> Outcome | None:
+        node = self.node
+        request = pending.request
+        assert isinstance(request, ExternalNotice)
+        found: list[Monitor] = []
+        for monitor in node.recovery.here():
+            if monitor.type != "mrw":
+                continue
+            if request.monitor:
+                if monitor.name == request.monitor:
+                    found.append(monitor)
+            elif matches(monitor, node.me, request.category, request.keyword):
+                found.append(monitor)
+        if not found:
+            thing = request.monitor or f"{request.category}.{request.keyword}".rstrip(".")
+            return Outcome(code=NO_SUCH, text=f"No message receive monitor here takes {thing}.")
+        for monitor in found:
+            if monitor.category in LINKAGE:
+                text = say.linkage_owned(monitor.name, monitor.category)
+                return Outcome(
+                    code=REFUSED,
+                    text=text,
+                    hint=f"Close its events: clpmonctrl --acknowledge -m {monitor.name}",
+                )
+        node.record(
+            "trnsv",
+            10,
+            "INFO",
+            (node.me, *(m.name for m in found)),
+            f"A notification came from outside ({request.origin or pending.user}).",
+        )
+        for monitor in found:
+            if request.clear:
+                node.ledger.acknowledge(monitor, 0, pending.user)
+                continue
+            node.ledger.message(
+                MessageSeen(
+                    category=monitor.category,
+                    keyword=request.keyword or monitor.keywords.get(node.me, ""),
+                    text=request.text,
+                    origin=request.origin or pending.user,
+                )
+            )
+        return Outcome()
