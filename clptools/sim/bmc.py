@@ -41,10 +41,12 @@ chassis_control "{chassis} 0x20"
 serial 15 {address} {port} codec VM
 """
 
+# Without its sensor (number 0, type 35) the watchdog would never expire.
 _MC = """\
 mc_setbmc 0x20
 mc_add 0x20 0 no-device-sdrs 0x23 9 8 0x9f 0x1291 0xf02
 sel_enable 0x20 1000 0x0a
+sensor_add 0x20 0 0 35 0x6f event-only
 mc_enable 0x20
 """
 
@@ -192,6 +194,15 @@ class SimulatedBmc:
         """`on` or `off`, asked of the machine itself and not over IPMI."""
         asked = self._chassis("get", "power")
         return "on" if b"power:1" in asked.stdout else "off"
+
+    def machine(self) -> int:
+        """Process id of the machine, another after each power-on; 0: it is off."""
+        if self.power() == "off":
+            return 0
+        try:
+            return int((self._folder / "machine.pid").read_text())
+        except (OSError, ValueError):
+            return 0  # switched this very moment
 
     def switch(self, on: bool) -> None:
         """The machine's power by hand: as a person does with its cable."""
