@@ -14,7 +14,8 @@ import re
 import msgspec
 
 from clptools.intake import ber, snmp
-from clptools.intake.pet import ENTERPRISE, EPOCH, VARBIND
+from clptools.intake.octets import EPOCH
+from clptools.intake.pet import ENTERPRISE, VARBIND
 from clptools.intake.profile import ClassTable, EventClass
 from clptools.intake.snmp import Trap, Version
 

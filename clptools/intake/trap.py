@@ -9,9 +9,6 @@ raise out of here: what is not taken is counted by reason and told as a note.
 from __future__ import annotations
 
 import asyncio
-import errno
-import socket
-import struct
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
@@ -22,6 +19,7 @@ from clptools.core.events import HardwareSeen
 from clptools.core.settings import Settings, SnmpUser
 from clptools.intake import pet, snmp
 from clptools.intake.ber import DecodeError
+from clptools.intake.listen import Listener
 from clptools.intake.match import (
     FOREIGN_RATE,
     REPEAT_MS,
@@ -40,19 +38,10 @@ from clptools.intake.snmp import Trap, V3Message
 from clptools.intake.usm import Engine, Refused, UserKeys, Usm, engine_id
 from clptools.reports import ClpError
 
-RECEIVE_BUFFER = 4 * 1024 * 1024
 PENDING = 1_024
 """Traps taken and not yet durable; beyond it they are dropped and counted."""
-BATCH = 64
-"""Datagrams read before the loop gets its turn again."""
-RETRY_MS = 2_000
-"""Between attempts to bind an address that is not there, or is taken."""
 SAME_NOTE_MS = 60_000
 """One note for a reason and source in this time; the counters tell the rest."""
-
-_SO_RXQ_OVFL = 40
-_SO_RCVBUFFORCE = 33
-_COUNT = struct.Struct("=I")
 
 
 class Note(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,7 +91,7 @@ class TrapReceiver:
         self._gate = RehearsalGate(authkey, server, int(wall() * 1000))
         self._boots = boots
         self._read_user_keys = read_user_keys
-        self._listeners: dict[Endpoint, _Listener] = {}
+        self._listeners: dict[Endpoint, Listener] = {}
         self._usms: dict[Endpoint, tuple[list[tuple[SnmpUser, UserKeys]], Usm | None]] = {}
         self._table = ClassTable(settings.trap_profiles)
         self._engine: Engine | None = None
@@ -132,7 +121,9 @@ class TrapReceiver:
             usm = self._usm(admission)
             listener = self._listeners.get(address)
             if listener is None:
-                listener = self._listeners[address] = _Listener(self, admission, usm)
+                listener = self._listeners[address] = Listener(
+                    admission, usm, self.counters, self.datagram, self._bound
+                )
                 listener.open()
             else:
                 listener.admission, listener.usm = admission, usm
@@ -151,7 +142,7 @@ class TrapReceiver:
         """Keyword address -> why it is not heard at; empty: it is."""
         return {str(a): listener.fault for a, listener in self._listeners.items()}
 
-    def datagram(self, listener: _Listener, data: bytes, cut: bool, peer: tuple[str, int]) -> None:
+    def datagram(self, listener: Listener, data: bytes, cut: bool, peer: tuple[str, int]) -> None:
         """Judges one datagram.  Never raises."""
         source = plain_source(peer[0])
         self.counters.received += 1
@@ -172,7 +163,7 @@ class TrapReceiver:
             self._note("fault", f"{source}: {error!r} for {data[:256].hex()}", source)
 
     def _judge(
-        self, listener: _Listener, data: bytes, cut: bool, source: str, peer: tuple[str, int]
+        self, listener: Listener, data: bytes, cut: bool, source: str, peer: tuple[str, int]
     ) -> None:
         now_ms = self._now_ms()
         admission = listener.admission
@@ -284,9 +275,7 @@ class TrapReceiver:
             return False
         return True
 
-    def _rehearse(
-        self, listener: _Listener, trap: Trap, source: str, peer: tuple[str, int]
-    ) -> None:
+    def _rehearse(self, listener: Listener, trap: Trap, source: str, peer: tuple[str, int]) -> None:
         fault = self._gate.fault(trap, int(self._wall() * 1000))
         if fault:
             self._refuse("not_allowed", source, f"rehearsal trap refused: {fault}")
@@ -366,8 +355,8 @@ class TrapReceiver:
         self._usms[admission.address] = (usable, usm)
         return usm
 
-    def note_bind(self, kind: str, address: Endpoint, text: str) -> None:
-        """An address could not be bound, or was at last."""
+    def _bound(self, address: Endpoint, text: str, heard: bool) -> None:
+        kind = "bound" if heard else "bind"
         self._on_note(Note(kind=kind, text=f"Trap receiver {address}: {text}"))
 
     def _now_ms(self) -> int:
@@ -412,7 +401,7 @@ class _Answer:
     """The answer to an INFORM, sent once its event is durable."""
 
     def __init__(
-        self, listener: _Listener, peer: tuple[str, int], trap: Trap, message: Trap | V3Message
+        self, listener: Listener, peer: tuple[str, int], trap: Trap, message: Trap | V3Message
     ) -> None:
         self._listener = listener
         self._peer = peer
@@ -431,110 +420,3 @@ class _Answer:
             self._listener.send(snmp.response(self._trap), self._peer)
         elif usm is not None:
             self._listener.send(usm.response(self._message, self._trap, now_ms), self._peer)
-
-
-class _Listener:
-    """One keyword address: its socket, and the attempts to get it."""
-
-    def __init__(self, receiver: TrapReceiver, admission: Admission, usm: Usm | None) -> None:
-        self.admission = admission
-        self.usm = usm
-        self.fault = ""
-        self._receiver = receiver
-        self._socket: socket.socket | None = None
-        self._retry: asyncio.TimerHandle | None = None
-        self._dropped = 0
-        self._loop = asyncio.get_running_loop()
-
-    def open(self) -> None:
-        """Binds the address; if that fails, says why once and tries again and again."""
-        self._retry = None
-        address = self.admission.address
-        family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-        sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-        try:
-            if family == socket.AF_INET6:
-                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            _roomy(sock)
-            sock.setsockopt(socket.SOL_SOCKET, _SO_RXQ_OVFL, 1)
-            # getaddrinfo on a literal address never asks a name server; it reads the zone.
-            target = socket.getaddrinfo(
-                *address, family, socket.SOCK_DGRAM, 0, socket.AI_NUMERICHOST
-            )
-            sock.bind(target[0][4])
-        except OSError as error:
-            sock.close()
-            fault = _bind_fault(error)
-            if fault != self.fault:
-                self.fault = fault
-                self._receiver.note_bind("bind", address, fault)
-            self._retry = self._loop.call_later(RETRY_MS / 1000, self.open)
-            return
-        if self.fault:
-            self.fault = ""
-            self._receiver.note_bind("bound", address, "traps are received now")
-        self._socket = sock
-        self._dropped = 0
-        self._loop.add_reader(sock.fileno(), self._readable)
-
-    def stop_reading(self) -> None:
-        """No datagram is read from now on; answers can still be sent."""
-        if self._retry is not None:
-            self._retry.cancel()
-            self._retry = None
-        if self._socket is not None:
-            self._loop.remove_reader(self._socket.fileno())
-
-    def close(self) -> None:
-        """Gives the address back."""
-        self.stop_reading()
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
-
-    def send(self, data: bytes, peer: tuple[str, int]) -> None:
-        """Sends an answer; one that cannot be sent is like one that is lost on the way."""
-        if self._socket is not None:
-            try:
-                self._socket.sendto(data, peer)
-            except OSError:
-                return
-
-    def _readable(self) -> None:
-        for _ in range(BATCH):
-            if self._socket is None:
-                return
-            try:
-                data, control, flags, peer = self._socket.recvmsg(snmp.MESSAGE_BYTES, 64)
-            except (BlockingIOError, InterruptedError):
-                return
-            except OSError:
-                # ICMP errors of answers that were sent arrive here; nothing is lost by them.
-                continue
-            for level, kind, value in control:
-                if level == socket.SOL_SOCKET and kind == _SO_RXQ_OVFL:
-                    (total,) = _COUNT.unpack(value[: _COUNT.size])
-                    self._receiver.counters.kernel_dropped += (total - self._dropped) & 0xFFFFFFFF
-                    self._dropped = total
-            self._receiver.datagram(self, data, bool(flags & socket.MSG_TRUNC), peer)
-
-
-def _roomy(sock: socket.socket) -> None:
-    """As much receive buffer as we may have: a storm arrives faster than Python reads."""
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, RECEIVE_BUFFER)
-    except OSError:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
-
-
-def _bind_fault(error: OSError) -> str:
-    if error.errno == errno.EADDRNOTAVAIL:
-        return "this address is not on this host (yet); tried again every 2 s"
-    if error.errno == errno.EADDRINUSE:
-        return (
-            "another program has this port (snmptrapd?): stop it, or give the keyword another "
-            "port; tried again every 2 s"
-        )
-    if error.errno in (errno.EACCES, errno.EPERM):
-        return "a port below 1024 needs root or CAP_NET_BIND_SERVICE; tried again every 2 s"
-    return f"{error.strerror}; tried again every 2 s"

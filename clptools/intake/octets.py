@@ -1,0 +1,122 @@
+"""The octets of a PET (PET specification 1.0, IPMI 2.0 table 17-7), with BMCs' departures."""
+
+from __future__ import annotations
+
+import datetime
+import uuid
+
+from clptools.intake.profile import ClassTable
+
+SHORTEST, LONGEST = 47, 110
+
+EPOCH = 883_612_800
+"""1998-01-01 00:00:00 UTC in Unix time: where PET's clock begins."""
+DAY = 86_400
+
+
+class Fields:
+    """The octets of a PET; what is unspecified or cut off is None."""
+
+    def __init__(
+        self, octets: bytes | None, table: ClassTable, now: float, quirks: list[str]
+    ) -> None:
+        data = octets or b""
+        if octets is not None and len(data) < SHORTEST:
+            quirks.append(f"{len(data)} octets, at least {SHORTEST}: the rest is unspecified")
+        elif len(data) > LONGEST:
+            quirks.append(f"{len(data)} octets, at most {LONGEST}: the rest is ignored")
+        size = len(data)
+        data = data[:LONGEST].ljust(SHORTEST, b"\0")
+
+        def octet(at: int, *unspecified: int) -> int | None:
+            return data[at] if at < size and data[at] not in unspecified else None
+
+        def pair(at: int) -> int | None:
+            return int.from_bytes(data[at : at + 2], "big") or None
+
+        self.guid = str(uuid.UUID(bytes=data[:16])) if any(data[:16]) else None
+        self.sequence = pair(16)
+        self.utc_offset = _utc_offset(data[22:24]) if size >= 24 else None
+        self.timestamp = _timestamp(
+            int.from_bytes(data[18:22], "big"), self.utc_offset, now, quirks
+        )
+        self.trap_source = octet(24, 0xFF)
+        self.event_source = octet(25, 0xFF)
+        self.severity = octet(26, 0)
+        if self.severity is not None and self.severity & self.severity - 1:
+            worst = 1 << self.severity.bit_length() - 1
+            quirks.append(f"severity {self.severity:02X}h: the worst of it, {worst:02X}h, is used")
+            self.severity = worst
+        self.sensor_device = octet(27, 0xFF)
+        self.sensor = octet(28, 0, 0xFF)
+        self.entity = (data[29], data[30]) if size > 30 and data[29] else None
+        blank = all(byte in (0, 0xFF) for byte in data[31:39])
+        self.event_data: str | None = data[31:34].hex()
+        self.data_offset: int | None = data[31] & 0x0F
+        if size < 34 or data[31] == 0xFF or (blank and self.sensor is None):
+            self.event_data = None
+            self.data_offset = None
+        elif data[31] & 0x0F == 0x0F:
+            self.data_offset = None
+        self.language = octet(39, 0xFF)
+        self.manufacturer = _manufacturer(data[40:44], table, quirks)
+        self.system = pair(44)
+        self.oem = _oem(data[46:], quirks)
+
+
+def _utc_offset(two: bytes) -> int | None:
+    minutes = int.from_bytes(two, "big", signed=True)
+    return None if minutes == -1 else minutes
+
+
+def _timestamp(seconds: int, utc_offset: int | None, now: float, quirks: list[str]) -> str | None:
+    if not seconds:
+        return None
+    moment = EPOCH + seconds
+    if moment > now + DAY and seconds <= now + DAY:
+        quirks.append("time stamp counts from 1970, not 1998")
+        moment = seconds
+    text = datetime.datetime.fromtimestamp(moment, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    if utc_offset is None:
+        return text
+    if abs(utc_offset) > 14 * 60:
+        quirks.append(f"UTC offset of {utc_offset} minutes: not used")
+        return text
+    hours, minutes = divmod(abs(utc_offset), 60)
+    return f"{text}{'-' if utc_offset < 0 else '+'}{hours:02}:{minutes:02}"
+
+
+def _manufacturer(four: bytes, table: ClassTable, quirks: list[str]) -> int | None:
+    known = table.names.manufacturers
+    big = int.from_bytes(four, "big")
+    little = int.from_bytes(four, "little")
+    if big not in known and little in known:
+        quirks.append("manufacturer in little-endian order")
+        return little
+    return big or None
+
+
+def _oem(rest: bytes, quirks: list[str]) -> str | None:
+    """The OEM fields as text: type/length coded as in a FRU, or raw, as some BMCs send them."""
+    if not rest or not rest.strip(b"\0") or rest[0] == 0xC1:
+        return None
+    fields: list[str] = []
+    at = 0
+    while at < len(rest) and rest[at] != 0xC1:
+        kind, length = rest[at] >> 6, rest[at] & 0x3F
+        part = rest[at + 1 : at + 1 + length]
+        if len(part) < length or (kind == 3 and not _printable(part)):
+            break
+        if part:
+            fields.append(part.decode("ascii") if _printable(part) else part.hex())
+        at += 1 + length
+    else:
+        if fields or at < len(rest):
+            return "; ".join(fields) or None
+    raw = rest.split(b"\xc1")[0].rstrip(b"\0")
+    quirks.append("OEM field is not type/length coded")
+    return raw.decode("ascii") if _printable(raw) else raw.hex() or None
+
+
+def _printable(data: bytes) -> bool:
+    return all(32 <= byte < 127 for byte in data)
