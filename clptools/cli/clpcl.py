@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clptools.cli.answer import Answer
+from clptools.cli.answer import Answer, done
 from clptools.cli.change import change, one_of
 from clptools.cli.options import APITO, Args, Command, Option, host, wait
 from clptools.cli.start_agent import start_agent
@@ -65,8 +65,9 @@ def run(args: Args) -> Answer:
         return change({"type": "resume"}, timeout_s)
     server = "*" if args.given("all") else args.text("host")
     if what == "start":
-        if not args.given("host"):
-            start_agent()
-        return change({"type": "service-start", "server": server}, timeout_s)
+        started = not args.given("host") and start_agent()
+        answer = change({"type": "service-start", "server": server}, timeout_s)
+        # A starting agent starts the service: "already running" would be our own doing.
+        return done() if started and not args.given("all") else answer
     then = "start" if what == "restart" else ""
     return change({"type": "service-stop", "server": server, "then": then}, timeout_s)
