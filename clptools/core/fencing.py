@@ -114,7 +114,7 @@ class Fencing:
         p.fence_text = say.fence_done
         node.record("rc", 404, "INFO", (event.server, node.me), say.fenced(event))
         if event.action == "power-off" and p.any_heard_at < event.asked_at:
-            p.power = "off"
+            p.bmc.power = "off"
             p.off_asked_at = max(p.off_asked_at, event.asked_at)
         node.membership.ask_power(event.server)
         node.changed = True

@@ -145,6 +145,7 @@ class Groups:
         *,
         forced: bool = False,
         restart: bool = False,
+        reason: str = "",
     ) -> None:
         """Stops a held group; `why` is what we shall say of its release."""
         node = self.node
@@ -164,7 +165,7 @@ class Groups:
             if again and state is ResourceState.STOP_FAILED:
                 run.resources[resource] = ResourceState.START_FAILED
         self._enter(name, run, GroupState.STOPPING)
-        node.record("rc", 20, "INFO", (name, node.me), say.group_stops(name, node.me))
+        node.record("rc", 20, "INFO", (name, node.me), say.group_stops(name, node.me, reason))
         self._advance_stop(name, run)
 
     def restart(self, target: str) -> None:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 _RETIRED_KEPT = 16
 _TWIN_ALERT_MS = 60_000
 _READ_STUCK_MS = 60_000
+_READ_OWN_MS = 10_000
+_HURRY_MS = 700
+"""How much earlier than its turn a BMC is asked again while its server misses beats."""
 
 
 class Membership:
@@ -248,16 +251,19 @@ class Membership:
         """A BMC answered.  "Off" counts only if nothing was heard since it was asked."""
         node = self.node
         p = self.peers.get(event.server)
+        if p is None and event.server != node.me:
+            return
+        bmc = node.state.bmc if p is None else p.bmc
+        bmc.asked_at = NEVER
+        bmc.latency_ms = event.latency_ms
+        bmc.error = event.error
+        if event.power != bmc.power:
+            bmc.change_at = node.now
+        bmc.power = event.power
+        if event.power != "unknown":
+            bmc.at = node.now
         if p is None:
             return
-        p.read_asked_at = NEVER
-        p.power_latency_ms = event.latency_ms
-        p.power_error = event.error
-        if event.power != p.power:
-            p.power_change_at = node.now
-        p.power = event.power
-        if event.power != "unknown":
-            p.power_at = node.now
         if event.power == "off" and p.any_heard_at < event.asked_at:
             fresh = not self.is_out(event.server)
             p.off_asked_at = max(p.off_asked_at, event.asked_at)
@@ -334,25 +340,30 @@ class Membership:
     def read_power(self) -> None:
         """Asks the BMC of every server that misses two beats, and of all in their turn."""
         node = self.node
+        now = node.now
         for server in node.settings.servers:
+            if server.bmc is None:
+                continue
             p = self.peers.get(server.name)
-            if p is None or server.bmc is None:
+            bmc = node.state.bmc if p is None else p.bmc
+            if bmc.asked_at != NEVER and now - bmc.asked_at < _READ_STUCK_MS:
                 continue
-            if p.read_asked_at != NEVER and node.now - p.read_asked_at < _READ_STUCK_MS:
-                continue
-            missed = node.now - p.heard_at > node.times.missed_ms
-            if not missed and node.now < p.read_next_at:
-                continue
-            if missed and p.power_at != NEVER and node.now < p.read_next_at - 700:
-                continue
-            self.ask_power(server.name)
+            missed = p is not None and now - p.heard_at > node.times.missed_ms
+            if now >= bmc.next_at - (_HURRY_MS if missed else 0):
+                self.ask_power(server.name)
 
     def ask_power(self, name: str) -> None:
         """Begins one read of a server's BMC."""
-        p = self.peers[name]
-        p.read_asked_at = self.node.now
-        p.read_next_at = self.node.now + 1000
+        p = self.peers.get(name)
+        bmc = self.node.state.bmc if p is None else p.bmc
+        bmc.asked_at = self.node.now
+        bmc.next_at = self.node.now + (_READ_OWN_MS if p is None else self._read_ms())
         self.node.emit(ReadPower(server=name))
+
+    def _read_ms(self) -> int:
+        """The interval of the `bmchb` interconnect, or 1 s."""
+        links = self.node.settings.interconnects
+        return next((i.interval_ms for i in links if i.type == "bmchb"), 1_000)
 
 
 def _differs(before: Beat, beat: Beat) -> bool:

@@ -290,7 +290,7 @@ class Placement:
     def _order(self, group: Group, held: Held, why: GroupWhy, factor: str, reason: str) -> None:
         node = self.node
         if held.server == node.me:
-            node.groups.stop(group.name, why, factor)
+            node.groups.stop(group.name, why, factor, reason=reason)
             return
         key = f"{group.name}/{held.server}"
         if node.now - node.state.ordered_at.get(key, NEVER) < _ORDER_MS:
@@ -318,7 +318,7 @@ class Placement:
             return
         if order.term < node.state.votes.term or run.state is GroupState.STOPPING:
             return
-        node.groups.stop(order.group, GroupWhy(order.why), order.factor)
+        node.groups.stop(order.group, GroupWhy(order.why), order.factor, reason=order.reason)
 
     # ------------------------------------------------------------------ starting
 

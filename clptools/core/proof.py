@@ -103,7 +103,7 @@ class Proof:
         clears_at = self.lease_clears_at(p, since)
         return {
             "released": say.no_release(server, node.membership.hears(server)),
-            "power off": say.no_power(bmc.address if bmc else "", p.power, p.power_error),
+            "power off": say.no_power(bmc.address if bmc else "", p.bmc.power, p.bmc.error),
             "forced stop": say.no_fence(settings.forced_stop.action, p.fence_text),
             "lease": say.no_lease(
                 settings.leases_armed,

@@ -271,9 +271,9 @@ def group_online(group: str, server: str, order: Sequence[str], took_ms: int) ->
     return f"{server} has started {what} of {group} ({seconds(took_ms)})."
 
 
-def group_stops(group: str, server: str) -> str:
+def group_stops(group: str, server: str, reason: str = "") -> str:
     """Stop begins."""
-    return f"{server} stops {group}."
+    return f"{server} stops {group}{': ' + reason if reason else ''}."
 
 
 def group_released(group: str, server: str, order: Sequence[str], took_ms: int, n: int) -> str:

@@ -48,6 +48,20 @@ class Phase(StrEnum):
     DONE = "done"
 
 
+class BmcState(msgspec.Struct):
+    """What a server's BMC said last."""
+
+    power: str = "unknown"
+    at: int = NEVER
+    """When it last answered."""
+    change_at: int = NEVER
+    error: str = ""
+    latency_ms: int = 0
+    asked_at: int = NEVER
+    """When a read was begun that is not answered, or `NEVER`."""
+    next_at: int = 0
+
+
 class PeerState(msgspec.Struct):
     """What we know of one other server."""
 
@@ -86,14 +100,7 @@ class PeerState(msgspec.Struct):
     """When we first answered, with authority, its newest beat: saying it again gives no more."""
     answered_echo: Echo | None = None
     # its BMC
-    power: str = "unknown"
-    power_at: int = NEVER
-    power_change_at: int = NEVER
-    power_error: str = ""
-    power_latency_ms: int = 0
-    read_asked_at: int = NEVER
-    """When a read was begun that is not answered, or `NEVER`."""
-    read_next_at: int = 0
+    bmc: BmcState = msgspec.field(default_factory=BmcState)
     marks: list[tuple[int, int]] = []
     """(asked_at, power-on mark) of reads since our office began, first and last."""
     fence_asked_at: int = NEVER
@@ -237,6 +244,8 @@ class NodeState(msgspec.Struct):
     had_state: bool = False
     seq: int = 0
     peers: dict[str, PeerState] = {}
+    bmc: BmcState = msgspec.field(default_factory=BmcState)
+    """Our own BMC; shown, and nothing else."""
     votes: VoteState = msgspec.field(default_factory=VoteState)
     lease_until: int = NEVER
     lease_written: int = NEVER

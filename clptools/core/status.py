@@ -179,11 +179,11 @@ class Status:
         server = node.settings.server(name)
         if server is None or server.bmc is None:
             return PeerView(status="Unused")
-        if p.power_at == NEVER:
-            return PeerView(status="Error" if p.power_error else "Unknown")
-        stale = node.now - p.power_at > max(node.times.lost_ms, 5_000)
+        if p.bmc.at == NEVER:
+            return PeerView(status="Error" if p.bmc.error else "Unknown")
+        stale = node.now - p.bmc.at > max(node.times.lost_ms, 5_000)
         return PeerView(
-            status="Error" if stale else "Normal", last_seen_s=(node.now - p.power_at) / 1000
+            status="Error" if stale else "Normal", last_seen_s=(node.now - p.bmc.at) / 1000
         )
 
     def _arbiters(self) -> tuple[ArbiterView, ...]:
@@ -307,17 +307,16 @@ class Status:
         if server is None or server.bmc is None:
             return None
         p = node.state.peers.get(name)
-        if p is None:
-            return BmcView(address=server.bmc.address)
-        reachable = p.power_at != NEVER and not p.power_error
+        bmc = node.state.bmc if p is None else p.bmc
+        reachable = bmc.at != NEVER and not bmc.error
         return BmcView(
             address=server.bmc.address,
-            power=p.power,
+            power=bmc.power,
             reachable=reachable,
-            can_prove=reachable,
-            since_s=None if p.power_change_at == NEVER else (node.now - p.power_change_at) / 1000,
-            latency_ms=float(p.power_latency_ms) if reachable else None,
-            error=p.power_error,
+            can_prove=reachable and p is not None,
+            since_s=None if bmc.change_at == NEVER else (node.now - bmc.change_at) / 1000,
+            latency_ms=float(bmc.latency_ms) if reachable else None,
+            error=bmc.error,
         )
 
     def _group(self, group: Group, servers: tuple[ServerView, ...]) -> GroupView:
