@@ -40,6 +40,8 @@ ACTIONS = {"none": 0, "reset": 1, "power-off": 2, "power-cycle": 3, "nmi": 1}
 """Time-out actions; a BMC cannot send an NMI *and* act, so `nmi` is a reset at the deadline."""
 
 _OWN_PATIENCE_S = 1.0
+_FOREIGN_S = 1.5
+"""A running timer that nobody feeds has come down by then."""
 
 
 class State(StrEnum):
@@ -58,6 +60,8 @@ class Timer(msgspec.Struct, frozen=True, kw_only=True):
     action: int
     countdown: int
     """Initial countdown, ticks of 100 ms."""
+    present: int | None = None
+    """Present countdown; None: this BMC does not say."""
 
     @property
     def beat(self) -> str:
@@ -81,6 +85,7 @@ async def read(bmc: BmcClient, *, patience_s: float = 2.0) -> Timer:
         running=bool(data[0] & _RUNNING),
         action=data[1] & 0x07,
         countdown=int.from_bytes(data[4:6], "little"),
+        present=int.from_bytes(data[6:8], "little") if len(data) >= 8 else None,
     )
 
 
@@ -177,12 +182,23 @@ class OwnTimer:
             self._feeding.cancel()
 
     async def _ours(self) -> bool:
-        """Whether a beat may be written: an agent before us may have left a dead-man running."""
-        if not self._known:
-            found = await read(self._bmc, patience_s=_OWN_PATIENCE_S)
-            if found.running and found.use == _USE_OS_LOAD and found.action:
+        """Whether a beat may be written.
+
+        An agent before us may have left a dead-man running, which stays; or another program
+        feeds this timer: then it is its, and BmcError says so.
+        """
+        if self._known:
+            return True
+        found = await read(self._bmc, patience_s=_OWN_PATIENCE_S)
+        if found.running and found.action:
+            if found.use == _USE_OS_LOAD:
                 return False
-            self._known = True
+            await asyncio.sleep(_FOREIGN_S)
+            later = await read(self._bmc, patience_s=_OWN_PATIENCE_S)
+            if (later.present or 0) >= (found.present or 1):
+                fault = "another program feeds this timer (ipmi_watchdog, bmc-watchdog?)"
+                raise BmcError(self._bmc.server, self._bmc.where, "set watchdog timer", 1, fault)
+        self._known = True
         return True
 
     async def _keep_fed(self) -> None:

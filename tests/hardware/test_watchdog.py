@@ -161,6 +161,28 @@ def test_an_agent_that_restarts_does_not_beat_over_a_dead_man(tmp_path: Path) ->
     run(test)
 
 
+def test_a_timer_that_another_program_feeds_is_left_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watchdog, "_FOREIGN_S", 0.0)
+
+    class Fed:
+        server, where = "server1", "127.0.0.1:623"
+        sets = 0
+        present = 100
+
+        async def command(self, what: str, *_: object, **__: object) -> tuple[bytes, int]:
+            self.sets += what.startswith("set")
+            return bytes([0x44, 1, 0, 0, 100, 0, self.present, 0]), 0
+
+    async def test() -> None:
+        bmc = Fed()
+        timer = OwnTimer(bmc, Clock())  # type: ignore[arg-type]  # a BMC that says so
+        with pytest.raises(ClpError, match="another program feeds this timer"):
+            await timer.beat()
+        assert bmc.sets == 0
+
+    run(test)
+
+
 def test_what_a_timer_cannot_hold_is_refused(tmp_path: Path) -> None:
     async def test() -> None:
         async with timer_of(tmp_path) as (timer, _, _, _clock):
