@@ -84,8 +84,10 @@ def _decode(args: Args) -> Answer:
     import time
 
     from clptools.intake.profile import ClassTable
+    from clptools.intake.reading import users_here
 
     settings = _settings(args)
+    usm = users_here(settings)
     table = ClassTable(settings.trap_profiles if settings else ())
     as_json = args.given("json")
     several = args.given("pcap") or args.words[1:] == ("-",)
@@ -93,7 +95,7 @@ def _decode(args: Args) -> Answer:
     for reading in _readings(args):
         found += 1
         try:
-            decoded = reading.decode(table, time.time())
+            decoded = reading.decode(table, time.time(), usm)
         except ClpError as error:
             if not several:
                 raise

@@ -111,10 +111,8 @@ class DecodedTrap(msgspec.Struct, frozen=True, kw_only=True):
 
 def is_pet(trap: Trap) -> bool:
     """Whether it is a PET, by its name or, where that is unusable, by its octets."""
-    return (
-        trap.enterprise == ENTERPRISE
-        or trap.oid.startswith(ENTERPRISE + ".")
-        or any(_is_pet_varbind(bind) and len(bind.value) >= SHORTEST for bind in trap.varbinds)
+    return _named(trap) or any(
+        _is_pet_varbind(bind) and len(bind.value) >= SHORTEST for bind in trap.varbinds
     )
 
 
@@ -122,9 +120,8 @@ def decode_trap(trap: Trap, table: ClassTable, now: float) -> DecodedTrap:
     """A notification in words.  `now`: wall clock in Unix seconds, for the BMC's odd clocks."""
     if not is_pet(trap):
         return _generic(trap, table)
-    named = trap.enterprise == ENTERPRISE or trap.oid.startswith(ENTERPRISE + ".")
     octets = next((bind.value for bind in trap.varbinds if _is_pet_varbind(bind)), None)
-    decoded = decode_pet(trap.specific if named else None, octets, table, now)
+    decoded = decode_pet(trap.specific if _named(trap) else None, octets, table, now)
     return msgspec.structs.replace(
         decoded,
         version=str(trap.version),
@@ -228,6 +225,13 @@ def duplicate_key(trap: Trap, decoded: DecodedTrap, source: str) -> str:
 def journal_varbinds(trap: Trap) -> tuple[tuple[str, str], ...]:
     """The variables as the journal keeps them; the community, where a proxy added it, never."""
     return tuple((b.oid, b.text()[:4096]) for b in trap.varbinds if b.oid != TRAP_COMMUNITY)
+
+
+def _named(trap: Trap) -> bool:
+    """Whether its name is a PET's.  A coldStart of the same agent only shares the enterprise."""
+    return trap.specific is not None and (
+        trap.enterprise == ENTERPRISE or trap.oid.startswith(ENTERPRISE + ".")
+    )
 
 
 def _is_pet_varbind(bind: VarBind) -> bool:

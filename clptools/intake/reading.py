@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from clptools.core.settings import Settings
+from clptools.core.settings import Settings, SnmpUser
 from clptools.intake import pcap, pet, snmp
 from clptools.intake.ber import DecodeError
 from clptools.intake.match import DEFAULT_PORT
 from clptools.intake.pet import DecodedTrap
 from clptools.intake.profile import ClassTable
-from clptools.intake.snmp import V3Message
+from clptools.intake.snmp import Trap, V3Message
+from clptools.intake.usm import Engine, Refused, UserKeys, Usm, read_keys
 from clptools.intake.would import WouldChange, servers_of, would
-from clptools.paths import server_name
+from clptools.paths import server_name, snmp_key_file
 from clptools.reports import ClpError, ExitCode
 
 CAPTURE_BYTES = 1 << 30
@@ -35,8 +37,8 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     fault: str = ""
     """Why it cannot be a trap; empty: it may be one."""
 
-    def decode(self, table: ClassTable, now: float) -> DecodedTrap:
-        """What it is.  Raises ClpError where it is no trap."""
+    def decode(self, table: ClassTable, now: float, usm: Usm | None = None) -> DecodedTrap:
+        """What it is; `usm` opens SNMPv3.  Raises ClpError where it is no trap."""
         if self.fault:
             raise ClpError(ExitCode.FAILED, self.fault)
         if self.datagram is None:
@@ -44,16 +46,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
         try:
             message = snmp.decode(self.datagram)
             if isinstance(message, V3Message):
-                if message.encrypted:
-                    user = message.user.decode("ascii", "backslashreplace")
-                    raise ClpError(
-                        ExitCode.FAILED,
-                        f"An SNMPv3 message of user {user}, encrypted: only the receiver reads it.",
-                        "Its decoded form is in clpstat --events of the server that took it.",
-                    )
-                message = snmp.decode_scoped(
-                    message.payload, message.user.decode("ascii", "backslashreplace")
-                )
+                message = _opened(message, usm)
             return pet.decode_trap(message, table, now)
         except DecodeError as error:
             raise ClpError(ExitCode.FAILED, f"No trap: {error.reason}.") from None
@@ -160,6 +153,32 @@ def _bytes(text: str) -> bytes | None:
         return bytes.fromhex(digits) if digits else None
     except ValueError:
         return None
+
+
+def _opened(message: V3Message, usm: Usm | None) -> Trap:
+    user = message.user.decode("ascii", "backslashreplace")
+    if not message.encrypted:
+        return snmp.decode_scoped(message.payload, user, message.quirks)
+    if usm is None:
+        raise ClpError(
+            ExitCode.FAILED,
+            f"An SNMPv3 message of user {user}, encrypted: the keys to read it are not here.",
+            "They are read from snmp/USER for each [[monitor.snmpv3_user]], as root.",
+        )
+    try:
+        return usm.read(message)
+    except Refused as refused:
+        raise ClpError(ExitCode.FAILED, f"{refused.text}.") from None
+
+
+def users_here(settings: Settings | None) -> Usm | None:
+    """What opens SNMPv3 messages: the configured users whose keys can be read here."""
+    users = {u.user: u for m in settings.monitors for u in m.snmpv3_users} if settings else {}
+    found: list[tuple[SnmpUser, UserKeys]] = []
+    for user in users.values():
+        with contextlib.suppress(ClpError):
+            found.append((user, read_keys(snmp_key_file(user.user))))
+    return Usm(found, Engine(id=b"", boots=0, started_ms=0)) if found else None
 
 
 def _datagram(data: bytes) -> Reading:

@@ -32,7 +32,7 @@ from clptools.intake.match import (
     plain_source,
 )
 from clptools.intake.pet import DecodedTrap
-from clptools.intake.profile import ClassTable, EventClass
+from clptools.intake.profile import ClassTable, EventClass, row_fault
 from clptools.intake.rehearse import RehearsalGate, is_rehearsal
 from clptools.intake.snmp import Trap, V3Message
 from clptools.intake.usm import Engine, Refused, UserKeys, Usm, engine_id
@@ -48,13 +48,17 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
     """Something that people should be told, and that is no event of the core."""
 
     kind: str
-    """`refused`, `storm`, `bind`, `bound`, `keys`, `presence`, `rehearsal` or `fault`."""
+    """`refused`, `storm`, `bind`, `bound`, `keys`, `profile`, `presence`, `rehearsal` or
+    `fault`."""
     text: str
     """One sentence."""
     source: str = ""
     rehearsal: tuple[HardwareSeen, ...] = ()
     """What a rehearsal trap would have been, for each monitor: show it, never act on it."""
 
+
+NOTES, NOTES_AT_ONCE = 1, 30
+"""Notes of refused traps a second, and at once."""
 
 OnEvent = Callable[[HardwareSeen], Awaitable[None]]
 OnNote = Callable[[Note], None]
@@ -100,6 +104,7 @@ class TrapReceiver:
         self._foreign = Bucket(FOREIGN_RATE, FOREIGN_RATE)
         self._storms: dict[str, Storm[_Taken]] = {}
         self._noted: dict[tuple[str, str], int] = {}
+        self._notes = Bucket(NOTES, NOTES_AT_ONCE)
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def start(self) -> None:
@@ -114,6 +119,11 @@ class TrapReceiver:
         """Takes a changed configuration; addresses that stay keep their sockets and queues."""
         self._settings = settings
         self._table = ClassTable(settings.trap_profiles)
+        for profile in settings.trap_profiles:
+            for row, event_class in profile.rows.items():
+                if fault := row_fault(row, event_class):
+                    text = f"trap_profile {profile.name}: {fault}; this row is left out"
+                    self._on_note(Note(kind="profile", text=text))
         wanted = {admission.address: admission for admission in admissions(settings, self._server)}
         for address in [a for a in self._listeners if a not in wanted]:
             self._listeners.pop(address).close()
@@ -311,8 +321,10 @@ class TrapReceiver:
         last = self._noted.get(key)
         if last is not None and now_ms - last < SAME_NOTE_MS:
             return
+        # Sources can be forged: neither memory nor the alert log shall grow with them.
+        if not self._notes.take(now_ms):
+            return
         if len(self._noted) >= 1_024:
-            # Sources can be forged: forgetting all costs a few repeated notes, no memory.
             self._noted.clear()
         self._noted[key] = now_ms
         self._on_note(Note(kind=kind, text=text, source=source))

@@ -191,52 +191,14 @@ class Usm:
         self._clocks: dict[tuple[str, bytes], _Clock] = {}
 
     def receive(self, message: V3Message, source: str, now_ms: int) -> Trap:
-        """The notification in a message that proved its user.
+        """The notification in a message that proved its user, and that is no replay.
 
         Raises Refused (with a Report for those who ask for one) and DecodeError.
         """
         own = message.engine == self.engine.id
-        if not message.authenticated:
-            report = b""
-            if message.reportable and not own and not message.encrypted:
-                report = self._report(message, UNKNOWN_ENGINE, now_ms)
-                raise Refused("discovery", "engine discovery", report)
-            raise Refused("bad_community", "an SNMPv3 message without authentication", report)
-        user = self._users.get(message.user)
-        if user is None:
-            raise Refused(
-                "bad_community",
-                f"SNMPv3 user {_name(message.user)} is not configured",
-                self._report(message, UNKNOWN_USER, now_ms),
-            )
-        if user.cipher is not None and not message.encrypted:
-            raise Refused("bad_community", f"SNMPv3 user {_name(message.user)} without privacy")
-        if user.cipher is None and message.encrypted:
-            raise Refused("bad_community", f"SNMPv3 user {_name(message.user)} has no privacy key")
-        end = message.auth_at + len(message.auth)
-        blank = message.raw[: message.auth_at] + bytes(len(message.auth)) + message.raw[end:]
-        if not hmac.compare_digest(user.digest(message.engine, blank), message.auth):
-            raise Refused(
-                "bad_community",
-                f"SNMPv3 user {_name(message.user)}: wrong key (or another auth_protocol)",
-                self._report(message, WRONG_DIGEST, now_ms),
-            )
+        user = self._proved(message, now_ms)
         self._in_time(message, user, source, now_ms, own)
-        if message.encrypted:
-            try:
-                trap = snmp.decode_scoped(
-                    user.decrypt(message), _name(message.user), message.quirks
-                )
-            except DecodeError as error:
-                # Authentic but unreadable: the privacy key or protocol differs.
-                raise Refused(
-                    "bad_community",
-                    f"SNMPv3 user {_name(message.user)}: wrong privacy key or protocol "
-                    f"({error.reason})",
-                    self._report(message, DECRYPTION, now_ms),
-                ) from None
-        else:
-            trap = snmp.decode_scoped(message.payload, _name(message.user), message.quirks)
+        trap = self._open(message, user, now_ms)
         if trap.inform and not own:
             raise Refused(
                 "discovery",
@@ -244,6 +206,13 @@ class Usm:
                 self._report(message, UNKNOWN_ENGINE, now_ms),
             )
         return trap
+
+    def read(self, message: V3Message) -> Trap:
+        """The notification in a recorded message, of whatever time.
+
+        Raises Refused and DecodeError.
+        """
+        return self._open(message, self._proved(message, 0), 0)
 
     def response(self, message: V3Message, trap: Trap, now_ms: int) -> bytes:
         """The answer to an INFORM that `receive` believed, with the same security."""
@@ -253,6 +222,50 @@ class Usm:
             snmp.response_pdu(trap),
         )
         return self._message(message, self._users[message.user], scoped, now_ms)
+
+    def _proved(self, message: V3Message, now_ms: int) -> _User:
+        """The user whose key the message proves (RFC 3414, section 3.2, steps 3 to 6)."""
+        if not message.authenticated:
+            if message.reportable and message.engine != self.engine.id and not message.encrypted:
+                report = self._report(message, UNKNOWN_ENGINE, now_ms)
+                raise Refused("discovery", "engine discovery", report)
+            raise Refused("bad_community", "an SNMPv3 message without authentication")
+        name = _name(message.user)
+        user = self._users.get(message.user)
+        if user is None:
+            raise Refused(
+                "bad_community",
+                f"SNMPv3 user {name} is not configured",
+                self._report(message, UNKNOWN_USER, now_ms),
+            )
+        if user.cipher is not None and not message.encrypted:
+            raise Refused("bad_community", f"SNMPv3 user {name} without privacy")
+        if user.cipher is None and message.encrypted:
+            raise Refused("bad_community", f"SNMPv3 user {name} has no privacy key")
+        end = message.auth_at + len(message.auth)
+        blank = message.raw[: message.auth_at] + bytes(len(message.auth)) + message.raw[end:]
+        if not hmac.compare_digest(user.digest(message.engine, blank), message.auth):
+            raise Refused(
+                "bad_community",
+                f"SNMPv3 user {name}: wrong key (or another auth_protocol)",
+                self._report(message, WRONG_DIGEST, now_ms),
+            )
+        return user
+
+    def _open(self, message: V3Message, user: _User, now_ms: int) -> Trap:
+        """The notification in a message that is authentic."""
+        name = _name(message.user)
+        if not message.encrypted:
+            return snmp.decode_scoped(message.payload, name, message.quirks)
+        try:
+            return snmp.decode_scoped(user.decrypt(message), name, message.quirks)
+        except DecodeError as error:
+            # Authentic but unreadable: the privacy key or protocol differs.
+            raise Refused(
+                "bad_community",
+                f"SNMPv3 user {name}: wrong privacy key or protocol ({error.reason})",
+                self._report(message, DECRYPTION, now_ms),
+            ) from None
 
     def _in_time(
         self, message: V3Message, user: _User, source: str, now_ms: int, own: bool

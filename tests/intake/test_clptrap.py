@@ -278,3 +278,21 @@ def test_decoding_starts_no_agent_and_imports_no_pysnmp(root: Path) -> None:
         "assert not {'pysnmp', 'asyncio', 'cryptography'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_an_encrypted_trap_is_read_where_the_keys_are(root: Path) -> None:
+    from tests.intake.test_usm import recorded
+
+    configure(root)
+    data = recorded(1, 1).hex()
+    assert decode(data)[0] == 1
+    config = root / "etc/clptools/clp.toml"
+    config.write_text(config.read_text() + '\n[[monitor.snmpv3_user]]\nuser = "bmc"\n')
+    keys = root / "etc/clptools/snmp/bmc"
+    keys.parent.mkdir()
+    keys.write_text("auth=authpass1\npriv=privpass1\n")
+    keys.chmod(0o400)
+    code, found = decode(data)
+    assert code == 0, found
+    assert found["trap"]["version"] == "3"  # type: ignore[index]
+    assert found["would"][0]["to"] == "Error"  # type: ignore[index]

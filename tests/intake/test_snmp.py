@@ -83,6 +83,38 @@ def test_generic_v1_traps_get_their_v2_names(generic: int, oid: str) -> None:
     assert told.format == "generic"
 
 
+def test_a_cold_start_of_a_pet_agent_is_a_cold_start() -> None:
+    data = ber.sequence(
+        ber.integer(1),
+        ber.octets(b"public"),
+        snmp.pdu(
+            snmp.V2_TRAP,
+            1,
+            snmp.varbind(snmp.TRAP_OID, ber.oid("1.3.6.1.6.3.1.1.5.1"))
+            + snmp.varbind(snmp.TRAP_ENTERPRISE, ber.oid(pet.ENTERPRISE)),
+        ),
+    )
+    told = pet.decode_trap(decoded(data), TABLE, time.time())
+    assert (told.format, told.event_class) == ("generic", EventClass.INFO)
+    assert told.meaning == "its SNMP agent started (cold start)"
+
+
+def test_a_pet_is_known_by_its_octets_where_the_name_is_unusable() -> None:
+    data = ber.sequence(
+        ber.integer(1),
+        ber.octets(b"public"),
+        snmp.pdu(
+            snmp.V2_TRAP,
+            1,
+            snmp.varbind(snmp.TRAP_OID, ber.oid("1.3.6.1.4.1.4242.1"))
+            + snmp.varbind(pet.VARBIND, ber.octets(EVENT.octets())),
+        ),
+    )
+    told = pet.decode_trap(decoded(data), TABLE, time.time())
+    assert (told.format, told.specific, told.offset) == ("pet", None, 1)
+    assert told.event_class is EventClass.ERROR
+
+
 def test_a_v1_trap_pdu_in_a_newer_message_is_taken_and_named() -> None:
     inner = V1[V1.index(b"\xa4") :]
     trap = decoded(ber.sequence(ber.integer(1), ber.octets(b"public"), inner))

@@ -66,6 +66,17 @@ def test_a_wrong_community_is_counted_and_never_told() -> None:
     asyncio.run(scenario())
 
 
+def test_forged_sources_fill_no_log() -> None:
+    async def scenario() -> None:
+        async with hear() as heard:
+            for n in range(200):
+                send(fatal(), heard.port, source=f"127.0.9.{n + 1}")
+            await until(lambda: heard.counters.get("not_allowed") == 200)
+            assert 1 <= len(heard.notes) <= 40
+
+    asyncio.run(scenario())
+
+
 def test_garbage_is_counted_told_once_and_stops_nothing() -> None:
     async def scenario() -> None:
         async with hear() as heard:
