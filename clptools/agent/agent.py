@@ -18,49 +18,35 @@ import msgspec
 from clptools import paths
 from clptools.agent import clock, configuration
 from clptools.agent.backend import AgentBackend
-from clptools.agent.devices import Devices
 from clptools.agent.executor import Executor, Replies
 from clptools.agent.journal import Journal
 from clptools.agent.loop import Loop
 from clptools.agent.push import Pushes
 from clptools.agent.records import Records
 from clptools.agent.store import Store
+from clptools.agent.surroundings import Surroundings
 from clptools.api import peer as said
-from clptools.api.address import SocketAddress
 from clptools.api.backend import EventRecord
 from clptools.api.server import Server
 from clptools.core.actions import Record
 from clptools.core.events import (
     AgentStarted,
     AgentStopping,
-    BeatSeen,
     ControlSeen,
     Event,
     SettingsChanged,
 )
 from clptools.core.journal import Head
-from clptools.core.messages import Beat, Control
+from clptools.core.messages import Control
 from clptools.core.node import Node
 from clptools.core.settings import Settings
 from clptools.core.view import StatusView
-from clptools.hardware.bmcs import Bmcs
-from clptools.hardware.host import Host
-from clptools.intake.door import MessageDoor, bind_door
-from clptools.intake.trap import TrapReceiver
-from clptools.intake.usm import read_keys
-from clptools.links.bmc import BmcHeartbeat
-from clptools.links.lan import LanHeartbeats
 from clptools.links.peer import PeerChannel
-from clptools.monitors.base import MonitorContext, ScriptEnd
-from clptools.monitors.engine import Engine
-from clptools.monitors.userw import Watchdog
 from clptools.reports import ClpError
-from clptools.resources.script import Script, ScriptRunner
 
 logger = logging.getLogger(__name__)
 
 _CATCH_UP = 500
-_NOTE_LEVELS = {"bind": "WARN", "keys": "WARN", "fault": "ERROR", "storm": "WARN"}
 _LOOK_S = 5.0
 """How often the configuration on the disk is compared with the one in force."""
 
@@ -92,7 +78,6 @@ class Agent:
     """One incarnation."""
 
     def __init__(self, authkey: bytes) -> None:
-        self._authkey = authkey
         self.server = paths.server_name()
         self.incarnation = secrets.token_hex(8)
         self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -103,7 +88,6 @@ class Agent:
         self._records.on_own = self._share
         self._replies = Replies()
         self._core: Core | None = None
-        self._heartbeats = LanHeartbeats(self.server, authkey, self._beat, self._network)
         self._peers = PeerChannel(
             self.server,
             authkey,
@@ -113,22 +97,14 @@ class Agent:
             on_control=self._notice,
             on_call=self._call,
             on_connected=self._connected,
-            on_change=self._network,
+            on_change=lambda text: self._around.network(text),
         )
-        self._scripts = ScriptRunner(log=lambda name, line: logger.info("%s: %s", name, line))
-        self._host = Host(self.server, log=lambda line: self.note("WARN", 910, line))
-        self._devices = Devices(self._heartbeats, self._peers, self._scripts, self._host)
-        self._bmcs = Bmcs(self.server, clock.boot_ms, self._network)
-        self._devices.bmcs = self._bmcs
-        self._bmc_beats: dict[str, BmcHeartbeat] = {}
-        self._watchdog = Watchdog(self.server, now=clock.boot_ms, changed=self._tell)
-        self._devices.watchdog = self._watchdog
-        self._monitors: Engine | None = None
+        self._around = Surroundings(self.server, authkey, self._peers, self)
         self._executor = Executor(
             self.server,
             self._store,
             self._records,
-            self._devices,
+            self._around.devices,
             self._replies,
             self._worker,
             reincarnate=self._reincarnate,
@@ -142,14 +118,12 @@ class Agent:
             self.incarnation,
             self._records,
             self._replies,
-            self._scripts,
+            self._around.scripts,
             self._pushes,
             lambda: self._core,
             self.counters,
         )
         self._socket = Server(self._backend)
-        self._traps: TrapReceiver | None = None
-        self._door: MessageDoor | None = None
         self._in_force = ""
         self._said_changed = ""
         self._stopping = False
@@ -190,21 +164,11 @@ class Agent:
         core, self._core = self._core, None
         self._replies.close()
         await self._socket.stop()
-        if self._traps is not None:
-            await self._traps.close()
-        if self._door is not None:
-            await self._door.close()
+        await self._around.close_intake()
         if core is not None:
             core.loop.stop()
-        if self._monitors is not None:
-            await self._monitors.close()
         await self._executor.close()
-        self._watchdog.close()
-        for beats in self._bmc_beats.values():
-            beats.close()
-        await self._bmcs.close()
-        self._scripts.close()
-        self._heartbeats.close()
+        await self._around.close()
         await self._peers.close()
         if core is not None:
             await core.journal.close()
@@ -220,17 +184,11 @@ class Agent:
 
     def counters(self) -> dict[str, int]:
         """Everything counted, by `door.reason`."""
-        found: dict[str, int] = {}
-        doors: dict[str, dict[str, int]] = {
-            "heartbeat": dict(self._heartbeats.counters),
+        doors = self._around.counters() | {
             "control": dict(self._peers.counters),
             "socket": dict(self._socket.counters),
             "records": {"unwritten": self._records.unwritten},
         }
-        if self._door is not None:
-            doors["message"] = self._door.counters.as_dict()
-        if self._traps is not None:
-            doors["trap"] = self._traps.counters.as_dict()
         if self._core is not None:
             loop, journal = self._core.loop, self._core.journal
             doors["loop"] = {
@@ -240,11 +198,23 @@ class Agent:
                 "worst_lag_ms": loop.worst_lag_ms,
             }
             doors["journal"] = {"lost": journal.lost}
-        for door, counters in doors.items():
-            found |= {f"{door}.{reason}": count for reason, count in counters.items()}
-        return found
+        return {
+            f"{door}.{reason}": count
+            for door, counters in doors.items()
+            for reason, count in counters.items()
+        }
 
     # The core
+
+    def tell(self, event: Event) -> None:
+        """Tell the core, if there is one already."""
+        if self._core is not None:
+            self._core.put(event)
+
+    async def tell_durably(self, event: Event) -> None:
+        """Tell the core, and return once the event is on the disk.  Raises OSError."""
+        if self._core is not None:
+            await self._core.put_durably(event)
 
     def _begin(self, settings: Settings) -> None:
         incarnation = secrets.token_hex(8)
@@ -292,52 +262,7 @@ class Agent:
         """Make everything outside the core fit `settings`."""
         self._in_force = configuration.fingerprint()
         self._executor.apply(settings)
-        self._heartbeats.apply(settings)
-        if self._door is None:
-            self._door = self._open_door()
-        if self._traps is None:
-            self._traps = TrapReceiver(
-                server=self.server,
-                settings=settings,
-                on_event=self._hardware,
-                on_note=lambda note: self.note(_NOTE_LEVELS.get(note.kind, "INFO"), 930, note.text),
-                wall=clock.wall_s,
-                authkey=self._authkey,
-                boots=self._store.starts,
-                read_user_keys=lambda user: read_keys(paths.snmp_key_file(user.user)),
-            )
-            self._traps.start()
-        else:
-            self._traps.apply(settings)
-        self._peers.apply(settings)
-        self._host.command = settings.cluster.action_command
-        if self._monitors is None:
-            context = MonitorContext(
-                server=self.server,
-                settings=settings,
-                run_script=self._monitor_script,
-                check_bmc=self._bmcs.check,
-            )
-            self._monitors = Engine(context, self._tell)
-            self._devices.monitors = self._monitors
-        else:
-            self._monitors.apply(settings)
-        self._bmcs.apply(settings)
-        self._host.bmc = self._bmcs if self._bmcs.timer is not None else None
-        self._watchdog.bmc_timer = self._bmcs.timer
-        self._watchdog.apply(settings)
-        self._apply_bmc_beats(settings)
-
-    def _apply_bmc_beats(self, settings: Settings) -> None:
-        for beats in self._bmc_beats.values():
-            beats.close()
-        self._bmc_beats.clear()
-        timer = self._bmcs.timer
-        for path in settings.interconnects:
-            if path.type == "bmchb" and self.server in path.addresses and timer is not None:
-                beats = BmcHeartbeat(path.name, timer, path.interval_ms, self._network)
-                beats.start()
-                self._bmc_beats[path.name] = beats
+        self._around.apply(settings, self._store.starts)
 
     def _took_effect(self, settings: Settings, user: str) -> None:
         self.note("INFO", 905, f"Configuration revision {settings.revision} by {user} is in force.")
@@ -385,21 +310,14 @@ class Agent:
 
     # The network
 
-    def _beat(self, link: str, beat: Beat) -> None:
-        self._tell(BeatSeen(link=link, beat=beat))
-
     def _notice(self, sender: str, notice: Control | said.Records) -> None:
         if isinstance(notice, said.Records):
             self._records.merge(notice.records)
         else:
-            self._tell(ControlSeen(sender=sender, message=notice))
+            self.tell(ControlSeen(sender=sender, message=notice))
 
     async def _call(self, sender: str, asked: said.Ask) -> msgspec.Struct:
         return await self._backend.answer(sender, asked)
-
-    def _network(self, text: str) -> None:
-        bad = any(word in text for word in ("cannot", "lost", "no longer", "another"))
-        self.note("WARN" if bad else "INFO", 920, text)
 
     def _share(self, record: EventRecord) -> None:
         for peer in self._peers.connected:
@@ -416,34 +334,6 @@ class Agent:
             logger.debug("no records from %s: %s", peer, error.message)
         else:
             self._records.merge(missed.records)
-
-    # Hardware and programs
-
-    async def _monitor_script(
-        self, name: str, path: str, timeout_ms: int, environment: dict[str, str]
-    ) -> ScriptEnd:
-        script = Script(name=name, path=path, timeout_ms=timeout_ms, environment=environment)
-        result = await self._scripts.run(script)
-        return ScriptEnd(ok=result.ok, timed_out=result.timed_out, text=result.text)
-
-    def _tell(self, event: Event) -> None:
-        if self._core is not None:
-            self._core.put(event)
-
-    def _open_door(self) -> MessageDoor | None:
-        try:
-            with SocketAddress(paths.message_socket_file()) as address:
-                door = MessageDoor(bind_door(address), self._hardware)
-        except OSError as error:
-            self.note("ERROR", 931, f"{paths.message_socket_file()}: {error.strerror}")
-            return None
-        door.start()
-        return door
-
-    async def _hardware(self, event: Event) -> None:
-        """A trap or a message; returns once it is on the disk."""
-        if self._core is not None:
-            await self._core.put_durably(event)
 
     # Beside the core
 

@@ -1,0 +1,181 @@
+"""Everything around the core that the configuration names: links, BMCs, traps, monitors.
+
+`apply` makes it fit a configuration, the first or a later one; what both have stays open.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Protocol
+
+from clptools import paths
+from clptools.agent import clock
+from clptools.agent.devices import Devices
+from clptools.api.address import SocketAddress
+from clptools.core.events import BeatSeen, Event
+from clptools.core.messages import Beat
+from clptools.core.settings import Settings
+from clptools.hardware.bmcs import Bmcs
+from clptools.hardware.host import Host
+from clptools.intake.door import MessageDoor, bind_door
+from clptools.intake.trap import Note, TrapReceiver
+from clptools.intake.usm import read_keys
+from clptools.links.bmc import BmcHeartbeat
+from clptools.links.lan import LanHeartbeats
+from clptools.links.peer import PeerChannel
+from clptools.monitors.base import MonitorContext, ScriptEnd
+from clptools.monitors.engine import Engine
+from clptools.monitors.userw import Watchdog
+from clptools.resources.script import Script, ScriptRunner
+
+logger = logging.getLogger(__name__)
+
+_NOTE_LEVELS = {"bind": "WARN", "keys": "WARN", "fault": "ERROR", "storm": "WARN"}
+_BAD_WORDS = ("cannot", "lost", "no longer", "another", "stays off", "does not")
+
+
+class Ears(Protocol):
+    """Who hears what happens: the agent, for its core and for people."""
+
+    def tell(self, event: Event) -> None:
+        """Something happened."""
+
+    async def tell_durably(self, event: Event) -> None:
+        """Something happened; returns once it is on the disk.  Raises OSError."""
+
+    def note(self, level: str, event_id: int, text: str) -> None:
+        """Something that the core knows nothing of."""
+
+
+class Surroundings:
+    """The rooms' objects of one agent."""
+
+    def __init__(self, server: str, authkey: bytes, peers: PeerChannel, ears: Ears) -> None:
+        self._server = server
+        self._authkey = authkey
+        self._ears = ears
+        self._peers = peers
+        self.scripts = ScriptRunner(log=lambda name, line: logger.info("%s: %s", name, line))
+        self._heartbeats = LanHeartbeats(server, authkey, self._beat, self.network)
+        self._host = Host(server, log=lambda line: ears.note("WARN", 910, line))
+        self._bmcs = Bmcs(server, clock.boot_ms, self.network)
+        self._bmc_beats: list[BmcHeartbeat] = []
+        self._watchdog = Watchdog(server, now=clock.boot_ms, changed=ears.tell)
+        self._monitors: Engine | None = None
+        self._traps: TrapReceiver | None = None
+        self._door: MessageDoor | None = None
+        self.devices = Devices(self._heartbeats, peers, self.scripts, self._host)
+        """What the executor acts on."""
+        self.devices.bmcs = self._bmcs
+        self.devices.watchdog = self._watchdog
+
+    def apply(self, settings: Settings, starts: int) -> None:
+        """Fit `settings`; `starts` counts the agent's starts (SNMPv3)."""
+        self._heartbeats.apply(settings)
+        self._peers.apply(settings)
+        self._bmcs.apply(settings)
+        self._host.command = settings.cluster.action_command
+        self._host.bmc = self._bmcs if self._bmcs.timer is not None else None
+        self._watchdog.bmc_timer = self._bmcs.timer
+        self._watchdog.apply(settings)
+        self._apply_bmc_beats(settings)
+        self._apply_monitors(settings)
+        self._apply_traps(settings, starts)
+        if self._door is None:
+            self._door = self._open_door()
+
+    async def close(self) -> None:
+        """Close everything; scripts and an armed watchdog are left for the next agent."""
+        for beats in self._bmc_beats:
+            beats.close()
+        if self._monitors is not None:
+            await self._monitors.close()
+        self.scripts.close()
+        self._watchdog.close()
+        await self._bmcs.close()
+        self._heartbeats.close()
+
+    async def close_intake(self) -> None:
+        """Take no more traps and messages; what was taken becomes durable first."""
+        if self._traps is not None:
+            await self._traps.close()
+        if self._door is not None:
+            await self._door.close()
+
+    def counters(self) -> dict[str, dict[str, int]]:
+        """Door -> reason -> count."""
+        found = {"heartbeat": dict(self._heartbeats.counters)}
+        if self._traps is not None:
+            found["trap"] = self._traps.counters.as_dict()
+        if self._door is not None:
+            found["message"] = self._door.counters.as_dict()
+        return found
+
+    def network(self, text: str) -> None:
+        """A link's, a channel's or a BMC's word for the log."""
+        bad = any(word in text for word in _BAD_WORDS)
+        self._ears.note("WARN" if bad else "INFO", 920, text)
+
+    def _beat(self, link: str, beat: Beat) -> None:
+        self._ears.tell(BeatSeen(link=link, beat=beat))
+
+    def _apply_bmc_beats(self, settings: Settings) -> None:
+        for beats in self._bmc_beats:
+            beats.close()
+        timer = self._bmcs.timer
+        self._bmc_beats = [
+            BmcHeartbeat(path.name, timer, path.interval_ms, self.network)
+            for path in settings.interconnects
+            if path.type == "bmchb" and self._server in path.addresses and timer is not None
+        ]
+        for beats in self._bmc_beats:
+            beats.start()
+
+    def _apply_monitors(self, settings: Settings) -> None:
+        if self._monitors is not None:
+            self._monitors.apply(settings)
+            return
+        context = MonitorContext(
+            server=self._server,
+            settings=settings,
+            run_script=self._monitor_script,
+            check_bmc=self._bmcs.check,
+        )
+        self._monitors = Engine(context, self._ears.tell)
+        self.devices.monitors = self._monitors
+
+    async def _monitor_script(
+        self, name: str, path: str, timeout_ms: int, environment: dict[str, str]
+    ) -> ScriptEnd:
+        script = Script(name=name, path=path, timeout_ms=timeout_ms, environment=environment)
+        result = await self.scripts.run(script)
+        return ScriptEnd(ok=result.ok, timed_out=result.timed_out, text=result.text)
+
+    def _apply_traps(self, settings: Settings, starts: int) -> None:
+        if self._traps is not None:
+            self._traps.apply(settings)
+            return
+        self._traps = TrapReceiver(
+            server=self._server,
+            settings=settings,
+            on_event=self._ears.tell_durably,
+            on_note=self._trap_note,
+            wall=clock.wall_s,
+            authkey=self._authkey,
+            boots=starts,
+            read_user_keys=lambda user: read_keys(paths.snmp_key_file(user.user)),
+        )
+        self._traps.start()
+
+    def _trap_note(self, note: Note) -> None:
+        self._ears.note(_NOTE_LEVELS.get(note.kind, "INFO"), 930, note.text)
+
+    def _open_door(self) -> MessageDoor | None:
+        try:
+            with SocketAddress(paths.message_socket_file()) as address:
+                door = MessageDoor(bind_door(address), self._ears.tell_durably)
+        except OSError as error:
+            self._ears.note("ERROR", 931, f"{paths.message_socket_file()}: {error.strerror}")
+            return None
+        door.start()
+        return door
