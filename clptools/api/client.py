@@ -1,15 +1,17 @@
 """The socket as a command sees it: varlink calls, blocking, from the standard library alone.
 
 Reading commands import nothing heavier than this, so that `clpstat` starts about as fast as
-the interpreter does.  Replies are the plain objects of `clptools.varlink`.
+the interpreter does.  Hence `_socket`, too: what `socket` adds to it takes more time than the
+call.  Replies are the plain objects of `clptools.varlink`.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import socket
 import time
+from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_STREAM
+from _socket import socket as Socket
 from collections.abc import Iterator
 
 from clptools.api.address import SocketAddress
@@ -66,8 +68,8 @@ class Client:
             if not continues:
                 return
 
-    def _connect(self) -> socket.socket:
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    def _connect(self) -> Socket:
+        sock = Socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC)
         sock.settimeout(READ_TIMEOUT_S)
         try:
             with SocketAddress(self.path) as address:
