@@ -22,6 +22,8 @@ _RETIRED_KEPT = 16
 _TWIN_ALERT_MS = 60_000
 _READ_STUCK_MS = 60_000
 _READ_OWN_MS = 10_000
+DELAY_WARNING_PERCENT = 80
+"""Of the heartbeat time-out: the reference's default delay warning rate."""
 _HURRY_MS = 700
 """How much earlier than its turn a BMC is asked again while its server misses beats."""
 
@@ -257,6 +259,9 @@ class Membership:
         bmc.asked_at = NEVER
         bmc.latency_ms = event.latency_ms
         bmc.error = event.error
+        if event.beat and event.beat != bmc.beat:
+            bmc.beat = event.beat
+            bmc.beat_at = node.now
         if event.power != bmc.power:
             bmc.change_at = node.now
         bmc.power = event.power
@@ -286,6 +291,7 @@ class Membership:
                 node.changed = True
             elif not out:
                 p.out_since = NEVER
+            self._warn_of_delay(name, p)
             silent = node.now - p.heard_at > node.times.lost_ms
             if p.incarnation and silent and not p.lost:
                 p.lost = True
@@ -300,6 +306,22 @@ class Membership:
         if node.state.newcomer and node.state.phase is Phase.RUNNING:
             self._end_newcomer()
         self._end_revision()
+
+    def _warn_of_delay(self, name: str, p: PeerState) -> None:
+        """Early word of a heartbeat path that is about to time out (lanhb/lankhb 71)."""
+        node = self.node
+        if not p.incarnation or p.lost:
+            return
+        limit = node.times.lost_ms * DELAY_WARNING_PERCENT // 100
+        for link in node.settings.interconnects:
+            delay = node.now - p.link_at.get(link.name, node.now)
+            if delay <= limit:
+                if link.name in p.late and link.name in p.link_at:
+                    p.late = [late for late in p.late if late != link.name]
+            elif link.name not in p.late:
+                p.late = [*p.late, link.name]
+                text = say.late(name, link.name, node.times.lost_ms, delay)
+                node.record(link.type, 71, "WARN", (name, link.name, node.me), text)
 
     def _end_newcomer(self) -> None:
         node = self.node

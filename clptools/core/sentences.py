@@ -64,6 +64,14 @@ def lost(server: str, ago_ms: int, links: Sequence[str]) -> str:
     return f"{server} was last heard {seconds(ago_ms)} ago{over}: it is lost."
 
 
+def late(server: str, link: str, timeout_ms: int, delay_ms: int) -> str:
+    """A path is about to time out."""
+    return (
+        f"Heartbeats of {server} on {link} are late: {seconds(delay_ms)} of {seconds(timeout_ms)} "
+        f"({delay_ms * 100 // timeout_ms} %)."
+    )
+
+
 def heard_again(server: str) -> str:
     """Back."""
     return f"{server} is heard again."

@@ -56,6 +56,10 @@ class BmcState(msgspec.Struct):
     """When it last answered."""
     change_at: int = NEVER
     error: str = ""
+    beat: str = ""
+    """The heartbeat that its server keeps there, as read last."""
+    beat_at: int = NEVER
+    """When that was seen to change."""
     latency_ms: int = 0
     asked_at: int = NEVER
     """When a read was begun that is not answered, or `NEVER`."""
@@ -76,6 +80,8 @@ class PeerState(msgspec.Struct):
     """Anything authentic of it, believed or not."""
     direct_at: int = NEVER
     link_at: dict[str, int] = {}
+    late: list[str] = []
+    """Interconnects on which its delay has been warned of."""
     echo: Echo | None = None
     stranger: Echo | None = None
     """Newest beat of an incarnation we do not believe yet."""
@@ -271,6 +277,8 @@ class NodeState(msgspec.Struct):
     """`monitor/key` -> open hardware event."""
     next_event: int = 1
     duplicates: list[str] = []
+    deadman_until: int = NEVER
+    """Until then the BMC's watchdog timer that may expire is one that we armed ourselves."""
     pending: dict[str, Pending] = {}
     next_token: int = 1
     report_number: int = 0

@@ -164,11 +164,13 @@ class Status:
             peers[name] = PeerView(status="Normal" if alive else "Error", last_seen_s=age)
         # A server that is out is not expected on the path.
         expected = [v.status for n, v in peers.items() if not node.membership.is_out(n)]
-        bad = [s for s in expected if s != "Normal"]
+        bad = [s for s in expected if s not in ("Normal", "Unused")]
         if not expected:
             status = "Normal"
+        elif set(expected) == {"Unused"}:
+            status = "Unused"
         elif len(bad) == len(expected):
-            status = "Unused" if set(bad) == {"Unused"} else "Error"
+            status = "Caution" if set(bad) == {"Caution"} else "Error"
         else:
             status = "Caution" if bad else "Normal"
         return HeartbeatView(name=link.name, type=link.type, status=status, peers=peers)
@@ -181,10 +183,13 @@ class Status:
             return PeerView(status="Unused")
         if p.bmc.at == NEVER:
             return PeerView(status="Error" if p.bmc.error else "Unknown")
-        stale = node.now - p.bmc.at > max(node.times.lost_ms, 5_000)
-        return PeerView(
-            status="Error" if stale else "Normal", last_seen_s=(node.now - p.bmc.at) / 1000
-        )
+        patience = max(node.times.lost_ms, 5_000)
+        silent = node.now - p.bmc.at > patience
+        # A BMC that answers but whose beat stands still: the server behind it may be gone.
+        still = p.bmc.beat_at != NEVER and node.now - p.bmc.beat_at > patience
+        status = "Error" if silent or p.bmc.power == "off" else "Caution" if still else "Normal"
+        seen = p.bmc.at if p.bmc.beat_at == NEVER else p.bmc.beat_at
+        return PeerView(status=status, last_seen_s=(node.now - seen) / 1000)
 
     def _arbiters(self) -> tuple[ArbiterView, ...]:
         node = self.node
