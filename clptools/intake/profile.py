@@ -106,6 +106,9 @@ class ClassTable:
         )
         self._known = frozenset(m for p in self._profiles for m in p.manufacturers)
         self._merged: dict[int | None, tuple[dict[str, Row], dict[str, str]]] = {}
+        for manufacturer in (None, *self._known):
+            # Now, and not when the first fatal trap comes.
+            self._for(manufacturer)
 
     def row(
         self, manufacturer: int | None, sensor_type: int | None, event_type: int | None, offset: int
