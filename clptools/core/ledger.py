@@ -25,6 +25,8 @@ LINKAGE = frozenset({"BMCNOTICE", "NIC", "FC", "HA/SS", "HA/AM", "HA/RS", "SPS",
 
 _DUPLICATES_KEPT = 512
 _OPENING = ("FATAL", "ERROR", "PREDICT", "PERFORMANCE", "REDUNDANCY")
+_WATCHDOG_ROWS = "23h/6F/"
+"""Rows of the class table about the BMC's watchdog timer (IPMI 2.0, table 42-3)."""
 _MM = {"FATAL": 914, "PERFORMANCE": 915, "PREDICT": 916}
 
 
@@ -95,12 +97,14 @@ class Ledger:
         monitor = self.node.settings.monitor(event.monitor)
         if monitor is None or self._duplicate(monitor, event.duplicate_key):
             return
+        expected = self.node.now < self.node.state.deadman_until
+        ours = expected and event.row.startswith(_WATCHDOG_ROWS)
         if event.event_class == "CLEAR":
             for key in event.closes or (event.key,):
                 self._close(monitor, key, event.clears, event.meaning)
-        elif event.event_class in _OPENING:
+        elif event.event_class in _OPENING and not ours:
             self._open(monitor, event.key, event.event_class, event.meaning, event.source)
-        elif event.event_class == "INFO":
+        elif event.event_class == "INFO" or ours:
             self.node.record(
                 "mm",
                 912,

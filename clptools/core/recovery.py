@@ -47,6 +47,8 @@ _WORDS = {
     "error": MonitorStatus.ERROR,
 }
 _SCRIPT_TIMEOUT_MS = 180_000
+_DEADMAN_GRACE_MS = 60_000
+"""How long after its deadline a BMC's word of the timer that we armed may still come."""
 
 
 class Recovery:
@@ -316,6 +318,8 @@ class Recovery:
     def _arm_deadman(self, monitor: Monitor) -> None:
         """The BMC's timer first: what it was going to do happens even if this OS hangs."""
         recovery = monitor.recovery
+        deadline = self.node.now + recovery.after_recovery_deadline_ms
+        self.node.state.deadman_until = deadline + _DEADMAN_GRACE_MS
         self.node.emit(
             ArmDeadman(
                 action=recovery.after_recovery, deadline_ms=recovery.after_recovery_deadline_ms
