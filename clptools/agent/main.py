@@ -58,6 +58,11 @@ def main() -> int:
         if error.hint:
             print(error.hint, file=sys.stderr)
         return error.code
+    except Exception:
+        logging.getLogger("clptools").critical(
+            "a fault of clptools itself; please report it with these lines", exc_info=True
+        )
+        return ExitCode.FAILED
 
 
 def _confirm_down(words: list[str]) -> int:

@@ -26,6 +26,7 @@ import pytest
 
 from clptools.cli.registry import COMMANDS
 from clptools.intake.rehearse import pet_event
+from tests.real.bmc import PASSWORD as BMC_PASSWORD
 
 NEEDED = ("ip", "setpriv", "nft")
 _PREFIX = "clp"
@@ -104,6 +105,7 @@ class Node:
         self.root = cluster.folder / name
         self.agent: subprocess.Popen[bytes] | None = None
         self.agents = 0
+        self.bmc: subprocess.Popen[str] | None = None
         for folder in ("etc/clptools", "run", "var/lib", "var/log"):
             (self.root / folder).mkdir(parents=True, exist_ok=True)
         self.write_key(cluster.authkey)
@@ -181,8 +183,52 @@ class Node:
         )
         log.close()
 
+    def power_on(self) -> None:
+        """Give this server its BMC, which runs the agent as long as the power is on."""
+        boot = self.root / "boot.sh"
+        boot.write_text(
+            # What a boot forgets: addresses that the cluster gave, and /run.
+            "#!/bin/sh\nip addr flush to 192.168.0.100 2>/dev/null\n"
+            f"rm -rf {self.root}/run/clptools\nexec clpnode\n"
+        )
+        boot.chmod(0o755)
+        for node in self.cluster:
+            path = node.config / "bmc" / self.name
+            path.parent.mkdir(exist_ok=True)
+            path.unlink(missing_ok=True)
+            path.write_text(BMC_PASSWORD)
+            path.chmod(0o400)
+        self.bmc = subprocess.Popen(
+            [
+                *("setpriv", "--pdeathsig", "TERM"),
+                *("ip", "netns", "exec", self.cluster.wires),
+                *(sys.executable, "-m", "tests.real.bmc", str(self.root / "bmc")),
+                *(self.cluster.bmc(self.number), *self.within(str(boot))),
+            ],
+            cwd=Path(__file__).parents[2],
+            env=self.environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert self.bmc.stdout is not None
+        line = self.bmc.stdout.readline()
+        assert line == "ready\n", line + self.bmc.stdout.read()
+
+    def press(self, word: str) -> str:
+        """A person at the server: `off`, `on`, or its BMC hangs: `freeze`, `thaw`."""
+        assert self.bmc is not None
+        assert self.bmc.stdin is not None
+        assert self.bmc.stdout is not None
+        self.bmc.stdin.write(word + "\n")
+        self.bmc.stdin.flush()
+        return self.bmc.stdout.readline().strip()
+
     def log(self) -> str:
         """What the newest agent wrote on its standard output and error."""
+        if self.bmc is not None:
+            return (self.root / "bmc/machine.log").read_text()
         return (self.root / f"agent{self.agents}.log").read_text()
 
     def alerts(self) -> str:
@@ -193,7 +239,8 @@ class Node:
 
     def story(self) -> str:
         """Everything a failed test wants to know of this server."""
-        parts = [f"--- {self.name}: agent", self.log() if self.agents else "", "--- alerts"]
+        log = self.log() if self.agents or self.bmc else ""
+        parts = [f"--- {self.name}: agent", log, "--- alerts"]
         return "\n".join([*parts, self.alerts()[-6000:]])
 
     def kill(self, sign: int = signal.SIGKILL) -> int:
@@ -296,6 +343,8 @@ class Cluster:
         """Remove everything."""
         atexit.unregister(self.close)
         for node in self.nodes:
+            if node.bmc is not None:
+                node.bmc.terminate()
             _remove(node.namespace)
             if node.agent is not None:
                 with contextlib.suppress(subprocess.TimeoutExpired):
@@ -450,9 +499,11 @@ class Cluster:
         def where() -> str:
             seen = set()
             for node in self.nodes:
-                if node.agent is None or node.agent.poll() is not None:
+                if node.bmc is None and (node.agent is None or node.agent.poll() is not None):
                     continue
                 status = node.status()
+                if node.bmc is not None and not status:
+                    continue  # it is switched off
                 found = {g["name"]: g for g in status.get("groups", ())}.get(group, {})
                 online = found.get("status") == "Online"
                 seen.add(str(found.get("current")) if online else "")
