@@ -14,6 +14,7 @@ COMMANDS: dict[str, str] = {
         "clpcfctrl",
         "clpcfchk",
         "clpcl",
+        "clpdemo",
         "clpdown",
         "clpgrp",
         "clphealthchk",
