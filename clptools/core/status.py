@@ -355,6 +355,8 @@ class Status:
         resources = told.resources if told is not None else idle
         if newest.server != node.me and not node.membership.is_online(newest.server):
             status = "Unknown"
+        if newest.server != node.me and (told is None or told.status != status):
+            # Its heartbeats are ahead of its report, or it is not heard at all.
             resources = tuple(msgspec.structs.replace(r, status=status) for r in resources)
         return GroupView(
             name=group.name,
