@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from clptools.api.backend import Backend
 from clptools.api.methods import Caller
@@ -105,16 +105,7 @@ class Connection:
         while (end := self._buffer.find(b"\0", searched)) < 0:
             searched = len(self._buffer)
             if searched > self._bound:
-                await self._write(
-                    fault(
-                        ClpError(
-                            ExitCode.USAGE,
-                            f"The call is longer than {self._bound} bytes.",
-                            "Keep large files out of the scripts folder.",
-                        )
-                    )
-                )
-                raise Malformed("a message over the limit")
+                await self._refuse_length()
             if searched and deadline is None:
                 deadline = loop.time() + self._limits.frame_s
             wait = self._limits.idle_s if deadline is None else deadline - loop.time()
@@ -132,10 +123,16 @@ class Connection:
                 return None
             self._buffer += chunk
         if end > self._bound:
-            raise Malformed("a message over the limit")
+            await self._refuse_length()
         frame = bytes(self._buffer[:end])
         del self._buffer[: end + 1]
         return frame
+
+    async def _refuse_length(self) -> NoReturn:
+        text = f"The call is longer than {self._bound} bytes."
+        hint = "Keep large files out of the scripts folder."
+        await self._write(fault(ClpError(ExitCode.USAGE, text, hint)))
+        raise Malformed("a message over the limit")
 
     async def _write(self, data: bytes) -> None:
         self._writer.write(data)
