@@ -111,7 +111,12 @@ class Agent:
             exit=self._exit,
         )
         self._pushes = Pushes(
-            self.server, self._peers, self._settings, self._online, self._took_effect
+            self.server,
+            self._peers,
+            self._settings,
+            self._online,
+            self._took_effect,
+            lambda new: "" if self._core is None else self._core.node.refuses(new),
         )
         self._backend = AgentBackend(
             self.server,

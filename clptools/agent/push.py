@@ -50,14 +50,17 @@ class Pushes:
         current: Callable[[], Settings | None],
         online: Callable[[], set[str]],
         took_effect: Callable[[Settings, str], None],
+        in_the_way: Callable[[Settings], str],
     ) -> None:
-        """`online()`: servers that run now; `took_effect(settings, user)` is called once a new
+        """`online()`: servers that run now; `in_the_way(settings)` says why they cannot take
+        effect now, or nothing; `took_effect(settings, user)` is called once a new
         configuration is on this disk."""
         self._server = server
         self._calls = calls
         self._current = current
         self._online = online
         self._took_effect = took_effect
+        self._in_the_way = in_the_way
         self._staged: dict[str, tuple[ConfigFiles, Settings, str]] = {}
         self._pushing = asyncio.Lock()
 
@@ -70,6 +73,14 @@ class Pushes:
         settings, reports = configuration.stage(message.push, message.files)
         if settings is None:
             return _invalid(reports)
+        refusal = self._in_the_way(settings)
+        if refusal:
+            configuration.drop(message.push)
+            return Outcome(
+                code=ExitCode.REFUSED,
+                text=refusal,
+                hint="stop it first (clpgrp -t), or leave its resources as they are",
+            )
         self._staged[message.push] = (message.files, settings, message.user)
         return Outcome()
 

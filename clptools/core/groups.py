@@ -380,6 +380,9 @@ class Groups:
         run.why = run.next_why
         self._enter(name, run, GroupState.NONE)
         if purge:
+            # Armed only now: until here nobody could have fed the watchdog of a newcomer.
+            if not self.holds_any():
+                node.lease.arm()
             return
         group = node.settings.group(name)
         order = [r.name for r in reversed(group.resources)] if group is not None else []

@@ -29,6 +29,7 @@ from clptools.core.actions import (
     SetTimer,
 )
 from clptools.core.beats import Beats
+from clptools.core.change import in_the_way
 from clptools.core.durable import Durable, HeldGroup, MonitorMemory
 from clptools.core.events import (
     AgentStarted,
@@ -172,6 +173,10 @@ class Node:
         self.now = max(self.now, now)
         return self.status.view()
 
+    def refuses(self, settings: Settings) -> str:
+        """Why `settings` cannot take effect while this server runs what it runs; empty: they can."""
+        return in_the_way(self.settings, settings, self.groups.held())
+
     def snapshot(self) -> bytes:
         """Everything remembered, as bytes."""
         return msgspec.msgpack.encode(
@@ -246,7 +251,8 @@ class Node:
             self.groups.purge()
         else:
             self._remember(durable)
-        self.lease.arm()
+        if not self.groups.holds_any() or not state.newcomer:
+            self.lease.arm()
         self.dirty = True
         self.changed = True
         self._tick()

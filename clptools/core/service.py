@@ -99,6 +99,7 @@ class Service:
         """SIGTERM.  Suspended, or with the service stopped, nothing is released."""
         node = self.node
         if node.state.shared.suspended or node.state.phase in (Phase.STOPPED, Phase.DONE):
+            node.lease.disarm()
             node.emit(Exit())
             node.state.phase = Phase.DONE
             return
