@@ -38,6 +38,9 @@ _clptools() {
                 --apito) value=' ' ;;
             esac
             ;;
+        clpdemo)
+            flags='--keep --json --help' words=''
+            ;;
         clpdown)
             flags='-r --reboot -h --host -w --wait --json --help' words=''
             case $previous in
@@ -161,4 +164,4 @@ _clptools() {
         _clptools_values "$words" "$command" "$current")
 }
 
-complete -F _clptools clpbmccnf clpcfchk clpcfctrl clpcl clpdown clpgrp clphealthchk clplogcc clpmonctrl clpmsg clpnode clpreplay clprexec clprsc clpsim clpstat clpstdn clptrap clpwait
+complete -F _clptools clpbmccnf clpcfchk clpcfctrl clpcl clpdemo clpdown clpgrp clphealthchk clplogcc clpmonctrl clpmsg clpnode clpreplay clprexec clprsc clpsim clpstat clpstdn clptrap clpwait

@@ -42,6 +42,11 @@ complete -c clpcl -l apito -x -d 'Wait this long for an answer of the node agent
 complete -c clpcl -l json -d 'Print one JSON object instead of text, errors too.'
 complete -c clpcl -l help -d 'Show a summary and exit.'
 
+complete -c clpdemo -f
+complete -c clpdemo -l keep -d 'Keep the folder: configuration, logs, journals.'
+complete -c clpdemo -l json -d 'Print one JSON object instead of text, errors too.'
+complete -c clpdemo -l help -d 'Show a summary and exit.'
+
 complete -c clpdown -f
 complete -c clpdown -s r -l reboot -d 'Reboot it instead.'
 complete -c clpdown -s h -l host -x -a '(clpdown --complete server 2>/dev/null)' -d 'Shut this server down instead of the local one.'
