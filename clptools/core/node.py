@@ -174,7 +174,7 @@ class Node:
         return self.status.view()
 
     def refuses(self, settings: Settings) -> str:
-        """Why `settings` cannot take effect while this server runs what it runs; empty: they can."""
+        """Why `settings` cannot take effect while things run as they do; empty: they can."""
         return in_the_way(self.settings, settings, self.groups.held())
 
     def snapshot(self) -> bytes:
