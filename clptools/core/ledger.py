@@ -169,12 +169,14 @@ class Ledger:
         )
         module_id = _MM.get(event_class, 903)
         level = "ERROR" if event_class == "FATAL" else "WARN"
+        own = node.settings.server(node.me)
+        from_bmc = own is not None and own.bmc is not None and own.bmc.address == source
         node.record(
             "mm",
             module_id,
             level,
             (monitor.name, node.me),
-            say.hardware(node.me, source, event_class, meaning),
+            say.hardware(node.me, source, event_class, meaning, from_bmc),
             event=number,
         )
         node.urgent = node.urgent or event_class == "FATAL"

@@ -340,9 +340,12 @@ _CLASS_WORDS = {
 }
 
 
-def hardware(server: str, source: str, event_class: str, meaning: str) -> str:
+def hardware(
+    server: str, source: str, event_class: str, meaning: str, from_bmc: bool = False
+) -> str:
     """A hardware event opened."""
-    return f"{source} on {server} reported {_CLASS_WORDS[event_class]}: {meaning}."
+    who = f"BMC of {server} ({source})" if from_bmc else f"{source} on {server}"
+    return f"{who} reported {_CLASS_WORDS[event_class]}: {meaning}."
 
 
 def hardware_closed(server: str, meaning: str, text: str) -> str:
