@@ -25,8 +25,9 @@ _clptools() {
             flags='--strict --json --help' words='file'
             ;;
         clpcfctrl)
-            flags='--push --pull --compcheck --history --diff --rollback --keygen -x --dir -l --linux -f --force --json --help' words=''
+            flags='--push --pull --compcheck --history --diff --rollback --import --keygen -x --dir -l --linux -f --force --json --help' words=''
             case $previous in
+                --import) value='file' ;;
                 -x|--dir) value='directory' ;;
             esac
             ;;
@@ -67,6 +68,14 @@ _clptools() {
             flags='-o --output -l --local --json --help' words=''
             case $previous in
                 -o|--output) value='directory' ;;
+            esac
+            ;;
+        clplogcmd)
+            flags='-m --message -l --level -i --id --alert --syslog --json --help' words=''
+            case $previous in
+                -m|--message) value=' ' ;;
+                -l|--level) value='INFO WARN ERROR' ;;
+                -i|--id) value=' ' ;;
             esac
             ;;
         clpmonctrl)
@@ -164,4 +173,4 @@ _clptools() {
         _clptools_values "$words" "$command" "$current")
 }
 
-complete -F _clptools clpbmccnf clpcfchk clpcfctrl clpcl clpdemo clpdown clpgrp clphealthchk clplogcc clpmonctrl clpmsg clpnode clpreplay clprexec clprsc clpsim clpstat clpstdn clptrap clpwait
+complete -F _clptools clpbmccnf clpcfchk clpcfctrl clpcl clpdemo clpdown clpgrp clphealthchk clplogcc clplogcmd clpmonctrl clpmsg clpnode clpreplay clprexec clprsc clpsim clpstat clpstdn clptrap clpwait

@@ -21,6 +21,7 @@ complete -c clpcfctrl -l compcheck -d 'Compare every server with the configurati
 complete -c clpcfctrl -l history -d 'List the configurations that were in force.'
 complete -c clpcfctrl -l diff -d 'Show what differs: between N and M, N and the one in force, or that and DIR.'
 complete -c clpcfctrl -l rollback -d 'Put configuration N in force again.'
+complete -c clpcfctrl -l import -r -F -d 'Translate this configuration.'
 complete -c clpcfctrl -l keygen -d 'Make the authkey, the secret that all servers share.'
 complete -c clpcfctrl -s x -l dir -r -F -d 'The folder.'
 complete -c clpcfctrl -s l -l linux -d 'Taken for the sake of old scripts; there is one format.'
@@ -78,6 +79,15 @@ complete -c clplogcc -s o -l output -r -F -d 'Where to write it (the current fol
 complete -c clplogcc -s l -l local -d 'This server only; there is no other way yet.'
 complete -c clplogcc -l json -d 'Print one JSON object instead of text, errors too.'
 complete -c clplogcc -l help -d 'Show a summary and exit.'
+
+complete -c clplogcmd -f
+complete -c clplogcmd -s m -l message -x -d 'The message, up to 511 bytes.'
+complete -c clplogcmd -s l -l level -x -a 'INFO WARN ERROR' -d 'INFO, WARN or ERROR (INFO); a beginning of it will do, in any case.'
+complete -c clplogcmd -s i -l id -x -d 'Its number, 1 to 65535 (1).'
+complete -c clplogcmd -l alert -d 'Taken for the sake of old scripts: it always goes there.'
+complete -c clplogcmd -l syslog -d 'Taken for the sake of old scripts: it always goes there.'
+complete -c clplogcmd -l json -d 'Print one JSON object instead of text, errors too.'
+complete -c clplogcmd -l help -d 'Show a summary and exit.'
 
 complete -c clpmonctrl -f
 complete -c clpmonctrl -a '(clpmonctrl --complete monitor 2>/dev/null)'

@@ -31,6 +31,7 @@ from clptools.api.backend import (
     HardwareView,
 )
 from clptools.core import explain
+from clptools.core.actions import Record
 from clptools.core.events import Event, RequestSeen
 from clptools.core.requests import GroupMove, Outcome, Request
 from clptools.core.view import StatusView
@@ -129,6 +130,12 @@ class AgentBackend:
     def events(self, since: str, follow: bool) -> AsyncIterator[EventRecord]:
         """Records after a cursor, then as they come."""
         return self._records.follow(since, follow)
+
+    def log(self, text: str, level: str, event_id: int) -> None:
+        """A record in someone's own words."""
+        self._records.add(
+            Record(module="logcmd", event_id=event_id, level=level, text=text, subjects=())
+        )
 
     def counters(self) -> dict[str, int]:
         """Everything counted, by `door.reason`."""

@@ -114,5 +114,8 @@ class Backend(Protocol):
     async def run_script(self, script: str, user: str, timeout_s: float) -> Outcome:
         """`clprexec --script`: a script below `scripts/trnreq/` on this server."""
 
+    def log(self, text: str, level: str, event_id: int) -> None:
+        """`clplogcmd`: a record of this server in a person's or script's own words."""
+
     def counters(self) -> dict[str, int]:
         """Rejected datagrams and the like, by `door.reason`."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 
@@ -91,6 +91,14 @@ class RunScript(Parameters, frozen=True, kw_only=True):
     script: str
     timeout_s: float | None = None
     user: str | None = None
+
+
+class WriteLog(Parameters, frozen=True, kw_only=True):
+    """Parameters of `WriteLog`."""
+
+    text: Annotated[str, msgspec.Meta(min_length=1, max_length=511)]
+    level: Literal["INFO", "WARN", "ERROR"] | None = None
+    event_id: Annotated[int, msgspec.Meta(ge=1, le=65535)] | None = None
 
 
 class StatusReply(msgspec.Struct, frozen=True, kw_only=True):
@@ -255,6 +263,12 @@ async def run_script(backend: Backend, asked: RunScript, caller: Caller, _more: 
     yield False, OutcomeReply(outcome=outcome)
 
 
+async def write_log(backend: Backend, asked: WriteLog, _caller: Caller, _more: bool) -> Replies:
+    """`WriteLog`."""
+    backend.log(asked.text, asked.level or "INFO", asked.event_id or 1)
+    yield False, OutcomeReply(outcome=Outcome())
+
+
 class Method(NamedTuple):
     """One method of the interface."""
 
@@ -274,5 +288,6 @@ METHODS: dict[str, Method] = {
     "Request": Method(RequestCall, request, writes=True),
     "GetConfig": Method(NoParameters, get_config, writes=True),
     "PushConfig": Method(PushConfig, push_config, writes=True),
+    "WriteLog": Method(WriteLog, write_log, writes=True),
     "RunScript": Method(RunScript, run_script, writes=True),
 }

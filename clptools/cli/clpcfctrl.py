@@ -21,6 +21,7 @@ COMMAND = Command(
         "--history",
         "--diff [N [M]] [-x DIR]",
         "--rollback N",
+        "--import CLP.CONF [-x DIR] [--force]",
         "--keygen [--force]",
     ),
     description=(
@@ -32,6 +33,10 @@ COMMAND = Command(
         (
             "Every configuration that was in force is kept under a number. --rollback puts an old "
             "clp.toml in force again, as a new number, with the scripts of today."
+        ),
+        (
+            "--import translates a clp.conf of EXPRESSCLUSTER X into DIR/clp.toml (DIR: here) "
+            "and lists what could not come over. Look through it before --push."
         ),
         "Exit code 8: the configuration is invalid; 9: --diff or --compcheck found a difference.",
     ),
@@ -45,6 +50,9 @@ COMMAND = Command(
             help="Show what differs: between N and M, N and the one in force, or that and DIR.",
         ),
         Option("--rollback", help="Put configuration N in force again."),
+        Option(
+            "--import", metavar="CLP.CONF", help="Translate this configuration.", complete="file"
+        ),
         Option("--keygen", help="Make the authkey, the secret that all servers share."),
         Option("-x", "--dir", metavar="DIR", help="The folder.", complete="directory"),
         Option("-l", "--linux", help="Taken for the sake of old scripts; there is one format."),
@@ -59,13 +67,14 @@ COMMAND = Command(
 )
 
 DISTRIBUTED_WITHIN_S = 120.0
+CONF_BYTES_MAX = 32 * 1024 * 1024
 SCRIPT_BYTES_MAX = 4 * 1024 * 1024
 MAIN = "clp.toml"
 
 
 def run(args: Args) -> Answer:
     """Carries it out."""
-    actions = ("push", "pull", "compcheck", "history", "diff", "rollback", "keygen")
+    actions = ("push", "pull", "compcheck", "history", "diff", "rollback", "import", "keygen")
     what = one_of(COMMAND, args, *actions)
     numbers = _numbers(what, args.words)
     folder = args.text("dir")
@@ -82,6 +91,8 @@ def run(args: Args) -> Answer:
             return diff(numbers, folder or config_dir())
         case "rollback":
             return rollback(numbers[0])
+        case "import":
+            return translate(args.text("import"), folder or ".", force=args.given("force"))
         case _:
             return keygen(args.given("force"))
 
@@ -221,6 +232,34 @@ def rollback(number: int) -> Answer:
     if old == content(revision()):
         return done(f"Revision {number} is what is in force.")
     return distribute({**in_force(), MAIN: old})
+
+
+def translate(path: str, folder: str, *, force: bool) -> Answer:
+    """A `clp.conf` as `clp.toml`; what needs a hand is listed, and makes the code 8 if it must."""
+    import msgspec
+
+    from clptools.config.importer import import_clp_conf
+    from clptools.config.load import loads
+    from clptools.config.present import as_json, render_report
+    from clptools.config.write import CONFIG_MODE, replace_file
+    from clptools.registries import registries
+
+    with open(path, "rb") as file:
+        imported = import_clp_conf(file.read(CONF_BYTES_MAX), path)
+    target = os.path.join(folder, MAIN)
+    if os.path.exists(target) and not force:
+        raise ClpError(
+            ExitCode.REFUSED, f"{target}: is there already.", "Replace it all the same: --force"
+        )
+    loaded = loads(imported.text, registries(), target)
+    replace_file(target, imported.text.encode(), CONFIG_MODE)
+    reports = (*imported.reports, *loaded.reports)
+    lines = [line for report in reports for line in render_report(report)]
+    fields = {"file": target, **msgspec.to_builtins(as_json(reports, None))}
+    if loaded.errors:
+        lines.append(f"{target} written. It needs a hand: see above.")
+        return Answer("\n".join(lines), fields, ExitCode.INVALID_CONFIG)
+    return Answer("\n".join([*lines, f"{target} written.", SUCCEEDED]), fields)
 
 
 def keygen(force: bool) -> Answer:

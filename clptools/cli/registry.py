@@ -19,6 +19,7 @@ COMMANDS: dict[str, str] = {
         "clpgrp",
         "clphealthchk",
         "clplogcc",
+        "clplogcmd",
         "clpmonctrl",
         "clpmsg",
         "clpreplay",

@@ -96,6 +96,7 @@ class FakeBackend:
         self.asked: list[tuple[Request, str]] = []
         self.scripts: list[tuple[str, str, float]] = []
         self.pushed: list[tuple[ConfigFiles, str, bool]] = []
+        self.logged: list[tuple[str, str, int]] = []
         self.outcome = Outcome()
         self.steps: tuple[str, ...] = ()
         self.hold = False
@@ -160,6 +161,9 @@ class FakeBackend:
     async def run_script(self, script: str, user: str, timeout_s: float) -> Outcome:
         self.scripts.append((script, user, timeout_s))
         return self.outcome
+
+    def log(self, text: str, level: str, event_id: int) -> None:
+        self.logged.append((text, level, event_id))
 
     def counters(self) -> dict[str, int]:
         return {"trap.malformed": 1}

@@ -160,6 +160,24 @@ def test_a_script_is_run_by_name(agent: Agent, clp: Clp) -> None:
     assert agent.backend.scripts == [("swap.sh", "root", 12.0)]
 
 
+@pytest.mark.parametrize(
+    ("level", "kept"), [("INFO", "INFO"), ("warn", "WARN"), ("WAR", "WARN"), ("err", "ERROR")]
+)
+def test_a_line_of_ones_own_goes_into_the_log(
+    agent: Agent, clp: Clp, level: str, kept: str
+) -> None:
+    assert clp("clplogcmd", "-m", "disk swapped", "-l", level, "-i", "7", "--alert").code == 0
+    assert agent.backend.logged == [("disk swapped", kept, 7)]
+
+
+@pytest.mark.parametrize(
+    "line", [(), ("-m", ""), ("-m", "x" * 512), ("-m", "x", "-l", "LOUD"), ("-m", "x", "-i", "0")]
+)
+def test_lines_that_the_log_does_not_take(agent: Agent, clp: Clp, line: tuple[str, ...]) -> None:
+    assert clp("clplogcmd", *line).code == 2
+    assert agent.backend.logged == []
+
+
 def test_clprexec_logs_what_was_asked(agent: Agent, clp: Clp, tmp_path: object) -> None:
     log = f"{tmp_path}/log"
     assert clp("clprexec", "--clear", "mrw1", "-o", log).code == 0

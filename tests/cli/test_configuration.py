@@ -150,6 +150,22 @@ def test_rolling_back_pushes_the_old_one_with_the_scripts_of_today(
     assert len(agent.backend.pushed) == 1
 
 
+def test_a_clp_conf_is_translated_and_its_gaps_are_listed(
+    node: Path, clp: Clp, tmp_path: Path
+) -> None:
+    conf = tmp_path / "clp.conf"
+    conf.write_text(
+        '<?xml version="1.0" encoding="ASCII"?><root><cluster><name>old</name></cluster>'
+        '<server name="server1"><priority>0</priority></server></root>'
+    )
+    ran = clp("clpcfctrl", "--import", str(conf), "-x", str(tmp_path))
+    assert ran.code in (0, 8)
+    assert 'name = "old"' in (tmp_path / "clp.toml").read_text()
+    assert clp("clpcfctrl", "--import", str(conf), "-x", str(tmp_path)).code == 6
+    conf.write_text("<other/>")
+    assert clp("clpcfctrl", "--import", str(conf), "-x", str(tmp_path), "--force").code == 8
+
+
 @pytest.mark.parametrize(
     "line", [("--rollback",), ("--rollback", "x"), ("--push", "1"), ("--diff", "1", "2", "3")]
 )

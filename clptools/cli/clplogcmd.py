@@ -1,0 +1,61 @@
+"""`clplogcmd`: a line of one's own in the alert log."""
+
+from __future__ import annotations
+
+from clptools.api.client import Client
+from clptools.cli.answer import Answer, done
+from clptools.cli.options import Args, Command, Option
+from clptools.faults import ClpError, ExitCode
+
+COMMAND = Command(
+    "clplogcmd",
+    summary="write a message into the alert log and syslog",
+    synopsis=("-m TEXT [-l LEVEL] [-i ID]",),
+    description=(
+        (
+            "The message is also among the recorded events of the cluster (clpstat --events), on "
+            "every server. Its module is logcmd."
+        ),
+    ),
+    options=(
+        Option("-m", "--message", metavar="TEXT", help="The message, up to 511 bytes."),
+        Option(
+            "-l",
+            "--level",
+            metavar="LEVEL",
+            help="INFO, WARN or ERROR (INFO); a beginning of it will do, in any case.",
+            complete="INFO WARN ERROR",
+        ),
+        Option("-i", "--id", metavar="ID", help="Its number, 1 to 65535 (1).", number=True),
+        Option("--alert", help="Taken for the sake of old scripts: it always goes there."),
+        Option("--syslog", help="Taken for the sake of old scripts: it always goes there."),
+    ),
+    examples=(("clplogcmd -m 'failover1: data checked' -l INFO", "from a start script"),),
+)
+
+LEVELS = ("INFO", "WARN", "ERROR")
+TEXT_BYTES_MAX = 511
+ID_MAX = 65535
+
+
+def run(args: Args) -> Answer:
+    """Writes it."""
+    text = args.text("message")
+    if not 0 < len(text.encode()) <= TEXT_BYTES_MAX:
+        raise ClpError(ExitCode.USAGE, f"-m takes a message of 1 to {TEXT_BYTES_MAX} bytes.")
+    asked = args.text("level", "INFO").upper()
+    # WARNING as well as WAR: scripts in the field write either.
+    level = next((known for known in LEVELS if asked and _same(known, asked)), None)
+    if level is None:
+        raise ClpError(ExitCode.USAGE, f"{asked}: not a level.", f"Known: {', '.join(LEVELS)}")
+    number = args.number("id")
+    event_id = 1 if number is None else int(number)
+    if not 1 <= event_id <= ID_MAX:
+        raise ClpError(ExitCode.USAGE, f"-i takes a number from 1 to {ID_MAX}.")
+    with Client() as client:
+        client.call("WriteLog", text=text, level=level, event_id=event_id)
+    return done()
+
+
+def _same(known: str, asked: str) -> bool:
+    return known.startswith(asked) or asked.startswith(known)
