@@ -373,6 +373,8 @@ class Groups:
                 run.resources[resource] = ResourceState.OFFLINE
             run.retries = {}
             self._enter(name, run, GroupState.STARTING)
+            text = say.group_starts(name, node.me, run.seen.n)
+            node.record("rc", 10, "INFO", (name, node.me), text)
             self._advance_start(name, run)
             return
         run.restart = False
