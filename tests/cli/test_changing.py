@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import pty
+import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -183,6 +185,23 @@ def test_clprexec_logs_what_was_asked(agent: Agent, clp: Clp, tmp_path: object) 
     assert clp("clprexec", "--clear", "mrw1", "-o", log).code == 0
     with open(log) as file:
         assert "server1 clear" in file.read()
+
+
+def test_servers_are_asked_in_turn_and_the_last_ones_fault_is_told(
+    clp: Clp, tmp_path: Path
+) -> None:
+    key, log = tmp_path / "key", tmp_path / "log"
+    key.write_bytes(b"k" * 32)
+    key.chmod(0o400)
+    with socket.socket() as taken:  # bound, but nobody listens: the port is refused for sure
+        taken.bind(("127.0.0.1", 0))
+        port = str(taken.getsockname()[1])
+        line = ("-h", "127.0.0.2,127.0.0.1", "-p", port, "--key", str(key), "-o", str(log))
+        ran = clp("clprexec", "--clear", "mrw1", *line)
+    assert ran.code == 3
+    assert f"127.0.0.1 port {port}" in ran.err
+    asked = [line.split()[2] for line in log.read_text().splitlines()]
+    assert asked[0] == "127.0.0.2"
 
 
 def test_a_key_that_others_can_read_is_refused(agent: Agent, clp: Clp, tmp_path: object) -> None:

@@ -123,9 +123,16 @@ def test_ctrl_c_ends_it_without_a_word(agent: Agent) -> None:
     assert (running.returncode, out, err) == (130, b"", b"")
 
 
-def test_reading_commands_import_nothing_heavy(agent: Agent) -> None:
+@pytest.mark.parametrize(
+    "line",
+    ["clpstat -s", "clpstat -s --json", "clpgrp -n failover1", "clpmonctrl -v", "clphealthchk",
+     "clpwait --until cluster_normal", "clpgrp --complete group"],
+)  # fmt: skip
+def test_reading_commands_import_nothing_heavy(agent: Agent, line: str) -> None:
+    name, *rest = line.split()
+    rest = [word.replace("_", " ") for word in rest]
     look = (
-        "import sys; from clptools.cli.main import run; code = run('clpgrp', ['-n', 'failover1']);"
+        f"import sys; from clptools.cli.main import run; code = run({name!r}, {rest!r});"
         "print(sorted({m.partition('.')[0] for m in sys.modules}), file=sys.stderr); sys.exit(code)"
     )
     ran = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, timeout=30)

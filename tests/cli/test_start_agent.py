@@ -1,0 +1,83 @@
+"""`clpcl -s` starts the real agent where none runs, and says why where it cannot."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import struct
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.api.fake import socket_path
+from tests.cli.conftest import Clp
+
+CONFIG = """\
+[cluster]
+port = {port}
+
+[[server]]
+name = "server1"
+
+[[server]]
+name = "server2"
+
+[[interconnect]]
+type = "lanhb"
+address = {{ server1 = "127.0.7.1", server2 = "127.0.7.2" }}
+
+[[monitor]]
+type = "userw"
+method = "none"
+"""
+
+
+@pytest.fixture
+def started(node: Path) -> Iterator[Path]:
+    """A node whose agent, if a test starts one, ends with the test."""
+    yield node
+    with socket.socket(socket.AF_UNIX) as sock:
+        try:
+            sock.connect(socket_path(node))
+        except OSError:
+            return
+        raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    pid = struct.unpack("3i", raw)[0]
+    os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + 20
+    while os.path.exists(socket_path(node)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    if os.path.exists(socket_path(node)):
+        os.kill(pid, signal.SIGKILL)
+
+
+def free_port() -> int:
+    """A port that was free a moment ago."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.7.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def test_a_local_start_brings_the_agent_up_once(started: Path, clp: Clp) -> None:
+    etc = started / "etc/clptools"
+    etc.mkdir(parents=True)
+    (etc / "clp.toml").write_text(CONFIG.format(port=free_port()))
+    (etc / "clp.toml").chmod(0o640)
+    assert clp("clpcfctrl", "--keygen").code == 0
+    ran = clp("clpcl", "-s", "-w", "20")
+    assert (ran.code, ran.out) == (0, "Command succeeded.\n"), ran
+    again = clp("clpcl", "-s", "-w", "20")
+    assert again.code == 0
+    assert "already" in again.out
+    assert clp("clphealthchk").code == 0
+
+
+def test_an_agent_that_cannot_start_is_told_with_its_log(started: Path, clp: Clp) -> None:
+    ran = clp("clpcl", "-s")  # no authkey
+    assert ran.code == 1
+    log = started / "var/log/clptools/clpnode.log"
+    assert str(log) in ran.err
+    assert "authkey" in log.read_text()
