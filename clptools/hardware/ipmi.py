@@ -193,6 +193,7 @@ class BmcClient:
             self._hang_up()
             raise self._failed(what, "the IPMI process ended") from None
         if result.fault:
+            self._hang_up()  # that process ends, the next request gets a new one
             if any(word in result.fault.lower() for word in ("password", "unauthorized")):
                 self._refused_password = password
                 raise self._failed(what, result.fault, _QUIET_REFUSED_S)
@@ -214,8 +215,9 @@ class BmcClient:
             # One request in flight: an earlier one, given up by its caller, ends first.
             await asyncio.shield(self._owed)
         if self._writer is None:
-            reader, self._writer = await self._processes.connect()
-            self._reading = asyncio.get_running_loop().create_task(self._read(reader))
+            reader, writer = await self._processes.connect()
+            self._writer = writer
+            self._reading = asyncio.get_running_loop().create_task(self._read(reader, writer))
         self._number += 1
         request = msgspec.msgpack.encode(
             Command(
@@ -235,7 +237,7 @@ class BmcClient:
         self._writer.write(len(request).to_bytes(LENGTH_BYTES) + request)
         return await asyncio.shield(self._owed)
 
-    async def _read(self, reader: asyncio.StreamReader) -> None:
+    async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Hands results to whoever waits, until the process ends."""
         try:
             while True:
@@ -248,6 +250,9 @@ class BmcClient:
         except (OSError, EOFError, msgspec.MsgspecError):
             return
         finally:
+            writer.close()
+            if self._writer is writer:
+                self._writer = None
             if self._owed is not None and not self._owed.done():
                 self._owed.set_exception(ConnectionResetError())
                 self._owed.exception()  # nobody may be waiting for it

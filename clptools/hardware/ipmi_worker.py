@@ -75,7 +75,7 @@ class Session:
             latency_ms = round((time.monotonic() - started) * 1000)
         except IpmiException as error:
             self.close(polite=False)
-            lost = not str(error) or "no longer connected" in str(error)
+            lost = str(error) in ("", "None") or "no longer connected" in str(error)
             return Result(number=command.number, fault="no answer" if lost else str(error))
         except Exception as error:
             # pyghmi indexes and unpacks what the BMC sent without looking at its length.
@@ -136,6 +136,9 @@ def serve(connection: socket.socket) -> None:
             result = session.perform(msgspec.msgpack.decode(data, type=Command))
             answer = msgspec.msgpack.encode(result)
             connection.sendall(len(answer).to_bytes(LENGTH_BYTES) + answer)
+            if result.fault:
+                # pyghmi keeps what is left of a failed session, and would find it again.
+                return
     except OSError:
         return
     finally:

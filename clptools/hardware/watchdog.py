@@ -39,7 +39,8 @@ _ARMED_BEATS = 4
 ACTIONS = {"none": 0, "reset": 1, "power-off": 2, "power-cycle": 3, "nmi": 1}
 """Time-out actions; a BMC cannot send an NMI *and* act, so `nmi` is a reset at the deadline."""
 
-_OWN_PATIENCE_S = 1.0
+_PATIENCE_S = 4.0
+"""For one request, with a new process and session where there is none."""
 _FOREIGN_S = 1.5
 """A running timer that nobody feeds has come down by then."""
 
@@ -189,12 +190,12 @@ class OwnTimer:
         """
         if self._known:
             return True
-        found = await read(self._bmc, patience_s=_OWN_PATIENCE_S)
+        found = await read(self._bmc, patience_s=_PATIENCE_S)
         if found.running and found.action:
             if found.use == _USE_OS_LOAD:
                 return False
             await asyncio.sleep(_FOREIGN_S)
-            later = await read(self._bmc, patience_s=_OWN_PATIENCE_S)
+            later = await read(self._bmc, patience_s=_PATIENCE_S)
             if (later.present or 0) >= (found.present or 1):
                 fault = "another program feeds this timer (ipmi_watchdog, bmc-watchdog?)"
                 raise BmcError(self._bmc.server, self._bmc.where, "set watchdog timer", 1, fault)
@@ -204,16 +205,17 @@ class OwnTimer:
     async def _keep_fed(self) -> None:
         """Feeds once; a feeding that is late would start the timer after the lease it guards."""
         async with self._lock:
-            late = self._now_ms() - self._fed_at > self._armed_ms // 4
+            late_ms = max(self._armed_ms // 4, 500)
+            late = self._now_ms() - self._fed_at > late_ms
             over = self._deadline_at and self._now_ms() >= self._deadline_at
             if not self._armed_ms or late or over:
                 return
             try:
-                await self._feed()
+                await self._feed(late_ms / 1000)
             except BmcError as error:
                 self.fault = error.message
 
-    async def _feed(self) -> None:
+    async def _feed(self, limit_s: float = _PATIENCE_S) -> None:
         """Sets and starts the timer as armed and dead-man want it."""
         ticks = _MAX_TICKS
         if self._armed_ms:
@@ -222,14 +224,19 @@ class OwnTimer:
             left_ms = max(self._deadline_at - self._now_ms(), _TICK_MS)
             ticks = min(ticks, left_ms // _TICK_MS)
         use = _USE_OS_LOAD if self._deadline_at else _USE_SMS_OS
-        await self._set(use, self._action, max(ticks, 1), run=True)
+        await self._set(use, self._action, max(ticks, 1), run=True, limit_s=limit_s)
         self._known = True
 
-    async def _set(self, use: int, action: int, ticks: int, *, run: bool) -> None:
-        """Writes the timer; with `run` it starts, or goes on from the new countdown."""
+    async def _set(
+        self, use: int, action: int, ticks: int, *, run: bool, limit_s: float = _PATIENCE_S
+    ) -> None:
+        """Writes the timer; with `run` it starts, or goes on from the new countdown.
+
+        Nothing of it reaches the BMC later than `limit_s` from now: a start that comes after we
+        have given it up would reset a healthy server.
+        """
         data = bytes([use | (_DONT_STOP if run else 0), action, 0, 1 << use])
         data += ticks.to_bytes(2, "little")
-        limit_s = max(self._armed_ms / 4000, 0.5) if run and self._armed_ms else 30.0
         await self._write("set watchdog timer", _SET, data, limit_s, urgent=run)
         if run:
             await self._write("start watchdog timer", _RESET, b"", limit_s, urgent=True)
@@ -238,9 +245,8 @@ class OwnTimer:
     async def _write(
         self, what: str, command: int, data: bytes, limit_s: float, *, urgent: bool
     ) -> None:
-        patience_s = min(_OWN_PATIENCE_S, limit_s)
         await self._bmc.command(
-            what, APP, command, data, urgent=urgent, patience_s=patience_s, limit_s=limit_s
+            what, APP, command, data, urgent=urgent, patience_s=limit_s, limit_s=limit_s
         )
 
     def _next(self, most: int) -> int:

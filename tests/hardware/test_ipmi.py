@@ -122,6 +122,27 @@ def test_a_frozen_bmc_holds_up_nobody_and_is_used_again_when_it_thaws(tmp_path: 
     run(test)
 
 
+def test_a_bmc_that_comes_back_after_its_processes_were_ended_is_used_again(
+    tmp_path: Path,
+) -> None:
+    """pyghmi finds what is left of a failed session again; so no process outlives one."""
+
+    async def test() -> None:
+        with simulated(tmp_path) as bmc, client_of(bmc, tmp_path) as client:
+            bmc.freeze()
+            for _ in range(3):
+                with pytest.raises(BmcError):
+                    await client.command(
+                        "chassis status", CHASSIS, 1, patience_s=0.5, limit_s=0.4, urgent=True
+                    )
+            with pytest.raises(BmcError):
+                await status(client, 30, urgent=True)
+            bmc.thaw()
+            assert await status(client, urgent=True)
+
+    run(test)
+
+
 def test_one_bmc_that_hangs_does_not_slow_another(tmp_path: Path) -> None:
     async def test() -> None:
         (tmp_path / "other").mkdir()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from clptools.faults import ClpError
+from clptools.faults import ClpError, ExitCode
 from clptools.hardware import watchdog
 from clptools.hardware.ipmi import BmcClient
 from clptools.hardware.watchdog import OwnTimer, State
@@ -192,7 +192,11 @@ def test_what_a_timer_cannot_hold_is_refused(tmp_path: Path) -> None:
     run(test)
 
 
-def test_a_bmc_that_goes_silent_leaves_the_state_as_it_was(tmp_path: Path) -> None:
+def test_a_bmc_that_goes_silent_leaves_the_state_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watchdog.OwnTimer._feed, "__defaults__", (0.3,))
+
     async def test() -> None:
         async with timer_of(tmp_path) as (timer, _, bmc, _clock):
             await timer.beat()
@@ -219,28 +223,45 @@ def test_a_beat_with_a_malformed_answer_is_no_beat() -> None:
     run(test)
 
 
-def test_the_heartbeat_writes_on_and_tells_once_when_it_cannot(tmp_path: Path) -> None:
+def test_the_heartbeat_writes_on_into_the_bmc(tmp_path: Path) -> None:
     async def test() -> None:
-        async with timer_of(tmp_path) as (timer, client, bmc, _):
-            told: list[str] = []
-            heart = BmcHeartbeat("bmchb1", timer, 50, told.append)
+        async with timer_of(tmp_path) as (timer, client, _, _clock):
+            heart = BmcHeartbeat("bmchb1", timer, 50, lambda text: None)
             heart.start()
             async with asyncio.timeout(10):
                 while (await watchdog.read(client)).countdown < 3:
                     await asyncio.sleep(0.01)
-            bmc.freeze()
-            async with asyncio.timeout(10):
-                while not heart.fault:
-                    await asyncio.sleep(0.01)
-            await asyncio.sleep(0.2)
-            assert len(told) == 1
-            assert "interconnect bmchb1: BMC of server2" in told[0]
-            bmc.thaw()
-            async with asyncio.timeout(15):
-                while heart.fault:
-                    await asyncio.sleep(0.01)
-            assert told[1:] == ["interconnect bmchb1: the own BMC takes beats again"]
             heart.close()
+
+    run(test)
+
+
+def test_a_bmc_that_takes_no_beats_is_told_once_and_again_when_it_does() -> None:
+    class Timer:
+        dead = True
+        beats = 0
+
+        async def beat(self) -> None:
+            self.beats += 1
+            if self.dead:
+                raise ClpError(ExitCode.FAILED, "BMC of server1: no answer")
+
+    async def test() -> None:
+        timer, told = Timer(), list[str]()
+        heart = BmcHeartbeat("bmchb1", timer, 1, told.append)
+        heart.start()
+        async with asyncio.timeout(10):
+            while timer.beats < 5:
+                await asyncio.sleep(0.001)
+            assert heart.fault
+            timer.dead = False
+            while heart.fault:
+                await asyncio.sleep(0.001)
+        heart.close()
+        assert told == [
+            "interconnect bmchb1: BMC of server1: no answer",
+            "interconnect bmchb1: the own BMC takes beats again",
+        ]
 
     run(test)
 
