@@ -209,7 +209,7 @@ class Operations:
             return None
         if node.now - pending.since > _GIVE_UP_MS:
             return Outcome(code=TIMED_OUT, text="It did not come to an end within an hour.")
-        return node.group_requests.through(pending)
+        return node.group_requests.through(pending) or node.service.through(pending)
 
     def no_server(self, name: str) -> Outcome:
         """There is no such server."""

@@ -226,4 +226,16 @@ class Service:
         node.placement.share(
             msgspec.structs.replace(shared, suspended=on, suspended_by=pending.user if on else "")
         )
-        return Outcome()
+        return None
+
+    def through(self, pending: Pending) -> Outcome | None:
+        """Suspended or resumed is the cluster once everybody who is heard says so."""
+        node = self.node
+        if not isinstance(pending.request, Suspend | Resume):
+            return None
+        on = isinstance(pending.request, Suspend)
+        behind = any(
+            node.membership.is_online(name) and p.beat is not None and p.beat.suspended is not on
+            for name, p in node.state.peers.items()
+        )
+        return None if behind else Outcome()

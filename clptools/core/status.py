@@ -419,7 +419,9 @@ class Status:
         return MonitorView(
             name=monitor.name,
             type=monitor.type,
-            status=monitor_word([m.status for m in here.values()]),
+            status=MonitorStatus.SUSPEND.value
+            if self.node.state.shared.suspended
+            else monitor_word([m.status for m in here.values()]),
             servers=here,
             comment=monitor.comment,
         )
