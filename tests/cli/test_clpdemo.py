@@ -1,0 +1,106 @@
+"""The demonstration plays, tells the truth, and leaves nothing behind, however it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from clptools.faults import ClpError, ExitCode
+from clptools.intake.rehearse import build_pet_trap, pet_event
+from clptools.sim import demo
+from clptools.sim.loopback import LoopbackCluster
+
+COMMAND = [sys.executable, "-m", "clptools.cli.main", "clpdemo"]
+
+
+def left_behind(folder: Path) -> list[str]:
+    """Processes that name the folder, and the folder's content."""
+    found = [str(path) for path in folder.iterdir()]
+    for line in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words, at = line.read_bytes(), os.readlink(line.parent / "cwd")
+        except OSError:
+            continue
+        if str(folder) in at or str(folder).encode() in words:
+            found.append(words.replace(b"\0", b" ").decode())
+    return found
+
+
+def environment(folder: Path) -> dict[str, str]:
+    return os.environ | {"TMPDIR": str(folder)}
+
+
+def test_a_trap_moves_the_group_and_every_step_is_shown(tmp_path: Path) -> None:
+    done = subprocess.run(COMMAND, env=environment(tmp_path), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert max(len(line) for line in lines if not line.startswith("  Files")) <= 80
+    heads = [line[:2] for line in lines if line[:2] in ("1.", "2.", "3.", "4.", "5.", "6.")]
+    assert heads == ["1.", "2.", "3.", "4.", "5.", "6."]
+    before, _, after = done.stdout.partition("\n4. ")
+    assert "current        : server1" in before
+    assert 'FATAL  (profile default, row "07h/6F/0")' in before
+    assert "stop script runs on server1" in after
+    assert "failover1 is Online on server2" in after
+    assert "current        : server2" in after
+    assert left_behind(tmp_path) == []
+
+
+def test_for_programs_it_is_one_object(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [*COMMAND, "--json", "--keep"], env=environment(tmp_path), capture_output=True, text=True
+    )
+    told = json.loads(done.stdout)
+    assert told["before"]["groups"][0]["current"] == "server1"
+    assert told["after"]["groups"][0]["current"] == "server2"
+    assert told["trap"]["trap"]["event_class"] == "FATAL"
+    timings = told["timings"]
+    assert 0 < timings["stop_begun_ms"] < timings["start_begun_ms"] < timings["online_ms"]
+    kept = Path(told["folder"])
+    assert (kept / "server1/etc/clptools/clp.toml").exists()
+    assert left_behind(tmp_path) == [str(kept)]
+
+
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+def test_whoever_stops_it_finds_nothing_left(tmp_path: Path, sign: signal.Signals) -> None:
+    playing = subprocess.Popen(
+        COMMAND,
+        env=environment(tmp_path),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert playing.stdout is not None
+    for line in playing.stdout:
+        if line.startswith("An agent that starts"):
+            break
+    assert list(tmp_path.iterdir())
+    playing.send_signal(sign)
+    _, said = playing.communicate(timeout=30)
+    assert playing.returncode == 128 + sign
+    assert said == ""
+    assert left_behind(tmp_path) == []
+
+
+def test_a_step_that_does_not_come_true_is_one_clear_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setattr(demo, "FAILOVER_WITHIN_S", 1.0)
+    harmless = build_pet_trap(pet_event("INFO", unix_time=time.time()))
+    with (
+        LoopbackCluster() as cluster,
+        pytest.raises(ClpError) as raised,
+    ):
+        demo.Demo(cluster, lambda: harmless, lambda _: None).run(keep=False)
+    assert raised.value.code == ExitCode.TIMED_OUT
+    assert raised.value.message == "Not within 1 s: group failover1 online on server2."
+    assert left_behind(tmp_path) == []
