@@ -15,7 +15,7 @@ import msgspec
 from clptools.core import sentences as say
 from clptools.core.actions import Exit, HostAction, Persist, Reincarnate, SetMember, SetService
 from clptools.core.codes import FAILED, REFUSED
-from clptools.core.requests import Outcome, ServiceStop, Suspend
+from clptools.core.requests import Outcome, Resume, ServiceStop, Suspend
 from clptools.core.state import Pending, Phase
 from clptools.core.states import GroupState, GroupWhy
 
