@@ -104,7 +104,7 @@ class Demo:
             )
             self._tell(
                 f"             BMC {node.bmc.address}:{node.bmc.port} ({node.bmc.kind}), "
-                f"its traps go to {host}:{port}"
+                f"traps to {host}:{port}"
             )
         self._tell(f"  {GROUP}  one exec resource; mrw1 fails it over when a BMC says FATAL")
 
