@@ -67,9 +67,10 @@ ZSH_HEAD = """\
 # Install it as _clptools in a folder of $fpath.
 
 _clptools_live() {
+    # _arguments puts options for compadd before the kind.
     local -a found
-    found=(${(f)"$($words[1] --complete $1 2>/dev/null)"})
-    compadd -a found
+    found=(${(f)"$($words[1] --complete ${@[-1]} 2>/dev/null)"})
+    compadd "${@[1,-2]}" -a found
 }
 
 """
