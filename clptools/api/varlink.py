@@ -158,7 +158,7 @@ def _service(name: str, call: Call) -> bytes:
                 "vendor": "clptools",
                 "product": "clptools node agent",
                 "version": installed,
-                "url": "https://github.com/clptools/clptools",
+                "url": "",
                 "interfaces": [SERVICE, INTERFACE],
             }
         )
