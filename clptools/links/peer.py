@@ -103,6 +103,7 @@ class PeerChannel:
         self._server_tls = context(identity, serving=True)
         self._client_tls = context(identity, serving=False)
         self.apply(settings)
+        await asyncio.sleep(0)  # the listeners bind in their first step
 
     def apply(self, settings: Settings | None) -> None:
         """Listens and dials as `settings` say; connections that they keep stay open."""
