@@ -33,6 +33,7 @@ COMMAND = Command(
 
 PROCESSOR_FAILED = "07h/6F/0"
 """Row of the class table: processor, internal error (IERR); FATAL."""
+BMC_HEARTBEAT = '[[interconnect]]\ntype = "bmchb"'
 
 
 def run(args: Args) -> Answer:
@@ -53,7 +54,7 @@ def run(args: Args) -> Answer:
 
     for sign in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(sign, _interrupt)
-    cluster = LoopbackCluster()
+    cluster = LoopbackCluster(more=BMC_HEARTBEAT)
     try:
         told = Demo(cluster, trap, (lambda _: None) if quiet else _tell).run(keep)
     finally:

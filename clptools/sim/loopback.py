@@ -26,7 +26,7 @@ TRAP_PORT_OFFSET = 1
 BMC_PORT_OFFSET = 2
 _TRIES = 50
 _STARTS_WITHIN_S = 0.3
-_START = """\
+_SCRIPT = """\
 #!/bin/sh
 echo "$(date +%s%N) {server} {op}" >>{times}
 """
@@ -75,11 +75,13 @@ class LoopbackCluster:
         servers: int = 2,
         lans: int = 2,
         cluster: str = "",
+        recovery: str = "",
+        userw: str = 'method = "none"',
         more: str = "",
-        scripts: dict[str, str] | None = None,
+        script: str = _SCRIPT,
     ) -> None:
-        """`cluster`: lines for `[cluster]`.  `more`: further tables.  `scripts`: texts of
-        `start` and `stop` with `{server}`; by default they write their time into `times`.
+        """`cluster`, `recovery`, `userw`: lines for these tables.  `more`: further tables.
+        `script`: start and stop script; by default it writes when it ran into `times`.
 
         Raises ClpError where no addresses are free.
         """
@@ -92,8 +94,8 @@ class LoopbackCluster:
             self.nodes = tuple(
                 self._server(number, prefix, lans) for number in range(1, servers + 1)
             )
-            self.toml = self._toml(cluster, more)
-            self._write(scripts or {})
+            self.toml = self._toml(cluster, recovery, userw, more)
+            self._write(script)
         except BaseException:
             self.remove()
             raise
@@ -125,6 +127,20 @@ class LoopbackCluster:
     def remove(self) -> None:
         """Removes its folder."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def power_loss(self, server: LoopbackServer, bmc_too: bool = False) -> None:
+        """Everything on it ends at once, and what is volatile is gone; with `bmc_too` its BMC
+        answers nothing from then on."""
+        if bmc_too:
+            server.bmc.freeze()
+        server.bmc.switch(on=False)
+        shutil.rmtree(server.root / "run")
+        (server.root / "run").mkdir()
+
+    def power_on(self, server: LoopbackServer) -> None:
+        """It starts again, and its BMC answers."""
+        server.bmc.thaw()
+        server.bmc.switch(on=True)
 
     def send_trap(self, server: LoopbackServer, datagram: bytes) -> int:
         """Sends a trap as the server's BMC does, from its address; returns when (wall ns)."""
@@ -188,7 +204,7 @@ class LoopbackCluster:
         addresses = tuple(f"{prefix}.{lan}.{number}" for lan in range(1, lans + 1))
         return LoopbackServer(name, root, addresses, bmc)
 
-    def _toml(self, cluster: str, more: str) -> str:
+    def _toml(self, cluster: str, recovery: str, userw: str, more: str) -> str:
         names = ", ".join(f'"{node.name}"' for node in self.nodes)
         parts = [f'[cluster]\nname = "demo"\nport = {self.port}\n{cluster}']
         parts += [
@@ -212,12 +228,12 @@ class LoopbackCluster:
         parts.append(
             '[[monitor]]\ntype = "mrw"\nname = "mrw1"\ncategory = "BMCNOTICE"\n'
             f'keyword_on = {{ {keywords} }}\ncommunity = ["public"]\n\n'
-            '[monitor.recovery]\naction = "failover"\ntarget = "failover1"\n\n'
-            '[[monitor]]\ntype = "userw"\nname = "userw"\nmethod = "none"'
+            f'[monitor.recovery]\naction = "failover"\ntarget = "failover1"\n{recovery}\n\n'
+            f'[[monitor]]\ntype = "userw"\nname = "userw"\n{userw}'
         )
         return "\n\n".join(filter(None, (*parts, more))) + "\n"
 
-    def _write(self, scripts: dict[str, str]) -> None:
+    def _write(self, text: str) -> None:
         key = secrets.token_bytes(32)
         for node in self.nodes:
             _put(node.config / "authkey", key, 0o400)
@@ -227,9 +243,8 @@ class LoopbackCluster:
             for op in ("start", "stop"):
                 script = node.config / f"scripts/failover1/exec1/{op}.sh"
                 script.parent.mkdir(parents=True, exist_ok=True)
-                text = scripts.get(op, _START)
-                text = text.replace("{server}", node.name).replace("{op}", op)
-                _put(script, text.replace("{times}", str(self.times)).encode(), 0o750)
+                filled = text.format(server=node.name, op=op, times=self.times)
+                _put(script, filled.encode(), 0o750)
 
 
 def _line(*words: str) -> list[str]:
