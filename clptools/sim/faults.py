@@ -27,14 +27,20 @@ class Draw:
         self.names = settings.names
 
     def server(self) -> str:
-        """One server."""
+        """One server: often the one that matters, whoever that will be."""
+        choice = self.rng.random()
+        if choice < 0.4:
+            word = "@coordinator" if choice < 0.2 else "@holder"
+            return f"{word}{round(self.at * 1000)}"
         return self.rng.choice(self.names)
 
     def two(self) -> tuple[str, str]:
-        """Two different ones (one server: itself twice)."""
+        """Two, as a rule different."""
         if len(self.names) < 2:
             return self.names[0], self.names[0]
         first, second = self.rng.sample(self.names, 2)
+        if self.rng.random() < 0.4:
+            first = self.server()
         return first, second
 
     def some(self) -> list[str]:
@@ -58,11 +64,15 @@ class Draw:
     def span(self) -> float:
         """A duration: mostly near the lengths of the rules, at times long."""
         choice = self.rng.random()
-        if choice < 0.35:
+        if choice < 0.45:
             return self.rng.uniform(0.1, 4.0)
-        if choice < 0.85:
-            return self.rng.uniform(2.0, 20.0)
-        return self.rng.uniform(15.0, 90.0)
+        if choice < 0.92:
+            return self.rng.uniform(2.0, 18.0)
+        return self.rng.uniform(15.0, 70.0)
+
+    def silence(self) -> float:
+        """How long a cut lasts: about as long as leases do, or longer."""
+        return self.rng.choice((self.span(), self.rng.uniform(3.0, 25.0)))
 
 
 def _off(d: Draw) -> list[Line]:
@@ -95,7 +105,7 @@ def _leave(d: Draw) -> list[Line]:
 
 def _pause(d: Draw) -> list[Line]:
     word = d.rng.choice(("pause", "stall"))
-    return [(d.at, f"{word} {d.server()} {d.span():.3f}")]
+    return [(d.at, f"{word} {d.server()} {d.silence():.3f}")]
 
 
 def _interrupt(d: Draw) -> list[Line]:
@@ -118,13 +128,13 @@ def _wipe(d: Draw) -> list[Line]:
 def _cut(d: Draw) -> list[Line]:
     a, b = d.two()
     word = d.rng.choice(("cut", "cut-oneway"))
-    return [(d.at, f"{word} {a} {b}"), (d.at + d.span(), f"heal {a} {b}")]
+    return [(d.at, f"{word} {a} {b}"), (d.at + d.silence(), f"heal {a} {b}")]
 
 
 def _isolate(d: Draw) -> list[Line]:
     name = d.server()
     word = d.rng.choice(("isolate", "isolate", "deaf", "mute"))
-    heal = d.at + d.span()
+    heal = d.at + d.silence()
     return [(d.at, f"{word} {name}"), *((heal, f"heal {name} {n}") for n in d.names if n != name)]
 
 
@@ -133,7 +143,7 @@ def _split(d: Draw) -> list[Line]:
     other = [n for n in d.names if n not in side]
     if not other:
         return []
-    heal = d.at + d.span()
+    heal = d.at + d.silence()
     heals = [(heal, f"heal {a} {b}") for a in side for b in other]
     return [(d.at, f"split {','.join(side)} {','.join(other)}"), *heals]
 
@@ -259,25 +269,25 @@ class Kind(NamedTuple):
 
 
 KINDS: dict[str, Kind] = {
-    "off": Kind(4, _off, mild=True),
-    "off-many": Kind(3, _off_many),
+    "off": Kind(3, _off, mild=True),
+    "off-many": Kind(2, _off_many),
     "reset": Kind(3, _reset, mild=True),
     "kill": Kind(4, _kill, mild=True),
     "leave": Kind(3, _leave),
     "pause": Kind(5, _pause),
     "interrupt": Kind(4, _interrupt),
     "wipe": Kind(1, _wipe),
-    "cut": Kind(5, _cut, mild=True),
-    "isolate": Kind(5, _isolate, mild=True),
-    "split": Kind(4, _split),
+    "cut": Kind(6, _cut, mild=True),
+    "isolate": Kind(9, _isolate, mild=True),
+    "split": Kind(6, _split),
     "lose": Kind(2, _lose),
     "late": Kind(3, _late),
     "double": Kind(1, _double),
-    "hold": Kind(2, _hold),
+    "hold": Kind(3, _hold),
     "bmc": Kind(3, _bmc, mild=True),
     "bmc-and-power": Kind(2, _bmc_and_power),
     "arbiter": Kind(3, _arbiter, mild=True),
-    "script": Kind(2, _script),
+    "script": Kind(3, _script),
     "trap": Kind(2, _trap),
     "storm": Kind(1, _storm),
     "message": Kind(1, _message),
@@ -303,12 +313,20 @@ def kinds_of(words: str) -> tuple[str, ...]:
     return names
 
 
+def _possible(kind: str, settings: Settings) -> bool:
+    if kind == "arbiter":
+        return settings.arbiter is not None
+    if kind.startswith("bmc"):
+        return any(s.bmc is not None for s in settings.servers)
+    return True
+
+
 def schedule(settings: Settings, seed: int, seconds: float, kinds: Iterable[str]) -> list[Line]:
     """A random schedule for so long, in order of time."""
     rng = Random(f"{seed} faults")
-    names = [n for n in kinds if n != "arbiter" or settings.arbiters]
+    names = [n for n in kinds if _possible(n, settings)]
     weights = [KINDS[n].weight for n in names]
-    pace = rng.choice((1.5, 4.0, 12.0))
+    pace = rng.choice((2.0, 5.0, 12.0))
     """Mean time between faults: some runs are crowded, some let the cluster settle."""
     lines: list[Line] = []
     at = rng.uniform(0.0, 12.0)

@@ -172,7 +172,11 @@ class Checker:
 
     def _deep(self, host: Host, event: e.Event, actions: list[a.Action]) -> None:
         state = host.node.state
-        seen = {name: (g.state, g.held) for name, g in state.groups.items()}
+        # A purge (stopping what an earlier boot may have left) is no change of a group.
+        seen: dict[str, Any] = {
+            name: ("none", False) if g.purge else (str(g.state), g.held)
+            for name, g in state.groups.items()
+        }
         seen.update({name: m.status for name, m in state.monitors.items()})
         known = self._seen_states.get(host.incarnation)
         if known is not None and known != seen:
@@ -196,24 +200,25 @@ class Checker:
     def _hardware(self, host: Host, event: e.HardwareSeen, actions: list[a.Action]) -> None:
         before = self._open_before.get(host.incarnation, {})
         after = {k: (x.event_class, x.count) for k, x in host.node.state.events.items()}
-        closed = set(before) - set(after)
-        mine = f"{event.monitor}/{event.key}"
-        if event.event_class == "CLEAR":
-            if closed - {mine}:
-                self.report("I6", f"{event.key} closed {sorted(closed - {mine})}", host.name)
-            fits = mine in before and event.clears in ("", before[mine][0])
-            if fits and mine in after:
-                self.report("I6", f"{event.key} was not closed", host.name)
-        elif closed:
-            self.report("I6", f"{event.key} asserted, and closed {sorted(closed)}", host.name)
         if event.duplicate_key:
             traps = self._traps.setdefault(host.incarnation, set())
             again = f"{event.monitor}/{event.duplicate_key}"
             if again in traps:
-                acted = [x for x in actions if isinstance(x, _ACTS)]
-                if acted or before != after:
+                if before != after or any(isinstance(x, _ACTS) for x in actions):
                     self.report("I7", f"the second {event.key} acted", host.name)
+                return
             traps.add(again)
+        closed = set(before) - set(after)
+        mine = f"{event.monitor}/{event.key}"
+        if event.event_class != "CLEAR":
+            if closed:
+                self.report("I6", f"{event.key} asserted, and closed {sorted(closed)}", host.name)
+            return
+        if closed - {mine}:
+            self.report("I6", f"{event.key} closed {sorted(closed - {mine})}", host.name)
+        fits = mine in before and event.clears in ("", before[mine][0])
+        if fits and mine in after:
+            self.report("I6", f"{event.key} was not closed", host.name)
 
     # --- I9 ------------------------------------------------------------------------------
 

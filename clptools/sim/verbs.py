@@ -37,6 +37,7 @@ def perform(world: World, line: str) -> str:
     words = shlex.split(line, comments=True)
     if not words:
         return ""
+    words = [_named(world, word) for word in words]
     verb = VERBS.get(words[0])
     if verb is None:
         raise BadLine(f"{words[0]}: no such verb; known: {' '.join(sorted(VERBS))}")
@@ -44,6 +45,25 @@ def perform(world: World, line: str) -> str:
         return verb.run(world, words[1:]) or ""
     except (IndexError, KeyError, ValueError) as error:
         raise BadLine(f"{line}: {error!r}; an example: {verb.example}") from error
+
+
+def _named(world: World, word: str) -> str:
+    """`@coordinator3`, `@holder3`: whoever it is when the word is first met in the schedule."""
+    if not word.startswith("@"):
+        return word
+    if word not in world.aliases:
+        world.aliases[word] = _whoever(world, word.rstrip("0123456789")) or word
+    found = world.aliases[word]
+    return world.settings.names[0] if found == word else found
+
+
+def _whoever(world: World, word: str) -> str | None:
+    if word == "@coordinator":
+        offices = (h for h in world.hosts.values() if h.node is not None)
+        return next((h.name for h in offices if h.node.state.votes.office == "coordinator"), None)
+    if word == "@holder":
+        return next((h.name for h in world.hosts.values() if h.active), None)
+    raise BadLine(f"{word}: not @coordinator or @holder")
 
 
 # --- parts -----------------------------------------------------------------------------------
@@ -250,9 +270,11 @@ def _trap(world: World, words: Words) -> None:
 
 
 def _storm(world: World, words: Words) -> None:
+    world.storms += 1
     for i in range(int(words[2])):
-        event_class = ("INFO", "PERFORMANCE", "ERROR", "PREDICT", "CLEAR")[i % 5]
-        line = [words[0], words[1], event_class, f"sensor{i % 7}", f"storm{i % 31}"]
+        j = i % 31
+        event_class = ("INFO", "PERFORMANCE", "ERROR", "PREDICT", "CLEAR")[j % 5]
+        line = [words[0], words[1], event_class, f"sensor{j % 7}", f"{world.storms}.{j}"]
         world.at(world.t + i * 2000, _trap, world, line)
 
 

@@ -50,7 +50,10 @@ class World:
         self.journal = journal
         self.vouched: set[str] = set()
         """Servers that an operator confirmed down: they stay off, or come back connected."""
+        self.aliases: dict[str, str] = {}
+        """`@coordinator1` of a schedule -> the server it was when first named."""
         self.traps = 0
+        self.storms = 0
         self.requests = 0
         self.t = 0
         self.steps = 0

@@ -1,0 +1,498 @@
+"""The core with one guard taken away: each of these must be caught, or the checker is blind.
+
+A mutation is a function on a fresh node that weakens one clause of the rules; names are those
+of the guards in the design's list.  They lean on the small functions of the core; where one is
+renamed, the mutation fails loudly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+
+from clptools.core import events as e
+from clptools.core.messages import NO_EPOCH
+from clptools.core.node import Node
+from clptools.core.quorum import NEVER
+from clptools.core.settings import Settings
+from clptools.core.state import Office
+
+Mutate = Callable[[Node], None]
+MUTATIONS: dict[str, Mutate] = {}
+
+
+def mutation(mutate: Mutate) -> Mutate:
+    MUTATIONS[mutate.__name__] = mutate
+    return mutate
+
+
+def mutant(*names: str) -> type[Node]:
+    """The core without these guards."""
+
+    class Mutant(Node):
+        def __init__(self, settings: Settings, server: str, incarnation: str, seed: int) -> None:
+            super().__init__(settings, server, incarnation, seed)
+            for name in names:
+                MUTATIONS[name](self)
+
+    return Mutant
+
+
+def put(part: Any, name: str, function: Any) -> Any:
+    """Replaces a method of one part of one node; returns the old one."""
+    old = getattr(part, name)
+    object.__setattr__(part, name, function) if hasattr(part, "__dict__") else None
+    return old
+
+
+def handle(node: Node, event: type, function: Any) -> Any:
+    old = node._handlers[event]
+    node._handlers[event] = function
+    return old
+
+
+@contextmanager
+def briefly(target: Any, name: str, value: Any) -> Any:
+    old = getattr(target, name)
+    setattr(target, name, value)
+    try:
+        yield
+    finally:
+        setattr(target, name, old)
+
+
+def retime(node: Node, **changes: int) -> None:
+    node.times = msgspec.structs.replace(node.times, **changes)
+
+
+# --- newcomers, state ------------------------------------------------------------------------
+
+
+@mutation
+def nonewcomer(node: Node) -> None:
+    """A booted server votes and stands at once."""
+
+    def started(event: e.AgentStarted) -> None:
+        old(event)
+        node.state.newcomer = False
+
+    old = handle(node, e.AgentStarted, started)
+
+
+@mutation
+def leaveescape(node: Node) -> None:
+    """A server that left is a member again by time."""
+
+    def end() -> None:
+        node.state.member = True
+        old()
+
+    old = put(node.membership, "_end_newcomer", end)
+
+
+@mutation
+def nopurge(node: Node) -> None:
+    """Lost state: does not stop the groups first."""
+    put(node.groups, "purge", lambda: None)
+
+
+@mutation
+def norestartsilence(node: Node) -> None:
+    """No `L + d` after agent start."""
+    put(node.votes, "_silent_for", lambda name: False)
+
+
+@mutation
+def shortboot(node: Node) -> None:
+    """A booted server is silent for `L` only."""
+    retime(node, boot_ms=node.times.lease_ms)
+
+
+@mutation
+def norunstate(node: Node) -> None:
+    """Every agent start is a newcomer."""
+
+    def started(event: e.AgentStarted) -> None:
+        old(msgspec.structs.replace(event, durable=None))
+
+    old = handle(node, e.AgentStarted, started)
+
+
+@mutation
+def mute(node: Node) -> None:
+    """Silent after agent start."""
+
+    def send_to(names: list[str]) -> None:
+        if node.membership.ripe():
+            old(names)
+
+    old = put(node.beats, "send_to", send_to)
+
+
+# --- out -------------------------------------------------------------------------------------
+
+
+@mutation
+def reduceatonce(node: Node) -> None:
+    """Out counts at once."""
+
+    def voters(names: tuple[str, ...]) -> tuple[str, ...]:
+        membership = node.membership
+        return tuple(n for n in names if n == node.me or not membership.is_out(n))
+
+    put(node.membership, "_voters", voters)
+
+
+@mutation
+def lapse(node: Node) -> None:
+    """Off lasts for ever."""
+
+    def is_out(name: str) -> bool:
+        return old(name) or node.state.peers[name].off_asked_at != NEVER
+
+    old = put(node.membership, "is_out", is_out)
+
+
+@mutation
+def lapse2(node: Node) -> None:
+    """Off lasts 2 `B`."""
+
+    def is_out(name: str) -> bool:
+        p = node.state.peers[name]
+        return old(name) or node.now < p.off_asked_at + 2 * node.times.startup_ms
+
+    old = put(node.membership, "is_out", is_out)
+
+
+@mutation
+def stalereads(node: Node) -> None:
+    """An off read counts though the server was heard since."""
+
+    def power(event: e.PowerRead) -> None:
+        p = node.state.peers.get(event.server)
+        if p is None:
+            return
+        with briefly(p, "any_heard_at", NEVER):
+            old(event)
+
+    old = handle(node, e.PowerRead, power)
+
+
+@mutation
+def staleleft(node: Node) -> None:
+    """A late "left" counts."""
+
+    def left(p: Any, beat: Any) -> None:
+        with briefly(p, "any_heard_at", NEVER):
+            old(p, beat)
+
+    old = put(node.membership, "_left", left)
+
+
+@mutation
+def onends(node: Node) -> None:
+    """Reading "on" ends being out."""
+
+    def power(event: e.PowerRead) -> None:
+        p = node.state.peers.get(event.server)
+        if p is not None and event.power == "on":
+            p.off_asked_at = NEVER
+        old(event)
+
+    old = handle(node, e.PowerRead, power)
+
+
+@mutation
+def dropatonce(node: Node) -> None:
+    """A coordinator counts a newcomer at once."""
+
+    def ends(p: Any, beat: Any) -> None:
+        with briefly(node.votes, "in_office", lambda: False):
+            old(p, beat)
+
+    old = put(node.membership, "_hearing_ends_out", ends)
+
+
+@mutation
+def slowalways(node: Node) -> None:
+    """No shrinking at once when all others are out."""
+    membership = node.membership
+    put(membership, "electorate", lambda: membership._voters(node.settings.names))
+
+
+# --- votes -----------------------------------------------------------------------------------
+
+
+@mutation
+def recvauth(node: Node) -> None:
+    """Receive time for authority."""
+
+    def heard(p: Any, beat: Any) -> None:
+        before = p.vote_at
+        old(p, beat)
+        if p.vote_at != before:
+            p.vote_at = node.now
+
+    old = put(node.votes, "heard", heard)
+
+
+@mutation
+def freetie(node: Node) -> None:
+    """A tie without arbiter."""
+
+    def until(electorate: tuple[str, ...]) -> int:
+        with briefly(node.state.votes, "arbiter_at", node.now):
+            return int(old(electorate))
+
+    def pre_given() -> bool:
+        with briefly(node.state.votes, "arbiter_at", node.now):
+            return bool(old_pre())
+
+    old = put(node.votes, "_until", until)
+    old_pre = put(node.votes, "_pre_given", pre_given)
+
+
+@mutation
+def officestays(node: Node) -> None:
+    """Lapsed office goes on."""
+    put(node.votes, "_resign", lambda why: None)
+
+
+@mutation
+def nostandagain(node: Node) -> None:
+    """Does not stand again above a higher term."""
+
+    def resign(why: str) -> None:
+        old(why)
+        node.votes._stand = lambda: setattr(node.votes, "_stand", stand)  # type: ignore[method-assign]  # once
+
+    stand = node.votes._stand
+    old = put(node.votes, "_resign", resign)
+
+
+@mutation
+def novoid(node: Node) -> None:
+    """A promise is not void when its coordinator is out."""
+
+    def bound_to() -> str:
+        with briefly(node.membership, "is_out", lambda name: False):
+            return str(old())
+
+    old = put(node.votes, "bound_to", bound_to)
+
+
+@mutation
+def deafasks(node: Node) -> None:
+    """Asks for votes while deaf."""
+    put(node.votes, "_may_win", lambda: True)
+
+
+@mutation
+def norelay(node: Node) -> None:
+    """No relay."""
+    put(node.beats, "_relay_to", lambda name, hears: "")
+
+
+# --- the holder's lease ----------------------------------------------------------------------
+
+
+@mutation
+def noselfstop(node: Node) -> None:
+    """The holder ignores its lease."""
+    put(node.lease, "runs", lambda: True)
+
+
+@mutation
+def noselfstopwait(node: Node) -> None:
+    """Clearing does not wait for `self_stop`."""
+    retime(node, clear_by_lease_ms=node.times.holder_ms)
+
+
+@mutation
+def nowatchdog(node: Node) -> None:
+    """No watchdog, though it says that it is armed."""
+
+    def arm() -> None:
+        node.state.armed = True
+
+    put(node.lease, "arm", arm)
+
+
+@mutation
+def recvlease(node: Node) -> None:
+    """The holder's lease counts from receive time."""
+    old = put(node.lease, "answered", lambda sent_at: old(node.now))
+
+
+@mutation
+def answeranyway(node: Node) -> None:
+    """Answers renew leases without authority."""
+
+    def heard(p: Any, beat: Any) -> None:
+        if beat.echo is not None and beat.echo.incarnation == node.state.incarnation:
+            node.lease.answered(beat.echo.sent_at)
+        old(p, beat)
+
+    old = put(node.votes, "heard", heard)
+
+
+@mutation
+def wdfull(node: Node) -> None:
+    """Watchdog time-out = `self_stop`."""
+    retime(node, watchdog_ms=node.times.self_stop_ms)
+
+
+@mutation
+def nodrift(node: Node) -> None:
+    """No drift margin."""
+    t = node.times
+    retime(
+        node,
+        authority_ms=t.lease_ms,
+        silence_ms=t.lease_ms,
+        grant_dead_ms=t.holder_ms,
+        clear_by_lease_ms=t.holder_ms + t.self_stop_ms,
+        boot_ms=t.startup_ms,
+    )
+
+
+@mutation
+def shortlease(node: Node) -> None:
+    """`H` = `L`."""
+    retime(node, holder_ms=node.times.lease_ms)
+
+
+# --- grants and proof ------------------------------------------------------------------------
+
+
+@mutation
+def grantforever(node: Node) -> None:
+    """A grant without age."""
+
+    def take(grant: Any) -> None:
+        lease = node.state.lease_until
+        with briefly(node.lease, "answered", lambda sent_at: None):
+            old(msgspec.structs.replace(grant, sent_at=node.now))
+        node.state.lease_until = max(lease, node.state.lease_until)
+
+    old = put(node.groups, "take", take)
+
+
+@mutation
+def noinc(node: Node) -> None:
+    """No incarnation in grants."""
+
+    def take(grant: Any) -> None:
+        old(msgspec.structs.replace(grant, incarnation=node.state.incarnation))
+
+    old = put(node.groups, "take", take)
+
+
+@mutation
+def oldterm(node: Node) -> None:
+    """A grant of another term is taken."""
+
+    def take(grant: Any) -> None:
+        with briefly(node.state.votes, "term", grant.epoch.term):
+            old(grant)
+
+    old = put(node.groups, "take", take)
+
+
+@mutation
+def oldepoch(node: Node) -> None:
+    """An epoch not above the last is taken."""
+
+    def take(grant: Any) -> None:
+        run = node.groups.run(grant.group)
+        seen, run.seen = run.seen, NO_EPOCH
+        old(grant)
+        if run.seen == NO_EPOCH:
+            run.seen = seen
+
+    old = put(node.groups, "take", take)
+
+
+@mutation
+def newcomergrants(node: Node) -> None:
+    """A newcomer takes grants."""
+
+    def take(grant: Any) -> None:
+        with briefly(node.state, "newcomer", False):
+            old(grant)
+
+    old = put(node.groups, "take", take)
+
+
+@mutation
+def nooffice(node: Node) -> None:
+    """Lease proof without "since we took office"."""
+
+    def lease_clears_at(p: Any, since: int) -> int:
+        return int(old(p, NEVER))
+
+    old = put(node.proof, "lease_clears_at", lease_clears_at)
+
+
+@mutation
+def noepochack(node: Node) -> None:
+    """A report is not tied to the granted epoch."""
+
+    def released(*args: Any) -> bool:
+        with briefly(node.state, "granted_epoch", {}):
+            return bool(old(*args))
+
+    old = put(node.proof, "_released", released)
+
+
+@mutation
+def oldreports(node: Node) -> None:
+    """A report that was asked before `since` counts."""
+
+    def released(p: Any, group: str, server: str, since: int) -> bool:
+        return bool(old(p, group, server, NEVER))
+
+    old = put(node.proof, "_released", released)
+
+
+@mutation
+def oldreset(node: Node) -> None:
+    """A reset before `since` clears."""
+    marks: dict[int, set[int]] = {}
+
+    def power(event: e.PowerRead) -> None:
+        p = node.state.peers.get(event.server)
+        if p is not None and event.powered_on_at is not None:
+            marks.setdefault(id(p), set()).add(event.powered_on_at)
+        old(event)
+
+    old = handle(node, e.PowerRead, power)
+    put(node.proof, "_was_reset", lambda p, since: len(marks.get(id(p), ())) > 1)
+
+
+# --- fencing ---------------------------------------------------------------------------------
+
+
+@mutation
+def minorityfences(node: Node) -> None:
+    """Anybody fences."""
+    put(node.fencing, "_may", lambda p: True)
+
+
+@mutation
+def deaffences(node: Node) -> None:
+    """A coordinator that hears nobody fences."""
+
+    def may(p: Any) -> bool:
+        return node.state.votes.office is Office.COORDINATOR or bool(old(p))
+
+    old = put(node.fencing, "_may", may)
+
+
+@mutation
+def shortfence(node: Node) -> None:
+    """`fence_delay` 0.5 s."""
+    retime(node, fence_delay_ms=500)
