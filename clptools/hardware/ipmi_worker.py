@@ -94,6 +94,7 @@ class Session:
         )
 
     def _session(self, command: Command) -> Any:
+        from pyghmi.exceptions import IpmiException
         from pyghmi.ipmi.private import session
 
         wanted = (command.address, command.port, command.user, command.password)
@@ -106,6 +107,9 @@ class Session:
                 port=command.port,
                 keepalive=False,
             )
+            if self._open.ipmiversion != 2.0:
+                # Else whoever answers in the BMC's place could talk us down to MD5.
+                raise IpmiException("it offers IPMI 1.5 only, 2.0 is needed")
             self._as = wanted
         return self._open
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
+import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from clptools.core.settings import Bmc
 from clptools.faults import ClpError
 from clptools.hardware.ipmi import APP, CHASSIS, BmcClient, BmcError, IpmiProcesses, read_password
 from clptools.sim.bmc import IPMI_SIM, PYGHMI
@@ -143,6 +147,47 @@ def test_a_bmc_that_comes_back_after_its_processes_were_ended_is_used_again(
     run(test)
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda asked: b"",
+        lambda asked: b"\x06\x00\xff\x07",
+        lambda asked: asked,
+        lambda asked: asked[:-3],
+        lambda asked: b"\x06\x00\xff\x07" + b"\xff" * 60,
+        lambda asked: b"\x06\x00\xff\x07\x06" + b"\x00" * 2000,
+        # Get Channel Authentication Capabilities, cut short and with a wrong length.
+        lambda asked: bytes.fromhex("0600ff0700000000000000000010811c6320003800011801"),
+    ],
+)
+def test_fuzz_a_bmc_that_answers_nonsense_is_no_answer(
+    tmp_path: Path, answer: Callable[[bytes], bytes]
+) -> None:
+    async def test() -> None:
+        loop = asyncio.get_running_loop()
+
+        class Liar(asyncio.DatagramProtocol):
+            def connection_made(self, transport: Any) -> None:
+                self.transport = transport
+
+            def datagram_received(self, data: bytes, source: Any) -> None:
+                self.transport.sendto(answer(data), source)
+
+        transport, _ = await loop.create_datagram_endpoint(Liar, local_addr=("127.79.0.2", 0))
+        port = transport.get_extra_info("sockname")[1]
+        processes = IpmiProcesses()
+        bmc = Bmc(address="127.79.0.2", port=port, user="clp")
+        client = BmcClient("server2", bmc, password_file(tmp_path), processes)
+        for _ in range(2):
+            with pytest.raises(BmcError, match=r"no answer|malformed|left alone|not enabled"):
+                await status(client, 0.8)
+        client.close()
+        await processes.close()
+        transport.close()
+
+    run(test)
+
+
 def test_one_bmc_that_hangs_does_not_slow_another(tmp_path: Path) -> None:
     async def test() -> None:
         (tmp_path / "other").mkdir()
@@ -208,8 +253,6 @@ def test_the_processes_end_with_an_agent_that_is_killed(tmp_path: Path) -> None:
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
         "asyncio.run(main())\n"
     )
-    import sys
-
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     parent = Path(f"/proc/{done.stdout.strip()}/cmdline")
     deadline = time.monotonic() + 5
@@ -252,8 +295,6 @@ def test_a_password_file_that_others_may_read_is_refused(tmp_path: Path) -> None
 
 def test_a_missing_password_is_told_with_the_server(tmp_path: Path) -> None:
     async def test() -> None:
-        from clptools.core.settings import Bmc
-
         address = "127.79.0.1"
         client = BmcClient(
             "server1",
