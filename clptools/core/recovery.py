@@ -174,7 +174,6 @@ class Recovery:
         node = self.node
         run.token = f"{monitor.name}:{node.state.next_token}"
         node.state.next_token += 1
-        path = script if script.startswith("/") else f"monitor.s/{monitor.name}/{script}"
         keyword = monitor.keywords.get(node.me, "")
         node.record(
             "rm",
@@ -186,7 +185,7 @@ class Recovery:
         node.emit(
             RunScript(
                 token=run.token,
-                script=path,
+                script=script,
                 timeout_ms=_SCRIPT_TIMEOUT_MS,
                 environment={
                     "CLP_MONITORNAME": monitor.name,

@@ -133,6 +133,8 @@ class Recovery(Frozen, frozen=True, kw_only=True):
     target: str = ""
     """A group, a group resource, or `All Groups`; empty: this server (final action only)."""
     script: str = ""
+    """Absolute, or relative to `scripts/`: the configuration has put `monitor.s/<monitor>/` before
+    it; so for `pre_action_script`."""
     restart_count: int = 3
     failover_count: int = 1
     window_ms: int = 86_400_000
