@@ -26,7 +26,7 @@ from clptools.core.durable import LedgerFile
 from clptools.core.requests import Outcome
 from clptools.core.settings import Resource, Settings
 from clptools.reports import ClpError
-from clptools.resources.base import ResourceContext
+from clptools.resources.base import ResourceContext, product_environment
 from clptools.resources.registry import perform as perform_resource
 from clptools.resources.script import Script
 
@@ -237,7 +237,7 @@ class Executor:
                     name=f"recovery/{action.token}",
                     path=path,
                     timeout_ms=action.timeout_ms,
-                    environment=action.environment,
+                    environment=product_environment() | action.environment,
                 )
             )
             return events.ScriptDone(
