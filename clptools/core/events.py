@@ -157,6 +157,8 @@ class MessageSeen(EventBase, tag="message-seen", frozen=True, kw_only=True):
 
     category: str
     keyword: str = ""
+    fault: str = ""
+    """Which of the device's faults, where several can be open at once; a recovery closes it."""
     text: str = ""
     recovered: bool = False
     predictive: bool = False

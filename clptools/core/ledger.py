@@ -122,6 +122,8 @@ class Ledger:
             if not matches(monitor, node.me, event.category, event.keyword):
                 continue
             key = f"{event.category}/{event.keyword}"
+            if event.fault:
+                key = f"{key}#{event.fault}"
             if event.recovered:
                 self._close(monitor, key, "", event.text)
                 continue
