@@ -12,6 +12,7 @@ import contextlib
 import itertools
 import os
 import socket
+import sys
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import Executor
@@ -59,7 +60,7 @@ class Records:
             with contextlib.suppress(OSError), open(path, "rb") as file:
                 for line in file:
                     with contextlib.suppress(msgspec.MsgspecError):
-                        self._take(_decoder.decode(line))
+                        self._take(_slim(_decoder.decode(line)))
 
     def add(self, action: Record) -> None:
         """Keep, log and share one record of this server."""
@@ -82,8 +83,8 @@ class Records:
     def merge(self, records: Iterable[EventRecord]) -> None:
         """Take records of peers; those already known are left out."""
         for record in records:
-            if record.server != self._server and self._take(record):
-                self._write_soon(record)
+            if record.server != self._server and self._take(slim := _slim(record)):
+                self._write_soon(slim)
 
     def newest(self) -> dict[str, str]:
         """Server -> cursor of the newest record known of it."""
@@ -171,6 +172,18 @@ def syslog_line(record: EventRecord) -> bytes:
         f"<{_DAEMON_FACILITY * 8 + severity}>clptools: [{letter}] "
         f"<type: {record.module}><event: {record.event_id}> {text}"
     ).encode()[:2000]
+
+
+def _slim(record: EventRecord) -> EventRecord:
+    """The record with its names shared: decoded ones each bring their own copy, and 10,000 of
+    them some megabytes."""
+    return msgspec.structs.replace(
+        record,
+        server=sys.intern(record.server),
+        module=sys.intern(record.module),
+        level=sys.intern(record.level),
+        subjects=tuple(map(sys.intern, record.subjects)),
+    )
 
 
 def _one_line(text: str) -> str:
