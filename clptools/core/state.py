@@ -228,6 +228,8 @@ class VoteState(msgspec.Struct):
     arbiter_at: int = NEVER
     """Send time of the arbiter's newest yes."""
     arbiter_asked_at: int = NEVER
+    arbiter_from: int = NEVER
+    """When it was asked first since it was given back."""
     arbiter_error: str = ""
     arbiter_ok_at: int = NEVER
     told: str = ""

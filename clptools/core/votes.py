@@ -212,7 +212,8 @@ class Votes:
         state.arbiter_error = event.error
         if not event.error:
             state.arbiter_ok_at = self.node.now
-        if event.held and state.office is not Office.NONE:
+        # An answer may have been under way when the lease was given back: it is void.
+        if event.held and state.office is not Office.NONE and event.asked_at >= state.arbiter_from:
             state.arbiter_at = max(state.arbiter_at, event.asked_at)
         self.node.changed = True
 
@@ -248,6 +249,8 @@ class Votes:
             return
         if node.now - state.arbiter_asked_at < arbiter.interval_ms:
             return
+        if state.arbiter_asked_at == NEVER:
+            state.arbiter_from = node.now
         state.arbiter_asked_at = node.now
         node.emit(HoldArbiter(name=arbiter.name, lease_ms=node.times.lease_ms))
 
