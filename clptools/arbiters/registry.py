@@ -17,6 +17,12 @@ VARIANTS: dict[str, str] = {
 }
 
 _URL = Field(section="np", name="url", parse=URL, required=True, help="Which address is asked.")
+_CA = Field(
+    section="np",
+    name="ca",
+    parse=PATH,
+    help="Certificate authority of an https address (PEM); without it, those of the system.",
+)
 
 FIELDS: dict[str, tuple[Field, ...]] = {
     "majority": (),
@@ -29,8 +35,8 @@ FIELDS: dict[str, tuple[Field, ...]] = {
             help="Addresses of which one must answer.",
         ),
     ),
-    "http": (_URL,),
-    "witness": (_URL,),
+    "http": (_URL, _CA),
+    "witness": (_URL, _CA),
     "disk": (
         Field(
             section="np",
