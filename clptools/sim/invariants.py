@@ -22,7 +22,7 @@ import msgspec
 
 from clptools.core import actions as a
 from clptools.core import events as e
-from clptools.core.messages import Beat
+from clptools.core.messages import Beat, Report
 from clptools.sim.service import Service
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ DESTRUCTIVE = {
     "bmc-power-cycle",
     "bmc-nmi",
 }
-_ACTS = (a.RunScript, a.Fence, a.HostAction, a.RunResource, a.SendControl)
+_ACTS = (a.RunScript, a.Fence, a.HostAction, a.RunResource)
 
 
 class Violation(msgspec.Struct, frozen=True, kw_only=True):
@@ -204,7 +204,7 @@ class Checker:
             traps = self._traps.setdefault(host.incarnation, set())
             again = f"{event.monitor}/{event.duplicate_key}"
             if again in traps:
-                if before != after or any(isinstance(x, _ACTS) for x in actions):
+                if before != after or any(_acts(x) for x in actions):
                     self.report("I7", f"the second {event.key} acted", host.name)
                 return
             traps.add(again)
@@ -252,6 +252,13 @@ class Checker:
         """The run is over: what is still kept is replayed."""
         for host in self.world.hosts.values():
             self.end_journal(host)
+
+
+def _acts(action: a.Action) -> bool:
+    """Whether it changes something beyond this server's own books."""
+    if isinstance(action, a.SendControl):
+        return not isinstance(action.message, Report)
+    return isinstance(action, _ACTS)
 
 
 def _word(value: object) -> str:

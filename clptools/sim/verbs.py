@@ -340,13 +340,16 @@ def _advance(world: World, words: Words) -> None:
 
 
 def _until(world: World, words: Words) -> str:
-    """`until GROUP SERVER SECONDS`: wait till the group is whole there (`-`: nowhere)."""
+    """Wait till the group is whole on that server: `any`, `-` (nowhere), `!server1` (elsewhere)."""
     group, server, limit = words[0], words[1], float(words[2])
     begin = world.t
-    wanted = None if server == "-" else server
     while world.t < begin + limit * SECOND:
         where = world.check.service.where.get(group)
-        if where == wanted or (server == "any" and where is not None):
+        if (
+            where == (None if server == "-" else server)
+            or (server == "any" and where is not None)
+            or (server.startswith("!") and where not in (None, server[1:]))
+        ):
             return f"{group} is on {where or 'no server'} after {(world.t - begin) / SECOND:.3f} s"
         world.run_until(world.t + 1000)
     return f"{group} is not on {server} after {limit:g} s"
@@ -400,7 +403,7 @@ VERBS: dict[str, Verb] = {
     "monitor": Verb(_monitor, "monitor server1 genw1 error|normal"),
     "request": Verb(_request, "request server1 move failover1 server2"),
     "advance": Verb(_advance, "advance 12.5"),
-    "until": Verb(_until, "until failover1 server2 20"),
+    "until": Verb(_until, "until failover1 server2 20      # or: any, -, !server1"),
     "log": Verb(_log, "log all|story|none"),
     "state": Verb(_state, "state"),
 }
