@@ -454,6 +454,8 @@ class Placement:
             previous = ""
         state.granted_at.setdefault(group.name, {})[target] = node.now
         granted[target] = epoch
+        # An order is not repeated for a while; one to stop this epoch would be the first.
+        state.ordered_at.pop(f"{group.name}/{target}", None)
         grant = GrantState(
             server=target,
             incarnation="" if target == node.me else state.peers[target].incarnation,
