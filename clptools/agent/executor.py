@@ -157,6 +157,10 @@ class Executor:
         task.add_done_callback(self._tasks.discard)
         return task
 
+    def _keep(self, task: asyncio.Task[None]) -> None:
+        self._last.add(task)
+        task.add_done_callback(self._last.discard)
+
     def _answer(
         self,
         work: Coroutine[Any, Any, events.Event],
@@ -285,7 +289,8 @@ class Executor:
         self._answer(self._devices.arbiters.hold(action.name, action.lease_ms, asked_at), failed)
 
     def _release_arbiter(self, action: actions.ReleaseArbiter) -> None:
-        self._begin(self._devices.arbiters.release(action.name))
+        # An agent that leaves lets the others have it at once, not after its lease.
+        self._keep(self._begin(self._devices.arbiters.release(action.name)))
 
     # This host
 
@@ -302,9 +307,7 @@ class Executor:
         async def disarmed() -> None:
             self.loop.put(await self._devices.watchdog.disarm())
 
-        task = self._begin(disarmed())
-        self._last.add(task)
-        task.add_done_callback(self._last.discard)
+        self._keep(self._begin(disarmed()))
 
     def _host_action(self, action: actions.HostAction) -> None:
         def failed(text: str) -> events.HostActionDone:

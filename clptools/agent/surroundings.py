@@ -12,6 +12,7 @@ from clptools import paths
 from clptools.agent import clock
 from clptools.agent.devices import Devices
 from clptools.api.address import SocketAddress
+from clptools.arbiters.holding import Arbiters
 from clptools.core.events import BeatSeen, Event
 from clptools.core.messages import Beat
 from clptools.core.settings import Settings
@@ -68,12 +69,15 @@ class Surroundings:
         """What the executor acts on."""
         self.devices.bmcs = self._bmcs
         self.devices.watchdog = self._watchdog
+        self._arbiters = Arbiters(server, authkey)
+        self.devices.arbiters = self._arbiters
 
     def apply(self, settings: Settings, starts: int) -> None:
         """Fit `settings`; `starts` counts the agent's starts (SNMPv3)."""
         self._heartbeats.apply(settings)
         self._peers.apply(settings)
         self._bmcs.apply(settings)
+        self._arbiters.apply(settings)
         self._host.command = settings.cluster.action_command
         self._host.bmc = self._bmcs if self._bmcs.timer is not None else None
         self._watchdog.bmc_timer = self._bmcs.timer
@@ -93,6 +97,7 @@ class Surroundings:
         self.scripts.close()
         self._watchdog.close()
         await self._bmcs.close()
+        await self._arbiters.close()
         self._heartbeats.close()
 
     async def close_intake(self) -> None:
