@@ -49,6 +49,10 @@ class LoopbackServer:
         """Its configuration folder."""
         return self.root / "etc/clptools"
 
+    def agent_pid(self) -> int:
+        """Process id of its agent, the BMC's machine."""
+        return int((bmc_folder(self.root) / "machine.pid").read_text())
+
     def environment(self) -> dict[str, str]:
         """What commands on this server see."""
         kept = {k: v for k, v in os.environ.items() if k != "CLP_NODE"}

@@ -1,0 +1,54 @@
+"""Runs measurements and writes their sections into BENCHMARKS.md; others keep theirs."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from importlib import import_module
+from pathlib import Path
+
+from tests.bench.report import machine, markdown
+
+NAMES = ("trap", "move", "power", "lease", "idle", "startup", "simulator")
+FILE = Path(__file__).parent.parent.parent / "BENCHMARKS.md"
+_HEAD = """\
+# Benchmarks
+
+Every table is written by the command that stands above it; nothing here is typed by hand. `make
+bench` repeats all of them, which takes about fifteen minutes. Real agents, real sockets, real
+scripts; power loss is OpenIPMI's `ipmi_sim` ending the agent and all its children at once.
+
+Machine: {machine}.
+
+"""
+_MARK = re.compile(r"<!-- (\w+) -->\n(.*?)(?=<!-- \w+ -->\n|\Z)", re.DOTALL)
+
+
+def main(names: list[str]) -> int:
+    """Measures `names`, or everything; returns 1 when a target is missed."""
+    unknown = [name for name in names if name not in NAMES]
+    if unknown:
+        print(f"bench: {unknown[0]}: no such measurement; known: {', '.join(NAMES)}")
+        return 2
+    missed = False
+    for name in names or NAMES:
+        print(f"{name} ...", flush=True)
+        load = os.getloadavg()[0]
+        section = import_module(f"tests.bench.{name}").measure()
+        text = markdown(section, name, load)
+        print(text, flush=True)
+        _write(name, text)
+        missed = missed or any(row.met is False for row in section.rows)
+    return 1 if missed else 0
+
+
+def _write(name: str, text: str) -> None:
+    found = dict(_MARK.findall(FILE.read_text())) if FILE.exists() else {}
+    found[name] = text + "\n"
+    parts = [f"<!-- {each} -->\n{found[each]}" for each in NAMES if each in found]
+    FILE.write_text(_HEAD.format(machine=machine()) + "".join(parts).rstrip() + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
