@@ -145,8 +145,8 @@ class GroupRequests:
         if node.placement.is_barred(server) and not force:
             return Outcome(
                 code=REFUSED,
-                text=say.barred(group.name, server),
-                hint="Close the event: clpmonctrl --acknowledge; or move it all the same: -f",
+                text=say.barred(group.name, server, node.placement.fatal_event(server)),
+                hint="Move it all the same: -f",
             )
         return None
 
@@ -243,7 +243,11 @@ class GroupRequests:
             if not request.group and server != (request.server or node.me):
                 continue
             if not server and not request.failover:
-                return Outcome(code=REFUSED, text=say.not_running(group.name))
+                return Outcome(
+                    code=REFUSED,
+                    text=say.not_running(group.name),
+                    hint=f"Start it: clpgrp -s {group.name}",
+                )
             if request.to and server == request.to:
                 said = say.already(group.name, server)
                 continue

@@ -48,7 +48,8 @@ class MonitorRequests:
         changed = self.node.recovery.suspend(request.monitors, on, pending.user)
         if changed:
             return Outcome()
-        return Outcome(text=f"Already {'suspended' if on else 'running'}.")
+        here = [m.name for m in self.node.recovery.here()]
+        return Outcome(text=say.monitors_already(request.monitors or here, self.node.me, on))
 
     def clear(self, pending: Pending) -> Outcome | None:
         request = pending.request
@@ -99,6 +100,9 @@ class MonitorRequests:
             text = f"No such message receive monitor: {request.monitor}; known: {known}."
             return Outcome(code=NO_SUCH, text=text)
         closed = node.ledger.acknowledge(monitor, request.event, pending.user)
+        if closed and not node.ledger.open_of(monitor.name):
+            # The operator has seen to it: the next fault is recovered like the first.
+            node.recovery.clear_counters((monitor.name,))
         if not closed and request.event:
             return Outcome(code=NO_SUCH, text=f"{monitor.name} has no open event {request.event}.")
         return Outcome(text="" if closed else f"{monitor.name} has no open event.")

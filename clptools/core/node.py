@@ -349,6 +349,7 @@ class Node:
                 return
             if p.report is None or message.number > p.report.number:
                 p.report = message
+                p.reported_at = self.now
                 self.requests_due = True
 
     def _timer_fired(self, event: TimerFired) -> None:
@@ -359,6 +360,7 @@ class Node:
             self.changed = True
 
     def _host_action_done(self, event: HostActionDone) -> None:
+        self.service.host_action_done(event)
         if not event.ok:
             self.record(
                 "rm",

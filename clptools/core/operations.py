@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 _COORDINATORS = (GroupStart, GroupStop, GroupMove, Suspend, Resume)
 _GIVE_UP_MS = 3_600_000
+_LAST_WORD_MS = 3_000
+"""A server that left to be shut down and is silent for so long is going down."""
 
 
 class Operations:
@@ -121,7 +123,8 @@ class Operations:
     def _route(self, pending: Pending) -> None:
         node = self.node
         request = pending.request
-        stopped = node.state.phase is Phase.STOPPED and not isinstance(request, ServiceStart)
+        of_service = isinstance(request, ServiceStart | ServiceStop)
+        stopped = node.state.phase is Phase.STOPPED and not of_service
         if stopped and request.server in ("", node.me):
             text = f"The cluster service of {node.me} is stopped."
             self.finish(pending, Outcome(code=NO_AGENT, text=text, hint="Start it: clpcl -s"))
@@ -202,7 +205,7 @@ class Operations:
         if pending.stage == "forwarded":
             p = node.state.peers.get(pending.server)
             if p is not None and p.left and isinstance(pending.request, ServiceStop):
-                return Outcome()
+                return self._left(pending)
             if p is not None and not node.membership.is_online(pending.server):
                 text = f"{pending.server} was asked, but is lost now; what it did is unknown."
                 return Outcome(code=TIMED_OUT, text=text, hint="clpstat -s")
@@ -210,6 +213,15 @@ class Operations:
         if node.now - pending.since > _GIVE_UP_MS:
             return Outcome(code=TIMED_OUT, text="It did not come to an end within an hour.")
         return node.group_requests.through(pending) or node.service.through(pending)
+
+    def _left(self, pending: Pending) -> Outcome | None:
+        """A server that was to stop has left; of a shutdown to follow it tells itself."""
+        request = pending.request
+        assert isinstance(request, ServiceStop)
+        if request.then in ("", "start"):
+            return Outcome()
+        heard_at = max(self.node.state.peers[pending.server].any_heard_at, pending.since)
+        return Outcome() if self.node.now - heard_at > _LAST_WORD_MS else None
 
     def no_server(self, name: str) -> Outcome:
         """There is no such server."""

@@ -422,6 +422,17 @@ class Placement:
         beat = self.node.state.peers[name].beat
         return beat is not None and beat.barred
 
+    def fatal_event(self, name: str) -> str:
+        """Number and meaning of the open fatal event that bars a server, as far as it told."""
+        if name == self.node.me:
+            own = self.node.state.events.values()
+            told = [(e.id, e.meaning) for e in own if e.event_class == "FATAL"]
+        else:
+            report = self.node.state.peers[name].report
+            events = report.server.open_events if report is not None else ()
+            told = [(e.id, e.meaning) for e in events if e.event_class == "FATAL"]
+        return f"{told[-1][0]}, {told[-1][1]}" if told else ""
+
     def why_not(self, group: Group, intent: Intent) -> list[str]:
         """For each server of the group why it does not take it."""
         return [

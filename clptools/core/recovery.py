@@ -104,7 +104,9 @@ class Recovery:
             event_id,
             "ERROR" if bad else ("INFO" if status is MonitorStatus.NORMAL else "WARN"),
             (monitor.name, node.me),
-            say.monitor_goes(monitor.name, node.me, was, status, text, self._plan(monitor, bad)),
+            say.monitor_goes(
+                monitor.name, node.me, was, status, text, self._plan(monitor, run) if bad else ""
+            ),
             event=number,
         )
         if bad:
@@ -114,12 +116,30 @@ class Recovery:
         elif status is MonitorStatus.NORMAL:
             run.step = ""
 
-    def _plan(self, monitor: Monitor, bad: bool) -> str:
-        """The recovery in words, for the record of an Error."""
+    def _plan(self, monitor: Monitor, run: MonitorRun) -> str:
+        """The recovery that is due, in words, for the record of an Error."""
         recovery = monitor.recovery
-        if not bad or (recovery.action == "final" and recovery.final_action == "none"):
+        due = self._due(monitor, run)
+        if due == "final" and recovery.final_action == "none":
             return ""
-        return say.plan(recovery.action, recovery.target, recovery.final_action)
+        return say.plan(due, recovery.target, recovery.final_action)
+
+    def _due(self, monitor: Monitor, run: MonitorRun) -> str:
+        """The next of the steps that still has a count left."""
+        recovery = monitor.recovery
+        start = _STEPS.index(recovery.action)
+        floor = self.node.now - recovery.window_ms
+        scripts, restarts, failovers = (
+            sum(at > floor for at in counted)
+            for counted in (run.scripts, run.restarts, run.failovers)
+        )
+        if start <= 0 and recovery.script and not scripts:
+            return "script"
+        if start <= 1 and recovery.target and restarts < recovery.restart_count:
+            return "restart"
+        if start <= 2 and recovery.target and failovers < recovery.failover_count:
+            return "failover"
+        return "final"
 
     # ------------------------------------------------------------------ steps
 
@@ -148,27 +168,25 @@ class Recovery:
         self._next(monitor, run, text)
 
     def _next(self, monitor: Monitor, run: MonitorRun, text: str) -> None:
-        """The next step that still has a count left."""
+        """Takes the step that is due."""
         recovery = monitor.recovery
-        start = _STEPS.index(recovery.action)
+        due = self._due(monitor, run)
         floor = self.node.now - recovery.window_ms
         for counted in (run.scripts, run.restarts, run.failovers):
             counted[:] = [t for t in counted if t > floor]
-        if start <= 0 and recovery.script and not run.scripts:
+        if due == "script":
             run.scripts.append(self.node.now)
             self.node.dirty = True
             run.step = "script"
             self._script(monitor, run, recovery.script, text)
-            return
-        if start <= 1 and recovery.target and len(run.restarts) < recovery.restart_count:
+        elif due == "restart":
             run.restarts.append(self.node.now)
             self.node.dirty = True
             self._restart(monitor, run)
-            return
-        if start <= 2 and recovery.target and len(run.failovers) < recovery.failover_count:
+        elif due == "failover":
             self._failover(monitor, run)
-            return
-        self._final(monitor, run)
+        else:
+            self._final(monitor, run)
 
     def _script(self, monitor: Monitor, run: MonitorRun, script: str, text: str) -> None:
         node = self.node
@@ -282,9 +300,19 @@ class Recovery:
 
     def _final(self, monitor: Monitor, run: MonitorRun) -> None:
         action = monitor.recovery.final_action
-        if action == "none" or run.finals:
+        if run.finals:
             return
         run.finals += 1
+        if action == "none":
+            if run.restarts or run.failovers:
+                self.node.record(
+                    "rm",
+                    101,
+                    "WARN",
+                    (monitor.name, self.node.me),
+                    say.used_up(monitor.name, self.node.me, run.restarts, run.failovers),
+                )
+            return
         self._perform(action, monitor.recovery.target, say.final_for(monitor.name))
 
     def final_for_resource(self, resource: Resource, group: str) -> None:

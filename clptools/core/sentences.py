@@ -321,12 +321,15 @@ def _why(text: str, timed_out: bool) -> str:
 
 def needed_by(resource: str, others: Sequence[str]) -> str:
     """Refusal of a resource stop."""
-    return f"{resource} is needed by {listed(others)}, which still run."
+    verb = "runs" if len(others) == 1 else "run"
+    return f"{resource} is needed by {listed(others)}, which still {verb}."
 
 
 def needs(resource: str, others: Sequence[str]) -> str:
     """Refusal of a resource start."""
-    return f"{resource} needs {listed(others)}, which do not run."
+    return (
+        f"{resource} needs {listed(others)}, which {'does' if len(others) == 1 else 'do'} not run."
+    )
 
 
 # ---------------------------------------------------------------------- hardware and monitors
@@ -378,6 +381,30 @@ def plan(action: str, target: str, final_action: str) -> str:
         "final": final_action,
     }
     return words[action]
+
+
+def monitors_already(monitors: Sequence[str], server: str, suspended: bool) -> str:
+    """Nothing to do."""
+    verb = "is" if len(monitors) == 1 else "are"
+    word = "suspended" if suspended else "running"
+    return f"{listed(monitors)} {verb} already {word} on {server}."
+
+
+def used_up(monitor: str, server: str, restarts: Sequence[int], failovers: Sequence[int]) -> str:
+    """No step of a recovery has a count left, and there is no final action."""
+    done = []
+    if restarts:
+        done.append(f"restarted its target {_times(len(restarts))}")
+    if failovers:
+        done.append(f"failed it over {_times(len(failovers))}")
+    return (
+        f"{monitor} recovers nothing more on {server}: it has already {listed(done)}, and its "
+        f"final action is none. Count anew, on {server}: clpmonctrl -c -m {monitor}"
+    )
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
 
 
 def inactive(target: str, server: str) -> str:
@@ -457,6 +484,11 @@ def service_stopped(server: str) -> str:
     return f"The cluster service of {server} has stopped; it released everything and left."
 
 
+def not_shut_down(server: str, action: str, why: str) -> str:
+    """Left for a shutdown or reboot that then was not done."""
+    return f"{server} has left the cluster, but its {action} was not done: {why.rstrip('.')}."
+
+
 def leave_failed(server: str, groups: Sequence[str]) -> str:
     """Could not leave."""
     return f"{server} cannot leave: {listed(groups)} could not be stopped."
@@ -497,9 +529,10 @@ def cannot_take(group: str, server: str, why: str) -> str:
     return f"{group} cannot go to {server}: {why}."
 
 
-def barred(group: str, server: str) -> str:
+def barred(group: str, server: str, event: str) -> str:
     """Refusal."""
-    return f"{group} cannot move to {server}: it has an open fatal hardware event."
+    named = f" ({event})" if event else ""
+    return f"{group} cannot move to {server}: it has an open fatal event{named}."
 
 
 def start_ended_badly(group: str, server: str) -> str:

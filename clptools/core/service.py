@@ -15,6 +15,7 @@ import msgspec
 from clptools.core import sentences as say
 from clptools.core.actions import Exit, HostAction, Persist, Reincarnate, SetMember, SetService
 from clptools.core.codes import FAILED, REFUSED
+from clptools.core.events import HostActionDone
 from clptools.core.requests import Outcome, Resume, ServiceStop, Suspend
 from clptools.core.state import Pending, Phase
 from clptools.core.states import GroupState, GroupWhy
@@ -55,13 +56,13 @@ class Service:
         node = self.node
         request = pending.request
         assert isinstance(request, ServiceStop)
+        if node.state.phase is Phase.STOPPED:
+            return self._stop_again(pending, request.then)
         if node.state.shared.suspended:
             by = node.state.shared.suspended_by
             return Outcome(
                 code=REFUSED, text=say.cluster_suspended(by), hint="Resume it: clpcl --resume"
             )
-        if node.state.phase is Phase.STOPPED:
-            return Outcome(text=f"The cluster service of {node.me} is already stopped.")
         everywhere = request.server == "*"
         if everywhere:
             if node.votes.in_office():
@@ -71,6 +72,19 @@ class Service:
         node.record("pm", 31, "INFO", (node.me,), say.service_stops(node.me, pending.user))
         self.leave(request.then, no_move=everywhere)
         pending.stage = "leaving"
+        return None
+
+    def _stop_again(self, pending: Pending, then: str) -> Outcome | None:
+        """Already stopped: what was to follow is done all the same."""
+        node = self.node
+        if then == "start":
+            return self.start(pending)
+        if pending.request.server == "*":
+            self._to_all(pending)
+        if not then:
+            return Outcome(text=f"The cluster service of {node.me} is already stopped.")
+        pending.stage = "host"
+        node.emit(HostAction(action=then, reason=f"{pending.user} asked for it"))
         return None
 
     def _to_all(self, pending: Pending) -> None:
@@ -191,12 +205,26 @@ class Service:
             return
         if then != "start":
             node.emit(SetService(stopped=True))
-        self._end_leaving(Outcome())
+        if then in ("", "start"):
+            self._end_leaving(Outcome())
         if then == "start":
             node.emit(Reincarnate())
             state.phase = Phase.DONE
         elif then:
+            for pending in state.pending.values():
+                if pending.stage == "leaving":
+                    pending.stage = "host"
             node.emit(HostAction(action=then, reason=f"{node.me} has left the cluster for it"))
+
+    def host_action_done(self, event: HostActionDone) -> None:
+        """Whoever asked for this server's shutdown hears whether it has begun."""
+        outcome = Outcome()
+        if not event.ok:
+            text = say.not_shut_down(self.node.me, event.action, event.text)
+            outcome = Outcome(code=FAILED, text=text)
+        for pending in list(self.node.state.pending.values()):
+            if pending.stage == "host":
+                self.node.operations.finish(pending, outcome)
 
     # ------------------------------------------------------------------ suspend and resume
 

@@ -115,6 +115,7 @@ class PeerState(msgspec.Struct):
     fence_wait_from: int = NEVER
     # status
     report: Report | None = None
+    reported_at: int = NEVER
     urgent_at: int = NEVER
     told_policy_at: int = NEVER
 

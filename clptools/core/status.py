@@ -268,7 +268,9 @@ class Status:
             status = "Online"
         elif p.lost or not p.incarnation:
             status = "Unknown" if p.incarnation else "Offline"
-        report = p.report.server if p.report is not None else None
+        report = None
+        if p.report is not None:
+            report = _aged(p.report.server, (node.now - p.reported_at) / 1000)
         if report is None:
             if status == "Online" and p.beat is not None and p.beat.newcomer:
                 status = "Online Pending"
@@ -442,6 +444,31 @@ def monitor_word(words: list[str]) -> str:
     if bad:
         return "Caution"
     return "Unknown" if "Unknown" in active and "Normal" not in active else "Normal"
+
+
+def _aged(report: ServerView, age_s: float) -> ServerView:
+    """A server's report as it reads so long after it came: what counts from now goes on."""
+    replace = msgspec.structs.replace
+    heard = {
+        (link.name, name): replace(peer, last_seen_s=peer.last_seen_s + age_s)
+        for link in report.heartbeats
+        for name, peer in link.peers.items()
+        if peer.last_seen_s is not None
+    }
+    return replace(
+        report,
+        heartbeats=tuple(
+            replace(
+                link,
+                peers={name: heard.get((link.name, name), p) for name, p in link.peers.items()},
+            )
+            for link in report.heartbeats
+        ),
+        groups=tuple(replace(g, since_s=g.since_s + age_s) for g in report.groups),
+        open_events=tuple(
+            replace(e, first=e.first + age_s, last=e.last + age_s) for e in report.open_events
+        ),
+    )
 
 
 def _replace(server: ServerView, *, local: bool, bmc: BmcView | None) -> ServerView:
