@@ -36,6 +36,7 @@ Exit status: 0 ended as asked, 1 failed, 2 wrong usage, 8 configuration invalid.
 """
 
 _MIN_KEY_BYTES = 16
+_PATIENCE_S = 60
 
 
 def main() -> int:
@@ -155,8 +156,11 @@ async def _life(authkey: bytes) -> int:
     agent = Agent(authkey)
     loop = asyncio.get_running_loop()
 
+    patience: list[asyncio.Task[None]] = []
+
     def stop() -> None:
         notifier.stopping("moving or stopping groups")
+        patience.append(loop.create_task(_ask_for_patience(notifier)))
         agent.stop()
 
     for sign in (signal.SIGTERM, signal.SIGINT):
@@ -170,10 +174,18 @@ async def _life(authkey: bytes) -> int:
         notifier.ready()
         alive = loop.create_task(_stay_alive(notifier))
         status = await agent.ended
-        alive.cancel()
+        for task in (alive, *patience):
+            task.cancel()
     finally:
         await agent.close()
     return status
+
+
+async def _ask_for_patience(notifier: Notifier) -> None:
+    """A stop script may take longer than the service manager waits by itself."""
+    while True:
+        notifier.extend(_PATIENCE_S * 1_000_000)
+        await asyncio.sleep(_PATIENCE_S / 3)
 
 
 async def _stay_alive(notifier: Notifier) -> None:

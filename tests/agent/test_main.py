@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -153,3 +154,27 @@ def test_confirm_down_wants_the_word_yes_and_an_agent(place: Place) -> None:
     assert "--yes" in unsure.stderr
     nobody = place.run("confirm-down", "server2", "--yes")
     assert nobody.returncode == 3
+
+
+def test_the_service_manager_hears_of_ready_life_and_stopping(place: Place, tmp_path: Path) -> None:
+    place.key()
+    place.toml()
+    address = str(tmp_path / "notify")
+    place.environment |= {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "400000"}
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(address)
+        manager.settimeout(15)
+        agent = place.start()
+
+        def heard(word: bytes) -> bool:
+            return word in manager.recv(1000)
+
+        while not heard(b"READY=1"):
+            pass
+        for _ in range(3):
+            while not heard(b"WATCHDOG=1"):
+                pass
+        agent.send_signal(signal.SIGTERM)
+        while not heard(b"STOPPING=1"):
+            pass
+        assert agent.wait(timeout=20) == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import socket
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -138,5 +139,33 @@ def test_a_log_that_cannot_be_written_is_counted_and_nothing_else() -> None:
         await story.close()
         assert story.unwritten == 1
         assert len(story.all()) == 1
+
+    run(test)
+
+
+def test_syslog_gets_this_servers_records_with_their_level(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = str(tmp_path / "log")
+    monkeypatch.setattr("clptools.agent.records.SYSLOG", address)
+
+    async def test() -> None:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log:
+            log.bind(address)
+            log.settimeout(5)
+            story = records()
+            story.merge(
+                [
+                    EventRecord(
+                        cursor="server2:x:1", time=0, server="server2", module="rc", event_id=1,
+                        level="INFO", text="of another",
+                    )
+                ]
+            )  # fmt: skip
+            story.add(said("Activating group failover1 has failed.", "ERROR"))
+            await story.close()
+            assert log.recv(2000) == (
+                b"<27>clptools: [E] <type: rc><event: 10> Activating group failover1 has failed."
+            )
 
     run(test)
