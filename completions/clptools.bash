@@ -161,6 +161,16 @@ _clptools() {
                 --timeout) value=' ' ;;
             esac
             ;;
+        clpwitnessd)
+            flags='--listen --authkey --cert --key --longest-lease --help' words=''
+            case $previous in
+                --listen) value=' ' ;;
+                --authkey) value='file' ;;
+                --cert) value='file' ;;
+                --key) value='file' ;;
+                --longest-lease) value=' ' ;;
+            esac
+            ;;
     esac
     if [[ -n $value ]]; then
         words=$value
@@ -173,4 +183,4 @@ _clptools() {
         _clptools_values "$words" "$command" "$current")
 }
 
-complete -F _clptools clpbmccnf clpcfchk clpcfctrl clpcl clpdemo clpdown clpgrp clphealthchk clplogcc clplogcmd clpmonctrl clpmsg clpnode clpreplay clprexec clprsc clpsim clpstat clpstdn clptrap clpwait
+complete -F _clptools clpbmccnf clpcfchk clpcfctrl clpcl clpdemo clpdown clpgrp clphealthchk clplogcc clplogcmd clpmonctrl clpmsg clpnode clpreplay clprexec clprsc clpsim clpstat clpstdn clptrap clpwait clpwitnessd

@@ -215,3 +215,11 @@ complete -c clpwait -l until -x -d 'What to wait for.'
 complete -c clpwait -l timeout -x -d 'How long at most.'
 complete -c clpwait -l json -d 'Print one JSON object instead of text, errors too.'
 complete -c clpwait -l help -d 'Show a summary and exit.'
+
+complete -c clpwitnessd -f
+complete -c clpwitnessd -l listen -x -d 'Where it answers; 0.0.0.0:29003.'
+complete -c clpwitnessd -l authkey -r -F -d 'A cluster\'s key, mode 0400; may be repeated.'
+complete -c clpwitnessd -l cert -r -F -d 'Certificate (PEM): https only.'
+complete -c clpwitnessd -l key -r -F -d 'Its key (PEM).'
+complete -c clpwitnessd -l longest-lease -x -d 'Longer ones are not granted; 10.'
+complete -c clpwitnessd -l help -d 'Show a summary and exit.'

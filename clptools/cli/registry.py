@@ -33,5 +33,8 @@ COMMANDS: dict[str, str] = {
     )
 }
 
-DESCRIBED = {"clpnode": "clptools.cli.clpnode"}
+DESCRIBED = {
+    "clpnode": "clptools.cli.clpnode",
+    "clpwitnessd": "clptools.cli.clpwitnessd",
+}
 """Commands of other entry points, for the manual and the shells alone."""
