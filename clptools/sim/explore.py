@@ -106,7 +106,9 @@ def run_seed(
 
 def _begin(world: World) -> None:
     rng = Random(f"{world.seed} begin")
+    known = rng.random() < 0.7  # else this is the very first start of the cluster
     for host in world.hosts.values():
+        host.disk.member = host.disk.synced = known
         world.at(round(rng.random() * 3 * SECOND), world.start_agent, host)
 
 

@@ -98,6 +98,12 @@ def _kill(d: Draw) -> list[Line]:
     return [(d.at, f"kill {name}"), (d.at + back, f"start {name}")]
 
 
+def _forget(d: Draw) -> list[Line]:
+    name = d.server()
+    back = d.at + d.rng.choice((0.1, 0.5, d.span()))
+    return [(d.at, f"kill {name}"), (d.at + 0.01, f"forget {name}"), (back, f"start {name}")]
+
+
 def _leave(d: Draw) -> list[Line]:
     name = d.server()
     return [(d.at, f"leave {name}"), (d.at + d.span(), f"start {name}")]
@@ -273,6 +279,7 @@ KINDS: dict[str, Kind] = {
     "off-many": Kind(2, _off_many),
     "reset": Kind(3, _reset, mild=True),
     "kill": Kind(4, _kill, mild=True),
+    "forget": Kind(1, _forget),
     "leave": Kind(3, _leave),
     "pause": Kind(5, _pause),
     "interrupt": Kind(4, _interrupt),

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from clptools.sim.host import Host
     from clptools.sim.world import World
 
-ASKED_FOR = {"GROUPSTOP", "CLUSTERSTOP"}
-
 
 class Gap(msgspec.Struct, frozen=True, kw_only=True):
     """One interruption; `end_us` is None while it lasts."""
@@ -48,13 +46,15 @@ class Service:
         self._asked: set[str] = set()
         self.gaps: list[Gap] = []
 
+    def asked(self, group: str) -> None:
+        """An operator wants it stopped (empty: all of them): that is no interruption."""
+        self._asked.update([group] if group else self._whole)
+
     def running(self, host: Host, action: RunResource) -> None:
         """A start or stop begins."""
         group = action.group
         if action.op == "start":
             self._asked.discard(group)
-        elif action.factor in ASKED_FOR:
-            self._asked.add(group)
         self.changed(host)
 
     def changed(self, host: Host) -> None:

@@ -128,6 +128,11 @@ def _wipe(world: World, host: Host) -> None:
         host.disk.member = host.disk.synced = False
 
 
+def _forget(world: World, host: Host) -> None:
+    if host.node is None:
+        host.run = None
+
+
 def _drift(world: World, words: Words) -> None:
     world.hosts[words[0]].drift(world.t, int(words[1]))
 
@@ -192,6 +197,11 @@ def _hold(world: World, words: Words, *, copy: bool = False) -> None:
     kinds = (CONTROL,) if len(words) > 2 and words[2] == CONTROL else world.network.links
     for kind in kinds:
         (world.network.tapped if copy else world.network.held).add((words[0], words[1], kind))
+
+
+def _pass(world: World, words: Words) -> None:
+    for kind in (CONTROL, *world.network.links):
+        world.network.held.discard((words[0], words[1], kind))
 
 
 def _release(world: World, words: Words) -> None:
@@ -304,7 +314,10 @@ def _request(world: World, words: Words) -> None:
         if world.hosts[made.down].powered:
             return
         world.vouched.add(made.down)
+    if isinstance(made, r.GroupStop):
+        world.check.service.asked(made.group)
     if isinstance(made, r.ServiceStop):
+        world.check.service.asked("")
         for other in world.hosts.values():
             other.asked_down = True
     world.requests += 1
@@ -376,6 +389,9 @@ VERBS: dict[str, Verb] = {
     "resume": Verb(_each(lambda w, h: w.thaw(h)), "resume server1"),
     "interrupt": Verb(_interrupt, "interrupt server1 2 kill|off|reset|pause|stall [SECONDS]"),
     "wipe": Verb(_each(_wipe), "wipe server1      # its disk forgets that it is a member"),
+    "forget": Verb(
+        _each(_forget), "forget server1      # its /run is lost while its agent is down"
+    ),
     "drift": Verb(_drift, "drift server1 10000      # its clock runs 1 % fast"),
     "watchdog": Verb(_watchdog, "watchdog server1 broken|works"),
     "cut": Verb(_cut, "cut server1 server2 [lankhb1]"),
@@ -393,6 +409,7 @@ VERBS: dict[str, Verb] = {
         lambda w, x: _hold(w, x, copy=True),
         "tap server1 server2 [control]      # copies, to arrive again with `release`",
     ),
+    "pass": Verb(_pass, "pass server1 server2      # new datagrams pass; held ones stay held"),
     "release": Verb(_release, "release server1 server2      # deliver them now"),
     "bmc": Verb(_bmc, "bmc server1 dead|slow S|cut [FROM]|stuck-on|lies-off|fence-fails|mend"),
     "arbiter": Verb(_arbiter, "arbiter down|cut server1|slow S|mend"),
