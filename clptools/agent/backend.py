@@ -29,12 +29,13 @@ from clptools.api.backend import (
     Explanation,
     HardwareOfServer,
     HardwareView,
+    OpenHardware,
 )
 from clptools.core import explain
 from clptools.core.actions import Record
 from clptools.core.events import Event, RequestSeen
 from clptools.core.requests import GroupMove, Outcome, Request
-from clptools.core.view import StatusView
+from clptools.core.view import OpenEventView, StatusView
 from clptools.reports import ClpError, ExitCode
 from clptools.resources.script import Script, ScriptRunner
 
@@ -116,11 +117,12 @@ class AgentBackend:
 
     def hardware(self) -> HardwareView:
         """Open hardware events as every server reports them; counters are those of this one."""
+        now = clock.wall_s()
         return HardwareView(
             servers=tuple(
                 HardwareOfServer(
                     name=server.name,
-                    open=server.open_events,
+                    open=tuple(_dated(event, now) for event in server.open_events),
                     counters=self._trap_counters() if server.name == self._server else {},
                 )
                 for server in self.status(False).servers
@@ -261,6 +263,19 @@ class AgentBackend:
         said.Transaction: _transaction,
         said.TransactionScript: _script,
     }
+
+
+def _dated(event: OpenEventView, now: float) -> OpenHardware:
+    return OpenHardware(
+        id=event.id,
+        event_class=event.event_class,
+        meaning=event.meaning,
+        first=round(now - event.first_s, 3),
+        last=round(now - event.last_s, 3),
+        count=event.count,
+        monitor=event.monitor,
+        acknowledged=event.acknowledged,
+    )
 
 
 def _on_behalf(user: str, sender: str) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from clptools.core.view import ClusterView, ServerView, StatusView
+from clptools.core.view import ClusterView, GroupView, ServerView, StatusView
 
 _AGES = frozenset({"last_seen_s", "since_s", "lease_s", "latency_ms", "first", "last"})
 """Fields that only say how long ago, or how fast: they change without anything happening."""
@@ -27,12 +27,7 @@ def local_part(view: StatusView, server: str) -> StatusView:
     return msgspec.structs.replace(
         view,
         servers=own,
-        groups=tuple(
-            group
-            if group.name in held
-            else msgspec.structs.replace(group, status="Offline", current=None, waiting_for=None)
-            for group in view.groups
-        ),
+        groups=tuple(group if group.name in held else _not_here(group) for group in view.groups),
         monitors=tuple(
             msgspec.structs.replace(
                 monitor,
@@ -44,6 +39,16 @@ def local_part(view: StatusView, server: str) -> StatusView:
             )
             for monitor in view.monitors
         ),
+    )
+
+
+def _not_here(group: GroupView) -> GroupView:
+    return msgspec.structs.replace(
+        group,
+        status="Offline",
+        current=None,
+        waiting_for=None,
+        resources=tuple(msgspec.structs.replace(r, status="Offline") for r in group.resources),
     )
 
 

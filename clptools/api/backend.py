@@ -11,7 +11,7 @@ from typing import Protocol
 import msgspec
 
 from clptools.core.requests import Outcome, Request
-from clptools.core.view import OpenEventView, StatusView
+from clptools.core.view import StatusView
 
 
 class EventRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,11 +55,25 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     waiting_for: str | None = None
 
 
+class OpenHardware(msgspec.Struct, frozen=True, kw_only=True):
+    """One open hardware event, for programs."""
+
+    id: int
+    event_class: str = msgspec.field(name="class")
+    meaning: str
+    first: float
+    """Wall clock of the server that answers, seconds since 1970."""
+    last: float
+    count: int
+    monitor: str
+    acknowledged: bool = False
+
+
 class HardwareOfServer(msgspec.Struct, frozen=True, kw_only=True):
     """Open hardware events and trap counters of one server."""
 
     name: str
-    open: tuple[OpenEventView, ...] = ()
+    open: tuple[OpenHardware, ...] = ()
     counters: dict[str, int] = {}
 
 

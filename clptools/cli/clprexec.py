@@ -98,7 +98,7 @@ def run(args: Args) -> Answer:
     except ClpError as error:
         log.line(args.text("host") or server_name(), f"{what}: {error.message}")
         raise
-    log.line(server_name(), f"{what}: {ended}")
+    log.line(server_name(), f"{what}: {told(ended)}")
     return outcome(ended)
 
 
@@ -126,6 +126,12 @@ def wanted(what: str, args: Args) -> Json:
         return {"type": "group-move", "group": name, "failover": True, "reason": "clprexec"}
     request: Json = {"type": "external-notice", "clear": what == "clear", "origin": server_name()}
     return request | ({"monitor": name} if name else {"category": category, "keyword": keyword})
+
+
+def told(ended: Json) -> str:
+    """An outcome in words, for the log."""
+    said = " ".join(str(ended.get(key) or "") for key in ("text", "hint")).strip()
+    return said or ("Command succeeded." if not ended.get("code") else "It failed.")
 
 
 def _seconds(args: Args) -> float:

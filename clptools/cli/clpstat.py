@@ -7,6 +7,7 @@ nothing but the client of the socket and its own layout.
 from __future__ import annotations
 
 import sys
+import time
 from typing import TYPE_CHECKING, NoReturn, cast
 
 from clptools.cli.answer import Answer
@@ -329,7 +330,7 @@ def hardware(args: Args) -> Answer:
 
     with Client() as client:
         found = cast("HardwareJson", client.call("GetHardware")["hardware"])
-    return Answer(page(found)[:-1], cast("dict[str, object]", found))
+    return Answer(page(found, time.time())[:-1], cast("dict[str, object]", found))
 
 
 def events(args: Args) -> Answer:

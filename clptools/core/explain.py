@@ -213,10 +213,10 @@ def _group(teller: Teller, group: GroupView) -> Story:
     of_group = teller.about(group.name)
     held = group.current is not None and group.waiting_for is None
     arrival = _arrival(of_group) if held else None
-    chain, old = _chain(of_group, arrival)
+    chain, old, came = _chain(of_group, arrival)
     begin = chain[0].time if chain else teller.now
     end = arrival.time if arrival is not None else teller.now
-    story = _with_causes(teller, chain, old, begin, end)
+    story = _with_causes(teller, chain, old, max(begin - CAUSE_S, came), end)
     at = arrival.time if arrival is not None else teller.now - group.since_s
     waiting = group.waiting_for
     return Story(
@@ -266,8 +266,8 @@ def _arrival(of_group: list[Recorded]) -> Recorded | None:
     return found or last
 
 
-def _chain(of_group: list[Recorded], arrival: Recorded | None) -> tuple[list[Recorded], str]:
-    """What happened to the group from the end of its stay before; and where that stay was."""
+def _chain(of_group: list[Recorded], arrival: Recorded | None) -> tuple[list[Recorded], str, float]:
+    """What happened to the group from the end of its stay before; where and when that began."""
     end = of_group.index(arrival) if arrival is not None else len(of_group)
     before = [i for i in range(end) if _number(of_group[i]) == ONLINE]
     first = before[-1] + 1 if before else 0
@@ -275,11 +275,12 @@ def _chain(of_group: list[Recorded], arrival: Recorded | None) -> tuple[list[Rec
     # A monitor that found nowhere to go, in the stay before, moved nothing.
     while chain and _number(chain[0]) == WAITS and len(chain[0].subjects) > 1:
         chain = chain[1:]
-    return chain, of_group[before[-1]].server if before else ""
+    stay = of_group[before[-1]] if before else None
+    return chain, stay.server if stay else "", stay.time if stay else 0.0
 
 
 def _with_causes(
-    teller: Teller, chain: list[Recorded], old: str, begin: float, end: float
+    teller: Teller, chain: list[Recorded], old: str, since: float, end: float
 ) -> list[Recorded]:
     """The chain and what led to it: the old server's end, the monitor's error, its event."""
     monitors = {monitor.name for monitor in teller.status.monitors}
@@ -292,7 +293,7 @@ def _with_causes(
     for record in reversed(teller.records):
         if id(record) in known or record.time > end:
             continue
-        near = record.time >= begin - CAUSE_S
+        near = record.time >= since
         of_old = near and old in record.subjects and _number(record) in ENDS
         of_monitor = near and any(
             record.server == server and monitor in record.subjects for server, monitor in guilty
@@ -395,7 +396,7 @@ def _open_events(status: StatusView, server: ServerView, monitor: str) -> list[s
     return [
         f"Event {event.id} is open on {server.name}: {event.meaning} ({event.event_class}, "
         + (f"{event.count} times, last " if event.count > 1 else "")
-        + f"{ago(event.last)} ago). If it never deasserts: "
+        + f"{ago(event.last_s)} ago). If it never deasserts: "
         f"{_acknowledge(status, server, event)}"
         for event in server.open_events
         if event.monitor == monitor and not event.acknowledged

@@ -89,8 +89,8 @@ class Status:
                     id=e.id,
                     event_class=e.event_class,
                     meaning=e.meaning,
-                    first=(now - e.first_at) / 1000,
-                    last=(now - e.last_at) / 1000,
+                    first_s=(now - e.first_at) / 1000,
+                    last_s=(now - e.last_at) / 1000,
                     count=e.count,
                     monitor=e.monitor,
                     acknowledged=e.acknowledged,
@@ -240,7 +240,9 @@ class Status:
     ) -> str:
         if self.node.state.phase not in (Phase.RUNNING, Phase.LEAVING):
             return "Stopped"
-        if any(g.wanted and g.status in ("Offline", "Error", "Offline Failure") for g in groups):
+        if any(g.status in ("Error", "Offline Failure") for g in groups):
+            return "Error"
+        if any(g.wanted and g.status == "Offline" for g in groups):
             return "Error"
         if not self.node.votes.quorate():
             return "Error"
@@ -335,7 +337,7 @@ class Status:
             ResourceView(name=r.name, type=r.type, status="Offline", comment=r.comment)
             for r in group.resources
         )
-        on = {h.server: _GROUP_WORDS[GroupState(h.state)] for h in holders}
+        on = {h.server: group_word(h.state) for h in holders}
         if not holders:
             failed = intent.failures > 0 and not intent.wanted
             return GroupView(
@@ -349,7 +351,7 @@ class Status:
                 comment=group.comment,
             )
         newest = max(holders, key=lambda h: h.seen)
-        status = _GROUP_WORDS[GroupState(newest.state)]
+        status = group_word(newest.state)
         reporter = next((s for s in servers if s.name == newest.server), None)
         told = next(
             (g for g in (reporter.groups if reporter else ()) if g.name == group.name), None
@@ -429,6 +431,11 @@ class Status:
         )
 
 
+def group_word(state: str) -> str:
+    """How a group's state is shown; one that only a newer version knows is Unknown."""
+    return _GROUP_WORDS[GroupState(state)] if state in _GROUP_WORDS else "Unknown"
+
+
 def monitor_word(words: list[str]) -> str:
     """One word for all servers: Normal if all are, Caution if some are bad, the worst if all."""
     active = [w for w in words if w not in _IDLE] or words
@@ -466,7 +473,8 @@ def _aged(report: ServerView, age_s: float) -> ServerView:
         ),
         groups=tuple(replace(g, since_s=g.since_s + age_s) for g in report.groups),
         open_events=tuple(
-            replace(e, first=e.first + age_s, last=e.last + age_s) for e in report.open_events
+            replace(e, first_s=e.first_s + age_s, last_s=e.last_s + age_s)
+            for e in report.open_events
         ),
     )
 

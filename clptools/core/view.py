@@ -53,14 +53,14 @@ class BmcView(View, frozen=True, kw_only=True):
 
 
 class OpenEventView(View, frozen=True, kw_only=True):
-    """One open hardware event (`clpstat --hw`)."""
+    """One open hardware event of a server."""
 
     id: int
     event_class: str = msgspec.field(name="class")
     meaning: str
-    first: float
+    first_s: float
     """Seconds ago."""
-    last: float
+    last_s: float
     count: int
     monitor: str
     acknowledged: bool = False

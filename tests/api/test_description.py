@@ -29,6 +29,7 @@ STRUCTS: dict[str, type[msgspec.Struct]] = {
     "Status": view.StatusView,
     "Because": backend.Because,
     "Explanation": backend.Explanation,
+    "OpenHardware": backend.OpenHardware,
     "HardwareOfServer": backend.HardwareOfServer,
     "Hardware": backend.HardwareView,
     "Event": backend.EventRecord,

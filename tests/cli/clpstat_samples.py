@@ -125,8 +125,8 @@ def stall() -> StatusJson:
         id=4711,
         event_class="PREDICT",
         meaning="drive slot 3: predictive failure",
-        first=35.0,
-        last=2.0,
+        first_s=35.0,
+        last_s=2.0,
         count=3,
         monitor="mrw1",
     )

@@ -131,7 +131,8 @@ def test_the_status_without_detail_says_nothing_of_proofs() -> None:
 
 
 def test_open_hardware_events_and_what_was_refused() -> None:
-    opened = samples.stall()["servers"][1]["open_events"]
+    event = samples.stall()["servers"][1]["open_events"][0]
+    opened = [{**event, "first": 1_000 - event["first_s"], "last": 1_000 - event["last_s"]}]
     view: HardwareJson = {
         "schema": 1,
         "servers": [
@@ -139,7 +140,7 @@ def test_open_hardware_events_and_what_was_refused() -> None:
             {"name": "server2", "open": opened, "counters": {}},
         ],
     }
-    assert hardware(view) == (
+    assert hardware(view, 1_000.0) == (
         "server1: no open hardware events\n"
         "  Traps  received 4, not allowed 1\n"
         "server2: 1 open hardware event\n"
@@ -148,7 +149,7 @@ def test_open_hardware_events_and_what_was_refused() -> None:
         "Close one that never deasserts:\n"
         "  clpmonctrl --acknowledge -m mrw1 --event 4711 -h server2\n"
     )
-    assert hardware({"schema": 1, "servers": []}) == "No server is configured.\n"
+    assert hardware({"schema": 1, "servers": []}, 0.0) == "No server is configured.\n"
 
 
 def test_an_event_as_a_line_cannot_move_the_cursor() -> None:

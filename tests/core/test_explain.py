@@ -63,8 +63,8 @@ def view(**changes: Any) -> StatusView:
         id=4711,
         event_class="FATAL",
         meaning="processor 1: internal error (IERR)",
-        first=240.0,
-        last=240.0,
+        first_s=240.0,
+        last_s=240.0,
         count=1,
         monitor="mrw1",
     )

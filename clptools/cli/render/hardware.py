@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from clptools.cli.render.text import clean, duration, wrap
 
 if TYPE_CHECKING:
-    from clptools.cli.render.shape import HardwareJson, OpenEventJson
+    from clptools.cli.render.shape import HardwareJson, OpenHardwareJson
 
 COLUMNS = 80
 
 
-def hardware(view: HardwareJson, columns: int = COLUMNS) -> str:
-    """All servers, one after the other."""
+def hardware(view: HardwareJson, now: float, columns: int = COLUMNS) -> str:
+    """All servers, one after the other; `now` is the wall clock."""
     lines: list[str] = []
     closable = ""
     for server in view["servers"]:
@@ -21,7 +21,7 @@ def hardware(view: HardwareJson, columns: int = COLUMNS) -> str:
         many = f"{count or 'no'} open hardware event{'' if count == 1 else 's'}"
         lines.append(f"{clean(server['name'])}: {many}")
         for event in server["open"]:
-            lines += open_event(event, columns)
+            lines += open_event(event, now, columns)
             if not event["acknowledged"]:
                 place = f"-m {event['monitor']} --event {event['id']} -h {server['name']}"
                 closable = closable or place
@@ -34,9 +34,9 @@ def hardware(view: HardwareJson, columns: int = COLUMNS) -> str:
     return "\n".join(lines) + "\n" if lines else "No server is configured.\n"
 
 
-def open_event(event: OpenEventJson, columns: int) -> list[str]:
+def open_event(event: OpenHardwareJson, now: float, columns: int) -> list[str]:
     """One open event: what it means, where it shows, how often and when."""
-    first, last, count = event["first"], event["last"], event["count"]
+    first, last, count = now - event["first"], now - event["last"], event["count"]
     when = f"{duration(first)} ago"
     if count > 1:
         when = f"{count} times, first {when}, last {duration(last)} ago"

@@ -185,7 +185,7 @@ class Screen:
             with Client(timeout_s=CALL_TIMEOUT_S) as client:
                 if self.page == "hardware":
                     found = client.call("GetHardware")["hardware"]
-                    self.page_text = hardware(cast("HardwareJson", found), columns)
+                    self.page_text = hardware(cast("HardwareJson", found), time.time(), columns)
                 else:
                     told = client.call("Explain", subject=self.subject)["explanation"]
                     self.page_text = explanation(

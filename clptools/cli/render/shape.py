@@ -53,6 +53,21 @@ OpenEventJson = TypedDict(
         "id": int,
         "class": str,
         "meaning": str,
+        "first_s": float,
+        "last_s": float,
+        "count": int,
+        "monitor": str,
+        "acknowledged": bool,
+    },
+)
+"""`core.view.OpenEventView`."""
+
+OpenHardwareJson = TypedDict(
+    "OpenHardwareJson",
+    {
+        "id": int,
+        "class": str,
+        "meaning": str,
         "first": float,
         "last": float,
         "count": int,
@@ -60,7 +75,7 @@ OpenEventJson = TypedDict(
         "acknowledged": bool,
     },
 )
-"""`core.view.OpenEventView`."""
+"""`api.backend.OpenHardware`."""
 
 
 class MonitorOnServerJson(TypedDict):
@@ -213,7 +228,7 @@ class HardwareOfServerJson(TypedDict):
     """`api.backend.HardwareOfServer`."""
 
     name: str
-    open: list[OpenEventJson]
+    open: list[OpenHardwareJson]
     counters: dict[str, int]
 
 
