@@ -138,6 +138,7 @@ class Node:
         """What every command on this server sees."""
         return {
             "PATH": f"{self.cluster.bin}:{os.environ['PATH']}",
+            "PYTHONPATH": str(Path(__file__).parents[2]),
             "CLP_ROOT": str(self.root),
             "CLP_SERVER": self.name,
             "LANG": "C.UTF-8",
