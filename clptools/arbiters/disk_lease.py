@@ -36,7 +36,16 @@ from collections.abc import Callable, Generator
 import msgspec
 
 from clptools.arbiters.base import Held
-from clptools.arbiters.disk_slots import AREA_BYTES, SLOT_BYTES, SLOTS, Claim, Seen, Slot, decode
+from clptools.arbiters.disk_slots import (
+    AREA_BYTES,
+    SLOT_BYTES,
+    SLOTS,
+    USED_BYTES,
+    Claim,
+    Seen,
+    Slot,
+    decode,
+)
 from clptools.core.timing import drift_margin
 
 PAUSE_MS = 20
@@ -239,10 +248,10 @@ class DiskLease:
         area = yield Read()
         ended = self._now()
         for index in range(SLOTS):
-            seen = decode(area[index * SLOT_BYTES : (index + 1) * SLOT_BYTES])
+            raw = area[index * SLOT_BYTES : index * SLOT_BYTES + USED_BYTES]
             known = self._watched.get(index)
-            if known is None or known.seen.raw != seen.raw:
-                self._watched[index] = _Watched(seen=seen, since=ended)
+            if known is None or known.seen.raw != raw:
+                self._watched[index] = _Watched(seen=decode(raw), since=ended)
         self._looked_at = began
 
     def _standing(self, lease_ms: int) -> list[int]:

@@ -20,7 +20,7 @@ SLOT_BYTES = 4096
 SLOTS = 64
 """Twice as many servers as a cluster may have, for those that were renamed."""
 AREA_BYTES = SLOTS * SLOT_BYTES
-_USED_BYTES = 512
+USED_BYTES = 512
 _MAGIC = b"clptools disk 1\0"
 
 
@@ -56,15 +56,15 @@ def encode(slot: Slot) -> bytes:
     """The slot's bytes, all of them.  Raises ValueError: the names are too long."""
     body = msgspec.msgpack.encode(slot)
     head = _MAGIC + len(body).to_bytes(2) + body
-    if len(head) > _USED_BYTES - 4:
+    if len(head) > USED_BYTES - 4:
         raise ValueError("the names of cluster and server are too long for a slot")
-    head = head.ljust(_USED_BYTES - 4, b"\0")
+    head = head.ljust(USED_BYTES - 4, b"\0")
     return (head + zlib.crc32(head).to_bytes(4)).ljust(SLOT_BYTES, b"\0")
 
 
 def decode(raw: bytes) -> Seen:
     """Read a slot's bytes; never raises."""
-    used = raw[:_USED_BYTES]
+    used = raw[:USED_BYTES]
     if not any(used):
         return Seen(raw=used, slot=None, free=True)
     head = used[:-4]
