@@ -68,6 +68,12 @@ def test_for_programs_it_is_one_object(tmp_path: Path) -> None:
     assert left_behind(tmp_path) == [str(kept)]
 
 
+def test_a_reader_that_is_gone_at_once_leaves_nothing_behind(tmp_path: Path) -> None:
+    line = f"exec {' '.join(COMMAND)} | true"
+    subprocess.run(["sh", "-c", line], env=environment(tmp_path), check=True, timeout=60)
+    assert left_behind(tmp_path) == []
+
+
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
 def test_whoever_stops_it_finds_nothing_left(tmp_path: Path, sign: signal.Signals) -> None:
     playing = subprocess.Popen(
