@@ -1,0 +1,200 @@
+"""The kernel's log, `/dev/kmsg` (Documentation/ABI/testing/dev-kmsg), read once for all sources.
+
+A thread of its own reads it: a burst overruns the kernel's ring buffer within a fraction of a
+second, whatever the event loop is busy with meanwhile.  It hands over what a source made of a
+line, each finding once until the loop has taken it, so that a storm stays small.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import select
+import threading
+from collections.abc import Callable
+
+import msgspec
+
+RECORD_BYTES = 8192
+"""The longest record that the kernel gives (PRINTK_MESSAGE_MAX, with its dictionary)."""
+WARNING = 4
+"""The least serious level that counts (<linux/kern_levels.h>)."""
+PENDING = 1024
+"""Different findings that may wait for the loop; more are lost and counted."""
+_TURN = 512
+"""Records read between two looks at whether the reading shall end."""
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True):
+    """A record of the kernel."""
+
+    text: str
+    device: str = ""
+    """As the driver core gave it: `b8:16`, `n3` (interface index), `+pci:0000:3b:00.0`."""
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """What a source made of a line.  Equal `device` and `fault`: the same thing again."""
+
+    device: str
+    fault: str
+    text: str = ""
+
+
+Read = Callable[[Line], Finding | None]
+"""Reads a line, in the thread: no state, no I/O."""
+Take = Callable[[Finding, int], None]
+"""Takes a finding and how often it came since the last time, in the loop."""
+
+
+class _Listener:
+    def __init__(self, needles: tuple[bytes, ...], read: Read, take: Take) -> None:
+        self.needles = needles
+        self.read = read
+        self.take = take
+
+
+class Kmsg:
+    """The reader."""
+
+    def __init__(self, path: str = "/dev/kmsg", *, kernel_only: bool = True) -> None:
+        """`kernel_only`: lines that programs wrote into the log are not the kernel's word; the
+        kernel itself marks them (facility 1 and above)."""
+        self.lost = 0
+        """Records that the ring buffer had no room for, and findings beyond `PENDING`."""
+        self.records = 0
+        self._path = path
+        self._top = (7 if kernel_only else 0xFFFF, WARNING)
+        self._listeners: tuple[_Listener, ...] = ()
+        self._pending: dict[tuple[int, str, str], tuple[_Listener, Finding, int]] = {}
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._wake = -1
+
+    def listen(self, needles: tuple[bytes, ...], read: Read, take: Take) -> Callable[[], None]:
+        """Reads lines that contain one of `needles`; returns what ends it.
+
+        Raises OSError where there is no such log, or no right to it.
+        """
+        listener = _Listener(needles, read, take)
+        self._listeners = (*self._listeners, listener)
+        if self._thread is None:
+            try:
+                self._open(asyncio.get_running_loop())
+            except OSError:
+                self._listeners = ()
+                raise
+
+        def end() -> None:
+            self._listeners = tuple(one for one in self._listeners if one is not listener)
+            if not self._listeners:
+                self.close()
+
+        return end
+
+    def close(self) -> None:
+        """Ends the thread."""
+        self._listeners = ()
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            os.eventfd_write(self._wake, 1)
+            thread.join()
+            os.close(self._wake)
+            self._pending.clear()
+
+    def _open(self, loop: asyncio.AbstractEventLoop) -> None:
+        fd = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            os.lseek(fd, 0, os.SEEK_END)  # what is new from here on
+        except OSError as fault:
+            if fault.errno != errno.ESPIPE:
+                os.close(fd)
+                raise
+        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._thread = threading.Thread(
+            target=self._run, args=(fd, self._wake, loop), name="kmsg", daemon=True
+        )
+        self._thread.start()
+
+    # ------------------------------------------------------------------ in the thread
+
+    def _run(self, fd: int, wake: int, loop: asyncio.AbstractEventLoop) -> None:
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
+        poll.register(wake, select.POLLIN)
+        sequence = -1
+        with os.fdopen(fd, "rb", buffering=0):
+            while True:
+                if any(ready == wake for ready, _ in poll.poll()):
+                    return
+                for _ in range(_TURN):
+                    try:
+                        record = os.read(fd, RECORD_BYTES)
+                    except BlockingIOError:
+                        break
+                    except OSError as fault:
+                        # The ring buffer went past us (EPIPE), or a record is too long for us.
+                        if fault.errno not in (errno.EPIPE, errno.EINVAL):
+                            return
+                        continue
+                    if not record:
+                        return
+                    sequence = self._record(record, sequence, loop)
+
+    def _record(self, record: bytes, before: int, loop: asyncio.AbstractEventLoop) -> int:
+        head, _, rest = record.partition(b";")
+        try:
+            level, number, _ = head.split(b",", 2)
+            priority, sequence = int(level), int(number)
+        except ValueError:
+            return before
+        self.records += 1
+        if 0 <= before < sequence - 1:
+            self.lost += sequence - 1 - before
+        if priority > self._top[0] or priority & 7 > self._top[1]:
+            return sequence
+        for listener in self._listeners:
+            for needle in listener.needles:
+                if needle in rest:
+                    self._offer(listener, rest, loop)
+                    break
+        return sequence
+
+    def _offer(self, listener: _Listener, rest: bytes, loop: asyncio.AbstractEventLoop) -> None:
+        found = listener.read(line_of(rest))
+        if found is None:
+            return
+        key = (id(listener), found.device, found.fault)
+        with self._lock:
+            empty = not self._pending
+            _, _, times = self._pending.get(key, (None, None, 0))
+            if not times and len(self._pending) >= PENDING:
+                self.lost += 1
+                return
+            self._pending[key] = (listener, found, times + 1)
+        if empty:
+            try:
+                loop.call_soon_threadsafe(self._hand_over)
+            except RuntimeError:
+                return  # the loop has ended, and so will this thread
+
+    # ------------------------------------------------------------------ in the loop
+
+    def _hand_over(self) -> None:
+        with self._lock:
+            waiting, self._pending = self._pending, {}
+        for listener, found, times in waiting.values():
+            if listener in self._listeners:
+                listener.take(found, times)
+
+
+def line_of(rest: bytes) -> Line:
+    """The text and the device of a record, from behind its prefix.
+
+    Continuation lines begin with a space and are `KEY=value`; bytes that are not printable come
+    as `\\x0a` and stay so.
+    """
+    text, *more = rest.decode("utf-8", "replace").rstrip("\n").split("\n")
+    device = next((m.removeprefix(" DEVICE=") for m in more if m.startswith(" DEVICE=")), "")
+    return Line(text=text, device=device)

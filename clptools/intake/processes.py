@@ -1,0 +1,63 @@
+"""Main processes that end, told by the kernel at once (pidfd_open(2))."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Callable
+
+from clptools.intake.source import Faults
+
+
+class Process:
+    """One process, until it ends."""
+
+    def __init__(self, pid: int, ended: Callable[[], None]) -> None:
+        """Raises ProcessLookupError: it has ended already."""
+        self.pid = pid
+        self._ended = ended
+        self._fd = os.pidfd_open(pid)
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._fd, self._readable)
+
+    def close(self) -> None:
+        """Watch it no more."""
+        if self._fd >= 0:
+            self._loop.remove_reader(self._fd)
+            os.close(self._fd)
+            self._fd = -1
+
+    def _readable(self) -> None:
+        self.close()
+        self._ended()
+
+
+async def watch_pid_file(keyword: str, path: str, faults: Faults, look_s: float = 2.0) -> None:
+    """An application that writes its main process's id into a file.
+
+    The file is read again, every `look_s`, only while there is no such process.
+    """
+    while True:
+        ended = asyncio.Event()
+        process = None
+        with contextlib.suppress(OSError, ValueError):
+            process = Process(_pid(path), ended.set)
+        if process is None:
+            await asyncio.sleep(look_s)
+            continue
+        faults.well(keyword, "process", f"{keyword} runs again, process {process.pid}")
+        try:
+            await ended.wait()
+        finally:
+            process.close()
+        faults.fault(keyword, "process", f"{keyword}: the main process {process.pid} is gone")
+
+
+def _pid(path: str) -> int:
+    """Raises OSError or ValueError."""
+    with open(path, encoding="ascii") as file:
+        pid = int(file.read(32).strip() or "0")
+    if pid <= 0:
+        raise ValueError(path)
+    return pid

@@ -1,0 +1,263 @@
+"""HA/SS: disks that fail, time out or vanish, arrays, NVMe warnings, read-only file systems.
+
+Sources: the kernel's log, uevents, `/sys/class/block`, and for disks that a monitor names a
+read now and then, done by a child process that may hang in our place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import sys
+from collections.abc import Callable
+from functools import partial
+
+from clptools.intake.disks import Disks
+from clptools.intake.kernel import Kernel, names, read_text
+from clptools.intake.kmsg import Finding, Line
+from clptools.intake.md import Arrays
+from clptools.intake.mounts import Mounts
+from clptools.intake.source import Faults
+from clptools.intake.uevent import Uevent
+
+SUBSYSTEMS = frozenset({"block", "scsi", "nvme"})
+CHILD = __file__.replace("storage.py", "diskchild.py")
+SMART_S = 60.0
+"""How often an NVMe controller with a warning is asked whether it still has it."""
+SMART_TIMEOUT_S = 30.0
+LOOK_S = 0.05
+"""How long a look at all states waits for what else comes in the same moment."""
+
+WARNINGS = (
+    ("its spare space is below the threshold", True),
+    ("a temperature is past its threshold", True),
+    ("its reliability is degraded by media or internal errors", False),
+    ("its media are read-only", False),
+    ("its volatile memory backup has failed", True),
+    ("its persistent memory region is read-only", False),
+)
+"""Bits of the critical warning (NVM Express), and whether each only predicts a failure."""
+
+BAD_SCSI = ("offline", "transport-offline", "blocked")
+BAD_NVME = ("dead", "deleting", "deleting (no IO)")
+
+NEEDLES = (
+    b" error, dev ", b"Buffer I/O error", b"imeout, ", b"offline device", b"timing out command",
+    b"EXT4-fs error", b"Remounting filesystem", b"XFS (", b"BTRFS ", b"Disk failure on",
+    b"controller is down", b"after probe failure", b"after reset failure",
+)  # fmt: skip
+_BLOCK = re.compile(r"^(?:blk_update_request: |print_req_error: )?(.+?) error, dev (\S+?), sector")
+_BUFFER = re.compile(r"Buffer I/O error on dev(?:ice)? (\S+?), ")
+_NVME = re.compile(
+    r"nvme (nvme\d+): "
+    r"(I/O .*?[Tt]imeout, .*|controller is down.*|.*after (?:probe|reset) failure.*)"
+)
+_TIMING_OUT = re.compile(r"\[(\w+)\].*timing out command")
+_FILESYSTEM = re.compile(
+    r"(EXT4-fs error) \(device (\S+?)\)"
+    r"|(EXT4-fs) \((\S+?)\): Remounting filesystem read-only"
+    r"|(XFS) \((\S+?)\): .*(?:[Ss]hutting down|[Ss]hutdown|Corruption)"
+    r"|(BTRFS) (?:error|critical) \(device (\S+?)[ )]"
+)
+_ARRAY = re.compile(r"md/\S+?:(md\S+?): Disk failure on (\S+?), ")
+HARMLESS = ("operation not supported", "reservation conflict", "nonblocking retry")
+"""Kinds of block error that say nothing of the disk's health (blk_errors of blk-core.c)."""
+
+
+async def watch(kernel: Kernel, faults: Faults, note: Callable[[str], None]) -> None:
+    """See `source.Watch`."""
+    disks = Disks(kernel.sys, kernel.dev)
+    faults.same = disks.same
+    with contextlib.ExitStack() as stack:
+        mounts = Mounts(kernel, faults, disks)
+        stack.callback(mounts.close)
+        arrays = Arrays(kernel, faults)
+        stack.callback(arrays.close)
+        async with asyncio.TaskGroup() as tasks:
+            state = _State(kernel, faults, disks, arrays, tasks)
+            stack.callback(state.close)
+            stack.callback(kernel.uevents.listen(SUBSYSTEMS, state.uevent, state.look))
+            try:
+                stack.callback(kernel.kmsg.listen(NEEDLES, read_line, state.line))
+            except OSError as fault:
+                note(f"I/O errors in the kernel's log are not seen: {fault.strerror}")
+            state.look()
+            for controller in names(f"{kernel.sys}/class/nvme"):
+                state.ask_smart(controller)
+            for keyword in sorted(faults.watched.keywords):
+                if disks.path(keyword) and faults.watched.number(keyword, "probe_interval_ms"):
+                    tasks.create_task(_probe(keyword, disks, faults))
+            await asyncio.Event().wait()
+
+
+class _State:
+    """What the kernel says of disks."""
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        faults: Faults,
+        disks: Disks,
+        arrays: Arrays,
+        tasks: asyncio.TaskGroup,
+    ) -> None:
+        self._kernel = kernel
+        self._faults = faults
+        self._disks = disks
+        self._arrays = arrays
+        self._tasks = tasks
+        self._asking: set[str] = set()
+        self._soon: asyncio.TimerHandle | None = None
+
+    def close(self) -> None:
+        """Look no more."""
+        if self._soon is not None:
+            self._soon.cancel()
+
+    def line(self, finding: Finding, times: int) -> None:
+        """A finding of the log."""
+        named = any(self._disks.same(k, finding.device) for k in self._faults.watched.keywords)
+        if finding.fault == "degraded":
+            self._arrays.look()
+        elif named or self._disks.is_hardware(finding.device):
+            count = f" ({times} times)" if times > 1 else ""
+            self._faults.fault(finding.device, finding.fault, finding.text + count, lasts=False)
+        self._look_soon()
+
+    def uevent(self, event: Uevent) -> None:
+        """A device came, went or changed."""
+        self._arrays.uevent(event)
+        if event.subsystem == "nvme" and "NVME_AEN" in event.values:
+            self.ask_smart(event.name)
+        if event.subsystem == "block" and event.values.get("DEVTYPE") == "disk":
+            # Its persistent names are gone with it: the device's own name is what is left.
+            if event.action == "remove" and event.name in self._faults.watched.keywords:
+                self._faults.fault(event.name, "gone", f"{event.name} is gone")
+            elif event.action == "add":
+                self._faults.well(event.name, "gone", f"{event.name} is there again")
+        self._look_soon()
+
+    def _look_soon(self) -> None:
+        """Once for a burst."""
+        if self._soon is None:
+            self._soon = asyncio.get_running_loop().call_later(LOOK_S, self.look)
+
+    def look(self) -> None:
+        """See how all disks are."""
+        self.close()
+        self._soon = None
+        for name in self._disks.all():
+            named = any(self._disks.same(k, name) for k in self._faults.watched.keywords)
+            if named or self._disks.is_hardware(name):
+                self._judge(name, f"{self._kernel.sys}/class/block/{name}/device/state", BAD_SCSI)
+        for name in names(f"{self._kernel.sys}/class/nvme"):
+            self._judge(name, f"{self._kernel.sys}/class/nvme/{name}/state", BAD_NVME)
+
+    def _judge(self, name: str, path: str, bad: tuple[str, ...]) -> None:
+        state = read_text(path)
+        if state in bad:
+            self._faults.fault(name, "state", f"{name} is {state}")
+        elif state:
+            self._faults.well(name, "state", f"{name} is {state}")
+
+    def ask_smart(self, controller: str) -> None:
+        """Have an NVMe controller say its critical warnings, once at a time."""
+        if controller not in self._asking:
+            self._asking.add(controller)
+            self._tasks.create_task(self._smart(controller))
+
+    async def _smart(self, controller: str) -> None:
+        try:
+            while True:
+                path = f"{self._kernel.dev}/{controller}"
+                status, said = await _child("smart", path, SMART_TIMEOUT_S, lambda: None)
+                bits = int(said) if status == 0 and said.isdigit() else 0
+                if status != 0 or not self._warnings(controller, bits):
+                    return
+                await asyncio.sleep(SMART_S)
+        finally:
+            self._asking.discard(controller)
+
+    def _warnings(self, controller: str, bits: int) -> bool:
+        for bit, (text, predictive) in enumerate(WARNINGS):
+            fault = f"warning {bit}"
+            if bits >> bit & 1:
+                said = f"{controller}: {text}"
+                self._faults.fault(controller, fault, said, predictive=predictive)
+            else:
+                self._faults.well(controller, fault, f"{controller}: no more of: {text}")
+        return bool(bits)
+
+
+async def _probe(keyword: str, disks: Disks, faults: Faults) -> None:
+    """Read a disk now and then."""
+    interval_s = faults.watched.number(keyword, "probe_interval_ms") / 1000
+    timeout_s = faults.watched.number(keyword, "probe_timeout_ms") / 1000
+    while True:
+        await asyncio.sleep(interval_s)
+        path = disks.path(keyword) or keyword
+        device = disks.name(keyword)
+        text = f"{keyword} does not answer a read within {timeout_s:g} s"
+        status, said = await _child(
+            "read", path, timeout_s, partial(faults.fault, device, "read", text)
+        )
+        if status == 0:
+            faults.well(device, "read", f"{keyword} can be read again")
+        elif not faults.is_open(device, "read"):
+            faults.fault(device, "read", f"{keyword} cannot be read: {said}")
+
+
+async def _child(
+    task: str, path: str, timeout_s: float, late: Callable[[], None]
+) -> tuple[int, str]:
+    """Exit status and what the child said.
+
+    One that is late is told of, killed, and waited for: if it hangs in the kernel, a second one
+    would only hang beside it.
+    """
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-I", "-S", CHILD, task, path,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        start_new_session=True,
+        cwd="/",
+        env={},
+    )  # fmt: skip
+    saying = asyncio.ensure_future(process.communicate())
+    try:
+        done, _ = await asyncio.wait({saying}, timeout=timeout_s)
+        if not done:
+            late()
+            process.kill()
+        out, _ = await saying
+    except asyncio.CancelledError:
+        saying.cancel()
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        raise
+    lines = out.decode("utf-8", "replace").strip().splitlines()
+    return process.returncode or 0, lines[-1][:200] if lines else "the probe was killed"
+
+
+def read_line(line: Line) -> Finding | None:
+    """An I/O error, a time-out, or a file system's word that it gave up."""
+    text = line.text
+    if found := _BLOCK.search(text):
+        kind, device = found.groups()
+        if kind in HARMLESS:
+            return None
+        return Finding(device=device, fault="io", text=f"{device}: {kind} error")
+    if found := _BUFFER.search(text):
+        return Finding(device=found[1], fault="io", text=f"{found[1]}: buffer I/O error")
+    if found := _NVME.search(text):
+        return Finding(device=found[1], fault="timeout", text=f"{found[1]}: {found[2]}")
+    if found := _TIMING_OUT.search(text):
+        return Finding(device=found[1], fault="timeout", text=f"{found[1]}: a command timed out")
+    if found := _FILESYSTEM.search(text):
+        device = next(g for g in found.groups()[1::2] if g)
+        return Finding(device=device, fault="file system", text=text)
+    if found := _ARRAY.search(text):
+        return Finding(device=found[1], fault="degraded", text=text)
+    return None
