@@ -10,6 +10,7 @@ from functools import cache
 from clptools.arbiters.registry import FIELDS as ARBITERS
 from clptools.config.registries import Registries
 from clptools.hardware.registry import VARIANTS as HOST_ACTIONS
+from clptools.intake.registry import FIELDS as SOURCES
 from clptools.links.registry import FIELDS as LINKS
 from clptools.monitors.registry import FIELDS as MONITORS
 from clptools.resources.registry import FIELDS as RESOURCES
@@ -23,5 +24,6 @@ def registries() -> Registries:
         resources=RESOURCES,
         monitors=MONITORS,
         arbiters=ARBITERS,
+        sources=SOURCES,
         host_actions=tuple(HOST_ACTIONS),
     )

@@ -315,6 +315,8 @@ def sections(registries: Registries) -> Iterator[tuple[str, tuple[Field, ...]]]:
         both = (*of_monitors.MRW, *fields) if name == "mrw" else fields
         if both:
             yield f'[[monitor]] type = "{name}"', both
+    for category, fields in registries.sources.items():
+        yield f'[[monitor]] type = "mrw" category = "{category}"', fields
     yield "[[monitor.snmpv3_user]]", of_monitors.SNMP_USER
     yield "[monitor.recovery]", of_monitors.recovery(registries)
     yield "[alert]", of_monitors.ALERT

@@ -51,6 +51,8 @@ class _Monitors:
         if own is None:
             return None
         is_mrw = table.raw.get("type") == "mrw"
+        if is_mrw:
+            own = (*own, *self.registries.sources.get(str(table.raw.get("category")), ()))
         inner = ("recovery", "snmpv3_user") if is_mrw else ("recovery",)
         values = table.read(fields.MONITOR, own, fields.MRW if is_mrw else (), inner=inner)
         name = str(values["name"] or self._default_name(str(values["type"])))

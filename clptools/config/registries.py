@@ -17,6 +17,8 @@ class Registries(msgspec.Struct, frozen=True, kw_only=True):
     resources: Variants
     monitors: Variants
     arbiters: Variants
+    sources: Variants = {}
+    """Category of message receive monitors -> the keys that its source understands."""
     host_actions: tuple[str, ...]
     """Actions on a host or by its BMC: `shutdown`, `bmc-reset`, ..."""
 

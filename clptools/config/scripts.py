@@ -51,7 +51,10 @@ def scripts_of(settings: Settings, registries: Registries, server: str) -> Itera
     for monitor in settings.monitors:
         if server not in monitor.servers:
             continue
-        own = registries.monitors.get(monitor.type, ())
+        own = (
+            *registries.monitors.get(monitor.type, ()),
+            *registries.sources.get(monitor.category, ()),
+        )
         folder = f"{base}/{MONITOR_SCRIPTS}/{monitor.name}"
         for key, script in _set_scripts(own, monitor.options):
             path = script if script.startswith("/") else f"{folder}/{script}"
