@@ -216,6 +216,12 @@ class Agent:
         if self._core is not None:
             self._core.put(event)
 
+    def open_events(self) -> frozenset[str]:
+        """Keys of what the ledger has open."""
+        if self._core is None:
+            return frozenset()
+        return frozenset(event.key for event in self._core.node.state.events.values())
+
     async def tell_durably(self, event: Event) -> None:
         """Tell the core, and return once the event is on the disk.  Raises OSError."""
         if self._core is not None:

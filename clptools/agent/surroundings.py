@@ -19,6 +19,7 @@ from clptools.core.settings import Settings
 from clptools.hardware.bmcs import Bmcs
 from clptools.hardware.host import Host
 from clptools.intake.door import MessageDoor, bind_door
+from clptools.intake.sources import Sources
 from clptools.intake.trap import Note, TrapReceiver
 from clptools.intake.usm import read_keys
 from clptools.links.bmc import BmcHeartbeat
@@ -47,6 +48,9 @@ class Ears(Protocol):
     def note(self, level: str, event_id: int, text: str) -> None:
         """Something that the core knows nothing of."""
 
+    def open_events(self) -> frozenset[str]:
+        """Keys of what the ledger has open."""
+
 
 class Surroundings:
     """The rooms' objects of one agent."""
@@ -65,6 +69,7 @@ class Surroundings:
         self._monitors: Engine | None = None
         self._traps: TrapReceiver | None = None
         self._door: MessageDoor | None = None
+        self._sources = Sources(server, ears.tell_durably, self._source_note, ears.open_events)
         self.devices = Devices(self._heartbeats, peers, self.scripts, self._host)
         """What the executor acts on."""
         self.devices.bmcs = self._bmcs
@@ -85,6 +90,7 @@ class Surroundings:
         self._apply_bmc_beats(settings)
         self._apply_monitors(settings)
         self._apply_traps(settings, starts)
+        self._sources.apply(settings)
         if self._door is None:
             self._door = self._open_door()
 
@@ -104,6 +110,7 @@ class Surroundings:
         """Take no more traps and messages; what was taken becomes durable first."""
         if self._traps is not None:
             await self._traps.close()
+        await self._sources.close()
         if self._door is not None:
             await self._door.close()
 
@@ -114,6 +121,7 @@ class Surroundings:
             found["trap"] = self._traps.counters.as_dict()
         if self._door is not None:
             found["message"] = self._door.counters.as_dict()
+        found["source"] = self._sources.counters()
         return found
 
     def network(self, text: str) -> None:
@@ -174,6 +182,9 @@ class Surroundings:
 
     def _trap_note(self, note: Note) -> None:
         self._ears.note(_NOTE_LEVELS.get(note.kind, "INFO"), 930, note.text)
+
+    def _source_note(self, text: str) -> None:
+        self._ears.note("WARN", 932, text)
 
     def _open_door(self) -> MessageDoor | None:
         try:
