@@ -110,7 +110,7 @@ class GroupRequests:
         server, state = self.where(group.name)
         if not server:
             return Outcome()
-        if state == GroupState.STOP_FAILED:
+        if state == GroupState.STOP_FAILED and not self.node.placement.intent(group.name).force:
             return Outcome(code=FAILED, text=say.group_stuck(group.name, server))
         return None
 
@@ -187,6 +187,7 @@ class GroupRequests:
                     event="START",
                     reason=f"{pending.user} started it",
                     handled=old.handled,
+                    stays=request.server not in ("", group.servers[0]),
                 )
             )
         return None if begun else Outcome(text=said)
@@ -276,6 +277,7 @@ class GroupRequests:
                     avoid=(server,) if request.failover and server else (),
                     reason=f"{request.reason or pending.user} {verb}",
                     handled=old.handled,
+                    stays=to != group.servers[0],
                 )
             )
         return None if begun else Outcome(text=said)

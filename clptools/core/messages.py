@@ -166,6 +166,9 @@ class Intent(Message, array_like=True, frozen=True, kw_only=True):
     """Failed starts since it was last online."""
     handled: int = 0
     """`n` of the last epoch whose release has been acted on."""
+    stays: bool = False
+    """An operator, a recovery or a failed start took it off its best server: no automatic
+    failback before that server has been away and is back."""
 
 
 class Shared(Message, tag="shared", frozen=True, kw_only=True):

@@ -16,7 +16,7 @@ from clptools.core.messages import Epoch, Grant, Intent, Order, Shared
 from clptools.core.quorum import NEVER
 from clptools.core.settings import Group
 from clptools.core.state import GrantState, GroupRun, PeerState
-from clptools.core.states import GroupState, GroupWhy
+from clptools.core.states import GroupState, GroupWhy, group_why
 
 if TYPE_CHECKING:
     from clptools.core.node import Node
@@ -185,20 +185,25 @@ class Placement:
         newest = max(released, key=lambda h: h.seen)
         if any(h.held and h.seen > newest.seen for h in reports):
             return
-        why = GroupWhy(newest.why)
+        why = group_why(newest.why)
         change = msgspec.structs.replace(
             intent, handled=newest.seen.n, previous=newest.server, event="FAILOVER"
         )
         if why is GroupWhy.STOPPED:
             change = msgspec.structs.replace(change, wanted=False, event="START", previous="")
         elif why is GroupWhy.FAILOVER:
-            change = msgspec.structs.replace(change, avoid=_with(intent.avoid, newest.server))
+            change = msgspec.structs.replace(
+                change,
+                avoid=_with(intent.avoid, newest.server),
+                stays=intent.stays or newest.server == group.servers[0],
+            )
         elif why is GroupWhy.START_FAILED:
             limit = max((r.failover_on_failure for r in group.resources), default=0)
             failures = intent.failures + 1
             change = msgspec.structs.replace(
                 change,
                 avoid=_with(intent.avoid, newest.server),
+                stays=intent.stays or newest.server == group.servers[0],
                 failures=failures,
                 wanted=failures <= limit,
                 preferred="",
@@ -229,10 +234,12 @@ class Placement:
         if target == node.me or holders:
             node.state.grants.pop(group.name, None)
             return
-        p = node.state.peers[target]
-        lapsed = node.now - grant.granted_at > node.times.holder_ms
-        other = p.incarnation != grant.incarnation
-        if lapsed or other or not node.membership.hears(target) or p.beat is None:
+        p = node.state.peers.get(target)
+        if p is None or p.incarnation != grant.incarnation or not self._eligible(group, target):
+            # Never said again to one that is out, leaves, or is not configured any more.
+            del node.state.grants[group.name]
+            return
+        if node.now - grant.granted_at > node.times.holder_ms:
             del node.state.grants[group.name]
             return
         last = node.state.granted_at[group.name][target]
@@ -248,6 +255,7 @@ class Placement:
             event="FAILOVER",
             previous=server,
             handled=intent.handled,
+            stays=intent.stays,
         )
         if calm != intent:
             self.amend(calm)
@@ -260,6 +268,9 @@ class Placement:
             if other is not newest and other.state != GroupState.STOP_FAILED and other.seen.n:
                 self._order(group, other, GroupWhy.MOVE, "GROUPSTOP", say.twice(group.name))
         if newest.state == GroupState.STOPPING:
+            if intent.force and not intent.wanted:
+                # The forced stop is under way: it is tried once, however it ends.
+                self.amend(msgspec.structs.replace(intent, force=False))
             return
         if not intent.wanted or node.state.shared.closing:
             if newest.state != GroupState.STOP_FAILED or intent.force:
@@ -267,11 +278,12 @@ class Placement:
             return
         if newest.state != GroupState.ONLINE:
             return
-        if intent.preferred and intent.preferred != newest.server:
+        preferred = intent.preferred
+        if preferred != newest.server and self._eligible(group, preferred):
             factor = "GROUPFAILOVER" if intent.avoid else "GROUPMOVE"
-            if self._eligible(group, intent.preferred):
-                self._order(group, newest, GroupWhy.MOVE, factor, intent.reason)
+            self._order(group, newest, GroupWhy.MOVE, factor, intent.reason)
             return
+        # A move to a server that cannot take it any more is given up: it must not leap there later.
         self._settled(group, newest.server)
         best = self._failback(group, newest.server)
         if best:
@@ -283,6 +295,11 @@ class Placement:
         if group.failback != "auto" or group.servers[0] == current:
             return ""
         best = group.servers[0]
+        intent = self.intent(group.name)
+        if intent.stays:
+            if not self.node.membership.is_online(best):
+                self.amend(msgspec.structs.replace(intent, stays=False))
+            return ""
         if not self._eligible(group, best) or self.is_barred(best):
             return ""
         return best
@@ -318,7 +335,7 @@ class Placement:
             return
         if order.term < node.state.votes.term or run.state is GroupState.STOPPING:
             return
-        node.groups.stop(order.group, GroupWhy(order.why), order.factor, reason=order.reason)
+        node.groups.stop(order.group, group_why(order.why), order.factor, reason=order.reason)
 
     # ------------------------------------------------------------------ starting
 

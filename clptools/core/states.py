@@ -39,6 +39,14 @@ class GroupWhy(StrEnum):
     LEAVING = "leaving"
 
 
+def group_why(word: str) -> GroupWhy:
+    """What a peer's word means; one that a newer version said means that it failed over."""
+    return GroupWhy(word) if word in _WHYS else GroupWhy.FAILOVER
+
+
+_WHYS = frozenset(GroupWhy)
+
+
 class MonitorStatus(StrEnum):
     """A monitor on one server; the words that `clpstat` shows."""
 

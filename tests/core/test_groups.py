@@ -1,0 +1,267 @@
+"""Failover groups as a user sees them: start order, retries, failed stops, parts of a group."""
+
+from __future__ import annotations
+
+from clptools.core import actions as a
+from clptools.core.requests import (
+    GroupMove,
+    GroupStart,
+    GroupStop,
+    ResourceStart,
+    ResourceStop,
+)
+from clptools.core.settings import Group, Resource
+from clptools.core.states import GroupState
+from tests.core.driver import EXEC, FIP, Cluster, S, names, settings
+
+DISK = Resource(name="disk1", type="exec")
+APP = Resource(name="app1", type="exec", depends=("fip1", "disk1"))
+
+
+def group(*resources: Resource, servers: int = 2, **fields: object) -> Group:
+    return Group(name="failover1", servers=names(servers), resources=resources, **fields)  # type: ignore[arg-type]
+
+
+def started(c: Cluster, server: str = "") -> list[str]:
+    return [f"{r.resource} {r.op}" for r in c.did(a.RunResource, server)]
+
+
+def test_resources_start_in_order_and_stop_in_reverse() -> None:
+    c = Cluster(settings(groups=(group(FIP, EXEC),)))
+    here = c.settle()
+    assert started(c, here)[-2:] == ["fip1 start", "exec1 start"]
+    assert c.answer("server1", GroupStop(group="failover1")).code == 0
+    assert started(c, here)[-2:] == ["exec1 stop", "fip1 stop"]
+    assert c.active() == []
+
+
+def test_what_does_not_depend_on_another_starts_at_the_same_time() -> None:
+    c = Cluster(settings(groups=(group(FIP, DISK, APP),)))
+    c.until(lambda: "disk1 start" in started(c))
+    runs = [(t, x.resource) for t, _, x in c.done if isinstance(x, a.RunResource)]
+    times = {r: t for t, r in runs if r in ("fip1", "disk1")}
+    assert times["fip1"] == times["disk1"]
+    assert c.settle()
+    assert started(c)[-1] == "app1 start"
+
+
+def test_a_newcomer_first_stops_what_may_have_been_left_running() -> None:
+    c = Cluster(settings())
+    assert [f"{r.resource} {r.op}" for r in c.did(a.RunResource, "server1")] == ["exec1 stop"]
+    c.run(100)
+    assert started(c, "server1") == ["exec1 stop", "fip1 stop"]
+    assert started(c, "server2") == ["exec1 stop", "fip1 stop"]
+
+
+def test_a_start_is_tried_again_as_often_as_configured() -> None:
+    often = Resource(name="exec1", type="exec", start_retries=2)
+    c = Cluster(settings(groups=(group(often),)))
+    c.scripts[("server1", "exec1 start")] = "fail"
+    c.until(lambda: c.online() == "server2")
+    assert started(c, "server1").count("exec1 start") == 3
+
+
+def test_a_failed_start_is_stopped_and_the_next_server_tried() -> None:
+    c = Cluster(settings(groups=(group(FIP, EXEC),)))
+    c.scripts[("server1", "exec1 start")] = "fail"
+    assert c.settle() == "server2"
+    assert started(c, "server1")[-2:] == ["exec1 stop", "fip1 stop"]
+
+
+def test_a_group_that_starts_nowhere_stays_down_and_says_so() -> None:
+    c = Cluster(settings(groups=(group(FIP, EXEC),)))
+    c.scripts[("*", "exec1 start")] = "fail"
+    c.run(10 * S)
+    tries = started(c).count("exec1 start")
+    assert tries == 2, "once on each server: failover_on_failure = 1"
+    assert c.group().status == "Error"
+    assert not c.group().wanted
+    assert c.view("server1").cluster.status != "Normal"
+    c.scripts.clear()
+    assert c.answer("server1", GroupStart(group="failover1")).code == 0
+    assert c.online() == "server1"
+
+
+def test_failover_on_failure_zero_tries_no_other_server() -> None:
+    once = Resource(name="exec1", type="exec", failover_on_failure=0)
+    c = Cluster(settings(groups=(group(once),)))
+    c.scripts[("server1", "exec1 start")] = "fail"
+    c.run(10 * S)
+    assert started(c, "server2") == ["exec1 stop"], "only the newcomer's purge"
+    assert c.active() == []
+
+
+def test_a_failed_stop_holds_the_group_where_it_is() -> None:
+    """A stop that failed makes the group Offline Failure; it is not started elsewhere."""
+    c = Cluster(settings(forced_stop="none"))
+    assert c.settle() == "server1"
+    c.scripts[("server1", "exec1 stop")] = "fail"
+    outcome = c.answer("server1", GroupMove(group="failover1", to="server2"))
+    assert outcome.code == 1
+    assert c.group().status == "Offline Failure"
+    assert c.group().current == "server1"
+    c.run(60 * S)
+    assert c.active() == ["server1"]
+    assert "exec1 start" not in started(c, "server2")
+
+
+def test_a_resource_below_a_failed_stop_stays_up() -> None:
+    c = Cluster(settings())
+    assert c.settle() == "server1"
+    c.scripts[("server1", "exec1 stop")] = "fail"
+    c.answer("server1", GroupStop(group="failover1"))
+    resources = {r.name: r.status for r in c.group().resources}
+    assert resources == {"fip1": "Online", "exec1": "Offline Failure"}
+
+
+def test_a_stuck_group_is_stopped_by_force_once_its_script_is_mended() -> None:
+    for holder, asked in (("server1", "server1"), ("server1", "server2")):
+        c = Cluster(settings())
+        assert c.settle() == holder
+        c.scripts[("server1", "exec1 stop")] = "fail"
+        assert c.answer(asked, GroupStop(group="failover1")).code == 1
+        assert c.answer(asked, GroupStop(group="failover1")).code == 6
+        c.scripts.clear()
+        assert c.answer(asked, GroupStop(group="failover1", force=True)).code == 0
+        assert c.active() == []
+
+
+def test_a_forced_stop_of_a_stuck_group_tries_once_and_tells_the_end() -> None:
+    """It must neither try for ever nor say that it failed before it tried."""
+    for coordinator_first in (True, False):
+        c = Cluster(settings())
+        assert c.settle() == "server1"
+        if not coordinator_first:
+            c.answer("server1", GroupMove(group="failover1", to="server2"))
+            c.run(1 * S)
+        holder = c.online()
+        c.scripts[(holder, "exec1 stop")] = "fail"
+        assert c.answer("server1", GroupStop(group="failover1")).code == 1
+        c.run(2 * S)
+        before = started(c, holder).count("exec1 stop")
+        assert c.answer("server1", GroupStop(group="failover1", force=True)).code == 1
+        c.run(20 * S)
+        assert started(c, holder).count("exec1 stop") == before + 1
+
+
+def test_one_resource_stops_and_starts_in_an_online_group() -> None:
+    c = Cluster(settings())
+    here = c.settle()
+    assert c.answer("server2", ResourceStop(resource="exec1")).code == 0
+    assert c.group(at=here).status == "Online"
+    assert {r.name: r.status for r in c.group(at=here).resources} == {
+        "fip1": "Online",
+        "exec1": "Offline",
+    }
+    assert c.answer("server1", ResourceStop(resource="exec1")).text == ("exec1 is already offline.")
+    assert c.answer("server2", ResourceStart(resource="exec1")).code == 0
+    assert {r.status for r in c.group(at=here).resources} == {"Online"}
+
+
+def test_a_resource_that_others_need_stops_only_with_them() -> None:
+    c = Cluster(settings())
+    here = c.settle()
+    refused = c.answer(here, ResourceStop(resource="fip1"))
+    assert refused.code == 6
+    assert "exec1" in refused.text
+    assert c.answer(here, ResourceStop(resource="fip1", force=True)).code == 0
+    assert c.active() == []
+    refused = c.answer(here, ResourceStart(resource="exec1"))
+    assert (refused.code, "fip1" in refused.text) == (6, True)
+    assert c.answer(here, ResourceStart(resource="exec1", force=True)).code == 0
+    assert {r.status for r in c.group(at=here).resources} == {"Online"}
+
+
+def test_a_resource_that_fails_to_stop_alone_holds_the_group() -> None:
+    c = Cluster(settings())
+    here = c.settle()
+    c.scripts[(here, "exec1 stop")] = "fail"
+    assert c.answer(here, ResourceStop(resource="exec1")).code == 1
+    assert c.group(at=here).status == "Offline Failure"
+    assert c.active() == [here]
+
+
+def test_a_killed_agent_finds_its_online_group_again_and_stops_nothing() -> None:
+    c = Cluster(settings(3))
+    here = c.settle()
+    before = len(started(c, here))
+    c.kill(here)
+    c.run(1 * S)
+    c.start(here)
+    c.run(30 * S)
+    assert c.online() == here
+    assert len(started(c, here)) == before
+
+
+def test_an_agent_killed_while_its_group_starts_stops_it_before_anything_else() -> None:
+    c = Cluster(settings())
+    c.scripts[("server1", "exec1 start")] = 2 * S
+    c.until(lambda: "exec1 start" in started(c, "server1"))
+    c.kill("server1")
+    c.run(500)
+    c.start("server1")
+    last = started(c, "server1")[-1]
+    assert last == "exec1 stop"
+    c.scripts.clear()
+    assert c.settle()
+
+
+def test_an_agent_killed_while_its_group_stops_ends_the_stop() -> None:
+    c = Cluster(settings())
+    assert c.settle() == "server1"
+    c.scripts[("server1", "exec1 stop")] = 2 * S
+    c.ask("server1", GroupStop(group="failover1"))
+    c.run(500)
+    c.kill("server1")
+    c.scripts.clear()
+    c.run(500)
+    c.start("server1")
+    c.run(10 * S)
+    assert c.active() == []
+    assert c.online() == "", "an operator stopped it: it stays stopped"
+
+
+def test_an_agent_without_state_stops_every_group_before_it_says_it_holds_none() -> None:
+    c = Cluster(settings(3, watchdog=False))
+    here = c.settle()
+    c.kill(here)
+    c.hosts[here].run = None
+    c.scripts[(here, "exec1 stop")] = 4 * S
+    c.run(500)
+    c.start(here)
+    c.run(3 * S)
+    assert c.active() == [here]
+    assert c.settle() != ""
+    assert len(c.active()) == 1
+
+
+def test_a_purge_that_fails_holds_the_group_and_is_shown() -> None:
+    c = Cluster(settings(), start=False)
+    c.scripts[("server1", "exec1 stop")] = "fail"
+    c.start("server1")
+    c.start("server2")
+    c.run(20 * S)
+    assert c.node("server1").state.groups["failover1"].state is GroupState.STOP_FAILED
+    assert started(c, "server2") == ["exec1 stop", "fip1 stop"]
+    assert c.group(at="server2").status == "Offline Failure"
+
+
+def test_the_watchdog_is_armed_after_a_purge_that_an_agent_restart_interrupted() -> None:
+    c = Cluster(settings(3), start=False)
+    c.scripts[("server1", "exec1 stop")] = 2 * S
+    for name in c.cfg.names:
+        c.start(name)
+    c.run(500)
+    c.kill("server1")
+    c.scripts.clear()
+    c.run(100)
+    c.start("server1")
+    c.run(10 * S)
+    assert c.node("server1").state.armed
+
+
+def test_a_group_without_resources_comes_online_and_goes() -> None:
+    c = Cluster(settings(groups=(group(),)))
+    here = c.settle()
+    assert c.answer(here, GroupMove(group="failover1")).code == 0
+    assert c.online() not in ("", here)
