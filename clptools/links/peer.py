@@ -118,8 +118,12 @@ class PeerChannel:
             self._forget(name)
 
     def introduce(self, settings: Settings) -> None:
-        """Also dials the servers that only `settings` name, until the next `apply`."""
-        self._dial(settings, set(settings.names) - {self._server}, keep=True)
+        """Also dials the servers that only `settings` name, until the next `apply`.
+
+        One without a configuration yet listens at `DEFAULT_PORT`, whatever they say.
+        """
+        names = set(settings.names) - {self._server}
+        self._dial(settings, names, (settings.cluster.port, DEFAULT_PORT))
 
     async def close(self) -> None:
         """Ends every connection and request."""
@@ -220,7 +224,14 @@ class PeerChannel:
 
     # dialling
 
-    def _dial(self, settings: Settings | None, names: set[str], keep: bool = False) -> None:
+    def _dial(
+        self, settings: Settings | None, names: set[str], also_at: tuple[int, ...] = ()
+    ) -> None:
+        """Dials `names` as `settings` say.
+
+        With `also_at`, those that are dialled already are left alone, and the rest is looked for
+        at each of these ports.
+        """
         wanted: dict[tuple[str, str, str, str, int], Interconnect] = {}
         if settings is not None:
             for path in settings.interconnects:
@@ -228,9 +239,9 @@ class PeerChannel:
                 for name in names if path.is_lan and own else ():
                     there = path.addresses.get(name)
                     if there:
-                        key = (name, path.name, own or "", there, settings.cluster.port)
-                        wanted[key] = path
-        if not keep:
+                        for port in also_at or (settings.cluster.port,):
+                            wanted[name, path.name, own or "", there, port] = path
+        if not also_at:
             for key in [key for key in self._dialers if key not in wanted]:
                 self._dialers.pop(key).cancel()
         order = settings.names if settings else ()
@@ -238,7 +249,7 @@ class PeerChannel:
             self._peers.setdefault(name, Delivery(name, self.counters))
         known = {key[:2] for key in self._dialers}
         for key in wanted:
-            if key not in self._dialers and not (keep and key[:2] in known):
+            if key not in self._dialers and not (also_at and key[:2] in known):
                 ours = order.index(self._server) if self._server in order else len(order)
                 delay_s = 0.0 if ours < order.index(key[0]) else _SECOND_DIALS_AFTER_S
                 self._dialers[key] = asyncio.get_running_loop().create_task(
