@@ -58,3 +58,23 @@ class MonitorStatus(StrEnum):
     OFFLINE = "Offline"
     UNUSED = "Unused"
     UNKNOWN = "Unknown"
+
+
+GROUP_TRANSITIONS: dict[tuple[GroupState, GroupState], str] = {
+    (GroupState.NONE, GroupState.STARTING): "a grant is taken",
+    (GroupState.NONE, GroupState.STOPPING): "an agent without state stops all that may run",
+    (GroupState.STARTING, GroupState.ONLINE): "every resource is online",
+    (GroupState.STARTING, GroupState.STOPPING): "a start failed, or a stop is wanted",
+    (GroupState.STARTING, GroupState.STOP_FAILED): "a resource that was to restart did not stop",
+    (GroupState.ONLINE, GroupState.STARTING): "a resource is stopped, started or restarted",
+    (GroupState.ONLINE, GroupState.STOPPING): "a stop is wanted",
+    (GroupState.STOPPING, GroupState.NONE): "everything is off: released",
+    (GroupState.STOPPING, GroupState.STARTING): "everything is off: it was a restart in place",
+    (GroupState.STOPPING, GroupState.STOP_FAILED): "a stop failed: still held",
+    (GroupState.STOPPING, GroupState.STOPPING): "an agent that starts finds it half done",
+    (GroupState.STOP_FAILED, GroupState.STOPPING): "the stop is tried again",
+}
+"""Every way a group may change its state on a server, and why; `Groups` makes no other.
+
+ARCHITECTURE.md draws it, and runs of the simulator are held against it.
+"""
