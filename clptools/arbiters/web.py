@@ -6,6 +6,7 @@ It has no time-out of its own; the caller cancels it, and the connection is gone
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from collections.abc import Sequence
 from urllib.parse import urlsplit
@@ -108,8 +109,8 @@ def cause(error: OSError) -> str:
         return f"its certificate is refused: {error.verify_message}"
     if isinstance(error, ssl.SSLError):
         return f"TLS: {(error.reason or str(error)).lower().replace('_', ' ')}"
-    if isinstance(error, ConnectionRefusedError):
-        return "connection refused"
+    if error.errno and error.errno > 0:
+        return os.strerror(error.errno).lower()  # asyncio's own text repeats the address
     return (error.strerror or str(error) or "connection lost").lower()
 
 

@@ -1,0 +1,237 @@
+"""The witness: what strangers, recordings and bad bytes get from it, and TLS."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from clptools.arbiters.base import Held
+from clptools.arbiters.web import Answer, Site
+from clptools.arbiters.witness import WitnessArbiter
+from clptools.arbiters.witness_leases import MAX_SERVERS, Leases
+from clptools.arbiters.witness_messages import MAC_HEADER, PATH, Ask, Signer
+from clptools.core.settings import Arbiter, Option
+from tests.arbiters.parts import AUTHKEY, Certificates, Program, Witness, context, until
+
+LEASE_MS = 100
+
+
+def opened(server: str, url: str, authkey: bytes = AUTHKEY, **more: Option) -> WitnessArbiter:
+    asks = msgspec.structs.replace(context(server), authkey=authkey)
+    definition = Arbiter(name="witness1", type="witness", options={"url": url, **more})
+    return WitnessArbiter(definition, asks)
+
+
+def hold(arbiter: WitnessArbiter) -> Held:
+    return asyncio.run(arbiter.hold(LEASE_MS))
+
+
+def hold_at_last(arbiter: WitnessArbiter) -> None:
+    until("it is held", lambda: hold(arbiter).held, 5)
+
+
+@pytest.fixture
+def witness(tmp_path: Path) -> Iterator[Witness]:
+    program = Witness(tmp_path, longest=0.2)
+    program.start()
+    yield program
+    program.kill()
+
+
+def test_who_does_not_have_the_key_gets_nothing(witness: Witness) -> None:
+    hold_at_last(opened("server1", witness.url))
+    stranger = opened("server2", witness.url, authkey=bytes(32))
+    said = hold(stranger).error
+    assert said == f"witness1: {witness.url}: it does not know this cluster's authkey"
+
+
+def test_a_false_witness_is_not_believed() -> None:
+    async def story() -> str:
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            body = b'{"nonce":"","ticket":"t","held":true}'
+            head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n{MAC_HEADER}: 00\r\n\r\n"
+            writer.write(head.encode() + body)
+            await writer.drain()
+            writer.close()
+
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        held = await opened("server1", url).hold(LEASE_MS)
+        server.close()
+        assert not held.held
+        return held.error
+
+    assert asyncio.run(story()).endswith("the answer is not signed with this cluster's authkey")
+
+
+def test_a_recorded_request_has_no_effect_and_a_recorded_answer_is_refused(
+    witness: Witness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded: list[tuple[bytes, str, Answer]] = []
+    real = Site.request
+
+    async def listening(self: Site, method: str, path: str = "", **more: object) -> Answer:
+        answer = await real(self, method, path, **more)  # type: ignore[arg-type]  # as given
+        mac = dict(more["headers"])[MAC_HEADER]  # type: ignore[call-overload]  # pairs
+        recorded.append((more["body"], mac, answer))  # type: ignore[arg-type]  # bytes
+        return answer
+
+    first, second = opened("server1", witness.url), opened("server2", witness.url)
+    with monkeypatch.context() as patch:
+        patch.setattr(Site, "request", listening)
+        hold_at_last(first)
+        asyncio.run(first.release())
+    hold_at_last(second)
+    for body, mac, _ in recorded:  # everything that server1 ever sent, its release too
+        request = urllib.request.Request(witness.url + PATH, body, {MAC_HEADER: mac}, method="POST")
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            assert answer.status == 200
+    assert hold(second).held
+
+    async def replayed(self: Site, method: str, path: str = "", **more: object) -> Answer:
+        return next(answer for _, _, answer in recorded if b'"held":true' in answer.body)
+
+    monkeypatch.setattr(Site, "request", replayed)
+    assert "belongs to another request" in hold(first).error
+
+
+def test_of_two_requests_with_one_ticket_one_takes_effect() -> None:
+    leases = Leases(0, 1000)
+    ask = Ask(cluster="c", server="a", token="t", op="hold", lease_ms=1000, nonce="1")
+    ticket = leases.ask("k", ask, 5000).ticket
+    late_release = Ask(cluster="c", server="a", token="t", op="release", ticket=ticket, nonce="2")
+    now = msgspec.structs.replace(ask, ticket=ticket)
+    assert leases.ask("k", now, 5000).held
+    assert leases.ask("k", late_release, 5001).stale
+    other = Ask(cluster="c", server="b", token="t", op="hold", lease_ms=1000, nonce="3")
+    ticket = leases.ask("k", other, 5999).ticket
+    answer = leases.ask("k", msgspec.structs.replace(other, ticket=ticket), 5999)
+    assert (answer.held, answer.holder) == (False, "a")
+    again = msgspec.structs.replace(other, ticket=answer.ticket)
+    assert leases.ask("k", again, 6000).held
+
+
+def test_clusters_do_not_see_each_other_and_the_memory_is_bounded() -> None:
+    leases = Leases(0, 1000)
+
+    def held(key: str, cluster: str, server: str) -> bool:
+        ask = Ask(cluster=cluster, server=server, token="t", op="hold", lease_ms=1000, nonce="1")
+        ticket = leases.ask(key, ask, 5000).ticket
+        return leases.ask(key, msgspec.structs.replace(ask, ticket=ticket), 5000).held
+
+    assert held("k", "c", "a")
+    assert held("k", "d", "b")
+    assert held("other key", "c", "b")
+    assert not held("k", "c", "b")
+    for n in range(2 * MAX_SERVERS):
+        assert not held("k", "c", f"s{n}")
+    assert len(leases._clusters["k c"].tickets) == MAX_SERVERS
+    assert not held("k", "c", "x" * 1000)
+
+
+def test_a_lease_longer_than_the_witness_waits_after_a_start_is_refused(witness: Witness) -> None:
+    held = asyncio.run(opened("server1", witness.url).hold(3000))
+    assert held.error == (
+        f"witness1: {witness.url}: a lease of 3 s is not granted, 0.2 s is the longest "
+        "(clpwitnessd --longest-lease)"
+    )
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"",
+        b"\x16\x03\x01\x02\x00",
+        b"GET /\r\n\r\n",
+        b"POST /v1/lease HTTP/1.1\r\n\r\n",
+        b"POST /v1/lease HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+        b"POST /v1/lease HTTP/1.1\r\nContent-Length: 99999999999\r\n\r\n",
+        b"POST /v1/lease HTTP/1.1\r\nContent-Length: 5000\r\n\r\n",
+        b"POST /v1/lease HTTP/1.1\r\nContent-Length: 2\r\nClptools-Mac: \xff\r\n\r\n{}",
+        b"X" * 100_000,
+    ],
+)
+def test_bytes_of_strangers_do_no_harm(witness: Witness, sent: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", witness.port), 2) as sock:
+        sock.settimeout(7)
+        try:
+            sock.sendall(sent)
+            sock.shutdown(socket.SHUT_WR)
+            assert b" 200 " not in sock.recv(4096)
+        except OSError:
+            pass  # it hung up
+    hold_at_last(opened("server1", witness.url))
+    assert witness.process is not None
+    assert witness.process.poll() is None
+    assert "Traceback" not in witness.log.read_text()
+
+
+def test_signed_nonsense_is_refused(witness: Witness) -> None:
+    for body in (b"", b"[]", b"{", msgspec.json.encode({"cluster": 1})):
+        mac = Signer(AUTHKEY).sign_ask(body)
+        request = urllib.request.Request(witness.url + PATH, body, {MAC_HEADER: mac}, method="POST")
+        with pytest.raises(urllib.error.HTTPError) as raised:
+            urllib.request.urlopen(request, timeout=5)
+        assert raised.value.code == 400
+
+
+def test_https_with_an_authority_of_ones_own(tmp_path: Path) -> None:
+    certificates = Certificates(tmp_path)
+    program = Witness(tmp_path, tls=certificates, longest=0.2)
+    program.start()
+    try:
+        hold_at_last(opened("server1", program.url, ca=str(certificates.ca)))
+        assert "its certificate is refused" in hold(opened("server1", program.url)).error
+        assert hold(opened("server1", program.url.replace("https", "http"))).error
+    finally:
+        program.kill()
+
+
+def test_it_answers_who_only_looks(witness: Witness) -> None:
+    with urllib.request.urlopen(witness.url, timeout=5) as answer:
+        assert answer.status == 200
+
+
+def test_it_ends_in_words(tmp_path: Path) -> None:
+    def end(*options: str) -> str:
+        words = [sys.executable, "-m", "clptools.arbiters.witness_server", *options]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=20)
+        assert done.returncode in (1, 2)
+        return done.stderr.strip()
+
+    key = tmp_path / "authkey"
+    assert end("--authkey", str(key)).startswith(f"clpwitnessd: {key}: not there")
+    key.write_bytes(AUTHKEY)
+    key.chmod(0o644)
+    assert "chmod 0400" in end("--authkey", str(key))
+    key.chmod(0o400)
+    taken = Witness(tmp_path)
+    taken.start()
+    try:
+        listen = f"127.0.0.1:{taken.port}"
+        said = end("--authkey", str(key), "--listen", listen)
+        assert said == f"clpwitnessd: cannot listen on {listen}: address already in use"
+    finally:
+        taken.kill()
+    assert "--longest-lease: from" in end("--authkey", str(key), "--longest-lease", "0")
+    assert (
+        end("--authkey", str(key), "--cert", str(key))
+        .splitlines()[0]
+        .startswith(f"clpwitnessd: {key}: ")
+    )
+
+
+def test_sigterm_ends_it(witness: Program) -> None:
+    assert witness.process is not None
+    witness.process.terminate()
+    assert witness.process.wait(10) == 0
