@@ -78,4 +78,6 @@ class Durable(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     newcomer: bool = False
     shared: Shared = Shared(version=NO_EPOCH)
     """The policy known last, so that what an operator stopped stays stopped."""
+    waived: bool = False
+    """Suspended, and all know that this server does not stop itself by its lease."""
     monitors: tuple[MonitorMemory, ...] = ()

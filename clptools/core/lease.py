@@ -35,7 +35,8 @@ class Lease:
     def promised(self) -> bool:
         """What our beats say: the watchdog is armed and the lease binds."""
         state = self.node.state
-        return state.armed and self.node.settings.leases_armed and not state.shared.suspended
+        binds = self.binds() and not state.shared.suspended
+        return state.armed and binds
 
     def answered(self, sent_at: int) -> None:
         """A coordinator with authority answered our beat of `sent_at`."""
@@ -62,7 +63,12 @@ class Lease:
         node = self.node
         state = node.state
         if not state.shared.suspended:
-            state.waived = False
+            # The lease binds again from the first that a coordinator gives us; until then our
+            # beats do not say that it does, and nobody clears us by it.
+            if state.waived and node.now < state.lease_until:
+                state.waived = False
+                node.dirty = True
+                node.urgent = True
             return
         if state.waived:
             return
@@ -72,10 +78,11 @@ class Lease:
                 p.beat is not None
                 and p.beat.suspended
                 and p.beat.echo is not None
-                and p.beat.echo.sent_at >= state.suspended_at
+                and p.beat.echo.sent_at > state.suspended_at
             )
             for name, p in state.peers.items()
         )
+        node.dirty = node.dirty or state.waived
 
     def _self_stop(self) -> None:
         node = self.node

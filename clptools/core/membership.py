@@ -336,6 +336,7 @@ class Membership:
         node.dirty = True
         node.changed = True
         node.urgent = True
+        node.report_due = True
         if not state.member:
             state.member = True
             node.emit(SetMember(member=True))

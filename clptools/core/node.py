@@ -267,6 +267,8 @@ class Node:
         state.newcomer = durable.newcomer
         state.shared = durable.shared
         state.suspended_at = self.now
+        state.waived = durable.waived
+        state.closing = durable.shared.closing
         for memory in durable.monitors:
             run = self.recovery.run(memory.monitor)
             run.suspended = memory.suspended
@@ -319,6 +321,7 @@ class Node:
             p = self.state.peers.get(beat.sender)
             if p is not None and beat.to == self.me and self.me not in beat.out:
                 p.echo = Echo(incarnation=beat.incarnation, sent_at=beat.sent_at)
+                p.stranger = None
                 self.beats.tell_left([beat.sender])
             return
         self.membership.beat(event)
@@ -342,7 +345,7 @@ class Node:
         elif isinstance(message, Order):
             self.placement.ordered(message)
         elif isinstance(message, Shared):
-            self.placement.heard_shared(message)
+            self.placement.heard_shared(sender, message)
         elif isinstance(message, Report):
             p = self.state.peers.get(sender)
             if p is None or message.sender != sender or message.incarnation != p.incarnation:
@@ -501,6 +504,7 @@ class Node:
             confirmed={n: p.confirmed for n, p in state.peers.items() if p.confirmed},
             newcomer=state.newcomer,
             shared=state.shared,
+            waived=state.waived,
             monitors=tuple(
                 MonitorMemory(
                     monitor=name,

@@ -206,7 +206,8 @@ class Operations:
             p = node.state.peers.get(pending.server)
             if p is not None and p.left and isinstance(pending.request, ServiceStop):
                 return self._left(pending)
-            if p is not None and not node.membership.is_online(pending.server):
+            answering = node.now - pending.since <= node.times.lost_ms
+            if p is not None and not answering and not node.membership.is_online(pending.server):
                 text = f"{pending.server} was asked, but is lost now; what it did is unknown."
                 return Outcome(code=TIMED_OUT, text=text, hint="clpstat -s")
             return None

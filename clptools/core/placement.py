@@ -87,7 +87,6 @@ class Placement:
         node.dirty = True
         if shared.suspended != was:
             state.suspended_at = node.now
-            state.waived = False
             node.urgent = True
             node.record(
                 "pm",
@@ -99,10 +98,15 @@ class Placement:
         node.report_due = True
         node.changed = True
 
-    def heard_shared(self, shared: Shared) -> None:
+    def heard_shared(self, sender: str, shared: Shared) -> None:
         """Somebody told a policy; the highest version stands."""
-        if shared.version > self.node.state.shared.version:
-            self.adopt(shared)
+        node = self.node
+        if shared.version <= node.state.shared.version:
+            return
+        p = node.state.peers.get(sender)
+        if p is not None and p.incarnation == shared.version.candidate and shared.closing:
+            node.state.closing = True
+        self.adopt(shared)
 
     def tell_policy(self, name: str, p: PeerState) -> None:
         """Tells a server that knows less what is wanted of the groups."""
@@ -123,6 +127,9 @@ class Placement:
         if node.state.shared.suspended:
             node.state.waiting = {}
             return
+        if node.state.shared.closing and not node.state.closing:
+            # Left over from a stop of all that is over: somebody did not hear or follow it.
+            self.share(msgspec.structs.replace(node.state.shared, closing=False))
         for group in node.settings.groups:
             self._place(group)
 

@@ -24,6 +24,8 @@ class ServiceStop(RequestBase, tag="service-stop", frozen=True, kw_only=True):
 
     then: str = ""
     """Empty, or the host action afterwards: `shutdown`, `reboot`; `start` restarts the service."""
+    everywhere: bool = False
+    """All servers stop (`server` was `*` where it was asked): no group moves."""
 
 
 class Suspend(RequestBase, tag="suspend", frozen=True, kw_only=True):

@@ -41,6 +41,8 @@ class Service:
         if request.server == "*":
             self._to_all(pending)
         if node.state.phase is Phase.RUNNING:
+            node.state.closing = False
+            node.changed = True
             return Outcome(text=f"The cluster service of {node.me} is already running.")
         if node.state.phase is not Phase.STOPPED:
             return Outcome(
@@ -63,11 +65,13 @@ class Service:
             return Outcome(
                 code=REFUSED, text=say.cluster_suspended(by), hint="Resume it: clpcl --resume"
             )
-        everywhere = request.server == "*"
+        everywhere = request.server == "*" or request.everywhere
         if everywhere:
+            node.state.closing = True
             if node.votes.in_office():
                 shared = msgspec.structs.replace(node.state.shared, closing=True)
                 node.placement.share(shared)
+        if request.server == "*":
             self._to_all(pending)
         node.record("pm", 31, "INFO", (node.me,), say.service_stops(node.me, pending.user))
         self.leave(request.then, no_move=everywhere)
@@ -92,6 +96,8 @@ class Service:
         node = self.node
         for name in node.state.peers:
             one = msgspec.structs.replace(pending.request, server=name)
+            if isinstance(one, ServiceStop):
+                one = msgspec.structs.replace(one, everywhere=True)
             node.operations.pass_on(name, pending.user, one)
 
     def leave(self, then: str, *, no_move: bool) -> None:
@@ -112,21 +118,34 @@ class Service:
     def agent_stopping(self) -> None:
         """SIGTERM.  Suspended, or with the service stopped, nothing is released."""
         node = self.node
-        if node.state.shared.suspended or node.state.phase in (Phase.STOPPED, Phase.DONE):
-            node.lease.disarm()
-            node.emit(Exit())
-            node.state.phase = Phase.DONE
-            return
-        if node.state.phase is Phase.RUNNING:
+        if node.state.phase in (Phase.STOPPED, Phase.DONE):
+            self._exit()
+        elif node.state.phase is Phase.RUNNING and not node.state.shared.suspended:
             self.leave("exit", no_move=False)
         else:
             node.state.then = "exit"
+
+    def _exit(self) -> None:
+        node = self.node
+        node.lease.disarm()
+        node.emit(Exit())
+        node.state.phase = Phase.DONE
+
+    def _end_suspended(self) -> None:
+        """Our groups may only outlive us once nobody would clear us by our lease."""
+        node = self.node
+        if not node.state.shared.suspended:
+            self.leave("exit", no_move=False)
+        elif not node.lease.binds() or not node.groups.holds_any():
+            self._exit()
 
     def settle(self) -> None:
         """Goes on with leaving."""
         node = self.node
         state = node.state
-        if state.phase is Phase.LEAVING:
+        if state.phase is Phase.RUNNING and state.then == "exit":
+            self._end_suspended()
+        elif state.phase is Phase.LEAVING:
             held = node.groups.held()
             stuck = [n for n in held if state.groups[n].state is GroupState.STOP_FAILED]
             if held and len(stuck) == len(held):

@@ -267,6 +267,7 @@ class NodeState(msgspec.Struct):
     waived: bool = False
     """Suspended, and everybody who might clear us knows that we do not stop ourselves."""
     closing: bool = False
+    """This incarnation was there when all servers were told to stop the service."""
     grants: dict[str, GrantState] = {}
     granted_at: dict[str, dict[str, int]] = {}
     """Group -> server -> when we last granted it in this office."""

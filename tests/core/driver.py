@@ -385,6 +385,9 @@ class Cluster:
         elif isinstance(action, a.PetWatchdog):
             if host.watchdog_at is not None:
                 self._feed(host)
+        elif isinstance(action, a.HostAction):
+            ended = e.HostActionDone(action=action.action, ok=True)
+            self._later(50, name, lambda: ended)
         elif isinstance(action, a.DisarmWatchdog):
             host.watchdog_at = None
 
@@ -478,6 +481,7 @@ class Alone:
         """Newest beat sent to each peer."""
         self.all: list[a.Action] = []
         self.last: list[a.Action] = []
+        self._ended = 0
         started.setdefault("durable", None)
         started.setdefault("member", False)
         self.tell(e.AgentStarted(**started))
@@ -555,6 +559,20 @@ class Alone:
         """Its BMC answers."""
         asked = self.t if asked_at is None else asked_at
         self.tell(e.PowerRead(server=server, power=power, asked_at=asked, **fields))
+
+    def scripts_end(self, *, ok: bool = True) -> None:
+        """Every start and stop that is under way ends, and what follows from it too."""
+        while True:
+            begun = [x for x in self.all[self._ended :] if isinstance(x, a.RunResource)]
+            self._ended = len(self.all)
+            if not begun:
+                return
+            for x in begun:
+                self.tell(
+                    e.ResourceDone(
+                        group=x.group, resource=x.resource, op=x.op, epoch=x.epoch, ok=ok
+                    )
+                )
 
     def of(self, kind: type[Any], *, last: bool = True) -> list[Any]:
         """Actions of one kind: of the last step, or of all."""
