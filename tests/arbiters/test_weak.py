@@ -53,8 +53,8 @@ def test_no_answer_is_said_in_time() -> None:
         "print(answer.held, time.monotonic() - begun < 1, answer.error)"
     )
     commands = (
-        "ip link add d0 type dummy && ip addr add 192.0.2.2/24 dev d0 && "
-        'ip link set d0 up && exec "$0" -c "$1"'
+        "ip link add d0 type veth peer name d1 && ip addr add 192.0.2.2/24 dev d0 && "
+        'ip link set d1 up && ip link set d0 up && exec "$0" -c "$1"'
     )
     done = subprocess.run(
         ["unshare", "-n", "sh", "-c", commands, sys.executable, asked],
