@@ -78,7 +78,7 @@ def test_a_block_device_under_two_names_is_one_disk(loop_device: str, tmp_path: 
     with_disks({"server1": loop_device, "server2": str(other)}, story)
 
 
-def refusal(path: str) -> str:
+def refusal(path: str | dict[str, str]) -> str:
     """Why server1 cannot use it."""
     said: list[str] = []
 

@@ -197,13 +197,13 @@ def test_a_slot_survives_its_way_over_the_disk_and_nothing_else_does() -> None:
 
 def test_what_another_program_keeps_there_is_recognised() -> None:
     area = bytearray(AREA_BYTES)
-    assert not foreign(area)
+    assert not foreign(bytes(area))
     area[SLOT_BYTES : 2 * SLOT_BYTES] = encode(
         Slot(cluster="prod", server="a", token="", claim=Claim.IDLE, number=1, lease_ms=1)
     )
-    assert not foreign(area)
+    assert not foreign(bytes(area))
     area[0x438:0x43A] = b"\x53\xef"  # ext4's magic
-    assert foreign(area)
+    assert foreign(bytes(area))
 
 
 def drive(lease: DiskLease, steps: Steps, area: bytearray) -> Held:
