@@ -1,0 +1,163 @@
+"""What the pages at the top of the tree say is so."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+import tomllib
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from clptools.cli.parse import UsageError, parse
+from clptools.cli.registry import COMMANDS, DESCRIBED
+from clptools.core.groups import Groups
+from clptools.core.state import GroupRun
+from clptools.core.states import GROUP_TRANSITIONS, GroupState
+from clptools.sim.clusters import sample
+from clptools.sim.explore import Plan, run_seed
+from tests.test_architecture import MAY_IMPORT, VARIANTS
+
+ROOT = Path(__file__).parent.parent
+PAGES = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "BENCHMARKS.md")
+NOT_PARSED = {"clpnode", "clpwitnessd"}
+"""They read their own command lines."""
+
+
+def text(page: str) -> str:
+    return (ROOT / page).read_text()
+
+
+def section(page: str, title: str) -> str:
+    found = re.search(rf"^## {re.escape(title)}$(.*?)(?=^## |\Z)", text(page), re.M | re.S)
+    assert found, f"{page}: no section {title}"
+    return found[1]
+
+
+def rows(page: str, title: str) -> list[list[str]]:
+    """Cells of a section's table, without its head."""
+    lines = [line for line in section(page, title).splitlines() if line.startswith("|")]
+    cells = [[cell.strip() for cell in line.strip("|").split(" |")] for line in lines]
+    return [[cell.strip("| ") for cell in row] for row in cells[2:]]
+
+
+def shown(page: str) -> Iterator[str]:
+    """Command lines in console blocks and in inline code."""
+    for block in re.findall(r"```console\n(.*?)```", text(page), re.S):
+        for line in block.splitlines():
+            for part in line.removeprefix("# ").removeprefix("$ ").split("&&"):
+                yield part.partition("  #")[0].strip()
+    prose = re.sub(r"```.*?```", "", text(page), flags=re.S)
+    for line in re.findall(r"`((?:clp|make )[^`]*)`", prose):
+        yield line
+
+
+def lines_of(name: str) -> list[tuple[str, str]]:
+    return [
+        (page, line)
+        for page in PAGES
+        for line in shown(page)
+        if line.startswith(name) and not set("/.") & set(line.split()[0])
+    ]
+
+
+@pytest.mark.parametrize(("page", "line"), lines_of("clp"))
+def test_commands_and_their_options_exist(page: str, line: str) -> None:
+    name, *words = shlex.split(line)
+    assert name in COMMANDS or name in DESCRIBED, f"{page}: {line}"
+    if name in NOT_PARSED or not words:
+        return
+    command = import_module(COMMANDS[name]).COMMAND
+    try:
+        parse(command, words)
+    except UsageError as error:
+        pytest.fail(f"{page}: {line}: {error}")
+
+
+@pytest.mark.parametrize(("page", "line"), lines_of("make "))
+def test_make_targets_exist(page: str, line: str) -> None:
+    targets = re.findall(r"^([a-z]+):", text("Makefile"), re.M)
+    assert line.split()[1] in targets, f"{page}: {line}"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page: str) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", text(page)):
+        assert "://" in target or (ROOT / target).exists(), f"{page}: {target}"
+
+
+def test_every_layer_is_described_as_the_imports_allow() -> None:
+    described = {row[0].strip("`/").removeprefix("clptools/"): row[2] for row in _layers()}
+    folders = {path.parent.name for path in (ROOT / "clptools").glob("*/__init__.py")}
+    assert set(described) == folders
+    for room, may in described.items():
+        named = set(re.findall(r"`(\w+)`", may))
+        if may.startswith("everything but"):
+            allowed = folders - named
+        else:
+            allowed = named | (VARIANTS if "variant rooms" in may else set())
+        assert allowed - {room, "registries"} == MAY_IMPORT[room] - {room, "registries"}, room
+
+
+def _layers() -> list[list[str]]:
+    return rows("ARCHITECTURE.md", "Layers")
+
+
+def test_files_of_the_core_are_there() -> None:
+    for files, _ in rows("ARCHITECTURE.md", "The core's one door"):
+        for file in re.findall(r"`(\w+\.py)`", files):
+            assert (ROOT / "clptools/core" / file).exists(), file
+
+
+def test_a_trap_passes_through_code_that_exists() -> None:
+    for _, where, _ in rows("ARCHITECTURE.md", "One trap, from socket to script"):
+        file, name = re.findall(r"`([^`]+)`", where)
+        tree = ast.parse((ROOT / "clptools" / file).read_text())
+        kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
+        found = {node.name for node in tree.body if isinstance(node, kinds)}
+        for node in tree.body:
+            if isinstance(node, ast.ClassDef):
+                found |= {f"{node.name}.{f.name}" for f in node.body if isinstance(f, kinds)}
+        assert name in found, f"{file}: {name}"
+
+
+def test_places_to_add_something_exist() -> None:
+    table = section("ARCHITECTURE.md", "Where to add what")
+    for path in re.findall(r"`((?:clptools|tests)/[\w./]+)`", table):
+        place = ROOT / path
+        assert (place.parent if "NAME" in path else place).exists(), path
+
+
+def test_every_dependency_has_its_reason() -> None:
+    needed = tomllib.loads(text("pyproject.toml"))["project"]["dependencies"]
+    names = {re.split(r"[><=]", each)[0] for each in needed}
+    assert {row[0] for row in rows("ARCHITECTURE.md", "Dependencies")} == names
+
+
+def test_states_of_a_group_are_drawn_as_the_core_has_them() -> None:
+    drawn = {
+        (GroupState(old), GroupState(new)): when
+        for old, new, when in rows("ARCHITECTURE.md", "States of a group on a server")
+    }
+    assert drawn == GROUP_TRANSITIONS
+    assert {state for edge in GROUP_TRANSITIONS for state in edge} == set(GroupState)
+
+
+def test_groups_change_their_state_in_no_other_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: set[tuple[GroupState, GroupState]] = set()
+    enter = Groups._enter
+
+    def watched(self: Groups, name: str, run: GroupRun, state: GroupState) -> None:
+        seen.add((run.state, state))
+        enter(self, name, run, state)
+
+    monkeypatch.setattr(Groups, "_enter", watched)
+    for seed in range(1, 13):
+        name = ("2bmc", "3lease", "3bmc")[seed % 3]
+        run_seed(Plan(settings=sample(name, resources=2), seconds=120.0), seed)
+    assert seen <= set(GROUP_TRANSITIONS), seen - set(GROUP_TRANSITIONS)
+    usual = {GroupState.NONE, GroupState.STARTING, GroupState.ONLINE, GroupState.STOPPING}
+    assert {state for edge in seen for state in edge} >= usual
