@@ -47,6 +47,7 @@ from clptools.reports import ClpError
 logger = logging.getLogger(__name__)
 
 _CATCH_UP = 500
+_DISK_S = 10.0
 _LOOK_S = 5.0
 """How often the configuration on the disk is compared with the one in force."""
 
@@ -82,6 +83,8 @@ class Agent:
         self.incarnation = secrets.token_hex(8)
         self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         """The exit status, once there is nothing left to do."""
+        self.disk_hangs = False
+        """Whether `close` gave up on the disk thread, which then never ends."""
         self._worker = ThreadPoolExecutor(1, "disk")
         self._store = Store(clock.boot_id())
         self._records = Records(self.server, self.incarnation, self._worker)
@@ -175,9 +178,15 @@ class Agent:
         await self._executor.close()
         await self._around.close()
         await self._peers.close()
-        if core is not None:
-            await core.journal.close()
-        await self._records.close()
+        try:
+            async with asyncio.timeout(_DISK_S):
+                if core is not None:
+                    await core.journal.close()
+                await self._records.close()
+        except TimeoutError:
+            logger.warning("the disk hangs; what was to be written last is lost")
+            self.disk_hangs = True
+            return
         self._worker.shutdown()
         self._store.close()
 

@@ -185,15 +185,17 @@ class Executor:
 
     def _keep_ledger(self, action: actions.KeepLedger) -> None:
         self.ledger = action.ledger
-        to_disk = self._store.keep_ledger(action.ledger, clock.boot_ms(), clock.wall_s())
+        now, wall = clock.boot_ms(), clock.wall_s()
 
         async def kept() -> None:
+            keep = self._store.keep_ledger
+            loop = asyncio.get_running_loop()
             try:
-                await asyncio.get_running_loop().run_in_executor(self._worker, to_disk)
+                await loop.run_in_executor(self._worker, keep, action.ledger, now, wall)
             except OSError as error:
                 logger.warning("the ledger of hardware events is not on the disk: %s", error)
 
-        self._begin(kept())
+        self._keep(self._begin(kept()))
 
     # Group resources and scripts
 

@@ -143,6 +143,9 @@ class Records:
         return True
 
     def _write_soon(self, record: EventRecord) -> None:
+        if len(self._unwritten) >= KEPT:  # a disk that hangs
+            self.unwritten += 1
+            return
         self._unwritten.append(record)
         if self._writer is None:
             self._writer = asyncio.get_running_loop().create_task(self._write())

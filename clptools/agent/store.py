@@ -12,7 +12,6 @@ import fcntl
 import logging
 import os
 import struct
-from collections.abc import Callable
 
 import msgspec
 
@@ -174,8 +173,8 @@ class Store:
             )
         return LedgerFile()
 
-    def keep_ledger(self, ledger: LedgerFile, now: int, wall: float) -> Callable[[], None]:
-        """Write the ledger; calling what is returned brings it to the disk (and may block).
+    def keep_ledger(self, ledger: LedgerFile, now: int, wall: float) -> None:
+        """Bring the ledger to the disk; may block, so the disk thread calls it.  Raises OSError.
 
         What does not fit loses its oldest events: 2,000 open faults are one fault.
         """
@@ -189,7 +188,8 @@ class Store:
             except TooLarge:
                 entries = entries[len(entries) // 4 + 1 :]
             else:
-                return self._ledger.sync
+                self._ledger.sync()
+                return
 
     def _take_lock(self) -> None:
         path = paths.run_dir() + "/lock"

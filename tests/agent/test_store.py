@@ -160,7 +160,7 @@ def entry(n: int, text: str = "processor 1: internal error") -> OpenEntry:
 def test_open_hardware_events_outlive_the_boot_with_their_ages(root: Path) -> None:
     store = opened()
     ledger = LedgerFile(next_event=3, entries=(entry(1), entry(2)))
-    store.keep_ledger(ledger, now=10_000, wall=500.0)()
+    store.keep_ledger(ledger, now=10_000, wall=500.0)
     same = reopened(store)
     assert same.ledger(now=11_000, wall=501.0) == ledger
     later = reopened(same, b"x" * 16)
