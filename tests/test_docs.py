@@ -22,7 +22,7 @@ from clptools.sim.explore import Plan, run_seed
 from tests.test_architecture import MAY_IMPORT, VARIANTS
 
 ROOT = Path(__file__).parent.parent
-PAGES = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "BENCHMARKS.md")
+PAGES = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md")
 NOT_PARSED = {"clpnode", "clpwitnessd"}
 """They read their own command lines."""
 

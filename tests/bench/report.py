@@ -62,9 +62,11 @@ def machine() -> str:
 def busy(name: str, begun_load: float) -> str:
     """How one section came about: command, time, and what else the machine did."""
     now = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
+    nice = os.nice(0)
+    priority = f", all processes of it at nice {nice}" if nice else ""
     return (
         f"`make bench` or `.venv/bin/python -m tests.bench {name}`; {now}, "
-        f"load average {begun_load:.1f} when it began."
+        f"load average {begun_load:.1f} when it began{priority}."
     )
 
 
