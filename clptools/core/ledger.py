@@ -24,7 +24,8 @@ LINKAGE = frozenset({"BMCNOTICE", "NIC", "FC", "HA/SS", "HA/AM", "HA/RS", "SPS",
 """Categories whose monitors belong to hardware and drivers: `clprexec` may not touch them."""
 
 _DUPLICATES_KEPT = 512
-_OPENING = ("FATAL", "ERROR", "PREDICT", "PERFORMANCE", "REDUNDANCY")
+_OPENING = ("FATAL", "ERROR", "REDUNDANCY", "PREDICT", "PERFORMANCE")
+"""Classes that open an event, the gravest first."""
 _WATCHDOG_ROWS = "23h/6F/"
 """Rows of the class table about the BMC's watchdog timer (IPMI 2.0, table 42-3)."""
 _MM = {"FATAL": 914, "PERFORMANCE": 915, "PREDICT": 916}
@@ -48,6 +49,7 @@ class Ledger:
         """Takes over what the disk had open; shown and binding, but not recovered again."""
         state = self.node.state
         state.next_event = ledger.next_event
+        state.halts = dict(ledger.halts)
         for e in ledger.entries:
             monitor = self.node.settings.monitor(e.monitor)
             if monitor is None:
@@ -65,13 +67,14 @@ class Ledger:
             )
             self.node.recovery.run(e.monitor).status = self.status_of(monitor)
 
-    def _keep(self) -> None:
+    def keep(self) -> None:
         """The ledger changed: the disk shall know."""
         state = self.node.state
         self.node.emit(
             KeepLedger(
                 ledger=LedgerFile(
                     next_event=state.next_event,
+                    halts=dict(state.halts),
                     entries=tuple(
                         OpenEntry(
                             id=e.id,
@@ -151,7 +154,8 @@ class Ledger:
         state = node.state
         full = f"{monitor.name}/{key}"
         found = state.events.get(full)
-        if found is not None and found.event_class == event_class:
+        if found is not None and _rank(event_class) <= _rank(found.event_class):
+            # The same again, or a lesser word of the same fault: the worst of it stays open.
             found.count += 1
             found.last_at = node.now
             node.report_due = True
@@ -182,7 +186,7 @@ class Ledger:
             event=number,
         )
         node.urgent = node.urgent or event_class == "FATAL"
-        self._keep()
+        self.keep()
         self._status_follows(monitor, number, meaning)
 
     def _close(self, monitor: Monitor, key: str, clears: str, meaning: str) -> None:
@@ -201,7 +205,7 @@ class Ledger:
             event=found.id,
         )
         node.urgent = True
-        self._keep()
+        self.keep()
         self._status_follows(monitor, 0, "")
 
     def acknowledge(self, monitor: Monitor, number: int, user: str) -> int:
@@ -224,7 +228,7 @@ class Ledger:
             )
         if closing:
             node.urgent = True
-            self._keep()
+            self.keep()
             self._status_follows(monitor, 0, "")
         return len(closing)
 
@@ -269,6 +273,11 @@ _SEVERITY = [
     MonitorStatus.STALL,
     MonitorStatus.ERROR,
 ]
+
+
+def _rank(event_class: str) -> int:
+    """How grave a class is: the first of `_OPENING` most."""
+    return -_OPENING.index(event_class)
 
 
 def matches(monitor: Monitor, server: str, category: str, keyword: str) -> bool:

@@ -114,7 +114,7 @@ class Recovery:
             run.finals = 0
             self._recover(monitor, run, text)
         elif status is MonitorStatus.NORMAL:
-            run.step = ""
+            self._forget_step(run)
 
     def _plan(self, monitor: Monitor, run: MonitorRun) -> str:
         """The recovery that is due, in words, for the record of an Error."""
@@ -141,6 +141,11 @@ class Recovery:
             return "failover"
         return "final"
 
+    def _forget_step(self, run: MonitorRun) -> None:
+        """What was under way is over; but what the BMC is to do after a failover stands."""
+        if run.step != "after":
+            run.step = ""
+
     # ------------------------------------------------------------------ steps
 
     def _recover(self, monitor: Monitor, run: MonitorRun, text: str) -> None:
@@ -159,8 +164,6 @@ class Recovery:
                 "rm", 25, "WARN", (monitor.name, node.me), say.inactive(recovery.target, node.me)
             )
             return
-        if recovery.after_recovery != "none" and run.status is MonitorStatus.ERROR:
-            self._arm_deadman(monitor)
         if recovery.pre_action_script:
             run.step = "pre-action"
             self._script(monitor, run, recovery.pre_action_script, text)
@@ -267,6 +270,8 @@ class Recovery:
                     say.nowhere(name, node.me),
                 )
                 continue
+            if recovery.after_recovery != "none" and not moved:
+                self._arm_deadman(monitor)
             moved = True
             node.record(
                 "rm",
@@ -313,17 +318,27 @@ class Recovery:
                     say.used_up(monitor.name, self.node.me, run.restarts, run.failovers),
                 )
             return
-        self._perform(action, monitor.recovery.target, say.final_for(monitor.name))
+        self._perform(action, monitor.recovery.target, say.final_for(monitor.name), "rm")
 
     def final_for_resource(self, resource: Resource, group: str) -> None:
         """The final action of a resource that could not be started or stopped."""
-        self._perform(resource.final_action, group, say.final_for(resource.name))
+        self._perform(resource.final_action, group, say.final_for(resource.name), "rc")
 
-    def _perform(self, action: str, target: str, reason: str) -> None:
+    def _perform(self, action: str, target: str, reason: str, kind: str) -> None:
+        """Carries a final action out, unless this is the last server or it ended too often."""
         node = self.node
         if action in _ENDS_SERVER and not self.another_normal_server():
             node.record("rc", 500, "WARN", (node.me,), say.last_server(action, node.me))
             return
+        if action in _ENDS_SERVER and action != "stop-cluster":
+            limit = node.settings.cluster.max_reboots
+            count = node.state.halts.get(kind, 0)
+            if limit and count >= limit:
+                text = say.too_many_halts(action, node.me, count)
+                node.record(kind, 100, "WARN", (node.me,), text)
+                return
+            node.state.halts[kind] = count + 1
+            node.ledger.keep()
         node.record("rm", 15, "ERROR", (node.me,), say.final(action, node.me, reason))
         if action in ("stop-group", "stop-resource"):
             for name in node.groups.online(target):
@@ -343,7 +358,10 @@ class Recovery:
     # ------------------------------------------------------------------ after recovery
 
     def _arm_deadman(self, monitor: Monitor) -> None:
-        """The BMC's timer first: what it was going to do happens even if this OS hangs."""
+        """The BMC's timer first: what it was going to do happens even if this OS hangs.
+
+        Only for a failover that begins: nothing would keep it from the groups that stay here.
+        """
         recovery = monitor.recovery
         deadline = self.node.now + recovery.after_recovery_deadline_ms
         self.node.state.deadman_until = deadline + _DEADMAN_GRACE_MS
@@ -391,6 +409,10 @@ class Recovery:
     def settle(self) -> None:
         """Which active monitors should run now; what follows a finished recovery."""
         node = self.node
+        ran_ms = node.now - node.state.started_at
+        if node.state.halts and ran_ms >= node.settings.cluster.max_reboots_reset_ms:
+            node.state.halts = {}
+            node.ledger.keep()
         for monitor in self.here():
             run = self.run(monitor.name)
             if run.step == "after":
@@ -409,7 +431,7 @@ class Recovery:
                 node.emit(RunMonitor(monitor=monitor.name, on=wanted))
                 if not wanted:
                     run.status = MonitorStatus.NORMAL
-                    run.step = ""
+                    self._forget_step(run)
 
     # ------------------------------------------------------------------ by command
 

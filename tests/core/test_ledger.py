@@ -1,0 +1,226 @@
+"""Open hardware events: what opens, folds, closes, and what the monitor's word is then."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from clptools.core import actions as a
+from clptools.core import events as e
+from clptools.core.requests import Acknowledge, ExternalNotice, RequestBase
+from clptools.core.settings import Monitor, Recovery
+from tests.core.driver import Alone, S, settings
+
+
+def mrw(name: str = "mrw1", category: str = "BMCNOTICE", **fields: Any) -> Monitor:
+    base: dict[str, Any] = {
+        "name": name,
+        "type": "mrw",
+        "servers": ("server1", "server2"),
+        "category": category,
+        "recovery": Recovery(action="final"),
+    }
+    return Monitor(**{**base, **fields})
+
+
+class Box(Alone):
+    """One server with message receive monitors."""
+
+    def __init__(self, *monitors: Monitor, **started: Any) -> None:
+        super().__init__(settings(2, monitors=monitors or (mrw(),)), **started)
+        self.asked = 0
+
+    def trap(self, event_class: str, key: str = "k1", **fields: Any) -> None:
+        base: dict[str, Any] = {
+            "monitor": "mrw1",
+            "key": key,
+            "duplicate_key": "",
+            "event_class": event_class,
+            "meaning": f"{event_class} {key}",
+            "source": "192.168.0.10",
+        }
+        self.tell(e.HardwareSeen(**{**base, **fields}))
+
+    @property
+    def open(self) -> list[str]:
+        return [x.key for x in self.node.state.events.values()]
+
+    def status(self, name: str = "mrw1") -> str:
+        return str(self.node.recovery.run(name).status)
+
+    def ask(self, request: RequestBase) -> Any:
+        self.asked += 1
+        self.tell(e.RequestSeen(id=f"r{self.asked}", user="anna", request=request))  # type: ignore[arg-type]
+        return self.of(a.Reply)[-1].outcome
+
+
+@pytest.mark.parametrize(
+    ("event_class", "options", "word"),
+    [
+        ("FATAL", {}, "Error"),
+        ("ERROR", {}, "Caution"),
+        ("REDUNDANCY", {}, "Caution"),
+        ("ERROR", {"recover_on": ("FATAL", "ERROR")}, "Error"),
+        ("PREDICT", {}, "Caution"),
+        ("PREDICT", {"stall_on_predictive_failure": True}, "Stall"),
+        ("PERFORMANCE", {}, "Caution"),
+        ("PERFORMANCE", {"stall_on_performance_down": True}, "Stall"),
+        ("INFO", {}, "Normal"),
+        ("UNKNOWN", {}, "Normal"),
+    ],
+)
+def test_the_word_of_a_monitor_follows_from_what_is_open(
+    event_class: str, options: dict[str, Any], word: str
+) -> None:
+    box = Box(mrw(**options))
+    box.trap(event_class)
+    assert box.status() == word
+    assert bool(box.open) is (word != "Normal")
+
+
+def test_the_worst_that_is_open_gives_the_word() -> None:
+    box = Box(mrw(stall_on_predictive_failure=True))
+    for event_class, key, word in (
+        ("ERROR", "k1", "Caution"),
+        ("PREDICT", "k2", "Stall"),
+        ("FATAL", "k3", "Error"),
+    ):
+        box.trap(event_class, key)
+        assert box.status() == word
+    box.trap("CLEAR", "k3")
+    assert box.status() == "Stall"
+
+
+def test_the_same_fault_again_folds_into_the_open_event() -> None:
+    box = Box()
+    box.trap("FATAL")
+    box.run(1 * S)
+    box.trap("FATAL")
+    (event,) = box.node.state.events.values()
+    assert (event.count, event.last_at - event.first_at) == (2, 1 * S)
+
+
+def test_a_resend_of_one_trap_counts_once() -> None:
+    box = Box()
+    for _ in range(3):
+        box.trap("FATAL", duplicate_key="guid/7/100")
+    assert [x.count for x in box.node.state.events.values()] == [1]
+
+
+def test_a_lesser_word_of_the_same_fault_does_not_hide_the_fatal_one() -> None:
+    box = Box()
+    box.trap("FATAL")
+    box.trap("ERROR")
+    assert box.status() == "Error"
+    assert box.node.ledger.barred()
+
+
+def test_a_warning_that_becomes_fatal_is_fatal() -> None:
+    box = Box()
+    box.trap("PREDICT")
+    box.trap("FATAL")
+    assert (box.status(), len(box.open)) == ("Error", 1)
+
+
+def test_a_deassertion_closes_exactly_what_it_opened() -> None:
+    box = Box()
+    box.trap("FATAL", "k1")
+    box.trap("FATAL", "k2")
+    box.trap("CLEAR", "k2")
+    assert box.open == ["k1"]
+    box.trap("CLEAR", "k3")
+    assert (box.open, box.status()) == (["k1"], "Error")
+    box.trap("CLEAR", "k1")
+    assert (box.open, box.status()) == ([], "Normal")
+
+
+def test_a_deassertion_of_another_class_closes_nothing() -> None:
+    box = Box()
+    box.trap("FATAL")
+    box.trap("CLEAR", clears="ERROR")
+    assert box.open == ["k1"]
+
+
+def test_fully_redundant_closes_every_degree() -> None:
+    box = Box()
+    box.trap("REDUNDANCY", "lost")
+    box.trap("REDUNDANCY", "degraded")
+    box.trap("CLEAR", "full", closes=("lost", "degraded", "full"))
+    assert box.open == []
+
+
+def test_an_open_fatal_event_bars_the_server_and_its_beats_say_so() -> None:
+    box = Box()
+    box.run(300)
+    assert not box.sent["server2"].barred
+    box.trap("FATAL")
+    assert box.sent["server2"].barred, "at once"
+    box.trap("CLEAR")
+    assert not box.sent["server2"].barred
+
+
+def test_an_operator_acknowledges_one_event_or_all_recorded_with_the_name() -> None:
+    box = Box()
+    for key in ("k1", "k2", "k3"):
+        box.trap("FATAL", key)
+    number = box.node.state.events["mrw1/k2"].id
+    assert box.ask(Acknowledge(monitor="mrw1", event=number)).code == 0
+    assert box.open == ["k1", "k3"]
+    assert any("anna" in r.text for r in box.of(a.Record))
+    assert box.ask(Acknowledge(monitor="mrw1", event=number)).code == 5
+    assert box.ask(Acknowledge(monitor="mrw1")).code == 0
+    assert (box.open, box.status()) == ([], "Normal")
+    assert box.ask(Acknowledge(monitor="mrw1")).text == "mrw1 has no open event."
+    assert box.ask(Acknowledge(monitor="genw1")).code == 5
+
+
+def test_the_ledger_is_on_disk_after_each_change_and_comes_back_without_recovery() -> None:
+    box = Box(mrw(recovery=Recovery(action="final", final_action="bmc-reset")))
+    box.trap("FATAL", "k1")
+    box.trap("ERROR", "k2")
+    kept = box.of(a.KeepLedger)[-1].ledger
+    assert [x.key for x in kept.entries] == ["k1", "k2"]
+    again = Box(mrw(recovery=Recovery(action="final", final_action="bmc-reset")), ledger=kept)
+    assert (again.open, again.status()) == (["k1", "k2"], "Error")
+    assert again.node.ledger.barred()
+    again.run(3 * S)
+    again.trap("FATAL", "k1")
+    assert not again.of(a.HostAction, last=False)
+    again.trap("FATAL", "k9")
+    assert max(x.id for x in again.node.state.events.values()) == kept.next_event
+
+
+def test_events_of_a_monitor_that_is_not_configured_any_more_are_dropped() -> None:
+    box = Box()
+    box.trap("FATAL")
+    kept = box.of(a.KeepLedger)[-1].ledger
+    again = Box(mrw("mrw2"), ledger=kept)
+    assert again.open == []
+    assert not again.node.ledger.barred()
+
+
+def test_messages_go_to_every_monitor_of_that_category_and_keyword() -> None:
+    box = Box(
+        mrw("mrw1", "NIC", keywords={"server1": "eth0"}),
+        mrw("mrw2", "NIC", keywords={"server1": "eth1"}),
+        mrw("mrw3", "NIC"),
+        mrw("mrw4", "FC"),
+    )
+    box.tell(e.MessageSeen(category="NIC", keyword="eth0", text="link down"))
+    words = {n: box.status(n) for n in ("mrw1", "mrw2", "mrw3", "mrw4")}
+    assert words == {"mrw1": "Error", "mrw2": "Normal", "mrw3": "Error", "mrw4": "Normal"}
+    box.tell(e.MessageSeen(category="NIC", keyword="eth0", recovered=True))
+    assert {box.status(n) for n in words} == {"Normal"}
+
+
+def test_a_notice_from_outside_works_for_own_categories_and_not_for_linkage() -> None:
+    box = Box(mrw("mrw1", "BMCNOTICE"), mrw("mrw2", "backup"))
+    refused = box.ask(ExternalNotice(category="BMCNOTICE", text="x"))
+    assert (refused.code, box.status("mrw1")) == (6, "Normal")
+    assert "--acknowledge" in refused.hint
+    assert box.ask(ExternalNotice(category="backup", text="tape full")).code == 0
+    assert box.status("mrw2") == "Error"
+    assert box.ask(ExternalNotice(category="backup", clear=True)).code == 0
+    assert box.status("mrw2") == "Normal"
+    assert box.ask(ExternalNotice(monitor="nosuch")).code == 5
