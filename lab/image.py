@@ -1,0 +1,175 @@
+"""The disk of every server: Debian 12 by debootstrap, clptools from its package.
+
+Made once and kept in the cache: the files (`tree/`, fetched again only when the list of packages
+changes), then the image (`disk.raw`, made again when clptools or something here changes).  Each
+server gets a copy-on-write layer over it.  No loop device and no mount is needed for any of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import msgspec
+
+from lab import package
+from lab.places import SOURCE, Trouble, cache, missing, run, say
+
+NEEDED = {
+    "debootstrap": "debootstrap",
+    "qemu-system-x86_64": "qemu-system-x86",
+    "qemu-img": "qemu-utils",
+    "ipmi_sim": "openipmi",
+    "ipmitool": "ipmitool",
+    "mke2fs": "e2fsprogs",
+    "dpkg-deb": "dpkg",
+    "ip": "iproute2",
+    "tc": "iproute2",
+    "nft": "nftables",
+    "snmptrap": "snmp",
+}
+"""Programs of this machine, and the Debian packages that have them."""
+
+MIRROR = "http://deb.debian.org/debian"
+PACKAGES = (
+    *("systemd-sysv", "udev", "dbus", "libpam-systemd", "kmod", "procps"),
+    *("iproute2", "iputils-ping", "iputils-arping", "ethtool", "ipmitool"),
+    *("qemu-guest-agent", "linux-image-amd64", "initramfs-tools", "dmsetup"),
+    *("python3", "python3-distutils", "logrotate", "ca-certificates"),
+)
+SERVERS = 3
+NETWORKS = {"lan1": "192.168.0", "lan2": "10.0.0", "bmc": "192.168.10"}
+"""Networks of every server, and their /24 prefixes; the server's number ends its address."""
+
+MODULES = ("virtio_blk", "virtio_pci", "ext4")
+FSTAB = "/dev/vda / ext4 defaults,errors=remount-ro 0 1\n"
+CLEAN = "rm -rf /var/cache/apt/*.bin /var/cache/apt/archives/*.deb /var/lib/apt/lists/*"
+
+
+class Image(msgspec.Struct, frozen=True, kw_only=True):
+    """What a server boots from."""
+
+    disk: Path
+    kernel: Path
+    initrd: Path
+    deb: Path
+    """The package that is installed in it."""
+
+
+def mac(server: int, network: str) -> str:
+    """The hardware address of a server's card in a network."""
+    return f"52:54:00:00:{server:02x}:{list(NETWORKS).index(network):02x}"
+
+
+def prepare() -> Image:
+    """Makes what is missing or old.  Raises Trouble."""
+    _install_needed()
+    tree = cache() / "tree"
+    _system(tree)
+    mark = package.fingerprint()
+    deb = _deb(mark)
+    files = sorted((SOURCE / "lab/guest").iterdir())
+    own = b"".join(path.read_bytes() for path in [Path(__file__), *files])
+    wanted = f"{mark} {hashlib.sha256(own).hexdigest()}"
+    disk = cache() / "disk.raw"
+    if not disk.exists() or _read(cache() / "disk.of") != wanted:
+        say("making the image")
+        (cache() / "disk.of").unlink(missing_ok=True)
+        _install(tree, deb)
+        _settle(tree)
+        disk.unlink(missing_ok=True)
+        run("mke2fs", "-q", "-t", "ext4", "-d", tree, "-L", "root", disk, "3G")
+        (cache() / "disk.of").write_text(wanted)
+    return Image(disk=disk, kernel=tree / "vmlinuz", initrd=tree / "initrd.img", deb=deb)
+
+
+def _install_needed() -> None:
+    lacking = sorted({NEEDED[name] for name in missing(tuple(NEEDED))})
+    if lacking:
+        say(f"installing {' '.join(lacking)}")
+        run("apt-get", "update", "-q")
+        quiet = ("env", "DEBIAN_FRONTEND=noninteractive")
+        run(*quiet, "apt-get", "install", "-y", "-q", "--no-install-recommends", *lacking)
+    still = missing(tuple(NEEDED))
+    if still:
+        raise Trouble(f"not installed: {', '.join(still)}")
+
+
+def _system(tree: Path) -> None:
+    """Debian 12 itself."""
+    wanted = " ".join(PACKAGES)
+    if _read(cache() / "tree.of") == wanted:
+        return
+    say("fetching Debian 12 (a few minutes, once)")
+    shutil.rmtree(tree, ignore_errors=True)
+    (cache() / "tree.of").unlink(missing_ok=True)
+    include = f"--include={','.join(PACKAGES)}"
+    run("debootstrap", "--variant=minbase", include, "bookworm", tree, MIRROR)
+    run("chroot", tree, "sh", "-c", CLEAN)
+    # The small list of modules makes an initrd that an emulated processor unpacks quickly.
+    (tree / "etc/initramfs-tools/modules").write_text("\n".join(MODULES) + "\n")
+    (tree / "etc/initramfs-tools/conf.d/lab").write_text("MODULES=list\nCOMPRESS=gzip\n")
+    run("chroot", tree, "update-initramfs", "-u", "-k", "all")
+    (cache() / "tree.of").write_text(wanted)
+
+
+def _deb(mark: str) -> Path:
+    """The package of the source tree as it is now."""
+    folder = cache() / "packages"
+    known = folder / f"clptools_{package.project()['version']}-lab.{mark}_amd64.deb"
+    if not known.exists():
+        say("building the Debian package")
+        for old in folder.glob("*.deb"):
+            old.unlink()
+        package.build(folder, f"lab.{mark}")
+    return known
+
+
+def _install(tree: Path, deb: Path) -> None:
+    """clptools as an administrator installs it."""
+    shutil.copy(deb, tree / "root/clptools.deb")
+    run("chroot", tree, "sh", "-c", "dpkg -P clptools >/dev/null 2>&1; dpkg -i /root/clptools.deb")
+    (tree / "root/clptools.deb").unlink()
+
+
+def _settle(tree: Path) -> None:
+    """Networks, modules, journal: what a server's administrator sets."""
+    (tree / "etc/fstab").write_text(FSTAB)
+    (tree / "etc/machine-id").write_text("")
+    (tree / "etc/hostname").unlink(missing_ok=True)
+    (tree / "etc/modules-load.d/lab.conf").write_text("ipmi_si\nipmi_devintf\n")
+    networks = tree / "etc/systemd/network"
+    for server in range(1, SERVERS + 1):
+        for name, prefix in NETWORKS.items():
+            match = f"[Match]\nMACAddress={mac(server, name)}\n\n"
+            (networks / f"10-{name}-{server}.link").write_text(match + f"[Link]\nName={name}\n")
+            (networks / f"10-{name}-{server}.network").write_text(
+                match + f"[Network]\nAddress={prefix}.{server}/24\nLinkLocalAddressing=no\n"
+            )
+    hosts = [
+        f"{prefix}.{n} server{n}" for n in range(1, SERVERS + 1) for prefix in ("192.168.0",)
+    ]
+    (tree / "etc/hosts").write_text("\n".join(["127.0.0.1 localhost", *hosts]) + "\n")
+    journal = tree / "etc/systemd/journald.conf.d"
+    journal.mkdir(exist_ok=True)
+    (journal / "lab.conf").write_text("[Journal]\nStorage=persistent\nSyncIntervalSec=2s\n")
+    # Every sysrq key, so that a case may press any of them.
+    (tree / "etc/sysctl.d/lab.conf").write_text("kernel.sysrq=1\n")
+    own = tree / "usr/lib/clptools-lab"
+    shutil.rmtree(own, ignore_errors=True)
+    shutil.copytree(SOURCE / "lab/guest", own)
+    enable = (
+        "systemctl enable -q systemd-networkd.service systemd-networkd-wait-online.service;"
+        "systemctl mask -q systemd-timesyncd.service apt-daily.timer apt-daily-upgrade.timer"
+        " dpkg-db-backup.timer e2scrub_all.timer fstrim.timer getty@tty1.service"
+        " serial-getty@ttyS0.service; rm -rf /var/log/journal/*; mkdir -p /var/log/journal"
+    )
+    run("chroot", tree, "sh", "-c", enable)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        return ""

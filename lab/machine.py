@@ -1,0 +1,250 @@
+"""One whole server: qemu as the machine, OpenIPMI's `ipmi_sim` as its BMC.
+
+The BMC starts and ends the machine (`startcmd`), so power is what IPMI says it is.  In band the
+guest reaches the same BMC by KCS.  Emulation (TCG) is the default and suffices; `ACCEL=kvm` uses
+the processor where that works.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+from lab.guestagent import GuestAgent, GuestGone
+from lab.image import NETWORKS, Image, mac
+from lab.network import bmc_address
+from lab.places import Trouble, run
+
+USER, PASSWORD = "clp", "lab-Secret1"
+MEMORY_MB = 640
+MACHINE_PORT = 9000
+"""Plus the server's number: where the machine meets its BMC."""
+BOOTS_WITHIN_S = 240.0
+
+_LAN = """\
+name "bmc{number}"
+startlan 1
+  addr {address} 623
+  priv_limit admin
+  allowed_auths_admin md5
+  guid a123456789abcdefa123456789abcd{number:02x}
+endlan
+user 2 true "{user}" "{password}" admin 10
+serial 15 127.0.0.1 {port} codec VM
+startcmd "{folder}/machine"
+startnow false
+poweroff_wait 1
+kill_wait 1
+"""
+# The watchdog's own sensor (number 0, type 35): without it ipmi_sim's would never expire.
+_MC = """\
+mc_setbmc 0x20
+mc_add 0x20 0 no-device-sdrs 0x23 9 8 0x9f 0x1291 0xf02
+sel_enable 0x20 1000 0x0a
+sensor_add 0x20 0 0 35 0x6f event-only
+mc_enable 0x20
+"""
+# The BMC's sockets are not the machine's: it would keep their addresses taken.
+_START = """\
+#!/bin/bash
+for fd in {{3..60}}; do eval "exec $fd>&-"; done
+exec {command} </dev/null >>{folder}/qemu.log 2>&1
+"""
+
+
+class Machine:
+    """A server of the laboratory; `number` from 1."""
+
+    def __init__(self, number: int, folder: Path, image: Image) -> None:
+        self.number = number
+        self.name = f"server{number}"
+        self.folder = folder / self.name
+        self._image = image
+        self._bmc: subprocess.Popen[bytes] | None = None
+        self._agent = GuestAgent(self.folder / "agent.sock")
+
+    # ---- the BMC and its buttons ----
+
+    def install(self) -> None:
+        """A fresh disk, and the BMC with the machine off."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(parents=True)
+        (self.folder / "state").mkdir()
+        disk = self.folder / "disk.qcow2"
+        backing = ("-F", "raw", "-b", self._image.disk)
+        run("qemu-img", "create", "-q", "-f", "qcow2", *backing, disk)
+        start = self.folder / "machine"
+        start.write_text(_START.format(command=self._command(disk), folder=self.folder))
+        start.chmod(0o755)
+        (self.folder / "mc.emu").write_text(_MC)
+        (self.folder / "lan.conf").write_text(
+            _LAN.format(
+                number=self.number,
+                address=bmc_address(self.number),
+                user=USER,
+                password=PASSWORD,
+                port=MACHINE_PORT + self.number,
+                folder=self.folder,
+            )
+        )
+        with open(self.folder / "bmc.log", "ab") as log:
+            self._bmc = subprocess.Popen(
+                ["ipmi_sim", "-n", "-c", "lan.conf", "-f", "mc.emu", "-s", "state"],
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
+    def power(self, word: str) -> str:
+        """`on`, `off`, `reset`, `cycle` or `status` by IPMI, over the BMC network."""
+        where = ("-I", "lanplus", "-C", "3", "-H", bmc_address(self.number))
+        return run("ipmitool", *where, "-U", USER, "-P", PASSWORD, "chassis", "power", word).strip()
+
+    @property
+    def on(self) -> bool:
+        """Whether the machine runs, seen from outside and without the BMC."""
+        return self.pid != 0
+
+    @property
+    def pid(self) -> int:
+        """The process that is the machine; 0: it is off."""
+        mark = f"{self.folder}/agent.sock".encode()
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                try:
+                    line = (entry / "cmdline").read_bytes()
+                except OSError:
+                    continue
+                if line.startswith(b"qemu-system") and mark in line:
+                    return int(entry.name)
+        return 0
+
+    def boot(self, within_s: float = BOOTS_WITHIN_S) -> None:
+        """Powers it on and returns when systemd has started everything."""
+        if not self.on:
+            self.press_on()
+        self.booted(within_s)
+
+    def press_on(self) -> None:
+        """The power button, of a BMC that may itself have only started."""
+        deadline = time.monotonic() + 15
+        while True:
+            try:
+                self.power("on")
+                return
+            except Trouble:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.5)
+
+    def booted(self, within_s: float = BOOTS_WITHIN_S) -> None:
+        """Returns when it is up.  Raises Trouble."""
+        deadline = time.monotonic() + within_s
+        while time.monotonic() < deadline:
+            try:
+                said = self._agent.call("systemctl is-system-running --wait", within_s=60)[1]
+            except GuestGone:
+                time.sleep(0.5)
+                continue
+            if said.strip() in ("running", "degraded"):
+                return
+            time.sleep(0.5)
+        raise Trouble(f"{self.name} did not boot within {within_s:g} s: {self.folder}/console.log")
+
+    # ---- inside ----
+
+    def sh(self, line: str, *, text: str = "", within_s: float = 60.0) -> str:
+        """A shell line in the server; its output.  Raises Failed and GuestGone."""
+        return self._agent.run(line, text=text, within_s=within_s)
+
+    def try_sh(self, line: str, *, within_s: float = 60.0) -> tuple[int, str]:
+        """As `sh`, with the exit status.  Raises GuestGone."""
+        status, out, err = self._agent.call(line, within_s=within_s)
+        return status, out + err
+
+    def spawn(self, line: str) -> None:
+        """Starts a shell line in the server that may be its end."""
+        self._agent.spawn(line)
+
+    def alive(self) -> bool:
+        """Whether its system answers."""
+        return self.on and self._agent.alive()
+
+    def write(self, path: str, text: str, mode: str = "0644") -> None:
+        """A file in the server."""
+        self.sh(f"install -D -m {mode} /dev/stdin {path}", text=text)
+
+    # ---- how it is broken ----
+
+    def panic(self) -> None:
+        """The kernel panics (sysrq c)."""
+        self.spawn("sleep 0.2; echo c >/proc/sysrq-trigger")
+
+    def freeze(self) -> None:
+        """All its processors stop at once, and go on at `thaw` as if nothing had been."""
+        self._monitor("stop")
+
+    def thaw(self) -> None:
+        """The end of `freeze`."""
+        self._monitor("cont")
+
+    def freeze_bmc(self, frozen: bool = True) -> None:
+        """Its BMC hangs: it keeps its address and answers nothing."""
+        assert self._bmc is not None
+        self._bmc.send_signal(signal.SIGSTOP if frozen else signal.SIGCONT)
+
+    def end(self) -> None:
+        """Everything of it ends."""
+        pid = self.pid
+        if self._bmc is not None:
+            self._bmc.kill()
+            self._bmc.wait()
+        if pid:
+            os.kill(pid, signal.SIGKILL)
+
+    def _monitor(self, command: str) -> None:
+        with socket.socket(socket.AF_UNIX) as link:
+            link.settimeout(10)
+            link.connect(str(self.folder / "monitor.sock"))
+            reader = link.makefile("rb")
+            reader.readline()
+            for each in ("qmp_capabilities", command):
+                link.sendall(json.dumps({"execute": each}).encode())
+                while b'"return"' not in reader.readline():
+                    pass
+
+    def _command(self, disk: Path) -> str:
+        accel = os.environ.get("ACCEL", "tcg")
+        processor = "host" if accel == "kvm" else "Nehalem"
+        kernel = (
+            f"root=/dev/vda rw console=ttyS0 quiet loglevel=4 net.ifnames=0 mitigations=off"
+            f" nokaslr systemd.hostname={self.name} systemd.show_status=no"
+        )
+        words = [
+            f"qemu-system-x86_64 -name {self.name} -M q35 -accel {accel} -cpu {processor}",
+            f"-m {MEMORY_MB} -smp {os.environ.get('CPUS', '1')} -nodefaults -display none",
+            f"-kernel {self._image.kernel} -initrd {self._image.initrd} -append '{kernel}'",
+            f"-drive file={disk},if=virtio,format=qcow2,cache=writeback",
+            f"-serial file:{self.folder}/console.log -device virtio-rng-pci",
+            "-global ICH9-LPC.noreboot=false -rtc base=utc,clock=host",
+            f"-qmp unix:{self.folder}/monitor.sock,server=on,wait=off",
+            f"-chardev socket,id=agent,path={self.folder}/agent.sock,server=on,wait=off",
+            "-device virtio-serial-pci",
+            "-device virtserialport,chardev=agent,name=org.qemu.guest_agent.0",
+            f"-chardev socket,id=bmc,host=127.0.0.1,port={MACHINE_PORT + self.number},reconnect=1",
+            "-device ipmi-bmc-extern,id=bmc0,chardev=bmc -device isa-ipmi-kcs,bmc=bmc0",
+        ]
+        for name in NETWORKS:
+            tap = f"s{self.number}{name}"
+            words.append(f"-netdev tap,id={name},ifname={tap},script=no,downscript=no")
+            words.append(
+                f"-device virtio-net-pci,netdev={name},romfile=,mac={mac(self.number, name)}"
+            )
+        return " \\\n  ".join(words)
