@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -31,6 +32,8 @@ def main(names: list[str]) -> int:
     if unknown:
         print(f"bench: {unknown[0]}: no such measurement; known: {', '.join(NAMES)}")
         return 2
+    # Ended by a signal, it still ends the agents that it started.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     missed = False
     for name in names or NAMES:
         print(f"{name} ...", flush=True)
