@@ -93,6 +93,13 @@ _clptools() {
         clpnode)
             flags='--yes --version --help' words='confirm-down'
             ;;
+        clpregctrl)
+            flags='-g --get -c --clear -t --type -r --registry --json --help' words=''
+            case $previous in
+                -t|--type) value=' ' ;;
+                -r|--registry) value=' ' ;;
+            esac
+            ;;
         clpreplay)
             flags='--all --from --to --json --help' words='file'
             case $previous in
@@ -183,4 +190,4 @@ _clptools() {
         _clptools_values "$words" "$command" "$current")
 }
 
-complete -F _clptools clpbmccnf clpcfchk clpcfctrl clpcl clpdemo clpdown clpgrp clphealthchk clplogcc clplogcmd clpmonctrl clpmsg clpnode clpreplay clprexec clprsc clpsim clpstat clpstdn clptrap clpwait clpwitnessd
+complete -F _clptools clpbmccnf clpcfchk clpcfctrl clpcl clpdemo clpdown clpgrp clphealthchk clplogcc clplogcmd clpmonctrl clpmsg clpnode clpregctrl clpreplay clprexec clprsc clpsim clpstat clpstdn clptrap clpwait clpwitnessd

@@ -117,6 +117,14 @@ complete -c clpnode -l yes -d 'With confirm-down: you have made sure.'
 complete -c clpnode -l version -d 'Show the version.'
 complete -c clpnode -l help -d 'Show a summary and exit.'
 
+complete -c clpregctrl -f
+complete -c clpregctrl -s g -l get -d 'Show the counts of this server.'
+complete -c clpregctrl -s c -l clear -d 'Start a count again.'
+complete -c clpregctrl -s t -l type -x -d 'rc: of resources; rm: of monitors.'
+complete -c clpregctrl -s r -l registry -x -d 'haltcount is the only one.'
+complete -c clpregctrl -l json -d 'Print one JSON object instead of text, errors too.'
+complete -c clpregctrl -l help -d 'Show a summary and exit.'
+
 complete -c clpreplay -f
 complete -c clpreplay -a '(__fish_complete_path)'
 complete -c clpreplay -l all -d 'Show every heartbeat and timer too.'

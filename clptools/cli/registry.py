@@ -22,6 +22,7 @@ COMMANDS: dict[str, str] = {
         "clplogcmd",
         "clpmonctrl",
         "clpmsg",
+        "clpregctrl",
         "clpreplay",
         "clprexec",
         "clprsc",

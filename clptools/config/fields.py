@@ -99,6 +99,18 @@ CLUSTER = (
         help="Size to which the journal is bounded.",
     ),
     _cluster(
+        name="max_reboots",
+        parse=integer(0, 99),
+        default=3,
+        help="Final actions in a row that may end a server (0: no limit); see clpregctrl.",
+    ),
+    _cluster(
+        name="max_reboots_reset",
+        parse=seconds(60, 86_400 * 30),
+        default=3600,
+        help="A server that ran this long starts that count again.",
+    ),
+    _cluster(
         name="hardware",
         parse=TEXT,
         help="Model of an original's hardware linkage; NX7700x cannot be used, no other is needed.",

@@ -59,6 +59,8 @@ class LedgerFile(msgspec.Struct, frozen=True, kw_only=True):
 
     next_event: int = 1
     entries: tuple[OpenEntry, ...] = ()
+    halts: dict[str, int] = {}
+    """`rm`, `rc` -> final actions of monitors, of resources, in a row that ended the machine."""
 
 
 class Durable(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -202,6 +202,9 @@ class Membership:
         p.incarnation = beat.incarnation
         p.seq = 0
         p.beat = None
+        # Its paths begin anew: while it did not run, nothing on them was late.
+        p.link_at = {}
+        p.late = []
         p.counts_me = False
         p.stranger = None
         p.echo = None

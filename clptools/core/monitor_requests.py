@@ -10,6 +10,7 @@ from clptools.core.events import MessageSeen
 from clptools.core.ledger import LINKAGE, matches
 from clptools.core.requests import (
     Acknowledge,
+    ClearHalts,
     ExternalNotice,
     MonitorClear,
     MonitorFault,
@@ -75,6 +76,15 @@ class MonitorRequests:
                     return Outcome(code=REFUSED, text=text)
                 continue
             self.node.recovery.fault(monitor, request.on)
+        return Outcome()
+
+    def clear_halts(self, pending: Pending) -> Outcome | None:
+        """Starts the count of final actions that ended this machine again."""
+        request = pending.request
+        assert isinstance(request, ClearHalts)
+        if self.node.state.halts.pop(request.kind, 0):
+            self.node.ledger.keep()
+        self.node.report_due = True
         return Outcome()
 
     def server_with(self, request: Acknowledge) -> str:

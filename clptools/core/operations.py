@@ -17,6 +17,7 @@ from clptools.core.events import RequestSeen
 from clptools.core.messages import Answer, Forward
 from clptools.core.requests import (
     Acknowledge,
+    ClearHalts,
     ConfirmDown,
     ExternalNotice,
     GroupMove,
@@ -68,6 +69,7 @@ class Operations:
             MonitorFault: monitors.fault,
             Acknowledge: monitors.acknowledge,
             ExternalNotice: monitors.external,
+            ClearHalts: monitors.clear_halts,
             ConfirmDown: self._confirm_down,
         }
 

@@ -120,6 +120,13 @@ class ExternalNotice(RequestBase, tag="external-notice", frozen=True, kw_only=Tr
     origin: str = ""
 
 
+class ClearHalts(RequestBase, tag="clear-halts", frozen=True, kw_only=True):
+    """Start the count of final actions that ended this machine again."""
+
+    kind: str
+    """`rm`: of monitors; `rc`: of resources."""
+
+
 class ConfirmDown(RequestBase, tag="confirm-down", frozen=True, kw_only=True):
     """The operator vouches that `down` is off and stays off until back on the network."""
 
@@ -142,6 +149,7 @@ Request = (
     | MonitorFault
     | Acknowledge
     | ExternalNotice
+    | ClearHalts
     | ConfirmDown
 )
 

@@ -454,6 +454,14 @@ def last_server(action: str, server: str) -> str:
     return f"{action} was not run on {server}: no other normal server is left."
 
 
+def too_many_halts(action: str, server: str, count: int) -> str:
+    """The count of final actions that end a machine is used up."""
+    return (
+        f"{action} was not run on {server}: {count} final actions in a row have ended it already "
+        "(max_reboots). Start the count again: clpregctrl --clear -t rm -r haltcount"
+    )
+
+
 def after_recovery(server: str, action: str) -> str:
     """The BMC may act now."""
     return (

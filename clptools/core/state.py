@@ -280,6 +280,8 @@ class NodeState(msgspec.Struct):
     events: dict[str, OpenEvent] = {}
     """`monitor/key` -> open hardware event."""
     next_event: int = 1
+    halts: dict[str, int] = {}
+    """`rm`, `rc` -> final actions in a row that ended this machine."""
     duplicates: list[str] = []
     deadman_until: int = NEVER
     """Until then the BMC's watchdog timer that may expire is one that we armed ourselves."""

@@ -97,6 +97,7 @@ class Status:
                 )
                 for e in state.events.values()
             ),
+            halts=dict(state.halts),
             revision=node.settings.revision,
         )
 

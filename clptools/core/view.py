@@ -114,6 +114,8 @@ class ServerView(View, frozen=True, kw_only=True):
     groups: tuple[HeldGroupView, ...] = ()
     monitors: dict[str, MonitorOnServerView] = {}
     open_events: tuple[OpenEventView, ...] = ()
+    halts: dict[str, int] = {}
+    """`rm`, `rc` -> final actions in a row that ended the machine (`clpregctrl --get`)."""
     revision: int = 0
 
 

@@ -1,0 +1,55 @@
+"""`clpregctrl`: how often final actions ended this machine, and starting the count again."""
+
+from __future__ import annotations
+
+from clptools.api.client import Client
+from clptools.cli.answer import Answer
+from clptools.cli.change import change, one_of
+from clptools.cli.names import objects, status
+from clptools.cli.options import Args, Command, Option
+from clptools.faults import ClpError, ExitCode
+
+COMMAND = Command(
+    "clpregctrl",
+    summary="show and clear the count of final actions that ended this server",
+    synopsis=("-g", "--clear -t rc|rm -r haltcount"),
+    description=(
+        (
+            "A final action that ends a server (shutdown, reboot, panic, its BMC) is not run any "
+            "more once it was run max_reboots times in a row: a fault that a restart does not mend "
+            "shall not restart the server for ever. A server that has run for max_reboots_reset "
+            "seconds starts the count again; so does this command."
+        ),
+    ),
+    options=(
+        Option("-g", "--get", help="Show the counts of this server."),
+        Option("-c", "--clear", help="Start a count again."),
+        Option("-t", "--type", metavar="TYPE", help="rc: of resources; rm: of monitors."),
+        Option("-r", "--registry", metavar="NAME", help="haltcount is the only one."),
+    ),
+    examples=(("clpregctrl --clear -t rm -r haltcount", "the fault of the monitor is mended"),),
+)
+
+TYPES = ("rc", "rm")
+
+
+def run(args: Args) -> Answer:
+    """Carries it out."""
+    if one_of(COMMAND, args, "get", "clear") == "get":
+        return counts()
+    kind = args.text("type")
+    if kind not in TYPES or args.text("registry") != "haltcount":
+        raise ClpError(ExitCode.USAGE, "--clear needs -t rc or -t rm, and -r haltcount.")
+    return change({"type": "clear-halts", "kind": kind})
+
+
+def counts() -> Answer:
+    """The counts of this server, a line each."""
+    with Client() as client:
+        state = status(client)
+    own = next((s for s in objects(state, "servers") if s.get("local")), {})
+    found = own.get("halts")
+    halts = found if isinstance(found, dict) else {}
+    shown = {kind: int(halts.get(kind, 0)) for kind in TYPES}
+    text = "\n".join(f"{kind} haltcount : {count}" for kind, count in shown.items())
+    return Answer(text, {"haltcount": shown})
