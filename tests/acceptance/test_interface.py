@@ -9,6 +9,7 @@ import json
 import re
 import socket
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -191,6 +192,15 @@ def test_4_clprexec_logs_in_words(cluster: Cluster) -> None:
     log = (first.root / "rexec.log").read_text()
     assert log.endswith("failover: Command succeeded.\n")
     first.ok("clpgrp -m failover1")
+
+
+def test_4_a_server_that_was_stopped_is_not_called_late(cluster: Cluster) -> None:
+    first, second = cluster
+    second.ok("clpcl -t")
+    time.sleep(3.2)  # longer than the heartbeat time-out
+    second.ok("clpcl -s")
+    first.ok("clpwait --until 'server server2 online' --timeout 15")
+    assert "are late" not in first.alerts()
 
 
 # 5. Status
