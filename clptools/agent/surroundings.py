@@ -74,7 +74,7 @@ class Surroundings:
         """What the executor acts on."""
         self.devices.bmcs = self._bmcs
         self.devices.watchdog = self._watchdog
-        self._arbiters = Arbiters(server, authkey)
+        self._arbiters = Arbiters(server, authkey, self.network)
         self.devices.arbiters = self._arbiters
 
     def apply(self, settings: Settings, starts: int) -> None:

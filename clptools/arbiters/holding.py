@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any, cast
 
@@ -16,6 +17,8 @@ from clptools.core.settings import Arbiter, Settings
 logger = logging.getLogger(__name__)
 
 _TICK_S = 0.001
+_FAULTS_TOLD = 2
+"""One lost answer is nobody's concern; the second in a row is told, once."""
 _MARGIN_S = 0.25
 """What a call may take beyond its time-out before it is ended from here."""
 
@@ -29,6 +32,8 @@ class _Line:
         self.lock = asyncio.Lock()
         self.releases = 0
         """How often it was given back; an answer from before is worth nothing."""
+        self.faults = 0
+        """How many calls in a row ended in an error."""
         self._arbiter: NpResolution | None = None
 
     def arbiter(self) -> NpResolution:
@@ -45,8 +50,10 @@ class _Line:
 class Arbiters:
     """All NP resolution resources of the configuration."""
 
-    def __init__(self, server: str, authkey: bytes) -> None:
+    def __init__(self, server: str, authkey: bytes, on_change: Callable[[str], None]) -> None:
+        """`on_change(text)`: one line for the log when one fails, or answers again."""
         self._server = server
+        self._on_change = on_change
         self._authkey = authkey
         self._token = secrets.token_hex(8)
         self._lines: dict[str, _Line] = {}
@@ -92,10 +99,21 @@ class Arbiters:
             held = Held(error=f"{name} is not in the configuration any more")
         else:
             held = await self._hold(line, lease_ms)
+            self._note(line, held.error)
             await asyncio.sleep(_TICK_S)
         return ArbiterAnswered(
             name=name, held=held.held, asked_at=asked_at, holder=held.holder, error=held.error
         )
+
+    def _note(self, line: _Line, error: str) -> None:
+        if error:
+            line.faults += 1
+            if line.faults == _FAULTS_TOLD:
+                self._on_change(f"NP resolution cannot decide: {error}")
+        else:
+            if line.faults >= _FAULTS_TOLD:
+                self._on_change(f"NP resolution {line.definition.name} answers again")
+            line.faults = 0
 
     async def _hold(self, line: _Line, lease_ms: int) -> Held:
         releases = line.releases

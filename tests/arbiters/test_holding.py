@@ -45,11 +45,15 @@ def settings(*arbiters: Arbiter) -> Settings:
     return Settings(cluster=Cluster(name="prod"), servers=servers, arbiters=arbiters)
 
 
+said: list[str] = []
+"""What the agent's log would have."""
+
 NP = Arbiter(name="np", type="etcd", timeout_ms=300, options={"endpoints": ("http://[::1]:1",)})
 
 
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> list[Slow]:
+    said.clear()
     found: list[Slow] = []
 
     def build(_: Arbiter, __: ArbiterContext) -> Slow:
@@ -62,7 +66,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[Slow]:
 
 def test_an_answer_under_way_when_it_is_given_back_is_void(made: list[Slow]) -> None:
     async def story() -> None:
-        arbiters = Arbiters("server1", AUTHKEY)
+        arbiters = Arbiters("server1", AUTHKEY, said.append)
         arbiters.apply(settings(NP))
         first = asyncio.create_task(arbiters.hold("np", 3000, 1))
         await asyncio.sleep(0)
@@ -83,12 +87,16 @@ def test_an_answer_under_way_when_it_is_given_back_is_void(made: list[Slow]) -> 
 
 def test_no_call_waits_for_ever(made: list[Slow]) -> None:
     async def story() -> None:
-        arbiters = Arbiters("server1", AUTHKEY)
+        arbiters = Arbiters("server1", AUTHKEY, said.append)
         arbiters.apply(settings(NP))
         begun = time.monotonic()
         answers = await asyncio.gather(*(arbiters.hold("np", 3000, n) for n in range(5)))
         assert time.monotonic() - begun < 1.5
         assert {answer.error for answer in answers} == {"np: no answer within 0.3 s"}
+        assert said == ["NP resolution cannot decide: np: no answer within 0.3 s"], "once"
+        made[0].may_answer.set()
+        assert (await arbiters.hold("np", 3000, 6)).held
+        assert said[1:] == ["NP resolution np answers again"]
         await arbiters.release("np")
         await arbiters.close()
         assert made[0].closed
@@ -98,7 +106,7 @@ def test_no_call_waits_for_ever(made: list[Slow]) -> None:
 
 def test_a_changed_configuration_keeps_what_did_not_change(made: list[Slow]) -> None:
     async def story() -> None:
-        arbiters = Arbiters("server1", AUTHKEY)
+        arbiters = Arbiters("server1", AUTHKEY, said.append)
         arbiters.apply(settings(NP))
         arbiters.apply(settings(NP, Arbiter(name="m", type="majority")))
         assert len(made) == 1
@@ -128,7 +136,7 @@ def test_every_type_has_its_module_and_its_keys(tmp_path: Path) -> None:
             "disk": {"path": str(shared_file(tmp_path))},
             "etcd": {"endpoints": ("http://127.0.0.1:1",)},
         }
-        arbiters = Arbiters("server1", AUTHKEY)
+        arbiters = Arbiters("server1", AUTHKEY, said.append)
         arbiters.apply(settings(*(Arbiter(name=n, type=n, options=options[n]) for n in VARIANTS)))
         for name in VARIANTS:
             answer = await arbiters.hold(name, 3000, 1)
