@@ -139,8 +139,11 @@ class Agent:
 
     # Life
 
-    async def start(self, settings: Settings | None) -> None:
-        """Open everything; with `settings`, begin the cluster service.  Raises ClpError."""
+    async def start(self, settings: Settings | None, edited: bool) -> None:
+        """Open everything; with `settings`, begin the cluster service.  Raises ClpError.
+
+        `edited`: the configuration was changed by hand since it was last in force.
+        """
         self._store.open()
         self._records.load()
         configuration.drop_all()
@@ -148,6 +151,13 @@ class Agent:
         for complaint in self._store.complaints:
             self.note("WARN", 903, complaint)
         self._executor.ledger = ledger
+        if settings is not None and edited:
+            self.note(
+                "WARN",
+                906,
+                f"{paths.config_file()} was edited while no agent ran; it is now revision "
+                f"{settings.revision} on {self.server} alone.  Compare: clpcfctrl --compcheck",
+            )
         await self._peers.start(settings)
         await self._socket.start()
         if settings is not None:

@@ -18,6 +18,7 @@ import msgspec
 
 from clptools import paths
 from clptools.api.backend import ConfigFiles
+from clptools.config import history
 from clptools.config.load import Loaded, load
 from clptools.core.settings import Settings
 from clptools.registries import registries
@@ -35,19 +36,23 @@ def exists() -> bool:
     return os.path.exists(paths.config_file())
 
 
-def in_force() -> Loaded:
-    """What `clp.toml` says now, with its revision; a first one is remembered as revision 1."""
+def in_force() -> tuple[Loaded, bool]:
+    """What `clp.toml` says now, and whether it was edited since it was last in force.
+
+    An edited one counts as the next revision: the number tells people that this server has
+    something that was not distributed.
+    """
     loaded = load(paths.config_file(), registries())
     if loaded.settings is None:
-        return loaded
-    number = revision()
-    if number == 0:
+        return loaded, False
+    number = history.revision()
+    edited = number > 0 and history.content(number) != loaded.text
+    if number == 0 or edited:
+        number += 1
         with contextlib.suppress(OSError):  # a full disk must not keep the agent from starting
-            _remember(1, _read(paths.config_file()))
-            number = 1
-    return msgspec.structs.replace(
-        loaded, settings=msgspec.structs.replace(loaded.settings, revision=number)
-    )
+            history.remember(number, loaded.text)
+    settings = msgspec.structs.replace(loaded.settings, revision=number)
+    return msgspec.structs.replace(loaded, settings=settings), edited
 
 
 def fingerprint() -> str:
@@ -81,7 +86,7 @@ def files() -> ConfigFiles:
             f"{path}: not text, so it cannot be distributed",
             "Keep programs outside of scripts/, and let a script call them.",
         ) from None
-    return ConfigFiles(revision=revision(), files=found)
+    return ConfigFiles(revision=history.revision(), files=found)
 
 
 def hashes(config: ConfigFiles) -> dict[str, str]:
@@ -122,7 +127,7 @@ def stage(push: str, config: ConfigFiles) -> tuple[Settings | None, tuple[Report
 def put_in_force(push: str, config: ConfigFiles) -> None:
     """Replace the configuration by the staged one.  Raises OSError."""
     folder = _staged(push)
-    _remember(config.revision, config.files[_MAIN])
+    history.remember(config.revision, config.files[_MAIN])
     for path in sorted(config.files, key=lambda path: path == _MAIN):
         target = os.path.join(paths.config_dir(), path)
         os.makedirs(os.path.dirname(target), mode=0o750, exist_ok=True)
@@ -163,19 +168,6 @@ def _staged(push: str) -> str:
 
 def _mode(path: str) -> int:
     return 0o640 if path == _MAIN else 0o750
-
-
-def revision() -> int:
-    """The highest number in the history; 0 where there is none."""
-    with contextlib.suppress(OSError):
-        names = os.listdir(paths.history_dir())
-        numbers = (name.removesuffix(".toml") for name in names if name.endswith(".toml"))
-        return max((int(number) for number in numbers if number.isdecimal()), default=0)
-    return 0
-
-
-def _remember(number: int, text: str) -> None:
-    _write(f"{paths.history_dir()}/{number:04d}.toml", text, 0o640)
 
 
 def _read(path: str) -> str:

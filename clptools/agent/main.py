@@ -135,9 +135,9 @@ async def _life(authkey: bytes) -> int:
     from clptools.agent import configuration
     from clptools.agent.agent import Agent
 
-    settings = None
+    settings, edited = None, False
     if configuration.exists():
-        loaded = configuration.in_force()
+        loaded, edited = configuration.in_force()
         for report in loaded.reports:
             if report.severity == "error" or loaded.settings is not None:
                 print(f"clpnode: {report}", file=sys.stderr)
@@ -168,7 +168,7 @@ async def _life(authkey: bytes) -> int:
     # Nothing is read again at a hang-up: a configuration takes effect by being pushed.
     loop.add_signal_handler(signal.SIGHUP, lambda: None)
     try:
-        await agent.start(settings)
+        await agent.start(settings, edited)
         gc.collect()
         gc.freeze()
         notifier.ready()

@@ -16,6 +16,7 @@ import msgspec
 from clptools.agent import configuration
 from clptools.api import peer as said
 from clptools.api.backend import ConfigFiles
+from clptools.config import history
 from clptools.core.requests import Outcome
 from clptools.core.settings import Settings
 from clptools.reports import ClpError, ExitCode, Report
@@ -164,7 +165,7 @@ class Pushes:
         return [name for name in settings.names if name != self._server]
 
     async def _both_phases(self, files: ConfigFiles, user: str, others: list[str]) -> Outcome:
-        revisions = [files.revision, configuration.revision()]
+        revisions = [files.revision, history.revision()]
         for server, there in await self._all_hashes(others):
             if isinstance(there, str):
                 return _stopped(f"{server}: {there}")

@@ -259,9 +259,11 @@ def test_a_configuration_that_changes_on_the_disk_is_said_and_not_used(cluster: 
     assert first.agent is not None
     assert first.agent.wait(timeout=10) == 8
     assert "clp.toml:1" in first.log()
-    first.write_config(cluster.toml())
+    first.write_config(cluster.toml() + "# a remark\n")
     first.start()
     assert cluster.online() is first
+    until("it is said", lambda: "edited while no agent ran" in first.ok("clpstat --events"))
+    assert first.run("clpcfctrl --compcheck").returncode == 9
 
 
 def test_a_frozen_agent_is_not_taken_for_dead_without_proof(cluster: Cluster) -> None:
