@@ -72,6 +72,7 @@ class Checker:
         self._seen_states: dict[str, dict[str, Any]] = {}
         self._open_before: dict[str, Any] = {}
         self._traps: dict[str, set[str]] = {}
+        self._begun: dict[tuple[str, str, int], int] = {}
 
     def report(self, invariant: str, text: str, *servers: str, group: str = "") -> None:
         """Remember a violation; each kind once a group and run is enough."""
@@ -94,9 +95,15 @@ class Checker:
         """The start or stop of a resource begins."""
         if action.op == "start":
             self._only_here(host, action.group)
-            if action.factor == "" and self._suspended(host):
+            if self._suspended(host) and not self._was_under_way(host, action):
                 self.report("I5", f"started {action.group} while suspended", host.name)
+        self._begun.setdefault((host.name, action.group, action.epoch), self.world.t)
         self.service.running(host, action)
+
+    def _was_under_way(self, host: Host, action: a.RunResource) -> bool:
+        """Whether this grant was being carried out before the suspension: that is finished."""
+        begun = self._begun.get((host.name, action.group, action.epoch))
+        return begun is not None and begun < host.when(host.node.state.suspended_at)
 
     def _only_here(self, host: Host, group: str) -> None:
         for other in self.world.hosts.values():

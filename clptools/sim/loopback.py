@@ -26,6 +26,7 @@ TRAP_PORT_OFFSET = 1
 BMC_PORT_OFFSET = 2
 _TRIES = 50
 _STARTS_WITHIN_S = 0.3
+_LOOK_S = 0.5
 _SCRIPT = """\
 #!/bin/sh
 echo "$(date +%s%N) {server} {op}" >>{times}
@@ -52,6 +53,14 @@ class LoopbackServer:
     def agent_pid(self) -> int:
         """Process id of its agent, the BMC's machine."""
         return int((bmc_folder(self.root) / "machine.pid").read_text())
+
+    def alive(self) -> bool:
+        """Whether its agent runs."""
+        try:
+            status = Path(f"/proc/{self.agent_pid()}/stat").read_text()
+        except OSError:
+            return False
+        return status.rpartition(")")[2].split()[0] not in "ZX"
 
     def environment(self) -> dict[str, str]:
         """What commands on this server see."""
@@ -158,9 +167,8 @@ class LoopbackCluster:
 
     def wait(self, server: LoopbackServer, condition: str, timeout_s: float) -> None:
         """Waits on that server until `clpwait`'s condition holds.  Raises ClpError."""
-        words = ("clpwait", "--until", condition, "--timeout", f"{timeout_s:g}")
-        done = server.run(*words, timeout_s=timeout_s + 30)
-        _judge(done.returncode, done.stderr, condition, server)
+        with _clpwait(server, condition, timeout_s) as waiting:
+            _follow(waiting, server, condition)
 
     @contextlib.contextmanager
     def watch(
@@ -168,28 +176,10 @@ class LoopbackCluster:
     ) -> Iterator[Callable[[], int]]:
         """A `clpwait` that already watches; what is yielded waits for it and returns the wall
         clock (ns) at its end.  Raises ClpError as `wait` does."""
-        words = ("--until", condition, "--timeout", f"{timeout_s:g}")
-        with subprocess.Popen(
-            _line("clpwait", *words),
-            env=server.environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        ) as watching:
+        with _clpwait(server, condition, timeout_s) as waiting:
             # No sign of it tells when it is connected; it starts within a tenth of a second.
             time.sleep(_STARTS_WITHIN_S)
-
-            def ended() -> int:
-                _, said = watching.communicate()
-                at_ns = time.time_ns()
-                _judge(watching.returncode, said, condition, server)
-                return at_ns
-
-            try:
-                yield ended
-            finally:
-                watching.kill()
+            yield lambda: _follow(waiting, server, condition)
 
     def _server(self, number: int, prefix: str, lans: int) -> LoopbackServer:
         name = f"server{number}"
@@ -258,15 +248,44 @@ def _line(*words: str) -> list[str]:
     return [sys.executable, "-P", "-m", "clptools.cli.main", *words]
 
 
-def _judge(status: int, said: str, condition: str, server: LoopbackServer) -> None:
-    """What a `clpwait` ended with.  Raises ClpError."""
-    if status != 0:
-        why = said.strip().partition("\n")[0].removeprefix("clpwait: ")
-        raise ClpError(
-            ExitCode.TIMED_OUT if status == ExitCode.TIMED_OUT else ExitCode.FAILED,
-            why or f"{condition}: clpwait ended with {status}.",
-            last_words(server),
-        )
+@contextlib.contextmanager
+def _clpwait(
+    server: LoopbackServer, condition: str, timeout_s: float
+) -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen(
+        _line("clpwait", "--until", condition, "--timeout", f"{timeout_s:g}"),
+        env=server.environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as waiting:
+        try:
+            yield waiting
+        finally:
+            waiting.kill()
+
+
+def _follow(waiting: subprocess.Popen[str], server: LoopbackServer, condition: str) -> int:
+    """Until it ends, or the agent does; the wall clock (ns) then.  Raises ClpError."""
+    while True:
+        try:
+            _, said = waiting.communicate(timeout=_LOOK_S)
+        except subprocess.TimeoutExpired:
+            if not server.alive():
+                text = f"the agent of {server.name} ended while {condition!r} was waited for."
+                raise ClpError(ExitCode.FAILED, text, last_words(server)) from None
+            continue
+        ended_ns = time.time_ns()
+        if waiting.returncode != 0:
+            late = waiting.returncode == ExitCode.TIMED_OUT
+            why = said.strip().partition("\n")[0].removeprefix("clpwait: ")
+            raise ClpError(
+                ExitCode.TIMED_OUT if late else ExitCode.FAILED,
+                why or f"{condition}: clpwait ended with {waiting.returncode}.",
+                last_words(server),
+            )
+        return ended_ns
 
 
 def bmc_folder(root: Path) -> Path:

@@ -17,9 +17,10 @@ CONTROL = "control"
 class Network:
     """Delivery of everything the servers say to each other."""
 
-    def __init__(self, links: tuple[str, ...], rng: Random) -> None:
+    def __init__(self, links: tuple[str, ...], rng: Random, steady: bool) -> None:
         self.links = links
         self._random = rng.random
+        self._steady = steady
         self.cuts: set[tuple[str, str, str]] = set()
         self.held: set[tuple[str, str, str]] = set()
         """Paths whose datagrams are kept back until they are released."""
@@ -94,7 +95,7 @@ class Network:
         loss = self.pair_loss.get((a, b), self.loss) if self.pair_loss else self.loss
         if loss and chance() < loss:
             return ()
-        delay = 100 + int(900 * chance())
+        delay = 500 if self._steady else 100 + int(900 * chance())
         if self.late and chance() < self.late:
             delay += int(self.late_us * chance() ** 2)
         if self.double and chance() < self.double:

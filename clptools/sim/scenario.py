@@ -72,11 +72,33 @@ def parse(text: str) -> list[Block]:
 
 
 def run(text: str, make_node: MakeNode, restore_node: MakeNode) -> Result:
-    """Play a file.  Raises BadLine for a line that cannot be played."""
+    """Play a file, and say how it would be written now.  Raises BadLine."""
+    written: list[str] = []
+    expected: list[str] = []
+    world = _play(text, make_node, restore_node, written, expected, deep=True)
+    return Result(
+        text="\n".join(written).rstrip("\n") + "\n",
+        violated=tuple(dict.fromkeys(v.invariant for v in world.check.violations)),
+        expected=tuple(expected),
+    )
+
+
+def play(text: str, make_node: MakeNode, restore_node: MakeNode) -> World:
+    """Play a file for what it does to the world.  Raises BadLine."""
+    return _play(text, make_node, restore_node, [], [], deep=False)
+
+
+def _play(
+    text: str,
+    make_node: MakeNode,
+    restore_node: MakeNode,
+    written: list[str],
+    expected: list[str],
+    *,
+    deep: bool,
+) -> World:
     told: list[str] = []
     world: World | None = None
-    expected: list[str] = []
-    written: list[str] = []
     for block in parse(text):
         told.clear()
         for line in block.lines:
@@ -86,6 +108,7 @@ def run(text: str, make_node: MakeNode, restore_node: MakeNode) -> Result:
             if words[0] == "cluster":
                 world = _world(words[1:], make_node, restore_node)
                 world.tell = told.append
+                world.journal = world.check.deep = deep
             elif words[0] == "expect":
                 expected += words[1:]
             elif world is None:
@@ -95,21 +118,16 @@ def run(text: str, make_node: MakeNode, restore_node: MakeNode) -> Result:
                 if printed:
                     told += printed.splitlines()
         written += [*block.lines, "----", *told, ""]
-    if world is not None:
-        world.check.finish()
-    violated = tuple(dict.fromkeys(v.invariant for v in world.check.violations)) if world else ()
-    return Result(
-        text="\n".join(written).rstrip("\n") + "\n",
-        violated=violated,
-        expected=tuple(expected),
-    )
+    if world is None:
+        raise BadLine("a scenario begins with `cluster NAME`")
+    world.check.finish()
+    return world
 
 
 def _world(words: list[str], make_node: MakeNode, restore_node: MakeNode) -> World:
     options = dict(word.split("=", 1) for word in words[1:] if "=" in word)
     ours = {key: options.pop(key) for key in list(options) if key in WORLD_KEYS}
     world = World(configure(words[0], options), int(ours.get("seed", "1")), make_node, restore_node)
-    world.journal = world.check.deep = True
     for host in world.hosts.values():
         host.boot_us = -round(float(ours.get("uptime", "1000")) * SECOND)
         host.rate = 1_000_000 + int(ours.get("drift", "0"))

@@ -76,3 +76,8 @@ class Service:
         gap = self._open.pop(group, None)
         if gap is not None and group not in self._asked:
             self.gaps.append(msgspec.structs.replace(gap, end_us=self._world.t))
+
+    def away_s(self) -> float:
+        """How long groups were out of service altogether, until now."""
+        over = sum(gap.seconds for gap in self.gaps)
+        return over + sum((self._world.t - gap.begin_us) / 1e6 for gap in self._open.values())

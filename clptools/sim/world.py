@@ -26,6 +26,14 @@ from clptools.sim.network import Network
 Tell = Callable[[str], None]
 
 
+class Steady(Random):
+    """Chance without surprise."""
+
+    def random(self) -> float:
+        """The middle."""
+        return 0.5
+
+
 class World:
     """A cluster under test."""
 
@@ -38,7 +46,9 @@ class World:
         *,
         tell: Tell | None = None,
         journal: bool = False,
+        steady: bool = False,
     ) -> None:
+        """`steady`: every delay and duration takes its middle value, for stories to be read."""
         self.settings = settings
         self.seed = seed
         self.make_node = make_node
@@ -59,14 +69,15 @@ class World:
         self.steps = 0
         self._heap: list[tuple[int, int, Callable[..., object], tuple[Any, ...]]] = []
         self._seq = 0
-        self.rng = Random(f"{seed} plant")
+        chance = Steady if steady else Random
+        self.rng = chance(f"{seed} plant")
         rng = Random(f"{seed} clocks")
         names = settings.names
         links = tuple(i.name for i in settings.interconnects if i.is_lan)
-        self.network = Network(links, Random(f"{seed} network"))
-        self.bmcs = Bmcs(self, names, Random(f"{seed} bmcs"))
+        self.network = Network(links, Random(f"{seed} network"), steady)
+        self.bmcs = Bmcs(self, names, chance(f"{seed} bmcs"))
         self.arbiters = {
-            x.name: ArbiterModel(self, x, Random(f"{seed} {x.name}"))
+            x.name: ArbiterModel(self, x, chance(f"{seed} {x.name}"))
             for x in settings.arbiters
             if x.decides
         }

@@ -183,13 +183,19 @@ def stalereads(node: Node) -> None:
 
 @mutation
 def staleleft(node: Node) -> None:
-    """A late "left" counts."""
+    """A late "left" counts, also that of an incarnation known to be over."""
 
-    def left(p: Any, beat: Any) -> None:
-        with briefly(p, "any_heard_at", NEVER):
-            old(p, beat)
+    def seen(event: e.BeatSeen) -> None:
+        p = node.state.peers.get(event.beat.sender)
+        if p is None or not event.beat.left:
+            old(event)
+            return
+        with briefly(p, "any_heard_at", NEVER), briefly(p, "retired", []):
+            node.membership._left(p, event.beat)
+        node.changed = True
+        node._settle()
 
-    old = put(node.membership, "_left", left)
+    old = handle(node, e.BeatSeen, seen)
 
 
 @mutation

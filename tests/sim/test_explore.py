@@ -1,0 +1,82 @@
+"""Random faults over all sample clusters: safe ones keep every promise, weak ones do not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from clptools.sim.clusters import NAMED, sample
+from clptools.sim.explore import Plan, run_jobs, run_seed, shorten
+from clptools.sim.faults import kinds_of, schedule
+from clptools.sim.shrink import shrink
+
+
+def plans(seconds: float, deep: bool = False) -> list[Plan]:
+    return [Plan(settings=sample(name), seconds=seconds, deep=deep) for name in NAMED]
+
+
+def broken(plan_list: list[Plan], seeds: range) -> list[str]:
+    jobs = [(plan_list[seed % len(plan_list)], seed) for seed in seeds]
+    return [
+        f"{NAMED[run.seed % len(NAMED)]} seed {run.seed}: {v.line()}"
+        for run in run_jobs(jobs, processes=2)
+        for v in run.violations
+    ]
+
+
+def test_three_hundred_seeds_keep_every_promise() -> None:
+    assert broken(plans(100), range(1, 301)) == []
+
+
+def test_records_ledger_and_replay_hold_too() -> None:
+    assert broken(plans(100, deep=True), range(301, 349)) == []
+
+
+def test_several_groups_keep_apart() -> None:
+    settings = sample("3bmc", groups=3, resources=2, links=2)
+    jobs = [(Plan(settings=settings, seconds=100), seed) for seed in range(12)]
+    assert [v.line() for run in run_jobs(jobs, processes=2) for v in run.violations] == []
+
+
+def test_a_weak_arbiter_with_lease_proof_splits_the_brain() -> None:
+    plan = Plan(settings=sample("2weak"), seconds=120, faults="cut,isolate,split")
+    found = {v.invariant for seed in range(1, 20) for v in run_seed(plan, seed).violations}
+    assert found & {"I1", "AUTH"}
+
+
+def test_a_bmc_that_lies_off_is_found_out() -> None:
+    lines = ((10.0, "bmc server1 lies-off"), (10.0, "cut server1 server2"))
+    plan = Plan(settings=sample("2bmc"), seconds=40, lines=lines)
+    assert run_seed(plan, 1).violations[0].invariant in ("I1", "AUTH")
+
+
+def test_a_failing_schedule_is_made_small() -> None:
+    plan = Plan(settings=sample("2weak"), seconds=120, faults="cut,isolate,split,kill")
+    seed = next(s for s in range(1, 40) if run_seed(plan, s).violations)
+    lines, run = shorten(plan, seed)
+    whole = schedule(plan.settings, seed, plan.seconds, kinds_of(plan.faults))
+    assert len(lines) < len(whole)
+    assert run.violations
+
+
+def test_shrinking_leaves_what_is_needed() -> None:
+    @dataclass
+    class Two:
+        tries: int = 0
+
+        def __call__(self, lines: Any) -> bool:
+            self.tries += 1
+            return {(1.0, "a"), (7.0, "h")} <= set(lines)
+
+    lines = tuple((float(i), chr(96 + i)) for i in range(1, 11))
+    assert shrink(lines, Two()) == ((1.0, "a"), (7.0, "h"))
+
+
+def test_a_run_follows_from_its_seed_alone() -> None:
+    plan = Plan(settings=sample("3bmc"), seconds=60)
+    told: list[list[str]] = []
+    for _ in range(2):
+        out: list[str] = []
+        run_seed(plan, 9, tell=out.append)
+        told.append(out)
+    assert told[0] == told[1]

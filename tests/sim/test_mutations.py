@@ -1,0 +1,111 @@
+"""Each guard of the rules, taken away once, is missed: by its schedule, or by a random seed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from clptools.core.node import Node
+from clptools.sim.clusters import sample
+from clptools.sim.explore import Plan, run_seed
+from clptools.sim.scenario import play, run
+from tests.sim.mutations import MUTATIONS, mutant
+
+SCENARIOS = Path(__file__).parent.parent / "scenarios"
+
+UNSAFE = [
+    ("nonewcomer", "p24-left-silence-does-not-end-by-time"),
+    ("leaveescape", "p24-left-silence-does-not-end-by-time"),
+    ("nopurge", "p09-state-lost"),
+    ("norestartsilence", "restart-silence"),
+    ("shortboot", "lapse-off-ends-after-B"),
+    ("reduceatonce", "p01-h1-out-counts-late"),
+    ("lapse", "lapse-off-ends-after-B"),
+    ("lapse2", "lapse-off-ends-after-B"),
+    ("stalereads", "p11-stale-left-and-off"),
+    ("staleleft", "p25-lateleft"),
+    ("recvauth", "recv-authority-counts-from-send-time"),
+    ("freetie", "tie-etcd"),
+    ("officestays", "p31-who-left-ends-with-the-boot"),
+    ("noselfstop", "lease-proof"),
+    ("noselfstopwait", "stop-hangs-lease"),
+    ("nowatchdog", "p13-vm-pause"),
+    ("recvlease", "h4-lease-counts-from-send-time"),
+    ("answeranyway", "h5-only-authority-renews"),
+    ("wdfull", "p08-wd-check-pause-pet"),
+    ("nodrift", "p14-drift-1-percent"),
+    ("grantforever", "p03-h3-late-grant"),
+    ("noinc", "p04-grant-to-old-incarnation"),
+    ("oldterm", "p06-old-grant-of-an-old-term"),
+    ("oldepoch", "dup-epoch-is-taken-once"),
+    ("nooffice", "lease-proof"),
+    ("noepochack", "p05-rep-grant-in-flight"),
+    ("oldreports", "p05-rep-grant-in-flight"),
+]
+"""(guard, schedule): without it two coordinators rule, or a group is active twice."""
+
+NEEDLESS = [
+    ("mute", "p13-vm-pause"),
+    ("norunstate", "kill-agent"),
+    ("onends", "p17-standby-powered-on"),
+    ("slowalways", "power-loss"),
+    ("novoid", "void-promise"),
+    ("norelay", "one-link-cut"),
+    ("shortlease", "p15-standby-coordinator-dies"),
+    ("minorityfences", "p20-minority-does-not-fence"),
+    ("shortfence", "p20-fence-race"),
+]
+"""(guard, schedule): without it the group is out of service for longer."""
+
+TOLD = [("dropatonce", "p17-standby-powered-on")]
+"""(guard, schedule): without it the story goes another way."""
+
+BY_SEED = [("oldreset", "3bmc", range(1, 120))]
+"""(guard, sample cluster, seeds): without it one of the seeds breaks a promise."""
+
+REDUNDANT = {
+    "newcomergrants": "a newcomer is granted nothing either, and old grants name its incarnation",
+    "nostandagain": "only sooner in office again",
+    "deafasks": "authority over the deaf ends soon enough for H = 2 L",
+    "deaffences": "only who hears a majority keeps authority long enough",
+}
+"""Guards behind another guard: alone, nothing that a user would see hangs on them."""
+
+
+@pytest.mark.parametrize(("guard", "schedule"), UNSAFE)
+def test_without_it_two_rule_or_run(guard: str, schedule: str) -> None:
+    text = (SCENARIOS / f"{schedule}.txt").read_text()
+    cls = mutant(guard)
+    world = play(text, cls, cls.restore)
+    assert {v.invariant for v in world.check.violations} & {"I1", "AUTH"}
+
+
+@pytest.mark.parametrize(("guard", "schedule"), NEEDLESS)
+def test_without_it_a_service_is_longer_away(guard: str, schedule: str) -> None:
+    text = (SCENARIOS / f"{schedule}.txt").read_text()
+    cls = mutant(guard)
+    kept = play(text, Node, Node.restore).check.service.away_s()
+    lost = play(text, cls, cls.restore).check.service.away_s()
+    assert lost > kept + 1.0
+
+
+@pytest.mark.parametrize(("guard", "schedule"), TOLD)
+def test_without_it_the_story_is_another(guard: str, schedule: str) -> None:
+    text = (SCENARIOS / f"{schedule}.txt").read_text()
+    cls = mutant(guard)
+    assert run(text, cls, cls.restore).text != run(text, Node, Node.restore).text
+
+
+@pytest.mark.parametrize(("guard", "name", "seeds"), BY_SEED)
+def test_without_it_a_seed_breaks(guard: str, name: str, seeds: range) -> None:
+    cls = mutant(guard)
+    plan = Plan(settings=sample(name), seconds=120)
+    assert any(
+        run_seed(plan, seed, make_node=cls, restore_node=cls.restore).violations for seed in seeds
+    )
+
+
+def test_every_guard_has_its_place() -> None:
+    named = {m for table in (UNSAFE, NEEDLESS, TOLD, BY_SEED) for m, *_ in table}
+    assert named | set(REDUNDANT) == set(MUTATIONS)
