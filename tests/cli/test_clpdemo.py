@@ -110,3 +110,14 @@ def test_a_step_that_does_not_come_true_is_one_clear_line(
     assert raised.value.code == ExitCode.TIMED_OUT
     assert raised.value.message == "Not within 1 s: group failover1 online on server2."
     assert left_behind(tmp_path) == []
+
+
+def test_an_agent_that_ends_is_told_at_once_with_its_last_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    with LoopbackCluster(cluster="lease = 'long'") as cluster, pytest.raises(ClpError) as raised:
+        demo.Demo(cluster, lambda: b"", lambda _: None).run(keep=False)
+    assert "the agent of server1 ended" in raised.value.message
+    assert raised.value.hint.startswith("The agent of server1 said last: ")
