@@ -21,6 +21,7 @@ from clptools.agent import clock, configuration
 from clptools.agent.executor import Replies
 from clptools.agent.push import Pushes, config_hash
 from clptools.agent.records import Records
+from clptools.agent.steps import StepsElsewhere
 from clptools.agent.view import blank, changes, local_part
 from clptools.api import peer as said
 from clptools.api.backend import (
@@ -165,13 +166,21 @@ class AgentBackend:
             )
         id = next(self._ids)
         try:
-            return await self._replies.wait(
-                id, lambda: core.put(RequestSeen(id=id, user=user, request=request)), progress
-            )
+            async with StepsElsewhere(self._server, request, self._records, progress) as steps:
+                outcome = await self._replies.wait(
+                    id, lambda: core.put(RequestSeen(id=id, user=user, request=request)), progress
+                )
+                if not outcome.code and not outcome.text:
+                    await steps.last(self._holder(request))
+                return outcome
         except asyncio.CancelledError:
             if self._core() is core:
                 raise
             raise ClpError(ExitCode.NO_AGENT, "the agent stopped before it was through") from None
+
+    def _holder(self, request: Request) -> str:
+        group = getattr(request, "group", "")
+        return next((g.current or "" for g in self.status(False).groups if g.name == group), "")
 
     async def run_script(self, script: str, user: str, timeout_s: float) -> Outcome:
         """A script below `scripts/trnreq/`."""

@@ -455,23 +455,13 @@ def monitor_word(words: list[str]) -> str:
 
 
 def _aged(report: ServerView, age_s: float) -> ServerView:
-    """A server's report as it reads so long after it came: what counts from now goes on."""
+    """A server's report as it reads so long after it came: what began goes on.
+
+    Not so its heartbeats: had one of them stopped, it would have reported again.
+    """
     replace = msgspec.structs.replace
-    heard = {
-        (link.name, name): replace(peer, last_seen_s=peer.last_seen_s + age_s)
-        for link in report.heartbeats
-        for name, peer in link.peers.items()
-        if peer.last_seen_s is not None
-    }
     return replace(
         report,
-        heartbeats=tuple(
-            replace(
-                link,
-                peers={name: heard.get((link.name, name), p) for name, p in link.peers.items()},
-            )
-            for link in report.heartbeats
-        ),
         groups=tuple(replace(g, since_s=g.since_s + age_s) for g in report.groups),
         open_events=tuple(
             replace(e, first_s=e.first_s + age_s, last_s=e.last_s + age_s)

@@ -185,6 +185,22 @@ def test_4_refusals_name_what_would_allow_it(cluster: Cluster) -> None:
     assert "mrw1" in stderr(first, f"clprexec --clear mrw1 -h 192.168.0.1 -p {PORT}", 6)
 
 
+def test_4_a_move_shows_its_steps_on_a_terminal_whoever_takes_them(cluster: Cluster) -> None:
+    for node in cluster:
+        there, other = ("server2", "server1") if node is cluster[1] else ("server1", "server2")
+        typed = f"script -qec 'clpgrp -m failover1 -a {there}' /dev/null"
+        lines = node.ok(typed).replace("\r", "").splitlines()
+        steps = "\n".join(lines)
+        assert f"{other} stopped exec1, then fip1" in steps
+        assert "granted epoch" in steps
+        assert f"{there} has started fip1, exec1 of failover1" in steps
+        assert lines[-1] == "Command succeeded."
+        assert node.ok(typed).replace("\r", "") == f"failover1 is already on {there}.\n"
+        piped = f"clpgrp -m failover1 -a {other} | cat; clpgrp -m failover1 -a {there} | cat"
+        assert node.ok(piped) == "Command succeeded.\n" * 2
+    assert cluster.online() is cluster[1]
+
+
 def test_4_clprexec_logs_in_words(cluster: Cluster) -> None:
     first = cluster[1]
     first.ok(f"clprexec --failover failover1 -h 192.168.0.1 -p {PORT} -o {first.root}/rexec.log")

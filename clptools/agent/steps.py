@@ -1,0 +1,65 @@
+"""The steps of a request that other servers take: their records, told to whoever waits here.
+
+The core tells of the steps of this server itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+
+from clptools.agent.records import Records
+from clptools.api.backend import EventRecord
+from clptools.core.requests import GroupMove, GroupStart, Request
+
+_LAST_STEP_S = 0.2
+"""How long the last step may come later than the end of the request: its record comes by the
+control channel, the end by a heartbeat."""
+_ONLINE = ("rc", 11)
+
+
+class StepsElsewhere:
+    """Use it in an `async with` block around the wait for the end of `request`."""
+
+    def __init__(
+        self, server: str, request: Request, records: Records, progress: Callable[[str], None]
+    ) -> None:
+        self._server = server
+        self._request = request
+        self._about = getattr(request, "group", "") or request.server
+        self._records = records
+        self._progress = progress
+        self._arrived = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> StepsElsewhere:
+        if self._about:
+            kept = self._records.all()
+            told = self._tell(kept[-1].cursor if kept else "")
+            self._task = asyncio.get_running_loop().create_task(told)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    async def last(self, holder: str) -> None:
+        """Wait, not for long, until the start of a group on `holder` has been told."""
+        if holder in ("", self._server) or not isinstance(self._request, GroupStart | GroupMove):
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_STEP_S):
+                await self._arrived.wait()
+
+    async def _tell(self, since: str) -> None:
+        async for record in self._records.follow(since, follow=True):
+            if record.server != self._server and self._about in record.subjects:
+                self._step(record)
+
+    def _step(self, record: EventRecord) -> None:
+        self._progress(record.text)
+        if (record.module, record.event_id) == _ONLINE:
+            self._arrived.set()
