@@ -115,7 +115,9 @@ class Limits:
 
     def _mountinfo(self) -> str:
         try:
-            with open(f"{self._kernel.proc}/self/mountinfo", errors="surrogateescape") as file:
+            with open(
+                f"{self._kernel.proc}/thread-self/mountinfo", errors="surrogateescape"
+            ) as file:
                 return file.read()
         except OSError:
             return ""

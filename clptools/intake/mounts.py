@@ -39,7 +39,7 @@ class Mounts:
         self._faults = faults
         self._disks = disks
         self._known: dict[str, Mount] = {}
-        self._fd = os.open(f"{kernel.proc}/self/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
+        self._fd = os.open(f"{kernel.proc}/thread-self/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
         self._end: Callable[[], None] = kernel.files.watch(self._fd, self._look)
         self._look()
 
@@ -51,26 +51,28 @@ class Mounts:
     def _look(self) -> None:
         now = {m.point: m for m in read_mounts(_whole(self._fd))}
         before, self._known = self._known, now
+        for point in before.keys() - now.keys():
+            self._faults.well(point, "read-only", f"{point} is not mounted any more")
         self._disks.sources = {
-            m.point: m.source.rpartition("/")[2] for m in now.values() if _is_disk(m)
+            m.point: self._disks.name(m.source)
+            for m in now.values()
+            if m.source.startswith("/dev/")
         }
         for mount in now.values():
-            if not _is_disk(mount) and mount.point not in self._faults.watched.keywords:
-                continue
             was = before.get(mount.point)
-            if mount == was:
+            if mount == was or not self._concerns(mount):
                 continue
             if not mount.read_only:
                 self._faults.well(mount.point, "read-only", f"{mount.point} is writable again")
             elif was is not None and not was.read_only:
                 text = f"{mount.point} ({mount.source}) has become read-only"
                 self._faults.fault(mount.point, "read-only", text)
-        for point in before.keys() - now.keys():
-            self._faults.well(point, "read-only", f"{point} is not mounted any more")
 
-
-def _is_disk(mount: Mount) -> bool:
-    return mount.source.startswith("/dev/") and Disks.is_hardware(mount.source.rpartition("/")[2])
+    def _concerns(self, mount: Mount) -> bool:
+        """Whether it is on a disk, or named."""
+        source = self._disks.sources.get(mount.point, "")
+        named = any(self._disks.same(k, mount.point) for k in self._faults.watched.keywords)
+        return named or (source != "" and self._disks.is_hardware(source))
 
 
 def _whole(fd: int) -> str:
