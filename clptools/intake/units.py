@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import errno
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from clptools.faults import ClpError, ExitCode
@@ -186,7 +186,7 @@ class Units:
         elif state in ("active", "inactive"):
             self._faults.well(unit.name, "failed", f"{unit.name} is {state}")
         if state == "active" and unit.name in map(unit_name, self._keywords):
-            self._ask(self._watch_process(path, unit))
+            self._ask(self._watch_process, path, unit)
 
     def _restarted(self, unit: _Unit) -> None:
         watched = self._faults.watched
@@ -218,7 +218,7 @@ class Units:
             return
 
         def ended() -> None:
-            self._ask(self._process_ended(path, unit, pid))
+            self._ask(self._process_ended, path, unit, pid)
 
         try:
             unit.process = Process(pid, ended)
@@ -234,15 +234,15 @@ class Units:
             text = f"{unit.name}: the main process {pid} is gone"
             self._faults.fault(unit.name, "process", text)
 
-    def _ask(self, work: Any) -> None:
-        task = self._loop.create_task(self._quietly(work))
+    def _ask(self, work: Callable[..., Awaitable[None]], *about: object) -> None:
+        task = self._loop.create_task(self._quietly(work, *about))
         self._asking.add(task)
         task.add_done_callback(self._asking.discard)
 
-    async def _quietly(self, work: Any) -> None:
+    async def _quietly(self, work: Callable[..., Awaitable[None]], *about: object) -> None:
         """A unit may be unloaded while we ask; a bus that is gone is noticed elsewhere."""
         try:
-            await work
+            await work(*about)
         except (ClpError, OSError, EOFError):
             return
 

@@ -1,0 +1,324 @@
+"""HA/AM: units by a real bus and a manager that speaks as systemd does, real processes."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+import pytest
+from dbus_fast import BusType, Message, MessageType, Variant
+from dbus_fast.aio import MessageBus
+
+from clptools.intake import units
+from tests.intake.source_room import Heard, mrw
+
+needs_bus = pytest.mark.skipif(
+    shutil.which("dbus-daemon") is None, reason="there is no dbus-daemon on this machine"
+)
+
+
+@pytest.fixture
+def bus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[subprocess.Popen[bytes]]:
+    """A bus of its own, where the system bus is looked for."""
+    address = f"unix:path={tmp_path}/bus"
+    daemon = subprocess.Popen(
+        ["dbus-daemon", "--session", "--nofork", "--nopidfile", f"--address={address}",
+         "--print-address"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        assert daemon.stdout is not None and daemon.stdout.readline()
+        monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", address)
+        yield daemon
+    finally:
+        daemon.kill()
+        daemon.wait()
+
+
+class Manager:
+    """systemd, as far as it is watched."""
+
+    def __init__(self) -> None:
+        self.states: dict[str, tuple[str, str]] = {}
+        self.pids: dict[str, int] = {}
+        self.bus: MessageBus
+        self.rules: list[str] = []
+
+    def path(self, unit: str) -> str:
+        return f"{units.PATH}/unit/{unit.replace('-', '_2d').replace('.', '_2e')}"
+
+    def handle(self, message: Message) -> Message | None:
+        if message.message_type is not MessageType.METHOD_CALL:
+            return None
+        if message.member == "LoadUnit":
+            return Message.new_method_return(message, "o", [self.path(message.body[0])])
+        unit = next((u for u in self.states if self.path(u) == message.path), "")
+        if message.member == "GetAll":
+            state, sub = self.states[unit]
+            values = {"ActiveState": Variant("s", state), "SubState": Variant("s", sub)}
+            return Message.new_method_return(message, "a{sv}", [values])
+        if message.member == "Get":
+            value = (
+                Variant("u", self.pids.get(unit, 0))
+                if message.body[1] == "MainPID"
+                else Variant("s", self.states[unit][0])
+            )
+            return Message.new_method_return(message, "v", [value])
+        return Message.new_method_return(message)
+
+    async def change(self, unit: str, state: str, sub: str) -> None:
+        self.states[unit] = (state, sub)
+        values = {"ActiveState": Variant("s", state), "SubState": Variant("s", sub)}
+        await self.bus.send(
+            Message.new_signal(
+                self.path(unit), units.PROPERTIES, "PropertiesChanged", "sa{sv}as",
+                [units.UNIT, values, []],
+            )
+        )  # fmt: skip
+
+
+@asynccontextmanager
+async def managed(**states: str) -> AsyncIterator[Manager]:
+    manager = Manager()
+    manager.states = {f"{name}.service": (state, "running") for name, state in states.items()}
+    manager.bus = await MessageBus(bus_type=BusType.SYSTEM).connect()
+    manager.bus.add_message_handler(manager.handle)
+    await manager.bus.request_name(units.NAME)
+    try:
+        yield manager
+    finally:
+        manager.bus.disconnect()
+
+
+async def settled(manager: Manager, heard: Heard) -> None:
+    """Until the source has its subscriptions: it then hears what a marker unit does."""
+    manager.states["marker.service"] = ("active", "running")
+    while not any(e.keyword == "marker" for e in heard.told):
+        await manager.change("marker.service", "failed", "failed")
+        await asyncio.sleep(0.02)
+        await manager.change("marker.service", "active", "running")
+    heard.told[:] = [e for e in heard.told if e.keyword != "marker"]
+
+
+def others(heard: Heard) -> list[str]:
+    return [line for line in heard.lines if not line.startswith("marker")]
+
+
+@needs_bus
+@pytest.mark.usefixtures("bus")
+def test_a_unit_that_fails_and_comes_back() -> None:
+    async def body() -> None:
+        async with managed(db="active") as manager:
+            async with Heard(mrw("HA/AM", "db.service"), mrw("HA/AM", "marker")) as heard:
+                await settled(manager, heard)
+                await manager.change("db.service", "failed", "failed")
+                await heard.until(lambda: others(heard))
+                await manager.change("db.service", "activating", "start")
+                await manager.change("db.service", "active", "running")
+                await heard.until(lambda: len(others(heard)) == 2)
+                assert others(heard) == [
+                    "db.service#failed error: db.service has failed",
+                    "db.service#failed ok: db.service is active",
+                ]
+
+    asyncio.run(body())
+
+
+@needs_bus
+@pytest.mark.usefixtures("bus")
+def test_a_unit_that_loops() -> None:
+    async def body() -> None:
+        one = mrw("HA/AM", "web", loop_count=3, flap_window_ms=700)
+        async with managed(web="active") as manager:
+            async with Heard(one, mrw("HA/AM", "marker")) as heard:
+                await settled(manager, heard)
+                for _ in range(3):
+                    assert not others(heard)
+                    await manager.change("web.service", "activating", "auto-restart")
+                    await manager.change("web.service", "active", "running")
+                await heard.until(lambda: len(others(heard)) == 2)
+                assert others(heard) == [
+                    "web#loop error: web.service was restarted 3 times within 0.7 s",
+                    "web#loop ok: web.service is not restarted any more",
+                ]
+
+    asyncio.run(body())
+
+
+@needs_bus
+@pytest.mark.usefixtures("bus")
+def test_a_main_process_that_is_gone_but_not_by_an_orderly_stop() -> None:
+    async def body() -> None:
+        async with managed(db="active") as manager:
+            first, second = (subprocess.Popen(["sleep", "60"]) for _ in range(2))
+            manager.pids["db.service"] = first.pid
+            async with Heard(mrw("HA/AM", "db"), mrw("HA/AM", "marker")) as heard:
+                await settled(manager, heard)
+                first.kill()
+                await heard.until(lambda: others(heard))
+                manager.pids["db.service"] = second.pid
+                await manager.change("db.service", "activating", "auto-restart")
+                await manager.change("db.service", "active", "running")
+                await heard.until(lambda: len(others(heard)) == 2)
+                # An orderly stop says so before it ends the process.
+                await manager.change("db.service", "deactivating", "stop-sigterm")
+                second.kill()
+                second.wait()
+                await manager.change("db.service", "inactive", "dead")
+                await settled(manager, heard)
+                assert others(heard) == [
+                    f"db#process error: db.service: the main process {first.pid} is gone",
+                    f"db#process ok: db.service runs again, process {second.pid}",
+                ]
+            first.wait()
+
+    asyncio.run(body())
+
+
+@needs_bus
+@pytest.mark.usefixtures("bus")
+def test_nothing_happened() -> None:
+    """Units start and stop, others fail at their own monitors' cost; db is well."""
+
+    async def body() -> None:
+        async with managed(db="active") as manager:
+            async with Heard(mrw("HA/AM", "db"), mrw("HA/AM", "marker")) as heard:
+                await settled(manager, heard)
+                for number in range(30):
+                    other = f"job-{number}.service"
+                    await manager.change(other, "activating", "start")
+                    await manager.change(other, "failed", "failed")
+                    await manager.change("db.service", "reloading", "reload")
+                    await manager.change("db.service", "active", "running")
+                await settled(manager, heard)
+                assert others(heard) == [] and heard.notes == []
+
+    asyncio.run(body())
+
+
+@needs_bus
+@pytest.mark.usefixtures("bus")
+def test_without_keyword_any_service_counts() -> None:
+    async def body() -> None:
+        async with managed() as manager:
+            async with Heard(mrw("HA/AM"), mrw("HA/AM", "marker")) as heard:
+                await settled(manager, heard)
+                await manager.change("a-b.service", "failed", "failed")
+                await manager.change("c.timer", "failed", "failed")
+                await settled(manager, heard)
+                assert others(heard) == ["a-b.service#failed error: a-b.service has failed"]
+
+    asyncio.run(body())
+
+
+@needs_bus
+def test_a_bus_that_goes_away_is_noted_once_and_found_again(
+    bus: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(units, "AGAIN_S", (0.02, 0.02))
+
+    async def body() -> None:
+        async with managed(db="active") as manager:
+            async with Heard(mrw("HA/AM", "db"), mrw("HA/AM", "marker")) as heard:
+                await settled(manager, heard)
+                bus.kill()
+                await heard.until(lambda: heard.notes)
+                await asyncio.sleep(0.2)
+                (note,) = heard.notes
+                assert note.startswith("Units are not seen: systemd cannot be asked over D-Bus")
+
+    asyncio.run(body())
+
+
+def test_a_pid_file(tmp_path: Path) -> None:
+    path = tmp_path / "app.pid"
+
+    async def body() -> None:
+        first = subprocess.Popen(["sleep", "60"])
+        path.write_text(f"{first.pid}\n")
+        async with Heard(mrw("HA/AM", "app", pid_file={"server1": str(path)})) as heard:
+            await asyncio.sleep(0.1)
+            assert heard.told == []
+            first.kill()
+            event = await heard.count(1)
+            assert event.text == f"app: the main process {first.pid} is gone"
+            second = subprocess.Popen(["sleep", "60"])
+            path.write_text(f"{second.pid}\n")
+            assert (await heard.count(2)).recovered
+        second.kill()
+        first.wait()
+        second.wait()
+
+    asyncio.run(body())
+
+
+def test_a_health_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLP_ROOT", str(tmp_path))
+    script = tmp_path / "etc/clptools/scripts/monitor.s/mrw-app/health.sh"
+    script.parent.mkdir(parents=True)
+
+    def write(body: str) -> None:
+        new = script.with_suffix(".new")
+        new.write_text(f"#!/bin/sh\n{body}\n")
+        new.chmod(0o755)
+        new.rename(script)
+
+    one = msgspec.structs.replace(
+        mrw("HA/AM", "app", health_command="health.sh"),
+        interval_ms=20, timeout_ms=2_000, retries=1,
+    )  # fmt: skip
+
+    async def body() -> None:
+        write("exit 0")
+        async with Heard(one) as heard:
+            await asyncio.sleep(0.2)
+            assert heard.told == []
+            write('echo "no answer from $CLP_KEYWORD"; exit 3')
+            event = await heard.count(1)
+            said = "app: the health command says no answer from app (exit status 3)"
+            assert event.text == said
+            write("yes | head -c 3000000; exit 0")
+            assert (await heard.count(2)).recovered
+
+    asyncio.run(body())
+
+
+def test_a_health_command_that_hangs_is_ended_with_all_it_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLP_ROOT", str(tmp_path))
+    script = tmp_path / "hang.sh"
+    script.write_text(f"#!/bin/sh\nsleep 600 &\necho $! >{tmp_path}/pid\nwait\n")
+    script.chmod(0o755)
+    one = msgspec.structs.replace(
+        mrw("HA/AM", "app", health_command=str(script)), interval_ms=60_000, timeout_ms=500
+    )
+
+    async def body() -> None:
+        async with Heard(one) as heard:
+            event = await heard.count(1)
+            assert event.text == "app: the health command did not end within 0.5 s"
+            pid = int((tmp_path / "pid").read_text())
+            await heard.until(lambda: not _runs(pid))
+
+    asyncio.run(body())
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
+
+
+def test_names_of_units() -> None:
+    assert units.unit_name("db") == "db.service"
+    assert units.unit_name("my.app") == "my.app.service"
+    assert units.unit_name("data.mount") == "data.mount"
+    assert units._plain("my_2dapp_2eservice") == "my-app.service"
