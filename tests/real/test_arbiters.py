@@ -23,7 +23,7 @@ class Tie:
 
     def __init__(self, cluster: Cluster, kind: str) -> None:
         self.cluster = cluster
-        self.kind = kind
+        self.kind, _, self.required = kind.partition(" ")
         self.program: subprocess.Popen[bytes] | None = None
 
     def np(self) -> str:
@@ -35,7 +35,7 @@ class Tie:
         }
         return (
             f'[[np]]\nname = "np1"\ntype = "{self.kind}"\n{keys[self.kind]}\n'
-            "interval = 0.3\ntimeout = 0.5\n"
+            "interval = 0.3\ntimeout = 0.5\n" + ("required = true\n" if self.required else "")
         )
 
     def start(self) -> None:
@@ -90,7 +90,7 @@ class Tie:
             subprocess.run(node.within("nft", "delete", "table", "inet", "parted"), check=True)
 
 
-@pytest.fixture(params=["etcd", "witness", "disk"])
+@pytest.fixture(params=["etcd", "witness", "disk", "etcd required"])
 def tie(request: pytest.FixtureRequest) -> Iterator[Tie]:
     with Cluster() as cluster:
         subprocess.run(
