@@ -14,6 +14,7 @@ import pytest
 from dbus_fast import BusType, Message, MessageType, Variant
 from dbus_fast.aio import MessageBus
 
+from clptools.core.settings import Monitor
 from clptools.intake import units
 from tests.intake.source_room import Heard, mrw
 
@@ -106,6 +107,15 @@ async def settled(manager: Manager, heard: Heard) -> None:
     heard.told[:] = [e for e in heard.told if e.keyword != "marker"]
 
 
+@asynccontextmanager
+async def watching(*monitors: Monitor, **states: str) -> AsyncIterator[tuple[Manager, Heard]]:
+    """Units in some states, and the source that knows them."""
+    marker = mrw("HA/AM", "marker")
+    async with managed(**states) as manager, Heard(*monitors, marker) as heard:
+        await settled(manager, heard)
+        yield manager, heard
+
+
 def others(heard: Heard) -> list[str]:
     return [line for line in heard.lines if not line.startswith("marker")]
 
@@ -114,18 +124,16 @@ def others(heard: Heard) -> list[str]:
 @pytest.mark.usefixtures("bus")
 def test_a_unit_that_fails_and_comes_back() -> None:
     async def body() -> None:
-        async with managed(db="active") as manager:
-            async with Heard(mrw("HA/AM", "db.service"), mrw("HA/AM", "marker")) as heard:
-                await settled(manager, heard)
-                await manager.change("db.service", "failed", "failed")
-                await heard.until(lambda: others(heard))
-                await manager.change("db.service", "activating", "start")
-                await manager.change("db.service", "active", "running")
-                await heard.until(lambda: len(others(heard)) == 2)
-                assert others(heard) == [
-                    "db.service#failed error: db.service has failed",
-                    "db.service#failed ok: db.service is active",
-                ]
+        async with watching(mrw("HA/AM", "db.service"), db="active") as (manager, heard):
+            await manager.change("db.service", "failed", "failed")
+            await heard.until(lambda: others(heard))
+            await manager.change("db.service", "activating", "start")
+            await manager.change("db.service", "active", "running")
+            await heard.until(lambda: len(others(heard)) == 2)
+            assert others(heard) == [
+                "db.service#failed error: db.service has failed",
+                "db.service#failed ok: db.service is active",
+            ]
 
     asyncio.run(body())
 
@@ -135,18 +143,16 @@ def test_a_unit_that_fails_and_comes_back() -> None:
 def test_a_unit_that_loops() -> None:
     async def body() -> None:
         one = mrw("HA/AM", "web", loop_count=3, flap_window_ms=700)
-        async with managed(web="active") as manager:
-            async with Heard(one, mrw("HA/AM", "marker")) as heard:
-                await settled(manager, heard)
-                for _ in range(3):
-                    assert not others(heard)
-                    await manager.change("web.service", "activating", "auto-restart")
-                    await manager.change("web.service", "active", "running")
-                await heard.until(lambda: len(others(heard)) == 2)
-                assert others(heard) == [
-                    "web#loop error: web.service was restarted 3 times within 0.7 s",
-                    "web#loop ok: web.service is not restarted any more",
-                ]
+        async with watching(one, web="active") as (manager, heard):
+            for _ in range(3):
+                assert not others(heard)
+                await manager.change("web.service", "activating", "auto-restart")
+                await manager.change("web.service", "active", "running")
+            await heard.until(lambda: len(others(heard)) == 2)
+            assert others(heard) == [
+                "web#loop error: web.service was restarted 3 times within 0.7 s",
+                "web#loop ok: web.service is not restarted any more",
+            ]
 
     asyncio.run(body())
 
@@ -155,27 +161,26 @@ def test_a_unit_that_loops() -> None:
 @pytest.mark.usefixtures("bus")
 def test_a_main_process_that_is_gone_but_not_by_an_orderly_stop() -> None:
     async def body() -> None:
-        async with managed(db="active") as manager:
+        async with watching(mrw("HA/AM", "db"), db="active") as (manager, heard):
             first, second = (subprocess.Popen(["sleep", "60"]) for _ in range(2))
             manager.pids["db.service"] = first.pid
-            async with Heard(mrw("HA/AM", "db"), mrw("HA/AM", "marker")) as heard:
-                await settled(manager, heard)
-                first.kill()
-                await heard.until(lambda: others(heard))
-                manager.pids["db.service"] = second.pid
-                await manager.change("db.service", "activating", "auto-restart")
-                await manager.change("db.service", "active", "running")
-                await heard.until(lambda: len(others(heard)) == 2)
-                # An orderly stop says so before it ends the process.
-                await manager.change("db.service", "deactivating", "stop-sigterm")
-                second.kill()
-                second.wait()
-                await manager.change("db.service", "inactive", "dead")
-                await settled(manager, heard)
-                assert others(heard) == [
-                    f"db#process error: db.service: the main process {first.pid} is gone",
-                    f"db#process ok: db.service runs again, process {second.pid}",
-                ]
+            await manager.change("db.service", "active", "exited")
+            first.kill()
+            await heard.until(lambda: others(heard))
+            manager.pids["db.service"] = second.pid
+            await manager.change("db.service", "activating", "auto-restart")
+            await manager.change("db.service", "active", "running")
+            await heard.until(lambda: len(others(heard)) == 2)
+            # An orderly stop says so before it ends the process.
+            await manager.change("db.service", "deactivating", "stop-sigterm")
+            second.kill()
+            second.wait()
+            await manager.change("db.service", "inactive", "dead")
+            await settled(manager, heard)
+            assert others(heard) == [
+                f"db#process error: db.service: the main process {first.pid} is gone",
+                f"db#process ok: db.service runs again, process {second.pid}",
+            ]
             first.wait()
 
     asyncio.run(body())
@@ -187,17 +192,15 @@ def test_nothing_happened() -> None:
     """Units start and stop, others fail at their own monitors' cost; db is well."""
 
     async def body() -> None:
-        async with managed(db="active") as manager:
-            async with Heard(mrw("HA/AM", "db"), mrw("HA/AM", "marker")) as heard:
-                await settled(manager, heard)
-                for number in range(30):
-                    other = f"job-{number}.service"
-                    await manager.change(other, "activating", "start")
-                    await manager.change(other, "failed", "failed")
-                    await manager.change("db.service", "reloading", "reload")
-                    await manager.change("db.service", "active", "running")
-                await settled(manager, heard)
-                assert others(heard) == [] and heard.notes == []
+        async with watching(mrw("HA/AM", "db"), db="active") as (manager, heard):
+            for number in range(30):
+                other = f"job-{number}.service"
+                await manager.change(other, "activating", "start")
+                await manager.change(other, "failed", "failed")
+                await manager.change("db.service", "reloading", "reload")
+                await manager.change("db.service", "active", "running")
+            await settled(manager, heard)
+            assert others(heard) == [] and heard.notes == []
 
     asyncio.run(body())
 
@@ -206,13 +209,11 @@ def test_nothing_happened() -> None:
 @pytest.mark.usefixtures("bus")
 def test_without_keyword_any_service_counts() -> None:
     async def body() -> None:
-        async with managed() as manager:
-            async with Heard(mrw("HA/AM"), mrw("HA/AM", "marker")) as heard:
-                await settled(manager, heard)
-                await manager.change("a-b.service", "failed", "failed")
-                await manager.change("c.timer", "failed", "failed")
-                await settled(manager, heard)
-                assert others(heard) == ["a-b.service#failed error: a-b.service has failed"]
+        async with watching(mrw("HA/AM")) as (manager, heard):
+            await manager.change("a-b.service", "failed", "failed")
+            await manager.change("c.timer", "failed", "failed")
+            await settled(manager, heard)
+            assert others(heard) == ["a-b.service#failed error: a-b.service has failed"]
 
     asyncio.run(body())
 
@@ -224,14 +225,12 @@ def test_a_bus_that_goes_away_is_noted_once_and_found_again(
     monkeypatch.setattr(units, "AGAIN_S", (0.02, 0.02))
 
     async def body() -> None:
-        async with managed(db="active") as manager:
-            async with Heard(mrw("HA/AM", "db"), mrw("HA/AM", "marker")) as heard:
-                await settled(manager, heard)
-                bus.kill()
-                await heard.until(lambda: heard.notes)
-                await asyncio.sleep(0.2)
-                (note,) = heard.notes
-                assert note.startswith("Units are not seen: systemd cannot be asked over D-Bus")
+        async with watching(mrw("HA/AM", "db"), db="active") as (_, heard):
+            bus.kill()
+            await heard.until(lambda: heard.notes)
+            await asyncio.sleep(0.2)
+            (note,) = heard.notes
+            assert note.startswith("Units are not seen: systemd cannot be asked over D-Bus")
 
     asyncio.run(body())
 
