@@ -156,7 +156,7 @@ class Status:
             return HeartbeatView(name=link.name, type=link.type, status="Offline")
         peers: dict[str, PeerView] = {}
         for name, p in node.state.peers.items():
-            if not link.is_lan:
+            if link.type == "bmchb":
                 peers[name] = self._bmc_path(name)
                 continue
             seen = p.link_at.get(link.name, NEVER)
