@@ -12,7 +12,9 @@ from clptools import paths
 from clptools.agent import clock
 from clptools.agent.devices import Devices
 from clptools.api.address import SocketAddress
+from clptools.arbiters.base import ArbiterContext
 from clptools.arbiters.holding import Arbiters
+from clptools.arbiters.witness_mail import MailExchange
 from clptools.core.events import BeatSeen, Event
 from clptools.core.messages import Beat
 from clptools.core.settings import Settings
@@ -25,6 +27,7 @@ from clptools.intake.usm import read_keys
 from clptools.links.bmc import BmcHeartbeat
 from clptools.links.lan import LanHeartbeats
 from clptools.links.peer import PeerChannel
+from clptools.links.witness import WitnessLink
 from clptools.monitors.base import MonitorContext, ScriptEnd
 from clptools.monitors.engine import Engine
 from clptools.monitors.userw import Watchdog
@@ -74,6 +77,7 @@ class Surroundings:
         """What the executor acts on."""
         self.devices.bmcs = self._bmcs
         self.devices.watchdog = self._watchdog
+        self._witnesses: list[WitnessLink] = []
         self._arbiters = Arbiters(server, authkey, self.network)
         self.devices.arbiters = self._arbiters
 
@@ -83,6 +87,7 @@ class Surroundings:
         self._peers.apply(settings)
         self._bmcs.apply(settings)
         self._arbiters.apply(settings)
+        self._apply_witnesses(settings)
         self._host.command = settings.cluster.action_command
         self._host.bmc = self._bmcs if self._bmcs.timer is not None else None
         self._watchdog.bmc_timer = self._bmcs.timer
@@ -104,6 +109,8 @@ class Surroundings:
         self._watchdog.close()
         await self._bmcs.close()
         await self._arbiters.close()
+        for witness in self._witnesses:
+            witness.close()
         self._heartbeats.close()
 
     async def close_intake(self) -> None:
@@ -131,6 +138,30 @@ class Surroundings:
 
     def _beat(self, link: str, beat: Beat) -> None:
         self._ears.tell(BeatSeen(link=link, beat=beat))
+
+    def _apply_witnesses(self, settings: Settings) -> None:
+        for witness in self._witnesses:
+            witness.close()
+        self._witnesses = []
+        for path in settings.interconnects:
+            if path.type != "witnesshb":
+                continue
+            context = ArbiterContext(
+                cluster=settings.cluster.name,
+                server=self._server,
+                authkey=self._authkey,
+                timeout_ms=settings.cluster.heartbeat_timeout_ms // 2,
+            )
+            witness = WitnessLink(
+                path.name,
+                path.interval_ms,
+                MailExchange(path.url, context),
+                self._heartbeats.arrived,
+                self.network,
+            )
+            witness.start()
+            self._witnesses.append(witness)
+        self._heartbeats.others = tuple(self._witnesses)
 
     def _apply_bmc_beats(self, settings: Settings) -> None:
         for beats in self._bmc_beats:

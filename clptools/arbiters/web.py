@@ -17,7 +17,7 @@ from clptools.arbiters.resolve import HostAddresses
 from clptools.faults import ClpError, ExitCode
 
 MAX_HEAD_BYTES = 16_384
-MAX_BODY_BYTES = 65_536
+MAX_BODY_BYTES = 262_144
 
 
 class WebError(Exception):

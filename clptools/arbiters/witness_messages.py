@@ -24,8 +24,10 @@ import hmac
 import msgspec
 
 PATH = "/v1/lease"
+MAIL_PATH = "/v1/beats"
 MAC_HEADER = "Clptools-Mac"
 MAX_BYTES = 4096
+MAX_MAIL_BYTES = 262_144
 
 MAX_NAME = 256
 
@@ -57,12 +59,34 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     error: str = ""
 
 
-class Signer:
-    """Signs and checks with keys made from one authkey."""
+class Post(msgspec.Struct, frozen=True, kw_only=True):
+    """A server's newest beats, and its wish for those of the others (`witnesshb`).
 
-    def __init__(self, authkey: bytes) -> None:
-        self._ask = _derived(authkey, b"clptools witness ask 1")
-        self._answer = _derived(authkey, b"clptools witness answer 1")
+    Sent to `MAIL_PATH`.  There are no tickets: a beat that is delivered twice, or after a newer
+    one, is dropped by who gets it.
+    """
+
+    cluster: str
+    server: str
+    nonce: str
+    beats: dict[str, bytes]
+    """Server -> datagram for it."""
+
+
+class Mail(msgspec.Struct, frozen=True, kw_only=True):
+    """What was there for the server: each datagram is delivered once."""
+
+    nonce: str
+    beats: dict[str, bytes]
+    """Sender -> its newest datagram."""
+
+
+class Signer:
+    """Signs and checks with keys made from one authkey, for one purpose (a path)."""
+
+    def __init__(self, authkey: bytes, purpose: str = PATH) -> None:
+        self._ask = _derived(authkey, f"clptools witness ask {purpose}".encode())
+        self._answer = _derived(authkey, f"clptools witness answer {purpose}".encode())
         self.name = _derived(authkey, b"clptools witness name 1").hex()[:16]
         """Tells clusters of the same name apart; says nothing of the key."""
 

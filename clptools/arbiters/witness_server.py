@@ -2,7 +2,8 @@
 
     clpwitnessd --listen [::]:29003 --authkey /etc/clptools/authkey
 
-It serves every cluster whose authkey it is given, answers nobody else, and needs no rights.
+It keeps the lease of np type `witness`, and carries the beats of `witnesshb`.  It serves every
+cluster whose authkey it is given, answers nobody else, and needs no rights.
 `GET /` answers 200, so that an `http` arbiter or a load balancer may look whether it lives.
 """
 
@@ -22,7 +23,17 @@ import msgspec
 from clptools import paths
 from clptools.arbiters.web import cause
 from clptools.arbiters.witness_leases import Leases
-from clptools.arbiters.witness_messages import MAC_HEADER, MAX_BYTES, PATH, Ask, Signer
+from clptools.arbiters.witness_mail import Mailboxes
+from clptools.arbiters.witness_messages import (
+    MAC_HEADER,
+    MAIL_PATH,
+    MAX_BYTES,
+    MAX_MAIL_BYTES,
+    PATH,
+    Ask,
+    Post,
+    Signer,
+)
 from clptools.config.address import Endpoint, endpoint
 from clptools.config.authkey import read_authkey
 from clptools.faults import ClpError, ExitCode
@@ -46,6 +57,8 @@ class WitnessServer:
 
     def __init__(self, authkeys: tuple[bytes, ...], longest_ms: int) -> None:
         self._signers = tuple(Signer(key) for key in authkeys)
+        self._mail_signers = tuple(Signer(key, MAIL_PATH) for key in authkeys)
+        self._mail = Mailboxes()
         self._leases = Leases(_boot_ms(), longest_ms)
         self._server: asyncio.Server | None = None
         self._open = 0
@@ -96,19 +109,21 @@ class WitnessServer:
         method, path, _ = words
         if method in ("GET", "HEAD") and path == "/":
             return 200, b"" if method == "HEAD" else b"{}\n", ""
-        if method != "POST" or not path.endswith(PATH):
+        mail = path.endswith(MAIL_PATH)
+        if method != "POST" or not (mail or path.endswith(PATH)):
             return 404, b"", ""
         fields = {}
         for line in head[1:]:
             name, _, value = line.partition(":")
             fields[name.strip().lower()] = value.strip()
         length = fields.get("content-length", "")
-        if not (length.isascii() and length.isdigit() and len(length) < 6):
+        if not (length.isascii() and length.isdigit() and len(length) < 7):
             return 400, b"", ""
-        if int(length) > MAX_BYTES:
+        if int(length) > (MAX_MAIL_BYTES if mail else MAX_BYTES):
             return 400, b"", ""
         body = await reader.readexactly(int(length))
-        return self._answer(body, fields.get(MAC_HEADER.lower(), ""))
+        mac = fields.get(MAC_HEADER.lower(), "")
+        return self._answer_mail(body, mac) if mail else self._answer(body, mac)
 
     def _answer(self, body: bytes, mac: str) -> tuple[int, bytes, str]:
         signer = next((s for s in self._signers if s.is_ask(body, mac)), None)
@@ -122,6 +137,17 @@ class WitnessServer:
             return 400, b"", ""
         answer = msgspec.json.encode(self._leases.ask(signer.name, asked, _boot_ms()))
         return 200, answer, signer.sign_answer(answer)
+
+    def _answer_mail(self, body: bytes, mac: str) -> tuple[int, bytes, str]:
+        signer = next((s for s in self._mail_signers if s.is_ask(body, mac)), None)
+        if signer is None:
+            return 403, b"", ""
+        try:
+            post = msgspec.json.decode(body, type=Post)
+        except msgspec.DecodeError:
+            return 400, b"", ""
+        mail = msgspec.json.encode(self._mail.exchange(signer.name, post, _boot_ms()))
+        return 200, mail, signer.sign_answer(mail)
 
 
 def _boot_ms() -> int:

@@ -14,6 +14,7 @@ import os
 import socket
 from collections import Counter
 from collections.abc import Callable
+from typing import Protocol
 
 from clptools.core.messages import Beat
 from clptools.core.settings import Settings
@@ -158,6 +159,15 @@ _IP_MTU_DISCOVER = 10
 _IP_PMTUDISC_DONT = 0
 
 
+class Carrier(Protocol):
+    """A path of another kind that carries the same datagrams."""
+
+    counters: Counter[str]
+
+    def send(self, server: str, datagram: bytes) -> None:
+        """To `server`; it may be lost."""
+
+
 class LanHeartbeats:
     """All LAN interconnects of this server."""
 
@@ -179,6 +189,8 @@ class LanHeartbeats:
         self._names: frozenset[str] = frozenset()
         self._links: dict[str, LanLink] = {}
         self._counters: Counter[str] = Counter()
+        self.others: tuple[Carrier, ...] = ()
+        """Paths of other kinds; what they bring is handed to `arrived`."""
 
     def apply(self, settings: Settings) -> None:
         """Opens, keeps and closes links so that they are those of `settings`."""
@@ -198,7 +210,7 @@ class LanHeartbeats:
         for name, (own, port, addresses) in wanted.items():
             kept = self._links.get(name)
             if kept is None:
-                kept = LanLink(name, own, port, addresses, self._datagram, self._on_change)
+                kept = LanLink(name, own, port, addresses, self.arrived, self._on_change)
                 kept.start()
             ordered[name] = kept
         self._links = ordered
@@ -218,7 +230,7 @@ class LanHeartbeats:
     def counters(self) -> Counter[str]:
         """Datagrams received, and dropped by reason, since the agent started."""
         total = Counter(self._counters)
-        for link in self._links.values():
+        for link in (*self._links.values(), *self.others):
             total.update(link.counters)
         return total
 
@@ -231,10 +243,11 @@ class LanHeartbeats:
         except DecodeError:
             self._counters["too_long_to_send"] += 1
             return
-        for link in self._links.values():
+        for link in (*self._links.values(), *self.others):
             link.send(via or beat.to, datagram)
 
-    def _datagram(self, link: str, data: bytes, source: str) -> None:
+    def arrived(self, link: str, data: bytes, source: str) -> None:
+        """A datagram came from the server `source` on `link`; a bad one is counted."""
         assert self._wire is not None, "links exist only after apply()"
         self._counters["received"] += 1
         try:

@@ -181,3 +181,42 @@ def test_losing_only_the_arbiter_stops_nothing(tie: Tie) -> None:
     tie.start()
     until("it is seen again", lambda: np_status(leader) == "Normal")
     until("it is told", lambda: "NP resolution np1 answers again" in leader.alerts())
+
+
+def test_beats_by_way_of_a_witness_hold_a_cluster_together() -> None:
+    """All LAN interconnects are cut; with `witnesshb` nobody is lost, and nothing moves."""
+    with Cluster() as cluster:
+        subprocess.run(
+            ["ip", "-n", cluster.wires, "addr", "add", f"{WHERE}/24", "dev", "br1"], check=True
+        )
+        tie = Tie(cluster, "witness")
+        cluster.configure(
+            cluster.toml(
+                more='[[interconnect]]\ntype = "witnesshb"\nname = "witnesshb1"\n'
+                f'url = "http://{WHERE}:29003"\n'
+            )
+        )
+        tie.start()
+        cluster.start()
+        try:
+            first = cluster.online()
+
+            def paths(node: Node) -> dict[str, str]:
+                servers = {each["name"]: each for each in node.status()["servers"]}
+                beats = servers[node.name]["heartbeats"]
+                return {each["name"]: each["status"] for each in beats}
+
+            until("it carries", lambda: paths(first).get("witnesshb1") == "Normal")
+            begun = cluster.diary.read_text()
+            tie.part()
+            until("the LANs are lost", lambda: paths(first)["lankhb1"] == "Error")
+            time.sleep(3)
+            for node in cluster:
+                assert paths(node)["witnesshb1"] == "Normal"
+                assert {s["status"] for s in node.status()["servers"]} <= {"Online", "Caution"}
+            assert cluster.diary.read_text() == begun
+            tie.heal()
+            assert cluster.online() is first
+        finally:
+            tie.stop()
+        cluster.assert_never_two()

@@ -1,0 +1,103 @@
+"""`witnesshb` through a real witness server."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from clptools.arbiters.witness_mail import MAX_AGE_MS, MAX_SERVERS, Mailboxes, MailExchange
+from clptools.arbiters.witness_messages import Post
+from clptools.faults import ClpError
+from clptools.links.witness import WitnessLink
+from tests.arbiters.parts import Witness, context
+
+
+@pytest.fixture
+def witness(tmp_path: Path) -> Iterator[Witness]:
+    program = Witness(tmp_path, longest=0.2)
+    program.start()
+    yield program
+    program.kill()
+
+
+async def until(what: str, condition: Callable[[], object], timeout_s: float = 10.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {timeout_s:g} s: {what}"
+        await asyncio.sleep(0.02)
+
+
+def test_datagrams_arrive_once_and_the_newest_alone(witness: Witness) -> None:
+    async def story() -> None:
+        one, two = (MailExchange(witness.url, context(s)) for s in ("server1", "server2"))
+        await one({"server2": b"old"})
+        await one({"server2": b"new", "server3": b"x" * 60_000})
+        assert await two({"server1": b"\x00\xff"}) == {"server1": b"new"}
+        assert await two({}) == {}
+        assert await one({}) == {"server2": b"\x00\xff"}
+        assert await MailExchange(witness.url, context("server3"))({}) == {"server1": b"x" * 60_000}
+
+    asyncio.run(story())
+
+
+def test_strangers_are_refused(witness: Witness) -> None:
+    stranger = msgspec.structs.replace(context("server1"), authkey=bytes(32))
+    with pytest.raises(ClpError, match="does not know this cluster's authkey"):
+        asyncio.run(MailExchange(witness.url, stranger)({}))
+
+
+def test_old_beats_are_no_sign_of_life_and_boxes_are_bounded() -> None:
+    boxes = Mailboxes()
+
+    def exchange(server: str, now: int, **beats: bytes) -> dict[str, bytes]:
+        asked = Post(cluster="c", server=server, nonce="", beats=beats)
+        return boxes.exchange("k", asked, now).beats
+
+    exchange("a", 0, b=b"1")
+    assert exchange("b", MAX_AGE_MS + 1) == {}
+    exchange("a", 5000, b=b"2")
+    assert exchange("b", 5000 + MAX_AGE_MS) == {"a": b"2"}
+    exchange("a", 0, **{f"s{n}": b"" for n in range(2 * MAX_SERVERS)})
+    assert len(boxes._clusters["k c"]) == MAX_SERVERS
+    for n in range(100):
+        exchange(f"t{n}", 0, s1=bytes(100_000))
+    assert sum(map(len, exchange("s1", 0).values())) < 200_000
+
+
+def test_a_link_exchanges_in_its_interval_and_tells_a_lost_witness_once(witness: Witness) -> None:
+    got: list[tuple[str, bytes, str]] = []
+    said: list[str] = []
+
+    async def story() -> None:
+        links = [
+            WitnessLink(
+                "witnesshb1",
+                50,
+                MailExchange(witness.url, context(server, timeout_ms=300)),
+                lambda link, data, server: got.append((link, data, server)),
+                said.append,
+            )
+            for server in ("server1", "server2")
+        ]
+        for link in links:
+            link.start()
+        links[0].send("server2", b"beat")
+        await until("it arrives", lambda: got == [("witnesshb1", b"beat", "server1")])
+        links[1].close()
+        witness.kill()
+        await until("the loss is told", lambda: said)
+        await asyncio.sleep(0.3)
+        assert len(said) == 1
+        assert said[0].startswith(f"interconnect witnesshb1: cannot exchange beats: {witness.url}:")
+        assert links[0].counters["send_failed"] > 2
+        await asyncio.to_thread(witness.start)
+        await until("it is told", lambda: len(said) == 2)
+        assert said[1] == "interconnect witnesshb1: exchanges beats again"
+        links[0].close()
+
+    asyncio.run(story())
