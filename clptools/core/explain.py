@@ -437,7 +437,7 @@ def _server_state(teller: Teller, server: ServerView) -> str:
         words.append(f"hears too little on {listed(bad)}")
     bmc = server.bmc
     if bmc is not None and server.status != "Online" and (bmc.reachable or bmc.error):
-        said = f"reads {bmc.power}" if bmc.reachable else f"does not answer ({bmc.error})"
+        said = f"reads {bmc.power}" if bmc.reachable else f"says nothing ({bmc.error})"
         words.append(f"its BMC {bmc.address} {said}")
     return f"{listed(words)}."
 

@@ -138,7 +138,10 @@ class Operations:
             target = node.votes.coordinator()
             if not target:
                 text = say.no_coordinator("a majority is needed")
-                self.finish(pending, Outcome(code=REFUSED, text=text, hint="clpstat -s"))
+                self.finish(
+                    pending,
+                    Outcome(code=REFUSED, text=text, hint="What it waits for: clpstat --explain"),
+                )
                 return
         elif isinstance(request, ResourceStart | ResourceStop):
             target = node.group_requests.holder_of(request.resource) or node.me
@@ -211,7 +214,7 @@ class Operations:
             answering = node.now - pending.since <= node.times.lost_ms
             if p is not None and not answering and not node.membership.is_online(pending.server):
                 text = f"{pending.server} was asked, but is lost now; what it did is unknown."
-                return Outcome(code=TIMED_OUT, text=text, hint="clpstat -s")
+                return Outcome(code=TIMED_OUT, text=text, hint="Look: clpstat -s")
             return None
         if node.now - pending.since > _GIVE_UP_MS:
             return Outcome(code=TIMED_OUT, text="It did not come to an end within an hour.")

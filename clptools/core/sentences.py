@@ -167,7 +167,7 @@ def no_power(address: str, power: str, error: str) -> str:
     if not address:
         return "no: no BMC configured"
     if error:
-        return f"no: its BMC {address} does not answer ({error})"
+        return f"no: its BMC {address} says nothing ({error})"
     return f"no: its BMC {address} reads {power}"
 
 

@@ -12,7 +12,7 @@ from clptools.core.events import FenceDone, HostActionDone, PowerRead
 from clptools.core.settings import Settings
 from clptools.faults import ClpError, ExitCode
 from clptools.hardware import power, watchdog
-from clptools.hardware.ipmi import BmcClient, IpmiProcesses
+from clptools.hardware.ipmi import BmcClient, BmcError, IpmiProcesses
 from clptools.hardware.watchdog import OwnTimer
 
 _POWER_ON_TIMEOUT_S = 60.0
@@ -76,7 +76,8 @@ class Bmcs:
             client = self._client(server)
             state, latency_ms = await power.read(client)
         except ClpError as fault:
-            return PowerRead(server=server, power="unknown", asked_at=asked_at, error=fault.message)
+            said = fault.fault if isinstance(fault, BmcError) else fault.message
+            return PowerRead(server=server, power="unknown", asked_at=asked_at, error=said)
         beat = ""
         if state is power.Power.ON and server in self._beats:
             try:

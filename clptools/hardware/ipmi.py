@@ -52,6 +52,8 @@ class BmcError(ClpError):
         super().__init__(
             ExitCode.FAILED, f"BMC of {server} ({where}): {command}, attempt {attempt}: {fault}"
         )
+        self.fault = fault
+        """The fault alone, for whoever has named the BMC already."""
         self.completion_code = code
         """The BMC's own refusal; 0: it did not answer."""
 
