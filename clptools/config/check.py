@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from ipaddress import ip_address
 
 from clptools.config.address import endpoint
+from clptools.config.devices import is_device
 from clptools.config.facts import Facts
 from clptools.config.keywords import BMCNOTICE, CATEGORIES, TRAP_PORT
 from clptools.config.load import Loaded
@@ -32,6 +33,9 @@ RIVALS = {
     "wd_keepalive": "holds /dev/watchdog and feeds it whatever happens",
 }
 """Other programs that act on BMC events or watchdogs (hardware guide 2.2.2)."""
+
+MOST_SHOWN = 12
+"""Devices that a hint lists."""
 
 ESMPRO_EVENTS = "C00001FD, C0000203, C0000454"
 
@@ -306,29 +310,37 @@ def _timers(settings: Settings, facts: Facts, places: Places) -> Iterator[Report
         )
 
 
+def _near_device(name: str, known: frozenset[str]) -> str:
+    """The nearest name, or all if they are few: a server has hundreds of units."""
+    hint = near(name, sorted(known))
+    return hint if hint.startswith("Did") or len(known) <= MOST_SHOWN else ""
+
+
 def _device(monitor: Monitor, facts: Facts, places: Places) -> Iterator[Report]:
     """A device that the monitor names and this machine does not have."""
-    known: dict[str, frozenset[str]] = {
-        "NIC": facts.interfaces, "FC": facts.fc_hosts, "HA/SS": facts.disks,
-    }  # fmt: skip
     keyword = monitor.keywords.get(facts.server, "")
     table = f"monitor:{monitor.name}"
-    if keyword and monitor.category in known and not keyword.startswith("/"):
-        devices = known[monitor.category]
-        if keyword not in devices:
-            yield places.warn(
-                f"monitor {monitor.name}",
-                f'keyword "{keyword}" names no {monitor.category} device of {facts.server}',
-                near(keyword, sorted(devices)),
-                table=table,
-                key="keyword",
-            )
+    known = facts.devices.get(monitor.category)
+    # An application that has one of these is no unit, and its keyword any name.
+    free = any(monitor.options.get(key) for key in ("pid_file", "health_command"))
+    checked = keyword and not keyword.startswith("/") and not free
+    if checked and known is not None and not is_device(keyword, monitor.category, known):
+        yield places.warn(
+            f"monitor {monitor.name}",
+            f'keyword "{keyword}" names no {monitor.category} device of {facts.server}',
+            _near_device(keyword, known),
+            table=table,
+            key="keyword",
+        )
     interface = monitor.options.get("interface")
-    if isinstance(interface, str) and interface and interface not in facts.interfaces:
+    if isinstance(interface, dict):
+        interface = interface.get(facts.server)
+    interfaces = facts.devices.get("NIC")
+    if isinstance(interface, str) and interfaces is not None and interface not in interfaces:
         yield places.warn(
             f"monitor {monitor.name}",
             f'interface "{interface}" is not there on {facts.server}',
-            near(interface, sorted(facts.interfaces)),
+            _near_device(interface, interfaces),
             table=table,
             key="interface",
         )

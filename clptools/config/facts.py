@@ -16,6 +16,7 @@ import msgspec
 
 from clptools import paths
 from clptools.config import authkey, passwords
+from clptools.config.devices import devices
 from clptools.config.registries import Registries
 from clptools.config.scripts import scripts_of
 from clptools.config.secretfile import read_secret
@@ -38,11 +39,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """Its name."""
     addresses: frozenset[str] = frozenset()
     """Its own IP addresses, canonical; empty: not known."""
-    interfaces: frozenset[str] = frozenset()
-    fc_hosts: frozenset[str] = frozenset()
-    """`host3`, ..."""
-    disks: frozenset[str] = frozenset()
-    """Names of block devices: `sdb`, `nvme0n1`, `dm-0`."""
+    devices: dict[str, frozenset[str]] = {}
+    """Category -> what a keyword can name here; absent: not known."""
     processes: frozenset[str] = frozenset()
     """Command names that run."""
     absent: frozenset[str] = frozenset()
@@ -65,9 +63,7 @@ def gather(settings: Settings, registries: Registries, bmc: dict[str, str] | Non
     return Facts(
         server=server,
         addresses=own_addresses(),
-        interfaces=_names("/sys/class/net"),
-        fc_hosts=_names("/sys/class/fc_host"),
-        disks=_names("/sys/class/block"),
+        devices=devices(),
         processes=_processes(),
         absent=frozenset(path for path in _named_paths(settings) if not os.path.exists(path)),
         files=files,

@@ -16,7 +16,7 @@ from tests.config.sample import BMCS, EXAMPLES, SAMPLE, THREE, TWO, changed, goo
 HERE = Facts(
     server="server1",
     addresses=frozenset({"192.168.0.1", "10.0.0.1"}),
-    interfaces=frozenset({"lo", "eth0"}),
+    devices={"NIC": frozenset({"lo", "eth0"})},
 )
 
 
@@ -92,7 +92,7 @@ def test_devices_that_this_machine_does_not_have() -> None:
     )
     facts = Facts(
         server="server1",
-        interfaces=frozenset({"eth0"}),
+        devices={"NIC": frozenset({"eth0"})},
         absent=frozenset({"/dev/watchdog"}),
     )
     found = warnings(TWO + monitors, facts)
@@ -145,7 +145,7 @@ def test_facts_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     facts = gather(good(SAMPLE), registries())
     assert "others than its owner may change it" in facts.files[str(config)].text
     assert facts.server == "server1"
-    assert "lo" in facts.interfaces
+    assert "lo" in facts.devices["NIC"]
     assert "127.0.0.1" in facts.addresses
     assert Path("/proc/self/comm").read_text().strip() in facts.processes
     assert str(exec1 / "stop.sh") in facts.files
@@ -164,3 +164,52 @@ def test_a_warning_on_an_unnamed_interconnect_has_its_own_line() -> None:
     text = changed('server1 = "192.168.0.1", server2', 'server1 = "192.168.0.9", server2')
     (found,) = [w for w in warnings(text, facts) if "interconnect" in w]
     assert "192.168.0.9" in text.split("\n")[int(found.split(":")[0]) - 1]
+
+
+@pytest.mark.parametrize(
+    ("category", "keyword", "more", "said"),
+    [
+        ("HA/SS", "sdc", "", "Did you mean sdb?"),
+        ("HA/SS", "wwn-0x5000", "", ""),
+        ("HA/SS", "/nowhere", "", "is not there on server1"),
+        ("FC", "host9", "", "Did you mean host3?"),
+        ("HA/AM", "postgres.service", "", "Did you mean postgresql.service?"),
+        ("HA/AM", "postgresql", "", ""),
+        ("HA/AM", "getty@tty1.service", "", ""),
+        ("HA/AM", "my-own", 'health_command = "/bin/true"\n', ""),
+        ("HA/RS", "disk", "", "Known: cpu, io."),
+        ("MCE", "mc0", "", ""),
+        ("OWN", "anything", "", ""),
+    ],
+)
+def test_a_device_that_is_not_there(category: str, keyword: str, more: str, said: str) -> None:
+    facts = Facts(
+        server="server1",
+        devices={
+            "HA/SS": frozenset({"sdb", "wwn-0x5000"}),
+            "FC": frozenset({"host3"}),
+            "HA/AM": frozenset({"postgresql.service", "getty@.service"}),
+            "HA/RS": frozenset({"cpu", "io"}),
+            "MCE": frozenset({"mc0"}),
+        },
+        absent=frozenset({"/nowhere"}),
+    )
+    text = f'[[monitor]]\ntype = "mrw"\ncategory = "{category}"\nkeyword = "{keyword}"\n{more}'
+    found = [w for w in warnings(TWO + text, facts) if keyword in w]
+    assert bool(found) is bool(said)
+    assert all(said in w for w in found)
+
+
+def test_a_device_is_looked_for_on_this_server_alone() -> None:
+    text = '[[monitor]]\ntype = "mrw"\ncategory = "NIC"\nkeyword_on = { server2 = "ens9" }\n'
+    facts = Facts(server="server1", devices={"NIC": frozenset({"eth0"})})
+    assert not [w for w in warnings(TWO + text, facts) if "ens9" in w]
+
+
+def test_keys_belong_to_their_category() -> None:
+    text = '[[monitor]]\ntype = "mrw"\ncategory = "{}"\nspace_used = 80\n'
+    loaded = read(TWO + text.format("HA/RS"))
+    assert loaded.settings is not None
+    assert loaded.settings.monitors[0].options["space_used"] == 80
+    wrong = read(TWO + text.format("NIC"))
+    assert any("space_used" in str(r) for r in wrong.errors)
