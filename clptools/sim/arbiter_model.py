@@ -58,7 +58,8 @@ class ArbiterModel:
             held = True
         elif self.holder in ("", asker) or world.t >= self.until_us:
             self.holder, held = asker, True
-            self._held = number
+            # A question that was overtaken by a later one of the same server changes nothing.
+            self._held = max(self._held, number)
             self.until_us = world.t + lease_ms * 1000
         else:
             held = False
