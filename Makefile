@@ -3,7 +3,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.setup-done
 
-.PHONY: setup demo test lint bench sim fuzz clean
+.PHONY: setup demo test lint bench sim fuzz real deb clean
 
 setup: $(STAMP)
 
@@ -29,6 +29,14 @@ sim: setup
 
 fuzz: setup
 	$(PY) -m pytest tests -m "not root" -k fuzz
+
+# Whole machines in qemu, as root: make real, make real CASE=panic, CASE="boot panic"
+# (RESULTS=1 writes lab/RESULTS.md; KEEP=1 takes the image as it is).
+real: setup
+	KEEP=$(KEEP) $(PY) -m lab $(CASE) $(if $(RESULTS),--results)
+
+deb: setup
+	$(PY) -m lab.package
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -60,9 +60,7 @@ def switch(network: str, up: bool) -> None:
 def disturb(server: int, network: str, how: str) -> None:
     """Delay and loss towards a server, in tc-netem's words; empty: none."""
     device = f"s{server}{network}"
-    subprocess.run(
-        ["tc", "qdisc", "del", "dev", device, "root"], capture_output=True, check=False
-    )
+    subprocess.run(["tc", "qdisc", "del", "dev", device, "root"], capture_output=True, check=False)
     if how:
         run("tc", "qdisc", "add", "dev", device, "root", "netem", *how.split())
 

@@ -1,0 +1,18 @@
+"""Two servers boot, get the sample cluster by commands, and serve."""
+
+from lab.case import Lab
+
+FRESH = True
+
+
+def run(lab: Lab) -> None:
+    holder = lab.holder()
+    lab.note(f"normal, failover1 on {holder.name}")
+    for each in lab.servers:
+        lab.figures[f"{each.name} boots in"] = each.sh(
+            "systemd-analyze | sed -n 's/.*= //p'"
+        ).strip()
+    lab.figures["systemd-analyze security"] = holder.sh(
+        "systemd-analyze security clpnode.service --no-pager | tail -1 | grep -o '[0-9.]* [A-Z]*'"
+    ).strip()
+    lab.stays(holder, 10)

@@ -1,0 +1,141 @@
+"""The guide's sample cluster on whole machines, brought up through the commands alone."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+from lab import network
+from lab.guestagent import Failed, GuestGone
+from lab.image import NETWORKS
+from lab.machine import PASSWORD, USER, Machine
+from lab.places import SOURCE, Trouble
+
+GROUP = "failover1"
+NORMAL_WITHIN_S = 240.0
+FOLDER = "/root/cluster"
+
+
+def sample(
+    *,
+    forced_stop: str = "power-off",
+    method: str = "softdog",
+    after_recovery: str = "reset",
+    deadline: int = 300,
+    more: str = "",
+) -> str:
+    """The sample cluster's file for this room's networks; `more` is added to its end."""
+    text = (SOURCE / "examples/sample-cluster/clp.toml").read_text()
+    for number in (1, 2):
+        text = text.replace(f'"192.168.0.1{number}"', f'"{network.bmc_address(number)}"')
+    own = [f"{NETWORKS['bmc']}.{number}" for number in (1, 2)]
+    text = _set(text, "keyword", f'"{own[0]}"')
+    text = _set(text, "keyword_on", f'{{ server1 = "{own[0]}", server2 = "{own[1]}" }}')
+    text = _set(text, "method", f'"{method}"')
+    text = _set(text, "after_recovery", f'"{after_recovery}"')
+    text = _set(text, "after_recovery_deadline", str(deadline))
+    return f'{text}\n[forced_stop]\naction = "{forced_stop}"\n{more}'
+
+
+def _set(text: str, key: str, value: str) -> str:
+    changed, found = re.subn(rf"(?m)^{key} = [^#\n]*", f"{key} = {value}    ", text)
+    if found != 1:
+        raise Trouble(f"examples/sample-cluster/clp.toml: {key} is there {found} times, not once")
+    return changed
+
+
+class Cluster:
+    """The servers that are in the configuration."""
+
+    def __init__(self, servers: list[Machine]) -> None:
+        self.servers = servers
+        self.configuration = ""
+
+    def __getitem__(self, name: str) -> Machine:
+        return next(each for each in self.servers if each.name == name)
+
+    def create(self, text: str) -> None:
+        """A cluster out of servers that have only the package."""
+        first, *others = self.servers
+        first.sh("clpcfctrl --keygen")
+        key = first.sh("base64 -w0 /etc/clptools/authkey")
+        for each in others:
+            each.sh("umask 077; base64 -d >/etc/clptools/authkey", text=key)
+            each.sh("chmod 0400 /etc/clptools/authkey")
+        for each in self.servers:
+            each.sh("systemctl start clpnode", within_s=120)
+        self.push(text)
+        first.sh("clpcl -s -a", within_s=180)
+        for each in self.servers:
+            for bmc in self.servers:
+                each.sh(f"clpbmccnf -u {USER} {bmc.name}", text=PASSWORD + "\n")
+
+    def push(self, text: str) -> None:
+        """Puts a configuration in force, from the first server."""
+        first = self.servers[0]
+        scripts = f"{FOLDER}/scripts/{GROUP}/exec1"
+        first.sh(f"mkdir -p {scripts} && cp /usr/lib/clptools-lab/st*.sh {scripts}/")
+        first.write(f"{FOLDER}/clp.toml", text)
+        first.sh(f"clpcfctrl --push -x {FOLDER}", within_s=180)
+        self.configuration = text
+
+    def status(self, on: Machine) -> dict[str, Any]:
+        """What `clpstat --json` says there; empty: nothing."""
+        with contextlib.suppress(GuestGone, json.JSONDecodeError):
+            _, said = on.try_sh("clpstat --json", within_s=20)
+            answer: dict[str, Any] = json.loads(said)
+            return answer
+        return {}
+
+    def group(self, on: Machine) -> dict[str, Any]:
+        """The group, as that server sees it."""
+        found = [g for g in self.status(on).get("groups", ()) if g["name"] == GROUP]
+        return found[0] if found else {}
+
+    def normal(self, within_s: float = NORMAL_WITHIN_S) -> None:
+        """Returns when every server says that everything is as it should be.  Raises Trouble."""
+        deadline = time.monotonic() + within_s
+        said: dict[str, str] = {}
+        while time.monotonic() < deadline:
+            said = {each.name: self._fault(each) for each in self.servers}
+            if not any(said.values()):
+                return
+            time.sleep(1)
+        raise Trouble(f"the cluster is not normal after {within_s:g} s: {said}")
+
+    def _fault(self, on: Machine) -> str:
+        status = self.status(on)
+        if not status or "cluster" not in status:
+            return "clpstat says nothing"
+        faults = [f"cluster {status['cluster']['status']}"]
+        faults += [f"{s['name']} {s['status']}" for s in status["servers"]]
+        faults += [f"{g['name']} {g['status']}" for g in status["groups"]]
+        return "; ".join(f for f in faults if f.split()[-1] not in ("Normal", "Online"))
+
+    def since_boot(self, on: Machine) -> str:
+        """The boot's own number: another after each reset."""
+        return on.sh("cat /proc/sys/kernel/random/boot_id").strip()
+
+    def keep_logs(self, folder: Path) -> None:
+        """Everything that helps to understand a failure."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for each in self.servers:
+            for name in ("console.log", "bmc.log", "qemu.log"):
+                with contextlib.suppress(OSError):
+                    (folder / f"{each.name}-{name}").write_bytes((each.folder / name).read_bytes())
+            for name, line in (
+                ("journal.txt", "journalctl --no-pager -o short-precise -n 3000"),
+                ("alert.log", "cat /var/log/clptools/alert.log"),
+                ("clpstat.txt", f"clpstat --long; clpstat --explain {GROUP}; clpstat --hw"),
+                ("events.ndjson", "clpstat --events"),
+            ):
+                with contextlib.suppress(GuestGone, Failed):
+                    (folder / f"{each.name}-{name}").write_text(each.try_sh(line)[1])
+            with contextlib.suppress(GuestGone, Failed):
+                packed = each.sh("tar czf - -C /var/lib/clptools . | base64 -w0", within_s=30)
+                (folder / f"{each.name}-state.tar.gz").write_bytes(base64.b64decode(packed))
