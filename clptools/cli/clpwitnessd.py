@@ -16,6 +16,10 @@ COMMAND = Command(
             "authkey."
         ),
         (
+            "It also carries heartbeats between servers whose networks are cut ([[interconnect]] "
+            "type witnesshb)."
+        ),
+        (
             "Requests and answers are signed with the cluster's authkey; whoever does not have "
             "it gets nothing. With several --authkey it serves several clusters."
         ),
