@@ -11,13 +11,13 @@ from pathlib import Path
 
 from tests.bench.report import machine, markdown
 
-NAMES = ("trap", "move", "power", "lease", "idle", "startup", "simulator")
+NAMES = ("trap", "move", "power", "lease", "partition", "idle", "startup", "simulator")
 FILE = Path(__file__).parent.parent.parent / "BENCHMARKS.md"
 _HEAD = """\
 # Benchmarks
 
 Every table is written by the command that stands above it; nothing here is typed by hand. `make
-bench` repeats all of them, which takes about fifteen minutes. Real agents, real sockets, real
+bench` repeats all of them, which takes about twenty-five minutes. Real agents, real sockets, real
 scripts; power loss is OpenIPMI's `ipmi_sim` ending the agent and all its children at once.
 
 Machine: {machine}.

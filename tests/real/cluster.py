@@ -302,6 +302,10 @@ class Node:
                 "table inet lossy {\n chain in {\n  type filter hook input priority 0\n"
                 f"  numgen random mod 100 < {percent} drop\n }}\n}}\n"
             )
+        self.nft(rules)
+
+    def nft(self, rules: str) -> None:
+        """Load these rules on this server."""
         subprocess.run(self.within("nft", "-f", "-"), input=rules, text=True, check=True)
 
 
