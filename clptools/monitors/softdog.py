@@ -1,4 +1,8 @@
-"""`/dev/watchdog`: softdog or a hardware timer (`Documentation/watchdog/watchdog-api.rst`)."""
+"""The kernel's softdog, else `/dev/watchdog` (`Documentation/watchdog/watchdog-api.rst`).
+
+`/dev/watchdog` is whichever driver registered first: on most servers the chipset's timer (iTCO),
+which refuses the few seconds that a lease needs.  So softdog is looked for by its identity.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +11,35 @@ import errno
 import fcntl
 import os
 import struct
+import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 from clptools import paths
 from clptools.faults import ClpError, ExitCode
 
 DEVICE = "/dev/watchdog"
+CLASS = "/sys/class/watchdog"
+IDENTITY = "Software Watchdog"
+"""softdog's own name for itself (drivers/watchdog/softdog.c)."""
+LOADED_WITHIN_S = 10.0
 
 WDIOC_KEEPALIVE = 0x80045705
 WDIOC_SETTIMEOUT = 0xC0045706
 WDIOC_GETTIMEOUT = 0x80045707
 
+_OTHER = "another driver's watchdog: modprobe softdog, or raise [cluster] self_stop"
+
 Ioctl = Callable[[int, int, bytes], bytes]
+
+
+def find(classes: str = CLASS) -> str:
+    """The device of softdog, whatever its number; empty: it is not loaded."""
+    for each in sorted(Path(classes).glob("watchdog*")):
+        with contextlib.suppress(OSError):
+            if (each / "identity").read_text().strip() == IDENTITY:
+                return f"/dev/{each.name}"
+    return ""
 
 
 class Softdog:
@@ -28,6 +49,26 @@ class Softdog:
         self._device = device
         self._ioctl = ioctl
         self._fd = -1
+
+    def prepare(self) -> None:
+        """Finds softdog, and loads it where it is not; blocks while the kernel does.
+
+        Without it the first watchdog stays the choice: a hardware timer is no worse.
+        """
+        if paths.root() or self._fd >= 0 or self._device != DEVICE:
+            return
+        found = find()
+        if not found:
+            with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+                subprocess.run(
+                    ["modprobe", "-q", "softdog"],
+                    stdin=subprocess.DEVNULL,
+                    capture_output=True,
+                    timeout=LOADED_WITHIN_S,
+                    check=False,
+                )
+            found = find()
+        self._device = found or DEVICE
 
     def arm(self, timeout_ms: int) -> str:
         """Open it and set the timeout, in whole seconds and never above `timeout_ms`.
@@ -58,13 +99,16 @@ class Softdog:
             self._ioctl(self._fd, WDIOC_KEEPALIVE, struct.pack("i", 0))
         except OSError as fault:
             self.disarm()
-            raise ClpError(ExitCode.FAILED, f"{self._device}: {fault.strerror}") from fault
+            text = f"{self._device}: {fault.strerror}"
+            if fault.errno == errno.EINVAL:
+                text = f"{self._device} takes no timeout of {seconds} s"
+            raise ClpError(ExitCode.FAILED, text, _OTHER) from fault
         if taken > seconds:
             self.disarm()
             raise ClpError(
                 ExitCode.FAILED,
                 f"{self._device} takes no timeout of {seconds} s, only {taken} s",
-                'another driver\'s watchdog: raise [cluster] self_stop, or use method = "guard"',
+                _OTHER,
             )
         return f"{self._device}, {taken} s"
 

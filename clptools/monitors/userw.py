@@ -132,6 +132,7 @@ class Watchdog:
         if method == "guard":
             return await self._guard.arm(timeout_ms, self._guard_command())
         if method == "softdog":
+            await asyncio.to_thread(self._softdog.prepare)
             return self._softdog.arm(timeout_ms)
         if method == "ipmi":
             if self.bmc_timer is None:

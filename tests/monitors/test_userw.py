@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import signal
 import struct
@@ -19,7 +20,13 @@ from clptools.core.events import WatchdogChanged
 from clptools.core.settings import Cluster, Monitor, Server, Settings
 from clptools.faults import ClpError
 from clptools.monitors import guard
-from clptools.monitors.softdog import WDIOC_GETTIMEOUT, WDIOC_KEEPALIVE, WDIOC_SETTIMEOUT, Softdog
+from clptools.monitors.softdog import (
+    WDIOC_GETTIMEOUT,
+    WDIOC_KEEPALIVE,
+    WDIOC_SETTIMEOUT,
+    Softdog,
+    find,
+)
 from clptools.monitors.userw import Watchdog
 
 TIMEOUT_MS = 600
@@ -386,3 +393,29 @@ def test_the_real_device_is_opened_and_closed(monkeypatch: pytest.MonkeyPatch) -
     softdog.arm(60_000)
     softdog.pet()
     softdog.disarm()
+
+
+def test_softdog_is_found_whatever_its_number(tmp_path: Path) -> None:
+    for number, identity in enumerate(("iTCO_wdt", "Software Watchdog")):
+        (tmp_path / f"watchdog{number}").mkdir()
+        (tmp_path / f"watchdog{number}" / "identity").write_text(f"{identity}\n")
+    assert find(str(tmp_path)) == "/dev/watchdog1"
+    assert find(str(tmp_path / "watchdog0")) == ""
+
+
+def test_a_timer_that_refuses_the_time_out_names_the_mend(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CLP_ROOT")
+
+    def refuses(_fd: int, code: int, _argument: bytes) -> bytes:
+        if code == WDIOC_SETTIMEOUT:
+            raise OSError(errno.EINVAL, "Invalid argument")
+        return b""
+
+    device = tmp_path / "watchdog"
+    device.touch()
+    with pytest.raises(ClpError) as fault:
+        Softdog(str(device), refuses).arm(2_700)
+    assert fault.value.message == f"{device} takes no timeout of 2 s"
+    assert "modprobe softdog" in fault.value.hint
