@@ -53,11 +53,11 @@ class Room:
     def run(self, name: str, case: ModuleType) -> report.Result:
         """Runs one case, whatever comes of it."""
         say(f"case {name}: {title(case)}")
-        lab = Lab(self._cluster, self._collector)
+        lab = Lab(self._cluster, self._collector, self._image.deb)
         load = os.getloadavg()[0]
         try:
             self._ready(getattr(case, "CONFIG", sample()), fresh=getattr(case, "FRESH", False))
-            lab = Lab(self._cluster, self._collector)
+            lab = Lab(self._cluster, self._collector, self._image.deb)
             case.run(lab)
             outcome = "passed"
         except (AssertionError, Trouble, GuestGone, Failed) as error:

@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
 from typing import TypeVar
 
 import msgspec
@@ -17,6 +18,7 @@ import msgspec
 from lab import network
 from lab.cluster import GROUP, Cluster
 from lab.collector import Collector, Word
+from lab.delivery import renumbered, shelf
 from lab.guestagent import GuestGone
 from lab.machine import Machine
 from lab.places import say
@@ -41,8 +43,10 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 class Lab:
     """One case at its work."""
 
-    def __init__(self, cluster: Cluster, collector: Collector) -> None:
+    def __init__(self, cluster: Cluster, collector: Collector, package: Path) -> None:
         self.cluster = cluster
+        self.package = package
+        """The package that is installed on all servers."""
         self.collector = collector
         self.begun = time.monotonic()
         self.fault_at: float | None = None
@@ -84,6 +88,15 @@ class Lab:
         """Pulls cables of a server."""
         for name in networks:
             network.link(server.number, name, False)
+
+    def install(self, server: Machine, newer: bool) -> None:
+        """The package anew as the administrator does, as a newer version or as it was."""
+        made = renumbered(self.package, "9") if newer else self.package
+        fetch = "import sys, urllib.request as r; r.urlretrieve(sys.argv[1], sys.argv[2])"
+        with shelf(made.parent) as url:
+            server.sh(f"python3 -c '{fetch}' {url}/{made.name} /root/clptools.deb", within_s=120)
+        self.note(f"{server.name}: dpkg -i {made.name}")
+        server.sh("dpkg -i /root/clptools.deb", within_s=400)
 
     # ---- what must come true ----
 

@@ -21,6 +21,14 @@ NORMAL_WITHIN_S = 240.0
 FOLDER = "/root/cluster"
 
 
+ARBITER = f"""
+[[np]]
+type = "ping"
+targets = ["{NETWORKS["lan1"]}.{network.CLIENT}"]
+"""
+"""With an arbiter two servers arm their watchdogs, and the lease is a proof."""
+
+
 def sample(
     *,
     forced_stop: str = "power-off",
@@ -69,11 +77,11 @@ class Cluster:
             each.sh("chmod 0400 /etc/clptools/authkey")
         for each in self.servers:
             each.sh("systemctl start clpnode", within_s=120)
-        self.push(text)
-        first.sh("clpcl -s -a", within_s=180)
         for each in self.servers:
             for bmc in self.servers:
                 each.sh(f"clpbmccnf -u {USER} {bmc.name}", text=PASSWORD + "\n")
+        self.push(text)
+        first.sh("clpcl -s -a", within_s=180)
 
     def push(self, text: str) -> None:
         """Puts a configuration in force, from the first server."""
@@ -97,16 +105,18 @@ class Cluster:
         found = [g for g in self.status(on).get("groups", ()) if g["name"] == GROUP]
         return found[0] if found else {}
 
+    def faults(self) -> dict[str, str]:
+        """What is not as it should be, by the server that says so; empty: all is well."""
+        said = {each.name: self._fault(each) for each in self.servers}
+        return {name: fault for name, fault in said.items() if fault}
+
     def normal(self, within_s: float = NORMAL_WITHIN_S) -> None:
         """Returns when every server says that everything is as it should be.  Raises Trouble."""
         deadline = time.monotonic() + within_s
-        said: dict[str, str] = {}
-        while time.monotonic() < deadline:
-            said = {each.name: self._fault(each) for each in self.servers}
-            if not any(said.values()):
-                return
+        while faults := self.faults():
+            if time.monotonic() > deadline:
+                raise Trouble(f"the cluster is not normal after {within_s:g} s: {faults}")
             time.sleep(1)
-        raise Trouble(f"the cluster is not normal after {within_s:g} s: {said}")
 
     def _fault(self, on: Machine) -> str:
         status = self.status(on)

@@ -16,6 +16,7 @@ import subprocess
 import time
 from pathlib import Path
 
+from clptools.intake.rehearse import pet_event
 from lab.guestagent import GuestAgent, GuestGone
 from lab.image import NETWORKS, Image, mac
 from lab.network import bmc_address
@@ -26,6 +27,9 @@ MEMORY_MB = 640
 MACHINE_PORT = 9000
 """Plus the server's number: where the machine meets its BMC."""
 BOOTS_WITHIN_S = 240.0
+
+FATAL = "07h/6F/0"
+"""Row of the class table: processor, internal error (IERR)."""
 
 _LAN = """\
 name "bmc{number}"
@@ -66,6 +70,7 @@ class Machine:
         self.name = f"server{number}"
         self.folder = folder / self.name
         self._image = image
+        self._sequence = 0
         self._bmc: subprocess.Popen[bytes] | None = None
         self._agent = GuestAgent(self.folder / "agent.sock")
 
@@ -104,8 +109,28 @@ class Machine:
 
     def power(self, word: str) -> str:
         """`on`, `off`, `reset`, `cycle` or `status` by IPMI, over the BMC network."""
+        return self.ipmi("chassis", "power", word)
+
+    def ipmi(self, *words: str) -> str:
+        """What ipmitool says over the BMC network.  Raises Trouble."""
         where = ("-I", "lanplus", "-C", "3", "-H", bmc_address(self.number))
-        return run("ipmitool", *where, "-U", USER, "-P", PASSWORD, "chassis", "power", word).strip()
+        return run("ipmitool", *where, "-U", USER, "-P", PASSWORD, *words).strip()
+
+    def pull_the_plug(self) -> None:
+        """Its power is gone, and nobody told the BMC."""
+        pid = self.pid
+        if pid:
+            os.kill(pid, signal.SIGKILL)
+
+    def trap(self, row: str = FATAL, *, deasserted: bool = False) -> None:
+        """Its BMC sends a PET (v2c) of a row of the class table."""
+        self._sequence += 1
+        event = pet_event(row, deasserted=deasserted, sequence=self._sequence)
+        pet = "1.3.6.1.4.1.3183.1.1"
+        where = f"udp:{NETWORKS['bmc']}.{self.number}:162"
+        source = f"--clientaddr={bmc_address(self.number)}"
+        said = ("", f"{pet}.0.{event.specific}", f"{pet}.1", "x", event.octets().hex())
+        run("snmptrap", "-v2c", "-c", "public", source, where, *said)
 
     @property
     def on(self) -> bool:
@@ -202,12 +227,10 @@ class Machine:
 
     def end(self) -> None:
         """Everything of it ends."""
-        pid = self.pid
         if self._bmc is not None:
             self._bmc.kill()
             self._bmc.wait()
-        if pid:
-            os.kill(pid, signal.SIGKILL)
+        self.pull_the_plug()
 
     def _monitor(self, command: str) -> None:
         with socket.socket(socket.AF_UNIX) as link:

@@ -1,0 +1,13 @@
+"""The package of the holder is upgraded and downgraded while the group runs on it."""
+
+from lab.case import Lab
+
+
+def run(lab: Lab) -> None:
+    holder = lab.holder()
+    for word in ("upgraded", "downgraded"):
+        lab.fault(f"{holder.name}: {word}", lambda w=word: lab.install(holder, w == "upgraded"))
+        lab.stays(holder, 15)
+        lab.expect("the cluster is normal", lambda: not lab.cluster.faults(), 120)
+    if len({word.run for word in lab.words()}) != 1:
+        raise AssertionError("the workload was started anew")
