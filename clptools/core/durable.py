@@ -9,9 +9,10 @@ from __future__ import annotations
 import msgspec
 
 from clptools.core.messages import NO_EPOCH, NO_TERM, Epoch, Shared, Term
+from clptools.core.settings import Arbiter
 
 
-class HeldGroup(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class HeldGroup(msgspec.Struct, frozen=True, kw_only=True):
     """One group as far as a restart must know it."""
 
     group: str
@@ -63,7 +64,7 @@ class LedgerFile(msgspec.Struct, frozen=True, kw_only=True):
     """`rm`, `rc` -> final actions of monitors, of resources, in a row that ended the machine."""
 
 
-class Durable(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Durable(msgspec.Struct, frozen=True, kw_only=True):
     """What `Persist` writes and `AgentStarted` brings back."""
 
     term: Term = NO_TERM
@@ -83,3 +84,6 @@ class Durable(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     waived: bool = False
     """Suspended, and all know that this server does not stop itself by its lease."""
     monitors: tuple[MonitorMemory, ...] = ()
+    names: tuple[str, ...] = ()
+    """Servers of the revision by which we vote, or of the one before while both count."""
+    arbiter: Arbiter | None = None

@@ -74,7 +74,7 @@ class Groups:
             return
         if grant.epoch.term != state.votes.term or grant.epoch <= run.seen or run.held:
             return
-        if node.now >= grant.sent_at + node.times.holder_ms:
+        if not grant.sent_at <= node.now < grant.sent_at + node.times.holder_ms:
             return
         node.lease.answered(grant.sent_at)
         self.begin(grant.group, grant.epoch, grant.event, grant.previous)
@@ -381,10 +381,10 @@ class Groups:
         run.held = False
         run.why = run.next_why
         self._enter(name, run, GroupState.NONE)
-        if purge:
+        if node.state.phase is Phase.RUNNING and not self.holds_any():
             # Armed only now: until here nobody could have fed the watchdog of a newcomer.
-            if not self.holds_any():
-                node.lease.arm()
+            node.lease.arm()
+        if purge:
             return
         group = node.settings.group(name)
         order = [r.name for r in reversed(group.resources)] if group is not None else []

@@ -42,7 +42,7 @@ class Lease:
         """A coordinator with authority answered our beat of `sent_at`."""
         node = self.node
         until = sent_at + node.times.holder_ms
-        if until <= node.state.lease_until:
+        if until <= node.state.lease_until or sent_at > node.now:
             return
         node.state.lease_until = until
         # Written now and then only: an older lease after an agent restart errs to the safe side.

@@ -306,7 +306,8 @@ class Membership:
                 p.lost = False
                 node.report_due = True
                 node.record("nm", 81, "INFO", (name,), say.heard_again(name))
-        if node.state.newcomer and node.state.phase is Phase.RUNNING:
+        configured = node.me in node.settings.names
+        if node.state.newcomer and node.state.phase is Phase.RUNNING and configured:
             self._end_newcomer()
         self._end_revision()
 
@@ -361,6 +362,8 @@ class Membership:
             state.revision_at = node.now
         elif node.now - state.revision_at >= node.times.silence_ms:
             state.revision_names = ()
+            state.revision_arbiter = None
+            node.dirty = True
             node.changed = True
 
     def read_power(self) -> None:

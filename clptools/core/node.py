@@ -57,7 +57,7 @@ from clptools.core.groups import Groups
 from clptools.core.lease import Lease
 from clptools.core.ledger import Ledger
 from clptools.core.membership import Membership
-from clptools.core.messages import Answer, Echo, Forward, Grant, Order, Report, Shared
+from clptools.core.messages import Answer, Echo, Forward, Grant, Order, Report, Shared, Term
 from clptools.core.monitor_requests import MonitorRequests
 from clptools.core.operations import Operations
 from clptools.core.placement import Placement
@@ -65,7 +65,7 @@ from clptools.core.proof import Proof
 from clptools.core.quorum import NEVER
 from clptools.core.recovery import Recovery
 from clptools.core.service import Service
-from clptools.core.settings import Settings
+from clptools.core.settings import Arbiter, Settings
 from clptools.core.state import GroupRun, NodeState, PeerState, Phase
 from clptools.core.states import GroupState, ResourceState
 from clptools.core.status import Status
@@ -98,11 +98,8 @@ class Node:
         self.actions: list[Action] = []
         self.dirty = False
         """The state of the rules changed: it is persisted at the head of this step's list."""
-        self.changed = False
-        """Something that decisions depend on changed: settle."""
         self.urgent = False
         """Our beats say something new: send them now."""
-        self.report_due = False
         self.requests_due = False
         self.state = NodeState(incarnation=incarnation, seed=seed)
         self._configure(settings)
@@ -149,6 +146,26 @@ class Node:
             name: known.get(name) or PeerState() for name in settings.names if name != self.me
         }
 
+    # What lives on from one step to the next is in the state, and so in every snapshot.
+
+    @property
+    def changed(self) -> bool:
+        """Something that decisions depend on changed: settle."""
+        return self.state.changed
+
+    @changed.setter
+    def changed(self, changed: bool) -> None:
+        self.state.changed = changed
+
+    @property
+    def report_due(self) -> bool:
+        """Our status changed: the others are told, at most once an interval."""
+        return self.state.report_due
+
+    @report_due.setter
+    def report_due(self, due: bool) -> None:
+        self.state.report_due = due
+
     # ------------------------------------------------------------------ the door
 
     def step(self, event: Event, now: int) -> list[Action]:
@@ -156,6 +173,7 @@ class Node:
         if now > self.now:
             self.now = now
         self.actions = []
+        self.votes.lapse()
         self._handlers[type(event)](event)
         if self.changed or self.requests_due:
             self._settle()
@@ -170,11 +188,25 @@ class Node:
 
     def view(self, now: int) -> StatusView:
         """What this server knows of the cluster at `now`; changes nothing."""
-        self.now = max(self.now, now)
-        return self.status.view()
+        was = self.now
+        self.now = max(was, now)
+        try:
+            return self.status.view()
+        finally:
+            # Replay feeds events alone: looking must not move the time that they are taken at.
+            self.now = was
 
     def refuses(self, settings: Settings) -> str:
         """Why `settings` cannot take effect while things run as they do; empty: they can."""
+        if self.state.phase is Phase.RUNNING and self.me in self.settings.names:
+            staying = settings.names
+            gone = [n for n in self.state.peers if not self.membership.is_out(n)]
+            for name in (self.me, *gone):
+                if name not in staying:
+                    return f"{name} would be removed, and takes part: stop it first"
+            voters = (self.settings.names, self.settings.arbiter)
+            if self.state.revision_names and voters != (settings.names, settings.arbiter):
+                return "the last change of servers or arbiters has not reached all servers yet"
         return in_the_way(self.settings, settings, self.groups.held())
 
     def snapshot(self) -> bytes:
@@ -268,6 +300,7 @@ class Node:
         state.shared = durable.shared
         state.suspended_at = self.now
         state.waived = durable.waived
+        self._revise(durable.names, durable.arbiter)
         state.closing = durable.shared.closing
         for memory in durable.monitors:
             run = self.recovery.run(memory.monitor)
@@ -298,11 +331,10 @@ class Node:
         self.changed = True
 
     def _settings_changed(self, event: SettingsChanged) -> None:
-        old = self.settings.names
+        old, arbiter = self.settings.names, self.settings.arbiter
+        gone = {n for n in self.state.peers if self.membership.is_out(n)}
         self._configure(event.settings)
-        if old != self.settings.names:
-            self.state.revision_names = old
-            self.state.revision_at = self.now
+        self._revise(tuple(n for n in old if n not in gone or n in self.settings.names), arbiter)
         self.lease.arm()
         self.record(
             "cfmgr",
@@ -314,6 +346,22 @@ class Node:
         self.changed = True
         self.urgent = True
         self.report_due = True
+
+    def _revise(self, names: tuple[str, ...], arbiter: Arbiter | None) -> None:
+        """While servers or arbiters change, a majority is one in both revisions.
+
+        `names` are the voters of the revision before, without those that are out and removed.
+        """
+        state = self.state
+        if not names or (names, arbiter) == (self.settings.names, self.settings.arbiter):
+            return
+        if not state.revision_names:
+            state.revision_names, state.revision_arbiter = names, arbiter
+        if arbiter != self.settings.arbiter:
+            state.votes.arbiter_at = NEVER
+            state.votes.arbiter_asked_at = NEVER
+        state.revision_at = self.now
+        self.dirty = True
 
     def _beat_seen(self, event: BeatSeen) -> None:
         beat = event.beat
@@ -335,15 +383,18 @@ class Node:
         message = event.message
         sender = event.sender
         if isinstance(message, Forward):
-            self.operations.forwarded(message)
+            if message.sender == sender:
+                self.operations.forwarded(message)
         elif isinstance(message, Answer):
             self.operations.answered(message)
         elif self.state.phase in (Phase.STOPPED, Phase.DONE, Phase.TELLING):
             return
         elif isinstance(message, Grant):
-            self.groups.take(message)
+            if self._rules(sender, message.epoch.term):
+                self.groups.take(message)
         elif isinstance(message, Order):
-            self.placement.ordered(message)
+            if self._rules(sender, message.term):
+                self.placement.ordered(message)
         elif isinstance(message, Shared):
             self.placement.heard_shared(sender, message)
         elif isinstance(message, Report):
@@ -354,6 +405,11 @@ class Node:
                 p.report = message
                 p.reported_at = self.now
                 self.requests_due = True
+
+    def _rules(self, sender: str, term: Term) -> bool:
+        """Whether a term is the sender's own: nobody else grants or orders in it."""
+        p = self.state.peers.get(sender)
+        return p is not None and p.incarnation == term.candidate
 
     def _timer_fired(self, event: TimerFired) -> None:
         self.state.timers.pop(event.name, None)
@@ -505,6 +561,8 @@ class Node:
             newcomer=state.newcomer,
             shared=state.shared,
             waived=state.waived,
+            names=state.revision_names or self.settings.names,
+            arbiter=state.revision_arbiter if state.revision_names else self.settings.arbiter,
             monitors=tuple(
                 MonitorMemory(
                     monitor=name,

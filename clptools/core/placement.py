@@ -514,7 +514,6 @@ class Placement:
             node.groups.begin(group.name, epoch, event, previous)
             state.grants[group.name] = grant
             return
-        state.peers[target].marks = []
         state.grants[group.name] = grant
         self._send_grant(group.name, grant)
 
@@ -525,6 +524,7 @@ class Placement:
         if p.beat is None:
             return
         node.state.granted_at[group][grant.server] = node.now
+        p.marks = []
         node.emit(
             SendControl(
                 to=grant.server,

@@ -22,6 +22,7 @@ from clptools.core.messages import (
 )
 from clptools.core.quorum import NEVER
 from clptools.core.requests import Request
+from clptools.core.settings import Arbiter
 from clptools.core.states import GroupState, GroupWhy, MonitorStatus, ResourceState
 
 
@@ -291,6 +292,11 @@ class NodeState(msgspec.Struct):
     report_at: int = NEVER
     revision_names: tuple[str, ...] = ()
     """Servers of the previous revision, while a majority must be one in both."""
+    revision_arbiter: Arbiter | None = None
     revision_at: int = NEVER
     timers: dict[str, int] = {}
+    changed: bool = False
+    """Something that decisions depend on changed: settle."""
+    report_due: bool = False
+    """Our status changed: the others are told, at most once an interval."""
     twin_at: int = NEVER

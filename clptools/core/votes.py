@@ -17,6 +17,7 @@ from clptools.core.actions import HoldArbiter, ReleaseArbiter
 from clptools.core.events import ArbiterAnswered
 from clptools.core.messages import Beat, Term, Vote
 from clptools.core.quorum import NEVER, answered_by, majority
+from clptools.core.settings import Arbiter
 from clptools.core.state import Office, PeerState, Phase, VoteState
 
 if TYPE_CHECKING:
@@ -44,18 +45,36 @@ class Votes:
 
     def authority_until(self) -> int:
         """Until when what the electorate answered carries authority."""
-        until = self._until(self.node.membership.electorate())
-        previous = self.node.membership.previous_electorate()
-        return min(until, self._until(previous)) if previous else until
+        node = self.node
+        until = self._until(node.membership.electorate())
+        previous = node.membership.previous_electorate()
+        if not previous:
+            return until
+        before = node.state.revision_arbiter
+        if before == node.settings.arbiter:
+            return min(until, self._until(previous))
+        return min(until, self._without_arbiter(previous, before))
+
+    def _without_arbiter(self, electorate: tuple[str, ...], before: Arbiter | None) -> int:
+        """By the revision before, whose arbiter is not ours to ask any more: a tie is none."""
+        others = self._answers(electorate)
+        every = before is not None and before.required
+        found = answered_by(others, len(others) if every else majority(len(electorate)) - 1)
+        return FOREVER if found is None else found + self.node.times.authority_ms
+
+    def _answers(self, electorate: tuple[str, ...]) -> list[int]:
+        """The newest of our asking beats that each of the others answered with its vote."""
+        peers = self.node.state.peers
+        return [
+            peers[name].vote_at if name in peers else NEVER
+            for name in electorate
+            if name != self.node.me
+        ]
 
     def _until(self, electorate: tuple[str, ...]) -> int:
         node = self.node
         lasts = node.times.authority_ms
-        others = [
-            node.state.peers[name].vote_at if name in node.state.peers else NEVER
-            for name in electorate
-            if name != node.me
-        ]
+        others = self._answers(electorate)
         size = len(electorate)
         arbiter = node.settings.arbiter
         held = self.state.arbiter_at
@@ -131,6 +150,8 @@ class Votes:
         node = self.node
         if node.state.newcomer or node.state.phase not in (Phase.RUNNING, Phase.LEAVING):
             return False
+        if node.me not in node.settings.names:
+            return False
         return not self._silent_for(name) and self.bound_to() in ("", name)
 
     def _may_win(self) -> bool:
@@ -150,18 +171,28 @@ class Votes:
 
     # ------------------------------------------------------------------ what happens
 
+    def lapse(self) -> None:
+        """Ends an office whose authority lapsed since the last event, before the next is taken.
+
+        An answer that is only now seen must not revive it: in between others may have gone out.
+        """
+        state = self.state
+        if state.office is Office.COORDINATOR and not self.in_office():
+            self._resign(say.authority_lapsed(self.node.me, state.office_term.number))
+
     def heard(self, p: PeerState, beat: Beat) -> None:
         """Takes term, votes and asking of a believed beat; renews the holder's lease."""
         node, state = self.node, self.state
-        mine = beat.echo is not None and beat.echo.incarnation == node.state.incarnation
+        echo = beat.echo
+        mine = echo is not None and echo.incarnation == node.state.incarnation
         if beat.term > state.term:
             state.term = beat.term
             node.dirty = True
             node.changed = True
-        if beat.authority and mine and beat.echo is not None:
-            node.lease.answered(beat.echo.sent_at)
+        if beat.authority and mine and echo is not None:
+            node.lease.answered(echo.sent_at)
         vote = beat.vote
-        if vote is not None and mine:
+        if vote is not None and mine and vote.sent_at <= node.now:
             if vote.pre and state.office is Office.PRE and vote.term == self._next_term():
                 if vote.sent_at > p.pre_at:
                     p.pre_at = vote.sent_at
@@ -191,7 +222,9 @@ class Votes:
         state.vote = name
         state.vote_term = term
         state.promise_until = node.now + node.times.lease_ms
-        state.office = Office.NONE
+        if state.office is not Office.NONE:
+            self._end_office()
+        state.promise_until = node.now + node.times.lease_ms
         state.stand_at = NEVER
         p.given = Vote(term=term, sent_at=beat.sent_at)
         node.dirty = True
@@ -222,12 +255,10 @@ class Votes:
     def settle(self) -> None:
         """Takes, keeps, loses or gives up office."""
         node, state = self.node, self.state
-        if state.office is Office.COORDINATOR:
-            if not self.in_office():
-                self._resign(say.authority_lapsed(node.me, state.office_term.number))
-            elif state.term > state.office_term:
-                self._resign(say.higher_term(node.me, state.term.number))
-                self._stand()
+        self.lapse()
+        if state.office is Office.COORDINATOR and state.term > state.office_term:
+            self._resign(say.higher_term(node.me, state.term.number))
+            self._stand()
         if state.office in (Office.PRE, Office.CANDIDATE):
             self._advance()
         if state.office is Office.NONE:

@@ -507,7 +507,7 @@ class Alone:
             each()
             if self.node.state.timers.get(due[0]) == due[1]:
                 self.tell(e.TimerFired(name=due[0]))
-        self.t = end
+        self.t = self.node.now = end
 
     def beat(self, sender: str, *, answers: Beat | None = None, **fields: Any) -> Beat:
         """A beat of a peer; it answers our newest one to it unless told what else."""
@@ -573,6 +573,10 @@ class Alone:
                         group=x.group, resource=x.resource, op=x.op, epoch=x.epoch, ok=ok
                     )
                 )
+
+    def forget(self) -> None:
+        """From here on `all` begins anew."""
+        self.all, self._ended = [], 0
 
     def of(self, kind: type[Any], *, last: bool = True) -> list[Any]:
         """Actions of one kind: of the last step, or of all."""

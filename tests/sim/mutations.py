@@ -389,12 +389,13 @@ def grantforever(node: Node) -> None:
 
 @mutation
 def noinc(node: Node) -> None:
-    """No incarnation in grants."""
+    """No incarnation in grants, neither the grantee's nor the grantor's."""
 
     def take(grant: Any) -> None:
         old(msgspec.structs.replace(grant, incarnation=node.state.incarnation))
 
     old = put(node.groups, "take", take)
+    put(node, "_rules", lambda sender, term: True)
 
 
 @mutation

@@ -1,0 +1,1167 @@
+"""The rules that keep promise 1, sentence by sentence (`design.md`); each docstring quotes one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from clptools.core import actions as a
+from clptools.core import events as e
+from clptools.core.durable import Durable, HeldGroup
+from clptools.core.messages import Beat, Echo, Epoch, Grant, Holding, Order, Term, Vote
+from clptools.core.requests import ConfirmDown, ServiceStop
+from clptools.core.settings import Arbiter, Group
+from clptools.core.state import Office
+from tests.core.driver import Alone, Cluster, Host, S, settings
+
+L, H, D = 3 * S, 6 * S, 160
+HELD = (Holding(group="failover1", seen=Epoch(1, "x", 1), held=True, state="online"),)
+ETCD = Arbiter(name="etcd1", type="etcd")
+REQUIRED = Arbiter(name="etcd1", type="etcd", required=True)
+
+
+def member(count: int = 3, name: str = "server1", **more: Any) -> Alone:
+    """An agent with state of this boot, so no newcomer; it has run for more than `L + d`."""
+    started = {"durable": Durable(), "member": True} | {
+        k: more.pop(k) for k in ("durable", "member", "at") if k in more
+    }
+    me = Alone(settings(count, **more), name, **started)
+    me.run(L + D + 100)
+    return me
+
+
+def coordinator(count: int = 3, **more: Any) -> Alone:
+    """One that the others have elected."""
+    me = member(count, **more)
+    others = [n for n in me.node.settings.names if n != me.node.me]
+    me.run(3 * S, lambda: [me.votes(n) for n in others] and None)
+    assert me.node.votes.in_office()
+    return me
+
+
+def others(me: Alone) -> list[str]:
+    return [n for n in me.node.settings.names if n != me.node.me]
+
+
+def grant(me: Alone, **fields: Any) -> Grant:
+    """A grant that this server would take, but for `fields`; from server2, coordinator."""
+    base: dict[str, Any] = {
+        "group": "failover1",
+        "epoch": Epoch(9, "server2#1", 4),
+        "incarnation": "me",
+        "sent_at": me.t - 100,
+    }
+    made = Grant(**{**base, **fields})
+    me.control("server2", made)
+    return made
+
+
+def holds(me: Alone) -> bool:
+    run = me.node.state.groups.get("failover1")
+    return run is not None and run.held
+
+
+def led(**more: Any) -> Alone:
+    """A server that hears server2 in office, in term 9."""
+    me = member(**more)
+    me.rules("server2", 9)
+    return me
+
+
+# ---------------------------------------------------------------------- incarnations and terms
+
+
+def test_answers_carry_the_askers_incarnation_and_send_time() -> None:
+    """Answers carry back the asker's incarnation and send time."""
+    me = member()
+    me.beat("server2", sent_at=777)
+    me.run(200)
+    assert me.sent["server2"].echo == Echo(incarnation="server2#1", sent_at=777)
+
+
+def test_answers_to_another_incarnation_renew_nothing() -> None:
+    """Answers to another incarnation [...] are dropped."""
+    me = led()
+    lease = me.node.state.lease_until
+    me.run(300)
+    me.rules("server2", 9, echo=Echo(incarnation="before", sent_at=me.t))
+    assert me.node.state.lease_until == lease
+
+
+def test_messages_of_one_that_left_are_dropped() -> None:
+    """[...] and messages of one that left, are dropped."""
+    me = led()
+    me.run(10)
+    me.run(200)
+    me.beat("server2", left=True)
+    assert me.node.membership.is_out("server2")
+    me.rules("server2", 9)
+    assert me.node.membership.is_out("server2")
+
+
+def test_a_term_names_its_candidate() -> None:
+    """A term is (number, candidate's incarnation)."""
+    me = coordinator()
+    assert me.node.state.votes.office_term.candidate == "me"
+    assert Term(7, "a") != Term(7, "b")
+
+
+def test_two_that_do_not_hear_each_other_are_relayed() -> None:
+    """Two servers that do not hear each other are relayed by one that hears both."""
+    c = Cluster(settings(3))
+    here = c.settle()
+    stops = len(c.did(a.RunResource))
+    c.cut("server1", "server2")
+    c.run(60 * S)
+    assert c.online() == here
+    assert len(c.did(a.RunResource)) == stops
+    for name in c.cfg.names:
+        assert {s.status for s in c.view(name).servers} <= {"Online", "Caution"}
+
+
+# ---------------------------------------------------------------------- state
+
+
+class Watched(Cluster):
+    """Checks at every beat that what it says was written before."""
+
+    def _do(self, host: Host, node: Any, action: a.Action) -> None:
+        if isinstance(action, a.SendBeat) and action.beat.sender == host.name:
+            self._told(host, action.beat)
+        super()._do(host, node, action)
+
+    def _told(self, host: Host, beat: Beat) -> None:
+        if beat.left:
+            assert host.run is None
+            assert not host.member
+            return
+        run = host.run
+        assert run is not None
+        assert beat.term <= run.term
+        if beat.vote is not None and not beat.vote.pre:
+            assert beat.vote.term <= run.vote_term
+        written = {x.group: x for x in run.groups}
+        for said in beat.holdings:
+            assert (written[said.group].seen, written[said.group].held) == (said.seen, said.held)
+        for name in beat.out:
+            reason = host.node.membership.out_reason(name) if host.node else ""
+            if reason == "left":
+                assert name in run.left
+            if reason == "operator":
+                assert name in run.confirmed
+
+
+def test_state_is_written_before_it_is_used_or_told() -> None:
+    """Term, vote, holdings, last epoch, [...] who left or was confirmed down live in /run [...],
+    written before they are used or told."""
+    c = Watched(settings(3))
+    c.settle()
+    c.power_off(c.coordinator())
+    c.run(15 * S)
+    name = next(n for n, h in c.hosts.items() if h.node)
+    c.answer(name, ServiceStop())
+    c.run(10 * S)
+
+
+def test_every_start_of_a_resource_is_written_first() -> None:
+    """[...] written before they are used."""
+    c = Cluster(settings(3))
+    c.settle()
+    seen: dict[str, Durable | None] = {}
+    for _, name, action in c.done:
+        if isinstance(action, a.Persist):
+            seen[name] = action.durable
+        if isinstance(action, a.RunResource) and action.op == "start":
+            durable = seen[name]
+            assert durable is not None
+            held = {g.group: g for g in durable.groups}[action.group]
+            assert (held.held, held.seen.n) == (True, action.epoch)
+
+
+def test_an_agent_without_state_says_that_it_holds_until_all_is_stopped() -> None:
+    """An agent without state stops every group before it says that it holds none."""
+    me = Alone(settings(3))
+    assert [r.op for r in me.of(a.RunResource)] == ["stop"]
+    me.run(300)
+    assert [h.held for h in me.sent["server2"].holdings] == [True]
+    me.scripts_end()
+    me.run(300)
+    assert not any(h.held for h in me.sent["server2"].holdings)
+
+
+def test_the_member_bit_is_set_when_admitted() -> None:
+    """The disk keeps one bit, member: admitted, and has not left."""
+    me = Alone(settings(2))
+    me.run(300)
+    assert not me.of(a.SetMember, last=False)
+    me.beat("server2")
+    assert [x.member for x in me.of(a.SetMember)] == [True]
+
+
+# ---------------------------------------------------------------------- out
+
+
+def test_a_server_is_out_while_its_bmc_read_off_until_B() -> None:
+    """A server is out for us while its BMC read off (until B after the newest such read was
+    asked)."""
+    me = member(startup_wait_ms=20 * S)
+    asked = me.t
+    me.power("server2", "off", asked)
+    assert me.node.membership.is_out("server2")
+    me.run(20 * S - 1)
+    assert me.node.membership.is_out("server2")
+    me.run(1)
+    assert not me.node.membership.is_out("server2")
+
+
+def test_a_later_read_of_off_lasts_longer_and_on_ends_nothing() -> None:
+    """[...] (until B after the newest such read was asked)."""
+    me = member(startup_wait_ms=20 * S)
+    me.power("server2", "off")
+    me.run(5 * S)
+    me.power("server2", "off")
+    me.run(1 * S)
+    me.power("server2", "on", powered_on_at=2)
+    me.run(18 * S)
+    assert me.node.membership.is_out("server2"), "it may be booting"
+
+
+@pytest.mark.parametrize("heard_after", [False, True])
+def test_a_read_counts_only_if_nothing_was_heard_since_it_was_asked(heard_after: bool) -> None:
+    """A read, or "left", counts only if nothing was heard of the server since it was asked."""
+    me = member()
+    me.beat("server2")
+    me.run(100)
+    asked = me.t
+    me.run(100)
+    if heard_after:
+        me.beat("server2")
+    me.power("server2", "off", asked)
+    assert me.node.membership.is_out("server2") is not heard_after
+
+
+def test_a_late_left_counts_for_nothing() -> None:
+    """A read, or "left", counts only if nothing was heard of the server since it was asked."""
+    me = member()
+    me.beat("server2")
+    me.run(200)
+    asked = me.sent["server2"]
+    me.run(50)
+    me.beat("server2")
+    me.beat("server2", left=True, answers=asked)
+    assert not me.node.membership.is_out("server2")
+    me.run(200)
+    me.beat("server2", left=True)
+    assert me.node.membership.is_out("server2")
+
+
+def test_left_without_an_answer_to_us_counts_for_nothing() -> None:
+    """Answers carry back the asker's incarnation: a replayed "left" is none."""
+    me = member()
+    for echo in (None, Echo(incarnation="before", sent_at=me.t)):
+        me.beat("server2", left=True, echo=echo)
+        assert not me.node.membership.is_out("server2")
+
+
+def test_confirm_down_names_it() -> None:
+    """[...] or confirm-down named it."""
+    me = member()
+    me.tell(e.RequestSeen(id="r1", user="anna", request=ConfirmDown(down="server2")))
+    assert me.node.membership.out_reason("server2") == "operator"
+    (written,) = me.of(a.Persist)
+    assert written.durable.confirmed == {"server2": "anna"}
+
+
+def test_who_is_heard_cannot_be_confirmed_down() -> None:
+    """[...] who vouches that it stays off until it is back on the network."""
+    me = member()
+    me.beat("server2")
+    me.tell(e.RequestSeen(id="r1", user="anna", request=ConfirmDown(down="server2")))
+    assert me.of(a.Reply)[0].outcome.code == 6
+    me.tell(e.RequestSeen(id="r2", user="anna", request=ConfirmDown(down="server1")))
+    assert me.of(a.Reply)[0].outcome.code == 6
+    me.tell(e.RequestSeen(id="r3", user="anna", request=ConfirmDown(down="nosuch")))
+    assert me.of(a.Reply)[0].outcome.code == 5
+
+
+@pytest.mark.parametrize("reason", ["power off", "left", "operator"])
+def test_hearing_it_ends_all_three(reason: str) -> None:
+    """Hearing it ends all three."""
+    me = member()
+    p = me.node.state.peers["server2"]
+    if reason == "power off":
+        me.power("server2", "off")
+    elif reason == "left":
+        p.left = True
+    else:
+        p.confirmed = "anna"
+    assert me.node.membership.out_reason("server2") == reason
+    me.run(200)
+    me.beat("server2", newcomer=True)
+    assert not me.node.membership.is_out("server2")
+
+
+@pytest.mark.parametrize(
+    ("fields", "ends"),
+    [
+        ({"newcomer": True, "lacks": ("server1", "server3")}, False),
+        ({"newcomer": True, "ripe": True, "lacks": ("server1", "server3")}, False),
+        ({"newcomer": True, "ripe": False, "lacks": ("server1",)}, False),
+        ({"newcomer": True, "ripe": True, "lacks": ("server1",)}, True),
+        ({"newcomer": True, "ripe": True, "lacks": ()}, True),
+        ({"newcomer": False}, True),
+    ],
+)
+def test_for_a_coordinator_hearing_a_newcomer_does_not(fields: dict[str, Any], ends: bool) -> None:
+    """[...] for a coordinator, hearing that it is no newcomer, or one that after its first L + d
+    lacks nothing but us."""
+    me = coordinator(3)
+    me.node.state.peers["server2"].left = True
+    me.votes("server3")
+    assert me.node.votes.in_office()
+    me.beat("server2", **fields)
+    assert me.node.membership.is_out("server2") is not ends
+
+
+# ---------------------------------------------------------------------- newcomer
+
+
+def newcomer(count: int = 3, **started: Any) -> Alone:
+    me = Alone(settings(count), **started)
+    me.scripts_end()
+    me.run(L + D + 300)
+    assert me.node.state.newcomer
+    return me
+
+
+def test_a_newcomer_neither_votes_nor_stands() -> None:
+    """An agent that starts without state [...] neither votes, stands nor takes grants."""
+    me = newcomer()
+    me.rules("server2", 9, counts=False)
+    me.rules("server3", 9, counts=False)
+    me.run(5 * S)
+    assert all(
+        b.vote is None and not b.ask for b in (x.beat for x in me.of(a.SendBeat, last=False))
+    )
+    assert me.node.state.votes.office is Office.NONE
+
+
+def test_a_newcomer_takes_no_grant() -> None:
+    """[...] nor takes grants."""
+    me = newcomer()
+    me.rules("server2", 9, counts=False)
+    grant(me)
+    assert not holds(me)
+
+
+def test_until_every_other_server_is_out_or_counts_it() -> None:
+    """[...] until every other server is out for it or has answered that it counts it."""
+    me = newcomer()
+    me.beat("server2", counts=False)
+    me.beat("server3")
+    assert me.node.membership.lacks() == ("server2",)
+    assert me.node.state.newcomer
+    me.power("server2", "off", me.t + 1)
+    assert not me.node.state.newcomer
+
+
+def test_an_answer_to_another_incarnation_admits_nobody() -> None:
+    """[...] has answered that it counts it."""
+    me = newcomer(2)
+    me.beat("server2", echo=Echo(incarnation="before", sent_at=me.t))
+    assert me.node.state.newcomer
+
+
+def test_a_member_is_admitted_by_time_from_B_after_boot() -> None:
+    """If its disk says member, also from B + d after boot on."""
+    me = Alone(settings(3), at=30 * S, durable=None, member=True)
+    me.scripts_end()
+    me.run(306_100 - 30 * S - 250)
+    assert me.node.state.newcomer
+    me.run(500)
+    assert not me.node.state.newcomer
+
+
+def test_one_that_left_is_never_admitted_by_time() -> None:
+    """The disk keeps one bit, member; cleared by leaving [...]; without it no end by time."""
+    me = Alone(settings(3), at=30 * S, durable=None, member=False)
+    me.scripts_end()
+    me.run(900 * S)
+    assert me.node.state.newcomer
+
+
+def test_without_bmc_a_member_is_admitted_at_once() -> None:
+    """[...] without BMC at once."""
+    me = Alone(settings(3, bmc=False), at=30 * S, durable=None, member=True)
+    assert not me.node.state.newcomer
+    me = Alone(settings(3, bmc=False), at=30 * S, durable=None, member=False)
+    assert me.node.state.newcomer
+
+
+# ---------------------------------------------------------------------- leaving
+
+
+def test_leaving_releases_clears_the_bit_deletes_the_state_and_only_then_answers() -> None:
+    """Leaving: release all, clear the bit [...], delete the state, answer "left", stop."""
+    held = HeldGroup(
+        group="failover1",
+        seen=Epoch(1, "x", 1),
+        held=True,
+        state="online",
+        resources={"fip1": "online", "exec1": "online"},
+    )
+    me = member(durable=Durable(groups=(held,), lease_until=2_000_000))
+    for name in others(me):
+        me.beat(name)
+    me.tell(e.AgentStopping())
+    assert not me.of(a.SetMember)
+    me.scripts_end()
+    me.run(300)
+    order = [
+        x
+        for x in me.all
+        if isinstance(x, a.SetMember)
+        or (isinstance(x, a.Persist) and x.durable is None)
+        or (isinstance(x, a.SendBeat) and x.beat.left)
+    ]
+    assert [type(x) for x in order[:4]] == [a.SetMember, a.Persist, a.SendBeat, a.SendBeat]
+    me.run(3 * S)
+    assert me.of(a.Exit, last=False)
+
+
+# ---------------------------------------------------------------------- vote
+
+
+def ask(me: Alone, sender: str, number: int, kind: str = "vote") -> Vote | None:
+    """A candidate asks; the vote it gets at once, or with the next beat."""
+    term = Term(number, f"{sender}#1")
+    me.beat(sender, ask=kind, ask_term=term, term=term if kind == "vote" else Term(0, ""))
+    me.run(200)
+    vote = me.sent[sender].vote
+    return vote if vote is not None and vote.term == term else None
+
+
+def test_a_vote_promises_not_to_vote_for_another_for_L_from_the_answer() -> None:
+    """Answering a coordinator's heartbeat renews the promise not to vote for another for L from
+    the answer."""
+    me = member()
+    assert ask(me, "server2", 5) is not None
+    me.rules("server2", 5)
+    answered = me.t
+    me.run(L - 300)
+    assert ask(me, "server3", 6) is None
+    me.run(answered + L - me.t)
+    assert ask(me, "server3", 7) is not None
+
+
+def test_the_promise_is_void_while_that_coordinator_is_out() -> None:
+    """[...] void while that coordinator is out."""
+    me = member()
+    assert ask(me, "server2", 5) is not None
+    assert ask(me, "server3", 6) is None
+    me.power("server2", "off", me.t + 1)
+    assert ask(me, "server3", 7) is not None
+
+
+def test_a_vote_is_given_once_a_term() -> None:
+    """A term is (number, candidate's incarnation): no two votes in one."""
+    me = member()
+    assert ask(me, "server2", 5) is not None
+    me.run(L)
+    assert ask(me, "server3", 4) is None, "below the highest known"
+    me.node.state.votes.promise_until = 0
+    term = Term(5, "server2#1")
+    assert me.node.state.votes.vote_term == term
+
+
+@pytest.mark.parametrize(("vote", "given"), [("server2", True), ("server3", False), ("", False)])
+def test_an_agent_that_starts_votes_only_for_whom_its_state_names(vote: str, given: bool) -> None:
+    """For L + d an agent that starts votes only for the server its state names."""
+    state = Durable(term=Term(5, "x"), vote=vote, vote_term=Term(5, "x") if vote else Term(0, ""))
+    me = Alone(settings(3), durable=state, member=True)
+    assert (ask(me, "server2", 6) is not None) is given
+    me.run(L + D)
+    assert ask(me, "server2", 7) is not None
+
+
+def test_it_heartbeats_at_once() -> None:
+    """[...] it heartbeats at once."""
+    me = Alone(settings(3), durable=Durable(), member=True)
+    assert {x.beat.to for x in me.of(a.SendBeat)} == {"server2", "server3"}
+
+
+# ---------------------------------------------------------------------- coordinator
+
+
+@pytest.mark.parametrize(
+    ("count", "voters", "office"),
+    [(2, 1, True), (3, 1, True), (4, 1, False), (4, 2, True), (5, 1, False), (5, 2, True)],
+)
+def test_a_strict_majority_its_own_vote_included(count: int, voters: int, office: bool) -> None:
+    """Strict majority of the electorate, its own vote included."""
+    me = member(count)
+    give = others(me)[:voters]
+    rest = others(me)[voters:]
+    me.run(4 * S, lambda: [me.votes(n) for n in give] + [me.beat(n) for n in rest] and None)
+    assert me.node.votes.in_office() is office
+
+
+def test_authority_lasts_until_L_less_d_after_the_send_time_of_what_was_answered() -> None:
+    """Authority lasts until L - d after the send time of what that majority answered."""
+    me = coordinator()
+    me.run(200)
+    asked = me.sent["server2"]
+    assert asked.ask == "vote"
+    me.run(500)
+    me.votes("server2", vote=Vote(term=asked.ask_term, sent_at=asked.sent_at))
+    until = me.node.votes.authority_until()
+    newest = max(p.vote_at for p in me.node.state.peers.values())
+    assert until == newest + L - D
+    assert newest <= me.t - 500, "send time, not when the answer came"
+
+
+def test_lapsed_authority_ends_the_office() -> None:
+    """Lapsed authority ends the office: a new term, nothing carried over."""
+    me = coordinator()
+    term = me.node.state.votes.office_term
+    since = me.node.state.votes.office_at
+    me.run(L)
+    assert me.node.state.votes.office is not Office.COORDINATOR
+    me.run(3 * S, lambda: [me.votes(n) for n in others(me)] and None)
+    assert me.node.votes.in_office()
+    assert me.node.state.votes.office_term > term
+    assert me.node.state.votes.office_at > since
+
+
+def test_an_office_that_lapsed_unnoticed_is_not_revived_by_a_late_answer() -> None:
+    """Lapsed authority ends the office: a new term, nothing carried over."""
+    me = coordinator()
+    me.run(400)
+    late = me.sent["server2"]
+    term = me.node.state.votes.office_term
+    me.t = max(p.vote_at for p in me.node.state.peers.values()) + L - D + 1  # no timer fires
+    assert late.sent_at + L - D > me.t
+    me.votes("server2", vote=Vote(term=late.ask_term, sent_at=late.sent_at))
+    state = me.node.state.votes
+    assert not (state.office is Office.COORDINATOR and state.office_term == term)
+
+
+def test_it_asks_for_votes_only_while_it_hears_a_majority() -> None:
+    """It asks for votes only while it hears a majority."""
+    me = coordinator(5)
+    me.run(200, lambda: [me.votes(n) for n in others(me)] and None)
+    assert me.sent["server2"].ask == "vote"
+    me.run(1500, lambda: me.votes("server2"))
+    assert me.node.votes.in_office()
+    assert me.sent["server2"].ask == ""
+
+
+def test_it_stands_again_above_any_higher_term() -> None:
+    """[...] and stands again above any higher term."""
+    me = coordinator()
+    number = me.node.state.votes.office_term.number
+    me.votes("server2", term=Term(number + 5, "server2#1"))
+    assert me.node.state.votes.office is Office.CANDIDATE
+    assert me.node.state.votes.office_term == Term(number + 6, "me")
+    me.run(500, lambda: [me.votes(n) for n in others(me)] and None)
+    assert me.node.votes.in_office()
+
+
+def test_candidates_ask_first_whether_they_would_be_given_the_vote() -> None:
+    """Candidates: pre-vote."""
+    me = member()
+    term = me.node.state.votes.term
+    me.run(2 * S, lambda: [me.beat(n) for n in others(me)] and None)
+    asked = {x.beat.ask for x in me.of(a.SendBeat, last=False)}
+    assert asked == {"", "pre"}
+    assert me.node.state.votes.term == term, "a pre-vote raises no term"
+
+
+def test_candidates_wait_by_priority() -> None:
+    """[...] priority with a growing delay."""
+
+    def first(name: str) -> int:
+        me = Alone(settings(3), name, durable=Durable(), member=True)
+        me.run(L + D + 400)
+        start = me.t
+        me.forget()
+        me.run(2 * S, lambda: [me.beat(n) for n in others(me)] and None)
+        del start
+        return next(x.beat.sent_at for x in me.of(a.SendBeat, last=False) if x.beat.ask == "pre")
+
+    times = [first(n) for n in ("server1", "server2", "server3")]
+    assert times == sorted(times)
+    assert times[0] < times[2]
+
+
+def test_none_when_all_others_are_out() -> None:
+    """[...] none when all others are out."""
+    me = member(2)
+    me.run(200)
+    me.power("server2", "off")
+    assert me.node.votes.in_office()
+
+
+def test_after_a_quarter_of_L_one_gives_up_and_its_promise_to_itself_ends() -> None:
+    """[...] after L / 4 one gives up, and its promise to itself ends."""
+    me = member()
+
+    def pre() -> None:
+        for n in others(me):
+            mine = me.sent[n]
+            vote = Vote(term=mine.ask_term, sent_at=mine.sent_at, pre=True)
+            me.beat(n, vote=vote if mine.ask == "pre" else None)
+
+    me.run(2 * S, pre)
+    began = [x.beat.sent_at for x in me.of(a.SendBeat, last=False) if x.beat.ask == "vote"]
+    assert began
+    me2 = member()
+    while me2.node.state.votes.office is not Office.CANDIDATE:
+        me2.run(10, lambda: None)
+        for n in others(me2):
+            mine = me2.sent[n]
+            if mine.ask == "pre":
+                me2.beat(n, vote=Vote(term=mine.ask_term, sent_at=mine.sent_at, pre=True))
+            else:
+                me2.beat(n)
+    stood = me2.t
+    me2.run(L // 4 + 10)
+    assert me2.t - stood < L
+    assert me2.node.state.votes.office is not Office.CANDIDATE
+    assert me2.node.votes.bound_to() == ""
+
+
+# ---------------------------------------------------------------------- electorate
+
+
+def test_all_configured_servers_less_those_out_for_L_and_d() -> None:
+    """All configured servers, less those out for L + d."""
+    me = member(3)
+    me.power("server2", "off")
+    began = me.t
+    me.run(L + D - 50)
+    assert me.node.membership.electorate() == ("server1", "server2", "server3")
+    me.run(began + L + D - me.t)
+    assert me.node.membership.electorate() == ("server1", "server3")
+
+
+def test_at_once_when_all_others_are_out() -> None:
+    """[...] or at once when all others are out."""
+    me = member(3)
+    me.power("server2", "off")
+    me.power("server3", "off")
+    assert me.node.membership.electorate() == ("server1",)
+
+
+@pytest.mark.parametrize(("reached", "office"), [(True, True), (False, False)])
+def test_an_arbiter_decides_an_exact_tie(reached: bool, office: bool) -> None:
+    """An arbiter, a lease counted from send time, decides an exact tie."""
+    c = Cluster(settings(2, bmc=False, arbiter=ETCD))
+    c.settle()
+    c.cut("server1")
+    c.arbiter_reaches = {"server2"} if reached else set()
+    c.run(20 * S)
+    assert (c.coordinator() == "server2") is office
+
+
+def test_the_arbiters_lease_counts_from_send_time() -> None:
+    """An arbiter, a lease counted from send time."""
+    me = member(2, arbiter=ETCD)
+    me.run(1 * S, lambda: me.beat("server2") and None)
+    asked = me.node.state.votes.arbiter_asked_at
+    assert asked > 0
+    me.tell(e.ArbiterAnswered(name="etcd1", held=True, asked_at=asked))
+    assert me.node.state.votes.arbiter_at == asked
+
+
+def test_a_required_arbiter_replaces_the_majority_for_everyone() -> None:
+    """With required = true (etcd) it replaces the majority, for everyone."""
+    c = Cluster(settings(3, bmc=False, arbiter=REQUIRED))
+    c.settle()
+    c.cut("server3")
+    c.arbiter_reaches = {"server3"}
+    c.run(30 * S)
+    assert c.coordinator() == "server3", "alone, with the arbiter"
+
+
+def test_without_it_the_votes_of_all_in_the_electorate_do() -> None:
+    """[...] else the votes of all in the electorate do."""
+    c = Cluster(settings(3, bmc=False, arbiter=REQUIRED))
+    c.arbiter_reaches = set()
+    c.settle()
+    c.cut("server3")
+    c.run(20 * S)
+    assert c.coordinator() == ""
+
+
+# ---------------------------------------------------------------------- grant
+
+
+def test_a_grant_for_this_incarnation_term_and_beat_is_taken() -> None:
+    """(group, epoch, incarnation, send time of the heartbeat it answers), from a coordinator."""
+    me = led()
+    made = grant(me)
+    assert holds(me)
+    assert me.node.state.groups["failover1"].seen == made.epoch
+    assert [r.op for r in me.of(a.RunResource)] == ["start"]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"incarnation": "before"},
+        {"epoch": Epoch(8, "server2#1", 4)},
+        {"epoch": Epoch(9, "server3#1", 4)},
+        {"epoch": Epoch(10, "server2#1", 4)},
+        {"group": "nosuch"},
+    ],
+    ids=["incarnation", "older term", "other candidate", "newer term", "unknown group"],
+)
+def test_a_grant_is_refused(fields: dict[str, Any]) -> None:
+    """Refused: another incarnation, another term than the highest known [...]."""
+    me = led()
+    grant(me, **fields)
+    assert not any(r.held for r in me.node.state.groups.values())
+
+
+def test_an_epoch_not_above_the_last_is_refused() -> None:
+    """[...] an epoch not above the last."""
+    me = led()
+    made = grant(me)
+    me.scripts_end()
+    term = Term(9, "server2#1")
+    me.control(
+        "server2",
+        Order(group="failover1", epoch=made.epoch, term=term, why="move", factor="GROUPMOVE"),
+    )
+    me.scripts_end()
+    assert not holds(me)
+    me.control("server2", made)
+    grant(me, epoch=made.epoch._replace(n=3))
+    assert not holds(me)
+    grant(me, epoch=made.epoch._replace(n=5))
+    assert holds(me)
+
+
+@pytest.mark.parametrize(("age", "taken"), [(H - 1, True), (H, False)])
+def test_a_grant_dies_H_after_the_send_time_of_the_beat_it_answers(age: int, taken: bool) -> None:
+    """[...] or H after that send time."""
+    me = led()
+    grant(me, sent_at=me.t - age)
+    assert holds(me) is taken
+
+
+def test_a_grant_that_answers_what_was_never_sent_is_refused() -> None:
+    """The send time of the heartbeat it answers: of the past."""
+    me = led()
+    grant(me, sent_at=me.t + 10 * S)
+    assert not holds(me)
+    assert me.node.state.lease_until <= me.t + H
+
+
+def test_a_grant_from_another_than_the_terms_candidate_is_refused() -> None:
+    """From a coordinator with authority: the one whose term it is."""
+    me = led()
+    me.beat("server3")
+    made = Grant(
+        group="failover1", epoch=Epoch(9, "server2#1", 4), incarnation="me", sent_at=me.t - 10
+    )
+    me.control("server3", made)
+    assert not holds(me)
+
+
+# ---------------------------------------------------------------------- grant: the proofs
+
+
+GROUP23 = Group(name="failover1", servers=("server1",))
+
+
+def granting(count: int = 3, **more: Any) -> Alone:
+    """A coordinator that would start failover1 here as soon as all others are cleared."""
+    return coordinator(count, groups=(GROUP23,), **more)
+
+
+def since(me: Alone, server: str = "server2") -> int:
+    return me.node.proof.since("failover1", server)
+
+
+def proof(me: Alone, server: str = "server2") -> str:
+    found = me.node.proof.cleared("failover1", server)
+    return found.proof if found.ok else ""
+
+
+def test_proof_released() -> None:
+    """released: answering a heartbeat sent after `since` (which taught it our term) it holds
+    nothing."""
+    me = coordinator(groups=(Group(name="failover1", servers=("server3",)),))
+    p = me.node.state.peers["server2"]
+    me.node.state.votes.office_at = me.t
+    assert proof(me) == ""
+    me.run(200)
+    me.votes("server2")
+    assert p.beat is not None
+    assert proof(me) == "released"
+    held = Holding(group="failover1", seen=Epoch(1, "x", 1), held=True, state="online")
+    me.votes("server2", holdings=(held,))
+    assert proof(me) == ""
+
+
+def test_proof_released_needs_the_last_granted_epoch_or_time() -> None:
+    """[...] and has seen the last epoch we granted it, or H + d has passed since that."""
+    me = coordinator(groups=(Group(name="failover1", servers=("server2",)),))
+    assert me.grants, "server2 was granted it"
+    epoch = me.grants[-1][1].epoch
+    me.run(400, lambda: [me.votes(n) for n in others(me)] and None)
+    assert proof(me) == "", "it answers, holds nothing, but the grant may still arrive"
+    seen = Holding(group="failover1", seen=epoch, held=False, state="none", why="start-failed")
+    for _ in range(2):
+        me.votes("server2", holdings=(seen,))
+        me.votes("server3")
+        me.run(200)
+    me.votes("server2", holdings=(seen,))
+    assert proof(me) == "released"
+
+
+def test_proof_left_power_off_operator_are_being_out() -> None:
+    """left: out; power off: out; operator: out."""
+    for how in ("left", "power off", "operator"):
+        me = coordinator()
+        p = me.node.state.peers["server2"]
+        me.run(400, lambda me=me: me.votes("server3"))  # type: ignore[misc]
+        if how == "left":
+            p.left = True
+        elif how == "operator":
+            p.confirmed = "anna"
+        else:
+            me.power("server2", "off")
+        assert proof(me) == how
+
+
+def test_power_is_asked_as_soon_as_two_heartbeats_are_missed() -> None:
+    """power off: asked as soon as two heartbeats are missed."""
+    c = Cluster(settings(2))
+    assert c.settle() == "server1"
+    c.power_off("server1")
+    assert c.until(lambda: c.online() == "server2") < 1 * S
+
+
+def test_proof_forced_stop_by_reset_needs_two_reads_after_since() -> None:
+    """reset: two reads after `since` with different power-on times (clears, not out)."""
+    me = coordinator()
+    me.node.state.votes.office_at = me.t
+    me.power("server2", "on", me.t - 1, powered_on_at=1)
+    me.run(10)
+    me.power("server2", "on", powered_on_at=2)
+    assert proof(me) != "forced stop", "the first read was before"
+    me = coordinator()
+    me.run(10)
+    me.node.state.votes.office_at = me.t - 5
+    for p in me.node.state.peers.values():
+        p.marks = []
+    me.power("server2", "on", powered_on_at=1)
+    me.run(10)
+    me.power("server2", "on", powered_on_at=1)
+    assert proof(me) != "forced stop"
+    me.run(10)
+    me.power("server2", "on", powered_on_at=2)
+    assert proof(me) == "forced stop"
+    assert not me.node.membership.is_out("server2")
+
+
+def test_proof_by_reset_works_after_a_grant_that_was_said_again() -> None:
+    """`since` is when we took office or last granted to it, the later."""
+    me = coordinator(groups=(Group(name="failover1", servers=("server2",)),))
+    me.run(10)
+    me.power("server2", "on", powered_on_at=1)
+    me.run(600, lambda: [me.votes(n) for n in others(me)] and None)
+    me.run(1 * S, lambda: me.votes("server3"))
+    me.power("server2", "on", powered_on_at=1)
+    me.run(5)
+    me.power("server2", "on", powered_on_at=2)
+    assert proof(me) == "forced stop"
+
+
+def test_proof_lease() -> None:
+    """lease: H + self_stop + d after `since` and our last answer to it; it said that its watchdog
+    is armed."""
+    me = coordinator(bmc=False)
+    me.votes("server2", armed=True, holdings=HELD)
+    me.run(200)
+    answered = me.node.state.peers["server2"].answered_at
+    assert answered > 0
+    clears = max(answered, since(me)) + H + 6 * S + 340
+    me.run(clears - me.t - 1, lambda: me.votes("server3"))
+    assert proof(me) == ""
+    me.run(1)
+    assert proof(me) == "lease"
+
+
+def test_no_lease_proof_without_its_word_that_the_watchdog_is_armed() -> None:
+    """[...] it said that its watchdog is armed."""
+    me = coordinator(bmc=False)
+    me.votes("server2", armed=False, holdings=HELD)
+    me.run(60 * S, lambda: me.votes("server3"))
+    assert proof(me) == ""
+
+
+def test_no_lease_proof_for_two_with_bmc_alone() -> None:
+    """Two servers with BMC alone need none [no armed lease]."""
+    me = member(2)
+    assert not me.node.settings.leases_armed
+    me.node.state.votes.office_at = me.t
+    me.beat("server2", armed=True)
+    assert me.node.proof.lease_clears_at(me.node.state.peers["server2"], me.t) > 10**12
+
+
+def test_without_proof_the_group_waits_and_says_for_what() -> None:
+    """Without proof the group waits and clpstat says for what."""
+    c = Cluster(settings(2))
+    assert c.settle() == "server1"
+    c.hosts["server1"].bmc = False
+    c.power_off("server1")
+    c.run(60 * S)
+    assert c.active() == []
+    waiting = c.group(at="server2").waiting_for
+    assert waiting is not None
+    assert waiting.server == "server1"
+    assert waiting.mend == "clpnode confirm-down server1 --yes"
+    assert c.answer("server2", ConfirmDown(down="server1")).code == 0
+    assert c.settle() == "server2"
+
+
+def test_takeover_without_proof_buys_the_old_behaviour() -> None:
+    """takeover_without_proof = true buys the old behaviour, knowingly."""
+    c = Cluster(settings(3, bmc=False, watchdog=False, takeover_without_proof=True))
+    assert c.settle() == "server1"
+    c.power_off("server1")
+    assert c.until(lambda: c.online() not in ("", "server1")) < 8 * S
+    c = Cluster(settings(3, bmc=False, watchdog=False))
+    assert c.settle() == "server1"
+    c.power_off("server1")
+    c.run(60 * S)
+    assert c.active() == []
+
+
+# ---------------------------------------------------------------------- lease of the holder
+
+
+def holder(**more: Any) -> Alone:
+    me = led(**more)
+    grant(me)
+    me.scripts_end()
+    me.tell(e.WatchdogChanged(armed=True, method="softdog"))
+    me.run(200)
+    me.rules("server2", 9)
+    return me
+
+
+def test_until_H_after_the_send_time_of_the_newest_beat_that_was_answered_with_authority() -> None:
+    """Until H after the send time of its newest heartbeat that a coordinator with authority
+    answered."""
+    me = holder()
+    answered = me.sent["server2"].sent_at
+    assert me.node.state.lease_until == answered + H
+    me.run(1 * S)
+    me.beat("server2", term=Term(9, "server2#1"))
+    assert me.node.state.lease_until == answered + H, "without authority it renews nothing"
+
+
+def test_an_answer_to_a_beat_of_the_future_renews_nothing() -> None:
+    """[...] the send time of its newest heartbeat."""
+    me = holder()
+    me.rules("server2", 9, echo=Echo(incarnation="me", sent_at=me.t + 100 * S))
+    assert me.node.state.lease_until <= me.t + H
+
+
+def test_past_it_self_stop_seconds_to_stop() -> None:
+    """Past it: self_stop seconds to stop."""
+    me = holder()
+    until = me.node.state.lease_until
+    me.forget()
+    me.run(until - me.t - 1)
+    assert not me.of(a.RunResource, last=False)
+    me.run(5)
+    (stop,) = me.of(a.RunResource, last=False)
+    assert (stop.op, stop.forced) == ("stop", True)
+
+
+def test_the_watchdog_is_petted_only_while_the_lease_runs_or_nothing_is_held() -> None:
+    """The watchdog is petted only while the lease runs or nothing is held."""
+    me = holder()
+    until = me.node.state.lease_until
+    me.run(until - me.t + 300)
+    petted = len(me.of(a.PetWatchdog, last=False))
+    me.run(2 * S)
+    assert len(me.of(a.PetWatchdog, last=False)) == petted, "the stop is still under way"
+    me.scripts_end()
+    me.run(500)
+    assert len(me.of(a.PetWatchdog, last=False)) > petted, "nothing is held any more"
+
+
+def test_its_timeout_is_below_half_of_self_stop() -> None:
+    """[...] its timeout is below self_stop / 2."""
+    me = member()
+    (arm,) = me.of(a.ArmWatchdog, last=False)
+    assert 2 * arm.timeout_ms < 6 * S
+
+
+@pytest.mark.parametrize(
+    ("count", "arbiter", "binds"), [(2, None, False), (2, ETCD, True), (3, None, True)]
+)
+def test_armed_with_three_or_more_servers_or_with_an_arbiter(
+    count: int, arbiter: Arbiter | None, binds: bool
+) -> None:
+    """Armed with three or more servers, or with an arbiter."""
+    me = led(count=count, arbiter=arbiter)
+    grant(me)
+    me.scripts_end()
+    me.forget()
+    me.run(60 * S)
+    assert bool(me.of(a.RunResource, last=False)) is binds
+
+
+def test_losing_the_coordinator_stops_nothing() -> None:
+    """H exceeds L by an election, so losing the coordinator stops nothing."""
+    only = Group(name="failover1", servers=("server2", "server3"))
+    c = Cluster(settings(5, bmc=False, groups=(only,)))
+    assert c.settle() == "server2"
+    assert c.coordinator() == "server1"
+    before = len(c.did(a.RunResource))
+    c.power_off("server1")
+    c.run(40 * S)
+    assert c.online() == "server2"
+    assert len(c.did(a.RunResource)) == before
+
+
+# ---------------------------------------------------------------------- fencing manners
+
+
+def lost(me: Alone, server: str, *heard: str) -> None:
+    """`server` falls silent for longer than the time-out; the others go on."""
+    me.run(4 * S, lambda: [me.votes(n) for n in heard] and None)
+    assert me.node.state.peers[server].lost
+
+
+ELSEWHERE = Group(name="failover1", servers=("server2", "server3"))
+
+
+def fences(me: Alone) -> list[str]:
+    return [x.server for x in me.of(a.Fence, last=False)]
+
+
+def test_a_coordinator_that_hears_a_majority_fences() -> None:
+    """Only a coordinator that hears a majority fences."""
+    me = coordinator(forced_stop="power-off")
+    me.votes("server2", holdings=HELD)
+    lost(me, "server2", "server3")
+    assert fences(me) == ["server2"]
+
+
+def test_a_minority_does_not() -> None:
+    """Only a coordinator that hears a majority fences, or an exact half."""
+    me = coordinator(5, forced_stop="power-off")
+    for name in others(me):
+        me.votes(name, holdings=HELD if name == "server2" else ())
+    lost(me, "server2", "server3")
+    assert fences(me) == []
+
+
+def test_a_follower_does_not() -> None:
+    """Only a coordinator [...]."""
+    me = led(forced_stop="power-off")
+    me.beat("server3", holdings=HELD)
+    me.run(5 * S, lambda: me.rules("server2", 9))
+    assert fences(me) == []
+
+
+@pytest.mark.parametrize("holding", [True, False])
+def test_an_exact_half_the_holder_at_once_the_other_later(holding: bool) -> None:
+    """[...] or an exact half: the holder of the group of the best priority at once, others after
+    fence_delay."""
+    me = led(count=2, forced_stop="power-off")
+    if holding:
+        grant(me)
+        me.scripts_end()
+        me.rules("server2", 9)
+    else:
+        me.rules("server2", 9, holdings=HELD)
+    heard = me.t
+    me.run(3 * S + 300)
+    assert fences(me) == (["server2"] if holding else [])
+    me.run(heard + 8 * S + 500 - me.t)
+    assert fences(me) == ["server2"]
+
+
+def test_not_without_contact_since_boot() -> None:
+    """Not: without contact since boot."""
+    me = member(2, forced_stop="power-off")
+    me.run(60 * S)
+    assert fences(me) == []
+
+
+def test_not_one_that_is_out() -> None:
+    """Not: [...] one that is out (so not one that boots)."""
+    me = coordinator(forced_stop="power-off")
+    me.votes("server2", holdings=HELD)
+    me.run(1 * S, lambda: me.votes("server3"))
+    me.power("server2", "off")
+    me.power("server2", "on", powered_on_at=9)
+    lost(me, "server2", "server3")
+    assert fences(me) == []
+
+
+@pytest.mark.parametrize(("count", "action"), [(2, "power-off"), (3, "reset")])
+def test_with_two_servers_power_off_not_reset(count: int, action: str) -> None:
+    """With two servers: power off, not reset."""
+    me = coordinator(count, forced_stop="reset")
+    me.votes("server2", holdings=HELD)
+    me.run(9 * S, lambda: me.votes("server3") if count == 3 else None)
+    assert [x.action for x in me.of(a.Fence, last=False)] == [action]
+
+
+@pytest.mark.parametrize("already", [False, True])
+def test_already_off_is_success(already: bool) -> None:
+    """ "Already off" is success."""
+    me = coordinator(forced_stop="power-off")
+    me.votes("server2", holdings=HELD)
+    lost(me, "server2", "server3")
+    me.tell(
+        e.FenceDone(
+            server="server2", action="power-off", asked_at=me.t, verified=True, already=already
+        )
+    )
+    assert proof(me) == "power off"
+
+
+def test_failure_holds_the_failover() -> None:
+    """Failure holds the failover (rc 433)."""
+    me = coordinator(forced_stop="power-off", watchdog=False, groups=(ELSEWHERE,))
+    epoch = me.grants[-1][1].epoch
+    me.votes(
+        "server2", holdings=(Holding(group="failover1", seen=epoch, held=True, state="online"),)
+    )
+    lost(me, "server2", "server3")
+    me.tell(
+        e.FenceDone(
+            server="server2", action="power-off", asked_at=me.t, verified=False, error="no answer"
+        )
+    )
+    assert any(r.event_id == 433 for r in me.of(a.Record))
+    me.run(5 * S, lambda: me.votes("server3"))
+    assert proof(me) == ""
+    waiting = next(g for g in me.node.view(me.t).groups if g.name == "failover1").waiting_for
+    assert waiting is not None
+    assert "no answer" in waiting.proofs["forced stop"]
+
+
+def test_a_beat_heard_while_it_was_fenced_keeps_it_in() -> None:
+    """A read counts only if nothing was heard of the server since it was asked."""
+    me = coordinator(forced_stop="power-off")
+    me.votes("server2", holdings=HELD)
+    lost(me, "server2", "server3")
+    asked = me.t
+    me.run(100)
+    me.beat("server2", holdings=HELD)
+    me.tell(e.FenceDone(server="server2", action="power-off", asked_at=asked, verified=True))
+    assert not me.node.membership.is_out("server2")
