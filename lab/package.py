@@ -51,10 +51,17 @@ install -d -m 0750 -g clptools /etc/clptools
 if [ "$1" = configure ] && [ -d /run/systemd/system ]; then
     systemctl daemon-reload
     systemctl enable --quiet clpnode.service
-    if [ -n "$2" ] && [ -e /run/clptools/upgrading ]; then
-        rm -f /run/clptools/upgrading
+    if [ -e /run/clptools/upgrade-starts ]; then
+        rm -f /run/clptools/upgrade-starts
         systemctl start clpnode.service
-        /usr/sbin/clpcl --resume >/dev/null 2>&1 || true
+    fi
+    if [ -e /run/clptools/upgrade-resumes ]; then
+        rm -f /run/clptools/upgrade-resumes
+        # It has to hear the others first.
+        for second in $(seq 60); do
+            ! /usr/sbin/clpcl --resume >/dev/null 2>&1 || break
+            sleep 1
+        done
     fi
 elif [ "$1" = configure ]; then
     systemctl enable --quiet clpnode.service 2>/dev/null || true
@@ -67,9 +74,12 @@ set -e
 case "$1" in
 upgrade)
     if systemctl --quiet is-active clpnode.service; then
-        : >/run/clptools/upgrading
-        /usr/sbin/clpcl --suspend >/dev/null 2>&1 || true
+        # A cluster that its operator suspended stays so afterwards.
+        if /usr/sbin/clpstat --json 2>/dev/null | grep -q '"suspended": *false'; then
+            ! /usr/sbin/clpcl --suspend >/dev/null 2>&1 || : >/run/clptools/upgrade-resumes
+        fi
         systemctl stop clpnode.service
+        : >>/run/clptools/upgrade-starts
     fi ;;
 remove) systemctl disable --quiet --now clpnode.service || true ;;
 esac

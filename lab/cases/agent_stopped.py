@@ -15,6 +15,6 @@ def run(lab: Lab) -> None:
         lambda: holder.spawn("systemctl kill --kill-whom=main -s STOP clpnode"),
     )
     lab.serves(other)
-    lab.proof = "lease, or the newcomer's own word"
+    lab.proven(other)
     lab.rebooted(holder, before)
     lab.stays(other, 10)

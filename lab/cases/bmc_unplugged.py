@@ -15,4 +15,4 @@ def run(lab: Lab) -> None:
     other.sh(f"clpnode confirm-down {holder.name} --yes")
     lab.note(f"the operator vouches that {holder.name} is down")
     lab.serves(other)
-    lab.proven("operator", other)
+    lab.proven(other, "operator")

@@ -11,4 +11,4 @@ def run(lab: Lab) -> None:
     lab.serves(other)
     lab.rebooted(holder, before)
     lab.stays(other, 10)
-    lab.proof = "released"
+    lab.proven(other)

@@ -8,5 +8,5 @@ def run(lab: Lab) -> None:
     other = lab.other(holder)
     lab.fault(f"{holder.name}: frozen", holder.freeze)
     lab.serves(other)
-    lab.proven("power", other)
+    lab.proven(other, "power off", "forced stop")
     lab.expect(f"{holder.name} is off", lambda: not holder.on)

@@ -8,4 +8,4 @@ def run(lab: Lab) -> None:
     other = lab.other(holder)
     lab.fault(f"{holder.name}: LAN1 and LAN2 cut", lambda: lab.cut(holder, "lan1", "lan2"))
     lab.serves(other)
-    lab.proven("power", other)
+    lab.proven(other, "power off", "forced stop")

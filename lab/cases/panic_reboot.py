@@ -9,5 +9,5 @@ def run(lab: Lab) -> None:
     holder.sh("sysctl -w kernel.panic=5")
     lab.fault(f"{holder.name}: kernel panic, reboot after 5 s", holder.panic)
     lab.serves(other)
-    lab.proven("power", other)
+    lab.proven(other, "power off", "forced stop")
     lab.stays(other, 20)

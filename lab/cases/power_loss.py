@@ -8,4 +8,4 @@ def run(lab: Lab) -> None:
     other = lab.other(holder)
     lab.fault(f"{holder.name}: chassis power off", lambda: holder.power("off"))
     lab.serves(other)
-    lab.proven("power", other)
+    lab.proven(other, "power off", "forced stop")

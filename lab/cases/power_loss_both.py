@@ -10,4 +10,4 @@ def run(lab: Lab) -> None:
     lab.note(f"{other.name}: power on")
     other.press_on()
     lab.serves(other, 300)
-    lab.proven("power", other)
+    lab.proven(other, "power off", "forced stop")

@@ -9,6 +9,6 @@ def run(lab: Lab) -> None:
     before = lab.boot_of(holder)
     lab.fault(f"BMC of {holder.name}: trap, processor internal error", lambda: holder.trap())
     lab.serves(other)
-    lab.proven("released", other)
+    lab.proven(other, "released")
     lab.rebooted(holder, before)
     lab.stays(other, 10)

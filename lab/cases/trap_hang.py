@@ -2,6 +2,7 @@
 
 from lab.case import Lab
 from lab.cluster import sample
+from lab.machine import Machine
 
 CONFIG = sample(forced_stop="none", deadline=30, method="none")
 
@@ -21,8 +22,5 @@ def run(lab: Lab) -> None:
     lab.serves(other)
 
 
-def _timer(server: object) -> str:
-    from lab.machine import Machine
-
-    assert isinstance(server, Machine)
+def _timer(server: Machine) -> str:
     return server.ipmi("mc", "watchdog", "get")

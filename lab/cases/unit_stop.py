@@ -10,7 +10,7 @@ def run(lab: Lab) -> None:
         f"{holder.name}: systemctl stop clpnode", lambda: holder.spawn("systemctl stop clpnode")
     )
     lab.serves(other)
-    lab.proof = "released"
+    lab.proven(other)
     lab.expect(
         "the unit is down",
         lambda: holder.try_sh("systemctl is-active clpnode")[1].strip() == "inactive",
