@@ -392,7 +392,10 @@ def noinc(node: Node) -> None:
     """No incarnation in grants, neither the grantee's nor the grantor's."""
 
     def take(grant: Any) -> None:
-        old(msgspec.structs.replace(grant, incarnation=node.state.incarnation))
+        # Of an earlier boot its send time may lie ahead of this boot's clock.
+        sent_at = min(grant.sent_at, node.now)
+        mine = node.state.incarnation
+        old(msgspec.structs.replace(grant, incarnation=mine, sent_at=sent_at))
 
     old = put(node.groups, "take", take)
     put(node, "_rules", lambda sender, term: True)
