@@ -12,6 +12,7 @@ import sys
 from importlib.metadata import version
 
 from clptools import paths
+from clptools.agent.priority import come_first
 from clptools.faults import ClpError, ExitCode
 from clptools.hardware.notify import Notifier
 
@@ -103,6 +104,7 @@ def _run() -> int:
     logging.getLogger().setLevel(logging.WARNING)
     logging.getLogger("clptools").setLevel(logging.INFO)
     authkey = _authkey()
+    come_first()
     return asyncio.run(_life(authkey))
 
 
