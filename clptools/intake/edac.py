@@ -31,7 +31,7 @@ _APEI = re.compile(r"event severity: (\w+)")
 async def watch(kernel: Kernel, faults: Faults, note: Callable[[str], None]) -> None:
     """See `source.Watch`."""
     errors = Errors(kernel, faults)
-    end = kernel.kmsg.listen(NEEDLES, read_line, errors.take)
+    end = kernel.kmsg.listen(NEEDLES, read_line, errors.take, errors.look)
     try:
         await asyncio.Event().wait()
     finally:
@@ -55,25 +55,33 @@ class Errors:
         for timer in self._timers.values():
             timer.cancel()
 
+    def look(self) -> None:
+        """See what EDAC counted since the last time."""
+        for device in names(self._folder):
+            self._counted(device, "memory errors")
+
     def take(self, finding: Finding, times: int) -> None:
-        """A finding of the log; EDAC's own counters say how many there were."""
+        """A finding of the log.  Where EDAC counts too, its numbers are the true ones."""
         device = finding.device
-        before, now = self._counts.get(device, (0, 0)), self._read(device)
-        self._counts[device] = now
-        number = now[0] - before[0] if finding.fault == CORRECTED else 0
         if finding.fault == UNCORRECTED:
             self._faults.fault(device, UNCORRECTED, finding.text, lasts=False)
-            number = 0
-        elif any(now):
-            # Another line of the same moment may have counted it already.
-            number = max(number, 0)
-        else:
-            number = times
-        if now[1] > before[1] and finding.fault == CORRECTED:
-            text = f"{device}: {now[1] - before[1]} uncorrected memory errors"
-            self._faults.fault(device, UNCORRECTED, text, lasts=False)
-        if number:
-            self._count(device, number, finding.text)
+        if self._counted(device, finding.text) or finding.fault == UNCORRECTED:
+            return
+        self._count(device, times, finding.text)
+
+    def _counted(self, device: str, text: str) -> bool:
+        """Take EDAC's counters into account; whether it has some."""
+        now = self._read(device)
+        before = self._counts.get(device, now)
+        if now == before == (0, 0):
+            return False
+        self._counts[device] = now
+        if now[1] > before[1] and not self._faults.is_open(device, UNCORRECTED):
+            said = f"{device}: {now[1] - before[1]} uncorrected memory errors"
+            self._faults.fault(device, UNCORRECTED, said, lasts=False)
+        if now[0] > before[0]:
+            self._count(device, now[0] - before[0], text)
+        return True
 
     def _count(self, device: str, number: int, text: str) -> None:
         seen = self._corrected.setdefault(device, deque(maxlen=1_000))

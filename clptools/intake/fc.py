@@ -40,7 +40,8 @@ async def watch(kernel: Kernel, faults: Faults, note: Callable[[str], None]) -> 
         stack.callback(ports.close)
         stack.callback(kernel.uevents.listen(SUBSYSTEMS, lambda _: ports.look_soon(), ports.look))
         with contextlib.suppress(OSError):
-            stack.callback(kernel.kmsg.listen(NEEDLES, read_line, lambda *_: ports.look_soon()))
+            look = ports.look_soon
+            stack.callback(kernel.kmsg.listen(NEEDLES, read_line, lambda *_: look(), look))
         try:
             stack.callback(_listen(ports.look_soon))
         except OSError as fault:

@@ -8,6 +8,7 @@ line, each finding once until the loop has taken it, so that a storm stays small
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 import select
@@ -22,6 +23,9 @@ WARNING = 4
 """The least serious level that counts (<linux/kern_levels.h>)."""
 PENDING = 1024
 """Different findings that may wait for the loop; more are lost and counted."""
+NICE = -10
+"""Priority of the thread: it works little, but on a machine that has too much to do a second of
+waiting loses what the kernel said meanwhile."""
 _TURN = 512
 """Records read between two looks at whether the reading shall end."""
 
@@ -49,10 +53,13 @@ Take = Callable[[Finding, int], None]
 
 
 class _Listener:
-    def __init__(self, needles: tuple[bytes, ...], read: Read, take: Take) -> None:
+    def __init__(
+        self, needles: tuple[bytes, ...], read: Read, take: Take, look_again: Callable[[], None]
+    ) -> None:
         self.needles = needles
         self.read = read
         self.take = take
+        self.look_again = look_again
 
 
 class Kmsg:
@@ -71,13 +78,22 @@ class Kmsg:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._wake = -1
+        self._looking = False
+        """Whether the loop has been told already that records were lost."""
 
-    def listen(self, needles: tuple[bytes, ...], read: Read, take: Take) -> Callable[[], None]:
+    def listen(
+        self,
+        needles: tuple[bytes, ...],
+        read: Read,
+        take: Take,
+        look_again: Callable[[], None] = lambda: None,
+    ) -> Callable[[], None]:
         """Reads lines that contain one of `needles`; returns what ends it.
 
+        `look_again` is called when records were lost: what has a state can still be seen.
         Raises OSError where there is no such log, or no right to it.
         """
-        listener = _Listener(needles, read, take)
+        listener = _Listener(needles, read, take, look_again)
         self._listeners = (*self._listeners, listener)
         if self._thread is None:
             try:
@@ -120,6 +136,8 @@ class Kmsg:
     # ------------------------------------------------------------------ in the thread
 
     def _run(self, fd: int, wake: int, loop: asyncio.AbstractEventLoop) -> None:
+        with contextlib.suppress(PermissionError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
         poll = select.poll()
         poll.register(fd, select.POLLIN)
         poll.register(wake, select.POLLIN)
@@ -151,7 +169,7 @@ class Kmsg:
             return before
         self.records += 1
         if 0 <= before < sequence - 1:
-            self.lost += sequence - 1 - before
+            self._missed(sequence - 1 - before, loop)
         if priority > self._top[0] or priority & 7 > self._top[1]:
             return sequence
         for listener in self._listeners:
@@ -170,16 +188,29 @@ class Kmsg:
             empty = not self._pending
             _, _, times = self._pending.get(key, (None, None, 0))
             if not times and len(self._pending) >= PENDING:
-                self.lost += 1
+                self._missed(1, loop)
                 return
             self._pending[key] = (listener, found, times + 1)
         if empty:
-            try:
-                loop.call_soon_threadsafe(self._hand_over)
-            except RuntimeError:
-                return  # the loop has ended, and so will this thread
+            self._to_loop(loop, self._hand_over)
+
+    def _missed(self, number: int, loop: asyncio.AbstractEventLoop) -> None:
+        self.lost += number
+        if not self._looking:
+            self._looking = True
+            self._to_loop(loop, self._look_again)
+
+    def _to_loop(self, loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
+        # Without loop this thread, too, will soon end.
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(call)
 
     # ------------------------------------------------------------------ in the loop
+
+    def _look_again(self) -> None:
+        self._looking = False
+        for listener in self._listeners:
+            listener.look_again()
 
     def _hand_over(self) -> None:
         with self._lock:

@@ -216,7 +216,6 @@ class Faults:
                 text=clean,
                 recovered=recovered,
                 predictive=predictive,
-                origin="clpnode",
             )
         )
 

@@ -79,7 +79,7 @@ async def watch(kernel: Kernel, faults: Faults, note: Callable[[str], None]) -> 
             stack.callback(state.close)
             stack.callback(kernel.uevents.listen(SUBSYSTEMS, state.uevent, state.look))
             try:
-                stack.callback(kernel.kmsg.listen(NEEDLES, read_line, state.line))
+                stack.callback(kernel.kmsg.listen(NEEDLES, read_line, state.line, state.look))
             except OSError as fault:
                 note(f"I/O errors in the kernel's log are not seen: {fault.strerror}")
             state.look()

@@ -42,7 +42,14 @@ class SpokenKmsg(Kmsg):
         super().__init__()
         self._heard: list[tuple[tuple[bytes, ...], Read, Take]] = []
 
-    def listen(self, needles: tuple[bytes, ...], read: Read, take: Take) -> Callable[[], None]:
+    def listen(
+        self,
+        needles: tuple[bytes, ...],
+        read: Read,
+        take: Take,
+        look_again: Callable[[], None] = lambda: None,
+    ) -> Callable[[], None]:
+        self.look_again = look_again
         one = (needles, read, take)
         self._heard.append(one)
         return lambda: self._heard.remove(one)

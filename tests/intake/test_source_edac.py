@@ -103,3 +103,21 @@ def test_nothing_happened(tmp_path: Path) -> None:
             assert heard.told == []
 
     asyncio.run(body())
+
+
+def test_lines_that_were_lost_are_made_up_for_by_the_counters(tmp_path: Path) -> None:
+    kernel, kmsg, _ = spoken(tmp_path)
+    counters(tmp_path, 5, 0)
+
+    async def body() -> None:
+        async with Heard(mrw("MCE", "mc0"), kernel=kernel) as heard:
+            await listening(kmsg)
+            counters(tmp_path, 25, 1)
+            kmsg.look_again()
+            await heard.count(2)
+            assert [(e.fault, e.predictive) for e in heard.told] == [
+                ("uncorrected", False),
+                ("corrected", True),
+            ]
+
+    asyncio.run(body())
