@@ -9,7 +9,7 @@ import msgspec
 from clptools.core import sentences as say
 from clptools.core.quorum import NEVER
 from clptools.core.settings import Group, Interconnect, Monitor
-from clptools.core.state import Phase
+from clptools.core.state import MonitorRun, Phase
 from clptools.core.states import GroupState, MonitorStatus, ResourceState
 from clptools.core.view import (
     ArbiterView,
@@ -122,7 +122,7 @@ class Status:
 
     def _monitor_here(self, monitor: Monitor) -> MonitorOnServerView:
         node = self.node
-        run = node.recovery.run(monitor.name)
+        run = node.state.monitors.get(monitor.name) or MonitorRun()
         status = run.status
         text = run.text
         if node.state.phase is not Phase.RUNNING:
