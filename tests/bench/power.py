@@ -26,8 +26,8 @@ def measure() -> Section:
         how=(
             "The server that runs the group loses power (0.2 s heartbeats, two interconnects and "
             "the BMC heartbeat); measured from the moment its BMC is told to switch off until the "
-            "start script runs elsewhere. Then it is switched on; the next loss comes when it votes "
-            "again."
+            "start script runs elsewhere. Then it is switched on; the next loss comes when it "
+            "votes again."
         ),
         rows=(
             _row("two servers", [took for took, _ in two], 1000),
