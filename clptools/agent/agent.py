@@ -17,6 +17,7 @@ import msgspec
 
 from clptools import paths
 from clptools.agent import clock, configuration
+from clptools.agent.alerts import OWN, Alerts
 from clptools.agent.backend import AgentBackend
 from clptools.agent.executor import Executor, Replies
 from clptools.agent.journal import Journal
@@ -103,6 +104,7 @@ class Agent:
             on_change=lambda text: self._around.network(text),
         )
         self._around = Surroundings(self.server, authkey, self._peers, self)
+        self._alerts = Alerts(self._around.scripts, lambda text: self.note("WARN", OWN[1], text))
         self._executor = Executor(
             self.server,
             self._store,
@@ -161,6 +163,7 @@ class Agent:
         await self._peers.start(settings)
         await self._socket.start()
         if settings is not None:
+            self._alerts.apply(settings.cluster.name, configuration.alert())
             self._begin(settings)
         else:
             self.note("INFO", 904, f"{self.server} has no configuration; waiting for a first push.")
@@ -186,6 +189,7 @@ class Agent:
         if core is not None:
             core.loop.stop()
         await self._executor.close()
+        await self._alerts.close()
         await self._around.close()
         await self._peers.close()
         try:
@@ -295,6 +299,7 @@ class Agent:
         self._around.apply(settings, self._store.starts)
 
     def _took_effect(self, settings: Settings, user: str) -> None:
+        self._alerts.apply(settings.cluster.name, configuration.alert())
         self.note("INFO", 905, f"Configuration revision {settings.revision} by {user} is in force.")
         if self._core is None:
             self._begin(settings)
@@ -350,6 +355,7 @@ class Agent:
         return await self._backend.answer(sender, asked)
 
     def _share(self, record: EventRecord) -> None:
+        self._alerts.add(record)
         for peer in self._peers.connected:
             self._peers.send(peer, said.Records(records=(record,)))
 

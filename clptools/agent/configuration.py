@@ -19,6 +19,7 @@ import msgspec
 from clptools import paths
 from clptools.api.backend import ConfigFiles
 from clptools.config import history
+from clptools.config.alerts import Alert
 from clptools.config.load import Loaded, load
 from clptools.core.settings import Settings
 from clptools.registries import registries
@@ -53,6 +54,11 @@ def in_force() -> tuple[Loaded, bool]:
             history.remember(number, loaded.text)
     settings = msgspec.structs.replace(loaded.settings, revision=number)
     return msgspec.structs.replace(loaded, settings=settings), edited
+
+
+def alert() -> Alert:
+    """Who is told of alerts, by the configuration on the disk."""
+    return load(paths.config_file(), registries()).alert
 
 
 def fingerprint() -> str:

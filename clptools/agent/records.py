@@ -164,14 +164,14 @@ class Records:
 def log_line(record: EventRecord) -> str:
     """The record as a line of the alert log."""
     stamp = clock.local_stamp(record.time)
-    text = _one_line(record.text)
+    text = one_line(record.text)
     return f"{stamp} {record.level:<5} [{record.module:<5}] {record.server}: {text}"
 
 
 def syslog_line(record: EventRecord) -> bytes:
     """The record as a datagram for /dev/log."""
     severity, letter = _SYSLOG_LEVELS.get(record.level, _SYSLOG_LEVELS["INFO"])
-    text = _one_line(record.text)
+    text = one_line(record.text)
     return (
         f"<{_DAEMON_FACILITY * 8 + severity}>clptools: [{letter}] "
         f"<type: {record.module}><event: {record.event_id}> {text}"
@@ -190,7 +190,7 @@ def _slim(record: EventRecord) -> EventRecord:
     )
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
     """A trap or a message may bring anything; a log line never carries control characters."""
     return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
 

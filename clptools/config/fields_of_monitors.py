@@ -243,12 +243,31 @@ ALERT = (
     _alert(name="mail_to", parse=list_of(text(min_bytes=3)), help="Mail addresses."),
     _alert(name="mail_from", parse=TEXT, default="clptools", help="Sender of the mails."),
     _alert(name="smtp", parse=ENDPOINT, default="127.0.0.1:25", help="The mail relay."),
+    _alert(
+        name="smtp_tls",
+        parse=choice("none", "starttls", "tls"),
+        default="none",
+        help="Encryption to the relay; its certificate must be valid for its address.",
+    ),
+    _alert(name="smtp_ca", parse=PATH, help="Certificate authority of the relay (PEM)."),
+    _alert(name="smtp_user", parse=TEXT, help="Login at the relay; only with smtp_tls."),
+    _alert(
+        name="smtp_password_file",
+        parse=PATH,
+        help="File with the password of smtp_user, mode 0400.",
+    ),
     _alert(name="snmp_to", parse=list_of(ENDPOINT), help="SNMP trap receivers, port 162."),
+    _alert(
+        name="snmp_version",
+        parse=choice("1", "2c"),
+        default="2c",
+        help="SNMP version of the traps sent.",
+    ),
     _alert(
         name="snmp_community",
         parse=text(min_bytes=1, max_bytes=255),
         default="public",
-        help="Community of the traps sent (v2c).",
+        help="Community of the traps sent.",
     ),
     _alert(name="script", parse=PATH, help="Executable that is run for each alert."),
 )

@@ -1,0 +1,218 @@
+"""`[alert]`: records of this server that people are told of by mail, SNMP trap or script.
+
+Every server sends what it recorded itself, and nothing of its peers.  Each destination has a
+bounded queue and is served beside everything else: one that hangs, refuses or is gone costs a
+line a minute and, once its queue is full, the newest alerts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+from clptools.agent.alert_mail import Mail
+from clptools.agent.alert_trap import Traps
+from clptools.agent.records import one_line
+from clptools.api.backend import EventRecord
+from clptools.config.alerts import Alert
+from clptools.faults import ClpError
+from clptools.resources.base import product_environment
+from clptools.resources.script import Script, ScriptRunner
+
+ALWAYS = frozenset(
+    {
+        ("pm", 13),
+        ("nm", 2),
+        ("nm", 80),
+        ("rc", 32),
+        ("rc", 42),
+        ("rc", 433),
+        ("rm", 9),
+        ("mm", 905),
+    }
+)
+"""Passed on whatever the level: EXPRESSCLUSTER's default set for mail and traps, as far as we
+record such things, and two where we say more than it does: a server lost without a word (there
+one with nm 2), and a failover held because its forced stop failed."""
+
+OWN = ("pm", 940)
+"""That an alert could not be passed on; never passed on itself."""
+
+QUEUE = 200
+BATCH = 50
+"""As many alerts make one mail."""
+GATHER_S = 1.0
+"""An incident makes several records within a second."""
+RETRY_S = 30.0
+COMPLAIN_S = 60.0
+LAST_S = 3.0
+"""How long the agent's end waits for what is still queued."""
+SCRIPT_TIMEOUT_MS = 60_000
+
+_LEVELS = {"INFO": 0, "WARN": 1, "ERROR": 2}
+
+
+def passes(record: EventRecord, level: str) -> bool:
+    """Whether a record is passed on at that least level."""
+    kind = (record.module, record.event_id)
+    if kind == OWN:
+        return False
+    return kind in ALWAYS or _LEVELS.get(record.level, 0) >= _LEVELS[level]
+
+
+class Alerts:
+    """All destinations of this server's alerts."""
+
+    def __init__(self, scripts: ScriptRunner, complain: Callable[[str], None]) -> None:
+        """`complain(text)` records that something could not be passed on."""
+        self._scripts = scripts
+        self._complain = complain
+        self._level = "ERROR"
+        self._outboxes: tuple[Outbox, ...] = ()
+
+    def apply(self, cluster: str, alert: Alert) -> None:
+        """Fit a configuration; what is queued for destinations of before is given up."""
+        for outbox in self._outboxes:
+            outbox.close()
+        self._level = alert.level
+        found: list[Outbox] = []
+        if alert.mail_to:
+            mail = Mail(cluster, alert)
+            found.append(Outbox(mail.name, mail.send, self._complain, GATHER_S))
+        for receiver in alert.snmp_to:
+            traps = Traps(cluster, receiver, alert)
+            found.append(Outbox(traps.name, traps.send, self._complain))
+        if alert.script:
+            script = AlertScript(alert.script, self._scripts)
+            found.append(Outbox(script.name, script.send, self._complain))
+        self._outboxes = tuple(found)
+
+    def add(self, record: EventRecord) -> None:
+        """A record of this server."""
+        if self._outboxes and passes(record, self._level):
+            for outbox in self._outboxes:
+                outbox.put(record)
+
+    async def close(self) -> None:
+        """Pass on what is queued, as far as that goes quickly."""
+        under_way = [outbox.task for outbox in self._outboxes if outbox.task is not None]
+        if under_way:
+            for outbox in self._outboxes:
+                outbox.hurry()
+            await asyncio.wait(under_way, timeout=LAST_S)
+        for outbox in self._outboxes:
+            outbox.close()
+
+
+class Outbox:
+    """What waits for one destination."""
+
+    def __init__(
+        self,
+        name: str,
+        send: Callable[[tuple[EventRecord, ...]], Awaitable[None]],
+        complain: Callable[[str], None],
+        gather_s: float = 0.0,
+    ) -> None:
+        """`send` raises OSError, TimeoutError or ClpError; it is tried again with the same."""
+        self.task: asyncio.Task[None] | None = None
+        self._name = name
+        self._send = send
+        self._complain = complain
+        self._gather_s = gather_s
+        self._waiting: deque[EventRecord] = deque()
+        self._lost = 0
+        self._hurry = asyncio.Event()
+        self._complained_at = -COMPLAIN_S
+
+    def put(self, record: EventRecord) -> None:
+        """Queue it; when the queue is full it is lost, and counted."""
+        if len(self._waiting) >= QUEUE:
+            self._lost += 1
+            return
+        self._waiting.append(record)
+        if self.task is None:
+            self.task = asyncio.get_running_loop().create_task(self._run())
+
+    def hurry(self) -> None:
+        """Gather no more, and try a failed one once, now."""
+        self._hurry.set()
+
+    def close(self) -> None:
+        """Send nothing any more."""
+        if self.task is not None:
+            self.task.cancel()
+
+    async def _run(self) -> None:
+        try:
+            while self._waiting:
+                await self._pause(self._gather_s)
+                last = self._hurry.is_set()
+                if not await self._sent():
+                    if last:
+                        break
+                    await self._pause(RETRY_S)
+        finally:
+            self.task = None
+
+    async def _sent(self) -> bool:
+        batch = tuple(self._waiting)[:BATCH]
+        try:
+            await self._send(batch)
+        except (OSError, ClpError) as error:
+            self._failed(error)
+            return False
+        for _ in batch:
+            self._waiting.popleft()
+        return True
+
+    async def _pause(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._hurry.wait()
+
+    def _failed(self, error: OSError | ClpError) -> None:
+        now = asyncio.get_running_loop().time()
+        if now - self._complained_at < COMPLAIN_S:
+            return
+        self._complained_at = now
+        why = error.message if isinstance(error, ClpError) else _reason(error)
+        lost = f", {self._lost} are lost" if self._lost else ""
+        self._lost = 0
+        self._complain(f"{self._name}: {why}; {len(self._waiting)} alerts wait{lost}.")
+
+
+class AlertScript:
+    """The script of `[alert]`: one run an alert, one after the other."""
+
+    def __init__(self, path: str, scripts: ScriptRunner) -> None:
+        self.name = f"alert script {path}"
+        self._path = path
+        self._scripts = scripts
+
+    async def send(self, records: tuple[EventRecord, ...]) -> None:
+        """Run it for each; its exit status is its own affair, and in the agent's log."""
+        for record in records:
+            await self._scripts.run(
+                Script(
+                    name=self.name,
+                    path=self._path,
+                    timeout_ms=SCRIPT_TIMEOUT_MS,
+                    environment=product_environment()
+                    | {
+                        "CLP_EVENT": "ALERT",
+                        "CLP_SERVER": record.server,
+                        "CLP_LEVEL": record.level,
+                        "CLP_MODULE": record.module,
+                        "CLP_EVENT_ID": str(record.event_id),
+                        "CLP_TIME": f"{record.time:.3f}",
+                        "CLP_MESSAGE": one_line(record.text),
+                    },
+                )
+            )
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or str(error) or type(error).__name__
