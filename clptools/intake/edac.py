@@ -64,7 +64,7 @@ class Errors:
         """A finding of the log.  Where EDAC counts too, its numbers are the true ones."""
         device = finding.device
         if finding.fault == UNCORRECTED:
-            self._faults.fault(device, UNCORRECTED, finding.text, lasts=False)
+            self._faults.fault(device, UNCORRECTED, finding.text)
         if self._counted(device, finding.text) or finding.fault == UNCORRECTED:
             return
         self._count(device, times, finding.text)
@@ -78,7 +78,7 @@ class Errors:
         self._counts[device] = now
         if now[1] > before[1] and not self._faults.is_open(device, UNCORRECTED):
             said = f"{device}: {now[1] - before[1]} uncorrected memory errors"
-            self._faults.fault(device, UNCORRECTED, said, lasts=False)
+            self._faults.fault(device, UNCORRECTED, said)
         if now[0] > before[0]:
             self._count(device, now[0] - before[0], text)
         return True

@@ -148,7 +148,7 @@ class Links:
         known = {link.name for link in self._links.values()}
         if name in known or name in self._faults.watched.keywords:
             count = f" ({times} times)" if times > 1 else ""
-            self._faults.fault(name, finding.fault, f"{finding.text}{count}", lasts=False)
+            self._faults.fault(name, finding.fault, f"{finding.text}{count}")
 
     def _name(self, device: str, sys: str) -> str:
         """The interface of `n3`, of a PCI address, or of its own name."""

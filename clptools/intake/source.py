@@ -21,6 +21,8 @@ from clptools.intake.registry import FIELDS, SOURCES
 REPEAT_S = 10.0
 """An open fault that happens again is told (and counted) this often at most."""
 TEXT_LENGTH = 500
+MOMENTS = frozenset({"transmit", "firmware", "io", "timeout", "file system", "uncorrected"})
+"""Faults that happen in a moment: no state tells when they are over."""
 
 
 class Watched(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,6 +118,7 @@ class Faults:
             keyword, _, fault = key.removeprefix(head).rpartition("#")
             if key.startswith(head) and fault:
                 self._run(keyword, fault).open = True
+                self._quiet(keyword, fault)
 
     def keywords(self, device: str) -> tuple[str, ...]:
         """Under which keywords a device is told; none: nobody wants it."""
@@ -131,15 +134,11 @@ class Faults:
         """Every open (keyword, fault)."""
         return {key for key, run in self._runs.items() if run.open}
 
-    def fault(
-        self, device: str, fault: str, text: str, *, predictive: bool = False, lasts: bool = True
-    ) -> None:
-        """`device` has a fault.  `lasts`: its end will be found by the source."""
+    def fault(self, device: str, fault: str, text: str, *, predictive: bool = False) -> None:
+        """`device` has a fault."""
         for keyword in self.keywords(device):
             self._begin(keyword, fault, text, predictive)
-            quiet_ms = self.watched.number(keyword, "quiet_ms")
-            if not lasts and quiet_ms:
-                self._close_later(keyword, fault, quiet_ms, "nothing more since")
+            self._quiet(keyword, fault)
 
     def well(self, device: str, fault: str, text: str) -> None:
         """`device` has no such fault (any more)."""
@@ -151,6 +150,12 @@ class Faults:
         for run in self._runs.values():
             if run.end is not None:
                 run.end.cancel()
+
+    def _quiet(self, keyword: str, fault: str) -> None:
+        """A fault without an end of its own is over once it was quiet for long."""
+        quiet_ms = self.watched.number(keyword, "quiet_ms")
+        if fault in MOMENTS and quiet_ms:
+            self._close_later(keyword, fault, quiet_ms, "nothing more since")
 
     def _run(self, keyword: str, fault: str) -> _Run:
         return self._runs.setdefault((keyword, fault), _Run())

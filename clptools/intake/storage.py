@@ -122,7 +122,7 @@ class _State:
             self._arrays.look()
         elif named or self._disks.is_hardware(finding.device):
             count = f" ({times} times)" if times > 1 else ""
-            self._faults.fault(finding.device, finding.fault, finding.text + count, lasts=False)
+            self._faults.fault(finding.device, finding.fault, finding.text + count)
         self._look_soon()
 
     def uevent(self, event: Uevent) -> None:

@@ -78,10 +78,19 @@ def test_an_error_without_an_end_is_closed_when_it_was_quiet_for_long_enough() -
     async def body() -> None:
         for quiet_ms, closed in ((30, True), (0, False)):
             told = Told(mrw("HA/SS", "sdb", quiet_ms=quiet_ms))
-            told.faults.fault("sdb", "io", "I/O error", lasts=False)
-            told.faults.fault("sdb", "io", "I/O error", lasts=False)
+            told.faults.fault("sdb", "io", "I/O error")
+            told.faults.fault("sdb", "io", "I/O error")
             await asyncio.sleep(0.1)
             assert [e.recovered for e in told.told] == ([False, True] if closed else [False])
+
+    asyncio.run(body())
+
+
+def test_what_was_open_before_grows_quiet_too() -> None:
+    async def body() -> None:
+        told = Told(mrw("HA/SS", "sdb", quiet_ms=30), was_open=["HA/SS/sdb#io", "HA/SS/sdb#gone"])
+        await asyncio.sleep(0.1)
+        assert told.lines == ["sdb#io ok: nothing more since, for 0.03 s"]
 
     asyncio.run(body())
 

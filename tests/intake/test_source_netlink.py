@@ -98,6 +98,37 @@ def test_an_event_of_an_earlier_run_is_closed_if_the_link_came_back_meanwhile() 
         inside(ns, body(ns))
 
 
+@needs_root
+def test_a_real_bond_loses_a_member() -> None:
+    async def body(ns: str) -> None:
+        async with Heard(mrw("NIC", "bond0"), mrw("NIC", "nosuch")) as heard:
+            await up(heard)
+            ip("link", "set", "far0", "down", netns=ns)
+            event = await heard.count(1)
+            assert event.predictive and "member eth0 has no carrier; 1 of 2 work" in event.text
+            ip("link", "set", "far0", "up", netns=ns)
+            assert (await heard.count(2)).recovered
+            ip("link", "set", "far0", "down", netns=ns)
+            ip("link", "set", "far2", "down", netns=ns)
+            await heard.until(lambda: any("bond0 has no carrier" in line for line in heard.lines))
+
+    with namespace() as ns:
+        made = subprocess.run(
+            ["ip", "-n", ns, "link", "add", "bond0", "type", "bond", "miimon", "20"],
+            capture_output=True,
+            text=True,
+        )
+        if made.returncode:
+            pytest.skip(f"this kernel has no bonding: {made.stderr.strip()}")
+        ip("link", "add", "eth2", "type", "veth", "peer", "name", "far2", netns=ns)
+        ip("link", "set", "far2", "up", netns=ns)
+        for one in ("eth0", "eth2"):
+            ip("link", "set", one, "down", netns=ns)
+            ip("link", "set", one, "master", "bond0", netns=ns)
+        ip("link", "set", "bond0", "up", netns=ns)
+        inside(ns, body(ns))
+
+
 def link(name: str, running: bool = True, master: int = 0, kind: str = "") -> Link:
     return Link(name=name, up=True, running=running, master=master, kind=kind, loopback=False)
 
