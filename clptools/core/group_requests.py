@@ -87,6 +87,10 @@ class GroupRequests:
         if not server and not intent.wanted:
             tried = intent.avoid or ("any server",)
             return Outcome(code=FAILED, text=say.start_ended_badly(group.name, tried[-1]))
+        failed = intent.failures and not server and group.name in self.node.state.waiting
+        if failed:
+            text = say.start_ended_badly(group.name, intent.avoid[-1])
+            return Outcome(code=FAILED, text=text, hint="No other server may take it now.")
         return None
 
     def _moved(self, group: Group, pending: Pending) -> Outcome | None:

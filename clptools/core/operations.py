@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 _COORDINATORS = (GroupStart, GroupStop, GroupMove, Suspend, Resume)
 _GIVE_UP_MS = 3_600_000
+_ANSWERED_KEPT = 64
 _LAST_WORD_MS = 3_000
 """A server that left to be shut down and is silent for so long is going down."""
 
@@ -91,7 +92,17 @@ class Operations:
             origin=message.sender,
             since=self.node.now,
         )
+        if message.id in self.node.state.answered:
+            return
+        service = isinstance(message.request, ServiceStart | ServiceStop)
+        if self.node.state.phase is Phase.STOPPED and not service:
+            self._stopped(pending)
+            return
         self._decide(pending)
+
+    def _stopped(self, pending: Pending) -> None:
+        text = f"The cluster service of {self.node.me} is stopped."
+        self.finish(pending, Outcome(code=NO_AGENT, text=text, hint="Start it: clpcl -s"))
 
     def answered(self, message: Answer) -> None:
         """The outcome of a request that we forwarded."""
@@ -128,8 +139,7 @@ class Operations:
         of_service = isinstance(request, ServiceStart | ServiceStop)
         stopped = node.state.phase is Phase.STOPPED and not of_service
         if stopped and request.server in ("", node.me):
-            text = f"The cluster service of {node.me} is stopped."
-            self.finish(pending, Outcome(code=NO_AGENT, text=text, hint="Start it: clpcl -s"))
+            self._stopped(pending)
             return
         if request.server not in ("", "*", *node.settings.names):
             self.finish(pending, self.no_server(request.server))
@@ -156,6 +166,7 @@ class Operations:
             return
         pending.stage = "forwarded"
         pending.server = target
+        pending.incarnation = node.state.peers[target].incarnation
         node.state.pending[pending.id] = pending
         node.emit(
             SendControl(
@@ -182,6 +193,7 @@ class Operations:
         if not pending.origin:
             node.emit(Reply(id=pending.id, outcome=outcome))
         elif pending.origin != node.me:
+            node.state.answered = [*node.state.answered, pending.id][-_ANSWERED_KEPT:]
             answer = Answer(id=pending.id, outcome=outcome)
             node.emit(SendControl(to=pending.origin, message=answer))
 
@@ -211,11 +223,15 @@ class Operations:
             p = node.state.peers.get(pending.server)
             if p is not None and p.left and isinstance(pending.request, ServiceStop):
                 return self._left(pending)
+            service = isinstance(pending.request, ServiceStart | ServiceStop)
             answering = node.now - pending.since <= node.times.lost_ms
-            if p is not None and not answering and not node.membership.is_online(pending.server):
+            gone = p is None or not (answering or node.membership.is_online(pending.server))
+            anew = p is None or not (service or p.incarnation in ("", pending.incarnation))
+            if gone or anew:
                 text = f"{pending.server} was asked, but is lost now; what it did is unknown."
                 return Outcome(code=TIMED_OUT, text=text, hint="Look: clpstat -s")
-            return None
+            if node.now - pending.since <= _GIVE_UP_MS:
+                return None
         if node.now - pending.since > _GIVE_UP_MS:
             return Outcome(code=TIMED_OUT, text="It did not come to an end within an hour.")
         return node.group_requests.through(pending) or node.service.through(pending)

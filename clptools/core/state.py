@@ -210,6 +210,8 @@ class Pending(msgspec.Struct):
     stage: str = ""
     server: str = ""
     epoch: int = 0
+    incarnation: str = ""
+    """Of the server that it was forwarded to: another one has forgotten it."""
 
 
 class VoteState(msgspec.Struct):
@@ -287,6 +289,8 @@ class NodeState(msgspec.Struct):
     deadman_until: int = NEVER
     """Until then the BMC's watchdog timer that may expire is one that we armed ourselves."""
     pending: dict[str, Pending] = {}
+    answered: list[str] = []
+    """Requests of other servers that were answered last: a second copy is no second request."""
     next_token: int = 1
     report_number: int = 0
     report_at: int = NEVER

@@ -1,0 +1,203 @@
+"""Requests: done, already so, refused, no such, forwarded, and a decider that is lost."""
+
+from __future__ import annotations
+
+import pytest
+
+from clptools.core import actions as a
+from clptools.core import events as e
+from clptools.core.messages import Answer, Forward
+from clptools.core.requests import (
+    Acknowledge,
+    ConfirmDown,
+    GroupMove,
+    GroupStart,
+    GroupStop,
+    MonitorClear,
+    MonitorFault,
+    MonitorResume,
+    MonitorSuspend,
+    Request,
+    ResourceStart,
+    ServiceStop,
+)
+from clptools.core.settings import Monitor, Recovery
+from tests.core.driver import Cluster, S, names, settings
+
+MRW = Monitor(name="mrw1", type="mrw", servers=names(3), category="BMCNOTICE")
+GENW = Monitor(name="genw1", type="genw", servers=names(3), recovery=Recovery(target="failover1"))
+
+
+def cluster(count: int = 3) -> Cluster:
+    c = Cluster(settings(count, monitors=(MRW, GENW)))
+    assert c.settle() == "server1"
+    return c
+
+
+@pytest.mark.parametrize("asked", ["server1", "server2"])
+def test_start_stop_and_move_are_done_and_then_already_so(asked: str) -> None:
+    c = cluster()
+    for request, where in (
+        (GroupMove(group="failover1", to="server3"), "server3"),
+        (GroupStop(group="failover1"), ""),
+        (GroupStart(group="failover1", server="server2"), "server2"),
+    ):
+        first = c.answer(asked, request)
+        assert (first.code, c.online()) == (0, where)
+        again = c.answer(asked, request)
+        assert again.code == 0
+        assert "already" in again.text
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        GroupStart(group="nosuch"),
+        GroupStop(group="nosuch"),
+        GroupMove(group="nosuch"),
+        GroupMove(group="failover1", to="nosuch"),
+        GroupStart(group="failover1", server="nosuch"),
+        ResourceStart(resource="nosuch"),
+        MonitorSuspend(monitors=("nosuch",)),
+        MonitorClear(monitors=("nosuch",)),
+        MonitorFault(monitor="nosuch"),
+        Acknowledge(monitor="nosuch"),
+        ConfirmDown(down="nosuch"),
+        ServiceStop(server="nosuch"),
+    ],
+    ids=lambda r: type(r).__name__,
+)
+def test_what_is_not_there_is_named_with_what_is(request_: Request) -> None:
+    c = cluster()
+    for asked in ("server1", "server3"):
+        outcome = c.answer(asked, request_)
+        assert outcome.code == 5
+        assert "nosuch" in outcome.text
+
+
+def test_a_start_elsewhere_is_refused_with_the_command_that_would_do_it() -> None:
+    c = cluster()
+    outcome = c.answer("server2", GroupStart(group="failover1", server="server3"))
+    assert outcome.code == 6
+    assert outcome.hint == "Move it: clpgrp -m failover1 -a server3"
+
+
+def test_a_move_of_what_does_not_run_is_refused() -> None:
+    c = cluster()
+    c.answer("server1", GroupStop(group="failover1"))
+    assert c.answer("server1", GroupMove(group="failover1")).code == 6
+
+
+def test_a_move_to_a_server_that_is_away_is_refused_with_the_reason() -> None:
+    c = cluster()
+    c.power_off("server3")
+    c.run(5 * S)
+    outcome = c.answer("server2", GroupMove(group="failover1", to="server3"))
+    assert outcome.code == 6
+    assert "power" in outcome.text
+
+
+def test_without_a_coordinator_groups_are_refused() -> None:
+    c = cluster()
+    c.cut("server3")
+    c.run(10 * S)
+    outcome = c.answer("server3", GroupStart(group="failover1"))
+    assert outcome.code == 6
+    assert "majority" in outcome.text
+
+
+def test_monitor_requests_act_on_the_named_server() -> None:
+    c = cluster()
+    assert c.answer("server1", MonitorSuspend(monitors=("genw1",), server="server2")).code == 0
+    c.run(1 * S)
+    status = {n: m.status for n, m in c.view("server1").monitors[-1].servers.items()}
+    assert status == {"server1": "Normal", "server2": "Suspend", "server3": "Normal"}
+    assert c.answer("server1", MonitorResume(monitors=("genw1",), server="server2")).code == 0
+    assert c.answer("server1", MonitorResume(server="server2")).code == 0
+
+
+def test_a_dummy_failure_is_for_active_monitors() -> None:
+    c = cluster()
+    assert c.answer("server1", MonitorFault(monitor="genw1")).code == 0
+    assert [x.on for x in c.did(a.FaultMonitor)] == [True]
+    assert c.answer("server1", MonitorFault(monitor="mrw1")).code == 6
+
+
+def test_a_decider_that_is_lost_ends_the_request_and_says_that_nobody_knows() -> None:
+    c = cluster()
+    c.scripts[("server1", "exec1 stop")] = 30 * S
+    number = c.ask("server2", GroupStop(group="failover1"))
+    c.run(1 * S)
+    c.power_off("server1")
+    c.until(lambda: number in c.outcomes, 10 * S)
+    assert c.outcomes[number].code == 7
+
+
+def test_a_decider_whose_agent_started_anew_has_forgotten_the_request() -> None:
+    c = cluster()
+    c.scripts[("server1", "exec1 stop")] = 30 * S
+    number = c.ask("server2", GroupStop(group="failover1"))
+    c.run(1 * S)
+    c.kill("server1")
+    c.run(200)
+    c.start("server1")
+    c.until(lambda: number in c.outcomes, 20 * S)
+    assert c.outcomes[number].code == 7
+
+
+def test_an_answer_that_was_lost_does_not_keep_anybody_for_ever() -> None:
+    c = cluster()
+    c.drop = lambda sender, to, message: isinstance(message, Answer)
+    number = c.ask("server2", GroupStop(group="failover1"))
+    c.until(lambda: number in c.outcomes, 3_700 * S)
+    assert c.outcomes[number].code == 7
+
+
+def test_a_request_that_arrives_twice_is_done_once() -> None:
+    c = cluster()
+    moves: list[Forward] = []
+
+    def twice(sender: str, to: str, message: object) -> bool:
+        if isinstance(message, Forward):
+            moves.append(message)
+        return False
+
+    c.drop = twice
+    assert c.answer("server2", GroupMove(group="failover1")).code == 0
+    here = c.online()
+    c.tell("server1", e.ControlSeen(sender="server2", message=moves[0]))
+    c.run(5 * S)
+    assert c.online() == here
+
+
+def test_a_request_in_anothers_name_is_dropped() -> None:
+    c = cluster()
+    forged = Forward(id="x", sender="server3", user="root", request=GroupStop(group="failover1"))
+    c.tell("server1", e.ControlSeen(sender="server2", message=forged))
+    c.run(3 * S)
+    assert c.online() == "server1"
+
+
+def test_a_server_whose_service_is_stopped_refuses_what_is_forwarded_to_it() -> None:
+    c = cluster()
+    assert c.answer("server3", ServiceStop()).code == 0
+    outcome = c.answer("server1", MonitorSuspend(server="server3"), 10 * S)
+    assert outcome.code == 3
+
+
+def test_who_waits_hears_what_happens_meanwhile() -> None:
+    c = cluster()
+    number = c.ask("server1", GroupMove(group="failover1", to="server2"))
+    c.until(lambda: number in c.outcomes)
+    told = [x.text for x in c.did(a.Progress, "server1") if x.id == number]
+    assert any("stop" in text for text in told)
+
+
+def test_a_start_that_nobody_can_take_ends_instead_of_waiting_for_ever() -> None:
+    c = Cluster(settings(2))
+    c.power_off("server2")
+    c.scripts[("server1", "exec1 start")] = "fail"
+    c.run(20 * S)
+    c.answer("server1", GroupStop(group="failover1"))
+    outcome = c.answer("server1", GroupStart(group="failover1"), 30 * S)
+    assert outcome.code == 1
