@@ -32,8 +32,11 @@ class Disks:
     def path(self, keyword: str) -> str:
         """The device file of a keyword; empty: it means no block device here."""
         name = self.name(keyword)
-        known = not name.startswith("/") and os.path.exists(f"{self._block}/{name}")
-        return f"{self._dev}/{name}" if known else ""
+        return f"{self._dev}/{name}" if "/" not in name and self.exists(name) else ""
+
+    def exists(self, name: str) -> bool:
+        """Whether the kernel has a device of that name."""
+        return os.path.exists(f"{self._block}/{name}")
 
     def whole(self, name: str) -> str:
         """The disk of a partition, or the name itself."""

@@ -18,7 +18,20 @@ from clptools.intake.source import Faults
 SYSTEM = ("memory", "files", "processes")
 """Keywords of what the whole system shares (memory's pressure goes by the same keyword)."""
 REMOTE = frozenset(
-    {"nfs", "nfs4", "cifs", "smb3", "ceph", "9p", "afs", "lustre", "gpfs", "glusterfs", "beegfs"}
+    {
+        "nfs",
+        "nfs4",
+        "cifs",
+        "smb3",
+        "ceph",
+        "9p",
+        "afs",
+        "lustre",
+        "gpfs",
+        "glusterfs",
+        "beegfs",
+        "autofs",
+    }
 )
 """File systems that may not answer for ever: they are not asked."""
 

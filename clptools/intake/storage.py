@@ -108,6 +108,8 @@ class _State:
         self._arrays = arrays
         self._tasks = tasks
         self._asking: set[str] = set()
+        self._meant: dict[str, str] = {}
+        """Keyword -> the device that it meant when we last saw it."""
         self._soon: asyncio.TimerHandle | None = None
 
     def close(self) -> None:
@@ -130,12 +132,6 @@ class _State:
         self._arrays.uevent(event)
         if event.subsystem == "nvme" and "NVME_AEN" in event.values:
             self.ask_smart(event.name)
-        if event.subsystem == "block" and event.values.get("DEVTYPE") == "disk":
-            # Its persistent names are gone with it: the device's own name is what is left.
-            if event.action == "remove" and event.name in self._faults.watched.keywords:
-                self._faults.fault(event.name, "gone", f"{event.name} is gone")
-            elif event.action == "add":
-                self._faults.well(event.name, "gone", f"{event.name} is there again")
         self._look_soon()
 
     def _look_soon(self) -> None:
@@ -147,12 +143,28 @@ class _State:
         """See how all disks are."""
         self.close()
         self._soon = None
+        for keyword in self._faults.watched.keywords:
+            self._judge_named(keyword)
         for name in self._disks.all():
             named = any(self._disks.same(k, name) for k in self._faults.watched.keywords)
             if named or self._disks.is_hardware(name):
                 self._judge(name, f"{self._kernel.sys}/class/block/{name}/device/state", BAD_SCSI)
         for name in names(f"{self._kernel.sys}/class/nvme"):
             self._judge(name, f"{self._kernel.sys}/class/nvme/{name}/state", BAD_NVME)
+
+    def _judge_named(self, keyword: str) -> None:
+        """Whether a device that a monitor names is there.
+
+        What counts is the kernel's device: its persistent names may be away for a moment.
+        """
+        path = self._disks.path(keyword)
+        if path:
+            self._meant[keyword] = path.rpartition("/")[2]
+            self._faults.well(keyword, "gone", f"{keyword} is there again")
+        elif keyword in self._meant and not self._disks.exists(self._meant[keyword]):
+            device = self._meant[keyword]
+            shown = keyword if keyword == device else f"{keyword} ({device})"
+            self._faults.fault(keyword, "gone", f"{shown} is gone")
 
     def _judge(self, name: str, path: str, bad: tuple[str, ...]) -> None:
         state = read_text(path)

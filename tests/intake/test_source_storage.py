@@ -198,9 +198,12 @@ def test_a_disk_that_goes_offline_or_vanishes(tmp_path: Path) -> None:
             put(folder / "device", state="running")
             uevents.say("change@/devices/x/2:0:0:0", SUBSYSTEM="scsi")
             assert (await heard.count(2)).recovered
-            for action in ("remove", "add"):
+            for name, action in (("away", "remove"), ("sdb", "add")):
+                was = "sdb" if name == "away" else "away"
+                for place in ("sys/class/block", "sys/block"):
+                    (tmp_path / place / was).rename(tmp_path / place / name)
                 uevents.say(f"{action}@/x/block/sdb", SUBSYSTEM="block", DEVTYPE="disk")
-            await heard.count(4)
+                await heard.count(3 if action == "remove" else 4)
             assert heard.lines[2:] == [
                 "sdb#gone error: sdb is gone",
                 "sdb#gone ok: sdb is there again",
