@@ -1,0 +1,202 @@
+"""The words of `clpstat`: cluster, servers, heartbeats, NP resolution, groups, monitors."""
+
+from __future__ import annotations
+
+import pytest
+
+from clptools.core import events as e
+from clptools.core.requests import GroupStop, ServiceStop
+from clptools.core.settings import Arbiter, Monitor
+from clptools.core.status import monitor_word
+from clptools.core.view import ServerView
+from tests.core.driver import Cluster, S, names, settings
+
+MRW = Monitor(
+    name="mrw1",
+    type="mrw",
+    servers=names(3),
+    category="BMCNOTICE",
+    stall_on_predictive_failure=True,
+)
+
+
+def cluster(count: int = 3, **cfg: object) -> Cluster:
+    c = Cluster(settings(count, **cfg))  # type: ignore[arg-type]
+    c.settle()
+    c.run(6 * S)
+    return c
+
+
+def servers(c: Cluster, at: str = "server1") -> dict[str, str]:
+    return {s.name: s.status for s in c.view(at).servers}
+
+
+def server(c: Cluster, name: str, at: str = "server1") -> ServerView:
+    return next(s for s in c.view(at).servers if s.name == name)
+
+
+def test_all_is_well() -> None:
+    c = cluster()
+    for at in c.cfg.names:
+        view = c.view(at)
+        assert view.cluster.status == "Normal"
+        assert view.cluster.quorate
+        assert set(servers(c, at).values()) == {"Online"}
+        assert [g.status for g in view.groups] == ["Online"]
+        assert [h.status for s in view.servers for h in s.heartbeats] == ["Normal"] * 3
+
+
+def test_a_server_that_lost_power_is_offline_and_the_cluster_wants_care() -> None:
+    c = cluster()
+    c.power_off("server3")
+    c.run(5 * S)
+    assert servers(c) == {"server1": "Online", "server2": "Online", "server3": "Offline"}
+    assert c.view("server1").cluster.status == "Caution"
+    bmc = server(c, "server3").bmc
+    assert bmc is not None
+    assert (bmc.power, bmc.reachable, bmc.can_prove) == ("off", True, True)
+
+
+def test_a_server_of_which_nobody_knows_is_unknown() -> None:
+    c = cluster(bmc=False)
+    c.cut("server3")
+    c.run(5 * S)
+    assert servers(c)["server3"] == "Unknown"
+    assert c.view("server3").cluster.status == "Error", "no majority"
+
+
+def test_a_server_that_left_is_offline() -> None:
+    c = cluster()
+    c.answer("server3", ServiceStop())
+    c.run(5 * S)
+    assert servers(c)["server3"] == "Offline"
+    assert c.view("server3").cluster.status == "Stopped"
+    assert set(servers(c, "server3").values()) == {"Offline"}
+
+
+def test_a_starting_newcomer_is_online_pending() -> None:
+    c = cluster(bmc=False)
+    c.cut("server3")
+    c.kill("server3")
+    c.hosts["server3"].run = None
+    c.hosts["server3"].member = False
+    c.start("server3")
+    c.run(2 * S)
+    assert servers(c, "server3")["server3"] == "Online Pending"
+
+
+def test_a_path_that_is_bad_towards_some_is_caution_and_towards_all_is_error() -> None:
+    c = cluster()
+    c.cut("server1", "server2")
+    c.run(8 * S)
+    (path,) = server(c, "server1").heartbeats
+    assert path.status == "Caution"
+    assert {n: p.status for n, p in path.peers.items()} == {
+        "server2": "Error",
+        "server3": "Normal",
+    }
+    c.cut("server1", "server3")
+    c.run(8 * S)
+    (path,) = server(c, "server1").heartbeats
+    assert path.status == "Error"
+
+
+def test_an_arbiter_that_does_not_answer_is_in_error() -> None:
+    c = cluster(4, arbiter=Arbiter(name="etcd1", type="etcd"))
+    assert [n.status for n in server(c, "server1").np] == ["Normal"]
+    c.arbiter_reaches = set()
+    c.run(8 * S)
+    coordinator = c.coordinator()
+    assert [n.status for n in server(c, coordinator, coordinator).np] == ["Error"]
+
+
+def test_a_group_on_its_way_is_pending_and_its_resources_too() -> None:
+    c = cluster()
+    c.scripts[("server1", "exec1 stop")] = 3 * S
+    c.ask("server1", GroupStop(group="failover1"))
+    c.run(500)
+    for at in ("server1", "server2"):
+        group = c.group(at=at)
+        assert (group.status, group.current) == ("Offline Pending", "server1")
+    c.run(5 * S)
+    assert c.group().status == "Offline"
+    assert not c.group().wanted
+    assert c.view("server1").cluster.status in ("Normal", "Caution"), "an operator wants it so"
+
+
+def test_a_group_that_waits_for_proof_makes_the_cluster_error() -> None:
+    c = cluster(2)
+    c.hosts["server1"].bmc = False
+    c.power_off("server1")
+    c.run(20 * S)
+    view = c.view("server2")
+    assert view.cluster.status == "Error"
+    assert view.groups[0].status != "Online"
+
+
+@pytest.mark.parametrize(
+    ("words", "word"),
+    [
+        (["Normal", "Normal"], "Normal"),
+        (["Normal", "Error"], "Caution"),
+        (["Normal", "Stall"], "Caution"),
+        (["Error", "Error"], "Error"),
+        (["Error", "Stall"], "Error"),
+        (["Stall", "Stall"], "Stall"),
+        (["Stall", "Caution"], "Stall"),
+        (["Caution", "Normal"], "Caution"),
+        (["Normal", "Offline"], "Normal"),
+        (["Error", "Offline"], "Error"),
+        (["Suspend", "Suspend"], "Suspend"),
+        (["Suspend", "Normal"], "Normal"),
+        (["Offline", "Offline"], "Offline"),
+        (["Unknown", "Unknown"], "Unknown"),
+        (["Normal", "Unknown"], "Normal"),
+        ([], "Unused"),
+    ],
+)
+def test_one_word_for_a_monitor_on_all_servers(words: list[str], word: str) -> None:
+    """Normal if all are, Caution if some are bad, the worst word if all are."""
+    assert monitor_word(words) == word
+
+
+def test_a_fatal_event_on_one_server_is_error_there_and_caution_for_all() -> None:
+    c = cluster(monitors=(MRW,))
+    c.tell(
+        "server2",
+        e.HardwareSeen(
+            monitor="mrw1",
+            key="k",
+            duplicate_key="",
+            event_class="FATAL",
+            meaning="memory: uncorrectable ECC",
+            source="192.168.0.11",
+        ),
+    )
+    c.run(1 * S)
+    for at in c.cfg.names:
+        monitor = c.view(at).monitors[-1]
+        assert monitor.status == "Caution"
+        assert monitor.servers["server2"].status == "Error"
+        assert "uncorrectable" in monitor.servers["server2"].text
+        assert [x.event_class for x in server(c, "server2", at).open_events] == ["FATAL"]
+
+
+def test_a_single_server_is_a_cluster() -> None:
+    c = Cluster(settings(1))
+    assert c.settle() == "server1"
+    assert c.view("server1").cluster.status == "Normal"
+    c.kill("server1")
+    c.run(2 * S)
+    c.start("server1")
+    c.run(10 * S)
+    assert c.online() == "server1"
+    assert c.answer("server1", ServiceStop()).code == 0
+
+
+def test_thirty_two_servers_take_over_as_well() -> None:
+    c = Cluster(settings(32, bmc=False, heartbeat_interval_ms=500))
+    assert c.settle() == "server1"
+    c.power_off("server1")
+    c.until(lambda: c.online() == "server2", 30 * S)
+    assert c.coordinator() == "server2"
