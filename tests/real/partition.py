@@ -44,7 +44,7 @@ if os.fork():
 signal.signal(signal.SIGTERM, end)
 write("begin")
 with open(pidfile, "w") as out:
-    out.write(str(os.getpid()))
+    print(os.getpid(), file=out)
 os.close(ready)
 os.close(told)
 for n in range(3):
