@@ -132,6 +132,7 @@ class Agent:
             self._pushes,
             lambda: self._core,
             self.counters,
+            self._peers.call,
         )
         self._socket = Server(self._backend)
         self._in_force = ""

@@ -12,7 +12,7 @@ import itertools
 import os
 import re
 from collections.abc import AsyncIterator, Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
@@ -41,6 +41,8 @@ from clptools.reports import ClpError, ExitCode
 from clptools.resources.script import Script, ScriptRunner
 
 _WATCH_S = 0.1
+_COUNTERS_S = 1.0
+R = TypeVar("R")
 _SCRIPT_NAME = re.compile(r"[A-Za-z0-9_@%+=,.-]{1,255}")
 
 
@@ -52,6 +54,15 @@ class Core(Protocol):
 
     def put(self, event: Event) -> None:
         """Tell the core."""
+
+
+class Ask(Protocol):
+    """Asks another agent."""
+
+    async def __call__(
+        self, to: str, request: msgspec.Struct, reply: type[R], timeout_s: float
+    ) -> R:
+        """Its reply.  Raises ClpError."""
 
 
 class AgentBackend:
@@ -67,7 +78,9 @@ class AgentBackend:
         pushes: Pushes,
         core: Callable[[], Core | None],
         counters: Callable[[], dict[str, int]],
+        ask: Ask,
     ) -> None:
+        """`ask`: `PeerChannel.call`."""
         self._server = server
         self._ids = (f"{incarnation}-{n}" for n in itertools.count(1))
         self._records = records
@@ -76,6 +89,7 @@ class AgentBackend:
         self._pushes = pushes
         self._core = core
         self._counters = counters
+        self._ask = ask
 
     @property
     def server(self) -> str:
@@ -116,19 +130,35 @@ class AgentBackend:
             )
         return msgspec.convert(story, Explanation, from_attributes=True)
 
-    def hardware(self) -> HardwareView:
-        """Open hardware events as every server reports them; counters are those of this one."""
+    async def hardware(self) -> HardwareView:
+        """Open hardware events as every server reports them, and the counters of each."""
+        servers = self.status(False).servers
+        counted = await asyncio.gather(*(self._counted(server.name) for server in servers))
         now = clock.wall_s()
         return HardwareView(
             servers=tuple(
                 HardwareOfServer(
                     name=server.name,
                     open=tuple(_dated(event, now) for event in server.open_events),
-                    counters=self._trap_counters() if server.name == self._server else {},
+                    counters=counters,
+                    unreachable=fault,
                 )
-                for server in self.status(False).servers
+                for server, (counters, fault) in zip(servers, counted, strict=True)
             )
         )
+
+    async def _counted(self, server: str) -> tuple[dict[str, int], str | None]:
+        """A server's trap counters, or why there are none."""
+        if server == self._server:
+            return self._trap_counters(), None
+        try:
+            async with asyncio.timeout(_COUNTERS_S):
+                found = await self._ask(server, said.AskCounters(), said.Counters, _COUNTERS_S)
+        except TimeoutError:
+            return {}, f"no answer within {_COUNTERS_S:g} s"
+        except ClpError as error:
+            return {}, error.message
+        return found.traps, None
 
     def events(self, since: str, follow: bool) -> AsyncIterator[EventRecord]:
         """Records after a cursor, then as they come."""
@@ -244,6 +274,9 @@ class AgentBackend:
     async def _ask_status(self, _: str, asked: said.AskStatus) -> msgspec.Struct:
         return self.status(asked.local)
 
+    async def _ask_counters(self, _: str, __: said.AskCounters) -> msgspec.Struct:
+        return said.Counters(traps=self._trap_counters())
+
     async def _transaction(self, sender: str, asked: said.Transaction) -> msgspec.Struct:
         request = asked.request
         if asked.resource and isinstance(request, GroupMove):
@@ -269,6 +302,7 @@ class AgentBackend:
         said.AskConfigHash: _config_hash,
         said.AskConfig: _config,
         said.AskStatus: _ask_status,
+        said.AskCounters: _ask_counters,
         said.Transaction: _transaction,
         said.TransactionScript: _script,
     }

@@ -75,6 +75,9 @@ class HardwareOfServer(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     open: tuple[OpenHardware, ...] = ()
     counters: dict[str, int] = {}
+    """Of traps, since its agent started."""
+    unreachable: str | None = None
+    """Why there are no counters: its agent was asked and did not answer."""
 
 
 class HardwareView(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,8 +111,8 @@ class Backend(Protocol):
     def explain(self, subject: str) -> Explanation:
         """Why `subject` is as it is.  Raises ClpError (NO_SUCH) for an unknown name."""
 
-    def hardware(self) -> HardwareView:
-        """Open hardware events and counters of every server."""
+    async def hardware(self) -> HardwareView:
+        """Open hardware events and counters of every server; who does not answer is named."""
 
     def events(self, since: str, follow: bool) -> AsyncIterator[EventRecord]:
         """Recorded events after the cursor `since` (empty: all kept), then as they come."""

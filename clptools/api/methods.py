@@ -173,7 +173,7 @@ async def get_hardware(
     backend: Backend, _asked: NoParameters, _caller: Caller, _more: bool
 ) -> Replies:
     """`GetHardware`."""
-    yield False, HardwareReply(hardware=backend.hardware())
+    yield False, HardwareReply(hardware=await backend.hardware())
 
 
 async def get_events(backend: Backend, asked: GetEvents, _caller: Caller, more: bool) -> Replies:

@@ -76,6 +76,16 @@ class AskStatus(PeerMessage, tag="ask-status", frozen=True, kw_only=True):
     local: bool = False
 
 
+class AskCounters(PeerMessage, tag="ask-counters", frozen=True, kw_only=True):
+    """`clpstat --hw`: what came to that server as traps.  Reply: `Counters`."""
+
+
+class Counters(PeerMessage, tag="counters", frozen=True, kw_only=True):
+    """Traps by what became of them, since the agent started."""
+
+    traps: dict[str, int]
+
+
 class Transaction(PeerMessage, tag="transaction", frozen=True, kw_only=True):
     """`clprexec --failover`, `--notice`, `--clear`.  Reply: `Outcome`."""
 
@@ -104,12 +114,13 @@ Ask = (
     | AskConfigHash
     | AskConfig
     | AskStatus
+    | AskCounters
     | Transaction
     | TransactionScript
 )
 """What `PeerChannel.call` takes."""
 
-PeerReply = Outcome | Records | ConfigHash | ConfigFiles | StatusView
+PeerReply = Outcome | Records | ConfigHash | ConfigFiles | StatusView | Counters
 """What an answered `Ask` may bring back; the request says which."""
 
 OUTSIDE = (Transaction, TransactionScript)

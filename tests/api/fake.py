@@ -129,7 +129,7 @@ class FakeBackend:
         why = Because(time=1.0, server="server1", text="it was started.")
         return Explanation(subject=subject, state="failover1 is Online.", because=(why,))
 
-    def hardware(self) -> HardwareView:
+    async def hardware(self) -> HardwareView:
         return HardwareView(servers=(HardwareOfServer(name="server1", counters={"received": 3}),))
 
     async def events(self, since: str, follow: bool) -> AsyncIterator[EventRecord]:

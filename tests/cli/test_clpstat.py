@@ -129,7 +129,9 @@ def test_hardware_json_and_text(agent: Agent, capsys: Output) -> None:
     assert capsys.readouterr().out == "server1: no open hardware events\n  Traps  received 3\n"
     assert run("clpstat", ["--hw", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["servers"] == [{"name": "server1", "open": [], "counters": {"received": 3}}]
+    assert found["servers"] == [
+        {"name": "server1", "open": [], "counters": {"received": 3}, "unreachable": None}
+    ]
 
 
 def test_events_are_one_json_object_a_line(agent: Agent, capsys: Output) -> None:

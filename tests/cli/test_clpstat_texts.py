@@ -136,8 +136,14 @@ def test_open_hardware_events_and_what_was_refused() -> None:
     view: HardwareJson = {
         "schema": 1,
         "servers": [
-            {"name": "server1", "open": [], "counters": {"received": 4, "not_allowed": 1}},
-            {"name": "server2", "open": opened, "counters": {}},
+            {
+                "name": "server1",
+                "open": [],
+                "counters": {"received": 4, "not_allowed": 1},
+                "unreachable": None,
+            },
+            {"name": "server2", "open": opened, "counters": {}, "unreachable": None},
+            {"name": "server3", "open": [], "counters": {}, "unreachable": "server3: no path"},
         ],
     }
     assert hardware(view, 1_000.0) == (
@@ -146,6 +152,8 @@ def test_open_hardware_events_and_what_was_refused() -> None:
         "server2: 1 open hardware event\n"
         "  4711   PREDICT     drive slot 3: predictive failure (mrw1; 3 times, first 35 s\n"
         "                     ago, last 2.0 s ago)\n"
+        "server3: no open hardware events\n"
+        "  Traps  not known: server3: no path\n"
         "Close one that never deasserts:\n"
         "  clpmonctrl --acknowledge -m mrw1 --event 4711 -h server2\n"
     )

@@ -25,6 +25,9 @@ def hardware(view: HardwareJson, now: float, columns: int = COLUMNS) -> str:
             if not event["acknowledged"]:
                 place = f"-m {event['monitor']} --event {event['id']} -h {server['name']}"
                 closable = closable or place
+        if server["unreachable"]:
+            text = f"not known: {clean(server['unreachable'])}"
+            lines += wrap(text, columns, " " * 9, first="  Traps  ")
         counted = [f"{name.replace('_', ' ')} {n}" for name, n in server["counters"].items() if n]
         if counted:
             lines += wrap(clean(", ".join(counted)), columns, " " * 9, first="  Traps  ")

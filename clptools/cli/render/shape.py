@@ -230,6 +230,7 @@ class HardwareOfServerJson(TypedDict):
     name: str
     open: list[OpenHardwareJson]
     counters: dict[str, int]
+    unreachable: str | None
 
 
 class HardwareJson(TypedDict):
