@@ -59,6 +59,8 @@ class GroupRequests:
     ) -> Outcome | None:
         worst = Outcome()
         for each in self._groups(group):
+            if each.name not in pending.groups:
+                continue
             outcome = check(each, pending)
             if outcome is None:
                 return None
@@ -99,7 +101,7 @@ class GroupRequests:
         if server and state == GroupState.STOP_FAILED:
             return Outcome(code=FAILED, text=say.group_stuck(group.name, server))
         if server and state == GroupState.ONLINE and not intent.preferred:
-            wanted = pending.server
+            wanted = pending.server if pending.groups == [group.name] else ""
             if wanted and server != wanted and not isinstance(pending.request, GroupStart):
                 return Outcome(
                     code=FAILED,
@@ -181,6 +183,7 @@ class GroupRequests:
                 if refused is not None:
                     return refused
             begun = True
+            pending.groups.append(group.name)
             old = self.node.placement.intent(group.name)
             self.node.placement.amend(
                 Intent(
@@ -220,6 +223,7 @@ class GroupRequests:
                     hint=f"clpgrp -t {group.name} -f",
                 )
             begun = True
+            pending.groups.append(group.name)
             self.node.placement.amend(
                 Intent(
                     group=group.name,
@@ -268,6 +272,7 @@ class GroupRequests:
             if refused is not None:
                 return refused
             begun = True
+            pending.groups.append(group.name)
             pending.server = to
             verb = "failed it over" if request.failover else "moved it"
             node.placement.amend(

@@ -67,9 +67,9 @@ class Groups:
         """A grant arrived: take it, or refuse it silently (it will not get better)."""
         node = self.node
         state = node.state
-        run = self.run(grant.group)
         if node.settings.group(grant.group) is None or state.phase is not Phase.RUNNING:
             return
+        run = self.run(grant.group)
         if grant.incarnation != state.incarnation or state.newcomer:
             return
         if grant.epoch.term != state.votes.term or grant.epoch <= run.seen or run.held:

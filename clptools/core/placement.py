@@ -381,7 +381,9 @@ class Placement:
 
     def choose(self, group: Group, intent: Intent) -> tuple[str, str]:
         """The server for the next start and why; or nothing, and why not."""
-        if intent.event == "FAILOVER" and group.failover == "manual" and not intent.preferred:
+        # Manual is about lost servers: a monitor's recovery and a failed start go on all the same.
+        moved = intent.preferred or intent.avoid
+        if intent.event == "FAILOVER" and group.failover == "manual" and not moved:
             return "", say.failover_manual(group.name)
         asked = intent.preferred
         if asked and self._eligible(group, asked) and (intent.force or not self.is_barred(asked)):

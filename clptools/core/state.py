@@ -182,6 +182,8 @@ class MonitorRun(msgspec.Struct):
 
     status: MonitorStatus = MonitorStatus.NORMAL
     text: str = ""
+    device: str = ""
+    """Keyword of the newest message that it took."""
     suspended: bool = False
     running: bool = False
     """An active monitor's rounds are on."""
@@ -210,6 +212,8 @@ class Pending(msgspec.Struct):
     stage: str = ""
     server: str = ""
     epoch: int = 0
+    groups: list[str] = []
+    """The groups that it set in motion."""
     incarnation: str = ""
     """Of the server that it was forwarded to: another one has forgotten it."""
 

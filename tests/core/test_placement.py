@@ -265,6 +265,37 @@ def test_all_groups_start_stop_and_move_at_once() -> None:
     assert c.online("failover2") == "server1"
 
 
+def test_moving_all_groups_of_a_server_is_not_about_those_elsewhere() -> None:
+    three = (
+        Group(name="failover1", servers=("server3", "server1", "server2")),
+        Group(name="failover2", servers=("server2", "server1", "server3")),
+        Group(name="failover3", servers=("server2", "server3", "server1")),
+        Group(name="failover4", servers=names(3), startup="manual"),
+    )
+    c = Cluster(settings(3, groups=three))
+    for name in ("failover1", "failover2", "failover3"):
+        c.settle(name)
+    assert c.answer("server1", GroupMove(server="server2")).code == 0
+    c.run(1 * S)
+    assert c.online("failover1") == "server3"
+    assert c.online("failover2") == "server1"
+    assert c.online("failover3") == "server3"
+    assert c.online("failover4") == ""
+
+
+def test_failover_manual_is_about_lost_servers_not_about_a_monitors_error() -> None:
+    c = Cluster(settings(groups=(group(names(2), failover="manual"),), monitors=(mrw(2),)))
+    assert c.settle() == "server1"
+    fatal(c, "server1")
+    c.until(lambda: c.online() == "server2")
+
+
+def test_failover_manual_still_tries_the_next_server_when_a_start_fails() -> None:
+    c = Cluster(settings(groups=(group(names(2), failover="manual"),)))
+    c.scripts[("server1", "exec1 start")] = "fail"
+    assert c.settle() == "server2"
+
+
 def test_an_acknowledged_event_lets_the_group_come_again() -> None:
     c = Cluster(settings(2, monitors=(mrw(2),)))
     assert c.settle() == "server1"
