@@ -46,6 +46,9 @@ class Bmcs(Protocol):
     async def arm_deadman(self, action: str, deadline_ms: int) -> HostActionDone:
         """Let the own BMC act at the deadline unless it is told otherwise."""
 
+    async def stand_down(self) -> str:
+        """Call that off; returns what was in the way, or nothing."""
+
 
 class Arbiters(Protocol):
     """NP resolution resources by name."""
@@ -125,6 +128,10 @@ class NoBmcs:
     async def arm_deadman(self, action: str, deadline_ms: int) -> HostActionDone:
         """Not armed."""
         return HostActionDone(action=action, ok=False, text="no BMC configured")
+
+    async def stand_down(self) -> str:
+        """There is none."""
+        return ""
 
 
 class NoArbiters:

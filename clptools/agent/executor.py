@@ -120,6 +120,7 @@ class Executor:
             actions.DisarmWatchdog: self._disarm_watchdog,
             actions.HostAction: self._host_action,
             actions.ArmDeadman: self._arm_deadman,
+            actions.StandDown: self._stand_down,
             actions.Record: records.add,
             actions.Progress: replies.progress,
             actions.Reply: replies.reply,
@@ -316,6 +317,14 @@ class Executor:
             return events.HostActionDone(action=action.action, ok=False, text=text)
 
         self._answer(self._devices.host.perform(action.action, action.reason), failed)
+
+    def _stand_down(self, _: actions.StandDown) -> None:
+        async def stood_down() -> None:
+            fault = await self._devices.bmcs.stand_down()
+            if fault:
+                logger.warning("a dead-man of the own BMC could not be called off: %s", fault)
+
+        self._begin(stood_down())
 
     def _arm_deadman(self, action: actions.ArmDeadman) -> None:
         def failed(text: str) -> events.HostActionDone:

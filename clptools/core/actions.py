@@ -168,6 +168,13 @@ class ArmDeadman(ActionBase, tag="arm-deadman", frozen=True, kw_only=True):
     deadline_ms: int
 
 
+class StandDown(ActionBase, tag="stand-down", frozen=True, kw_only=True):
+    """Call off a dead-man of the own BMC's timer: what it stood for is done, or will not be.
+
+    Not every BMC stops the timer when it resets its server.
+    """
+
+
 class Record(ActionBase, tag="record", frozen=True, kw_only=True):
     """One line for the alert log, the journal and `--explain`; every state change has one."""
 
@@ -234,6 +241,7 @@ Action = (
     | DisarmWatchdog
     | HostAction
     | ArmDeadman
+    | StandDown
     | Record
     | Progress
     | Reply

@@ -320,6 +320,7 @@ _ACTIONS: dict[type, Callable[[Any, int], str]] = {
     a.PetWatchdog: lambda x, now: "",
     a.DisarmWatchdog: lambda x, now: "",
     a.HostAction: lambda x, now: f"{x.action}{_tail(x.reason)}",
+    a.StandDown: lambda x, now: "",
     a.ArmDeadman: lambda x, now: f"{x.action} {_in(now + x.deadline_ms, now)}",
     a.Record: _record,
     a.Progress: lambda x, now: f"{x.id} {x.text}",

@@ -130,6 +130,7 @@ class Ledger:
             if event.recovered:
                 self._close(monitor, key, "", event.text)
                 continue
+            self.node.recovery.run(monitor.name).device = event.keyword
             event_class = "PREDICT" if event.predictive else "FATAL"
             meaning = event.text or key
             self._open(monitor, key, event_class, meaning, event.origin or event.category)

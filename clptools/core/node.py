@@ -281,6 +281,7 @@ class Node:
         if durable is None:
             state.newcomer = True
             self.groups.purge()
+            self.recovery.stand_down()
         else:
             self._remember(durable)
         if not self.groups.holds_any() or not state.newcomer:

@@ -12,7 +12,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from clptools.core import sentences as say
-from clptools.core.actions import ArmDeadman, FaultMonitor, HostAction, RunMonitor, RunScript
+from clptools.core.actions import (
+    ArmDeadman,
+    FaultMonitor,
+    HostAction,
+    RunMonitor,
+    RunScript,
+    StandDown,
+)
 from clptools.core.events import MonitorResult, ScriptDone
 from clptools.core.quorum import NEVER
 from clptools.core.requests import GroupMove
@@ -195,7 +202,7 @@ class Recovery:
         node = self.node
         run.token = f"{monitor.name}:{node.state.next_token}"
         node.state.next_token += 1
-        keyword = monitor.keywords.get(node.me, "")
+        keyword = monitor.keywords.get(node.me, "") or run.device
         node.record(
             "rm",
             82 if run.step == "pre-action" else 170,
@@ -371,6 +378,12 @@ class Recovery:
             )
         )
 
+    def stand_down(self) -> None:
+        """Nothing is to follow any more: the timer of this or an earlier boot is called off."""
+        own = self.node.settings.server(self.node.me)
+        if own is not None and own.bmc is not None:
+            self.node.emit(StandDown())
+
     def _after(self, monitor: Monitor, run: MonitorRun) -> None:
         """The recovery is done once its groups run elsewhere: now the BMC may act."""
         node = self.node
@@ -394,6 +407,7 @@ class Recovery:
         action = f"bmc-{monitor.recovery.after_recovery}"
         if not self.another_normal_server():
             node.record("rc", 501, "WARN", (node.me,), say.last_server(action, node.me))
+            self.stand_down()
             return
         node.record(
             "rm",

@@ -43,20 +43,21 @@ class Bmcs:
             if wanted.get(name) != client.bmc:
                 client.close()
                 del self._clients[name]
-                if name == self._server and self.timer is not None:
-                    self.timer.close()
-                    self.timer = None
+                if name == self._server:
+                    self._close_own()
         for name, bmc in wanted.items():
             if name not in self._clients:
                 file = paths.bmc_password_file(name)
                 self._clients[name] = BmcClient(name, bmc, file, self._processes)
         own = self._clients.get(self._server)
         if own is not None and self.timer is None:
-            self.timer = OwnTimer(own, self._now_ms)
+            self._own = OwnBmc(own, self._device)
+            # A node that lives below CLP_ROOT leaves the machine it runs on alone.
+            self.timer = OwnTimer(own if paths.root() else self._own, self._now_ms)
         self._beats = {
             name
             for path in settings.interconnects
-            if path.type == "bmchb"
+            if path.type == "bmchb" and path.carrier == "timer"
             for name in path.addresses
         }
 
@@ -64,8 +65,7 @@ class Bmcs:
         """Ends every session; the own timer runs on if it runs."""
         for task in self._tasks:
             task.cancel()
-        if self.timer is not None:
-            self.timer.close()
+        self._close_own()
         for client in self._clients.values():
             client.close()
         await self._processes.close()
@@ -130,6 +130,14 @@ class Bmcs:
             return HostActionDone(action=action, ok=False, text=fault.message)
         return HostActionDone(action=action, ok=True, text=text)
 
+    async def stand_down(self) -> str:
+        """Calls off the dead-man of this or an earlier boot; returns what was in the way."""
+        try:
+            await self._own_timer().stand_down()
+        except ClpError as fault:
+            return fault.message
+        return ""
+
     async def act(self, action: str) -> str:
         """`bmc-reset`, `bmc-power-off`, `bmc-power-cycle` or `bmc-nmi` of this server.
 
@@ -163,6 +171,12 @@ class Bmcs:
             await power.start(client, _POWER_ON_TIMEOUT_S)
         except ClpError as fault:
             self._on_change(f"{client.server} was stopped and stays off: {fault.message}")
+
+    def _close_own(self) -> None:
+        if self.timer is not None:
+            self.timer.close()
+            self.timer = None
+        self._device.close()
 
     def _begin(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)

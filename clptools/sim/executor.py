@@ -44,6 +44,7 @@ class Executor:
             a.DisarmWatchdog: self._disarm_watchdog,
             a.HostAction: self._host_action,
             a.ArmDeadman: self._arm_deadman,
+            a.StandDown: self._stand_down,
             a.Record: self._record,
             a.Progress: self._nothing,
             a.Reply: self._reply,
@@ -255,6 +256,9 @@ class Executor:
         host.deadman += 1
         due = self._world.t + action.deadline_ms * 1000
         self._world.at(due, self._deadman_due, host, (host.boots, host.deadman), action.action)
+
+    def _stand_down(self, host: Host, _: a.StandDown, __: int) -> None:
+        host.deadman += 1
 
     def _deadman_due(self, host: Host, armed: tuple[int, int], action: str) -> None:
         if (host.boots, host.deadman) == armed and host.powered:
