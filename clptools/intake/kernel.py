@@ -33,8 +33,12 @@ class Kernel:
         self.files = NotifyingFiles()
 
     def counters(self) -> dict[str, int]:
-        """What was lost between the kernel and us, by place."""
-        return {"kmsg_lost": self.kmsg.lost, "uevents_lost": self.uevents.lost}
+        """What came from the kernel and what was lost on the way, by place."""
+        return {
+            "kmsg_read": self.kmsg.records,
+            "kmsg_lost": self.kmsg.lost,
+            "uevents_lost": self.uevents.lost,
+        }
 
     def close(self) -> None:
         """Close what is still open."""
