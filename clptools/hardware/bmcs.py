@@ -43,21 +43,20 @@ class Bmcs:
             if wanted.get(name) != client.bmc:
                 client.close()
                 del self._clients[name]
-                if name == self._server:
-                    self._close_own()
+                if name == self._server and self.timer is not None:
+                    self.timer.close()
+                    self.timer = None
         for name, bmc in wanted.items():
             if name not in self._clients:
                 file = paths.bmc_password_file(name)
                 self._clients[name] = BmcClient(name, bmc, file, self._processes)
         own = self._clients.get(self._server)
         if own is not None and self.timer is None:
-            self._own = OwnBmc(own, self._device)
-            # A node that lives below CLP_ROOT leaves the machine it runs on alone.
-            self.timer = OwnTimer(own if paths.root() else self._own, self._now_ms)
+            self.timer = OwnTimer(own, self._now_ms)
         self._beats = {
             name
             for path in settings.interconnects
-            if path.type == "bmchb" and path.carrier == "timer"
+            if path.type == "bmchb"
             for name in path.addresses
         }
 
@@ -65,7 +64,8 @@ class Bmcs:
         """Ends every session; the own timer runs on if it runs."""
         for task in self._tasks:
             task.cancel()
-        self._close_own()
+        if self.timer is not None:
+            self.timer.close()
         for client in self._clients.values():
             client.close()
         await self._processes.close()
@@ -171,12 +171,6 @@ class Bmcs:
             await power.start(client, _POWER_ON_TIMEOUT_S)
         except ClpError as fault:
             self._on_change(f"{client.server} was stopped and stays off: {fault.message}")
-
-    def _close_own(self) -> None:
-        if self.timer is not None:
-            self.timer.close()
-            self.timer = None
-        self._device.close()
 
     def _begin(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)
