@@ -2,7 +2,8 @@
 
 Only a coordinator that hears a majority fences, or an exact half: there the holder of the group
 of the best priority at once, the other after `fence_delay`, which is longer than a forced stop
-takes, so that two servers never shoot each other.
+takes, so that two servers never shoot each other.  Nor does one that stood still itself, a
+paused machine for instance, before it has listened again: the silence was its own.
 """
 
 from __future__ import annotations
@@ -57,6 +58,8 @@ class Fencing:
     def _may(self, p: PeerState) -> bool:
         node = self.node
         membership = node.membership
+        if node.now - node.woke_at <= node.times.hear_ms:
+            return False
         if node.votes.in_office() and membership.hears_majority():
             return True
         if not membership.hears_half():

@@ -85,6 +85,7 @@ _SETTLE_ROUNDS = 8
 class _Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     server: str
     now: int
+    woke_at: int
     settings: Settings
     state: NodeState
 
@@ -95,6 +96,9 @@ class Node:
     def __init__(self, settings: Settings, server: str, incarnation: str, seed: int) -> None:
         self.me = server
         self.now = 0
+        self.woke_at = 0
+        """When this server last came back from standing still: what it did not hear until then
+        is no silence of the others."""
         self.actions: list[Action] = []
         self.dirty = False
         """The state of the rules changed: it is persisted at the head of this step's list."""
@@ -171,6 +175,8 @@ class Node:
     def step(self, event: Event, now: int) -> list[Action]:
         """Takes one event at `now` (ms, this server's monotonic clock); returns what to do."""
         if now > self.now:
+            if now - self.now > self.times.hear_ms:
+                self.woke_at = now
             self.now = now
         self.actions = []
         self.votes.lapse()
@@ -212,7 +218,13 @@ class Node:
     def snapshot(self) -> bytes:
         """Everything remembered, as bytes."""
         return msgspec.msgpack.encode(
-            _Snapshot(server=self.me, now=self.now, settings=self.settings, state=self.state)
+            _Snapshot(
+                server=self.me,
+                now=self.now,
+                woke_at=self.woke_at,
+                settings=self.settings,
+                state=self.state,
+            )
         )
 
     @classmethod
@@ -225,6 +237,7 @@ class Node:
         node = cls(settings, saved.server, saved.state.incarnation, saved.state.seed)
         node.state = saved.state
         node.now = saved.now
+        node.woke_at = saved.woke_at
         return node
 
     # ------------------------------------------------------------------ for the parts

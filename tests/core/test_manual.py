@@ -10,6 +10,7 @@ from clptools.core import actions as a
 from clptools.core import events as e
 from clptools.core.durable import Durable, HeldGroup
 from clptools.core.messages import Beat, Echo, Epoch, Grant, Holding, Order, Term, Vote
+from clptools.core.node import Node
 from clptools.core.requests import ConfirmDown, ServiceStop
 from clptools.core.settings import Arbiter, Group
 from clptools.core.state import Office
@@ -1090,6 +1091,27 @@ def test_an_exact_half_the_holder_at_once_the_other_later(holding: bool) -> None
     me.run(3 * S + 300)
     assert fences(me) == (["server2"] if holding else [])
     me.run(heard + 8 * S + 500 - me.t)
+    assert fences(me) == ["server2"]
+
+
+def test_one_that_stood_still_listens_before_it_fences() -> None:
+    """A paused machine wakes up having heard nobody: the silence was its own."""
+    me = led(count=2, forced_stop="power-off")
+    grant(me)
+    me.scripts_end()
+    me.rules("server2", 9)
+    me.t += 10 * S
+    me.tell(e.TimerFired(name="beat"))
+    assert me.node.state.peers["server2"].lost
+    assert fences(me) == []
+    restored = Node.restore(me.node.settings, me.node.snapshot())
+    assert restored.woke_at == me.node.woke_at
+    me.rules("server2", 10)
+    me.run(1 * S, lambda: me.rules("server2", 10))
+    assert fences(me) == []
+    me.t += 10 * S
+    me.tell(e.TimerFired(name="beat"))
+    me.run(1 * S)
     assert fences(me) == ["server2"]
 
 
