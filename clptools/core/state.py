@@ -184,8 +184,6 @@ class MonitorRun(msgspec.Struct):
     text: str = ""
     device: str = ""
     """Keyword of the newest message that it took."""
-    device: str = ""
-    """Keyword of the newest message that it took."""
     suspended: bool = False
     running: bool = False
     """An active monitor's rounds are on."""
