@@ -170,7 +170,8 @@ class Surroundings:
         self._bmc_beats = [
             BmcHeartbeat(path.name, timer, path.interval_ms, self.network)
             for path in settings.interconnects
-            if path.type == "bmchb" and self._server in path.addresses and timer is not None
+            if path.type == "bmchb" and path.carrier == "timer"
+            if self._server in path.addresses and timer is not None
         ]
         for beats in self._bmc_beats:
             beats.start()

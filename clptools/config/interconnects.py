@@ -67,6 +67,7 @@ class _Interconnects:
             addresses=addresses,
             interval_ms=int(str(values["interval_ms"] or default)),
             url=str(values.get("url") or ""),
+            carrier=str(values.get("carrier") or "timer"),
         )
 
     def _bmc_addresses(self, table: Table, given: dict[str, str]) -> dict[str, str]:

@@ -43,6 +43,8 @@ class Interconnect(Frozen, frozen=True, kw_only=True):
     interval_ms: int = 200
     url: str = ""
     """`witnesshb` only."""
+    carrier: str = "timer"
+    """`bmchb` only: `timer` (the BMC's watchdog timer carries beats) or `power`."""
 
     @property
     def is_lan(self) -> bool:

@@ -12,7 +12,8 @@ from clptools.core.events import FenceDone, HostActionDone, PowerRead
 from clptools.core.settings import Settings
 from clptools.faults import ClpError, ExitCode
 from clptools.hardware import power, watchdog
-from clptools.hardware.ipmi import BmcClient, BmcError, IpmiProcesses
+from clptools.hardware.ipmi import Asked, BmcClient, BmcError, IpmiProcesses
+from clptools.hardware.local import LocalIpmi, OwnBmc
 from clptools.hardware.watchdog import OwnTimer
 
 _POWER_ON_TIMEOUT_S = 60.0
@@ -30,6 +31,9 @@ class Bmcs:
         self._on_change = on_change
         self._processes = IpmiProcesses()
         self._clients: dict[str, BmcClient] = {}
+        self._device = LocalIpmi()
+        self._own: Asked | None = None
+        """The own BMC, by the kernel's driver where there is one."""
         self._beats: set[str] = set()
         """Servers whose BMC carries a heartbeat."""
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -43,20 +47,21 @@ class Bmcs:
             if wanted.get(name) != client.bmc:
                 client.close()
                 del self._clients[name]
-                if name == self._server and self.timer is not None:
-                    self.timer.close()
-                    self.timer = None
+                if name == self._server:
+                    self._close_own()
         for name, bmc in wanted.items():
             if name not in self._clients:
                 file = paths.bmc_password_file(name)
                 self._clients[name] = BmcClient(name, bmc, file, self._processes)
         own = self._clients.get(self._server)
         if own is not None and self.timer is None:
-            self.timer = OwnTimer(own, self._now_ms)
+            # A node that lives below CLP_ROOT leaves the machine it runs on alone.
+            self._own = own if paths.root() else OwnBmc(own, self._device)
+            self.timer = OwnTimer(self._own, self._now_ms)
         self._beats = {
             name
             for path in settings.interconnects
-            if path.type == "bmchb"
+            if path.type == "bmchb" and path.carrier == "timer"
             for name in path.addresses
         }
 
@@ -64,8 +69,7 @@ class Bmcs:
         """Ends every session; the own timer runs on if it runs."""
         for task in self._tasks:
             task.cancel()
-        if self.timer is not None:
-            self.timer.close()
+        self._close_own()
         for client in self._clients.values():
             client.close()
         await self._processes.close()
@@ -143,7 +147,9 @@ class Bmcs:
 
         Raises ClpError.
         """
-        return await power.act(self._client(self._server), action.removeprefix("bmc-"))
+        self._client(self._server)
+        assert self._own is not None, "a server with a BMC knows how to reach it"
+        return await power.act(self._own, action.removeprefix("bmc-"))
 
     async def check(self) -> str:
         """Whether the own BMC works; a remark for people.  Raises ClpError."""
@@ -171,6 +177,12 @@ class Bmcs:
             await power.start(client, _POWER_ON_TIMEOUT_S)
         except ClpError as fault:
             self._on_change(f"{client.server} was stopped and stays off: {fault.message}")
+
+    def _close_own(self) -> None:
+        if self.timer is not None:
+            self.timer.close()
+            self.timer = None
+        self._device.close()
 
     def _begin(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)

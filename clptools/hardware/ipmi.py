@@ -13,6 +13,7 @@ import socket
 import stat
 import sys
 from collections.abc import Callable
+from typing import Protocol
 
 import msgspec
 
@@ -56,6 +57,34 @@ class BmcError(ClpError):
         """The fault alone, for whoever has named the BMC already."""
         self.completion_code = code
         """The BMC's own refusal; 0: it did not answer."""
+
+
+def refusal(code: int) -> str:
+    """A completion code that is not 0, for people."""
+    return f"{_CODES.get(code, 'refused')} ({code:#04x})"
+
+
+class Asked(Protocol):
+    """A BMC that takes requests, by whatever way."""
+
+    server: str
+
+    @property
+    def where(self) -> str:
+        """How it is reached, for messages."""
+
+    async def command(
+        self,
+        what: str,
+        netfn: int,
+        command: int,
+        data: bytes = b"",
+        *,
+        patience_s: float = PATIENCE_S,
+        urgent: bool = False,
+        limit_s: float = 30.0,
+    ) -> tuple[bytes, int]:
+        """The data and latency (ms) of the answer; see `BmcClient.command`."""
 
 
 def read_password(path: str) -> str:
@@ -204,10 +233,7 @@ class BmcClient:
         self._quiet_until_s = 0.0
         self._refused_password = ""
         if result.code:
-            text = _CODES.get(result.code, "refused")
-            raise BmcError(
-                self.server, self.where, what, 1, f"{text} ({result.code:#04x})", result.code
-            )
+            raise BmcError(self.server, self.where, what, 1, refusal(result.code), result.code)
         return result.data, result.latency_ms
 
     async def _exchange(

@@ -13,7 +13,7 @@ from enum import StrEnum
 import msgspec
 
 from clptools.faults import ClpError, ExitCode
-from clptools.hardware.ipmi import CHASSIS, BmcClient, BmcError
+from clptools.hardware.ipmi import CHASSIS, Asked, BmcError
 
 POLL_S = 0.2
 """Between two reads of a power state that is to change."""
@@ -36,9 +36,7 @@ class Stopped(msgspec.Struct, frozen=True, kw_only=True):
     """It was off before anything was asked."""
 
 
-async def read(
-    bmc: BmcClient, *, urgent: bool = False, patience_s: float = 2.0
-) -> tuple[Power, int]:
+async def read(bmc: Asked, *, urgent: bool = False, patience_s: float = 2.0) -> tuple[Power, int]:
     """Power state and latency in ms.  Raises BmcError."""
     data, latency_ms = await bmc.command(
         "chassis status", CHASSIS, _STATUS, urgent=urgent, patience_s=patience_s
@@ -48,7 +46,7 @@ async def read(
     return (Power.ON if data[0] & 1 else Power.OFF), latency_ms
 
 
-async def stop(bmc: BmcClient, timeout_s: float, retries: int) -> Stopped:
+async def stop(bmc: Asked, timeout_s: float, retries: int) -> Stopped:
     """Powers the server off until it reads off; one that is off already is stopped.
 
     Tries `retries` times more, all within `timeout_s`.  Raises BmcError with the last fault.
@@ -69,7 +67,7 @@ async def stop(bmc: BmcClient, timeout_s: float, retries: int) -> Stopped:
     raise fault
 
 
-async def _stop_once(bmc: BmcClient, first: bool) -> Stopped:
+async def _stop_once(bmc: Asked, first: bool) -> Stopped:
     state, _ = await read(bmc, urgent=True)
     if state is Power.OFF:
         return Stopped(already=first)
@@ -80,7 +78,7 @@ async def _stop_once(bmc: BmcClient, first: bool) -> Stopped:
     return Stopped(already=False)
 
 
-async def start(bmc: BmcClient, timeout_s: float) -> None:
+async def start(bmc: Asked, timeout_s: float) -> None:
     """Powers the server on until it reads on.  Raises BmcError."""
     try:
         async with asyncio.timeout(timeout_s):
@@ -92,7 +90,7 @@ async def start(bmc: BmcClient, timeout_s: float) -> None:
         raise BmcError(bmc.server, bmc.where, "power on", 1, text) from None
 
 
-async def act(bmc: BmcClient, action: str) -> str:
+async def act(bmc: Asked, action: str) -> str:
     """`reset`, `power-off`, `power-cycle` or `nmi`, begun; says what came of it.
 
     A cycle or reset of a machine that is off, or of a BMC that lacks it, becomes off and on.
@@ -121,5 +119,5 @@ async def act(bmc: BmcClient, action: str) -> str:
     return f"{name} of {bmc.server} done by power off and on"
 
 
-async def _control(bmc: BmcClient, name: str, value: int) -> None:
+async def _control(bmc: Asked, name: str, value: int) -> None:
     await bmc.command(name, CHASSIS, _CONTROL, bytes([value]), urgent=True)

@@ -22,7 +22,7 @@ from enum import StrEnum
 import msgspec
 
 from clptools.faults import ClpError, ExitCode
-from clptools.hardware.ipmi import APP, BmcClient, BmcError
+from clptools.hardware.ipmi import APP, Asked, BmcError
 
 _RESET, _SET, _GET = 0x22, 0x24, 0x25
 _USE_OS_LOAD, _USE_SMS_OS = 3, 4
@@ -74,7 +74,7 @@ class Timer(msgspec.Struct, frozen=True, kw_only=True):
         return str(self.countdown) if self.use == _USE_SMS_OS else ""
 
 
-async def read(bmc: BmcClient, *, patience_s: float = 2.0) -> Timer:
+async def read(bmc: Asked, *, patience_s: float = 2.0) -> Timer:
     """The timer of any server.  Raises BmcError."""
     data, _ = await bmc.command("get watchdog timer", APP, _GET, patience_s=patience_s)
     # Eight bytes by the specification; ipmi_sim leaves out the present countdown.
@@ -93,7 +93,7 @@ async def read(bmc: BmcClient, *, patience_s: float = 2.0) -> Timer:
 class OwnTimer:
     """The own BMC's timer.  `now_ms` is the agent's clock (boot time)."""
 
-    def __init__(self, bmc: BmcClient, now_ms: Callable[[], int]) -> None:
+    def __init__(self, bmc: Asked, now_ms: Callable[[], int]) -> None:
         self._bmc = bmc
         self._now_ms = now_ms
         self._lock = asyncio.Lock()

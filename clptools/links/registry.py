@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from clptools.config.field import Field
-from clptools.config.kinds import URL
+from clptools.config.kinds import URL, choice
 
 VARIANTS: dict[str, str] = {
     "lankhb": "clptools.links.lan",
@@ -15,7 +15,17 @@ VARIANTS: dict[str, str] = {
 FIELDS: dict[str, tuple[Field, ...]] = {
     "lankhb": (),
     "lanhb": (),
-    "bmchb": (),
+    "bmchb": (
+        Field(
+            section="interconnect",
+            name="carrier",
+            parse=choice("timer", "power"),
+            default="timer",
+            help="What carries the beat: the BMC's watchdog timer, or (where another program has "
+            "that timer) nothing but the power state, which shows a server that is off and not "
+            "one that hangs.",
+        ),
+    ),
     "witnesshb": (
         Field(
             section="interconnect",
