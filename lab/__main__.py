@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import fcntl
 import importlib
 import os
 import pkgutil
@@ -21,7 +22,7 @@ from lab.collector import Collector, longest_gap
 from lab.guestagent import Failed, GuestGone
 from lab.image import SERVERS, prepare
 from lab.machine import Machine
-from lab.places import SOURCE, Trouble, reports, say
+from lab.places import SOURCE, Trouble, cache, reports, say
 
 INSIDE = "CLPTOOLS_LAB_INSIDE"
 RESTORED_WITHIN_S = 300.0
@@ -155,12 +156,23 @@ def main() -> int:
         return 1
     try:
         if INSIDE not in os.environ:
+            _alone()
             prepare()
             _enter()
         return _run({name: every[name] for name in given.cases or every}, given.results)
     except Trouble as trouble:
         print(f"lab: {trouble}", file=sys.stderr)
         return 1
+
+
+def _alone() -> None:
+    """One laboratory at a time: all its servers live from one image.  Raises Trouble."""
+    lock = os.open(cache() / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise Trouble("another laboratory runs on this machine; it uses the same image") from None
+    os.set_inheritable(lock, True)
 
 
 def _enter() -> None:

@@ -116,6 +116,10 @@ class Cluster:
         while faults := self.faults():
             if time.monotonic() > deadline:
                 raise Trouble(f"the cluster is not normal after {within_s:g} s: {faults}")
+            # On a busy machine a server may have been taken for dead, and powered off.
+            for each in self.servers:
+                if not each.on:
+                    each.press_on()
             time.sleep(1)
 
     def _fault(self, on: Machine) -> str:
