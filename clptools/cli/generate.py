@@ -11,8 +11,10 @@ from pathlib import Path
 
 from clptools.cli import shells
 from clptools.cli.man import page
+from clptools.cli.man_config import config_page
 from clptools.cli.options import Command
 from clptools.cli.registry import COMMANDS, DESCRIBED
+from clptools.registries import registries
 
 ROOT = Path(__file__).parent.parent.parent
 """The source tree; the files are no part of the package."""
@@ -29,6 +31,7 @@ def files() -> dict[str, str]:
     every = commands()
     return {
         **{f"man/{command.name}.8": page(command, every) for command in every},
+        "man/clp.toml.5": config_page(registries()),
         "completions/clptools.bash": shells.bash(every),
         "completions/_clptools": shells.zsh(every),
         "completions/clptools.fish": shells.fish(every),

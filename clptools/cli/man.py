@@ -35,19 +35,19 @@ def page(command: Command, every: tuple[Command, ...]) -> str:
         r".\" Made by python -m clptools.cli.generate; do not edit.",
         f'.TH {name.upper()} 8 "" clptools clptools',
         ".SH NAME",
-        f"{_text(name)} \\- {_text(command.summary)}",
+        f"{text(name)} \\- {text(command.summary)}",
         ".SH SYNOPSIS",
     ]
     for form in command.synopsis:
-        lines += [".br", f".B {name}", _text(form)] if form else [".br", f".B {name}"]
+        lines += [".br", f".B {name}", text(form)] if form else [".br", f".B {name}"]
     lines.append(".SH DESCRIPTION")
     for paragraph in command.description:
-        lines += [".PP", _text(paragraph)]
+        lines += [".PP", text(paragraph)]
     lines.append(".SH OPTIONS")
     for argument in command.arguments:
-        lines += [".TP", rf"\fI{_text(argument.name)}\fR", _text(argument.help)]
+        lines += [".TP", rf"\fI{text(argument.name)}\fR", text(argument.help)]
     for option in command.options:
-        lines += [".TP", _flags(option), _text(option.help)]
+        lines += [".TP", _flags(option), text(option.help)]
     lines += [".TP", r"\fB\-\-help\fR", "Show a summary and exit."]
     lines.append(".SH EXIT STATUS")
     lines += _terms(command.exit_codes or EXIT_CODES)
@@ -57,8 +57,8 @@ def page(command: Command, every: tuple[Command, ...]) -> str:
     lines += _terms(FILES)
     if command.examples:
         lines.append(".SH EXAMPLES")
-        for line, text in command.examples:
-            lines += [".TP", rf"\fB{_text(line)}\fR", _text(text)]
+        for line, said in command.examples:
+            lines += [".TP", rf"\fB{text(line)}\fR", text(said)]
     others = sorted({other.name for other in every} - {name})
     lines.append(".SH SEE ALSO")
     lines += [f".BR {other} (8)," for other in others[:-1]] + [f".BR {others[-1]} (8)"]
@@ -66,15 +66,15 @@ def page(command: Command, every: tuple[Command, ...]) -> str:
 
 
 def _flags(option: Option) -> str:
-    value = rf" \fI{_text(option.metavar)}\fR" if option.metavar else ""
-    return ", ".join(rf"\fB{_text(flag)}\fR" for flag in option.flags) + value
+    value = rf" \fI{text(option.metavar)}\fR" if option.metavar else ""
+    return ", ".join(rf"\fB{text(flag)}\fR" for flag in option.flags) + value
 
 
 def _terms(terms: tuple[tuple[str, str], ...]) -> list[str]:
-    return [line for term, text in terms for line in (".TP", rf"\fB{_text(term)}\fR", _text(text))]
+    return [line for term, said in terms for line in (".TP", rf"\fB{text(term)}\fR", text(said))]
 
 
-def _text(text: str) -> str:
+def text(words: str) -> str:
     """Text that roff leaves as it is: no escapes, real minus signs, no request at its head."""
-    safe = text.replace("\\", r"\e").replace("-", r"\-").replace("'", r"\(aq")
+    safe = words.replace("\\", r"\e").replace("-", r"\-").replace("'", r"\(aq")
     return rf"\&{safe}" if safe.startswith(".") else safe

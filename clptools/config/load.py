@@ -114,7 +114,7 @@ def _bad_syntax(text: str, file: str, fault: Exception) -> Loaded:
         said = said[: found.start()].rstrip()
         if found[1]:
             line, where = int(found[1]), f", column {found[2]}"
-    hint = 'Text stands in quotes; tables are [name], lists of them [[name]]: see "man clp.toml".'
+    hint = 'Text stands in quotes; tables are [name], lists of them [[name]]: see man clp.toml.'
     message = f"not TOML: {said[:1].lower()}{said[1:]}{where}."
     return _unreadable(file, message, hint, max(line, 1), text)
 

@@ -16,10 +16,13 @@ from hypothesis import strategies as st
 
 from clptools.cli import clpgrp
 from clptools.cli.generate import ROOT, commands, files
+from clptools.cli.man_config import SAMPLE
 from clptools.cli.options import Args, Command
 from clptools.cli.parse import UsageError, parse
 from clptools.cli.registry import COMMANDS, DESCRIBED
 from clptools.cli.typer_app import read
+from clptools.config.load import loads
+from clptools.registries import registries
 from tests.api.fake import Agent
 from tests.cli.conftest import Clp
 
@@ -165,3 +168,9 @@ def test_flags_may_be_bundled_and_values_glued() -> None:
     assert args.text("host") == "server2"
     assert args.number("apito") == 3.0
     assert args.word() == "failover1"
+
+
+def test_the_sample_in_the_manual_of_the_configuration_loads() -> None:
+    loaded = loads(SAMPLE, registries(), "clp.toml")
+    assert loaded.settings is not None
+    assert not [report for report in loaded.reports if report.severity != "note"]

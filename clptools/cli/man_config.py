@@ -1,0 +1,111 @@
+"""The manual page clp.toml(5), from the fields of the configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from clptools.cli.man import text
+from clptools.config.field import Field
+from clptools.config.fields import sections
+from clptools.config.registries import Registries
+
+_DESCRIPTION = (
+    (
+        "The configuration of a cluster, the same on every server. It is TOML: text stands in "
+        "quotes, a table begins with [name], one of several of a kind with [[name]]. Durations "
+        "are in seconds."
+    ),
+    (
+        "An unknown key, a wrong type or two values that do not fit each other are refused, all at "
+        "once, each with its line and what mends it: clpcfchk. A changed file takes effect by "
+        "clpcfctrl --push, on all servers or on none."
+    ),
+    (
+        "Secrets are never in it. The shared secret is in authkey (clpcfctrl --keygen), "
+        "passwords of BMCs and keys of SNMPv3 users are in files of their own (clpbmccnf)."
+    ),
+)
+SAMPLE = """\
+[cluster]
+name = "cluster"
+
+[[server]]
+name = "server1"
+[server.bmc]
+address = "192.168.0.11"
+user = "clp"
+
+[[server]]
+name = "server2"
+[server.bmc]
+address = "192.168.0.12"
+user = "clp"
+
+[[interconnect]]
+type = "lanhb"
+address = { server1 = "192.168.0.1", server2 = "192.168.0.2" }
+
+[[group]]
+name = "failover1"
+
+[[group.resource]]
+type = "fip"
+name = "fip1"
+address = "192.168.0.100/24"
+
+[[monitor]]
+type = "mrw"
+name = "mrw1"
+category = "BMCNOTICE"
+keyword_on = { server1 = "192.168.0.1", server2 = "192.168.0.2" }
+[monitor.recovery]
+action = "failover"
+target = "failover1"
+"""
+
+
+def config_page(registries: Registries) -> str:
+    """The page, for every type that there is."""
+    lines = [
+        r".\" Made by python -m clptools.cli.generate; do not edit.",
+        '.TH CLP.TOML 5 "" clptools clptools',
+        ".SH NAME",
+        r"clp.toml \- configuration of a clptools cluster",
+        ".SH SYNOPSIS",
+        ".B /etc/clptools/clp.toml",
+        ".SH DESCRIPTION",
+    ]
+    for paragraph in _DESCRIPTION:
+        lines += [".PP", text(paragraph)]
+    lines.append(".SH TABLES")
+    for heading, fields in sections(registries):
+        lines += [f".SS {text(heading)}", *_keys(fields)]
+    lines += [".SH EXAMPLES", ".nf", *map(text, SAMPLE.splitlines()), ".fi"]
+    lines += [".SH SEE ALSO", ".BR clpcfchk (8),", ".BR clpcfctrl (8),", ".BR clpbmccnf (8)"]
+    return "\n".join(lines) + "\n"
+
+
+def _keys(fields: tuple[Field, ...]) -> Iterator[str]:
+    for field in fields:
+        yield ".TP"
+        yield rf"\fB{text(field.name)}\fR ({text(', '.join(_about(field)))})"
+        yield text(field.help)
+
+
+def _about(field: Field) -> Iterator[str]:
+    yield field.parse.name
+    if field.required:
+        yield "required"
+    elif field.default not in (None, "", (), [], {}):
+        yield f"default {_toml(field.default)}"
+
+
+def _toml(value: object) -> str:
+    """A default as it would stand in the file."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return f'"{value}"'
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_toml, value))}]"
+    return str(value)
