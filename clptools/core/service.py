@@ -177,7 +177,7 @@ class Service:
                 return True
             intent = node.placement.intent(group.name)
             server, _ = node.group_requests.where(group.name)
-            if intent.wanted and not server and node.placement.elsewhere(group):
+            if intent.wanted and not server and node.placement.choose(group, intent)[0]:
                 return True
         return False
 

@@ -14,7 +14,10 @@ from clptools.core.requests import (
     ServiceStop,
     Suspend,
 )
+from clptools.core.settings import Group
 from tests.core.driver import Alone, Cluster, S, settings
+
+MANUAL = Group(name="failover1", servers=("server1", "server2"), failover="manual")
 
 
 def test_leaving_hands_the_groups_over_and_clears_the_bit_before_the_word() -> None:
@@ -35,6 +38,14 @@ def test_leaving_hands_the_groups_over_and_clears_the_bit_before_the_word() -> N
     assert c.view("server2").cluster.electorate == ("server1", "server2", "server3")
     c.run(4 * S)
     assert c.view("server2").cluster.electorate == ("server2", "server3")
+
+
+def test_leaving_does_not_wait_for_a_group_that_nobody_takes_over() -> None:
+    c = Cluster(settings(2, groups=(MANUAL,)))
+    assert c.settle() == "server1"
+    began = c.t
+    assert c.answer("server1", ServiceStop()).code == 0
+    assert c.t - began < 5 * S
 
 
 def test_a_stopped_service_answers_and_starts_again() -> None:
