@@ -19,7 +19,7 @@ COMMAND = Command(
         "-v [-m NAME...]",
         "-e -m NAME... [-h HOST]",
         "-n [-m NAME...] [-h HOST]",
-        "--acknowledge -m NAME [--event ID]",
+        "--acknowledge -m NAME [--event ID] [-h HOST]",
     ),
     description=(
         (
@@ -28,7 +28,8 @@ COMMAND = Command(
         ),
         (
             "A hardware event that its sender never takes back stays open, and its server gets no "
-            "group. --acknowledge closes it, on the record, in the name of who asked."
+            "group. --acknowledge closes it, on the record, in the name of who asked. With nothing "
+            "open any more the monitor counts its recoveries anew."
         ),
     ),
     options=(

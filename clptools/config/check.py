@@ -230,6 +230,12 @@ def _is_own(address: str, facts: Facts) -> bool:
     return address.partition("%")[0] in facts.addresses or ip_address(address).is_loopback
 
 
+def _reachable(facts: Facts) -> list[str]:
+    """The addresses of this machine that another one can reach."""
+    own = (address.partition("%")[0] for address in facts.addresses)
+    return sorted(address for address in own if not ip_address(address).is_loopback)
+
+
 def _addresses(settings: Settings, facts: Facts, places: Places) -> Iterator[Report]:
     if not facts.addresses:
         return
@@ -239,7 +245,7 @@ def _addresses(settings: Settings, facts: Facts, places: Places) -> Iterator[Rep
             yield places.warn(
                 f"interconnect {link.name}",
                 f'address.{facts.server} = "{address}" is no address of this machine',
-                near(address, sorted(facts.addresses)),
+                near(address, _reachable(facts)),
                 table=f"interconnect:{link.name}",
                 key=f"address.{facts.server}",
             )
@@ -252,7 +258,7 @@ def _addresses(settings: Settings, facts: Facts, places: Places) -> Iterator[Rep
                     f"monitor {monitor.name}",
                     f'keyword "{keyword}" is no address of this machine ({facts.server}): traps '
                     "cannot be received",
-                    near(host, sorted(facts.addresses)),
+                    near(host, _reachable(facts)),
                     table=f"monitor:{monitor.name}",
                     key=f"keyword_on.{facts.server}",
                 )

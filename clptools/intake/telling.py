@@ -10,7 +10,7 @@ from clptools.intake.pet import DecodedTrap
 from clptools.intake.profile import EventClass, shipped_names
 from clptools.intake.would import WouldChange, servers_of
 
-WIDTH = 100
+WIDTH = 80
 
 
 def told(

@@ -90,8 +90,8 @@ def test_a_datagram_is_told_with_what_it_would_do(root: Path) -> None:
         "  drive slot (sensor 30h, entity 4.1): predictive failure",
         "  severity non-critical, sequence 812",
         'Class   PREDICT  (profile default, row "0Dh/6F/2")',
-        "Would   mrw1 on server1: Normal -> Stall. No recovery: predictive failures only stall",
-        "        (stall_on_predictive_failure).",
+        "Would   mrw1 on server1: Normal -> Stall. No recovery: predictive failures only",
+        "        stall (stall_on_predictive_failure).",
     ]
 
 
