@@ -157,7 +157,7 @@ class Status:
         peers: dict[str, PeerView] = {}
         for name, p in node.state.peers.items():
             if link.type == "bmchb":
-                peers[name] = self._bmc_path(name)
+                peers[name] = self._bmc_path(name, link)
                 continue
             seen = p.link_at.get(link.name, NEVER)
             age = None if seen == NEVER else (node.now - seen) / 1000
@@ -176,7 +176,7 @@ class Status:
             status = "Caution" if bad else "Normal"
         return HeartbeatView(name=link.name, type=link.type, status=status, peers=peers)
 
-    def _bmc_path(self, name: str) -> PeerView:
+    def _bmc_path(self, name: str, link: Interconnect) -> PeerView:
         node = self.node
         p = node.state.peers[name]
         server = node.settings.server(name)
@@ -187,9 +187,10 @@ class Status:
         patience = max(node.times.lost_ms, 5_000)
         silent = node.now - p.bmc.at > patience
         # A BMC that answers but whose beat stands still: the server behind it may be gone.
-        still = p.bmc.beat_at != NEVER and node.now - p.bmc.beat_at > patience
+        beat_at = p.bmc.beat_at if link.carrier == "timer" else NEVER
+        still = beat_at != NEVER and node.now - beat_at > patience
         status = "Error" if silent or p.bmc.power == "off" else "Caution" if still else "Normal"
-        seen = p.bmc.at if p.bmc.beat_at == NEVER else p.bmc.beat_at
+        seen = p.bmc.at if beat_at == NEVER else beat_at
         return PeerView(status=status, last_seen_s=(node.now - seen) / 1000)
 
     def _arbiters(self) -> tuple[ArbiterView, ...]:

@@ -233,3 +233,10 @@ def test_a_torn_file_is_refused_in_one_piece(at: int, noise: str) -> None:
     for text in (SAMPLE[:at] + noise, SAMPLE[:at] + noise + SAMPLE[at + 1 :]):
         loaded = loads(text, registries())
         assert (loaded.settings is None) == bool(loaded.errors)
+
+
+def test_a_bmc_heartbeat_by_power_alone_where_the_timer_is_taken() -> None:
+    text = SAMPLE.replace('type = "bmchb"', 'type = "bmchb"\ncarrier = "power"')
+    assert [link.carrier for link in good(text).interconnects if link.type == "bmchb"] == ["power"]
+    refused = loads(text.replace('"power"', '"sensor"'), registries())
+    assert "carrier" in str(refused.errors[0])

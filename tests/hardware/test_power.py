@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from clptools import paths
@@ -164,5 +165,22 @@ def test_a_changed_configuration_forgets_bmcs_that_are_gone(
                 bmcs.apply(settings_of(server1=one))
                 assert "no BMC" in (await bmcs.read_power("server2", 2)).error
                 assert (await bmcs.read_power("server1", 3)).power == "on"
+
+    run(test)
+
+
+def test_by_power_alone_no_timer_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test() -> None:
+        with simulated(tmp_path) as one, simulated(tmp_path) as two:
+            async with server1(tmp_path, monkeypatch, server1=one, server2=two) as bmcs:
+                settings = settings_of(server1=one, server2=two)
+                assert bmcs.timer is not None
+                await bmcs.timer.beat()
+                assert (await bmcs.read_power("server1", 1)).beat == "1"
+                (path,) = settings.interconnects
+                by_power = msgspec.structs.replace(path, carrier="power")
+                bmcs.apply(msgspec.structs.replace(settings, interconnects=(by_power,)))
+                found = await bmcs.read_power("server1", 2)
+                assert (found.power, found.beat) == ("on", "")
 
     run(test)
