@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Protocol
 
@@ -31,6 +32,7 @@ from clptools.links.witness import WitnessLink
 from clptools.monitors.base import MonitorContext, ScriptEnd
 from clptools.monitors.engine import Engine
 from clptools.monitors.userw import Watchdog
+from clptools.resources.registry import warm_up
 from clptools.resources.script import Script, ScriptRunner
 
 logger = logging.getLogger(__name__)
@@ -98,6 +100,9 @@ class Surroundings:
         self._sources.apply(settings)
         if self._door is None:
             self._door = self._open_door()
+        # Libraries that the first start of a group needs.  In a thread: they are loaded from a
+        # disk, and an agent that stood still meanwhile would be taken for dead.
+        asyncio.get_running_loop().run_in_executor(None, warm_up, settings)
 
     async def close(self) -> None:
         """Close everything; scripts and an armed watchdog are left for the next agent."""

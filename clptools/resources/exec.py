@@ -6,6 +6,7 @@ import os
 
 from clptools import paths
 from clptools.core.settings import Resource
+from clptools.resources import scope
 from clptools.resources.base import (
     ResourceContext,
     ResourceOutcome,
@@ -29,8 +30,9 @@ async def stop(resource: Resource, context: ResourceContext) -> ResourceOutcome:
 
 
 def warm_up() -> None:
-    """Find out once what every script is told."""
+    """Find out once what every script is told, and load what places it in its scope."""
     environment(product_environment())
+    scope.warm_up()
 
 
 async def _run(

@@ -21,6 +21,14 @@ BOOTED = "/run/systemd/system"
 AGENT_UNIT = "clpnode.service"
 
 
+def warm_up() -> None:
+    """Load the D-Bus library where there is a systemd to speak to."""
+    if os.path.isdir(BOOTED):
+        import dbus_fast.aio
+
+        del dbus_fast
+
+
 class Scopes:
     """Puts scripts into scopes; silent where there is no systemd."""
 

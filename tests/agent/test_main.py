@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -135,6 +136,30 @@ def test_it_starts_answers_outlives_a_hang_up_and_ends_as_asked(place: Place) ->
     assert agent.wait(timeout=20) == 0
     assert agent.stderr is not None
     assert "Traceback" not in agent.stderr.read()
+
+
+FIP = """
+[[group]]
+name = "failover1"
+startup = "manual"
+[[group.resource]]
+type = "fip"
+name = "fip1"
+address = "127.0.0.100/8"
+"""
+
+
+def test_what_the_first_start_needs_is_loaded_when_the_agent_starts(
+    place: Place,
+) -> None:
+    place.key()
+    place.toml(TOML + FIP)
+    place.environment["PYTHONPROFILEIMPORTTIME"] = "1"
+    agent = place.start()
+    agent.send_signal(signal.SIGTERM)
+    _, errors = agent.communicate(timeout=30)
+    assert agent.returncode == 0, errors[-2000:]
+    assert re.search(r"\| +pyroute2$", errors, re.MULTILINE)
 
 
 def test_with_the_secret_alone_it_waits_for_a_first_push(place: Place) -> None:
