@@ -21,7 +21,7 @@ from lab.cluster import GROUP, Cluster
 from lab.collector import Collector, Word
 from lab.delivery import renumbered, shelf
 from lab.guestagent import GuestGone
-from lab.machine import Machine
+from lab.machine import BOOTS_WITHIN_S, Machine
 from lab.places import say
 
 T = TypeVar("T")
@@ -157,7 +157,7 @@ class Lab:
                 f"the proof was to be {' or '.join(proofs)}, clpstat --explain says: {said}"
             )
 
-    def rebooted(self, server: Machine, before: str, within_s: float = 240.0) -> None:
+    def rebooted(self, server: Machine, before: str, within_s: float = BOOTS_WITHIN_S) -> None:
         """It has started anew and is up.  Raises Wrong."""
 
         def anew() -> bool:

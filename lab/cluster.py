@@ -17,7 +17,7 @@ from lab.machine import PASSWORD, USER, Machine
 from lab.places import SOURCE, Trouble
 
 GROUP = "failover1"
-NORMAL_WITHIN_S = 240.0
+NORMAL_WITHIN_S = 300.0
 FOLDER = "/root/cluster"
 
 
