@@ -381,7 +381,9 @@ class Node:
         beat = event.beat
         if self.state.phase in (Phase.STOPPED, Phase.DONE):
             p = self.state.peers.get(beat.sender)
-            if p is not None and beat.to == self.me and self.me not in beat.out:
+            # One that has left as well is not answered: it would answer that, and so without end.
+            told = beat.left or self.me in beat.out
+            if p is not None and beat.to == self.me and not told:
                 p.echo = Echo(incarnation=beat.incarnation, sent_at=beat.sent_at)
                 p.stranger = None
                 self.beats.tell_left([beat.sender])
@@ -389,7 +391,7 @@ class Node:
         self.membership.beat(event)
         if self.state.phase is Phase.TELLING:
             p = self.state.peers.get(beat.sender)
-            if p is not None and self.me not in beat.out:
+            if p is not None and not beat.left and self.me not in beat.out:
                 self.beats.tell_left([beat.sender])
             self.changed = True
 
