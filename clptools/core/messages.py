@@ -74,8 +74,11 @@ class Holding(Message, array_like=True, frozen=True, kw_only=True):
     """How it came to be released: `GroupWhy` value."""
 
 
-class Beat(Message, tag="beat", frozen=True, kw_only=True):
-    """One heartbeat from `sender` to `to`."""
+class Beat(Message, tag="beat", array_like=True, frozen=True, kw_only=True):
+    """One heartbeat from `sender` to `to`.
+
+    Encoded without field names, as it is sent so often: fields are only ever added at the end.
+    """
 
     sender: str
     to: str
