@@ -108,9 +108,9 @@ def _settings(args: Args) -> Settings | None:
 
 
 def _samples() -> list[Settings]:
-    from clptools.sim.clusters import NAMED, sample
+    from clptools.sim.clusters import TURNS, sample
 
-    return [sample(name) for name in NAMED]
+    return [sample(name, **options) for name, options in TURNS]
 
 
 def _plan(args: Args, settings: Settings, hours: float) -> Plan:

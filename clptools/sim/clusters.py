@@ -10,6 +10,7 @@ weak    an arbiter that both sides can win (ping): finds a split brain, as it mu
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from clptools.core.settings import (
     Arbiter,
@@ -31,6 +32,19 @@ NAMED = (
 )  # fmt: skip
 """Configurations that are safe: none of them may ever show a group active twice."""
 
+TURNS: tuple[tuple[str, dict[str, Any]], ...] = (
+    *((name, {}) for name in NAMED),
+    ("3bmc", {"groups": 3, "resources": 2, "links": 2}),
+    ("2bmc", {"after_recovery": "power-off", "final_action": "bmc-reset", "script": "mend"}),
+    ("3lease", {"groups": 2, "final_action": "shutdown"}),
+    ("2bmcstrong", {"groups": 2, "after_recovery": "reset", "final_action": "reboot"}),
+    ("5bmc", {"groups": 5, "final_action": "stop-cluster", "script": "mend"}),
+    ("3bmcreq", {"links": 2, "final_action": "sysrq-panic", "interval_s": 0.5}),
+    ("4bmc", {"groups": 2, "forced_stop": "reset", "final_action": "bmc-power-off"}),
+    ("3bmcstrong", {"lease_s": 1.5, "self_stop_s": 3.0, "after_recovery": "power-cycle"}),
+)  # fmt: skip
+"""Name and keywords of the clusters that random runs take in turn; all of them are safe."""
+
 _NAME = re.compile(r"(\d+)(bmc)?(lease|strong|req|weak)?")
 
 
@@ -51,6 +65,7 @@ def sample(
     forced_stop: str = "",
     after_recovery: str = "none",
     final_action: str = "none",
+    script: str = "",
 ) -> Settings:
     """The settings of a sample cluster.  Raises Unknown."""
     match = _NAME.fullmatch(name)
@@ -90,7 +105,7 @@ def sample(
         arbiters=arbiters,
         forced_stop=ForcedStop(action=action, timeout_ms=10_000),
         groups=tuple(_group(i + 1, names, resources) for i in range(groups)),
-        monitors=_monitors(names, watchdog, after_recovery, final_action),
+        monitors=_monitors(names, watchdog, after_recovery, final_action, script),
     )
 
 
@@ -113,7 +128,7 @@ def _group(number: int, names: tuple[str, ...], resources: int) -> Group:
 
 
 def _monitors(
-    names: tuple[str, ...], watchdog: bool, after_recovery: str, final_action: str
+    names: tuple[str, ...], watchdog: bool, after_recovery: str, final_action: str, script: str
 ) -> tuple[Monitor, ...]:
     userw = Monitor(
         name="userw",
@@ -152,7 +167,9 @@ def _monitors(
         timing="active",
         target="failover1",
         recovery=Recovery(
-            action="restart",
+            action="script" if script else "restart",
+            script=script,
+            pre_action_script=f"before-{script}" if script else "",
             target="failover1",
             restart_count=2,
             failover_count=1,

@@ -265,6 +265,62 @@ def _confirm(d: Draw) -> list[Line]:
     ]
 
 
+def _service(d: Draw) -> list[Line]:
+    name = d.server()
+    which = d.rng.choice((name, name, "*"))
+    then = d.rng.choice(("", "", "restart", "reboot", "shutdown"))
+    by = d.rng.choice((name, d.server()))
+    back = d.at + d.span()
+    lines = [(d.at, f"request {by} service-stop {which} {then}".rstrip())]
+    if then == "shutdown":
+        lines += [(back, f"on {n}") for n in (d.names if which == "*" else (name,))]
+    return [*lines, (back + 1, f"request {d.rng.choice((name, d.server()))} service-start {which}")]
+
+
+def _revise(d: Draw) -> list[Line]:
+    by, back = d.server(), d.at + d.span()
+    again = (back + 30, f"revise {d.server()} again")
+    what = d.rng.choice(("server", "server", "group", "arbiter", "again"))
+    if what == "group":
+        group = d.group()
+        return [
+            (d.at, f"request {by} stop {group}"),
+            (d.at + d.rng.uniform(0, 5), f"revise {by} remove-group {group}"),
+            (back, f"revise {d.server()} add-group {group}"),
+            (back + d.rng.uniform(0, 5), f"request {d.server()} start {group}"),
+            again,
+        ]
+    if what == "arbiter":
+        return [(d.at, f"revise {by} remove-arbiter"), (back, f"revise {by} add-arbiter"), again]
+    if what == "again":
+        return [(d.at, f"revise {by} again")]
+    gone = d.rng.choice(d.names)
+    word = d.rng.choice(("leave", "off", f"request {gone} service-stop"))
+    pushed = d.at + d.rng.uniform(0.5, 12)
+    return [
+        (d.at, f"{word} {gone}"),
+        (pushed, f"revise {by} remove {gone}"),
+        (back, f"on {gone}"),
+        (back, f"start {gone}"),
+        (back + d.rng.uniform(0, 25), f"revise {by} add {gone}"),
+        again,
+    ]
+
+
+def _recovery(d: Draw) -> list[Line]:
+    monitor = d.monitor("genw")
+    if not monitor:
+        return []
+    name = d.server()
+    how = d.rng.choice(("fails", "hangs"))
+    return [
+        (d.at, f"script {name} * run {how}"),
+        (d.at, f"monitor {name} {monitor} error"),
+        (d.at + d.span(), f"monitor {name} {monitor} normal"),
+        (d.at + d.span(), f"script {name} mend"),
+    ]
+
+
 class Kind(NamedTuple):
     """A kind of fault: how often, and how."""
 
@@ -302,6 +358,9 @@ KINDS: dict[str, Kind] = {
     "operator": Kind(3, _operator),
     "suspend": Kind(1, _suspend),
     "confirm": Kind(1, _confirm),
+    "service": Kind(2, _service),
+    "revise": Kind(2, _revise),
+    "recovery": Kind(1, _recovery),
 }
 
 

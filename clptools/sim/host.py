@@ -17,7 +17,8 @@ import msgspec
 
 from clptools.core.actions import Action, RunResource
 from clptools.core.durable import Durable, LedgerFile
-from clptools.core.events import Event
+from clptools.core.settings import Settings
+from clptools.sim.recorder import Recorder
 
 SECOND = 1_000_000
 """Of true time."""
@@ -79,10 +80,16 @@ class Scripts:
 class Host:
     """One server."""
 
-    def __init__(self, name: str, index: int, rate_ppm: int, up_us: int) -> None:
+    def __init__(
+        self, name: str, index: int, rate_ppm: int, up_us: int, settings: Settings
+    ) -> None:
         self.name = name
         self.index = index
         self.rate = 1_000_000 + rate_ppm
+        self.settings = settings
+        """The configuration on its disk."""
+        self.configured = True
+        """It is among the servers of a cluster; else its agent waits to be told of one."""
         # hardware
         self.powered = True
         self.on_mark = index + 1
@@ -121,9 +128,7 @@ class Host:
         self.operations: dict[tuple[str, str], Operation] = {}
         self.active: dict[tuple[str, str], str] = {}
         """(group, resource) physically active -> `starting`, `running` or `stopping`."""
-        self.journal: list[tuple[int, Event]] | None = None
-        self.journaled: list[list[Action]] = []
-        self.snapshot = b""
+        self.recorder: Recorder | None = None
         self.asked_down = False
         """An operator asked for the whole cluster, or this server, to go down."""
 
@@ -166,7 +171,7 @@ class Host:
         self.armed.clear()
         self.monitors.clear()
         self.stop_after = None
-        self.journal = None
+        self.recorder = None
 
     def forget_boot(self) -> None:
         """The operating system is gone, and with it everything in memory."""

@@ -15,6 +15,7 @@ from clptools.core import events as e
 from clptools.core import requests as r
 from clptools.sim.host import SECOND, Host
 from clptools.sim.network import CONTROL
+from clptools.sim.revise import push
 from clptools.sim.show import describe_world
 from clptools.sim.world import World
 
@@ -317,12 +318,26 @@ def _request(world: World, words: Words) -> None:
     if isinstance(made, r.GroupStop):
         world.check.service.asked(made.group)
     if isinstance(made, r.ServiceStop):
-        world.check.service.asked("")
-        for other in world.hosts.values():
-            other.asked_down = True
+        _service_stop(world, host.name, made)
     world.requests += 1
     seen = e.RequestSeen(id=f"r{world.requests}", user="root", request=made)
     world.step(host, seen)
+
+
+def _service_stop(world: World, here: str, made: r.ServiceStop) -> None:
+    """Somebody wants that server down, or all of them: that is no fault of ours."""
+    if made.server == "*":
+        world.check.service.asked("")
+    for name in world.hosts if made.server == "*" else (made.server or here,):
+        world.hosts[name].asked_down = True
+
+
+def _stop_service(words: Words) -> r.ServiceStop:
+    then = {"restart": "start"}.get(words[-1], words[-1]) if words else ""
+    if then not in ("start", "reboot", "shutdown"):
+        then = ""
+    rest = words[:-1] if then else words
+    return r.ServiceStop(server=rest[0] if rest else "", then=then)
 
 
 REQUESTS: dict[str, Callable[[Words, bool], r.Request]] = {
@@ -334,7 +349,7 @@ REQUESTS: dict[str, Callable[[Words, bool], r.Request]] = {
     "suspend": lambda w, f: r.Suspend(force=f),
     "resume": lambda w, f: r.Resume(),
     "confirm-down": lambda w, f: r.ConfirmDown(down=w[0]),
-    "service-stop": lambda w, f: r.ServiceStop(server=w[0] if w else ""),
+    "service-stop": lambda w, f: _stop_service(w),
     "service-start": lambda w, f: r.ServiceStart(server=w[0] if w else ""),
     "acknowledge": lambda w, f: r.Acknowledge(monitor=w[0]),
     "clear-counters": lambda w, f: r.MonitorClear(monitors=tuple(w)),
@@ -343,6 +358,10 @@ REQUESTS: dict[str, Callable[[Words, bool], r.Request]] = {
     "start-resource": lambda w, f: r.ResourceStart(resource=w[0], force=f),
     "stop-resource": lambda w, f: r.ResourceStop(resource=w[0], force=f),
 }
+
+
+def _revise(world: World, words: Words) -> str:
+    return push(world, world.hosts[words[0]], words[1:])
 
 
 # --- time and looking ------------------------------------------------------------------------
@@ -419,6 +438,9 @@ VERBS: dict[str, Verb] = {
     "message": Verb(_message, "message server1 NIC eth0 [recovered]"),
     "monitor": Verb(_monitor, "monitor server1 genw1 error|normal"),
     "request": Verb(_request, "request server1 move failover1 server2"),
+    "revise": Verb(
+        _revise, "revise server1 remove|add server3 | remove-group|add-group G | again | ..."
+    ),
     "advance": Verb(_advance, "advance 12.5"),
     "until": Verb(_until, "until failover1 server2 20      # or: any, -, !server1"),
     "log": Verb(_log, "log all|story|none"),

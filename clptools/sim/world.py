@@ -23,6 +23,9 @@ from clptools.sim.host import SECOND, Host, MakeNode
 from clptools.sim.invariants import Checker
 from clptools.sim.network import Network
 
+_STORM = 3_000
+"""Events a second and server that no fault explains."""
+
 Tell = Callable[[str], None]
 
 
@@ -67,6 +70,8 @@ class World:
         self.requests = 0
         self.t = 0
         self.steps = 0
+        self._storm_at = 0
+        self._second = 0
         self._heap: list[tuple[int, int, Callable[..., object], tuple[Any, ...]]] = []
         self._seq = 0
         chance = Steady if steady else Random
@@ -83,7 +88,7 @@ class World:
         }
         drift = [int((rng.random() * 2 - 1) * 10_000) for _ in names]
         self.hosts = {
-            name: Host(name, i, drift[i], int(rng.random() * 1000 * SECOND))
+            name: Host(name, i, drift[i], int(rng.random() * 1000 * SECOND), settings)
             for i, name in enumerate(names)
         }
         self.boot_us = (8 * SECOND, 25 * SECOND)
@@ -130,7 +135,9 @@ class World:
         now = host.now(self.t)
         actions = node.step(event, now)
         self.steps += 1
-        if host.journal is not None:
+        if self.steps >= self._storm_at:
+            self._look_for_storm()
+        if host.recorder is not None:
             self.check.journal(host, now, event, actions)
         if self.tell is not None and self.verbose:
             self._tell_step(host, event, actions, now)
@@ -138,6 +145,15 @@ class World:
         self._carry_out(host, actions, now)
         if host.node is not None:
             self.check.after(host)
+
+    def _look_for_storm(self) -> None:
+        """Servers that answer each other without end would keep the simulation in one instant."""
+        limit = _STORM * len(self.hosts)
+        second = self.t // SECOND
+        if second == self._second and self._storm_at:
+            self.check.report("STORM", f"{limit:,} events within a second")
+            self._heap.clear()
+        self._second, self._storm_at = second, self.steps + limit
 
     def _carry_out(self, host: Host, actions: list[a.Action], now: int) -> None:
         do, node = self.executor.do, host.node
@@ -191,14 +207,16 @@ class World:
 
     def start_agent(self, host: Host) -> None:
         """The agent's process starts (at boot, by its supervisor, by hand)."""
-        if host.node is not None or not host.os_up or not host.enabled:
+        if host.node is not None or not host.os_up or not host.enabled or not host.configured:
             return
         host.incarnations += 1
         host.incarnation = f"{host.name}#{host.incarnations}"
         host.node_seed = Random(f"{self.seed} {host.incarnation}").getrandbits(32)
-        host.node = self.make_node(self.settings, host.name, host.incarnation, host.node_seed)
+        host.node = self.make_node(host.settings, host.name, host.incarnation, host.node_seed)
         if self.journal:
             self.check.begin_journal(host)
+        if host.run is None:
+            self.check.counts.forget(host)
         self.note(f"agent of {host.name} starts")
         self.step(
             host,
@@ -269,6 +287,7 @@ class World:
     def _booted(self, host: Host, boot: int) -> None:
         if host.powered and host.boots == boot:
             host.os_up = True
+            host.asked_down = False
             self.start_agent(host)
 
     def freeze(self, host: Host, *, stalled: bool = False) -> None:

@@ -29,7 +29,7 @@ class Stub:
             shared=SimpleNamespace(suspended=False),
         )
 
-        self.membership = SimpleNamespace(is_out=lambda name: False)
+        self.membership = SimpleNamespace(is_out=lambda name: False, is_online=lambda name: True)
 
     def step(self, event: e.Event, now: int) -> list[a.Action]:
         self.seen.append((now, event))

@@ -5,20 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from clptools.sim.clusters import NAMED, sample
+from clptools.sim.clusters import TURNS, sample
 from clptools.sim.explore import Plan, run_jobs, run_seed, shorten
 from clptools.sim.faults import kinds_of, schedule
 from clptools.sim.shrink import shrink
 
 
 def plans(seconds: float, deep: bool = False) -> list[Plan]:
-    return [Plan(settings=sample(name), seconds=seconds, deep=deep) for name in NAMED]
+    return [
+        Plan(settings=sample(name, **options), seconds=seconds, deep=deep)
+        for name, options in TURNS
+    ]
 
 
 def broken(plan_list: list[Plan], seeds: range) -> list[str]:
     jobs = [(plan_list[seed % len(plan_list)], seed) for seed in seeds]
     return [
-        f"{NAMED[run.seed % len(NAMED)]} seed {run.seed}: {v.line()}"
+        f"{TURNS[run.seed % len(TURNS)]} seed {run.seed}: {v.line()}"
         for run in run_jobs(jobs, processes=2)
         for v in run.violations
     ]

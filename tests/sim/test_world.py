@@ -9,6 +9,7 @@ import pytest
 from clptools.core import actions as a
 from clptools.core import events as e
 from clptools.core.durable import Durable
+from clptools.core.node import Node
 from clptools.core.settings import Resource
 from clptools.sim.clusters import Unknown, sample
 from clptools.sim.host import Host
@@ -241,3 +242,16 @@ def test_sample_clusters_are_made_by_name() -> None:
     assert isinstance(sample("2bmc", resources=2).groups[0].resources[1], Resource)
     with pytest.raises(Unknown):
         sample("many")
+
+
+def test_stopped_servers_are_quiet() -> None:
+    world = World(sample("3lease"), 1, Node, Node.restore)
+    perform(world, "start")
+    world.advance(10)
+    perform(world, "double 0.2")
+    perform(world, "request server1 service-stop *")
+    world.advance(10)
+    steps = world.steps
+    world.advance(30)
+    assert world.steps - steps < 10
+    assert not world.check.violations

@@ -1,0 +1,129 @@
+"""Revisions of the configuration while the cluster runs, distributed as `clpcfctrl --push` does.
+
+A push is prepared on every server of the new configuration, and put in force on all or on none;
+only the last word to put it in force may be lost on the way.  The settings that the world began
+with say all there is: a revision leaves something of them out, or takes it in again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from clptools.core import events as e
+from clptools.core.settings import Settings
+
+if TYPE_CHECKING:
+    from clptools.sim.host import Host
+    from clptools.sim.world import World
+
+_LOST = 0.1
+"""Share of the words "put it in force" that do not arrive."""
+
+
+def revised(world: World, now: Settings, words: list[str]) -> Settings:
+    """What `now` becomes.  Raises ValueError."""
+    what, *names = words
+    whole = world.settings
+    if what == "again":
+        return msgspec.structs.replace(whole, revision=now.revision)
+    if what == "remove":
+        return _with_servers(whole, now, tuple(n for n in now.names if n not in names))
+    if what == "add":
+        return _with_servers(whole, now, tuple(n for n in whole.names if n in (*now.names, *names)))
+    if what == "remove-group":
+        return msgspec.structs.replace(
+            now, groups=tuple(g for g in now.groups if g.name not in names)
+        )
+    if what == "add-group":
+        known = {g.name for g in now.groups} | set(names)
+        groups = tuple(g for g in whole.groups if g.name in known)
+        return _with_servers(whole, msgspec.structs.replace(now, groups=groups), now.names)
+    if what == "remove-arbiter":
+        return msgspec.structs.replace(now, arbiters=())
+    if what == "add-arbiter":
+        return msgspec.structs.replace(now, arbiters=whole.arbiters)
+    raise ValueError(what)
+
+
+def _with_servers(whole: Settings, now: Settings, names: tuple[str, ...]) -> Settings:
+    """`now` with these servers; groups may run where the whole configuration lets them."""
+    configured = {g.name: g for g in whole.groups}
+    return msgspec.structs.replace(
+        now,
+        servers=tuple(s for s in whole.servers if s.name in names),
+        groups=tuple(
+            msgspec.structs.replace(
+                g, servers=tuple(n for n in configured.get(g.name, g).servers if n in names)
+            )
+            for g in now.groups
+        ),
+        monitors=tuple(msgspec.structs.replace(m, servers=names) for m in now.monitors),
+    )
+
+
+def push(world: World, by: Host, words: list[str]) -> str:
+    """One push from a server; what was in the way, or nothing."""
+    if by.node is None or not by.configured:
+        return f"{by.name} has no agent to push with"
+    new = revised(world, by.settings, words)
+    if not any(new.names) or any(not g.servers for g in new.groups):
+        return "no server would be left"
+    hosts = [world.hosts[name] for name in new.names]
+    dark = [h.name for h in hosts if not _answers(world, by, h)]
+    if dark:
+        return f"{dark[0]} does not answer"
+    removed = [world.hosts[n] for n in by.settings.names if n not in new.names]
+    running = [h.name for h in removed if h is by or by.node.membership.is_online(h.name)]
+    if running:
+        return f"{running[0]} still runs"
+    refused = [r for h in hosts if h.node is not None and (r := h.node.refuses(new))]
+    if refused:
+        return str(refused[0])
+    number = max(h.settings.revision for h in world.hosts.values()) + 1
+    new = msgspec.structs.replace(new, revision=number)
+    for host in hosts:
+        if host is not by and world.rng.random() < _LOST:
+            continue
+        took = 200 + int(world.rng.random() * 50_000)
+        world.at(world.t + took, _commit, world, host, host.boots, host.incarnation, new)
+    for host in removed:
+        _unconfigure(world, host)
+    return ""
+
+
+def _answers(world: World, by: Host, host: Host) -> bool:
+    if host is by:
+        return True
+    up = host.node is not None if host.configured else host.os_up and host.powered
+    return up and not host.frozen and world.network.connected(by.name, host.name)
+
+
+def _commit(world: World, host: Host, boots: int, incarnation: str, new: Settings) -> None:
+    """It is put in force, if the agent that prepared it still runs."""
+    if host.boots != boots or host.incarnation != incarnation or host.frozen:
+        return
+    if host.configured and host.node is None:
+        return
+    if host.node is not None and host.node.refuses(new):
+        return
+    host.settings = new
+    world.note(f"{host.name} has revision {new.revision}: {', '.join(new.names)}")
+    if host.configured:
+        world.step(host, e.SettingsChanged(settings=new))
+    else:
+        host.configured = True
+        world.start_agent(host)
+
+
+def _unconfigure(world: World, host: Host) -> None:
+    """A server that is no longer among the cluster's: its configuration is taken away.
+
+    While it is down that is done before it is switched on again.
+    """
+    if not host.active:
+        world.end_agent(host)
+        host.configured = False
+        host.run, host.service_stopped = None, False
+        host.disk.member = host.disk.synced = False
