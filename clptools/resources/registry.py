@@ -93,10 +93,19 @@ def module(kind: str) -> ResourceModule:
     return cast("ResourceModule", import_module(VARIANTS[kind]))
 
 
+_warm: set[str] = set()
+"""Types whose libraries are loaded."""
+
+
 def warm_up(settings: Settings) -> None:
     """Load what the configured resources need, so that the first failover does not wait for it."""
     for kind in {resource.type for group in settings.groups for resource in group.resources}:
-        module(kind).warm_up()
+        _warm_up(kind)
+
+
+def _warm_up(kind: str) -> None:
+    module(kind).warm_up()
+    _warm.add(kind)
 
 
 async def perform(resource: Resource, op: str, context: ResourceContext) -> ResourceOutcome:
@@ -105,6 +114,11 @@ async def perform(resource: Resource, op: str, context: ResourceContext) -> Reso
 
     place = f"{context.group}/{resource.name}"
     try:
+        if resource.type not in _warm:
+            # Never in the loop: on a slow server that takes seconds, in which nothing beats.
+            import asyncio  # which commands that only read the types are not to load
+
+            await asyncio.to_thread(_warm_up, resource.type)
         variant = module(resource.type)
         operation = variant.start if op == "start" else variant.stop
         return await operation(resource, context)

@@ -5,8 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import threading
+
+import pytest
 
 from clptools.core.settings import Resource
+from clptools.resources import exec as exec_
+from clptools.resources import registry
 from clptools.resources.base import ResourceContext, ResourceOutcome
 from clptools.resources.registry import perform
 from clptools.resources.script import ScriptRunner
@@ -107,3 +112,24 @@ def test_a_forced_stop_does_not_wait_for_a_hung_start(make_script: MakeScript) -
 
 def test_no_stop_script_is_a_stop() -> None:
     assert carry_out("stop", stop="").ok
+
+
+def test_what_a_start_needs_is_loaded_while_the_agent_goes_on(
+    make_script: MakeScript, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_script("failover1/exec1/start.sh", "exit 0\n")
+    agent_goes_on = threading.Event()
+    monkeypatch.setattr(registry, "_warm", set())
+    seen: list[bool] = []
+    monkeypatch.setattr(exec_, "warm_up", lambda: seen.append(agent_goes_on.wait(10)))
+
+    async def main() -> None:
+        asyncio.get_running_loop().call_later(0.01, agent_goes_on.set)
+        runner = ScriptRunner(log=lambda name, line: None, grace_ms=200)
+        context = ResourceContext(
+            server="server1", group="failover1", event="START", run=runner.run
+        )
+        assert (await perform(resource(), "start", context)).ok
+
+    asyncio.run(main())
+    assert seen == [True]
