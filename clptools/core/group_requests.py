@@ -81,7 +81,7 @@ class GroupRequests:
 
     def _started(self, group: Group, pending: Pending) -> Outcome | None:
         server, state = self.where(group.name)
-        intent = self.node.placement.intent(group.name)
+        intent = self.node.policy.intent(group.name)
         if server and state == GroupState.ONLINE:
             return Outcome()
         if server and state == GroupState.STOP_FAILED:
@@ -97,7 +97,7 @@ class GroupRequests:
 
     def _moved(self, group: Group, pending: Pending) -> Outcome | None:
         server, state = self.where(group.name)
-        intent = self.node.placement.intent(group.name)
+        intent = self.node.policy.intent(group.name)
         if server and state == GroupState.STOP_FAILED:
             return Outcome(code=FAILED, text=say.group_stuck(group.name, server))
         if server and state == GroupState.ONLINE and not intent.preferred:
@@ -116,7 +116,7 @@ class GroupRequests:
         server, state = self.where(group.name)
         if not server:
             return Outcome()
-        if state == GroupState.STOP_FAILED and not self.node.placement.intent(group.name).force:
+        if state == GroupState.STOP_FAILED and not self.node.policy.intent(group.name).force:
             return Outcome(code=FAILED, text=say.group_stuck(group.name, server))
         return None
 
@@ -145,13 +145,13 @@ class GroupRequests:
         if server not in group.servers:
             text = say.cannot_take(group.name, server, "it is not among the group's servers")
             return Outcome(code=REFUSED, text=text)
-        why = node.placement.not_eligible(server)
+        why = node.choice.not_eligible(server)
         if why:
             return Outcome(code=REFUSED, text=say.cannot_take(group.name, server, why))
-        if node.placement.is_barred(server) and not force:
+        if node.choice.is_barred(server) and not force:
             return Outcome(
                 code=REFUSED,
-                text=say.barred(group.name, server, node.placement.fatal_event(server)),
+                text=say.barred(group.name, server, node.choice.fatal_event(server)),
                 hint="Move it all the same: -f",
             )
         return None
@@ -184,8 +184,8 @@ class GroupRequests:
                     return refused
             begun = True
             pending.groups.append(group.name)
-            old = self.node.placement.intent(group.name)
-            self.node.placement.amend(
+            old = self.node.policy.intent(group.name)
+            self.node.policy.amend(
                 Intent(
                     group=group.name,
                     wanted=True,
@@ -211,7 +211,7 @@ class GroupRequests:
         begun = False
         said = ""
         for group in groups:
-            old = self.node.placement.intent(group.name)
+            old = self.node.policy.intent(group.name)
             server, state = self.where(group.name)
             if not server and not old.wanted:
                 said = say.already_stopped(group.name)
@@ -224,7 +224,7 @@ class GroupRequests:
                 )
             begun = True
             pending.groups.append(group.name)
-            self.node.placement.amend(
+            self.node.policy.amend(
                 Intent(
                     group=group.name,
                     wanted=False,
@@ -260,11 +260,11 @@ class GroupRequests:
             if request.to and server == request.to:
                 said = say.already(group.name, server)
                 continue
-            old = node.placement.intent(group.name)
+            old = node.policy.intent(group.name)
             to = request.to
             if not to:
                 elsewhere = msgspec.structs.replace(old, preferred="", avoid=(server,))
-                to, why = node.placement.choose(group, elsewhere)
+                to, why = node.choice.choose(group, elsewhere)
                 if not to or to == server:
                     text = say.nowhere(group.name, server)
                     return Outcome(code=REFUSED, text=text, hint=f"It waits for {why}.")
@@ -275,7 +275,7 @@ class GroupRequests:
             pending.groups.append(group.name)
             pending.server = to
             verb = "failed it over" if request.failover else "moved it"
-            node.placement.amend(
+            node.policy.amend(
                 Intent(
                     group=group.name,
                     wanted=True,

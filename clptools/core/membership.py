@@ -163,7 +163,7 @@ class Membership:
             p.link_at[event.link] = node.now
         self._hearing_ends_out(p, beat)
         if beat.policy < node.state.shared.version:
-            node.placement.tell_policy(beat.sender, p)
+            node.policy.tell(beat.sender, p)
         answers_me = beat.echo is not None and beat.echo.incarnation == node.state.incarnation
         if answers_me and beat.counts and not p.counts_me:
             p.counts_me = True

@@ -30,6 +30,7 @@ from clptools.core.actions import (
 )
 from clptools.core.beats import Beats
 from clptools.core.change import in_the_way
+from clptools.core.choice import Choice
 from clptools.core.durable import Durable, HeldGroup, MonitorMemory
 from clptools.core.events import (
     AgentStarted,
@@ -61,6 +62,7 @@ from clptools.core.messages import Answer, Echo, Forward, Grant, Order, Report, 
 from clptools.core.monitor_requests import MonitorRequests
 from clptools.core.operations import Operations
 from clptools.core.placement import Placement
+from clptools.core.policy import Policy
 from clptools.core.proof import Proof
 from clptools.core.quorum import NEVER
 from clptools.core.recovery import Recovery
@@ -114,6 +116,8 @@ class Node:
         self.proof = Proof(self)
         self.fencing = Fencing(self)
         self.groups = Groups(self)
+        self.policy = Policy(self)
+        self.choice = Choice(self)
         self.placement = Placement(self)
         self.ledger = Ledger(self)
         self.recovery = Recovery(self)
@@ -412,7 +416,7 @@ class Node:
             if self._rules(sender, message.term):
                 self.placement.ordered(message)
         elif isinstance(message, Shared):
-            self.placement.heard_shared(sender, message)
+            self.policy.heard(sender, message)
         elif isinstance(message, Report):
             p = self.state.peers.get(sender)
             if p is None or message.sender != sender or message.incarnation != p.incarnation:

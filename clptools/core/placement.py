@@ -12,16 +12,15 @@ import msgspec
 
 from clptools.core import sentences as say
 from clptools.core.actions import SendControl
-from clptools.core.messages import Epoch, Grant, Intent, Order, Shared
+from clptools.core.messages import Epoch, Grant, Intent, Order
 from clptools.core.quorum import NEVER
 from clptools.core.settings import Group
-from clptools.core.state import GrantState, GroupRun, PeerState
+from clptools.core.state import GrantState, GroupRun
 from clptools.core.states import GroupState, GroupWhy, group_why
 
 if TYPE_CHECKING:
     from clptools.core.node import Node
 
-_TELL_MS = 500
 _ORDER_MS = 1_000
 
 
@@ -53,68 +52,6 @@ class Placement:
         state.waiting = {}
         state.waiting_told = []
 
-    def intent(self, group: str) -> Intent:
-        """What is wanted of a group; by default what its `startup` says."""
-        for intent in self.node.state.shared.intents:
-            if intent.group == group:
-                return intent
-        configured = self.node.settings.group(group)
-        return Intent(group=group, wanted=configured is None or configured.startup == "auto")
-
-    def amend(self, intent: Intent) -> None:
-        """Replaces the intent for one group."""
-        shared = self.node.state.shared
-        others = tuple(i for i in shared.intents if i.group != intent.group)
-        self.share(msgspec.structs.replace(shared, intents=(*others, intent)))
-
-    def share(self, shared: Shared) -> None:
-        """New policy under a new version, told to everybody at once."""
-        state = self.node.state
-        term = state.votes.office_term
-        version = Epoch(term.number, term.candidate, shared.version.n + 1)
-        self.adopt(msgspec.structs.replace(shared, version=version))
-        for name, p in state.peers.items():
-            if self.node.membership.hears(name):
-                p.told_policy_at = NEVER
-                self.tell_policy(name, p)
-
-    def adopt(self, shared: Shared) -> None:
-        """Takes policy over, ours or a coordinator's."""
-        node = self.node
-        state = node.state
-        was = state.shared.suspended
-        state.shared = shared
-        node.dirty = True
-        if shared.suspended != was:
-            state.suspended_at = node.now
-            node.urgent = True
-            node.record(
-                "pm",
-                34 if shared.suspended else 35,
-                "INFO",
-                (node.settings.cluster.name, node.me),
-                say.suspended(node.me, shared.suspended, shared.suspended_by),
-            )
-        node.report_due = True
-        node.changed = True
-
-    def heard_shared(self, sender: str, shared: Shared) -> None:
-        """Somebody told a policy; the highest version stands."""
-        node = self.node
-        if shared.version <= node.state.shared.version:
-            return
-        p = node.state.peers.get(sender)
-        if p is not None and p.incarnation == shared.version.candidate and shared.closing:
-            node.state.closing = True
-        self.adopt(shared)
-
-    def tell_policy(self, name: str, p: PeerState) -> None:
-        """Tells a server that knows less what is wanted of the groups."""
-        node = self.node
-        if node.now - p.told_policy_at >= _TELL_MS:
-            p.told_policy_at = node.now
-            node.emit(SendControl(to=name, message=node.state.shared))
-
     # ------------------------------------------------------------------ each settling
 
     def settle(self) -> None:
@@ -129,7 +66,7 @@ class Placement:
             return
         if node.state.shared.closing and not node.state.closing:
             # Left over from a stop of all that is over: somebody did not hear or follow it.
-            self.share(msgspec.structs.replace(node.state.shared, closing=False))
+            self.node.policy.share(msgspec.structs.replace(node.state.shared, closing=False))
         for group in node.settings.groups:
             self._place(group)
 
@@ -162,7 +99,7 @@ class Placement:
         node = self.node
         reports = self.reports(group.name)
         self._react(group, reports)
-        intent = self.intent(group.name)
+        intent = self.node.policy.intent(group.name)
         holders = [h for h in reports if h.held and not node.proof.cleared(group.name, h.server).ok]
         grant = node.state.grants.get(group.name)
         if grant is not None:
@@ -185,7 +122,7 @@ class Placement:
 
     def _react(self, group: Group, reports: list[Held]) -> None:
         """Acts once on each release: what comes next depends on why it was released."""
-        intent = self.intent(group.name)
+        intent = self.node.policy.intent(group.name)
         released = [h for h in reports if not h.held and h.why and h.seen.n > intent.handled]
         if not released:
             return
@@ -223,7 +160,7 @@ class Placement:
                     (group.name,),
                     say.start_given_up(group.name, change.avoid),
                 )
-        self.amend(change)
+        self.node.policy.amend(change)
 
     def _follow(self, group: Group, grant: GrantState, holders: list[Held]) -> None:
         """A grant under way: taken, refused, or to be said again."""
@@ -242,7 +179,11 @@ class Placement:
             node.state.grants.pop(group.name, None)
             return
         p = node.state.peers.get(target)
-        if p is None or p.incarnation != grant.incarnation or not self._eligible(group, target):
+        if (
+            p is None
+            or p.incarnation != grant.incarnation
+            or not self.node.choice.eligible(group, target)
+        ):
             # Never said again to one that is out, leaves, or is not configured any more.
             del node.state.grants[group.name]
             return
@@ -255,7 +196,7 @@ class Placement:
 
     def _settled(self, group: Group, server: str) -> None:
         """It runs: what was remembered for its way there is over."""
-        intent = self.intent(group.name)
+        intent = self.node.policy.intent(group.name)
         calm = Intent(
             group=group.name,
             wanted=True,
@@ -265,7 +206,7 @@ class Placement:
             stays=intent.stays,
         )
         if calm != intent:
-            self.amend(calm)
+            self.node.policy.amend(calm)
 
     def _keep(self, group: Group, intent: Intent, holders: list[Held]) -> None:
         """Held somewhere: stop or move it where that is wanted."""
@@ -277,7 +218,7 @@ class Placement:
         if newest.state == GroupState.STOPPING:
             if intent.force and not intent.wanted:
                 # The forced stop is under way: it is tried once, however it ends.
-                self.amend(msgspec.structs.replace(intent, force=False))
+                self.node.policy.amend(msgspec.structs.replace(intent, force=False))
             return
         if not intent.wanted or node.state.shared.closing:
             if newest.state != GroupState.STOP_FAILED or intent.force:
@@ -286,7 +227,7 @@ class Placement:
         if newest.state != GroupState.ONLINE:
             return
         preferred = intent.preferred
-        if preferred != newest.server and self._eligible(group, preferred):
+        if preferred != newest.server and self.node.choice.eligible(group, preferred):
             factor = "GROUPFAILOVER" if intent.avoid else "GROUPMOVE"
             self._order(group, newest, GroupWhy.MOVE, factor, intent.reason)
             return
@@ -295,19 +236,19 @@ class Placement:
         best = self._failback(group, newest.server)
         if best:
             reason = say.failback(group.name, best)
-            self.amend(msgspec.structs.replace(intent, preferred=best, reason=reason))
+            self.node.policy.amend(msgspec.structs.replace(intent, preferred=best, reason=reason))
 
     def _failback(self, group: Group, current: str) -> str:
         """The best server, if the group should go back to it by itself."""
         if group.failback != "auto" or group.servers[0] == current:
             return ""
         best = group.servers[0]
-        intent = self.intent(group.name)
+        intent = self.node.policy.intent(group.name)
         if intent.stays:
             if not self.node.membership.is_online(best):
-                self.amend(msgspec.structs.replace(intent, stays=False))
+                self.node.policy.amend(msgspec.structs.replace(intent, stays=False))
             return ""
-        if not self._eligible(group, best) or self.is_barred(best):
+        if not self.node.choice.eligible(group, best) or self.node.choice.is_barred(best):
             return ""
         return best
 
@@ -352,7 +293,7 @@ class Placement:
         own = node.state.groups.get(group.name)
         if own is not None and own.held:
             return
-        target, reason = self.choose(group, intent)
+        target, reason = self.node.choice.choose(group, intent)
         if not target:
             self._wait(group.name, reason, "")
             return
@@ -378,100 +319,6 @@ class Placement:
             return
         waiting[group] = (key, began)
         self.node.report_due = True
-
-    def choose(self, group: Group, intent: Intent) -> tuple[str, str]:
-        """The server for the next start and why; or nothing, and why not."""
-        # Manual is about lost servers: a monitor's recovery and a failed start go on all the same.
-        moved = intent.preferred or intent.avoid
-        if intent.event == "FAILOVER" and group.failover == "manual" and not moved:
-            return "", say.failover_manual(group.name)
-        asked = intent.preferred
-        if asked and self._eligible(group, asked) and (intent.force or not self.is_barred(asked)):
-            return asked, say.asked_for(intent.reason)
-        able = [s for s in group.servers if self._eligible(group, s)]
-        wanted = [s for s in able if s not in intent.avoid]
-        if not wanted and not intent.failures:
-            wanted = able
-        free = [s for s in wanted if not self.is_barred(s)]
-        ranked = self._ranked(group, intent, free or wanted)
-        if not ranked:
-            return "", say.nobody(group.name, self.why_not(group, intent))
-        return ranked[0], say.next_in_order(group.name, not free)
-
-    def _ranked(self, group: Group, intent: Intent, names: list[str]) -> list[str]:
-        """By order; dynamic: the same server group first, then fewest ailing monitors."""
-        if group.failover != "dynamic":
-            return names
-        home = {
-            s
-            for g in self.node.settings.server_groups
-            if g.name in group.server_groups and intent.previous in g.servers
-            for s in g.servers
-        }
-        return sorted(names, key=lambda s: (bool(home) and s not in home, self._ailing(s)))
-
-    def _ailing(self, name: str) -> int:
-        bad = ("Error", "Caution", "Stall")
-        if name == self.node.me:
-            return sum(1 for m in self.node.state.monitors.values() if m.status in bad)
-        report = self.node.state.peers[name].report
-        monitors = report.server.monitors.values() if report is not None else ()
-        return sum(1 for m in monitors if m.status in bad)
-
-    def _eligible(self, group: Group, name: str) -> bool:
-        """Whether a server could take a grant of the group now."""
-        return name in group.servers and not self.not_eligible(name)
-
-    def not_eligible(self, name: str) -> str:
-        """Why a server takes no group now; empty: it may."""
-        node = self.node
-        if name == node.me:
-            if not node.membership.is_online(name):
-                return say.stopping
-            return say.newcomer if node.state.newcomer else ""
-        if name not in node.state.peers:
-            return say.unknown_server
-        p = node.state.peers[name]
-        if node.membership.is_out(name):
-            return say.out(node.membership.out_reason(name))
-        if not node.membership.is_online(name) or not node.membership.hears(name):
-            return say.not_heard
-        beat = p.beat
-        if beat is None or beat.stopped:
-            return say.stopping
-        return say.newcomer if beat.newcomer else ""
-
-    def is_barred(self, name: str) -> bool:
-        """Whether a server has an open fatal hardware event."""
-        if name == self.node.me:
-            return self.node.ledger.barred()
-        beat = self.node.state.peers[name].beat
-        return beat is not None and beat.barred
-
-    def fatal_event(self, name: str) -> str:
-        """Number and meaning of the open fatal event that bars a server, as far as it told."""
-        if name == self.node.me:
-            own = self.node.state.events.values()
-            told = [(e.id, e.meaning) for e in own if e.event_class == "FATAL"]
-        else:
-            report = self.node.state.peers[name].report
-            events = report.server.open_events if report is not None else ()
-            told = [(e.id, e.meaning) for e in events if e.event_class == "FATAL"]
-        return f"{told[-1][0]}, {told[-1][1]}" if told else ""
-
-    def why_not(self, group: Group, intent: Intent) -> list[str]:
-        """For each server of the group why it does not take it."""
-        return [
-            f"{s}: {self.not_eligible(s) or (say.failed_there if s in intent.avoid else say.free)}"
-            for s in group.servers
-        ]
-
-    def elsewhere(self, group: Group) -> bool:
-        """Whether, as far as we see, another server would take the group from us."""
-        return any(
-            s != self.node.me and not self.not_eligible(s) and not self.is_barred(s)
-            for s in group.servers
-        )
 
     def _grant(
         self, group: Group, intent: Intent, target: str, reason: str, proofs: dict[str, str]

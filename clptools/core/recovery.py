@@ -268,7 +268,7 @@ class Recovery:
             outside = ""
             if recovery.failover_outside_server_group:
                 outside = self._outside(group)
-            if not outside and not node.placement.elsewhere(group):
+            if not outside and not node.choice.elsewhere(group):
                 node.record(
                     "rc",
                     65,
@@ -304,7 +304,7 @@ class Recovery:
         node = self.node
         ours = {s for g in node.settings.server_groups if node.me in g.servers for s in g.servers}
         for name in group.servers:
-            if name not in ours and not node.placement.not_eligible(name):
+            if name not in ours and not node.choice.not_eligible(name):
                 return name
         return ""
 
@@ -360,7 +360,7 @@ class Recovery:
     def another_normal_server(self) -> bool:
         """Whether some other server takes part and could run things."""
         node = self.node
-        return any(not node.placement.not_eligible(name) for name in node.state.peers)
+        return any(not node.choice.not_eligible(name) for name in node.state.peers)
 
     # ------------------------------------------------------------------ after recovery
 
@@ -400,7 +400,7 @@ class Recovery:
             elsewhere = any(
                 h.held and h.state == GroupState.ONLINE for h in node.placement.reports(name)
             )
-            if not elsewhere and node.now < run.deadline and node.placement.intent(name).wanted:
+            if not elsewhere and node.now < run.deadline and node.policy.intent(name).wanted:
                 return
         run.step = ""
         run.deadline = NEVER

@@ -70,7 +70,7 @@ class Service:
             node.state.closing = True
             if node.votes.in_office():
                 shared = msgspec.structs.replace(node.state.shared, closing=True)
-                node.placement.share(shared)
+                node.policy.share(shared)
         if request.server == "*":
             self._to_all(pending)
         node.record("pm", 31, "INFO", (node.me,), say.service_stops(node.me, pending.user))
@@ -175,9 +175,9 @@ class Service:
         for group in node.settings.groups:
             if group.name in state.grants:
                 return True
-            intent = node.placement.intent(group.name)
+            intent = node.policy.intent(group.name)
             server, _ = node.group_requests.where(group.name)
-            if intent.wanted and not server and node.placement.choose(group, intent)[0]:
+            if intent.wanted and not server and node.choice.choose(group, intent)[0]:
                 return True
         return False
 
@@ -270,7 +270,7 @@ class Service:
                 f"{'is' if len(away) == 1 else 'are'} not.",
                 hint="Suspend all the same: clpcl --suspend --force",
             )
-        node.placement.share(
+        node.policy.share(
             msgspec.structs.replace(shared, suspended=on, suspended_by=pending.user if on else "")
         )
         return None

@@ -332,7 +332,7 @@ class Status:
 
     def _group(self, group: Group, servers: tuple[ServerView, ...]) -> GroupView:
         node = self.node
-        intent = node.placement.intent(group.name)
+        intent = node.policy.intent(group.name)
         serving = node.state.phase in (Phase.RUNNING, Phase.LEAVING)
         holders = node.placement.holders(group.name) if serving else []
         idle = tuple(
@@ -402,7 +402,7 @@ class Status:
         node = self.node
         membership = node.membership
         serving = node.state.phase is Phase.RUNNING
-        if node.votes.quorate() or not serving or not node.placement.intent(group).wanted:
+        if node.votes.quorate() or not serving or not node.policy.intent(group).wanted:
             return None
         if any(membership.is_online(h.server) for h in node.placement.holders(group)):
             return None

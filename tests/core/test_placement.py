@@ -235,7 +235,7 @@ def test_a_move_to_a_server_that_vanishes_before_the_stop_is_given_up() -> None:
         c.until(lambda: number in c.outcomes, 60 * S)
     c.drop = lambda sender, to, message: False
     c.run(10 * S)
-    assert node.placement.intent("failover1").preferred == ""
+    assert node.policy.intent("failover1").preferred == ""
 
 
 def test_a_stopped_group_stays_stopped_over_a_new_coordinator() -> None:

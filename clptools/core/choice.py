@@ -1,0 +1,113 @@
+"""Which server a group should go to next, and why not to the others."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from clptools.core import sentences as say
+from clptools.core.messages import Intent
+from clptools.core.settings import Group
+
+if TYPE_CHECKING:
+    from clptools.core.node import Node
+
+
+class Choice:
+    """Reads what is known of the servers; changes nothing."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+
+    def choose(self, group: Group, intent: Intent) -> tuple[str, str]:
+        """The server for the next start and why; or nothing, and why not."""
+        # Manual is about lost servers: a monitor's recovery and a failed start go on all the same.
+        moved = intent.preferred or intent.avoid
+        if intent.event == "FAILOVER" and group.failover == "manual" and not moved:
+            return "", say.failover_manual(group.name)
+        asked = intent.preferred
+        if asked and self.eligible(group, asked) and (intent.force or not self.is_barred(asked)):
+            return asked, say.asked_for(intent.reason)
+        able = [s for s in group.servers if self.eligible(group, s)]
+        wanted = [s for s in able if s not in intent.avoid]
+        if not wanted and not intent.failures:
+            wanted = able
+        free = [s for s in wanted if not self.is_barred(s)]
+        ranked = self._ranked(group, intent, free or wanted)
+        if not ranked:
+            return "", say.nobody(group.name, self.why_not(group, intent))
+        return ranked[0], say.next_in_order(group.name, not free)
+
+    def _ranked(self, group: Group, intent: Intent, names: list[str]) -> list[str]:
+        """By order; dynamic: the same server group first, then fewest ailing monitors."""
+        if group.failover != "dynamic":
+            return names
+        home = {
+            s
+            for g in self.node.settings.server_groups
+            if g.name in group.server_groups and intent.previous in g.servers
+            for s in g.servers
+        }
+        return sorted(names, key=lambda s: (bool(home) and s not in home, self._ailing(s)))
+
+    def _ailing(self, name: str) -> int:
+        bad = ("Error", "Caution", "Stall")
+        if name == self.node.me:
+            return sum(1 for m in self.node.state.monitors.values() if m.status in bad)
+        report = self.node.state.peers[name].report
+        monitors = report.server.monitors.values() if report is not None else ()
+        return sum(1 for m in monitors if m.status in bad)
+
+    def eligible(self, group: Group, name: str) -> bool:
+        """Whether a server could take a grant of the group now."""
+        return name in group.servers and not self.not_eligible(name)
+
+    def not_eligible(self, name: str) -> str:
+        """Why a server takes no group now; empty: it may."""
+        node = self.node
+        if name == node.me:
+            if not node.membership.is_online(name):
+                return say.stopping
+            return say.newcomer if node.state.newcomer else ""
+        if name not in node.state.peers:
+            return say.unknown_server
+        p = node.state.peers[name]
+        if node.membership.is_out(name):
+            return say.out(node.membership.out_reason(name))
+        if not node.membership.is_online(name) or not node.membership.hears(name):
+            return say.not_heard
+        beat = p.beat
+        if beat is None or beat.stopped:
+            return say.stopping
+        return say.newcomer if beat.newcomer else ""
+
+    def is_barred(self, name: str) -> bool:
+        """Whether a server has an open fatal hardware event."""
+        if name == self.node.me:
+            return self.node.ledger.barred()
+        beat = self.node.state.peers[name].beat
+        return beat is not None and beat.barred
+
+    def fatal_event(self, name: str) -> str:
+        """Number and meaning of the open fatal event that bars a server, as far as it told."""
+        if name == self.node.me:
+            own = self.node.state.events.values()
+            told = [(e.id, e.meaning) for e in own if e.event_class == "FATAL"]
+        else:
+            report = self.node.state.peers[name].report
+            events = report.server.open_events if report is not None else ()
+            told = [(e.id, e.meaning) for e in events if e.event_class == "FATAL"]
+        return f"{told[-1][0]}, {told[-1][1]}" if told else ""
+
+    def why_not(self, group: Group, intent: Intent) -> list[str]:
+        """For each server of the group why it does not take it."""
+        return [
+            f"{s}: {self.not_eligible(s) or (say.failed_there if s in intent.avoid else say.free)}"
+            for s in group.servers
+        ]
+
+    def elsewhere(self, group: Group) -> bool:
+        """Whether, as far as we see, another server would take the group from us."""
+        return any(
+            s != self.node.me and not self.not_eligible(s) and not self.is_barred(s)
+            for s in group.servers
+        )

@@ -1,0 +1,91 @@
+"""What is wanted of the groups: policy that all servers share, and that only an office changes.
+
+Losing it costs comfort, never safety.  The highest version stands; whoever hears a server that
+knows an older one tells it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from clptools.core import sentences as say
+from clptools.core.actions import SendControl
+from clptools.core.messages import Epoch, Intent, Shared
+from clptools.core.quorum import NEVER
+from clptools.core.state import PeerState
+
+if TYPE_CHECKING:
+    from clptools.core.node import Node
+
+_TELL_MS = 500
+
+
+class Policy:
+    """The shared policy as this server knows it."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+
+    def intent(self, group: str) -> Intent:
+        """What is wanted of a group; by default what its `startup` says."""
+        for intent in self.node.state.shared.intents:
+            if intent.group == group:
+                return intent
+        configured = self.node.settings.group(group)
+        return Intent(group=group, wanted=configured is None or configured.startup == "auto")
+
+    def amend(self, intent: Intent) -> None:
+        """Replaces the intent for one group."""
+        shared = self.node.state.shared
+        others = tuple(i for i in shared.intents if i.group != intent.group)
+        self.share(msgspec.structs.replace(shared, intents=(*others, intent)))
+
+    def share(self, shared: Shared) -> None:
+        """New policy under a new version, told to everybody at once."""
+        state = self.node.state
+        term = state.votes.office_term
+        version = Epoch(term.number, term.candidate, shared.version.n + 1)
+        self.adopt(msgspec.structs.replace(shared, version=version))
+        for name, p in state.peers.items():
+            if self.node.membership.hears(name):
+                p.told_policy_at = NEVER
+                self.tell(name, p)
+
+    def adopt(self, shared: Shared) -> None:
+        """Takes policy over, ours or a coordinator's."""
+        node = self.node
+        state = node.state
+        was = state.shared.suspended
+        state.shared = shared
+        node.dirty = True
+        if shared.suspended != was:
+            state.suspended_at = node.now
+            node.urgent = True
+            node.record(
+                "pm",
+                34 if shared.suspended else 35,
+                "INFO",
+                (node.settings.cluster.name, node.me),
+                say.suspended(node.me, shared.suspended, shared.suspended_by),
+            )
+        node.report_due = True
+        node.changed = True
+
+    def heard(self, sender: str, shared: Shared) -> None:
+        """Somebody told a policy; the highest version stands."""
+        node = self.node
+        if shared.version <= node.state.shared.version:
+            return
+        p = node.state.peers.get(sender)
+        if p is not None and p.incarnation == shared.version.candidate and shared.closing:
+            node.state.closing = True
+        self.adopt(shared)
+
+    def tell(self, name: str, p: PeerState) -> None:
+        """Tells a server that knows less what is wanted of the groups."""
+        node = self.node
+        if node.now - p.told_policy_at >= _TELL_MS:
+            p.told_policy_at = node.now
+            node.emit(SendControl(to=name, message=node.state.shared))
