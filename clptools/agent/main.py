@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import logging
 import os
 import signal
@@ -18,7 +19,7 @@ from clptools.hardware.notify import Notifier
 
 HELP = """\
 Usage: clpnode [--help] [--version]
-       clpnode confirm-down SERVER --yes
+       clpnode confirm-down SERVER --yes [--json]
 
 The node agent of this server, in the foreground: it starts the cluster service unless
 clpcl -t stopped it since the last boot, and works with the shared secret alone until a first
@@ -42,7 +43,8 @@ _PATIENCE_S = 60
 
 def main() -> int:
     """Entry point; returns the exit status."""
-    words = sys.argv[1:]
+    words = [word for word in sys.argv[1:] if word != "--json"]
+    as_json = len(words) < len(sys.argv) - 1
     try:
         if words in (["--help"], ["-h"]):
             print(HELP.format(config=paths.config_file(), authkey=paths.authkey_file()), end="")
@@ -51,11 +53,18 @@ def main() -> int:
             print(f"clpnode {version('clptools')}")
             return ExitCode.DONE
         if words[:1] == ["confirm-down"]:
-            return _confirm_down(words[1:])
+            said = _confirm_down(words[1:])
+            print(json.dumps({"schema": 1, "result": "done", "text": said}) if as_json else said)
+            return ExitCode.DONE
         if words:
             raise ClpError(ExitCode.USAGE, f"{words[0]}: not understood", "See: clpnode --help")
         return _run()
     except ClpError as error:
+        if as_json:
+            fault = {"code": int(error.code), "name": error.code.name}
+            fault |= {"message": error.message, "hint": error.hint}
+            print(json.dumps({"schema": 1, "error": fault}))
+            return error.code
         print(f"clpnode: {error.message}", file=sys.stderr)
         if error.hint:
             print(error.hint, file=sys.stderr)
@@ -67,7 +76,7 @@ def main() -> int:
         return ExitCode.FAILED
 
 
-def _confirm_down(words: list[str]) -> int:
+def _confirm_down(words: list[str]) -> str:
     from clptools.api.client import Client, user
 
     names = [word for word in words if word != "--yes"]
@@ -92,8 +101,8 @@ def _confirm_down(words: list[str]) -> int:
         raise ClpError(
             ExitCode(outcome["code"]), str(outcome.get("text", "")), str(outcome.get("hint", ""))
         )
-    print((isinstance(outcome, dict) and outcome.get("text")) or "Command succeeded.")
-    return ExitCode.DONE
+    text = outcome.get("text") if isinstance(outcome, dict) else ""
+    return str(text or "Command succeeded.")
 
 
 def _run() -> int:

@@ -7,7 +7,7 @@ from clptools.cli.options import Argument, Command, Option
 COMMAND = Command(
     "clpnode",
     summary="the node agent of a server",
-    synopsis=("", "confirm-down SERVER --yes", "--help | --version"),
+    synopsis=("", "confirm-down SERVER --yes [--json]", "--help | --version"),
     description=(
         (
             "Runs in the foreground, for systemd (Type=notify) or by hand. It starts the cluster "
@@ -26,6 +26,7 @@ COMMAND = Command(
     ),
     options=(
         Option("--yes", help="With confirm-down: you have made sure."),
+        Option("--json", help="With confirm-down: one JSON object instead of text."),
         Option("--version", help="Show the version."),
     ),
     arguments=(

@@ -163,6 +163,9 @@ def test_3_faults_in_json_are_one_object(cluster: Cluster) -> None:
         ("clptrap decode --json 00", 1),
         ("clpmonctrl -e -m mrw1 --json", 6),
         ("clpcl --json", 2),
+        ("clpnode confirm-down server2 --json", 6),
+        ("clpnode confirm-down server2 --yes --json", 6),
+        ("clpnode confirm-down server9 --yes --json", 5),
     ):
         done = cluster[1].run(command)
         assert done.returncode == code, command
