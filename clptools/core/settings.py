@@ -7,6 +7,8 @@ sees a default, a missing key or a TOML table.  Durations are integer millisecon
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import msgspec
 
 Option = str | int | float | bool | tuple[str, ...] | dict[str, str] | None
@@ -221,7 +223,7 @@ class Cluster(Frozen, frozen=True, kw_only=True):
     """Running this long without another one starts the count again."""
 
 
-class Settings(Frozen, frozen=True, kw_only=True):
+class Settings(Frozen, frozen=True, kw_only=True, dict=True):
     """A whole configuration, checked."""
 
     cluster: Cluster = Cluster()
@@ -235,7 +237,9 @@ class Settings(Frozen, frozen=True, kw_only=True):
     trap_profiles: tuple[TrapProfile, ...] = ()
     revision: int = 0
 
-    @property
+    # Asked for several times in every step of a core, hence kept.
+
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """Server names, best first."""
         return tuple(s.name for s in self.servers)
@@ -259,7 +263,7 @@ class Settings(Frozen, frozen=True, kw_only=True):
         """The monitor of that name, or None."""
         return next((m for m in self.monitors if m.name == name), None)
 
-    @property
+    @cached_property
     def arbiter(self) -> Arbiter | None:
         """The arbiter that decides a tie: the first that can."""
         return next((a for a in self.arbiters if a.decides), None)
@@ -274,7 +278,7 @@ class Settings(Frozen, frozen=True, kw_only=True):
             ),
         )
 
-    @property
+    @cached_property
     def leases_armed(self) -> bool:
         """Whether the holder's lease binds: three or more servers, or an arbiter."""
         return len(self.servers) >= 3 or self.arbiter is not None
