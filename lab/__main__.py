@@ -72,7 +72,7 @@ class Room:
             title=title(case),
             outcome=outcome,
             proof=lab.proof,
-            gap_s=round(longest_gap(lab.words(), until).seconds, 2),
+            gap_s=round(longest_gap(lab.words(), lab.begun, until).seconds, 2),
             took_s=round(until - lab.begun, 1),
             figures=lab.figures,
             when=datetime.now(UTC).strftime("%Y-%m-%d %H:%M"),

@@ -98,10 +98,10 @@ def overlaps(words: list[Word]) -> list[tuple[Run, Run]]:
     ]
 
 
-def longest_gap(words: list[Word], until: float) -> Gap:
-    """The longest silence between two words, or after the last."""
+def longest_gap(words: list[Word], since: float, until: float) -> Gap:
+    """The longest silence between two words, or before the first, or after the last."""
     longest = Gap(since=until, seconds=0.0)
-    times = [word.at for word in words] + [until]
+    times = [since, *(word.at for word in words if since < word.at < until), until]
     for before, after in itertools.pairwise(times):
         if after - before > longest.seconds:
             longest = Gap(since=before, seconds=after - before)

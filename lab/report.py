@@ -34,14 +34,14 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 def timeline(lab: Lab, until: float) -> str:
     """One line a step; times are seconds from the fault."""
     zero = lab.fault_at or lab.begun
-    words = lab.words()
+    words = [word for word in lab.words() if word.at <= until]
     lines = [(step.at, step.who, step.text) for step in lab.steps]
     for run in runs(words):
         lines.append((run.first, "client", f"begins to hear {run.server}"))
         how = "said its end" if run.ended else "is heard for the last time"
         if run.ended or run.last < until - 1:
             lines.append((run.last, "client", f"{run.server} {how}"))
-    gap = longest_gap(words, until)
+    gap = longest_gap(words, lab.begun, until)
     lines.append(
         (gap.since + gap.seconds, "client", f"end of the longest gap, {gap.seconds:.2f} s")
     )
@@ -55,7 +55,7 @@ COLOURS = {"ran": "#2a9d8f", "gap": "#e76f51", "lab": "#264653", "record": "#8d9
 
 def drawing(lab: Lab, until: float, title: str) -> str:
     """The same as a picture: who ran when, the gap, and the steps below it."""
-    words = lab.words()
+    words = [word for word in lab.words() if word.at <= until]
     zero = lab.fault_at or lab.begun
     first = max(lab.begun, zero - 5)
     scale = (WIDTH - LEFT - 20) / max(until - first, 1)
@@ -76,7 +76,7 @@ def drawing(lab: Lab, until: float, title: str) -> str:
     ]
     top = 40
     bottom = top + LANE * len(names)
-    parts.append(_gap(longest_gap(words, until), x, top, bottom))
+    parts.append(_gap(longest_gap(words, lab.begun, until), x, top, bottom))
     for number, name in enumerate(names):
         y = top + LANE * number
         parts.append(f'<text x="10" y="{y + 20}">{escape(name)}</text>')

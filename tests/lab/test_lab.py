@@ -34,10 +34,11 @@ def test_a_start_anew_on_the_same_server_is_no_overlap() -> None:
     assert overlaps(words((1, "server1", "a"), (2, "server1", "b"), (3, "server1", "a"))) == []
 
 
-def test_the_gap_is_the_longest_silence_the_last_one_included() -> None:
+def test_the_gap_is_the_longest_silence_the_first_and_the_last_included() -> None:
     said = words((1, "server1", "a"), (4, "server2", "b"), (5, "server2", "b"))
-    assert longest_gap(said, 6).seconds == 3
-    assert longest_gap(said, 9).since == 5
+    assert longest_gap(said, 0, 6).seconds == 3
+    assert longest_gap(said, 0, 9).since == 5
+    assert longest_gap(said, -4, 6).since == -4
 
 
 @pytest.mark.parametrize("name", CASES)
