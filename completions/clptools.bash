@@ -21,6 +21,9 @@ _clptools() {
                 -p|--password) value=' ' ;;
             esac
             ;;
+        clpbwctrl)
+            flags='-c --cancel --json --help' words=''
+            ;;
         clpcfchk)
             flags='--strict --json --help' words='file'
             ;;
@@ -64,6 +67,13 @@ _clptools() {
                 --timeout) value=' ' ;;
             esac
             ;;
+        clpledctrl)
+            flags='-i --identify -d --dark -a --all -h --host -w --wait --json --help' words=''
+            case $previous in
+                -h|--host) value='server' ;;
+                -w|--wait) value=' ' ;;
+            esac
+            ;;
         clplogcc)
             flags='-o --output -l --local --json --help' words=''
             case $previous in
@@ -91,7 +101,7 @@ _clptools() {
             flags='--recovered --json --help' words=''
             ;;
         clpnode)
-            flags='--yes --version --help' words='confirm-down'
+            flags='--yes --json --version --help' words='confirm-down'
             ;;
         clpregctrl)
             flags='-g --get -c --clear -t --type -r --registry --json --help' words=''
@@ -190,4 +200,4 @@ _clptools() {
         _clptools_values "$words" "$command" "$current")
 }
 
-complete -F _clptools clpbmccnf clpcfchk clpcfctrl clpcl clpdemo clpdown clpgrp clphealthchk clplogcc clplogcmd clpmonctrl clpmsg clpnode clpregctrl clpreplay clprexec clprsc clpsim clpstat clpstdn clptrap clpwait clpwitnessd
+complete -F _clptools clpbmccnf clpbwctrl clpcfchk clpcfctrl clpcl clpdemo clpdown clpgrp clphealthchk clpledctrl clplogcc clplogcmd clpmonctrl clpmsg clpnode clpregctrl clpreplay clprexec clprsc clpsim clpstat clpstdn clptrap clpwait clpwitnessd

@@ -8,6 +8,11 @@ complete -c clpbmccnf -s p -l password -x -d 'Refused: everybody on the server c
 complete -c clpbmccnf -l json -d 'Print one JSON object instead of text, errors too.'
 complete -c clpbmccnf -l help -d 'Show a summary and exit.'
 
+complete -c clpbwctrl -f
+complete -c clpbwctrl -s c -l cancel -d 'As in the original; refused while it waits.'
+complete -c clpbwctrl -l json -d 'Print one JSON object instead of text, errors too.'
+complete -c clpbwctrl -l help -d 'Show a summary and exit.'
+
 complete -c clpcfchk -f
 complete -c clpcfchk -a '(__fish_complete_path)'
 complete -c clpcfchk -l strict -d 'Exit code 9 if it is unsafe or there are warnings.'
@@ -74,6 +79,15 @@ complete -c clphealthchk -l timeout -x -d 'An agent that has not answered by the
 complete -c clphealthchk -l json -d 'Print one JSON object instead of text, errors too.'
 complete -c clphealthchk -l help -d 'Show a summary and exit.'
 
+complete -c clpledctrl -f
+complete -c clpledctrl -s i -l identify -d 'Light it.'
+complete -c clpledctrl -s d -l dark -d 'Darken it.'
+complete -c clpledctrl -s a -l all -d 'Of every server.'
+complete -c clpledctrl -s h -l host -x -a '(clpledctrl --complete server 2>/dev/null)' -d 'Of this server instead of the local one.'
+complete -c clpledctrl -s w -l wait -x -d 'Wait this long for each BMC (10).'
+complete -c clpledctrl -l json -d 'Print one JSON object instead of text, errors too.'
+complete -c clpledctrl -l help -d 'Show a summary and exit.'
+
 complete -c clplogcc -f
 complete -c clplogcc -s o -l output -r -F -d 'Where to write it (the current folder).'
 complete -c clplogcc -s l -l local -d 'This server only; there is no other way yet.'
@@ -114,6 +128,7 @@ complete -c clpnode -f
 complete -c clpnode -a 'confirm-down'
 complete -c clpnode -a '(clpnode --complete server 2>/dev/null)'
 complete -c clpnode -l yes -d 'With confirm-down: you have made sure.'
+complete -c clpnode -l json -d 'With confirm-down: one JSON object instead of text.'
 complete -c clpnode -l version -d 'Show the version.'
 complete -c clpnode -l help -d 'Show a summary and exit.'
 

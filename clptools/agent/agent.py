@@ -133,6 +133,7 @@ class Agent:
             lambda: self._core,
             self.counters,
             self._peers.call,
+            self._around.identify,
         )
         self._socket = Server(self._backend)
         self._in_force = ""

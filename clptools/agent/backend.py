@@ -11,7 +11,7 @@ import difflib
 import itertools
 import os
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Protocol, TypeVar
 
 import msgspec
@@ -79,8 +79,9 @@ class AgentBackend:
         core: Callable[[], Core | None],
         counters: Callable[[], dict[str, int]],
         ask: Ask,
+        identify: Callable[[str, bool], Awaitable[str]],
     ) -> None:
-        """`ask`: `PeerChannel.call`."""
+        """`ask`: `PeerChannel.call`; `identify`: `Surroundings.identify`."""
         self._server = server
         self._ids = (f"{incarnation}-{n}" for n in itertools.count(1))
         self._records = records
@@ -90,6 +91,7 @@ class AgentBackend:
         self._core = core
         self._counters = counters
         self._ask = ask
+        self._identify = identify
 
     @property
     def server(self) -> str:
@@ -232,6 +234,26 @@ class AgentBackend:
         )
         code = ExitCode.DONE if result.ok else ExitCode.FAILED
         return Outcome(code=ExitCode.TIMED_OUT if result.timed_out else code, text=result.text)
+
+    async def identify(self, server: str, on: bool, user: str) -> Outcome:
+        """By that server's BMC, from here: the server itself may be dead."""
+        server = server or self._server
+        known = [each.name for each in self.status(False).servers]
+        if server not in known:
+            raise ClpError(
+                ExitCode.NO_SUCH, f"{server}: no such server.", f"Known: {', '.join(known)}"
+            )
+        text = await self._identify(server, on)
+        self._records.add(
+            Record(
+                module="pm",
+                event_id=941,
+                level="INFO",
+                subjects=(server,),
+                text=f"{text}, by {user}.",
+            )
+        )
+        return Outcome(text=f"{text}.")
 
     # The configuration
 

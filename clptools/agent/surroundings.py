@@ -126,6 +126,10 @@ class Surroundings:
         if self._door is not None:
             await self._door.close()
 
+    async def identify(self, server: str, on: bool) -> str:
+        """The identify LED of a server's chassis.  Raises ClpError."""
+        return await self._bmcs.identify(server, on)
+
     def counters(self) -> dict[str, dict[str, int]]:
         """Door -> reason -> count."""
         found = {"heartbeat": dict(self._heartbeats.counters)}

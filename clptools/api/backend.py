@@ -131,6 +131,9 @@ class Backend(Protocol):
     async def run_script(self, script: str, user: str, timeout_s: float) -> Outcome:
         """`clprexec --script`: a script below `scripts/trnreq/` on this server."""
 
+    async def identify(self, server: str, on: bool, user: str) -> Outcome:
+        """`clpledctrl`: the identify LED of a server (empty: this one)."""
+
     def log(self, text: str, level: str, event_id: int) -> None:
         """`clplogcmd`: a record of this server in a person's or script's own words."""
 

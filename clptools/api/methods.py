@@ -93,6 +93,14 @@ class RunScript(Parameters, frozen=True, kw_only=True):
     user: str | None = None
 
 
+class Identify(Parameters, frozen=True, kw_only=True):
+    """Parameters of `Identify`."""
+
+    on: bool
+    server: str | None = None
+    user: str | None = None
+
+
 class WriteLog(Parameters, frozen=True, kw_only=True):
     """Parameters of `WriteLog`."""
 
@@ -269,6 +277,12 @@ async def write_log(backend: Backend, asked: WriteLog, _caller: Caller, _more: b
     yield False, OutcomeReply(outcome=Outcome())
 
 
+async def identify(backend: Backend, asked: Identify, caller: Caller, _more: bool) -> Replies:
+    """`Identify`."""
+    user = caller.on_behalf_of(asked.user or "")
+    yield False, OutcomeReply(outcome=await backend.identify(asked.server or "", asked.on, user))
+
+
 class Method(NamedTuple):
     """One method of the interface."""
 
@@ -289,5 +303,6 @@ METHODS: dict[str, Method] = {
     "GetConfig": Method(NoParameters, get_config, writes=True),
     "PushConfig": Method(PushConfig, push_config, writes=True),
     "WriteLog": Method(WriteLog, write_log, writes=True),
+    "Identify": Method(Identify, identify, writes=True),
     "RunScript": Method(RunScript, run_script, writes=True),
 }

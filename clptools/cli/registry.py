@@ -11,6 +11,7 @@ COMMANDS: dict[str, str] = {
     name: f"clptools.cli.{name}"
     for name in (
         "clpbmccnf",
+        "clpbwctrl",
         "clpcfctrl",
         "clpcfchk",
         "clpcl",
@@ -18,6 +19,7 @@ COMMANDS: dict[str, str] = {
         "clpdown",
         "clpgrp",
         "clphealthchk",
+        "clpledctrl",
         "clplogcc",
         "clplogcmd",
         "clpmonctrl",

@@ -151,6 +151,10 @@ class Bmcs:
         assert self._own is not None, "a server with a BMC knows how to reach it"
         return await power.act(self._own, action.removeprefix("bmc-"))
 
+    async def identify(self, server: str, on: bool) -> str:
+        """The identify LED of any server, lit or dark.  Raises ClpError."""
+        return await power.identify(self._client(server), on)
+
     async def check(self) -> str:
         """Whether the own BMC works; a remark for people.  Raises ClpError."""
         client = self._client(self._server)

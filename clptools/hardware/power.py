@@ -18,7 +18,8 @@ from clptools.hardware.ipmi import CHASSIS, Asked, BmcError
 POLL_S = 0.2
 """Between two reads of a power state that is to change."""
 
-_STATUS, _CONTROL = 0x01, 0x02
+_STATUS, _CONTROL, _IDENTIFY = 0x01, 0x02, 0x04
+_LIT_S = 255
 _OFF, _ON, _CYCLE, _RESET, _NMI = 0, 1, 2, 3, 4
 
 
@@ -117,6 +118,24 @@ async def act(bmc: Asked, action: str) -> str:
     await stop(bmc, 30.0, 1)
     await start(bmc, 30.0)
     return f"{name} of {bmc.server} done by power off and on"
+
+
+async def identify(bmc: Asked, on: bool) -> str:
+    """Lights or darkens the chassis identify LED; says for how long it is lit.
+
+    Source: IPMI 2.0, 28.5.  Byte 2, "until told otherwise", is optional there.  Raises BmcError.
+    """
+    if not on:
+        await bmc.command("identify off", CHASSIS, _IDENTIFY, b"\0")
+        return f"{bmc.server}: identify LED off"
+    try:
+        await bmc.command("identify on", CHASSIS, _IDENTIFY, b"\0\1")
+    except BmcError as error:
+        if not error.completion_code:
+            raise
+        await bmc.command("identify on", CHASSIS, _IDENTIFY, bytes([_LIT_S]))
+        return f"{bmc.server}: identify LED on for {_LIT_S} s, this BMC knows no longer"
+    return f"{bmc.server}: identify LED on"
 
 
 async def _control(bmc: Asked, name: str, value: int) -> None:

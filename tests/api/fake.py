@@ -97,6 +97,7 @@ class FakeBackend:
         self.scripts: list[tuple[str, str, float]] = []
         self.pushed: list[tuple[ConfigFiles, str, bool]] = []
         self.logged: list[tuple[str, str, int]] = []
+        self.lit: list[tuple[str, bool, str]] = []
         self.outcome = Outcome()
         self.steps: tuple[str, ...] = ()
         self.hold = False
@@ -161,6 +162,12 @@ class FakeBackend:
     async def run_script(self, script: str, user: str, timeout_s: float) -> Outcome:
         self.scripts.append((script, user, timeout_s))
         return self.outcome
+
+    async def identify(self, server: str, on: bool, user: str) -> Outcome:
+        if server == "server2":
+            raise ClpError(ExitCode.FAILED, "BMC of server2 (10.0.0.2:623): no answer")
+        self.lit.append((server, on, user))
+        return Outcome(text=f"{server}: identify LED {'on' if on else 'off'}.")
 
     def log(self, text: str, level: str, event_id: int) -> None:
         self.logged.append((text, level, event_id))

@@ -184,3 +184,55 @@ def test_by_power_alone_no_timer_is_read(tmp_path: Path, monkeypatch: pytest.Mon
                 assert (found.power, found.beat) == ("on", "")
 
     run(test)
+
+
+class Panel:
+    """A BMC whose only command is Chassis Identify; the simulators have none."""
+
+    server, where = "server2", "192.168.0.12:623"
+
+    def __init__(self, lights_for_ever: bool) -> None:
+        self.asked: list[bytes] = []
+        self._lights_for_ever = lights_for_ever
+
+    async def command(
+        self,
+        what: str,
+        netfn: int,
+        command: int,
+        data: bytes = b"",
+        *,
+        patience_s: float = 3.0,
+        urgent: bool = False,
+        limit_s: float = 30.0,
+    ) -> tuple[bytes, int]:
+        assert (netfn, command) == (0x00, 0x04)
+        if len(data) > 1 and not self._lights_for_ever:
+            raise BmcError(self.server, self.where, what, 1, "wrong length", 0xC7)
+        self.asked.append(data)
+        return b"", 1
+
+
+def test_the_identify_led_by_the_form_that_the_bmc_knows() -> None:
+    async def test() -> None:
+        modern, old = Panel(True), Panel(False)
+        assert await power.identify(modern, True) == "server2: identify LED on"
+        assert "on for 255 s" in await power.identify(old, True)
+        assert "identify LED off" in await power.identify(old, False)
+        assert modern.asked == [b"\0\1"]
+        assert old.asked == [b"\xff", b"\0"]
+
+    run(test)
+
+
+@KINDS
+def test_a_bmc_without_identify_led_says_so(tmp_path: Path, kind: str) -> None:
+    async def test() -> None:
+        with (
+            simulated(tmp_path, kind) as bmc,
+            client_of(bmc, tmp_path) as client,
+            pytest.raises(BmcError, match="identify on"),
+        ):
+            await power.identify(client, True)
+
+    run(test)

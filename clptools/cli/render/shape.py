@@ -125,6 +125,7 @@ class ServerJson(TypedDict):
     groups: list[HeldGroupJson]
     monitors: dict[str, MonitorOnServerJson]
     open_events: list[OpenEventJson]
+    halts: dict[str, int]
     revision: int
 
 

@@ -1,0 +1,47 @@
+"""`clpbwctrl -c`: ends the wait for the other servers at the start; here that takes a proof."""
+
+from __future__ import annotations
+
+from clptools.api.client import Client
+from clptools.cli.answer import Answer, done
+from clptools.cli.names import local_server, objects, status
+from clptools.cli.options import Args, Command, Option
+from clptools.faults import ClpError, ExitCode
+
+COMMAND = Command(
+    "clpbwctrl",
+    summary="say what a server that starts waits for, and how to end that wait",
+    synopsis=("-c",),
+    description=(
+        (
+            "A server that starts takes part as soon as every other server counts it or is proven "
+            "to be down; it never waits for a time to pass. So there is no wait that could be "
+            "ended without a proof: to start while a server may still run is to run its groups "
+            "twice. The command names the servers it waits for. When you have made sure that one "
+            "of them is down, say so: clpnode confirm-down SERVER --yes."
+        ),
+    ),
+    options=(Option("-c", "--cancel", help="As in the original; refused while it waits."),),
+    examples=(("clpbwctrl -c", "names the servers that the local one waits for"),),
+)
+
+
+def run(args: Args) -> Answer:
+    """Done if there is nothing to wait for; else refused, with the way out."""
+    if not args.given("cancel"):
+        raise ClpError(ExitCode.USAGE, "Give -c.", "More: clpbwctrl --help")
+    with Client() as client:
+        state = status(client)
+    name = local_server(state)
+    own = next((s for s in objects(state, "servers") if s.get("name") == name), {})
+    if not own.get("newcomer"):
+        return done(f"{name} waits for no server.")
+    lacks = own.get("lacks")
+    missing = [str(each) for each in lacks] if isinstance(lacks, list) else []
+    others = " and ".join(missing) or "the other servers"
+    raise ClpError(
+        ExitCode.REFUSED,
+        f"{name} waits for {others}: without a proof that it is down, its groups could run twice.",
+        "When you have made sure that it is down: "
+        + " && ".join(f"clpnode confirm-down {each} --yes" for each in missing or ["SERVER"]),
+    )

@@ -1,0 +1,65 @@
+"""`clpledctrl`: the identify LED of a server's chassis."""
+
+from __future__ import annotations
+
+from clptools.api.client import Client, user
+from clptools.cli.answer import Answer, done
+from clptools.cli.change import one_of
+from clptools.cli.names import local_server, objects, status
+from clptools.cli.options import Args, Command, Option, host, wait
+from clptools.faults import ClpError, ExitCode
+
+COMMAND = Command(
+    "clpledctrl",
+    summary="light and darken the identify LED of a server",
+    synopsis=("-i [-a | -h HOST] [-w SEC]", "-d [-a | -h HOST] [-w SEC]"),
+    description=(
+        (
+            "The server's BMC does it (IPMI Chassis Identify), asked from here over the BMC "
+            "network: it works for a server that is down, too. The LED stays lit until -d; a BMC "
+            "that knows no such thing lights it for 255 seconds, and the command says so. Nothing "
+            "lights it by itself."
+        ),
+    ),
+    options=(
+        Option("-i", "--identify", help="Light it."),
+        Option("-d", "--dark", help="Darken it."),
+        Option("-a", "--all", help="Of every server."),
+        host("Of this server instead of the local one."),
+        wait("Wait this long for each BMC (10)."),
+    ),
+    examples=(("clpledctrl -i -h server2", "which of the boxes is server2"),),
+)
+
+WAIT_S = 10.0
+
+
+def run(args: Args) -> Answer:
+    """Carries it out; every server is tried."""
+    on = one_of(COMMAND, args, "identify", "dark") == "identify"
+    if args.given("all") and args.given("host"):
+        raise ClpError(ExitCode.USAGE, "Give -a or -h, not both.")
+    patience_s = args.number("wait")
+    with Client() as client:
+        state = status(client)
+        names = [args.text("host") or local_server(state)]
+        if args.given("all"):
+            names = [str(server.get("name")) for server in objects(state, "servers")]
+        told: list[str] = []
+        faults: list[ClpError] = []
+        for name in names:
+            client.finish_within(patience_s or WAIT_S)
+            try:
+                reply = client.call("Identify", server=name, on=on, user=user())
+            except ClpError as error:
+                faults.append(error)
+                if error.code == ExitCode.TIMED_OUT:
+                    break  # what it answers late would be taken for the next one's
+                continue
+            outcome = reply.get("outcome")
+            told.append(str(outcome.get("text", "")) if isinstance(outcome, dict) else "")
+    if faults:
+        first = faults[0]
+        rest = [error.message for error in faults[1:]]
+        raise ClpError(first.code, " ".join([first.message, *rest, *told]), first.hint)
+    return done("\n".join(told))
