@@ -106,7 +106,8 @@ class Fencing:
         if p is None:
             return
         p.fence_asked_at = NEVER
-        p.fence_retry_at = node.now + _RETRY_MS
+        # One that was stopped boots now: not again before it is heard, or had the time to be.
+        p.fence_retry_at = node.now + (node.times.boot_ms if event.verified else _RETRY_MS)
         if not event.verified:
             p.fence_text = event.error
             node.record(

@@ -13,6 +13,7 @@ from clptools.core.actions import ReadPower, SendBeat, SetMember
 from clptools.core.events import BeatSeen, PowerRead
 from clptools.core.messages import Beat, Echo
 from clptools.core.quorum import NEVER, majority
+from clptools.core.settings import Arbiter
 from clptools.core.state import PeerState, Phase
 
 if TYPE_CHECKING:
@@ -304,6 +305,7 @@ class Membership:
                 node.record("nm", 80, "WARN", (name,), say.lost(name, ago, sorted(p.link_at)))
             elif p.lost and not silent:
                 p.lost = False
+                p.fence_retry_at = 0
                 node.report_due = True
                 node.record("nm", 81, "INFO", (name,), say.heard_again(name))
         configured = node.me in node.settings.names
@@ -345,6 +347,23 @@ class Membership:
             state.member = True
             node.emit(SetMember(member=True))
         node.record("nm", 1, "INFO", (node.me,), say.admitted(node.me, by_all))
+
+    def revise(self, names: tuple[str, ...], arbiter: Arbiter | None) -> None:
+        """While servers or arbiters change, a majority is one in both revisions.
+
+        `names` are the voters of the revision before, without those that are out and removed.
+        """
+        node = self.node
+        state = node.state
+        if not names or (names, arbiter) == (node.settings.names, node.settings.arbiter):
+            return
+        if not state.revision_names:
+            state.revision_names, state.revision_arbiter = names, arbiter
+        if arbiter != node.settings.arbiter:
+            state.votes.arbiter_at = NEVER
+            state.votes.arbiter_asked_at = NEVER
+        state.revision_at = node.now
+        node.dirty = True
 
     def _end_revision(self) -> None:
         """The revision before ends when every server that is not out runs ours, for `L + d`."""

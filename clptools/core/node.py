@@ -31,7 +31,6 @@ from clptools.core.actions import (
 from clptools.core.beats import Beats
 from clptools.core.change import in_the_way
 from clptools.core.choice import Choice
-from clptools.core.durable import Durable, HeldGroup, MonitorMemory
 from clptools.core.events import (
     AgentStarted,
     AgentStopping,
@@ -58,6 +57,7 @@ from clptools.core.groups import Groups
 from clptools.core.lease import Lease
 from clptools.core.ledger import Ledger
 from clptools.core.membership import Membership
+from clptools.core.memory import Memory
 from clptools.core.messages import Answer, Echo, Forward, Grant, Order, Report, Shared, Term
 from clptools.core.monitor_requests import MonitorRequests
 from clptools.core.operations import Operations
@@ -67,9 +67,8 @@ from clptools.core.proof import Proof
 from clptools.core.quorum import NEVER
 from clptools.core.recovery import Recovery
 from clptools.core.service import Service
-from clptools.core.settings import Arbiter, Settings
-from clptools.core.state import GroupRun, NodeState, PeerState, Phase
-from clptools.core.states import GroupState, ResourceState
+from clptools.core.settings import Settings
+from clptools.core.state import NodeState, PeerState, Phase
 from clptools.core.status import Status
 from clptools.core.timing import times
 from clptools.core.view import StatusView
@@ -126,6 +125,7 @@ class Node:
         self.monitor_requests = MonitorRequests(self)
         self.operations = Operations(self)
         self.status = Status(self)
+        self.memory = Memory(self)
         self._handlers: dict[type[Event], Callable[[Any], None]] = {
             AgentStarted: self._started,
             AgentStopping: self._stopping,
@@ -300,49 +300,12 @@ class Node:
             self.groups.purge()
             self.recovery.stand_down()
         else:
-            self._remember(durable)
+            self.memory.remember(durable)
         if not self.groups.holds_any() or not state.newcomer:
             self.lease.arm()
         self.dirty = True
         self.changed = True
         self._tick()
-
-    def _remember(self, durable: Durable) -> None:
-        state = self.state
-        state.votes.term = durable.term
-        state.votes.vote = durable.vote
-        state.votes.vote_term = durable.vote_term
-        state.lease_until = durable.lease_until
-        state.lease_written = durable.lease_until
-        state.newcomer = durable.newcomer
-        state.shared = durable.shared
-        state.suspended_at = self.now
-        state.waived = durable.waived
-        self._revise(durable.names, durable.arbiter)
-        state.closing = durable.shared.closing
-        for memory in durable.monitors:
-            run = self.recovery.run(memory.monitor)
-            run.suspended = memory.suspended
-            run.scripts = list(memory.scripts)
-            run.restarts = list(memory.restarts)
-            run.failovers = list(memory.failovers)
-        for name in durable.left:
-            if name in state.peers:
-                state.peers[name].left = True
-        for name, user in durable.confirmed.items():
-            if name in state.peers:
-                state.peers[name].confirmed = user
-        for held in durable.groups:
-            state.groups[held.group] = GroupRun(
-                held=held.held,
-                seen=held.seen,
-                state=GroupState(held.state) if held.state else GroupState.NONE,
-                event=held.event,
-                previous=held.previous,
-                resources={n: ResourceState(s) for n, s in held.resources.items()},
-                since=self.now,
-            )
-        self.groups.resume()
 
     def _stopping(self, event: AgentStopping) -> None:
         self.service.agent_stopping()
@@ -352,7 +315,9 @@ class Node:
         old, arbiter = self.settings.names, self.settings.arbiter
         gone = {n for n in self.state.peers if self.membership.is_out(n)}
         self._configure(event.settings)
-        self._revise(tuple(n for n in old if n not in gone or n in self.settings.names), arbiter)
+        self.membership.revise(
+            tuple(n for n in old if n not in gone or n in self.settings.names), arbiter
+        )
         self.lease.arm()
         self.record(
             "cfmgr",
@@ -364,22 +329,6 @@ class Node:
         self.changed = True
         self.urgent = True
         self.report_due = True
-
-    def _revise(self, names: tuple[str, ...], arbiter: Arbiter | None) -> None:
-        """While servers or arbiters change, a majority is one in both revisions.
-
-        `names` are the voters of the revision before, without those that are out and removed.
-        """
-        state = self.state
-        if not names or (names, arbiter) == (self.settings.names, self.settings.arbiter):
-            return
-        if not state.revision_names:
-            state.revision_names, state.revision_arbiter = names, arbiter
-        if arbiter != self.settings.arbiter:
-            state.votes.arbiter_at = NEVER
-            state.votes.arbiter_asked_at = NEVER
-        state.revision_at = self.now
-        self.dirty = True
 
     def _beat_seen(self, event: BeatSeen) -> None:
         beat = event.beat
@@ -555,48 +504,9 @@ class Node:
 
     def _persist(self) -> None:
         self.dirty = False
-        state = self.state
-        if state.phase not in (Phase.RUNNING, Phase.LEAVING):
-            return
-        state.lease_written = state.lease_until
-        durable = Durable(
-            term=state.votes.term,
-            vote=state.votes.vote,
-            vote_term=state.votes.vote_term,
-            groups=tuple(
-                HeldGroup(
-                    group=name,
-                    seen=run.seen,
-                    held=run.held,
-                    state=run.state,
-                    event=run.event,
-                    previous=run.previous,
-                    resources={n: str(s) for n, s in run.resources.items()},
-                )
-                for name, run in state.groups.items()
-            ),
-            lease_until=state.lease_until,
-            left=tuple(n for n, p in state.peers.items() if p.left),
-            confirmed={n: p.confirmed for n, p in state.peers.items() if p.confirmed},
-            newcomer=state.newcomer,
-            shared=state.shared,
-            waived=state.waived,
-            names=state.revision_names or self.settings.names,
-            arbiter=state.revision_arbiter if state.revision_names else self.settings.arbiter,
-            monitors=tuple(
-                MonitorMemory(
-                    monitor=name,
-                    suspended=run.suspended,
-                    scripts=tuple(run.scripts),
-                    restarts=tuple(run.restarts),
-                    failovers=tuple(run.failovers),
-                )
-                for name, run in state.monitors.items()
-                if run.suspended or run.scripts or run.restarts or run.failovers
-            ),
-        )
-        # SetMember keeps its place: the bit may only be set for a state that is written.
-        self.actions.insert(0, Persist(durable=durable))
+        if self.state.phase in (Phase.RUNNING, Phase.LEAVING):
+            # SetMember keeps its place: the bit may only be set for a state that is written.
+            self.actions.insert(0, Persist(durable=self.memory.durable()))
 
 
 __all__ = ["BEAT_TIMER", "DUE_TIMER", "Node"]

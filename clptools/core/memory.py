@@ -1,0 +1,100 @@
+"""The state of the rules between core and `/run`: what is written, and how it is found again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from clptools.core.durable import Durable, HeldGroup, MonitorMemory
+from clptools.core.state import GroupRun
+from clptools.core.states import GroupState, ResourceState
+
+if TYPE_CHECKING:
+    from clptools.core.node import Node
+
+
+class Memory:
+    """Writes and reads `Durable`."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+
+    def remember(self, durable: Durable) -> None:
+        """Takes over what the agent before us wrote, and goes on with what it held."""
+        node = self.node
+        state = node.state
+        state.votes.term = durable.term
+        state.votes.vote = durable.vote
+        state.votes.vote_term = durable.vote_term
+        state.lease_until = durable.lease_until
+        state.lease_written = durable.lease_until
+        state.newcomer = durable.newcomer
+        state.shared = durable.shared
+        state.suspended_at = node.now
+        state.waived = durable.waived
+        node.membership.revise(durable.names, durable.arbiter)
+        state.closing = durable.shared.closing
+        for memory in durable.monitors:
+            run = node.recovery.run(memory.monitor)
+            run.suspended = memory.suspended
+            run.scripts = list(memory.scripts)
+            run.restarts = list(memory.restarts)
+            run.failovers = list(memory.failovers)
+        for name in durable.left:
+            if name in state.peers:
+                state.peers[name].left = True
+        for name, user in durable.confirmed.items():
+            if name in state.peers:
+                state.peers[name].confirmed = user
+        for held in durable.groups:
+            state.groups[held.group] = GroupRun(
+                held=held.held,
+                seen=held.seen,
+                state=GroupState(held.state) if held.state else GroupState.NONE,
+                event=held.event,
+                previous=held.previous,
+                resources={n: ResourceState(s) for n, s in held.resources.items()},
+                since=node.now,
+            )
+        node.groups.resume()
+
+    def durable(self) -> Durable:
+        """The state of the rules as it is now."""
+        settings = self.node.settings
+        state = self.node.state
+        state.lease_written = state.lease_until
+        return Durable(
+            term=state.votes.term,
+            vote=state.votes.vote,
+            vote_term=state.votes.vote_term,
+            groups=tuple(
+                HeldGroup(
+                    group=name,
+                    seen=run.seen,
+                    held=run.held,
+                    state=run.state,
+                    event=run.event,
+                    previous=run.previous,
+                    resources={n: str(s) for n, s in run.resources.items()},
+                )
+                for name, run in state.groups.items()
+            ),
+            lease_until=state.lease_until,
+            left=tuple(n for n, p in state.peers.items() if p.left),
+            confirmed={n: p.confirmed for n, p in state.peers.items() if p.confirmed},
+            newcomer=state.newcomer,
+            shared=state.shared,
+            waived=state.waived,
+            names=state.revision_names or settings.names,
+            arbiter=state.revision_arbiter if state.revision_names else settings.arbiter,
+            monitors=tuple(
+                MonitorMemory(
+                    monitor=name,
+                    suspended=run.suspended,
+                    scripts=tuple(run.scripts),
+                    restarts=tuple(run.restarts),
+                    failovers=tuple(run.failovers),
+                )
+                for name, run in state.monitors.items()
+                if run.suspended or run.scripts or run.restarts or run.failovers
+            ),
+        )
