@@ -191,7 +191,8 @@ def _run(chosen: dict[str, ModuleType], write: bool) -> int:
         finally:
             room.close()
     if write:
-        (SOURCE / "lab/RESULTS.md").write_text(report.table(report.load(reports())))
+        titles = {name: title(case) for name, case in known().items()}
+        (SOURCE / "lab/RESULTS.md").write_text(report.table(report.load(reports()), titles))
     failed = [each.case for each in done if each.outcome != "passed"]
     say(f"{len(done) - len(failed)} of {len(done)} cases passed; reports in {reports()}")
     if failed:

@@ -142,8 +142,8 @@ half a second.  The gap is the longest silence that a client of the floating add
 """
 
 
-def table(results: list[Result]) -> str:
-    """All results, for people."""
+def table(results: list[Result], titles: dict[str, str]) -> str:
+    """All results, for people; `titles` are those of all cases, run or not."""
     lines = HEAD.format(cores=os.cpu_count(), kernel=platform.release()).splitlines()
     for each in results:
         also = "; ".join(f"{name} {value}" for name, value in each.figures.items())
@@ -152,6 +152,10 @@ def table(results: list[Result]) -> str:
             f"| `{each.case}` | {each.title} | {outcome} | {each.proof} | {each.gap_s:.2f} s "
             f"| {also} | {each.when}, {each.load:.1f} |"
         )
+    never = [name for name in titles if name not in {each.case for each in results}]
+    if never:
+        lines += ["", "Written and not yet run on this machine:", ""]
+        lines += [f"- `{name}`: {titles[name]}" for name in never]
     return "\n".join(lines) + "\n"
 
 
