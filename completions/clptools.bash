@@ -81,7 +81,7 @@ _clptools() {
             esac
             ;;
         clplogcmd)
-            flags='-m --message -l --level -i --id --alert --syslog --json --help' words=''
+            flags='-m --message -l --level -i --id --alert --mail --trap --syslog --json --help' words=''
             case $previous in
                 -m|--message) value=' ' ;;
                 -l|--level) value='INFO WARN ERROR' ;;

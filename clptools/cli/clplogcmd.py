@@ -28,6 +28,8 @@ COMMAND = Command(
         ),
         Option("-i", "--id", metavar="ID", help="Its number, 1 to 65535 (1).", number=True),
         Option("--alert", help="Taken for the sake of old scripts: it always goes there."),
+        Option("--mail", help="Taken for the sake of old scripts: [alert] says what is mailed."),
+        Option("--trap", help="Taken for the sake of old scripts: [alert] says what is sent."),
         Option("--syslog", help="Taken for the sake of old scripts: it always goes there."),
     ),
     examples=(("clplogcmd -m 'failover1: data checked' -l INFO", "from a start script"),),

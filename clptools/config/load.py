@@ -114,7 +114,7 @@ def _bad_syntax(text: str, file: str, fault: Exception) -> Loaded:
         said = said[: found.start()].rstrip()
         if found[1]:
             line, where = int(found[1]), f", column {found[2]}"
-    hint = 'Text stands in quotes; tables are [name], lists of them [[name]]: see man clp.toml.'
+    hint = "Text stands in quotes; tables are [name], lists of them [[name]]: see man clp.toml."
     message = f"not TOML: {said[:1].lower()}{said[1:]}{where}."
     return _unreadable(file, message, hint, max(line, 1), text)
 
@@ -178,4 +178,18 @@ def _read_profiles(source: Source, document: dict[str, object]) -> tuple[TrapPro
 
 
 def _read_alert(source: Source, document: dict[str, object]) -> Alert:
-    return build(Alert, element(source, document, "alert").read(fields.ALERT))
+    table = element(source, document, "alert")
+    alert = build(Alert, table.read(fields.ALERT))
+    if alert.smtp_user and alert.smtp_tls == "none":
+        table.error(
+            "smtp_user",
+            "the password would cross the network in the clear",
+            'Write smtp_tls = "starttls" (or "tls"), as the relay wants it.',
+        )
+    if alert.smtp_user and not alert.smtp_password_file:
+        table.error(
+            "smtp_user",
+            "smtp_password_file is missing",
+            "Name the file with the password, mode 0400, on every server.",
+        )
+    return alert

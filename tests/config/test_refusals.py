@@ -37,6 +37,14 @@ CASES = {
         changed('name = "cluster"', 'name = "cluster"\nheartbeat_intervall = 1'),
         ["cluster.heartbeat_intervall", "unknown key", "Did you mean heartbeat_interval?"],
     ),
+    "a password for the mail relay in the clear": (
+        TWO + '[alert]\nsmtp_user = "clp"\nsmtp_password_file = "/etc/p"\n',
+        ["alert.smtp_user", "in the clear", "starttls"],
+    ),
+    "a login at the mail relay without password": (
+        TWO + '[alert]\nsmtp_user = "clp"\nsmtp_tls = "tls"\n',
+        ["alert.smtp_user", "smtp_password_file is missing"],
+    ),
     "unknown table": (TWO + "[[grup]]\n", ["grup", "unknown table", "Did you mean group?"]),
     "wrong type": (
         TWO + '[cluster]\nheartbeat_interval = "0.2"\n',
