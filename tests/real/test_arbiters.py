@@ -155,7 +155,7 @@ def test_the_arbiters_winner_goes_on_alone(tie: Tie) -> None:
     assert group(winner).get("current") == winner.name
     loser = cluster[3 - winner.number]
     for _ in range(20):
-        assert coordinates(winner)
+        until("the winner is in office", lambda: coordinates(winner))
         assert not coordinates(loser)
         time.sleep(0.1)
     cluster.assert_never_two()
