@@ -13,6 +13,7 @@ from clptools.faults import ClpError, ExitCode
 if TYPE_CHECKING:
     from clptools.core.settings import Settings
     from clptools.sim.explore import Plan, Run
+    from clptools.sim.faults import Line
 
 COMMAND = Command(
     "clpsim",
@@ -52,6 +53,7 @@ COMMAND = Command(
 )
 
 SAMPLE_HOURS = 0.04
+_SHRINKING_RUNS = 40
 
 
 def run(args: Args) -> Answer:
@@ -137,7 +139,7 @@ def _repeat(args: Args) -> str:
 
 
 def _many(args: Args, plans: list[Plan], seeds: range) -> Answer:
-    from clptools.sim.explore import run_jobs
+    from clptools.sim.explore import run_jobs, shorten
     from clptools.sim.summary import Summary
 
     jobs = int(args.number("jobs") or os.cpu_count() or 1)
@@ -169,8 +171,22 @@ def _many(args: Args, plans: list[Plan], seeds: range) -> Answer:
         "takeover_s": total.takeover(),
         "waited": total.waited,
     }
-    code = ExitCode.FOUND if total.violations else ExitCode.DONE
-    return Answer("\n".join(total.lines(_head(args, plans), repeat)), fields, code)
+    text = total.lines(_head(args, plans), repeat)
+    if not total.violations:
+        return Answer("\n".join(text), fields)
+    seed = total.violations[0].seed
+    lines, _ = shorten(plans[seed % len(plans)], seed, _SHRINKING_RUNS)
+    text += [f"What breaks it, of the schedule of seed {seed}:", *_schedule(lines)]
+    fields["schedule"] = {"seed": seed, "lines": _schedule_fields(lines)}
+    return Answer("\n".join(text), fields, ExitCode.FOUND)
+
+
+def _schedule(lines: tuple[Line, ...]) -> list[str]:
+    return [f"{at:9.3f}  {line}" for at, line in lines]
+
+
+def _schedule_fields(lines: tuple[Line, ...]) -> list[dict[str, object]]:
+    return [{"time_s": at, "line": line} for at, line in lines]
 
 
 def _head(args: Args, plans: list[Plan]) -> str:
@@ -195,9 +211,8 @@ def _shrunk(plan: Plan, seed: int) -> Answer:
     from clptools.sim.explore import shorten
 
     lines, done = shorten(plan, seed)
-    text = [f"{at:9.3f}  {line}" for at, line in lines]
-    fields = _fields(done) | {"schedule": [{"time_s": at, "line": line} for at, line in lines]}
-    return Answer("\n".join([*text, *_verdict(done)]), fields, _code(done))
+    fields = _fields(done) | {"schedule": _schedule_fields(lines)}
+    return Answer("\n".join([*_schedule(lines), *_verdict(done)]), fields, _code(done))
 
 
 def _fields(done: Run) -> dict[str, object]:

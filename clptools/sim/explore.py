@@ -230,8 +230,11 @@ def run_jobs(jobs: Sequence[tuple[Plan, int]], processes: int = 1) -> Iterator[R
         yield from pool.map(_run_one, jobs, chunksize=max(1, min(8, len(jobs) // 16)))
 
 
-def shorten(plan: Plan, seed: int) -> tuple[tuple[Line, ...], Run]:
-    """A seed's schedule without the lines that its first broken promise does not need."""
+def shorten(plan: Plan, seed: int, tries: int = 150) -> tuple[tuple[Line, ...], Run]:
+    """A seed's schedule without the lines that its first broken promise does not need.
+
+    Takes up to `tries` runs.
+    """
     lines = tuple(schedule(plan.settings, seed, plan.seconds, kinds_of(plan.faults)))
     whole = run_seed(plan, seed)
     if not whole.violations:
@@ -242,5 +245,5 @@ def shorten(plan: Plan, seed: int) -> tuple[tuple[Line, ...], Run]:
         again = run_seed(msgspec.structs.replace(plan, lines=candidate), seed)
         return any(v.invariant == wanted for v in again.violations)
 
-    short = shrink(lines, broken)
+    short = shrink(lines, broken, tries)
     return short, run_seed(msgspec.structs.replace(plan, lines=short), seed)

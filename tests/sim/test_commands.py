@@ -1,0 +1,161 @@
+"""`clpsim` and `clpreplay` as people run them."""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from pathlib import Path
+
+import pytest
+
+from clptools.core import events as e
+from clptools.core.journal import MAGIC, Entry, Head, record
+from clptools.core.node import Node
+from clptools.core.settings import Settings
+from clptools.sim import explore
+from clptools.sim.clusters import sample
+from clptools.sim.host import Host
+from clptools.sim.verbs import perform
+from clptools.sim.world import World
+from tests.cli.conftest import Clp, clp, node
+from tests.sim.mutations import mutant
+
+__all__ = ["clp", "node"]
+
+WEAK = ("--sample", "2weak", "--hours", "0.03", "--faults", "cut,isolate,split")
+
+
+def test_a_safe_cluster_keeps_its_promises(clp: Clp) -> None:
+    ran = clp("clpsim", "--sample", "3bmc", "--hours", "0.02", "--seeds", "1:4", "--jobs", "1")
+    assert ran.code == 0
+    assert "4 runs of 72 s, 3 servers, all faults" in ran.out
+    assert "never two        held in every run" in ran.out
+
+
+def test_the_contract_of_its_json(clp: Clp) -> None:
+    ran = clp("clpsim", "--json", "--hours", "0.01", "--seeds", "1:3", "--jobs", "1")
+    told = json.loads(ran.out)
+    assert ran.code == 0
+    assert told["runs"] == 3
+    assert told["violations"] == []
+    assert told["simulated_s"] > 100
+    assert told["cpu_s"] > 0
+    assert set(told["takeover_s"]) == {"p50", "p95", "max"}
+
+
+def test_a_split_brain_is_found_repeated_and_made_small(clp: Clp) -> None:
+    ran = clp("clpsim", "--json", *WEAK, "--seeds", "1:12", "--jobs", "2")
+    told = json.loads(ran.out)
+    assert ran.code == 9
+    found = told["violations"][0]
+    assert {"seed", "invariant", "time_s", "group", "servers", "reproduce"} <= set(found)
+    assert told["schedule"]["seed"] == found["seed"]
+    assert 0 < len(told["schedule"]["lines"]) < 12
+
+    name, *line = found["reproduce"].split()
+    again = clp(name, *line)
+    assert again.code == 9
+    assert f"Broken: {found['invariant']}" in again.out
+    assert re.search(r"^ +\d+\.\d{3}  = (cut|isolate|split|deaf|mute)", again.out, re.MULTILINE)
+
+
+def test_a_fault_of_the_core_is_shown_with_command_and_schedule(
+    clp: Clp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, broken = explore.run_seed, mutant("nooffice")
+    monkeypatch.setattr(
+        explore,
+        "run_seed",
+        lambda plan, seed, tell=None: whole(
+            plan, seed, make_node=broken, restore_node=broken.restore, tell=tell
+        ),
+    )
+    short = ("--sample", "3lease", "--hours", "0.02", "--faults", "isolate,cut,split")
+    ran = clp("clpsim", *short, "--seeds", "1:4", "--jobs", "1")
+    assert ran.code == 9
+    assert "never two        BROKEN" in ran.out
+    seed = re.search(r"Repeat one:  (clpsim .* --seed (\d+)) --explain", ran.out)
+    assert seed is not None
+    assert f"What breaks it, of the schedule of seed {seed[2]}:" in ran.out
+    name, *line = seed[1].split()
+    assert clp(name, *line).code == 9
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        (("--sample", "nothing"), 5),
+        (("--seeds", "a:b"), 2),
+        (("--faults", "rain"), 5),
+    ],
+)
+def test_what_it_does_not_understand_it_says(clp: Clp, line: tuple[str, ...], code: int) -> None:
+    ran = clp("clpsim", *line)
+    assert (ran.code, ran.out) == (code, "")
+    assert ran.err
+
+
+# --- clpreplay -------------------------------------------------------------------------------
+
+
+def segments(tmp_path: Path, lie: bool = False) -> Path:
+    """The journal of a server that lived through a failover, in two segments."""
+    settings: Settings = sample("2bmc")
+    world = World(settings, 1, Node, Node.restore)
+    host: Host = world.hosts["server2"]
+    perform(world, "start")
+    folder = tmp_path / "journal"
+    folder.mkdir()
+    for number, lines in enumerate((["advance 5", "off server1"], ["advance 5"]), start=1):
+        head = Head(
+            server="server2",
+            incarnation=host.incarnation,
+            number=number,
+            now=host.now(world.t),
+            wall=1_795_000_000.0 + host.now(world.t) / 1000,
+            settings=settings,
+            snapshot=host.node.snapshot(),
+        )
+        kept: list[tuple[int, e.Event]] = []
+        step = host.node.step
+        host.node.step = lambda event, now, step=step, kept=kept: (
+            kept.append((now, event)),
+            step(event, now),
+        )[1]
+        for line in lines:
+            perform(world, line)
+        host.node.step = step
+        if lie:
+            kept = kept[:-1]
+        stream = record(head) + b"".join(record(Entry(now, event)) for now, event in kept)
+        (folder / f"{number}.clpj").write_bytes(MAGIC + zlib.compress(stream))
+    return folder
+
+
+def test_an_incident_is_told_again(clp: Clp, tmp_path: Path) -> None:
+    ran = clp("clpreplay", str(segments(tmp_path)))
+    assert ran.code == 0
+    assert "power off" in ran.out
+    assert "failover1" in ran.out
+    assert ran.out.splitlines()[-1].endswith("events replayed; the core decides the same again.")
+
+
+def test_its_json_has_events_and_actions(clp: Clp, tmp_path: Path) -> None:
+    told = json.loads(clp("clpreplay", "--json", str(segments(tmp_path))).out)
+    assert told["differences"] == []
+    assert told["events"] > len(told["steps"]) > 0
+    assert {"time", "server", "now", "event", "actions", "text"} <= set(told["steps"][0])
+
+
+def test_a_journal_that_lacks_something_differs(clp: Clp, tmp_path: Path) -> None:
+    ran = clp("clpreplay", str(segments(tmp_path, lie=True)))
+    assert ran.code == 9
+    assert "begins with another state than the replay arrived at" in ran.out
+
+
+def test_no_journal_is_said(clp: Clp, tmp_path: Path) -> None:
+    assert clp("clpreplay", str(tmp_path)).code == 5
+    bad = tmp_path / "bad"
+    bad.write_bytes(b"something else")
+    assert clp("clpreplay", str(bad)).code == 1
