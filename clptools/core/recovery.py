@@ -416,7 +416,15 @@ class Recovery:
             (*moving, monitor.name, node.me),
             say.after_recovery(node.me, monitor.recovery.after_recovery),
         )
-        node.emit(HostAction(action=action, reason=say.final_for(monitor.name)))
+        stuck = any(
+            run.held and run.state is GroupState.STOP_FAILED for run in node.state.groups.values()
+        )
+        if node.state.phase is Phase.RUNNING and not stuck:
+            # It says so first: a server that only fell silent would be powered off by the other,
+            # and stay so.
+            node.service.leave(action, no_move=False)
+        else:
+            node.emit(HostAction(action=action, reason=say.final_for(monitor.name)))
 
     # ------------------------------------------------------------------ each settling
 

@@ -242,6 +242,22 @@ def test_after_recovery_arms_the_timer_then_stops_then_acts_once_it_runs_elsewhe
     assert [x.action for x in c.did(a.HostAction)] == ["bmc-reset"]
 
 
+def test_a_server_that_its_bmc_resets_after_the_recovery_is_not_powered_off_for_its_silence() -> (
+    None
+):
+    c = cluster(mrw(2, after_recovery="reset"), count=2, forced_stop="power-off")
+    fatal(c)
+    c.until(lambda: bool(c.did(a.HostAction)))
+    assert c.online() == "server2"
+    c.reset("server1")
+    c.run(9 * S)
+    assert not c.did(a.Fence)
+    assert c.hosts["server1"].powered
+    assert c.online() == "server2"
+    c.run(10 * S)
+    assert not c.node("server1").state.newcomer
+
+
 def test_the_timer_is_not_armed_where_nothing_fails_over() -> None:
     """Otherwise the BMC would take the group that restarted here, or the last server."""
     c = cluster(mrw(action="restart", after_recovery="reset"))
