@@ -10,7 +10,6 @@ import json
 import re
 import time
 from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -204,8 +203,7 @@ def _record(line: str, asked: str, offset: float) -> Step | None:
         record = json.loads(line)
         if record["server"] != asked:
             return None
-        at = datetime.fromisoformat(record["time"]).timestamp() + offset
-        return Step(at=at, who=asked, text=record["text"])
+        return Step(at=float(record["time"]) + offset, who=asked, text=record["text"])
     except (ValueError, KeyError, TypeError):
         return None
 
