@@ -46,7 +46,11 @@ class Policy:
         """New policy under a new version, told to everybody at once."""
         state = self.node.state
         term = state.votes.office_term
-        version = Epoch(term.number, term.candidate, shared.version.n + 1)
+        known = state.shared.version
+        version = Epoch(term.number, term.candidate, known.n + 1)
+        if version <= known:
+            # Told late, by an office before a boot: terms began again since.
+            version = Epoch(known.number + 1, term.candidate, known.n + 1)
         self.adopt(msgspec.structs.replace(shared, version=version))
         for name, p in state.peers.items():
             if self.node.membership.hears(name):
