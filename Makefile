@@ -25,7 +25,9 @@ bench: setup
 	$(PY) -m tests.bench
 
 sim: setup
-	$(VENV)/bin/clpsim --seeds 1:10000 --faults all
+	$(VENV)/bin/clpsim --seeds 1:10000 --faults all --jobs 2
+	@echo "A weak arbiter with lease proof: a split brain must be found (exit code 9)."
+	$(VENV)/bin/clpsim --sample 2weak --seeds 1:20 --faults cut,isolate,split --jobs 2 >/dev/null; test $$? -eq 9
 
 fuzz: setup
 	$(PY) -m pytest tests -m "not root" -k fuzz
