@@ -11,7 +11,18 @@ from pathlib import Path
 
 from tests.bench.report import machine, markdown
 
-NAMES = ("trap", "move", "power", "lease", "partition", "idle", "sources", "startup", "simulator")
+NAMES = (
+    "trap",
+    "move",
+    "power",
+    "lease",
+    "partition",
+    "idle",
+    "sources",
+    "startup",
+    "simulator",
+    "false_takeover",
+)
 FILE = Path(__file__).parent.parent.parent / "BENCHMARKS.md"
 _HEAD = """\
 # Benchmarks
