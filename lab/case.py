@@ -98,6 +98,12 @@ class Lab:
         self.note(f"{server.name}: dpkg -i {made.name}")
         server.sh("dpkg -i /root/clptools.deb", within_s=400)
 
+    def acknowledge(self, server: Machine) -> None:
+        """The operator closes its open hardware events: the part was replaced."""
+        line = "clpmonctrl --acknowledge -m mrw1"
+        self.until(line, lambda: server.alive() and server.try_sh(line)[0] == 0, 120)
+        self.note(f"{server.name}: {line}")
+
     # ---- what must come true ----
 
     def until(self, what: str, condition: Callable[[], T], within_s: float = 60.0) -> T:

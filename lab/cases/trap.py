@@ -11,4 +11,5 @@ def run(lab: Lab) -> None:
     lab.serves(other)
     lab.proven(other, "released")
     lab.rebooted(holder, before)
+    lab.acknowledge(holder)
     lab.stays(other, 10)

@@ -19,6 +19,7 @@ def run(lab: Lab) -> None:
     lab.note(f"{holder.name}: its kernel panics and stays so")
     holder.panic()
     lab.rebooted(holder, before)
+    lab.acknowledge(holder)
     lab.serves(other)
 
 
