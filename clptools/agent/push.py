@@ -93,6 +93,11 @@ class Pushes:
                 code=ExitCode.FAILED, text="it is no longer prepared here; push it again"
             )
         files, settings, user = found
+        refusal = self._in_the_way(settings)
+        if refusal:
+            # A group began to run since it was prepared.
+            configuration.drop(message.push)
+            return Outcome(code=ExitCode.REFUSED, text=refusal)
         try:
             configuration.put_in_force(message.push, files)
         except OSError as error:
