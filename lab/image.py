@@ -27,8 +27,6 @@ NEEDED = {
     "mke2fs": "e2fsprogs",
     "dpkg-deb": "dpkg",
     "ip": "iproute2",
-    "tc": "iproute2",
-    "nft": "nftables",
     "snmptrap": "snmp",
 }
 """Programs of this machine, and the Debian packages that have them."""

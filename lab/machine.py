@@ -221,6 +221,15 @@ class Machine:
         """The end of `freeze`."""
         self._monitor("cont")
 
+    def disturb(self, network: str, how: str) -> None:
+        """Delay and loss of what it sends, in tc-netem's words; empty: none.
+
+        In the server itself, whose kernel is known to have netem.
+        """
+        self.try_sh(f"tc qdisc del dev {network} root")
+        if how:
+            self.sh(f"modprobe sch_netem && tc qdisc add dev {network} root netem {how}")
+
     def freeze_bmc(self, frozen: bool = True) -> None:
         """Its BMC hangs: it keeps its address and answers nothing."""
         assert self._bmc is not None

@@ -6,8 +6,6 @@ in the BMC network, whose cable is pulled by taking the other end down.
 
 from __future__ import annotations
 
-import subprocess
-
 from lab.image import NETWORKS
 from lab.places import run
 
@@ -57,23 +55,14 @@ def switch(network: str, up: bool) -> None:
     _ip(f"link set {network} {'up' if up else 'down'}")
 
 
-def disturb(server: int, network: str, how: str) -> None:
-    """Delay and loss towards a server, in tc-netem's words; empty: none."""
-    device = f"s{server}{network}"
-    subprocess.run(["tc", "qdisc", "del", "dev", device, "root"], capture_output=True, check=False)
-    if how:
-        run("tc", "qdisc", "add", "dev", device, "root", "netem", *how.split())
-
-
 def heal(servers: int) -> None:
-    """Everything plugged in and undisturbed."""
+    """Everything plugged in."""
     for name in NETWORKS:
         switch(name, True)
     for server in range(1, servers + 1):
         bmc_cable(server, True)
         for name in NETWORKS:
             link(server, name, True)
-            disturb(server, name, "")
 
 
 def _ip(line: str) -> None:

@@ -1,6 +1,5 @@
 """Both interconnects lose a fifth of all packets and are slow: nothing moves."""
 
-from lab import network
 from lab.case import Lab
 
 HOW = "delay 80ms 40ms loss 20%"
@@ -9,10 +8,13 @@ HOW = "delay 80ms 40ms loss 20%"
 def run(lab: Lab) -> None:
     holder = lab.holder()
 
-    def disturb() -> None:
+    def disturb(how: str) -> None:
         for each in lab.servers:
             for name in ("lan1", "lan2"):
-                network.disturb(each.number, name, HOW)
+                each.disturb(name, how)
 
-    lab.fault(f"LAN1 and LAN2: {HOW}", disturb)
-    lab.stays(holder, 60)
+    lab.fault(f"LAN1 and LAN2: {HOW}", lambda: disturb(HOW))
+    try:
+        lab.stays(holder, 60)
+    finally:
+        disturb("")
