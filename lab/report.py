@@ -133,9 +133,11 @@ HEAD = """\
 # Results on whole machines
 
 Written by `make real RESULTS=1`; each row is the newest run of its case.  Machine: {cores} cores,
-Linux {kernel}.  The servers are emulated (TCG), which makes everything in them many times slower
-than hardware: a boot takes more than half a minute, the start of the workload's interpreter about
-half a second.  The gap is the longest silence that a client of the floating address heard.
+Linux {kernel}; the load average that other work put on it is in the last column.  The servers
+are emulated (TCG), which makes everything in them many times slower than hardware: a boot takes
+half a minute and more.  So the gaps are upper bounds.  A gap is the longest silence that a client
+of the floating address heard.  Heartbeat time-out 3 s, lease 3 s, self_stop 6 s, fence_delay 5 s:
+the defaults; where nothing proves at once that the holder is down, these are most of the gap.
 
 | case | what happens | outcome | proof | longest gap | also measured | run (UTC), load |
 |---|---|---|---|---|---|---|
@@ -146,8 +148,10 @@ def table(results: list[Result], titles: dict[str, str]) -> str:
     """All results, for people; `titles` are those of all cases, run or not."""
     lines = HEAD.format(cores=os.cpu_count(), kernel=platform.release()).splitlines()
     for each in results:
-        also = "; ".join(f"{name} {value}" for name, value in each.figures.items())
-        outcome = each.outcome.splitlines()[0].replace("|", "/")
+        also = "; ".join(
+            f"{name} {' '.join(value.split())}" for name, value in each.figures.items()
+        )
+        outcome = each.outcome.splitlines()[0].replace("|", "/")[:100]
         lines.append(
             f"| `{each.case}` | {each.title} | {outcome} | {each.proof} | {each.gap_s:.2f} s "
             f"| {also} | {each.when}, {each.load:.1f} |"
