@@ -344,7 +344,10 @@ class Node:
         self.membership.beat(event)
         if self.state.phase is Phase.TELLING:
             p = self.state.peers.get(beat.sender)
-            if p is not None and not beat.left and self.me not in beat.out:
+            if p is not None and beat.left:
+                # It has left as well: there is nobody to be told.
+                p.beat = None
+            elif p is not None and self.me not in beat.out:
                 self.beats.tell_left([beat.sender])
             self.changed = True
 

@@ -44,6 +44,11 @@ class Service:
             node.state.closing = False
             node.changed = True
             return Outcome(text=f"The cluster service of {node.me} is already running.")
+        if node.state.phase in (Phase.LEAVING, Phase.TELLING) and not node.state.then:
+            # It is stopping: it starts again as soon as it has left.
+            node.state.then = "start"
+            pending.stage = "leaving"
+            return None
         if node.state.phase is not Phase.STOPPED:
             return Outcome(
                 code=REFUSED, text=f"{node.me} is stopping.", hint="Try again in a moment."
