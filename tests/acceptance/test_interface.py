@@ -111,7 +111,7 @@ def test_1_below_clp_root_a_shutdown_is_refused_and_says_so(cluster: Cluster) ->
         said = stderr(second, command, 1)
         assert "was not done" in said
         assert "action_command" in said
-    assert "shutdown refused" in second.alerts()
+    until("the alert log has it", lambda: "shutdown refused" in second.alerts())
     # Asked from another server, and of one whose service has already stopped.
     assert "was not done" in stderr(cluster[1], "clpdown -h server2", 1)
     second.ok("clpcl -s")
