@@ -156,15 +156,18 @@ class GroupRequests:
             )
         return None
 
+    def _refused(self, group: str) -> Outcome | None:
+        """What refuses a request about a group at once: the state of things, or its name."""
+        refused = self.refused_now()
+        return refused if refused is not None or self._groups(group) else self._no_group(group)
+
     def start(self, pending: Pending) -> Outcome | None:
         request = pending.request
         assert isinstance(request, GroupStart)
-        refused = self.refused_now()
+        refused = self._refused(request.group)
         if refused is not None:
             return refused
         groups = self._groups(request.group)
-        if not groups:
-            return self._no_group(request.group)
         begun = False
         said = ""
         for group in groups:
@@ -202,12 +205,10 @@ class GroupRequests:
     def stop(self, pending: Pending) -> Outcome | None:
         request = pending.request
         assert isinstance(request, GroupStop)
-        refused = self.refused_now()
+        refused = self._refused(request.group)
         if refused is not None:
             return refused
         groups = self._groups(request.group)
-        if not groups:
-            return self._no_group(request.group)
         begun = False
         said = ""
         for group in groups:
@@ -238,12 +239,10 @@ class GroupRequests:
     def move(self, pending: Pending) -> Outcome | None:
         request = pending.request
         assert isinstance(request, GroupMove)
-        refused = self.refused_now()
+        refused = self._refused(request.group)
         if refused is not None:
             return refused
         groups = self._groups(request.group)
-        if not groups:
-            return self._no_group(request.group)
         begun = False
         said = ""
         node = self.node
