@@ -161,6 +161,26 @@ class GroupRequests:
         refused = self.refused_now()
         return refused if refused is not None or self._groups(group) else self._no_group(group)
 
+    def _unproven(self, group: Group) -> Outcome | None:
+        """Refused while it may still run on servers that do not answer: who asked would only wait.
+
+        For a move, too: the group would stop, and then wait.  No force overrides it.
+        """
+        node = self.node
+        dark = [
+            s
+            for s in node.state.peers
+            if not node.membership.is_online(s) and not node.proof.cleared(group.name, s).ok
+        ]
+        if not dark:
+            return None
+        wanted = node.policy.intent(group.name).wanted and self.where(group.name)[0] in ("", *dark)
+        return Outcome(
+            code=REFUSED,
+            text=say.no_proof_yet(group.name, dark),
+            hint=say.how_to_prove(group.name, dark, wanted),
+        )
+
     def start(self, pending: Pending) -> Outcome | None:
         request = pending.request
         assert isinstance(request, GroupStart)
@@ -168,6 +188,11 @@ class GroupRequests:
         if refused is not None:
             return refused
         groups = self._groups(request.group)
+        for group in groups:
+            server, _ = self.where(group.name)
+            refused = self._unproven(group)
+            if refused is not None and not (server and self.node.membership.is_online(server)):
+                return refused
         begun = False
         said = ""
         for group in groups:
@@ -267,7 +292,7 @@ class GroupRequests:
                 if not to or to == server:
                     text = say.nowhere(group.name, server)
                     return Outcome(code=REFUSED, text=text, hint=f"It waits for {why}.")
-            refused = self._cannot_take(group, to, request.force)
+            refused = self._cannot_take(group, to, request.force) or self._unproven(group)
             if refused is not None:
                 return refused
             begun = True

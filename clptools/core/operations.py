@@ -147,7 +147,13 @@ class Operations:
         if isinstance(request, _COORDINATORS):
             target = node.votes.coordinator()
             if not target:
-                text = say.no_coordinator("a majority is needed")
+                dark = [
+                    n
+                    for n, p in node.state.peers.items()
+                    if p.lost and not node.membership.is_out(n)
+                ]
+                needed = say.waits_for_quorum(dark) if dark else "a majority"
+                text = say.no_coordinator(f"that takes {needed}")
                 self.finish(
                     pending,
                     Outcome(code=REFUSED, text=text, hint="What it waits for: clpstat --explain"),

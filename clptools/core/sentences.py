@@ -532,6 +532,48 @@ def no_coordinator(what: str) -> str:
     return f"No server is coordinator now, so nobody can decide: {what}."
 
 
+def no_proof_yet(group: str, dark: Sequence[str]) -> str:
+    """Refusal."""
+    return f"There is no proof yet that {group} does not run on {listed(dark)}."
+
+
+def how_to_prove(group: str, dark: Sequence[str], wanted: bool) -> str:
+    """What would allow the start or move of a group that nothing proves to be free."""
+    confirm = " and ".join(f"clpnode confirm-down {server} --yes" for server in dark)
+    return (
+        f"{'It starts by itself once there is; what' if wanted else 'What'} is missing: "
+        f"clpstat --explain {group}. If you have made sure that {listed(dark)} "
+        f"{'is' if len(dark) == 1 else 'are'} down and will stay down: {confirm}"
+    )
+
+
+def may_not_be_removed(server: str) -> str:
+    """Refusal of a configuration."""
+    return (
+        f"{server} would be removed, and has not left: stop its cluster service first "
+        f"(clpcl -t -h {server}), or vouch that it is down and stays down until it has no "
+        f"configuration of this cluster any more (clpnode confirm-down {server} --yes)"
+    )
+
+
+def change_under_way(behind: Sequence[str]) -> str:
+    """Refusal of a configuration."""
+    if not behind:
+        return "the last change of servers, arbiters or leases is not through yet: a few seconds"
+    return (
+        f"the last change of servers, arbiters or leases has not reached {listed(behind)}: push "
+        f"that one again when {'it answers' if len(behind) == 1 else 'they answer'}"
+    )
+
+
+def not_counted(server: str, theirs: int, ours: int) -> str:
+    """A server boots with other voters or lengths than ours."""
+    return (
+        f"{server} runs configuration revision {theirs}, whose servers, arbiters or leases are "
+        f"not those of revision {ours}: it takes part when it has the newest (clpcfctrl --push)."
+    )
+
+
 def cannot_take(group: str, server: str, why: str) -> str:
     """Refusal."""
     return f"{group} cannot go to {server}: {why}."

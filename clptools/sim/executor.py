@@ -93,7 +93,12 @@ class Executor:
         world.at(world.t + 1000, world.start_agent, host)
 
     def _reply(self, host: Host, action: a.Reply, now: int) -> None:
-        self._world.outcomes.append((self._world.t, host.name, action))
+        world = self._world
+        world.outcomes.append((world.t, host.name, action))
+        if action.outcome.code and world.tell and not (world.verbose or world.silent):
+            told = f"{action.outcome.text} {action.outcome.hint}".rstrip()
+            at = f"{world.t / SECOND:9.3f}"
+            world.tell(f"{at}  * {host.name} answers {action.outcome.code}: {told}")
 
     def _record(self, host: Host, action: a.Record, now: int) -> None:
         world = self._world

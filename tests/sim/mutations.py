@@ -506,3 +506,12 @@ def deaffences(node: Node) -> None:
 def shortfence(node: Node) -> None:
     """`fence_delay` 0.5 s."""
     retime(node, fence_delay_ms=500)
+
+
+# --- requests --------------------------------------------------------------------------------
+
+
+@mutation
+def movedark(node: Node) -> None:
+    """A group is moved by command though it may run on a server that is dark."""
+    put(node.group_requests, "_unproven", lambda group: None)

@@ -55,6 +55,7 @@ NEEDLESS = [
     ("shortlease", "p15-standby-coordinator-dies"),
     ("minorityfences", "p20-minority-does-not-fence"),
     ("shortfence", "p20-fence-race"),
+    ("movedark", "start-waits-for-proof"),
 ]
 """(guard, schedule): without it the group is out of service for longer."""
 
