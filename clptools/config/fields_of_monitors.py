@@ -202,7 +202,8 @@ def recovery(registries: Registries) -> tuple[Field, ...]:
             name="migrate_before_failover",
             parse=BOOLEAN,
             default=False,
-            help="Migrate resources that can be, before the failover.",
+            help="Resources of the target with a migrate script carry their state over before the "
+            "failover; one that fails does not hold it up.",
         ),
         _recovery(
             name="failover_outside_server_group",

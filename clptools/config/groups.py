@@ -114,6 +114,8 @@ class _Groups:
             depends=depends if depends is not None else (),
             start_timeout_ms=timeout,
             stop_timeout_ms=timeout,
+            migrate_timeout_ms=timeout,
+            migrates=bool(values.get("migrate")),
             options=options_of(values, own),
         )
 

@@ -96,7 +96,7 @@ class ReleaseArbiter(ActionBase, tag="release-arbiter", frozen=True, kw_only=Tru
 
 
 class RunResource(ActionBase, tag="run-resource", frozen=True, kw_only=True):
-    """Begin the start or stop of a group resource, after the `Persist` that names it.
+    """Begin the start, stop or migration of a group resource, after the `Persist` that names it.
 
     One `ResourceDone` answers, at the latest at the time-out.
     """
@@ -108,7 +108,7 @@ class RunResource(ActionBase, tag="run-resource", frozen=True, kw_only=True):
     event: str
     """`CLP_EVENT`: START, FAILOVER, RECOVER."""
     factor: str
-    """`CLP_FACTOR` of a stop: GROUPSTOP, GROUPMOVE, GROUPFAILOVER, SERVERSTOP, ..."""
+    """`CLP_FACTOR` of a stop or migration: GROUPSTOP, GROUPMOVE, GROUPFAILOVER, SERVERSTOP, ..."""
     previous: str = ""
     priority: int = 1
     """This server's place in the group's order, from 1."""

@@ -291,7 +291,7 @@ def _fence(x: a.Fence, now: int) -> str:
 def _run_resource(x: a.RunResource, now: int) -> str:
     forced = _flags(forced=x.forced)
     previous = f" after {x.previous}" if x.previous else ""
-    why = x.factor if x.op == "stop" else x.event
+    why = x.event if x.op == "start" else x.factor
     return f"{x.group}/{x.resource} {x.op} epoch {x.epoch} {why}{previous}{forced}".rstrip()
 
 

@@ -99,12 +99,12 @@ class ArbiterAnswered(EventBase, tag="arbiter-answered", frozen=True, kw_only=Tr
 
 
 class ResourceDone(EventBase, tag="resource-done", frozen=True, kw_only=True):
-    """The start or stop of a group resource ended."""
+    """The start, stop or migration of a group resource ended."""
 
     group: str
     resource: str
     op: str
-    """`start` or `stop`."""
+    """`start`, `stop` or `migrate`."""
     epoch: int
     ok: bool
     timed_out: bool = False

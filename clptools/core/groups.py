@@ -16,7 +16,8 @@ from clptools.core import sentences as say
 from clptools.core.actions import RunResource
 from clptools.core.events import ResourceDone
 from clptools.core.messages import Epoch, Grant
-from clptools.core.settings import Group, Resource
+from clptools.core.migration import Migration
+from clptools.core.settings import Group, Resource, dependencies, dependents
 from clptools.core.state import GroupRun, Phase
 from clptools.core.states import GroupState, GroupWhy, ResourceState
 
@@ -26,6 +27,12 @@ if TYPE_CHECKING:
 _ON = (ResourceState.ONLINE, ResourceState.STARTING, ResourceState.START_FAILED)
 """States that a stop must undo: a failed start may have left something behind."""
 _DOWN = (ResourceState.OFFLINE,)
+_BUSY = {
+    "start": ResourceState.STARTING,
+    "stop": ResourceState.STOPPING,
+    "migrate": ResourceState.MIGRATING,
+}
+"""Operation -> state of a resource while it lasts."""
 
 
 class Groups:
@@ -33,6 +40,7 @@ class Groups:
 
     def __init__(self, node: Node) -> None:
         self.node = node
+        self.migration = Migration(node)
 
     def run(self, name: str) -> GroupRun:
         """The state of a group here, made when first asked for."""
@@ -125,7 +133,7 @@ class Groups:
                     "rc", 11, "INFO", (name, self.node.me), say.found_again(name, self.node.me)
                 )
                 continue
-            busy = (ResourceState.STARTING, ResourceState.STOPPING, ResourceState.STOP_FAILED)
+            busy = (*_BUSY.values(), ResourceState.STOP_FAILED)
             for resource, state in run.resources.items():
                 if state in busy:
                     run.resources[resource] = ResourceState.START_FAILED
@@ -145,9 +153,14 @@ class Groups:
         *,
         forced: bool = False,
         restart: bool = False,
+        migrate: bool = False,
         reason: str = "",
     ) -> None:
-        """Stops a held group; `why` is what we shall say of its release."""
+        """Stops a held group; `why` is what we shall say of its release.
+
+        `migrate`: what can be migrated is, before.  Without it nothing is, and a migration that
+        is under way ends.
+        """
         node = self.node
         run = self.run(name)
         if not run.held:
@@ -156,6 +169,9 @@ class Groups:
         run.restart = restart
         run.forced = run.forced or forced
         if run.state is GroupState.STOPPING:
+            if self.migration.give_up(name, run):
+                run.factor = factor
+                self._advance_stop(name, run)
             return
         run.factor = factor
         run.wanted_off = []
@@ -166,6 +182,8 @@ class Groups:
                 run.resources[resource] = ResourceState.START_FAILED
         self._enter(name, run, GroupState.STOPPING)
         node.record("rc", 20, "INFO", (name, node.me), say.group_stops(name, node.me, reason))
+        if migrate:
+            self.migration.plan(name, run)
         self._advance_stop(name, run)
 
     def restart(self, target: str) -> None:
@@ -219,18 +237,20 @@ class Groups:
     # ------------------------------------------------------------------ results
 
     def done(self, event: ResourceDone) -> None:
-        """A start or stop of a resource ended."""
+        """An operation on a resource ended."""
         run = self.node.state.groups.get(event.group)
         if run is None or event.epoch != run.seen.n:
             return
         was = run.resources.get(event.resource)
-        expected = ResourceState.STARTING if event.op == "start" else ResourceState.STOPPING
-        if was is not expected:
+        if was is not _BUSY.get(event.op):
             return
         if event.text:
             run.texts[event.resource] = event.text
         if event.op == "start":
             self._start_done(event, run)
+        elif event.op == "migrate":
+            self.migration.done(event, run)
+            self._advance_stop(event.group, run)
         else:
             self._stop_done(event, run)
         self.node.dirty = True
@@ -240,7 +260,7 @@ class Groups:
         node = self.node
         name = event.group
         if event.ok:
-            self._set(name, run, event.resource, ResourceState.ONLINE)
+            self.put(run, event.resource, ResourceState.ONLINE)
             if run.stopping_only:
                 self._advance_partial(name, run)
             else:
@@ -248,7 +268,7 @@ class Groups:
             return
         configured = self._resource(name, event.resource)
         tried = run.retries.get(event.resource, 0)
-        self._set(name, run, event.resource, ResourceState.START_FAILED)
+        self.put(run, event.resource, ResourceState.START_FAILED)
         node.record(
             "rc",
             32,
@@ -258,7 +278,7 @@ class Groups:
         )
         if configured is not None and tried < configured.start_retries:
             run.retries[event.resource] = tried + 1
-            self._set(name, run, event.resource, ResourceState.OFFLINE)
+            self.put(run, event.resource, ResourceState.OFFLINE)
             self._advance_start(name, run)
             return
         run.failed = event.resource
@@ -270,9 +290,9 @@ class Groups:
         node = self.node
         name = event.group
         if event.ok:
-            self._set(name, run, event.resource, ResourceState.OFFLINE)
+            self.put(run, event.resource, ResourceState.OFFLINE)
         else:
-            self._set(name, run, event.resource, ResourceState.STOP_FAILED)
+            self.put(run, event.resource, ResourceState.STOP_FAILED)
             node.record(
                 "rc",
                 42,
@@ -306,7 +326,7 @@ class Groups:
             left = True
             ready = all(run.resources.get(d) is ResourceState.ONLINE for d in resource.depends)
             if state is ResourceState.OFFLINE and ready:
-                self._begin(name, run, resource, "start")
+                self.operate(name, run, resource, "start")
         if not left:
             self._came_online(name, run, group)
 
@@ -333,7 +353,7 @@ class Groups:
             if resource.name in left and run.resources[resource.name] in _ON:
                 blocking = [d for d in dependents(group, resource.name) if d in left]
                 if not blocking:
-                    self._begin(name, run, resource, "stop")
+                    self.operate(name, run, resource, "stop")
         if not left:
             run.stopping_only = []
             self._advance_start(name, run)
@@ -344,6 +364,8 @@ class Groups:
         known = {r.name for r in group.resources} if group is not None else set()
         for gone in [r for r in run.resources if r not in known]:
             del run.resources[gone]
+        if self.migration.advance(group, run):
+            return
         for resource in reversed(group.resources if group is not None else ()):
             if run.resources.get(resource.name) not in _ON:
                 continue
@@ -353,7 +375,7 @@ class Groups:
                 if run.resources.get(d, ResourceState.OFFLINE) not in _DOWN
             ]
             if not blocking:
-                self._begin(name, run, resource, "stop")
+                self.operate(name, run, resource, "stop")
         states = run.resources.values()
         if all(s in _DOWN for s in states):
             self._released(name, run)
@@ -396,11 +418,10 @@ class Groups:
             say.group_released(name, node.me, order, took, run.seen.n),
         )
 
-    def _begin(self, name: str, run: GroupRun, resource: Resource, op: str) -> None:
+    def operate(self, name: str, run: GroupRun, resource: Resource, op: str) -> None:
+        """Begins the start, stop or migration of a resource."""
         node = self.node
-        starting = op == "start"
-        new = ResourceState.STARTING if starting else ResourceState.STOPPING
-        self._set(name, run, resource.name, new)
+        self.put(run, resource.name, _BUSY[op])
         group = node.settings.group(name)
         servers = group.servers if group is not None else ()
         node.emit(
@@ -410,14 +431,15 @@ class Groups:
                 op=op,
                 epoch=run.seen.n,
                 event=run.event,
-                factor="" if starting else run.factor,
+                factor="" if op == "start" else run.factor,
                 previous=run.previous,
                 priority=servers.index(node.me) + 1 if node.me in servers else 1,
                 forced=run.forced,
             )
         )
 
-    def _set(self, name: str, run: GroupRun, resource: str, state: ResourceState) -> None:
+    def put(self, run: GroupRun, resource: str, state: ResourceState) -> None:
+        """The one place where a resource changes its state."""
         run.resources[resource] = state
         self.node.dirty = True
         self.node.report_due = True
@@ -434,21 +456,3 @@ class Groups:
     def _resource(self, group: str, resource: str) -> Resource | None:
         configured = self.node.settings.group(group)
         return configured.resource(resource) if configured is not None else None
-
-
-def dependents(group: Group | None, resource: str) -> list[str]:
-    """Everything that directly or indirectly depends on `resource`, in start order."""
-    found: list[str] = []
-    for candidate in group.resources if group is not None else ():
-        if any(d == resource or d in found for d in candidate.depends):
-            found.append(candidate.name)
-    return found
-
-
-def dependencies(group: Group, resource: str) -> list[str]:
-    """Everything that `resource` directly or indirectly depends on, in start order."""
-    wanted = {resource}
-    for candidate in reversed(group.resources):
-        if candidate.name in wanted:
-            wanted.update(candidate.depends)
-    return [r.name for r in group.resources if r.name in wanted and r.name != resource]

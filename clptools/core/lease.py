@@ -89,7 +89,8 @@ class Lease:
         stopping = [
             name
             for name, run in node.state.groups.items()
-            if run.held and run.state in (GroupState.STARTING, GroupState.ONLINE)
+            if run.held
+            and (run.state in (GroupState.STARTING, GroupState.ONLINE) or run.migrations)
         ]
         if not stopping:
             return

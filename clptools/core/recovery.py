@@ -291,7 +291,12 @@ class Recovery:
                 node.operations.ask_coordinator(
                     GroupMove(group=name, to=outside, failover=True, reason=monitor.name)
                 )
-            node.groups.stop(name, GroupWhy.FAILOVER, "GROUPFAILOVER")
+            node.groups.stop(
+                name,
+                GroupWhy.FAILOVER,
+                "GROUPFAILOVER",
+                migrate=recovery.migrate_before_failover,
+            )
         if moved:
             run.failovers.append(node.now)
             node.dirty = True

@@ -313,6 +313,28 @@ def stop_failed(resource: str, server: str, text: str, timed_out: bool) -> str:
     return f"{resource} could not be stopped on {server}: {_why(text, timed_out)}."
 
 
+def migrates(server: str, resources: Sequence[str]) -> str:
+    """Migration before a failover begins."""
+    return f"{server} migrates {listed(resources)} first."
+
+
+def migrated(resource: str, server: str) -> str:
+    """A migration ended well."""
+    return f"{resource} was migrated on {server}: it can go on where it starts next."
+
+
+def migration_failed(resource: str, server: str, text: str, timed_out: bool) -> str:
+    """A migration did not end well; that holds nothing up."""
+    why = _why(text, timed_out)
+    return f"{resource} could not be migrated on {server}, and is only stopped: {why}."
+
+
+def migration_given_up(resources: Sequence[str], server: str) -> str:
+    """There is no time left for it."""
+    verb = "is" if len(resources) == 1 else "are"
+    return f"{listed(resources)} {verb} not migrated on {server}: another order to stop came first."
+
+
 def _why(text: str, timed_out: bool) -> str:
     if timed_out:
         return "it did not end in time" + (f" ({text})" if text else "")

@@ -103,6 +103,9 @@ class Resource(Frozen, frozen=True, kw_only=True):
     start_timeout_ms: int = 1_800_000
     stop_timeout_ms: int = 1_800_000
     start_retries: int = 0
+    migrate_timeout_ms: int = 1_800_000
+    migrates: bool = False
+    """It can carry its state over before a failover (`migrate`)."""
     failover_on_failure: int = 1
     final_action: str = "none"
     comment: str = ""
@@ -130,6 +133,24 @@ class Group(Frozen, frozen=True, kw_only=True):
 
 
 class Recovery(Frozen, frozen=True, kw_only=True):
+def dependents(group: Group | None, resource: str) -> list[str]:
+    """Everything that directly or indirectly depends on `resource`, in start order."""
+    found: list[str] = []
+    for candidate in group.resources if group is not None else ():
+        if any(d == resource or d in found for d in candidate.depends):
+            found.append(candidate.name)
+    return found
+
+
+def dependencies(group: Group, resource: str) -> list[str]:
+    """Everything that `resource` directly or indirectly depends on, in start order."""
+    wanted = {resource}
+    for candidate in reversed(group.resources):
+        if candidate.name in wanted:
+            wanted.update(candidate.depends)
+    return [r.name for r in group.resources if r.name in wanted and r.name != resource]
+
+
     """What a monitor's error leads to (`[monitor.recovery]`)."""
 
     action: str = "final"
@@ -146,6 +167,7 @@ class Recovery(Frozen, frozen=True, kw_only=True):
     final_action: str = "none"
     migrate_before_failover: bool = False
     failover_outside_server_group: bool = False
+    """Resources of the target that can carry their state over do so before they are stopped."""
     pre_action_script: str = ""
     after_recovery: str = "none"
     """`none`, `reset`, `power-off`, `power-cycle`, `nmi`: what the BMC was going to do."""

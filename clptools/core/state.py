@@ -148,6 +148,8 @@ class GroupRun(msgspec.Struct):
     since: int = 0
     failed: str = ""
     """Resource whose failure ended the last start here."""
+    migrations: list[str] = []
+    """Resources that are still to be migrated, or are, before the stop."""
 
 
 class GrantState(msgspec.Struct):

@@ -21,6 +21,8 @@ class ResourceState(StrEnum):
     OFFLINE = "offline"
     STARTING = "starting"
     ONLINE = "online"
+    MIGRATING = "migrating"
+    """Carries its state over before a failover; as active as one that is online."""
     STOPPING = "stopping"
     START_FAILED = "start-failed"
     STOP_FAILED = "stop-failed"

@@ -42,6 +42,7 @@ _RESOURCE_WORDS = {
     ResourceState.OFFLINE: "Offline",
     ResourceState.STARTING: "Online Pending",
     ResourceState.ONLINE: "Online",
+    ResourceState.MIGRATING: "Offline Pending",
     ResourceState.STOPPING: "Offline Pending",
     ResourceState.START_FAILED: "Online Failure",
     ResourceState.STOP_FAILED: "Offline Failure",

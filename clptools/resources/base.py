@@ -15,14 +15,14 @@ from clptools.resources.script import Script, ScriptResult
 
 
 class ResourceContext(msgspec.Struct, frozen=True, kw_only=True):
-    """Where and why a resource starts or stops."""
+    """Where and why a resource starts, stops or migrates."""
 
     server: str
     group: str
     event: str
     """`CLP_EVENT`: START, FAILOVER or RECOVER; of a stop: how it had been started."""
     factor: str = ""
-    """`CLP_FACTOR` of a stop: GROUPSTOP, GROUPMOVE, GROUPFAILOVER, ..."""
+    """`CLP_FACTOR` of a stop or migration: GROUPSTOP, GROUPMOVE, GROUPFAILOVER, ..."""
     previous: str = ""
     """The server where it ran before; may be empty."""
     priority: int = 1
@@ -61,6 +61,14 @@ class ResourceModule(Protocol):
 
     def warm_up(self) -> None:
         """Load what the first start would have to wait for; called at the agent's start."""
+        ...
+
+
+class Migrating(Protocol):
+    """What the module of a type with the key `migrate` has besides."""
+
+    async def migrate(self, resource: Resource, context: ResourceContext) -> ResourceOutcome:
+        """Carry its state over for a start elsewhere; it stays active here until its stop."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""`exec`: a start and a stop script."""
+"""`exec`: a start and a stop script, and maybe one that migrates."""
 
 from __future__ import annotations
 
@@ -27,6 +27,11 @@ async def start(resource: Resource, context: ResourceContext) -> ResourceOutcome
 async def stop(resource: Resource, context: ResourceContext) -> ResourceOutcome:
     """Run the stop script."""
     return await _run(resource, context, "stop", resource.stop_timeout_ms)
+
+
+async def migrate(resource: Resource, context: ResourceContext) -> ResourceOutcome:
+    """Run the migrate script."""
+    return await _run(resource, context, "migrate", resource.migrate_timeout_ms)
 
 
 def warm_up() -> None:

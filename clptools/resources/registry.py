@@ -19,7 +19,12 @@ from clptools.faults import ClpError
 
 if TYPE_CHECKING:
     # A command that checks a configuration must not load what runs scripts.
-    from clptools.resources.base import ResourceContext, ResourceModule, ResourceOutcome
+    from clptools.resources.base import (
+        Migrating,
+        ResourceContext,
+        ResourceModule,
+        ResourceOutcome,
+    )
 
 VARIANTS = {
     "exec": "clptools.resources.exec",
@@ -45,6 +50,16 @@ FIELDS: dict[str, tuple[Field, ...]] = {
             parse=SCRIPT,
             default="stop.sh",
             help="Script that stops it; empty: nothing is to be stopped.",
+        ),
+        Field(
+            section=_SECTION,
+            name="migrate",
+            parse=SCRIPT,
+            default="",
+            help="Script that carries its state over before a failover by a monitor with "
+            "migrate_before_failover (virsh managedsave onto shared storage, a copy ahead). It "
+            "starts nothing elsewhere: the stop script follows, and the start script of the next "
+            "server goes on with what it finds. Failure and time-out hold nothing up.",
         ),
     ),
     "fip": (
@@ -109,7 +124,7 @@ def _warm_up(kind: str) -> None:
 
 
 async def perform(resource: Resource, op: str, context: ResourceContext) -> ResourceOutcome:
-    """Carry out `start` or `stop`; whatever goes wrong becomes the outcome's text."""
+    """Carry out `start`, `stop` or `migrate`; whatever goes wrong becomes the outcome's text."""
     from clptools.resources.base import ResourceOutcome
 
     place = f"{context.group}/{resource.name}"
@@ -120,6 +135,8 @@ async def perform(resource: Resource, op: str, context: ResourceContext) -> Reso
 
             await asyncio.to_thread(_warm_up, resource.type)
         variant = module(resource.type)
+        if op == "migrate":
+            return await cast("Migrating", variant).migrate(resource, context)
         operation = variant.start if op == "start" else variant.stop
         return await operation(resource, context)
     except TimeoutError:

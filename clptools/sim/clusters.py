@@ -66,6 +66,7 @@ def sample(
     after_recovery: str = "none",
     final_action: str = "none",
     script: str = "",
+    migrate: int = 0,
 ) -> Settings:
     """The settings of a sample cluster.  Raises Unknown."""
     match = _NAME.fullmatch(name)
@@ -104,12 +105,12 @@ def sample(
         interconnects=tuple(interconnects),
         arbiters=arbiters,
         forced_stop=ForcedStop(action=action, timeout_ms=10_000),
-        groups=tuple(_group(i + 1, names, resources) for i in range(groups)),
-        monitors=_monitors(names, watchdog, after_recovery, final_action, script),
+        groups=tuple(_group(i + 1, names, resources, bool(migrate)) for i in range(groups)),
+        monitors=_monitors(names, watchdog, after_recovery, final_action, script, bool(migrate)),
     )
 
 
-def _group(number: int, names: tuple[str, ...], resources: int) -> Group:
+def _group(number: int, names: tuple[str, ...], resources: int, migrate: bool) -> Group:
     turn = (number - 1) % len(names)
     made: list[Resource] = []
     for i in range(resources):
@@ -120,6 +121,8 @@ def _group(number: int, names: tuple[str, ...], resources: int) -> Group:
                 depends=(made[-1].name,) if made else (),
                 start_timeout_ms=10_000,
                 stop_timeout_ms=10_000,
+                migrate_timeout_ms=10_000,
+                migrates=migrate,
             )
         )
     return Group(
@@ -128,7 +131,12 @@ def _group(number: int, names: tuple[str, ...], resources: int) -> Group:
 
 
 def _monitors(
-    names: tuple[str, ...], watchdog: bool, after_recovery: str, final_action: str, script: str
+    names: tuple[str, ...],
+    watchdog: bool,
+    after_recovery: str,
+    final_action: str,
+    script: str,
+    migrate: bool,
 ) -> tuple[Monitor, ...]:
     userw = Monitor(
         name="userw",
@@ -147,6 +155,7 @@ def _monitors(
             action="failover",
             target="failover1",
             final_action=final_action,
+            migrate_before_failover=migrate,
             after_recovery=after_recovery,
         ),
     )

@@ -286,8 +286,12 @@ class Executor:
         resource = group.resource(action.resource) if group else None
         limit = 1_800_000_000
         if resource is not None:
-            start = action.op == "start"
-            limit = 1000 * (resource.start_timeout_ms if start else resource.stop_timeout_ms)
+            limits = {
+                "start": resource.start_timeout_ms,
+                "stop": resource.stop_timeout_ms,
+                "migrate": resource.migrate_timeout_ms,
+            }
+            limit = 1000 * limits[action.op]
         if scripts.hangs(action.resource, action.op) or took > limit:
             operation.ok, operation.timed_out, took = False, True, limit
         elif scripts.fails(action.resource, action.op):
@@ -295,7 +299,7 @@ class Executor:
         host.operations[key] = operation
         if action.op == "start":
             host.active[key] = "starting"
-        elif key in host.active:
+        elif action.op == "stop" and key in host.active:
             host.active[key] = "stopping"
         self._world.check.running(host, action)
         self._world.note(f"{host.name} begins to {action.op} {action.group}/{action.resource}")
@@ -311,12 +315,15 @@ class Executor:
         order = operation.order
         if order.op == "start":
             host.active[key] = "running" if operation.ok else "broken"
+        elif order.op == "migrate":
+            pass  # it stays active here until its stop, however much of it was carried over
         elif operation.ok:
             host.active.pop(key, None)
         elif key in host.active:
             host.active[key] = "broken"
         word = "has" if operation.ok else "timed out to" if operation.timed_out else "failed to"
-        verb = {"start": "started", "stop": "stopped"}[order.op] if operation.ok else order.op
+        past = {"start": "started", "stop": "stopped", "migrate": "migrated"}
+        verb = past[order.op] if operation.ok else order.op
         self._world.note(f"{host.name} {word} {verb} {order.group}/{order.resource}")
         self._world.check.changed(host)
         if host.incarnation == operation.incarnation:
