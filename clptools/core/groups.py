@@ -309,7 +309,7 @@ class Groups:
             self._advance_stop(name, run)
 
     def _final(self, resource: Resource, group: str) -> None:
-        self.node.recovery.final_for_resource(resource, group)
+        self.node.recovery.final.of_resource(resource, group)
 
     # ------------------------------------------------------------------ order
 

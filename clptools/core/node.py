@@ -298,7 +298,7 @@ class Node:
         if durable is None:
             state.newcomer = True
             self.groups.purge()
-            self.recovery.stand_down()
+            self.recovery.final.stand_down()
         else:
             self.memory.remember(durable)
         if not self.groups.holds_any() or not state.newcomer:

@@ -12,20 +12,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from clptools.core import sentences as say
-from clptools.core.actions import (
-    ArmDeadman,
-    FaultMonitor,
-    HostAction,
-    RunMonitor,
-    RunScript,
-    StandDown,
-)
+from clptools.core.actions import FaultMonitor, RunMonitor, RunScript
 from clptools.core.events import MonitorResult, ScriptDone
-from clptools.core.quorum import NEVER
+from clptools.core.final import Final
 from clptools.core.requests import GroupMove
-from clptools.core.settings import Group, Monitor, Resource
+from clptools.core.settings import Group, Monitor
 from clptools.core.state import MonitorRun, Phase
-from clptools.core.states import GroupState, GroupWhy, MonitorStatus
+from clptools.core.states import GroupWhy, MonitorStatus
 
 if TYPE_CHECKING:
     from clptools.core.node import Node
@@ -34,28 +27,12 @@ PASSIVE = frozenset({"mrw", "userw"})
 """Monitors without rounds of their own."""
 
 _STEPS = ("script", "restart", "failover", "final")
-_ENDS_SERVER = frozenset(
-    {
-        "stop-cluster",
-        "shutdown",
-        "reboot",
-        "sysrq-panic",
-        "keepalive-reset",
-        "keepalive-panic",
-        "bmc-reset",
-        "bmc-power-off",
-        "bmc-power-cycle",
-        "bmc-nmi",
-    }
-)
 _WORDS = {
     "normal": MonitorStatus.NORMAL,
     "caution": MonitorStatus.CAUTION,
     "error": MonitorStatus.ERROR,
 }
 _SCRIPT_TIMEOUT_MS = 180_000
-_DEADMAN_GRACE_MS = 60_000
-"""How long after its deadline a BMC's word of the timer that we armed may still come."""
 
 
 class Recovery:
@@ -63,6 +40,7 @@ class Recovery:
 
     def __init__(self, node: Node) -> None:
         self.node = node
+        self.final = Final(node)
 
     def run(self, name: str) -> MonitorRun:
         """The state of a monitor here, made when first asked for."""
@@ -196,7 +174,7 @@ class Recovery:
         elif due == "failover":
             self._failover(monitor, run)
         else:
-            self._final(monitor, run)
+            self.final.of_monitor(monitor, run)
 
     def _script(self, monitor: Monitor, run: MonitorRun, script: str, text: str) -> None:
         node = self.node
@@ -278,7 +256,7 @@ class Recovery:
                 )
                 continue
             if recovery.after_recovery != "none" and not moved:
-                self._arm_deadman(monitor)
+                self.final.arm_deadman(monitor)
             moved = True
             node.record(
                 "rm",
@@ -313,137 +291,16 @@ class Recovery:
                 return name
         return ""
 
-    # ------------------------------------------------------------------ final actions
-
-    def _final(self, monitor: Monitor, run: MonitorRun) -> None:
-        action = monitor.recovery.final_action
-        if run.finals:
-            return
-        run.finals += 1
-        if action == "none":
-            if run.restarts or run.failovers:
-                self.node.record(
-                    "rm",
-                    101,
-                    "WARN",
-                    (monitor.name, self.node.me),
-                    say.used_up(monitor.name, self.node.me, run.restarts, run.failovers),
-                )
-            return
-        self._perform(action, monitor.recovery.target, say.final_for(monitor.name), "rm")
-
-    def final_for_resource(self, resource: Resource, group: str) -> None:
-        """The final action of a resource that could not be started or stopped."""
-        self._perform(resource.final_action, group, say.final_for(resource.name), "rc")
-
-    def _perform(self, action: str, target: str, reason: str, kind: str) -> None:
-        """Carries a final action out, unless this is the last server or it ended too often."""
-        node = self.node
-        if action in _ENDS_SERVER and not self.another_normal_server():
-            node.record("rc", 500, "WARN", (node.me,), say.last_server(action, node.me))
-            return
-        if action in _ENDS_SERVER and action != "stop-cluster":
-            limit = node.settings.cluster.max_reboots
-            count = node.state.halts.get(kind, 0)
-            if limit and count >= limit:
-                text = say.too_many_halts(action, node.me, count)
-                node.record(kind, 100, "WARN", (node.me,), text)
-                return
-            node.state.halts[kind] = count + 1
-            node.ledger.keep()
-        node.record("rm", 15, "ERROR", (node.me,), say.final(action, node.me, reason))
-        if action in ("stop-group", "stop-resource"):
-            for name in node.groups.online(target):
-                node.groups.stop(name, GroupWhy.STOPPED, "GROUPSTOP")
-        elif action == "stop-cluster":
-            node.service.leave("", no_move=False)
-        elif action in ("shutdown", "reboot"):
-            node.service.leave(action, no_move=False)
-        else:
-            node.emit(HostAction(action=action, reason=reason))
-
-    def another_normal_server(self) -> bool:
-        """Whether some other server takes part and could run things."""
-        node = self.node
-        return any(not node.choice.not_eligible(name) for name in node.state.peers)
-
-    # ------------------------------------------------------------------ after recovery
-
-    def _arm_deadman(self, monitor: Monitor) -> None:
-        """The BMC's timer first: what it was going to do happens even if this OS hangs.
-
-        Only for a failover that begins: nothing would keep it from the groups that stay here.
-        """
-        recovery = monitor.recovery
-        deadline = self.node.now + recovery.after_recovery_deadline_ms
-        self.node.state.deadman_until = deadline + _DEADMAN_GRACE_MS
-        self.node.emit(
-            ArmDeadman(
-                action=recovery.after_recovery, deadline_ms=recovery.after_recovery_deadline_ms
-            )
-        )
-
-    def stand_down(self) -> None:
-        """Nothing is to follow any more: the timer of this or an earlier boot is called off."""
-        own = self.node.settings.server(self.node.me)
-        if own is not None and own.bmc is not None:
-            self.node.emit(StandDown())
-
-    def _after(self, monitor: Monitor, run: MonitorRun) -> None:
-        """The recovery is done once its groups run elsewhere: now the BMC may act."""
-        node = self.node
-        target = monitor.recovery.target
-        moving = [
-            g.name
-            for g in node.settings.groups
-            if target in ("All Groups", g.name) or g.resource(target) is not None
-        ]
-        for name in moving:
-            own = node.state.groups.get(name)
-            if own is not None and own.held:
-                return
-            elsewhere = any(
-                h.held and h.state == GroupState.ONLINE for h in node.placement.reports(name)
-            )
-            if not elsewhere and node.now < run.deadline and node.policy.intent(name).wanted:
-                return
-        run.step = ""
-        run.deadline = NEVER
-        action = f"bmc-{monitor.recovery.after_recovery}"
-        if not self.another_normal_server():
-            node.record("rc", 501, "WARN", (node.me,), say.last_server(action, node.me))
-            self.stand_down()
-            return
-        node.record(
-            "rm",
-            44,
-            "WARN",
-            (*moving, monitor.name, node.me),
-            say.after_recovery(node.me, monitor.recovery.after_recovery),
-        )
-        stuck = any(
-            run.held and run.state is GroupState.STOP_FAILED for run in node.state.groups.values()
-        )
-        if node.state.phase is Phase.RUNNING and not stuck:
-            # It says so first: a server that only fell silent would be powered off by the other,
-            # and stay so.
-            node.service.leave(action, no_move=False)
-        else:
-            node.emit(HostAction(action=action, reason=say.final_for(monitor.name)))
-
     # ------------------------------------------------------------------ each settling
 
     def settle(self) -> None:
         """Which active monitors should run now; what follows a finished recovery."""
         node = self.node
-        ran_ms = node.now - node.state.started_at
-        if node.state.halts and ran_ms >= node.settings.cluster.max_reboots_reset_ms:
-            node.state.halts = {}
-            node.ledger.keep()
+        self.final.settle()
         for monitor in self.here():
             run = self.run(monitor.name)
             if run.step == "after":
-                self._after(monitor, run)
+                self.final.after(monitor, run)
             if monitor.type in PASSIVE:
                 continue
             wanted = (
