@@ -80,7 +80,7 @@ class Beats:
                 newcomer=state.newcomer,
                 ripe=ripe,
                 lacks=lacks,
-                counts=name not in out,
+                counts=name not in out and p.voters == state.voters,
                 out=out,
                 hears=hears,
                 holdings=holdings,
@@ -90,6 +90,7 @@ class Beats:
                 stopped=state.phase is not Phase.RUNNING,
                 barred=barred,
                 revision=node.settings.revision,
+                voters=state.voters,
             )
             node.emit(SendBeat(beat=beat))
             if now - p.direct_at > hear_ms:

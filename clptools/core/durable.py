@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from clptools.core.messages import NO_EPOCH, NO_TERM, Epoch, Shared, Term
-from clptools.core.settings import Arbiter
+from clptools.core.settings import Arbiter, Cluster
 
 
 class HeldGroup(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,3 +87,5 @@ class Durable(msgspec.Struct, frozen=True, kw_only=True):
     names: tuple[str, ...] = ()
     """Servers of the revision by which we vote, or of the one before while both count."""
     arbiter: Arbiter | None = None
+    cluster: Cluster | None = None
+    """Its lengths, likewise."""

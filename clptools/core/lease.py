@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from clptools.core import sentences as say
 from clptools.core.actions import ArmWatchdog, DisarmWatchdog, HostAction, PetWatchdog
 from clptools.core.events import WatchdogChanged
+from clptools.core.quorum import NEVER
 from clptools.core.states import GroupState, GroupWhy
 
 if TYPE_CHECKING:
@@ -48,6 +49,11 @@ class Lease:
         # Written now and then only: an older lease after an agent restart errs to the safe side.
         if until - node.state.lease_written > node.times.lease_ms // 2:
             node.dirty = True
+
+    def shorten(self, by_ms: int) -> None:
+        """The holder's lease became shorter by that much: so does what was given of it."""
+        if by_ms > 0 and self.node.state.lease_until != NEVER:
+            self.node.state.lease_until -= by_ms
 
     def settle(self) -> None:
         """Renews our own lease in office; stops everything once it is over."""
@@ -107,7 +113,7 @@ class Lease:
     # ------------------------------------------------------------------ watchdog
 
     def arm(self) -> None:
-        """Arms the watchdog where a `userw` of this server has a method."""
+        """Arms the watchdog where a `userw` of ours has a method; anew where that changed."""
         node = self.node
         method = next(
             (
@@ -118,7 +124,11 @@ class Lease:
             "none",
         )
         wanted = method != "none"
-        if wanted and not node.state.watchdog_wanted:
+        how = f"{method} {node.times.watchdog_ms}"
+        if wanted and (not node.state.watchdog_wanted or node.state.watchdog_as != how):
+            # Not armed until it says so: it may still have the longer time-out of before.
+            node.state.armed = False
+            node.state.watchdog_as = how
             node.emit(ArmWatchdog(timeout_ms=node.times.watchdog_ms))
         elif node.state.watchdog_wanted and not wanted:
             self.disarm()

@@ -13,8 +13,9 @@ from clptools.core.actions import ReadPower, SendBeat, SetMember
 from clptools.core.events import BeatSeen, PowerRead
 from clptools.core.messages import Beat, Echo
 from clptools.core.quorum import NEVER, majority
-from clptools.core.settings import Arbiter
+from clptools.core.settings import Arbiter, Cluster
 from clptools.core.state import PeerState, Phase
+from clptools.core.timing import times
 
 if TYPE_CHECKING:
     from clptools.core.node import Node
@@ -146,6 +147,7 @@ class Membership:
             self._left(p, beat)
             return
         p.any_heard_at = node.now
+        p.voters = beat.voters
         if beat.incarnation != p.incarnation and not self._believe(p, beat):
             p.stranger = Echo(incarnation=beat.incarnation, sent_at=beat.sent_at)
             node.beats.answer_at_once(beat.sender)
@@ -308,10 +310,21 @@ class Membership:
                 p.fence_retry_at = 0
                 node.report_due = True
                 node.record("nm", 81, "INFO", (name,), say.heard_again(name))
+            if p.beat is not None and p.beat.newcomer:
+                self._say_if_not_counted(name, p, p.beat)
         configured = node.me in node.settings.names
         if node.state.newcomer and node.state.phase is Phase.RUNNING and configured:
             self._end_newcomer()
         self._end_revision()
+
+    def _say_if_not_counted(self, name: str, p: PeerState, beat: Beat) -> None:
+        """A newcomer that votes by another configuration than ours: once for each."""
+        node = self.node
+        if beat.voters in (node.state.voters, p.not_counted) or node.state.newcomer:
+            return
+        p.not_counted = beat.voters
+        text = say.not_counted(name, beat.revision, node.settings.revision)
+        node.record("cfmgr", 2, "WARN", (name, node.me), text)
 
     def _warn_of_delay(self, name: str, p: PeerState) -> None:
         """Early word of a heartbeat path that is about to time out (lanhb/lankhb 71)."""
@@ -348,42 +361,57 @@ class Membership:
             node.emit(SetMember(member=True))
         node.record("nm", 1, "INFO", (node.me,), say.admitted(node.me, by_all))
 
-    def revise(self, names: tuple[str, ...], arbiter: Arbiter | None) -> None:
-        """While servers or arbiters change, a majority is one in both revisions.
+    def revise(self, names: tuple[str, ...], arbiter: Arbiter | None, cluster: Cluster) -> None:
+        """While servers, arbiters or lengths change, what decides holds by both revisions.
 
-        `names` are the voters of the revision before, without those that are out and removed.
+        `names` are the voters of the revision before, without those that are out and removed;
+        `cluster` has its lengths.
         """
         node = self.node
         state = node.state
-        if not names or (names, arbiter) == (node.settings.names, node.settings.arbiter):
+        settings = node.settings
+        same = (names, arbiter) == (settings.names, settings.arbiter)
+        if not names or (same and cluster.lengths == settings.cluster.lengths):
             return
         if not state.revision_names:
             state.revision_names, state.revision_arbiter = names, arbiter
-        if arbiter != node.settings.arbiter:
+            state.revision_cluster = cluster
+        if arbiter != settings.arbiter:
             state.votes.arbiter_at = NEVER
             state.votes.arbiter_asked_at = NEVER
         state.revision_at = node.now
+        node.retime()
+        node.lease.shorten(times(cluster).holder_ms - node.times.holder_ms)
         node.dirty = True
 
     def _end_revision(self) -> None:
-        """The revision before ends when every server that is not out runs ours, for `L + d`."""
+        """The revision before ends when every server that has not left votes by ours, for `L + d`.
+
+        One that is merely off does not vote, but it may boot with the revision before.
+        """
         node = self.node
         state = node.state
         if not state.revision_names:
             return
-        mine = node.settings.revision
-        behind = any(
-            not self.is_out(name) and (p.beat is None or p.beat.revision < mine)
-            for name, p in self.peers.items()
-            if name in node.settings.names
-        )
-        if behind:
+        if self.behind():
             state.revision_at = node.now
         elif node.now - state.revision_at >= node.times.silence_ms:
             state.revision_names = ()
             state.revision_arbiter = None
+            state.revision_cluster = None
+            node.retime()
+            node.lease.arm()
             node.dirty = True
             node.changed = True
+
+    def behind(self) -> list[str]:
+        """Servers that have not shown that they vote by our configuration."""
+        mine = self.node.state.voters
+        return [
+            name
+            for name, p in self.peers.items()
+            if not (p.left or p.confirmed) and (p.beat is None or p.beat.voters != mine)
+        ]
 
     def read_power(self) -> None:
         """Asks the BMC of every server that misses two beats, and of all in their turn."""
@@ -430,4 +458,5 @@ def _differs(before: Beat, beat: Beat) -> bool:
         or before.armed != beat.armed
         or before.out != beat.out
         or before.revision != beat.revision
+        or before.voters != beat.voters
     )

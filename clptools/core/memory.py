@@ -31,7 +31,8 @@ class Memory:
         state.shared = durable.shared
         state.suspended_at = node.now
         state.waived = durable.waived
-        node.membership.revise(durable.names, durable.arbiter)
+        before = durable.cluster or node.settings.cluster
+        node.membership.revise(durable.names, durable.arbiter, before)
         state.closing = durable.shared.closing
         for memory in durable.monitors:
             run = node.recovery.run(memory.monitor)
@@ -86,6 +87,7 @@ class Memory:
             waived=state.waived,
             names=state.revision_names or settings.names,
             arbiter=state.revision_arbiter if state.revision_names else settings.arbiter,
+            cluster=state.revision_cluster or settings.cluster,
             monitors=tuple(
                 MonitorMemory(
                     monitor=name,

@@ -104,7 +104,7 @@ class Beat(Message, tag="beat", array_like=True, frozen=True, kw_only=True):
     lacks: tuple[str, ...] = ()
     """A newcomer's peers that neither count it nor are out for it."""
     counts: bool = True
-    """The sender does not have `to` for out."""
+    """The sender does not have `to` for out, and votes by the same configuration."""
     left: bool = False
     """The sender has left: released all, cleared its bit, deleted its state."""
     out: tuple[str, ...] = ()
@@ -121,6 +121,8 @@ class Beat(Message, tag="beat", array_like=True, frozen=True, kw_only=True):
     barred: bool = False
     """An open fatal hardware event: it receives no group while another may run it."""
     revision: int = 0
+    voters: int = 0
+    """Who votes, the arbiter and the lengths of the sender's configuration, as one number."""
 
 
 class Grant(Message, tag="grant", frozen=True, kw_only=True):

@@ -20,6 +20,7 @@ from typing import Any
 
 import msgspec
 
+from clptools.core import sentences as say
 from clptools.core.actions import (
     Action,
     ClearTimer,
@@ -70,7 +71,7 @@ from clptools.core.service import Service
 from clptools.core.settings import Settings
 from clptools.core.state import NodeState, PeerState, Phase
 from clptools.core.status import Status
-from clptools.core.timing import times
+from clptools.core.timing import times, times_of_both
 from clptools.core.view import StatusView
 from clptools.core.votes import Votes
 
@@ -148,11 +149,17 @@ class Node:
 
     def _configure(self, settings: Settings) -> None:
         self.settings = settings
-        self.times = times(settings.cluster)
+        self.retime()
+        self.state.voters = settings.voters
         known = self.state.peers
         self.state.peers = {
             name: known.get(name) or PeerState() for name in settings.names if name != self.me
         }
+
+    def retime(self) -> None:
+        """The lengths of our configuration, or of both while another may still be in force."""
+        before, now = self.state.revision_cluster, self.settings.cluster
+        self.times = times(now) if before is None else times_of_both(before, now)
 
     # What lives on from one step to the next is in the state, and so in every snapshot.
 
@@ -210,14 +217,20 @@ class Node:
         """Why `settings` cannot take effect while things run as they do; empty: they can."""
         if self.state.phase is Phase.RUNNING and self.me in self.settings.names:
             staying = settings.names
-            gone = [n for n in self.state.peers if not self.membership.is_out(n)]
-            for name in (self.me, *gone):
-                if name not in staying:
-                    return f"{name} would be removed, and takes part: stop it first"
-            voters = (self.settings.names, self.settings.arbiter)
-            if self.state.revision_names and voters != (settings.names, settings.arbiter):
-                return "the last change of servers or arbiters has not reached all servers yet"
+            for name in (self.me, *self.state.peers):
+                if name not in staying and not self._has_gone(name):
+                    return say.may_not_be_removed(name)
+            if self.state.revision_names and settings.voters != self.settings.voters:
+                return say.change_under_way(self.membership.behind())
         return in_the_way(self.settings, settings, self.groups.held())
+
+    def _has_gone(self, name: str) -> bool:
+        """Whether it gave up its part, or a person vouches for it.
+
+        One that is merely off may boot with the configuration of before, while we are off.
+        """
+        p = self.state.peers.get(name)
+        return p is not None and bool(p.left or p.confirmed)
 
     def snapshot(self) -> bytes:
         """Everything remembered, as bytes."""
@@ -240,6 +253,8 @@ class Node:
         saved = msgspec.msgpack.decode(data, type=_Snapshot)
         node = cls(settings, saved.server, saved.state.incarnation, saved.state.seed)
         node.state = saved.state
+        if saved.state.revision_cluster is not None:
+            node.retime()
         node.now = saved.now
         node.woke_at = saved.woke_at
         return node
@@ -313,10 +328,11 @@ class Node:
 
     def _settings_changed(self, event: SettingsChanged) -> None:
         old, arbiter = self.settings.names, self.settings.arbiter
-        gone = {n for n in self.state.peers if self.membership.is_out(n)}
+        cluster = self.settings.cluster
+        gone = {n for n in self.state.peers if self._has_gone(n)}
         self._configure(event.settings)
         self.membership.revise(
-            tuple(n for n in old if n not in gone or n in self.settings.names), arbiter
+            tuple(n for n in old if n not in gone or n in self.settings.names), arbiter, cluster
         )
         self.lease.arm()
         self.record(

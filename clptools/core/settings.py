@@ -8,6 +8,7 @@ sees a default, a missing key or a TOML table.  Durations are integer millisecon
 from __future__ import annotations
 
 from functools import cached_property
+from hashlib import blake2b
 
 import msgspec
 
@@ -102,10 +103,10 @@ class Resource(Frozen, frozen=True, kw_only=True):
     """Names of resources of the same group that start before it and stop after it."""
     start_timeout_ms: int = 1_800_000
     stop_timeout_ms: int = 1_800_000
-    start_retries: int = 0
     migrate_timeout_ms: int = 1_800_000
     migrates: bool = False
     """It can carry its state over before a failover (`migrate`)."""
+    start_retries: int = 0
     failover_on_failure: int = 1
     final_action: str = "none"
     comment: str = ""
@@ -132,7 +133,6 @@ class Group(Frozen, frozen=True, kw_only=True):
         return next((r for r in self.resources if r.name == name), None)
 
 
-class Recovery(Frozen, frozen=True, kw_only=True):
 def dependents(group: Group | None, resource: str) -> list[str]:
     """Everything that directly or indirectly depends on `resource`, in start order."""
     found: list[str] = []
@@ -151,6 +151,7 @@ def dependencies(group: Group, resource: str) -> list[str]:
     return [r.name for r in group.resources if r.name in wanted and r.name != resource]
 
 
+class Recovery(Frozen, frozen=True, kw_only=True):
     """What a monitor's error leads to (`[monitor.recovery]`)."""
 
     action: str = "final"
@@ -166,8 +167,8 @@ def dependencies(group: Group, resource: str) -> list[str]:
     """Restarts and failovers are counted within this long."""
     final_action: str = "none"
     migrate_before_failover: bool = False
-    failover_outside_server_group: bool = False
     """Resources of the target that can carry their state over do so before they are stopped."""
+    failover_outside_server_group: bool = False
     pre_action_script: str = ""
     after_recovery: str = "none"
     """`none`, `reset`, `power-off`, `power-cycle`, `nmi`: what the BMC was going to do."""
@@ -244,6 +245,11 @@ class Cluster(Frozen, frozen=True, kw_only=True):
     max_reboots_reset_ms: int = 3_600_000
     """Running this long without another one starts the count again."""
 
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """What promise 1 hangs on: it must not differ between servers unnoticed."""
+        return (self.lease_ms, self.self_stop_ms, self.startup_wait_ms, self.fence_delay_ms)
+
 
 class Settings(Frozen, frozen=True, kw_only=True, dict=True):
     """A whole configuration, checked."""
@@ -265,6 +271,12 @@ class Settings(Frozen, frozen=True, kw_only=True, dict=True):
     def names(self) -> tuple[str, ...]:
         """Server names, best first."""
         return tuple(s.name for s in self.servers)
+
+    @cached_property
+    def voters(self) -> int:
+        """Servers, arbiter and lengths as one number: equal where votes are counted equally."""
+        what = msgspec.msgpack.encode((self.names, self.arbiter, self.cluster.lengths))
+        return int.from_bytes(blake2b(what, digest_size=6).digest(), "big")
 
     def server(self, name: str) -> Server | None:
         """The server of that name, or None."""

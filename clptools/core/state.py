@@ -22,7 +22,7 @@ from clptools.core.messages import (
 )
 from clptools.core.quorum import NEVER
 from clptools.core.requests import Request
-from clptools.core.settings import Arbiter
+from clptools.core.settings import Arbiter, Cluster
 from clptools.core.states import GroupState, GroupWhy, MonitorStatus, ResourceState
 
 
@@ -79,6 +79,10 @@ class PeerState(msgspec.Struct):
     heard_at: int = NEVER
     any_heard_at: int = NEVER
     """Anything authentic of it, believed or not."""
+    voters: int = 0
+    """`Beat.voters` of the newest such beat."""
+    not_counted: int = 0
+    """`Beat.voters` for which its not being counted was recorded."""
     direct_at: int = NEVER
     link_at: dict[str, int] = {}
     late: list[str] = []
@@ -144,12 +148,12 @@ class GroupRun(msgspec.Struct):
     """Resources that an operator stopped (`clprsc -t`) in an online group."""
     stopping_only: list[str] = []
     """With a partial stop: just these."""
+    migrations: list[str] = []
+    """Resources that are still to be migrated, or are, before the stop."""
     texts: dict[str, str] = {}
     since: int = 0
     failed: str = ""
     """Resource whose failure ended the last start here."""
-    migrations: list[str] = []
-    """Resources that are still to be migrated, or are, before the stop."""
 
 
 class GrantState(msgspec.Struct):
@@ -268,6 +272,8 @@ class NodeState(msgspec.Struct):
     lease_until: int = NEVER
     lease_written: int = NEVER
     watchdog_wanted: bool = False
+    watchdog_as: str = ""
+    """Method and time-out with which it was armed last."""
     armed: bool = False
     watchdog: str = ""
     groups: dict[str, GroupRun] = {}
@@ -300,9 +306,13 @@ class NodeState(msgspec.Struct):
     next_token: int = 1
     report_number: int = 0
     report_at: int = NEVER
+    voters: int = 0
+    """`Beat.voters` of the configuration that we run."""
     revision_names: tuple[str, ...] = ()
     """Servers of the previous revision, while a majority must be one in both."""
     revision_arbiter: Arbiter | None = None
+    revision_cluster: Cluster | None = None
+    """Its lengths, while those of both count."""
     revision_at: int = NEVER
     timers: dict[str, int] = {}
     changed: bool = False

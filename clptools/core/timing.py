@@ -53,6 +53,22 @@ class Times(msgspec.Struct, frozen=True, kw_only=True):
     fence_delay_ms: int
 
 
+def times_of_both(before: Cluster, after: Cluster) -> Times:
+    """While some servers may still run the revision before: nobody may do anything for longer
+    than either allows, and whoever waits for that waits as long as either asks."""
+    old, new = times(before), times(after)
+    shortest = ("authority_ms", "holder_ms", "self_stop_ms", "watchdog_ms", "startup_ms")
+    longest = ("lease_ms", "silence_ms", "grant_dead_ms", "clear_by_lease_ms", "boot_ms")
+    return msgspec.structs.replace(
+        new,
+        **{name: min(getattr(old, name), getattr(new, name)) for name in shortest},
+        **{
+            name: max(getattr(old, name), getattr(new, name))
+            for name in (*longest, "fence_delay_ms")
+        },
+    )
+
+
 def times(cluster: Cluster) -> Times:
     """The lengths for this configuration."""
     lease = cluster.lease_ms

@@ -522,6 +522,7 @@ class Alone:
             "sent_at": self.seq,
             "echo": echo,
             "revision": self.node.settings.revision,
+            "voters": self.node.settings.voters,
         }
         beat = Beat(**{**base, **fields})
         self.tell(e.BeatSeen(link="lankhb1", beat=beat))

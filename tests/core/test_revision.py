@@ -101,6 +101,10 @@ def test_a_server_that_takes_part_cannot_be_configured_away() -> None:
     assert "server3" in c.node("server1").refuses(less)
     c.power_off("server3")
     c.run(5 * S)
+    assert "clpnode confirm-down server3" in c.node("server1").refuses(less), (
+        "it may boot with the old configuration while these two are off"
+    )
+    c.node("server1").state.peers["server3"].confirmed = "anna"
     assert c.node("server1").refuses(less) == ""
 
 
