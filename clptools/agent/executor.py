@@ -225,6 +225,7 @@ class Executor:
             factor=action.factor,
             previous=action.previous,
             priority=action.priority,
+            forced=action.forced,
             run=self._devices.scripts.run,
             log=lambda line: logger.info("%s: %s", place, line),
         )

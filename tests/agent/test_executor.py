@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, get_args
 
+import msgspec
 import pytest
 
 from clptools import paths
@@ -142,6 +143,40 @@ def test_a_resource_runs_its_script_with_what_the_core_says(root: Path) -> None:
         again = await bench.answer(action)
         assert isinstance(again, events.ResourceDone)
         assert again.ok
+
+    run(test)
+
+
+@pytest.mark.parametrize("before", ["start", "migrate"])
+def test_a_forced_stop_leaves_a_hung_script_no_time(root: Path, before: str) -> None:
+    folder = Path(paths.scripts_dir()) / "failover1/exec1"
+    folder.mkdir(parents=True)
+    hung = f"#!/bin/sh\ntrap '' TERM\ntouch {root}/hangs\nwhile :; do sleep 0.05; done\n"
+    for op, text in ((before, hung), ("stop", "#!/bin/sh\nexit 0\n")):
+        (folder / f"{op}.sh").write_text(text)
+        (folder / f"{op}.sh").chmod(0o700)
+    os.chmod(root, 0o755)
+
+    async def test(bench: Bench) -> None:
+        options: dict[str, Any] = {op: f"{op}.sh" for op in (before, "stop")}
+        exec1 = Resource(name="exec1", type="exec", options=options)
+        group = Group(name="failover1", servers=("server1",), resources=(exec1,))
+        bench.executor.apply(Settings(groups=(group,)))
+        action = actions.RunResource(
+            group="failover1", resource="exec1", op=before, epoch=4, event="START", factor=""
+        )
+        bench.executor.perform(action)
+        while not (root / "hangs").exists():
+            await asyncio.sleep(0.01)
+        began = asyncio.get_running_loop().time()
+        bench.executor.perform(msgspec.structs.replace(action, op="stop", forced=True))
+        ended = [await bench.queue.told.get(), await bench.queue.told.get()]
+        # `self_stop` is 6 s: the 5 s that a script otherwise has after its TERM would use it up.
+        assert asyncio.get_running_loop().time() - began < 4
+        assert {(x.op, x.ok) for x in ended if isinstance(x, events.ResourceDone)} == {
+            (before, False),
+            ("stop", True),
+        }
 
     run(test)
 

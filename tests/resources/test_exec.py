@@ -24,6 +24,7 @@ def resource(**options: str) -> Resource:
         type="exec",
         start_timeout_ms=20_000,
         stop_timeout_ms=500,
+        migrate_timeout_ms=500,
         options={"start": "start.sh", "stop": "stop.sh", **options},
     )
 
@@ -108,6 +109,22 @@ def test_a_forced_stop_does_not_wait_for_a_hung_start(make_script: MakeScript) -
         return asyncio.get_running_loop().time() - began
 
     assert asyncio.run(main()) < 10
+
+
+def test_a_migrate_script_is_run_like_the_others(make_script: MakeScript) -> None:
+    make_script("failover1/exec1/migrate.sh", 'echo "$CLP_FACTOR of $CLP_RESOURCENAME"\n')
+    lines: list[str] = []
+    assert carry_out("migrate", lines, migrate="migrate.sh").ok
+    assert lines == ["GROUPMOVE of exec1"]
+    make_script("failover1/exec1/migrate.sh", "sleep 100\n")
+    hung = carry_out("migrate", migrate="migrate.sh")
+    assert not hung.ok and hung.timed_out
+    missing = carry_out("migrate", migrate="other.sh")
+    assert not missing.ok and "other.sh" in missing.text
+    loose = make_script("failover1/exec1/loose.sh", "exit 0\n")
+    os.chmod(loose, 0o777)
+    untrusted = carry_out("migrate", migrate="loose.sh")
+    assert not untrusted.ok and "loose.sh" in untrusted.text
 
 
 def test_no_stop_script_is_a_stop() -> None:
