@@ -62,6 +62,7 @@ def _alone(settings: Settings, places: Places) -> Iterator[Report]:
     yield from _links(settings, places)
     yield from _watchdogs(settings, places)
     yield from _names(settings, places)
+    yield from _migrations(settings, places)
     for monitor in settings.monitors:
         if monitor.type == "mrw":
             yield from _received(monitor, settings, places)
@@ -144,6 +145,43 @@ def _names(settings: Settings, places: Places) -> Iterator[Report]:
                     table=f"{table}:{name}",
                 )
             kinds.setdefault(name, kind)
+
+
+def _migrations(settings: Settings, places: Places) -> Iterator[Report]:
+    """A migration needs both: a monitor that asks for it, and a resource that can."""
+    used: set[str] = set()
+    for monitor in settings.monitors:
+        recovery = monitor.recovery
+        if not recovery.migrate_before_failover:
+            continue
+        groups = [
+            group
+            for group in settings.groups
+            if recovery.target in ("All Groups", group.name) or group.resource(recovery.target)
+        ]
+        able = [r.name for group in groups for r in group.resources if r.migrates]
+        used.update(able)
+        if not able:
+            names = " and ".join(group.name for group in groups) or "its target"
+            yield places.warn(
+                f"monitor {monitor.name}",
+                f"migrate_before_failover = true, but no resource of {names} has migrate: it is "
+                "failed over without migration",
+                'Add migrate = "migrate.sh" to an exec resource, or leave the key out.',
+                table=f"monitor:{monitor.name}.recovery",
+                key="migrate_before_failover",
+            )
+    for group in settings.groups:
+        for resource in group.resources:
+            if resource.migrates and resource.name not in used:
+                yield places.warn(
+                    f"group resource {resource.name}",
+                    f"migrate is never run: no monitor that fails {group.name} over has "
+                    "migrate_before_failover = true",
+                    "Set it in [monitor.recovery]; no other stop or move migrates.",
+                    table=f"group.resource:{resource.name}",
+                    key="migrate",
+                )
 
 
 def _received(monitor: Monitor, settings: Settings, places: Places) -> Iterator[Report]:

@@ -213,3 +213,56 @@ def test_keys_belong_to_their_category() -> None:
     assert loaded.settings.monitors[0].options["space_used"] == 80
     wrong = read(TWO + text.format("NIC"))
     assert any("space_used" in str(r) for r in wrong.errors)
+
+
+MIGRATING = """
+[[group]]
+name = "vms"
+[[group.resource]]
+type = "exec"
+name = "vm1"
+{migrate}
+[[monitor]]
+type = "mrw"
+name = "nic"
+category = "NIC"
+[monitor.recovery]
+action = "failover"
+target = "{target}"
+migrate_before_failover = {before}
+"""
+
+
+def test_a_migration_that_nothing_can_carry_out_or_nothing_asks_for() -> None:
+    def told(migrate: str, before: str, target: str = "vms") -> list[str]:
+        text = TWO + MIGRATING.format(migrate=migrate, before=before, target=target)
+        return [w for w in warnings(text) if "migrat" in w]
+
+    script = 'migrate = "migrate.sh"'
+    for target in ("vms", "vm1", "All Groups"):
+        assert told(script, "true", target) == []
+    assert told("", "false") == []
+    (unable,) = told("", "true")
+    assert "no resource of vms has migrate" in unable and 'Add migrate = "migrate.sh"' in unable
+    line = next(
+        n
+        for n, text in enumerate((TWO + MIGRATING).splitlines(), 1)
+        if text.startswith("migrate_before_failover")
+    )
+    assert unable.startswith(f"{line}: monitor nic: ")
+    (unasked,) = told(script, "false")
+    assert "group resource vm1: migrate is never run" in unasked
+
+
+def test_a_migrate_script_that_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLP_ROOT", str(tmp_path))
+    monkeypatch.setenv("CLP_SERVER", "server1")
+    text = TWO + MIGRATING.format(migrate='migrate = "m.sh"', before="true", target="vms")
+    settings = good(text)
+    (resource,) = settings.groups[0].resources
+    assert resource.migrates and resource.migrate_timeout_ms == resource.stop_timeout_ms
+    found = warnings(text, gather(settings, registries()))
+    (missing,) = [w for w in found if "group resource vm1: migrate: " in w]
+    assert "no such file" in missing
