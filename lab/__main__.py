@@ -4,35 +4,55 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import fcntl
 import importlib
 import os
 import pkgutil
 import sys
-import tempfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
 
-from lab import cases, network, report
+from lab import alone, cases, network, report
 from lab.case import Lab
 from lab.cluster import Cluster, sample
 from lab.collector import Collector, longest_gap
 from lab.guestagent import Failed, GuestGone
 from lab.image import SERVERS, prepare
 from lab.machine import Machine
-from lab.places import SOURCE, Trouble, cache, reports, say
+from lab.places import SOURCE, Trouble, reports, say
 
-INSIDE = "CLPTOOLS_LAB_INSIDE"
 RESTORED_WITHIN_S = 300.0
 
 
 def known() -> dict[str, ModuleType]:
-    """All cases, the first is `boot`."""
-    names = sorted(each.name for each in pkgutil.iter_modules(cases.__path__))
-    names.sort(key=lambda name: name != "boot")
-    return {name.replace("_", "-"): importlib.import_module(f"lab.cases.{name}") for name in names}
+    """All cases in the order of a whole run: `boot`, then what shares its servers."""
+    names = [each.name for each in pkgutil.iter_modules(cases.__path__)]
+    found = {name.replace("_", "-"): importlib.import_module(f"lab.cases.{name}") for name in names}
+
+    def order(item: tuple[str, ModuleType]) -> tuple[object, ...]:
+        # Another number of servers costs boots, another configuration a push.
+        name, case = item
+        wanted = configuration(case)
+        first = name != "boot", servers(case), wanted != sample()
+        return *first, wanted, not fresh(case), name
+
+    return dict(sorted(found.items(), key=order))
+
+
+def configuration(case: ModuleType) -> str:
+    """The cluster's file for it."""
+    return str(getattr(case, "CONFIG", sample()))
+
+
+def servers(case: ModuleType) -> int:
+    """How many servers its cluster has."""
+    return int(getattr(case, "SERVERS", 2))
+
+
+def fresh(case: ModuleType) -> bool:
+    """Whether it wants servers that nothing happened to."""
+    return bool(getattr(case, "FRESH", False))
 
 
 def title(case: ModuleType) -> str:
@@ -43,13 +63,13 @@ def title(case: ModuleType) -> str:
 class Room:
     """The servers, and one case after the other on them."""
 
-    def __init__(self, folder: Path, servers: int) -> None:
+    def __init__(self, folder: Path) -> None:
         self._image = prepare()
         network.build(SERVERS)
         self._collector = Collector()
         self._collector.start()
-        machines = [Machine(n, folder, self._image) for n in range(1, servers + 1)]
-        self._cluster = Cluster(machines)
+        self._machines = [Machine(n, folder, self._image) for n in range(1, SERVERS + 1)]
+        self._cluster = Cluster([])
 
     def run(self, name: str, case: ModuleType) -> report.Result:
         """Runs one case, whatever comes of it."""
@@ -57,7 +77,7 @@ class Room:
         lab = Lab(self._cluster, self._collector, self._image.deb)
         load = os.getloadavg()[0]
         try:
-            self._ready(getattr(case, "CONFIG", sample()), fresh=getattr(case, "FRESH", False))
+            self._ready(case)
             lab = Lab(self._cluster, self._collector, self._image.deb)
             case.run(lab)
             outcome = "passed"
@@ -89,7 +109,7 @@ class Room:
 
     def close(self) -> None:
         """The end of all servers."""
-        for each in self._cluster.servers:
+        for each in self._machines:
             each.end()
 
     def _heal(self) -> None:
@@ -103,36 +123,33 @@ class Room:
                 else:
                     each.press_on()
 
-    def _ready(self, configuration: str, *, fresh: bool) -> None:
-        """A normal cluster with this configuration; a new one where it cannot be mended."""
-        if self._cluster.configuration and not fresh:
+    def _ready(self, case: ModuleType) -> None:
+        """A normal cluster as the case wants it; a new one where it cannot be mended."""
+        wanted = configuration(case)
+        if len(self._cluster.servers) == servers(case) and not fresh(case):
             try:
                 for each in self._cluster.servers:
                     each.booted(RESTORED_WITHIN_S)
                 self._cluster.normal()
-                if self._cluster.configuration != configuration:
-                    self._cluster.push(configuration)
+                if self._cluster.configuration != wanted:
+                    self._cluster.push(wanted)
                     self._cluster.normal()
                 return
             except (Trouble, GuestGone, Failed) as error:
                 say(f"the cluster is made anew: {error}")
-        self._make(configuration)
+        self._make(servers(case), wanted)
 
-    def _make(self, configuration: str) -> None:
-        self.close_servers()
+    def _make(self, number: int, wanted: str) -> None:
+        self.close()
+        self._cluster = Cluster(self._machines[:number])
         for each in self._cluster.servers:
             each.install()
         for each in self._cluster.servers:
             each.press_on()
         for each in self._cluster.servers:
             each.booted()
-        self._cluster.create(configuration)
+        self._cluster.create(wanted)
         self._cluster.normal()
-
-    def close_servers(self) -> None:
-        """Ends what runs of an earlier cluster."""
-        for each in self._cluster.servers:
-            each.end()
 
 
 def main() -> int:
@@ -155,41 +172,23 @@ def main() -> int:
         print("the laboratory needs root: it makes namespaces and bridges", file=sys.stderr)
         return 1
     try:
-        if INSIDE not in os.environ:
-            _alone()
+        if not alone.inside():
+            lock = alone.take()
             prepare()
-            _enter()
-        return _run({name: every[name] for name in given.cases or every}, given.results)
+            return alone.enter(lock)
+        chosen = {name: every[name] for name in every if name in (given.cases or every)}
+        return _run(chosen, given.results)
     except Trouble as trouble:
         print(f"lab: {trouble}", file=sys.stderr)
         return 1
 
 
-def _alone() -> None:
-    """One laboratory at a time: all its servers live from one image.  Raises Trouble."""
-    lock = os.open(cache() / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        raise Trouble("another laboratory runs on this machine; it uses the same image") from None
-    os.set_inheritable(lock, True)
-
-
-def _enter() -> None:
-    """Goes on in namespaces of its own: whatever happens, nothing of it stays."""
-    own = ("--net", "--pid", "--fork", "--kill-child", "--mount", "--mount-proc")
-    words = ["unshare", *own, sys.executable, "-m", "lab", *sys.argv[1:]]
-    os.execvpe(words[0], words, {**os.environ, INSIDE: "1", "KEEP": "1"})
-
-
 def _run(chosen: dict[str, ModuleType], write: bool) -> int:
-    servers = max(getattr(case, "SERVERS", 2) for case in chosen.values())
-    with tempfile.TemporaryDirectory(prefix="clptools-lab.") as folder:
-        room = Room(Path(folder), servers)
-        try:
-            done = [room.run(name, case) for name, case in chosen.items()]
-        finally:
-            room.close()
+    room = Room(alone.folder())
+    try:
+        done = [room.run(name, case) for name, case in chosen.items()]
+    finally:
+        room.close()
     if write:
         titles = {name: title(case) for name, case in known().items()}
         (SOURCE / "lab/RESULTS.md").write_text(report.table(report.load(reports()), titles))

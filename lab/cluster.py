@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
-import re
 import time
+import tomllib
 from pathlib import Path
 from typing import Any
+
+import tomli_w
 
 from lab import network
 from lab.guestagent import Failed, GuestGone
@@ -31,30 +33,58 @@ targets = ["{NETWORKS["lan1"]}.{network.CLIENT}"]
 
 def sample(
     *,
+    servers: int = 2,
     forced_stop: str = "power-off",
     method: str = "softdog",
     after_recovery: str = "reset",
     deadline: int = 300,
     more: str = "",
 ) -> str:
-    """The sample cluster's file for this room's networks; `more` is added to its end."""
-    text = (SOURCE / "examples/sample-cluster/clp.toml").read_text()
-    for number in (1, 2):
-        text = text.replace(f'"192.168.0.1{number}"', f'"{network.bmc_address(number)}"')
-    own = [f"{NETWORKS['bmc']}.{number}" for number in (1, 2)]
-    text = _set(text, "keyword", f'"{own[0]}"')
-    text = _set(text, "keyword_on", f'{{ server1 = "{own[0]}", server2 = "{own[1]}" }}')
-    text = _set(text, "method", f'"{method}"')
-    text = _set(text, "after_recovery", f'"{after_recovery}"')
-    text = _set(text, "after_recovery_deadline", str(deadline))
-    return f'{text}\n[forced_stop]\naction = "{forced_stop}"\n{more}'
+    """The sample cluster's file for this room's networks, with `more` laid over it.
+
+    A table of `more` with the name of one that is there changes that one, any other is added.
+    """
+    whole = tomllib.loads((SOURCE / "examples/sample-cluster/clp.toml").read_text())
+    numbers = {f"server{number}": number for number in range(1, servers + 1)}
+    bmcs = {name: network.bmc_address(number) for name, number in numbers.items()}
+    whole["server"] = [
+        {"name": name, "bmc": {"address": address, "user": USER}} for name, address in bmcs.items()
+    ]
+    lan1, lan2, bmc = whole["interconnect"]
+    lan1["address"] = _addresses("lan1", numbers)
+    lan2["address"] = _addresses("lan2", numbers)
+    bmc["address"] = bmcs
+    whole["group"][0]["servers"] = list(numbers)
+    userw, mrw = whole["monitor"]
+    userw["method"] = method
+    mrw["keyword_on"] = _addresses("bmc", numbers)
+    mrw["keyword"] = mrw["keyword_on"]["server1"]
+    mrw["recovery"] |= {"after_recovery": after_recovery, "after_recovery_deadline": deadline}
+    whole["forced_stop"] = {"action": forced_stop}
+    _lay_over(whole, tomllib.loads(more))
+    return tomli_w.dumps(whole)
 
 
-def _set(text: str, key: str, value: str) -> str:
-    changed, found = re.subn(rf"(?m)^{key} = [^#\n]*", f"{key} = {value}    ", text)
-    if found != 1:
-        raise Trouble(f"examples/sample-cluster/clp.toml: {key} is there {found} times, not once")
-    return changed
+def _addresses(network: str, numbers: dict[str, int]) -> dict[str, str]:
+    return {name: f"{NETWORKS[network]}.{number}" for name, number in numbers.items()}
+
+
+def _lay_over(whole: dict[str, Any], more: dict[str, Any]) -> None:
+    for key, value in more.items():
+        old = whole.get(key)
+        if isinstance(old, dict) and isinstance(value, dict):
+            _lay_over(old, value)
+        elif isinstance(old, list) and isinstance(value[0], dict):
+            for table in value:
+                same = [
+                    each for each in old if "name" in each and each["name"] == table.get("name")
+                ]
+                if same:
+                    _lay_over(same[0], table)
+                else:
+                    old.append(table)
+        else:
+            whole[key] = value
 
 
 class Cluster:
