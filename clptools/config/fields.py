@@ -290,7 +290,7 @@ def resource(registries: Registries) -> tuple[Field, ...]:
             name="final_action",
             parse=choice(*registries.final_actions),
             default="none",
-            help="What is done when its start failed everywhere.",
+            help="What is done when its start failed everywhere, or its stop.",
         ),
         _resource(
             name="depends",

@@ -33,6 +33,8 @@ _ENDS_SERVER = frozenset(
         "bmc-nmi",
     }
 )
+_OF_GROUP = ("none", "stop-group", "stop-resource")
+"""Nothing to do for a resource that failed: its group stops in any case."""
 _DEADMAN_GRACE_MS = 60_000
 """How long after its deadline a BMC's word of the timer that we armed may still come."""
 
@@ -62,7 +64,9 @@ class Final:
         self._perform(action, monitor.recovery.target, say.final_for(monitor.name), "rm")
 
     def of_resource(self, resource: Resource, group: str) -> None:
-        """The final action of a resource that could not be started or stopped."""
+        """The final action of a resource that could be started nowhere, or not be stopped."""
+        if resource.final_action in _OF_GROUP:
+            return
         self._perform(resource.final_action, group, say.final_for(resource.name), "rc")
 
     def _perform(self, action: str, target: str, reason: str, kind: str) -> None:
@@ -81,7 +85,9 @@ class Final:
             node.state.halts[kind] = count + 1
             node.ledger.keep()
         node.record("rm", 15, "ERROR", (node.me,), say.final(action, node.me, reason))
-        if action in ("stop-group", "stop-resource"):
+        if action == "stop-resource":
+            self._stop_resource(target)
+        elif action == "stop-group":
             for name in node.groups.online(target):
                 node.groups.stop(name, GroupWhy.STOPPED, "GROUPSTOP")
         elif action == "stop-cluster":
@@ -90,6 +96,13 @@ class Final:
             node.service.leave(action, no_move=False)
         else:
             node.emit(HostAction(action=action, reason=reason))
+
+    def _stop_resource(self, target: str) -> None:
+        """Stops it with those that depend on it; the rest of its group goes on."""
+        groups = self.node.groups
+        for group in self.node.settings.groups:
+            if group.resource(target) is not None and groups.online(group.name):
+                groups.stop_resource(group, target, also=True)
 
     def another_normal_server(self) -> bool:
         """Whether some other server takes part and could run things."""

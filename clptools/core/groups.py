@@ -282,8 +282,8 @@ class Groups:
             self._advance_start(name, run)
             return
         run.failed = event.resource
-        if configured is not None and configured.final_action not in ("none", "stop-group"):
-            self._final(configured, name)
+        if configured is not None and not self._tried_elsewhere(name):
+            self.node.recovery.final.of_resource(configured, name)
         self.stop(name, GroupWhy.START_FAILED, "GROUPSTOP")
 
     def _stop_done(self, event: ResourceDone, run: GroupRun) -> None:
@@ -301,15 +301,20 @@ class Groups:
                 say.stop_failed(event.resource, node.me, event.text, event.timed_out),
             )
             configured = self._resource(name, event.resource)
-            if configured is not None and configured.final_action not in ("none", "stop-group"):
-                self._final(configured, name)
+            if configured is not None:
+                self.node.recovery.final.of_resource(configured, name)
         if run.state is GroupState.STARTING:
             self._advance_partial(name, run)
         else:
             self._advance_stop(name, run)
 
-    def _final(self, resource: Resource, group: str) -> None:
-        self.node.recovery.final.of_resource(resource, group)
+    def _tried_elsewhere(self, name: str) -> bool:
+        """Whether the start that failed here will be tried on another server."""
+        node = self.node
+        group = node.settings.group(name)
+        limit = max((r.failover_on_failure for r in group.resources), default=0) if group else 0
+        failed = node.policy.intent(name).failures
+        return group is not None and failed < limit and node.choice.elsewhere(group)
 
     # ------------------------------------------------------------------ order
 

@@ -265,3 +265,23 @@ def test_a_group_without_resources_comes_online_and_goes() -> None:
     here = c.settle()
     assert c.answer(here, GroupMove(group="failover1")).code == 0
     assert c.online() not in ("", here)
+
+
+def test_the_final_action_of_a_resource_waits_until_no_other_server_is_tried() -> None:
+    last = Resource(name="exec1", type="exec", failover_on_failure=1, final_action="bmc-reset")
+    c = Cluster(settings(3, groups=(group(last, servers=3),)))
+    for server in ("server1", "server2"):
+        c.scripts[(server, "exec1 start")] = "fail"
+    c.until(lambda: bool(c.did(a.HostAction)))
+    assert not c.did(a.HostAction, "server1")
+    assert [x.action for x in c.did(a.HostAction, "server2")] == ["bmc-reset"]
+
+
+def test_the_final_action_of_a_resource_that_cannot_be_stopped_comes_at_once() -> None:
+    stuck = Resource(name="exec1", type="exec", final_action="bmc-reset")
+    c = Cluster(settings(3, groups=(group(stuck, servers=3),)))
+    here = c.settle()
+    c.scripts[(here, "exec1 stop")] = "fail"
+    c.ask(here, GroupStop(group="failover1"))
+    c.run(1 * S)
+    assert [x.action for x in c.did(a.HostAction, here)] == ["bmc-reset"]

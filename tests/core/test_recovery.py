@@ -180,6 +180,21 @@ def test_stop_group_stops_it_for_good() -> None:
     assert c.active() == []
 
 
+def test_stop_resource_stops_it_and_what_depends_on_it_and_nothing_else() -> None:
+    c = cluster(mrw(action="final", final_action="stop-resource", target="exec1"))
+    fatal(c)
+    c.run(30 * S)
+    assert c.online() == "server1"
+    words = {r.name: r.status for r in c.group().resources}
+    assert words == {"fip1": "Online", "exec1": "Offline"}
+    below = cluster(mrw(action="final", final_action="stop-resource", target="fip1"))
+    before = len(below.did(a.RunResource, "server1"))
+    fatal(below)
+    below.run(30 * S)
+    did = [f"{r.resource} {r.op}" for r in below.did(a.RunResource, "server1")[before:]]
+    assert did == ["exec1 stop", "fip1 stop"]
+
+
 def test_a_suspended_monitor_records_and_does_not_act() -> None:
     c = cluster(mrw())
     assert c.answer("server1", MonitorSuspend(monitors=("mrw1",))).code == 0
