@@ -5,6 +5,8 @@ lease   no BMC: proof by released, left and lease only (armed watchdogs)
 strong  an arbiter of which only one side can hold the lease (etcd)
 req     that arbiter decides for everyone (`required = true`)
 weak    an arbiter that both sides can win (ping): finds a split brain, as it must
+
+`migrate` of 1: resources migrate before the failovers of mrw1.
 """
 
 from __future__ import annotations
@@ -34,9 +36,9 @@ NAMED = (
 
 TURNS: tuple[tuple[str, dict[str, Any]], ...] = (
     *((name, {}) for name in NAMED),
-    ("3bmc", {"groups": 3, "resources": 2, "links": 2}),
+    ("3bmc", {"groups": 3, "resources": 2, "links": 2, "migrate": 1}),
     ("2bmc", {"after_recovery": "power-off", "final_action": "bmc-reset", "script": "mend"}),
-    ("3lease", {"groups": 2, "final_action": "shutdown"}),
+    ("3lease", {"groups": 2, "final_action": "shutdown", "migrate": 1}),
     ("2bmcstrong", {"groups": 2, "after_recovery": "reset", "final_action": "reboot"}),
     ("5bmc", {"groups": 5, "final_action": "stop-cluster", "script": "mend"}),
     ("3bmcreq", {"links": 2, "final_action": "sysrq-panic", "interval_s": 0.5}),
