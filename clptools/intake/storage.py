@@ -86,7 +86,7 @@ async def watch(kernel: Kernel, faults: Faults, note: Callable[[str], None]) -> 
             for controller in names(f"{kernel.sys}/class/nvme"):
                 state.ask_smart(controller)
             for keyword in sorted(faults.watched.keywords):
-                if disks.path(keyword) and faults.watched.number(keyword, "probe_interval_ms"):
+                if faults.watched.number(keyword, "probe_interval_ms"):
                     tasks.create_task(_probe(keyword, disks, faults))
             await asyncio.Event().wait()
 
@@ -203,12 +203,17 @@ class _State:
 
 
 async def _probe(keyword: str, disks: Disks, faults: Faults) -> None:
-    """Read a disk now and then."""
+    """Read a disk now and then, also one that came after the agent; a mount point never."""
     interval_s = faults.watched.number(keyword, "probe_interval_ms") / 1000
     timeout_s = faults.watched.number(keyword, "probe_timeout_ms") / 1000
+    there = False
     while True:
         await asyncio.sleep(interval_s)
-        path = disks.path(keyword) or keyword
+        path = disks.path(keyword)
+        there = there or bool(path)
+        if not there:
+            continue
+        path = path or keyword
         device = disks.name(keyword)
         text = f"{keyword} does not answer a read within {timeout_s:g} s"
         status, said = await _child(

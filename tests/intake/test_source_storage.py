@@ -296,6 +296,26 @@ def test_a_disk_that_hangs_is_told_and_never_blocks(
     asyncio.run(body())
 
 
+def test_a_disk_that_came_after_the_agent_is_read_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A path or a volume may be there only later."""
+    kernel, _, _ = spoken(tmp_path)
+    child = tmp_path / "child.py"
+    child.write_text("import sys\nsys.exit('Input/output error')")
+    monkeypatch.setattr(storage, "CHILD", str(child))
+
+    async def body() -> None:
+        async with Heard(mrw("HA/SS", "sdb", probe_interval_ms=20.0), kernel=kernel) as heard:
+            await asyncio.sleep(0.1)  # several rounds without a disk
+            assert heard.told == []
+            disk(tmp_path, "sdb")
+            event = await heard.count(1)
+            assert event.text == "sdb cannot be read: Input/output error"
+
+    asyncio.run(body())
+
+
 def test_the_child_reads_a_disk_and_says_what_is_wrong(tmp_path: Path) -> None:
     good = tmp_path / "disk"
     good.write_bytes(bytes(8192))
