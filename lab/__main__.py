@@ -87,12 +87,13 @@ class Room:
         broken = report.broken_promises(lab)
         if broken:
             outcome = "; ".join([*broken, outcome])
+        gap_s = longest_gap(lab.words(), lab.begun, until).seconds
         result = report.Result(
             case=name,
             title=title(case),
             outcome=outcome,
             proof=lab.proof,
-            gap_s=round(longest_gap(lab.words(), lab.begun, until).seconds, 2),
+            gap_s=round(gap_s if lab.gap_s is None else lab.gap_s, 2),
             took_s=round(until - lab.begun, 1),
             figures=lab.figures,
             when=datetime.now(UTC).strftime("%Y-%m-%d %H:%M"),

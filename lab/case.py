@@ -52,6 +52,8 @@ class Lab:
         self.fault_at: float | None = None
         self.steps: list[Step] = []
         self.proof = ""
+        self.gap_s: float | None = None
+        """The gap, where a case measures it itself; None: the longest silence in it."""
         self.figures: dict[str, str] = {}
         """Measured beside the gap: name and value with its unit."""
 

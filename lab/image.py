@@ -17,6 +17,7 @@ import msgspec
 
 from lab import package
 from lab.places import SOURCE, Trouble, cache, missing, run, say
+from lab.rival import packages as rival
 
 NEEDED = {
     "debootstrap": "debootstrap",
@@ -97,12 +98,13 @@ def prepare() -> Image:
     mark = package.fingerprint()
     deb = _deb(mark)
     files = sorted((SOURCE / "lab/guest").iterdir())
-    own = b"".join(path.read_bytes() for path in [Path(__file__), *files])
+    own = b"".join(path.read_bytes() for path in [Path(__file__), Path(rival.__file__), *files])
     wanted = f"{mark} {hashlib.sha256(own).hexdigest()}"
     if not disk.exists() or _read(cache() / "disk.of") != wanted:
         say("making the image")
         (cache() / "disk.of").unlink(missing_ok=True)
         _install(tree, deb)
+        rival.install(tree)
         _settle(tree)
         disk.unlink(missing_ok=True)
         run("mke2fs", "-q", "-t", "ext4", "-d", tree, "-L", "root", disk, "3G")

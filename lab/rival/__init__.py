@@ -1,0 +1,1 @@
+"""corosync and pacemaker in the same two machines, and the comparison with them."""

@@ -1,0 +1,148 @@
+"""The same fault, again and again, with clptools and with corosync and pacemaker in its place."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from lab.case import Lab
+from lab.collector import longest_gap
+from lab.guestagent import Failed, GuestGone
+from lab.machine import Machine
+from lab.places import Trouble, reports
+from lab.rival.contender import Clptools, Contender, Steps
+from lab.rival.pacemaker import Pacemaker, Tuning
+
+ROUNDS = int(os.environ.get("ROUNDS", "1"))
+TAKEN_OVER_WITHIN_S = 180.0
+
+TUNINGS = (
+    Tuning(name="token 3 s", token_ms=3000, power_wait_s=2),
+    Tuning(name="token 1 s, no power_wait", token_ms=1000, power_wait_s=0),
+    Tuning(
+        name="token 1 s, no power_wait, the holder shoots first",
+        token_ms=1000,
+        power_wait_s=0,
+        priority_delay_s=5,
+    ),
+)
+"""Its default; the best that is sensible; the same with clptools' manners in a split."""
+
+
+class Round(msgspec.Struct, frozen=True, kw_only=True):
+    """One fault, taken over."""
+
+    contender: str
+    gap_s: float
+    """Silence that the client heard."""
+    steps: Steps
+
+
+class Duel(msgspec.Struct, frozen=True, kw_only=True):
+    """All rounds of one fault."""
+
+    fault: str
+    when: str
+    """UTC."""
+    load: float
+    """Load average of this machine when it began."""
+    rounds: tuple[Round, ...]
+
+    def of(self, contender: str) -> list[Round]:
+        """The rounds of one of them."""
+        return [each for each in self.rounds if each.contender == contender]
+
+    def contenders(self) -> list[str]:
+        """Their names, in order."""
+        return list(dict.fromkeys(each.contender for each in self.rounds))
+
+
+def fight(lab: Lab, name: str, fault: str, action: Callable[[Machine], object]) -> None:
+    """`ROUNDS` rounds of each contender; the clptools cluster is back in service afterwards."""
+    when, load = time.strftime("%Y-%m-%d %H:%M", time.gmtime()), os.getloadavg()[0]
+    ours = Clptools(lab)
+    rounds: list[Round] = []
+
+    def keep() -> None:
+        duel = Duel(fault=fault, when=when, load=round(load, 1), rounds=tuple(rounds))
+        save(name, duel)
+
+    def play(contender: Contender) -> None:
+        for number in range(1, ROUNDS + 1):
+            contender.ready()
+            rounds.append(_round(lab, contender, f"{fault}, round {number}", action))
+            keep()
+        contender.ready()
+
+    play(ours)
+    lab.gap_s = max(each.gap_s for each in rounds)
+    ours.end()
+    try:
+        for tuning in TUNINGS:
+            rival = Pacemaker(lab, tuning)
+            try:
+                rival.begin()
+                play(rival)
+            finally:
+                rival.end()
+    finally:
+        _power(lab)
+        ours.begin()
+    ours.ready()
+    for contender in dict.fromkeys(each.contender for each in rounds):
+        gaps = [each.gap_s for each in rounds if each.contender == contender]
+        lab.figures[contender] = f"{statistics.median(gaps):.2f} s, longest {max(gaps):.2f} s"
+
+
+def _round(lab: Lab, by: Contender, text: str, action: Callable[[Machine], object]) -> Round:
+    holder = lab.holder()
+    other = lab.other(holder)
+    at = time.monotonic()
+    lab.note(f"{by.name}: {text}: {holder.name}")
+    action(holder)
+
+    def heard() -> bool:
+        return any(word.server == other.name for word in lab.words_since(at))
+
+    lab.until(f"{by.name}: heard from {other.name}", heard, TAKEN_OVER_WITHIN_S)
+    gap = longest_gap(lab.words_since(at - 1), at - 1, time.monotonic()).seconds
+    lab.note(f"{by.name}: taken over by {other.name} after {gap:.2f} s")
+    with contextlib.suppress(GuestGone, Failed):
+        steps = by.steps(other, at)
+    lab.until(f"{holder.name} is off", lambda: not holder.on, 120)
+    _power(lab)
+    return Round(contender=by.name, gap_s=round(gap, 2), steps=steps)
+
+
+def _power(lab: Lab) -> None:
+    for each in lab.servers:
+        if not each.on:
+            with contextlib.suppress(Trouble):
+                each.press_on()
+    for each in lab.servers:
+        each.booted()
+
+
+def save(name: str, duel: Duel) -> None:
+    """Beside the case's report."""
+    folder = reports() / name
+    folder.mkdir(parents=True, exist_ok=True)
+    _file(name).write_bytes(msgspec.json.format(msgspec.json.encode(duel)))
+
+
+def load(name: str) -> Duel | None:
+    """The newest rounds of a case; None: it never ran here."""
+    try:
+        return msgspec.json.decode(_file(name).read_bytes(), type=Duel)
+    except FileNotFoundError:
+        return None
+
+
+def _file(name: str) -> Path:
+    return reports() / name / "rounds.json"
