@@ -14,7 +14,7 @@ from clptools.core.actions import KeepLedger
 from clptools.core.durable import LedgerFile, OpenEntry
 from clptools.core.events import HardwareSeen, MessageSeen
 from clptools.core.settings import Monitor
-from clptools.core.state import MonitorRun, OpenEvent
+from clptools.core.state import MonitorRun, OpenEvent, Unclaimed
 from clptools.core.states import MonitorStatus
 
 if TYPE_CHECKING:
@@ -29,6 +29,10 @@ _OPENING = ("FATAL", "ERROR", "REDUNDANCY", "PREDICT", "PERFORMANCE")
 _WATCHDOG_ROWS = "23h/6F/"
 """Rows of the class table about the BMC's watchdog timer (IPMI 2.0, table 42-3)."""
 _MM = {"FATAL": 914, "PERFORMANCE": 915, "PREDICT": 916}
+"""Number in the alert log by class, for traps; all others are 903, as are messages."""
+_UNCLAIMED_KEPT = 256
+_UNCLAIMED_AGAIN_MS = 3_600_000
+"""A message that no monitor takes and that keeps coming is told of this often."""
 
 
 class Ledger:
@@ -119,21 +123,52 @@ class Ledger:
     def message(self, event: MessageSeen) -> None:
         """A driver's or a program's message: to every monitor that matches."""
         node = self.node
-        for monitor in node.settings.monitors:
-            if monitor.type != "mrw" or node.me not in monitor.servers:
-                continue
-            if not matches(monitor, node.me, event.category, event.keyword):
-                continue
-            key = f"{event.category}/{event.keyword}"
-            if event.fault:
-                key = f"{key}#{event.fault}"
+        key = f"{event.category}/{event.keyword}"
+        if event.fault:
+            key = f"{key}#{event.fault}"
+        takers = [
+            m
+            for m in node.settings.monitors
+            if m.type == "mrw"
+            and node.me in m.servers
+            and matches(m, node.me, event.category, event.keyword)
+        ]
+        if not takers:
+            self._unclaimed(event, key)
+        for monitor in takers:
             if event.recovered:
                 self._close(monitor, key, "", event.text)
                 continue
-            self.node.recovery.run(monitor.name).device = event.keyword
+            node.recovery.run(monitor.name).device = event.keyword
             event_class = "PREDICT" if event.predictive else "FATAL"
             meaning = event.text or key
-            self._open(monitor, key, event_class, meaning, event.origin or event.category)
+            source = event.origin or event.category
+            self._open(monitor, key, event_class, meaning, source, message=True)
+
+    def _unclaimed(self, event: MessageSeen, key: str) -> None:
+        """No monitor takes it: said once, and now and then while it keeps coming."""
+        node = self.node
+        known = node.state.unclaimed
+        if event.recovered:
+            known.pop(key, None)
+            return
+        found = known.get(key)
+        if found is not None and node.now - found.told_at < _UNCLAIMED_AGAIN_MS:
+            found.count += 1
+            return
+        again = found.count + 1 if found is not None else 0
+        known.pop(key, None)
+        while len(known) >= _UNCLAIMED_KEPT:
+            del known[next(iter(known))]
+        known[key] = Unclaimed(told_at=node.now)
+        node.record(
+            "mm",
+            903,
+            "WARN",
+            (node.me,),
+            say.unclaimed(event.category, event.keyword, event.text),
+            because=say.no_taker(node.me, again),
+        )
 
     def _duplicate(self, monitor: Monitor, key: str) -> bool:
         """Whether a trap is a resend of one already taken."""
@@ -149,7 +184,14 @@ class Ledger:
     # ------------------------------------------------------------------ opening and closing
 
     def _open(
-        self, monitor: Monitor, key: str, event_class: str, meaning: str, source: str
+        self,
+        monitor: Monitor,
+        key: str,
+        event_class: str,
+        meaning: str,
+        source: str,
+        *,
+        message: bool = False,
     ) -> None:
         node = self.node
         state = node.state
@@ -174,7 +216,7 @@ class Ledger:
             first_at=first,
             last_at=first,
         )
-        module_id = _MM.get(event_class, 903)
+        module_id = 903 if message else _MM.get(event_class, 903)
         level = "ERROR" if event_class == "FATAL" else "WARN"
         own = node.settings.server(node.me)
         from_bmc = own is not None and own.bmc is not None and own.bmc.address == source

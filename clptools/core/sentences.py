@@ -378,6 +378,18 @@ def hardware_closed(server: str, meaning: str, text: str) -> str:
     return f"{meaning} on {server} is over{': ' + text if text else ''}."
 
 
+def unclaimed(category: str, keyword: str, text: str) -> str:
+    """A message that no monitor takes; the original's words (mm 903)."""
+    device = f" and {keyword} device" if keyword else ""
+    return f"An error of {category} type{device} has been detected. ({text or 'no text'})"
+
+
+def no_taker(server: str, again: int) -> tuple[str, ...]:
+    """Why nothing follows from it; `again`: how often it came since it was told last."""
+    why = f"No message receive monitor of {server} takes it, so nothing follows."
+    return (why, f"It has come {_times(again)} since that was said last.") if again else (why,)
+
+
 def acknowledged(server: str, user: str, meaning: str) -> str:
     """A hardware event was closed by hand."""
     return f"{user} acknowledged {meaning} on {server}."

@@ -183,6 +183,14 @@ class OpenEvent(msgspec.Struct):
     acknowledged: bool = False
 
 
+class Unclaimed(msgspec.Struct):
+    """Messages of one fault that no monitor takes."""
+
+    told_at: int
+    count: int = 0
+    """Since it was told last."""
+
+
 class MonitorRun(msgspec.Struct):
     """One monitor on this server."""
 
@@ -294,6 +302,8 @@ class NodeState(msgspec.Struct):
     monitors: dict[str, MonitorRun] = {}
     events: dict[str, OpenEvent] = {}
     """`monitor/key` -> open hardware event."""
+    unclaimed: dict[str, Unclaimed] = {}
+    """Key of a message -> what was told of it; only faults that no monitor takes."""
     next_event: int = 1
     halts: dict[str, int] = {}
     """`rm`, `rc` -> final actions in a row that ended this machine."""
@@ -314,6 +324,11 @@ class NodeState(msgspec.Struct):
     revision_cluster: Cluster | None = None
     """Its lengths, while those of both count."""
     revision_at: int = NEVER
+    doubt: bool = False
+    """Voters or lengths change, and somebody may not have heard of it: the bit is not set."""
+    doubt_at: int = NEVER
+    """When a server was last known to vote by another configuration."""
+    offered_at: int = NEVER
     timers: dict[str, int] = {}
     changed: bool = False
     """Something that decisions depend on changed: settle."""

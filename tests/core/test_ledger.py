@@ -214,6 +214,52 @@ def test_messages_go_to_every_monitor_of_that_category_and_keyword() -> None:
     assert {box.status(n) for n in words} == {"Normal"}
 
 
+def told(box: Box, event_id: int) -> list[a.Record]:
+    return [r for r in box.of(a.Record, last=False) if (r.module, r.event_id) == ("mm", event_id)]
+
+
+def test_a_message_that_no_monitor_takes_is_an_alert_and_changes_nothing() -> None:
+    box = Box(mrw("mrw1", "NIC", keywords={"server1": "eth0"}))
+    box.tell(e.MessageSeen(category="NIC", keyword="eth1", text="link down"))
+    (alert,) = told(box, 903)
+    assert alert.text == "An error of NIC type and eth1 device has been detected. (link down)"
+    assert alert.level == "WARN" and "No message receive monitor of server1" in alert.because[0]
+    assert (box.open, box.status()) == ([], "Normal")
+    box.tell(e.MessageSeen(category="BACKUP"))
+    assert told(box, 903)[-1].text == "An error of BACKUP type has been detected. (no text)"
+
+
+def test_a_storm_of_what_no_monitor_takes_is_told_once_an_hour_with_its_count() -> None:
+    box = Box(mrw("mrw1", "FC"))
+    message = e.MessageSeen(category="BACKUP", keyword="tape0", text="full")
+    for _ in range(500):
+        box.tell(message)
+    assert len(told(box, 903)) == 1
+    box.run(3_600 * S)
+    box.tell(message)
+    (_, again) = told(box, 903)
+    assert "500 times" in again.because[1]
+    # Once it is well, the next is a new one.
+    box.tell(e.MessageSeen(category="BACKUP", keyword="tape0", recovered=True))
+    box.tell(message)
+    assert len(told(box, 903)) == 3
+
+
+def test_what_no_monitor_takes_is_remembered_within_bounds() -> None:
+    box = Box(mrw("mrw1", "FC"))
+    for number in range(1_000):
+        box.tell(e.MessageSeen(category="BACKUP", keyword=f"tape{number}"))
+    assert len(box.node.state.unclaimed) == 256
+    assert "BACKUP/tape999" in box.node.state.unclaimed
+
+
+def test_a_message_and_a_trap_have_their_own_numbers_in_the_alert_log() -> None:
+    box = Box(mrw("mrw1"), mrw("mrw2", "NIC"))
+    box.trap("FATAL")
+    box.tell(e.MessageSeen(category="NIC", keyword="eth0", text="link down"))
+    assert len(told(box, 914)) == len(told(box, 903)) == 1
+
+
 def test_a_notice_from_outside_works_for_own_categories_and_not_for_linkage() -> None:
     box = Box(mrw("mrw1", "BMCNOTICE"), mrw("mrw2", "backup"))
     refused = box.ask(ExternalNotice(category="BMCNOTICE", text="x"))
