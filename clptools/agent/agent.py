@@ -36,6 +36,7 @@ from clptools.core.events import (
     ControlSeen,
     Event,
     SettingsChanged,
+    SettingsOffered,
 )
 from clptools.core.journal import Head
 from clptools.core.messages import Control
@@ -122,6 +123,7 @@ class Agent:
             self._online,
             self._took_effect,
             lambda new: "" if self._core is None else self._core.node.refuses(new),
+            self._offered,
         )
         self._backend = AgentBackend(
             self.server,
@@ -282,6 +284,9 @@ class Agent:
             self._failed,
         )
         self._executor.loop = loop
+        self._executor.last_words = lambda: asyncio.gather(
+            self._records.durable(), journal.durable(), return_exceptions=True
+        )
         self._core = Core(node, loop, journal, settings)
         saved = self._store.saved
         loop.put(
@@ -309,6 +314,11 @@ class Agent:
         self._core.settings = settings
         self._apply(settings)
         self._core.put(SettingsChanged(settings=settings.without_communities()))
+
+    async def _offered(self, settings: Settings) -> None:
+        if self._core is not None:
+            offer = SettingsOffered(settings=settings.without_communities())
+            await self._core.loop.stepped(offer)
 
     def _reincarnate(self) -> None:
         """The service starts again: another core, once this step of the old one is through."""

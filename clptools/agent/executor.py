@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import logging
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from clptools import paths
@@ -33,6 +34,8 @@ from clptools.resources.script import Script
 logger = logging.getLogger(__name__)
 
 _LAST_S = 3.0
+_LAST_WORDS_S = 0.5
+"""How long what ends this host waits for a slow disk to take the reason."""
 _MUST = (actions.Persist, actions.SetMember, actions.SetService)
 
 
@@ -99,6 +102,8 @@ class Executor:
         """What must be through before the agent may end."""
         self.loop: Loop
         """Where results go; set once both exist."""
+        self.last_words: Callable[[], Awaitable[object]] = records.durable
+        """Brings to the disk what explains an action that ends this host."""
         self._table: dict[type, Callable[[Any], None]] = {
             actions.Persist: lambda a: store.persist(a.durable),
             actions.SetMember: lambda a: store.set_member(a.member),
@@ -317,7 +322,14 @@ class Executor:
         def failed(text: str) -> events.HostActionDone:
             return events.HostActionDone(action=action.action, ok=False, text=text)
 
-        self._answer(self._devices.host.perform(action.action, action.reason), failed)
+        async def work() -> events.Event:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LAST_WORDS_S):
+                    # Shielded: given up here, it is still written if the disk comes back.
+                    await asyncio.shield(self.last_words())
+            return await self._devices.host.perform(action.action, action.reason)
+
+        self._answer(work(), failed)
 
     def _stand_down(self, _: actions.StandDown) -> None:
         async def stood_down() -> None:

@@ -124,6 +124,14 @@ class Records:
             for record in list(self._ring)[-news:]:
                 yield record
 
+    async def durable(self) -> None:
+        """Return once everything added before is on the disk, or the disk refused it."""
+        batch, self._unwritten = self._unwritten, []
+        loop = asyncio.get_running_loop()
+        self.unwritten += await loop.run_in_executor(
+            self._worker, _write_out, batch, self._server, True
+        )
+
     async def close(self) -> None:
         """Write what is left."""
         if self._writer is not None:
@@ -199,8 +207,13 @@ def _file() -> str:
     return paths.data_dir() + "/records.ndjson"
 
 
-def _write_out(batch: list[EventRecord], server: str) -> int:
-    """Append to file, alert log and syslog; returns how many records the disk did not take."""
+def _write_out(batch: list[EventRecord], server: str, sync: bool = False) -> int:
+    """Append to file, alert log and syslog; returns how many records the disk did not take.
+
+    An error of this server is synced by itself: a watchdog may be what comes next.
+    """
+    own = [record for record in batch if record.server == server]
+    sync = sync or any(record.level == "ERROR" for record in own)
     lines = b"".join(msgspec.json.encode(record) + b"\n" for record in batch)
     log = "".join(log_line(record) + "\n" for record in batch).encode()
     failed = False
@@ -210,18 +223,18 @@ def _write_out(batch: list[EventRecord], server: str) -> int:
     ):
         try:
             os.makedirs(os.path.dirname(path), mode=0o750, exist_ok=True)
-            _append(path, mode, data)
+            _append(path, mode, data, sync)
         except OSError:
             failed = True
     with contextlib.suppress(OSError):
         if os.stat(_file()).st_size > _FILE_LIMIT:
             os.replace(_file(), _file() + ".1")
     # Peers log their own records to their own syslog.
-    _to_syslog([record for record in batch if record.server == server])
+    _to_syslog(own)
     return len(batch) if failed else 0
 
 
-def _append(path: str, mode: int, data: bytes) -> None:
+def _append(path: str, mode: int, data: bytes, sync: bool) -> None:
     flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     fd = os.open(path, flags, mode)
     try:
@@ -230,6 +243,8 @@ def _append(path: str, mode: int, data: bytes) -> None:
             data = b"\n" + data  # a full disk cut the last line short
         if os.write(fd, data) != len(data):
             raise OSError(28, "No space left on device", path)
+        if sync:
+            os.fsync(fd)
     finally:
         os.close(fd)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -67,9 +68,12 @@ class Bench:
         self.replies = Replies()
         self.net = Net()
         self.exits = 0
-        devices = Devices(self.net, self.net, ScriptRunner(), Host("server1"))
+        self.worker = worker
+        self.host = Host("server1")
+        self.records = Records("server1", "i", worker)
+        devices = Devices(self.net, self.net, ScriptRunner(), self.host)
         self.executor = Executor(
-            "server1", self.store, Records("server1", "i", worker), devices, self.replies, worker,
+            "server1", self.store, self.records, devices, self.replies, worker,
             reincarnate=lambda: None, exit=self.exit,
         )  # fmt: skip
         self.queue = Queue()
@@ -221,5 +225,46 @@ def test_who_asked_hears_each_step_and_the_end() -> None:
         outcome = await bench.replies.wait("1", begin, steps.append)
         assert outcome.text == "moved"
         assert steps == ["stopping"]
+
+    run(test)
+
+
+def ends_host(root: Path) -> str:
+    """An `action_command` that notes what the alert log said when the host would have ended."""
+    script = root / "end.sh"
+    script.write_text(f"#!/bin/sh\ncp {paths.alert_log_file()} {root}/said\n")
+    script.chmod(0o700)
+    os.chmod(root, 0o755)
+    return str(script)
+
+
+def test_why_this_host_is_reset_is_in_the_alert_log_before_it_is(root: Path) -> None:
+    async def test(bench: Bench) -> None:
+        bench.host.command = ends_host(root)
+        text = "Final action of mrw1 on server1: sysrq-panic."
+        bench.executor.perform(
+            actions.Record(module="rm", event_id=15, level="ERROR", subjects=(), text=text)
+        )
+        done = await bench.answer(actions.HostAction(action="sysrq-panic", reason="mrw1"))
+        assert isinstance(done, events.HostActionDone)
+        assert done.ok, done.text
+        assert text in (root / "said").read_text()
+
+    run(test)
+
+
+def test_a_disk_that_hangs_does_not_hold_up_the_reset(root: Path) -> None:
+    async def test(bench: Bench) -> None:
+        disk = threading.Event()
+        bench.host.command = ends_host(root)
+        Path(paths.alert_log_file()).parent.mkdir(parents=True)
+        Path(paths.alert_log_file()).write_text("before\n")
+        bench.worker.submit(disk.wait)
+        try:
+            done = await bench.answer(actions.HostAction(action="reboot", reason="mrw1"))
+        finally:
+            disk.set()
+        assert isinstance(done, events.HostActionDone)
+        assert done.ok, done.text
 
     run(test)

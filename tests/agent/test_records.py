@@ -169,3 +169,46 @@ def test_syslog_gets_this_servers_records_with_their_level(
             )
 
     run(test)
+
+
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """File -> how much of it was there when it was last brought to the disk."""
+    found: dict[str, int] = {}
+    real = os.fsync
+
+    def fsync(fd: int) -> None:
+        found[os.readlink(f"/proc/self/fd/{fd}")] = os.fstat(fd).st_size
+        real(fd)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    return found
+
+
+def test_what_was_said_before_a_reset_survives_it(synced: dict[str, int]) -> None:
+    async def test() -> None:
+        story = records()
+        story.add(said("first"))
+        await story.close()
+        story.add(said("last"))
+        await story.durable()
+        log = paths.alert_log_file()
+        assert Path(log).read_text().splitlines()[-1].endswith("last")
+        assert synced[log] == os.stat(log).st_size
+
+    run(test)
+
+
+def test_an_error_of_this_server_is_on_the_disk_without_being_asked_for(
+    synced: dict[str, int],
+) -> None:
+    async def test() -> None:
+        story = records()
+        story.add(said("ordinary"))
+        await story.close()
+        assert not synced
+        story.add(said("server1 has no lease", "ERROR"))
+        await story.close()
+        assert synced[paths.alert_log_file()] == os.stat(paths.alert_log_file()).st_size
+
+    run(test)
