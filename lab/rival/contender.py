@@ -11,6 +11,9 @@ Steps: TypeAlias = dict[str, float]
 """Steps of a take-over by its own log, in seconds from the fault."""
 
 
+OURS = "clptools"
+
+
 class Contender(Protocol):
     """One cluster software, configured."""
 
@@ -34,7 +37,7 @@ class Clptools:
     """The cluster that every other case has, as it is."""
 
     def __init__(self, lab: Lab) -> None:
-        self.name = "clptools"
+        self.name = OURS
         self._lab = lab
 
     def begin(self) -> None:

@@ -176,10 +176,10 @@ class Pacemaker:
     def begin(self) -> None:
         """Puts its configuration on both servers and starts it.  Raises Failed and GuestGone."""
         for each in self.lab.servers:
-            each.write("/etc/corosync/corosync.conf", self._corosync())
+            each.write("/etc/corosync/corosync.conf", self.corosync())
             each.write("/usr/lib/ocf/resource.d/lab/workload", WORKLOAD, "0755")
             each.sh("rm -rf /var/lib/pacemaker/cib/* /var/lib/pacemaker/pengine/*")
-            each.write("/var/lib/pacemaker/cib/cib.xml", self._cib(), "0600")
+            each.write("/var/lib/pacemaker/cib/cib.xml", self.cib(), "0600")
             each.sh("chown hacluster:haclient /var/lib/pacemaker/cib/cib.xml")
         for each in self.lab.servers:
             self._start(each)
@@ -240,12 +240,14 @@ class Pacemaker:
         settled = len(online) == len(self.lab.servers) and len(active) == everything
         return settled and calm and names == {home.name}
 
-    def _corosync(self) -> str:
+    def corosync(self) -> str:
+        """`corosync.conf`."""
         prefixes = {name: NETWORKS[name] for name in ("lan1", "lan2")}
         nodes = "".join(NODE.format(n=each.number, **prefixes) for each in self.lab.servers)
         return COROSYNC.format(token_ms=self.tuning.token_ms, nodes=nodes)
 
-    def _cib(self) -> str:
+    def cib(self) -> str:
+        """The cluster's configuration, as pacemaker finds it at its first start."""
         home = self.lab.servers[0]
         static = 0 if self.tuning.priority_delay_s else STATIC_DELAY_S
         devices = "".join(
