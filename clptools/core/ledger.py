@@ -123,9 +123,6 @@ class Ledger:
     def message(self, event: MessageSeen) -> None:
         """A driver's or a program's message: to every monitor that matches."""
         node = self.node
-        key = f"{event.category}/{event.keyword}"
-        if event.fault:
-            key = f"{key}#{event.fault}"
         takers = [
             m
             for m in node.settings.monitors
@@ -134,20 +131,25 @@ class Ledger:
             and matches(m, node.me, event.category, event.keyword)
         ]
         if not takers:
-            self._unclaimed(event, key)
+            self._unclaimed(event)
         for monitor in takers:
-            if event.recovered:
-                self._close(monitor, key, "", event.text)
-                continue
-            node.recovery.run(monitor.name).device = event.keyword
-            event_class = "PREDICT" if event.predictive else "FATAL"
-            meaning = event.text or key
-            source = event.origin or event.category
-            self._open(monitor, key, event_class, meaning, source, message=True)
+            self.take(monitor, event)
 
-    def _unclaimed(self, event: MessageSeen, key: str) -> None:
+    def take(self, monitor: Monitor, event: MessageSeen) -> None:
+        """A message for one monitor."""
+        key = _key(event)
+        if event.recovered:
+            self._close(monitor, key, "", event.text)
+            return
+        self.node.recovery.run(monitor.name).device = event.keyword
+        event_class = "PREDICT" if event.predictive else "FATAL"
+        source = event.origin or event.category
+        self._open(monitor, key, event_class, event.text or key, source, message=True)
+
+    def _unclaimed(self, event: MessageSeen) -> None:
         """No monitor takes it: said once, and now and then while it keeps coming."""
         node = self.node
+        key = _key(event)
         known = node.state.unclaimed
         if event.recovered:
             known.pop(key, None)
@@ -321,6 +323,12 @@ _SEVERITY = [
 def _rank(event_class: str) -> int:
     """How grave a class is: the first of `_OPENING` most."""
     return -_OPENING.index(event_class)
+
+
+def _key(event: MessageSeen) -> str:
+    """Identity of a message's fault."""
+    key = f"{event.category}/{event.keyword}"
+    return f"{key}#{event.fault}" if event.fault else key
 
 
 def matches(monitor: Monitor, server: str, category: str, keyword: str) -> bool:

@@ -152,12 +152,11 @@ class MonitorRequests:
             if request.clear:
                 node.ledger.acknowledge(monitor, 0, pending.user)
                 continue
-            node.ledger.message(
-                MessageSeen(
-                    category=monitor.category,
-                    keyword=request.keyword or monitor.keywords.get(node.me, ""),
-                    text=request.text,
-                    origin=request.origin or pending.user,
-                )
+            told = MessageSeen(
+                category=monitor.category,
+                keyword=request.keyword or monitor.keywords.get(node.me, ""),
+                text=request.text,
+                origin=request.origin or pending.user,
             )
+            node.ledger.take(monitor, told)
         return Outcome()

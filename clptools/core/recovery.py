@@ -246,6 +246,7 @@ class Recovery:
             outside = ""
             if recovery.failover_outside_server_group:
                 outside = self._outside(group)
+            inside = recovery.failover_outside_server_group and not outside
             if not outside and not node.choice.elsewhere(group):
                 node.record(
                     "rc",
@@ -264,6 +265,7 @@ class Recovery:
                 "WARN",
                 (name, monitor.name, node.me),
                 say.fails_over(node.me, name, monitor.name),
+                because=(say.none_outside(name),) if inside else (),
             )
             if outside:
                 node.operations.ask_coordinator(
@@ -283,11 +285,17 @@ class Recovery:
                 run.deadline = node.now + recovery.after_recovery_deadline_ms
 
     def _outside(self, group: Group) -> str:
-        """The first server that may run the group and is in none of our server groups."""
+        """The first server that would take the group and is in none of its server groups here."""
         node = self.node
-        ours = {s for g in node.settings.server_groups if node.me in g.servers for s in g.servers}
+        ours = {
+            server
+            for g in node.settings.server_groups
+            if g.name in group.server_groups and node.me in g.servers
+            for server in g.servers
+        }
         for name in group.servers:
-            if name not in ours and not node.choice.not_eligible(name):
+            able = not node.choice.not_eligible(name) and not node.choice.is_barred(name)
+            if name not in ours and able:
                 return name
         return ""
 

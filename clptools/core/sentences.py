@@ -461,6 +461,11 @@ def fails_over(server: str, group: str, monitor: str) -> str:
     return f"{server} gives {group} up for another server because of {monitor}."
 
 
+def none_outside(group: str) -> str:
+    """A failover that was to leave the server group."""
+    return f"No server outside its server group would take {group} now, so one inside may."
+
+
 def script_runs(server: str, script: str, monitor: str) -> str:
     """A recovery script starts."""
     return f"{server} runs {script} for {monitor}."

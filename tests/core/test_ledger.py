@@ -270,3 +270,12 @@ def test_a_notice_from_outside_works_for_own_categories_and_not_for_linkage() ->
     assert box.ask(ExternalNotice(category="backup", clear=True)).code == 0
     assert box.status("mrw2") == "Normal"
     assert box.ask(ExternalNotice(monitor="nosuch")).code == 5
+
+
+def test_a_notice_is_for_the_monitors_it_names_and_comes_once() -> None:
+    box = Box(mrw("mrw1", "backup"), mrw("mrw2", "backup", keywords={"server1": "tape0"}))
+    assert box.ask(ExternalNotice(monitor="mrw2", text="tape full")).code == 0
+    assert (box.status("mrw1"), box.status("mrw2")) == ("Normal", "Error")
+    assert box.ask(ExternalNotice(category="backup", keyword="tape0", text="again")).code == 0
+    counts = {x.monitor: x.count for x in box.node.state.events.values()}
+    assert counts == {"mrw1": 1, "mrw2": 2}

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from clptools.core import actions as a
 from clptools.core import events as e
 from clptools.core.requests import GroupStop, MonitorResume, MonitorSuspend, Resume, Suspend
-from clptools.core.settings import Monitor, Recovery, ServerGroup, Settings
+from clptools.core.settings import Monitor, Recovery, ServerGroup
 from tests.core.driver import Cluster, S, names, settings
 
 
@@ -312,21 +313,54 @@ def test_a_watchdog_that_we_did_not_arm_is_a_fault() -> None:
     c.until(lambda: c.online() == "server2")
 
 
-def test_failover_outside_the_server_group() -> None:
-    from msgspec.structs import replace
+ROOMS = (
+    ServerGroup(name="room1", servers=("server1", "server2")),
+    ServerGroup(name="room2", servers=("server3", "server4")),
+    ServerGroup(name="all", servers=names(4)),
+)
+"""The last is another group's, and says nothing of this one."""
 
-    rooms = (
-        ServerGroup(name="room1", servers=("server1", "server2")),
-        ServerGroup(name="room2", servers=("server3",)),
-    )
-    made: Settings = settings(3, monitors=(mrw(failover_outside_server_group=True),))
-    c = Cluster(replace(made, server_groups=rooms))
+
+def in_rooms() -> Cluster:
+    made = settings(4, monitors=(mrw(4, failover_outside_server_group=True),), watchdog=True)
+    (group,) = made.groups
+    group = msgspec.structs.replace(group, server_groups=("room1", "room2"))
+    c = Cluster(msgspec.structs.replace(made, groups=(group,), server_groups=ROOMS))
     assert c.settle() == "server1"
+    return c
+
+
+def started_on(c: Cluster) -> set[str]:
+    return {n for _, n, x in c.done if isinstance(x, a.RunResource) and x.op == "start"}
+
+
+def test_failover_outside_the_server_group() -> None:
+    c = in_rooms()
     fatal(c)
     c.run(5 * S)
     assert c.online() == "server3"
-    starts = [n for _, n, x in c.done if isinstance(x, a.RunResource) and x.op == "start"]
-    assert "server2" not in starts
+    assert "server2" not in started_on(c)
+
+
+def test_outside_the_server_group_a_server_with_a_fatal_event_is_passed_over() -> None:
+    c = in_rooms()
+    fatal(c, "server3")
+    c.run(1 * S)
+    fatal(c)
+    c.run(5 * S)
+    assert c.online() == "server4"
+
+
+def test_with_no_server_outside_it_fails_over_inside_and_says_so() -> None:
+    c = in_rooms()
+    for server in ("server3", "server4"):
+        fatal(c, server)
+    c.run(1 * S)
+    fatal(c)
+    c.run(5 * S)
+    assert c.online() == "server2"
+    (given_up,) = [r for r in c.did(a.Record, "server1") if (r.module, r.event_id) == ("rm", 14)]
+    assert "No server outside its server group" in given_up.because[0]
 
 
 def test_at_most_one_final_action_an_incident() -> None:
