@@ -14,7 +14,8 @@ COMMAND = Command(
         (
             "Says to the node agent of this server that the device KEYWORD of CATEGORY is in "
             "error, or with --recovered that it is well again. Every message receive monitor "
-            "with that category, and that keyword or none, takes it. Root only."
+            "with that category, and that keyword or none, takes it; a message that none takes is "
+            "an alert (mm 903), and nothing else. Root only."
         ),
         "It returns when the message is on disk.",
     ),
