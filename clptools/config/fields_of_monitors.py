@@ -215,7 +215,8 @@ def recovery(registries: Registries) -> tuple[Field, ...]:
             name="pre_action_script",
             parse=SCRIPT,
             default="",
-            help="Runs before each recovery step; not for driver categories (NIC, FC, HA/*, SPS).",
+            help="Runs before each recovery step; not for driver categories (NIC, FC, HA/*, SPS, "
+            "MCE), and not before the final action of BMCNOTICE.",
         ),
         _recovery(
             name="after_recovery",

@@ -185,6 +185,12 @@ class _Monitors:
                 f"not for category {category}: a driver's message is acted on at once",
                 "Leave it out, or use a category of your own.",
             )
+        if recovery.pre_action_script and category == BMCNOTICE and recovery.action == "final":
+            table.error(
+                "pre_action_script",
+                f"no script runs before the final action of {BMCNOTICE}",
+                'Leave it out, or write action = "failover".',
+            )
         if recovery.after_recovery != "none" and category != BMCNOTICE:
             table.error(
                 "after_recovery",

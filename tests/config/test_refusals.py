@@ -137,9 +137,18 @@ CASES = {
         changed('category = "mine"', f'category = "mine"\nkeyword = "{"é" * 512}"', mrw("")),
         ["monitor.m.keyword", "1024 bytes, at most 1,023"],
     ),
-    "a script before a driver's recovery": (
-        mrw('pre_action_script = "x.sh"', category="HA/SS"),
-        ["monitor.m.recovery.pre_action_script", "category HA/SS"],
+    **{
+        f"a script before a driver's recovery: {category}": (
+            mrw('pre_action_script = "x.sh"', category=category),
+            ["monitor.m.recovery.pre_action_script", f"category {category}"],
+        )
+        for category in ("NIC", "FC", "HA/SS", "HA/AM", "HA/RS", "HA/XX", "SPS", "MCE")
+    },
+    "a script before the BMC's final action": (
+        changed('action = "failover"', 'action = "final"\npre_action_script = "x.sh"').replace(
+            'pre_action_script = ""', "", 1
+        ),
+        ["monitor.mrw1.recovery.pre_action_script", "final action of BMCNOTICE"],
     ),
     "outside the server group without server groups": (
         mrw("failover_outside_server_group = true"),

@@ -363,6 +363,20 @@ def test_with_no_server_outside_it_fails_over_inside_and_says_so() -> None:
     assert "No server outside its server group" in given_up.because[0]
 
 
+def test_no_script_comes_before_the_final_action_of_a_linked_monitor() -> None:
+    c = cluster(mrw(action="final", final_action="bmc-nmi", pre_action_script="/x/before.sh"))
+    fatal(c)
+    assert not c.did(a.RunScript)
+    assert [x.action for x in c.did(a.HostAction)] == ["bmc-nmi"]
+    other = cluster(mrw(action="failover", pre_action_script="/x/before.sh"))
+    fatal(other)
+    assert [x.script for x in other.did(a.RunScript)] == ["/x/before.sh"]
+    own = genw(action="final", target="", final_action="bmc-nmi", pre_action_script="/x/before.sh")
+    free = cluster(own)
+    error(free)
+    assert [x.script for x in free.did(a.RunScript)] == ["/x/before.sh"]
+
+
 def test_at_most_one_final_action_an_incident() -> None:
     c = cluster(mrw(action="final", final_action="bmc-nmi"))
     for key in ("k1", "k2", "k3"):
