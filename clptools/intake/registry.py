@@ -67,6 +67,13 @@ OWN: dict[str, tuple[Field, ...]] = {
             default=30,
             help="How long such a read may take.",
         ),
+        _key(
+            name="smart_interval",
+            parse=seconds(0, 86400),
+            default=300,
+            help="Time between two looks at the critical warnings of NVMe controllers, which the "
+            "kernel does not tell of; 0: at the start alone.",
+        ),
     ),
     "HA/AM": (
         _key(

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import re
-import sys
 from collections.abc import Callable
 from functools import partial
 
+from clptools import diskchild
 from clptools.intake.disks import Disks
 from clptools.intake.kernel import Kernel, names, read_text
 from clptools.intake.kmsg import Finding, Line
@@ -22,9 +23,12 @@ from clptools.intake.source import Faults
 from clptools.intake.uevent import Uevent
 
 SUBSYSTEMS = frozenset({"block", "scsi", "nvme"})
-CHILD = __file__.replace("storage.py", "diskchild.py")
 SMART_S = 60.0
-"""How often an NVMe controller with a warning is asked whether it still has it."""
+"""How often an NVMe controller with a warning is asked whether it still has it.
+
+One without is asked every `smart_interval`: the driver core switches off the events by which a
+controller would tell of a warning (nvme_enable_aen in drivers/nvme/host/core.c), so that they
+come from kernels alone that others have changed."""
 SMART_TIMEOUT_S = 30.0
 LOOK_S = 0.05
 """How long a look at all states waits for what else comes in the same moment."""
@@ -83,8 +87,6 @@ async def watch(kernel: Kernel, faults: Faults, note: Callable[[str], None]) -> 
             except OSError as fault:
                 note(f"I/O errors in the kernel's log are not seen: {fault.strerror}")
             state.look()
-            for controller in names(f"{kernel.sys}/class/nvme"):
-                state.ask_smart(controller)
             for keyword in sorted(faults.watched.keywords):
                 if faults.watched.number(keyword, "probe_interval_ms"):
                     tasks.create_task(_probe(keyword, disks, faults))
@@ -107,7 +109,8 @@ class _State:
         self._disks = disks
         self._arrays = arrays
         self._tasks = tasks
-        self._asking: set[str] = set()
+        self._nudges: dict[str, asyncio.Event] = {}
+        """NVMe controller -> ends the wait until it is asked again."""
         self._meant: dict[str, str] = {}
         """Keyword -> the device that it meant when we last saw it."""
         self._soon: asyncio.TimerHandle | None = None
@@ -131,7 +134,7 @@ class _State:
         """A device came, went or changed."""
         self._arrays.uevent(event)
         if event.subsystem == "nvme" and "NVME_AEN" in event.values:
-            self.ask_smart(event.name)
+            self._nudges.get(event.name, asyncio.Event()).set()
         self._look_soon()
 
     def _look_soon(self) -> None:
@@ -151,6 +154,9 @@ class _State:
                 self._judge(name, f"{self._kernel.sys}/class/block/{name}/device/state", BAD_SCSI)
         for name in names(f"{self._kernel.sys}/class/nvme"):
             self._judge(name, f"{self._kernel.sys}/class/nvme/{name}/state", BAD_NVME)
+            if name not in self._nudges:
+                self._nudges[name] = asyncio.Event()
+                self._tasks.create_task(self._smart(name))
 
     def _judge_named(self, keyword: str) -> None:
         """Whether a device that a monitor names is there.
@@ -173,25 +179,28 @@ class _State:
         elif state:
             self._faults.well(name, "state", f"{name} is {state}")
 
-    def ask_smart(self, controller: str) -> None:
-        """Have an NVMe controller say its critical warnings, once at a time."""
-        if controller not in self._asking:
-            self._asking.add(controller)
-            self._tasks.create_task(self._smart(controller))
-
     async def _smart(self, controller: str) -> None:
+        """Have an NVMe controller say its critical warnings, as long as it is there."""
+        nudge = self._nudges[controller]
+        usual_s = self._faults.watched.number(controller, "smart_interval_ms") / 1000
         try:
-            while True:
-                path = f"{self._kernel.dev}/{controller}"
-                status, said = await _child("smart", path, SMART_TIMEOUT_S, lambda: None)
-                bits = int(said) if status == 0 and said.isdigit() else 0
-                if status != 0 or not self._warnings(controller, bits):
-                    return
-                await asyncio.sleep(SMART_S)
+            while os.path.exists(f"{self._kernel.sys}/class/nvme/{controller}"):
+                nudge.clear()
+                bits = 0
+                if self._faults.keywords(controller):
+                    path = f"{self._kernel.dev}/{controller}"
+                    status, said = await _child("smart", path, SMART_TIMEOUT_S, lambda: None)
+                    if status == 0 and said.isdigit():
+                        bits = int(said)
+                        self._warnings(controller, bits)
+                wait_s = SMART_S if bits else usual_s or None
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(wait_s):
+                        await nudge.wait()
         finally:
-            self._asking.discard(controller)
+            del self._nudges[controller]
 
-    def _warnings(self, controller: str, bits: int) -> bool:
+    def _warnings(self, controller: str, bits: int) -> None:
         for bit, (text, predictive) in enumerate(WARNINGS):
             fault = f"warning {bit}"
             if bits >> bit & 1:
@@ -199,7 +208,6 @@ class _State:
                 self._faults.fault(controller, fault, said, predictive=predictive)
             else:
                 self._faults.well(controller, fault, f"{controller}: no more of: {text}")
-        return bool(bits)
 
 
 async def _probe(keyword: str, disks: Disks, faults: Faults) -> None:
@@ -233,15 +241,7 @@ async def _child(
     One that is late is told of, killed, and waited for: if it hangs in the kernel, a second one
     would only hang beside it.
     """
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-I", "-S", CHILD, task, path,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        start_new_session=True,
-        cwd="/",
-        env={},
-    )  # fmt: skip
+    process = await diskchild.start(task, path)
     saying = asyncio.ensure_future(process.communicate())
     try:
         done, _ = await asyncio.wait({saying}, timeout=timeout_s)
@@ -254,8 +254,7 @@ async def _child(
         with contextlib.suppress(ProcessLookupError):
             process.kill()
         raise
-    lines = out.decode("utf-8", "replace").strip().splitlines()
-    return process.returncode or 0, lines[-1][:200] if lines else "the probe was killed"
+    return process.returncode or 0, diskchild.last_line(out) or "the probe was killed"
 
 
 def read_line(line: Line) -> Finding | None:

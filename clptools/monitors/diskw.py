@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import sys
 
+from clptools import diskchild
 from clptools.core.settings import Monitor
 from clptools.monitors.base import NORMAL, MonitorContext, Status, Verdict, error, own_option
-
-PROBE = __file__.replace("diskw.py", "diskprobe.py")
 
 _stuck: dict[str, asyncio.subprocess.Process] = {}
 """Probes that did not end, by path: a second one would only hang beside the first."""
@@ -19,7 +17,7 @@ async def check(monitor: Monitor, context: MonitorContext) -> Verdict:
     """Read a device or file, or write below a directory."""
     path = own_option(monitor, "path", context.server)
     stuck = _stuck.get(path)
-    process = stuck or await _probe(path)
+    process = stuck or await diskchild.start("try", path)
     try:
         async with asyncio.timeout(monitor.timeout_ms / 1000):
             await process.wait()
@@ -33,24 +31,8 @@ async def check(monitor: Monitor, context: MonitorContext) -> Verdict:
         # It could be killed after all: the disk may answer again.
         del _stuck[path]
         return await check(monitor, context)
-    assert process.stderr is not None
-    said = (await process.stderr.read(1_000)).decode("utf-8", "replace").strip()
     if process.returncode == 0:
         return NORMAL
-    return error(f"{path}: {said.rpartition(chr(10))[2] or 'the probe was killed'}")
-
-
-async def _probe(path: str) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-I",
-        "-S",
-        PROBE,
-        path,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
-        start_new_session=True,
-        cwd="/",
-        env={},
-    )
+    assert process.stdout is not None
+    said = diskchild.last_line(await process.stdout.read(10_000))
+    return error(f"{path}: {said or 'the probe was killed'}")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from clptools import diskchild
+from clptools.core.settings import Monitor
 from clptools.intake import storage
 from clptools.intake.disks import Disks
 from clptools.intake.kernel import Kernel
@@ -250,18 +251,23 @@ def test_an_nvme_controllers_warnings(tmp_path: Path, monkeypatch: pytest.Monkey
     disk(tmp_path, "nvme0n1", "259:0")
     answer = tmp_path / "dev/nvme0"
     answer.write_text("0")
+    asked = tmp_path / "asked"
     child = tmp_path / "child.py"
-    child.write_text("import sys; print(open(sys.argv[2]).read().strip())")
-    monkeypatch.setattr(storage, "CHILD", str(child))
+    child.write_text(
+        f"import sys\nprint(open(sys.argv[2]).read().strip())\nopen({str(asked)!r}, 'a').write('x')"
+    )
+    monkeypatch.setattr(diskchild, "CHILD", str(child))
     monkeypatch.setattr(storage, "SMART_S", 0.05)
 
-    async def body() -> None:
-        async with Heard(mrw("HA/SS", "nvme0n1", probe_interval_ms=0), kernel=kernel) as heard:
+    async def body(one: Monitor, by_event: bool) -> None:
+        asked.write_text("")
+        async with Heard(one, kernel=kernel) as heard:
             await listening(kmsg)
-            await asyncio.sleep(0.2)
+            await heard.until(asked.read_text)
             assert heard.told == []
             answer.write_text("5")  # spare space, reliability
-            uevents.say("change@/devices/nvme/nvme0", SUBSYSTEM="nvme", NVME_AEN="0x00020001")
+            if by_event:
+                uevents.say("change@/devices/nvme/nvme0", SUBSYSTEM="nvme", NVME_AEN="0x00020001")
             await heard.count(2)
             answer.write_text("0")
             await heard.count(4)
@@ -270,6 +276,34 @@ def test_an_nvme_controllers_warnings(tmp_path: Path, monkeypatch: pytest.Monkey
                 f"nvme0n1#warning 2 error: nvme0: {storage.WARNINGS[2][0]}",
             ]
             assert all(e.recovered for e in heard.told[2:])
+
+    # The kernel tells of them only where somebody switched those events on.
+    asyncio.run(body(mrw("HA/SS", "nvme0n1", probe_interval_ms=0), by_event=True))
+    often = mrw("HA/SS", "nvme0n1", probe_interval_ms=0, smart_interval_ms=50.0)
+    asyncio.run(body(often, by_event=False))
+
+
+def test_an_nvme_controller_that_nobody_wants_is_not_asked_and_one_that_comes_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernel, kmsg, uevents = spoken(tmp_path)
+    put(tmp_path / "sys/class/nvme/nvme0", state="live")
+    disk(tmp_path, "nvme1n1", "259:1")
+    asked = tmp_path / "asked"
+    asked.touch()
+    child = tmp_path / "child.py"
+    child.write_text(f"import sys\nprint(4)\nopen({str(asked)!r}, 'a').write(sys.argv[2] + '\\n')")
+    monkeypatch.setattr(diskchild, "CHILD", str(child))
+
+    async def body() -> None:
+        one = mrw("HA/SS", "nvme1n1", probe_interval_ms=0, smart_interval_ms=20.0)
+        async with Heard(one, kernel=kernel) as heard:
+            await listening(kmsg)
+            put(tmp_path / "sys/class/nvme/nvme1", state="live")
+            uevents.say("add@/devices/nvme/nvme1", SUBSYSTEM="nvme")
+            event = await heard.count(1)
+            assert (event.keyword, event.fault) == ("nvme1n1", "warning 2")
+            assert set(asked.read_text().split()) == {f"{tmp_path}/dev/nvme1"}
 
     asyncio.run(body())
 
@@ -283,7 +317,7 @@ def test_a_disk_that_hangs_is_told_and_never_blocks(
     hang.touch()
     child = tmp_path / "child.py"
     child.write_text(f"import os,time\nwhile os.path.exists({str(hang)!r}): time.sleep(0.01)")
-    monkeypatch.setattr(storage, "CHILD", str(child))
+    monkeypatch.setattr(diskchild, "CHILD", str(child))
 
     async def body() -> None:
         one = mrw("HA/SS", "sdb", probe_interval_ms=20.0, probe_timeout_ms=300.0)
@@ -303,7 +337,7 @@ def test_a_disk_that_came_after_the_agent_is_read_too(
     kernel, _, _ = spoken(tmp_path)
     child = tmp_path / "child.py"
     child.write_text("import sys\nsys.exit('Input/output error')")
-    monkeypatch.setattr(storage, "CHILD", str(child))
+    monkeypatch.setattr(diskchild, "CHILD", str(child))
 
     async def body() -> None:
         async with Heard(mrw("HA/SS", "sdb", probe_interval_ms=20.0), kernel=kernel) as heard:
@@ -314,21 +348,6 @@ def test_a_disk_that_came_after_the_agent_is_read_too(
             assert event.text == "sdb cannot be read: Input/output error"
 
     asyncio.run(body())
-
-
-def test_the_child_reads_a_disk_and_says_what_is_wrong(tmp_path: Path) -> None:
-    good = tmp_path / "disk"
-    good.write_bytes(bytes(8192))
-
-    def child(*words: str) -> tuple[int, str]:
-        done = subprocess.run(
-            [sys.executable, "-I", "-S", storage.CHILD, *words], capture_output=True, text=True
-        )
-        return done.returncode, done.stderr
-
-    assert child("read", str(good)) == (0, "")
-    assert child("read", str(tmp_path / "none")) == (1, "No such file or directory")
-    assert child("smart", str(good))[0] == 1
 
 
 def test_names_of_devices(tmp_path: Path) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from clptools import diskchild
 from clptools.core.settings import Group, Monitor, Option, Resource, Settings
 from clptools.faults import ClpError, ExitCode
 from clptools.monitors import bmcw, diskw, fipw, genw, ipw, miiw, pidw
@@ -226,7 +226,7 @@ class TestDiskw:
             f"time.sleep(1000 if os.path.exists('{tmp_path}/hung') else 0)\n"
         )
         (tmp_path / "hung").touch()
-        monkeypatch.setattr(diskw, "PROBE", str(probe))
+        monkeypatch.setattr(diskchild, "CHILD", str(probe))
         one = monitor(path=str(tmp_path), timeout_ms=1_000)
 
         async def main() -> None:
@@ -239,12 +239,6 @@ class TestDiskw:
 
         asyncio.run(main())
         assert (tmp_path / "count").read_text() == "xx"
-
-    def test_the_probe_itself_needs_nothing_but_its_path(self, tmp_path: Path) -> None:
-        done = subprocess.run(
-            [sys.executable, "-I", "-S", diskw.PROBE, str(tmp_path / "none")], capture_output=True
-        )
-        assert done.returncode == 1 and b"No such file" in done.stderr
 
 
 class TestBmcw:
