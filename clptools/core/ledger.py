@@ -20,8 +20,7 @@ from clptools.core.states import MonitorStatus
 if TYPE_CHECKING:
     from clptools.core.node import Node
 
-LINKAGE = frozenset({"BMCNOTICE", "NIC", "FC", "HA/SS", "HA/AM", "HA/RS", "SPS", "MCE"})
-"""Categories whose monitors belong to hardware and drivers: `clprexec` may not touch them."""
+_LINKAGE = frozenset({"BMCNOTICE", "NIC", "FC", "SPS", "MCE"})
 
 _DUPLICATES_KEPT = 512
 _OPENING = ("FATAL", "ERROR", "REDUNDANCY", "PREDICT", "PERFORMANCE")
@@ -318,6 +317,11 @@ _SEVERITY = [
     MonitorStatus.STALL,
     MonitorStatus.ERROR,
 ]
+
+
+def is_linked(category: str) -> bool:
+    """Whether its monitors belong to hardware and drivers: `clprexec` may not touch them."""
+    return category in _LINKAGE or category.startswith("HA/")
 
 
 def _rank(event_class: str) -> int:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from clptools.core import sentences as say
 from clptools.core.codes import NO_SUCH, REFUSED
 from clptools.core.events import MessageSeen
-from clptools.core.ledger import LINKAGE, matches
+from clptools.core.ledger import is_linked, matches
 from clptools.core.requests import (
     Acknowledge,
     ClearHalts,
@@ -134,7 +134,7 @@ class MonitorRequests:
             thing = request.monitor or f"{request.category}.{request.keyword}".rstrip(".")
             return Outcome(code=NO_SUCH, text=f"No message receive monitor here takes {thing}.")
         for monitor in found:
-            if monitor.category in LINKAGE:
+            if is_linked(monitor.category):
                 text = say.linkage_owned(monitor.name, monitor.category)
                 return Outcome(
                     code=REFUSED,

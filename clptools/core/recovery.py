@@ -15,7 +15,7 @@ from clptools.core import sentences as say
 from clptools.core.actions import FaultMonitor, RunMonitor, RunScript
 from clptools.core.events import MonitorResult, ScriptDone
 from clptools.core.final import Final
-from clptools.core.ledger import LINKAGE
+from clptools.core.ledger import is_linked
 from clptools.core.requests import GroupMove
 from clptools.core.settings import Group, Monitor
 from clptools.core.state import MonitorRun, Phase
@@ -159,7 +159,7 @@ class Recovery:
     def _unprepared(self, monitor: Monitor, run: MonitorRun) -> bool:
         """Whether no script may come first: before the final action of a linked monitor
         (hardware guide 3.4.1)."""
-        return monitor.category in LINKAGE and self._due(monitor, run) == "final"
+        return is_linked(monitor.category) and self._due(monitor, run) == "final"
 
     def _next(self, monitor: Monitor, run: MonitorRun, text: str) -> None:
         """Takes the step that is due."""

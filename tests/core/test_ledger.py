@@ -279,3 +279,25 @@ def test_a_notice_is_for_the_monitors_it_names_and_comes_once() -> None:
     assert box.ask(ExternalNotice(category="backup", keyword="tape0", text="again")).code == 0
     counts = {x.monitor: x.count for x in box.node.state.events.values()}
     assert counts == {"mrw1": 1, "mrw2": 2}
+
+
+@pytest.mark.parametrize(
+    "category", ["BMCNOTICE", "NIC", "FC", "HA/SS", "HA/AM", "HA/RS", "HA/XX", "SPS", "MCE"]
+)
+def test_a_notice_from_outside_is_refused_by_every_linked_category(category: str) -> None:
+    box = Box(mrw("mrw1", category))
+    for request in (
+        ExternalNotice(category=category, text="x"),
+        ExternalNotice(monitor="mrw1", clear=True),
+    ):
+        assert box.ask(request).code == 6
+    assert (box.status(), box.open) == ("Normal", [])
+
+
+def test_a_storm_of_equal_messages_is_one_open_event_with_a_count() -> None:
+    box = Box(mrw("mrw1", "NIC"))
+    for _ in range(1_000):
+        box.tell(e.MessageSeen(category="NIC", keyword="eth0", text="link down"))
+    (event,) = box.node.state.events.values()
+    assert event.count == 1_000
+    assert len(told(box, 903)) == 1
