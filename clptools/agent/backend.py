@@ -279,13 +279,13 @@ class AgentBackend:
         return said.Records(records=self._records.after(asked.after, limit))
 
     async def _push_prepare(self, _: str, asked: said.PushPrepare) -> msgspec.Struct:
-        return self._pushes.prepare(asked)
+        return await self._pushes.prepare(asked)
 
     async def _push_commit(self, _: str, asked: said.PushCommit) -> msgspec.Struct:
-        return self._pushes.commit(asked)
+        return await self._pushes.commit(asked)
 
     async def _push_abort(self, _: str, asked: said.PushAbort) -> msgspec.Struct:
-        return self._pushes.abort(asked)
+        return await self._pushes.abort(asked)
 
     async def _config_hash(self, _: str, __: said.AskConfigHash) -> msgspec.Struct:
         return config_hash()

@@ -8,21 +8,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Protocol, TypeVar
 
 import msgspec
 
-from clptools.agent import configuration
+from clptools.agent import clock, configuration
 from clptools.api import peer as said
 from clptools.api.backend import ConfigFiles
 from clptools.config import history
+from clptools.core.membership import OFFER_MS
 from clptools.core.requests import Outcome
 from clptools.core.settings import Settings
 from clptools.reports import ClpError, ExitCode, Report
 
 PREPARE_TIMEOUT_S = 20.0
 COMMIT_TIMEOUT_S = 20.0
+_COMMIT_MARGIN_MS = 10_000
+"""Before the core forgets that it was offered, it is too late to put it in force."""
 _STAGED_LIMIT = 4
 
 R = TypeVar("R")
@@ -52,25 +55,28 @@ class Pushes:
         online: Callable[[], set[str]],
         took_effect: Callable[[Settings, str], None],
         in_the_way: Callable[[Settings], str],
+        offered: Callable[[Settings], Awaitable[None]],
     ) -> None:
         """`online()`: servers that run now; `in_the_way(settings)` says why they cannot take
-        effect now, or nothing; `took_effect(settings, user)` is called once a new
-        configuration is on this disk."""
+        effect now, or nothing; `offered(settings)` returns when the core knows of what is
+        prepared; `took_effect(settings, user)` is called once a new configuration is on this
+        disk."""
         self._server = server
         self._calls = calls
         self._current = current
         self._online = online
         self._took_effect = took_effect
         self._in_the_way = in_the_way
-        self._staged: dict[str, tuple[ConfigFiles, Settings, str]] = {}
+        self._offered = offered
+        self._staged: dict[str, tuple[ConfigFiles, Settings, str, int]] = {}
         self._pushing = asyncio.Lock()
 
     # Receiving
 
-    def prepare(self, message: said.PushPrepare) -> Outcome:
+    async def prepare(self, message: said.PushPrepare) -> Outcome:
         """Check it and keep it aside."""
         if len(self._staged) >= _STAGED_LIMIT:
-            self.abort(said.PushAbort(push=next(iter(self._staged))))
+            await self.abort(said.PushAbort(push=next(iter(self._staged))))
         settings, reports = configuration.stage(message.push, message.files)
         if settings is None:
             return _invalid(reports)
@@ -82,17 +88,20 @@ class Pushes:
                 text=refusal,
                 hint="stop it first (clpgrp -t), or leave its resources as they are",
             )
-        self._staged[message.push] = (message.files, settings, message.user)
+        now = clock.boot_ms()
+        self._staged[message.push] = (message.files, settings, message.user, now)
+        await self._offered(settings)
         return Outcome()
 
-    def commit(self, message: said.PushCommit) -> Outcome:
+    async def commit(self, message: said.PushCommit) -> Outcome:
         """Put it in force here."""
         found = self._staged.pop(message.push, None)
-        if found is None:
+        if found is None or clock.boot_ms() > found[3] + OFFER_MS - _COMMIT_MARGIN_MS:
+            configuration.drop(message.push)
             return Outcome(
                 code=ExitCode.FAILED, text="it is no longer prepared here; push it again"
             )
-        files, settings, user = found
+        files, settings, user, _ = found
         refusal = self._in_the_way(settings)
         if refusal:
             # A group began to run since it was prepared.
@@ -105,7 +114,7 @@ class Pushes:
         self._took_effect(settings, user)
         return Outcome()
 
-    def abort(self, message: said.PushAbort) -> Outcome:
+    async def abort(self, message: said.PushAbort) -> Outcome:
         """Forget it."""
         if self._staged.pop(message.push, None) is not None:
             configuration.drop(message.push)
@@ -205,7 +214,7 @@ class Pushes:
         others: Iterable[str],
         message: msgspec.Struct,
         timeout_s: float,
-        here: Callable[[], Outcome],
+        here: Callable[[], Awaitable[Outcome]],
     ) -> list[tuple[str, Outcome]]:
         async def there(server: str) -> tuple[str, Outcome]:
             try:
@@ -215,7 +224,7 @@ class Pushes:
 
         outcomes = await asyncio.gather(*(there(server) for server in others))
         try:
-            own = here()
+            own = await here()
         except ClpError as error:
             own = Outcome(code=error.code, text=error.message, hint=error.hint)
         return [*outcomes, (self._server, own)]

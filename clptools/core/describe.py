@@ -221,6 +221,7 @@ def _host_action_done(x: e.HostActionDone, now: int) -> str:
 _EVENTS: dict[type, Callable[[Any, int], str]] = {
     e.AgentStarted: _agent_started,
     e.AgentStopping: lambda x, now: "",
+    e.SettingsOffered: lambda x, now: f"of {len(x.settings.servers)} servers",
     e.SettingsChanged: lambda x, now: f"revision {x.settings.revision}",
     e.BeatSeen: lambda x, now: f"{x.link} {describe_beat(x.beat)}",
     e.ControlSeen: lambda x, now: f"from {x.sender} {describe_control(x.message, now)}",

@@ -89,3 +89,5 @@ class Durable(msgspec.Struct, frozen=True, kw_only=True):
     arbiter: Arbiter | None = None
     cluster: Cluster | None = None
     """Its lengths, likewise."""
+    doubt: bool = False
+    """Voters or lengths change, and somebody may not have heard of it."""

@@ -36,6 +36,12 @@ class AgentStopping(EventBase, tag="agent-stopping", frozen=True, kw_only=True):
     """SIGTERM: move or stop this server's groups, then leave; suspended: keep them running."""
 
 
+class SettingsOffered(EventBase, tag="settings-offered", frozen=True, kw_only=True):
+    """A checked configuration is prepared here; it takes effect within `OFFER_MS`, or never."""
+
+    settings: Settings
+
+
 class SettingsChanged(EventBase, tag="settings-changed", frozen=True, kw_only=True):
     """A checked configuration took effect."""
 
@@ -193,6 +199,7 @@ class HostActionDone(EventBase, tag="host-action-done", frozen=True, kw_only=Tru
 Event = (
     AgentStarted
     | AgentStopping
+    | SettingsOffered
     | SettingsChanged
     | BeatSeen
     | ControlSeen

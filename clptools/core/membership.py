@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from clptools.core import sentences as say
 from clptools.core.actions import ReadPower, SendBeat, SetMember
-from clptools.core.events import BeatSeen, PowerRead
+from clptools.core.events import BeatSeen, PowerRead, SettingsOffered
 from clptools.core.messages import Beat, Echo
 from clptools.core.quorum import NEVER, majority
 from clptools.core.settings import Arbiter, Cluster
@@ -26,6 +26,8 @@ _READ_STUCK_MS = 60_000
 _READ_OWN_MS = 10_000
 DELAY_WARNING_PERCENT = 80
 """Of the heartbeat time-out: the reference's default delay warning rate."""
+OFFER_MS = 60_000
+"""A configuration that was prepared and not put in force within this never is."""
 _HURRY_MS = 700
 """How much earlier than its turn a BMC is asked again while its server misses beats."""
 
@@ -316,6 +318,8 @@ class Membership:
         if node.state.newcomer and node.state.phase is Phase.RUNNING and configured:
             self._end_newcomer()
         self._end_revision()
+        if node.state.phase is Phase.RUNNING and configured:
+            self._end_doubt()
 
     def _say_if_not_counted(self, name: str, p: PeerState, beat: Beat) -> None:
         """A newcomer that votes by another configuration than ours: once for each."""
@@ -356,7 +360,7 @@ class Membership:
         node.changed = True
         node.urgent = True
         node.report_due = True
-        if not state.member:
+        if not state.member and not state.doubt:
             state.member = True
             node.emit(SetMember(member=True))
         node.record("nm", 1, "INFO", (node.me,), say.admitted(node.me, by_all))
@@ -380,20 +384,61 @@ class Membership:
             state.votes.arbiter_at = NEVER
             state.votes.arbiter_asked_at = NEVER
         state.revision_at = node.now
+        self.doubt()
         node.retime()
         node.lease.shorten(times(cluster).holder_ms - node.times.holder_ms)
         node.dirty = True
 
-    def _end_revision(self) -> None:
-        """The revision before ends when every server that has not left votes by ours, for `L + d`.
+    def offered(self, event: SettingsOffered) -> None:
+        """Another configuration is prepared: from here on others may vote by it."""
+        if event.settings.voters != self.node.settings.voters:
+            self.node.state.offered_at = self.node.now
+            self.doubt()
 
-        One that is merely off does not vote, but it may boot with the revision before.
+    def doubt(self) -> None:
+        """Until all are known to vote by one configuration the disk does not say `member`.
+
+        Who boots meanwhile may have the other one, so time alone admits it no more: it needs
+        the word of every server, and those that vote by another do not give it.
+        """
+        node = self.node
+        state = node.state
+        state.doubt = True
+        state.doubt_at = node.now
+        node.dirty = True
+        node.changed = True
+        if state.member:
+            state.member = False
+            node.emit(SetMember(member=False))
+
+    def _end_doubt(self) -> None:
+        """It ends when every server that has not left votes by ours, for `L + d`.
+
+        One that is merely off is waited for: it may have taken over what we have not, and rule
+        by it when we boot, or boot with what we had before.
+        """
+        node = self.node
+        state = node.state
+        if not state.doubt or state.newcomer:
+            return
+        if self.behind() or node.now < state.offered_at + OFFER_MS:
+            state.doubt_at = node.now
+        elif node.now - state.doubt_at >= node.times.silence_ms:
+            state.doubt = False
+            state.member = True
+            node.emit(SetMember(member=True))
+            node.dirty = True
+
+    def _end_revision(self) -> None:
+        """The revision before ends when every server that is not out votes by ours, for `L + d`.
+
+        Who is out does not vote, and does so again only when it has ours (`doubt`).
         """
         node = self.node
         state = node.state
         if not state.revision_names:
             return
-        if self.behind():
+        if any(not self.is_out(name) for name in self.behind()):
             state.revision_at = node.now
         elif node.now - state.revision_at >= node.times.silence_ms:
             state.revision_names = ()

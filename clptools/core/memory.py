@@ -31,6 +31,8 @@ class Memory:
         state.shared = durable.shared
         state.suspended_at = node.now
         state.waived = durable.waived
+        if durable.doubt:
+            node.membership.doubt()
         before = durable.cluster or node.settings.cluster
         node.membership.revise(durable.names, durable.arbiter, before)
         state.closing = durable.shared.closing
@@ -88,6 +90,7 @@ class Memory:
             names=state.revision_names or settings.names,
             arbiter=state.revision_arbiter if state.revision_names else settings.arbiter,
             cluster=state.revision_cluster or settings.cluster,
+            doubt=state.doubt,
             monitors=tuple(
                 MonitorMemory(
                     monitor=name,

@@ -49,6 +49,7 @@ from clptools.core.events import (
     ResourceDone,
     ScriptDone,
     SettingsChanged,
+    SettingsOffered,
     TimerFired,
     WatchdogChanged,
 )
@@ -130,6 +131,7 @@ class Node:
         self._handlers: dict[type[Event], Callable[[Any], None]] = {
             AgentStarted: self._started,
             AgentStopping: self._stopping,
+            SettingsOffered: self.membership.offered,
             SettingsChanged: self._settings_changed,
             BeatSeen: self._beat_seen,
             ControlSeen: self._control_seen,

@@ -61,6 +61,7 @@ def sample(
     resources: int = 1,
     lease_s: float = 3.0,
     self_stop_s: float = 6.0,
+    timeout_s: float = 3.0,
     startup_wait_s: float = 60.0,
     interval_s: float = 0.2,
     links: int = 1,
@@ -99,6 +100,7 @@ def sample(
     return Settings(
         cluster=Cluster(
             heartbeat_interval_ms=round(interval_s * 1000),
+            heartbeat_timeout_ms=round(timeout_s * 1000),
             lease_ms=round(lease_s * 1000),
             self_stop_ms=round(self_stop_s * 1000),
             startup_wait_ms=round(startup_wait_s * 1000),

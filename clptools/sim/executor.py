@@ -219,7 +219,7 @@ class Executor:
         was = host.watchdog_us
         host.watchdog_timeout_us = action.timeout_ms * 1000
         host.watchdog_us = self._world.t + host.watchdog_timeout_us
-        if was is None:
+        if was is None or host.watchdog_us < was:
             self._world.at(host.watchdog_us, self._watchdog_due, host, host.boots)
         self._world.tell_later(
             self._world.t, host.name, e.WatchdogChanged(armed=True, method="softdog")
@@ -236,7 +236,7 @@ class Executor:
         due = host.watchdog_us
         if due is None or host.boots != boot:
             return
-        if due > self._world.t:
+        if due > self._world.t:  # it was fed
             self._world.at(due, self._watchdog_due, host, boot)
             return
         self._world.note(f"watchdog of {host.name} fires")

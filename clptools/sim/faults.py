@@ -280,7 +280,10 @@ def _service(d: Draw) -> list[Line]:
 def _revise(d: Draw) -> list[Line]:
     by, back = d.server(), d.at + d.span()
     again = (back + 30, f"revise {d.server()} again")
-    what = d.rng.choice(("server", "server", "group", "arbiter", "again"))
+    what = d.rng.choice(("server", "server", "group", "arbiter", "leases", "leases", "again"))
+    if what == "leases":
+        leases = d.rng.choice(("1.0 2.5 30", "5 15 90", "3 15 60", "2 3 60", "3 6 20"))
+        return [(d.at, f"revise {by} leases {leases}"), (back, f"revise {by} again"), again]
     if what == "group":
         group = d.group()
         return [

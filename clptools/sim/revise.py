@@ -44,6 +44,12 @@ def revised(world: World, now: Settings, words: list[str]) -> Settings:
         return msgspec.structs.replace(now, arbiters=())
     if what == "add-arbiter":
         return msgspec.structs.replace(now, arbiters=whole.arbiters)
+    if what == "leases":
+        lease, self_stop, wait = (round(float(name) * 1000) for name in names)
+        changed = msgspec.structs.replace(
+            now.cluster, lease_ms=lease, self_stop_ms=self_stop, startup_wait_ms=wait
+        )
+        return msgspec.structs.replace(now, cluster=changed)
     raise ValueError(what)
 
 
@@ -64,7 +70,12 @@ def _with_servers(whole: Settings, now: Settings, names: tuple[str, ...]) -> Set
 
 
 def push(world: World, by: Host, words: list[str]) -> str:
-    """One push from a server; what was in the way, or nothing."""
+    """One push from a server; what was in the way, or nothing.
+
+    `-server3` among the words: there the word to put it in force is lost.
+    """
+    lost = {word[1:] for word in words if word.startswith("-")}
+    words = [word for word in words if not word.startswith("-")]
     if by.node is None or not by.configured:
         return f"{by.name} has no agent to push with"
     new = revised(world, by.settings, words)
@@ -84,7 +95,11 @@ def push(world: World, by: Host, words: list[str]) -> str:
     number = max(h.settings.revision for h in world.hosts.values()) + 1
     new = msgspec.structs.replace(new, revision=number)
     for host in hosts:
-        if host is not by and world.rng.random() < _LOST:
+        if host.node is not None and host.configured:
+            world.step(host, e.SettingsOffered(settings=new))
+    for host in hosts:
+        if host.name in lost or (not lost and host is not by and world.rng.random() < _LOST):
+            world.note(f"{host.name} is not told to put revision {number} in force")
             continue
         took = 200 + int(world.rng.random() * 50_000)
         world.at(world.t + took, _commit, world, host, host.boots, host.incarnation, new)

@@ -25,6 +25,8 @@ def _host(world: World, host: Host) -> str:
         return "off"
     if not host.os_up:
         return "boots"
+    if not host.configured:
+        return "not configured"
     if host.node is None:
         return "up, no agent"
     state = host.node.state
@@ -39,7 +41,7 @@ def _host(world: World, host: Host) -> str:
         words.append(f"follows {state.votes.told}")
     else:
         words.append("no coordinator")
-    out = [n for n in world.hosts if n != host.name and host.node.membership.is_out(n)]
+    out = [n for n in state.peers if host.node.membership.is_out(n)]
     if out:
         words.append(f"out {','.join(out)}")
     for name, group in state.groups.items():

@@ -439,7 +439,9 @@ VERBS: dict[str, Verb] = {
     "monitor": Verb(_monitor, "monitor server1 genw1 error|normal"),
     "request": Verb(_request, "request server1 move failover1 server2"),
     "revise": Verb(
-        _revise, "revise server1 remove|add server3 | remove-group|add-group G | again | ..."
+        _revise,
+        "revise server1 remove|add server3 | remove-group|add-group G | leases L SELF-STOP WAIT"
+        " | again | ... [-server3: not told]",
     ),
     "advance": Verb(_advance, "advance 12.5"),
     "until": Verb(_until, "until failover1 server2 20      # or: any, -, !server1"),

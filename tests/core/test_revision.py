@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from msgspec.structs import replace
 
+from clptools.core import actions as a
 from clptools.core import events as e
 from clptools.core.durable import Durable
+from clptools.core.membership import OFFER_MS
 from clptools.core.settings import Arbiter, Settings
+from clptools.core.timing import times as times_of
 from tests.core.driver import Alone, Cluster, S, settings
 
 ETCD = Arbiter(name="etcd1", type="etcd")
@@ -82,8 +86,6 @@ def test_it_ends_when_every_server_that_is_not_out_runs_the_new_one_for_L_and_d(
 
 def test_an_agent_that_finds_another_configuration_at_its_start_counts_both() -> None:
     first = Alone(settings(2), durable=Durable(), member=True)
-    from clptools.core import actions as a
-
     written = [x.durable for x in first.of(a.Persist, last=False)][-1]
     again = Alone(settings(4, revision=2), durable=written, member=True)
     assert again.node.state.revision_names == ("server1", "server2")
@@ -150,3 +152,96 @@ def test_one_that_is_configured_away_does_no_harm() -> None:
     me.tell(e.SettingsChanged(settings=settings(2, revision=2)))
     me.run(10 * S, lambda: me.beat("server1") and None)
     assert not me.node.votes.in_office()
+
+
+def lengths(cfg: Settings, lease_ms: int, self_stop_ms: int, revision: int = 2) -> Settings:
+    cluster = replace(cfg.cluster, lease_ms=lease_ms, self_stop_ms=self_stop_ms)
+    return replace(cfg, cluster=cluster, revision=revision)
+
+
+def bits(me: Alone) -> list[bool]:
+    return [x.member for x in me.of(a.SetMember, last=False)]
+
+
+def others_agree(me: Alone, revision: int = 2) -> None:
+    for name in ("server2", "server3"):
+        me.beat(name, revision=revision)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [((3000, 6000), (5000, 15000)), ((5000, 15000), (3000, 6000))]
+)
+def test_of_leases_in_change_the_shorter_binds_and_the_longer_is_waited_for(
+    before: tuple[int, int], after: tuple[int, int]
+) -> None:
+    old = lengths(settings(3), *before, revision=1)
+    me = changed(old, lengths(old, *after))
+    times = me.node.times
+    assert (times.holder_ms, times.self_stop_ms) == (6000, 6000)
+    assert times.clear_by_lease_ms == 2 * 5000 + 15000 + 600
+    me.run(6 * S, lambda: others_agree(me))
+    assert me.node.times == times_of(lengths(old, *after).cluster)
+
+
+def test_what_a_longer_lease_gave_is_shortened_with_it() -> None:
+    old = lengths(settings(3, watchdog=True), 5000, 15000, revision=1)
+    me = Alone(old, durable=Durable(lease_until=1_010_000), member=True)
+    me.tell(e.SettingsChanged(settings=lengths(old, 3000, 6000)))
+    assert me.node.state.lease_until == 1_010_000 - (2 * 5000 - 2 * 3000)
+
+
+def test_the_watchdog_is_armed_anew_where_its_time_out_or_method_changes() -> None:
+    cfg = settings(3, watchdog=True)
+    me = Alone(cfg, durable=Durable(), member=True)
+    me.tell(e.WatchdogChanged(armed=True, method="softdog"))
+    me.forget()
+    me.tell(e.SettingsChanged(settings=replace(cfg, revision=2)))
+    assert me.of(a.ArmWatchdog, last=False) == []
+    me.tell(e.SettingsChanged(settings=lengths(cfg, 3000, 4000, revision=3)))
+    assert [x.timeout_ms for x in me.of(a.ArmWatchdog, last=False)] == [4000 * 9 // 20]
+    assert not me.node.state.armed, "it may still have the longer one"
+    monitors = tuple(
+        replace(m, options={"method": "guard"}) if m.type == "userw" else m for m in cfg.monitors
+    )
+    me.forget()
+    me.tell(e.SettingsChanged(settings=replace(cfg, monitors=monitors, revision=4)))
+    assert len(me.of(a.ArmWatchdog, last=False)) == 1
+
+
+def test_from_the_offer_until_all_vote_by_it_the_disk_does_not_say_member() -> None:
+    me = Alone(settings(3), durable=Durable(), member=True)
+    others_agree(me, revision=1)
+    me.forget()
+    longer = lengths(settings(3), 5000, 15000)
+    me.tell(e.SettingsOffered(settings=longer))
+    assert bits(me) == [False]
+    me.run(5 * S, lambda: others_agree(me, revision=1))
+    assert bits(me) == [False], "they may take it over yet"
+    me.tell(e.SettingsChanged(settings=longer))
+    me.run(70 * S, lambda: me.beat("server2", revision=2) and None)
+    assert bits(me) == [False], "server3 was not told"
+    me.run(6 * S, lambda: others_agree(me))
+    assert bits(me) == [False, True]
+
+
+def test_an_offer_that_is_not_put_in_force_is_forgotten_after_a_minute() -> None:
+    me = Alone(settings(3), durable=Durable(), member=True)
+    me.tell(e.SettingsOffered(settings=lengths(settings(3), 5000, 15000)))
+    me.run(OFFER_MS - S, lambda: others_agree(me, revision=1))
+    assert bits(me) == [False]
+    me.run(6 * S, lambda: others_agree(me, revision=1))
+    assert bits(me) == [False, True]
+
+
+def test_an_offer_that_changes_no_votes_changes_nothing() -> None:
+    me = Alone(settings(3), durable=Durable(), member=True)
+    me.tell(e.SettingsOffered(settings=replace(settings(3), groups=(), revision=2)))
+    assert bits(me) == []
+
+
+def test_an_agent_that_starts_in_the_middle_of_a_change_still_doubts() -> None:
+    me = Alone(settings(3), durable=Durable(doubt=True, names=settings(3).names), member=False)
+    me.run(4 * S, lambda: me.beat("server2") and None)
+    assert bits(me) == []
+    me.run(6 * S, lambda: others_agree(me, revision=1))
+    assert bits(me) == [True]

@@ -19,6 +19,7 @@ from clptools.core.node import Node
 from clptools.core.quorum import NEVER
 from clptools.core.settings import Settings
 from clptools.core.state import Office
+from clptools.core.timing import times
 
 Mutate = Callable[[Node], None]
 MUTATIONS: dict[str, Mutate] = {}
@@ -297,6 +298,17 @@ def deafasks(node: Node) -> None:
 
 
 @mutation
+def oneway(node: Node) -> None:
+    """Who was coordinator keeps asking for votes, whomever it hears."""
+
+    def asking() -> str:
+        ruled = node.state.votes.office_term.candidate == node.state.incarnation
+        return "vote" if ruled else str(old())
+
+    old = put(node.votes, "asking", asking)
+
+
+@mutation
 def norelay(node: Node) -> None:
     """No relay."""
     put(node.beats, "_relay_to", lambda name, hears: "")
@@ -515,3 +527,59 @@ def shortfence(node: Node) -> None:
 def movedark(node: Node) -> None:
     """A group is moved by command though it may run on a server that is dark."""
     put(node.group_requests, "_unproven", lambda group: None)
+
+
+@mutation
+def grantout(node: Node) -> None:
+    """One that is out, and a newcomer yet, is granted a group."""
+
+    def not_eligible(name: str) -> str:
+        p = node.state.peers.get(name)
+        if p is None or p.beat is None:
+            return str(old(name))
+        admitted = msgspec.structs.replace(p.beat, newcomer=False)
+        with briefly(p, "beat", admitted), briefly(node.membership, "is_out", lambda name: False):
+            return str(old(name))
+
+    old = put(node.choice, "not_eligible", not_eligible)
+
+
+# --- revisions -------------------------------------------------------------------------------
+
+
+@mutation
+def onelength(node: Node) -> None:
+    """The lengths of a new revision count at once, and alone."""
+    put(node, "retime", lambda: setattr(node, "times", times(node.settings.cluster)))
+
+
+@mutation
+def nodoubt(node: Node) -> None:
+    """While servers or arbiters change, a member that boots is admitted by time all the same."""
+    put(node.membership, "doubt", lambda: None)
+
+
+@mutation
+def countsbehind(node: Node) -> None:
+    """Who votes by another configuration is counted."""
+
+    def send_to(names: list[str]) -> None:
+        for p in node.state.peers.values():
+            p.voters = node.state.voters
+        old(names)
+
+    old = put(node.beats, "send_to", send_to)
+
+
+# --- recovery --------------------------------------------------------------------------------
+
+
+@mutation
+def nolimits(node: Node) -> None:
+    """Restarts and failovers are not counted."""
+
+    def due(monitor: Any, run: Any) -> str:
+        run.scripts, run.restarts, run.failovers = [], [], []
+        return str(old(monitor, run))
+
+    old = put(node.recovery, "_due", due)
