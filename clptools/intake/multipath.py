@@ -62,7 +62,8 @@ class Maps:
     def same(self, keyword: str, device: str) -> bool:
         """Whether a keyword means a map (or a path, by its own name)."""
         name = keyword.removeprefix(f"{self._kernel.dev}/").removeprefix("mapper/")
-        return device == name or self._devices.get(device) == name
+        meant = (name, self._disks.name(keyword))
+        return device in meant or self._devices.get(device) in meant
 
     def uevent(self, event: Uevent) -> None:
         """What the device mapper says of a map."""
@@ -97,7 +98,7 @@ class Maps:
     def _path(self, name: str, number: str, works: bool, valid: str) -> None:
         path = self._disks.of_number(number) or number
         fault = f"path {number}"
-        named = path in self._faults.watched.keywords
+        named = any(self.same(keyword, path) for keyword in self._faults.watched.keywords)
         if works:
             self._faults.well(name, fault, f"{name}: path {path} works again")
             if named:

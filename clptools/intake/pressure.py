@@ -33,9 +33,16 @@ async def watch(kernel: Kernel, faults: Faults, note: Callable[[str], None]) -> 
         for name in KINDS:
             if watched.everything or name in watched.keywords:
                 try:
-                    stack.callback(Trigger(name, kernel, faults).close)
+                    trigger = Trigger(name, kernel, faults)
                 except OSError as fault:
                     note(f"The pressure on {name} is not seen: {fault.strerror}")
+                    continue
+                stack.callback(trigger.close)
+                if round(trigger.window_s * 1000) != watched.number(name, "pressure_window_ms"):
+                    note(
+                        f"The pressure on {name} is measured over {trigger.window_s:g} s: windows "
+                        f"that are no multiple of {STEP_US // 1_000_000} s want CAP_SYS_RESOURCE."
+                    )
         interval_s = min(
             watched.number(keyword, "sample_interval_ms") for keyword in (*watched.keywords, "")
         )
@@ -66,7 +73,8 @@ class Trigger:
         except OSError:
             os.close(self._fd)
             raise
-        self._window_s = window_us / 1e6
+        self.window_s = window_us / 1e6
+        """Over which the kernel measures it; longer than configured where it permits no less."""
         if self._run.holds:
             self._relieved()
 
@@ -96,7 +104,7 @@ class Trigger:
         if self._timer is not None:
             self._timer.cancel()
         # A window without the kernel's word, and a little: it is over for now.
-        self._timer = self._loop.call_later(2 * self._window_s, self._relieved)
+        self._timer = self._loop.call_later(2 * self.window_s, self._relieved)
         self._run.seen(True)
         if self._run.holds:
             text = f"{self._name} pressure: work waits for {self._share:g} % of the time or more"
@@ -108,4 +116,4 @@ class Trigger:
         if not self._run.holds:
             self._faults.well(self._name, "pressure", f"{self._name} pressure is gone")
         else:
-            self._timer = self._loop.call_later(self._window_s, self._relieved)
+            self._timer = self._loop.call_later(self.window_s, self._relieved)

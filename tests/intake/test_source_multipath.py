@@ -67,17 +67,22 @@ def test_a_path_then_the_last_one_and_back(tmp_path: Path, keyword: str) -> None
     asyncio.run(body())
 
 
-def test_a_path_may_be_named_itself(tmp_path: Path) -> None:
+@pytest.mark.parametrize("keyword", ["sdb", "{dev}/sdb", "wwn-0x5000c500a1b2c3d4"])
+def test_a_path_may_be_named_itself(tmp_path: Path, keyword: str) -> None:
     kernel, _, uevents = spoken(tmp_path)
     disks(tmp_path)
+    keyword = keyword.format(dev=kernel.dev)
+    (tmp_path / "dev/sdb").touch()
+    (tmp_path / "dev/disk/by-id").mkdir(parents=True)
+    (tmp_path / "dev/disk/by-id/wwn-0x5000c500a1b2c3d4").symlink_to(tmp_path / "dev/sdb")
 
     async def body() -> None:
-        async with Heard(mrw("SPS", "sdb"), kernel=kernel) as heard:
+        async with Heard(mrw("SPS", keyword), kernel=kernel) as heard:
             await watching(heard)
             path_event(uevents, "8:32", True, 1)
             path_event(uevents, "8:16", True, 0)
             await heard.count(1)
-            assert heard.lines == ["sdb#path error: path sdb of mpatha failed"]
+            assert heard.lines == [f"{keyword}#path error: path sdb of mpatha failed"]
 
     asyncio.run(body())
 
