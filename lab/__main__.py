@@ -7,8 +7,10 @@ import contextlib
 import importlib
 import os
 import pkgutil
+import shutil
 import sys
 import time
+import traceback
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
@@ -74,6 +76,7 @@ class Room:
     def run(self, name: str, case: ModuleType) -> report.Result:
         """Runs one case, whatever comes of it."""
         say(f"case {name}: {title(case)}")
+        came = time.monotonic()
         lab = Lab(self._cluster, self._collector, self._image.deb)
         load = os.getloadavg()[0]
         try:
@@ -81,7 +84,10 @@ class Room:
             lab = Lab(self._cluster, self._collector, self._image.deb)
             case.run(lab)
             outcome = "passed"
-        except (AssertionError, Trouble, GuestGone, Failed) as error:
+        except Exception as error:
+            # Also what the case's author did not think of: the other cases go on.
+            if not isinstance(error, AssertionError | Trouble | GuestGone | Failed):
+                traceback.print_exc()
             outcome = f"{type(error).__name__}: {error}"
         until = time.monotonic()
         broken = report.broken_promises(lab)
@@ -100,12 +106,17 @@ class Room:
             load=load,
         )
         folder = reports() / name
-        if outcome != "passed":
-            self._cluster.keep_logs(folder / "logs")
+        shutil.rmtree(folder / "logs", ignore_errors=True)
+        silent = self._cluster.keep_logs(folder / "logs") if outcome != "passed" else []
         self._heal()
         lab.take_alerts()
         report.save(folder, result, lab, until)
-        say(f"case {name}: {outcome}; longest gap {result.gap_s:.2f} s")
+        for each in silent:
+            with contextlib.suppress(Trouble):
+                each.booted(RESTORED_WITHIN_S)
+        self._cluster.keep_logs(folder / "logs", silent)
+        took = f"{time.monotonic() - came:.0f} s in all"
+        say(f"case {name}: {outcome}; longest gap {result.gap_s:.2f} s; {took}")
         return result
 
     def close(self) -> None:

@@ -16,7 +16,7 @@ from lab import network
 from lab.guestagent import Failed, GuestGone
 from lab.image import NETWORKS
 from lab.machine import PASSWORD, USER, Machine
-from lab.places import SOURCE, Trouble
+from lab.places import SOURCE, Trouble, say
 
 GROUP = "failover1"
 NORMAL_WITHIN_S = 300.0
@@ -165,21 +165,29 @@ class Cluster:
         """The boot's own number: another after each reset."""
         return on.sh("cat /proc/sys/kernel/random/boot_id").strip()
 
-    def keep_logs(self, folder: Path) -> None:
-        """Everything that helps to understand a failure."""
-        folder.mkdir(parents=True, exist_ok=True)
-        for each in self.servers:
+    def keep_logs(self, folder: Path, of: list[Machine] | None = None) -> list[Machine]:
+        """Everything that helps to understand a failure; returns who did not answer."""
+        silent = []
+        for each in self.servers if of is None else of:
+            folder.mkdir(parents=True, exist_ok=True)
             for name in ("console.log", "bmc.log", "qemu.log"):
                 with contextlib.suppress(OSError):
                     (folder / f"{each.name}-{name}").write_bytes((each.folder / name).read_bytes())
-            for name, line in (
-                ("journal.txt", "journalctl --no-pager -o short-precise -n 3000"),
-                ("alert.log", "cat /var/log/clptools/alert.log"),
-                ("clpstat.txt", f"clpstat --long; clpstat --explain {GROUP}; clpstat --hw"),
-                ("events.ndjson", "clpstat --events"),
-            ):
-                with contextlib.suppress(GuestGone, Failed):
-                    (folder / f"{each.name}-{name}").write_text(each.try_sh(line)[1])
-            with contextlib.suppress(GuestGone, Failed):
-                packed = each.sh("tar czf - -C /var/lib/clptools . | base64 -w0", within_s=30)
-                (folder / f"{each.name}-state.tar.gz").write_bytes(base64.b64decode(packed))
+            try:
+                self._keep_logs_of(each, folder)
+            except (GuestGone, Failed) as error:
+                say(f"  no logs of {each.name} now: {error}")
+                silent.append(each)
+        return silent
+
+    def _keep_logs_of(self, server: Machine, folder: Path) -> None:
+        for name, line in (
+            ("journal.txt", "journalctl --no-pager -o short-precise -n 3000"),
+            ("alert.log", "cat /var/log/clptools/alert.log"),
+            ("clpstat.txt", f"clpstat --long; clpstat --explain {GROUP}; clpstat --hw"),
+            ("events.ndjson", "clpstat --events"),
+        ):
+            said = server.try_sh(line, within_s=20)[1]
+            (folder / f"{server.name}-{name}").write_text(said)
+        packed = server.sh("tar czf - -C /var/lib/clptools . | base64 -w0", within_s=30)
+        (folder / f"{server.name}-state.tar.gz").write_bytes(base64.b64decode(packed))

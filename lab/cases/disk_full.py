@@ -2,14 +2,23 @@
 
 from lab.case import Lab
 
+FILL = """
+fallocate -l "$(df --output=avail -B1 / | tail -1)" /fill1
+dd if=/dev/zero of=/fill2 bs=512
+"""
+
 
 def run(lab: Lab) -> None:
     holder = lab.holder()
-    fill = (
-        "dd if=/dev/zero of=/fill bs=1M 2>/dev/null; dd if=/dev/zero of=/fill2 bs=512 2>/dev/null"
+    said: list[str] = []
+    lab.fault(
+        f"{holder.name}: its disk is full",
+        lambda: said.append(holder.try_sh(FILL, within_s=120)[1]),
     )
-    lab.fault(f"{holder.name}: its disk is full", lambda: holder.try_sh(fill, within_s=300))
-    lab.stays(holder, 30)
-    holder.sh("rm -f /fill.*; sync", within_s=60)
+    if "No space left on device" not in said[0]:
+        raise AssertionError(f"it is not full: {said[0]}")
+    lab.stays(holder, 20)
+    holder.sh("rm -f /fill1 /fill2; sync", within_s=60)
     lab.note("it has room again")
-    lab.stays(holder, 10)
+    lab.stays(holder, 5)
+    lab.expect("the cluster is normal", lambda: not lab.cluster.faults(), 60)

@@ -19,8 +19,9 @@ def run(lab: Lab) -> None:
     lab.note(f"{holder.name}: its kernel panics and stays so")
     holder.panic()
     lab.rebooted(holder, before)
+    lab.serves(other, 120)
+    lab.proven(other)
     lab.acknowledge(holder)
-    lab.serves(other)
 
 
 def _timer(server: Machine) -> str:
