@@ -104,6 +104,7 @@ class Room:
             figures=lab.figures,
             when=datetime.now(UTC).strftime("%Y-%m-%d %H:%M"),
             load=load,
+            steps=report.own_steps(lab),
         )
         folder = reports() / name
         shutil.rmtree(folder / "logs", ignore_errors=True)

@@ -29,6 +29,14 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     """UTC."""
     load: float
     """Load average of this machine when it began."""
+    steps: list[tuple[float, str]] = []
+    """What the case did and saw: seconds from the fault, and what."""
+
+
+def own_steps(lab: Lab) -> list[tuple[float, str]]:
+    """For `Result`."""
+    zero = lab.fault_at or lab.begun
+    return [(round(step.at - zero, 1), step.text) for step in lab.steps if step.who == "lab"]
 
 
 def timeline(lab: Lab, until: float) -> str:

@@ -22,6 +22,7 @@ NAMES = (
     "startup",
     "simulator",
     "false_takeover",
+    "whole",
     "rival",
 )
 FILE = Path(__file__).parent.parent.parent / "BENCHMARKS.md"
