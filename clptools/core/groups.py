@@ -312,9 +312,11 @@ class Groups:
         """Whether the start that failed here will be tried on another server."""
         node = self.node
         group = node.settings.group(name)
-        limit = max((r.failover_on_failure for r in group.resources), default=0) if group else 0
-        failed = node.policy.intent(name).failures
-        return group is not None and failed < limit and node.choice.elsewhere(group)
+        intent = node.policy.intent(name)
+        if group is None or intent.failures >= max(r.failover_on_failure for r in group.resources):
+            return False
+        others = (s for s in group.servers if s not in (node.me, *intent.avoid))
+        return any(node.choice.eligible(group, server) for server in others)
 
     # ------------------------------------------------------------------ order
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from clptools.core import actions as a
 from clptools.core.requests import (
     GroupMove,
@@ -267,9 +269,12 @@ def test_a_group_without_resources_comes_online_and_goes() -> None:
     assert c.online() not in ("", here)
 
 
-def test_the_final_action_of_a_resource_waits_until_no_other_server_is_tried() -> None:
-    last = Resource(name="exec1", type="exec", failover_on_failure=1, final_action="bmc-reset")
-    c = Cluster(settings(3, groups=(group(last, servers=3),)))
+@pytest.mark.parametrize(("servers", "tries"), [(3, 1), (2, 9)])
+def test_the_final_action_of_a_resource_waits_until_no_other_server_is_tried(
+    servers: int, tries: int
+) -> None:
+    last = Resource(name="exec1", type="exec", failover_on_failure=tries, final_action="bmc-reset")
+    c = Cluster(settings(3, groups=(group(last, servers=servers),)))
     for server in ("server1", "server2"):
         c.scripts[(server, "exec1 start")] = "fail"
     c.until(lambda: bool(c.did(a.HostAction)))
