@@ -26,6 +26,8 @@ bench: setup
 
 sim: setup
 	$(VENV)/bin/clpsim --seeds 1:10000 --faults all --jobs 2
+	@echo "Clusters of 7 to 32 servers in turn:"
+	$(VENV)/bin/clpsim --sample large --seeds 1:40 --faults all --jobs 2
 	@echo "A weak arbiter with lease proof: a split brain must be found (exit code 9)."
 	$(VENV)/bin/clpsim --sample 2weak --seeds 1:20 --faults cut,isolate,split --jobs 2 >/dev/null; test $$? -eq 9
 

@@ -179,7 +179,7 @@ complete -c clprsc -l help -d 'Show a summary and exit.'
 
 complete -c clpsim -f
 complete -c clpsim -l config -r -F -d 'Rehearse this configuration.'
-complete -c clpsim -l sample -x -d 'Rehearse a sample cluster: 3bmc, 5lease, ...'
+complete -c clpsim -l sample -x -d 'Rehearse a sample cluster: 3bmc, 5lease, ..., large.'
 complete -c clpsim -l seed -x -d 'Run this seed alone.'
 complete -c clpsim -l seeds -x -d 'Run the seeds from A to B.'
 complete -c clpsim -l hours -x -d 'Simulated hours of each run.'

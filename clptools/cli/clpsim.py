@@ -36,7 +36,9 @@ COMMAND = Command(
     ),
     options=(
         Option("--config", metavar="FILE", help="Rehearse this configuration.", complete="file"),
-        Option("--sample", metavar="NAME", help="Rehearse a sample cluster: 3bmc, 5lease, ..."),
+        Option(
+            "--sample", metavar="NAME", help="Rehearse a sample cluster: 3bmc, 5lease, ..., large."
+        ),
         Option("--seed", metavar="N", help="Run this seed alone.", number=True),
         Option("--seeds", metavar="A:B", help="Run the seeds from A to B."),
         Option("--hours", metavar="H", help="Simulated hours of each run.", number=True),
@@ -54,6 +56,8 @@ COMMAND = Command(
 
 SAMPLE_HOURS = 0.04
 _SHRINKING_RUNS = 40
+_LARGE = "large"
+"""`--sample large`: clusters of 7 to 32 servers in turn."""
 
 
 def run(args: Args) -> Answer:
@@ -63,7 +67,7 @@ def run(args: Args) -> Answer:
     settings = _settings(args)
     made = [
         _plan(args, x, hours or (SAMPLE_HOURS if settings is None else 1.0))
-        for x in ([settings] if settings is not None else _samples())
+        for x in ([settings] if settings is not None else _samples(args.text("sample") == _LARGE))
     ]
     if args.given("seed"):
         return _one(args, made[seeds[0] % len(made)], seeds[0])
@@ -86,12 +90,14 @@ def _seeds(args: Args) -> range:
 
 
 def _settings(args: Args) -> Settings | None:
-    """The configuration to rehearse; None: the sample clusters in turn."""
+    """The configuration to rehearse; None: sample clusters in turn."""
     from clptools import paths
     from clptools.config.load import load
     from clptools.registries import registries
     from clptools.sim.clusters import Unknown, sample
 
+    if args.text("sample") == _LARGE:
+        return None
     if args.given("sample"):
         try:
             return sample(args.text("sample"))
@@ -109,10 +115,10 @@ def _settings(args: Args) -> Settings | None:
     return loaded.settings
 
 
-def _samples() -> list[Settings]:
-    from clptools.sim.clusters import TURNS, sample
+def _samples(large: bool) -> list[Settings]:
+    from clptools.sim.clusters import LARGE, TURNS, sample
 
-    return [sample(name, **options) for name, options in TURNS]
+    return [sample(name, **options) for name, options in (LARGE if large else TURNS)]
 
 
 def _plan(args: Args, settings: Settings, hours: float) -> Plan:

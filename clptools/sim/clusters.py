@@ -47,6 +47,14 @@ TURNS: tuple[tuple[str, dict[str, Any]], ...] = (
 )  # fmt: skip
 """Name and keywords of the clusters that random runs take in turn; all of them are safe."""
 
+LARGE: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("7lease", {"groups": 4}),
+    ("9bmc", {"groups": 3, "links": 2}),
+    ("16lease", {"groups": 8, "interval_s": 1.0, "timeout_s": 5.0}),
+    ("32bmc", {"groups": 4, "interval_s": 1.0, "timeout_s": 5.0}),
+)
+"""Large ones, which take long: `--sample large` takes them in turn."""
+
 _NAME = re.compile(r"(\d+)(bmc)?(lease|strong|req|weak)?")
 
 

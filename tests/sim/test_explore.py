@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from clptools.sim.clusters import TURNS, sample
+from clptools.sim.clusters import LARGE, TURNS, sample
 from clptools.sim.explore import Plan, run_jobs, run_seed, shorten
 from clptools.sim.faults import kinds_of, schedule
 from clptools.sim.shrink import shrink
@@ -33,6 +33,14 @@ def test_three_hundred_seeds_keep_every_promise() -> None:
 
 def test_records_ledger_and_replay_hold_too() -> None:
     assert broken(plans(100, deep=True), range(301, 349)) == []
+
+
+def test_large_clusters_keep_every_promise() -> None:
+    jobs = [
+        (Plan(settings=sample(name, **options), seconds=60), seed)
+        for seed, (name, options) in enumerate(LARGE[:3])
+    ]
+    assert [v.line() for run in run_jobs(jobs, processes=2) for v in run.violations] == []
 
 
 def test_several_groups_keep_apart() -> None:
