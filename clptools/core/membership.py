@@ -377,6 +377,8 @@ class Membership:
         same = (names, arbiter) == (settings.names, settings.arbiter)
         if not names or (same and cluster.lengths == settings.cluster.lengths):
             return
+        if state.offered == settings.voters:
+            state.offered_at = NEVER
         if not state.revision_names:
             state.revision_names, state.revision_arbiter = names, arbiter
             state.revision_cluster = cluster
@@ -391,9 +393,14 @@ class Membership:
 
     def offered(self, event: SettingsOffered) -> None:
         """Another configuration is prepared: from here on others may vote by it."""
-        if event.settings.voters != self.node.settings.voters:
-            self.node.state.offered_at = self.node.now
-            self.doubt()
+        node, voters = self.node, event.settings.voters
+        state = node.state
+        if voters == node.settings.voters:
+            return
+        another = node.now < state.offered_at + OFFER_MS and state.offered != voters
+        state.offered = -1 if another else voters
+        state.offered_at = node.now
+        self.doubt()
 
     def doubt(self) -> None:
         """Until all are known to vote by one configuration the disk does not say `member`.

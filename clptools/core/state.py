@@ -329,6 +329,9 @@ class NodeState(msgspec.Struct):
     doubt_at: int = NEVER
     """When a server was last known to vote by another configuration."""
     offered_at: int = NEVER
+    """When a configuration was prepared here that may still be put in force."""
+    offered: int = 0
+    """Its `voters`; -1: several such."""
     timers: dict[str, int] = {}
     changed: bool = False
     """Something that decisions depend on changed: settle."""

@@ -224,6 +224,25 @@ def test_from_the_offer_until_all_vote_by_it_the_disk_does_not_say_member() -> N
     assert bits(me) == [False, True]
 
 
+def test_a_change_that_reached_all_is_through_in_seconds() -> None:
+    me = Alone(settings(3), durable=Durable(), member=True)
+    longer = lengths(settings(3), 5000, 15000)
+    me.tell(e.SettingsOffered(settings=longer))
+    me.tell(e.SettingsChanged(settings=longer))
+    me.run(6 * S, lambda: others_agree(me))
+    assert bits(me) == [False, True]
+
+
+def test_of_two_offers_the_one_not_taken_may_still_be_taken_elsewhere() -> None:
+    me = Alone(settings(3), durable=Durable(), member=True)
+    longer, other = lengths(settings(3), 5000, 15000), lengths(settings(3), 4000, 15000)
+    me.tell(e.SettingsOffered(settings=other))
+    me.tell(e.SettingsOffered(settings=longer))
+    me.tell(e.SettingsChanged(settings=longer))
+    me.run(30 * S, lambda: others_agree(me))
+    assert bits(me) == [False]
+
+
 def test_an_offer_that_is_not_put_in_force_is_forgotten_after_a_minute() -> None:
     me = Alone(settings(3), durable=Durable(), member=True)
     me.tell(e.SettingsOffered(settings=lengths(settings(3), 5000, 15000)))
