@@ -57,6 +57,11 @@ def fresh(case: ModuleType) -> bool:
     return bool(getattr(case, "FRESH", False))
 
 
+def asked_only(case: ModuleType) -> bool:
+    """Whether it is left out of a whole run: it measures, and takes its time."""
+    return bool(getattr(case, "ASKED_ONLY", False))
+
+
 def title(case: ModuleType) -> str:
     """The first line of its docstring."""
     return (case.__doc__ or "").strip().splitlines()[0].rstrip(".")
@@ -189,7 +194,8 @@ def main() -> int:
             lock = alone.take()
             prepare()
             return alone.enter(lock)
-        chosen = {name: every[name] for name in every if name in (given.cases or every)}
+        names = given.cases or [name for name, case in every.items() if not asked_only(case)]
+        chosen = {name: every[name] for name in every if name in names}
         return _run(chosen, given.results)
     except Trouble as trouble:
         print(f"lab: {trouble}", file=sys.stderr)

@@ -3,6 +3,8 @@
 from lab.case import Lab
 from lab.rival.duel import fight
 
+ASKED_ONLY = True
+
 
 def run(lab: Lab) -> None:
     fight(lab, "rival-frozen", "all processors stand still", lambda holder: holder.freeze())

@@ -3,6 +3,8 @@
 from lab.case import Lab
 from lab.rival.duel import fight
 
+ASKED_ONLY = True
+
 
 def run(lab: Lab) -> None:
     fight(lab, "rival-panic", "kernel panic", lambda holder: holder.panic())

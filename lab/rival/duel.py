@@ -84,13 +84,15 @@ def fight(lab: Lab, name: str, fault: str, action: Callable[[Machine], object]) 
     lab.gap_s = max(each.gap_s for each in rounds)
     ours.end()
     try:
-        for tuning in TUNINGS:
-            rival = Pacemaker(lab, tuning)
-            try:
-                rival.begin()
+        rival = Pacemaker(lab, TUNINGS[0])
+        try:
+            rival.begin()
+            play(rival)
+            for tuning in TUNINGS[1:]:
+                rival.retune(tuning)
                 play(rival)
-            finally:
-                rival.end()
+        finally:
+            rival.end()
     finally:
         _power(lab)
         ours.begin()

@@ -170,8 +170,7 @@ class Pacemaker:
 
     def __init__(self, lab: Lab, tuning: Tuning) -> None:
         self.lab = lab
-        self.tuning = tuning
-        self.name = f"pacemaker, {tuning.name}"
+        self._tune(tuning)
 
     def begin(self) -> None:
         """Puts its configuration on both servers and starts it.  Raises Failed and GuestGone."""
@@ -183,6 +182,22 @@ class Pacemaker:
             each.sh("chown hacluster:haclient /var/lib/pacemaker/cib/cib.xml")
         for each in self.lab.servers:
             self._start(each)
+
+    def retune(self, tuning: Tuning) -> None:
+        """Another way to configure it, put in force while it runs.  Raises Failed."""
+        self._tune(tuning)
+        home = self.lab.servers[0]
+        for each in self.lab.servers:
+            each.write("/etc/corosync/corosync.conf", self.corosync())
+        home.sh("corosync-cfgtool -R")
+        configuration = ElementTree.fromstring(self.cib()).find("configuration")
+        assert configuration is not None
+        for scope in ("crm_config", "resources"):
+            section = configuration.find(scope)
+            assert section is not None
+            text = ElementTree.tostring(section, encoding="unicode")
+            home.sh(f"cibadmin --replace --scope {scope} --xml-pipe", text=text)
+        home.sh("crm_resource --wait", within_s=180)
 
     def ready(self) -> None:
         """Returns when both servers are online and the group is where it prefers to be.
@@ -215,6 +230,10 @@ class Pacemaker:
                     if after > 0:
                         found[name] = round(after, 2)
         return found
+
+    def _tune(self, tuning: Tuning) -> None:
+        self.tuning = tuning
+        self.name = f"pacemaker, {tuning.name}"
 
     def _start(self, server: Machine) -> None:
         server.sh("systemctl start --no-block corosync pacemaker", within_s=60)
