@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import pytest
@@ -41,3 +42,12 @@ def test_an_incident_can_be_replayed_also_over_a_kill() -> None:
         told = [str(step.event) for step in replayed(first)]
         assert any("HardwareSeen" in text for text in told)
         assert not any("public" in text for text in told), "communities stay out of it"
+
+        shown = first.run("clpreplay")
+        assert shown.returncode == 0, shown.stderr
+        assert "mrw1" in shown.stdout
+        assert "granted epoch" in second.run("clpreplay").stdout + shown.stdout
+        as_json = json.loads(first.run("clpreplay --json").stdout)
+        assert as_json["schema"] == 1 and not as_json["differences"]
+        assert as_json["events"] >= len(told)
+        assert any(step["event"]["type"] == "hardware-seen" for step in as_json["steps"])
