@@ -2,8 +2,10 @@
 
 Only a coordinator that hears a majority fences, or an exact half: there the holder of the group
 of the best priority at once, the other after `fence_delay`, which is longer than a forced stop
-takes, so that two servers never shoot each other.  Nor does one that stood still itself, a
-paused machine for instance, before it has listened again: the silence was its own.
+takes, so that two servers never shoot each other.  There is no such danger where the BMC heartbeat
+stopped with the others: whoever does not beat in its own BMC stands still, and shoots at nobody.
+Nor does one fence that stood still itself, a paused machine for instance, before it has listened
+again: the silence was its own.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from clptools.core.node import Node
 
 _RETRY_MS = 10_000
+_STILL_MS = 2_000
+"""A beat in the BMC that did not change for so long, and was read: longer than a slow BMC takes."""
 
 
 class Fencing:
@@ -64,7 +68,22 @@ class Fencing:
             return True
         if not membership.hears_half():
             return False
-        return self._holds_best() or node.now - p.fence_wait_from >= node.times.fence_delay_ms
+        if self._holds_best() or self._stands_still(p):
+            return True
+        return node.now - p.fence_wait_from >= node.times.fence_delay_ms
+
+    def _stands_still(self, p: PeerState) -> bool:
+        """Whether its BMC shows that it fell silent as a whole.
+
+        Behind cut cables it would go on beating there.  A beat that stopped long before, or after,
+        tells of another trouble: of the timer that carries it.
+        """
+        bmc = p.bmc
+        unseen_ms = 2 * self.node.membership.bmc_read_ms()
+        if bmc.power != "on" or bmc.beat_at == NEVER:
+            return False
+        together = abs(bmc.beat_at - p.heard_at) <= unseen_ms
+        return together and bmc.beat_read_at - bmc.beat_at >= max(unseen_ms, _STILL_MS)
 
     def _holds_best(self) -> bool:
         """Whether we hold the first configured group that anybody holds."""

@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING
 
 from clptools.core import sentences as say
 from clptools.core.actions import ReadPower, SendBeat, SetMember
-from clptools.core.events import BeatSeen, PowerRead, SettingsOffered
+from clptools.core.events import BeatSeen, PowerRead
 from clptools.core.messages import Beat, Echo
 from clptools.core.quorum import NEVER, majority
-from clptools.core.settings import Arbiter, Cluster
 from clptools.core.state import PeerState, Phase
-from clptools.core.timing import times
 
 if TYPE_CHECKING:
     from clptools.core.node import Node
@@ -26,8 +24,6 @@ _READ_STUCK_MS = 60_000
 _READ_OWN_MS = 10_000
 DELAY_WARNING_PERCENT = 80
 """Of the heartbeat time-out: the reference's default delay warning rate."""
-OFFER_MS = 60_000
-"""A configuration that was prepared and not put in force within this never is."""
 _HURRY_MS = 700
 """How much earlier than its turn a BMC is asked again while its server misses beats."""
 
@@ -267,6 +263,8 @@ class Membership:
         bmc.asked_at = NEVER
         bmc.latency_ms = event.latency_ms
         bmc.error = event.error
+        if event.beat:
+            bmc.beat_read_at = node.now
         if event.beat and event.beat != bmc.beat:
             bmc.beat = event.beat
             bmc.beat_at = node.now
@@ -317,9 +315,6 @@ class Membership:
         configured = node.me in node.settings.names
         if node.state.newcomer and node.state.phase is Phase.RUNNING and configured:
             self._end_newcomer()
-        self._end_revision()
-        if node.state.phase is Phase.RUNNING and configured:
-            self._end_doubt()
 
     def _say_if_not_counted(self, name: str, p: PeerState, beat: Beat) -> None:
         """A newcomer that votes by another configuration than ours: once for each."""
@@ -365,106 +360,6 @@ class Membership:
             node.emit(SetMember(member=True))
         node.record("nm", 1, "INFO", (node.me,), say.admitted(node.me, by_all))
 
-    def revise(self, names: tuple[str, ...], arbiter: Arbiter | None, cluster: Cluster) -> None:
-        """While servers, arbiters or lengths change, what decides holds by both revisions.
-
-        `names` are the voters of the revision before, without those that are out and removed;
-        `cluster` has its lengths.
-        """
-        node = self.node
-        state = node.state
-        settings = node.settings
-        same = (names, arbiter) == (settings.names, settings.arbiter)
-        if not names or (same and cluster.lengths == settings.cluster.lengths):
-            return
-        if state.offered == settings.voters:
-            state.offered_at = NEVER
-        if not state.revision_names:
-            state.revision_names, state.revision_arbiter = names, arbiter
-            state.revision_cluster = cluster
-        if arbiter != settings.arbiter:
-            state.votes.arbiter_at = NEVER
-            state.votes.arbiter_asked_at = NEVER
-        state.revision_at = node.now
-        self.doubt()
-        node.retime()
-        node.lease.shorten(times(cluster).holder_ms - node.times.holder_ms)
-        node.dirty = True
-
-    def offered(self, event: SettingsOffered) -> None:
-        """Another configuration is prepared: from here on others may vote by it."""
-        node, voters = self.node, event.settings.voters
-        state = node.state
-        if voters == node.settings.voters:
-            return
-        another = node.now < state.offered_at + OFFER_MS and state.offered != voters
-        state.offered = -1 if another else voters
-        state.offered_at = node.now
-        self.doubt()
-
-    def doubt(self) -> None:
-        """Until all are known to vote by one configuration the disk does not say `member`.
-
-        Who boots meanwhile may have the other one, so time alone admits it no more: it needs
-        the word of every server, and those that vote by another do not give it.
-        """
-        node = self.node
-        state = node.state
-        state.doubt = True
-        state.doubt_at = node.now
-        node.dirty = True
-        node.changed = True
-        if state.member:
-            state.member = False
-            node.emit(SetMember(member=False))
-
-    def _end_doubt(self) -> None:
-        """It ends when every server that has not left votes by ours, for `L + d`.
-
-        One that is merely off is waited for: it may have taken over what we have not, and rule
-        by it when we boot, or boot with what we had before.
-        """
-        node = self.node
-        state = node.state
-        if not state.doubt or state.newcomer:
-            return
-        if self.behind() or node.now < state.offered_at + OFFER_MS:
-            state.doubt_at = node.now
-        elif node.now - state.doubt_at >= node.times.silence_ms:
-            state.doubt = False
-            state.member = True
-            node.emit(SetMember(member=True))
-            node.dirty = True
-
-    def _end_revision(self) -> None:
-        """The revision before ends when every server that is not out votes by ours, for `L + d`.
-
-        Who is out does not vote, and does so again only when it has ours (`doubt`).
-        """
-        node = self.node
-        state = node.state
-        if not state.revision_names:
-            return
-        if any(not self.is_out(name) for name in self.behind()):
-            state.revision_at = node.now
-        elif node.now - state.revision_at >= node.times.silence_ms:
-            state.revision_names = ()
-            state.revision_arbiter = None
-            state.revision_cluster = None
-            node.retime()
-            node.lease.arm()
-            node.dirty = True
-            node.changed = True
-
-    def behind(self) -> list[str]:
-        """Servers that have not shown that they vote by our configuration."""
-        mine = self.node.state.voters
-        return [
-            name
-            for name, p in self.peers.items()
-            if not (p.left or p.confirmed) and (p.beat is None or p.beat.voters != mine)
-        ]
-
     def read_power(self) -> None:
         """Asks the BMC of every server that misses two beats, and of all in their turn."""
         node = self.node
@@ -485,10 +380,10 @@ class Membership:
         p = self.peers.get(name)
         bmc = self.node.state.bmc if p is None else p.bmc
         bmc.asked_at = self.node.now
-        bmc.next_at = self.node.now + (_READ_OWN_MS if p is None else self._read_ms())
+        bmc.next_at = self.node.now + (_READ_OWN_MS if p is None else self.bmc_read_ms())
         self.node.emit(ReadPower(server=name))
 
-    def _read_ms(self) -> int:
+    def bmc_read_ms(self) -> int:
         """The interval of the `bmchb` interconnect, or 1 s."""
         links = self.node.settings.interconnects
         return next((i.interval_ms for i in links if i.type == "bmchb"), 1_000)

@@ -61,6 +61,8 @@ class BmcState(msgspec.Struct):
     """The heartbeat that its server keeps there, as read last."""
     beat_at: int = NEVER
     """When that was seen to change."""
+    beat_read_at: int = NEVER
+    """When it was last read at all."""
     latency_ms: int = 0
     asked_at: int = NEVER
     """When a read was begun that is not answered, or `NEVER`."""

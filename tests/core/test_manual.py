@@ -1094,6 +1094,42 @@ def test_an_exact_half_the_holder_at_once_the_other_later(holding: bool) -> None
     assert fences(me) == ["server2"]
 
 
+@pytest.mark.parametrize(
+    ("last_beat", "goes_on", "after_s"),
+    [
+        pytest.param(0, False, 3, id="stopped with the others"),
+        pytest.param(0, True, 8, id="goes on: cables were cut"),
+        pytest.param(-30 * S, False, 8, id="had stopped long before"),
+    ],
+)
+def test_a_half_fences_at_once_what_no_longer_beats_in_its_bmc(
+    last_beat: int, goes_on: bool, after_s: int
+) -> None:
+    """Silent on the interconnects and, at the same time, in its own BMC: it stands still, and
+    shoots at nobody.  One behind cut cables would go on beating there, and may."""
+    me = led(count=2, forced_stop="power-off")
+    fell_silent = me.t + max(0, -last_beat)
+    while me.t < fell_silent:
+        me.power("server2", "on", beat="7")
+        me.run(S, lambda: me.rules("server2", 9, holdings=HELD))
+    me.rules("server2", 9, holdings=HELD)
+    heard = me.t
+    for second in range(9):
+        me.power("server2", "on", beat=str(second if goes_on else 7))
+        me.run(S)
+        expected = [] if me.t - heard <= after_s * S else ["server2"]
+        assert fences(me) == expected, f"{second + 1} s after it was last heard"
+
+
+def test_a_beat_in_the_bmc_that_cannot_be_read_says_nothing() -> None:
+    """A BMC that tells its power and not its timer: the server may well go on."""
+    me = led(count=2, forced_stop="power-off")
+    me.power("server2", "on", beat="7")
+    me.rules("server2", 9, holdings=HELD)
+    me.run(7 * S, lambda: me.power("server2", "on"))
+    assert fences(me) == []
+
+
 def test_one_that_stood_still_listens_before_it_fences() -> None:
     """A paused machine wakes up having heard nobody: the silence was its own."""
     me = led(count=2, forced_stop="power-off")
