@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from importlib import import_module
 from typing import cast
 
 from clptools.core.events import MessageSeen
@@ -14,6 +13,7 @@ from clptools.intake.door import OnMessage
 from clptools.intake.kernel import Kernel
 from clptools.intake.registry import SOURCES
 from clptools.intake.source import Faults, Watch, Watched, watched
+from clptools.loading import load
 
 PENDING = 1024
 """Messages told and not yet durable; beyond it they are dropped and counted."""
@@ -88,7 +88,7 @@ class Sources:
             faults = Faults(wanted, self._tell, self._open_events())
             try:
                 # In a thread, because the libraries of some sources take a while to load.
-                module = await asyncio.to_thread(import_module, SOURCES[wanted.category])
+                module = await asyncio.to_thread(load, SOURCES[wanted.category])
                 await cast(Watch, module.watch)(self.kernel, faults, self._note)
                 said = "ended by itself"
             except Exception as raised:

@@ -19,6 +19,7 @@ from clptools.intake.health import watch_health
 from clptools.intake.kernel import Kernel
 from clptools.intake.processes import Process, watch_pid_file
 from clptools.intake.source import Faults
+from clptools.loading import load
 
 if TYPE_CHECKING:
     from dbus_fast import Message
@@ -110,6 +111,7 @@ class Units:
 
     async def run(self) -> None:
         """Until the bus goes away.  Raises ClpError."""
+        await asyncio.to_thread(load, "dbus_fast.aio")
         from dbus_fast import BusType
         from dbus_fast.aio import MessageBus
 

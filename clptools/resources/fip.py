@@ -17,6 +17,7 @@ import msgspec
 
 from clptools.core.settings import Resource
 from clptools.faults import ClpError, ExitCode
+from clptools.loading import load
 from clptools.resources.base import ResourceContext, ResourceOutcome
 from clptools.resources.neighbours import Address, Port, announce, holder_of, mac_text
 
@@ -68,9 +69,7 @@ class Held(msgspec.Struct, frozen=True, kw_only=True):
 
 def warm_up() -> None:
     """Load pyroute2, so that the first failover does not wait for it."""
-    import pyroute2
-
-    del pyroute2
+    load("pyroute2")
 
 
 async def start(resource: Resource, context: ResourceContext) -> ResourceOutcome:

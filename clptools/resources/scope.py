@@ -13,6 +13,8 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from clptools.loading import load
+
 if TYPE_CHECKING:
     from dbus_fast.aio import MessageBus
 
@@ -24,9 +26,7 @@ AGENT_UNIT = "clpnode.service"
 def warm_up() -> None:
     """Load the D-Bus library where there is a systemd to speak to."""
     if os.path.isdir(BOOTED):
-        import dbus_fast.aio
-
-        del dbus_fast
+        load("dbus_fast.aio")
 
 
 class Scopes:

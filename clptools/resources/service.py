@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from clptools.core.settings import Resource
 from clptools.faults import ClpError, ExitCode
+from clptools.loading import load
 from clptools.resources.base import ResourceContext, ResourceOutcome
 
 if TYPE_CHECKING:
@@ -44,9 +45,7 @@ CGROUPS = "/sys/fs/cgroup"
 
 def warm_up() -> None:
     """Load the D-Bus library, so that the first failover does not wait for it."""
-    import dbus_fast.aio
-
-    del dbus_fast
+    load("dbus_fast.aio")
 
 
 async def start(resource: Resource, context: ResourceContext) -> ResourceOutcome:
