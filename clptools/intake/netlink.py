@@ -21,7 +21,9 @@ from clptools.intake.kernel import Kernel, last_part
 from clptools.intake.kmsg import Finding, Line
 from clptools.intake.source import Faults
 from clptools.intake.uevent import enlarge
+from clptools.loading import load
 
+MARSHAL = "pyroute2.netlink.rtnl.marshal"
 RTMGRP_LINK = 1
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
 NLM_F_REQUEST_DUMP = 0x301
@@ -78,6 +80,7 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
 
 async def watch(kernel: Kernel, faults: Faults, note: Callable[[str], None]) -> None:
     """See `source.Watch`."""
+    await asyncio.to_thread(load, MARSHAL)
     links = Links(faults)
     sock = _open()
     loop = asyncio.get_running_loop()
@@ -122,7 +125,7 @@ class Links:
         self._faults = faults
         self._links: dict[int, Link] = {}
         self._ran: set[str] = set()
-        """Interfaces that had a link since we look."""
+        """Interfaces that had a link since we look, or were to have one when we began to."""
         self._dumped = asyncio.Event()
 
     async def missing(self) -> list[str]:
@@ -177,10 +180,12 @@ class Links:
         named = link.name in self._faults.watched.keywords
         if not named and not link.counts:
             return
-        if link.running:
+        if link.running or (named and not self._dumped.is_set()):
             self._ran.add(link.name)
+        if link.running:
             self._faults.well(link.name, "link", f"{link.name} has its link again")
-        elif named or link.name in self._ran:
+        # One that is only being set up has not failed, whoever names it.
+        elif link.name in self._ran:
             self._faults.fault(link.name, "link", link.fault)
 
     def _member(self, master: int, link: Link, *, left: bool = False, gone: bool = False) -> None:

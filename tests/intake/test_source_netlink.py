@@ -89,6 +89,35 @@ def test_nothing_happened() -> None:
 
 
 @needs_root
+def test_a_named_interface_that_is_only_being_set_up_has_not_failed() -> None:
+    """A bond is made, gets its members, is switched on: all that while the agent runs."""
+
+    async def body(ns: str) -> None:
+        async with Heard(mrw("NIC", "late0"), mrw("NIC", "nosuch")) as heard:
+            await up(heard)
+            ip("link", "add", "late0", "type", "veth", "peer", "name", "late1", netns=ns)
+            ip("link", "set", "late1", "up", netns=ns)
+            ip("link", "set", "late0", "up", netns=ns)
+            ip("link", "set", "late1", "down", netns=ns)
+            await heard.count(1)
+            assert heard.lines == ["late0#link error: late0 has no carrier"]
+
+    with namespace() as ns:
+        inside(ns, body(ns))
+
+
+@needs_root
+def test_an_interface_that_is_down_when_we_begin_to_look_has_failed() -> None:
+    async def body(ns: str) -> None:
+        async with Heard(mrw("NIC", "eth0")) as heard:
+            assert (await heard.count(1)).text == "eth0 is switched off"
+
+    with namespace() as ns:
+        ip("link", "set", "eth0", "down", netns=ns)
+        inside(ns, body(ns))
+
+
+@needs_root
 def test_an_event_of_an_earlier_run_is_closed_if_the_link_came_back_meanwhile() -> None:
     async def body(ns: str) -> None:
         async with Heard(mrw("NIC", "eth0"), was_open=["NIC/eth0#link"]) as heard:
