@@ -17,8 +17,8 @@ from clptools.agent import clock, configuration
 from clptools.api import peer as said
 from clptools.api.backend import ConfigFiles
 from clptools.config import history
-from clptools.core.membership import OFFER_MS
 from clptools.core.requests import Outcome
+from clptools.core.revision import OFFER_MS
 from clptools.core.settings import Settings
 from clptools.reports import ClpError, ExitCode, Report
 

@@ -32,9 +32,9 @@ class Memory:
         state.suspended_at = node.now
         state.waived = durable.waived
         if durable.doubt:
-            node.membership.doubt()
+            node.revision.doubt()
         before = durable.cluster or node.settings.cluster
-        node.membership.revise(durable.names, durable.arbiter, before)
+        node.revision.begin(durable.names, durable.arbiter, before)
         state.closing = durable.shared.closing
         for memory in durable.monitors:
             run = node.recovery.run(memory.monitor)

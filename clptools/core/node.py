@@ -20,7 +20,6 @@ from typing import Any
 
 import msgspec
 
-from clptools.core import sentences as say
 from clptools.core.actions import (
     Action,
     ClearTimer,
@@ -68,6 +67,7 @@ from clptools.core.policy import Policy
 from clptools.core.proof import Proof
 from clptools.core.quorum import NEVER
 from clptools.core.recovery import Recovery
+from clptools.core.revision import Revision
 from clptools.core.service import Service
 from clptools.core.settings import Settings
 from clptools.core.state import NodeState, PeerState, Phase
@@ -111,6 +111,7 @@ class Node:
         self.state = NodeState(incarnation=incarnation, seed=seed)
         self._configure(settings)
         self.membership = Membership(self)
+        self.revision = Revision(self)
         self.votes = Votes(self)
         self.lease = Lease(self)
         self.beats = Beats(self)
@@ -131,7 +132,7 @@ class Node:
         self._handlers: dict[type[Event], Callable[[Any], None]] = {
             AgentStarted: self._started,
             AgentStopping: self._stopping,
-            SettingsOffered: self.membership.offered,
+            SettingsOffered: self.revision.offered,
             SettingsChanged: self._settings_changed,
             BeatSeen: self._beat_seen,
             ControlSeen: self._control_seen,
@@ -217,22 +218,9 @@ class Node:
 
     def refuses(self, settings: Settings) -> str:
         """Why `settings` cannot take effect while things run as they do; empty: they can."""
-        if self.state.phase is Phase.RUNNING and self.me in self.settings.names:
-            staying = settings.names
-            for name in (self.me, *self.state.peers):
-                if name not in staying and not self._has_gone(name):
-                    return say.may_not_be_removed(name)
-            if self.state.revision_names and settings.voters != self.settings.voters:
-                return say.change_under_way(self.membership.behind())
-        return in_the_way(self.settings, settings, self.groups.held())
-
-    def _has_gone(self, name: str) -> bool:
-        """Whether it gave up its part, or a person vouches for it.
-
-        One that is merely off may boot with the configuration of before, while we are off.
-        """
-        p = self.state.peers.get(name)
-        return p is not None and bool(p.left or p.confirmed)
+        return self.revision.refuses(settings) or in_the_way(
+            self.settings, settings, self.groups.held()
+        )
 
     def snapshot(self) -> bytes:
         """Everything remembered, as bytes."""
@@ -331,11 +319,10 @@ class Node:
     def _settings_changed(self, event: SettingsChanged) -> None:
         old, arbiter = self.settings.names, self.settings.arbiter
         cluster = self.settings.cluster
-        gone = {n for n in self.state.peers if self._has_gone(n)}
+        gone = {n for n in self.state.peers if self.revision.has_gone(n)}
         self._configure(event.settings)
-        self.membership.revise(
-            tuple(n for n in old if n not in gone or n in self.settings.names), arbiter, cluster
-        )
+        voters = tuple(n for n in old if n not in gone or n in self.settings.names)
+        self.revision.begin(voters, arbiter, cluster)
         self.lease.arm()
         self.record(
             "cfmgr",
@@ -486,6 +473,7 @@ class Node:
             self.changed = False
             self.requests_due = False
             self.membership.settle()
+            self.revision.settle()
             self.votes.settle()
             self.lease.settle()
             self.placement.settle()

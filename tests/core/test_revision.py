@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from clptools.core import actions as a
 from clptools.core import events as e
 from clptools.core.durable import Durable
-from clptools.core.membership import OFFER_MS
+from clptools.core.revision import OFFER_MS
 from clptools.core.settings import Arbiter, Settings
 from clptools.core.timing import times as times_of
 from tests.core.driver import Alone, Cluster, S, settings

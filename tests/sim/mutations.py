@@ -556,7 +556,7 @@ def onelength(node: Node) -> None:
 @mutation
 def nodoubt(node: Node) -> None:
     """While servers or arbiters change, a member that boots is admitted by time all the same."""
-    put(node.membership, "doubt", lambda: None)
+    put(node.revision, "doubt", lambda: None)
 
 
 @mutation
