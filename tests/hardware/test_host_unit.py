@@ -26,10 +26,47 @@ def test_state_and_scripts_outlive_a_restart() -> None:
     assert keys["RuntimeDirectoryPreserve"] == "yes"
 
 
+def lines(name: str) -> list[str]:
+    """All values of a key that is there more than once."""
+    found = (line.partition("=") for line in UNIT.read_text().splitlines())
+    return [value for key, _, value in found if key == name]
+
+
 def test_nothing_hides_a_scripts_mounts_or_rights() -> None:
     keys = service()
-    forbidden = [k for k in keys if k.startswith(("Protect", "Private", "Restrict", "ReadOnly"))]
-    assert forbidden == [] and "NoNewPrivileges" not in keys
+    confining = (
+        "Protect",
+        "Private",
+        "Restrict",
+        "ReadOnly",
+        "Inaccessible",
+        "Device",
+        "IPAddress",
+    )
+    used = {key for key in keys if key.startswith(confining)}
+    assert used == {"ProtectHostname", "RestrictAddressFamilies"}
+    assert not {"NoNewPrivileges", "MemoryDenyWriteExecute", "SystemCallArchitectures"} & set(keys)
+
+
+def test_what_is_taken_away_is_named_and_everything_else_stays() -> None:
+    for name in ("CapabilityBoundingSet", "SystemCallFilter", "RestrictAddressFamilies"):
+        assert lines(name) and all(value.startswith("~") for value in lines(name))
+    taken = " ".join(lines("CapabilityBoundingSet"))
+    for needed in ("ADMIN", "NET_RAW", "MODULE", "BOOT", "RAWIO", "SYSLOG", "SETUID", "IPC_LOCK"):
+        assert f"CAP_SYS_{needed} " not in f"{taken} " and f"CAP_{needed} " not in f"{taken} "
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze here")
+def test_its_exposure_is_no_longer_rated_unsafe(tmp_path: Path) -> None:
+    unit = tmp_path / "clpnode.service"
+    unit.write_text(UNIT.read_text().replace("/usr/local/bin/clpnode", "/bin/true"))
+    # The threshold is ten times the exposure.
+    done = subprocess.run(
+        ["systemd-analyze", "security", "--offline=true", "--threshold=89", str(unit)],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout[-200:]
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze here")
