@@ -24,6 +24,6 @@ def run(lab: Lab) -> None:
         lab.until("the agent is back", lambda: holder.try_sh("clpstat --json")[0] == 0, 30)
         away.append(time.monotonic() - killed)
     lab.figures["agent back in"] = f"{min(away):.1f} to {max(away):.1f} s"
-    lab.stays(holder, 15)
+    lab.stays(holder, 10)
     if len({word.run for word in lab.words()}) != 1 or lab.boot_of(holder) != boot:
         raise AssertionError("the workload was started anew")

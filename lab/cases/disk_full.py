@@ -17,7 +17,7 @@ def run(lab: Lab) -> None:
     )
     if "No space left on device" not in said[0]:
         raise AssertionError(f"it is not full: {said[0]}")
-    lab.stays(holder, 20)
+    lab.stays(holder, 12)
     holder.sh("rm -f /fill1 /fill2; sync", within_s=60)
     lab.note("it has room again")
     lab.stays(holder, 5)

@@ -12,7 +12,7 @@ def run(lab: Lab) -> None:
         lambda: holder.spawn(f"{pull} >/sys/bus/virtio/drivers/virtio_blk/unbind"),
     )
     lab.until("somebody serves", lambda: lab.collector.speaker(2.0), 30)
-    lab.stays(lab.cluster[lab.collector.speaker(2.0)], 20)
+    lab.stays(lab.cluster[lab.collector.speaker(2.0)], 12)
     lab.note(f"moved to {other.name}" if lab.collector.speaker() == other.name else "did not move")
     lab.note("and it loses its power")
     holder.power("off")

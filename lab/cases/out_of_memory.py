@@ -12,7 +12,7 @@ def run(lab: Lab) -> None:
     lab.fault(f"{holder.name}: memory is eaten", lambda: holder.sh(EAT))
     said = lab.until("the kernel ends it", lambda: holder.sh(KILLED)[len(before) :], 120)
     lab.note(said.strip().partition(" total-vm")[0])
-    lab.stays(holder, 15)
+    lab.stays(holder, 10)
     if "python3" not in said or len(said.splitlines()) > 1:
         raise AssertionError(f"others were ended: {said}")
     if len({word.run for word in lab.words()}) != 1:

@@ -12,6 +12,6 @@ def run(lab: Lab) -> None:
     time.sleep(4)
     holder.thaw()
     lab.note("it goes on")
-    lab.stays(holder, 15)
+    lab.stays(holder, 10)
     if boots != [lab.boot_of(each) for each in lab.servers]:
         raise AssertionError("a server was stopped, or reset")

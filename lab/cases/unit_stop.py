@@ -18,4 +18,4 @@ def run(lab: Lab) -> None:
     )
     holder.sh("systemctl start clpnode", within_s=60)
     lab.note(f"{holder.name}: systemctl start clpnode")
-    lab.stays(other, 15)
+    lab.stays(other, 10)

@@ -9,7 +9,7 @@ def run(lab: Lab) -> None:
     holder = lab.holder()
     for word, newer in (("upgraded", True), ("downgraded", False)):
         lab.fault(f"{holder.name}: {word}", partial(lab.install, holder, newer))
-        lab.stays(holder, 15)
+        lab.stays(holder, 10)
         lab.expect("the cluster is normal", lambda: not lab.cluster.faults(), 120)
     if len({word.run for word in lab.words()}) != 1:
         raise AssertionError("the workload was started anew")
