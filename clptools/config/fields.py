@@ -150,6 +150,8 @@ BMC = (
     ),
 )
 
+_DEVICE = "Number by which the original's forms of clpcfset know it; nothing else reads it."
+
 INTERCONNECT = (
     Field(
         section="interconnect",
@@ -158,6 +160,7 @@ INTERCONNECT = (
         help="Name; by default the type and a number, as lankhb1.",
     ),
     Field(section="interconnect", name="type", parse=TEXT, required=True, help="Heartbeat type."),
+    Field(section="interconnect", name="device", parse=integer(0, 99_999), help=_DEVICE),
     Field(
         section="interconnect",
         name="address",
@@ -175,6 +178,7 @@ INTERCONNECT = (
 NP = (
     Field(section="np", name="name", parse=NAME, help="Name; by default as pingnp1."),
     Field(section="np", name="type", parse=TEXT, required=True, help="NP resolution type."),
+    Field(section="np", name="device", parse=integer(0, 99_999), help=_DEVICE),
     Field(
         section="np",
         name="interval",

@@ -172,7 +172,7 @@ def recovery(registries: Registries) -> tuple[Field, ...]:
             name="script",
             parse=SCRIPT,
             default="",
-            help="The script of action = script, under scripts/monitor/MONITOR/.",
+            help="The script of action = script, under scripts/monitor.s/MONITOR/.",
         ),
         _recovery(
             name="restart_count",

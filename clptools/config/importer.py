@@ -1,36 +1,29 @@
 """`clp.conf` (XML of EXPRESSCLUSTER) as `clp.toml`, with a warning for all that is left behind.
 
 Only what differs from the original's defaults is in a `clp.conf`, so those defaults are supplied
-here where they are not those of clptools.  Element names and codes are from public samples;
-tags that no sample shows (those of message receive monitors) are read by analogy.
+here where they are not those of clptools.  What a parameter means here is in `config/original.py`,
+which `clpcfset` reads, too.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 from xml.etree import ElementTree
 
 import msgspec
 
-from clptools.config.write import dumps
+from clptools.config import original
+from clptools.config.document import rendered
+from clptools.config.original import Meant, NotCarried
+from clptools.config.refused import REFUSED
 from clptools.faults import ClpError, ExitCode
 from clptools.reports import Report
 
 MAX_BYTES = 4 << 20
 
-FINAL_ACTIONS = {
-    1: "none", 2: "stop-group", 3: "stop-cluster", 4: "shutdown", 5: "reboot", 8: "sysrq-panic",
-    9: "keepalive-reset", 10: "keepalive-panic", 11: "bmc-reset", 12: "bmc-power-off",
-    13: "bmc-power-cycle", 14: "bmc-nmi", 16: "stop-resource",
-}  # fmt: skip
-"""`emergency/action` of a monitor."""
-
-PARTITION_ACTIONS = {
-    0: "none", 1: "stop", 2: "shutdown", 3: "reboot", 4: "sysrq-panic", 5: "keepalive-reset",
-    6: "keepalive-panic", 7: "bmc-reset", 8: "bmc-power-off", 9: "bmc-power-cycle", 10: "bmc-nmi",
-}  # fmt: skip
-"""`cluster/networkpartition/npaction`."""
+_MONITORS = ("userw", "mrw", "genw", "ipw", "miiw", "pidw", "bmcw", "diskw", "fipw")
 
 _DECLARED = re.compile(rb"""^\s*<\?xml[^>]*encoding\s*=\s*["']([A-Za-z0-9_-]+)["'][^>]*\?>""")
 
@@ -92,6 +85,27 @@ def _name(element: ElementTree.Element) -> str:
     return element.get("name", "")
 
 
+def _parameters(element: ElementTree.Element, before: str = "") -> Iterator[tuple[str, str]]:
+    """Tag path and text of all that is set below an element: `policy@server1/order`, `0`."""
+    for child in element:
+        label = child.get("name") or child.get("id")
+        path = f"{before}{child.tag}{'@' + label if label else ''}"
+        if len(child):
+            yield from _parameters(child, path + "/")
+        elif child.text and child.text.strip():
+            yield path, child.text.strip()
+
+
+def _put(table: dict[str, Any], path: str, value: Any) -> None:
+    key, _, rest = path.partition(".")
+    if rest:
+        _put(table.setdefault(key, {}), rest, value)
+    elif value is None:
+        table.pop(key, None)
+    else:
+        table[key] = value
+
+
 class _Import:
     def __init__(self, root: ElementTree.Element, file: str) -> None:
         self.root = root
@@ -108,6 +122,10 @@ class _Import:
         self.reports.append(
             Report(severity="warning", message=f"{message}.", hint=hint, file=self.file)
         )
+
+    def _refuse(self, what: str, kind: str, label: str) -> None:
+        reason, mend = REFUSED[what].get(kind, (f"no such {what} type", ""))
+        self.warn(f"{label} ({kind}): {reason}", mend)
 
     def _objects(self, section: str) -> Iterator[ElementTree.Element]:
         """The objects of a section: one element each, named by its type."""
@@ -126,25 +144,56 @@ class _Import:
             "monitor": list(self._monitors()),
         }
         document = {key: value for key, value in document.items() if value}
-        return Imported(text=dumps(document), reports=tuple(self.reports))
+        return Imported(text=rendered(document), reports=tuple(self.reports))
 
     # -- cluster and servers ------------------------------------------------------------
 
     def _cluster(self) -> dict[str, object]:
         cluster = self.root.find("cluster")
         assert cluster is not None  # _parse saw it
-        found: dict[str, object] = {"name": _text(cluster, "name", "cluster")}
-        timeout = _number(cluster, "heartbeat/timeout", 0)
-        if timeout:
-            self.warn(
-                f"heartbeat time-out {timeout / 1000:g} s is not taken over: here a lost server is "
-                "proven down within seconds, and the default is 3.0",
-                "Set [cluster] heartbeat_timeout if the network needs more.",
-            )
-        action = PARTITION_ACTIONS.get(_number(cluster, "networkpartition/npaction", 1))
-        if action:
-            found["partition_action"] = action
-        return found
+        found: dict[str, Any] = {"cluster": {"name": "cluster"}}
+        for tag, value in _parameters(cluster, "cluster/"):
+            if tag == "cluster/heartbeat/timeout" and value.isdigit():
+                self.warn(
+                    f"heartbeat time-out {int(value) / 1000:g} s is not taken over: here a lost "
+                    "server is proven down within seconds, and the default is 3.0",
+                    "Set [cluster] heartbeat_timeout if the network needs more.",
+                )
+                continue
+            try:
+                for key in original.cluster_parameter(tag, value).keys:
+                    _put(found, key.path, key.value)
+            except NotCarried:
+                continue  # most of it is about the original's own programs
+        return dict(found["cluster"])
+
+    def _read(
+        self,
+        element: ElementTree.Element,
+        table: dict[str, Any],
+        label: str,
+        reader: Callable[[dict[str, Any], str, str], Meant],
+        *elsewhere: str,
+    ) -> None:
+        """Sets what the parameters of an element mean, and names those that mean nothing here.
+
+        Those that begin with one of `elsewhere` are read by somebody else.
+        """
+        left: dict[str, list[str]] = {}
+        for tag, value in _parameters(element):
+            if tag.startswith(elsewhere):
+                continue
+            try:
+                meant = reader(table, tag, value)
+            except NotCarried as fault:
+                left.setdefault(str(fault), []).append(tag)
+                continue
+            for key in meant.keys:
+                _put(table, key.path, key.value)
+            for note in meant.notes:
+                self.warn(f"{label}: {note.removesuffix('.')}")
+        for reason, tags in left.items():
+            self.warn(f"{label}: {', '.join(tags)} not carried: {reason}")
 
     def _devices(self, kind: str) -> dict[int, dict[str, str]]:
         """Device id -> server -> what the device is there."""
@@ -173,41 +222,39 @@ class _Import:
         links = sorted(self._objects("heartbeat"), key=lambda link: _number(link, "priority", 0))
         for link in links:
             if link.tag not in ("lankhb", "lanhb", "bmchb", "witnesshb"):
-                self.warn(f"interconnect {_name(link)}: {link.tag} is not carried")
+                self._refuse("interconnect", link.tag, f"interconnect {_name(link)}")
                 continue
-            table: dict[str, object] = {"name": _name(link), "type": link.tag}
+            device = _number(link, "device", 0)
+            table: dict[str, object] = {"name": _name(link), "type": link.tag, "device": device}
             if link.tag == "witnesshb":
                 table["url"] = f"http://{_text(link, 'host')}:{_text(link, 'port', '80')}/"
             else:
-                table["address"] = lans.get(_number(link, "device", 0), {})
+                table["address"] = lans.get(device, {})
             yield table
 
     def _arbiters(self) -> Iterator[dict[str, object]]:
         for np in self._objects("networkpartition"):
             if np.tag == "pingnp":
                 targets = [ip.text.strip() for ip in np.iter("ip") if ip.text]
-                yield {"name": _name(np), "type": "ping", "targets": list(dict.fromkeys(targets))}
+                own: dict[str, object] = {"targets": list(dict.fromkeys(targets))}
             elif np.tag == "httpnp":
-                url = f"http://{_text(np, 'host')}:{_text(np, 'port', '80')}/"
-                yield {"name": _name(np), "type": "http", "url": url}
+                own = {"url": f"http://{_text(np, 'host')}:{_text(np, 'port', '80')}/"}
             else:
-                self.warn(f"NP resolution {_name(np)}: {np.tag} is not carried")
+                self._refuse("np", np.tag, f"NP resolution {_name(np)}")
+                continue
+            kind = np.tag.removesuffix("np")
+            yield {"name": _name(np), "type": kind, "device": _number(np, "device", 0), **own}
 
     # -- groups -------------------------------------------------------------------------
 
     def _group(self, group: ElementTree.Element) -> dict[str, object]:
         name = _name(group)
         order = sorted(group.findall("policy"), key=lambda policy: _number(policy, "order", 0))
-        found: dict[str, object] = {
-            "name": name,
-            "startup": "auto" if _number(group, "start", 1) else "manual",
-            "failover": "auto" if _number(group, "failover", 1) else "manual",
-            "failback": "auto" if _number(group, "failback", 0) else "manual",
-        }
+        found: dict[str, Any] = {"name": name}
         if order:
             found["servers"] = [_name(policy) for policy in order]
-        if _text(group, "comment"):
-            found["comment"] = _text(group, "comment")
+        reader = original.group_parameter
+        self._read(group, found, f"group {name}", reader, "policy@", "gid", "resource")
         resources = [
             self._resource(self.resources.get(_name(one)), _name(one), name)
             for one in group.findall("resource")
@@ -227,21 +274,14 @@ class _Import:
     ) -> dict[str, object] | None:
         if resource is None or resource.tag not in ("exec", "fip"):
             kind = reference.partition("@")[0]
-            self.warn(f"group resource {reference} of {group}: {kind} is not carried")
+            self._refuse("group resource", kind, f"group resource {reference} of {group}")
             return None
-        found: dict[str, object] = {"type": resource.tag, "name": _name(resource)}
+        found: dict[str, Any] = {"type": resource.tag, "name": _name(resource)}
         depends = [_name(one).rpartition("@")[2] for one in resource.findall("depend")]
         if depends:
             found["depends"] = depends
-        if resource.tag == "exec":
-            found["start"] = _text(resource, "parameters/act/path", "start.sh")
-            found["stop"] = _text(resource, "parameters/deact/path", "stop.sh")
-            found["timeout"] = _number(resource, "parameters/timeout/start", 1800)
-        else:
-            address = _text(resource, "parameters/ip")
-            found["address"] = address if "/" in address else f"{address}/24"
-            if "/" not in address:
-                self.warn(f"group resource {_name(resource)}: prefix length /24 is a guess")
+        label = f"group resource {_name(resource)}"
+        self._read(resource, found, label, original.resource_parameter, "depend")
         return found
 
     # -- monitors -----------------------------------------------------------------------
@@ -254,52 +294,19 @@ class _Import:
 
     def _monitor(self, monitor: ElementTree.Element) -> dict[str, object] | None:
         name = _name(monitor)
-        found: dict[str, object] = {"type": monitor.tag, "name": name}
-        parameters = monitor.find("parameters")
-        parameters = parameters if parameters is not None else ElementTree.Element("parameters")
-        if monitor.tag == "userw":
-            found["method"] = _text(parameters, "method", "keepalive")
-            return found
-        if monitor.tag == "mrw":
-            found["category"] = _text(parameters, "category")
-            keyword = _text(parameters, "keyword")
-            if keyword:
-                found["keyword"] = keyword
-            single = {
-                _name(server): _text(server, "parameters/keyword")
-                for server in monitor.findall("server")
-                if _text(server, "parameters/keyword")
-            }
-            if single:
-                found["keyword_on"] = single
-        elif monitor.tag == "genw":
-            found["script"] = _text(parameters, "path", "genw.sh")
-        elif monitor.tag == "ipw":
-            found["targets"] = [ip.text.strip() for ip in parameters.iter("ip") if ip.text]
-        else:
-            self.warn(f"monitor {name}: {monitor.tag} is not taken over")
+        found: dict[str, Any] = {"type": monitor.tag, "name": name}
+        if monitor.tag not in _MONITORS:
+            self._refuse("monitor", monitor.tag, f"monitor {name}")
             return None
-        for key, path in (("interval", "polling/interval"), ("timeout", "polling/timeout")):
-            if _text(monitor, path):
-                found[key] = _number(monitor, path, 60)
-        found["recovery"] = self._recovery(monitor)
-        return found
-
-    def _recovery(self, monitor: ElementTree.Element) -> dict[str, object]:
-        restarts = _number(monitor, "emergency/threshold/restart", 3)
-        failovers = _number(monitor, "emergency/threshold/fo", 1)
-        code = _number(monitor, "emergency/action", 1)
-        action = FINAL_ACTIONS.get(code, "none")
-        if code not in FINAL_ACTIONS:
-            self.warn(f"monitor {_name(monitor)}: final action {code} is not carried")
-        related = {_text(one, "type"): _text(one, "name") for one in monitor.findall("relation")}
-        target = related.get("rsc", "").rpartition("@")[2] or related.get("grp", "")
-        found: dict[str, object] = {
-            "action": "restart" if restarts else "failover" if failovers else "final",
-            "restart_count": restarts,
-            "failover_count": failovers,
-            "final_action": action,
-        }
-        if target and found["action"] != "final":
-            found["target"] = target
+        if monitor.tag == "userw":
+            found["method"] = "keepalive"
+        elif monitor.tag == "genw":
+            found["script"] = "genw.sh"
+        self._read(monitor, found, f"monitor {name}", original.monitor_parameter, "relation")
+        if monitor.tag != "userw":
+            related = {_text(one, "type"): _text(one, "name") for one in monitor.iter("relation")}
+            target = related.get("rsc", "") or related.get("grp", "")
+            reader = original.monitor_parameter
+            for key in reader(found, "relation/name", target).keys:
+                _put(found, key.path, key.value)
         return found

@@ -7,19 +7,11 @@ import ipaddress
 from clptools.config import fields
 from clptools.config.address import Endpoint, canonical
 from clptools.config.field import Field
+from clptools.config.refused import REFUSED
 from clptools.config.registries import Registries, Variants
 from clptools.config.servers import BMC_PORT
 from clptools.config.table import Names, Source, Table, build, elements, known_servers, near
 from clptools.core.settings import Arbiter, Cluster, Interconnect, Option, Server
-
-REFUSED_LINKS = {
-    "comhb": "heartbeats over a serial line are not carried",
-    "diskhb": "heartbeats over a shared disk are not carried",
-    "mdc": "there are no mirror disks, so there is no mirror communication",
-    "mirror": "there are no mirror disks, so there is no mirror communication",
-    "mirrorhb": "there are no mirror disks, so there is no mirror communication",
-}
-_INSTEAD = "Use lankhb or lanhb for a network, bmchb for the BMCs, witnesshb for a witness server."
 
 BMCHB_INTERVAL_MS = 1000
 
@@ -32,10 +24,8 @@ def variant(table: Table, what: str, variants: Variants) -> tuple[Field, ...] | 
     name = table.raw.get("type")
     if not isinstance(name, str) or name in variants:
         return variants.get(str(name), ())
-    if what == "interconnect" and name in REFUSED_LINKS:
-        table.error("type", REFUSED_LINKS[name], _INSTEAD)
-    else:
-        table.error("type", f"no such {what} type", near(name, variants))
+    reason, mend = REFUSED[what].get(name, (f"no such {what} type", near(name, variants)))
+    table.error("type", reason, mend)
     return None
 
 

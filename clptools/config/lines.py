@@ -1,4 +1,4 @@
-"""On which line of a TOML text each key stands; `tomllib` does not say.
+"""On which line of a TOML text each key stands, and what belongs together; `tomllib` does not say.
 
 The scanner runs only over text that `tomllib` has accepted, so it needs to tell strings,
 comments and brackets apart but not to judge them.  A path is a tuple of keys, with the index
@@ -9,7 +9,26 @@ from __future__ import annotations
 
 import tomllib
 
+import msgspec
+
 Path = tuple[str | int, ...]
+
+
+class Statement(msgspec.Struct, frozen=True):
+    """One `key = value` outside of inline tables: its path, and its first and last line."""
+
+    path: Path
+    first: int
+    last: int
+
+
+class Block(msgspec.Struct):
+    """A header and the statements below it; the first one has no header and stands on line 0."""
+
+    path: Path
+    line: int
+    statements: list[Statement] = []
+
 
 _SPACE = " \t"
 _BLANK = " \t\r\n"
@@ -25,6 +44,9 @@ class Lines:
         self._found: dict[Path, int] = {(): 1}
         self._lists: dict[Path, int] = {}
         """Arrays of tables: how many elements have begun."""
+        self.values: dict[Path, tuple[int, int]] = {}
+        """Where in the text the value of each key stands, also within inline tables and lists."""
+        self.blocks: list[Block] = [Block((), 0)]
         self._scan()
 
     def line(self, path: Path) -> int:
@@ -91,6 +113,11 @@ class Lines:
 
     def _value(self, path: Path) -> None:
         self._skip_all(_SPACE)
+        start = self._at
+        self._skip_value(path)
+        self.values[path] = start, start + len(self._text[start : self._at].rstrip(_SPACE))
+
+    def _skip_value(self, path: Path) -> None:
         first = self._peek()
         if first in ('"', "'"):
             self._string()
@@ -134,12 +161,13 @@ class Lines:
     def _note(self, path: Path) -> None:
         self._found.setdefault(path, self._line)
 
-    def _pair(self, table: Path) -> None:
+    def _pair(self, table: Path) -> Path:
         line, key = self._line, self._key()
         for length in range(1, len(key) + 1):
             self._found.setdefault((*table, *key[:length]), line)
         self._skip()  # the equals sign
         self._value((*table, *key))
+        return (*table, *key)
 
     def _enter(self, keys: Path) -> Path:
         """The path of a header's keys, with the newest element of each list on the way."""
@@ -166,12 +194,15 @@ class Lines:
         return path
 
     def _scan(self) -> None:
-        table: Path = ()
+        block = self.blocks[0]
         while True:
             self._skip_blank()
             if not self._peek():
                 return
+            first = self._line
             if self._peek() == "[":
-                table = self._header()
+                block = Block(self._header(), first)
+                self.blocks.append(block)
             else:
-                self._pair(table)
+                path = self._pair(block.path)
+                block.statements.append(Statement(path, first, self._line))

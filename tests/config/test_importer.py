@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tomllib
+
 import pytest
 
 from clptools.config.importer import import_clp_conf
@@ -71,6 +73,46 @@ def test_what_is_left_behind_is_named() -> None:
     said = " ".join(str(report) for report in import_clp_conf(CONF.encode("euc-jp")).reports)
     for name in ("diskhb1", "md@md1", "oraclew1", "90 s", "/24 is a guess", "BMC account"):
         assert name in said
+
+
+def conf(objects: str, monitors: str = "") -> bytes:
+    """A clp.conf of one server with one group."""
+    return f"""<root><cluster><name>c</name></cluster><server name="s"><priority>0</priority></server>
+    <group name="g"><start>0</start><exclusive>1</exclusive><resource name="exec@e"/></group>
+    <resource>{objects}</resource><monitor>{monitors}</monitor></root>""".encode()
+
+
+def test_parameters_with_an_equivalent_come_over_and_the_others_are_named_with_the_reason() -> None:
+    imported = import_clp_conf(
+        conf(
+            """<exec name="e"><comment>db</comment><act><retry>2</retry><fo>0</fo></act>
+            <deact><action>4</action></deact><parameters><act><path>up.sh</path></act>
+            <timeout><start>60</start><stop>90</stop></timeout><userlog>/x</userlog></parameters>
+            <depend name="none"/></exec>""",
+            """<miiw name="m"><parameters><object>eth0</object></parameters>
+            <polling><reconfirmation>3</reconfirmation><timing>1</timing>
+            <servers id="0"><name>s</name></servers></polling><target>exec@e</target>
+            <emergency><threshold><restart>0</restart><fo>0</fo></threshold><action>2</action>
+            <preaction><use>1</use></preaction><dumpcollect><use>1</use></dumpcollect></emergency>
+            <relation><type>cls</type><name>LocalServer</name></relation></miiw>""",
+        )
+    )
+    read = tomllib.loads(imported.text)
+    assert read["group"][0]["startup"] == "manual"
+    assert read["group"][0]["resource"][0] == {
+        "type": "exec", "name": "e", "depends": [], "comment": "db", "start": "up.sh",
+        "start_retries": 2, "failover_on_failure": 0, "timeout": 90,
+    }  # fmt: skip
+    assert read["monitor"][0] == {
+        "type": "miiw", "name": "m", "interface": "eth0", "retries": 3, "timing": "active",
+        "servers": ["s"], "target": "e",
+        "recovery": {"action": "final", "restart_count": 0, "failover_count": 0,
+                     "final_action": "stop-group", "pre_action_script": "preaction.sh"},
+    }  # fmt: skip
+    said = " ".join(str(report) for report in imported.reports)
+    for part in ("exclusive not carried: groups do not exclude", "deact/action", "userlog",
+                 "timeout is now 90", "emergency/dumpcollect/use"):  # fmt: skip
+        assert part in said
 
 
 @pytest.mark.parametrize(

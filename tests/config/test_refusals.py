@@ -45,6 +45,22 @@ CASES = {
         TWO + '[alert]\nsmtp_user = "clp"\nsmtp_tls = "tls"\n',
         ["alert.smtp_user", "smtp_password_file is missing"],
     ),
+    "a mirror disk, with the reason": (
+        resources('type = "md"\nname = "md1"'),
+        ["group.g.resource.md1.type", "there are no mirror disks", "replicate"],
+    ),
+    "a mount, with what does it": (
+        resources('type = "disk"\nname = "disk1"'),
+        ["group.g.resource.disk1.type", "not mounted by a resource", "mount unit"],
+    ),
+    "a monitor of mirror disks": (
+        TWO + '[[monitor]]\ntype = "mdw"\n',
+        ["monitor.mdw.type", "there are no mirror disks"],
+    ),
+    "the original's name of an NP resolution": (
+        TWO + '[[np]]\ntype = "pingnp"\n',
+        ["np.pingnp.type", "is called ping here"],
+    ),
     "unknown table": (TWO + "[[grup]]\n", ["grup", "unknown table", "Did you mean group?"]),
     "wrong type": (
         TWO + '[cluster]\nheartbeat_interval = "0.2"\n',
