@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from clptools.sim.world import World
 
 TIMEOUT_US = 2_000_000
+BEAT_US = 1_000_000
 
 
 @dataclass(slots=True)
@@ -30,6 +31,8 @@ class Bmc:
     stuck_on: bool = False
     lies_off: bool = False
     fence_fails: bool = False
+    still: str = ""
+    """The beat that its timer has since its own server cannot set it; else empty."""
     cut_from: set[str] = field(default_factory=set)
     """Servers that cannot reach it."""
     busy_until: dict[str, int] = field(default_factory=dict)
@@ -38,6 +41,7 @@ class Bmc:
         """Back to a BMC that answers truly and at once."""
         self.dead = self.stuck_on = self.lies_off = self.fence_fails = False
         self.slow_us = 0
+        self.still = ""
         self.cut_from.clear()
 
 
@@ -82,6 +86,7 @@ class Bmcs:
             power="on" if on else "off",
             asked_at=asked_at,
             powered_on_at=host.on_mark if on else None,
+            beat=self._beat(bmc) if on else "",
             latency_ms=(end - self._world.t) // 1000,
         )
         if not self._reachable(asker, bmc):
@@ -89,6 +94,18 @@ class Bmcs:
                 server=bmc.server, power="unknown", asked_at=asked_at, error="connection lost"
             )
         self._world.tell_later(end, asker, read)
+
+    def _beat(self, bmc: Bmc) -> str:
+        """The BMC heartbeat: an agent that runs sets another one each second."""
+        host = self._world.hosts[bmc.server]
+        if not any(link.type == "bmchb" for link in host.settings.interconnects):
+            return ""
+        return bmc.still or str(host.stepped_at // BEAT_US)
+
+    def stop_beats(self, server: str) -> None:
+        """Its own server cannot set its timer any more; the others read what it has."""
+        bmc = self.of[server]
+        bmc.still = self._beat(bmc)
 
     def fence(self, asker: str, order: Fence, asked_at: int) -> None:
         """Begin a forced stop; the `FenceDone` comes later."""

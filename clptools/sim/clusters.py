@@ -39,6 +39,7 @@ TURNS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("3bmc", {"groups": 3, "resources": 2, "links": 2, "migrate": 1}),
     ("2bmc", {"after_recovery": "power-off", "final_action": "bmc-reset", "script": "mend"}),
     ("3lease", {"groups": 2, "final_action": "shutdown", "migrate": 1}),
+    ("2bmc", {"groups": 2, "links": 2, "bmchb": 1}),
     ("2bmcstrong", {"groups": 2, "after_recovery": "reset", "final_action": "reboot"}),
     ("5bmc", {"groups": 5, "final_action": "stop-cluster", "script": "mend"}),
     ("3bmcreq", {"links": 2, "final_action": "sysrq-panic", "interval_s": 0.5}),
@@ -78,6 +79,7 @@ def sample(
     final_action: str = "none",
     script: str = "",
     migrate: int = 0,
+    bmchb: int = 0,
 ) -> Settings:
     """The settings of a sample cluster.  Raises Unknown."""
     match = _NAME.fullmatch(name)
@@ -104,6 +106,10 @@ def sample(
         )
         for i in range(links)
     ]
+    if bmchb:
+        bmcs = {s.name: s.bmc.address for s in servers if s.bmc is not None}
+        link = Interconnect(name="bmchb1", type="bmchb", addresses=bmcs, interval_ms=1000)
+        interconnects.append(link)
     action = forced_stop or ("power-off" if bmc else "none")
     return Settings(
         cluster=Cluster(

@@ -175,7 +175,9 @@ def _hold(d: Draw) -> list[Line]:
 
 def _bmc(d: Draw) -> list[Line]:
     name = d.server()
-    how = d.rng.choice(("dead", "cut", f"cut {d.server()}", "slow 3", "stuck-on", "fence-fails"))
+    how = d.rng.choice(
+        ("dead", "cut", f"cut {d.server()}", "slow 3", "still", "stuck-on", "fence-fails")
+    )
     return [(d.at, f"bmc {name} {how}"), (d.at + d.span(), f"bmc {name} mend")]
 
 

@@ -92,6 +92,8 @@ class Host:
         """It is among the servers of a cluster; else its agent waits to be told of one."""
         # hardware
         self.powered = True
+        self.stepped_at = 0
+        """When its agent last did anything."""
         self.on_mark = index + 1
         """The BMC's mark of this power-on; another one after every reset."""
         self.boots = 0

@@ -223,6 +223,8 @@ def _bmc(world: World, words: Words) -> None:
         bmc.cut_from.update(words[2:] or world.hosts)
     elif how == "dead":
         bmc.dead = True
+    elif how == "still":
+        world.bmcs.stop_beats(words[0])
     elif how == "stuck-on":
         bmc.stuck_on = True
     elif how == "lies-off":
@@ -430,7 +432,9 @@ VERBS: dict[str, Verb] = {
     ),
     "pass": Verb(_pass, "pass server1 server2      # new datagrams pass; held ones stay held"),
     "release": Verb(_release, "release server1 server2      # deliver them now"),
-    "bmc": Verb(_bmc, "bmc server1 dead|slow S|cut [FROM]|stuck-on|lies-off|fence-fails|mend"),
+    "bmc": Verb(
+        _bmc, "bmc server1 dead|slow S|cut [FROM]|stuck-on|lies-off|still|fence-fails|mend"
+    ),
     "arbiter": Verb(_arbiter, "arbiter down|cut server1|slow S|mend"),
     "script": Verb(_script, "script server1 exec1 stop fails|hangs|takes S  (or: script X mend)"),
     "trap": Verb(_trap, "trap server1 mrw1 FATAL cpu1 [DUPLICATE-KEY]"),

@@ -132,6 +132,7 @@ class World:
         if host.frozen:
             host.backlog.append(("event", event))
             return
+        host.stepped_at = self.t
         now = host.now(self.t)
         actions = node.step(event, now)
         self.steps += 1

@@ -515,6 +515,17 @@ def deaffences(node: Node) -> None:
 
 
 @mutation
+def anystill(node: Node) -> None:
+    """A beat that stopped in the BMC at any time spares the other half `fence_delay`."""
+
+    def stands_still(p: Any) -> bool:
+        with briefly(p, "heard_at", p.bmc.beat_at):
+            return bool(old(p))
+
+    old = put(node.fencing, "_stands_still", stands_still)
+
+
+@mutation
 def shortfence(node: Node) -> None:
     """`fence_delay` 0.5 s."""
     retime(node, fence_delay_ms=500)

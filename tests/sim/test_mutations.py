@@ -59,6 +59,7 @@ NEEDLESS = [
     ("shortlease", "p15-standby-coordinator-dies"),
     ("minorityfences", "p20-minority-does-not-fence"),
     ("shortfence", "p20-fence-race"),
+    ("anystill", "fence-beat-stopped-before"),
     ("deaffences", "p27-deaf-coordinator-in-authority"),
     ("movedark", "start-waits-for-proof"),
 ]
