@@ -41,7 +41,8 @@ def _host(world: World, host: Host) -> str:
         words.append(f"follows {state.votes.told}")
     else:
         words.append("no coordinator")
-    out = [n for n in state.peers if host.node.membership.is_out(n)]
+    others = [n for n in host.node.settings.names if n != host.name]
+    out = [n for n in others if host.node.membership.is_out(n)]
     if out:
         words.append(f"out {','.join(out)}")
     for name, group in state.groups.items():
