@@ -5,19 +5,23 @@ from __future__ import annotations
 from typing import Protocol, TypeAlias
 
 from lab.case import Lab
+from lab.cluster import sample
 from lab.machine import Machine
 
 Steps: TypeAlias = dict[str, float]
 """Steps of a take-over by its own log, in seconds from the fault."""
 
-
 OURS = "clptools"
+DEFAULT_S = 3.0
+"""Silence that clptools takes for death, `heartbeat_timeout`."""
 
 
 class Contender(Protocol):
     """One cluster software, configured."""
 
     name: str
+    silence_s: float
+    """Its own setting of how long a server may be silent: who has the same is comparable."""
 
     def begin(self) -> None:
         """Starts it; nothing else keeps the group."""
@@ -34,11 +38,19 @@ class Contender(Protocol):
 
 
 class Clptools:
-    """The cluster that every other case has, as it is."""
+    """The cluster that every other case has."""
 
     def __init__(self, lab: Lab) -> None:
         self.name = OURS
+        self.silence_s = DEFAULT_S
         self._lab = lab
+
+    def retune(self, silence_s: float) -> None:
+        """Another heartbeat time-out, pushed while it runs.  Raises Failed."""
+        more = "" if silence_s == DEFAULT_S else f"[cluster]\nheartbeat_timeout = {silence_s:.1f}\n"
+        self._lab.cluster.push(sample(more=more))
+        self.silence_s = silence_s
+        self.name = f"{OURS}, heartbeat_timeout {silence_s:g} s" if more else OURS
 
     def begin(self) -> None:
         """Back in service, where the other one had stopped it."""
@@ -51,7 +63,7 @@ class Clptools:
         self._lab.cluster.normal()
 
     def steps(self, other: Machine, since: float) -> Steps:
-        """Its alert log is in the time line of every case."""
+        """None: its records are in the time line of every case."""
         return {}
 
     def end(self) -> None:

@@ -16,7 +16,7 @@ from lab.collector import longest_gap
 from lab.guestagent import Failed, GuestGone
 from lab.machine import Machine
 from lab.places import Trouble, reports
-from lab.rival.contender import Clptools, Contender, Steps
+from lab.rival.contender import DEFAULT_S, Clptools, Contender, Steps
 from lab.rival.pacemaker import Pacemaker, Tuning
 
 ROUNDS = int(os.environ.get("ROUNDS", "1"))
@@ -35,10 +35,16 @@ TUNINGS = (
 """Its default; the best that is sensible; the same with clptools' manners in a split."""
 
 
+QUICKER_S = (1.0,)
+"""Heartbeat time-outs of clptools beside its default, for those of pacemaker."""
+
+
 class Round(msgspec.Struct, frozen=True, kw_only=True):
     """One fault, taken over."""
 
     contender: str
+    silence_s: float
+    """Its setting of how long a server may be silent."""
     gap_s: float
     """Silence that the client heard."""
     steps: Steps
@@ -63,7 +69,13 @@ class Duel(msgspec.Struct, frozen=True, kw_only=True):
         return list(dict.fromkeys(each.contender for each in self.rounds))
 
 
-def fight(lab: Lab, name: str, fault: str, action: Callable[[Machine], object]) -> None:
+def fight(
+    lab: Lab,
+    name: str,
+    fault: str,
+    action: Callable[[Machine], object],
+    tunings: tuple[Tuning, ...] = TUNINGS,
+) -> None:
     """`ROUNDS` rounds of each contender; the clptools cluster is back in service afterwards."""
     when, load = time.strftime("%Y-%m-%d %H:%M", time.gmtime()), os.getloadavg()[0]
     ours = Clptools(lab)
@@ -81,14 +93,18 @@ def fight(lab: Lab, name: str, fault: str, action: Callable[[Machine], object]) 
         contender.ready()
 
     play(ours)
+    for silence_s in QUICKER_S:
+        ours.retune(silence_s)
+        play(ours)
+    ours.retune(DEFAULT_S)
     lab.gap_s = max(each.gap_s for each in rounds)
     ours.end()
     try:
-        rival = Pacemaker(lab, TUNINGS[0])
+        rival = Pacemaker(lab, tunings[0])
         try:
             rival.begin()
             play(rival)
-            for tuning in TUNINGS[1:]:
+            for tuning in tunings[1:]:
                 rival.retune(tuning)
                 play(rival)
         finally:
@@ -115,11 +131,12 @@ def _round(lab: Lab, by: Contender, text: str, action: Callable[[Machine], objec
     lab.until(f"{by.name}: heard from {other.name}", heard, TAKEN_OVER_WITHIN_S)
     gap = longest_gap(lab.words_since(at - 1), at - 1, time.monotonic()).seconds
     lab.note(f"{by.name}: taken over by {other.name} after {gap:.2f} s")
+    steps: Steps = {}
     with contextlib.suppress(GuestGone, Failed):
         steps = by.steps(other, at)
     lab.until(f"{holder.name} is off", lambda: not holder.on, 120)
     _power(lab)
-    return Round(contender=by.name, gap_s=round(gap, 2), steps=steps)
+    return Round(contender=by.name, silence_s=by.silence_s, gap_s=round(gap, 2), steps=steps)
 
 
 def _power(lab: Lab) -> None:

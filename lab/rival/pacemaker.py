@@ -233,6 +233,7 @@ class Pacemaker:
 
     def _tune(self, tuning: Tuning) -> None:
         self.tuning = tuning
+        self.silence_s = tuning.token_ms / 1000
         self.name = f"pacemaker, {tuning.name}"
 
     def _start(self, server: Machine) -> None:

@@ -64,7 +64,7 @@ def test_the_token_is_the_one_that_the_results_name() -> None:
 
 def fought(**gaps: list[float]) -> Duel:
     rounds = [
-        Round(contender=name, gap_s=gap, steps={"forced stop done": gap - 1})
+        Round(contender=name, silence_s=3, gap_s=gap, steps={"forced stop done": gap - 1})
         for name, each in gaps.items()
         for gap in each
     ]
@@ -79,6 +79,14 @@ def test_ours_is_ahead_only_if_its_median_is_shorter_than_that_of_every_pacemake
     assert slow.met is None
     behind, *_ = rows(fought(clptools=[5, 5, 5], slow=[8, 9, 7], quick=[3, 4, 3.5]))
     assert behind.met is False
+
+
+def test_only_equal_time_outs_are_compared() -> None:
+    fast = Round(contender="pacemaker, token 1 s", silence_s=1, gap_s=3, steps={})
+    slow = Round(contender="pacemaker, token 3 s", silence_s=3, gap_s=9, steps={})
+    ours = Round(contender="clptools", silence_s=3, gap_s=5, steps={})
+    of = Duel(fault="panic", when="", load=1.0, rounds=(ours, fast, slow))
+    assert [row.met for row in rows(of)] == [True, None, None]
 
 
 def test_rounds_are_kept_and_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
