@@ -217,7 +217,9 @@ class Placement:
                 self._order(group, other, GroupWhy.MOVE, "GROUPSTOP", say.twice(group.name))
         if newest.state == GroupState.STOPPING:
             if intent.force and not intent.wanted:
-                # The forced stop is under way: it is tried once, however it ends.
+                # The stop itself is tried once, however it ends; what goes before it is given up.
+                if newest.server != node.me or node.groups.run(group.name).migrations:
+                    self._order(group, newest, GroupWhy.STOPPED, "GROUPSTOP", intent.reason)
                 self.node.policy.amend(msgspec.structs.replace(intent, force=False))
             return
         if not intent.wanted or node.state.shared.closing:
@@ -281,7 +283,9 @@ class Placement:
         run = node.state.groups.get(order.group)
         if run is None or not run.held or run.seen != order.epoch:
             return
-        if order.term < node.state.votes.term or run.state is GroupState.STOPPING:
+        if order.term < node.state.votes.term:
+            return
+        if run.state is GroupState.STOPPING and not run.migrations:
             return
         node.groups.stop(order.group, group_why(order.why), order.factor, reason=order.reason)
 
