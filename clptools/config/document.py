@@ -24,6 +24,8 @@ Json = dict[str, Any]
 
 _AS_TABLES = frozenset((*TABLES, "bmc", "recovery", "resource", "snmpv3_user"))
 """What is written below a header of its own; other tables stand on one line, as values do."""
+_TIGHT = "bmc"
+"""Stands without a blank line below its server."""
 
 
 class Document:
@@ -111,16 +113,16 @@ def _table(path: Path, table: Json) -> str:
     """A new table with its header and all that is below it."""
     name = ".".join(_key(step) for step in path if isinstance(step, str))
     lines = [f"[[{name}]]" if isinstance(path[-1], int) else f"[{name}]"]
-    later: list[str] = []
+    later = ""
     for key, value in table.items():
         if key in _AS_TABLES and isinstance(value, dict):
-            later.append(_table((*path, key), value))
+            later += ("" if key == _TIGHT else "\n") + _table((*path, key), value)
         elif key in _AS_TABLES and _is_tables(value):
-            later += [_table((*path, key, index), one) for index, one in enumerate(value)]
+            for index, one in enumerate(value):
+                later += "\n" + _table((*path, key, index), one)
         else:
             lines.append(f"{_key(key)} = {written(value)}")
-    separate = "\n" if isinstance(path[-1], int) and any(t.startswith("[[") for t in later) else ""
-    return "\n".join(lines) + "\n" + "".join(separate + one for one in later)
+    return "\n".join(lines) + "\n" + later
 
 
 # ---------------------------------------------------------------------- keys of tables that stay
@@ -337,6 +339,8 @@ class _Blocks:
 
     def _lead(self, at: int, path: Path) -> str:
         """What stands before a table put in at `at`: at the head of its list, what stood there."""
+        if path[-1] == _TIGHT:
+            return ""
         following = self._pieces[at]
         if following.path is None or following.path[: len(path) - 1] != path[:-1]:
             return "\n"

@@ -37,6 +37,9 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     """Written in seconds, read into integer milliseconds."""
     by_server: bool = False
     """A table's keys are server names; the loader checks them."""
+    shape: str = "text"
+    """How it stands in the file: `text`, `number`, `boolean`, `list`, `numbers`, `table`, or
+    `text or table`."""
 
     def __call__(self, value: object) -> Option | Fault:
         """The typed value, or the fault."""

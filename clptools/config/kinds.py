@@ -76,7 +76,7 @@ def _boolean(value: object) -> Option | Fault:
     )  # fmt: skip
 
 
-BOOLEAN = Kind(name="true or false", read=_boolean, choices=("true", "false"))
+BOOLEAN = Kind(name="true or false", read=_boolean, choices=("true", "false"), shape="boolean")
 
 
 def integer(low: int, high: int) -> Kind:
@@ -89,7 +89,7 @@ def integer(low: int, high: int) -> Kind:
             return Fault(text=f"must be from {low} to {high}")
         return value
 
-    return Kind(name="number", read=read)
+    return Kind(name="number", read=read, shape="number")
 
 
 def number(low: float, high: float) -> Kind:
@@ -102,7 +102,7 @@ def number(low: float, high: float) -> Kind:
             return Fault(text=f"must be from {low:g} to {high:g}")
         return float(value)
 
-    return Kind(name="number", read=read)
+    return Kind(name="number", read=read, shape="number")
 
 
 def seconds(low: float, high: float = 30 * 86400) -> Kind:
@@ -115,7 +115,7 @@ def seconds(low: float, high: float = 30 * 86400) -> Kind:
             return Fault(text=f"must be from {low:g} to {high:g} seconds")
         return round(value * 1000)
 
-    return Kind(name="seconds", read=read, is_duration=True)
+    return Kind(name="seconds", read=read, is_duration=True, shape="number")
 
 
 def choice(*names: str) -> Kind:
@@ -152,7 +152,9 @@ def list_of(item: Kind, *, at_least: int = 0) -> Kind:
             items.append(str(got))
         return tuple(items)
 
-    return Kind(name=f"list of {item.name}", read=read, choices=item.choices, empty=())
+    return Kind(
+        name=f"list of {item.name}", read=read, choices=item.choices, empty=(), shape="list"
+    )
 
 
 def numbers(low: int, high: int) -> Kind:
@@ -168,7 +170,7 @@ def numbers(low: int, high: int) -> Kind:
             found.append(str(got))
         return tuple(found)
 
-    return Kind(name="number or list of numbers", read=read, empty=())
+    return Kind(name="number or list of numbers", read=read, empty=(), shape="numbers")
 
 
 def table_of(what: str, item: Kind) -> Kind:
@@ -188,13 +190,13 @@ def table_of(what: str, item: Kind) -> Kind:
             found[key] = str(got)
         return found
 
-    return Kind(name=f"table of {what} to {item.name}", read=read, empty={})
+    return Kind(name=f"table of {what} to {item.name}", read=read, empty={}, shape="table")
 
 
 def per_server(item: Kind) -> Kind:
     """A table from server names to texts of one kind."""
     table = table_of("server", item)
-    return Kind(name=table.name, read=table.read, by_server=True, empty={})
+    return Kind(name=table.name, read=table.read, by_server=True, empty={}, shape="table")
 
 
 def one_or_per_server(item: Kind) -> Kind:
@@ -204,7 +206,8 @@ def one_or_per_server(item: Kind) -> Kind:
     def read(value: object) -> Option | Fault:
         return each(value) if isinstance(value, dict) else item(value)
 
-    return Kind(name=f"{item.name}, or {each.name}", read=read, by_server=True)
+    name = f"{item.name}, or {each.name}"
+    return Kind(name=name, read=read, by_server=True, shape="text or table")
 
 
 def _checked(parse: Callable[[str], object], what: str) -> Kind:
