@@ -34,6 +34,13 @@ _clptools() {
                 -x|--dir) value='directory' ;;
             esac
             ;;
+        clpcfset)
+            flags='-x --dir --file -f --force --json --help' words='wizard create add set unset del rename move show'
+            case $previous in
+                -x|--dir) value='directory' ;;
+                --file) value='file' ;;
+            esac
+            ;;
         clpcl)
             flags='-s --start -t --stop -r --restart --suspend --resume -a --all -h --host --force -w --wait --apito --json --help' words=''
             case $previous in
@@ -200,4 +207,4 @@ _clptools() {
         _clptools_values "$words" "$command" "$current")
 }
 
-complete -F _clptools clpbmccnf clpbwctrl clpcfchk clpcfctrl clpcl clpdemo clpdown clpgrp clphealthchk clpledctrl clplogcc clplogcmd clpmonctrl clpmsg clpnode clpregctrl clpreplay clprexec clprsc clpsim clpstat clpstdn clptrap clpwait clpwitnessd
+complete -F _clptools clpbmccnf clpbwctrl clpcfchk clpcfctrl clpcfset clpcl clpdemo clpdown clpgrp clphealthchk clpledctrl clplogcc clplogcmd clpmonctrl clpmsg clpnode clpregctrl clpreplay clprexec clprsc clpsim clpstat clpstdn clptrap clpwait clpwitnessd

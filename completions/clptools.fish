@@ -34,6 +34,14 @@ complete -c clpcfctrl -s f -l force -d 'Do it even where the present state speak
 complete -c clpcfctrl -l json -d 'Print one JSON object instead of text, errors too.'
 complete -c clpcfctrl -l help -d 'Show a summary and exit.'
 
+complete -c clpcfset -f
+complete -c clpcfset -a 'wizard create add set unset del rename move show'
+complete -c clpcfset -s x -l dir -r -F -d 'The folder of clp.toml and scripts/.'
+complete -c clpcfset -l file -r -F -d 'The file itself.'
+complete -c clpcfset -s f -l force -d 'Do it even where the present state speaks against it.'
+complete -c clpcfset -l json -d 'Print one JSON object instead of text, errors too.'
+complete -c clpcfset -l help -d 'Show a summary and exit.'
+
 complete -c clpcl -f
 complete -c clpcl -s s -l start -d 'Start the cluster service.'
 complete -c clpcl -s t -l stop -d 'Stop the cluster service.'

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from clptools.cli.answer import Answer
 from clptools.cli.options import Args, Argument, Command, Option
 from clptools.faults import ExitCode
 from clptools.paths import config_file, server_name
+
+if TYPE_CHECKING:
+    from clptools.config.load import Loaded
+    from clptools.config.safety import Safety
+    from clptools.reports import Report
 
 COMMAND = Command(
     "clpcfchk",
@@ -34,23 +41,11 @@ def run(args: Args) -> Answer:
 
     import msgspec
 
-    from clptools.config.check import check
-    from clptools.config.facts import gather
     from clptools.config.load import load
     from clptools.config.present import as_json, render_text
-    from clptools.config.safety import safety
     from clptools.registries import registries
 
-    known = registries()
-    loaded = load(args.word() or config_file(), known)
-    settings = loaded.settings
-    reports, verdict = loaded.reports, None
-    if settings is not None:
-        # A configuration for other machines says nothing about this one.
-        here = server_name() in settings.names
-        facts = gather(settings, known) if here else None
-        reports += check(loaded, known, facts)
-        verdict = safety(settings)
+    reports, verdict = judge(load(args.word() or config_file(), registries()))
     fields = json.loads(msgspec.json.encode(as_json(reports, verdict)))
     text = render_text(reports, verdict)
     if verdict is None:
@@ -58,3 +53,19 @@ def run(args: Args) -> Answer:
     doubtful = not verdict.safe or any(r.severity == "warning" for r in reports)
     found = args.given("strict") and doubtful
     return Answer(text, fields, ExitCode.FOUND if found else ExitCode.DONE)
+
+
+def judge(loaded: Loaded) -> tuple[tuple[Report, ...], Safety | None]:
+    """All that is to be said of a configuration; without a verdict where it has errors."""
+    from clptools.config.check import check
+    from clptools.config.facts import gather
+    from clptools.config.safety import safety
+    from clptools.registries import registries
+
+    settings = loaded.settings
+    if settings is None:
+        return loaded.reports, None
+    known = registries()
+    # A configuration for other machines says nothing about this one.
+    facts = gather(settings, known) if server_name() in settings.names else None
+    return loaded.reports + check(loaded, known, facts), safety(settings)

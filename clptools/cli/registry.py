@@ -14,6 +14,7 @@ COMMANDS: dict[str, str] = {
         "clpbwctrl",
         "clpcfctrl",
         "clpcfchk",
+        "clpcfset",
         "clpcl",
         "clpdemo",
         "clpdown",

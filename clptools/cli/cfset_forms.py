@@ -1,0 +1,193 @@
+"""What follows `clpcfset add` and `del`: objects, by the original's words or clearer ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import takewhile
+
+from clptools.cli import cfset_original as of_the_original
+from clptools.cli.cfset_session import Session, digits, make, path_of, usage
+from clptools.config.edit import Configuration, Found, kind_of
+from clptools.config.references import forget
+from clptools.config.table import near
+from clptools.faults import ClpError, ExitCode
+
+ADD = {
+    "srv": "SERVER [PRIORITY]",
+    "device": "SERVER lan|bmc|witness|ping|http ID INFO [EXTEND]",
+    "hb": "TYPE DEVICE PRIORITY [HOST:PORT]",
+    "interconnect": "TYPE [NAME]",
+    "pingnp": "pingnp DEVICE PRIORITY GROUP LIST ADDRESS",
+    "httpnp": "httpnp DEVICE PRIORITY HOST:PORT",
+    "np": "TYPE [NAME]",
+    "svg": "NAME",
+    "grp": "[failover] NAME",
+    "grpparam": "TYPE NAME TAG VALUE",
+    "rsc": "GROUP TYPE NAME",
+    "rscparam": "TYPE NAME TAG VALUE",
+    "rscdep": "TYPE NAME DEPENDS-ON",
+    "mon": "TYPE [NAME]",
+    "monparam": "TYPE NAME TAG VALUE",
+    "clsparam": "TAG VALUE",
+    "snmpv3_user": "MONITOR USER",
+    "trap_profile": "NAME",
+    "snmpsrv": "HOST PORT v1|v2c COMMUNITY",
+}
+"""Word -> the words that follow; objects also take KEY=VALUE behind them."""
+DEL = {
+    "device": "SERVER [TYPE] ID",
+    "rscdep": "TYPE NAME DEPENDS-ON",
+    "grpparam": "TYPE NAME TAG",
+    "rscparam": "TYPE NAME TAG",
+    "monparam": "TYPE NAME TAG",
+    "clsparam": "TAG",
+}
+_SAME = {
+    "server": "srv", "group": "grp", "resource": "rsc", "monitor": "mon", "server_group": "svg",
+}  # fmt: skip
+_NOT = {
+    "messages": ("which alerts are passed on is not set one by one", "Set alert.level."),
+    "smtpsrv": (
+        "is set by its keys",
+        "clpcfset set alert.smtp=HOST:PORT alert.mail_to=ADDRESS",
+    ),
+}
+
+
+def add(session: Session, words: list[str]) -> None:
+    """`clpcfset add ...`."""
+    if not words:
+        raise usage("add", "KIND ...", f"Kinds: {', '.join(ADD)}")
+    word, rest = _SAME.get(words[0], words[0]), words[1:]
+    if word in _NOT:
+        reason, mend = _NOT[word]
+        raise ClpError(ExitCode.INVALID_CONFIG, f"{word}: {reason}.", mend)
+    if word == "hb" and not (len(rest) > 1 and rest[1].isdigit()):
+        word = "interconnect"
+    if word == "np" and rest[:1] in (["pingnp"], ["httpnp"]):
+        word = rest[0]
+    if word not in ADD:
+        raise ClpError(ExitCode.USAGE, f"{word}: cannot be added.", near(word, (*ADD, *_SAME)))
+    if word in _OBJECTS:
+        fixed = list(takewhile(lambda given: "=" not in given, rest))
+        more = rest[len(fixed) :]
+        if any("=" not in given for given in more):
+            raise usage("add", f"{words[0]} {ADD[word]} [KEY=VALUE...]")
+        found = _OBJECTS[word](session, _fit(word, ADD[word], fixed))
+        for pair in more:
+            key, _, value = pair.partition("=")
+            session.config.set(f"{path_of(found)}.{key}", value)
+        return
+    of_the_original.ADD[word](session, _fit(word, ADD[word], rest))
+
+
+def delete(session: Session, words: list[str]) -> None:
+    """`clpcfset del ...`."""
+    if not words:
+        raise usage("del", "KIND NAME")
+    word, rest = words[0], words[1:]
+    if word in DEL:
+        of_the_original.DEL[word](session, _fit(word, DEL[word], rest, verb="del"))
+        return
+    found = named(session.config, kind_of(word), rest, "del")
+    session.config.delete(found)
+    still = forget(session.config, found)
+    if still:
+        session.note(f"Still named: {found.name} in {'; '.join(still)}.")
+
+
+def named(config: Configuration, kind: str, words: list[str], verb: str) -> Found:
+    """The object that the last word names; those before it say what the original has before it."""
+    if not words:
+        raise usage(verb, f"{kind} NAME")
+    *before, name = words
+    if kind in ("interconnect", "np") and len(before) == 1 and name.isdigit():
+        return of_the_original.by_device(config, kind, before[0], int(name))
+    # Users of SNMPv3 may have one name in several monitors.
+    owner = before[0] if before and kind == "snmpv3_user" else ""
+    found = config.find(kind, name, owner)
+    told = [found.owner, str(found.table.get("type", "failover"))] if before else []
+    for given in before:
+        if given not in told:
+            text = f"{found.label} is of {' '.join(filter(None, told))}, not of {given}."
+            raise ClpError(ExitCode.NO_SUCH, text)
+    return found
+
+
+# ---------------------------------------------------------------------- reading the words
+
+
+def _fit(word: str, form: str, words: list[str], verb: str = "add") -> list[str]:
+    """The words of a form in its order, those left out as empty text.  Raises ClpError (USAGE)."""
+    slots = form.split()
+    optional = [slot.startswith("[") for slot in slots]
+    missing = len(slots) - len(words)
+    shown = f"np {form}" if form.startswith(word) else f"{word} {form}"
+    if not 0 <= missing <= sum(optional):
+        raise usage(verb, shown)
+    values: list[str] = []
+    rest = list(words)
+    for slot, may_lack in zip(slots, optional, strict=True):
+        lacking = may_lack and missing > 0
+        missing -= lacking
+        value = "" if lacking else rest.pop(0)
+        if value and slot in ("PRIORITY", "[PRIORITY]", "DEVICE", "ID", "PORT"):
+            digits(slot.strip("[]"), value)
+        values.append(value)
+    return values
+
+
+# ---------------------------------------------------------------------- objects
+
+
+def _server(session: Session, words: list[str]) -> Found:
+    name, priority = words
+    return make(session, "server", name, at=priority)
+
+
+def _interconnect(session: Session, words: list[str]) -> Found:
+    kind, name = words
+    return make(session, "interconnect", name, type=kind)
+
+
+def _np(session: Session, words: list[str]) -> Found:
+    kind, name = words
+    return make(session, "np", name, type=kind)
+
+
+def _group(session: Session, words: list[str]) -> Found:
+    kind, name = words
+    return make(session, "group", name, type=kind)
+
+
+def _resource(session: Session, words: list[str]) -> Found:
+    group, kind, name = words
+    return make(session, "resource", name, type=kind, owner=group)
+
+
+def _monitor(session: Session, words: list[str]) -> Found:
+    kind, name = words
+    return make(session, "monitor", name, type=kind)
+
+
+def _user(session: Session, words: list[str]) -> Found:
+    monitor, name = words
+    session.config.place(f"monitor.{monitor}.category")  # of an mrw alone
+    return make(session, "snmpv3_user", name, owner=monitor)
+
+
+def _plain(kind: str) -> Callable[[Session, list[str]], Found]:
+    return lambda session, words: make(session, kind, words[0])
+
+
+_OBJECTS: dict[str, Callable[[Session, list[str]], Found]] = {
+    "srv": _server,
+    "interconnect": _interconnect,
+    "np": _np,
+    "svg": _plain("server_group"),
+    "grp": _group,
+    "rsc": _resource,
+    "mon": _monitor,
+    "snmpv3_user": _user,
+    "trap_profile": _plain("trap_profile"),
+}

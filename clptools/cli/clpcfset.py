@@ -1,0 +1,261 @@
+"""`clpcfset`: a configuration built and changed, one step a call or by questions."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from clptools.cli.answer import SUCCEEDED, Answer, done
+from clptools.cli.options import FORCE, Args, Argument, Command, Option
+from clptools.faults import ClpError, ExitCode
+
+if TYPE_CHECKING:
+    from clptools.cli.cfset_session import Session
+
+COMMAND = Command(
+    "clpcfset",
+    summary="build and change a configuration step by step",
+    synopsis=(
+        "wizard",
+        "create NAME [CHARSET] [--force]",
+        "add KIND ... [KEY=VALUE...]",
+        "set PATH=VALUE...",
+        "unset PATH...",
+        "del KIND NAME",
+        "rename KIND OLD NEW",
+        "move KIND NAME PLACE",
+        "show [PATH]",
+    ),
+    description=(
+        (
+            "It edits clp.toml in the current folder, or where -x or --file say, and makes it with "
+            "create or wizard. The file is written whole or not at all; comments that are not "
+            "about what goes stay where they are. Where the file is written so that this cannot "
+            "be done, it is written anew, and the old one kept as clp.toml.bak. Nothing takes "
+            "effect before clpcfctrl --push -x DIR."
+        ),
+        (
+            "Kinds are server (srv), interconnect (hb), np, server_group (svg), group (grp), "
+            "resource (rsc), monitor (mon), snmpv3_user and trap_profile; in a PATH also cluster, "
+            "forced_stop and alert. A PATH is KIND.NAME.KEY: monitor.mrw1.recovery.target, "
+            "server.server1.bmc.address, interconnect.lanhb1.address.server2, cluster.lease. Every "
+            "key of clp.toml(5) can be set; lists stand with commas, tables as A=1,B=2 or both as "
+            "in the file."
+        ),
+        (
+            "add server NAME [PLACE]; add interconnect TYPE [NAME]; add np TYPE [NAME]; add group "
+            "NAME; add resource GROUP TYPE NAME; add monitor TYPE [NAME]; each may be followed by "
+            "its keys, as category=NIC. A new exec resource gets frames of its scripts beside the "
+            "file, where they are missing."
+        ),
+        (
+            "The original's forms are taken as they are: add srv, device, hb, np pingnp, np "
+            "httpnp, grp, grpparam, rsc, rscparam, rscdep, mon, monparam and clsparam with its tag "
+            "paths, and del with the same words without the value. A parameter without equivalent "
+            "is refused with the reason (8), as are mirror disks, COM and disk heartbeats."
+        ),
+        (
+            "A value is checked at once (8), and so is the name of an object (5). Whether the "
+            "whole fits together is for clpcfchk to say: a configuration that is not complete yet "
+            "is no fault here. rename also follows every reference, and the folder of scripts; del "
+            "takes the name of a server out of lists and addresses, and says where else it is "
+            "still named. Without a userw monitor the agents add one, as clpcfchk notes."
+        ),
+        (
+            "wizard asks step by step for what the original's window asked for: cluster, servers, "
+            "interconnects, NP resolution, groups, resources, monitors. Over a file that is there "
+            "it changes that. It shows what clpcfchk says before it writes; Ctrl-C writes "
+            "nothing. It reads lines, so its answers may also come from a pipe."
+        ),
+    ),
+    options=(
+        Option(
+            "-x",
+            "--dir",
+            metavar="DIR",
+            help="The folder of clp.toml and scripts/.",
+            complete="directory",
+        ),
+        Option("--file", metavar="FILE", help="The file itself.", complete="file"),
+        FORCE,
+    ),
+    arguments=(
+        Argument(
+            "VERB",
+            help="What to do.",
+            required=True,
+            complete="wizard create add set unset del rename move show",
+        ),
+        Argument("WORD", help="What follows it, as above.", many=True),
+    ),
+    examples=(
+        ("clpcfset create cluster && clpcfset add server server1", "a new clp.toml here"),
+        ("clpcfset set server.server1.bmc.address=192.168.0.11", "the BMC of server1"),
+        ("clpcfset add mon mrw mrw1 category=NIC keyword=eth0", "a monitor with its keys"),
+        ("clpcfset add monparam genw genw1 polling/interval 30", "as the original has it"),
+        ("clpcfset rename server server2 db2 -x /etc/clptools", "wherever server2 is named"),
+        ("clpcfset show monitor.mrw1", "its keys, with defaults and what they mean"),
+    ),
+)
+
+MAIN = "clp.toml"
+
+
+def run(args: Args) -> Answer:
+    """Carries it out."""
+    from clptools.cli.cfset_session import alone, opened
+
+    verb, words = args.word(), list(args.words[1:])
+    path = args.text("file") or os.path.join(args.text("dir"), MAIN)
+    if args.given("file") and args.given("dir"):
+        raise ClpError(ExitCode.USAGE, "Give -x or --file, not both.")
+    if verb == "show":
+        return show(opened(path), words)
+    if verb == "wizard":
+        from clptools.cli.wizard import run as ask
+
+        _none("wizard", words)
+        return ask(path, as_json=args.given("json"))
+    with alone(path):
+        if verb == "create":
+            session = create(path, words, force=args.given("force"))
+        elif verb in _VERBS:
+            session = opened(path)
+            _VERBS[verb](session, words)
+        else:
+            from clptools.config.table import near
+
+            hint = near(verb, ("wizard", "create", *_VERBS, "show"))
+            raise ClpError(ExitCode.USAGE, f"{verb}: no such verb.", hint)
+        changed = session.save()
+    text = "\n".join([*session.notes, SUCCEEDED])
+    return done(text, file=path, changed=changed, notes=session.notes)
+
+
+def create(path: str, words: list[str], *, force: bool) -> Session:
+    """A new file; the character set, its encoding and the system are the original's."""
+    from clptools.cli.cfset_session import Session, read, usage
+    from clptools.config.write import CONFIG_MODE, replace_file
+
+    if not 1 <= len(words) <= 4:
+        raise usage("create", "NAME [CHARSET [ENCODE [OS]]]")
+    charset = words[1] if len(words) > 1 else "UTF-8"
+    if charset not in CHARSETS:
+        text = f"{charset}: no such character set."
+        raise ClpError(ExitCode.USAGE, text, f"Known: {', '.join(CHARSETS)}; the file is UTF-8.")
+    if os.path.lexists(path):
+        if not force:
+            hint = "Edit it with the other verbs, or make a new one all the same: --force"
+            raise ClpError(ExitCode.REFUSED, f"{path}: is there already.", hint)
+        replace_file(f"{path}.bak", read(path).encode(), CONFIG_MODE)
+    session = Session(path, HEAD, new=True)
+    session.config.set("cluster.name", words[0])
+    if os.path.lexists(path):
+        session.note(f"The file as it was is {path}.bak.")
+    return session
+
+
+CHARSETS = ("UTF-8", "EUC-JP", "ASCII", "GB2312", "SJIS")
+HEAD = """\
+# Made by clpcfset; every key is in clp.toml(5).  Check it: clpcfchk FILE.  It takes effect by
+# clpcfctrl --push -x FOLDER.
+
+"""
+
+
+def _set(session: Session, words: list[str]) -> None:
+    from clptools.cli.cfset_session import usage
+
+    if len(words) == 2 and "=" not in words[0]:
+        words = ["=".join(words)]
+    if not words or any("=" not in word.partition(".")[2] for word in words):
+        raise usage("set", "PATH=VALUE...", "A PATH is KIND.NAME.KEY, as monitor.mrw1.interval.")
+    for word in words:
+        path, _, value = word.partition("=")
+        session.config.set(path, value)
+
+
+def _unset(session: Session, words: list[str]) -> None:
+    from clptools.cli.cfset_session import usage
+
+    if not words:
+        raise usage("unset", "PATH...")
+    for path in words:
+        if not session.config.take_out(path):
+            session.note(f"{path} was not set.")
+
+
+def _add(session: Session, words: list[str]) -> None:
+    from clptools.cli.cfset_forms import add
+
+    add(session, words)
+
+
+def _delete(session: Session, words: list[str]) -> None:
+    from clptools.cli.cfset_forms import delete
+
+    delete(session, words)
+
+
+def _rename(session: Session, words: list[str]) -> None:
+    from clptools.cli.cfset_forms import named
+    from clptools.cli.cfset_session import usage
+    from clptools.config.edit import kind_of
+    from clptools.config.references import rename
+
+    if len(words) < 3:
+        raise usage("rename", "KIND OLD NEW")
+    found = named(session.config, kind_of(words[0]), words[1:-1], "rename")
+    session.rename_scripts(found, words[-1])
+    followed = rename(session.config, found, words[-1])
+    if followed:
+        session.note(f"Also changed: {'; '.join(followed)}.")
+    if found.kind == "server" and "bmc" in found.table:
+        session.note(f"The password of its BMC is by name: clpbmccnf {words[-1]}")
+
+
+def _move(session: Session, words: list[str]) -> None:
+    from clptools.cli.cfset_forms import named
+    from clptools.cli.cfset_session import digits, usage
+    from clptools.config.edit import kind_of
+
+    if len(words) < 3:
+        raise usage("move", "KIND NAME PLACE", "Places count from 0.")
+    found = named(session.config, kind_of(words[0]), words[1:-1], "move")
+    place = digits("PLACE", words[-1])
+    session.place_noted(place, len(found.siblings) - 1)
+    session.config.move(found, place)
+
+
+_VERBS: dict[str, Callable[[Session, list[str]], None]] = {
+    "add": _add,
+    "set": _set,
+    "unset": _unset,
+    "del": _delete,
+    "rename": _rename,
+    "move": _move,
+}
+
+
+def _none(verb: str, words: list[str]) -> None:
+    if words:
+        raise ClpError(ExitCode.USAGE, f"{verb} takes no words, not {len(words)}.")
+
+
+def show(session: Session, words: list[str]) -> Answer:
+    """The objects there are, the keys of one, or one key's value."""
+    from clptools.cli.cfset_show import key, keys, overview
+    from clptools.config.edit import SHORT, SORTS
+    from clptools.config.keys import SINGLE
+
+    if len(words) > 1:
+        raise ClpError(ExitCode.USAGE, "show takes one PATH.")
+    if not words:
+        return overview(session.config)
+    head, _, rest = words[0].partition(".")
+    if head in SINGLE and not rest:
+        return keys(session.config, words[0])
+    if (head in SORTS or head in SHORT) and not session.config.object_at(words[0])[1]:
+        return keys(session.config, words[0])
+    return key(session.config, words[0])
