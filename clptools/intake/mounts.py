@@ -38,6 +38,7 @@ class Mounts:
     def __init__(self, kernel: Kernel, faults: Faults, disks: Disks) -> None:
         self._faults = faults
         self._disks = disks
+        self._dev = kernel.dev
         self._known: dict[str, Mount] = {}
         self._fd = os.open(f"{kernel.proc}/thread-self/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
         self._end: Callable[[], None] = kernel.files.watch(self._fd, self._look)
@@ -48,6 +49,22 @@ class Mounts:
         self._end()
         os.close(self._fd)
 
+    def gave_up(self, device: str) -> bool:
+        """The kernel's log says that the file system on a device writes no more; whether it is
+        mounted.
+
+        The table need not show it, and does not say that it changed: what counts is that it is
+        over when the file system is mounted no more.
+        """
+        found = [m for m in self._known.values() if self._disks.sources.get(m.point) == device]
+        for mount in found:
+            self._told(mount)
+        return bool(found)
+
+    def _told(self, mount: Mount) -> None:
+        text = f"{mount.point} ({mount.source}) has become read-only"
+        self._faults.fault(mount.point, "read-only", text)
+
     def _look(self) -> None:
         now = {m.point: m for m in read_mounts(_whole(self._fd))}
         before, self._known = self._known, now
@@ -56,7 +73,7 @@ class Mounts:
         self._disks.sources = {
             m.point: self._disks.name(m.source)
             for m in now.values()
-            if m.source.startswith("/dev/")
+            if m.source.startswith(f"{self._dev}/")
         }
         for mount in now.values():
             was = before.get(mount.point)
@@ -65,8 +82,7 @@ class Mounts:
             if not mount.read_only:
                 self._faults.well(mount.point, "read-only", f"{mount.point} is writable again")
             elif was is not None and not was.read_only:
-                text = f"{mount.point} ({mount.source}) has become read-only"
-                self._faults.fault(mount.point, "read-only", text)
+                self._told(mount)
 
     def _concerns(self, mount: Mount) -> bool:
         """Whether it is on a disk, or named."""

@@ -60,10 +60,14 @@ _NVME = re.compile(
 _TIMING_OUT = re.compile(r"\[(\w+)\].*timing out command")
 _FILESYSTEM = re.compile(
     r"(EXT4-fs error) \(device (\S+?)\)"
-    r"|(EXT4-fs) \((\S+?)\): Remounting filesystem read-only"
-    r"|(XFS) \((\S+?)\): .*(?:[Ss]hutting down|[Ss]hutdown|Corruption)"
+    r"|(XFS) \((\S+?)\): .*Corruption"
     r"|(BTRFS) (?:error|critical) \(device (\S+?)[ )]"
 )
+_READ_ONLY = re.compile(
+    r"EXT4-fs \((\S+?)\): Remounting filesystem read-only"
+    r"|XFS \((\S+?)\): .*(?:[Ss]hutting down|[Ss]hutdown)"
+)
+"""Its last word: it writes no more, which not every kernel shows in the table of mounts."""
 _ARRAY = re.compile(r"md/\S+?:(md\S+?): Disk failure on (\S+?), ")
 HARMLESS = ("operation not supported", "reservation conflict", "nonblocking retry")
 """Kinds of block error that say nothing of the disk's health (blk_errors of blk-core.c)."""
@@ -79,7 +83,7 @@ async def watch(kernel: Kernel, faults: Faults, note: Callable[[str], None]) -> 
         arrays = Arrays(kernel, faults)
         stack.callback(arrays.close)
         async with asyncio.TaskGroup() as tasks:
-            state = _State(kernel, faults, disks, arrays, tasks)
+            state = _State(kernel, faults, disks, arrays, mounts, tasks)
             stack.callback(state.close)
             stack.callback(kernel.uevents.listen(SUBSYSTEMS, state.uevent, state.look))
             try:
@@ -102,12 +106,14 @@ class _State:
         faults: Faults,
         disks: Disks,
         arrays: Arrays,
+        mounts: Mounts,
         tasks: asyncio.TaskGroup,
     ) -> None:
         self._kernel = kernel
         self._faults = faults
         self._disks = disks
         self._arrays = arrays
+        self._mounts = mounts
         self._tasks = tasks
         self._nudges: dict[str, asyncio.Event] = {}
         """NVMe controller -> ends the wait until it is asked again."""
@@ -127,7 +133,12 @@ class _State:
             self._arrays.look()
         elif named or self._disks.is_hardware(finding.device):
             count = f" ({times} times)" if times > 1 else ""
-            self._faults.fault(finding.device, finding.fault, finding.text + count)
+            fault = finding.fault
+            if fault == "read-only":
+                if self._mounts.gave_up(finding.device):
+                    return
+                fault = "file system"  # mounted no more: nothing tells the end of it
+            self._faults.fault(finding.device, fault, finding.text + count)
         self._look_soon()
 
     def uevent(self, event: Uevent) -> None:
@@ -271,6 +282,8 @@ def read_line(line: Line) -> Finding | None:
         return Finding(device=found[1], fault="timeout", text=f"{found[1]}: {found[2]}")
     if found := _TIMING_OUT.search(text):
         return Finding(device=found[1], fault="timeout", text=f"{found[1]}: a command timed out")
+    if found := _READ_ONLY.search(text):
+        return Finding(device=found[1] or found[2], fault="read-only", text=text)
     if found := _FILESYSTEM.search(text):
         device = next(g for g in found.groups()[1::2] if g)
         return Finding(device=device, fault="file system", text=text)

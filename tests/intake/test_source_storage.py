@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from clptools.intake import storage
 from clptools.intake.disks import Disks
 from clptools.intake.kernel import Kernel
 from clptools.intake.mounts import read_mounts
+from clptools.intake.notifying import NotifyingFiles
 from clptools.intake.storage import read_line
 from tests.intake.mountns import mount, own_mounts
 from tests.intake.source_room import Heard, finding, listening, mrw, put, spoken
@@ -94,6 +96,46 @@ def test_a_real_disk_that_is_remounted_read_only_and_can_be_read(tmp_path: Path)
         subprocess.run(["losetup", "--detach", device], capture_output=True)
 
 
+def test_a_file_system_that_says_it_is_read_only_is_so_until_it_is_unmounted(
+    tmp_path: Path,
+) -> None:
+    """As Linux 6.1.0-50 of Debian has it: `rw` in the table of mounts, and the log knows better."""
+    kernel, kmsg, _ = spoken(tmp_path, proc=f"{tmp_path}/proc")
+    disk(tmp_path, "sdb")
+    device = f"{tmp_path}/dev/sdb"
+    line = f"157 26 8:16 / /srv/data rw,relatime - ext4 {device} rw,errors=remount-ro\n"
+    table = put(tmp_path / "proc/thread-self", mountinfo=line) / "mountinfo"
+    changed: list[Callable[[], None]] = []
+
+    class Files(NotifyingFiles):
+        def watch(self, fd: int, look: Callable[[], None]) -> Callable[[], None]:
+            changed.append(look)
+            return lambda: None
+
+    kernel.files = Files()
+
+    async def body() -> None:
+        one = mrw("HA/SS", "/srv/data", probe_interval_ms=0, quiet_ms=50.0)
+        async with Heard(one, kernel=kernel) as heard:
+            await heard.until(lambda: changed and kmsg._heard)
+            kmsg.say("EXT4-fs error (device sdb): __ext4_find_entry:1683: inode #2: comm mkdir")
+            kmsg.say("EXT4-fs (sdb): Remounting filesystem read-only")
+            await heard.count(3)
+            assert heard.lines[1] == (
+                f"/srv/data#read-only error: /srv/data ({device}) has become read-only"
+            )
+            # The error was a moment.
+            assert heard.told[2].fault == "file system" and heard.told[2].recovered
+            await asyncio.sleep(0.2)  # far beyond `quiet`
+            assert len(heard.told) == 3
+            table.write_text("\n")
+            changed[0]()
+            gone = await heard.count(4)
+            assert gone.fault == "read-only" and gone.recovered
+
+    asyncio.run(body())
+
+
 def test_io_errors_name_the_disk_and_stay_open(tmp_path: Path) -> None:
     kernel, kmsg, _ = spoken(tmp_path)
     disk(tmp_path, "sdb")
@@ -130,9 +172,9 @@ def test_io_errors_name_the_disk_and_stay_open(tmp_path: Path) -> None:
          "nvme0", "timeout"),
         ("EXT4-fs error (device sdb1): ext4_lookup:1855: inode #2: comm ls: iget: checksum invalid",
          "sdb1", "file system"),
-        ("EXT4-fs (dm-0): Remounting filesystem read-only", "dm-0", "file system"),
+        ("EXT4-fs (dm-0): Remounting filesystem read-only", "dm-0", "read-only"),
         ("XFS (sdc1): Metadata corruption detected ... Shutting down filesystem", "sdc1",
-         "file system"),
+         "read-only"),
         ("BTRFS error (device sdd state EA): bdev /dev/sdd errs: wr 1", "sdd", "file system"),
         ("md/raid1:md0: Disk failure on sdb1, disabling device.", "md0", "degraded"),
     ],
