@@ -258,7 +258,7 @@ def settings_in_force() -> Settings:
 
     try:
         with Client() as client:
-            files = client.call("GetConfig")["files"]
+            reply = client.call("GetConfig")
     except ClpError as error:
         if error.code is not ExitCode.NO_AGENT:
             raise
@@ -266,23 +266,30 @@ def settings_in_force() -> Settings:
     from clptools.config.load import loads
     from clptools.registries import registries
 
-    text = cast("dict[str, str]", files).get("clp.toml", "")
-    return settings_of(loads(text, registries(), "clp.toml"))
+    text = cast("dict[str, str]", reply["files"]).get("clp.toml", "")
+    revision = cast("int", reply["revision"])
+    return settings_of(loads(text, registries(), "clp.toml"), revision)
 
 
 def local_settings() -> Settings:
-    """The configuration file of this server."""
+    """The configuration file of this server; of revision 0 where it was edited since its push."""
+    from clptools.config.history import content, revision
     from clptools.config.load import load
     from clptools.paths import config_file
     from clptools.registries import registries
 
-    return settings_of(load(config_file(), registries()))
+    loaded = load(config_file(), registries())
+    newest = revision()
+    same = newest > 0 and content(newest) == loaded.text
+    return settings_of(loaded, newest if same else 0)
 
 
-def settings_of(loaded: Loaded) -> Settings:
+def settings_of(loaded: Loaded, revision: int) -> Settings:
     """The settings.  Raises `ClpError` (INVALID_CONFIG) with all that is wrong with them."""
+    import msgspec
+
     if loaded.settings is not None:
-        return loaded.settings
+        return msgspec.structs.replace(loaded.settings, revision=revision)
     raise ClpError(
         ExitCode.INVALID_CONFIG,
         "\n".join(str(report) for report in loaded.errors),

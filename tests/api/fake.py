@@ -102,6 +102,9 @@ class FakeBackend:
         self.steps: tuple[str, ...] = ()
         self.hold = False
         """Requests do not end while it is set."""
+        self.files = ConfigFiles(
+            revision=3, files={"clp.toml": '[cluster]\nname = "cluster"\n', "scripts/a/b/c.sh": "#"}
+        )
         self.records = [record(n) for n in range(250)]
         self.watching = 0
         self.watched = 0
@@ -151,9 +154,7 @@ class FakeBackend:
         return self.outcome
 
     def config(self) -> ConfigFiles:
-        return ConfigFiles(
-            revision=3, files={"clp.toml": '[cluster]\nname = "cluster"\n', "scripts/a/b/c.sh": "#"}
-        )
+        return self.files
 
     async def push_config(self, files: ConfigFiles, user: str, dry_run: bool) -> Outcome:
         self.pushed.append((files, user, dry_run))

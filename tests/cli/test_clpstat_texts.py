@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from clptools.api.backend import ConfigFiles
 from clptools.cli.main import run
 from clptools.cli.render.events import event_line
 from clptools.cli.render.explain import explanation
@@ -16,6 +17,7 @@ from clptools.cli.render.hardware import hardware
 from clptools.cli.render.shape import ExplanationJson, HardwareJson
 from clptools.cli.render.status import status
 from clptools.cli.render.text import clean, clock, cut, duration, field, width, wrap
+from tests.api.fake import Agent, socket_path
 from tests.cli import clpstat_samples as samples
 
 NOW = samples.NOW
@@ -313,3 +315,30 @@ def test_the_configuration_as_json_and_text_keeps_the_community_to_itself(
     assert told["monitors"][1]["category"] == "BMCNOTICE"
     assert run("clpstat", ["-i", "--detail"]) == 0
     assert "geheim" not in json.dumps(told) + capsys.readouterr().out
+
+
+def revision_shown(capsys: Output) -> str:
+    assert run("clpstat", ["--cl", "--detail"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    return next(line for line in lines if "Configuration Revision" in line).partition(" : ")[2]
+
+
+def test_the_revision_is_that_of_the_push_and_none_once_the_file_was_edited(
+    root: Path, capsys: Output
+) -> None:
+    assert revision_shown(capsys) == "none: it was never in force like this"
+    history = root / "etc/clptools/history"
+    history.mkdir()
+    (history / "0006.toml").write_text("[cluster]\n")
+    (history / "0007.toml").write_text(CONFIG)
+    assert revision_shown(capsys) == "7"
+    assert run("clpstat", ["-i", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["revision"] == 7
+    (root / "etc/clptools/clp.toml").write_text(CONFIG + "\n# edited\n")
+    assert revision_shown(capsys) == "none: it was never in force like this"
+
+
+def test_with_an_agent_the_revision_is_the_one_in_force(root: Path, capsys: Output) -> None:
+    with Agent(socket_path(root)).running() as agent:
+        agent.backend.files = ConfigFiles(revision=12, files={"clp.toml": CONFIG})
+        assert revision_shown(capsys) == "12"

@@ -110,7 +110,10 @@ def _cluster_lines(settings: Settings, detail: bool) -> Lines:
     yield "Heartbeat Port Number", str(cluster.port)
     if not detail:
         return
-    yield "Configuration Revision", str(settings.revision)
+    yield (
+        "Configuration Revision",
+        str(settings.revision or "none: it was never in force like this"),
+    )
     yield "Vote Lease", str(cluster.lease_ms)
     yield "Self Stop", str(cluster.self_stop_ms)
     yield "Holder's Lease", "in force" if settings.leases_armed else "not in force"
