@@ -137,7 +137,7 @@ _clptools() {
             esac
             ;;
         clprsc)
-            flags='-s --start -t --stop -n --where -h --host -f --force --apito --json --help' words='resource'
+            flags='-s --start -t --stop -n --where -v --counter -h --host -f --force --apito --json --help' words='resource'
             case $previous in
                 -h|--host) value='server' ;;
                 --apito) value=' ' ;;

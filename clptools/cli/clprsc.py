@@ -5,25 +5,33 @@ from __future__ import annotations
 from clptools.api.client import Client
 from clptools.cli.answer import Answer
 from clptools.cli.change import change, one_of
-from clptools.cli.names import known_resource
+from clptools.cli.names import Json, find, known_resource, objects, status
 from clptools.cli.options import APITO, Args, Argument, Command, Option, host
+from clptools.faults import ClpError, ExitCode
 
 COMMAND = Command(
     "clprsc",
-    summary="start and stop one group resource",
+    summary="start, stop and find one group resource, show its failover counter",
     synopsis=(
         "-s RESOURCE [-h HOST] [-f]",
         "-t RESOURCE [-h HOST] [-f]",
         "-n RESOURCE",
+        "-v [RESOURCE]",
     ),
     description=(
         "The resource's group must be online. A group whose resource was stopped stays online.",
         "A resource that is already as asked is left alone, and that is said (exit code 0).",
+        (
+            "The failover counter is that of the resource's group, which moves as one: on how many "
+            "servers its start failed since it last ran. Each sends it to the next, until the "
+            "resources' failover_on_failure is used up; an operator's start begins anew."
+        ),
     ),
     options=(
         Option("-s", "--start", help="Start RESOURCE."),
         Option("-t", "--stop", help="Stop RESOURCE."),
         Option("-n", "--where", help="Print the name of the server it is active on; else nothing."),
+        Option("-v", "--counter", help="Show the failover counter, without RESOURCE of all."),
         host("The server on which its group is active; refused if it is active elsewhere."),
         Option(
             "-f",
@@ -32,20 +40,40 @@ COMMAND = Command(
         ),
         APITO,
     ),
-    arguments=(Argument("RESOURCE", help="A group resource.", required=True, complete="resource"),),
+    arguments=(Argument("RESOURCE", help="A group resource.", complete="resource"),),
     examples=(("clprsc -t exec1 -f", "stops exec1 and what depends on it"),),
 )
 
 
 def run(args: Args) -> Answer:
     """Carries it out."""
-    what = one_of(COMMAND, args, "start", "stop", "where")
+    what = one_of(COMMAND, args, "start", "stop", "where", "counter")
     resource = args.word()
+    if what == "counter":
+        return counter(resource)
+    if not resource:
+        raise ClpError(ExitCode.USAGE, "RESOURCE is missing.", "More: clprsc --help")
     if what == "where":
         return where(resource)
     request: dict[str, object] = {"type": f"resource-{what}", "resource": resource}
     request |= {"server": args.text("host"), "force": args.given("force")}
     return change(request, timeout_s=args.number("apito"))
+
+
+def counter(name: str) -> Answer:
+    """The counter of one resource's group, or of every resource's."""
+    with Client() as client:
+        groups = objects(status(client), "groups")
+    every = [(group, item) for group in groups for item in objects(group, "resources")]
+    chosen = find([item for _, item in every], "resource", name) if name else None
+    lines: list[str] = []
+    shown: list[Json] = []
+    for group, item in every:
+        if chosen is None or item is chosen:
+            count = group.get("failures", 0)
+            lines += [f"Group Resource: {item['name']}", f"  {'Failover Counter':<18}: {count}"]
+            shown.append({"name": item["name"], "group": group["name"], "failovers": count})
+    return Answer("\n".join(lines), {"resources": shown})
 
 
 def where(name: str) -> Answer:

@@ -142,6 +142,8 @@ class GroupView(View, frozen=True, kw_only=True):
     epoch: int = 0
     since_s: float = 0.0
     wanted: bool = True
+    failures: int = 0
+    """Servers on which its start failed since it last ran: each sent it to the next."""
     waiting_for: WaitingView | None = None
     resources: tuple[ResourceView, ...] = ()
     on: dict[str, str] = {}

@@ -57,6 +57,19 @@ def test_counters_have_the_name_as_third_word(agent: Agent, clp: Clp) -> None:
     assert told["monitors"] == [{"name": "userw", "scripts": 0, "restarts": 2, "failovers": 0}]
 
 
+def test_the_failover_counter_of_a_resource_is_that_of_its_group(agent: Agent, clp: Clp) -> None:
+    sample = sample_status()
+    group = msgspec.structs.replace(sample.groups[0], failures=2)
+    agent.change(msgspec.structs.replace(sample, groups=(group,)))
+    assert clp("clprsc", "-v", "exec1").out == ("Group Resource: exec1\n  Failover Counter  : 2\n")
+    told = json.loads(clp("clprsc", "-v", "--json").out)
+    assert [(r["name"], r["group"], r["failovers"]) for r in told["resources"]] == [
+        ("exec1", "failover1", 2), ("fip1", "failover1", 2),
+    ]  # fmt: skip
+    assert clp("clprsc", "-v", "nosuch").code == 5
+    assert clp("clprsc", "-n").code == 2
+
+
 @pytest.mark.parametrize(
     "condition",
     [

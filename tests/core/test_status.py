@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from clptools.core import events as e
-from clptools.core.requests import GroupStop, ServiceStop
+from clptools.core.requests import GroupStart, GroupStop, ServiceStop
 from clptools.core.settings import Arbiter, Monitor
 from clptools.core.status import monitor_word
 from clptools.core.view import ServerView
@@ -200,3 +200,14 @@ def test_thirty_two_servers_take_over_as_well() -> None:
     c.power_off("server1")
     c.until(lambda: c.online() == "server2", 30 * S)
     assert c.coordinator() == "server2"
+
+
+def test_the_servers_on_which_its_start_failed_are_counted_until_it_runs() -> None:
+    c = Cluster(settings(3))
+    for name in ("server1", "server2"):
+        c.scripts[(name, "exec1 start")] = "fail"
+    c.run(20 * S)
+    assert [c.view(name).groups[0].failures for name in c.hosts] == [2, 2, 2]
+    assert c.answer("server3", GroupStart(group="failover1", server="server3")).code == 0
+    c.run(1 * S)
+    assert c.view("server1").groups[0].failures == 0

@@ -148,6 +148,7 @@ class GroupJson(TypedDict):
     epoch: int
     since_s: float
     wanted: bool
+    failures: int
     waiting_for: WaitingJson | None
     resources: list[ResourceJson]
     on: dict[str, str]
