@@ -30,6 +30,8 @@ One without is asked every `smart_interval`: the driver core switches off the ev
 controller would tell of a warning (nvme_enable_aen in drivers/nvme/host/core.c), so that they
 come from kernels alone that others have changed."""
 SMART_TIMEOUT_S = 30.0
+AGAIN_S = 5.0
+"""How often a disk in a bad state is looked at: when it is well, the kernel tells nobody."""
 LOOK_S = 0.05
 """How long a look at all states waits for what else comes in the same moment."""
 
@@ -120,11 +122,13 @@ class _State:
         self._meant: dict[str, str] = {}
         """Keyword -> the device that it meant when we last saw it."""
         self._soon: asyncio.TimerHandle | None = None
+        self._again: asyncio.TimerHandle | None = None
 
     def close(self) -> None:
         """Look no more."""
-        if self._soon is not None:
-            self._soon.cancel()
+        for timer in (self._soon, self._again):
+            if timer is not None:
+                timer.cancel()
 
     def line(self, finding: Finding, times: int) -> None:
         """A finding of the log."""
@@ -165,6 +169,8 @@ class _State:
                 self._judge(name, f"{self._kernel.sys}/class/block/{name}/device/state", BAD_SCSI)
         for name in names(f"{self._kernel.sys}/class/nvme"):
             self._judge(name, f"{self._kernel.sys}/class/nvme/{name}/state", BAD_NVME)
+        if any(fault == "state" for _, fault in self._faults.opened()):
+            self._again = asyncio.get_running_loop().call_later(AGAIN_S, self.look)
             if name not in self._nudges:
                 self._nudges[name] = asyncio.Event()
                 self._tasks.create_task(self._smart(name))
