@@ -169,11 +169,11 @@ class _State:
                 self._judge(name, f"{self._kernel.sys}/class/block/{name}/device/state", BAD_SCSI)
         for name in names(f"{self._kernel.sys}/class/nvme"):
             self._judge(name, f"{self._kernel.sys}/class/nvme/{name}/state", BAD_NVME)
-        if any(fault == "state" for _, fault in self._faults.opened()):
-            self._again = asyncio.get_running_loop().call_later(AGAIN_S, self.look)
             if name not in self._nudges:
                 self._nudges[name] = asyncio.Event()
                 self._tasks.create_task(self._smart(name))
+        if any(fault == "state" for _, fault in self._faults.opened()):
+            self._again = asyncio.get_running_loop().call_later(AGAIN_S, self.look)
 
     def _judge_named(self, keyword: str) -> None:
         """Whether a device that a monitor names is there.
