@@ -221,6 +221,15 @@ class Machine:
         """The end of `freeze`."""
         self._monitor("cont")
 
+    def machine_check(self, bank: int, status: int, *, global_status: int = 0) -> None:
+        """Its processor finds a hardware error, as QEMU's `mce` puts it into the registers.
+
+        `status` is IA32_MCi_STATUS, `global_status` IA32_MCG_STATUS (Intel SDM 3B, 15.3.2); the
+        address is one without memory, so that no page is lost.
+        """
+        line = f"mce 0 {bank} {status:#x} {global_status:#x} 0xfffff000 0x8c"
+        self._monitor("human-monitor-command", {"command-line": line})
+
     def disturb(self, network: str, how: str) -> None:
         """Delay and loss of what it sends, in tc-netem's words; empty: none.
 
@@ -242,14 +251,14 @@ class Machine:
             self._bmc.wait()
         self.pull_the_plug()
 
-    def _monitor(self, command: str) -> None:
+    def _monitor(self, command: str, arguments: dict[str, str] | None = None) -> None:
         with socket.socket(socket.AF_UNIX) as link:
             link.settimeout(10)
             link.connect(str(self.folder / "monitor.sock"))
             reader = link.makefile("rb")
             reader.readline()
-            for each in ("qmp_capabilities", command):
-                link.sendall(json.dumps({"execute": each}).encode())
+            for each, words in (("qmp_capabilities", {}), (command, arguments or {})):
+                link.sendall(json.dumps({"execute": each, "arguments": words}).encode())
                 while b'"return"' not in reader.readline():
                     pass
 
