@@ -42,6 +42,7 @@ from clptools.core.journal import Head
 from clptools.core.messages import Control
 from clptools.core.node import Node
 from clptools.core.settings import Settings
+from clptools.core.stretch import stretched
 from clptools.core.view import StatusView
 from clptools.links.peer import PeerChannel
 from clptools.reports import ClpError
@@ -62,6 +63,14 @@ class Core:
         self.loop = loop
         self.journal = journal
         self.settings = settings
+        """The configuration in force, as it was pushed."""
+        self.ratio = 1
+        """How many times as long as there its time-outs are."""
+
+    @property
+    def stretched(self) -> Settings:
+        """The configuration as the core and its hands go by it."""
+        return stretched(self.settings, self.ratio)
 
     def view(self) -> StatusView:
         """The cluster now."""
@@ -113,6 +122,7 @@ class Agent:
             self._around.devices,
             self._replies,
             self._worker,
+            stretch=self._stretch,
             reincarnate=self._reincarnate,
             exit=self._exit,
         )
@@ -297,13 +307,26 @@ class Agent:
                 ledger=self._executor.ledger,
             )
         )
-        self._apply(settings)
+        self._apply(self._core)
 
-    def _apply(self, settings: Settings) -> None:
-        """Make everything outside the core fit `settings`."""
+    def _apply(self, core: Core) -> None:
+        """Make everything outside the core fit the configuration in force."""
         self._in_force = configuration.fingerprint()
-        self._executor.apply(settings)
-        self._around.apply(settings, self._store.starts)
+        self._around.apply(core.settings, self._store.starts)
+        self._apply_times(core)
+
+    def _apply_times(self, core: Core) -> None:
+        """Make what keeps time-outs fit them as they are now."""
+        self._executor.apply(core.stretched)
+        self._around.apply_times(core.stretched)
+
+    def _stretch(self, ratio: int) -> None:
+        core = self._core
+        if core is not None:
+            core.ratio = ratio
+            self._apply_times(core)
+            changed = core.stretched.without_communities()
+            core.put(SettingsChanged(settings=changed, stretch=True))
 
     def _took_effect(self, settings: Settings, user: str) -> None:
         self._alerts.apply(settings.cluster.name, configuration.alert())
@@ -312,8 +335,8 @@ class Agent:
             self._begin(settings)
             return
         self._core.settings = settings
-        self._apply(settings)
-        self._core.put(SettingsChanged(settings=settings.without_communities()))
+        self._apply(self._core)
+        self._core.put(SettingsChanged(settings=self._core.stretched.without_communities()))
 
     async def _offered(self, settings: Settings) -> None:
         if self._core is not None:

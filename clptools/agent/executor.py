@@ -87,6 +87,7 @@ class Executor:
         replies: Replies,
         worker: concurrent.futures.Executor,
         *,
+        stretch: Callable[[int], None],
         reincarnate: Callable[[], None],
         exit: Callable[[], None],
     ) -> None:
@@ -126,6 +127,7 @@ class Executor:
             actions.HostAction: self._host_action,
             actions.ArmDeadman: self._arm_deadman,
             actions.StandDown: self._stand_down,
+            actions.Stretch: lambda a: stretch(a.ratio),
             actions.Record: records.add,
             actions.Progress: replies.progress,
             actions.Reply: replies.reply,

@@ -84,7 +84,10 @@ class Surroundings:
         self.devices.arbiters = self._arbiters
 
     def apply(self, settings: Settings, starts: int) -> None:
-        """Fit `settings`; `starts` counts the agent's starts (SNMPv3)."""
+        """Fit `settings` in all but what `apply_times` does.
+
+        `starts` counts the agent's starts (SNMPv3).
+        """
         self._heartbeats.apply(settings)
         self._peers.apply(settings)
         self._bmcs.apply(settings)
@@ -95,14 +98,20 @@ class Surroundings:
         self._watchdog.bmc_timer = self._bmcs.timer
         self._watchdog.apply(settings)
         self._apply_bmc_beats(settings)
-        self._apply_monitors(settings)
         self._apply_traps(settings, starts)
-        self._sources.apply(settings)
         if self._door is None:
             self._door = self._open_door()
         # Libraries that the first start of a group needs.  In a thread: they are loaded from a
         # disk, and an agent that stood still meanwhile would be taken for dead.
         asyncio.get_running_loop().run_in_executor(None, warm_up, settings)
+
+    def apply_times(self, settings: Settings) -> None:
+        """Fit `settings` in what goes by their time-outs, which may be stretched: monitors.
+
+        The paths of heartbeats are not among them: votes and leases travel there.
+        """
+        self._apply_monitors(settings)
+        self._sources.apply(settings)
 
     async def close(self) -> None:
         """Close everything; scripts and an armed watchdog are left for the next agent."""

@@ -192,6 +192,15 @@ class Record(ActionBase, tag="record", frozen=True, kw_only=True):
     """Open hardware event it speaks of, or 0."""
 
 
+class Stretch(ActionBase, tag="stretch", frozen=True, kw_only=True):
+    """Make the time-outs of the configuration in force `ratio` times as long; 1: as configured.
+
+    `SettingsChanged` with `stretch` answers.
+    """
+
+    ratio: int
+
+
 class Progress(ActionBase, tag="progress", frozen=True, kw_only=True):
     """A line for whoever waits for the request `id`."""
 
@@ -242,6 +251,7 @@ Action = (
     | HostAction
     | ArmDeadman
     | StandDown
+    | Stretch
     | Record
     | Progress
     | Reply

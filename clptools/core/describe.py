@@ -107,6 +107,8 @@ def describe_durable(durable: Durable | None) -> str:
         words.append("newcomer")
     if durable.shared.suspended:
         words.append("suspended")
+    if durable.shared.ratio > 1:
+        words.append(f"time-outs x{durable.shared.ratio}")
     return " ".join(words)
 
 
@@ -222,7 +224,7 @@ _EVENTS: dict[type, Callable[[Any, int], str]] = {
     e.AgentStarted: _agent_started,
     e.AgentStopping: lambda x, now: "",
     e.SettingsOffered: lambda x, now: f"of {len(x.settings.servers)} servers",
-    e.SettingsChanged: lambda x, now: f"revision {x.settings.revision}",
+    e.SettingsChanged: lambda x, now: f"revision {x.settings.revision}{_flags(stretch=x.stretch)}",
     e.BeatSeen: lambda x, now: f"{x.link} {describe_beat(x.beat)}",
     e.ControlSeen: lambda x, now: f"from {x.sender} {describe_control(x.message, now)}",
     e.TimerFired: lambda x, now: x.name,
@@ -262,7 +264,9 @@ def _intent(x: m.Intent) -> str:
 
 def _shared(x: m.Shared, now: int) -> str:
     intents = "; ".join(_intent(i) for i in x.intents)
-    return f"{describe_epoch(x.version)}{_flags(suspended=x.suspended)} {intents}".rstrip()
+    ratio = f" time-outs x{x.ratio} for {_seconds(x.ratio_ms)}" if x.ratio > 1 else ""
+    flags = _flags(suspended=x.suspended)
+    return f"{describe_epoch(x.version)}{flags}{ratio} {intents}".rstrip()
 
 
 _CONTROL: dict[type, Callable[[Any, int], str]] = {
@@ -323,6 +327,7 @@ _ACTIONS: dict[type, Callable[[Any, int], str]] = {
     a.HostAction: lambda x, now: f"{x.action}{_tail(x.reason)}",
     a.StandDown: lambda x, now: "",
     a.ArmDeadman: lambda x, now: f"{x.action} {_in(now + x.deadline_ms, now)}",
+    a.Stretch: lambda x, now: f"x{x.ratio}",
     a.Record: _record,
     a.Progress: lambda x, now: f"{x.id} {x.text}",
     a.Reply: lambda x, now: f"{x.id} {_outcome(x.outcome)}",

@@ -89,5 +89,7 @@ class Durable(msgspec.Struct, frozen=True, kw_only=True):
     arbiter: Arbiter | None = None
     cluster: Cluster | None = None
     """Its lengths, likewise."""
+    ratio_until: int = 0
+    """When stretched time-outs end, `now` of this boot."""
     doubt: bool = False
     """Voters or lengths change, and somebody may not have heard of it."""

@@ -46,6 +46,8 @@ class SettingsChanged(EventBase, tag="settings-changed", frozen=True, kw_only=Tr
     """A checked configuration took effect."""
 
     settings: Settings
+    stretch: bool = False
+    """The same configuration as before, with its time-outs stretched, or no longer."""
 
 
 class BeatSeen(EventBase, tag="beat-seen", frozen=True, kw_only=True):

@@ -29,6 +29,7 @@ class Memory:
         state.lease_written = durable.lease_until
         state.newcomer = durable.newcomer
         state.shared = durable.shared
+        node.stretching.remember(durable.ratio_until)
         state.suspended_at = node.now
         state.waived = durable.waived
         if durable.doubt:
@@ -90,6 +91,7 @@ class Memory:
             names=state.revision_names or settings.names,
             arbiter=state.revision_arbiter if state.revision_names else settings.arbiter,
             cluster=state.revision_cluster or settings.cluster,
+            ratio_until=state.ratio_until,
             doubt=state.doubt,
             monitors=tuple(
                 MonitorMemory(

@@ -185,6 +185,14 @@ class Shared(Message, tag="shared", frozen=True, kw_only=True):
     closing: bool = False
     """All servers are stopping the service: nothing is started any more."""
     intents: tuple[Intent, ...] = ()
+    ratio: int = 1
+    """How many times as long as configured time-outs are (`core/stretch.py`)."""
+    ratio_ms: int = 0
+    """For how long, from when a server hears of it."""
+    ratio_by: str = ""
+    """The user who asked for it; empty: its time was over."""
+    ratio_number: int = 0
+    """Grows with every asking: the same ratio again counts anew."""
 
 
 class Report(Message, tag="report", frozen=True, kw_only=True):

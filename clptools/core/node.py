@@ -72,6 +72,7 @@ from clptools.core.service import Service
 from clptools.core.settings import Settings
 from clptools.core.state import NodeState, PeerState, Phase
 from clptools.core.status import Status
+from clptools.core.stretch import Stretching
 from clptools.core.timing import times, times_of_both
 from clptools.core.view import StatusView
 from clptools.core.votes import Votes
@@ -125,6 +126,7 @@ class Node:
         self.recovery = Recovery(self)
         self.group_requests = GroupRequests(self)
         self.service = Service(self)
+        self.stretching = Stretching(self)
         self.monitor_requests = MonitorRequests(self)
         self.operations = Operations(self)
         self.status = Status(self)
@@ -317,6 +319,11 @@ class Node:
         self.changed = True
 
     def _settings_changed(self, event: SettingsChanged) -> None:
+        self.changed = True
+        if event.stretch:
+            # Nothing in it that others must know, or that has to be agreed on.
+            self._configure(event.settings)
+            return
         old, arbiter = self.settings.names, self.settings.arbiter
         cluster = self.settings.cluster
         gone = {n for n in self.state.peers if self.revision.has_gone(n)}
@@ -331,7 +338,6 @@ class Node:
             (self.me,),
             f"{self.me} took over configuration revision {self.settings.revision}.",
         )
-        self.changed = True
         self.urgent = True
         self.report_due = True
 
@@ -476,6 +482,7 @@ class Node:
             self.revision.settle()
             self.votes.settle()
             self.lease.settle()
+            self.stretching.settle()
             self.placement.settle()
             self.fencing.settle()
             self.recovery.settle()

@@ -34,6 +34,7 @@ from clptools.core.requests import (
     Resume,
     ServiceStart,
     ServiceStop,
+    StretchTimeouts,
     Suspend,
 )
 from clptools.core.state import Pending, Phase
@@ -41,7 +42,7 @@ from clptools.core.state import Pending, Phase
 if TYPE_CHECKING:
     from clptools.core.node import Node
 
-_COORDINATORS = (GroupStart, GroupStop, GroupMove, Suspend, Resume)
+_COORDINATORS = (GroupStart, GroupStop, GroupMove, Suspend, Resume, StretchTimeouts)
 _GIVE_UP_MS = 3_600_000
 _ANSWERED_KEPT = 64
 _LAST_WORD_MS = 3_000
@@ -59,6 +60,7 @@ class Operations:
             ServiceStop: service.stop,
             Suspend: service.suspend,
             Resume: service.resume,
+            StretchTimeouts: node.stretching.request,
             GroupStart: groups.start,
             GroupStop: groups.stop,
             GroupMove: groups.move,
@@ -240,7 +242,11 @@ class Operations:
                 return None
         if node.now - pending.since > _GIVE_UP_MS:
             return Outcome(code=TIMED_OUT, text="It did not come to an end within an hour.")
-        return node.group_requests.through(pending) or node.service.through(pending)
+        return (
+            node.group_requests.through(pending)
+            or node.service.through(pending)
+            or node.stretching.through(pending)
+        )
 
     def _left(self, pending: Pending) -> Outcome | None:
         """A server that was to stop has left; of a shutdown to follow it tells itself."""

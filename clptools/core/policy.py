@@ -61,10 +61,9 @@ class Policy:
         """Takes policy over, ours or a coordinator's."""
         node = self.node
         state = node.state
-        was = state.shared.suspended
-        state.shared = shared
+        before, state.shared = state.shared, shared
         node.dirty = True
-        if shared.suspended != was:
+        if shared.suspended != before.suspended:
             state.suspended_at = node.now
             node.urgent = True
             node.record(
@@ -74,6 +73,7 @@ class Policy:
                 (node.settings.cluster.name, node.me),
                 say.suspended(node.me, shared.suspended, shared.suspended_by),
             )
+        node.stretching.adopted(before)
         node.report_due = True
         node.changed = True
 

@@ -6,7 +6,13 @@ groups, this server for monitors).  The core forwards what is not its own to dec
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
+
+MAX_RATIO = 10_000
+"""The original's limit (`clptoratio`)."""
+MAX_RATIO_MS = 30 * 86_400_000
 
 
 class RequestBase(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -36,6 +42,13 @@ class Suspend(RequestBase, tag="suspend", frozen=True, kw_only=True):
 
 class Resume(RequestBase, tag="resume", frozen=True, kw_only=True):
     """Resume a suspended cluster."""
+
+
+class StretchTimeouts(RequestBase, tag="stretch-timeouts", frozen=True, kw_only=True):
+    """Make time-outs `ratio` times as long as configured, for `for_ms`; 1: as configured again."""
+
+    ratio: Annotated[int, msgspec.Meta(ge=1, le=MAX_RATIO)] = 1
+    for_ms: Annotated[int, msgspec.Meta(ge=0, le=MAX_RATIO_MS)] = 0
 
 
 class GroupStart(RequestBase, tag="group-start", frozen=True, kw_only=True):
@@ -138,6 +151,7 @@ Request = (
     | ServiceStop
     | Suspend
     | Resume
+    | StretchTimeouts
     | GroupStart
     | GroupStop
     | GroupMove

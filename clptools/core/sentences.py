@@ -118,6 +118,28 @@ def suspended(me: str, on: bool, user: str) -> str:
     return f"The cluster was {'suspended' if on else 'resumed'}{by}; {me} knows it."
 
 
+def stretched(me: str, ratio: int, for_ms: int, user: str) -> str:
+    """Time-outs became longer than configured, or are as configured again."""
+    by = f", by {user}" if user else ""
+    if ratio > 1:
+        return f"Time-outs are {ratio} times as long for {span(for_ms)}{by}; {me} knows it."
+    return f"Time-outs are as configured again{by}; {me} knows it."
+
+
+def span(ms: int) -> str:
+    """`3 d`, `90 m`, `1.5 s`: in the largest unit that it fills."""
+    for unit, name in ((86_400_000, "d"), (3_600_000, "h"), (60_000, "m")):
+        if ms and ms % unit == 0:
+            return f"{ms // unit} {name}"
+    return f"{ms / 1000:g} s"
+
+
+def all_online_to_stretch(away: Sequence[str]) -> str:
+    """Not all servers would hear of it."""
+    verb = "is" if len(away) == 1 else "are"
+    return f"All servers must be online to stretch time-outs; {listed(away)} {verb} not."
+
+
 # ---------------------------------------------------------------------- lease and fencing
 
 

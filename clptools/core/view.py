@@ -175,6 +175,8 @@ class ClusterView(View, frozen=True, kw_only=True):
     term: int = 0
     electorate: tuple[str, ...] = ()
     out: tuple[str, ...] = ()
+    toratio: int = 1
+    """How many times as long as configured time-outs are (`clptoratio`)."""
 
 
 class StatusView(View, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from clptools.core import actions as a
 from clptools.core import events as e
+from clptools.core.stretch import stretched
 from clptools.sim.host import SECOND, Host, Operation
 from clptools.sim.network import CONTROL
 
@@ -45,6 +46,7 @@ class Executor:
             a.HostAction: self._host_action,
             a.ArmDeadman: self._arm_deadman,
             a.StandDown: self._stand_down,
+            a.Stretch: self._stretch,
             a.Record: self._record,
             a.Progress: self._nothing,
             a.Reply: self._reply,
@@ -91,6 +93,15 @@ class Executor:
         world.end_agent(host)
         host.run, host.service_stopped = None, False
         world.at(world.t + 1000, world.start_agent, host)
+
+    def _stretch(self, host: Host, action: a.Stretch, now: int) -> None:
+        host.ratio = action.ratio
+        self._world.at(self._world.t, self._stretched, host, host.incarnation)
+
+    def _stretched(self, host: Host, incarnation: str) -> None:
+        if host.incarnation == incarnation:
+            settings = stretched(host.settings, host.ratio)
+            self._world.step(host, e.SettingsChanged(settings=settings, stretch=True))
 
     def _reply(self, host: Host, action: a.Reply, now: int) -> None:
         world = self._world
@@ -282,7 +293,7 @@ class Executor:
         low, high = self._world.script_us
         took = low + int(self._world.rng.random() ** 3 * (high - low))
         took = scripts.slow_us.get((action.resource, action.op), took)
-        group = self._world.settings.group(action.group)
+        group = stretched(self._world.settings, host.ratio).group(action.group)
         resource = group.resource(action.resource) if group else None
         limit = 1_800_000_000
         if resource is not None:
@@ -357,7 +368,7 @@ class Executor:
             self._monitor_round(host, host.incarnation, action.monitor)
 
     def _monitor_round(self, host: Host, incarnation: str, name: str) -> None:
-        monitor = self._world.settings.monitor(name)
+        monitor = stretched(self._world.settings, host.ratio).monitor(name)
         if host.incarnation != incarnation or name not in host.monitors or monitor is None:
             return
         bad = host.scripts.fails(name, "monitor")

@@ -326,10 +326,18 @@ def _recovery(d: Draw) -> list[Line]:
     ]
 
 
+def _toratio(d: Draw) -> list[Line]:
+    begin = f"request {d.server()} stretch {d.rng.choice((2, 3, 5))} {d.span() + 5:.1f}"
+    end = f"request {d.server()} stretch 1"
+    again = d.rng.choice((begin, end, end))
+    return [(d.at, begin), (d.at + d.rng.uniform(1, 60), again)]
+
+
 class Kind(NamedTuple):
     """A kind of fault: how often, and how."""
 
     weight: int
+    """0: rare, see `_RARE`."""
     make: Callable[[Draw], list[Line]]
     mild: bool = False
     """Among those that must not stop a service for long when they come alone."""
@@ -366,7 +374,10 @@ KINDS: dict[str, Kind] = {
     "service": Kind(2, _service),
     "revise": Kind(2, _revise),
     "recovery": Kind(1, _recovery),
+    "toratio": Kind(0, _toratio),
 }
+_RARE = 0.1
+"""Share of the runs in which a rare kind happens, twice, beside whatever else does."""
 
 
 def kinds_of(words: str) -> tuple[str, ...]:
@@ -395,14 +406,20 @@ def _possible(kind: str, settings: Settings) -> bool:
 def schedule(settings: Settings, seed: int, seconds: float, kinds: Iterable[str]) -> list[Line]:
     """A random schedule for so long, in order of time."""
     rng = Random(f"{seed} faults")
-    names = [n for n in kinds if _possible(n, settings)]
+    wanted = [n for n in kinds if _possible(n, settings)]
+    names = [n for n in wanted if KINDS[n].weight]
     weights = [KINDS[n].weight for n in names]
     pace = rng.choice((2.0, 5.0, 12.0))
     """Mean time between faults: some runs are crowded, some let the cluster settle."""
     lines: list[Line] = []
     at = rng.uniform(0.0, 12.0)
-    while at < seconds:
+    while names and at < seconds:
         name = rng.choices(names, weights)[0]
         lines += KINDS[name].make(Draw(settings, rng, round(at, 3)))
         at += rng.expovariate(1 / pace)
+    for name in (n for n in wanted if not KINDS[n].weight):
+        apart = Random(f"{seed} {name}")
+        if not names or apart.random() < _RARE:
+            for begin in sorted((apart.uniform(0, seconds), apart.uniform(0, seconds))):
+                lines += KINDS[name].make(Draw(settings, apart, round(begin, 3)))
     return sorted((round(t, 3), line) for t, line in lines if t < seconds)

@@ -88,6 +88,8 @@ class Host:
         self.rate = 1_000_000 + rate_ppm
         self.settings = settings
         """The configuration on its disk."""
+        self.ratio = 1
+        """How many times as long its agent makes time-outs."""
         self.configured = True
         """It is among the servers of a cluster; else its agent waits to be told of one."""
         # hardware
@@ -166,6 +168,7 @@ class Host:
     def forget_agent(self) -> None:
         """The agent's process is gone; scripts and the watchdog run on."""
         self.node = None
+        self.ratio = 1
         self.frozen = self.stalled = False
         self.backlog.clear()
         self.unfinished.clear()

@@ -241,7 +241,7 @@ class Checker:
 
     def begin_journal(self, host: Host) -> None:
         """An incarnation begins whose events are kept."""
-        host.recorder = Recorder(self.world.restore_node, host.node, host.settings)
+        host.recorder = Recorder(self.world.restore_node, host.node, host.node.settings)
 
     def journal(self, host: Host, now: int, event: e.Event, actions: list[a.Action]) -> None:
         """Keep one event and what it led to."""

@@ -13,6 +13,7 @@ import msgspec
 
 from clptools.core import events as e
 from clptools.core.settings import Settings
+from clptools.core.stretch import stretched
 
 if TYPE_CHECKING:
     from clptools.sim.host import Host
@@ -126,7 +127,7 @@ def _commit(world: World, host: Host, boots: int, incarnation: str, new: Setting
     host.settings = new
     world.note(f"{host.name} has revision {new.revision}: {', '.join(new.names)}")
     if host.configured:
-        world.step(host, e.SettingsChanged(settings=new))
+        world.step(host, e.SettingsChanged(settings=stretched(new, host.ratio)))
     else:
         host.configured = True
         world.start_agent(host)

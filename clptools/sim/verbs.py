@@ -350,6 +350,9 @@ REQUESTS: dict[str, Callable[[Words, bool], r.Request]] = {
     "stop": lambda w, f: r.GroupStop(group=w[0] if w else "", force=f),
     "suspend": lambda w, f: r.Suspend(force=f),
     "resume": lambda w, f: r.Resume(),
+    "stretch": lambda w, f: r.StretchTimeouts(
+        ratio=int(w[0]), for_ms=round(float(w[1]) * 1000) if len(w) > 1 else 0
+    ),
     "confirm-down": lambda w, f: r.ConfirmDown(down=w[0]),
     "service-stop": lambda w, f: _stop_service(w),
     "service-start": lambda w, f: r.ServiceStart(server=w[0] if w else ""),

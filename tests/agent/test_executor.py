@@ -74,7 +74,7 @@ class Bench:
         devices = Devices(self.net, self.net, ScriptRunner(), self.host)
         self.executor = Executor(
             "server1", self.store, self.records, devices, self.replies, worker,
-            reincarnate=lambda: None, exit=self.exit,
+            stretch=lambda _: None, reincarnate=lambda: None, exit=self.exit,
         )  # fmt: skip
         self.queue = Queue()
         self.executor.loop = self.queue  # type: ignore[assignment]  # a stand-in with its face

@@ -33,6 +33,7 @@ from clptools.core.settings import (
 from clptools.core.settings import (
     Cluster as ClusterSettings,
 )
+from clptools.core.stretch import stretched
 from clptools.core.view import GroupView, StatusView
 
 S = 1000
@@ -385,6 +386,9 @@ class Cluster:
         elif isinstance(action, a.PetWatchdog):
             if host.watchdog_at is not None:
                 self._feed(host)
+        elif isinstance(action, a.Stretch):
+            same = stretched(self.cfg, action.ratio)
+            self._later(0, name, lambda: e.SettingsChanged(settings=same, stretch=True))
         elif isinstance(action, a.HostAction):
             ended = e.HostActionDone(action=action.action, ok=True)
             self._later(50, name, lambda: ended)

@@ -29,6 +29,7 @@ from clptools.core.messages import (
 )
 from clptools.core.node import Node
 from clptools.core.settings import Arbiter, Monitor, Recovery, Settings
+from clptools.core.stretch import stretched
 from clptools.core.view import ServerView
 from tests.core.driver import Alone, Cluster, S, encoded, names, settings
 
@@ -117,6 +118,9 @@ shared = st.builds(
     suspended=st.booleans(),
     closing=st.booleans(),
     intents=st.lists(intent, max_size=2).map(tuple),
+    ratio=st.sampled_from([1, 1, 3]),
+    ratio_ms=st.integers(0, 5_000),
+    ratio_number=st.integers(0, 2),
 )
 report = st.builds(
     Report,
@@ -130,6 +134,7 @@ request = st.one_of(
     st.builds(r.ServiceStop, server=st.sampled_from(["", "*", "server2"]), then=word),
     st.builds(r.Suspend, force=st.booleans()),
     st.just(r.Resume()),
+    st.builds(r.StretchTimeouts, ratio=st.integers(1, 3), for_ms=st.integers(0, 5_000)),
     st.builds(r.GroupStart, group=group, server=server, force=st.booleans()),
     st.builds(r.GroupStop, group=group, force=st.booleans()),
     st.builds(r.GroupMove, group=group, to=server, force=st.booleans()),
@@ -197,6 +202,9 @@ event = st.one_of(
     st.builds(e.HostActionDone, action=st.just("reboot"), ok=st.booleans()),
     st.just(e.AgentStopping()),
     st.sampled_from(CONFIGS).map(lambda s: e.SettingsChanged(settings=s)),
+    st.sampled_from(CONFIGS).map(
+        lambda s: e.SettingsChanged(settings=stretched(s, 3), stretch=True)
+    ),
 )
 started = st.builds(
     e.AgentStarted,
@@ -222,6 +230,7 @@ started = st.builds(
         newcomer=st.booleans(),
         shared=shared,
         waived=st.booleans(),
+        ratio_until=instant,
     ),
     member=st.booleans(),
     stopped=st.booleans(),

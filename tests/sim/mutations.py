@@ -565,6 +565,19 @@ def onelength(node: Node) -> None:
 
 
 @mutation
+def stretchedlease(node: Node) -> None:
+    """`clptoratio` stretches the lease, too."""
+
+    def retime() -> None:
+        old()
+        cluster, ratio = node.settings.cluster, node.state.shared.ratio
+        longer = msgspec.structs.replace(cluster, lease_ms=cluster.lease_ms * ratio)
+        node.times = times(longer)
+
+    old = put(node, "retime", retime)
+
+
+@mutation
 def nodoubt(node: Node) -> None:
     """While servers or arbiters change, a member that boots is admitted by time all the same."""
     put(node.revision, "doubt", lambda: None)

@@ -26,7 +26,7 @@ class Stub:
             monitors={},
             events={},
             newcomer=False,
-            shared=SimpleNamespace(suspended=False),
+            shared=SimpleNamespace(suspended=False, ratio=1),
         )
 
         self.membership = SimpleNamespace(is_out=lambda name: False, is_online=lambda name: True)

@@ -44,6 +44,7 @@ UNSAFE = [
     ("oldreports", "p05-rep-grant-in-flight"),
     ("onelength", "lengths-longer-holder-first"),
     ("onelength", "lengths-shorter-coordinator-first"),
+    ("stretchedlease", "toratio-holder-alone"),
     ("nodoubt", "revision-off-servers-boot-with-the-old"),
     ("countsbehind", "revision-left-servers-come-with-the-old"),
 ]

@@ -178,6 +178,7 @@ class ClusterJson(TypedDict):
     term: int
     electorate: list[str]
     out: list[str]
+    toratio: int
 
 
 class StatusJson(TypedDict):
