@@ -168,6 +168,14 @@ _clptools() {
                 -w|--wait) value=' ' ;;
             esac
             ;;
+        clptoratio)
+            flags='-r --ratio -t --time -i --initialize -s --show -w --wait --json --help' words=''
+            case $previous in
+                -r|--ratio) value=' ' ;;
+                -t|--time) value=' ' ;;
+                -w|--wait) value=' ' ;;
+            esac
+            ;;
         clptrap)
             flags='--specific --octets --pcap --config --to --json --help' words=''
             case $previous in
@@ -207,4 +215,4 @@ _clptools() {
         _clptools_values "$words" "$command" "$current")
 }
 
-complete -F _clptools clpbmccnf clpbwctrl clpcfchk clpcfctrl clpcfset clpcl clpdemo clpdown clpgrp clphealthchk clpledctrl clplogcc clplogcmd clpmonctrl clpmsg clpnode clpregctrl clpreplay clprexec clprsc clpsim clpstat clpstdn clptrap clpwait clpwitnessd
+complete -F _clptools clpbmccnf clpbwctrl clpcfchk clpcfctrl clpcfset clpcl clpdemo clpdown clpgrp clphealthchk clpledctrl clplogcc clplogcmd clpmonctrl clpmsg clpnode clpregctrl clpreplay clprexec clprsc clpsim clpstat clpstdn clptoratio clptrap clpwait clpwitnessd

@@ -235,6 +235,15 @@ complete -c clpstdn -s w -l wait -x -d 'Wait this long for it.'
 complete -c clpstdn -l json -d 'Print one JSON object instead of text, errors too.'
 complete -c clpstdn -l help -d 'Show a summary and exit.'
 
+complete -c clptoratio -f
+complete -c clptoratio -s r -l ratio -x -d 'How many times as long: 1 to 10000.'
+complete -c clptoratio -s t -l time -x -d 'For how long: minutes (m), hours (h) or days (d), 1m to 30d.'
+complete -c clptoratio -s i -l initialize -d 'Back to the configured time-outs; as -r 1.'
+complete -c clptoratio -s s -l show -d 'Show the present ratio.'
+complete -c clptoratio -s w -l wait -x -d 'Wait this long for it (30).'
+complete -c clptoratio -l json -d 'Print one JSON object instead of text, errors too.'
+complete -c clptoratio -l help -d 'Show a summary and exit.'
+
 complete -c clptrap -f
 complete -c clptrap -l specific -x -d 'The specific-trap number of a PET.'
 complete -c clptrap -l octets -x -d 'The octets of its variable.'

@@ -32,6 +32,7 @@ COMMANDS: dict[str, str] = {
         "clpsim",
         "clpstat",
         "clpstdn",
+        "clptoratio",
         "clptrap",
         "clpwait",
     )

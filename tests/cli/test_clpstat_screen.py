@@ -71,6 +71,16 @@ def test_a_waiting_group_says_for_what() -> None:
     assert "waits for proof that it is down on" in row and row.endswith("00:00:35")
 
 
+def test_stretched_time_outs_are_said_and_an_older_agent_says_nothing() -> None:
+    view = samples.status()
+    view["cluster"]["toratio"] = 3
+    (line, *_) = text(frame(view, [], NORMAL, samples.NOW))
+    assert line.startswith(" cluster  Normal, time-outs x3")
+    del view["cluster"]["toratio"]  # type: ignore[misc]  # as it was before there was such a key
+    (line, *_) = text(frame(view, [], NORMAL, samples.NOW))
+    assert line.startswith(" cluster  Normal        coordinator")
+
+
 def test_the_loss_of_the_agent_is_said_and_the_last_view_stays() -> None:
     lost = "no node agent answers (12 s): trying again"
     screen = text(frame(samples.stall(), [], NORMAL, samples.NOW, lost=lost))

@@ -127,7 +127,11 @@ def header(view: StatusJson, now: float, lost: str) -> Line:
     if cluster["suspended"]:
         by = f" by {clean(cluster['suspended_by'])}" if cluster["suspended_by"] else ""
         state += f", suspended{by}"
-    style = WARN if cluster["suspended"] else STYLES.get(cluster["status"], "")
+    ratio = cluster.get("toratio", 1)  # an agent from before clptoratio does not say
+    if ratio > 1:
+        state += f", time-outs x{ratio}"
+    warn = cluster["suspended"] or ratio > 1
+    style = WARN if warn else STYLES.get(cluster["status"], "")
     return [
         (f" {clean(cluster['name'])}  ", TITLE),
         (f"{state:<14}", style),

@@ -1,0 +1,111 @@
+"""`clptoratio`: time-outs stretched for a while."""
+
+from __future__ import annotations
+
+import re
+
+from clptools.api.client import Client
+from clptools.cli.answer import Answer
+from clptools.cli.change import change, one_of
+from clptools.cli.names import status
+from clptools.cli.options import Args, Command, Option, wait
+from clptools.faults import ClpError, ExitCode
+
+COMMAND = Command(
+    "clptoratio",
+    summary="stretch time-outs for a while",
+    synopsis=("-r RATIO -t TIME [-w SEC]", "-i [-w SEC]", "-s"),
+    description=(
+        (
+            "For a time in which everything is slow, such as a backup or a disk that is built "
+            "anew: makes time-outs RATIO times as long as configured, on all servers, for TIME. "
+            "After that they are as configured again by themselves. The same again counts TIME "
+            "from then on."
+        ),
+        (
+            "Stretched are: [cluster] heartbeat_timeout; the start, stop and migrate time-outs of "
+            "group resources; interval and timeout of monitors that check something, a "
+            "health_command's among them; [forced_stop] timeout."
+        ),
+        (
+            "Not stretched, since they keep a group from running twice and must be equal on all "
+            "servers at every moment: lease, self_stop, startup_wait and fence_delay, the "
+            "time-outs of NP resolution resources and the userw watchdog; nor heartbeat_interval, "
+            "after_recovery_deadline, windows and start_wait of monitors, and the three minutes "
+            "that a recovery script has. So where leases are in force (three or more servers, or "
+            "an NP resolution resource that decides) a server that is not heard still stops its "
+            "groups when its lease and self_stop are over, whatever the ratio."
+        ),
+        (
+            "Servers do not compare their clocks: TIME counts on each from when it heard of it, "
+            "and the coordinator ends it for all. A server that starts meanwhile hears of the "
+            "ratio from the others; when all of them boot or stop the cluster service, it is "
+            "forgotten. Monitors begin their rounds anew when the ratio changes. clpstat, "
+            "clp.toml and clpcfctrl show time-outs as configured."
+        ),
+        "-r and -t need all servers to be online (exit code 6); -i does not.",
+    ),
+    options=(
+        Option("-r", "--ratio", metavar="RATIO", help="How many times as long: 1 to 10000."),
+        Option(
+            "-t",
+            "--time",
+            metavar="TIME",
+            help="For how long: minutes (m), hours (h) or days (d), 1m to 30d.",
+        ),
+        Option("-i", "--initialize", help="Back to the configured time-outs; as -r 1."),
+        Option("-s", "--show", help="Show the present ratio."),
+        wait("Wait this long for it (30)."),
+    ),
+    examples=(
+        ("clptoratio -r 3 -t 2h", "three times as long, for two hours"),
+        ("clptoratio -i", "the backup is through early"),
+    ),
+)
+
+WAIT_S = 30.0
+MAX_RATIO = 10_000
+UNIT_MS = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
+MAX_MS = 30 * UNIT_MS["d"]
+
+
+def run(args: Args) -> Answer:
+    """Carries it out."""
+    what = one_of(COMMAND, args, "ratio", "initialize", "show")
+    ratio = _ratio(args.text("ratio")) if what == "ratio" else 1
+    if args.given("time") != (ratio > 1):
+        raise ClpError(
+            ExitCode.USAGE,
+            "-r RATIO needs -t TIME, such as 30m." if ratio > 1 else "-t is for -r RATIO alone.",
+        )
+    if what == "show":
+        return show()
+    request: dict[str, object] = {"type": "stretch-timeouts", "ratio": ratio}
+    if ratio > 1:
+        request["for_ms"] = _time_ms(args.text("time"))
+    given_s = args.number("wait")
+    return change(request, timeout_s=WAIT_S if given_s is None else given_s)
+
+
+def show() -> Answer:
+    """The ratio as the local server knows it."""
+    with Client() as client:
+        cluster = status(client).get("cluster")
+    ratio = cluster.get("toratio", 1) if isinstance(cluster, dict) else 1
+    return Answer(f"present toratio : {ratio}", {"toratio": ratio})
+
+
+def _ratio(word: str) -> int:
+    if not re.fullmatch("[0-9]{1,5}", word) or not 1 <= int(word) <= MAX_RATIO:
+        raise ClpError(ExitCode.USAGE, f"-r {word}: not a whole number from 1 to {MAX_RATIO}.")
+    return int(word)
+
+
+def _time_ms(word: str) -> int:
+    match = re.fullmatch("([0-9]{1,6})([mhd])", word)
+    time_ms = int(match[1]) * UNIT_MS[match[2]] if match else 0
+    if not UNIT_MS["m"] <= time_ms <= MAX_MS:
+        raise ClpError(
+            ExitCode.USAGE, f"-t {word}: not a time from 1m to 30d, such as 30m, 2h or 3d."
+        )
+    return time_ms
