@@ -28,7 +28,7 @@ _clptools() {
             flags='--strict --json --help' words='file'
             ;;
         clpcfctrl)
-            flags='--push --pull --compcheck --history --diff --rollback --import --keygen -x --dir -l --linux -f --force --json --help' words=''
+            flags='--push --pull --compcheck --history --diff --rollback --import --keygen -x --dir -l --linux -w --windows --nocheck -f --force --json --help' words=''
             case $previous in
                 --import) value='file' ;;
                 -x|--dir) value='directory' ;;
@@ -82,9 +82,13 @@ _clptools() {
             esac
             ;;
         clplogcc)
-            flags='-o --output -l --local --json --help' words=''
+            flags='-o --output -l --local -n --server -h --host -t --type -r --rotations --json --help' words=''
             case $previous in
                 -o|--output) value='directory' ;;
+                -n|--server) value='server' ;;
+                -h|--host) value='server' ;;
+                -t|--type) value=' ' ;;
+                -r|--rotations) value=' ' ;;
             esac
             ;;
         clplogcmd)

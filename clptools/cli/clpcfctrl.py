@@ -56,6 +56,8 @@ COMMAND = Command(
         Option("--keygen", help="Make the authkey, the secret that all servers share."),
         Option("-x", "--dir", metavar="DIR", help="The folder.", complete="directory"),
         Option("-l", "--linux", help="Taken for the sake of old scripts; there is one format."),
+        Option("-w", "--windows", help="Taken for the sake of old scripts; there is one format."),
+        Option("--nocheck", help="Taken for the sake of old scripts; it is checked all the same."),
         FORCE,
     ),
     arguments=(Argument("N", help="Numbers of configurations.", many=True),),

@@ -60,6 +60,6 @@ def run(args: Args) -> Answer:
             told.append(str(outcome.get("text", "")) if isinstance(outcome, dict) else "")
     if faults:
         first = faults[0]
-        rest = [error.message for error in faults[1:]]
-        raise ClpError(first.code, " ".join([first.message, *rest, *told]), first.hint)
+        said = [error.message.rstrip(".") for error in faults] + told
+        raise ClpError(first.code, "; ".join(said), first.hint)
     return done("\n".join(told))

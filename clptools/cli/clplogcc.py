@@ -7,20 +7,23 @@ import re
 
 from clptools.api.client import Client
 from clptools.cli.answer import Answer, done
-from clptools.cli.options import Args, Command, Option
-from clptools.faults import ClpError
+from clptools.cli.options import Args, Command, Option, host
+from clptools.faults import ClpError, ExitCode
 from clptools.paths import config_dir, data_dir, log_dir, server_name
 
 COMMAND = Command(
     "clplogcc",
     summary="collect logs, journal, configuration and state of this server",
-    synopsis=("[-o DIR] [-l]",),
+    synopsis=("[-o DIR] [-n SERVER | -h HOST] [-l]",),
     description=(
         (
             "Writes SERVER-log.tar.gz. No secret is in it: no authkey, no passwords and keys "
             "of BMCs and SNMP users, no community names, no scripts."
         ),
-        "The journal in it is what clpreplay reads. Run it on every server.",
+        (
+            "The journal in it is what clpreplay reads. Every server packs its own: run it on "
+            "each; another SERVER is refused."
+        ),
     ),
     options=(
         Option(
@@ -30,7 +33,25 @@ COMMAND = Command(
             help="Where to write it (the current folder).",
             complete="directory",
         ),
-        Option("-l", "--local", help="This server only; there is no other way yet."),
+        Option("-l", "--local", help="This server only, as it is anyhow."),
+        Option(
+            "-n",
+            "--server",
+            metavar="SERVER",
+            help="Only this server.",
+            many=True,
+            complete="server",
+        ),
+        host("The same for one server."),
+        Option(
+            "-t",
+            "--type",
+            metavar="TYPE",
+            help="Taken for the sake of old scripts; all of it is packed.",
+        ),
+        Option(
+            "-r", "--rotations", metavar="N", help="Taken for the sake of old scripts.", number=True
+        ),
     ),
     examples=(("clplogcc -o /tmp", "writes /tmp/server1-log.tar.gz"),),
 )
@@ -45,6 +66,11 @@ def run(args: Args) -> Answer:
     import json
     import tarfile
 
+    others = {*args.many("server"), *args.many("host")} - {server_name()}
+    if others:
+        there = " and ".join(sorted(others))
+        text = f"What {there} knows is packed there, not on {server_name()}."
+        raise ClpError(ExitCode.REFUSED, text, f"On {there}: clplogcc")
     name = f"{server_name()}-log"
     path = os.path.join(args.text("output") or ".", f"{name}.tar.gz")
     silent = ""

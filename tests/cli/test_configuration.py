@@ -207,6 +207,21 @@ def test_a_bmc_user_is_what_the_configuration_says(etc: Path, clp: Clp) -> None:
     assert clp("clpbmccnf", "server9").code == 5
 
 
+def test_options_of_old_scripts_change_nothing(agent: Agent, etc: Path, clp: Clp) -> None:
+    for options in (("-l",), ("-w",), ("-w", "--nocheck")):
+        assert clp("clpcfctrl", "--push", *options).code == 0
+    (etc / "clp.toml").write_text("[cluster]\nnam = 1\n")
+    assert clp("clpcfctrl", "--push", "--nocheck").code == 8
+
+
+def test_every_server_packs_its_own_logs(agent: Agent, etc: Path, clp: Clp, tmp_path: Path) -> None:
+    old = ("-t", "type2", "-r", "3", "-l", "-n", "server1", "-o", str(tmp_path))
+    assert clp("clplogcc", *old).code == 0
+    for option in ("-h", "-n"):
+        ran = clp("clplogcc", option, "server2", "-o", str(tmp_path))
+        assert (ran.code, "On server2: clplogcc" in ran.err) == (6, True)
+
+
 def test_collected_logs_hold_no_secret(agent: Agent, etc: Path, clp: Clp, tmp_path: Path) -> None:
     (etc / "authkey").write_text("the-authkey")
     (etc / "bmc").mkdir()

@@ -23,7 +23,7 @@ def test_all_servers_are_tried_and_who_failed_is_named(agent: Agent, clp: Clp) -
     ran = clp("clpledctrl", "-i", "-a")
     assert ran.code == 1
     assert "BMC of server2 (10.0.0.2:623): no answer" in ran.err
-    assert "server1: identify LED on." in ran.err
+    assert "; server1: identify LED on." in ran.err
     assert len(agent.backend.lit) == 1
 
 

@@ -307,7 +307,8 @@ OBJECTS: dict[Kind, tuple[str, Callable[[Settings], Iterable[msgspec.Struct]]]] 
 def _options(options: dict[str, Option], keys: dict[str, str] | None = None) -> Lines:
     """The variant's own keys, under the original's names where it has one."""
     for key, value in options.items():
-        yield (keys or {}).get(key, key.replace("_", " ").title()), _text(value)
+        named = key.removesuffix("_ms").replace("_", " ").title()
+        yield (keys or {}).get(key, named), _text(value)
 
 
 def _text(value: Option) -> str:
