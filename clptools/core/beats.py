@@ -49,7 +49,7 @@ class Beats:
         out = tuple(n for n in peers if membership.is_out(n))
         votes = node.votes
         authority = votes.in_office()
-        coordinator = votes.coordinator()
+        coordinator = node.me if authority else votes.heard_coordinator()
         ask = votes.asking()
         ask_term = votes.ask_term()
         holdings = self.holdings()

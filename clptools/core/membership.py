@@ -33,6 +33,8 @@ class Membership:
 
     def __init__(self, node: Node) -> None:
         self.node = node
+        self.lost_at = NEVER
+        """When the next of those that miss beats will be lost; found anew in each settling."""
 
     # ------------------------------------------------------------------ questions
 
@@ -77,9 +79,21 @@ class Membership:
 
     def electorate(self) -> tuple[str, ...]:
         """All configured servers, less those out for `L + d`, or at once when all others are."""
+        if not self._any_marked():
+            return self.node.settings.names
         if self.all_others_out():
             return (self.node.me,)
         return self._voters(self.node.settings.names)
+
+    def _any_marked(self) -> bool:
+        """Whether anybody was ever said to be out, and not heard since; or nobody else is there.
+
+        Asked many times in every step, and nearly always nobody was.
+        """
+        for p in self.peers.values():
+            if p.left or p.confirmed or p.off_asked_at != NEVER:
+                return True
+        return not self.peers
 
     def previous_electorate(self) -> tuple[str, ...]:
         """The same by the revision before, while a majority must be one in both."""
@@ -100,17 +114,21 @@ class Membership:
             )
         )
 
-    def heard_electors(self) -> int:
-        """How many of the electorate we hear now, ourselves included."""
-        return sum(1 for name in self.electorate() if name == self.node.me or self.hears(name))
+    def heard_electors(self) -> tuple[int, int]:
+        """How many of the electorate we hear now, ourselves included, and of how many."""
+        electorate = self.electorate()
+        heard = sum(1 for name in electorate if name == self.node.me or self.hears(name))
+        return heard, len(electorate)
 
     def hears_majority(self) -> bool:
         """Whether those heard now are a strict majority."""
-        return self.heard_electors() >= majority(len(self.electorate()))
+        heard, of = self.heard_electors()
+        return heard >= majority(of)
 
     def hears_half(self) -> bool:
         """Whether those heard now are exactly half."""
-        return 2 * self.heard_electors() == len(self.electorate())
+        heard, of = self.heard_electors()
+        return 2 * heard == of
 
     def lacks(self) -> tuple[str, ...]:
         """As a newcomer: who neither counts us nor is out for us."""
@@ -270,6 +288,7 @@ class Membership:
             bmc.beat_at = node.now
         if event.power != bmc.power:
             bmc.change_at = node.now
+            node.changed = True
         bmc.power = event.power
         if event.power != "unknown":
             bmc.at = node.now
@@ -283,13 +302,17 @@ class Membership:
         if event.power == "on" and event.powered_on_at is not None:
             mark = (event.asked_at, event.powered_on_at)
             p.marks = [p.marks[0], mark] if p.marks else [mark]
-        node.changed = True
+        # Of one that is heard, "on" again and again is nothing that decisions hang on.
+        heard = node.now - p.heard_at <= node.times.missed_ms
+        if not heard or event.power == "off" or self.is_out(event.server):
+            node.changed = True
 
     # ------------------------------------------------------------------ each settling
 
     def settle(self) -> None:
         """Out, lost and newcomer follow from what is known now."""
         node = self.node
+        self.lost_at = NEVER
         for name, p in self.peers.items():
             out = self.is_out(name)
             if out and p.out_since == NEVER:
@@ -299,6 +322,9 @@ class Membership:
                 p.out_since = NEVER
             self._warn_of_delay(name, p)
             silent = node.now - p.heard_at > node.times.lost_ms
+            if not silent and node.now - p.heard_at > node.times.missed_ms:
+                lost_at = p.heard_at + node.times.lost_ms + 1
+                self.lost_at = lost_at if self.lost_at == NEVER else min(self.lost_at, lost_at)
             if p.incarnation and silent and not p.lost:
                 p.lost = True
                 p.fence_wait_from = node.now

@@ -444,7 +444,7 @@ class Node:
         self.emit(SetTimer(name=name, at=at))
 
     def _next_due(self) -> None:
-        """One timer for the earliest end of a lease, promise or candidacy.
+        """One timer for the earliest end of a lease, promise, candidacy or patience.
 
         It is moved forward only: an end that moved away is noticed when the timer fires.
         """
@@ -454,6 +454,7 @@ class Node:
             self.state.lease_until if self.groups.holds_any() and self.lease.binds() else NEVER,
             votes.promise_until,
             votes.stand_at,
+            self.membership.lost_at,
             votes.asked_at + self.times.give_up_ms if votes.office in ("pre", "candidate") else 0,
         )
         due = min((c for c in candidates if self.now < c < -NEVER), default=NEVER)

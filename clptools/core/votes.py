@@ -92,9 +92,11 @@ class Votes:
 
     def coordinator(self) -> str:
         """Whom we take for coordinator now; empty when nobody is heard in office."""
+        return self.node.me if self.in_office() else self.heard_coordinator()
+
+    def heard_coordinator(self) -> str:
+        """Another server that is heard in office; empty: nobody is."""
         node = self.node
-        if self.in_office():
-            return node.me
         best = ""
         newest = NEVER
         for name, p in node.state.peers.items():
@@ -160,7 +162,8 @@ class Votes:
         membership = node.membership
         arbiter = node.settings.arbiter
         if arbiter is not None and arbiter.required:
-            if membership.heard_electors() == len(membership.electorate()):
+            heard, of = membership.heard_electors()
+            if heard == of:
                 return True
             return node.now < self.state.arbiter_at + node.times.authority_ms or (
                 self.state.office is not Office.COORDINATOR
