@@ -77,11 +77,6 @@ class Place(NamedTuple):
     inner: bool
 
     @property
-    def name(self) -> str:
-        """The key, with its entry."""
-        return f"{self.field.name}.{self.entry}" if self.entry else self.field.name
-
-    @property
     def value(self) -> Any:
         """What the document says; None: nothing."""
         value = self.table.get(self.field.name)

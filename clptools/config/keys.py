@@ -68,7 +68,7 @@ def inner_of(kind: str, registries: Registries) -> dict[str, dict[str, Field]]:
     return {}
 
 
-def checked(label: str, field: Field, value: Any, name: str = "") -> Any:
+def checked(label: str, field: Field, value: Any) -> Any:
     """`value` for the file, if the key takes it.  Raises ClpError (INVALID_CONFIG)."""
     read = field.parse(value)
     if not isinstance(read, Fault):
@@ -78,7 +78,7 @@ def checked(label: str, field: Field, value: Any, name: str = "") -> Any:
         close = near(value, field.parse.choices)
         hint = close if close.startswith("Did") else ""
     at = "".join(f".{step}" for step in read.at if isinstance(step, str))
-    message = f"{label}{name or field.name}{at} = {shown(value)}: {read.text}."
+    message = f"{label}{field.name}{at} = {shown(value)}: {read.text}."
     raise ClpError(ExitCode.INVALID_CONFIG, message, hint)
 
 
