@@ -72,7 +72,8 @@ CLUSTER = (
         parse=seconds(0, 600),
         default=5.0,
         help="How long the server without the most important group waits before it forces the "
-        "other one to stop.",
+        "other one to stop.  Where an arbiter decides, its winner comes first instead, and one "
+        "that does not reach it waits twice as long and longer.",
     ),
     _cluster(
         name="startup_wait",

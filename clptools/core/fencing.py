@@ -2,10 +2,11 @@
 
 Only a coordinator that hears a majority fences, or an exact half: there the holder of the group
 of the best priority at once, the other after `fence_delay`, which is longer than a forced stop
-takes, so that two servers never shoot each other.  There is no such danger where the BMC heartbeat
-stopped with the others: whoever does not beat in its own BMC stands still, and shoots at nobody.
-Nor does one fence that stood still itself, a paused machine for instance, before it has listened
-again: the silence was its own.
+takes, so that two servers never shoot each other.  An arbiter decides this tie, too: whom it
+says yes to comes first, the other half later, or not at all.  There is no such danger where the
+BMC heartbeat stopped with the others: whoever does not beat in its own BMC stands still, and
+shoots at nobody.  Nor does one fence that stood still itself, a paused machine for instance,
+before it has listened again: the silence was its own.
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ class Fencing:
             return False
         if p.fence_asked_at != NEVER or node.now < p.fence_retry_at:
             return False
-        if not node.votes.in_office():
+        # In a tie that an arbiter decided, too: the loser may not know that it lost.
+        if not node.votes.in_office() or node.membership.hears_half():
             return True
         held = p.beat is not None and any(h.held for h in p.beat.holdings)
         waited = any(w[0].startswith(name + "\n") for w in node.state.waiting.values())
@@ -68,9 +70,32 @@ class Fencing:
             return True
         if not membership.hears_half():
             return False
-        if self._holds_best() or self._stands_still(p):
+        if self._stands_still(p):
             return True
-        return node.now - p.fence_wait_from >= node.times.fence_delay_ms
+        turn = self._turn()
+        return turn is not None and (
+            node.now - p.fence_wait_from >= turn * node.times.fence_delay_ms
+        )
+
+    def _turn(self) -> int | None:
+        """In an exact half: after how many `fence_delay` it is ours to stop the other half.
+
+        The arbiter's winner comes before the loser, whoever holds a group: a holder behind cut
+        cables must not stop the server that its clients still reach.  None: not at all.
+        """
+        node = self.node
+        arbiter = node.settings.arbiter
+        first = self._holds_best()
+        if arbiter is None:
+            return 0 if first else 1
+        if node.votes.in_office():
+            # A weak arbiter says yes to both halves.
+            return 0 if first or arbiter.strong else 1
+        votes = node.state.votes
+        if not votes.arbiter_error and node.now - votes.arbiter_ok_at <= node.times.lease_ms:
+            return None  # it can be asked, and its yes is not ours
+        # Who holds a group may change before this, by the end of a lease; our place does not.
+        return 2 + node.settings.names.index(node.me)
 
     def _stands_still(self, p: PeerState) -> bool:
         """Whether its BMC shows that it fell silent as a whole.

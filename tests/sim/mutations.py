@@ -526,6 +526,12 @@ def anystill(node: Node) -> None:
 
 
 @mutation
+def losershoots(node: Node) -> None:
+    """In a tie the holder is first, whatever the arbiter says."""
+    put(node.fencing, "_turn", lambda: 0 if node.fencing._holds_best() else 1)
+
+
+@mutation
 def shortfence(node: Node) -> None:
     """`fence_delay` 0.5 s."""
     retime(node, fence_delay_ms=500)

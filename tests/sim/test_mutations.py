@@ -72,6 +72,7 @@ TOLD = [
     ("deafasks", "p16-deaf-coordinator"),
     ("oneway", "p16-deaf-coordinator"),
     ("grantout", "p26-gout-grant-to-one-that-is-out"),
+    ("losershoots", "tie-holder-behind-cut-cables"),
 ]
 """(guard, schedule): without it the story goes another way."""
 
