@@ -8,11 +8,13 @@ from lab.cluster import sample
 # An emulated server needs seconds to start what hardware starts in less than one, and the
 # watchdog waits for 45 % of `self_stop` only.
 CONFIG = sample(more="[cluster]\nself_stop = 20\n")
+WAITS = "cat /sys/class/watchdog/watchdog*/timeout"
 TIMES = 6
 
 
 def run(lab: Lab) -> None:
     holder = lab.holder()
+    lab.until("its watchdog waits longer", lambda: "9" in holder.sh(WAITS).split(), 90)
     boot = lab.boot_of(holder)
     away: list[float] = []
     for number in range(1, TIMES + 1):
