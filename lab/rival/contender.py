@@ -48,9 +48,16 @@ class Clptools:
     def retune(self, silence_s: float) -> None:
         """Another heartbeat time-out, pushed while it runs.  Raises Failed."""
         more = "" if silence_s == DEFAULT_S else f"[cluster]\nheartbeat_timeout = {silence_s:.1f}\n"
-        self._lab.cluster.push(sample(more=more))
+        wanted = sample(more=more)
+        if self._lab.cluster.configuration != wanted:
+            self._lab.cluster.push(wanted)
         self.silence_s = silence_s
-        self.name = f"{OURS}, heartbeat_timeout {silence_s:g} s" if more else OURS
+        self.name = self.called(silence_s)
+
+    @staticmethod
+    def called(silence_s: float) -> str:
+        """Its name with that time-out."""
+        return OURS if silence_s == DEFAULT_S else f"{OURS}, heartbeat_timeout {silence_s:g} s"
 
     def begin(self) -> None:
         """Back in service, where the other one had stopped it."""

@@ -20,6 +20,8 @@ from lab.rival.contender import DEFAULT_S, Clptools, Contender, Steps
 from lab.rival.pacemaker import Pacemaker, Tuning
 
 ROUNDS = int(os.environ.get("ROUNDS", "1"))
+CONTENDER = os.environ.get("CONTENDER", "")
+"""Only those whose name begins so; what is known of the others is kept."""
 TAKEN_OVER_WITHIN_S = 180.0
 
 TUNINGS = (
@@ -39,6 +41,12 @@ QUICKER_S = (1.0,)
 """Heartbeat time-outs of clptools beside its default, for those of pacemaker."""
 
 
+_ORDER = [
+    *(Clptools.called(silence_s) for silence_s in (DEFAULT_S, *QUICKER_S)),
+    *(tuning.called for tuning in TUNINGS),
+]
+
+
 class Round(msgspec.Struct, frozen=True, kw_only=True):
     """One fault, taken over."""
 
@@ -48,16 +56,16 @@ class Round(msgspec.Struct, frozen=True, kw_only=True):
     gap_s: float
     """Silence that the client heard."""
     steps: Steps
+    when: str
+    """UTC."""
+    load: float
+    """Load average of this machine when it began."""
 
 
 class Duel(msgspec.Struct, frozen=True, kw_only=True):
     """All rounds of one fault."""
 
     fault: str
-    when: str
-    """UTC."""
-    load: float
-    """Load average of this machine when it began."""
     rounds: tuple[Round, ...]
 
     def of(self, contender: str) -> list[Round]:
@@ -65,8 +73,8 @@ class Duel(msgspec.Struct, frozen=True, kw_only=True):
         return [each for each in self.rounds if each.contender == contender]
 
     def contenders(self) -> list[str]:
-        """Their names, in order."""
-        return list(dict.fromkeys(each.contender for each in self.rounds))
+        """Their names, in the order of the results."""
+        return sorted({each.contender for each in self.rounds}, key=_ORDER.index)
 
 
 def fight(
@@ -77,50 +85,53 @@ def fight(
     tunings: tuple[Tuning, ...] = TUNINGS,
 ) -> None:
     """`ROUNDS` rounds of each contender; the clptools cluster is back in service afterwards."""
-    when, load = time.strftime("%Y-%m-%d %H:%M", time.gmtime()), os.getloadavg()[0]
-    ours = Clptools(lab)
-    rounds: list[Round] = []
-
-    def keep() -> None:
-        duel = Duel(fault=fault, when=when, load=round(load, 1), rounds=tuple(rounds))
-        save(name, duel)
+    played: dict[str, list[Round]] = {}
 
     def play(contender: Contender) -> None:
+        rounds = played[contender.name] = []
         for number in range(1, ROUNDS + 1):
             contender.ready()
             rounds.append(_round(lab, contender, f"{fault}, round {number}", action))
-            keep()
+            keep(name, fault, rounds)
         contender.ready()
 
-    play(ours)
-    for silence_s in QUICKER_S:
-        ours.retune(silence_s)
-        play(ours)
+    ours = Clptools(lab)
+    for silence_s in (DEFAULT_S, *QUICKER_S):
+        if ours.called(silence_s).startswith(CONTENDER):
+            ours.retune(silence_s)
+            play(ours)
     ours.retune(DEFAULT_S)
-    lab.gap_s = max(each.gap_s for each in rounds)
-    ours.end()
-    try:
-        rival = Pacemaker(lab, tunings[0])
+    lab.gap_s = max((each.gap_s for rounds in played.values() for each in rounds), default=None)
+    rivals = [tuning for tuning in tunings if tuning.called.startswith(CONTENDER)]
+    if rivals:
+        ours.end()
         try:
-            rival.begin()
-            play(rival)
-            for tuning in tunings[1:]:
-                rival.retune(tuning)
-                play(rival)
+            _rivals(lab, rivals, play)
         finally:
-            rival.end()
-    finally:
-        _power(lab)
-        ours.begin()
-    ours.ready()
-    for contender in dict.fromkeys(each.contender for each in rounds):
-        gaps = [each.gap_s for each in rounds if each.contender == contender]
+            _power(lab)
+            ours.begin()
+        ours.ready()
+    for contender, rounds in played.items():
+        gaps = [each.gap_s for each in rounds]
         lab.figures[contender] = f"{statistics.median(gaps):.2f} s, longest {max(gaps):.2f} s"
+
+
+def _rivals(lab: Lab, tunings: list[Tuning], play: Callable[[Contender], None]) -> None:
+    rival = Pacemaker(lab, tunings[0])
+    try:
+        rival.begin()
+        play(rival)
+        for tuning in tunings[1:]:
+            rival.retune(tuning)
+            play(rival)
+    finally:
+        rival.end()
 
 
 def _round(lab: Lab, by: Contender, text: str, action: Callable[[Machine], object]) -> Round:
     holder = lab.holder()
     other = lab.other(holder)
+    when, load = time.strftime("%Y-%m-%d %H:%M", time.gmtime()), os.getloadavg()[0]
     at = time.monotonic()
     lab.note(f"{by.name}: {text}: {holder.name}")
     action(holder)
@@ -136,7 +147,14 @@ def _round(lab: Lab, by: Contender, text: str, action: Callable[[Machine], objec
         steps = by.steps(other, at)
     lab.until(f"{holder.name} is off", lambda: not holder.on, 120)
     _power(lab)
-    return Round(contender=by.name, silence_s=by.silence_s, gap_s=round(gap, 2), steps=steps)
+    return Round(
+        contender=by.name,
+        silence_s=by.silence_s,
+        gap_s=round(gap, 2),
+        steps=steps,
+        when=when,
+        load=round(load, 1),
+    )
 
 
 def _power(lab: Lab) -> None:
@@ -148,10 +166,12 @@ def _power(lab: Lab) -> None:
         each.booted()
 
 
-def save(name: str, duel: Duel) -> None:
-    """Beside the case's report."""
-    folder = reports() / name
-    folder.mkdir(parents=True, exist_ok=True)
+def keep(name: str, fault: str, rounds: list[Round]) -> None:
+    """Writes a contender's rounds beside the case's report, in place of its earlier ones."""
+    before = load(name)
+    others = [r for r in before.rounds if r.contender != rounds[0].contender] if before else []
+    _file(name).parent.mkdir(parents=True, exist_ok=True)
+    duel = Duel(fault=fault, rounds=(*others, *rounds))
     _file(name).write_bytes(msgspec.json.format(msgspec.json.encode(duel)))
 
 

@@ -161,6 +161,11 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
     """`priority-fencing-delay`: who does not run the group lets the other shoot first.  0: a
     static delay instead, and on the other side: who survives these faults never waits."""
 
+    @property
+    def called(self) -> str:
+        """The contender's name."""
+        return f"pacemaker, {self.name}"
+
 
 STATIC_DELAY_S = 5
 
@@ -234,7 +239,7 @@ class Pacemaker:
     def _tune(self, tuning: Tuning) -> None:
         self.tuning = tuning
         self.silence_s = tuning.token_ms / 1000
-        self.name = f"pacemaker, {tuning.name}"
+        self.name = tuning.called
 
     def _start(self, server: Machine) -> None:
         server.sh("systemctl start --no-block corosync pacemaker", within_s=60)

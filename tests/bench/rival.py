@@ -23,7 +23,12 @@ def measure() -> Section:
         environment = {**os.environ, "ROUNDS": os.environ.get("ROUNDS", ROUNDS)}
         subprocess.run([sys.executable, "-m", "lab", *missing], env=environment, check=False)
     duels = [duel for name in CASES if (duel := load(name)) is not None]
-    runs = "; ".join(f"{d.fault} {d.when} UTC, load average {d.load:.1f}" for d in duels)
+    rounds = [each for duel in duels for each in duel.rounds]
+    loads = [each.load for each in rounds]
+    runs = (
+        f"{min(each.when for each in rounds)} to {max(each.when for each in rounds)} UTC, "
+        f"load averages {min(loads):.1f} to {max(loads):.1f}"
+    )
     return Section(
         title="Whole machines, beside corosync and pacemaker",
         how=HOW.format(cases=" ".join(CASES), runs=runs),

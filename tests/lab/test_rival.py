@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 import pytest
 
 from lab.rival import duel
+from lab.rival.contender import Clptools
 from lab.rival.duel import TUNINGS, Duel, Round
 from lab.rival.pacemaker import Pacemaker, Tuning
 from tests.bench.rival import rows
@@ -62,35 +63,59 @@ def test_the_token_is_the_one_that_the_results_name() -> None:
         assert f"token {tuning.token_ms / 1000:g} s" in tuning.name
 
 
-def fought(**gaps: list[float]) -> Duel:
-    rounds = [
-        Round(contender=name, silence_s=3, gap_s=gap, steps={"forced stop done": gap - 1})
-        for name, each in gaps.items()
-        for gap in each
+OURS_3, OURS_1 = Clptools.called(3.0), Clptools.called(1.0)
+RIVAL_3, RIVAL_1, RIVAL_LATE = (tuning.called for tuning in TUNINGS)
+SILENCE = {OURS_3: 3.0, OURS_1: 1.0, RIVAL_3: 3.0, RIVAL_1: 1.0, RIVAL_LATE: 1.0}
+
+
+def rounds(contender: str, *gaps: float) -> list[Round]:
+    return [
+        Round(
+            contender=contender,
+            silence_s=SILENCE[contender],
+            gap_s=gap,
+            steps={"forced stop done": gap - 1},
+            when="2026-11-26 15:00",
+            load=1.0,
+        )
+        for gap in gaps
     ]
-    return Duel(fault="panic", when="2026-11-26 15:00", load=1.0, rounds=tuple(rounds))
+
+
+def fought(**gaps: list[float]) -> Duel:
+    """By the names of the constants above."""
+    each = [r for name, found in gaps.items() for r in rounds(globals()[name], *found)]
+    return Duel(fault="panic", rounds=tuple(each))
 
 
 def test_ours_is_ahead_only_if_its_median_is_shorter_than_that_of_every_pacemaker() -> None:
-    ahead, slow, _ = rows(fought(clptools=[2, 9, 2.5], slow=[8, 9, 7], quick=[3, 4, 3.5]))
+    ahead, quick, late = rows(fought(OURS_1=[2, 9, 2.5], RIVAL_1=[3, 4, 3.5], RIVAL_LATE=[8, 9, 7]))
     assert ahead.met is True and ahead.measured == (
         "median 2.50 s, longest 9.00 (n = 3); forced stop done 1.5"
     )
-    assert slow.met is None
-    behind, *_ = rows(fought(clptools=[5, 5, 5], slow=[8, 9, 7], quick=[3, 4, 3.5]))
+    assert quick.met is None and late.met is None
+    behind, *_ = rows(fought(OURS_1=[5, 5, 5], RIVAL_1=[3, 4, 3.5], RIVAL_LATE=[8, 9, 7]))
     assert behind.met is False
 
 
 def test_only_equal_time_outs_are_compared() -> None:
-    fast = Round(contender="pacemaker, token 1 s", silence_s=1, gap_s=3, steps={})
-    slow = Round(contender="pacemaker, token 3 s", silence_s=3, gap_s=9, steps={})
-    ours = Round(contender="clptools", silence_s=3, gap_s=5, steps={})
-    of = Duel(fault="panic", when="", load=1.0, rounds=(ours, fast, slow))
-    assert [row.met for row in rows(of)] == [True, None, None]
+    found = rows(fought(RIVAL_1=[3], RIVAL_3=[9], OURS_3=[5]))
+    assert [(row.what, row.met) for row in found] == [
+        (f"panic: {OURS_3}", True),
+        (f"panic: {RIVAL_3}", None),
+        (f"panic: {RIVAL_1}", None),
+    ]
 
 
-def test_rounds_are_kept_and_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_new_rounds_take_the_place_of_those_of_the_same_contender(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("CLPTOOLS_LAB_REPORTS", str(tmp_path))
     assert duel.load("rival-panic") is None
-    duel.save("rival-panic", fought(clptools=[2]))
-    assert duel.load("rival-panic") == fought(clptools=[2])
+    duel.keep("rival-panic", "panic", rounds(OURS_3, 4, 5))
+    duel.keep("rival-panic", "panic", rounds(RIVAL_3, 9))
+    duel.keep("rival-panic", "panic", rounds(OURS_3, 3))
+    found = duel.load("rival-panic")
+    assert found is not None
+    assert [each.gap_s for each in found.of(OURS_3)] == [3]
+    assert [each.gap_s for each in found.of(RIVAL_3)] == [9]
