@@ -37,13 +37,16 @@ COMMAND = Command(
             "groups when its lease and self_stop are over, whatever the ratio."
         ),
         (
-            "Servers do not compare their clocks: TIME counts on each from when it heard of it, "
-            "and the coordinator ends it for all. A server that starts meanwhile hears of the "
-            "ratio from the others; when all of them boot or stop the cluster service, it is "
+            "Servers do not compare their clocks: TIME counts on each from when it heard of it; "
+            "the coordinator's end is the end for all. A server that starts meanwhile hears of "
+            "the ratio from the others; when all of them boot or stop the cluster service, it is "
             "forgotten. Monitors begin their rounds anew when the ratio changes. clpstat, "
             "clp.toml and clpcfctrl show time-outs as configured."
         ),
-        "-r and -t need all servers to be online (exit code 6); -i does not.",
+        (
+            "-r and -t need all servers to be online (exit code 6). -i is always possible; where "
+            "nobody is coordinator it is for the local server alone."
+        ),
     ),
     options=(
         Option("-r", "--ratio", metavar="RATIO", help="How many times as long: 1 to 10000."),

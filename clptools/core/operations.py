@@ -148,6 +148,10 @@ class Operations:
             return
         if isinstance(request, _COORDINATORS):
             target = node.votes.coordinator()
+            if target not in ("", node.me) and node.stretching.silent(target):
+                target = ""
+            if not target and isinstance(request, StretchTimeouts) and request.ratio == 1:
+                target = node.me
             if not target:
                 dark = [
                     n
@@ -232,8 +236,10 @@ class Operations:
             if p is not None and p.left and isinstance(pending.request, ServiceStop):
                 return self._left(pending)
             service = isinstance(pending.request, ServiceStart | ServiceStop)
-            answering = node.now - pending.since <= node.times.lost_ms
-            gone = p is None or not (answering or node.membership.is_online(pending.server))
+            answering = node.now - pending.since <= node.stretching.patience_ms()
+            heard = p is not None and not node.stretching.silent(pending.server)
+            online = heard and node.membership.is_online(pending.server)
+            gone = p is None or not (answering or online)
             anew = p is None or not (service or p.incarnation in ("", pending.incarnation))
             if gone or anew:
                 text = f"{pending.server} was asked, but is lost now; what it did is unknown."

@@ -134,6 +134,17 @@ def span(ms: int) -> str:
     return f"{ms / 1000:g} s"
 
 
+not_stretched = "The time-outs are already as configured."
+
+
+def not_stretched_here(me: str) -> str:
+    """Only one server went back: nobody could decide for all."""
+    return f"Nobody is coordinator: the time-outs are as configured again on {me} alone."
+
+
+each_by_itself = "On the others, too: clptoratio -i"
+
+
 def all_online_to_stretch(away: Sequence[str]) -> str:
     """Not all servers would hear of it."""
     verb = "is" if len(away) == 1 else "are"

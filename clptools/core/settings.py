@@ -264,6 +264,8 @@ class Settings(Frozen, frozen=True, kw_only=True, dict=True):
     monitors: tuple[Monitor, ...] = ()
     trap_profiles: tuple[TrapProfile, ...] = ()
     revision: int = 0
+    ratio: int = 1
+    """How many times as long as configured the time-outs in here are (`core/stretch.py`)."""
 
     # Asked for several times in every step of a core, hence kept.
 

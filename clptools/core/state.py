@@ -288,8 +288,10 @@ class NodeState(msgspec.Struct):
     watchdog: str = ""
     groups: dict[str, GroupRun] = {}
     shared: Shared = msgspec.field(default_factory=lambda: Shared(version=NO_EPOCH))
+    ratio: int = 1
+    """How many times as long as configured our time-outs are."""
     ratio_until: int = NEVER
-    """When time-outs are as configured again, as far as it is for us to say."""
+    """When they are as configured again."""
     suspended_at: int = NEVER
     waived: bool = False
     """Suspended, and everybody who might clear us knows that we do not stop ourselves."""

@@ -232,7 +232,7 @@ class Status:
             term=node.state.votes.term.number,
             electorate=node.membership.electorate(),
             out=tuple(n for n in node.state.peers if node.membership.is_out(n)),
-            toratio=shared.ratio if serving else 1,
+            toratio=node.state.ratio if serving else 1,
         )
         return StatusView(cluster=cluster, servers=servers, groups=groups, monitors=monitors)
 

@@ -4,9 +4,12 @@ Stretched is what somebody waits for before he calls it failed.  The lengths tha
 on (lease, self-stop, startup wait, fence delay, those of arbiters) and the heartbeat interval
 never are: they hold for all servers alike, and a ratio reaches one server after the other.
 
-    operator --> coordinator --> [shared policy: ratio, for so long] --> every server, on its own
-                     ^                                                       clock from then on
-                     '--- its own time is over: shares ratio 1
+    operator --> coordinator --> [shared policy: ratio, for so long] --> every server, until
+                                    ^                                    its own clock says so
+                                    '--- the time is over: ratio 1
+
+Going back to what is configured needs nobody's leave: each server does so when the time is over
+for it, and a coordinator then tells those that heard of it later.
 """
 
 from __future__ import annotations
@@ -19,7 +22,6 @@ from clptools.core import sentences as say
 from clptools.core.actions import Stretch
 from clptools.core.codes import REFUSED
 from clptools.core.messages import Shared
-from clptools.core.quorum import NEVER
 from clptools.core.requests import Outcome, StretchTimeouts
 from clptools.core.settings import Monitor, Settings
 from clptools.core.state import Pending
@@ -36,6 +38,7 @@ def stretched(settings: Settings, ratio: int) -> Settings:
     cluster, forced_stop = settings.cluster, settings.forced_stop
     return replace(
         settings,
+        ratio=ratio,
         cluster=replace(cluster, heartbeat_timeout_ms=cluster.heartbeat_timeout_ms * ratio),
         forced_stop=replace(forced_stop, timeout_ms=forced_stop.timeout_ms * ratio),
         groups=tuple(
@@ -76,23 +79,31 @@ class Stretching:
     def __init__(self, node: Node) -> None:
         self.node = node
 
+    def patience_ms(self) -> int:
+        """The configured heartbeat time-out: what a person who asked for something waits."""
+        return self.node.times.lost_ms // self.node.settings.ratio
+
+    def silent(self, name: str) -> bool:
+        """Whether a peer was not heard for so long; stretched, it is not lost yet."""
+        return self.node.now - self.node.state.peers[name].heard_at > self.patience_ms()
+
     def request(self, pending: Pending) -> Outcome | None:
-        """An operator's word, to the coordinator."""
+        """An operator's word: the coordinator's to decide, the end where there is none ours."""
         node = self.node
         request = pending.request
         assert isinstance(request, StretchTimeouts)
         shared = node.state.shared
         if not node.votes.in_office():
-            return node.group_requests.refused_now()
+            if request.ratio > 1 or pending.origin:
+                return node.group_requests.refused_now()
+            return self._end_here(pending.user)
         if request.ratio == 1 == shared.ratio:
-            return Outcome(text="The time-outs are already as configured.")
+            return Outcome(text=say.not_stretched)
         if request.ratio > 1:
-            # Stretched already, a server counts as online long after it fell silent.
-            since = node.now - node.times.lost_ms // shared.ratio
             away = [
                 name
-                for name, p in node.state.peers.items()
-                if p.heard_at < since or not node.membership.is_online(name)
+                for name in node.state.peers
+                if self.silent(name) or not node.membership.is_online(name)
             ]
             if away:
                 return Outcome(
@@ -105,6 +116,16 @@ class Stretching:
                 return Outcome(code=REFUSED, text=text)
         self._share(request.ratio, request.for_ms, pending.user)
         return None
+
+    def _end_here(self, user: str) -> Outcome:
+        """Nobody can decide for all, but whoever waits too long here need not."""
+        node = self.node
+        if node.state.ratio == 1:
+            return Outcome(text=say.not_stretched)
+        node.state.ratio_until = node.now
+        node.dirty = True
+        self._follow(user)
+        return Outcome(text=say.not_stretched_here(node.me), hint=say.each_by_itself)
 
     def through(self, pending: Pending) -> Outcome | None:
         """It is done once everybody who is heard knows of it."""
@@ -137,34 +158,46 @@ class Stretching:
         shared = node.state.shared
         if _asked(shared) == _asked(before):
             return
-        node.state.ratio_until = node.now + shared.ratio_ms if shared.ratio > 1 else NEVER
-        if shared.ratio == 1 == before.ratio:
-            return
-        node.record(
-            "pm",
-            942 if shared.ratio > 1 else 943,
-            "INFO",
-            (node.settings.cluster.name, node.me),
-            say.stretched(node.me, shared.ratio, shared.ratio_ms, shared.ratio_by),
-        )
-        if shared.ratio != before.ratio:
-            node.emit(Stretch(ratio=shared.ratio))
+        node.state.ratio_until = node.now + shared.ratio_ms
+        if shared.ratio > 1:
+            self._record(shared.ratio, shared.ratio_by)
+        self._follow(shared.ratio_by)
 
     def remember(self, until: int) -> None:
         """The agent before us had taken over a ratio, which was to end at `until`."""
-        node = self.node
-        ratio = node.state.shared.ratio
-        if ratio > 1:
-            node.state.ratio_until = until
-            node.emit(Stretch(ratio=ratio))
+        self.node.state.ratio_until = until
+        self._follow("")
 
     def settle(self) -> None:
-        """In office, ends what has lasted its time by our own clock."""
+        """Ends what has lasted its time by our own clock, in office for all."""
         node = self.node
-        if node.state.shared.ratio == 1 or not node.votes.in_office():
+        if node.state.shared.ratio == 1 or node.now < node.state.ratio_until:
             return
-        if node.now >= node.state.ratio_until:
+        self._follow("")
+        if node.votes.in_office():
             self._share(1, 0, "")
+
+    def _follow(self, user: str) -> None:
+        """The ratio that is due, if it is another than before."""
+        node = self.node
+        state = node.state
+        due = state.shared.ratio if node.now < state.ratio_until else 1
+        if due == state.ratio:
+            return
+        state.ratio = due
+        if due == 1:
+            self._record(1, user)
+        node.emit(Stretch(ratio=due))
+
+    def _record(self, ratio: int, user: str) -> None:
+        node = self.node
+        node.record(
+            "pm",
+            942 if ratio > 1 else 943,
+            "INFO",
+            (node.settings.cluster.name, node.me),
+            say.stretched(node.me, ratio, node.state.shared.ratio_ms, user),
+        )
 
 
 def _asked(shared: Shared) -> tuple[int, int, int]:

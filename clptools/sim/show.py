@@ -53,6 +53,6 @@ def _host(world: World, host: Host) -> str:
             words.append(f"{name} {monitor.status}")
     if state.shared.suspended:
         words.append("suspended")
-    if state.shared.ratio > 1:
-        words.append(f"time-outs x{state.shared.ratio}")
+    if state.ratio > 1:
+        words.append(f"time-outs x{state.ratio}")
     return ", ".join(words)

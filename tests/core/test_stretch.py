@@ -7,7 +7,7 @@ import msgspec
 from clptools.core import actions as a
 from clptools.core import events as e
 from clptools.core.messages import NO_EPOCH, Shared
-from clptools.core.requests import ServiceStop, StretchTimeouts
+from clptools.core.requests import GroupStop, ServiceStop, StretchTimeouts
 from clptools.core.settings import Arbiter, ForcedStop, Monitor, Settings
 from clptools.core.stretch import stretched
 from clptools.core.timing import Times, times
@@ -58,6 +58,7 @@ def test_stretched_is_just_what_the_manual_says() -> None:
         for name in ("fip1", "exec1")
         for op in ("start", "stop", "migrate")
     ]
+    assert differ.pop("ratio") == (1, 3)
     assert set(differ) == {
         "cluster.heartbeat_timeout_ms",
         "forced_stop.timeout_ms",
@@ -146,6 +147,56 @@ def test_it_needs_every_server_but_its_end_does_not() -> None:
     assert stretch(c, 1) == 0
     assert ratios(c) == [1, 1]
     assert c.answer("server1", StretchTimeouts()).text.endswith("already as configured.")
+
+
+def test_without_a_coordinator_each_server_ends_it_when_its_time_is_over() -> None:
+    c = Cluster(settings(2, bmc=False))
+    c.settle()
+    assert stretch(c, 1000, 60 * S) == 0
+    c.cut("server1")
+    c.run(62 * S)
+    assert c.coordinator() == ""
+    assert (ratios(c), lost_ms(c)) == ([1, 1], {3_000})
+    assert len(c.said(80, "nm")) == 2
+    c.heal()
+    c.run(5 * S)
+    assert c.coordinator()
+    assert ratios(c) == [1, 1]
+    assert len(c.said(943, "pm")) == 2
+
+
+def test_without_a_coordinator_the_operator_ends_it_where_he_is() -> None:
+    c = Cluster(settings(2, bmc=False))
+    c.settle()
+    assert stretch(c, 1000, HOUR) == 0
+    c.cut("server1")
+    c.run(10 * S)
+    refused = c.answer("server2", StretchTimeouts(ratio=2, for_ms=HOUR), 1 * S)
+    assert refused.code == 6
+    ended = c.answer("server2", StretchTimeouts(), 1 * S)
+    assert (ended.code, "server2 alone" in ended.text) == (0, True)
+    assert ratios(c) == [1000, 1]
+    c.kill("server2")
+    c.start("server2")
+    c.run(10 * S)
+    assert ratios(c) == [1000, 1]
+    assert c.answer("server2", StretchTimeouts()).text.endswith("already as configured.")
+    c.heal()
+    c.run(5 * S)
+    assert stretch(c, 1, at="server1") == 0
+    assert ratios(c) == [1, 1]
+
+
+def test_a_dead_coordinator_is_not_asked_for_long() -> None:
+    c = Cluster(settings(2, bmc=False))
+    c.settle()
+    assert stretch(c, 1000, HOUR) == 0
+    dead = c.coordinator()
+    other = next(n for n in c.cfg.names if n != dead)
+    c.kill(dead)
+    asked = c.answer(other, GroupStop(group="failover1"), 5 * S)
+    assert (asked.code, dead in asked.text) == (7, True)
+    assert c.answer(other, GroupStop(group="failover1"), 1 * S).code == 6
 
 
 def test_a_ratio_without_a_time_is_refused() -> None:

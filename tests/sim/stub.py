@@ -26,7 +26,8 @@ class Stub:
             monitors={},
             events={},
             newcomer=False,
-            shared=SimpleNamespace(suspended=False, ratio=1),
+            ratio=1,
+            shared=SimpleNamespace(suspended=False),
         )
 
         self.membership = SimpleNamespace(is_out=lambda name: False, is_online=lambda name: True)
