@@ -2,7 +2,8 @@
 
 The same two interconnects, floating address, application and BMCs as the sample cluster.  Two
 votes and `two_node`; a fencing device for each server, by `fence_ipmilan`; the group prefers the
-first server, so that it returns there by itself after each round.
+first server, so that it returns there by itself after each round.  Its throttle (`load-threshold`)
+is off: an emulated processor is always busy, and it would do one thing at a time.
 """
 
 from __future__ import annotations
@@ -61,6 +62,7 @@ CIB = """\
         <nvpair id="o1" name="stonith-enabled" value="true"/>
         <nvpair id="o2" name="stonith-action" value="off"/>
         <nvpair id="o3" name="priority-fencing-delay" value="{priority_delay_s}s"/>
+        <nvpair id="o4" name="load-threshold" value="1000%"/>
       </cluster_property_set>
     </crm_config>
     <nodes/>
@@ -107,12 +109,14 @@ DEVICE = """\
           <nvpair id="fence-server{n}-lanplus" name="lanplus" value="1"/>
           <nvpair id="fence-server{n}-cipher" name="cipher" value="3"/>
           <nvpair id="fence-server{n}-wait" name="power_wait" value="{power_wait_s}"/>
-          <nvpair id="fence-server{n}-delay" name="pcmk_delay_base" value="{delay_s}s"/>
-        </instance_attributes>
+{delay}        </instance_attributes>
         <operations>
           <op id="fence-server{n}-monitor" name="monitor" interval="60s" timeout="60s"/>
         </operations>
       </primitive>
+"""
+DELAY = """\
+          <nvpair id="fence-server{n}-delay" name="pcmk_delay_base" value="{delay_s}s"/>
 """
 PLACE = """\
       <rsc_location id="apart{n}" rsc="fence-server{n}" node="server{n}" score="-INFINITY"/>
@@ -274,7 +278,10 @@ class Pacemaker:
     def cib(self) -> str:
         """The cluster's configuration, as pacemaker finds it at its first start."""
         home = self.lab.servers[0]
-        static = 0 if self.tuning.priority_delay_s else STATIC_DELAY_S
+        away = self.lab.servers[1].number
+        static = (
+            "" if self.tuning.priority_delay_s else DELAY.format(n=away, delay_s=STATIC_DELAY_S)
+        )
         devices = "".join(
             DEVICE.format(
                 n=each.number,
@@ -282,7 +289,7 @@ class Pacemaker:
                 user=USER,
                 password=PASSWORD,
                 power_wait_s=self.tuning.power_wait_s,
-                delay_s=0 if each is home else static,
+                delay="" if each is home else static,
             )
             for each in self.lab.servers
         )
