@@ -60,6 +60,8 @@ class Round(msgspec.Struct, frozen=True, kw_only=True):
     """UTC."""
     load: float
     """Load average of this machine when it began."""
+    nice: int
+    """Of the emulators."""
 
 
 class Duel(msgspec.Struct, frozen=True, kw_only=True):
@@ -154,6 +156,7 @@ def _round(lab: Lab, by: Contender, text: str, action: Callable[[Machine], objec
         steps=steps,
         when=when,
         load=round(load, 1),
+        nice=os.nice(0),
     )
 
 

@@ -76,6 +76,7 @@ def rounds(contender: str, *gaps: float) -> list[Round]:
             steps={"forced stop done": gap - 1},
             when="2026-11-26 15:00",
             load=1.0,
+            nice=0,
         )
         for gap in gaps
     ]
