@@ -184,8 +184,9 @@ def _operator(world: World, stops: bool) -> None:
     numbers = {h.settings.revision if h.configured else -1 for h in world.hosts.values()}
     newest = max(part, key=lambda h: h.settings.revision)
     whole = msgspec.structs.replace(newest.settings, revision=0) == world.settings
-    if len(numbers) > 1 or not whole:
-        perform(world, f"revise {newest.name} again")
+    if (len(numbers) > 1 or not whole) and perform(world, f"revise {newest.name} again"):
+        # Refused: what did not reach all comes first.
+        perform(world, f"revise {newest.name} same")
     for host in part:
         if host.service_stopped:
             perform(world, f"request {host.name} service-start {host.name}")

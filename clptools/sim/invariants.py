@@ -126,6 +126,9 @@ class Checker:
         """A heartbeat is about to leave."""
 
     def _two_authorities(self, host: Host) -> None:
+        arbiter = host.settings.arbiter
+        if arbiter is not None and not arbiter.strong:
+            return  # both halves may win it: what they then start is I1
         rulers = []
         for other in self.world.hosts.values():
             node = other.node

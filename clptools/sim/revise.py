@@ -27,6 +27,8 @@ def revised(world: World, now: Settings, words: list[str]) -> Settings:
     """What `now` becomes.  Raises ValueError."""
     what, *names = words
     whole = world.settings
+    if what == "same":
+        return now
     if what == "again":
         return msgspec.structs.replace(whole, revision=now.revision)
     if what == "remove":
