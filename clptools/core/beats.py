@@ -53,6 +53,7 @@ class Beats:
         ask = votes.asking()
         ask_term = votes.ask_term()
         holdings = self.holdings()
+        unproven = node.placement.unproven() if authority else ()
         lacks = membership.lacks() if state.newcomer else ()
         ripe = state.newcomer and membership.ripe()
         armed = node.lease.promised()
@@ -91,6 +92,7 @@ class Beats:
                 barred=barred,
                 revision=node.settings.revision,
                 voters=state.voters,
+                unproven=unproven,
             )
             node.emit(SendBeat(beat=beat))
             if now - p.direct_at > hear_ms:

@@ -105,9 +105,22 @@ class Choice:
             for s in group.servers
         ]
 
-    def elsewhere(self, group: Group) -> bool:
-        """Whether, as far as we see, another server would take the group from us."""
-        return any(
-            s != self.node.me and not self.not_eligible(s) and not self.is_barred(s)
+    def stays(self, group: Group, outside: str = "") -> str:
+        """Why the group had better go on here; empty: another server would take it, and could.
+
+        `outside`: a server found for it in another server group.
+        """
+        node = self.node
+        ruler = node.votes.coordinator()
+        if ruler == node.me:
+            unproven = node.placement.unproven()
+        else:
+            p = node.state.peers.get(ruler)
+            unproven = p.beat.unproven if p is not None and p.beat is not None else ()
+        if group.name in unproven:
+            return say.nowhere_proven(group.name, node.me)
+        able = any(
+            s != node.me and not self.not_eligible(s) and not self.is_barred(s)
             for s in group.servers
         )
+        return "" if outside or able else say.nowhere(group.name, node.me)

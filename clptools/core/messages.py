@@ -123,6 +123,9 @@ class Beat(Message, tag="beat", array_like=True, frozen=True, kw_only=True):
     revision: int = 0
     voters: int = 0
     """Who votes, the arbiter and the lengths of the sender's configuration, as one number."""
+    unproven: tuple[str, ...] = ()
+    """As coordinator: groups that could not start elsewhere now, since nothing proves that they
+    do not run on a server that went dark."""
 
 
 class Grant(Message, tag="grant", frozen=True, kw_only=True):

@@ -95,6 +95,18 @@ class Placement:
             if h.held and (h.server == self.node.me or not self.node.membership.is_out(h.server))
         ]
 
+    def unproven(self) -> tuple[str, ...]:
+        """Groups that could not start elsewhere, were they stopped where they run."""
+        node = self.node
+        dark = [s for s in node.state.peers if not node.membership.is_online(s)]
+        if not dark:
+            return ()
+        return tuple(g.name for g in node.settings.groups if self._is_unproven(g.name, dark))
+
+    def _is_unproven(self, group: str, dark: list[str]) -> bool:
+        holders = {h.server for h in self.holders(group)}
+        return any(s not in holders and not self.node.proof.cleared(group, s).ok for s in dark)
+
     def _place(self, group: Group) -> None:
         node = self.node
         reports = self.reports(group.name)
@@ -229,13 +241,14 @@ class Placement:
         if newest.state != GroupState.ONLINE:
             return
         preferred = intent.preferred
-        if preferred != newest.server and self.node.choice.eligible(group, preferred):
+        may_move = group.name not in self.unproven()
+        if preferred != newest.server and may_move and self.node.choice.eligible(group, preferred):
             factor = "GROUPFAILOVER" if intent.avoid else "GROUPMOVE"
             self._order(group, newest, GroupWhy.MOVE, factor, intent.reason)
             return
         # A move to a server that cannot take it any more is given up: it must not leap there later.
         self._settled(group, newest.server)
-        best = self._failback(group, newest.server)
+        best = self._failback(group, newest.server) if may_move else ""
         if best:
             reason = say.failback(group.name, best)
             self.node.policy.amend(msgspec.structs.replace(intent, preferred=best, reason=reason))

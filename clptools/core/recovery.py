@@ -253,14 +253,9 @@ class Recovery:
             if recovery.failover_outside_server_group:
                 outside = self._outside(group)
             inside = recovery.failover_outside_server_group and not outside
-            if not outside and not node.choice.elsewhere(group):
-                node.record(
-                    "rc",
-                    65,
-                    "WARN",
-                    (name, monitor.name, node.me),
-                    say.nowhere(name, node.me),
-                )
+            stays = node.choice.stays(group, outside)
+            if stays:
+                node.record("rc", 65, "WARN", (name, monitor.name, node.me), stays)
                 continue
             if recovery.after_recovery != "none" and not moved:
                 self.final.arm_deadman(monitor)

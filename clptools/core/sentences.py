@@ -293,6 +293,14 @@ def failback(group: str, server: str) -> str:
     return f"{group} goes back to {server}, the best in its order"
 
 
+def nowhere_proven(group: str, server: str) -> str:
+    """A failover that would end in waiting."""
+    return (
+        f"{group} stays on {server}: nothing proves that it does not run on a server that went "
+        "dark, so it could start nowhere else now."
+    )
+
+
 def nowhere(group: str, me: str) -> str:
     """No failover possible."""
     return f"{group} stays on {me}: no other server would take it now."

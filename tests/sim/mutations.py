@@ -495,6 +495,12 @@ def oldreset(node: Node) -> None:
     put(node.proof, "_was_reset", lambda p, since: len(marks.get(id(p), ())) > 1)
 
 
+@mutation
+def unprovenmoves(node: Node) -> None:
+    """A group is given up though nothing proves that it could start elsewhere."""
+    put(node.placement, "unproven", lambda: ())
+
+
 # --- fencing ---------------------------------------------------------------------------------
 
 

@@ -62,7 +62,7 @@ NEEDLESS = [
     ("shortfence", "p20-fence-race"),
     ("anystill", "fence-beat-stopped-before"),
     ("deaffences", "p27-deaf-coordinator-in-authority"),
-    ("movedark", "start-waits-for-proof"),
+    ("unprovenmoves", "failover-nobody-could-take"),
 ]
 """(guard, schedule): without it the group is out of service for longer."""
 
@@ -71,6 +71,7 @@ TOLD = [
     ("nostandagain", "power-loss"),
     ("deafasks", "p16-deaf-coordinator"),
     ("oneway", "p16-deaf-coordinator"),
+    ("movedark", "start-waits-for-proof"),
     ("grantout", "p26-gout-grant-to-one-that-is-out"),
     ("losershoots", "tie-holder-behind-cut-cables"),
 ]
