@@ -47,8 +47,9 @@ def run(args: Args) -> Answer:
     shown: list[dict[str, object]] = []
     differences: list[str] = []
     steps = 0
+    segments = _segments(args, told)
     try:
-        for item in replay(_segments(args)):
+        for item in replay(segments):
             if isinstance(item, Difference):
                 differences.append(item.text)
                 told.append(f"DIFFERS: {item.text}")
@@ -72,9 +73,10 @@ def _verdict(differences: list[str]) -> str:
     return f"{len(differences)} differences."
 
 
-def _segments(args: Args) -> list[tuple[str, bytes]]:
+def _segments(args: Args, told: list[str]) -> list[tuple[str, bytes]]:
+    """File and bytes of each; in a folder, one that a power loss left without a head is told."""
     from clptools import paths
-    from clptools.core.journal import MAGIC
+    from clptools.core.journal import MAGIC, Unfinished, read
 
     files: list[str] = []
     for place in args.words or (paths.data_dir() + "/journal",):
@@ -86,8 +88,15 @@ def _segments(args: Args) -> list[tuple[str, bytes]]:
     for name in files:
         with open(name, "rb") as file:
             data = file.read()
-        if data.startswith(MAGIC) or name in args.words:
-            found.append((name, data))
+        if name not in args.words:
+            if not data.startswith(MAGIC):
+                continue
+            try:
+                read(data)
+            except Unfinished as fault:
+                told.append(f"left out: {name}: {fault}.")
+                continue
+        found.append((name, data))
     if not found:
         raise ClpError(ExitCode.NO_SUCH, f"{', '.join(files) or 'no file'}: no journal there.")
     return found

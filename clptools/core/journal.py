@@ -53,6 +53,10 @@ class BadJournal(Exception):
     """The bytes are no journal segment; the text says why."""
 
 
+class Unfinished(BadJournal):
+    """A segment whose head never reached the disk: the power went first."""
+
+
 def record(value: Head | Entry) -> bytes:
     """`value` with its length before it, ready for the stream."""
     body = _encoder.encode(value)
@@ -62,7 +66,7 @@ def record(value: Head | Entry) -> bytes:
 def read(data: bytes) -> tuple[Head, Iterator[Entry]]:
     """The head and events of a segment; a last record that was cut short is left out.
 
-    Raises BadJournal when not even the head can be read.
+    Raises BadJournal when not even the head can be read, Unfinished when there is none.
     """
     if not data.startswith(MAGIC):
         raise BadJournal("not a clptools journal (its first bytes say something else)")
@@ -70,7 +74,7 @@ def read(data: bytes) -> tuple[Head, Iterator[Entry]]:
     try:
         first = next(bodies, None)
         if first is None:
-            raise BadJournal("empty: the head of the segment was never finished")
+            raise Unfinished("empty: the head of the segment was never finished")
         head = _head_decoder.decode(first)
     except msgspec.MsgspecError as error:
         raise BadJournal(f"its head was written by another version ({error})") from None

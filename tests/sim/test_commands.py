@@ -154,6 +154,18 @@ def test_a_journal_that_lacks_something_differs(clp: Clp, tmp_path: Path) -> Non
     assert "begins with another state than the replay arrived at" in ran.out
 
 
+def test_a_segment_whose_head_a_power_loss_took_is_left_out_and_said(
+    clp: Clp, tmp_path: Path
+) -> None:
+    folder = segments(tmp_path)
+    (folder / "00000003.clpj").write_bytes(MAGIC)
+    (folder / "00000004.clpj").write_bytes(b"")
+    ran = clp("clpreplay", str(folder))
+    assert ran.code == 0
+    assert "left out: " in ran.out and "00000003.clpj: empty" in ran.out
+    assert ran.out.splitlines()[-1].endswith("the core decides the same again.")
+
+
 def test_no_journal_is_said(clp: Clp, tmp_path: Path) -> None:
     assert clp("clpreplay", str(tmp_path)).code == 5
     bad = tmp_path / "bad"
