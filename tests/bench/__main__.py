@@ -9,7 +9,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-from tests.bench.report import machine, markdown
+from tests.bench.report import markdown
 
 NAMES = (
     "trap",
@@ -33,8 +33,7 @@ Every table is written by the command that stands above it; nothing here is type
 bench` repeats all of them, which takes about twenty-five minutes. Real agents, real sockets, real
 scripts; power loss is OpenIPMI's `ipmi_sim` ending the agent and all its children at once.
 
-Machine: {machine}.
-
+{machine}
 """
 _MARK = re.compile(r"<!-- (\w+) -->\n(.*?)(?=<!-- \w+ -->\n|\Z)", re.DOTALL)
 
@@ -60,10 +59,14 @@ def main(names: list[str]) -> int:
 
 
 def _write(name: str, text: str) -> None:
-    found = dict(_MARK.findall(FILE.read_text())) if FILE.exists() else {}
+    old = FILE.read_text() if FILE.exists() else ""
+    found = dict(_MARK.findall(old))
     found[name] = text + "\n"
     parts = [f"<!-- {each} -->\n{found[each]}" for each in NAMES if each in found]
-    FILE.write_text(_HEAD.format(machine=machine()) + "".join(parts).rstrip() + "\n")
+    # Sections of before each named its own were all measured on the one in the head.
+    head = re.search(r"^(?:Machine|Where a section names none)[^\n]*: (.*)\n", old, re.MULTILINE)
+    line = f"Where a section names none, the machine: {head[1]}\n" if head else ""
+    FILE.write_text(_HEAD.format(machine=line) + "".join(parts).rstrip() + "\n")
 
 
 if __name__ == "__main__":

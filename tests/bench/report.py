@@ -66,7 +66,7 @@ def busy(name: str, begun_load: float) -> str:
     priority = f", all processes of it at nice {nice}" if nice else ""
     return (
         f"`make bench` or `.venv/bin/python -m tests.bench {name}`; {now}, "
-        f"load average {begun_load:.1f} when it began{priority}."
+        f"load average {begun_load:.1f} when it began{priority}; {machine()}."
     )
 
 
