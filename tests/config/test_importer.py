@@ -77,7 +77,8 @@ def test_what_is_left_behind_is_named() -> None:
 
 def conf(objects: str, monitors: str = "") -> bytes:
     """A clp.conf of one server with one group."""
-    return f"""<root><cluster><name>c</name></cluster><server name="s"><priority>0</priority></server>
+    return f"""<root><cluster><name>c</name></cluster>
+    <server name="s"><priority>0</priority></server>
     <group name="g"><start>0</start><exclusive>1</exclusive><resource name="exec@e"/></group>
     <resource>{objects}</resource><monitor>{monitors}</monitor></root>""".encode()
 
