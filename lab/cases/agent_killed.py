@@ -5,9 +5,9 @@ import time
 from lab.case import Lab
 from lab.cluster import sample
 
-# An emulated server needs seconds to start what hardware starts in less than one, and the
-# watchdog waits for 45 % of `self_stop` only.
-CONFIG = sample(more="[cluster]\nself_stop = 20\n")
+# An emulated server needs seconds to start an agent, hardware a fifth of one.  Until then nothing
+# feeds the watchdog, which waits for 45 % of `self_stop`, and nobody is heard.
+CONFIG = sample(more="[cluster]\nself_stop = 20\nheartbeat_timeout = 10\n")
 WAITS = "cat /sys/class/watchdog/watchdog*/timeout"
 TIMES = 6
 
