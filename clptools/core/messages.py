@@ -214,6 +214,8 @@ class Forward(Message, tag="forward", frozen=True, kw_only=True):
     sender: str
     user: str
     request: Request
+    incarnation: str = ""
+    """Of the server that it is meant for, as far as it is known: a later one is not asked."""
 
 
 class Answer(Message, tag="answer", frozen=True, kw_only=True):

@@ -94,13 +94,23 @@ class Operations:
             origin=message.sender,
             since=self.node.now,
         )
-        if message.id in self.node.state.answered:
+        if message.id in self.node.state.answered or not self._meant(message):
             return
         service = isinstance(message.request, ServiceStart | ServiceStop)
         if self.node.state.phase is Phase.STOPPED and not service:
             self._stopped(pending)
             return
         self._decide(pending)
+
+    def _meant(self, message: Forward) -> bool:
+        """Whether it was sent to this incarnation: what was on its way over a boot is over.
+
+        Of a server whose service is stopped nobody knows one.
+        """
+        if message.incarnation:
+            return message.incarnation == self.node.state.incarnation
+        stopped = self.node.state.phase in (Phase.STOPPED, Phase.DONE)
+        return stopped or isinstance(message.request, ServiceStart)
 
     def _stopped(self, pending: Pending) -> None:
         text = f"The cluster service of {self.node.me} is stopped."
@@ -126,8 +136,18 @@ class Operations:
 
     def pass_on(self, name: str, user: str, request: Request) -> None:
         """Tells another server to do the same; nobody waits for its answer."""
-        message = Forward(id=self._new_id(), sender=self.node.me, user=user, request=request)
-        self.node.emit(SendControl(to=name, message=message))
+        self._send(name, self._new_id(), user, request)
+
+    def _send(self, name: str, number: str, user: str, request: Request) -> None:
+        node = self.node
+        message = Forward(
+            id=number,
+            sender=node.me,
+            user=user,
+            request=request,
+            incarnation=node.state.peers[name].incarnation,
+        )
+        node.emit(SendControl(to=name, message=message))
 
     def _new_id(self) -> str:
         state = self.node.state
@@ -180,12 +200,7 @@ class Operations:
         pending.server = target
         pending.incarnation = node.state.peers[target].incarnation
         node.state.pending[pending.id] = pending
-        node.emit(
-            SendControl(
-                to=target,
-                message=Forward(id=pending.id, sender=node.me, user=pending.user, request=request),
-            )
-        )
+        self._send(target, pending.id, pending.user, request)
 
     def _decide(self, pending: Pending) -> None:
         if pending.id in self.node.state.pending:

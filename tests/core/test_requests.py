@@ -22,6 +22,7 @@ from clptools.core.requests import (
     ServiceStop,
 )
 from clptools.core.settings import Monitor, Recovery
+from clptools.core.state import Phase
 from tests.core.driver import Cluster, S, names, settings
 
 MRW = Monitor(name="mrw1", type="mrw", servers=names(3), category="BMCNOTICE")
@@ -176,6 +177,30 @@ def test_a_request_in_anothers_name_is_dropped() -> None:
     c.tell("server1", e.ControlSeen(sender="server2", message=forged))
     c.run(3 * S)
     assert c.online() == "server1"
+
+
+def test_a_request_that_was_on_its_way_over_a_boot_is_over() -> None:
+    """A stop of all servers, kept on the wire: who has booted since was not asked."""
+    c = cluster()
+    held: list[tuple[str, Forward]] = []
+
+    def keeps(sender: str, to: str, message: object) -> bool:
+        if isinstance(message, Forward):
+            held.append((to, message))
+            return True
+        return False
+
+    c.drop = keeps
+    c.ask("server2", ServiceStop(server="*", then="shutdown"))
+    c.run(S)
+    orders = dict(held)
+    assert set(orders) == {"server1", "server3"}
+    c.reset("server1")
+    c.run(60 * S)
+    c.tell("server1", e.ControlSeen(sender="server2", message=orders["server1"]))
+    assert c.node("server1").state.phase is Phase.RUNNING
+    c.tell("server3", e.ControlSeen(sender="server2", message=orders["server3"]))
+    assert c.node("server3").state.phase is not Phase.RUNNING, "this one was asked"
 
 
 def test_a_server_whose_service_is_stopped_refuses_what_is_forwarded_to_it() -> None:
