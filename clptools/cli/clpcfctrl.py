@@ -31,6 +31,13 @@ COMMAND = Command(
             "they must run. On new servers they need nothing but the authkey."
         ),
         (
+            "Servers, NP resolution and the lengths of leases may change while groups run: until "
+            "every server has them, a majority is one by both, and of two lengths the safer "
+            "counts. A server is removed when it has left (clpcl -t), or was confirmed down; take "
+            "its clp.toml away before it is used again. One that missed the change takes part "
+            "when it gets it by the next --push."
+        ),
+        (
             "Every configuration that was in force is kept under a number. --rollback puts an old "
             "clp.toml in force again, as a new number, with the scripts of today."
         ),
