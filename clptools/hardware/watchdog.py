@@ -41,6 +41,8 @@ ACTIONS = {"none": 0, "reset": 1, "power-off": 2, "power-cycle": 3, "nmi": 1}
 
 _PATIENCE_S = 4.0
 """For one request, with a new process and session where there is none."""
+_WORDS = 2
+"""Requests of a feeding: the new countdown, and the start."""
 _FOREIGN_S = 1.5
 """A running timer that nobody feeds has come down by then."""
 
@@ -123,12 +125,17 @@ class OwnTimer:
                 await self._set(_USE_SMS_OS, ACTIONS["none"], self._next(BEATS), run=False)
 
     async def arm(self, timeout_ms: int) -> str:
-        """Starts it as the userw watchdog.  Raises ClpError."""
+        """Starts it as the userw watchdog.
+
+        Raises ClpError, also of a BMC so slow that it would reset a server that feeds it.
+        """
         if not 1000 <= timeout_ms <= _MAX_TICKS * _TICK_MS:
             text = f"the BMC's watchdog cannot be set to {timeout_ms / 1000:g} s"
             raise ClpError(ExitCode.FAILED, text, "1 s to 6553 s are possible")
         async with self._lock:
             before = self._armed_ms
+            if not before:
+                await self._quick_enough(timeout_ms)
             self._armed_ms = timeout_ms
             self._fed_at = self._now_ms()
             try:
@@ -209,10 +216,26 @@ class OwnTimer:
         self._known = True
         return True
 
+    async def _quick_enough(self, timeout_ms: int) -> None:
+        """Before anything runs: whether feedings will be in time.  Raises ClpError."""
+        await read(self._bmc, patience_s=_PATIENCE_S)  # with the session that it may need
+        asked = self._now_ms()
+        await read(self._bmc, patience_s=_PATIENCE_S)
+        took_ms = _WORDS * (self._now_ms() - asked)
+        late_ms = _late_ms(timeout_ms)
+        if took_ms > late_ms:
+            text = (
+                f"{self._bmc.where} takes {took_ms / 1000:.1f} s for a feeding, and a timer of "
+                f"{timeout_ms / 1000:g} s leaves {late_ms / 1000:.1f} s: it would reset this server"
+            )
+            raise ClpError(
+                ExitCode.FAILED, text, 'a longer [cluster] self_stop, or method = "softdog"'
+            )
+
     async def _keep_fed(self) -> None:
         """Feeds once; a feeding that is late would start the timer after the lease it guards."""
         async with self._lock:
-            late_ms = max(self._armed_ms // 4, 500)
+            late_ms = _late_ms(self._armed_ms)
             late = self._now_ms() - self._fed_at > late_ms
             over = self._deadline_at and self._now_ms() >= self._deadline_at
             if not self._armed_ms or late or over:
@@ -259,3 +282,8 @@ class OwnTimer:
     def _next(self, most: int) -> int:
         self._beat = self._beat % most + 1
         return self._beat
+
+
+def _late_ms(timeout_ms: int) -> int:
+    """How long a feeding may take: later, it would start the timer after the lease it guards."""
+    return max(timeout_ms // 4, 500)

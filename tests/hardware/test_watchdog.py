@@ -192,16 +192,41 @@ def test_what_a_timer_cannot_hold_is_refused(tmp_path: Path) -> None:
     run(test)
 
 
+def test_a_bmc_too_slow_to_be_fed_in_time_is_not_armed() -> None:
+    """It would reset a healthy server over and over; a longer timer it may guard."""
+    clock = Clock()
+
+    class Slow:
+        server, where = "server1", "127.0.0.1:623"
+        started = 0
+
+        async def command(self, what: str, *_: object, **__: object) -> tuple[bytes, int]:
+            clock.now_ms += 400
+            self.started += what.startswith("start")
+            return bytes([0x04, 0, 0, 0, 1, 0, 1, 0]), 0
+
+    async def test() -> None:
+        bmc = Slow()
+        timer = OwnTimer(bmc, clock)  # type: ignore[arg-type]  # a BMC that answers so
+        with pytest.raises(ClpError, match=r"takes 0\.8 s for a feeding.*leaves 0\.7 s"):
+            await timer.arm(2_700)
+        assert (bmc.started, timer.state) == (0, State.BEAT)
+        await timer.arm(9_000)
+        assert (bmc.started, timer.state) == (1, State.ARMED)
+
+    run(test)
+
+
 def test_a_bmc_that_goes_silent_leaves_the_state_as_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watchdog.OwnTimer._feed, "__defaults__", (0.3,))
+    monkeypatch.setattr(watchdog, "_PATIENCE_S", 0.3)
 
     async def test() -> None:
         async with timer_of(tmp_path) as (timer, _, bmc, _clock):
             await timer.beat()
             bmc.freeze()
-            with pytest.raises(ClpError, match="set watchdog timer"):
+            with pytest.raises(ClpError, match="get watchdog timer"):
                 await timer.arm(4_000)
             assert timer.state is State.BEAT
             bmc.thaw()
