@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -121,3 +122,29 @@ def test_the_death_of_a_coordinator_that_holds_nothing_stops_nothing(cluster: Cl
     assert after == begun
     node.start()
     until("it is back", node.ready)
+
+
+def test_leases_change_while_the_group_runs(cluster: Cluster) -> None:
+    """A push of longer leases: the group stays, the watchdogs are armed anew, and once all
+    servers vote by them each is a member on its disk again."""
+    first = settled(cluster)
+    begun = cluster.diary.read_text()
+    text = (cluster[1].root / "etc/clptools/clp.toml").read_text()
+    folder = cluster.folder / "longer"
+    folder.mkdir()
+    (folder / "clp.toml").write_text(
+        text.replace("[cluster]\n", "[cluster]\nlease = 4.0\nself_stop = 8.0\n", 1)
+    )
+    scripts = cluster[1].root / "etc/clptools/scripts"
+    shutil.copytree(scripts, folder / "scripts")
+    cluster[2].ok(f"clpcfctrl --push -x {folder}")
+
+    def members() -> list[bytes]:
+        return [(node.root / "var/lib/clptools/member").read_bytes()[:1] for node in cluster]
+
+    until("each is a member again", lambda: members() == [b"1"] * 3, 30)
+    until("all are armed", lambda: settled(cluster) is first, 30)
+    assert group(cluster[1])["current"] == first.name
+    assert cluster.diary.read_text() == begun
+    armed = [line for line in first.ok("clpreplay --all").splitlines() if "arm-watchdog" in line]
+    assert len(armed) > 1, "once at the start, and anew with the push"
