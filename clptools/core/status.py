@@ -410,10 +410,15 @@ class Status:
             return None
         if any(membership.is_online(h.server) for h in node.placement.holders(group)):
             return None
-        dark = [n for n, p in node.state.peers.items() if not membership.is_out(n) and p.lost]
+        # Lost, or dark since we started: a server that boots alone waits, too.
+        dark = [
+            n
+            for n, p in node.state.peers.items()
+            if not membership.is_out(n) and (p.lost or not p.incarnation)
+        ]
         if not dark:
             return None
-        since = max(node.state.peers[n].fence_wait_from for n in dark)
+        since = max(max(node.state.peers[n].fence_wait_from for n in dark), node.state.started_at)
         return f"{dark[0]}\n{say.waits_for_quorum(dark)}", since
 
     def _monitor(self, monitor: Monitor, servers: tuple[ServerView, ...]) -> MonitorView:

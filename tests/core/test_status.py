@@ -134,6 +134,20 @@ def test_a_group_that_waits_for_proof_makes_the_cluster_error() -> None:
     assert view.groups[0].status != "Online"
 
 
+def test_a_server_that_boots_while_the_other_is_dark_says_what_it_waits_for() -> None:
+    c = cluster(2)
+    c.hosts["server1"].bmc = False
+    c.power_off("server1")
+    c.power_off("server2")
+    c.power_on("server2")
+    c.run(400 * S)
+    waiting = c.group(at="server2").waiting_for
+    assert waiting is not None
+    assert waiting.text == "waits for a majority, or proof that server1 is down"
+    assert waiting.server == "server1"
+    assert waiting.mend == "clpnode confirm-down server1 --yes"
+
+
 @pytest.mark.parametrize(
     ("words", "word"),
     [
