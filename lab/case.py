@@ -133,6 +133,20 @@ class Lab:
 
         self.expect(f"{GROUP} is heard from {server.name}", heard, within_s)
 
+    def serves_elsewhere(self, than: Machine, within_s: float = 60.0) -> Machine:
+        """The client hears the group from another server since the fault: from this one.
+
+        Raises Wrong.
+        """
+
+        def heard() -> str:
+            new = self.words_since(self.fault_at or self.begun)
+            return next((word.server for word in new if word.server != than.name), "")
+
+        server = self.cluster[self.until(f"{GROUP} is not on {than.name}", heard, within_s)]
+        self.note(f"{GROUP} is heard from {server.name}")
+        return server
+
     def stays(self, server: Machine, for_s: float) -> None:
         """The group goes on there all that time, and nowhere else.  Raises Wrong."""
         deadline = time.monotonic() + for_s
