@@ -168,10 +168,13 @@ class Lab:
         if self.words_since(asked):
             raise Wrong(f"{GROUP} was to wait and runs")
 
-    def proven(self, on: Machine, *proofs: str) -> None:
-        """The group's last start was cleared by one of these.  Raises Wrong."""
+    def proven(self, on: Machine, *proofs: str, of: Machine | None = None) -> None:
+        """The group's last start was cleared by one of these; `of` which server, where there are
+        several others.  Raises Wrong.
+        """
+        name = of.name if of is not None else r"\S+"
         said = " ".join(on.sh(f"clpstat --explain {GROUP}", within_s=30).split())
-        found = re.findall(rf"is proven not to run {GROUP}: ([^.]*)\.", said)
+        found = re.findall(rf"{name} is proven not to run {GROUP}: ([^.]*)\.", said)
         # A coordinator that itself gave the group up needs no proof of others.
         own = "released" if "released epoch" in said else "not told"
         self.proof = found[-1] if found else own
