@@ -188,18 +188,25 @@ class Pushes:
         push = _name()
         prepared = said.PushPrepare(push=push, files=files, user=user)
         outcomes = await self._everywhere(
-            others, prepared, PREPARE_TIMEOUT_S, lambda: self.prepare(prepared)
+            others, prepared, PREPARE_TIMEOUT_S, self.prepare(prepared)
         )
         refused = [(server, outcome) for server, outcome in outcomes if outcome.code]
         if refused:
             abort = said.PushAbort(push=push)
-            await self._everywhere(others, abort, 2.0, lambda: self.abort(abort))
+            await self._everywhere(others, abort, 2.0, self.abort(abort))
             server, outcome = refused[0]
             return _stopped(f"{server}: {outcome.text}", outcome.code, outcome.hint)
         commit = said.PushCommit(push=push)
-        outcomes = await self._everywhere(
-            others, commit, COMMIT_TIMEOUT_S, lambda: self.commit(commit)
-        )
+        if self._alone():
+            # Who has nobody to ask must not be the last to know that it is not alone any more.
+            own = await self._here(self.commit(commit))
+            if own.code:
+                abort = said.PushAbort(push=push)
+                await self._everywhere(others, abort, 2.0)
+                return _stopped(f"{self._server}: {own.text}", own.code, own.hint)
+            outcomes = await self._everywhere(others, commit, COMMIT_TIMEOUT_S)
+        else:
+            outcomes = await self._everywhere(others, commit, COMMIT_TIMEOUT_S, self.commit(commit))
         lacking = [f"{server} ({outcome.text})" for server, outcome in outcomes if outcome.code]
         if lacking:
             return Outcome(
@@ -209,12 +216,17 @@ class Pushes:
             )
         return Outcome(text=f"Revision {files.revision} is in force on every server.")
 
+    def _alone(self) -> bool:
+        """Whether this is a cluster of one, so far."""
+        current = self._current()
+        return current is not None and current.names == (self._server,)
+
     async def _everywhere(
         self,
         others: Iterable[str],
         message: msgspec.Struct,
         timeout_s: float,
-        here: Callable[[], Awaitable[Outcome]],
+        here: Awaitable[Outcome] | None = None,
     ) -> list[tuple[str, Outcome]]:
         async def there(server: str) -> tuple[str, Outcome]:
             try:
@@ -223,11 +235,13 @@ class Pushes:
                 return server, Outcome(code=error.code, text=error.message, hint=error.hint)
 
         outcomes = await asyncio.gather(*(there(server) for server in others))
+        return outcomes if here is None else [*outcomes, (self._server, await self._here(here))]
+
+    async def _here(self, work: Awaitable[Outcome]) -> Outcome:
         try:
-            own = await here()
+            return await work
         except ClpError as error:
-            own = Outcome(code=error.code, text=error.message, hint=error.hint)
-        return [*outcomes, (self._server, own)]
+            return Outcome(code=error.code, text=error.message, hint=error.hint)
 
     async def _all_hashes(self, others: Iterable[str]) -> list[tuple[str, said.ConfigHash | str]]:
         async def ask(server: str) -> tuple[str, said.ConfigHash | str]:

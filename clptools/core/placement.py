@@ -15,7 +15,7 @@ from clptools.core.actions import SendControl
 from clptools.core.messages import Epoch, Grant, Intent, Order
 from clptools.core.quorum import NEVER
 from clptools.core.settings import Group
-from clptools.core.state import GrantState, GroupRun
+from clptools.core.state import GrantState, GroupRun, Phase
 from clptools.core.states import GroupState, GroupWhy, group_why
 
 if TYPE_CHECKING:
@@ -64,11 +64,19 @@ class Placement:
         if node.state.shared.suspended:
             node.state.waiting = {}
             return
-        if node.state.shared.closing and not node.state.closing:
+        if node.state.shared.closing and (not node.state.closing or self._stop_is_over()):
             # Left over from a stop of all that is over: somebody did not hear or follow it.
+            node.state.closing = False
             self.node.policy.share(msgspec.structs.replace(node.state.shared, closing=False))
         for group in node.settings.groups:
             self._place(group)
+
+    def _stop_is_over(self) -> bool:
+        """Whether nobody follows it any more: all that are heard, we too, have started since."""
+        node = self.node
+        return node.state.phase is Phase.RUNNING and not any(
+            p.left or (p.beat is not None and p.beat.stopped) for p in node.state.peers.values()
+        )
 
     def reports(self, group: str) -> list[Held]:
         """What every server, out or not, last said of a group; ours first."""

@@ -216,6 +216,8 @@ class Votes:
             return
         term = beat.ask_term
         if term == state.vote_term and state.vote == name:
+            if state.office is not Office.NONE:
+                self._end_office()
             state.promise_until = node.now + node.times.lease_ms
             p.given = Vote(term=term, sent_at=beat.sent_at)
             return
@@ -379,12 +381,13 @@ class Votes:
         self._end_office()
 
     def _end_office(self) -> None:
-        """Nothing of an office is carried over."""
+        """Nothing of an office is carried over; before a candidacy no promise was ours."""
         node, state = self.node, self.state
+        if state.office is not Office.PRE:
+            state.promise_until = NEVER
         state.office = Office.NONE
         state.stand_at = NEVER
         state.arbiter_at = NEVER
-        state.promise_until = NEVER
         arbiter = node.settings.arbiter
         if arbiter is not None and state.arbiter_asked_at != NEVER:
             state.arbiter_asked_at = NEVER

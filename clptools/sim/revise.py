@@ -100,6 +100,11 @@ def push(world: World, by: Host, words: list[str]) -> str:
     for host in hosts:
         if host.node is not None and host.configured:
             world.step(host, e.SettingsOffered(settings=new))
+    if by in hosts and by.name not in lost:
+        _commit(world, by, by.boots, by.incarnation, new)
+        if by.settings is not new:
+            return f"{by.name} cannot take it over"
+        hosts.remove(by)
     for host in hosts:
         if host.name in lost or (not lost and host is not by and world.rng.random() < _LOST):
             world.note(f"{host.name} is not told to put revision {number} in force")

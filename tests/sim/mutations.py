@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from clptools.core import events as e
-from clptools.core.messages import NO_EPOCH
+from clptools.core.messages import NO_EPOCH, Vote
 from clptools.core.node import Node
 from clptools.core.quorum import NEVER
 from clptools.core.settings import Settings
@@ -292,6 +292,27 @@ def novoid(node: Node) -> None:
 
 
 @mutation
+def losespromise(node: Node) -> None:
+    """A promise that is renewed before a candidacy ends with it."""
+
+    def asked(p: Any, beat: Any) -> None:
+        state = node.state.votes
+        again = beat.ask_term == state.vote_term and state.vote == beat.sender
+        if state.office is Office.PRE and again:
+            state.promise_until = node.now + node.times.lease_ms
+            p.given = Vote(term=beat.ask_term, sent_at=beat.sent_at)
+            return
+        old(p, beat)
+
+    def end() -> None:
+        old_end()
+        node.state.votes.promise_until = NEVER
+
+    old = put(node.votes, "_asked", asked)
+    old_end = put(node.votes, "_end_office", end)
+
+
+@mutation
 def deafasks(node: Node) -> None:
     """Asks for votes while deaf."""
     put(node.votes, "_may_win", lambda: True)
@@ -565,6 +586,12 @@ def grantout(node: Node) -> None:
             return str(old(name))
 
     old = put(node.choice, "not_eligible", not_eligible)
+
+
+@mutation
+def stopstays(node: Node) -> None:
+    """The stop of all is never over for one that heard of it."""
+    put(node.placement, "_stop_is_over", lambda: False)
 
 
 # --- revisions -------------------------------------------------------------------------------

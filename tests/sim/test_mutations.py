@@ -71,6 +71,7 @@ TOLD = [
     ("nostandagain", "power-loss"),
     ("deafasks", "p16-deaf-coordinator"),
     ("oneway", "p16-deaf-coordinator"),
+    ("stopstays", "restart-all-one-is-quicker"),
     ("movedark", "start-waits-for-proof"),
     ("grantout", "p26-gout-grant-to-one-that-is-out"),
     ("losershoots", "tie-holder-behind-cut-cables"),
@@ -83,7 +84,10 @@ BEHIND = [("newcomergrants", "grantout", "p26-gout-grant-to-one-that-is-out")]
 LIMITS = [("nolimits", "restart-by-message"), ("nolimits", "monitor-error")]
 """(guard, schedule): without it recovery goes beyond its limits (I2)."""
 
-BY_SEED = [("oldreset", "3bmc", range(125, 260))]
+BY_SEED = [
+    ("oldreset", "3bmc", range(125, 260)),
+    ("losespromise", "2strong", range(7373, 7374)),
+]
 """(guard, sample cluster, seeds): without it one of the seeds breaks a promise."""
 
 
