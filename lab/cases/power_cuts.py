@@ -35,11 +35,6 @@ def run(lab: Lab) -> None:
     lab.figures["rounds"] = str(ROUNDS)
 
 
-def _offline(lab: Lab, survivor: Machine, victim: Machine) -> bool:
-    servers = lab.cluster.status(survivor).get("servers", ())
-    return any(s["name"] == victim.name and s["status"] == "Offline" for s in servers)
-
-
 def _whole(survivor: Machine, victim: Machine) -> None:
     """State, records and configuration of the server that came back."""
     survivor.sh("clpcfctrl --compcheck", within_s=60)
