@@ -18,6 +18,9 @@ from clptools.core.states import GroupState, GroupWhy
 if TYPE_CHECKING:
     from clptools.core.node import Node
 
+_ARMED_AGAIN_MS = 60_000
+"""How long a watchdog that could not be armed is left alone."""
+
 
 class Lease:
     """Whether this server may still run what it holds."""
@@ -129,7 +132,8 @@ class Lease:
             # Not armed until it says so: it may still have the longer time-out of before.
             node.state.armed = False
             node.state.watchdog_as = how
-            node.emit(ArmWatchdog(timeout_ms=node.times.watchdog_ms))
+            node.state.watchdog_fault = ""
+            self._arm()
         elif node.state.watchdog_wanted and not wanted:
             self.disarm()
         node.state.watchdog_wanted = wanted
@@ -142,18 +146,32 @@ class Lease:
             node.state.armed = False
             node.emit(DisarmWatchdog())
 
+    def _arm(self) -> None:
+        node = self.node
+        node.state.watchdog_again_at = node.now + _ARMED_AGAIN_MS
+        node.emit(ArmWatchdog(timeout_ms=node.times.watchdog_ms))
+
     def changed(self, event: WatchdogChanged) -> None:
-        """The watchdog was armed, or could not be."""
+        """The watchdog was armed, or could not be: said once, and tried again."""
         node = self.node
         node.state.armed = event.armed
         node.state.watchdog = event.method
         node.urgent = True
         node.report_due = True
-        if not event.armed and event.text and node.state.watchdog_wanted:
-            node.record("userw", 2, "WARN", (node.me, "userw"), event.text)
+        node.state.watchdog_again_at = node.now + _ARMED_AGAIN_MS
+        fault = "" if event.armed else event.text
+        if fault and fault != node.state.watchdog_fault and node.state.watchdog_wanted:
+            node.record("userw", 2, "WARN", (node.me, "userw"), fault)
+        node.state.watchdog_fault = fault
 
     def pet(self) -> None:
-        """Feeds the watchdog while the lease runs or nothing is held."""
+        """Feeds the watchdog while the lease runs or nothing is held.
+
+        Arming feeds as well, so one that could not be armed is tried again only then.
+        """
         node = self.node
-        if node.state.watchdog_wanted and (self.runs() or not node.groups.holds_any()):
-            node.emit(PetWatchdog())
+        if not node.state.watchdog_wanted or (not self.runs() and node.groups.holds_any()):
+            return
+        node.emit(PetWatchdog())
+        if not node.state.armed and node.now >= node.state.watchdog_again_at:
+            self._arm()

@@ -284,6 +284,9 @@ class NodeState(msgspec.Struct):
     watchdog_wanted: bool = False
     watchdog_as: str = ""
     """Method and time-out with which it was armed last."""
+    watchdog_again_at: int = NEVER
+    watchdog_fault: str = ""
+    """Why it is not armed, as it was said."""
     armed: bool = False
     watchdog: str = ""
     groups: dict[str, GroupRun] = {}

@@ -65,7 +65,7 @@ class Watchdog:
 
     @property
     def armed(self) -> bool:
-        """Whether something resets this server when it is not fed."""
+        """Whether something may reset this server when it is not fed."""
         return bool(self._armed_by)
 
     def apply(self, settings: Settings) -> None:
@@ -88,9 +88,10 @@ class Watchdog:
             try:
                 if self._armed_by not in ("", method):
                     await self._disarm(self._armed_by)
+                    self._armed_by = ""
                 remark = await self._arm(method, timeout_ms)
             except (ClpError, OSError) as fault:
-                self._armed_by = ""
+                # What is armed still, as it was before, goes on being fed: else it would reset us.
                 return WatchdogChanged(armed=False, method=method, text=_text(method, fault))
             self._armed_by = "" if method == "none" else method
             return WatchdogChanged(armed=self.armed, method=method, text=remark)

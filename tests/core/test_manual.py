@@ -1000,6 +1000,33 @@ def test_the_watchdog_is_petted_only_while_the_lease_runs_or_nothing_is_held() -
     assert len(me.of(a.PetWatchdog, last=False)) > petted, "nothing is held any more"
 
 
+def test_a_watchdog_that_could_not_be_armed_is_said_once_and_tried_again() -> None:
+    """As a BMC that was busy; until then its lease proves nothing."""
+    me = member()
+    me.tell(e.WatchdogChanged(armed=False, method="ipmi", text="userw (ipmi): no answer"))
+    me.forget()
+    me.run(61 * S)
+    assert len(me.of(a.ArmWatchdog, last=False)) == 1
+    me.tell(e.WatchdogChanged(armed=False, method="ipmi", text="userw (ipmi): no answer"))
+    assert not [r for r in me.of(a.Record, last=False) if r.module == "userw"]
+    me.run(61 * S)
+    me.tell(e.WatchdogChanged(armed=True, method="ipmi"))
+    me.forget()
+    me.run(120 * S)
+    assert not me.of(a.ArmWatchdog, last=False)
+
+
+def test_arming_again_waits_while_the_lease_is_over_and_something_is_held() -> None:
+    """[...] petted only while the lease runs or nothing is held: arming is feeding, too."""
+    me = holder()
+    me.tell(e.WatchdogChanged(armed=False, method="ipmi", text="userw (ipmi): no answer"))
+    until = me.node.state.lease_until
+    me.run(until - me.t + 300)
+    me.forget()
+    me.run(70 * S)
+    assert not me.of(a.ArmWatchdog, last=False)
+
+
 def test_its_timeout_is_below_half_of_self_stop() -> None:
     """[...] its timeout is below self_stop / 2."""
     me = member()

@@ -18,7 +18,7 @@ import pytest
 
 from clptools.core.events import WatchdogChanged
 from clptools.core.settings import Cluster, Monitor, Server, Settings
-from clptools.faults import ClpError
+from clptools.faults import ClpError, ExitCode
 from clptools.monitors import guard
 from clptools.monitors.softdog import (
     WDIOC_GETTIMEOUT,
@@ -301,6 +301,36 @@ def test_what_cannot_be_armed_says_why_and_what_to_do(node_root: Path) -> None:
     assert not ipmi.armed and "[server.bmc]" in ipmi.text
     softdog = arm(settings("softdog"))
     assert not softdog.armed and "leaves its machine's watchdog alone" in softdog.text
+
+
+def test_what_cannot_be_armed_anew_is_fed_as_it_was(node_root: Path) -> None:
+    """A push changes the time-out and the BMC does not answer: its timer still runs."""
+
+    class Timer:
+        fed = 0
+        answers = True
+
+        async def arm(self, timeout_ms: int) -> str:
+            if not self.answers:
+                raise ClpError(ExitCode.FAILED, "no answer")
+            return "armed"
+
+        def pet(self) -> None:
+            self.fed += 1
+
+        async def disarm(self) -> None: ...
+
+    async def main() -> Timer:
+        timer = Timer()
+        dog = watchdog([], settings("ipmi"))
+        dog.bmc_timer = timer
+        assert (await dog.arm(3_000)).armed
+        timer.answers = False
+        assert not (await dog.arm(4_000)).armed
+        dog.pet()
+        return timer
+
+    assert asyncio.run(main()).fed == 1
 
 
 def test_keepalive_is_the_guard_and_action_command_stands_in_for_a_reboot(
