@@ -26,6 +26,8 @@ def run(lab: Lab) -> None:
         lab.fault(f"cut {number} of {victim.name}", lambda: victim.power("off"))
         lab.until("it is off", lambda: not victim.on, 20)
         lab.expect(f"{survivor.name} serves", lambda: lab.collector.speaker() == survivor.name, 60)
+        # Sooner, it would be taken for one that stands still, and be powered off while it boots.
+        lab.until("its loss is known", lambda: _offline(lab, survivor, victim), 30)
         victim.boot()
         lab.expect("the cluster is normal", lambda: not lab.cluster.faults(), 240)
         _whole(survivor, victim)
@@ -33,6 +35,11 @@ def run(lab: Lab) -> None:
         each.sh("clpreplay >/dev/null", within_s=120)
     lab.cluster.push(sample())
     lab.figures["rounds"] = str(ROUNDS)
+
+
+def _offline(lab: Lab, survivor: Machine, victim: Machine) -> bool:
+    servers = lab.cluster.status(survivor).get("servers", ())
+    return any(s["name"] == victim.name and s["status"] == "Offline" for s in servers)
 
 
 def _whole(survivor: Machine, victim: Machine) -> None:
