@@ -19,7 +19,7 @@ import msgspec
 from clptools import paths
 from clptools.agent import clock, configuration
 from clptools.agent.executor import Replies
-from clptools.agent.push import Pushes, config_hash
+from clptools.agent.push import Pushes
 from clptools.agent.records import Records
 from clptools.agent.steps import StepsElsewhere
 from clptools.agent.view import blank, changes, local_part
@@ -288,7 +288,7 @@ class AgentBackend:
         return await self._pushes.abort(asked)
 
     async def _config_hash(self, _: str, __: said.AskConfigHash) -> msgspec.Struct:
-        return config_hash()
+        return self._pushes.hashes()
 
     async def _config(self, _: str, __: said.AskConfig) -> msgspec.Struct:
         return self.config()

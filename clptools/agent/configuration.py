@@ -131,13 +131,20 @@ def stage(push: str, config: ConfigFiles) -> tuple[Settings | None, tuple[Report
 
 
 def put_in_force(push: str, config: ConfigFiles) -> None:
-    """Replace the configuration by the staged one.  Raises OSError."""
+    """Replace the configuration by the staged one.  Raises OSError.
+
+    On the disk when this returns: servers that join are told because all others have it.
+    """
     folder = _staged(push)
     history.remember(config.revision, config.files[_MAIN])
+    folders = set()
     for path in sorted(config.files, key=lambda path: path == _MAIN):
         target = os.path.join(paths.config_dir(), path)
         os.makedirs(os.path.dirname(target), mode=0o750, exist_ok=True)
         os.replace(os.path.join(folder, path), target)
+        folders.add(os.path.dirname(target))
+    for each in sorted(folders):
+        _sync(each)
     drop(push)
 
 
@@ -170,6 +177,15 @@ def _check_shape(push: str, config: ConfigFiles) -> None:
 
 def _staged(push: str) -> str:
     return f"{paths.config_dir()}/.staged/{push}"
+
+
+def _sync(folder: str) -> None:
+    """The names in a folder reach the disk."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def _mode(path: str) -> int:

@@ -18,7 +18,7 @@ from clptools.api import peer as said
 from clptools.api.backend import ConfigFiles
 from clptools.config import history
 from clptools.core.requests import Outcome
-from clptools.core.revision import OFFER_MS
+from clptools.core.revision import OFFER_MS, joining
 from clptools.core.settings import Settings
 from clptools.reports import ClpError, ExitCode, Report
 
@@ -120,6 +120,22 @@ class Pushes:
             configuration.drop(message.push)
         return Outcome()
 
+    def hashes(self) -> said.ConfigHash:
+        """This server's answer to `AskConfigHash`; without a configuration it has no files."""
+        with contextlib.suppress(ClpError):
+            files = configuration.files()
+            return said.ConfigHash(
+                revision=files.revision,
+                files=configuration.hashes(files),
+                servers=self._names(),
+            )
+        return said.ConfigHash(revision=0, files={})
+
+    def _names(self) -> tuple[str, ...]:
+        """The servers of the configuration in force here; none without one."""
+        current = self._current()
+        return () if current is None else current.names
+
     # Distributing
 
     async def distribute(self, files: ConfigFiles, user: str) -> Outcome:
@@ -180,10 +196,12 @@ class Pushes:
 
     async def _both_phases(self, files: ConfigFiles, user: str, others: list[str]) -> Outcome:
         revisions = [files.revision, history.revision()]
+        known = {self._server: self._names()}
         for server, there in await self._all_hashes(others):
             if isinstance(there, str):
                 return _stopped(f"{server}: {there}")
             revisions.append(there.revision)
+            known[server] = there.servers
         files = msgspec.structs.replace(files, revision=max(revisions) + 1)
         push = _name()
         prepared = said.PushPrepare(push=push, files=files, user=user)
@@ -192,22 +210,20 @@ class Pushes:
         )
         refused = [(server, outcome) for server, outcome in outcomes if outcome.code]
         if refused:
-            abort = said.PushAbort(push=push)
-            await self._everywhere(others, abort, 2.0, self.abort(abort))
+            await self._forget(push, (self._server, *others))
             server, outcome = refused[0]
             return _stopped(f"{server}: {outcome.text}", outcome.code, outcome.hint)
-        commit = said.PushCommit(push=push)
-        if self._alone():
-            # Who has nobody to ask must not be the last to know that it is not alone any more.
-            own = await self._here(self.commit(commit))
-            if own.code:
-                abort = said.PushAbort(push=push)
-                await self._everywhere(others, abort, 2.0)
-                return _stopped(f"{self._server}: {own.text}", own.code, own.hint)
-            outcomes = await self._everywhere(others, commit, COMMIT_TIMEOUT_S)
+        last = joining((self._server, *others), known)
+        older = [name for name in (self._server, *others) if name not in last]
+        lacking = await self._put_in_force(push, older)
+        if lacking and older == [self._server]:
+            await self._forget(push, last)
+            return _stopped(lacking[0])
+        if lacking and last:
+            await self._forget(push, last)
+            lacking.append(f"{', '.join(last)} (joins when the others have it)")
         else:
-            outcomes = await self._everywhere(others, commit, COMMIT_TIMEOUT_S, self.commit(commit))
-        lacking = [f"{server} ({outcome.text})" for server, outcome in outcomes if outcome.code]
+            lacking += await self._put_in_force(push, last)
         if lacking:
             return Outcome(
                 code=ExitCode.FAILED,
@@ -216,10 +232,20 @@ class Pushes:
             )
         return Outcome(text=f"Revision {files.revision} is in force on every server.")
 
-    def _alone(self) -> bool:
-        """Whether this is a cluster of one, so far."""
-        current = self._current()
-        return current is not None and current.names == (self._server,)
+    async def _put_in_force(self, push: str, servers: Iterable[str]) -> list[str]:
+        """On these servers; returns on which it failed, and why."""
+        commit = said.PushCommit(push=push)
+        own = self.commit(commit) if self._server in servers else None
+        others = [name for name in servers if name != self._server]
+        outcomes = await self._everywhere(others, commit, COMMIT_TIMEOUT_S, own)
+        return [f"{server} ({outcome.text})" for server, outcome in outcomes if outcome.code]
+
+    async def _forget(self, push: str, servers: Iterable[str]) -> None:
+        """What is prepared there is not put in force."""
+        abort = said.PushAbort(push=push)
+        own = self.abort(abort) if self._server in servers else None
+        others = [name for name in servers if name != self._server]
+        await self._everywhere(others, abort, 2.0, own)
 
     async def _everywhere(
         self,
@@ -253,14 +279,6 @@ class Pushes:
                 return server, error.message
 
         return await asyncio.gather(*(ask(server) for server in others))
-
-
-def config_hash() -> said.ConfigHash:
-    """This server's answer to `AskConfigHash`; without a configuration it has no files."""
-    with contextlib.suppress(ClpError):
-        files = configuration.files()
-        return said.ConfigHash(revision=files.revision, files=configuration.hashes(files))
-    return said.ConfigHash(revision=0, files={})
 
 
 def _invalid(reports: Iterable[Report]) -> Outcome:

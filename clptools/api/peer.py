@@ -64,6 +64,8 @@ class ConfigHash(PeerMessage, tag="config-hash", frozen=True, kw_only=True):
     revision: int
     files: dict[str, str]
     """Path relative to the configuration folder -> SHA-256 in hex."""
+    servers: tuple[str, ...] = ()
+    """Names of its servers."""
 
 
 class AskConfig(PeerMessage, tag="ask-config", frozen=True, kw_only=True):

@@ -261,7 +261,10 @@ class Membership:
         if not (p.left or p.confirmed or p.off_asked_at != NEVER):
             return
         if self.node.votes.in_office():
-            settled = not beat.newcomer or (beat.ripe and set(beat.lacks) <= {self.node.me})
+            alike = beat.voters == self.node.state.voters
+            settled = not beat.newcomer or (
+                alike and beat.ripe and set(beat.lacks) <= {self.node.me}
+            )
             if not settled:
                 return
         p.left = False

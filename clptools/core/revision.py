@@ -4,13 +4,15 @@
        '--- the disk does not say `member` ------'
                 '--- what decides holds by both --'
 
-A push is prepared everywhere before it is put in force anywhere, but the word that puts it in
-force may be lost.  So until all are known to vote by one configuration, a majority is one in
+A push is prepared everywhere before it is put in force anywhere, and put in force on servers
+that join only once all older ones have it (`joining`); but the word that puts it in force may
+be lost.  So until all are known to vote by one configuration, a majority is one in
 both, nobody may do anything for longer than either allows, and who boots is not admitted by time.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from clptools.core import sentences as say
@@ -26,6 +28,22 @@ if TYPE_CHECKING:
 
 OFFER_MS = 60_000
 """A configuration that was prepared and not put in force within this never is."""
+
+
+def joining(names: Iterable[str], known: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """Which of the servers of a push are told last, once all others have it on their disks.
+
+    `known`: for each server, the servers of the configuration it has (none: `()`).  Those that
+    no other server's configuration names come into the cluster.  Were one of them told and an
+    older server not, the older one could boot, find that all it knows of are off, and rule
+    beside it.  A server that is alone with its configuration is the cluster they come to.
+    """
+    configured = [name for name, servers in known.items() if servers]
+    if len(configured) == 1:
+        older = {*configured, *known[configured[0]]}
+    else:
+        older = {n for at, servers in known.items() for n in servers if n != at}
+    return tuple(name for name in names if name not in older)
 
 
 class Revision:

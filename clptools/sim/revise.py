@@ -1,7 +1,8 @@
 """Revisions of the configuration while the cluster runs, distributed as `clpcfctrl --push` does.
 
 A push is prepared on every server of the new configuration, and put in force on all or on none;
-only the last word to put it in force may be lost on the way.  The settings that the world began
+only the last word to put it in force may be lost on the way.  Servers that join are told once
+the others have it.  The settings that the world began
 with say all there is: a revision leaves something of them out, or takes it in again.
 """
 
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from clptools.core import events as e
+from clptools.core.revision import joining
 from clptools.core.settings import Settings
 from clptools.core.stretch import stretched
 
@@ -100,17 +102,18 @@ def push(world: World, by: Host, words: list[str]) -> str:
     for host in hosts:
         if host.node is not None and host.configured:
             world.step(host, e.SettingsOffered(settings=new))
-    if by in hosts and by.name not in lost:
-        _commit(world, by, by.boots, by.incarnation, new)
-        if by.settings is not new:
-            return f"{by.name} cannot take it over"
-        hosts.remove(by)
-    for host in hosts:
-        if host.name in lost or (not lost and host is not by and world.rng.random() < _LOST):
+    last = joining(new.names, {h.name: h.settings.names if h.configured else () for h in hosts})
+    older = [h for h in hosts if h.name not in last]
+    longest = 0
+    for host in sorted(hosts, key=lambda h: h.name in last):
+        if host.name in lost or (not lost and world.rng.random() < _LOST):
             world.note(f"{host.name} is not told to put revision {number} in force")
             continue
         took = 200 + int(world.rng.random() * 50_000)
-        world.at(world.t + took, _commit, world, host, host.boots, host.incarnation, new)
+        waits_for = older if host.name in last else []
+        longest = max(longest, took)
+        when = world.t + took + (longest if waits_for else 0)
+        world.at(when, _commit, world, host, host.boots, host.incarnation, new, waits_for)
     for host in removed:
         _unconfigure(world, host)
     return ""
@@ -123,8 +126,19 @@ def _answers(world: World, by: Host, host: Host) -> bool:
     return up and not host.frozen and world.network.connected(by.name, host.name)
 
 
-def _commit(world: World, host: Host, boots: int, incarnation: str, new: Settings) -> None:
-    """It is put in force, if the agent that prepared it still runs."""
+def _commit(
+    world: World,
+    host: Host,
+    boots: int,
+    incarnation: str,
+    new: Settings,
+    waits_for: list[Host],
+) -> None:
+    """It is put in force, if the agent that prepared it still runs, and these have it."""
+    lacking = [h.name for h in waits_for if h.settings.revision < new.revision]
+    if lacking:
+        world.note(f"{host.name} does not join yet: {', '.join(lacking)} has not taken it over")
+        return
     if host.boots != boots or host.incarnation != incarnation or host.frozen:
         return
     if host.configured and host.node is None:

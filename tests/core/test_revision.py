@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from clptools.core import actions as a
 from clptools.core import events as e
 from clptools.core.durable import Durable
-from clptools.core.revision import OFFER_MS
+from clptools.core.revision import OFFER_MS, joining
 from clptools.core.settings import Arbiter, Settings
 from clptools.core.timing import times as times_of
 from tests.core.driver import Alone, Cluster, S, settings
@@ -264,3 +264,25 @@ def test_an_agent_that_starts_in_the_middle_of_a_change_still_doubts() -> None:
     assert bits(me) == []
     me.run(6 * S, lambda: others_agree(me, revision=1))
     assert bits(me) == [True]
+
+
+@pytest.mark.parametrize(
+    ("known", "last"),
+    [
+        ({"a": ("a", "b"), "b": ("a", "b")}, ()),
+        ({"a": ("a", "b"), "b": ("a", "b"), "c": ()}, ("c",)),
+        # A removed server that still has its list of before comes anew.
+        ({"a": ("a", "b"), "b": ("a", "b"), "c": ("a", "b", "c")}, ("c",)),
+        # One that is alone with its configuration is the cluster the others come to, whoever asks.
+        ({"a": ("a",), "b": ()}, ("b",)),
+        ({"a": (), "b": ("b",)}, ("a",)),
+        # Of a cluster whose others are not among the servers any more, the last one stays.
+        ({"a": ("a", "x"), "b": ()}, ("b",)),
+        # Nobody has one: all are told together.
+        ({"a": (), "b": ()}, ("a", "b")),
+    ],
+)
+def test_servers_that_join_are_told_last(
+    known: dict[str, tuple[str, ...]], last: tuple[str, ...]
+) -> None:
+    assert joining(tuple(known), known) == last

@@ -626,12 +626,14 @@ def nodoubt(node: Node) -> None:
 def countsbehind(node: Node) -> None:
     """Who votes by another configuration is counted."""
 
-    def send_to(names: list[str]) -> None:
-        for p in node.state.peers.values():
-            p.voters = node.state.voters
-        old(names)
+    def heard(event: e.BeatSeen) -> None:
+        alike = msgspec.structs.replace(event.beat, voters=node.state.voters)
+        old(msgspec.structs.replace(event, beat=alike))
+        p = node.state.peers.get(alike.sender)
+        if p is not None and p.beat is alike:
+            p.beat = event.beat
 
-    old = put(node.beats, "send_to", send_to)
+    old = put(node.membership, "beat", heard)
 
 
 # --- recovery --------------------------------------------------------------------------------

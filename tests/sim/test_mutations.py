@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from clptools.core.node import Node
+from clptools.sim import revise
 from clptools.sim.clusters import sample
 from clptools.sim.explore import Plan, run_seed
 from clptools.sim.scenario import play, run
@@ -143,3 +144,10 @@ def test_without_it_a_seed_breaks(guard: str, name: str, seeds: range) -> None:
 def test_every_guard_has_its_place() -> None:
     tables = (UNSAFE, NEEDLESS, TOLD, BEHIND, LIMITS, BY_SEED)
     assert {guard for table in tables for guard, *_ in table} == set(MUTATIONS)
+
+
+def test_servers_that_join_are_told_last_or_two_rule(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (SCENARIOS / "revision-joins-last.txt").read_text()
+    monkeypatch.setattr(revise, "joining", lambda names, known: ())
+    world = play(text, Node, Node.restore)
+    assert {v.invariant for v in world.check.violations} & {"I1", "AUTH"}

@@ -1,0 +1,134 @@
+"""A push is put in force on all servers or on none, and on servers that join last."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from clptools.agent.push import Pushes
+from clptools.api import peer as said
+from clptools.api.backend import ConfigFiles
+from clptools.core.requests import Outcome
+from clptools.core.settings import Server, Settings
+
+CONFIG = """
+[[server]]
+name = "server1"
+[[server]]
+name = "server2"
+[[server]]
+name = "server3"
+[[interconnect]]
+type = "lanhb"
+address = { server1 = "10.0.0.1", server2 = "10.0.0.2", server3 = "10.0.0.3" }
+[[group]]
+name = "web"
+[[group.resource]]
+type = "exec"
+name = "exec1"
+start = "start.sh"
+stop = "stop.sh"
+"""
+SCRIPT = "#!/bin/sh\n"
+
+
+class Others:
+    """Servers 2 and 3, as their agents answer; `has`: the servers of their configurations."""
+
+    def __init__(self, has: dict[str, tuple[str, ...]]) -> None:
+        self.has = has
+        self.asked: list[tuple[str, str]] = []
+        self.fails = ""
+
+    def introduce(self, settings: Settings) -> None: ...
+
+    def apply(self, settings: Settings | None) -> None: ...
+
+    async def call(
+        self, to: str, request: msgspec.Struct, reply: type[Any], timeout_s: float
+    ) -> Any:
+        self.asked.append((to, type(request).__name__))
+        if isinstance(request, said.AskConfigHash):
+            return said.ConfigHash(revision=1, files={}, servers=self.has[to])
+        if isinstance(request, said.PushCommit) and to == self.fails:
+            return Outcome(code=1, text="no room on the disk")
+        return Outcome()
+
+    def committed(self) -> list[str]:
+        return [to for to, what in self.asked if what == "PushCommit"]
+
+
+@pytest.fixture(autouse=True)
+def node_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("CLP_ROOT", str(tmp_path))
+    monkeypatch.setenv("CLP_SERVER", "server1")
+    return tmp_path
+
+
+def push(others: Others, own: tuple[str, ...]) -> tuple[Outcome, list[Settings]]:
+    """server1 pushes a configuration of three; `own`: the servers of the one it has."""
+    taken: list[Settings] = []
+    now = Settings(servers=tuple(Server(name=name) for name in own)) if own else None
+
+    async def offered(settings: Settings) -> None: ...
+
+    async def main() -> Outcome:
+        pushes = Pushes(
+            "server1",
+            others,
+            lambda: now,
+            lambda: set(own),
+            lambda settings, user: taken.append(settings),
+            lambda settings: "",
+            offered,
+        )
+        files = {"clp.toml": CONFIG, "scripts/start.sh": SCRIPT, "scripts/stop.sh": SCRIPT}
+        return await pushes.distribute(ConfigFiles(revision=0, files=files), "root")
+
+    return asyncio.run(main()), taken
+
+
+def test_a_server_that_joins_is_told_when_the_others_have_it() -> None:
+    old = ("server1", "server3")
+    others = Others({"server2": (), "server3": old})
+    outcome, taken = push(others, old)
+    assert (outcome.code, outcome.text) == (0, "Revision 2 is in force on every server.")
+    assert len(taken) == 1
+    assert others.committed() == ["server3", "server2"]
+
+
+def test_it_is_not_told_where_an_older_one_could_not_take_it_over() -> None:
+    """Else the older one could boot with the list of before, and rule beside it."""
+    old = ("server1", "server3")
+    others = Others({"server2": (), "server3": old})
+    others.fails = "server3"
+    outcome, taken = push(others, old)
+    assert outcome.code == 1
+    assert outcome.text == (
+        "revision 2 is in force, but not on: server3 (no room on the disk), "
+        "server2 (joins when the others have it)"
+    )
+    assert len(taken) == 1
+    assert others.committed() == ["server3"]
+    assert others.asked[-1] == ("server2", "PushAbort")
+
+
+def test_who_is_alone_so_far_takes_it_over_first(node_root: Path) -> None:
+    """It has nobody to ask, and must not be the last to know that it is not alone any more."""
+    (node_root / "etc/clptools/clp.toml").mkdir(parents=True)
+    others = Others({"server2": (), "server3": ()})
+    outcome, taken = push(others, ("server1",))
+    assert (outcome.code, taken) == (1, [])
+    assert outcome.text.startswith("nothing was changed: server1 (")
+    assert others.committed() == []
+
+
+def test_the_first_of_all_goes_to_all_at_once() -> None:
+    others = Others({"server2": (), "server3": ()})
+    outcome, taken = push(others, ())
+    assert (outcome.code, len(taken)) == (0, 1)
+    assert sorted(others.committed()) == ["server2", "server3"]
