@@ -36,7 +36,7 @@ def known() -> dict[str, ModuleType]:
         # Another number of servers costs boots, another configuration a push.
         name, case = item
         wanted = configuration(case)
-        first = name != "boot", servers(case), wanted != sample()
+        first = name != "boot", servers(case), own_timer(case), wanted != sample()
         return *first, wanted, not fresh(case), name
 
     return dict(sorted(found.items(), key=order))
@@ -55,6 +55,11 @@ def servers(case: ModuleType) -> int:
 def fresh(case: ModuleType) -> bool:
     """Whether it wants servers that nothing happened to."""
     return bool(getattr(case, "FRESH", False))
+
+
+def own_timer(case: ModuleType) -> bool:
+    """Whether its servers need a BMC in band whose watchdog timer can be fed."""
+    return bool(getattr(case, "OWN_TIMER", False))
 
 
 def asked_only(case: ModuleType) -> bool:
@@ -77,6 +82,7 @@ class Room:
         self._collector.start()
         self._machines = [Machine(n, folder, self._image) for n in range(1, SERVERS + 1)]
         self._cluster = Cluster([])
+        self._own_timer = False
 
     def run(self, name: str, case: ModuleType) -> report.Result:
         """Runs one case, whatever comes of it."""
@@ -144,7 +150,8 @@ class Room:
     def _ready(self, case: ModuleType) -> None:
         """A normal cluster as the case wants it; a new one where it cannot be mended."""
         wanted = configuration(case)
-        if len(self._cluster.servers) == servers(case) and not fresh(case):
+        same = len(self._cluster.servers) == servers(case) and self._own_timer == own_timer(case)
+        if same and not fresh(case):
             try:
                 for each in self._cluster.servers:
                     each.booted(RESTORED_WITHIN_S)
@@ -155,13 +162,14 @@ class Room:
                 return
             except (Trouble, GuestGone, Failed) as error:
                 say(f"the cluster is made anew: {error}")
+        self._own_timer = own_timer(case)
         self._make(servers(case), wanted)
 
     def _make(self, number: int, wanted: str) -> None:
         self.close()
         self._cluster = Cluster(self._machines[:number])
         for each in self._cluster.servers:
-            each.install()
+            each.install(self._own_timer)
         for each in self._cluster.servers:
             each.press_on()
         for each in self._cluster.servers:

@@ -38,6 +38,7 @@ def sample(
     method: str = "softdog",
     after_recovery: str = "reset",
     deadline: int = 300,
+    carrier: str = "timer",
     more: str = "",
 ) -> str:
     """The sample cluster's file for this room's networks, with `more` laid over it.
@@ -53,7 +54,7 @@ def sample(
     lan1, lan2, bmc = whole["interconnect"]
     lan1["address"] = _addresses("lan1", numbers)
     lan2["address"] = _addresses("lan2", numbers)
-    bmc["address"] = bmcs
+    bmc |= {"address": bmcs, "carrier": carrier}
     whole["group"][0]["servers"] = list(numbers)
     userw, mrw = whole["monitor"]
     userw["method"] = method

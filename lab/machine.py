@@ -1,7 +1,8 @@
 """One whole server: qemu as the machine, OpenIPMI's `ipmi_sim` as its BMC.
 
 The BMC starts and ends the machine (`startcmd`), so power is what IPMI says it is.  In band the
-guest reaches the same BMC by KCS.  Emulation (TCG) is the default and suffices; `ACCEL=kvm` uses
+guest reaches the same BMC by KCS, or, where a case asks for it, one of QEMU's own, whose watchdog
+timer can be fed.  Emulation (TCG) is the default and suffices; `ACCEL=kvm` uses
 the processor where that works.
 """
 
@@ -73,12 +74,17 @@ class Machine:
         self._image = image
         self._sequence = 0
         self._bmc: subprocess.Popen[bytes] | None = None
+        self._own_timer = False
         self._agent = GuestAgent(self.folder / "agent.sock")
 
     # ---- the BMC and its buttons ----
 
-    def install(self) -> None:
-        """A fresh disk, and the BMC with the machine off."""
+    def install(self, own_timer: bool = False) -> None:
+        """A fresh disk, and the BMC with the machine off.
+
+        `own_timer`: `/dev/ipmi0` is a BMC inside QEMU, the one on the network knows nothing of it.
+        """
+        self._own_timer = own_timer
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
         (self.folder / "state").mkdir()
@@ -281,9 +287,14 @@ class Machine:
             f"-chardev socket,id=agent,path={self.folder}/agent.sock,server=on,wait=off",
             "-device virtio-serial-pci",
             "-device virtserialport,chardev=agent,name=org.qemu.guest_agent.0",
-            f"-chardev socket,id=bmc,host=127.0.0.1,port={MACHINE_PORT + self.number},reconnect=1",
-            "-device ipmi-bmc-extern,id=bmc0,chardev=bmc -device isa-ipmi-kcs,bmc=bmc0",
         ]
+        port = MACHINE_PORT + self.number
+        if self._own_timer:
+            words.append("-device ipmi-bmc-sim,id=bmc0")
+        else:
+            words.append(f"-chardev socket,id=bmc,host=127.0.0.1,port={port},reconnect=1")
+            words.append("-device ipmi-bmc-extern,id=bmc0,chardev=bmc")
+        words.append("-device isa-ipmi-kcs,bmc=bmc0")
         for name in NETWORKS:
             tap = f"s{self.number}{name}"
             words.append(f"-netdev tap,id={name},ifname={tap},script=no,downscript=no")

@@ -52,11 +52,11 @@ def run(args: Args) -> Answer:
     def trap() -> bytes:
         return build_pet_trap(pet_event(PROCESSOR_FAILED, unix_time=time.time()))
 
-    for sign in (signal.SIGTERM, signal.SIGHUP):
+    for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(sign, _interrupt)
     cluster = LoopbackCluster(more=BMC_HEARTBEAT)
     try:
-        told = Demo(cluster, trap, (lambda _: None) if quiet else _tell).run(keep)
+        told = Demo(cluster, trap, _check if quiet else _tell).run(keep)
     finally:
         # Whoever is impatient must not leave agents behind.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -67,10 +67,21 @@ def run(args: Args) -> Answer:
     return Answer(end, msgspec.to_builtins(told))
 
 
+_stopped_by: list[int] = []
+
+
 def _tell(text: str) -> None:
     print(text, flush=True)
+    _check(text)
+
+
+def _check(_: str) -> None:
+    # What a handler raises is lost where it strikes a clean-up, as that of an import's lock.
+    if _stopped_by:
+        sys.exit(128 + _stopped_by[0])
 
 
 def _interrupt(number: int, frame: object) -> NoReturn:
     """Ends as Ctrl-C does, through every `finally`."""
+    _stopped_by.append(number)
     sys.exit(128 + number)

@@ -90,7 +90,7 @@ def test_whoever_stops_it_finds_nothing_left(tmp_path: Path, sign: signal.Signal
     assert list(tmp_path.iterdir())
     playing.send_signal(sign)
     _, said = playing.communicate(timeout=30)
-    assert playing.returncode == 128 + sign
+    assert playing.returncode == 128 + sign, said
     assert said == ""
     assert left_behind(tmp_path) == []
 
