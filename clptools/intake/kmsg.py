@@ -155,6 +155,8 @@ class Kmsg:
                         # The ring buffer went past us (EPIPE), or a record is too long for us.
                         if fault.errno not in (errno.EPIPE, errno.EINVAL):
                             return
+                        if sequence < 0:
+                            self._missed(1, loop)  # before the first: nobody knows how many
                         continue
                     if not record:
                         return

@@ -161,6 +161,8 @@ def test_a_storm_of_one_fault_is_one_finding_with_a_count() -> None:
             taken.take(finding, times)
 
         kmsg.listen((b"clptest",), read, take)
+        say(fd, "sda")
+        await taken.until(1)  # from here on every record that is lost is counted
         for _ in range(5000):  # the loop has no turn meanwhile
             say(fd, "sdb")
         deadline = time.monotonic() + 10
@@ -196,6 +198,32 @@ def test_records_that_the_ring_buffer_dropped_are_counted_and_said() -> None:
         while not looked or "last" not in taken.found:
             assert time.monotonic() < deadline
             await asyncio.sleep(0.002)
+        assert kmsg.lost > 0
+        kmsg.close()
+
+    with log() as fd:
+        asyncio.run(body(fd))
+
+
+def test_what_was_dropped_before_the_first_record_is_said_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hold = threading.Lock()
+
+    def later(*_: int) -> None:
+        with hold:
+            pass
+
+    monkeypatch.setattr(os, "setpriority", later)  # the first thing that the thread does
+
+    async def body(fd: int) -> None:
+        kmsg, taken = Kmsg(kernel_only=False), Taken()
+        with hold:
+            kmsg.listen((b"clptest",), read, taken.take)
+            for number in range(60_000):
+                os.write(fd, b"<7>clpnoise %d %s\n" % (number, b"x" * 200))
+        say(fd, "last")
+        await taken.until(1)
         assert kmsg.lost > 0
         kmsg.close()
 
