@@ -19,7 +19,7 @@ lint: setup
 	$(VENV)/bin/mypy
 
 test: lint
-	$(PY) -m pytest tests
+	bash .ci/test
 
 bench: setup
 	$(PY) -m tests.bench
