@@ -6,6 +6,7 @@ nothing but the client of the socket and its own layout.
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from typing import TYPE_CHECKING, NoReturn, cast
@@ -253,14 +254,23 @@ def without_agent(args: Args, view: str, error: ClpError) -> Answer:
 
 
 def settings_in_force() -> Settings:
-    """What the agent runs with; without an agent, what the configuration file says."""
+    """What the agent runs with; without an agent, what the configuration file says.
+
+    So also for members of the group `clptools`: the agent hands out scripts, too, and only to who
+    may change them, while the file lets the group read it.
+    """
     from clptools.api.client import Client
 
     try:
         with Client() as client:
             reply = client.call("GetConfig")
     except ClpError as error:
-        if error.code is not ExitCode.NO_AGENT:
+        from clptools.paths import config_file
+
+        readable = os.access(config_file(), os.R_OK)
+        if error.code is not ExitCode.NO_AGENT and not (
+            error.code is ExitCode.NOT_PERMITTED and readable
+        ):
             raise
         return local_settings()
     from clptools.config.load import loads

@@ -17,6 +17,7 @@ from clptools.cli.render.hardware import hardware
 from clptools.cli.render.shape import ExplanationJson, HardwareJson
 from clptools.cli.render.status import status
 from clptools.cli.render.text import clean, clock, cut, duration, field, width, wrap
+from clptools.faults import ClpError, ExitCode
 from tests.api.fake import Agent, socket_path
 from tests.cli import clpstat_samples as samples
 
@@ -277,6 +278,28 @@ def test_without_agent_and_configuration_there_is_only_the_fault(
     assert capsys.readouterr().out == ""
     assert run("clpstat", ["-i"]) == 8
     assert "clp.toml:1" in capsys.readouterr().err
+
+
+def test_members_of_the_group_read_the_configuration_from_its_file(
+    root: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The agent hands out its scripts, too, and only to who may change them."""
+
+    class Refusing:
+        def __enter__(self) -> Refusing:
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+
+        def call(self, *_: object) -> None:
+            raise ClpError(ExitCode.NOT_PERMITTED, "uid 7 may read, but not change it.")
+
+    monkeypatch.setattr("clptools.api.client.Client", Refusing)
+    assert run("clpstat", ["-i"]) == 0
+    assert "  [Server0 : server1]" in capsys.readouterr().out
+    monkeypatch.setattr("os.access", lambda *_: False)  # root may read anything
+    assert run("clpstat", ["-i"]) == 4
+    assert capsys.readouterr().err.startswith("clpstat: uid 7 may read, but not change it.")
 
 
 def test_the_configuration_answers_the_greps_of_the_field(root: Path, capsys: Output) -> None:
