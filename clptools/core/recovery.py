@@ -100,6 +100,7 @@ class Recovery:
             run.finals = 0
             self._recover(monitor, run, text)
         elif status is MonitorStatus.NORMAL:
+            run.stays.clear()
             self._forget_step(run)
 
     def _plan(self, monitor: Monitor, run: MonitorRun) -> str:
@@ -255,8 +256,12 @@ class Recovery:
             inside = recovery.failover_outside_server_group and not outside
             stays = node.choice.stays(group, outside)
             if stays:
-                node.record("rc", 65, "WARN", (name, monitor.name, node.me), stays)
+                # Said once, however many rounds find it so.
+                if run.stays.get(name) != stays:
+                    node.record("rc", 65, "WARN", (name, monitor.name, node.me), stays)
+                run.stays[name] = stays
                 continue
+            run.stays.pop(name, None)
             if recovery.after_recovery != "none" and not moved:
                 self.final.arm_deadman(monitor)
             moved = True

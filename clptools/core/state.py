@@ -208,6 +208,8 @@ class MonitorRun(msgspec.Struct):
     scripts: list[int] = []
     restarts: list[int] = []
     failovers: list[int] = []
+    stays: dict[str, str] = {}
+    """Groups that it could not move, and why, as it was said."""
     finals: int = 0
     step: str = ""
     """The recovery step under way, or empty."""

@@ -94,6 +94,21 @@ def test_the_final_action_follows_when_all_counts_are_used_up() -> None:
     assert c.settle() == "server2"
 
 
+def test_a_monitor_with_nowhere_to_go_says_so_once() -> None:
+    c = cluster(genw(2, action="failover"), 2)
+    c.power_off("server2")
+    c.run(10 * S)
+    for _ in range(4):
+        error(c)
+        c.run(10 * S)
+    assert len(c.said(65, "rc")) == 1
+    c.tell("server1", e.MonitorResult(monitor="genw1", status="normal", text=""))
+    error(c)
+    c.run(10 * S)
+    assert len(c.said(65, "rc")) == 2
+    assert c.online() == "server1"
+
+
 def test_counts_are_forgotten_after_their_window() -> None:
     c = cluster(genw(restart_count=1, failover_count=0, final_action="reboot", window_ms=30 * S))
     for _ in range(3):
