@@ -104,7 +104,7 @@ class Fencing:
         tells of another trouble: of the timer that carries it.
         """
         bmc = p.bmc
-        unseen_ms = 2 * self.node.membership.bmc_read_ms()
+        unseen_ms = 2 * self.node.power.interval_ms()
         if bmc.power != "on" or bmc.beat_at == NEVER:
             return False
         together = abs(bmc.beat_at - p.heard_at) <= unseen_ms
@@ -164,5 +164,5 @@ class Fencing:
         if event.action == "power-off" and p.any_heard_at < event.asked_at:
             p.bmc.power = "off"
             p.off_asked_at = max(p.off_asked_at, event.asked_at)
-        node.membership.ask_power(event.server)
+        node.power.ask(event.server)
         node.changed = True

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from clptools.core import sentences as say
-from clptools.core.actions import ReadPower, SendBeat, SetMember
-from clptools.core.events import BeatSeen, PowerRead
+from clptools.core.actions import SendBeat, SetMember
+from clptools.core.events import BeatSeen
 from clptools.core.messages import Beat, Echo
 from clptools.core.quorum import NEVER, majority
 from clptools.core.state import PeerState, Phase
@@ -20,12 +20,8 @@ if TYPE_CHECKING:
 
 _RETIRED_KEPT = 16
 _TWIN_ALERT_MS = 60_000
-_READ_STUCK_MS = 60_000
-_READ_OWN_MS = 10_000
 DELAY_WARNING_PERCENT = 80
 """Of the heartbeat time-out: the reference's default delay warning rate."""
-_HURRY_MS = 700
-"""How much earlier than its turn a BMC is asked again while its server misses beats."""
 
 
 class Membership:
@@ -274,42 +270,6 @@ class Membership:
         self.node.dirty = True
         self.node.changed = True
 
-    def power(self, event: PowerRead) -> None:
-        """A BMC answered.  "Off" counts only if nothing was heard since it was asked."""
-        node = self.node
-        p = self.peers.get(event.server)
-        if p is None and event.server != node.me:
-            return
-        bmc = node.state.bmc if p is None else p.bmc
-        bmc.asked_at = NEVER
-        bmc.latency_ms = event.latency_ms
-        bmc.error = event.error
-        if event.beat:
-            bmc.beat_read_at = node.now
-        if event.beat and event.beat != bmc.beat:
-            bmc.beat = event.beat
-            bmc.beat_at = node.now
-        if event.power != bmc.power:
-            bmc.change_at = node.now
-            node.changed = True
-        bmc.power = event.power
-        if event.power != "unknown":
-            bmc.at = node.now
-        if p is None:
-            return
-        if event.power == "off" and p.any_heard_at < event.asked_at:
-            fresh = not self.is_out(event.server)
-            p.off_asked_at = max(p.off_asked_at, event.asked_at)
-            if fresh:
-                node.record("nm", 2, "WARN", (event.server,), say.reads_off(event.server))
-        if event.power == "on" and event.powered_on_at is not None:
-            mark = (event.asked_at, event.powered_on_at)
-            p.marks = [p.marks[0], mark] if p.marks else [mark]
-        # Of one that is heard, "on" again and again is nothing that decisions hang on.
-        heard = node.now - p.heard_at <= node.times.missed_ms
-        if not heard or event.power == "off" or self.is_out(event.server):
-            node.changed = True
-
     # ------------------------------------------------------------------ each settling
 
     def settle(self) -> None:
@@ -388,34 +348,6 @@ class Membership:
             state.member = True
             node.emit(SetMember(member=True))
         node.record("nm", 1, "INFO", (node.me,), say.admitted(node.me, by_all))
-
-    def read_power(self) -> None:
-        """Asks the BMC of every server that misses two beats, and of all in their turn."""
-        node = self.node
-        now = node.now
-        for server in node.settings.servers:
-            if server.bmc is None:
-                continue
-            p = self.peers.get(server.name)
-            bmc = node.state.bmc if p is None else p.bmc
-            if bmc.asked_at != NEVER and now - bmc.asked_at < _READ_STUCK_MS:
-                continue
-            missed = p is not None and now - p.heard_at > node.times.missed_ms
-            if now >= bmc.next_at - (_HURRY_MS if missed else 0):
-                self.ask_power(server.name)
-
-    def ask_power(self, name: str) -> None:
-        """Begins one read of a server's BMC."""
-        p = self.peers.get(name)
-        bmc = self.node.state.bmc if p is None else p.bmc
-        bmc.asked_at = self.node.now
-        bmc.next_at = self.node.now + (_READ_OWN_MS if p is None else self.bmc_read_ms())
-        self.node.emit(ReadPower(server=name))
-
-    def bmc_read_ms(self) -> int:
-        """The interval of the `bmchb` interconnect, or 1 s."""
-        links = self.node.settings.interconnects
-        return next((i.interval_ms for i in links if i.type == "bmchb"), 1_000)
 
 
 def _differs(before: Beat, beat: Beat) -> bool:

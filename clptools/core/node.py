@@ -64,6 +64,7 @@ from clptools.core.monitor_requests import MonitorRequests
 from clptools.core.operations import Operations
 from clptools.core.placement import Placement
 from clptools.core.policy import Policy
+from clptools.core.power import Power
 from clptools.core.proof import Proof
 from clptools.core.quorum import NEVER
 from clptools.core.recovery import Recovery
@@ -112,6 +113,7 @@ class Node:
         self.state = NodeState(incarnation=incarnation, seed=seed)
         self._configure(settings)
         self.membership = Membership(self)
+        self.power = Power(self)
         self.revision = Revision(self)
         self.votes = Votes(self)
         self.lease = Lease(self)
@@ -139,7 +141,7 @@ class Node:
             BeatSeen: self._beat_seen,
             ControlSeen: self._control_seen,
             TimerFired: self._timer_fired,
-            PowerRead: self.membership.power,
+            PowerRead: self.power.read,
             FenceDone: self.fencing.done,
             ArbiterAnswered: self.votes.arbiter,
             ResourceDone: self.groups.done,
@@ -426,7 +428,7 @@ class Node:
                 [n for n, p in self.state.peers.items() if p.beat and self.me not in p.beat.out]
             )
             return
-        self.membership.read_power()
+        self.power.ask_due()
         self.votes.ask_arbiter()
         self._settle()
         self.beats.send_to(list(self.state.peers))
