@@ -68,6 +68,7 @@ from clptools.core.power import Power
 from clptools.core.proof import Proof
 from clptools.core.quorum import NEVER
 from clptools.core.recovery import Recovery
+from clptools.core.report import OwnReport
 from clptools.core.revision import Revision
 from clptools.core.service import Service
 from clptools.core.settings import Settings
@@ -131,6 +132,7 @@ class Node:
         self.stretching = Stretching(self)
         self.monitor_requests = MonitorRequests(self)
         self.operations = Operations(self)
+        self.report = OwnReport(self)
         self.status = Status(self)
         self.memory = Memory(self)
         self._handlers: dict[type[Event], Callable[[Any], None]] = {
@@ -515,7 +517,7 @@ class Node:
             sender=self.me,
             incarnation=self.state.incarnation,
             number=self.state.report_number,
-            server=self.status.own(),
+            server=self.report.own(),
         )
         for name in self.state.peers:
             if self.membership.hears(name):
