@@ -21,6 +21,7 @@ NAMES = (
     "sources",
     "startup",
     "simulator",
+    "seeds",
     "false_takeover",
     "whole",
     "rival",
