@@ -35,7 +35,7 @@ from clptools.api.backend import (
 from clptools.core import explain
 from clptools.core.actions import Record
 from clptools.core.events import Event, RequestSeen
-from clptools.core.requests import GroupMove, Outcome, Request
+from clptools.core.requests import GroupMove, Outcome, Request, ServiceStart
 from clptools.core.view import OpenEventView, StatusView
 from clptools.reports import ClpError, ExitCode
 from clptools.resources.script import Script, ScriptRunner
@@ -190,10 +190,11 @@ class AgentBackend:
     ) -> Outcome:
         """Tell the core, and wait for its reply."""
         core = self._core()
-        if core is None:
+        removed = isinstance(request, ServiceStart) and not configuration.exists()
+        if core is None or removed:
             raise ClpError(
                 ExitCode.REFUSED,
-                f"{self._server} has no configuration yet",
+                f"{self._server} has no configuration {'any more' if removed else 'yet'}",
                 "Distribute one from any server: clpcfctrl --push",
             )
         id = next(self._ids)
@@ -287,6 +288,9 @@ class AgentBackend:
     async def _push_abort(self, _: str, asked: said.PushAbort) -> msgspec.Struct:
         return await self._pushes.abort(asked)
 
+    async def _push_removed(self, sender: str, asked: said.PushRemoved) -> msgspec.Struct:
+        return self._pushes.removed(asked, sender)
+
     async def _config_hash(self, _: str, __: said.AskConfigHash) -> msgspec.Struct:
         return self._pushes.hashes()
 
@@ -321,6 +325,7 @@ class AgentBackend:
         said.PushPrepare: _push_prepare,
         said.PushCommit: _push_commit,
         said.PushAbort: _push_abort,
+        said.PushRemoved: _push_removed,
         said.AskConfigHash: _config_hash,
         said.AskConfig: _config,
         said.AskStatus: _ask_status,

@@ -148,6 +148,13 @@ def put_in_force(push: str, config: ConfigFiles) -> None:
     drop(push)
 
 
+def forget() -> None:
+    """This server has no configuration any more; `history/` keeps it.  Raises OSError."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(paths.config_file())
+    _sync(paths.config_dir())
+
+
 def drop(push: str) -> None:
     """Forget a staged configuration."""
     shutil.rmtree(_staged(push), ignore_errors=True)

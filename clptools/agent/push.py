@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import secrets
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Protocol, TypeVar
 
 import msgspec
 
+from clptools import paths
 from clptools.agent import clock, configuration
 from clptools.api import peer as said
 from clptools.api.backend import ConfigFiles
@@ -24,11 +26,14 @@ from clptools.reports import ClpError, ExitCode, Report
 
 PREPARE_TIMEOUT_S = 20.0
 COMMIT_TIMEOUT_S = 20.0
+REMOVED_TIMEOUT_S = 5.0
 _COMMIT_MARGIN_MS = 10_000
 """Before the core forgets that it was offered, it is too late to put it in force."""
 _STAGED_LIMIT = 4
 
 R = TypeVar("R")
+
+logger = logging.getLogger(__name__)
 
 
 class Calls(Protocol):
@@ -136,6 +141,20 @@ class Pushes:
         current = self._current()
         return () if current is None else current.names
 
+    def removed(self, message: said.PushRemoved, by: str) -> Outcome:
+        """We are out of the cluster: booted with its configuration, we could rule beside it."""
+        if self._server in self._online():
+            return Outcome(code=ExitCode.REFUSED, text="its cluster service runs")
+        try:
+            configuration.forget()
+        except OSError as error:
+            return Outcome(code=ExitCode.FAILED, text=f"{error.filename}: {error.strerror}")
+        logger.warning(
+            "%s took %s out of the cluster (revision %d): %s is not there any more",
+            *(by, self._server, message.revision, paths.config_file()),
+        )
+        return Outcome()
+
     # Distributing
 
     async def distribute(self, files: ConfigFiles, user: str) -> Outcome:
@@ -153,9 +172,13 @@ class Pushes:
                     hint=f"Stop the cluster service there first: clpcl -t -h {server}",
                 )
             others = self._others(settings)
+            before = self._current()
             self._calls.introduce(settings)
             try:
-                return await self._both_phases(files, user, others)
+                outcome = await self._both_phases(files, user, others)
+                if before is not None and not outcome.code:
+                    outcome = await self._tell_removed(before, settings, outcome)
+                return outcome
             finally:
                 self._calls.apply(self._current())
 
@@ -239,6 +262,23 @@ class Pushes:
         others = [name for name in servers if name != self._server]
         outcomes = await self._everywhere(others, commit, COMMIT_TIMEOUT_S, own)
         return [f"{server} ({outcome.text})" for server, outcome in outcomes if outcome.code]
+
+    async def _tell_removed(self, before: Settings, now: Settings, outcome: Outcome) -> Outcome:
+        """Servers that are out of the cluster forget its configuration, where they answer."""
+        removed = [name for name in before.names if name not in now.names]
+        if not removed:
+            return outcome
+        self._calls.introduce(before)
+        message = said.PushRemoved(revision=history.revision())
+        told = await self._everywhere(removed, message, REMOVED_TIMEOUT_S)
+        lines = [
+            f"{server} has no configuration any more."
+            if not there.code
+            else f"{server} could not be told that it is out ({there.text}): take its "
+            f"{paths.config_file()} away before it boots."
+            for server, there in told
+        ]
+        return msgspec.structs.replace(outcome, text="\n".join([outcome.text, *lines]))
 
     async def _forget(self, push: str, servers: Iterable[str]) -> None:
         """What is prepared there is not put in force."""

@@ -54,6 +54,16 @@ class PushAbort(PeerMessage, tag="push-abort", frozen=True, kw_only=True):
     push: str
 
 
+class PushRemoved(PeerMessage, tag="push-removed", frozen=True, kw_only=True):
+    """You are none of the cluster's servers any more: forget its configuration.
+
+    Reply: `Outcome`.
+    """
+
+    revision: int
+    """The first without you."""
+
+
 class AskConfigHash(PeerMessage, tag="ask-config-hash", frozen=True, kw_only=True):
     """Which configuration is in force there?  Reply: `ConfigHash`."""
 
@@ -113,6 +123,7 @@ Ask = (
     | PushPrepare
     | PushCommit
     | PushAbort
+    | PushRemoved
     | AskConfigHash
     | AskConfig
     | AskStatus

@@ -33,8 +33,9 @@ COMMAND = Command(
         (
             "Servers, NP resolution and the lengths of leases may change while groups run: until "
             "every server has them, a majority is one by both, and of two lengths the safer "
-            "counts. A server is removed when it has left (clpcl -t), or was confirmed down; take "
-            "its clp.toml away before it is used again. One that missed the change takes part "
+            "counts. A server is removed when it has left (clpcl -t), or was confirmed down: it "
+            "forgets the configuration, and where it does not answer its clp.toml has to be taken "
+            "away before it boots. One that missed the change takes part "
             "when it gets it by the next --push."
         ),
         (

@@ -55,18 +55,24 @@ class _Waiting:
 class Delivery:
     """What goes to one peer, and which of its messages were taken."""
 
-    def __init__(self, peer: str, counters: Counter[str]) -> None:
+    def __init__(self, peer: str, counters: Counter[str], number: int = 0) -> None:
+        """`number`: of the last message that it had from this process, if it had any."""
         self.peer = peer
         self.paths: list[Path] = []
         self.fault = ""
         """Why the peer could not be reached when last tried."""
         self._counters = counters
-        self._number = 0
+        self._number = number
         self._waiting: OrderedDict[int, _Waiting] = OrderedDict()
         self._waiting_bytes = 0
         self._asked: dict[int, asyncio.Future[frames.Told]] = {}
         self._sessions: OrderedDict[str, ReplayWindow] = OrderedDict()
         self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def number(self) -> int:
+        """Of the last message to the peer."""
+        return self._number
 
     # paths
 

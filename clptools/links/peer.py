@@ -81,6 +81,9 @@ class PeerChannel:
         self._session = os.urandom(8).hex()
         self._settings: Settings | None = None
         self._peers: dict[str, Delivery] = {}
+        self._numbers: dict[str, int] = {}
+        """Of the last message to peers that we know no more: should they come again, a number
+        that they had would be taken for a repetition."""
         self._open: dict[tuple[str, str], list[Connection]] = {}
         """(peer, interconnect) -> its connections."""
         self._listeners: dict[tuple[str, str, int], asyncio.Task[None]] = {}
@@ -141,7 +144,20 @@ class PeerChannel:
             if peer == name:
                 for connection in connections:
                     connection.close()
-        self._peers.pop(name).close()
+        self._let_go(name)
+
+    def _met(self, name: str) -> Delivery:
+        peer = self._peers.get(name)
+        if peer is None:
+            number = self._numbers.pop(name, 0)
+            peer = self._peers[name] = Delivery(name, self.counters, number)
+        return peer
+
+    def _let_go(self, name: str) -> None:
+        peer = self._peers.pop(name, None)
+        if peer is not None:
+            self._numbers[name] = peer.number
+            peer.close()
 
     # use
 
@@ -246,7 +262,7 @@ class PeerChannel:
                 self._dialers.pop(key).cancel()
         order = settings.names if settings else ()
         for name in names:
-            self._peers.setdefault(name, Delivery(name, self.counters))
+            self._met(name)
         known = {key[:2] for key in self._dialers}
         for key in wanted:
             if key not in self._dialers and not (also_at and key[:2] in known):
@@ -334,7 +350,7 @@ class PeerChannel:
             # Not in our configuration, or we have none: it may push one.
             if sum(not self._configured(each) for each in self._peers) >= _MAX_UNKNOWN_PEERS:
                 raise frames.FrameError("busy")
-            peer = self._peers[name] = Delivery(name, self.counters)
+            peer = self._met(name)
         first = not peer.paths
         here = self._open.setdefault((name, link), [])
         here.append(connection)
@@ -350,7 +366,7 @@ class PeerChannel:
             if not peer.paths:
                 self._on_change(f"control channel: lost {name}")
                 if not self._configured(name) and all(key[0] != name for key in self._dialers):
-                    self._peers.pop(name, peer).close()
+                    self._let_go(name)
 
     def _configured(self, name: str) -> bool:
         return self._settings is not None and name in self._settings.names

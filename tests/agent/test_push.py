@@ -14,6 +14,7 @@ from clptools.api import peer as said
 from clptools.api.backend import ConfigFiles
 from clptools.core.requests import Outcome
 from clptools.core.settings import Server, Settings
+from clptools.faults import ClpError, ExitCode
 
 CONFIG = """
 [[server]]
@@ -43,6 +44,7 @@ class Others:
         self.has = has
         self.asked: list[tuple[str, str]] = []
         self.fails = ""
+        self.silent = ""
 
     def introduce(self, settings: Settings) -> None: ...
 
@@ -52,6 +54,8 @@ class Others:
         self, to: str, request: msgspec.Struct, reply: type[Any], timeout_s: float
     ) -> Any:
         self.asked.append((to, type(request).__name__))
+        if to == self.silent:
+            raise ClpError(ExitCode.TIMED_OUT, f"{to} has not answered within 5 s")
         if isinstance(request, said.AskConfigHash):
             return said.ConfigHash(revision=1, files={}, servers=self.has[to])
         if isinstance(request, said.PushCommit) and to == self.fails:
@@ -81,7 +85,7 @@ def push(others: Others, own: tuple[str, ...]) -> tuple[Outcome, list[Settings]]
             "server1",
             others,
             lambda: now,
-            lambda: set(own),
+            lambda: {"server1", "server2", "server3"},
             lambda settings, user: taken.append(settings),
             lambda settings: "",
             offered,
@@ -125,6 +129,19 @@ def test_who_is_alone_so_far_takes_it_over_first(node_root: Path) -> None:
     assert (outcome.code, taken) == (1, [])
     assert outcome.text.startswith("nothing was changed: server1 (")
     assert others.committed() == []
+
+
+def test_servers_that_are_taken_out_forget_it_or_are_named() -> None:
+    old = ("server1", "server2", "server3", "server4", "server5")
+    others = Others({"server2": old, "server3": old})
+    others.silent = "server5"
+    outcome, _ = push(others, old)
+    assert outcome.code == 0
+    _, told, silent = outcome.text.splitlines()
+    assert told == "server4 has no configuration any more."
+    assert silent.startswith("server5 could not be told that it is out (server5 has not answered")
+    assert silent.endswith("clp.toml away before it boots.")
+    assert [to for to, what in others.asked if what == "PushRemoved"] == ["server4", "server5"]
 
 
 def test_the_first_of_all_goes_to_all_at_once() -> None:

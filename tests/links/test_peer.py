@@ -135,6 +135,24 @@ def test_control_messages_arrive_in_order_with_their_sender() -> None:
     run(test)
 
 
+def test_a_server_that_was_taken_out_and_comes_anew_is_heard_at_once() -> None:
+    async def test() -> None:
+        port = free_port()
+        both, alone = cluster(port), cluster(port, servers=1)
+        async with agents(both, "server1", "server2") as (one, two):
+            await until(lambda: one.connected and two.connected)
+            for n in range(20):
+                one.channel.send("server2", grant(f"g{n}"))
+            await until(lambda: len(two.heard) == 20)
+            one.channel.apply(alone)
+            await until(lambda: not two.channel.connected)
+            one.channel.apply(both)
+            one.channel.send("server2", grant("again"))
+            await until(lambda: two.heard[20:] == [("server1", grant("again"))])
+
+    run(test)
+
+
 def test_what_is_sent_before_the_connection_is_there_arrives() -> None:
     async def test() -> None:
         async with agents(cluster(free_port()), "server1", "server2") as (one, two):

@@ -5,9 +5,11 @@ from __future__ import annotations
 import shutil
 import signal
 import time
+import tomllib
 from collections.abc import Iterator
 
 import pytest
+import tomli_w
 
 from tests.real.cluster import Cluster, Node, until
 
@@ -148,3 +150,48 @@ def test_leases_change_while_the_group_runs(cluster: Cluster) -> None:
     assert cluster.diary.read_text() == begun
     armed = [line for line in first.ok("clpreplay --all").splitlines() if "arm-watchdog" in line]
     assert len(armed) > 1, "once at the start, and anew with the push"
+
+
+def without(text: str, server: str) -> str:
+    """The configuration without one of its servers."""
+    whole = tomllib.loads(text)
+    whole["server"] = [each for each in whole["server"] if each["name"] != server]
+    for link in whole["interconnect"]:
+        link["address"].pop(server)
+    for group in whole["group"]:
+        group["servers"] = [name for name in group.get("servers", ()) if name != server]
+    for monitor in whole["monitor"]:
+        monitor.get("keyword_on", {}).pop(server, None)
+    return tomli_w.dumps(whole)
+
+
+def test_a_server_that_is_taken_out_forgets_the_configuration_and_comes_anew(
+    cluster: Cluster,
+) -> None:
+    """Booted with it, while all it knows of are off, it could rule beside servers that came
+    after it."""
+    first = settled(cluster)
+    gone = others(cluster, first)[-1]
+    file = gone.root / "etc/clptools/clp.toml"
+    text = file.read_text()
+    gone.ok("clpcl -t")
+    begun = cluster.diary.read_text()
+    folder = cluster.folder / "smaller"
+    folder.mkdir()
+    (folder / "clp.toml").write_text(without(text, gone.name))
+    shutil.copytree(gone.root / "etc/clptools/scripts", folder / "scripts")
+    said = first.ok(f"clpcfctrl --push -x {folder}")
+    assert f"{gone.name} has no configuration any more." in said
+    assert not file.exists()
+    refused = gone.run("clpcl -s")
+    assert refused.returncode == 6
+    assert f"{gone.name} has no configuration any more" in refused.stderr
+
+    (folder / "clp.toml").write_text(text)
+    until(
+        "the change is through", lambda: first.run(f"clpcfctrl --push -x {folder}").returncode == 0
+    )
+    gone.ok("clpcl -s")
+    assert settled(cluster) is first
+    since = cluster.diary.read_text().removeprefix(begun).splitlines()
+    assert all(line.startswith(f"end {gone.name} ") for line in since), "its purge alone"
