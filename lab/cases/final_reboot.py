@@ -3,6 +3,7 @@
 from lab import finals
 from lab.case import Lab
 
+ASKED_ONLY = True
 CONFIG = finals.CONFIG
 
 

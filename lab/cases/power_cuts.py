@@ -8,7 +8,7 @@ from lab.case import Lab
 from lab.cluster import FOLDER, sample
 from lab.machine import Machine
 
-ROUNDS = int(os.environ.get("ROUNDS", "3"))
+ROUNDS = int(os.environ.get("ROUNDS", "2"))
 BUSY = "clpgrp -m failover1; clpgrp -m failover1; clplogcmd -m cut"
 COMPLAINTS = "unreadable|corrupt|starting without state|counts as open|not understood"
 

@@ -11,6 +11,8 @@ cp -a {PLACE}/. /mnt/ && umount /mnt && mount -o errors=remount-ro /dev/mapper/d
 systemctl start clpnode
 """
 
+ASKED_ONLY = True
+
 
 def run(lab: Lab) -> None:
     first = lab.holder()
