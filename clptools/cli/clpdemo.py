@@ -53,7 +53,8 @@ def run(args: Args) -> Answer:
         return build_pet_trap(pet_event(PROCESSOR_FAILED, unix_time=time.time()))
 
     for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(sign, _interrupt)
+        if signal.getsignal(sign) is not signal.SIG_IGN:  # as in the background, or under nohup
+            signal.signal(sign, _interrupt)
     cluster = LoopbackCluster(more=BMC_HEARTBEAT)
     try:
         told = Demo(cluster, trap, _check if quiet else _tell).run(keep)
