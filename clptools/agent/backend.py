@@ -190,11 +190,12 @@ class AgentBackend:
     ) -> Outcome:
         """Tell the core, and wait for its reply."""
         core = self._core()
+        # Taken out of the cluster it still knows what it had, and must not act by it.
         removed = isinstance(request, ServiceStart) and not configuration.exists()
         if core is None or removed:
             raise ClpError(
                 ExitCode.REFUSED,
-                f"{self._server} has no configuration {'any more' if removed else 'yet'}",
+                f"{self._server} has no configuration {'any more' if core else 'yet'}",
                 "Distribute one from any server: clpcfctrl --push",
             )
         id = next(self._ids)

@@ -21,6 +21,7 @@ from clptools.api.backend import ConfigFiles
 from clptools.config import history
 from clptools.config.alerts import Alert
 from clptools.config.load import Loaded, load
+from clptools.config.write import sync_folder
 from clptools.core.settings import Settings
 from clptools.registries import registries
 from clptools.reports import ClpError, ExitCode, Report
@@ -144,7 +145,7 @@ def put_in_force(push: str, config: ConfigFiles) -> None:
         os.replace(os.path.join(folder, path), target)
         folders.add(os.path.dirname(target))
     for each in sorted(folders):
-        _sync(each)
+        sync_folder(each)
     drop(push)
 
 
@@ -152,7 +153,7 @@ def forget() -> None:
     """This server has no configuration any more; `history/` keeps it.  Raises OSError."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(paths.config_file())
-    _sync(paths.config_dir())
+    sync_folder(paths.config_dir())
 
 
 def drop(push: str) -> None:
@@ -184,15 +185,6 @@ def _check_shape(push: str, config: ConfigFiles) -> None:
 
 def _staged(push: str) -> str:
     return f"{paths.config_dir()}/.staged/{push}"
-
-
-def _sync(folder: str) -> None:
-    """The names in a folder reach the disk."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _mode(path: str) -> int:

@@ -32,6 +32,7 @@ _COMMIT_MARGIN_MS = 10_000
 _STAGED_LIMIT = 4
 
 R = TypeVar("R")
+M = TypeVar("M", bound=msgspec.Struct)
 
 logger = logging.getLogger(__name__)
 
@@ -229,7 +230,7 @@ class Pushes:
         push = _name()
         prepared = said.PushPrepare(push=push, files=files, user=user)
         outcomes = await self._everywhere(
-            others, prepared, PREPARE_TIMEOUT_S, self.prepare(prepared)
+            (self._server, *others), prepared, PREPARE_TIMEOUT_S, self.prepare
         )
         refused = [(server, outcome) for server, outcome in outcomes if outcome.code]
         if refused:
@@ -239,29 +240,30 @@ class Pushes:
         last = joining((self._server, *others), known)
         older = [name for name in (self._server, *others) if name not in last]
         lacking = await self._put_in_force(push, older)
-        if lacking and older == [self._server]:
-            await self._forget(push, last)
-            return _stopped(lacking[0])
         if lacking and last:
             await self._forget(push, last)
-            lacking.append(f"{', '.join(last)} (joins when the others have it)")
+        if lacking and older == [self._server]:
+            _, own = lacking[0]
+            return _stopped(f"{self._server}: {own.text}", own.code, own.hint)
+        if lacking:
+            waits = Outcome(code=ExitCode.FAILED, text="joins when the others have it")
+            lacking += [(server, waits) for server in last]
         else:
-            lacking += await self._put_in_force(push, last)
+            lacking = await self._put_in_force(push, last)
         if lacking:
             return Outcome(
                 code=ExitCode.FAILED,
-                text=f"revision {files.revision} is in force, but not on: {', '.join(lacking)}",
+                text=f"revision {files.revision} is in force, but not on: "
+                + ", ".join(f"{server} ({why.text})" for server, why in lacking),
                 hint="Push again as soon as they answer: clpcfctrl --push",
             )
         return Outcome(text=f"Revision {files.revision} is in force on every server.")
 
-    async def _put_in_force(self, push: str, servers: Iterable[str]) -> list[str]:
-        """On these servers; returns on which it failed, and why."""
+    async def _put_in_force(self, push: str, servers: Iterable[str]) -> list[tuple[str, Outcome]]:
+        """On these servers; returns on which it failed, and how."""
         commit = said.PushCommit(push=push)
-        own = self.commit(commit) if self._server in servers else None
-        others = [name for name in servers if name != self._server]
-        outcomes = await self._everywhere(others, commit, COMMIT_TIMEOUT_S, own)
-        return [f"{server} ({outcome.text})" for server, outcome in outcomes if outcome.code]
+        outcomes = await self._everywhere(servers, commit, COMMIT_TIMEOUT_S, self.commit)
+        return [(server, outcome) for server, outcome in outcomes if outcome.code]
 
     async def _tell_removed(self, before: Settings, now: Settings, outcome: Outcome) -> Outcome:
         """Servers that are out of the cluster forget its configuration, where they answer."""
@@ -282,26 +284,28 @@ class Pushes:
 
     async def _forget(self, push: str, servers: Iterable[str]) -> None:
         """What is prepared there is not put in force."""
-        abort = said.PushAbort(push=push)
-        own = self.abort(abort) if self._server in servers else None
-        others = [name for name in servers if name != self._server]
-        await self._everywhere(others, abort, 2.0, own)
+        await self._everywhere(servers, said.PushAbort(push=push), 2.0, self.abort)
 
     async def _everywhere(
         self,
-        others: Iterable[str],
-        message: msgspec.Struct,
+        servers: Iterable[str],
+        message: M,
         timeout_s: float,
-        here: Awaitable[Outcome] | None = None,
+        here: Callable[[M], Awaitable[Outcome]] | None = None,
     ) -> list[tuple[str, Outcome]]:
+        """What all others of `servers` answered, then what `here` says, if we are one."""
+        names = list(servers)
+
         async def there(server: str) -> tuple[str, Outcome]:
             try:
                 return server, await self._calls.call(server, message, Outcome, timeout_s)
             except ClpError as error:
                 return server, Outcome(code=error.code, text=error.message, hint=error.hint)
 
-        outcomes = await asyncio.gather(*(there(server) for server in others))
-        return outcomes if here is None else [*outcomes, (self._server, await self._here(here))]
+        outcomes = await asyncio.gather(*(there(n) for n in names if n != self._server))
+        if here is None or self._server not in names:
+            return outcomes
+        return [*outcomes, (self._server, await self._here(here(message)))]
 
     async def _here(self, work: Awaitable[Outcome]) -> Outcome:
         try:

@@ -127,8 +127,22 @@ def test_who_is_alone_so_far_takes_it_over_first(node_root: Path) -> None:
     others = Others({"server2": (), "server3": ()})
     outcome, taken = push(others, ("server1",))
     assert (outcome.code, taken) == (1, [])
-    assert outcome.text.startswith("nothing was changed: server1 (")
+    assert outcome.text.startswith("nothing was changed: server1: ")
     assert others.committed() == []
+
+
+def test_what_is_refused_here_alone_keeps_its_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when a group began to run since it was prepared."""
+
+    async def refuse(self: Pushes, message: said.PushCommit) -> Outcome:
+        return Outcome(code=ExitCode.REFUSED, text="web runs", hint="clpgrp -t web")
+
+    monkeypatch.setattr(Pushes, "commit", refuse)
+    others = Others({"server2": (), "server3": ()})
+    outcome, _ = push(others, ("server1",))
+    assert (outcome.code, outcome.text) == (6, "nothing was changed: server1: web runs")
+    assert outcome.hint == "clpgrp -t web"
+    assert [to for to, what in others.asked if what == "PushAbort"] == ["server2", "server3"]
 
 
 def test_servers_that_are_taken_out_forget_it_or_are_named() -> None:
