@@ -33,10 +33,10 @@ def known() -> dict[str, ModuleType]:
     found = {name.replace("_", "-"): importlib.import_module(f"lab.cases.{name}") for name in names}
 
     def order(item: tuple[str, ModuleType]) -> tuple[object, ...]:
-        # Another number of servers costs boots, another configuration a push.
+        # Another BMC in band costs boots, another server one, another configuration a push.
         name, case = item
         wanted = configuration(case)
-        first = name != "boot", servers(case), own_timer(case), wanted != sample()
+        first = name != "boot", own_timer(case), servers(case), wanted != sample()
         return *first, wanted, not fresh(case), name
 
     return dict(sorted(found.items(), key=order))
@@ -150,13 +150,16 @@ class Room:
     def _ready(self, case: ModuleType) -> None:
         """A normal cluster as the case wants it; a new one where it cannot be mended."""
         wanted = configuration(case)
-        same = len(self._cluster.servers) == servers(case) and self._own_timer == own_timer(case)
-        if same and not fresh(case):
+        present = len(self._cluster.servers)
+        usable = 0 < present <= servers(case) and self._own_timer == own_timer(case)
+        if usable and not fresh(case):
             try:
                 for each in self._cluster.servers:
                     each.booted(RESTORED_WITHIN_S)
                 self._cluster.normal()
-                if self._cluster.configuration != wanted:
+                if present < servers(case):
+                    self._add(self._machines[present : servers(case)], wanted)
+                elif self._cluster.configuration != wanted:
                     self._cluster.push(wanted)
                     self._cluster.normal()
                 return
@@ -168,14 +171,23 @@ class Room:
     def _make(self, number: int, wanted: str) -> None:
         self.close()
         self._cluster = Cluster(self._machines[:number])
-        for each in self._cluster.servers:
-            each.install(self._own_timer)
-        for each in self._cluster.servers:
-            each.press_on()
-        for each in self._cluster.servers:
-            each.booted()
+        self._boot(self._cluster.servers)
         self._cluster.create(wanted)
         self._cluster.normal()
+
+    def _add(self, new: list[Machine], wanted: str) -> None:
+        """New servers for the cluster that runs."""
+        self._boot(new)
+        self._cluster.add(new, wanted)
+        self._cluster.normal()
+
+    def _boot(self, new: list[Machine]) -> None:
+        for each in new:
+            each.install(self._own_timer)
+        for each in new:
+            each.press_on()
+        for each in new:
+            each.booted()
 
 
 def main() -> int:
@@ -198,16 +210,27 @@ def main() -> int:
         print("the laboratory needs root: it makes namespaces and bridges", file=sys.stderr)
         return 1
     try:
-        if not alone.inside():
-            lock = alone.take()
-            prepare()
-            return alone.enter(lock)
         names = given.cases or [name for name, case in every.items() if not asked_only(case)]
         chosen = {name: every[name] for name in every if name in names}
+        if not alone.inside():
+            lock = alone.take()
+            _prepare(chosen)
+            return alone.enter(lock)
         return _run(chosen, given.results)
     except Trouble as trouble:
         print(f"lab: {trouble}", file=sys.stderr)
         return 1
+
+
+def _prepare(chosen: dict[str, ModuleType]) -> None:
+    """What needs the network of this machine, which there is none of inside."""
+    image = prepare()
+    for name, case in chosen.items():
+        if hasattr(case, "prepare"):
+            try:
+                case.prepare(image)
+            except Trouble as trouble:
+                say(f"case {name} will fail: {trouble}")
 
 
 def _run(chosen: dict[str, ModuleType], write: bool) -> int:

@@ -66,6 +66,11 @@ def sample(
     return tomli_w.dumps(whole)
 
 
+def _know_bmcs(server: Machine, of: list[Machine]) -> None:
+    for each in of:
+        server.sh(f"clpbmccnf -u {USER} {each.name}", text=PASSWORD + "\n")
+
+
 def _addresses(network: str, numbers: dict[str, int]) -> dict[str, str]:
     return {name: f"{NETWORKS[network]}.{number}" for name, number in numbers.items()}
 
@@ -102,17 +107,32 @@ class Cluster:
         """A cluster out of servers that have only the package."""
         first, *others = self.servers
         first.sh("clpcfctrl --keygen")
-        key = first.sh("base64 -w0 /etc/clptools/authkey")
-        for each in others:
-            each.sh("umask 077; base64 -d >/etc/clptools/authkey", text=key)
-            each.sh("chmod 0400 /etc/clptools/authkey")
+        self._share_key(others)
         for each in self.servers:
             each.sh("systemctl start clpnode", within_s=120)
         for each in self.servers:
-            for bmc in self.servers:
-                each.sh(f"clpbmccnf -u {USER} {bmc.name}", text=PASSWORD + "\n")
+            _know_bmcs(each, self.servers)
         self.push(text)
         first.sh("clpcl -s -a", within_s=180)
+
+    def add(self, new: list[Machine], text: str) -> None:
+        """Servers that have only the package, for a cluster that runs."""
+        self._share_key(new)
+        for each in new:
+            each.sh("systemctl start clpnode", within_s=120)
+        old = list(self.servers)
+        self.servers += new
+        for each in new:
+            _know_bmcs(each, self.servers)
+        self.push(text)
+        for each in old:
+            _know_bmcs(each, new)
+
+    def _share_key(self, new: list[Machine]) -> None:
+        key = self.servers[0].sh("base64 -w0 /etc/clptools/authkey")
+        for each in new:
+            each.sh("umask 077; base64 -d >/etc/clptools/authkey", text=key)
+            each.sh("chmod 0400 /etc/clptools/authkey")
 
     def push(self, text: str) -> None:
         """Puts a configuration in force, from the first server."""

@@ -1,4 +1,4 @@
-"""A kernel module that keeps its processor for ever, interrupts off: made for the servers' kernel.
+"""A kernel module that keeps all processors for ever, interrupts off: made for the servers' kernel.
 
 No program can do that: since Linux 5.5 not even root may turn interrupts off.  Debian's headers
 of that kernel and this machine's compiler make it once; it stays in the cache.
@@ -6,6 +6,7 @@ of that kernel and this machine's compiler make it once; it stays in the cache.
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import tempfile
 from pathlib import Path
@@ -15,12 +16,20 @@ from lab.places import Trouble, cache, missing, run, say
 SOURCE_TEXT = """\
 #include <linux/irqflags.h>
 #include <linux/module.h>
+#include <linux/smp.h>
 
-static int __init hang_init(void)
+static void hang(void *unused)
 {
 	local_irq_disable();
 	for (;;)
 		cpu_relax();
+}
+
+static int __init hang_init(void)
+{
+	preempt_disable();
+	smp_call_function(hang, NULL, 0);
+	hang(NULL);
 	return 0;
 }
 
@@ -31,8 +40,12 @@ SRC = "usr/src"
 
 
 def module(release: str) -> bytes:
-    """The module for a kernel (`uname -r`).  Raises Trouble."""
-    made = cache() / f"hang-{release}.ko"
+    """The module for a kernel (`uname -r`); the first time it needs the way to a Debian mirror.
+
+    Raises Trouble.
+    """
+    version = hashlib.sha256(SOURCE_TEXT.encode()).hexdigest()[:8]
+    made = cache() / f"hang-{release}-{version}.ko"
     if not made.exists():
         lacking = missing(("make", "gcc-12", "dpkg-deb"))
         if lacking:

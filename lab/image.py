@@ -64,6 +64,12 @@ UNNEEDED_UNITS = (
 )
 """What no case looks at and an emulated processor would spend half its boot on."""
 
+UNNEEDED_GENERATORS = (
+    *("cryptsetup", "debug", "getty", "gpt-auto", "hibernate-resume", "integritysetup"),
+    *("rc-local", "run", "system-update", "sysv", "veritysetup"),
+)
+"""Programs that systemd runs at every start and reload, and that find nothing here."""
+
 FSTAB = "/dev/vda / ext4 defaults,errors=remount-ro 0 1\n"
 CLEAN = "rm -rf /var/cache/apt/*.bin /var/cache/apt/archives/*.deb /var/lib/apt/lists/*"
 
@@ -76,6 +82,11 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
     initrd: Path
     deb: Path
     """The package that is installed in it."""
+
+    @property
+    def release(self) -> str:
+        """Of its kernel, as `uname -r` says."""
+        return self.initrd.resolve().name.removeprefix("initrd.img-")
 
 
 def mac(server: int, network: str) -> str:
@@ -193,6 +204,12 @@ def _settle(tree: Path) -> None:
     (tree / "etc/modprobe.d/lab.conf").write_text(blacklist)
     for name in UNNEEDED_UNITS:
         mask = tree / "etc/systemd/system" / name
+        mask.unlink(missing_ok=True)
+        mask.symlink_to("/dev/null")
+    generators = tree / "etc/systemd/system-generators"
+    generators.mkdir(exist_ok=True)
+    for name in UNNEEDED_GENERATORS:
+        mask = generators / f"systemd-{name}-generator"
         mask.unlink(missing_ok=True)
         mask.symlink_to("/dev/null")
     enable = (

@@ -3,7 +3,6 @@
 from lab import finals
 from lab.case import Lab
 
-ASKED_ONLY = True
 CONFIG = finals.CONFIG
 
 # OpenIPMI's ipmi_sim knows no diagnostic interrupt (IPMI 2.0, 28.3): invalid field, 0xCC.

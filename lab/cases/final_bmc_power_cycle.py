@@ -3,7 +3,6 @@
 from lab import finals
 from lab.case import Lab
 
-ASKED_ONLY = True
 CONFIG = finals.CONFIG
 
 

@@ -11,8 +11,6 @@ cp -a {PLACE}/. /mnt/ && umount /mnt && mount -o errors=remount-ro /dev/mapper/d
 systemctl start clpnode
 """
 
-ASKED_ONLY = True
-
 
 def run(lab: Lab) -> None:
     first = lab.holder()

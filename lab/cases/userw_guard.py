@@ -4,7 +4,6 @@ from lab.case import Lab
 from lab.cases import agent_stopped
 from lab.cluster import ARBITER, sample
 
-ASKED_ONLY = True
 CONFIG = sample(forced_stop="none", method="guard", more=ARBITER)
 
 

@@ -7,7 +7,6 @@ from lab.cluster import ARBITER, sample
 # The timer of OpenIPMI's ipmi_sim expires at the end of its first countdown however it is fed, so
 # the servers have QEMU's in band; beats in that one cannot be read over the network.
 OWN_TIMER = True
-ASKED_ONLY = True
 CONFIG = sample(forced_stop="none", method="ipmi", carrier="power", more=ARBITER)
 FED_S = 30.0
 """Ten times the timer: fed, it never expires."""
