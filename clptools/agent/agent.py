@@ -398,13 +398,14 @@ class Agent:
         self._spawn(self._catch_up(peer))
 
     async def _catch_up(self, peer: str) -> None:
-        ask = said.AskRecords(after=self._records.newest(), limit=_CATCH_UP)
+        after, present = self._records.lacking()
+        ask = said.AskRecords(after=after, present=present, limit=_CATCH_UP)
         try:
             missed = await self._peers.call(peer, ask, said.Records, 5.0)
         except ClpError as error:
             logger.debug("no records from %s: %s", peer, error.message)
         else:
-            self._records.merge(missed.records)
+            self._records.take_back(missed.records)
 
     # Beside the core
 

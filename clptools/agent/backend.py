@@ -276,9 +276,12 @@ class AgentBackend:
         reply: msgspec.Struct = await self._answers[type(asked)](self, sender, asked)
         return reply
 
-    async def _ask_records(self, _: str, asked: said.AskRecords) -> msgspec.Struct:
+    async def _ask_records(self, sender: str, asked: said.AskRecords) -> msgspec.Struct:
         limit = max(0, min(asked.limit, 1000))
-        return said.Records(records=self._records.after(asked.after, limit))
+        # A version that does not say which of its own it has lacks none of them.
+        asker = sender if asked.present else ""
+        lacking = self._records.after(asked.after, limit, asker, asked.present)
+        return said.Records(records=lacking)
 
     async def _push_prepare(self, _: str, asked: said.PushPrepare) -> msgspec.Struct:
         return await self._pushes.prepare(asked)

@@ -45,6 +45,8 @@ class Records:
         self._numbers = itertools.count(1)
         self._ring: deque[EventRecord] = deque(maxlen=KEPT)
         self._newest: dict[str, str] = {}
+        self._last_before = ""
+        """Cursor of the last record of this server that its earlier agents kept."""
         self._known: set[str] = set()
         self._added = 0
         self._news = asyncio.Event()
@@ -62,6 +64,7 @@ class Records:
                 for line in file:
                     with contextlib.suppress(msgspec.MsgspecError):
                         self._take(_slim(_decoder.decode(line)))
+        self._last_before = self._newest.get(self._server, "")
 
     def add(self, action: Record) -> None:
         """Keep, log and share one record of this server."""
@@ -87,19 +90,38 @@ class Records:
             if record.server != self._server and self._take(slim := _slim(record)):
                 self._write_soon(slim)
 
-    def newest(self) -> dict[str, str]:
-        """Server -> cursor of the newest record known of it."""
-        return dict(self._newest)
+    def take_back(self, records: Iterable[EventRecord]) -> None:
+        """Take what a peer answered to our question what we lack.
 
-    def after(self, cursors: dict[str, str], limit: int) -> tuple[EventRecord, ...]:
-        """Own records that somebody lacks who has those of `cursors`; the newest `limit`."""
+        That may be records of this server itself, which its last agent told but died before they
+        were on the disk; never such of this agent.
+        """
+        for record in records:
+            if not record.cursor.startswith(self._prefix) and self._take(slim := _slim(record)):
+                self._write_soon(slim)
+
+    def lacking(self) -> tuple[dict[str, str], str]:
+        """For the question what we lack.
+
+        Server -> cursor of the newest record known of it, of this one the last that an earlier
+        agent kept; and this agent's incarnation, of which nothing is lacking.
+        """
+        return {**self._newest, self._server: self._last_before}, self._prefix
+
+    def after(
+        self, cursors: dict[str, str], limit: int, asker: str = "", present: str = ""
+    ) -> tuple[EventRecord, ...]:
+        """What somebody lacks who has the records of `cursors`.
+
+        The newest `limit` of this server, and as many of the `asker`'s, but those whose cursors
+        begin with `present`.
+        """
+        theirs = [r for r in self._ring if r.server == asker and not r.cursor.startswith(present)]
         own = [r for r in self._ring if r.server == self._server]
-        known = cursors.get(self._server, "")
-        for at in range(len(own) - 1, -1, -1):
-            if own[at].cursor == known:
-                own = own[at + 1 :]
-                break
-        return tuple(own[-limit:])
+        return (
+            *_behind(theirs, cursors.get(asker, ""))[-limit:],
+            *_behind(own, cursors.get(self._server, ""))[-limit:],
+        )
 
     def all(self) -> tuple[EventRecord, ...]:
         """Everything kept, in the order in which it became known here."""
@@ -107,13 +129,8 @@ class Records:
 
     async def follow(self, since: str, follow: bool) -> AsyncIterator[EventRecord]:
         """Records after the cursor `since` (empty or forgotten: all kept), then as they come."""
-        kept = list(self._ring)
         seen = self._added
-        for at in range(len(kept) - 1, -1, -1):
-            if since and kept[at].cursor == since:
-                kept = kept[at + 1 :]
-                break
-        for record in kept:
+        for record in _behind(list(self._ring), since):
             yield record
         while follow:
             news = self._added - seen
@@ -167,6 +184,14 @@ class Records:
                 self._worker, _write_out, batch, self._server
             )
         self._writer = None
+
+
+def _behind(records: list[EventRecord], cursor: str) -> list[EventRecord]:
+    """Those behind the one with that cursor; all, if it is not among them."""
+    for at in range(len(records) - 1, -1, -1):
+        if records[at].cursor == cursor:
+            return records[at + 1 :]
+    return records
 
 
 def log_line(record: EventRecord) -> str:

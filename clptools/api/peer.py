@@ -26,10 +26,15 @@ class Records(PeerMessage, tag="records", frozen=True, kw_only=True):
 
 
 class AskRecords(PeerMessage, tag="ask-records", frozen=True, kw_only=True):
-    """After a time apart: what the asker lacks.  Reply: `Records`, at most `limit` of them."""
+    """After a time apart: what the asker lacks.
+
+    Reply: `Records`, at most `limit` of the server asked, and of the asker itself.
+    """
 
     after: dict[str, str]
     """Server -> cursor of the newest record the asker has."""
+    present: str = ""
+    """Begins the cursors of the asker's own records since its agent started: it lacks none."""
     limit: int = 500
 
 

@@ -77,16 +77,54 @@ def test_a_peer_that_was_away_gets_what_it_lacks_and_nothing_twice() -> None:
         one, two = records(), records("server2", "xyz")
         for n in range(3):
             one.add(said(f"step {n}"))
-        two.merge(one.after(two.newest(), 500))
+        two.merge(one.after(two.lacking()[0], 500))
         for n in range(3, 6):
             one.add(said(f"step {n}"))
-        lacking = one.after(two.newest(), 500)
+        lacking = one.after(two.lacking()[0], 500)
         assert [r.text for r in lacking] == ["step 3", "step 4", "step 5"]
         two.merge(lacking)
         two.merge(lacking)
         assert [r.text for r in two.all()] == [f"step {n}" for n in range(6)]
         await one.close()
         await two.close()
+
+    run(test)
+
+
+def test_what_an_agent_told_before_it_was_killed_comes_back_from_a_peer() -> None:
+    async def test() -> None:
+        killed, peer = records(), records("server2", "xyz")
+        killed.add(said("on the disk"))
+        await killed.close()
+        killed.add(said("only told"))
+        peer.merge(killed.all())
+        again = records(incarnation="def")
+        again.load()
+        again.add(said("since then"))
+        after, present = again.lacking()
+        peer.merge(again.all())
+        back = peer.after(after, 500, "server1", present)
+        assert [r.text for r in back] == ["only told"]
+        again.take_back(back)
+        assert {r.text for r in again.all()} == {"on the disk", "only told", "since then"}
+        await again.close()
+        third = records(incarnation="ghi")
+        third.load()
+        assert len(third.all()) == 3
+        await peer.close()
+
+    run(test)
+
+
+def test_of_the_present_nobody_gives_anything_back() -> None:
+    async def test() -> None:
+        one = records()
+        forged = EventRecord(
+            cursor="server1:abc:9", time=0, server="server1", module="rc", event_id=1,
+            level="INFO", text="forged",
+        )  # fmt: skip
+        one.take_back([forged])
+        assert one.all() == ()
 
     run(test)
 
