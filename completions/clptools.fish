@@ -99,9 +99,9 @@ complete -c clpledctrl -l json -d 'Print one JSON object instead of text, errors
 complete -c clpledctrl -l help -d 'Show a summary and exit.'
 
 complete -c clplogcc -f
-complete -c clplogcc -s o -l output -r -F -d 'Where to write it (the current folder).'
-complete -c clplogcc -s l -l local -d 'This server only, as it is anyhow.'
-complete -c clplogcc -s n -l server -x -a '(clplogcc --complete server 2>/dev/null)' -d 'Only this server.'
+complete -c clplogcc -s o -l output -r -F -d 'Where to write (the current folder).'
+complete -c clplogcc -s l -l local -d 'This server only.'
+complete -c clplogcc -s n -l server -x -a '(clplogcc --complete server 2>/dev/null)' -d 'This server only; may be given again.'
 complete -c clplogcc -s h -l host -x -a '(clplogcc --complete server 2>/dev/null)' -d 'The same for one server.'
 complete -c clplogcc -s t -l type -x -d 'Taken for the sake of old scripts; all of it is packed.'
 complete -c clplogcc -s r -l rotations -x -d 'Taken for the sake of old scripts.'

@@ -18,6 +18,7 @@ import msgspec
 
 from clptools import paths
 from clptools.agent import clock, configuration
+from clptools.agent.collect import PACKED_WITHIN_S, Collector, parts
 from clptools.agent.executor import Replies
 from clptools.agent.push import Pushes
 from clptools.agent.records import Records
@@ -30,8 +31,10 @@ from clptools.api.backend import (
     Explanation,
     HardwareOfServer,
     HardwareView,
+    LogsPart,
     OpenHardware,
 )
+from clptools.api.methods import CountersReply, HardwareReply, StatusReply
 from clptools.core import explain
 from clptools.core.actions import Record
 from clptools.core.events import Event, RequestSeen
@@ -92,6 +95,7 @@ class AgentBackend:
         self._counters = counters
         self._ask = ask
         self._identify = identify
+        self._collector = Collector(server)
 
     @property
     def server(self) -> str:
@@ -175,6 +179,31 @@ class AgentBackend:
     def counters(self) -> dict[str, int]:
         """Everything counted, by `door.reason`."""
         return self._counters()
+
+    async def collect(self, server: str) -> AsyncIterator[LogsPart]:
+        """What a server knows, packed there, part by part."""
+
+        async def ask(archive: str, offset: int) -> LogsPart:
+            asked = said.AskLogs(archive=archive, offset=offset)
+            if server == self._server:
+                return await self._ask_logs(server, asked)
+            within_s = _COUNTERS_S * 10 + (0 if archive else PACKED_WITHIN_S)
+            return await self._ask(server, asked, LogsPart, within_s)
+
+        async for part in parts(ask):
+            yield part
+
+    async def _state(self) -> dict[str, str]:
+        """The present state, as the API says it, by the name of its file in an archive."""
+        replies = {
+            "status": StatusReply(status=self.status(False)),
+            "hardware": HardwareReply(hardware=await self.hardware()),
+            "counters": CountersReply(counters=self.counters()),
+        }
+        return {
+            f"{name}.json": msgspec.json.format(msgspec.json.encode(reply), indent=1).decode()
+            for name, reply in replies.items()
+        }
 
     def _trap_counters(self) -> dict[str, int]:
         return {
@@ -307,6 +336,9 @@ class AgentBackend:
     async def _ask_counters(self, _: str, __: said.AskCounters) -> msgspec.Struct:
         return said.Counters(traps=self._trap_counters())
 
+    async def _ask_logs(self, _: str, asked: said.AskLogs) -> LogsPart:
+        return await self._collector.part(asked.archive, asked.offset, self._state)
+
     async def _transaction(self, sender: str, asked: said.Transaction) -> msgspec.Struct:
         request = asked.request
         if asked.resource and isinstance(request, GroupMove):
@@ -334,6 +366,7 @@ class AgentBackend:
         said.AskConfig: _config,
         said.AskStatus: _ask_status,
         said.AskCounters: _ask_counters,
+        said.AskLogs: _ask_logs,
         said.Transaction: _transaction,
         said.TransactionScript: _script,
     }

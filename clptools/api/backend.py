@@ -95,6 +95,16 @@ class ConfigFiles(msgspec.Struct, frozen=True, kw_only=True):
     """`clp.toml` and `scripts/...`, text."""
 
 
+class LogsPart(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of what a server packed for `clplogcc`."""
+
+    archive: str
+    """Names it to the server that packed it."""
+    size: int
+    """Of the whole archive, in bytes."""
+    data: bytes
+
+
 class Backend(Protocol):
     """The agent, as far as its local callers may see it."""
 
@@ -133,6 +143,9 @@ class Backend(Protocol):
 
     async def identify(self, server: str, on: bool, user: str) -> Outcome:
         """`clpledctrl`: the identify LED of a server (empty: this one)."""
+
+    def collect(self, server: str) -> AsyncIterator[LogsPart]:
+        """`clplogcc -n`: the parts of a gzipped tar archive, in order.  Raises ClpError."""
 
     def log(self, text: str, level: str, event_id: int) -> None:
         """`clplogcmd`: a record of this server in a person's or script's own words."""

@@ -18,6 +18,7 @@ from clptools.api.backend import (
     EventRecord,
     Explanation,
     HardwareView,
+    LogsPart,
 )
 from clptools.core.requests import Outcome, Request
 from clptools.core.view import StatusView
@@ -101,6 +102,12 @@ class Identify(Parameters, frozen=True, kw_only=True):
     user: str | None = None
 
 
+class CollectLogs(Parameters, frozen=True, kw_only=True):
+    """Parameters of `CollectLogs`."""
+
+    server: str
+
+
 class WriteLog(Parameters, frozen=True, kw_only=True):
     """Parameters of `WriteLog`."""
 
@@ -144,6 +151,12 @@ class RequestReply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
     outcome: Outcome | None = None
     progress: str | None = None
+
+
+class LogsReply(msgspec.Struct, frozen=True, kw_only=True):
+    """Reply of `CollectLogs`: the next part, then none."""
+
+    part: LogsPart | None = None
 
 
 class OutcomeReply(msgspec.Struct, frozen=True, kw_only=True):
@@ -271,6 +284,17 @@ async def run_script(backend: Backend, asked: RunScript, caller: Caller, _more: 
     yield False, OutcomeReply(outcome=outcome)
 
 
+async def collect_logs(
+    backend: Backend, asked: CollectLogs, _caller: Caller, more: bool
+) -> Replies:
+    """`CollectLogs`."""
+    if not more:
+        raise ClpError(ExitCode.USAGE, "CollectLogs answers in parts: call it with `more`.")
+    async for part in backend.collect(asked.server):
+        yield True, LogsReply(part=part)
+    yield False, LogsReply()
+
+
 async def write_log(backend: Backend, asked: WriteLog, _caller: Caller, _more: bool) -> Replies:
     """`WriteLog`."""
     backend.log(asked.text, asked.level or "INFO", asked.event_id or 1)
@@ -302,6 +326,7 @@ METHODS: dict[str, Method] = {
     "Request": Method(RequestCall, request, writes=True),
     "GetConfig": Method(NoParameters, get_config, writes=True),
     "PushConfig": Method(PushConfig, push_config, writes=True),
+    "CollectLogs": Method(CollectLogs, collect_logs, writes=True),
     "WriteLog": Method(WriteLog, write_log, writes=True),
     "Identify": Method(Identify, identify, writes=True),
     "RunScript": Method(RunScript, run_script, writes=True),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
-from clptools.api.backend import ConfigFiles, EventRecord
+from clptools.api.backend import ConfigFiles, EventRecord, LogsPart
 from clptools.core.messages import Control
 from clptools.core.requests import ExternalNotice, GroupMove, Outcome
 from clptools.core.view import StatusView
@@ -103,6 +103,15 @@ class Counters(PeerMessage, tag="counters", frozen=True, kw_only=True):
     traps: dict[str, int]
 
 
+class AskLogs(PeerMessage, tag="ask-logs", frozen=True, kw_only=True):
+    """`clplogcc`: what that server knows, packed.  Reply: `LogsPart`."""
+
+    archive: str = ""
+    """Of which a further part is wanted; empty: pack one."""
+    offset: int = 0
+    """In bytes."""
+
+
 class Transaction(PeerMessage, tag="transaction", frozen=True, kw_only=True):
     """`clprexec --failover`, `--notice`, `--clear`.  Reply: `Outcome`."""
 
@@ -133,12 +142,13 @@ Ask = (
     | AskConfig
     | AskStatus
     | AskCounters
+    | AskLogs
     | Transaction
     | TransactionScript
 )
 """What `PeerChannel.call` takes."""
 
-PeerReply = Outcome | Records | ConfigHash | ConfigFiles | StatusView | Counters
+PeerReply = Outcome | Records | ConfigHash | ConfigFiles | StatusView | Counters | LogsPart
 """What an answered `Ask` may bring back; the request says which."""
 
 OUTSIDE = (Transaction, TransactionScript)

@@ -1,28 +1,34 @@
-"""`clplogcc`: what this server knows, packed for whoever looks into an incident."""
+"""`clplogcc`: what the servers know, packed for whoever looks into an incident."""
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
-import re
+import tempfile
+from collections.abc import Iterator
+from typing import BinaryIO
 
 from clptools.api.client import Client
 from clptools.cli.answer import Answer, done
+from clptools.cli.names import find, objects, status
 from clptools.cli.options import Args, Command, Option, host
 from clptools.faults import ClpError, ExitCode
-from clptools.paths import config_dir, data_dir, log_dir, server_name
+from clptools.paths import server_name
 
 COMMAND = Command(
     "clplogcc",
-    summary="collect logs, journal, configuration and state of this server",
+    summary="collect logs, journal, configuration and state of the servers",
     synopsis=("[-o DIR] [-n SERVER | -h HOST] [-l]",),
     description=(
         (
-            "Writes SERVER-log.tar.gz. No secret is in it: no authkey, no passwords and keys "
-            "of BMCs and SNMP users, no community names, no scripts."
+            "Writes SERVER-log.tar.gz for every server, or for those that are named. What the "
+            "others know comes over the interconnects; one that does not answer is named, and "
+            "the exit status is 1. Without an agent here, this server alone is packed."
         ),
         (
-            "The journal in it is what clpreplay reads. Every server packs its own: run it on "
-            "each; another SERVER is refused."
+            "No secret is in it: no authkey, no passwords and keys of BMCs and SNMP users, no "
+            "community names, no scripts. The journal in it is what clpreplay reads."
         ),
     ),
     options=(
@@ -30,15 +36,15 @@ COMMAND = Command(
             "-o",
             "--output",
             metavar="DIR",
-            help="Where to write it (the current folder).",
+            help="Where to write (the current folder).",
             complete="directory",
         ),
-        Option("-l", "--local", help="This server only, as it is anyhow."),
+        Option("-l", "--local", help="This server only."),
         Option(
             "-n",
             "--server",
             metavar="SERVER",
-            help="Only this server.",
+            help="This server only; may be given again.",
             many=True,
             complete="server",
         ),
@@ -53,61 +59,123 @@ COMMAND = Command(
             "-r", "--rotations", metavar="N", help="Taken for the sake of old scripts.", number=True
         ),
     ),
-    examples=(("clplogcc -o /tmp", "writes /tmp/server1-log.tar.gz"),),
+    examples=(
+        ("clplogcc -o /tmp", "writes /tmp/server1-log.tar.gz, /tmp/server2-log.tar.gz, ..."),
+        ("clplogcc -l", "this server only"),
+    ),
 )
 
-SECRET = re.compile(r"(?ms)^(\s*(?:community|password|passphrase)\w*\s*=)\s*(?:\[.*?\]|[^\n]*)")
 STATE = {"status.json": "GetStatus", "hardware.json": "GetHardware", "counters.json": "GetCounters"}
+WITHIN_S = 90.0
+"""A server that packs a lot may take this long."""
 
 
 def run(args: Args) -> Answer:
     """Collects."""
-    import io
-    import json
-    import tarfile
+    from clptools.packing import name_of
 
-    others = {*args.many("server"), *args.many("host")} - {server_name()}
-    if others:
-        there = " and ".join(sorted(others))
-        text = f"What {there} knows is packed there, not on {server_name()}."
-        raise ClpError(ExitCode.REFUSED, text, f"On {there}: clplogcc")
-    name = f"{server_name()}-log"
-    path = os.path.join(args.text("output") or ".", f"{name}.tar.gz")
-    silent = ""
-    before = os.umask(0o077)
+    wanted, remark = _wanted(args)
+    folder = args.text("output") or "."
+    written: dict[str, str] = {}
+    missing: dict[str, ClpError] = {}
+    for server in wanted:
+        path = os.path.join(folder, name_of(server))
+        try:
+            with _in_place(path) as file:
+                if server == server_name():
+                    remark = _pack(file) or remark
+                else:
+                    _fetch(file, server)
+        except ClpError as fault:
+            if len(wanted) == 1:
+                raise
+            missing[server] = fault
+        else:
+            written[server] = path
+    text = "\n".join(
+        [
+            *(f"{path} written." for path in written.values()),
+            *(f"{server} was not collected: {why.message}" for server, why in missing.items()),
+            *filter(None, (remark,)),
+        ]
+    )
+    if missing:
+        fields = {"files": written, "missing": {name: why.message for name, why in missing.items()}}
+        return Answer(text, {"result": "failed", "text": text, **fields}, ExitCode.FAILED)
+    return done(text, files=written)
+
+
+def _wanted(args: Args) -> tuple[list[str], str]:
+    """The servers to collect, and what is to be said of that."""
+    own = server_name()
+    named = list(dict.fromkeys([*args.many("server"), *args.many("host")]))
+    if args.given("local"):
+        others = [name for name in named if name != own]
+        if others:
+            raise ClpError(ExitCode.USAGE, f"-l is {own}, and not {' and '.join(others)}.")
+        return [own], ""
     try:
-        with tarfile.open(path, "w:gz") as archive:
-
-            def add(inside: str, text: str) -> None:
-                info = tarfile.TarInfo(f"{name}/{inside}")
-                content = text.encode()
-                info.size = len(content)
-                archive.addfile(info, io.BytesIO(content))
-
-            for folder, inside in ((log_dir(), "log"), (data_dir(), "data")):
-                if os.path.isdir(folder):
-                    archive.add(folder, f"{name}/{inside}")
-            for inside, text in _configurations():
-                add(inside, SECRET.sub(r'\1 "(left out)"', text))
-            for inside, method in STATE.items():
-                try:
-                    with Client() as client:
-                        add(inside, json.dumps(client.call(method), indent=1, ensure_ascii=False))
-                except ClpError as error:
-                    silent = f"\nWithout the present state: {error.message}"
-                    break
-    finally:
-        os.umask(before)
-    return done(f"{path} written.{silent}", file=path)
+        with Client() as client:
+            known = objects(status(client), "servers")
+    except ClpError:
+        if [name for name in named if name != own]:
+            raise
+        return [own], "" if named else "The other servers were not asked."
+    for name in named:
+        find(known, "server", name)
+    return named or [str(server["name"]) for server in known] or [own], ""
 
 
-def _configurations() -> list[tuple[str, str]]:
-    found = []
-    base = config_dir()
-    for folder in (base, f"{base}/history"):
-        for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else []:
-            if name.endswith(".toml"):
-                path = os.path.join(folder, name)
-                with open(path, encoding="utf-8", errors="replace") as file:
-                    found.append((f"config/{os.path.relpath(path, base)}", file.read()))
-    return found
+@contextlib.contextmanager
+def _in_place(path: str) -> Iterator[BinaryIO]:
+    """A file that is at `path`, readable for its owner only, once all of it was written."""
+    folder = os.path.dirname(path)
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=".clplogcc.", dir=folder)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    try:
+        with open(handle, "wb") as file:
+            yield file
+        os.replace(temporary, path)
+    except OSError as error:
+        os.unlink(temporary)
+        raise _unwritable(error.filename or path, error) from error
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def _unwritable(path: str, error: OSError) -> ClpError:
+    text = f"{path}: {error.strerror}"
+    return ClpError(ExitCode.FAILED, text, "Write somewhere else: -o DIR")
+
+
+def _pack(file: BinaryIO) -> str:
+    """This server's; returns what is missing in it."""
+    from clptools.packing import pack
+
+    state, silent = {}, ""
+    for inside, method in STATE.items():
+        try:
+            with Client() as client:
+                state[inside] = json.dumps(client.call(method), indent=1, ensure_ascii=False)
+        except ClpError as error:
+            silent = f"Without the present state: {error.message}"
+            break
+    pack(file, server_name(), state)
+    return silent
+
+
+def _fetch(file: BinaryIO, server: str) -> None:
+    import base64
+
+    size = 0
+    with Client(timeout_s=WITHIN_S) as client:
+        for reply in client.stream("CollectLogs", server=server):
+            part = reply.get("part")
+            if isinstance(part, dict):
+                file.write(base64.b64decode(str(part["data"])))
+                size = int(part["size"])
+    if file.tell() != size:
+        raise ClpError(ExitCode.FAILED, f"{file.tell()} of {size} bytes came. Try again.")

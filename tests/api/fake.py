@@ -15,6 +15,7 @@ from clptools.api.backend import (
     Explanation,
     HardwareOfServer,
     HardwareView,
+    LogsPart,
 )
 from clptools.api.connection import Limits
 from clptools.api.server import LIMITS, Server
@@ -97,6 +98,8 @@ class FakeBackend:
         self.scripts: list[tuple[str, str, float]] = []
         self.pushed: list[tuple[ConfigFiles, str, bool]] = []
         self.logged: list[tuple[str, str, int]] = []
+        self.silent: set[str] = set()
+        """Servers that do not answer."""
         self.lit: list[tuple[str, bool, str]] = []
         self.outcome = Outcome()
         self.steps: tuple[str, ...] = ()
@@ -172,6 +175,13 @@ class FakeBackend:
 
     def log(self, text: str, level: str, event_id: int) -> None:
         self.logged.append((text, level, event_id))
+
+    async def collect(self, server: str) -> AsyncIterator[LogsPart]:
+        if server in self.silent:
+            raise ClpError(ExitCode.FAILED, f"{server} cannot be reached")
+        archive = f"what {server} packed".encode()
+        for at in range(0, len(archive), 7):
+            yield LogsPart(archive="a", size=len(archive), data=archive[at : at + 7])
 
     def counters(self) -> dict[str, int]:
         return {"trap.malformed": 1}

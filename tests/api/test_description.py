@@ -33,6 +33,7 @@ STRUCTS: dict[str, type[msgspec.Struct]] = {
     "HardwareOfServer": backend.HardwareOfServer,
     "Hardware": backend.HardwareView,
     "Event": backend.EventRecord,
+    "LogsPart": backend.LogsPart,
     "Outcome": requests.Outcome,
 }
 

@@ -214,12 +214,55 @@ def test_options_of_old_scripts_change_nothing(agent: Agent, etc: Path, clp: Clp
     assert clp("clpcfctrl", "--push", "--nocheck").code == 8
 
 
-def test_every_server_packs_its_own_logs(agent: Agent, etc: Path, clp: Clp, tmp_path: Path) -> None:
-    old = ("-t", "type2", "-r", "3", "-l", "-n", "server1", "-o", str(tmp_path))
-    assert clp("clplogcc", *old).code == 0
-    for option in ("-h", "-n"):
-        ran = clp("clplogcc", option, "server2", "-o", str(tmp_path))
-        assert (ran.code, "On server2: clplogcc" in ran.err) == (6, True)
+def test_logs_of_all_servers_are_collected(
+    agent: Agent, etc: Path, clp: Clp, tmp_path: Path
+) -> None:
+    ran = clp("clplogcc", "-o", str(tmp_path))
+    own, other = tmp_path / "server1-log.tar.gz", tmp_path / "server2-log.tar.gz"
+    assert (ran.code, ran.out) == (0, f"{own} written.\n{other} written.\n")
+    assert other.read_bytes() == b"what server2 packed"
+    assert stat.S_IMODE(other.stat().st_mode) == 0o600
+
+
+def test_logs_of_one_server_are_collected(
+    agent: Agent, etc: Path, clp: Clp, tmp_path: Path
+) -> None:
+    here = tmp_path / "here"
+    for options, name in (
+        (("-t", "type2", "-r", "3", "-l", "-n", "server1"), "server1-log.tar.gz"),
+        (("-h", "server2"), "server2-log.tar.gz"),
+        (("-n", "server2"), "server2-log.tar.gz"),
+    ):
+        here.mkdir()
+        assert clp("clplogcc", *options, "-o", str(here)).code == 0
+        assert [each.name for each in here.iterdir()] == [name]
+        (here / name).unlink()
+        here.rmdir()
+    assert clp("clplogcc", "-l", "-n", "server2").code == 2
+    assert "Known: server1, server2" in clp("clplogcc", "-n", "server9").err
+
+
+def test_a_server_that_does_not_answer_is_named_and_the_others_are_collected(
+    agent: Agent, etc: Path, clp: Clp, tmp_path: Path
+) -> None:
+    agent.backend.silent.add("server2")
+    (tmp_path / "server2-log.tar.gz").write_text("the last incident's")
+    ran = clp("clplogcc", "-o", str(tmp_path))
+    assert ran.code == 1
+    assert "server1-log.tar.gz written.\nserver2 was not collected: server2 cannot" in ran.out
+    assert (tmp_path / "server2-log.tar.gz").read_text() == "the last incident's"
+    assert not list(tmp_path.glob(".clplogcc*"))
+
+
+def test_without_an_agent_this_server_is_packed(etc: Path, clp: Clp, tmp_path: Path) -> None:
+    ran = clp("clplogcc", "-o", str(tmp_path))
+    assert ran.code == 0
+    assert "server1-log.tar.gz written.\nWithout the present state" in ran.out
+    assert clp("clplogcc", "-n", "server2").code == 3
+    nowhere = tmp_path / "nowhere"
+    assert clp("clplogcc", "-l", "-o", str(nowhere)).err == (
+        f"clplogcc: {nowhere}: No such file or directory\nWrite somewhere else: -o DIR\n"
+    )
 
 
 def test_collected_logs_hold_no_secret(agent: Agent, etc: Path, clp: Clp, tmp_path: Path) -> None:

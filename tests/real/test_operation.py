@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tarfile
 from collections.abc import Iterator
 
 import pytest
@@ -79,6 +80,27 @@ def test_every_server_tells_why_the_group_is_where_it_is(cluster: Cluster) -> No
 def test_another_servers_view_is_a_call_away(cluster: Cluster) -> None:
     there = json.loads(cluster[1].ok("clpstat --json -h server2"))
     assert [s["name"] for s in there["servers"] if s["local"]] == ["server2"]
+
+
+def test_what_all_servers_know_is_collected_from_one(cluster: Cluster) -> None:
+    first = cluster[1]
+    first.ok(f"clplogcc -o {first.root}")
+    with tarfile.open(first.root / "server2-log.tar.gz") as archive:
+        archive.extractall(first.root, filter="data")
+    packed = first.root / "server2-log"
+    assert (packed / "log/alert.log").read_text() in cluster[2].alerts()
+    assert "server2" in [
+        s["name"]
+        for s in json.loads((packed / "status.json").read_text())["status"]["servers"]
+        if s["local"]
+    ]
+    first.ok(f"clpreplay {packed}/data/journal")
+    cluster[2].kill()
+    until("its loss is known", lambda: server(first, "server2") == "Offline")
+    alone = first.run(f"clplogcc -o {first.root}")
+    assert (alone.returncode, "server2 was not collected: " in alone.stdout) == (1, True)
+    cluster[2].start()
+    until("it is back", lambda: server(first, "server2") == "Online")
 
 
 def test_suspended_it_does_not_recover_and_resumed_it_does_not_make_up_for_it(
