@@ -29,7 +29,7 @@ def renumbered(package: Path, suffix: str) -> Path:
             control = Path(folder, "tree/DEBIAN/control")
             text = re.sub(r"(?m)^(Version: .*)$", rf"\1.{suffix}", control.read_text())
             control.write_text(text)
-            run("dpkg-deb", "--root-owner-group", "-Zxz", "-z1", "--build", f"{folder}/tree", made)
+            run("dpkg-deb", "--root-owner-group", "-Zzstd", "--build", f"{folder}/tree", made)
     return made
 
 

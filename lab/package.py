@@ -133,7 +133,7 @@ def build(folder: Path, revision: str = "1") -> Path:
         _commands(tree)
         _documents(tree)
         _control(tree, version)
-        run("dpkg-deb", "--root-owner-group", "-Zxz", "-z1", "--build", tree, made)
+        run("dpkg-deb", "--root-owner-group", "-Zzstd", "--build", tree, made)
     return made
 
 

@@ -10,7 +10,7 @@ from lab.cluster import sample
 # nobody is heard.
 CONFIG = sample(more="[cluster]\nself_stop = 50\nheartbeat_timeout = 20\n")
 WAITS = "cat /sys/class/watchdog/watchdog*/timeout"
-TIMES = 6
+TIMES = 4
 
 
 def run(lab: Lab) -> None:
