@@ -44,6 +44,7 @@ from clptools.core.node import Node
 from clptools.core.settings import Settings
 from clptools.core.stretch import stretched
 from clptools.core.view import StatusView
+from clptools.links.certs import Minting
 from clptools.links.peer import PeerChannel
 from clptools.reports import ClpError
 
@@ -89,7 +90,8 @@ class Core:
 class Agent:
     """One incarnation."""
 
-    def __init__(self, authkey: bytes) -> None:
+    def __init__(self, authkey: bytes, minting: Minting) -> None:
+        """`minting`: of this server's certificate, from the authkey."""
         self.server = paths.server_name()
         self.incarnation = secrets.token_hex(8)
         self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -104,7 +106,7 @@ class Agent:
         self._core: Core | None = None
         self._peers = PeerChannel(
             self.server,
-            authkey,
+            minting.identity,
             notices=said.Notice,
             requests=said.Ask,
             outside=said.OUTSIDE,

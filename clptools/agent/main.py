@@ -11,11 +11,15 @@ import signal
 import stat
 import sys
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 from clptools import paths
 from clptools.agent.priority import come_first
 from clptools.faults import ClpError, ExitCode
 from clptools.hardware.notify import Notifier
+
+if TYPE_CHECKING:
+    from clptools.links.certs import Minting
 
 HELP = """\
 Usage: clpnode [--help] [--version]
@@ -106,6 +110,8 @@ def _confirm_down(words: list[str]) -> str:
 
 
 def _run() -> int:
+    from clptools.links.certs import Minting
+
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format="clpnode: %(levelname)s: %(message)s"
     )
@@ -114,7 +120,9 @@ def _run() -> int:
     logging.getLogger("clptools").setLevel(logging.INFO)
     authkey = _authkey()
     come_first()
-    return asyncio.run(_life(authkey))
+    # Begins now: it takes about as long as the imports that are still to come.
+    minting = Minting(authkey, paths.server_name())
+    return asyncio.run(_life(authkey, minting))
 
 
 def _authkey() -> bytes:
@@ -142,7 +150,7 @@ def _authkey() -> bytes:
     return key
 
 
-async def _life(authkey: bytes) -> int:
+async def _life(authkey: bytes, minting: Minting) -> int:
     from clptools.agent import configuration
     from clptools.agent.agent import Agent
 
@@ -164,7 +172,7 @@ async def _life(authkey: bytes) -> int:
             )
         settings = loaded.settings
     notifier = Notifier()
-    agent = Agent(authkey)
+    agent = Agent(authkey, minting)
     loop = asyncio.get_running_loop()
 
     patience: list[asyncio.Task[None]] = []

@@ -12,9 +12,11 @@ authkey and name go in, PEM comes out, both through pipes.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime
 import os
 import ssl
+import subprocess
 import sys
 from typing import Any
 
@@ -122,28 +124,60 @@ def mint(authkey: bytes, name: str) -> Identity:
     )
 
 
-async def mint_apart(authkey: bytes, name: str) -> Identity:
-    """As `mint`, in a child process.  Raises ClpError if the child fails."""
-    child = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", "clptools.links.certs"),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    order = msgspec.msgpack.encode(_Order(name=name, authkey=authkey))
-    try:
-        async with asyncio.timeout(_MINT_TIMEOUT_S):
-            out, complaint = await child.communicate(order)
-        return msgspec.msgpack.decode(out, type=Identity)
-    except TimeoutError:
-        fault = f"no answer in {_MINT_TIMEOUT_S:.0f} s"
-    except msgspec.MsgspecError:
-        fault = (complaint.decode(errors="replace").strip().splitlines() or ["no output"])[-1]
-    finally:
-        if child.returncode is None:
+class Minting:
+    """An identity in the making: the child begins at once, beside what is yet to be imported."""
+
+    def __init__(self, authkey: bytes, name: str) -> None:
+        self._name = name
+        self._child = subprocess.Popen(
+            [sys.executable, "-P", "-m", "clptools.links.certs"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        order = msgspec.msgpack.encode(_Order(name=name, authkey=authkey))
+        assert self._child.stdin is not None
+        with contextlib.suppress(BrokenPipeError), self._child.stdin as stdin:
+            stdin.write(order)
+
+    async def identity(self) -> Identity:
+        """As `mint`.  Raises ClpError if the child fails."""
+        child = self._child
+        assert child.stdout is not None and child.stderr is not None
+        try:
+            async with asyncio.timeout(_MINT_TIMEOUT_S):
+                out = await _read(child.stdout.fileno())
+            return msgspec.msgpack.decode(out, type=Identity)
+        except TimeoutError:
+            fault = f"no answer in {_MINT_TIMEOUT_S:.0f} s"
+        except msgspec.MsgspecError:
+            complaint = child.stderr.read().decode(errors="replace").strip()
+            fault = (complaint.splitlines() or ["no output"])[-1]
+        finally:
             child.kill()
-            await child.wait()
-    raise ClpError(ExitCode.FAILED, f"cannot mint the certificate of {name}: {fault}")
+            child.wait()
+            child.stdout.close()
+            child.stderr.close()
+        raise ClpError(ExitCode.FAILED, f"cannot mint the certificate of {self._name}: {fault}")
+
+
+async def _read(fd: int) -> bytes:
+    """Everything up to the end of a pipe."""
+    loop = asyncio.get_running_loop()
+    said, ended = bytearray(), loop.create_future()
+
+    def readable() -> None:
+        chunk = os.read(fd, 65536)
+        said.extend(chunk)
+        if not chunk and not ended.done():
+            ended.set_result(None)
+
+    loop.add_reader(fd, readable)
+    try:
+        await ended
+    finally:
+        loop.remove_reader(fd)
+    return bytes(said)
 
 
 def context(identity: Identity, *, serving: bool) -> ssl.SSLContext:

@@ -25,7 +25,7 @@ from clptools.core.settings import Interconnect, Settings
 from clptools.faults import ClpError, ExitCode
 from clptools.links import frames
 from clptools.links.address import plain
-from clptools.links.certs import OUTSIDE, common_name, context, mint_apart
+from clptools.links.certs import OUTSIDE, Identity, common_name, context
 from clptools.links.connection import Connection
 from clptools.links.delivery import Delivery
 from clptools.links.listener import Listener, Places, shake
@@ -52,7 +52,7 @@ class PeerChannel:
     def __init__(
         self,
         server: str,
-        authkey: bytes,
+        identity: Callable[[], Awaitable[Identity]],
         *,
         notices: Any,
         requests: Any,
@@ -62,14 +62,15 @@ class PeerChannel:
         on_connected: Callable[[str], None],
         on_change: Callable[[str], None],
     ) -> None:
-        """`notices`, `requests`: unions that `send` and `call` carry.
+        """`identity` waits for this server's; `notices`, `requests`: unions that `send` and
+        `call` carry.
 
         `on_control(sender, notice)`; `on_call(sender, request)` returns the reply or raises
         ClpError (sender `OUTSIDE`: a caller with the key who is no server);
         `on_connected(peer)` when the first path to a peer opened; `on_change(text)` a log line.
         """
         self._server = server
-        self._authkey = authkey
+        self._identity = identity
         self._notices = msgspec.msgpack.Decoder(notices)
         self._requests = msgspec.msgpack.Decoder(requests)
         self._outside = outside
@@ -98,11 +99,11 @@ class PeerChannel:
     # life
 
     async def start(self, settings: Settings | None) -> None:
-        """Mints this server's certificate, then listens and dials.  Raises ClpError.
+        """Listens and dials, once this server's certificate is minted.  Raises ClpError.
 
         Without settings it listens on every address at `DEFAULT_PORT`, for a first push.
         """
-        identity = await mint_apart(self._authkey, self._server)
+        identity = await self._identity()
         self._server_tls = context(identity, serving=True)
         self._client_tls = context(identity, serving=False)
         self.apply(settings)

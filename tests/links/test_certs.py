@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from clptools.faults import ClpError
-from clptools.links.certs import OUTSIDE, common_name, context, mint, mint_apart
+from clptools.links.certs import OUTSIDE, Minting, common_name, context, mint
 
 KEY = b"k" * 32
 
@@ -92,6 +92,6 @@ def test_no_clock_jump_leaves_the_validity(year: int, tmp_path: Path) -> None:
 
 
 def test_an_agent_mints_in_a_child() -> None:
-    assert asyncio.run(mint_apart(KEY, "server1")) == mint(KEY, "server1")
+    assert asyncio.run(Minting(KEY, "server1").identity()) == mint(KEY, "server1")
     with pytest.raises(ClpError, match=r"cannot mint the certificate of server1: .*at least 16"):
-        asyncio.run(mint_apart(b"short", "server1"))
+        asyncio.run(Minting(b"short", "server1").identity())

@@ -29,7 +29,7 @@ from clptools.core.requests import ExternalNotice, Outcome
 from clptools.core.settings import Cluster, Interconnect, Server, Settings
 from clptools.faults import ClpError, ExitCode
 from clptools.links import connection, delivery, frames, listener
-from clptools.links.certs import OUTSIDE, context, mint
+from clptools.links.certs import OUTSIDE, Minting, context, mint
 from clptools.links.peer import PeerChannel
 
 KEY = b"k" * 32
@@ -70,7 +70,7 @@ class Agent:
         self.hold.set()
         self.channel = PeerChannel(
             name,
-            key,
+            lambda: Minting(key, name).identity(),
             notices=Notice,
             requests=Ask,
             outside=OUTSIDE_TYPES,
