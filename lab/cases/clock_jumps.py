@@ -10,4 +10,4 @@ def run(lab: Lab) -> None:
     for step in (3600, -7200, 3600):
         line = f"date -s @$(( $(date +%s) + {step} ))"
         lab.fault(f"{holder.name}: clock {step:+d} s", partial(holder.sh, line))
-        lab.stays(holder, 10)
+        lab.stays(holder, 6)

@@ -15,6 +15,6 @@ def run(lab: Lab) -> None:
 
     lab.fault(f"LAN1 and LAN2: {HOW}", lambda: disturb(HOW))
     try:
-        lab.stays(holder, 30)
+        lab.stays(holder, 20)
     finally:
         disturb("")
