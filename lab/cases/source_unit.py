@@ -5,12 +5,15 @@ from lab.case import Lab
 
 CONFIG = sources.CONFIG
 
+# Without systemd's own limit (five starts within 10 s), after which the unit stays failed.
 UNIT = """\
+[Unit]
+StartLimitIntervalSec=0
+
 [Service]
 ExecStart=/bin/sleep 3600
 Restart=always
 RestartSec=300ms
-StartLimitIntervalSec=0
 """
 KILL = f"systemctl kill --kill-whom=main -s KILL {sources.UNIT}"
 
