@@ -23,4 +23,4 @@ def reset_by_watchdog(lab: Lab, what: str, stand_still: Callable[[Machine], None
     lab.serves(other)
     lab.proven(other)
     lab.rebooted(holder, before)
-    lab.stays(other, 10)
+    lab.stays(other, 5)

@@ -11,7 +11,7 @@ def run(lab: Lab) -> None:
     lab.serves(other)
     lab.proven(other, "released")
     lab.rebooted(holder, before)
-    lab.stays(other, 10)
+    lab.stays(other, 5)
     said = holder.sh("journalctl -b -1 --no-pager -o cat _PID=1 + SYSLOG_IDENTIFIER=clptools")
     order = [said.find(text) for text in ("stopped exec1, then fip1", "Stopped clpnode.service")]
     order += [said.find("Stopped systemd-networkd.service")]

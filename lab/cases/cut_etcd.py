@@ -4,6 +4,8 @@ from lab import arbiter
 from lab.case import Lab
 from lab.cluster import sample
 
+ASKED_ONLY = True
+
 
 def run(lab: Lab) -> None:
     with (

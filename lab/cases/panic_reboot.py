@@ -10,4 +10,4 @@ def run(lab: Lab) -> None:
     lab.fault(f"{holder.name}: kernel panic, reboot after 5 s", holder.panic)
     lab.serves(other)
     lab.proven(other, "power off", "forced stop")
-    lab.stays(other, 10)
+    lab.stays(other, 5)
