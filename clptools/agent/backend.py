@@ -45,6 +45,7 @@ from clptools.resources.script import Script, ScriptRunner
 
 _WATCH_S = 0.1
 _COUNTERS_S = 1.0
+_PART_S = 10.0
 R = TypeVar("R")
 _SCRIPT_NAME = re.compile(r"[A-Za-z0-9_@%+=,.-]{1,255}")
 
@@ -187,7 +188,7 @@ class AgentBackend:
             asked = said.AskLogs(archive=archive, offset=offset)
             if server == self._server:
                 return await self._ask_logs(server, asked)
-            within_s = _COUNTERS_S * 10 + (0 if archive else PACKED_WITHIN_S)
+            within_s = _PART_S if archive else PACKED_WITHIN_S + _PART_S
             return await self._ask(server, asked, LogsPart, within_s)
 
         async for part in parts(ask):
