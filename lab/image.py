@@ -69,6 +69,8 @@ UNNEEDED_GENERATORS = (
     *("rc-local", "run", "system-update", "sysv", "veritysetup"),
 )
 """Programs that systemd runs at every start and reload, and that find nothing here."""
+UNNEEDED_HOOKS = ("dmsetup", "fsck", "keymap", "resume", "thermal", "udev")
+"""What an initrd holds beside the modules that find the root file system."""
 
 FSTAB = "/dev/vda / ext4 defaults,errors=remount-ro 0 1\n"
 CLEAN = "rm -rf /var/cache/apt/*.bin /var/cache/apt/archives/*.deb /var/lib/apt/lists/*"
@@ -150,10 +152,6 @@ def _system(tree: Path) -> None:
     include = f"--include={','.join(PACKAGES)}"
     run("debootstrap", "--variant=minbase", include, "bookworm", tree, MIRROR)
     run("chroot", tree, "sh", "-c", CLEAN)
-    # The small list of modules makes an initrd that an emulated processor unpacks quickly.
-    (tree / "etc/initramfs-tools/modules").write_text("\n".join(MODULES) + "\n")
-    (tree / "etc/initramfs-tools/conf.d/lab").write_text("MODULES=list\nCOMPRESS=gzip\n")
-    run("chroot", tree, "update-initramfs", "-u", "-k", "all")
     (cache() / "tree.of").write_text(wanted)
 
 
@@ -218,6 +216,16 @@ def _settle(tree: Path) -> None:
     )
     run("chroot", tree, "sh", "-c", enable)
     _unpack_kernel(tree)
+    _pack_initrd(tree)
+
+
+def _pack_initrd(tree: Path) -> None:
+    """An initrd that an emulated processor is soon through with."""
+    (tree / "etc/initramfs-tools/modules").write_text("\n".join(MODULES) + "\n")
+    (tree / "etc/initramfs-tools/conf.d/lab").write_text("MODULES=list\nCOMPRESS=gzip\n")
+    for name in UNNEEDED_HOOKS:
+        (tree / "usr/share/initramfs-tools/hooks" / name).chmod(0o644)
+    run("chroot", tree, "update-initramfs", "-u", "-k", "all")
 
 
 def _unpack_kernel(tree: Path) -> None:
