@@ -44,11 +44,17 @@ def pack(out: BinaryIO, server: str, state: Mapping[str, str]) -> None:
 
 
 def _files(folder: str) -> Iterator[str]:
-    for place, _, names in sorted(os.walk(folder)):
+    for place, _, names in sorted(os.walk(folder, onerror=_told)):
         for name in sorted(names):
             path = os.path.join(place, name)
             if os.path.isfile(path) and not os.path.islink(path):
                 yield path
+
+
+def _told(error: OSError) -> None:
+    """A folder that is not there holds nothing; one that may not be read is no empty one."""
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def _configurations(base: str) -> Iterator[str]:

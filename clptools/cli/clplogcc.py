@@ -138,6 +138,10 @@ def _in_place(path: str) -> Iterator[BinaryIO]:
         with open(handle, "wb") as file:
             yield file
         os.replace(temporary, path)
+    except PermissionError as error:
+        os.unlink(temporary)
+        text = f"{error.filename or path}: {error.strerror}"
+        raise ClpError(ExitCode.NOT_PERMITTED, text, "Run it as root.") from error
     except OSError as error:
         os.unlink(temporary)
         raise _unwritable(error.filename or path, error) from error

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -66,6 +68,16 @@ def test_who_hangs_up_half_way_leaves_nothing_that_grows(log: Path) -> None:
         assert fault.value.code == ExitCode.NO_SUCH
 
     asyncio.run(then())
+
+
+def test_what_may_not_be_read_is_no_empty_folder(log: Path) -> None:
+    log.chmod(0o000)
+    # Root without its right to read everything.
+    words = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"] * (os.getuid() == 0)
+    words += [sys.executable, "-P", "-m", "clptools.packing", "server2"]
+    ran = subprocess.run(words, input=b"{}", capture_output=True, check=False)
+    assert ran.returncode == 1
+    assert ran.stderr.decode() == f"{log}: Permission denied\n"
 
 
 def test_a_fault_of_the_packing_is_told(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
