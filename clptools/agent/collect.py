@@ -70,9 +70,10 @@ class Collector:
 
     async def _pack(self, state: Mapping[str, str]) -> BinaryIO:
         try:
-            file = tempfile.TemporaryFile(dir=paths.data_dir())  # noqa: SIM115 kept
+            # In memory: a disk that hangs, and is why logs are collected, would stop our loop.
+            file = tempfile.TemporaryFile(dir=paths.run_dir())  # noqa: SIM115 kept
         except OSError as error:
-            raise ClpError(ExitCode.FAILED, f"{paths.data_dir()}: {error.strerror}") from error
+            raise ClpError(ExitCode.FAILED, f"{paths.run_dir()}: {error.strerror}") from error
         try:
             await self._child(file, state)
         except BaseException:

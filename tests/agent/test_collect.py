@@ -23,7 +23,7 @@ STATE = {"status.json": '{"status": "as it is"}'}
 def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of the logs of a server."""
     monkeypatch.setenv("CLP_ROOT", str(tmp_path))
-    for folder in ("var/lib/clptools", "var/log/clptools", "etc/clptools"):
+    for folder in ("run/clptools", "var/lib/clptools", "var/log/clptools", "etc/clptools"):
         (tmp_path / folder).mkdir(parents=True)
     return tmp_path / "var/log/clptools"
 
