@@ -18,6 +18,7 @@ import tempfile
 import tomllib
 from pathlib import Path
 
+from clptools.version import VERSION
 from lab.places import SOURCE, cache, run
 
 HOME = "usr/lib/clptools"
@@ -124,7 +125,7 @@ def fingerprint() -> str:
 
 def build(folder: Path, revision: str = "1") -> Path:
     """Builds `clptools_VERSION-REVISION_amd64.deb` in `folder`.  Raises Trouble."""
-    version = f"{project()['version']}-{revision}"
+    version = f"{VERSION}-{revision}"
     made = folder / f"clptools_{version}_amd64.deb"
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="clptools-deb.") as temporary:

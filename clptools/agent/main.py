@@ -10,13 +10,13 @@ import os
 import signal
 import stat
 import sys
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from clptools import paths
 from clptools.agent.priority import come_first
 from clptools.faults import ClpError, ExitCode
 from clptools.hardware.notify import Notifier
+from clptools.version import VERSION
 
 if TYPE_CHECKING:
     from clptools.links.certs import Minting
@@ -54,7 +54,7 @@ def main() -> int:
             print(HELP.format(config=paths.config_file(), authkey=paths.authkey_file()), end="")
             return ExitCode.DONE
         if words == ["--version"]:
-            print(f"clpnode {version('clptools')}")
+            print(f"clpnode {VERSION}")
             return ExitCode.DONE
         if words[:1] == ["confirm-down"]:
             said = _confirm_down(words[1:])

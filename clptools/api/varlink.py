@@ -15,6 +15,7 @@ import msgspec
 from clptools.api.backend import Backend
 from clptools.api.methods import METHODS, Caller, Method
 from clptools.reports import ClpError, ExitCode
+from clptools.version import VERSION
 
 INTERFACE = "org.clptools.Node"
 SERVICE = "org.varlink.service"
@@ -147,17 +148,11 @@ class _InterfaceName(msgspec.Struct, frozen=True, kw_only=True):
 
 def _service(name: str, call: Call) -> bytes:
     if name == "GetInfo":
-        from importlib.metadata import PackageNotFoundError, version
-
-        try:
-            installed = version("clptools")
-        except PackageNotFoundError:
-            installed = "unknown"
         return _reply(
             {
                 "vendor": "clptools",
                 "product": "clptools node agent",
-                "version": installed,
+                "version": VERSION,
                 "url": "",
                 "interfaces": [SERVICE, INTERFACE],
             }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib.metadata
 import platform
 from collections.abc import Awaitable, Callable
 from typing import Protocol
@@ -12,6 +11,7 @@ import msgspec
 
 from clptools.core.settings import Resource
 from clptools.resources.script import Script, ScriptResult
+from clptools.version import VERSION
 
 
 class ResourceContext(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,14 +91,13 @@ def script_environment(resource: Resource, context: ResourceContext) -> dict[str
 @functools.cache
 def product_environment() -> dict[str, str]:
     """`CLP_VERSION_*` and `CLP_OS*`: the same for every script."""
-    version = importlib.metadata.version("clptools")
     try:
         system = platform.freedesktop_os_release()
     except OSError:
         system = {}
     return {
-        "CLP_VERSION_FULL": version,
-        "CLP_VERSION_MAJOR": version.split(".")[0],
+        "CLP_VERSION_FULL": VERSION,
+        "CLP_VERSION_MAJOR": VERSION.split(".")[0],
         "CLP_OSNAME": system.get("NAME", "Linux"),
         "CLP_OSVER": system.get("VERSION_ID", platform.release()),
     }
