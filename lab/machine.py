@@ -293,9 +293,9 @@ class Machine:
         accel = os.environ.get("ACCEL", "tcg")
         processor = "host" if accel == "kvm" else "Nehalem"
         kernel = (
-            f"root=/dev/vda rw console=ttyS0 quiet loglevel=4 net.ifnames=0 mitigations=off"
-            f" nokaslr systemd.hostname={self.name} systemd.show_status=no"
-            " cryptomgr.notests audit=0 i8042.noaux i8042.nokbd"
+            f"systemd.hostname={self.name} systemd.show_status=no net.ifnames=0"
+            " root=/dev/vda rw rootflags=errors=remount-ro console=ttyS0 quiet loglevel=4"
+            " mitigations=off nokaslr audit=0 lsm= cryptomgr.notests i8042.noaux i8042.nokbd"
         )
         words = [
             f"qemu-system-x86_64 -name {self.name} -M q35,sata=off,smbus=off,vmport=off",
@@ -303,7 +303,7 @@ class Machine:
             f"-m {MEMORY_MB} -smp {PROCESSORS} -nodefaults -display none",
             f"-kernel {self._image.kernel} -initrd {self._image.initrd} -append '{kernel}'",
             f"-drive file={disk},if=virtio,format=qcow2,cache=writeback",
-            f"-serial file:{self.folder}/console.log -device virtio-rng-pci",
+            f"-serial file:{self.folder}/console.log",
             "-global ICH9-LPC.noreboot=false -rtc base=utc,clock=host",
             f"-qmp unix:{self.folder}/monitor.sock,server=on,wait=off",
             f"-chardev socket,id=agent,path={self.folder}/agent.sock,server=on,wait=off",

@@ -14,6 +14,6 @@ def run(lab: Lab) -> None:
     lab.stays(other, 5)
     said = holder.sh("journalctl -b -1 --no-pager -o cat _PID=1 + SYSLOG_IDENTIFIER=clptools")
     order = [said.find(text) for text in ("stopped exec1, then fip1", "Stopped clpnode.service")]
-    order += [said.find("Stopped systemd-networkd.service")]
+    order += [said.find("Stopped lab-network.service")]
     if -1 in order or order != sorted(order):
         raise AssertionError(f"group, agent and network ended in another order: {order}\n{said}")
