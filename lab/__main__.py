@@ -216,7 +216,7 @@ def main() -> int:
             lock = alone.take()
             _prepare(chosen)
             return alone.enter(lock)
-        return _run(chosen, given.results)
+        return _run(chosen, given.results, not given.cases)
     except Trouble as trouble:
         print(f"lab: {trouble}", file=sys.stderr)
         return 1
@@ -233,17 +233,28 @@ def _prepare(chosen: dict[str, ModuleType]) -> None:
                 say(f"case {name} will fail: {trouble}")
 
 
-def _run(chosen: dict[str, ModuleType], write: bool) -> int:
+def _run(chosen: dict[str, ModuleType], write: bool, whole: bool) -> int:
+    begun = time.monotonic()
     room = Room(alone.folder())
     try:
         done = [room.run(name, case) for name, case in chosen.items()]
     finally:
         room.close()
+    passed = [each for each in done if each.outcome == "passed"]
+    if whole:
+        took = report.Whole(
+            cases=len(done),
+            passed=len(passed),
+            minutes=round((time.monotonic() - begun) / 60, 1),
+            when=datetime.now(UTC).strftime("%Y-%m-%d %H:%M"),
+        )
+        report.save_whole(reports(), took)
     if write:
         titles = {name: title(case) for name, case in known().items()}
-        (SOURCE / "lab/RESULTS.md").write_text(report.table(report.load(reports()), titles))
+        table = report.table(report.load(reports()), titles, report.load_whole(reports()))
+        (SOURCE / "lab/RESULTS.md").write_text(table)
     failed = [each.case for each in done if each.outcome != "passed"]
-    say(f"{len(done) - len(failed)} of {len(done)} cases passed; reports in {reports()}")
+    say(f"{len(passed)} of {len(done)} cases passed; reports in {reports()}")
     if failed:
         say(f"failed: {', '.join(failed)}")
     return 1 if failed else 0

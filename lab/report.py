@@ -33,6 +33,16 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     """What the case did and saw: seconds from the fault, and what."""
 
 
+class Whole(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole run, all cases one after the other."""
+
+    cases: int
+    passed: int
+    minutes: float
+    when: str
+    """UTC, at its end."""
+
+
 def own_steps(lab: Lab) -> list[tuple[float, str]]:
     """For `Result`."""
     zero = lab.fault_at or lab.begun
@@ -143,18 +153,25 @@ HEAD = """\
 Written by `make real RESULTS=1`; each row is the newest run of its case.  Machine: {cores} cores,
 Linux {kernel}; the load average that other work put on it is in the last column.  The servers
 are emulated (TCG), which makes everything in them many times slower than hardware: a boot takes
-half a minute and more.  So the gaps are upper bounds.  A gap is the longest silence that a client
-of the floating address heard.  Heartbeat time-out 3 s, lease 3 s, self_stop 6 s, fence_delay 5 s:
-the defaults; where nothing proves at once that the holder is down, these are most of the gap.
+a quarter of a minute and more.  So the gaps are upper bounds.  A gap is the longest silence that a
+client of the floating address heard.  Heartbeat time-out 3 s, lease 3 s, self_stop 6 s,
+fence_delay 5 s: the defaults; where nothing proves at once that the holder is down, these are most
+of the gap.
 
 | case | what happens | outcome | proof | longest gap | also measured | run (UTC), load |
 |---|---|---|---|---|---|---|
 """
 
 
-def table(results: list[Result], titles: dict[str, str]) -> str:
+def table(results: list[Result], titles: dict[str, str], whole: Whole | None) -> str:
     """All results, for people; `titles` are those of all cases, run or not."""
     lines = HEAD.format(cores=os.cpu_count(), kernel=platform.release()).splitlines()
+    if whole is not None:
+        said = (
+            f"The last whole run took {whole.minutes:.1f} minutes, {whole.passed} of {whole.cases} "
+            f"cases passed ({whole.when} UTC)."
+        )
+        lines[-2:-2] = [said, ""]
     for each in results:
         also = "; ".join(
             f"{name} {' '.join(value.split())}" for name, value in each.figures.items()
@@ -179,6 +196,19 @@ def save(folder: Path, result: Result, lab: Lab, until: float) -> None:
     (folder / "timeline.txt").write_text(head + timeline(lab, until))
     (folder / "timeline.svg").write_text(drawing(lab, until, f"{result.case}: {result.title}"))
     (folder / "result.json").write_bytes(msgspec.json.format(msgspec.json.encode(result)))
+
+
+def save_whole(folder: Path, whole: Whole) -> None:
+    """Beside the cases' own."""
+    (folder / "whole.json").write_bytes(msgspec.json.format(msgspec.json.encode(whole)))
+
+
+def load_whole(folder: Path) -> Whole | None:
+    """The newest whole run; None: there was none."""
+    try:
+        return msgspec.json.decode((folder / "whole.json").read_bytes(), type=Whole)
+    except FileNotFoundError:
+        return None
 
 
 def load(folder: Path) -> list[Result]:
