@@ -15,7 +15,7 @@ _clptools() {
     COMPREPLY=()
     case ${command##*/} in
         clpbmccnf)
-            flags='-u --user -p --password --json --help' words='server'
+            flags='-u --user -p --password --new --json --help' words='server'
             case $previous in
                 -u|--user) value=' ' ;;
                 -p|--password) value=' ' ;;

@@ -79,7 +79,7 @@ def _wait_for_normal(server: Machine) -> None:
 
 def _know_bmcs(server: Machine, of: list[Machine]) -> None:
     for each in of:
-        server.sh(f"clpbmccnf -u {USER} {each.name}", text=PASSWORD + "\n")
+        server.sh(f"clpbmccnf -u {USER} --new {each.name}", text=PASSWORD + "\n")
 
 
 def _addresses(network: str, numbers: dict[str, int]) -> dict[str, str]:
@@ -135,9 +135,9 @@ class Cluster:
         self.servers += new
         for each in new:
             _know_bmcs(each, self.servers)
-        self.push(text)
         for each in old:
             _know_bmcs(each, new)
+        self.push(text)
 
     def _share_key(self, new: list[Machine]) -> None:
         key = self.servers[0].sh("base64 -w0 /etc/clptools/authkey")

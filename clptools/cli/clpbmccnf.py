@@ -12,7 +12,7 @@ from clptools.paths import bmc_password_file, config_file, server_name
 COMMAND = Command(
     "clpbmccnf",
     summary="store the password of a server's BMC",
-    synopsis=("[-u USER] [SERVER]",),
+    synopsis=("[-u USER] [--new] [SERVER]",),
     description=(
         (
             "Asks for the password, or reads it from standard input (one line). It is stored in "
@@ -20,6 +20,10 @@ COMMAND = Command(
             "SERVER it is the local server's."
         ),
         "Every server asks the BMCs of all: store the password on each of them.",
+        (
+            "A server that is only about to join is not known yet: with --new its password is on "
+            "the others before the push that brings it in, and they can prove it down from then on."
+        ),
         "The user's name is in clp.toml. With -u it is compared with what stands there.",
     ),
     options=(
@@ -30,6 +34,7 @@ COMMAND = Command(
             metavar="PASSWORD",
             help="Refused: everybody on the server can read the arguments of a command.",
         ),
+        Option("--new", help="SERVER is not in the configuration yet."),
     ),
     arguments=(Argument("SERVER", help="Whose BMC it is.", complete="server"),),
     examples=(
@@ -47,17 +52,22 @@ def run(args: Args) -> Answer:
             "A password is not taken as an argument: everybody on the server could read it.",
             "Type it when asked, or hand it in on standard input. Change the one you gave.",
         )
-    server = args.word() or server_name()
-    known = _in_configuration(server, args.text("user"))
+    from clptools.config.field import Fault
+    from clptools.config.kinds import NAME
     from clptools.config.passwords import write_bmc_password
 
+    server = args.word() or server_name()
+    name = NAME.read(server)
+    if isinstance(name, Fault):
+        raise ClpError(ExitCode.USAGE, f"{server}: {name.text}", name.hint)
+    known = _in_configuration(server, args.text("user"), args.given("new"))
     write_bmc_password(server, _password(server))
     path = bmc_password_file(server)
     note = "" if known else f"\n{server} is not in {config_file()} yet."
     return done(f"Command succeeded.{note}", server=server, file=path)
 
 
-def _in_configuration(server: str, user: str) -> bool:
+def _in_configuration(server: str, user: str, new: bool) -> bool:
     """Whether the configuration has that server.  Raises ClpError where it says otherwise."""
     from clptools.config.load import load
     from clptools.registries import registries
@@ -67,8 +77,10 @@ def _in_configuration(server: str, user: str) -> bool:
         return False
     found = settings.server(server)
     if found is None:
-        known = ", ".join(settings.names)
-        raise ClpError(ExitCode.NO_SUCH, f"{server}: no such server.", f"Known: {known}")
+        if new:
+            return False
+        mend = f"Known: {', '.join(settings.names)}.  One that is to join: --new."
+        raise ClpError(ExitCode.NO_SUCH, f"{server}: no such server.", mend)
     if user and found.bmc is not None and found.bmc.user != user:
         raise ClpError(
             ExitCode.REFUSED,

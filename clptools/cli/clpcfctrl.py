@@ -28,7 +28,8 @@ COMMAND = Command(
         (
             "A configuration is a folder: clp.toml and scripts/. --push has it checked on every "
             "server and put in force on all of them, or on none; the node agents carry it out, so "
-            "they must run. On new servers they need nothing but the authkey."
+            "they must run. On new servers they need nothing but the authkey; the old ones can "
+            "have the passwords of their BMCs before (clpbmccnf --new)."
         ),
         (
             "Servers, NP resolution and the lengths of leases may change while groups run: until "

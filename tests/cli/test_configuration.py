@@ -204,7 +204,30 @@ def test_a_bmc_user_is_what_the_configuration_says(etc: Path, clp: Clp) -> None:
     ran = clp("clpbmccnf", "-u", "root", "server1")
     assert ran.code == 6
     assert "'clp', not 'root'" in ran.err
-    assert clp("clpbmccnf", "server9").code == 5
+    ran = clp("clpbmccnf", "server9")
+    assert ran.code == 5
+    assert "Known: server1, server2.  One that is to join: --new." in ran.err
+
+
+def test_the_password_of_a_server_that_is_to_join_can_be_there_before_it(
+    etc: Path, clp: Clp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("s3cret\n"))
+    ran = clp("clpbmccnf", "--new", "server9")
+    assert ran.code == 0
+    assert ran.out == f"Command succeeded.\nserver9 is not in {etc}/clp.toml yet.\n"
+    assert (etc / "bmc/server9").read_text() == "s3cret\n"
+
+
+@pytest.mark.parametrize("name", ["../authkey", "a/b", ".hidden", "a" * 64, "sérver"])
+def test_a_server_whose_name_is_none_gets_no_password(
+    etc: Path, clp: Clp, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (etc / "clp.toml").unlink()
+    before = sorted(etc.rglob("*"))
+    monkeypatch.setattr(sys, "stdin", io.StringIO("s3cret\n"))
+    assert clp("clpbmccnf", "--new", name).code == 2
+    assert sorted(etc.rglob("*")) == before
 
 
 def test_options_of_old_scripts_change_nothing(agent: Agent, etc: Path, clp: Clp) -> None:
