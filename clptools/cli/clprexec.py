@@ -37,9 +37,10 @@ COMMAND = Command(
         "--script runs a script that lies below scripts/trnreq on the server that is asked.",
         (
             "--notice reports an error to message receive monitors, --clear takes it back: by the "
-            "monitor's name, or by category and keyword. Monitors of the linkage (BMCNOTICE, "
-            "NIC, FC, HA/*, SPS, MCE) take neither; they answer to their own source alone "
-            "(exit code 6)."
+            "monitor's name, or by category and keyword. With a keyword --clear takes back what "
+            "was said of that device alone, otherwise everything. Monitors of the linkage "
+            "(BMCNOTICE, NIC, FC, HA/*, SPS, MCE) take neither; they answer to their own source "
+            "alone (exit code 6)."
         ),
         "--failover does nothing for a group that is offline (exit code 6).",
     ),

@@ -136,7 +136,7 @@ class Ledger:
 
     def take(self, monitor: Monitor, event: MessageSeen) -> None:
         """A message for one monitor."""
-        key = _key(event)
+        key = key_of(event)
         if event.recovered:
             self._close(monitor, key, "", event.text)
             return
@@ -148,7 +148,7 @@ class Ledger:
     def _unclaimed(self, event: MessageSeen) -> None:
         """No monitor takes it: said once, and now and then while it keeps coming."""
         node = self.node
-        key = _key(event)
+        key = key_of(event)
         known = node.state.unclaimed
         if event.recovered:
             known.pop(key, None)
@@ -252,13 +252,16 @@ class Ledger:
         self.keep()
         self._status_follows(monitor, 0, "")
 
-    def acknowledge(self, monitor: Monitor, number: int, user: str) -> int:
-        """Closes open events by an operator's word; returns how many."""
+    def acknowledge(self, monitor: Monitor, number: int, user: str, key: str = "") -> int:
+        """Closes open events by an operator's word; returns how many.
+
+        With `number` or `key` that one alone.
+        """
         node = self.node
         closing = [
             full
             for full, e in node.state.events.items()
-            if e.monitor == monitor.name and number in (0, e.id)
+            if e.monitor == monitor.name and number in (0, e.id) and key in ("", e.key)
         ]
         for full in closing:
             found = node.state.events.pop(full)
@@ -329,7 +332,7 @@ def _rank(event_class: str) -> int:
     return -_OPENING.index(event_class)
 
 
-def _key(event: MessageSeen) -> str:
+def key_of(event: MessageSeen) -> str:
     """Identity of a message's fault."""
     key = f"{event.category}/{event.keyword}"
     return f"{key}#{event.fault}" if event.fault else key

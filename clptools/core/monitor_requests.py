@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from clptools.core import sentences as say
 from clptools.core.codes import NO_SUCH, REFUSED
 from clptools.core.events import MessageSeen
-from clptools.core.ledger import is_linked, matches
+from clptools.core.ledger import is_linked, key_of, matches
 from clptools.core.requests import (
     Acknowledge,
     ClearHalts,
@@ -149,14 +149,16 @@ class MonitorRequests:
             f"A notification came from outside ({request.origin or pending.user}).",
         )
         for monitor in found:
-            if request.clear:
-                node.ledger.acknowledge(monitor, 0, pending.user)
-                continue
             told = MessageSeen(
                 category=monitor.category,
                 keyword=request.keyword or monitor.keywords.get(node.me, ""),
                 text=request.text,
                 origin=request.origin or pending.user,
             )
-            node.ledger.take(monitor, told)
+            if request.clear:
+                # A keyword is one device: what is open of the monitor's others stays open.
+                key = key_of(told) if request.keyword else ""
+                node.ledger.acknowledge(monitor, 0, pending.user, key)
+            else:
+                node.ledger.take(monitor, told)
         return Outcome()

@@ -80,6 +80,7 @@ def sample(
     script: str = "",
     migrate: int = 0,
     bmchb: int = 0,
+    raid: int = 0,
 ) -> Settings:
     """The settings of a sample cluster.  Raises Unknown."""
     match = _NAME.fullmatch(name)
@@ -111,6 +112,11 @@ def sample(
         link = Interconnect(name="bmchb1", type="bmchb", addresses=bmcs, interval_ms=1000)
         interconnects.append(link)
     action = forced_stop or ("power-off" if bmc else "none")
+    monitors = _monitors(names, watchdog, after_recovery, final_action, script, bool(migrate))
+    if raid:
+        # A category of one's own, whatever the device.
+        mrw3 = Monitor(name="mrw3", type="mrw", servers=names, category="RAID")
+        monitors = (*monitors, mrw3)
     return Settings(
         cluster=Cluster(
             heartbeat_interval_ms=round(interval_s * 1000),
@@ -124,7 +130,7 @@ def sample(
         arbiters=arbiters,
         forced_stop=ForcedStop(action=action, timeout_ms=10_000),
         groups=tuple(_group(i + 1, names, resources, bool(migrate)) for i in range(groups)),
-        monitors=_monitors(names, watchdog, after_recovery, final_action, script, bool(migrate)),
+        monitors=monitors,
     )
 
 

@@ -342,6 +342,13 @@ def _stop_service(words: Words) -> r.ServiceStop:
     return r.ServiceStop(server=rest[0] if rest else "", then=then)
 
 
+def _notice(words: Words, *, clear: bool = False) -> r.ExternalNotice:
+    """`RAID sda`: a category, and a device."""
+    keyword = words[1] if len(words) > 1 else ""
+    text = f"{words[0]} {keyword}".rstrip()
+    return r.ExternalNotice(category=words[0], keyword=keyword, text=text, clear=clear)
+
+
 REQUESTS: dict[str, Callable[[Words, bool], r.Request]] = {
     "move": lambda w, f: r.GroupMove(group=w[0], to=w[1] if len(w) > 1 else "", force=f),
     "start": lambda w, f: r.GroupStart(
@@ -356,6 +363,8 @@ REQUESTS: dict[str, Callable[[Words, bool], r.Request]] = {
     "confirm-down": lambda w, f: r.ConfirmDown(down=w[0]),
     "service-stop": lambda w, f: _stop_service(w),
     "service-start": lambda w, f: r.ServiceStart(server=w[0] if w else ""),
+    "notice": lambda w, f: _notice(w),
+    "clear": lambda w, f: _notice(w, clear=True),
     "acknowledge": lambda w, f: r.Acknowledge(monitor=w[0]),
     "clear-counters": lambda w, f: r.MonitorClear(monitors=tuple(w)),
     "suspend-monitor": lambda w, f: r.MonitorSuspend(monitors=tuple(w)),

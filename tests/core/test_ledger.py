@@ -272,6 +272,17 @@ def test_a_notice_from_outside_works_for_own_categories_and_not_for_linkage() ->
     assert box.ask(ExternalNotice(monitor="nosuch")).code == 5
 
 
+def test_a_clear_with_a_device_leaves_what_is_open_of_the_others() -> None:
+    box = Box(mrw("mrw1", "RAID"), mrw("mrw2", "RAID", keywords={"server1": "sda"}))
+    for disk in ("sda", "sdb"):
+        assert box.ask(ExternalNotice(category="RAID", keyword=disk, text="failed")).code == 0
+    assert box.ask(ExternalNotice(category="RAID", keyword="sda", clear=True)).code == 0
+    assert (box.open, box.status("mrw1"), box.status("mrw2")) == (["RAID/sdb"], "Error", "Normal")
+    # By the monitor's name it is everything of that monitor.
+    assert box.ask(ExternalNotice(monitor="mrw1", clear=True)).code == 0
+    assert (box.open, box.status("mrw1")) == ([], "Normal")
+
+
 def test_a_notice_is_for_the_monitors_it_names_and_comes_once() -> None:
     box = Box(mrw("mrw1", "backup"), mrw("mrw2", "backup", keywords={"server1": "tape0"}))
     assert box.ask(ExternalNotice(monitor="mrw2", text="tape full")).code == 0
