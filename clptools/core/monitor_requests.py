@@ -121,15 +121,18 @@ class MonitorRequests:
         node = self.node
         request = pending.request
         assert isinstance(request, ExternalNotice)
-        found: list[Monitor] = []
-        for monitor in node.recovery.here():
-            if monitor.type != "mrw":
-                continue
-            if request.monitor:
-                if monitor.name == request.monitor:
-                    found.append(monitor)
-            elif matches(monitor, node.me, request.category, request.keyword):
-                found.append(monitor)
+        here = [m for m in node.recovery.here() if m.type == "mrw"]
+        if not request.monitor and is_linked(request.category):
+            # Whatever the keyword, and whether or not a monitor here has it.
+            category = request.category
+            name = next((m.name for m in here if m.category == category), "MONITOR")
+            return Outcome(
+                code=REFUSED,
+                text=f"Monitors of category {category} follow the hardware alone: "
+                "no request from outside changes them.",
+                hint=f"Close an open event: clpmonctrl --acknowledge -m {name}",
+            )
+        found = [m for m in here if _meant(m, node.me, request)]
         if not found:
             thing = request.monitor or f"{request.category}.{request.keyword}".rstrip(".")
             return Outcome(code=NO_SUCH, text=f"No message receive monitor here takes {thing}.")
@@ -162,3 +165,12 @@ class MonitorRequests:
             else:
                 node.ledger.take(monitor, told)
         return Outcome()
+
+
+def _meant(monitor: Monitor, server: str, request: ExternalNotice) -> bool:
+    """By its name, or by category; the keyword narrows that down, if there is one."""
+    if request.monitor:
+        return monitor.name == request.monitor
+    if not request.keyword:
+        return monitor.category == request.category
+    return matches(monitor, server, request.category, request.keyword)

@@ -272,6 +272,31 @@ def test_a_notice_from_outside_works_for_own_categories_and_not_for_linkage() ->
     assert box.ask(ExternalNotice(monitor="nosuch")).code == 5
 
 
+def test_a_notice_of_a_category_alone_is_for_all_its_monitors_whatever_their_keyword() -> None:
+    box = Box(
+        mrw("mrw1", "RAID", keywords={"server1": "sda"}),
+        mrw("mrw2", "RAID"),
+        mrw("mrw3", "backup", keywords={"server1": "sda"}),
+    )
+    words = ("mrw1", "mrw2", "mrw3")
+    assert box.ask(ExternalNotice(category="RAID", text="failed")).code == 0
+    assert [box.status(name) for name in words] == ["Error", "Error", "Normal"]
+    assert box.ask(ExternalNotice(category="RAID", clear=True)).code == 0
+    assert [box.status(name) for name in words] == ["Normal"] * 3
+    # With a keyword that no monitor has, nothing is meant.
+    assert box.ask(ExternalNotice(category="backup", keyword="sdb")).code == 5
+
+
+def test_a_linked_category_is_refused_whatever_the_keyword_and_the_monitors() -> None:
+    box = Box(mrw("mrw1", "BMCNOTICE", keywords={"server1": "192.168.0.1"}))
+    for keyword in ("", "192.168.0.1", "192.168.0.9"):
+        refused = box.ask(ExternalNotice(category="BMCNOTICE", keyword=keyword, text="x"))
+        assert refused.code == 6
+        assert refused.hint == "Close an open event: clpmonctrl --acknowledge -m mrw1"
+    assert box.ask(ExternalNotice(category="NIC", keyword="eth0")).code == 6
+    assert (box.open, box.status()) == ([], "Normal")
+
+
 def test_a_clear_with_a_device_leaves_what_is_open_of_the_others() -> None:
     box = Box(mrw("mrw1", "RAID"), mrw("mrw2", "RAID", keywords={"server1": "sda"}))
     for disk in ("sda", "sdb"):
