@@ -166,7 +166,8 @@ def recovery(registries: Registries) -> tuple[Field, ...]:
             name="target",
             parse=TEXT,
             default="",
-            help='A group, a group resource, or "All Groups".',
+            help='A group, a group resource, or "All Groups".  Where it is not online nothing is '
+            "done, not even the final action; with action = final it is that condition.",
         ),
         _recovery(
             name="script",

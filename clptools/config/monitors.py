@@ -164,14 +164,6 @@ class _Monitors:
             table.error("script", 'is missing, and action = "script" runs it')
         if recovery.action != "script" and recovery.script:
             table.error("script", f'is not run by action = "{recovery.action}"')
-        uses_target = recovery.final_action in ("stop-resource", "stop-group")
-        if recovery.action == "final" and recovery.target and not uses_target:
-            table.error(
-                "target",
-                f'is not used: action = "final" goes straight to final_action = '
-                f'"{recovery.final_action}"',
-                'Write action = "restart" or "failover", or leave target out.',
-            )
         if recovery.final_action == "stop-resource" and not any(
             group.resource(recovery.target) for group in self.around.groups
         ):

@@ -109,9 +109,6 @@ def recovery_of(monitor: Table, **changes: Any) -> Meant:
     known["action"] = "restart" if restarts else "failover" if failovers else "final"
     if known.get("script"):
         known["action"] = "script"
-    uses_target = known.get("final_action") in ("stop-group", "stop-resource")
-    if known["action"] == "final" and not uses_target:
-        known.pop("target", None)
     order = ("action", "target", "script", "restart_count", "failover_count")
     names = [*order, *(name for name in known if name not in order)]
     names += [name for name in monitor.get("recovery", {}) if name not in names]

@@ -116,6 +116,23 @@ def test_parameters_with_an_equivalent_come_over_and_the_others_are_named_with_t
         assert part in said
 
 
+def recovery(monitor: str) -> dict[str, object]:
+    """What is written of the recovery of a monitor, given as its element."""
+    imported = import_clp_conf(conf('<exec name="e"/>', monitor))
+    return dict(tomllib.loads(imported.text)["monitor"][0]["recovery"])
+
+
+def test_a_final_action_keeps_the_target_that_must_be_online_for_it() -> None:
+    assert recovery(
+        """<genw name="m"><emergency><threshold><restart>0</restart><fo>0</fo></threshold>
+        <action>4</action></emergency>
+        <relation><type>grp</type><name>g</name></relation></genw>"""
+    ) == {
+        "action": "final", "target": "g", "restart_count": 0, "failover_count": 0,
+        "final_action": "shutdown",
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("data", "part"),
     [

@@ -110,6 +110,13 @@ def test_recovery_without_target_means_all_groups() -> None:
     assert good(text + 'final_action = "reboot"\n').monitors[0].recovery.target == ""
 
 
+def test_a_final_action_may_depend_on_a_target_that_is_online_here() -> None:
+    text = changed('action = "failover" ', 'action = "final"')
+    mrw = good(changed('final_action = "none"', 'final_action = "shutdown"', text)).monitor("mrw1")
+    assert mrw is not None
+    assert (mrw.recovery.action, mrw.recovery.target) == ("final", "failover1")
+
+
 def test_scripts_of_monitors_lie_in_a_folder_of_their_own() -> None:
     text = TWO + '[[monitor]]\ntype = "ipw"\ntargets = ["10.0.0.9"]\n[monitor.recovery]\n'
     recovery = good(text + 'action = "script"\nscript = "mend.sh"\n').monitors[0].recovery

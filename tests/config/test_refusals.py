@@ -187,10 +187,6 @@ CASES = {
             "Did you mean failover1?",
         ],
     ),
-    "a target that final does not use": (
-        mrw("").replace('"failover"\ntarget', '"final"\ntarget'),
-        ["recovery.target", "is not used"],
-    ),
     "a script action without script": (mrw("").replace('"failover"', '"script"'), ["is missing"]),
     "stop-resource of a group": (
         mrw('final_action = "stop-resource"'),
