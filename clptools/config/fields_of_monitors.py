@@ -57,7 +57,8 @@ MONITOR = (
         name="retries",
         parse=integer(0, 1000),
         default=0,
-        help="Failed checks in a row that are not yet an error.",
+        help="Failed checks in a row that are not yet an error.  A time-out is one at once: it is "
+        "not retried.",
     ),
     _monitor(
         name="start_wait",

@@ -327,8 +327,8 @@ _MONITOR: dict[str, Reader] = {
     "emergency/preaction/use": _uses_before,
     "emergency/preaction/userestart": only("1", "that script runs before every step"),
     "emergency/preaction/usefailover": only("1", "that script runs before every step"),
-    "emergency/timeout/notreconfirmation/use": only("0", "a time-out counts as any other failure"),
-    "emergency/timeout/notrecovery/use": only("0", "a time-out counts as any other failure"),
+    "emergency/timeout/notreconfirmation/use": only("1", "a time-out is never retried"),
+    "emergency/timeout/notrecovery/use": only("0", "a time-out is recovered from as any failure"),
 }
 _MONITOR_TYPES: dict[str, dict[str, Reader]] = {
     "userw": {

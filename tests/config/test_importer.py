@@ -133,6 +133,14 @@ def test_a_final_action_keeps_the_target_that_must_be_online_for_it() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(("value", "named"), [("1", False), ("0", True)])
+def test_a_time_out_is_not_retried_as_in_the_original_by_default(value: str, named: bool) -> None:
+    monitor = f"""<genw name="m"><emergency><timeout><notreconfirmation><use>{value}</use>
+        </notreconfirmation></timeout></emergency></genw>"""
+    said = " ".join(str(one) for one in import_clp_conf(conf("", monitor)).reports)
+    assert ("notreconfirmation/use not carried: a time-out is never retried" in said) is named
+
+
 @pytest.mark.parametrize(
     ("data", "part"),
     [
