@@ -16,6 +16,7 @@ import msgspec
 
 from clptools.config import original
 from clptools.config.document import rendered
+from clptools.config.groups import ALL_GROUPS
 from clptools.config.original import Meant, NotCarried
 from clptools.config.refused import REFUSED
 from clptools.faults import ClpError, ExitCode
@@ -305,7 +306,8 @@ class _Import:
         self._read(monitor, found, f"monitor {name}", original.monitor_parameter, "relation")
         if monitor.tag != "userw":
             related = {_text(one, "type"): _text(one, "name") for one in monitor.iter("relation")}
-            target = related.get("rsc", "") or related.get("grp", "")
+            named = next(iter(related.values()), ALL_GROUPS)
+            target = related.get("rsc") or related.get("grp") or named
             reader = original.monitor_parameter
             for key in reader(found, "relation/name", target).keys:
                 _put(found, key.path, key.value)

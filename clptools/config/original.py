@@ -99,14 +99,22 @@ def monitor_parameter(monitor: Table, tag: str, value: str) -> Meant:
 
 
 def recovery_of(monitor: Table, **changes: Any) -> Meant:
-    """Keys of `[monitor.recovery]` with what changes; its first step follows from the counts."""
+    """Keys of `[monitor.recovery]` with what changes; its first step follows from the counts.
+
+    Without a target (`LocalServer`) there is nothing to restart or to fail over.
+    """
     known = {**monitor.get("recovery", {}), **{k: v for k, v in changes.items() if v is not None}}
     for key, value in changes.items():
         if value is None:
             known.pop(key, None)
-    restarts = known.get("restart_count", RESTARTS)
-    failovers = known.get("failover_count", FAILOVERS)
-    known["action"] = "restart" if restarts else "failover" if failovers else "final"
+    if monitor.get("type") == "mrw":
+        # Broken hardware is still broken after a restart on it (hardware guide: choose failover).
+        known.setdefault("restart_count", 0)
+    known["action"] = "final"
+    if known.get("target"):
+        restarts = known.get("restart_count", RESTARTS)
+        failovers = known.get("failover_count", FAILOVERS)
+        known["action"] = "restart" if restarts else "failover" if failovers else "final"
     if known.get("script"):
         known["action"] = "script"
     order = ("action", "target", "script", "restart_count", "failover_count")

@@ -257,7 +257,7 @@ def test_del_takes_out_what_add_put_in(here: Path, clp: Clp) -> None:
     assert told["group"][0]["servers"] == ["server2"]
     (mrw,) = told["monitor"]
     assert mrw["keyword_on"] == {"server1": "192.168.0.1"}
-    assert mrw["recovery"]["action"] == "restart"
+    assert mrw["recovery"]["action"] == "failover"
     assert told["interconnect"][1]["address"] == {"server2": "10.0.0.2"}
 
 
@@ -271,6 +271,9 @@ def test_the_originals_thresholds_decide_with_what_recovery_begins(here: Path, c
     assert param("relation/name", "failover1") == {"action": "restart", "target": "failover1"}
     assert param("emergency/threshold/restart", 0)["action"] == "failover"
     assert param("emergency/threshold/fo", 0)["action"] == "final"
+    assert param("emergency/threshold/fo", 1)["action"] == "failover"
+    assert param("relation/name", "LocalServer")["action"] == "final"
+    assert param("emergency/threshold/restart", 1)["action"] == "final"
     assert param("emergency/action", 5)["final_action"] == "reboot"
     assert param("emergency/threshold/script", 1)["script"] == "recovery.sh"
     assert param("emergency/preaction/use", 1)["pre_action_script"] == "preaction.sh"

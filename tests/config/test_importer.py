@@ -133,6 +133,38 @@ def test_a_final_action_keeps_the_target_that_must_be_online_for_it() -> None:
     }  # fmt: skip
 
 
+LOCAL_SERVER = "<relation><type>cls</type><name>LocalServer</name></relation>"
+GROUP = "<relation><type>grp</type><name>g</name></relation>"
+
+
+def test_a_server_as_recovery_target_is_not_restarted_it_only_gets_the_final_action() -> None:
+    assert recovery(f'<genw name="m">{LOCAL_SERVER}</genw>') == {"action": "final"}
+    assert recovery(
+        f"""<genw name="m">{LOCAL_SERVER}<emergency><action>5</action>
+        <threshold><restart>1</restart></threshold></emergency></genw>"""
+    ) == {"action": "final", "restart_count": 1, "final_action": "reboot"}
+
+
+def test_a_monitor_without_recovery_target_is_about_all_groups() -> None:
+    assert recovery('<genw name="m"/>') == {"action": "restart", "target": "All Groups"}
+
+
+@pytest.mark.parametrize(
+    ("emergency", "action", "restarts"),
+    [
+        ("", "failover", 0),
+        ("<threshold><restart>2</restart></threshold>", "restart", 2),
+        ("<threshold><fo>0</fo></threshold>", "final", 0),
+        ("<threshold><script>1</script></threshold>", "script", 0),
+    ],
+)
+def test_a_message_receive_monitor_fails_over_unless_restarts_are_asked_for(
+    emergency: str, action: str, restarts: int
+) -> None:
+    found = recovery(f'<mrw name="m"><emergency>{emergency}</emergency>{GROUP}</mrw>')
+    assert (found["action"], found["restart_count"]) == (action, restarts)
+
+
 @pytest.mark.parametrize(("value", "named"), [("1", False), ("0", True)])
 def test_a_time_out_is_not_retried_as_in_the_original_by_default(value: str, named: bool) -> None:
     monitor = f"""<genw name="m"><emergency><timeout><notreconfirmation><use>{value}</use>
