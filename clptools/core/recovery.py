@@ -98,6 +98,7 @@ class Recovery:
         if bad:
             run.incident += 1
             run.finals = 0
+            run.held_back = ""
             self._recover(monitor, run, text)
         elif status is MonitorStatus.NORMAL:
             run.stays.clear()
@@ -141,26 +142,34 @@ class Recovery:
         if run.step:
             return
         if shared.suspended or run.suspended or node.state.phase is not Phase.RUNNING:
-            node.record(
-                "rc", 512, "WARN", (monitor.name, node.me), say.recovery_suspended(monitor.name)
-            )
+            self._held_back(monitor, run, "rc", 512, say.recovery_suspended(monitor.name))
             return
         recovery = monitor.recovery
         if recovery.target and not node.groups.online(recovery.target):
-            node.record(
-                "rm", 25, "WARN", (monitor.name, node.me), say.inactive(recovery.target, node.me)
-            )
+            self._held_back(monitor, run, "rm", 25, say.inactive(recovery.target, node.me))
             return
+        run.held_back = ""
         if recovery.pre_action_script and not self._unprepared(monitor, run):
             run.step = "pre-action"
             self._script(monitor, run, recovery.pre_action_script, text)
             return
         self._next(monitor, run, text)
 
+    def _held_back(
+        self, monitor: Monitor, run: MonitorRun, module: str, event_id: int, text: str
+    ) -> None:
+        """Says why nothing is recovered: once, however many rounds find it so."""
+        if run.held_back != text:
+            self.node.record(module, event_id, "WARN", (monitor.name, self.node.me), text)
+        run.held_back = text
+
     def _unprepared(self, monitor: Monitor, run: MonitorRun) -> bool:
-        """Whether no script may come first: before the final action of a linked monitor
-        (hardware guide 3.4.1)."""
-        return is_linked(monitor.category) and self._due(monitor, run) == "final"
+        """Whether no script comes first: before the final action of a linked monitor (hardware
+        guide 3.4.1), or where no step is left that it could precede."""
+        if self._due(monitor, run) != "final":
+            return False
+        over = run.finals or monitor.recovery.final_action == "none"
+        return is_linked(monitor.category) or bool(over)
 
     def _next(self, monitor: Monitor, run: MonitorRun, text: str) -> None:
         """Takes the step that is due."""
@@ -250,9 +259,7 @@ class Recovery:
             group = node.settings.group(name)
             if group is None:
                 continue
-            outside = ""
-            if recovery.failover_outside_server_group:
-                outside = self._outside(group)
+            outside = self._outside(group, monitor)
             inside = recovery.failover_outside_server_group and not outside
             stays = node.choice.stays(group, outside)
             if stays:
@@ -290,9 +297,30 @@ class Recovery:
                 run.step = "after"
                 run.deadline = node.now + recovery.after_recovery_deadline_ms
 
-    def _outside(self, group: Group) -> str:
-        """The first server that would take the group and is in none of its server groups here."""
+    def _could_not_move(self, monitor: Monitor, run: MonitorRun) -> bool:
+        """Whether a fault that is still open found no server for its groups, and now there is one.
+
+        An active monitor finds out in its next round; a message receive monitor has none.
+        """
         node = self.node
+        idle = run.status is MonitorStatus.ERROR and not run.step and not run.suspended
+        if not run.stays or not idle or node.state.shared.suspended:
+            return False
+        if not node.votes.coordinator():
+            return False  # nobody yet who would start them there
+        active = [n for n in node.groups.online(monitor.recovery.target) if n in run.stays]
+        groups = [node.settings.group(name) for name in active]
+        return any(
+            group is not None and not node.choice.stays(group, self._outside(group, monitor))
+            for group in groups
+        )
+
+    def _outside(self, group: Group, monitor: Monitor) -> str:
+        """The first server that would take the group and is in none of its server groups here,
+        where the monitor asks for one."""
+        node = self.node
+        if not monitor.recovery.failover_outside_server_group:
+            return ""
         ours = {
             server
             for g in node.settings.server_groups
@@ -316,6 +344,8 @@ class Recovery:
             if run.step == "after":
                 self.final.after(monitor, run)
             if monitor.type in PASSIVE:
+                if self._could_not_move(monitor, run):
+                    self._recover(monitor, run, run.text)
                 continue
             wanted = (
                 node.state.phase is Phase.RUNNING

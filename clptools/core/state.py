@@ -204,12 +204,13 @@ class MonitorRun(msgspec.Struct):
     running: bool = False
     """An active monitor's rounds are on."""
     fault: bool = False
-    recovering: bool = False
     scripts: list[int] = []
     restarts: list[int] = []
     failovers: list[int] = []
     stays: dict[str, str] = {}
     """Groups that it could not move, and why, as it was said."""
+    held_back: str = ""
+    """What kept this incident from being recovered, as it was said."""
     finals: int = 0
     step: str = ""
     """The recovery step under way, or empty."""

@@ -157,6 +157,18 @@ def test_recovery_is_skipped_with_an_alert_if_the_target_is_not_active() -> None
     assert c.said(25, "rm")
 
 
+def test_a_target_that_is_not_active_is_told_once_an_incident() -> None:
+    always = msgspec.structs.replace(genw(), timing="always", target="")
+    c = cluster(always)
+    for _ in range(4):
+        error(c, "server2")
+        c.run(10 * S)
+    assert len(c.said(25, "rm")) == 1
+    c.tell("server2", e.MonitorResult(monitor="genw1", status="normal", text=""))
+    error(c, "server2")
+    assert len(c.said(25, "rm")) == 2
+
+
 def test_a_second_message_while_in_error_starts_no_second_recovery() -> None:
     c = cluster(mrw(action="restart"))
     fatal(c, key="k1")
@@ -245,6 +257,25 @@ def test_a_pre_action_script_runs_first_and_recovery_goes_on_either_way(ok: bool
     assert c.online() == "server1"
     c.tell("server1", e.ScriptDone(token=script.token, ok=ok, timed_out=not ok))
     c.until(lambda: c.online() == "server2")
+
+
+def test_no_pre_action_script_runs_once_nothing_is_left_that_it_could_precede() -> None:
+    c = cluster(
+        genw(
+            pre_action_script="/x/pre.sh",
+            action="failover",
+            failover_count=0,
+            final_action="stop-group",
+        )
+    )
+    error(c)
+    (script,) = c.did(a.RunScript)
+    c.tell("server1", e.ScriptDone(token=script.token, ok=True))
+    c.run(5 * S)
+    for _ in range(3):
+        error(c)
+        c.run(10 * S)
+    assert len(c.did(a.RunScript)) == 1
 
 
 def test_a_pre_action_script_whose_error_went_away_leads_to_nothing() -> None:
