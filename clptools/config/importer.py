@@ -24,6 +24,16 @@ from clptools.reports import Report
 
 MAX_BYTES = 4 << 20
 
+_SECTIONS = ("heartbeat", "networkpartition", "resource", "monitor")
+"""Sections of objects; servers and groups have none."""
+_NOTES = ("all/charset", "all/encode", "dummyconf", "trekking/", "cluster/uuid")
+"""What the original's editor notes for itself: no parameters."""
+_HEARTBEAT = {"cluster/heartbeat/interval": 3_000, "cluster/heartbeat/timeout": 90_000}
+"""Milliseconds where a `clp.conf` does not say."""
+_LINK_DEVICES = {"mdc": "mdc", "disk": "diskhb", "com": "comhb"}
+"""Types of devices -> the interconnect that they are for."""
+_NO_RECOVERY = "rm/errordetect/norecovery"
+
 _MONITORS = ("userw", "mrw", "genw", "ipw", "miiw", "pidw", "bmcw", "diskw", "fipw")
 
 _DECLARED = re.compile(rb"""^\s*<\?xml[^>]*encoding\s*=\s*["']([A-Za-z0-9_-]+)["'][^>]*\?>""")
@@ -144,28 +154,35 @@ class _Import:
             "group": [self._group(group) for group in self.root.findall("group")],
             "monitor": list(self._monitors()),
         }
+        self._name_resources_without_group()
         document = {key: value for key, value in document.items() if value}
         return Imported(text=rendered(document), reports=tuple(self.reports))
 
     # -- cluster and servers ------------------------------------------------------------
 
     def _cluster(self) -> dict[str, object]:
-        cluster = self.root.find("cluster")
-        assert cluster is not None  # _parse saw it
+        """`[cluster]`; also names what stands in sections that nothing else here reads."""
         found: dict[str, Any] = {"cluster": {"name": "cluster"}}
-        for tag, value in _parameters(cluster, "cluster/"):
-            if tag == "cluster/heartbeat/timeout" and value.isdigit():
-                self.warn(
-                    f"heartbeat time-out {int(value) / 1000:g} s is not taken over: here a lost "
-                    "server is proven down within seconds, and the default is 3.0",
-                    "Set [cluster] heartbeat_timeout if the network needs more.",
-                )
-                continue
-            try:
-                for key in original.cluster_parameter(tag, value).keys:
-                    _put(found, key.path, key.value)
-            except NotCarried:
-                continue  # most of it is about the original's own programs
+        if _text(self.root, _NO_RECOVERY) not in ("", "0"):
+            self.warn(
+                f"{_NO_RECOVERY}: the original's recovery is switched off, and here it will be ON: "
+                "monitors restart, move and stop groups and servers as [monitor.recovery] says",
+                "Leave the [[monitor]] tables out until that is wanted, or suspend the cluster as "
+                "soon as it runs: clpcl --suspend",
+            )
+        interval, timeout = (_number(self.root, tag, ms) / 1000 for tag, ms in _HEARTBEAT.items())
+        self.warn(
+            f"heartbeat interval {interval:g} s and time-out {timeout:g} s are not taken over: "
+            "here a lost server is proven down within seconds, and the defaults are 0.2 and 3.0",
+            "Set [cluster] heartbeat_timeout if the network needs more.",
+        )
+
+        def read(table: dict[str, Any], tag: str, value: str) -> Meant:
+            return original.cluster_parameter(tag, value)
+
+        objects = [f"{where}/{one.tag}@" for where in _SECTIONS for one in self._objects(where)]
+        elsewhere = ("server@", "group@", *objects, *_NOTES, *_HEARTBEAT, _NO_RECOVERY)
+        self._read(self.root, found, "cluster", read, *elsewhere)
         return dict(found["cluster"])
 
     def _read(
@@ -187,7 +204,11 @@ class _Import:
             try:
                 meant = reader(table, tag, value)
             except NotCarried as fault:
-                left.setdefault(str(fault), []).append(tag)
+                named = left.setdefault(str(fault), [])
+                # A message (`messages/rc@10`) has five switches, and there may be 760 messages.
+                shown = "/".join(tag.split("/")[:2]) if tag.startswith("messages/") else tag
+                if shown not in named[-1:]:
+                    named.append(shown)
                 continue
             for key in meant.keys:
                 _put(table, key.path, key.value)
@@ -208,15 +229,35 @@ class _Import:
 
     def _server(self, server: ElementTree.Element) -> dict[str, object]:
         found: dict[str, object] = {"name": _name(server)}
+        label = f"server {_name(server)}"
+        self._read(server, found, label, original.server_parameter, "priority", "device@")
+        for device in server.findall("device"):
+            reason = self._unused(device)
+            if reason:
+                kind, number = _text(device, "type"), device.get("id")
+                self.warn(f"{label}: device {number} ({kind}) not carried: {reason}")
         devices = self._devices("bmc").values()
         bmcs = [device[_name(server)] for device in devices if _name(server) in device]
         if bmcs:
             found["bmc"] = {"address": bmcs[0]}
             self.warn(
-                f"server {_name(server)}: the BMC account is not in a readable form",
+                f"{label}: the BMC account is not in a readable form",
                 f"Set server.bmc.user, and the password: clpbmccnf -u USER {_name(server)}",
             )
         return found
+
+    def _unused(self, device: ElementTree.Element) -> str:
+        """Why a device is left behind; empty: it is not."""
+        kind = _text(device, "type")
+        if kind in _LINK_DEVICES:
+            return REFUSED["interconnect"][_LINK_DEVICES[kind]][0]
+        if kind in ("ping", "http", "witness"):
+            off = _text(device, "info") == "0"
+            return "every server asks, so this one does, too" if off else ""
+        if kind == "lan":
+            used = {_text(link, "device", "0") for link in self._objects("heartbeat")}
+            return "" if device.get("id") in used else "no interconnect is on it"
+        return "" if kind == "bmc" else "there is no equivalent"
 
     def _interconnects(self) -> Iterator[dict[str, object]]:
         lans = {**self._devices("lan"), **self._devices("bmc")}
@@ -231,10 +272,17 @@ class _Import:
                 table["url"] = f"http://{_text(link, 'host')}:{_text(link, 'port', '80')}/"
             else:
                 table["address"] = lans.get(device, {})
+            self._read_others(link, f"interconnect {_name(link)}")
             yield table
 
+    def _read_others(self, element: ElementTree.Element, label: str) -> None:
+        """Names what an interconnect or NP resolution has beside what makes it up."""
+        known = ("priority", "device", "host", "port", "grp@")
+        self._read(element, {}, label, original.other_parameter, *known)
+
     def _arbiters(self) -> Iterator[dict[str, object]]:
-        for np in self._objects("networkpartition"):
+        nps = sorted(self._objects("networkpartition"), key=lambda np: _number(np, "priority", 0))
+        for np in nps:
             if np.tag == "pingnp":
                 targets = [ip.text.strip() for ip in np.iter("ip") if ip.text]
                 own: dict[str, object] = {"targets": list(dict.fromkeys(targets))}
@@ -243,6 +291,7 @@ class _Import:
             else:
                 self._refuse("np", np.tag, f"NP resolution {_name(np)}")
                 continue
+            self._read_others(np, f"NP resolution {_name(np)}")
             kind = np.tag.removesuffix("np")
             yield {"name": _name(np), "type": kind, "device": _number(np, "device", 0), **own}
 
@@ -266,9 +315,19 @@ class _Import:
             depends = resource.get("depends")
             if isinstance(depends, list):
                 resource["depends"] = [one for one in depends if one in names]
+                gone = ", ".join(one for one in depends if one not in names)
+                if gone:
+                    label = f"group resource {resource['name']}"
+                    self.warn(f"{label}: depend on {gone} not carried: it is not in the group")
         if kept:
             found["resource"] = kept
         return found
+
+    def _name_resources_without_group(self) -> None:
+        used = {_name(one) for one in self.root.iterfind("group/resource")}
+        for reference in self.resources:
+            if reference not in used:
+                self.warn(f"group resource {reference} not carried: no group has it")
 
     def _resource(
         self, resource: ElementTree.Element | None, reference: str, group: str

@@ -60,10 +60,22 @@ def cluster_parameter(tag: str, value: str) -> Meant:
     reader = _CLUSTER.get(tag)
     if reader is not None:
         return reader({}, value)
+    if tag.startswith("server@"):
+        return server_parameter({}, tag.partition("/")[2], value)
     for start, reason in _CLUSTER_REFUSED.items():
         if tag.startswith(start):
             raise NotCarried(reason)
     raise NotCarried("there is no equivalent")
+
+
+def server_parameter(server: Table, tag: str, value: str) -> Meant:
+    """A parameter of a server, other than its devices.  Raises NotCarried."""
+    return _read(_SERVER, server, tag, value)
+
+
+def other_parameter(table: Table, tag: str, value: str) -> Meant:
+    """A parameter of an object that is taken over without any.  Raises NotCarried."""
+    return _read({}, table, tag, value)
 
 
 def group_parameter(group: Table, tag: str, value: str) -> Meant:
@@ -267,21 +279,34 @@ def _address(table: Table, value: str) -> Meant:
 _AUTO = {1: "auto", 0: "manual"}
 _FOLLOWS = refused("it follows from timeout")
 _LOGS = refused("the last lines that a script prints are in the alert log")
+_SUSPENDED = "recovery rests while the cluster is suspended: clpcl --suspend"
+_ALERTS = "alerts go where alert.mail_to and alert.snmp_to say"
+_NO_WEB = "there is no Cluster WebUI: clpstat shows and the other commands change"
 
 _CLUSTER: dict[str, Reader] = {
     "cluster/name": text("cluster.name"),
     "cluster/heartbeat/timeout": number("cluster.heartbeat_timeout", 1000),
     "cluster/heartbeat/interval": number("cluster.heartbeat_interval", 1000),
     "cluster/networkpartition/npaction": code("cluster.partition_action", PARTITION_ACTIONS),
+    "rm/errordetect/norecovery": only("0", _SUSPENDED),
+    "all/serveros": only("linux", "servers, disks and scripts are those of Linux"),
 }
 _CLUSTER_REFUSED = {
     "haltp/": "a shutdown that hangs is ended by the watchdog of userw",
     "pm/": "the agent is started again by systemd, and what runs goes on meanwhile",
     "cluster/cialert": "the LED is switched by clpledctrl",
     "cluster/rsctimeout": "each resource has its timeout and final_action",
-    "rm/errordetect": "recovery rests while the cluster is suspended: clpcl --suspend",
-    "server@": "never do two servers run a group, so none has to survive that",
+    "rm/errordetect": _SUSPENDED,
     "messages/": "alerts are chosen by alert.level",
+    "cluster/messages/": "alerts are chosen by alert.level",
+    "cluster/mail/": _ALERTS,
+    "cluster/trap/": _ALERTS,
+    "mail/": _ALERTS,
+    "webmgr/": _NO_WEB,
+    "webalert/": _NO_WEB,
+}
+_SERVER: dict[str, Reader] = {
+    "survive": only("0", "never do two servers run a group, so none has to survive that"),
 }
 _GROUP: dict[str, Reader] = {
     "start": code("startup", _AUTO),

@@ -116,6 +116,82 @@ def test_parameters_with_an_equivalent_come_over_and_the_others_are_named_with_t
         assert part in said
 
 
+EVERYWHERE = """<root>
+ <all><charset>ASCII</charset><encode>ASCII</encode><serveros>linux</serveros></all>
+ <cluster><name>c</name><comment>ours</comment><uuid>4-2</uuid>
+  <heartbeat><interval>3000</interval><timeout>30000</timeout></heartbeat>
+  <cialert><use>1</use></cialert><rsctimeout><rsctoaction>5</rsctoaction></rsctimeout>
+  <trap><snmpsrv id="0"><srvname>10.0.0.9</srvname></snmpsrv></trap></cluster>
+ <server name="s"><priority>0</priority><comment>left rack</comment><survive>1</survive>
+  <device id="0"><type>lan</type><info>10.0.0.1</info></device>
+  <device id="1"><type>lan</type><info>10.1.0.1</info></device>
+  <device id="300"><type>disk</type><info>/dev/sdb</info></device>
+  <device id="10200"><type>ping</type><info>0</info></device>
+  <device id="20000"><type>lamp</type><info>10.0.0.8</info></device></server>
+ <heartbeat><lankhb name="lankhb1"><priority>0</priority><device>0</device>
+  <window>4</window></lankhb><retries>4</retries></heartbeat>
+ <networkpartition><pingnp name="pingnp1"><device>10200</device><interval>5</interval>
+  <grp id="0"><list id="0"><ip>10.0.0.254</ip></list></grp></pingnp></networkpartition>
+ <group name="g"><gid>0</gid><resource name="exec@e"/></group>
+ <resource><exec name="e"><depend name="md1"/></exec><exec name="idle"/></resource>
+ <monitor/>
+ <messages><types name="rc"/><rc name="10"><mail>1</mail><trap>1</trap></rc></messages>
+ <rm><errordetect><norecovery>1</norecovery></errordetect><haltcount>3</haltcount></rm>
+ <pm><exec0><recover>7</recover></exec0></pm><haltp><method>softdog</method></haltp>
+ <mail><smtpsrv id="0"><srvname>relay</srvname></smtpsrv></mail>
+ <webmgr><client><objectnumber>19</objectnumber></client></webmgr>
+ <trekking><configid>5</configid></trekking>
+</root>"""
+"""A clp.conf with something without equivalent in each of its sections."""
+
+
+def test_a_recovery_that_is_switched_off_is_told_before_all_else_because_it_will_be_on() -> None:
+    first = import_clp_conf(EVERYWHERE.encode()).reports[0]
+    assert "rm/errordetect/norecovery: the original's recovery is switched off" in first.message
+    assert "ON" in first.message and "clpcl --suspend" in first.hint
+    on = import_clp_conf(EVERYWHERE.replace("<norecovery>1", "<norecovery>0").encode())
+    assert "norecovery" not in " ".join(str(report) for report in on.reports)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "cluster: cluster/comment, heartbeat/retries, rm/haltcount not carried: there is no equiv",
+        "cluster: cluster/cialert/use not carried: the LED is switched by clpledctrl",
+        "cluster: cluster/rsctimeout/rsctoaction not carried: each resource has its timeout",
+        "cluster: cluster/trap/snmpsrv@0/srvname, mail/smtpsrv@0/srvname not carried: alerts go",
+        "cluster: messages/rc@10 not carried: alerts are chosen by alert.level",
+        "cluster: pm/exec0/recover not carried: the agent is started again by systemd",
+        "cluster: haltp/method not carried: a shutdown that hangs is ended by the watchdog",
+        "cluster: webmgr/client/objectnumber not carried: there is no Cluster WebUI",
+        "server s: comment not carried: there is no equivalent",
+        "server s: survive not carried: never do two servers run a group",
+        "server s: device 1 (lan) not carried: no interconnect is on it",
+        "server s: device 300 (disk) not carried: heartbeats over a shared disk",
+        "server s: device 10200 (ping) not carried: every server asks",
+        "server s: device 20000 (lamp) not carried: there is no equivalent",
+        "interconnect lankhb1: window not carried: there is no equivalent",
+        "NP resolution pingnp1: interval not carried: there is no equivalent",
+        "group resource e: depend on md1 not carried: it is not in the group",
+        "group resource exec@idle not carried: no group has it",
+        "heartbeat interval 3 s and time-out 30 s are not taken over",
+    ],
+)
+def test_in_every_section_what_is_left_behind_is_named_with_the_reason(said: str) -> None:
+    messages = [report.message for report in import_clp_conf(EVERYWHERE.encode()).reports]
+    assert [one for one in messages if one.startswith(said)], messages
+
+
+def test_what_the_originals_editor_notes_for_itself_is_not_told() -> None:
+    told = " ".join(str(report) for report in import_clp_conf(EVERYWHERE.encode()).reports)
+    for note in ("charset", "encode", "uuid", "configid", "gid", "serveros"):
+        assert note not in told
+
+
+def test_heartbeats_at_the_originals_interval_do_not_make_a_configuration_that_is_refused() -> None:
+    good(import_clp_conf(EVERYWHERE.encode()).text)
+
+
 def recovery(monitor: str) -> dict[str, object]:
     """What is written of the recovery of a monitor, given as its element."""
     imported = import_clp_conf(conf('<exec name="e"/>', monitor))
