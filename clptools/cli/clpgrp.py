@@ -18,7 +18,10 @@ COMMAND = Command(
         "-n GROUP",
     ),
     description=(
-        "Without GROUP it concerns all groups; with -h those of that server.",
+        (
+            "Without GROUP it concerns all groups; with -h those of that server. -m alone moves "
+            "those of this server."
+        ),
         "The command waits until it is done; a terminal shows each step as it happens.",
         "A group that is already as asked is left alone, and that is said (exit code 0).",
         "A group that cannot go there is refused with what would allow it (exit code 6).",
@@ -29,7 +32,10 @@ COMMAND = Command(
         Option("-m", "--move", help="Move GROUP to DEST, or to the next server in its order."),
         Option("-n", "--where", help="Print the name of the server it is active on; else nothing."),
         Option("-a", "--to", metavar="DEST", help="Where to move it.", complete="server"),
-        host("Start it on this server; stop or move what runs on this server."),
+        host(
+            "Start it on this server; stop or move what runs on this server. Refused if GROUP runs "
+            "on another."
+        ),
         FORCE,
         APITO,
     ),

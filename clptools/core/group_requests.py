@@ -203,7 +203,7 @@ class GroupRequests:
             if server:
                 return Outcome(
                     code=REFUSED,
-                    text=f"{group.name} runs on {server}.",
+                    text=say.runs_on(group.name, server),
                     hint=f"Move it: clpgrp -m {group.name} -a {request.server}",
                 )
             if request.server:
@@ -239,6 +239,11 @@ class GroupRequests:
         for group in groups:
             old = self.node.policy.intent(group.name)
             server, state = self.where(group.name)
+            if request.server and server != request.server:
+                if not request.group:
+                    continue
+                if server:
+                    return _elsewhere(group.name, server)
             if not server and not old.wanted:
                 said = say.already_stopped(group.name)
                 continue
@@ -273,8 +278,10 @@ class GroupRequests:
         node = self.node
         for group in groups:
             server, _ = self.where(group.name)
-            if not request.group and server != (request.server or node.me):
+            if not request.group and server != (request.server or pending.origin or node.me):
                 continue
+            if request.server and server not in ("", request.server):
+                return _elsewhere(group.name, server)
             if not server and not request.failover:
                 return Outcome(
                     code=REFUSED,
@@ -333,6 +340,9 @@ class GroupRequests:
             )
         if node.state.shared.suspended:
             return Outcome(code=REFUSED, text=say.cluster_suspended(node.state.shared.suspended_by))
+        server = self.where(group.name)[0]
+        if request.server and server not in ("", request.server):
+            return _elsewhere(group.name, server)
         run = node.state.groups.get(group.name)
         if run is None or run.state is not GroupState.ONLINE:
             return Outcome(
@@ -367,3 +377,8 @@ class GroupRequests:
             ResourceState.ONLINE if isinstance(request, ResourceStart) else ResourceState.OFFLINE
         )
         return Outcome() if state is wanted else None
+
+
+def _elsewhere(group: str, server: str) -> Outcome:
+    """What was asked of one server, and the group is on another."""
+    return Outcome(code=REFUSED, text=say.runs_on(group, server))

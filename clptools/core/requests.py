@@ -59,14 +59,15 @@ class GroupStart(RequestBase, tag="group-start", frozen=True, kw_only=True):
 
 
 class GroupStop(RequestBase, tag="group-stop", frozen=True, kw_only=True):
-    """Stop `group` (empty: all); it stays stopped until started again."""
+    """Stop `group` (empty: all), on `server` if one is named; it stays stopped until started
+    again."""
 
     group: str = ""
     force: bool = False
 
 
 class GroupMove(RequestBase, tag="group-move", frozen=True, kw_only=True):
-    """Move `group` (empty: all on `server`) to `to` (empty: next in order)."""
+    """Move `group` (empty: all on `server`, or where it is asked) to `to` (empty: the next)."""
 
     group: str = ""
     to: str = ""

@@ -597,6 +597,11 @@ def already_stopped(group: str) -> str:
     return f"{group} is already stopped."
 
 
+def runs_on(group: str, server: str) -> str:
+    """Somewhere else than was asked."""
+    return f"{group} runs on {server}."
+
+
 def not_running(group: str) -> str:
     """Cannot move what does not run."""
     return f"{group} is not running anywhere."

@@ -19,6 +19,7 @@ from clptools.core.requests import (
     MonitorSuspend,
     Request,
     ResourceStart,
+    ResourceStop,
     ServiceStop,
 )
 from clptools.core.settings import Monitor, Recovery
@@ -33,6 +34,46 @@ def cluster(count: int = 3) -> Cluster:
     c = Cluster(settings(count, monitors=(MRW, GENW)))
     assert c.settle() == "server1"
     return c
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        GroupStop(group="failover1", server="server2"),
+        GroupMove(group="failover1", server="server2"),
+        ResourceStop(resource="exec1", server="server2"),
+        ResourceStart(resource="exec1", server="server2"),
+    ],
+    ids=lambda r: type(r).__name__,
+)
+@pytest.mark.parametrize("asked", ["server1", "server3"])
+def test_what_is_asked_of_one_server_is_not_done_on_another(request_: Request, asked: str) -> None:
+    c = cluster()
+    refused = c.answer(asked, request_)
+    assert (refused.code, refused.text) == (6, "failover1 runs on server1.")
+    c.run(5 * S)
+    assert c.online() == "server1"
+
+
+@pytest.mark.parametrize("asked", ["server1", "server2"])
+def test_without_a_group_only_those_of_the_named_server_stop(asked: str) -> None:
+    c = cluster()
+    assert c.answer(asked, GroupStop(server="server2")).code == 0
+    c.run(5 * S)
+    assert c.online() == "server1"
+    assert c.answer(asked, GroupStop(server="server1")).code == 0
+    assert c.online() == ""
+
+
+def test_a_move_without_a_group_empties_the_server_where_it_is_asked() -> None:
+    c = cluster()
+    assert c.answer("server2", GroupMove()).code == 0
+    c.run(5 * S)
+    assert c.online() == "server1"
+    assert c.answer("server1", GroupMove()).code == 0
+    assert c.online() == "server2"
+    assert c.answer("server2", GroupMove()).code == 0
+    assert c.online() == "server1"
 
 
 @pytest.mark.parametrize("asked", ["server1", "server2"])
