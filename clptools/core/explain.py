@@ -25,6 +25,7 @@ MOST_STEPS = 30
 MOST_AFTERWARDS = 5
 RECENT = 8
 """Records shown of a monitor or a server that is well."""
+_NOBODY: frozenset[str] = frozenset()
 
 GRANTED, STARTS, ONLINE, STOPS, RELEASED = (
     ("rc", 64),
@@ -129,7 +130,8 @@ class Teller(msgspec.Struct, frozen=True, kw_only=True):
 
     def about(self, *names: str) -> list[Recorded]:
         """Records with one of these subjects."""
-        return [r for r in self.records if not set(names).isdisjoint(r.subjects)]
+        wanted = set(names)
+        return [r for r in self.records if not wanted.isdisjoint(r.subjects)]
 
     def step(self, record: Recorded) -> Step:
         """A record as a step, its evidence behind it, its hardware event named."""
@@ -142,10 +144,10 @@ class Teller(msgspec.Struct, frozen=True, kw_only=True):
 
     def steps(self, records: Iterable[Recorded]) -> tuple[Step, ...]:
         """Records as steps; of a very long chain the beginning and the end."""
-        told = [self.step(record) for record in records]
+        told = list(records)
         if len(told) > MOST_STEPS:
             told = told[: MOST_STEPS // 3] + told[-(MOST_STEPS - MOST_STEPS // 3) :]
-        return tuple(told)
+        return tuple(map(self.step, told))
 
     def _event(self, record: Recorded) -> dict[str, str | int]:
         if not record.event:
@@ -284,9 +286,9 @@ def _with_causes(
 ) -> list[Recorded]:
     """The chain and what led to it: the old server's end, the monitor's error, its event."""
     monitors = {monitor.name for monitor in teller.status.monitors}
-    guilty = {
-        (record.server, name) for record in chain for name in record.subjects if name in monitors
-    }
+    guilty: dict[str, set[str]] = {}
+    for record in chain:
+        guilty.setdefault(record.server, set()).update(monitors.intersection(record.subjects))
     known = set(map(id, chain))
     events: set[tuple[str, int]] = set()
     # Newest first, so that the number of a hardware event is known before its own record comes.
@@ -295,9 +297,7 @@ def _with_causes(
             continue
         near = record.time >= since
         of_old = near and old in record.subjects and _number(record) in ENDS
-        of_monitor = near and any(
-            record.server == server and monitor in record.subjects for server, monitor in guilty
-        )
+        of_monitor = near and not guilty.get(record.server, _NOBODY).isdisjoint(record.subjects)
         if of_old or of_monitor or (record.server, record.event) in events:
             known.add(id(record))
             if record.event:
