@@ -54,16 +54,25 @@ def _not_here(group: GroupView) -> GroupView:
 
 def changes(before: StatusView, after: StatusView) -> bool:
     """Whether more than ages differs."""
-    return before is not after and _still(before) != _still(after)
+    return _differ(before, after)
 
 
-def _still(view: Any) -> Any:
-    if isinstance(view, msgspec.Struct):
-        return tuple(
-            _still(getattr(view, name)) for name in view.__struct_fields__ if name not in _AGES
+def _differ(before: Any, after: Any) -> bool:
+    # Most parts are as they were, and that is told at once: every watcher asks ten times a second.
+    if before == after:
+        return False
+    if type(before) is not type(after):
+        return True
+    if isinstance(before, msgspec.Struct):
+        return any(
+            _differ(getattr(before, name), getattr(after, name))
+            for name in before.__struct_fields__
+            if name not in _AGES
         )
-    if isinstance(view, tuple):
-        return tuple(_still(each) for each in view)
-    if isinstance(view, dict):
-        return {name: _still(each) for name, each in view.items() if name not in _AGES}
-    return view
+    if isinstance(before, tuple):
+        return len(before) != len(after) or any(map(_differ, before, after))
+    if isinstance(before, dict):
+        return before.keys() - _AGES != after.keys() - _AGES or any(
+            _differ(before[name], after[name]) for name in before.keys() - _AGES
+        )
+    return True
