@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
+import contextlib
 from typing import NamedTuple, NoReturn
 
 from clptools.api.backend import Backend
@@ -12,6 +12,8 @@ from clptools.api.varlink import Call, Malformed, answer, decode_call, fault
 from clptools.reports import ClpError, ExitCode
 
 CHUNK_BYTES = 65_536
+PAUSE_S = 0.01
+"""Before each call of a reader: heartbeats and leases are not to wait for his questions."""
 
 
 class Limits(NamedTuple):
@@ -23,11 +25,32 @@ class Limits(NamedTuple):
     connections: int = 128
     connections_per_user: int = 32
     """Of users other than root and the agent's own."""
+    connections_of_readers: int = 96
+    """Of all these together: the other places are root's, whatever they do."""
+    refused: int = 16
+    """As many are told at a time why they are refused; further ones are hung up on."""
+    refused_s: float = 1.0
+    """How long a refused caller's call is waited for before he is told."""
     idle_s: float = 300.0
     frame_s: float = 10.0
     """From the first byte of a message to its NUL."""
     write_s: float = 30.0
     """A caller that has not taken a reply for this long is dropped."""
+
+
+class Turns:
+    """One reader's share of the agent's loop, however many connections he has.
+
+    His calls come one after the other, and between two of them everybody else is served.
+    """
+
+    def __init__(self) -> None:
+        self._turn = asyncio.Lock()
+
+    async def next(self) -> None:
+        """Returns when it is the caller's turn, to run until it waits for something."""
+        async with self._turn:
+            await asyncio.sleep(PAUSE_S)
 
 
 class Connection:
@@ -44,12 +67,15 @@ class Connection:
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         limits: Limits,
+        turns: Turns,
     ) -> None:
+        """`turns`: of the caller's user; who may write does not wait for them."""
         self._backend = backend
         self._caller = caller
         self._reader = reader
         self._writer = writer
         self._limits = limits
+        self._turns = turns
         self._buffer = bytearray()
         self._bound = limits.writer_message if caller.may_write else limits.reader_message
         # `drain` then waits until the kernel has everything: a caller who does not read is
@@ -66,15 +92,27 @@ class Connection:
                 await self._answer(call)
 
     async def refuse(self, error: ClpError) -> None:
-        """Answers the first call, whatever it is, with `error`."""
-        if await self._frame() is not None:
-            await self._write(fault(error))
+        """Answers the first call, whatever it is, with `error`; and if none comes soon."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._limits.refused_s):
+                await self._frame()
+        await self._write(fault(error))
 
     async def _answer(self, call: Call) -> None:
-        async with aclosing(answer(self._backend, call, self._caller)) as replies:
+        # Neither a call that is there already nor a reply that the socket takes suspends.
+        await self._turn()
+        async with contextlib.aclosing(answer(self._backend, call, self._caller)) as replies:
             async for reply in replies:
                 if not call.oneway:
                     await self._write(reply)
+                if call.more:
+                    await self._turn()
+
+    async def _turn(self) -> None:
+        if self._caller.may_write:
+            await asyncio.sleep(0)
+        else:
+            await self._turns.next()
 
     async def _answer_while_connected(self, call: Call) -> None:
         """A reply may take for ever to come: hanging up must end the wait for it."""

@@ -15,10 +15,11 @@ import os
 import pwd
 import socket
 import struct
+from weakref import WeakValueDictionary
 
 from clptools.api.address import SocketAddress
 from clptools.api.backend import Backend
-from clptools.api.connection import Connection, Limits
+from clptools.api.connection import Connection, Limits, Turns
 from clptools.api.methods import Caller
 from clptools.api.varlink import Malformed
 from clptools.paths import socket_file
@@ -42,6 +43,9 @@ class Server:
         self._limits = limits
         self._server: asyncio.Server | None = None
         self._users: dict[asyncio.Task[None], int] = {}
+        """Who is served, as uid."""
+        self._refused: set[asyncio.Task[None]] = set()
+        self._turns: WeakValueDictionary[int, Turns] = WeakValueDictionary()
         self._own_uid = os.getuid()
         self._own_name = _user_name(self._own_uid)
         self._group_id = _group_id()
@@ -60,7 +64,7 @@ class Server:
             return
         self._server.close()
         self._server = None
-        tasks = list(self._users)
+        tasks = [*self._users, *self._refused]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -75,12 +79,14 @@ class Server:
         assert task is not None
         try:
             caller, uid = self._caller(writer.get_extra_info("socket"))
+            turns = self._turns.setdefault(uid, Turns())
+            connection = Connection(self._backend, caller, reader, writer, self._limits, turns)
             refusal = self._refusal(caller, uid)
-            self._users[task] = uid
-            connection = Connection(self._backend, caller, reader, writer, self._limits)
             if refusal is None:
+                self._users[task] = uid
                 await connection.serve()
-            else:
+            elif len(self._refused) < self._limits.refused:
+                self._refused.add(task)
                 await connection.refuse(refusal)
         except ConnectionError:
             pass
@@ -95,6 +101,7 @@ class Server:
             logger.exception("a call on the socket failed")
         finally:
             self._users.pop(task, None)
+            self._refused.discard(task)
             writer.transport.abort()
 
     def _refusal(self, caller: Caller, uid: int) -> ClpError | None:
@@ -105,10 +112,12 @@ class Server:
                 f"{caller.user} may not use {self.path}.",
                 f"Run it as root, or, to read only, as a member of the group {GROUP}.",
             )
-        of_user = sum(1 for other in self._users.values() if other == uid)
-        if len(self._users) >= self._limits.connections or (
-            not caller.may_write and of_user >= self._limits.connections_per_user
-        ):
+        full = len(self._users) >= self._limits.connections
+        if not caller.may_write:
+            readers = [each for each in self._users.values() if each not in (0, self._own_uid)]
+            full |= readers.count(uid) >= self._limits.connections_per_user
+            full |= len(readers) >= self._limits.connections_of_readers
+        if full:
             self._count("too_many")
             return ClpError(
                 ExitCode.FAILED,

@@ -99,6 +99,8 @@ async def answer(backend: Backend, call: Call, caller: Caller) -> AsyncGenerator
             yield _error(f"{SERVICE}.{kind.title()}NotFound", {kind: value})
             return
         _permit(method, caller)
+        if call.oneway and not method.writes:
+            return  # nobody would see the answer, and making it may be dear
         asked = msgspec.json.decode(call.parameters, type=method.parameters)
         async with aclosing(method.handle(backend, asked, caller, call.more)) as replies:
             async for continues, reply in replies:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import itertools
 import json
 import os
 import socket
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from clptools.api.backend import Explanation
 from clptools.api.client import Client
+from clptools.api.methods import Caller
 from clptools.core.requests import GroupMove, Outcome
 from clptools.core.view import ClusterView, StatusView
 from clptools.reports import ClpError, ExitCode
@@ -60,6 +64,19 @@ def hung_up(sock: socket.socket) -> bytes:
     except ConnectionResetError:
         pass
     return data
+
+
+@contextlib.contextmanager
+def as_reader(agent: Agent, uid: Callable[[], int] = lambda: 1000) -> Iterator[None]:
+    """Whoever connects in the block counts as a user who may only read."""
+    caller = agent.server._caller
+
+    def reader(_: socket.socket) -> tuple[Caller, int]:
+        return Caller("reader", may_write=False), uid()
+
+    agent.server._caller = reader  # type: ignore[method-assign]  # tests have one user
+    yield
+    agent.server._caller = caller  # type: ignore[method-assign]
 
 
 def test_status_comes_back_as_its_json(agent: Agent) -> None:
@@ -284,6 +301,93 @@ def test_too_many_connections_are_told_so(tmp_path: Path) -> None:
             client.call("GetStatus")
         for sock in held:
             sock.close()
+
+
+def test_places_of_readers_are_few_and_roots_are_not_among_them(tmp_path: Path) -> None:
+    few = Agent(socket_path(tmp_path))
+    few.limits = few.limits._replace(connections=4, connections_of_readers=3)
+    with few.running() as agent:
+        uids = itertools.count(1000)
+        with as_reader(agent, lambda: next(uids)):
+            held = [raw(agent) for _ in range(3)]
+            until(lambda: len(agent.server._users) == 3)
+            with Client(agent.path) as client, pytest.raises(ClpError, match="too many connec"):
+                client.call("GetStatus")
+        assert_alive(agent)
+        for sock in held:
+            sock.close()
+
+
+def test_refused_callers_hold_nothing_and_root_gets_through(tmp_path: Path) -> None:
+    few = Agent(socket_path(tmp_path))
+    few.limits = few.limits._replace(connections_per_user=2, refused=3, refused_s=0.2)
+    with few.running() as agent, contextlib.ExitStack() as closing:
+        before = len(os.listdir("/proc/self/fd"))
+        with as_reader(agent):
+            held = [closing.enter_context(raw(agent)) for _ in range(60)]
+            until(lambda: agent.server.counters.get("too_many") == 58)
+            until(lambda: len(os.listdir("/proc/self/fd")) == before + len(held) + 2)
+        assert len(agent.server._users) == 2
+        assert sum(b"too many connections" in hung_up(sock) for sock in held[2:]) == 3
+        assert_alive(agent)
+
+
+@pytest.mark.parametrize("oneway", [False, True])
+def test_what_a_reader_asks_never_keeps_the_agent_from_its_own_work(
+    agent: Agent, oneway: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def explain(_: str) -> Explanation:
+        time.sleep(0.005)
+        return Explanation(subject="failover1", state="failover1 is Online.")
+
+    monkeypatch.setattr(agent.backend, "explain", explain)
+    call = {"method": "org.clptools.Node.Explain", "parameters": {"subject": "failover1"}}
+    burst = (json.dumps(call | {"oneway": oneway}).encode() + b"\0") * 100
+    gaps: list[float] = []
+
+    async def work() -> None:
+        while True:
+            before = time.monotonic()
+            await asyncio.sleep(0.01)
+            gaps.append(time.monotonic() - before)
+
+    working = asyncio.run_coroutine_threadsafe(work(), agent.loop)
+    with as_reader(agent), contextlib.ExitStack() as closing:
+        for _ in range(8):
+            closing.enter_context(raw(agent)).sendall(burst)
+        time.sleep(0.7)
+    working.cancel()
+    # One burst alone keeps the agent busy for half a second.
+    assert max(gaps) < 0.2
+    assert len(gaps) > 15
+
+
+def test_root_may_ask_as_much_and_the_agent_still_works(agent: Agent) -> None:
+    call = {"method": "org.clptools.Node.Explain", "parameters": {"subject": "failover1"}}
+    turned = 0
+
+    async def work() -> None:
+        nonlocal turned
+        while True:
+            turned += 1
+            await asyncio.sleep(0)
+
+    working = asyncio.run_coroutine_threadsafe(work(), agent.loop)
+    until(lambda: turned > 0)
+    before = turned
+    assert len(exchange(agent, *[call] * 100)) == 100
+    working.cancel()
+    assert turned - before >= 100
+
+
+def test_a_question_that_wants_no_answer_is_not_worked_on(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agent.backend, "status", None)  # asked for it, the agent would fail
+    unanswered: dict[str, object] = {"method": "org.clptools.Node.GetStatus", "oneway": True}
+    info: dict[str, object] = {"method": "org.varlink.service.GetInfo"}
+    assert len(exchange(agent, unanswered, info)) == 1
+    assert agent.server.counters == {}
 
 
 def test_a_path_longer_than_an_address_works_on_both_sides(tmp_path: Path) -> None:
