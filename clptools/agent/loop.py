@@ -14,12 +14,15 @@ from collections.abc import Callable
 from typing import Protocol
 
 from clptools.core.actions import Action
-from clptools.core.events import Event, TimerFired
+from clptools.core.events import BeatSeen, Event, HardwareSeen, MessageSeen, TimerFired
 
 _SLICE_MS = 20
 """After this long the queue lets sockets and processes have their turn."""
 _QUEUE_LIMIT = 20_000
-"""Far above any burst that a cluster of 32 makes; beyond it beats and traps are dropped."""
+"""Far above any burst that a cluster of 32 makes; beyond it what others may send is dropped."""
+_BOUNDED = (BeatSeen, HardwareSeen, MessageSeen)
+"""What others may send at any rate.  The rest answers what the core asked for: a timer or the end
+of a resource that was dropped would be waited for forever."""
 
 
 class Steps(Protocol):
@@ -56,7 +59,7 @@ class Loop:
         self._wake: asyncio.TimerHandle | None = None
         self._wake_at = 0
         self.dropped = 0
-        """Events that found the queue full."""
+        """Events that found the queue full, or the loop stopped."""
         self.lag_ms = 0
         """How late the last due timer was."""
         self.worst_lag_ms = 0
@@ -98,7 +101,8 @@ class Loop:
                 seen.cancel()
 
     def _add(self, event: Event, seen: asyncio.Future[None] | None) -> None:
-        if self._stopped or len(self._queue) >= _QUEUE_LIMIT:
+        full = len(self._queue) >= _QUEUE_LIMIT and isinstance(event, _BOUNDED)
+        if self._stopped or full:
             self.dropped += 1
             if seen is not None:
                 seen.cancel()

@@ -10,7 +10,7 @@ import pytest
 
 from clptools.agent.loop import Loop
 from clptools.core.actions import Action, ClearTimer, PetWatchdog, Progress, SetTimer
-from clptools.core.events import Event, MessageSeen, TimerFired
+from clptools.core.events import AgentStopping, Event, MessageSeen, PowerRead, TimerFired
 
 
 class Bench:
@@ -130,5 +130,27 @@ def test_many_replaced_timers_take_no_memory() -> None:
             bench.loop.set_timer("lease", 1_000_000 + n)
         assert len(bench.loop._heap) < 100
         bench.loop.stop()
+
+    run(test)
+
+
+def test_a_flood_of_messages_costs_no_timer_and_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What strangers send has its bound; what the core waits for is always taken."""
+    monkeypatch.setattr("clptools.agent.loop._QUEUE_LIMIT", 100)
+
+    async def test() -> None:
+        bench = Bench(lambda event: [])
+        bench.loop.set_timer("heartbeat", 1010)
+        for n in range(100):
+            bench.loop.put(message(str(n)))
+        bench.now = 1020
+        bench.loop._due()
+        power = PowerRead(server="server2", power="off", asked_at=1000)
+        bench.loop.put(power)
+        bench.loop.put(message("one too many"))
+        await bench.loop.stepped(AgentStopping())
+        events = [event for _, event in bench.seen]
+        assert events[100:] == [TimerFired(name="heartbeat"), power, AgentStopping()]
+        assert bench.loop.dropped == 1
 
     run(test)
