@@ -112,6 +112,7 @@ class Agent:
             outside=said.OUTSIDE,
             on_control=self._notice,
             on_call=self._call,
+            on_denied=lambda address, why: self._backend.outside.knocked(address, why),
             on_connected=self._connected,
             on_change=lambda text: self._around.network(text),
         )
@@ -388,8 +389,8 @@ class Agent:
         else:
             self.tell(ControlSeen(sender=sender, message=notice))
 
-    async def _call(self, sender: str, asked: said.Ask) -> msgspec.Struct:
-        return await self._backend.answer(sender, asked)
+    async def _call(self, sender: str, asked: said.Ask, source: str) -> msgspec.Struct:
+        return await self._backend.answer(sender, asked, source)
 
     def _share(self, record: EventRecord) -> None:
         self._alerts.add(record)

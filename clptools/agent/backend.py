@@ -20,6 +20,7 @@ from clptools import paths
 from clptools.agent import clock, configuration
 from clptools.agent.collect import PACKED_WITHIN_S, Collector, parts
 from clptools.agent.executor import Replies
+from clptools.agent.outside import Outside
 from clptools.agent.push import Pushes
 from clptools.agent.records import Records
 from clptools.agent.steps import StepsElsewhere
@@ -38,7 +39,7 @@ from clptools.api.methods import CountersReply, HardwareReply, StatusReply
 from clptools.core import explain
 from clptools.core.actions import Record
 from clptools.core.events import Event, RequestSeen
-from clptools.core.requests import GroupMove, Outcome, Request, ServiceStart
+from clptools.core.requests import ExternalNotice, Outcome, Request, ServiceStart
 from clptools.core.view import OpenEventView, StatusView
 from clptools.reports import ClpError, ExitCode
 from clptools.resources.script import Script, ScriptRunner
@@ -97,6 +98,8 @@ class AgentBackend:
         self._ask = ask
         self._identify = identify
         self._collector = Collector(server)
+        self.outside = Outside(server, records)
+        """What was asked from outside the cluster."""
 
     @property
     def server(self) -> str:
@@ -248,14 +251,7 @@ class AgentBackend:
 
     async def run_script(self, script: str, user: str, timeout_s: float) -> Outcome:
         """A script below `scripts/trnreq/`."""
-        folder = f"{paths.scripts_dir()}/trnreq"
-        path = f"{folder}/{script}"
-        if not _SCRIPT_NAME.fullmatch(script) or script in (".", ".."):
-            raise ClpError(
-                ExitCode.USAGE, f"{script[:100]!r} is no script's name", f"Scripts are in {folder}."
-            )
-        if not os.path.exists(path):
-            raise ClpError(ExitCode.NO_SUCH, f"{path}: no such script")
+        path = self._script_path(script)
         result = await self._scripts.run(
             Script(
                 name=f"trnreq/{script}",
@@ -266,6 +262,18 @@ class AgentBackend:
         )
         code = ExitCode.DONE if result.ok else ExitCode.FAILED
         return Outcome(code=ExitCode.TIMED_OUT if result.timed_out else code, text=result.text)
+
+    def _script_path(self, script: str) -> str:
+        """Where such a script lies.  Raises ClpError."""
+        folder = f"{paths.scripts_dir()}/trnreq"
+        path = f"{folder}/{script}"
+        if not _SCRIPT_NAME.fullmatch(script) or script in (".", ".."):
+            raise ClpError(
+                ExitCode.USAGE, f"{script[:100]!r} is no script's name", f"Scripts are in {folder}."
+            )
+        if not os.path.exists(path):
+            raise ClpError(ExitCode.NO_SUCH, f"{path}: no such script")
+        return path
 
     async def identify(self, server: str, on: bool, user: str) -> Outcome:
         """By that server's BMC, from here: the server itself may be dead."""
@@ -301,9 +309,12 @@ class AgentBackend:
 
     # Peers
 
-    async def answer(self, sender: str, asked: said.Ask) -> msgspec.Struct:
-        """What a peer asked, or (`Transaction…`) a caller with the key.  Raises ClpError."""
-        reply: msgspec.Struct = await self._answers[type(asked)](self, sender, asked)
+    async def answer(self, sender: str, asked: said.Ask, source: str) -> msgspec.Struct:
+        """What a peer asked, or (`Transaction…`) a caller with the key.  Raises ClpError.
+
+        `source`: the address of a caller that is no server; that is all that is known of it.
+        """
+        reply: msgspec.Struct = await self._answers[type(asked)](self, source or sender, asked)
         return reply
 
     async def _ask_records(self, sender: str, asked: said.AskRecords) -> msgspec.Struct:
@@ -341,10 +352,19 @@ class AgentBackend:
         return await self._collector.part(asked.archive, asked.offset, self._state)
 
     async def _transaction(self, sender: str, asked: said.Transaction) -> msgspec.Struct:
-        request = asked.request
-        if asked.resource and isinstance(request, GroupMove):
-            request = msgspec.structs.replace(request, group=self._group_of(asked.resource))
-        return await self.request(request, _on_behalf(asked.user, sender), lambda _: None)
+        who = _on_behalf(asked.user, sender)
+        asking = self.outside.asking(asked, who)
+
+        async def work() -> Outcome:
+            request = asked.request
+            if isinstance(request, ExternalNotice):
+                # Not the name that the caller gives itself.
+                request = msgspec.structs.replace(request, origin=sender)
+            elif asked.resource:
+                request = msgspec.structs.replace(request, group=self._group_of(asked.resource))
+            return await self.request(request, who, asking.accepted)
+
+        return await asking.followed(work())
 
     def _group_of(self, resource: str) -> str:
         for group in self.status(False).groups:
@@ -353,9 +373,16 @@ class AgentBackend:
         raise ClpError(ExitCode.NO_SUCH, f"{resource}: no such group resource.")
 
     async def _script(self, sender: str, asked: said.TransactionScript) -> msgspec.Struct:
-        return await self.run_script(
-            asked.script, _on_behalf(asked.user, sender), max(0.1, min(asked.timeout_s, 86_400))
-        )
+        who = _on_behalf(asked.user, sender)
+        asking = self.outside.asking(asked, who)
+
+        async def work() -> Outcome:
+            self._script_path(asked.script)
+            # On record before it runs: it may be what ends this server.
+            asking.accepted()
+            return await self.run_script(asked.script, who, max(0.1, min(asked.timeout_s, 86_400)))
+
+        return await asking.followed(work())
 
     _answers: dict[type, Callable[[Any, str, Any], Any]] = {
         said.AskRecords: _ask_records,

@@ -133,8 +133,8 @@ class MonitorRequests:
                 hint=f"Close an open event: clpmonctrl --acknowledge -m {name}",
             )
         found = [m for m in here if _meant(m, node.me, request)]
+        thing = request.monitor or f"{request.category}.{request.keyword}".rstrip(".")
         if not found:
-            thing = request.monitor or f"{request.category}.{request.keyword}".rstrip(".")
             return Outcome(code=NO_SUCH, text=f"No message receive monitor here takes {thing}.")
         for monitor in found:
             if is_linked(monitor.category):
@@ -149,7 +149,8 @@ class MonitorRequests:
             10,
             "INFO",
             (node.me, *(m.name for m in found)),
-            f"A notification came from outside ({request.origin or pending.user}).",
+            f"A notification ({'clear' if request.clear else 'notice'} {thing}) came from outside, "
+            f"by {pending.user}.",
         )
         for monitor in found:
             told = MessageSeen(

@@ -55,9 +55,15 @@ class _Waiting:
 class Delivery:
     """What goes to one peer, and which of its messages were taken."""
 
-    def __init__(self, peer: str, counters: Counter[str], number: int = 0) -> None:
-        """`number`: of the last message that it had from this process, if it had any."""
+    def __init__(
+        self, peer: str, counters: Counter[str], number: int = 0, source: str = ""
+    ) -> None:
+        """`number`: of the last message that it had from this process, if it had any.
+
+        `source`: the address of one that is no server.
+        """
         self.peer = peer
+        self.source = source
         self.paths: list[Path] = []
         self.fault = ""
         """Why the peer could not be reached when last tried."""

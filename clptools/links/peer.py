@@ -58,15 +58,17 @@ class PeerChannel:
         requests: Any,
         outside: tuple[type, ...],
         on_control: Callable[[str, Any], None],
-        on_call: Callable[[str, Any], Awaitable[msgspec.Struct]],
+        on_call: Callable[[str, Any, str], Awaitable[msgspec.Struct]],
+        on_denied: Callable[[str, str], None],
         on_connected: Callable[[str], None],
         on_change: Callable[[str], None],
     ) -> None:
         """`identity` waits for this server's; `notices`, `requests`: unions that `send` and
         `call` carry.
 
-        `on_control(sender, notice)`; `on_call(sender, request)` returns the reply or raises
-        ClpError (sender `OUTSIDE`: a caller with the key who is no server);
+        `on_control(sender, notice)`; `on_call(sender, request, source)` returns the reply or
+        raises ClpError (sender `OUTSIDE`: a caller with the key who is no server, at the address
+        `source`); `on_denied(source, why)`: a caller from outside was turned away;
         `on_connected(peer)` when the first path to a peer opened; `on_change(text)` a log line.
         """
         self._server = server
@@ -76,6 +78,7 @@ class PeerChannel:
         self._outside = outside
         self._on_control = on_control
         self._on_call = on_call
+        self._on_denied = on_denied
         self._on_connected = on_connected
         self._on_change = on_change
         self.counters: Counter[str] = Counter()
@@ -233,11 +236,14 @@ class PeerChannel:
             reader, writer = await shake(accepted, self._server_tls)
             connection = await self._greeted(link, reader, writer)
         except _ENDS as error:
-            self.counters[_reason(error)] += 1
+            reason = _reason(error)
+            self.counters[reason] += 1
+            if reason == "bad_certificate" and source not in self._places.servers:
+                self._on_denied(source, "it does not have the cluster's key")
             return
         finally:
             self._places.give_back(place)
-        await self._converse(link, connection)
+        await self._converse(link, connection, source)
 
     # dialling
 
@@ -299,7 +305,7 @@ class PeerChannel:
                     self._peers[name].fault = f"{there} port {port}: {_text(error)}"
                 wait_s = min(max(wait_s * 2, _DIAL_FIRST_S), _DIAL_MOST_S)
                 continue
-            await self._converse(link, connection)
+            await self._converse(link, connection, there)
             wait_s = _DIAL_FIRST_S
 
     # conversation
@@ -330,11 +336,11 @@ class PeerChannel:
         links = self._settings.interconnects if self._settings else ()
         return next((n for n, path in enumerate(links) if path.name == link), len(links))
 
-    async def _converse(self, link: str, connection: Connection) -> None:
+    async def _converse(self, link: str, connection: Connection, source: str) -> None:
         """Serves a greeted connection to its end, whatever that is."""
         try:
             if connection.peer == OUTSIDE:
-                await self._serve_outsider(connection)
+                await self._serve_outsider(connection, source)
             else:
                 await self._serve_peer(link, connection)
         except frames.FrameError as error:
@@ -411,13 +417,17 @@ class PeerChannel:
             request = self._requests.decode(frame.body)
             if peer.peer == OUTSIDE and not isinstance(request, self._outside):
                 self.counters["not_permitted"] += 1
-                raise ClpError(ExitCode.NOT_PERMITTED, "only a server of the cluster may ask this")
-            peer.tell(frame.number, await self._on_call(peer.peer, request))
+                text = "only a server of the cluster may ask this"
+                self._on_denied(peer.source, text)
+                raise ClpError(ExitCode.NOT_PERMITTED, text)
+            peer.tell(frame.number, await self._on_call(peer.peer, request, peer.source))
         except ClpError as fault:
             peer.tell(frame.number, None, fault)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             self.counters["malformed"] += 1
             text = f"{self._server} does not understand the request"
+            if peer.source:
+                self._on_denied(peer.source, text)
             peer.tell(frame.number, None, ClpError(ExitCode.FAILED, text))
         except Exception as bug:
             text = f"{self._server} failed on the request; its log says why"
@@ -428,11 +438,11 @@ class PeerChannel:
         finally:
             self._served[peer.peer] -= 1
 
-    async def _serve_outsider(self, connection: Connection) -> None:
+    async def _serve_outsider(self, connection: Connection, source: str) -> None:
         if self._outsiders >= _MAX_OUTSIDERS:
             raise frames.FrameError("busy")
         self._outsiders += 1
-        caller = Delivery(OUTSIDE, self.counters)
+        caller = Delivery(OUTSIDE, self.counters, source=source)
         caller.opened(connection, connection.session)
         try:
             await connection.listen(lambda frame: self._take(caller, connection, frame))
@@ -447,7 +457,11 @@ def _reason(error: Exception) -> str:
     if isinstance(error, frames.FrameError):
         return error.reason
     if isinstance(error, ssl.SSLError):
-        return "bad_certificate" if "CERTIFICATE" in (error.reason or "") else "bad_tls"
+        # Ours tells the caller as much as its own tells us, and a caller with another key looks
+        # at ours first.
+        words = ("CERTIFICATE", "UNKNOWN_CA")
+        another = any(word in (error.reason or "") for word in words)
+        return "bad_certificate" if another else "bad_tls"
     # asyncio gives up a handshake that takes too long by ConnectionAbortedError.
     half_open = isinstance(error, TimeoutError | ConnectionAbortedError)
     return "half_open" if half_open else "hung_up"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import socket
 import threading
 from collections.abc import Callable
@@ -15,30 +16,32 @@ from clptools.core.requests import ExternalNotice, Outcome
 from clptools.faults import ClpError, ExitCode
 from clptools.links.certs import OUTSIDE
 from clptools.links.outside import call
-from tests.links.test_peer import KEY, Agent, agents, cluster, free_port, run
+from tests.links.test_peer import KEY, Agent, agents, cluster, free_port, run, until
 
 NOTICE = Transaction(request=ExternalNotice(category="MY", text="disk is full"), user="admin")
 
 
-def with_agent(ask: Callable[[int], Any]) -> tuple[Any, list[tuple[str, Any]]]:
-    """`ask(port)` in a thread while an agent serves; what it gave, what the agent was asked."""
+def with_agent(ask: Callable[[int], Any]) -> tuple[Any, Agent]:
+    """`ask(port)` in a thread while an agent serves; what it gave, and the agent."""
     result: list[Any] = []
-    asked: list[tuple[str, Any]] = []
+    agent: list[Agent] = []
 
     async def test() -> None:
         settings = cluster(free_port())
         async with agents(settings, "server2") as (two,):
             result.append(await asyncio.to_thread(ask, settings.cluster.port))
-            asked.extend(two.asked)
+            agent.append(two)
 
     run(test)
-    return result[0], asked
+    return result[0], agent[0]
 
 
 def test_a_notice_is_taken_and_answered() -> None:
-    outcome, asked = with_agent(lambda port: call("127.78.1.2", port, KEY, NOTICE, Outcome, 5))
+    outcome, agent = with_agent(lambda port: call("127.78.1.2", port, KEY, NOTICE, Outcome, 5))
     assert outcome == Outcome(text=f"done for {OUTSIDE}")
-    assert asked == [(OUTSIDE, NOTICE)]
+    assert agent.asked == [(OUTSIDE, NOTICE)]
+    # The address that it called from, whatever it says of itself.
+    assert (agent.sources, agent.denied) == (["127.0.0.1"], [])
 
 
 def fault(ask: Callable[[], Any]) -> ClpError:
@@ -48,11 +51,12 @@ def fault(ask: Callable[[], Any]) -> ClpError:
 
 
 def test_what_only_a_server_may_ask_is_refused() -> None:
-    seen, asked = with_agent(
+    seen, agent = with_agent(
         lambda port: fault(lambda: call("127.78.1.2", port, KEY, AskConfig(), Outcome, 5))
     )
     assert seen.code == ExitCode.NOT_PERMITTED
-    assert asked == []
+    assert agent.asked == []
+    assert agent.denied == [("127.0.0.1", "only a server of the cluster may ask this")]
 
 
 def test_another_key_is_not_permitted_and_says_what_to_give() -> None:
@@ -62,6 +66,19 @@ def test_another_key_is_not_permitted_and_says_what_to_give() -> None:
     assert (seen.code, "--key" in seen.hint) == (ExitCode.NOT_PERMITTED, True)
     short = fault(lambda: call("127.78.1.2", 1, b"x", NOTICE, Outcome, 5))
     assert short.code == ExitCode.NOT_PERMITTED
+
+
+def test_a_caller_with_another_key_is_told_of_where_it_knocked() -> None:
+    async def test() -> None:
+        settings = cluster(free_port())
+        async with agents(settings, "server2") as (two,):
+            port = settings.cluster.port
+            wrong = functools.partial(call, "127.78.1.2", port, b"x" * 32, NOTICE, Outcome, 5)
+            await asyncio.to_thread(fault, wrong)
+            await until(lambda: two.denied)
+            assert two.denied == [("127.0.0.1", "it does not have the cluster's key")]
+
+    run(test)
 
 
 def test_nobody_there() -> None:

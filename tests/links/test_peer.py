@@ -66,6 +66,8 @@ class Agent:
         self.connected: list[str] = []
         self.told: list[str] = []
         self.asked: list[tuple[str, Any]] = []
+        self.sources: list[str] = []
+        self.denied: list[tuple[str, str]] = []
         self.hold = asyncio.Event()
         self.hold.set()
         self.channel = PeerChannel(
@@ -76,12 +78,14 @@ class Agent:
             outside=OUTSIDE_TYPES,
             on_control=lambda sender, message: self.heard.append((sender, message)),
             on_call=self.answer,
+            on_denied=lambda address, why: self.denied.append((address, why)),
             on_connected=self.connected.append,
             on_change=self.told.append,
         )
 
-    async def answer(self, sender: str, request: Any) -> msgspec.Struct:
+    async def answer(self, sender: str, request: Any, source: str) -> msgspec.Struct:
         self.asked.append((sender, request))
+        self.sources.append(source)
         await self.hold.wait()
         if isinstance(request, AskConfigHash):
             raise ClpError(ExitCode.REFUSED, "not now", "try later")
@@ -342,10 +346,13 @@ def test_a_wrong_key_and_our_own_name_are_refused(name: str, key: bytes, counter
         async with alone() as (settings, two):
             tls = context(mint(key, name), serving=False)
             tls.verify_mode = ssl.CERT_NONE
-            _, writer = await asyncio.open_connection("127.78.1.2", settings.cluster.port, ssl=tls)
+            _, writer = await asyncio.open_connection(
+                "127.78.1.2", settings.cluster.port, ssl=tls, local_addr=("127.78.1.1", 0)
+            )
             await until(lambda: two.channel.counters[counter] == 1)
             writer.close()
             assert two.channel.connected == ()
+            assert two.denied == [], "a server's address: no request from outside"
 
     run(test)
 
