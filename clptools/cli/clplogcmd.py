@@ -26,7 +26,15 @@ COMMAND = Command(
             help="INFO, WARN or ERROR (INFO); a beginning of it will do, in any case.",
             complete="INFO WARN ERROR",
         ),
-        Option("-i", "--id", metavar="ID", help="Its number, 1 to 65535 (1).", number=True),
+        Option(
+            "-i",
+            "--id",
+            metavar="ID",
+            help="Its number, 1 to 65535 (1).",
+            whole=True,
+            low=1,
+            high=65535,
+        ),
         Option("--alert", help="Taken for the sake of old scripts: it always goes there."),
         Option("--mail", help="Taken for the sake of old scripts: [alert] says what is mailed."),
         Option("--trap", help="Taken for the sake of old scripts: [alert] says what is sent."),
@@ -37,7 +45,6 @@ COMMAND = Command(
 
 LEVELS = ("INFO", "WARN", "ERROR")
 TEXT_BYTES_MAX = 511
-ID_MAX = 65535
 
 
 def run(args: Args) -> Answer:
@@ -50,12 +57,8 @@ def run(args: Args) -> Answer:
     level = next((known for known in LEVELS if asked and _same(known, asked)), None)
     if level is None:
         raise ClpError(ExitCode.USAGE, f"{asked}: not a level.", f"Known: {', '.join(LEVELS)}")
-    number = args.number("id")
-    event_id = 1 if number is None else int(number)
-    if not 1 <= event_id <= ID_MAX:
-        raise ClpError(ExitCode.USAGE, f"-i takes a number from 1 to {ID_MAX}.")
     with Client() as client:
-        client.call("WriteLog", text=text, level=level, event_id=event_id)
+        client.call("WriteLog", text=text, level=level, event_id=args.whole("id", 1))
     return done()
 
 

@@ -41,7 +41,9 @@ COMMAND = Command(
         Option("-n", "--dummy-off", help="Dummy failure off."),
         Option("--acknowledge", help="Close open hardware events of a message receive monitor."),
         Option("-m", "--monitor", metavar="NAME", help="A monitor.", many=True, complete="monitor"),
-        Option("--event", metavar="ID", help="Close only this event (clpstat --hw).", number=True),
+        Option(
+            "--event", metavar="ID", help="Close only this event (clpstat --hw).", whole=True, low=1
+        ),
         host(),
         wait("Wait this long for it (5)."),
     ),
@@ -68,7 +70,7 @@ def run(args: Args) -> Answer:
     if what == "counters":
         return counters(monitors)
     if what == "acknowledge":
-        return acknowledge(monitors, int(args.number("event") or 0), server, wait_s)
+        return acknowledge(monitors, args.whole("event", 0), server, wait_s)
     if what in ("dummy-on", "dummy-off"):
         return dummy(monitors, what == "dummy-on", server, wait_s)
     request: dict[str, object] = {"type": f"monitor-{what}", "monitors": monitors}
@@ -76,7 +78,7 @@ def run(args: Args) -> Answer:
 
 
 def acknowledge(monitors: tuple[str, ...], event: int, server: str, wait_s: float) -> Answer:
-    """Closes what is open, on the record."""
+    """Closes what is open, on the record; `event` 0: all of it."""
     if len(monitors) != 1:
         raise ClpError(ExitCode.USAGE, "--acknowledge needs one monitor: -m NAME.")
     request: dict[str, object] = {"type": "acknowledge", "monitor": monitors[0], "event": event}

@@ -39,11 +39,18 @@ COMMAND = Command(
         Option(
             "--sample", metavar="NAME", help="Rehearse a sample cluster: 3bmc, 5lease, ..., large."
         ),
-        Option("--seed", metavar="N", help="Run this seed alone.", number=True),
+        Option("--seed", metavar="N", help="Run this seed alone.", whole=True),
         Option("--seeds", metavar="A:B", help="Run the seeds from A to B."),
-        Option("--hours", metavar="H", help="Simulated hours of each run.", number=True),
+        Option(
+            "--hours",
+            metavar="H",
+            help="Simulated hours of each run.",
+            number=True,
+            low=0.001,
+            high=87600,
+        ),
         Option("--faults", metavar="LIST", help="all, mild, or kinds of faults with commas."),
-        Option("--jobs", metavar="N", help="Processes to use.", number=True),
+        Option("--jobs", metavar="N", help="Processes to use.", whole=True, low=1, high=1024),
         Option("--deep", help="Check records, ledger and replay too (slower)."),
         Option("--explain", help="With --seed: tell the whole story."),
         Option("--shrink", help="With --seed: find a shorter schedule that breaks the same."),

@@ -6,11 +6,16 @@ to start as fast as the interpreter does.
 
 from __future__ import annotations
 
+SECONDS_MAX = 31_536_000
+"""A year: nobody waits longer, and clocks of the system take no number however large."""
+WHOLE_MAX = 2**53
+"""Beyond it readers of JSON no longer tell whole numbers apart."""
+
 
 class Option:
     """One option; a flag when it has no `metavar`."""
 
-    __slots__ = ("complete", "flags", "help", "many", "metavar", "number")
+    __slots__ = ("complete", "flags", "help", "high", "low", "many", "metavar", "number", "whole")
 
     def __init__(
         self,
@@ -19,6 +24,9 @@ class Option:
         metavar: str = "",
         many: bool = False,
         number: bool = False,
+        whole: bool = False,
+        low: float = 0,
+        high: float | None = None,
         complete: str = "",
     ) -> None:
         self.flags = flags
@@ -26,8 +34,12 @@ class Option:
         self.metavar = metavar
         self.many = many
         """May be given several times."""
-        self.number = number
-        """Its value is a number, not negative."""
+        self.number = number or whole
+        """Its value is a number from `low` to `high`; seconds, where nothing else is said."""
+        self.whole = whole
+        """Its value is a whole number."""
+        self.low = low
+        self.high = high if high is not None else WHOLE_MAX if whole else SECONDS_MAX
         self.complete = complete
         """What its value names: group, resource, server, monitor, file, directory, or words."""
 
@@ -134,6 +146,10 @@ class Args:
     def number(self, name: str) -> float | None:
         """The last value given to an option that takes numbers; None when not given."""
         return float(self._values[name][-1]) if name in self._values else None
+
+    def whole(self, name: str, default: int) -> int:
+        """The last value given to an option that takes whole numbers."""
+        return int(self._values[name][-1]) if name in self._values else default
 
     def word(self) -> str:
         """The first word beside the options, or nothing."""

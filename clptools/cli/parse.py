@@ -70,12 +70,21 @@ def _option(known: dict[str, Option], flag: str) -> Option:
 def _add(values: dict[str, list[str]], option: Option, flag: str, value: str | None) -> None:
     if value is None:
         raise UsageError(f"{flag} needs a value: {option.metavar}.")
-    if option.number and not is_number(value):
-        raise UsageError(f"{flag}: {value!r} is not a number.")
+    if option.number:
+        _check_number(option, flag, value)
     given = values.setdefault(option.name, [])
     if not option.many:
         given.clear()
     given.append(value)
+
+
+def _check_number(option: Option, flag: str, value: str) -> None:
+    """A silly number is a wrong line, not one that is cut to what fits."""
+    fits = is_number(value) and option.low <= float(value) <= option.high
+    if fits and not (option.whole and "." in value):
+        return
+    kind = "a whole number" if option.whole else "a number"
+    raise UsageError(f"{flag}: {value!r} is not {kind} from {option.low} to {option.high}.")
 
 
 def is_number(text: str) -> bool:

@@ -153,12 +153,34 @@ def test_the_user_behind_sudo_is_on_the_record(
         "clprexec --clear -r exec1",
         "clprexec --notice mrw1 --key /dev/null",
         "clprsc -s",
+        "clprexec --clear mrw1 -h 127.0.0.1 -p 0",
+        "clprexec --clear mrw1 -h 127.0.0.1 -p 99999999",
+        "clplogcmd -m x -i 1.9",
+        "clpgrp -s failover1 --apito 99999999999",
+        "clpsim --seed 3.7",
+        "clpsim --hours 0",
     ],
 )
 def test_lines_that_make_no_sense_are_usage_errors(agent: Agent, clp: Clp, line: str) -> None:
     ran = clp(*line.split())
     assert ran.code == 2, ran
     assert agent.backend.asked == []
+
+
+@pytest.mark.parametrize("event", ["0", "1.5", "-1", "", "99999999999999999999", "4711x"])
+def test_an_acknowledgement_is_of_the_event_that_was_meant(
+    agent: Agent, clp: Clp, event: str
+) -> None:
+    """None of these may stand for all events, or for another one."""
+    ran = clp("clpmonctrl", "--acknowledge", "-m", "mrw1", "--event", event)
+    assert ran.code == 2
+    assert f"--event: {event!r} is not a whole number from 1" in ran.err
+    assert agent.backend.asked == []
+
+
+def test_without_an_event_all_of_them_are_acknowledged(agent: Agent, clp: Clp) -> None:
+    assert clp("clpmonctrl", "--acknowledge", "-m", "mrw1").code == 0
+    assert agent.backend.asked == [(requests.Acknowledge(monitor="mrw1"), "root")]
 
 
 def test_a_script_is_run_by_name(agent: Agent, clp: Clp) -> None:

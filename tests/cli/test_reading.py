@@ -105,6 +105,14 @@ def test_conditions_that_are_none_are_usage_errors(agent: Agent, clp: Clp, condi
     assert clp("clpwait", "--until", condition).code == 2
 
 
+@pytest.mark.parametrize("name", ["clpwait --until cluster_normal", "clphealthchk"])
+def test_nobody_waits_for_thousands_of_years(agent: Agent, clp: Clp, name: str) -> None:
+    line = [word.replace("_", " ") for word in name.split()]
+    ran = clp(*line, "--timeout", "99999999999")
+    assert ran.code == 2
+    assert "--timeout: '99999999999' is not a number from 0 to 31536000" in ran.err
+
+
 def test_waiting_ends_when_it_comes_true(agent: Agent, clp: Clp) -> None:
     def change() -> None:
         while not agent.backend.watched:
