@@ -46,7 +46,7 @@ from clptools.core.stretch import stretched
 from clptools.core.view import StatusView
 from clptools.links.certs import Minting
 from clptools.links.peer import PeerChannel
-from clptools.reports import ClpError
+from clptools.reports import ClpError, ExitCode
 
 logger = logging.getLogger(__name__)
 
@@ -264,8 +264,9 @@ class Agent:
 
     async def tell_durably(self, event: Event) -> None:
         """Tell the core, and return once the event is on the disk.  Raises OSError."""
-        if self._core is not None:
-            await self._core.put_durably(event)
+        if self._core is None:
+            raise OSError("the agent is ending")
+        await self._core.put_durably(event)
 
     def _begin(self, settings: Settings) -> None:
         incarnation = secrets.token_hex(8)
@@ -344,7 +345,12 @@ class Agent:
     async def _offered(self, settings: Settings) -> None:
         if self._core is not None:
             offer = SettingsOffered(settings=settings.without_communities())
-            await self._core.loop.stepped(offer)
+            try:
+                await self._core.loop.stepped(offer)
+            except OSError as error:
+                raise ClpError(
+                    ExitCode.FAILED, f"{self.server}: {error}", "Try again: clpcfctrl --push"
+                ) from None
 
     def _reincarnate(self) -> None:
         """The service starts again: another core, once this step of the old one is through."""

@@ -70,7 +70,10 @@ class Loop:
         self._add(event, None)
 
     async def stepped(self, event: Event) -> None:
-        """Queue `event` and return once the core has seen it and its actions are begun."""
+        """Queue `event` and return once the core has seen it and its actions are begun.
+
+        Raises OSError where the core will not see it: the queue is full, or the loop stopped.
+        """
         seen: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._add(event, seen)
         await seen
@@ -97,15 +100,16 @@ class Loop:
             self._wake = None
         while self._queue:
             _, seen = self._queue.popleft()
-            if seen is not None:
-                seen.cancel()
+            _unseen(seen, "the cluster service ended")
 
     def _add(self, event: Event, seen: asyncio.Future[None] | None) -> None:
-        full = len(self._queue) >= _QUEUE_LIMIT and isinstance(event, _BOUNDED)
-        if self._stopped or full:
+        if self._stopped:
             self.dropped += 1
-            if seen is not None:
-                seen.cancel()
+            _unseen(seen, "the cluster service ended")
+            return
+        if len(self._queue) >= _QUEUE_LIMIT and isinstance(event, _BOUNDED):
+            self.dropped += 1
+            _unseen(seen, f"{_QUEUE_LIMIT} events wait for the core already")
             return
         self._queue.append((event, seen))
         if not self._scheduled:
@@ -123,6 +127,7 @@ class Loop:
                 for action in self._node.step(event, now):
                     self._perform(action)
             except Exception as error:
+                _unseen(seen, "the core failed on it")
                 self.stop()
                 self._failed(error)
                 return
@@ -159,3 +164,9 @@ class Loop:
                 self.worst_lag_ms = max(self.worst_lag_ms, self.lag_ms)
                 self.put(TimerFired(name=name))
         self._arrange_wake()
+
+
+def _unseen(seen: asyncio.Future[None] | None, why: str) -> None:
+    # No cancellation: who waits lives on, and has to answer that the event was not taken.
+    if seen is not None and not seen.done():
+        seen.set_exception(OSError(why))

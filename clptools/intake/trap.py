@@ -275,15 +275,19 @@ class TrapReceiver:
 
     async def _deliver(self, events: tuple[HardwareSeen, ...], key: str) -> bool:
         """Whether the events are durable."""
+        kept = False
         try:
             for event in events:
                 await self._on_event(event)
+            kept = True
         except Exception as error:
-            self.counters.undelivered += 1
-            self._recent.forget(key)
             self._note("fault", f"trap from {events[0].source} was not kept: {error!r}")
-            return False
-        return True
+        finally:
+            # However it ended: a key that stayed would make its retransmissions duplicates.
+            if not kept:
+                self.counters.undelivered += 1
+                self._recent.forget(key)
+        return kept
 
     def _rehearse(self, listener: Listener, trap: Trap, source: str, peer: tuple[str, int]) -> None:
         fault = self._gate.fault(trap, int(self._wall() * 1000))

@@ -73,7 +73,7 @@ def test_an_action_that_fails_stops_everything_after_it() -> None:
             lambda event: [Progress(id="1", text="a"), PetWatchdog(), Progress(id="1", text="b")]
         )
         bench.loop.put(message("1"))
-        with pytest.raises(asyncio.CancelledError):
+        with pytest.raises(OSError, match="the cluster service ended"):
             await bench.loop.stepped(message("2"))
         assert [type(a) for a in bench.done] == [Progress]
         assert len(bench.failures) == 1
@@ -148,9 +148,35 @@ def test_a_flood_of_messages_costs_no_timer_and_no_answer(monkeypatch: pytest.Mo
         power = PowerRead(server="server2", power="off", asked_at=1000)
         bench.loop.put(power)
         bench.loop.put(message("one too many"))
+        with pytest.raises(OSError, match="100 events wait"):
+            await bench.loop.stepped(message("and one that somebody waits for"))
         await bench.loop.stepped(AgentStopping())
         events = [event for _, event in bench.seen]
         assert events[100:] == [TimerFired(name="heartbeat"), power, AgentStopping()]
-        assert bench.loop.dropped == 1
+        assert bench.loop.dropped == 2
+
+    run(test)
+
+
+def test_who_waits_for_an_event_that_breaks_the_core_is_told() -> None:
+    async def test() -> None:
+        bench = Bench(lambda event: [PetWatchdog()])
+        with pytest.raises(OSError, match="the core failed on it"):
+            await bench.loop.stepped(message("1"))
+        with pytest.raises(OSError, match="the cluster service ended"):
+            await bench.loop.stepped(message("2"))
+
+    run(test)
+
+
+def test_who_gave_up_waiting_breaks_nothing() -> None:
+    async def test() -> None:
+        bench = Bench(lambda event: [])
+        waiting = asyncio.get_running_loop().create_task(bench.loop.stepped(message("1")))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        bench.loop.stop()
+        assert not bench.failures
 
     run(test)

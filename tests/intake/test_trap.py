@@ -127,6 +127,25 @@ def test_an_event_that_was_not_kept_is_taken_again() -> None:
     asyncio.run(scenario())
 
 
+def test_an_event_whose_delivery_was_broken_off_is_taken_again() -> None:
+    """A BMC sends a trap again for half a minute: then it must not be a duplicate."""
+
+    async def scenario() -> None:
+        async with hear() as heard:
+            heard.durable.clear()
+            send(fatal(), heard.port)
+            await until(lambda: heard.receiver._pending)
+            for delivery in list(heard.receiver._pending):
+                delivery.cancel()
+            await until(lambda: heard.counters.get("undelivered"))
+            heard.durable.set()
+            send(fatal(), heard.port)
+            await until(lambda: heard.events)
+            assert "duplicate" not in heard.counters
+
+    asyncio.run(scenario())
+
+
 def test_unknown_traps_are_counted_apart() -> None:
     async def scenario() -> None:
         async with hear() as heard:

@@ -1,0 +1,61 @@
+"""The agent as a whole in this process: what it answers, and how it ends, when things go wrong."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from clptools import paths
+from clptools.agent import configuration
+from clptools.agent.agent import Agent
+from clptools.core.events import MessageSeen
+from clptools.links.certs import Minting
+from tests.agent.test_main import TOML
+
+MESSAGE = MessageSeen(category="NIC", text="link down")
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLP_ROOT", str(tmp_path))
+    monkeypatch.setenv("CLP_SERVER", "server1")
+    config = tmp_path / "etc/clptools"
+    config.mkdir(parents=True)
+    (config / "authkey").write_bytes(b"k" * 32)
+    (config / "clp.toml").write_text(TOML)
+
+
+async def started() -> Agent:
+    key = b"k" * 32
+    agent = Agent(key, Minting(key, paths.server_name()))
+    loaded, edited = configuration.in_force()
+    assert loaded.settings is not None, loaded.reports
+    await agent.start(loaded.settings, edited)
+    return agent
+
+
+def test_what_comes_while_the_agent_ends_is_not_answered_as_kept() -> None:
+    async def story() -> None:
+        agent = await started()
+        await agent.tell_durably(MESSAGE)
+        await agent.close()
+        with pytest.raises(OSError, match="the agent is ending"):
+            await agent.tell_durably(MESSAGE)
+
+    asyncio.run(story())
+
+
+def test_what_waits_while_the_service_begins_again_is_told_and_may_come_again() -> None:
+    async def story() -> None:
+        agent = await started()
+        waiting = asyncio.get_running_loop().create_task(agent.tell_durably(MESSAGE))
+        await asyncio.sleep(0)
+        agent._reincarnate()
+        with pytest.raises(OSError, match="the cluster service ended"):
+            await waiting
+        await agent.tell_durably(MESSAGE)
+        await agent.close()
+
+    asyncio.run(story())
