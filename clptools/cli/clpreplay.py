@@ -10,7 +10,7 @@ from clptools.cli.options import Args, Argument, Command, Option
 from clptools.faults import ClpError, ExitCode
 
 if TYPE_CHECKING:
-    from clptools.sim.replay import Step
+    from clptools.sim.replay import LeftOut, Step
 
 COMMAND = Command(
     "clpreplay",
@@ -24,7 +24,9 @@ COMMAND = Command(
         "JOURNAL is a segment, or a folder of them; without it the journal of this server.",
         (
             "Exit code 9: a segment does not begin with the state that the one before it led to; "
-            "then the agent and this program are of different versions, or there is a bug."
+            "then the agent and this program are of different versions, or there is a bug. Or the "
+            "journal is damaged: what can be read is shown, and what was left out is named. A "
+            "last write that a power loss cut short is no damage."
         ),
     ),
     options=(
@@ -39,66 +41,72 @@ COMMAND = Command(
 
 def run(args: Args) -> Answer:
     """Carries it out."""
-    from clptools.core.journal import BadJournal
-    from clptools.sim.replay import Difference, replay
+    from clptools.sim.replay import Difference, LeftOut, in_order, replay
 
     begin, end = _time(args, "from"), _time(args, "to")
-    told: list[str] = []
     shown: list[dict[str, object]] = []
     differences: list[str] = []
     steps = 0
-    segments = _segments(args, told)
-    try:
-        for item in replay(segments):
-            if isinstance(item, Difference):
-                differences.append(item.text)
-                told.append(f"DIFFERS: {item.text}")
-                continue
-            steps += 1
-            inside = (begin is None or item.wall >= begin) and (end is None or item.wall <= end)
-            if inside and (args.given("all") or not item.routine):
-                told += _lines(item)
-                if args.given("json"):
-                    shown.append(_fields(item))
-    except BadJournal as error:
-        raise ClpError(ExitCode.FAILED, f"{error}.") from None
-    told.append(f"{steps:,} events replayed; " + _verdict(differences))
-    fields: dict[str, object] = {"events": steps, "steps": shown, "differences": differences}
-    return Answer("\n".join(told), fields, ExitCode.FOUND if differences else ExitCode.DONE)
+    segments, left = in_order(_files(args))
+    told = [_left_out(item) for item in left]
+    if not segments:
+        raise ClpError(ExitCode.FAILED, f"{left[0].file}: {left[0].text}.")
+    for item in replay(segments):
+        if isinstance(item, Difference):
+            differences.append(item.text)
+            told.append(f"DIFFERS: {item.text}")
+            continue
+        if isinstance(item, LeftOut):
+            left.append(item)
+            told.append(_left_out(item))
+            continue
+        steps += 1
+        inside = (begin is None or item.wall >= begin) and (end is None or item.wall <= end)
+        if inside and (args.given("all") or not item.routine):
+            told += _lines(item)
+            if args.given("json"):
+                shown.append(_fields(item))
+    damaged = any(item.damaged for item in left)
+    told.append(f"{steps:,} events replayed; {_verdict(differences, damaged)}")
+    fields: dict[str, object] = {
+        "events": steps,
+        "steps": shown,
+        "differences": differences,
+        "left_out": [{"file": x.file, "text": x.text, "damaged": x.damaged} for x in left],
+    }
+    found = differences or damaged
+    return Answer("\n".join(told), fields, ExitCode.FOUND if found else ExitCode.DONE)
 
 
-def _verdict(differences: list[str]) -> str:
-    if not differences:
-        return "the core decides the same again."
-    return f"{len(differences)} differences."
+def _left_out(item: LeftOut) -> str:
+    return f"{'DAMAGED' if item.damaged else 'left out'}: {item.file}: {item.text}."
 
 
-def _segments(args: Args, told: list[str]) -> list[tuple[str, bytes]]:
-    """File and bytes of each; in a folder, one that a power loss left without a head is told."""
+def _verdict(differences: list[str], damaged: bool) -> str:
+    decides = "the core decides the same again"
+    if differences:
+        decides = f"{len(differences)} differences"
+    return f"{decides}{', but events are missing' if damaged else ''}."
+
+
+def _files(args: Args) -> list[tuple[str, bytes]]:
+    """Name and bytes of each; of a folder, those that are called segments."""
     from clptools import paths
-    from clptools.core.journal import MAGIC, Unfinished, read
 
+    places = args.words or (paths.data_dir() + "/journal",)
     files: list[str] = []
-    for place in args.words or (paths.data_dir() + "/journal",):
+    for place in places:
         if os.path.isdir(place):
-            files += sorted(os.path.join(place, name) for name in os.listdir(place))
+            names = sorted(name for name in os.listdir(place) if name.endswith(".clpj"))
+            files += [os.path.join(place, name) for name in names]
         else:
             files.append(place)
+    if not files:
+        raise ClpError(ExitCode.NO_SUCH, f"{', '.join(places)}: no journal there.")
     found = []
     for name in files:
         with open(name, "rb") as file:
-            data = file.read()
-        if name not in args.words:
-            if not data.startswith(MAGIC):
-                continue
-            try:
-                read(data)
-            except Unfinished as fault:
-                told.append(f"left out: {name}: {fault}.")
-                continue
-        found.append((name, data))
-    if not found:
-        raise ClpError(ExitCode.NO_SUCH, f"{', '.join(files) or 'no file'}: no journal there.")
+            found.append((name, file.read()))
     return found
 
 

@@ -14,7 +14,7 @@ import msgspec
 from clptools.core import actions as a
 from clptools.core import events as e
 from clptools.core.describe import describe_action, describe_event
-from clptools.core.journal import BadJournal, Head, read
+from clptools.core.journal import UNDECODABLE, BadJournal, Damaged, Entry, Head, Unfinished, read
 from clptools.core.node import Node
 
 
@@ -44,7 +44,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
-    """The replay did not arrive where the agent was, or could not go on."""
+    """The replay did not arrive where the agent was."""
 
     server: str
     incarnation: str
@@ -52,26 +52,45 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     text: str
 
 
-def in_order(segments: Iterable[tuple[str, bytes]]) -> list[tuple[str, Head, bytes]]:
-    """(file, head, bytes) of each segment, by server, time of start and number.
+class LeftOut(msgspec.Struct, frozen=True, kw_only=True):
+    """A segment, or the rest of one, that cannot be read."""
 
-    Raises BadJournal with the name of the file.
-    """
-    found = []
-    for name, data in segments:
+    file: str
+    text: str
+    damaged: bool
+    """False: a power loss came before its head was written, so no event is missing."""
+
+
+class Segment(msgspec.Struct, frozen=True, kw_only=True):
+    """A file of the journal whose head can be read."""
+
+    file: str
+    head: Head
+    data: bytes
+
+
+def in_order(files: Iterable[tuple[str, bytes]]) -> tuple[list[Segment], list[LeftOut]]:
+    """The segments by server, time of start and number; and those without a head."""
+    found: list[Segment] = []
+    left: list[LeftOut] = []
+    for file, data in files:
         try:
             head, _ = read(data)
         except BadJournal as error:
-            raise BadJournal(f"{name}: {error}") from None
-        found.append((name, head, data))
-    return sorted(found, key=lambda s: (s[1].server, s[1].wall - s[1].now / 1000, s[1].number))
+            damaged = not isinstance(error, Unfinished)
+            left.append(LeftOut(file=file, text=str(error), damaged=damaged))
+        else:
+            found.append(Segment(file=file, head=head, data=data))
+    found.sort(key=lambda s: (s.head.server, s.head.wall - s.head.now / 1000, s.head.number))
+    return found, left
 
 
-def replay(segments: Iterable[tuple[str, bytes]]) -> Iterator[Step | Difference]:
-    """Every step of every segment again, and where it differs.  Raises BadJournal."""
+def replay(segments: Iterable[Segment]) -> Iterator[Step | Difference | LeftOut]:
+    """Every step of every segment again, where it differs, and what cannot be read."""
     node: Node | None = None
     before: Head | None = None
-    for _, head, data in in_order(segments):
+    for segment in segments:
+        head = segment.head
         follows = (
             before is not None
             and before.incarnation == head.incarnation
@@ -79,19 +98,29 @@ def replay(segments: Iterable[tuple[str, bytes]]) -> Iterator[Step | Difference]
         )
         if follows and node is not None and node.snapshot() != head.snapshot:
             yield _difference(head, "begins with another state than the replay arrived at")
-        node = Node.restore(head.settings, head.snapshot)
         before = head
-        for entry in read(data)[1]:
-            actions = tuple(node.step(entry.event, entry.now))
-            wall = head.wall + (entry.now - head.now) / 1000
-            yield Step(
-                server=head.server,
-                incarnation=head.incarnation,
-                now=entry.now,
-                wall=wall,
-                event=entry.event,
-                actions=actions,
-            )
+        try:
+            node = Node.restore(head.settings, head.snapshot)
+            for entry in read(segment.data)[1]:
+                yield _step(node, head, entry)
+        except (Damaged, *UNDECODABLE) as error:
+            node = None  # the next segment goes on behind what is missing here
+            text = str(error)
+            if not isinstance(error, Damaged):
+                text = f"the state in its head is damaged, or of another version ({error})"
+            yield LeftOut(file=segment.file, text=text, damaged=True)
+
+
+def _step(node: Node, head: Head, entry: Entry) -> Step:
+    actions = tuple(node.step(entry.event, entry.now))
+    return Step(
+        server=head.server,
+        incarnation=head.incarnation,
+        now=entry.now,
+        wall=head.wall + (entry.now - head.now) / 1000,
+        event=entry.event,
+        actions=actions,
+    )
 
 
 def _difference(head: Head, text: str) -> Difference:

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from clptools.sim.replay import Difference, Step, replay
+from clptools.sim.replay import Step, in_order, replay
 from tests.real.cluster import Cluster, Node, until
 
 pytestmark = pytest.mark.root
@@ -15,8 +15,10 @@ pytestmark = pytest.mark.root
 
 def replayed(node: Node) -> list[Step]:
     files = sorted((node.root / "var/lib/clptools/journal").glob("*.clpj"))
-    found = list(replay((file.name, file.read_bytes()) for file in files))
-    assert not [each.text for each in found if isinstance(each, Difference)]
+    segments, left = in_order((file.name, file.read_bytes()) for file in files)
+    found = list(replay(segments))
+    # Neither differences nor anything that is left out.
+    assert not [str(each) for each in (*left, *found) if not isinstance(each, Step)]
     return [each for each in found if isinstance(each, Step)]
 
 

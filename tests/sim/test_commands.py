@@ -166,6 +166,51 @@ def test_a_segment_whose_head_a_power_loss_took_is_left_out_and_said(
     assert ran.out.splitlines()[-1].endswith("the core decides the same again.")
 
 
+def test_a_damaged_journal_is_not_passed_as_good(clp: Clp, tmp_path: Path) -> None:
+    folder = segments(tmp_path)
+    whole = json.loads(clp("clpreplay", "--json", str(folder)).out)
+    assert whole["left_out"] == []
+    first = folder / "1.clpj"
+    good = first.read_bytes()
+    at = len(good) * 3 // 4
+    first.write_bytes(good[:at] + bytes(byte ^ 0xFF for byte in good[at : at + 4]) + good[at + 4 :])
+
+    ran = clp("clpreplay", str(folder))
+    assert ran.code == 9
+    assert re.search(rf"^DAMAGED: {first}: .*(byte|record) [\d,]+", ran.out, re.MULTILINE)
+    assert ran.out.splitlines()[-1].endswith("but events are missing.")
+    told = json.loads(clp("clpreplay", "--json", str(folder)).out)
+    [left] = told["left_out"]
+    assert (left["file"], left["damaged"]) == (str(first), True)
+    # What stands before the damage is told, and so is the other segment.
+    assert 0 < told["events"] < whole["events"]
+    assert told["steps"][-1] == whole["steps"][-1]
+
+
+def test_damage_anywhere_is_told_with_the_file_and_the_place(clp: Clp, tmp_path: Path) -> None:
+    folder = segments(tmp_path)
+    first = folder / "1.clpj"
+    good = first.read_bytes()
+    for at in range(0, len(good) - 8, len(good) // 40):
+        spoilt = bytes(byte ^ 0x5A for byte in good[at : at + 4])
+        first.write_bytes(good[:at] + spoilt + good[at + 4 :])
+        ran = clp("clpreplay", str(folder))
+        assert (ran.code, ran.err) == (9, ""), at
+        assert f"DAMAGED: {first}: " in ran.out or "DIFFERS: " in ran.out
+
+
+def test_a_segment_that_a_power_loss_cut_short_is_not_damaged(clp: Clp, tmp_path: Path) -> None:
+    folder = segments(tmp_path)
+    last = folder / "2.clpj"
+    cut = last.read_bytes()[:-200]
+    # Some file systems fill up with zeros what was not written in time.
+    for tail in (b"", bytes(4096)):
+        last.write_bytes(cut + tail)
+        told = json.loads(clp("clpreplay", "--json", str(folder)).out)
+        assert told["left_out"] == told["differences"] == []
+        assert told["events"] > 0
+
+
 def test_no_journal_is_said(clp: Clp, tmp_path: Path) -> None:
     assert clp("clpreplay", str(tmp_path)).code == 5
     bad = tmp_path / "bad"
