@@ -11,12 +11,18 @@ import io
 import os
 import re
 import tarfile
+import tomllib
 from collections.abc import Iterator, Mapping
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
+from clptools.config.lines import Lines, Path
 from clptools.paths import config_dir, data_dir, log_dir
 
-SECRET = re.compile(r"(?ms)^(\s*(?:community|password|passphrase)\w*\s*=)\s*(?:\[.*?\]|[^\n]*)")
+_SECRET = re.compile(r"communit|passw|passphrase|secret|credential|token", re.IGNORECASE)
+"""In the name of a key: its value is a secret, or says where one lies."""
+_CREDENTIALS = re.compile(r":\S*@")
+"""In a value: a URL with a user and his password."""
+_LEFT_OUT = '"(left out)"'
 
 
 def name_of(server: str) -> str:
@@ -36,11 +42,76 @@ def pack(out: BinaryIO, server: str, state: Mapping[str, str]) -> None:
                 _add(archive, path, f"{folder}/{inside}/{os.path.relpath(path, place)}")
         base = config_dir()
         for path in _configurations(base):
+            inside = f"{folder}/config/{os.path.relpath(path, base)}"
             with open(path, encoding="utf-8", errors="replace") as file:
-                text = SECRET.sub(r'\1 "(left out)"', file.read())
-            _write(archive, f"{folder}/config/{os.path.relpath(path, base)}", text.encode())
+                text = without_secrets(file.read())
+            if text is None:
+                said = f"{path} is left out: it is not TOML, so its secrets cannot be told.\n"
+                _write(archive, f"{inside}.left-out", said.encode())
+            else:
+                _write(archive, inside, text.encode())
         for name, text in state.items():
             _write(archive, f"{folder}/{name}", text.encode())
+
+
+def without_secrets(text: str) -> str | None:
+    """A configuration with its secrets blanked, and every line in its place.
+
+    None where `text` is not TOML: what is a key and what a value is anybody's guess then.
+    """
+    try:
+        document = tomllib.loads(text)
+        values = Lines(text).values
+        cut = [
+            (start, end, _blank(text[start:end]))
+            for path, (start, end) in values.items()
+            if _is_secret(path, _at(document, path))
+        ]
+        strings = [(start, end) for start, end in values.values() if text[start] in "\"'"]
+        cut += [
+            (start, end, "# (left out)")
+            for start, end in _comments(text, strings)
+            if _SECRET.search(text, start, end) or _CREDENTIALS.search(text, start, end)
+        ]
+        told, at = "", 0
+        for start, end, instead in sorted(cut):
+            if start >= at:  # else it lies within what is left out already
+                told += text[at:start] + instead
+                at = end
+        told += text[at:]
+        tomllib.loads(told)
+    except (tomllib.TOMLDecodeError, RecursionError):
+        return None
+    return told
+
+
+def _is_secret(path: Path, value: object) -> bool:
+    if any(_SECRET.search(key) for key in path if isinstance(key, str)):
+        return True
+    return isinstance(value, str) and _CREDENTIALS.search(value) is not None
+
+
+def _at(document: Any, path: Path) -> object:
+    for step in path:
+        document = document[step]
+    return document
+
+
+def _blank(value: str) -> str:
+    lines = value.count("\n")
+    return f"[{_LEFT_OUT}" + "\n" * lines + "]" if lines else _LEFT_OUT
+
+
+def _comments(text: str, strings: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Where each comment stands: from a `#` outside of the strings to the end of its line."""
+    at = text.find("#")
+    while at >= 0:
+        inside = [end for start, end in strings if start <= at < end]
+        end = inside[0] if inside else text.find("\n", at)
+        end = len(text) if end < 0 else end
+        if not inside:
+            yield at, end
+        at = text.find("#", end)
 
 
 def _files(folder: str) -> Iterator[str]:
