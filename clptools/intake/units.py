@@ -1,7 +1,8 @@
 """HA/AM: applications that fail, are restarted over and over, or whose main process is gone.
 
 Units are watched by systemd's own signals (`org.freedesktop.systemd1(5)`, PropertiesChanged),
-main processes by the kernel.  Keyword: a unit (`postgresql.service`), or the name of an
+main processes by the kernel.  Any local user may send such signals too: only those count whose
+sender owns systemd's name on the bus.  Keyword: a unit (`postgresql.service`), or the name of an
 application that has a `pid_file` or a `health_command`.  Without keyword: every service unit
 that fails or loops from now on.
 """
@@ -33,7 +34,12 @@ SERVICE = f"{NAME}.Service"
 PROPERTIES = "org.freedesktop.DBus.Properties"
 BUS = ("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus")
 SUFFIXES = (".service", ".socket", ".target", ".mount", ".path", ".timer", ".scope", ".swap")
+OWNER_RULE = (
+    f"type='signal',sender='{BUS[0]}',interface='{BUS[2]}',member='NameOwnerChanged',arg0='{NAME}'"
+)
 AGAIN_S = (1.0, 60.0)
+MOST_UNITS = 1_000
+"""Units of which the state is remembered; without keyword every service that changes is one."""
 
 
 async def watch(kernel: Kernel, faults: Faults, note: Callable[[str], None]) -> None:
@@ -102,11 +108,13 @@ class Units:
 
     def __init__(self, faults: Faults, keywords: frozenset[str]) -> None:
         self._faults = faults
-        self._keywords = keywords
+        self._named = frozenset(map(unit_name, keywords))
         self._units: dict[str, _Unit] = {}
         """Object path -> unit."""
         self._loop = asyncio.get_running_loop()
         self._bus: MessageBus | None = None
+        self._owner = ""
+        """systemd's unique name on the bus; another after it was executed anew."""
         self._asking: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -143,20 +151,32 @@ class Units:
 
     async def _subscribe(self) -> None:
         """Signals first, then how things are: nothing falls between."""
+        await self._call(*BUS, "AddMatch", "s", OWNER_RULE)
+        (owner,) = await self._call(*BUS, "GetNameOwner", "s", NAME)
+        # What was told of another owner meanwhile is at least as new as this answer.
+        self._owner = self._owner or owner
         await self._call(NAME, PATH, MANAGER, "Subscribe")
-        for keyword in sorted(self._keywords):
-            (path,) = await self._call(NAME, PATH, MANAGER, "LoadUnit", "s", unit_name(keyword))
-            self._units[path] = _Unit(unit_name(keyword))
+        for name in sorted(self._named):
+            (path,) = await self._call(NAME, PATH, MANAGER, "LoadUnit", "s", name)
+            unit = self._units[path] = _Unit(name)
             await self._match(f"path='{path}'")
-            await self._read(path)
+            await self._read(path, unit)
         if self._faults.watched.everything:
             await self._match(f"path_namespace='{PATH}/unit',arg0='{UNIT}'")
 
     async def _match(self, where: str) -> None:
-        rule = f"type='signal',interface='{PROPERTIES}',member='PropertiesChanged',{where}"
+        rule = (
+            f"type='signal',sender='{NAME}',interface='{PROPERTIES}',"
+            f"member='PropertiesChanged',{where}"
+        )
         await self._call(*BUS, "AddMatch", "s", rule)
 
     def _hear(self, message: Message) -> None:
+        if message.sender == BUS[0] and message.member == "NameOwnerChanged":
+            self._owned(*message.body)
+        # The rules do not keep out what somebody sends to us alone.
+        if not self._owner or message.sender != self._owner:
+            return
         if message.member != "PropertiesChanged" or message.interface != PROPERTIES:
             return
         interface, changed = message.body[0], message.body[1]
@@ -167,13 +187,33 @@ class Units:
         if unit is None:
             if not path.endswith("_2eservice") or not self._faults.watched.everything:
                 return
+            if not self._room():
+                return
             unit = self._units[path] = _Unit(_plain(path.rpartition("/")[2]))
         sub = changed.get("SubState")
         self._changed(path, unit, changed["ActiveState"].value, sub.value if sub else "")
 
-    async def _read(self, path: str) -> None:
+    def _owned(self, name: str, _before: str, owner: str) -> None:
+        """Somebody else, or nobody, has a name now.  What changed meanwhile was told to nobody."""
+        if name != NAME:
+            return
+        self._owner = owner
+        if owner:
+            for path, unit in self._units.items():
+                self._ask(self._read, path, unit)
+
+    def _room(self) -> bool:
+        """Whether one more unit is remembered: the longest known gives way, its faults are told."""
+        if len(self._units) < MOST_UNITS:
+            return True
+        for path, unit in self._units.items():
+            if unit.steady is None and unit.name not in self._named:
+                del self._units[path]
+                return True
+        return False
+
+    async def _read(self, path: str, unit: _Unit) -> None:
         (values,) = await self._call(NAME, path, PROPERTIES, "GetAll", "s", UNIT)
-        unit = self._units[path]
         self._changed(path, unit, values["ActiveState"].value, values["SubState"].value)
 
     def _changed(self, path: str, unit: _Unit, state: str, sub: str) -> None:
@@ -187,7 +227,7 @@ class Units:
             self._faults.fault(unit.name, "failed", f"{unit.name} has failed")
         elif state in ("active", "inactive"):
             self._faults.well(unit.name, "failed", f"{unit.name} is {state}")
-        if state == "active" and unit.name in map(unit_name, self._keywords):
+        if state == "active" and unit.name in self._named:
             self._ask(self._watch_process, path, unit)
 
     def _restarted(self, unit: _Unit) -> None:
@@ -207,6 +247,7 @@ class Units:
         unit.steady = self._loop.call_later(window_s, self._steady, unit)
 
     def _steady(self, unit: _Unit) -> None:
+        unit.steady = None
         self._faults.well(unit.name, "loop", f"{unit.name} is not restarted any more")
 
     async def _watch_process(self, path: str, unit: _Unit) -> None:

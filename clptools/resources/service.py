@@ -2,6 +2,7 @@
 
 The interface is `org.freedesktop.systemd1(5)`.  A job's end is told by `JobRemoved`; what counts
 then is the unit's own state, because a job that is done does not say that the unit runs.
+Any local user may send such a signal: only the owner of systemd's name on the bus is believed.
 """
 
 from __future__ import annotations
@@ -27,6 +28,10 @@ MANAGER = f"{NAME}.Manager"
 UNIT = f"{NAME}.Unit"
 SERVICE = f"{NAME}.Service"
 NO_SUCH_UNIT = f"{NAME}.NoSuchUnit"
+BUS = ("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus")
+OWNER_RULE = (
+    f"type='signal',sender='{BUS[0]}',interface='{BUS[2]}',member='NameOwnerChanged',arg0='{NAME}'"
+)
 
 SUFFIXES = (
     "service",
@@ -130,17 +135,22 @@ class _Systemd:
 
     def __init__(self, bus: MessageBus) -> None:
         self._bus = bus
+        self._owner = ""
+        """systemd's unique name on the bus; another after it was executed anew."""
         self._results: dict[str, str] = {}
         self._news = asyncio.Event()
 
     async def listen(self) -> None:
         """Hear the end of jobs.  Before any job is begun, or the end of a quick one is missed."""
         self._bus.add_message_handler(self._hear)
-        rule = f"type='signal',interface='{MANAGER}',member='JobRemoved',path='{PATH}'"
-        await self._call(
-            "org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus", "AddMatch",
-            "s", rule,
-        )  # fmt: skip
+        await self._call(*BUS, "AddMatch", "s", OWNER_RULE)
+        (owner,) = await self._call(*BUS, "GetNameOwner", "s", NAME)
+        # What was told of another owner meanwhile is at least as new as this answer.
+        self._owner = self._owner or owner
+        rule = (
+            f"type='signal',sender='{NAME}',interface='{MANAGER}',member='JobRemoved',path='{PATH}'"
+        )
+        await self._call(*BUS, "AddMatch", "s", rule)
         await self._manager("Subscribe")
 
     async def load(self, unit: str) -> str:
@@ -192,6 +202,13 @@ class _Systemd:
             return False
 
     def _hear(self, message: Message) -> None:
+        if message.sender == BUS[0] and message.member == "NameOwnerChanged":
+            name, _before, owner = message.body
+            if name == NAME:
+                self._owner = owner
+        # The rule does not keep out what somebody sends to us alone.
+        if not self._owner or message.sender != self._owner:
+            return
         if message.member == "JobRemoved" and message.interface == MANAGER:
             _id, job, _unit, result = message.body
             self._results[job] = result

@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -49,7 +50,8 @@ class Manager:
         self.states: dict[str, tuple[str, str]] = {}
         self.pids: dict[str, int] = {}
         self.bus: MessageBus
-        self.rules: list[str] = []
+        self.watcher = ""
+        """Who asks, on the bus."""
 
     def path(self, unit: str) -> str:
         return f"{units.PATH}/unit/{unit.replace('-', '_2d').replace('.', '_2e')}"
@@ -57,6 +59,7 @@ class Manager:
     def handle(self, message: Message) -> Message | None:
         if message.message_type is not MessageType.METHOD_CALL:
             return None
+        self.watcher = str(message.sender)
         if message.member == "LoadUnit":
             return Message.new_method_return(message, "o", [self.path(message.body[0])])
         unit = next((u for u in self.states if self.path(u) == message.path), "")
@@ -75,13 +78,26 @@ class Manager:
 
     async def change(self, unit: str, state: str, sub: str) -> None:
         self.states[unit] = (state, sub)
+        await self.bus.send(self.signal(unit, state, sub))
+
+    def signal(self, unit: str, state: str, sub: str, to: str | None = None) -> Message:
         values = {"ActiveState": Variant("s", state), "SubState": Variant("s", sub)}
-        await self.bus.send(
-            Message.new_signal(
-                self.path(unit), units.PROPERTIES, "PropertiesChanged", "sa{sv}as",
-                [units.UNIT, values, []],
-            )
-        )  # fmt: skip
+        return Message(
+            message_type=MessageType.SIGNAL,
+            destination=to,
+            path=self.path(unit),
+            interface=units.PROPERTIES,
+            member="PropertiesChanged",
+            signature="sa{sv}as",
+            body=[units.UNIT, values, []],
+        )
+
+    async def execute_anew(self) -> None:
+        """As `systemctl daemon-reexec`: its connection to the bus is another."""
+        self.bus.disconnect()
+        self.bus = await MessageBus(bus_type=BusType.SYSTEM).connect()
+        self.bus.add_message_handler(self.handle)
+        await self.bus.request_name(units.NAME)
 
 
 @asynccontextmanager
@@ -214,6 +230,75 @@ def test_without_keyword_any_service_counts() -> None:
             await manager.change("c.timer", "failed", "failed")
             await settled(manager, heard)
             assert others(heard) == ["a-b.service#failed error: a-b.service has failed"]
+
+    asyncio.run(body())
+
+
+@needs_bus
+@pytest.mark.usefixtures("bus")
+def test_what_any_local_user_says_of_units_counts_for_nothing() -> None:
+    async def body() -> None:
+        async with watching(mrw("HA/AM", "db"), mrw("HA/AM"), db="active") as (manager, heard):
+            user = await MessageBus(bus_type=BusType.SYSTEM).connect()
+            for unit in ("db.service", "invented.service"):
+                for to in (None, manager.watcher):
+                    await user.send(manager.signal(unit, "failed", "failed", to))
+            await user.introspect("org.freedesktop.DBus", "/")  # the bus has passed them on
+            await settled(manager, heard)
+            assert others(heard) == []
+            await manager.change("db.service", "failed", "failed")
+            await heard.until(lambda: others(heard))
+            user.disconnect()
+
+    asyncio.run(body())
+
+
+@needs_bus
+@pytest.mark.usefixtures("bus")
+def test_a_systemd_that_is_executed_anew_is_heard_on() -> None:
+    async def body() -> None:
+        async with watching(mrw("HA/AM", "db"), mrw("HA/AM", "web"), db="active", web="active") as (
+            manager,
+            heard,
+        ):
+            manager.states["web.service"] = ("failed", "failed")  # nobody is told
+            await manager.execute_anew()
+            await heard.until(lambda: others(heard))
+            await manager.change("db.service", "failed", "failed")
+            await heard.until(lambda: len(others(heard)) == 2)
+            assert others(heard) == [
+                "web#failed error: web.service has failed",
+                "db#failed error: db.service has failed",
+            ]
+
+    asyncio.run(body())
+
+
+@needs_bus
+@pytest.mark.usefixtures("bus")
+def test_units_that_come_and_go_are_not_remembered_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[units.Units] = []
+
+    class Kept(units.Units):
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args)
+            made.append(self)
+
+    monkeypatch.setattr(units, "Units", Kept)
+    monkeypatch.setattr(units, "MOST_UNITS", 10)
+
+    async def body() -> None:
+        async with watching(mrw("HA/AM"), mrw("HA/AM", "db"), db="active") as (manager, heard):
+            for number in range(100):
+                await manager.change(f"run-{number}.service", "active", "running")
+                await manager.change(f"run-{number}.service", "inactive", "dead")
+            await settled(manager, heard)
+            assert len(made[0]._units) == 10
+            await manager.change("run-0.service", "failed", "failed")
+            await manager.change("db.service", "failed", "failed")
+            await heard.until(lambda: len(others(heard)) == 2)
 
     asyncio.run(body())
 

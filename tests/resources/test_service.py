@@ -59,6 +59,8 @@ class Manager:
         self.result = "done"
         self.known = True
         self.silent = False
+        self.user: MessageBus | None = None
+        """Somebody who tells at once that every job is done."""
         self.calls: list[str] = []
         self.jobs = 0
 
@@ -88,12 +90,16 @@ class Manager:
             # systemd tells the end of a quick job before it answers the call, too.
             if not self.silent:
                 self.bus.send(self.removed(job))
+            if self.user is not None:
+                self.user.send(self.removed(job))
+                self.user.send(self.removed(job, str(message.sender)))
             return Message.new_method_return(message, "o", [job])
         return Message.new_method_return(message)
 
-    def removed(self, job: str) -> Message:
+    def removed(self, job: str, to: str | None = None) -> Message:
         return Message(
             message_type=MessageType.SIGNAL,
+            destination=to,
             path=service.PATH,
             interface=service.MANAGER,
             member="JobRemoved",
@@ -103,27 +109,30 @@ class Manager:
 
 
 def carry_out(op: str, manager: Manager, remarks: list[str] | None = None) -> ResourceOutcome:
-    async def main() -> ResourceOutcome:
-        await manager.connect()
-        resource = Resource(
-            name="db",
-            type="service",
-            start_timeout_ms=1_000 if manager.silent else 20_000,
-            options={"unit": "db"},
-        )
-        context = ResourceContext(
-            server="server1",
-            group="failover1",
-            event="START",
-            run=ScriptRunner().run,
-            log=(remarks if remarks is not None else []).append,
-        )
-        try:
-            return await perform(resource, op, context)
-        finally:
-            manager.bus.disconnect()
+    return asyncio.run(begin(op, manager, remarks))
 
-    return asyncio.run(main())
+
+async def begin(
+    op: str, manager: Manager, remarks: list[str] | None = None, *, start_timeout_ms: int = 0
+) -> ResourceOutcome:
+    await manager.connect()
+    resource = Resource(
+        name="db",
+        type="service",
+        start_timeout_ms=start_timeout_ms or (1_000 if manager.silent else 20_000),
+        options={"unit": "db"},
+    )
+    context = ResourceContext(
+        server="server1",
+        group="failover1",
+        event="START",
+        run=ScriptRunner().run,
+        log=(remarks if remarks is not None else []).append,
+    )
+    try:
+        return await perform(resource, op, context)
+    finally:
+        manager.bus.disconnect()
 
 
 def test_a_unit_is_started_and_stopped() -> None:
@@ -187,6 +196,35 @@ def test_a_job_without_end_is_a_time_out() -> None:
     manager.silent = True
     hung = carry_out("start", manager)
     assert not hung.ok and hung.timed_out and "within 1 s" in hung.text
+
+
+def test_an_end_of_a_job_that_any_local_user_tells_counts_for_nothing() -> None:
+    manager = Manager()
+    manager.silent = True
+
+    async def main() -> ResourceOutcome:
+        manager.user = await MessageBus(bus_type=BusType.SYSTEM).connect()
+        return await begin("start", manager)
+
+    outcome = asyncio.run(main())
+    assert not outcome.ok and outcome.timed_out
+
+
+def test_a_job_during_which_systemd_is_executed_anew_ends_as_any_other() -> None:
+    manager = Manager()
+    manager.silent = True
+
+    async def main() -> ResourceOutcome:
+        started = asyncio.create_task(begin("start", manager, start_timeout_ms=20_000))
+        async with asyncio.timeout(20):
+            while not manager.jobs:
+                await asyncio.sleep(0.01)
+        manager.bus.disconnect()
+        await manager.connect()
+        manager.bus.send(manager.removed(f"{service.PATH}/job/1"))
+        return await started
+
+    assert asyncio.run(main()).ok
 
 
 def test_an_enabled_unit_is_remarked() -> None:
