@@ -21,10 +21,17 @@ COMMAND = Command(
     ),
     exit_codes=(
         ("0", "alive"),
+        ("1", "not permitted to use the node agent's socket"),
         ("4", "wrong option"),
         ("11", "the cluster service is stopped, or there is no node agent"),
         ("12", "suspended"),
         ("100", "the node agent does not answer"),
+        ("255", "anything else that failed"),
+    ),
+    fault_codes=(
+        (ExitCode.USAGE, 4),
+        (ExitCode.NOT_PERMITTED, 1),
+        (ExitCode.FAILED, 255),
     ),
     options=(
         Option("-t", "--type", metavar="TYPE", help="Show only this one.", complete="pm rc rm nm"),

@@ -99,12 +99,13 @@ def _say(answer: Answer, as_json: bool) -> int:
 
 
 def _fail(name: str, error: ClpError, as_json: bool) -> int:
+    code = _exit_code(name, error)
     try:
         if as_json:
             import json
 
             fields = {
-                "code": int(error.code),
+                "code": code,
                 "name": error.code.name,
                 "message": error.message,
                 "hint": error.hint,
@@ -117,7 +118,14 @@ def _fail(name: str, error: ClpError, as_json: bool) -> int:
                 print(error.hint, file=sys.stderr)
     except BrokenPipeError:
         _reader_gone()
-    return int(error.code)
+    return code
+
+
+def _exit_code(name: str, error: ClpError) -> int:
+    """The fault's own, unless the command keeps the original's: then `_answer` has loaded it."""
+    module = sys.modules.get(COMMANDS.get(name, ""))
+    codes: dict[int, int] = module.COMMAND.fault_codes if module is not None else {}
+    return codes.get(error.code, int(error.code))
 
 
 def _reader_gone() -> int:

@@ -79,6 +79,7 @@ class Command:
         "description",
         "examples",
         "exit_codes",
+        "fault_codes",
         "name",
         "options",
         "summary",
@@ -96,6 +97,7 @@ class Command:
         arguments: tuple[Argument, ...] = (),
         examples: tuple[tuple[str, str], ...] = (),
         exit_codes: tuple[tuple[str, str], ...] = (),
+        fault_codes: tuple[tuple[int, int], ...] = (),
         json: bool = True,
     ) -> None:
         self.name = name
@@ -111,6 +113,8 @@ class Command:
         """(command line, what it does)."""
         self.exit_codes = exit_codes
         """(code, meaning), where they are not those of all commands."""
+        self.fault_codes = dict(fault_codes)
+        """Code of a fault (`ExitCode`) -> the exit code that this command has for it."""
 
 
 class Args:

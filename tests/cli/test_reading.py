@@ -105,11 +105,13 @@ def test_conditions_that_are_none_are_usage_errors(agent: Agent, clp: Clp, condi
     assert clp("clpwait", "--until", condition).code == 2
 
 
-@pytest.mark.parametrize("name", ["clpwait --until cluster_normal", "clphealthchk"])
-def test_nobody_waits_for_thousands_of_years(agent: Agent, clp: Clp, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "code"), [("clpwait --until cluster_normal", 2), ("clphealthchk", 4)]
+)
+def test_nobody_waits_for_thousands_of_years(agent: Agent, clp: Clp, name: str, code: int) -> None:
     line = [word.replace("_", " ") for word in name.split()]
     ran = clp(*line, "--timeout", "99999999999")
-    assert ran.code == 2
+    assert ran.code == code
     assert "--timeout: '99999999999' is not a number from 0 to 31536000" in ran.err
 
 
@@ -143,10 +145,24 @@ def test_without_a_time_out_no_agent_is_a_fault_at_once(clp: Clp) -> None:
     assert clp("clpwait", "--until", "cluster normal").code == 3
 
 
+def test_a_probe_that_may_not_ask_says_so_as_the_original_does(
+    clp: Clp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(path: str) -> None:  # root, who runs tests, never is
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("clptools.api.client.SocketAddress", refused)
+    ran = clp("clphealthchk")
+    assert ran.code == 1
+    assert ran.err.startswith("clphealthchk: You may not use ")
+
+
 def test_the_probe_answers_as_the_original_does(agent: Agent, clp: Clp) -> None:
     assert clp("clphealthchk") == (0, "pm OK\nrc OK\nrm OK\nnm OK\n", "")
     assert clp("clphealthchk", "-t", "rm").out == "rm OK\n"
-    assert clp("clphealthchk", "-t", "xx").code == 4
+    for wrong in (("-t", "xx"), ("--bogus",), ("-t",), ("word",), ("--timeout", "soon")):
+        assert clp("clphealthchk", *wrong).code == 4
+    assert json.loads(clp("clphealthchk", "--bogus", "--json").out)["error"]["code"] == 4
     agent.change(cluster(suspended=True))
     assert clp("clphealthchk").code == 12
     agent.change(cluster(status="Stopped"))
