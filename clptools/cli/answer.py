@@ -22,6 +22,16 @@ class Answer:
         self.code = code
 
 
+def as_json(fields: dict[str, object]) -> str:
+    """An object as programs read it, on one line that standard output can take."""
+    import json
+    import sys
+
+    # Elsewhere than in UTF-8 a stream would write `\xe9`, and that is no JSON.
+    utf8 = sys.stdout.encoding.lower().startswith("utf")
+    return json.dumps(fields, ensure_ascii=not utf8)
+
+
 def done(text: str = "", **fields: object) -> Answer:
     """Done, or already so: what the original prints, or the sentence that says more."""
     said = text or SUCCEEDED

@@ -11,7 +11,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, NoReturn, cast
 
-from clptools.cli.answer import Answer
+from clptools.cli.answer import Answer, as_json
 from clptools.cli.options import Args, Argument, Command, Option, host
 from clptools.faults import ClpError, ExitCode
 
@@ -382,9 +382,7 @@ def write_event(event: EventJson, *, as_text: bool) -> None:
 
         line = event_line(event)
     else:
-        import json
-
-        line = json.dumps(event, ensure_ascii=False)
+        line = as_json(cast("dict[str, object]", event))
     sys.stdout.write(line + "\n")
 
 

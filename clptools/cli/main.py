@@ -6,10 +6,11 @@ exit codes and keeps tracebacks from people (`CLP_DEBUG=1` shows them).
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 
-from clptools.cli.answer import Answer
+from clptools.cli.answer import Answer, as_json
 from clptools.cli.options import Command
 from clptools.cli.parse import UnknownOption, UsageError, parse
 from clptools.cli.registry import COMMANDS
@@ -18,25 +19,48 @@ from clptools.faults import ClpError, ExitCode
 
 def main() -> int:
     """Entry point of all commands; returns the exit code."""
-    return run(os.path.basename(sys.argv[0]), sys.argv[1:])
+    return begin(os.path.basename(sys.argv[0]), sys.argv[1:])
+
+
+def begin(name: str, line: list[str]) -> int:
+    """`run`, after the standard streams were made fit for it."""
+    _open_missing()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # What a terminal cannot show is shown as its code, and ends nothing.
+            stream.reconfigure(errors="backslashreplace")
+    return run(name, line)
+
+
+def _open_missing() -> None:
+    """/dev/null for each standard stream that the caller closed (`>&-`).
+
+    Its number would go to the next file or socket that is opened, and what is printed into that.
+    """
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            # The lowest free number: this one, for those before it are open by now.
+            os.open(os.devnull, os.O_RDWR)
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
 
 
 def run(name: str, line: list[str]) -> int:
     """Runs the command `name` with the words that followed it."""
-    as_json = "--json" in line
+    in_json = "--json" in line
     try:
-        return _say(_answer(name, line), as_json)
+        return _say(_answer(name, line), in_json)
     except ClpError as error:
-        return _fail(name, error, as_json)
+        return _fail(name, error, in_json)
     except BrokenPipeError:
-        return _reader_gone()
+        _give_up(1)
+        return 141  # `clpstat | head`, not a fault: 128 + SIGPIPE, as shells count
     except KeyboardInterrupt:
         return 130  # 128 + SIGINT, as shells count
     except Exception as error:
         if os.environ.get("CLP_DEBUG"):
             raise
         told = _system(error) if isinstance(error, OSError) else _bug(error)
-        return _fail(name, told, as_json)
+        return _fail(name, told, in_json)
 
 
 def _answer(name: str, line: list[str]) -> Answer:
@@ -87,55 +111,55 @@ def _bug(error: Exception) -> ClpError:
     )
 
 
-def _say(answer: Answer, as_json: bool) -> int:
-    if as_json and answer.fields is not None:
-        import json
-
-        print(json.dumps({"schema": 1, **answer.fields}, ensure_ascii=False))
-    elif answer.text:
-        print(answer.text)
-    sys.stdout.flush()
+def _say(answer: Answer, in_json: bool) -> int:
+    try:
+        if in_json and answer.fields is not None:
+            print(as_json({"schema": 1, **answer.fields}))
+        elif answer.text:
+            print(answer.text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise ClpError(
+            ExitCode.FAILED, f"Done, but the answer could not be written: {error.strerror}."
+        ) from error
     return int(answer.code)
 
 
-def _fail(name: str, error: ClpError, as_json: bool) -> int:
-    code = _exit_code(name, error)
+def _fail(name: str, error: ClpError, in_json: bool) -> int:
     try:
-        if as_json:
-            import json
-
+        if in_json:
             fields = {
-                "code": code,
+                "code": int(error.code),
                 "name": error.code.name,
                 "message": error.message,
                 "hint": error.hint,
             }
-            print(json.dumps({"schema": 1, "error": fields}, ensure_ascii=False), flush=True)
-        else:
-            sys.stdout.flush()
-            print(f"{name}: {error.message}", file=sys.stderr)
-            if error.hint:
-                print(error.hint, file=sys.stderr)
-    except BrokenPipeError:
-        _reader_gone()
-    return code
+            print(as_json({"schema": 1, "error": fields}))
+        sys.stdout.flush()
+    except OSError as lost:
+        _give_up(1)
+        in_json = in_json and isinstance(lost, BrokenPipeError)
+    if not in_json:
+        _complain("\n".join(filter(None, (f"{name}: {error.message}", error.hint))))
+    return int(error.code)
 
 
-def _exit_code(name: str, error: ClpError) -> int:
-    """The fault's own, unless the command keeps the original's: then `_answer` has loaded it."""
-    module = sys.modules.get(COMMANDS.get(name, ""))
-    codes: dict[int, int] = module.COMMAND.fault_codes if module is not None else {}
-    return codes.get(error.code, int(error.code))
+def _complain(text: str) -> None:
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except OSError:
+        _give_up(2)
 
 
-def _reader_gone() -> int:
-    """`clpstat | head`: not a fault; and Python must not complain again at its end."""
+def _give_up(stream: int) -> None:
+    """Nothing more can be written there, and Python must not complain of that at its end."""
     sink = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(sink, sys.stdout.fileno())
+    os.dup2(sink, stream)
     os.close(sink)
-    return 141  # 128 + SIGPIPE
 
 
 if __name__ == "__main__":
     # `python -m clptools.cli.main clpstat -s`: from a source tree without an installation.
-    sys.exit(run(sys.argv[1] if len(sys.argv) > 1 else "", sys.argv[2:]))
+    sys.exit(begin(sys.argv[1] if len(sys.argv) > 1 else "", sys.argv[2:]))

@@ -21,6 +21,8 @@ class UnknownOption(UsageError):
 
 def parse(command: Command, line: list[str]) -> Args:
     """Reads what followed the command's name.  Raises `UsageError`."""
+    for item in line:
+        _check_text(item)
     known = {flag: option for option in command.options for flag in option.flags}
     values: dict[str, list[str]] = {}
     words: list[str] = []
@@ -43,6 +45,12 @@ def parse(command: Command, line: list[str]) -> Args:
             words.append(item)
     _check_words(command, words)
     return Args(values, tuple(words))
+
+
+def _check_text(item: str) -> None:
+    """What is no UTF-8 can neither be sent nor stored; Python marks it with surrogates."""
+    if not item.isascii() and any("\udc80" <= letter <= "\udcff" for letter in item):
+        raise UsageError(f"{ascii(item.encode(errors='surrogateescape'))[1:]}: not UTF-8 text.")
 
 
 def _short(
