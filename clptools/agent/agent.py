@@ -51,7 +51,10 @@ from clptools.reports import ClpError, ExitCode
 logger = logging.getLogger(__name__)
 
 _CATCH_UP = 500
-_DISK_S = 10.0
+_END_S = 15.0
+_END_AT_ONCE_S = 0.5
+"""How long closing may take.  An agent that ends at once leaves an armed watchdog, which bites
+within seconds unless the next agent feeds it."""
 _LOOK_S = 5.0
 """How often the configuration on the disk is compared with the one in force."""
 
@@ -97,7 +100,8 @@ class Agent:
         self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         """The exit status, once there is nothing left to do."""
         self.disk_hangs = False
-        """Whether `close` gave up on the disk thread, which then never ends."""
+        """Whether `close` gave up, most likely on the disk thread, which then never ends."""
+        self._patience_s = _END_S
         self._worker = ThreadPoolExecutor(1, "disk")
         self._store = Store(clock.boot_id())
         self._records = Records(self.server, self.incarnation, self._worker)
@@ -189,13 +193,23 @@ class Agent:
     def stop(self) -> None:
         """Move or stop this server's groups, leave, end.  A second call ends at once."""
         if self._core is None or self._stopping:
-            self._end(0)
+            self._end(0, at_once=self._stopping)
             return
         self._stopping = True
         self._core.put(AgentStopping())
 
     async def close(self) -> None:
-        """Close everything; what runs for groups is left as it is."""
+        """Close everything; what runs for groups is left as it is.  Bounded in time."""
+        closing = asyncio.get_running_loop().create_task(self._close())
+        # Not a time-out that cancels: what waits for the disk might not end even so.
+        await asyncio.wait({closing}, timeout=self._patience_s)
+        if closing.done():
+            closing.result()
+            return
+        logger.warning("the disk hangs; what was to be written last is lost")
+        self.disk_hangs = True
+
+    async def _close(self) -> None:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -205,19 +219,15 @@ class Agent:
         await self._around.close_intake()
         if core is not None:
             core.loop.stop()
+            # Begun first: an end at once may not wait for all that comes before it is through.
+            written = asyncio.get_running_loop().create_task(core.journal.close())
         await self._executor.close()
         await self._alerts.close()
         await self._around.close()
         await self._peers.close()
-        try:
-            async with asyncio.timeout(_DISK_S):
-                if core is not None:
-                    await core.journal.close()
-                await self._records.close()
-        except TimeoutError:
-            logger.warning("the disk hangs; what was to be written last is lost")
-            self.disk_hangs = True
-            return
+        if core is not None:
+            await written
+        await self._records.close()
         self._worker.shutdown()
         self._store.close()
 
@@ -381,10 +391,11 @@ class Agent:
             logger.critical("the state cannot be written: %s; this agent ends at once", error)
         else:
             logger.critical("a fault of clptools itself; this agent ends at once", exc_info=error)
-        self._end(1)
+        self._end(1, at_once=True)
 
-    def _end(self, status: int) -> None:
+    def _end(self, status: int, at_once: bool = False) -> None:
         if not self.ended.done():
+            self._patience_s = _END_AT_ONCE_S if at_once else _END_S
             self.ended.set_result(status)
 
     # The network

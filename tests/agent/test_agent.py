@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import socket
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +17,7 @@ from clptools.agent.agent import Agent
 from clptools.core.events import MessageSeen
 from clptools.links.certs import Minting
 from tests.agent.test_main import TOML
+from tests.intake.conftest import until
 
 MESSAGE = MessageSeen(category="NIC", text="link down")
 
@@ -57,5 +62,57 @@ def test_what_waits_while_the_service_begins_again_is_told_and_may_come_again() 
             await waiting
         await agent.tell_durably(MESSAGE)
         await agent.close()
+
+    asyncio.run(story())
+
+
+def hang(agent: Agent) -> threading.Event:
+    """The disk hangs until the event is set."""
+    goes_on = threading.Event()
+    agent._worker.submit(goes_on.wait)
+    return goes_on
+
+
+def say(text: str) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        message = {"category": "NIC", "text": text}
+        sock.sendto(json.dumps(message).encode(), paths.message_socket_file())
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_an_agent_whose_disk_hangs_ends_before_its_watchdog_bites(asked: bool) -> None:
+    """A message that waits for the disk does not hold up the end: the next agent feeds on."""
+
+    async def story() -> None:
+        agent = await started()
+        goes_on = hang(agent)
+        try:
+            say("link down")
+            await until(lambda: agent.counters()["message.received"])
+            if asked:
+                agent.stop()
+                agent.stop()
+            else:
+                agent._failed(OSError("no space left"))
+            begun = time.monotonic()
+            await asyncio.wait_for(agent.close(), 5)
+            assert time.monotonic() - begun < 1.5
+            assert agent.disk_hangs
+        finally:
+            goes_on.set()
+
+    asyncio.run(story())
+
+
+def test_an_agent_that_left_in_order_gives_its_disk_more_time() -> None:
+    async def story() -> None:
+        agent = await started()
+        goes_on = hang(agent)
+        say("link down")
+        await until(lambda: agent.counters()["message.received"])
+        agent._exit()
+        asyncio.get_running_loop().call_later(1.0, goes_on.set)
+        await agent.close()
+        assert not agent.disk_hangs
 
     asyncio.run(story())
