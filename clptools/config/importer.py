@@ -32,8 +32,13 @@ _HEARTBEAT = {"cluster/heartbeat/interval": 3_000, "cluster/heartbeat/timeout": 
 """Milliseconds where a `clp.conf` does not say."""
 _LINK_DEVICES = {"mdc": "mdc", "disk": "diskhb", "com": "comhb"}
 """Types of devices -> the interconnect that they are for."""
+_BEFORE = "emergency/preaction/"
+_USES = ("userestart", "usefailover", "use")
+"""Whether the script runs before a restart, a failover, the final action."""
 _NO_RECOVERY = "rm/errordetect/norecovery"
 
+_RESOURCES = ("exec", "fip")
+_POLLING = ("interval", "timeout", "reconfirmation")
 _MONITORS = ("userw", "mrw", "genw", "ipw", "miiw", "pidw", "bmcw", "diskw", "fipw")
 
 _DECLARED = re.compile(rb"""^\s*<\?xml[^>]*encoding\s*=\s*["']([A-Za-z0-9_-]+)["'][^>]*\?>""")
@@ -128,6 +133,7 @@ class _Import:
         self.resources: dict[str, ElementTree.Element] = {}
         for element in self._objects("resource"):
             self.resources[f"{element.tag}@{_name(element)}"] = element
+        self.used = {_name(one) for one in root.iterfind("group/resource")}
 
     def warn(self, message: str, hint: str = "") -> None:
         self.reports.append(
@@ -155,6 +161,7 @@ class _Import:
             "monitor": list(self._monitors()),
         }
         self._name_resources_without_group()
+        self._name_other_defaults()
         document = {key: value for key, value in document.items() if value}
         return Imported(text=rendered(document), reports=tuple(self.reports))
 
@@ -182,6 +189,8 @@ class _Import:
 
         objects = [f"{where}/{one.tag}@" for where in _SECTIONS for one in self._objects(where)]
         elsewhere = ("server@", "group@", *objects, *_NOTES, *_HEARTBEAT, _NO_RECOVERY)
+        if list(self._objects("networkpartition")):  # without one the original does nothing
+            found["cluster"]["partition_action"] = original.PARTITION_ACTION
         self._read(self.root, found, "cluster", read, *elsewhere)
         return dict(found["cluster"])
 
@@ -324,19 +333,44 @@ class _Import:
         return found
 
     def _name_resources_without_group(self) -> None:
-        used = {_name(one) for one in self.root.iterfind("group/resource")}
         for reference in self.resources:
-            if reference not in used:
+            if reference not in self.used:
                 self.warn(f"group resource {reference} not carried: no group has it")
+
+    def _name_other_defaults(self) -> None:
+        """What a `clp.conf` leaves to the original's defaults, and they cannot be written here."""
+        used = (self.resources[one] for one in self.resources if one in self.used)
+        kept = [one for one in used if one.tag in _RESOURCES]
+        silent = [_name(one) for one in kept if not _text(one, "deact/action")]
+        if silent:
+            self.warn(
+                f"group resources {', '.join(silent)}: the original's default deact/action, "
+                "shutdown, not carried: a group whose stop failed stays where it is",
+                "Set final_action of a resource: it is for a start that failed everywhere, too.",
+            )
+        polled = [one for one in self._objects("monitor") if one.tag in _MONITORS[2:]]
+        silent = [
+            _name(one)
+            for one in polled
+            if not all(_text(one, f"polling/{tag}") for tag in _POLLING)
+        ]
+        if silent:
+            self.warn(
+                f"monitors {', '.join(silent)}: interval, timeout and retries that clp.conf does "
+                "not state are the defaults of clp.toml(5): in the original they differ by type",
+                "Set them as the Cluster WebUI shows them.",
+            )
 
     def _resource(
         self, resource: ElementTree.Element | None, reference: str, group: str
     ) -> dict[str, object] | None:
-        if resource is None or resource.tag not in ("exec", "fip"):
+        if resource is None or resource.tag not in _RESOURCES:
             kind = reference.partition("@")[0]
             self._refuse("group resource", kind, f"group resource {reference} of {group}")
             return None
         found: dict[str, Any] = {"type": resource.tag, "name": _name(resource)}
+        if resource.tag != "exec":
+            found["start_retries"] = original.START_RETRIES
         depends = [_name(one).rpartition("@")[2] for one in resource.findall("depend")]
         if depends:
             found["depends"] = depends
@@ -362,12 +396,18 @@ class _Import:
             found["method"] = "keepalive"
         elif monitor.tag == "genw":
             found["script"] = "genw.sh"
-        self._read(monitor, found, f"monitor {name}", original.monitor_parameter, "relation")
+        label, reader = f"monitor {name}", original.monitor_parameter
+        self._read(monitor, found, label, reader, "relation", _BEFORE + "use")
         if monitor.tag != "userw":
+            # A clp.conf names the script even where no step uses it.
+            uses = [use for use in _USES if _text(monitor, _BEFORE + use) == "1"]
+            for key in reader(found, _BEFORE + "use", "1" if uses else "0").keys:
+                _put(found, key.path, key.value)
+            if uses and len(uses) < len(_USES):
+                self.warn(f"{label}: the script of {_BEFORE}{uses[0]} runs before every step here")
             related = {_text(one, "type"): _text(one, "name") for one in monitor.iter("relation")}
             named = next(iter(related.values()), ALL_GROUPS)
             target = related.get("rsc") or related.get("grp") or named
-            reader = original.monitor_parameter
             for key in reader(found, "relation/name", target).keys:
                 _put(found, key.path, key.value)
         return found

@@ -25,6 +25,10 @@ PARTITION_ACTIONS = {
 
 RESTARTS, FAILOVERS = 3, 1
 """The original's thresholds where a `clp.conf` does not say: only what differs is in it."""
+PARTITION_ACTION = PARTITION_ACTIONS[2]
+"""Its `npaction` then."""
+START_RETRIES = 5
+"""Its `act/retry` then, but for exec: 0."""
 
 
 class NotCarried(Exception):

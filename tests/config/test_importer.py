@@ -209,6 +209,53 @@ def test_a_final_action_keeps_the_target_that_must_be_online_for_it() -> None:
     }  # fmt: skip
 
 
+def test_what_a_clp_conf_leaves_to_the_originals_defaults_is_written_out() -> None:
+    data = conf('<exec name="e"/><fip name="f"><parameters><ip>10.0.0.9/24</ip></parameters></fip>')
+    np = b"""<networkpartition><pingnp name="pingnp1"><device>10200</device>
+        <grp id="0"><list id="0"><ip>10.0.0.254</ip></list></grp></pingnp></networkpartition>"""
+    group = b'<resource name="exec@e"/>'
+    data = data.replace(group, group + b'<resource name="fip@f"/>')
+    imported = import_clp_conf(data.replace(b"<group ", np + b"<group "))
+    cluster = good(imported.text)
+    assert cluster.cluster.partition_action == "shutdown"
+    assert {r.name: r.start_retries for r in cluster.groups[0].resources} == {"e": 0, "f": 5}
+    said = " ".join(str(report) for report in imported.reports)
+    assert "group resources e, f: the original's default deact/action, shutdown, not" in said
+    without_np = good(import_clp_conf(data).text)
+    assert without_np.cluster.partition_action == "stop"
+
+
+def test_lengths_that_the_original_chooses_by_type_are_told_not_guessed() -> None:
+    monitors = """<genw name="m"><polling><interval>9</interval></polling></genw><ipw name="n">
+        <polling><interval>9</interval><timeout>8</timeout><reconfirmation>1</reconfirmation>
+        </polling></ipw><mrw name="o"/><userw name="userw"/>"""
+    said = " ".join(str(one) for one in import_clp_conf(conf("", monitors)).reports)
+    assert "monitors m: interval, timeout and retries that clp.conf does not state are" in said
+
+
+@pytest.mark.parametrize(
+    ("preaction", "script", "told"),
+    [
+        ("<path>preaction.sh</path>", None, False),
+        ("<path>/opt/x.sh</path><use>1</use>", "/opt/x.sh", True),
+        ("<userestart>1</userestart>", "preaction.sh", True),
+        (
+            "<use>1</use><userestart>1</userestart><usefailover>1</usefailover>",
+            "preaction.sh",
+            False,
+        ),
+    ],
+)
+def test_a_script_before_recovery_runs_only_where_a_step_uses_it(
+    preaction: str, script: str | None, told: bool
+) -> None:
+    monitor = f"""<genw name="m"><emergency><preaction>{preaction}</preaction></emergency>
+        {GROUP}</genw>"""
+    assert recovery(monitor).get("pre_action_script") == script
+    said = " ".join(str(one) for one in import_clp_conf(conf("", monitor)).reports)
+    assert ("runs before every step here" in said) is told
+
+
 LOCAL_SERVER = "<relation><type>cls</type><name>LocalServer</name></relation>"
 GROUP = "<relation><type>grp</type><name>g</name></relation>"
 
