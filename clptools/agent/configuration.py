@@ -48,13 +48,21 @@ def in_force() -> tuple[Loaded, bool]:
     if loaded.settings is None:
         return loaded, False
     number = history.revision()
-    edited = number > 0 and history.content(number) != loaded.text
+    edited = number > 0 and _remembered(number) != loaded.text
     if number == 0 or edited:
         number += 1
         with contextlib.suppress(OSError):  # a full disk must not keep the agent from starting
             history.remember(number, loaded.text)
     settings = msgspec.structs.replace(loaded.settings, revision=number)
     return msgspec.structs.replace(loaded, settings=settings), edited
+
+
+def _remembered(number: int) -> str | None:
+    """A revision's text; None where its file cannot be read, which keeps no agent from starting."""
+    try:
+        return history.content(number)
+    except ClpError:
+        return None
 
 
 def alert() -> Alert:

@@ -62,7 +62,8 @@ class Records:
         for path in (_file() + ".1", _file()):
             with contextlib.suppress(OSError), open(path, "rb") as file:
                 for line in file:
-                    with contextlib.suppress(msgspec.MsgspecError):
+                    # ValueError: what a bad bit makes of a letter is no UTF-8.
+                    with contextlib.suppress(ValueError, RecursionError):
                         self._take(_slim(_decoder.decode(line)))
         self._last_before = self._newest.get(self._server, "")
 

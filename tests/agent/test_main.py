@@ -138,6 +138,18 @@ def test_it_starts_answers_outlives_a_hang_up_and_ends_as_asked(place: Place) ->
     assert "Traceback" not in agent.stderr.read()
 
 
+def test_a_revision_that_cannot_be_read_keeps_no_agent_from_starting(place: Place) -> None:
+    place.key()
+    place.toml()
+    history = place.config / "history"
+    history.mkdir()
+    (history / "0007.toml").write_bytes(TOML.encode().replace(b"userw", b"\xf5serw"))
+    agent = place.start()
+    agent.send_signal(signal.SIGTERM)
+    assert agent.wait(timeout=20) == 0
+    assert (history / "0008.toml").read_text() == TOML
+
+
 FIP = """
 [[group]]
 name = "failover1"

@@ -72,6 +72,24 @@ def test_the_next_agent_knows_the_story_and_goes_on_with_it() -> None:
     run(test)
 
 
+@pytest.mark.parametrize("bad", [b"\xf3tep 1", b"\xff", b"step \\ud800"])
+def test_a_bit_that_the_disk_lost_costs_one_record_and_no_start(bad: bytes) -> None:
+    async def test() -> None:
+        first = records()
+        for n in range(3):
+            first.add(said(f"step {n}"))
+        await first.close()
+        kept = Path(paths.data_dir() + "/records.ndjson")
+        kept.write_bytes(kept.read_bytes().replace(b"step 1", bad))
+        with kept.open("ab") as file:
+            file.write(b'{"because":' + b"[" * 100_000 + b"\n")
+        second = records(incarnation="def")
+        second.load()
+        assert [r.text for r in second.all()] == ["step 0", "step 2"]
+
+    run(test)
+
+
 def test_a_peer_that_was_away_gets_what_it_lacks_and_nothing_twice() -> None:
     async def test() -> None:
         one, two = records(), records("server2", "xyz")
