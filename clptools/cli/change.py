@@ -27,20 +27,23 @@ def one_of(command: Command, args: Args, *names: str) -> str:
     )
 
 
-def change(request: dict[str, object], timeout_s: float | None = None) -> Answer:
+def change(args: Args, request: dict[str, object], timeout_s: float | None = None) -> Answer:
     """Has the agent carry out a request of `clptools.core.requests`; waits for its end.
 
+    A terminal sees each step, unless one JSON object is wanted.
     `timeout_s` None waits as long as it takes, 0 only for a refusal.  Raises ClpError with
     the code of the outcome.
     """
-    return outcome(follow(request, timeout_s))
+    shows = sys.stdout.isatty() and not args.given("json")
+    return outcome(follow(request, timeout_s, shows=shows))
 
 
-def follow(request: dict[str, object], timeout_s: float | None) -> dict[str, object]:
-    """The outcome of a request, as it came; steps are shown on a terminal."""
+def follow(
+    request: dict[str, object], timeout_s: float | None, *, shows: bool
+) -> dict[str, object]:
+    """The outcome of a request, as it came; `shows` its steps as they come."""
     asked = {key: value for key, value in request.items() if value not in ("", None)}
     patience = REFUSALS_TAKE_S if timeout_s == 0 else timeout_s
-    shows = sys.stdout.isatty()
     with Client() as client:
         client.finish_within(patience)
         try:

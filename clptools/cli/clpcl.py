@@ -60,14 +60,14 @@ def run(args: Args) -> Answer:
         raise ClpError(ExitCode.USAGE, "Give -a or -h, not both.")
     timeout_s = args.number("wait") if args.given("wait") else args.number("apito")
     if what == "suspend":
-        return change({"type": "suspend", "force": args.given("force")}, timeout_s)
+        return change(args, {"type": "suspend", "force": args.given("force")}, timeout_s)
     if what == "resume":
-        return change({"type": "resume"}, timeout_s)
+        return change(args, {"type": "resume"}, timeout_s)
     server = "*" if args.given("all") else args.text("host")
     if what == "start":
         started = not args.given("host") and start_agent()
-        answer = change({"type": "service-start", "server": server}, timeout_s)
+        answer = change(args, {"type": "service-start", "server": server}, timeout_s)
         # A starting agent starts the service: "already running" would be our own doing.
         return done() if started and not args.given("all") else answer
     then = "start" if what == "restart" else ""
-    return change({"type": "service-stop", "server": server, "then": then}, timeout_s)
+    return change(args, {"type": "service-stop", "server": server, "then": then}, timeout_s)

@@ -30,4 +30,4 @@ def run(args: Args) -> Answer:
     """Carries it out."""
     then = "reboot" if args.given("reboot") else "shutdown"
     request: dict[str, object] = {"type": "service-stop", "then": then}
-    return change({**request, "server": args.text("host")}, args.number("wait"))
+    return change(args, {**request, "server": args.text("host")}, args.number("wait"))

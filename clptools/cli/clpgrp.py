@@ -57,7 +57,7 @@ def run(args: Args) -> Answer:
     request |= {"server": args.text("host"), "force": args.given("force")}
     if what == "move":
         request["to"] = args.text("to")
-    return change(request, timeout_s=args.number("apito"))
+    return change(args, request, timeout_s=args.number("apito"))
 
 
 def where(group: str) -> Answer:

@@ -70,29 +70,31 @@ def run(args: Args) -> Answer:
     if what == "counters":
         return counters(monitors)
     if what == "acknowledge":
-        return acknowledge(monitors, args.whole("event", 0), server, wait_s)
+        return acknowledge(args, monitors, server, wait_s)
     if what in ("dummy-on", "dummy-off"):
-        return dummy(monitors, what == "dummy-on", server, wait_s)
+        return dummy(args, monitors, server, wait_s)
     request: dict[str, object] = {"type": f"monitor-{what}", "monitors": monitors}
-    return change({**request, "server": server}, timeout_s=wait_s)
+    return change(args, {**request, "server": server}, timeout_s=wait_s)
 
 
-def acknowledge(monitors: tuple[str, ...], event: int, server: str, wait_s: float) -> Answer:
-    """Closes what is open, on the record; `event` 0: all of it."""
+def acknowledge(args: Args, monitors: tuple[str, ...], server: str, wait_s: float) -> Answer:
+    """Closes what is open, on the record."""
     if len(monitors) != 1:
         raise ClpError(ExitCode.USAGE, "--acknowledge needs one monitor: -m NAME.")
+    event = args.whole("event", 0)  # 0: all of it
     request: dict[str, object] = {"type": "acknowledge", "monitor": monitors[0], "event": event}
-    return change({**request, "server": server}, timeout_s=wait_s)
+    return change(args, {**request, "server": server}, timeout_s=wait_s)
 
 
-def dummy(monitors: tuple[str, ...], on: bool, server: str, wait_s: float) -> Answer:
+def dummy(args: Args, monitors: tuple[str, ...], server: str, wait_s: float) -> Answer:
     """Dummy failure on or off; off without names: all."""
+    on = args.given("dummy-on")
     if on and not monitors:
         raise ClpError(ExitCode.USAGE, "-e needs a monitor: -m NAME.")
     said = []
     for monitor in monitors or ("",):
         request: dict[str, object] = {"type": "monitor-fault", "monitor": monitor, "on": on}
-        said.append(change({**request, "server": server}, timeout_s=wait_s).text)
+        said.append(change(args, {**request, "server": server}, timeout_s=wait_s).text)
     return done("\n".join(dict.fromkeys(said)))
 
 

@@ -40,7 +40,7 @@ def run(args: Args) -> Answer:
     kind = args.text("type")
     if kind not in TYPES or args.text("registry") != "haltcount":
         raise ClpError(ExitCode.USAGE, "--clear needs -t rc or -t rm, and -r haltcount.")
-    return change({"type": "clear-halts", "kind": kind})
+    return change(args, {"type": "clear-halts", "kind": kind})
 
 
 def counts() -> Answer:

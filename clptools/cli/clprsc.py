@@ -57,7 +57,7 @@ def run(args: Args) -> Answer:
         return where(resource)
     request: dict[str, object] = {"type": f"resource-{what}", "resource": resource}
     request |= {"server": args.text("host"), "force": args.given("force")}
-    return change(request, timeout_s=args.number("apito"))
+    return change(args, request, timeout_s=args.number("apito"))
 
 
 def counter(name: str) -> Answer:

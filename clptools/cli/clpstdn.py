@@ -29,4 +29,4 @@ def run(args: Args) -> Answer:
     """Carries it out."""
     then = "reboot" if args.given("reboot") else "shutdown"
     request: dict[str, object] = {"type": "service-stop", "then": then, "server": "*"}
-    return change(request, args.number("wait"))
+    return change(args, request, args.number("wait"))

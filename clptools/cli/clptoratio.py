@@ -87,7 +87,7 @@ def run(args: Args) -> Answer:
     if ratio > 1:
         request["for_ms"] = _time_ms(args.text("time"))
     given_s = args.number("wait")
-    return change(request, timeout_s=WAIT_S if given_s is None else given_s)
+    return change(args, request, timeout_s=WAIT_S if given_s is None else given_s)
 
 
 def show() -> Answer:

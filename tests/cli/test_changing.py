@@ -104,15 +104,29 @@ def test_piped_only_the_last_line_is_shown(agent: Agent, clp: Clp) -> None:
     assert clp("clpgrp", "-m", "failover1").out == "Command succeeded.\n"
 
 
-def test_a_terminal_sees_each_step(agent: Agent) -> None:
-    agent.backend.steps = ("server1 stops exec1.", "server2 starts exec1.")
+def on_terminal(*line: str) -> str:
+    """What a terminal shows of a command that succeeds."""
     ours, theirs = pty.openpty()
-    line = [sys.executable, "-m", "clptools.cli.main", "clpgrp", "-m", "failover1"]
-    assert subprocess.run(line, stdout=theirs, timeout=30).returncode == 0
+    run = [sys.executable, "-m", "clptools.cli.main", *line]
+    assert subprocess.run(run, stdout=theirs, timeout=30).returncode == 0
     os.close(theirs)
     seen = os.read(ours, 4096).decode().replace("\r\n", "\n")
     os.close(ours)
+    return seen
+
+
+def test_a_terminal_sees_each_step(agent: Agent) -> None:
+    agent.backend.steps = ("server1 stops exec1.", "server2 starts exec1.")
+    seen = on_terminal("clpgrp", "-m", "failover1")
     assert seen == "server1 stops exec1.\nserver2 starts exec1.\nCommand succeeded.\n"
+
+
+@pytest.mark.parametrize(
+    "line", ["clpgrp -m failover1 -a server2", "clpcl -t", "clpmonctrl -s", "clprsc -s exec1"]
+)
+def test_with_json_a_terminal_sees_one_object_alone(agent: Agent, line: str) -> None:
+    agent.backend.steps = ("server1 stops exec1.",)
+    assert json.loads(on_terminal(*line.split(), "--json"))["result"] == "done"
 
 
 def test_a_time_out_says_that_the_work_goes_on(agent: Agent, clp: Clp) -> None:
