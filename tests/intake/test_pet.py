@@ -23,7 +23,7 @@ ROWS = {
         "*/07/3 */07/6 */01/4 */01/B 07h/6F/0 07h/6F/1 07h/6F/2 07h/6F/3 07h/6F/4 07h/6F/6 "
         "07h/6F/B 0Ch/6F/1 0Ch/6F/2 0Ch/6F/3 0Ch/6F/A 13h/6F/4 13h/6F/5 13h/6F/8 13h/6F/9 "
         "13h/6F/A 09h/6F/2 09h/6F/3 09h/6F/5 09h/6F/6 19h/6F/1 20h/6F/0 20h/6F/1 23h/6F/1 "
-        "23h/6F/2 23h/6F/3"
+        "23h/6F/2 23h/6F/3 12h/6F/2"
     ),
     "ERROR": (
         "*/07/2 */07/5 */01/2 */01/9 08h/6F/1 08h/6F/3 0Dh/6F/1 0Dh/6F/6 29h/6F/1 28h/6F/2 "
@@ -113,6 +113,15 @@ def test_the_end_of_a_good_state_closes_nothing_that_is_open() -> None:
 )
 def test_without_a_row_the_severity_tells(severity: int, event_class: str) -> None:
     assert told(number("05h/6F/0"), severity).event_class == event_class
+
+
+def test_a_hardware_failure_is_no_news_because_other_system_events_are() -> None:
+    failure = told(number("12h/6F/2"), 0x20)
+    assert (failure.event_class, failure.row) == ("FATAL", "12h/6F/2")
+    assert failure.meaning == "system event: undetermined hardware failure"
+    # Whatever severity a BMC gives to its presence or to a boot, nothing is recovered for it.
+    for row in ("12h/6F/1", "1Dh/6F/0", "1Fh/6F/6", "27h/6F/0"):
+        assert told(number(row), 0x20).event_class == "INFO"
 
 
 def test_what_a_severity_alone_opened_is_closed_by_its_deassertion() -> None:
