@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from clptools.cli.answer import Answer
@@ -26,12 +27,18 @@ COMMAND = Command(
         (
             "A valid configuration is judged: how long until groups run elsewhere after each "
             "kind of fault, by which proof, and what they could wait for. Warnings also tell "
-            "what on this machine would keep it from working."
+            "what on this machine would keep it from working. Scripts are looked for in scripts/ "
+            "beside FILE first, as a push of that folder brings them."
         ),
     ),
     options=(Option("--strict", help="Exit code 9 if it is unsafe or there are warnings."),),
     arguments=(Argument("FILE", help="The configuration to check.", complete="file"),),
-    examples=(("clpcfchk new.toml --strict && clpcfctrl --push -x .", "checks before it changes"),),
+    examples=(
+        (
+            "clpcfchk new/clp.toml --strict && clpcfctrl --push -x new",
+            "checks the folder new before it is distributed",
+        ),
+    ),
 )
 
 
@@ -67,5 +74,7 @@ def judge(loaded: Loaded) -> tuple[tuple[Report, ...], Safety | None]:
         return loaded.reports, None
     known = registries()
     # A configuration for other machines says nothing about this one.
-    facts = gather(settings, known) if server_name() in settings.names else None
+    here = server_name() in settings.names
+    folder = os.path.dirname(loaded.file) or "."
+    facts = gather(settings, known, folder=folder) if here else None
     return loaded.reports + check(loaded, known, facts), safety(settings)

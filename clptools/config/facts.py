@@ -51,12 +51,18 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """Server -> what is wrong with its BMC or account, from whoever asked the BMC."""
 
 
-def gather(settings: Settings, registries: Registries, bmc: dict[str, str] | None = None) -> Facts:
-    """Look at this machine; `bmc` as in `Facts`."""
+def gather(
+    settings: Settings,
+    registries: Registries,
+    bmc: dict[str, str] | None = None,
+    folder: str = "",
+) -> Facts:
+    """Look at this machine; `bmc` as in `Facts`, `folder` is where the configuration lies."""
     server = paths.server_name()
     files: dict[str, FileFault] = {}
     for use in scripts_of(settings, registries, server):
-        _note(files, use.path, check_script)
+        if not (folder and _comes_with(folder, use.path)):
+            _note(files, use.path, check_script)
     _note(files, paths.config_file(), _check_writers)
     for path, mend in secret_files(settings):
         _note(files, path, partial(read_secret, mend=mend))
@@ -69,6 +75,15 @@ def gather(settings: Settings, registries: Registries, bmc: dict[str, str] | Non
         files=files,
         bmc=bmc or {},
     )
+
+
+def _comes_with(folder: str, script: str) -> bool:
+    """Whether a push of `folder` brings the script, executable and ours wherever it runs."""
+    if not script.startswith(paths.scripts_dir() + "/"):
+        return False
+    if os.path.realpath(folder) == os.path.realpath(paths.config_dir()):
+        return False  # the script is run where it lies
+    return os.path.isfile(os.path.join(folder, os.path.relpath(script, paths.config_dir())))
 
 
 def _note(files: dict[str, FileFault], path: str, check: Callable[[str], object]) -> None:

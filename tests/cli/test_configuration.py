@@ -67,6 +67,43 @@ def test_a_valid_configuration_is_judged(etc: Path, clp: Clp) -> None:
     assert clp("clpcfchk", "--strict").code == 9
 
 
+WITH_SCRIPTS = (
+    SAMPLE
+    + """
+[[group.resource]]
+type = "exec"
+name = "exec1"
+start = "start.sh"
+stop = "stop.sh"
+"""
+)
+
+
+def test_scripts_that_the_push_would_bring_are_not_missing(
+    node: Path, clp: Clp, tmp_path: Path
+) -> None:
+    """Before the first push nothing lies below /etc/clptools."""
+    folder = tmp_path / "new"
+    scripts = folder / "scripts/failover1/exec1"
+    scripts.mkdir(parents=True)
+    (folder / "clp.toml").write_text(WITH_SCRIPTS)
+    for name in ("start.sh", "stop.sh"):
+        (scripts / name).write_text("#!/bin/sh\n")
+    said = clp("clpcfchk", str(folder / "clp.toml")).out
+    assert "Configuration is valid." in said
+    assert "exec1" not in said
+    (scripts / "stop.sh").unlink()
+    said = clp("clpcfchk", str(folder / "clp.toml")).out
+    assert "group resource exec1: stop: " in said
+    assert "exec1: start: " not in said
+
+
+def test_a_script_of_the_configuration_in_force_must_be_executable(etc: Path, clp: Clp) -> None:
+    (etc / "clp.toml").write_text(WITH_SCRIPTS)
+    for line in ((), (str(etc / "clp.toml"),)):
+        assert "start.sh: not executable" in clp("clpcfchk", *line).out
+
+
 def test_all_errors_are_shown_and_the_code_is_8(etc: Path, clp: Clp) -> None:
     bad = etc / "bad.toml"
     bad.write_text(SAMPLE.replace('type = "lanhb"', 'type = "lanhp"') + 'colour = "red"\n')
