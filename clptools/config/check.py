@@ -109,21 +109,24 @@ def _links(settings: Settings, places: Places) -> Iterator[Report]:
 
 
 def _watchdogs(settings: Settings, places: Places) -> Iterator[Report]:
+    # Where no lease binds, the method is a choice with a cost, and no promise rests on it.
+    armed = settings.leases_armed
+    say = places.warn if armed else places.note
     for monitor in settings.monitors:
-        if monitor.type != "userw" or not settings.leases_armed:
+        if monitor.type != "userw":
             continue
         method = monitor.options.get("method")
         if method == "guard":
-            yield places.warn(
+            yield say(
                 f"monitor {monitor.name}",
                 'method "guard" is weaker than a hardware timer: it does not act when the kernel '
-                "hangs, and the proof by lease rests on it",
+                f"hangs{', and the proof by lease rests on it' if armed else ''}",
                 'Use method "ipmi", or "softdog" with a hardware watchdog driver.',
                 table=f"monitor:{monitor.name}",
                 key="method",
             )
         elif method == "none":
-            yield places.warn(
+            yield say(
                 f"monitor {monitor.name}",
                 'method "none" gives no proof by lease: other proofs alone clear its servers',
                 'Use method "ipmi", "softdog" or "guard".',

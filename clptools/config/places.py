@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import tomllib
 
+import msgspec
+
 from clptools.config.lines import Lines, Path
 from clptools.config.load import Loaded
 from clptools.core.settings import Settings
@@ -42,6 +44,13 @@ class Places:
             line=self._lines.line(path) if table else 0,
             key=dotted,
         )
+
+    def note(
+        self, label: str, message: str, hint: str = "", *, table: str = "", key: str = ""
+    ) -> Report:
+        """The same of what is good to know and needs no change."""
+        report = self.warn(label, message, hint, table=table, key=key)
+        return msgspec.structs.replace(report, severity="note")
 
     def _path(self, table: str) -> Path:
         before, colon, after = table.partition(":")

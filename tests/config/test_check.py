@@ -64,6 +64,23 @@ def test_the_configuration_alone_shows_it(text: str, part: str) -> None:
     assert any(part in w for w in warnings(text)), warnings(text)
 
 
+@pytest.mark.parametrize(
+    ("method", "part"),
+    [
+        ("guard", 'method "guard" is weaker than a hardware timer'),
+        ("none", 'method "none" gives no proof by lease'),
+    ],
+)
+def test_a_weak_watchdog_is_told_also_where_no_lease_binds(method: str, part: str) -> None:
+    """As a note: the guide's sample of two servers without an arbiter rests on no lease."""
+    text = SAMPLE.replace('method = "softdog"', f'method = "{method}"')
+    found = [r for r in check(read(text), registries()) if part in r.message]
+    assert [r.severity for r in found] == ["note"]
+    assert found[0].key == "monitor.userw.method"
+    found = [r for r in check(read(SAMPLE), registries()) if "method" in r.message]
+    assert not found
+
+
 @pytest.mark.parametrize("name", ["ipmievd", "bmc-watchdog", "watchdog", "wd_keepalive"])
 def test_programs_that_act_on_the_same_events(name: str) -> None:
     facts = Facts(server="server1", processes=frozenset({name}))
