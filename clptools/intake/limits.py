@@ -31,6 +31,7 @@ REMOTE = frozenset(
         "glusterfs",
         "beegfs",
         "autofs",
+        "fuse",
     }
 )
 """File systems that may not answer for ever: they are not asked."""
@@ -116,7 +117,7 @@ class Limits:
         """Where local disks are mounted, each file system once."""
         found: dict[str, str] = {}
         for mount in read_mounts(self._mountinfo()):
-            if mount.source.startswith("/dev/") and not mount.read_only:
+            if mount.source.startswith("/dev/") and not (mount.read_only or mount.is_fuse):
                 found.setdefault(mount.number, mount.point)
         return list(found.values())
 
@@ -128,9 +129,7 @@ class Limits:
 
     def _mountinfo(self) -> str:
         try:
-            with open(
-                f"{self._kernel.proc}/thread-self/mountinfo", errors="surrogateescape"
-            ) as file:
-                return file.read()
+            with open(f"{self._kernel.proc}/thread-self/mountinfo", "rb") as file:
+                return file.read().decode("utf-8", "surrogateescape")
         except OSError:
             return ""

@@ -31,6 +31,12 @@ class Mount(msgspec.Struct, frozen=True, kw_only=True):
     type: str
     read_only: bool
 
+    @property
+    def is_fuse(self) -> bool:
+        """Any user may have mounted it, and chosen the source that it shows (`fsname`,
+        fusermount3(1))."""
+        return self.type.startswith("fuse")
+
 
 class Mounts:
     """The mount table, watched."""
@@ -71,9 +77,7 @@ class Mounts:
         for point in before.keys() - now.keys():
             self._faults.well(point, "read-only", f"{point} is not mounted any more")
         self._disks.sources = {
-            m.point: self._disks.name(m.source)
-            for m in now.values()
-            if m.source.startswith(f"{self._dev}/")
+            m.point: self._disks.name(m.source) for m in now.values() if self._on_disk(m)
         }
         for mount in now.values():
             was = before.get(mount.point)
@@ -83,6 +87,17 @@ class Mounts:
                 self._faults.well(mount.point, "read-only", f"{mount.point} is writable again")
             elif was is not None and not was.read_only:
                 self._told(mount)
+
+    def _on_disk(self, mount: Mount) -> bool:
+        """Whether its source is a block device, or was one that vanished under it."""
+        if mount.is_fuse or not mount.source.startswith(f"{self._dev}/"):
+            return False
+        # btrfs has a number of its own (major 0).
+        return (
+            not mount.number.startswith("0:")
+            or mount.point in self._disks.sources
+            or self._disks.exists(self._disks.name(mount.source))
+        )
 
     def _concerns(self, mount: Mount) -> bool:
         """Whether it is on a disk, or named."""
@@ -102,7 +117,7 @@ def _whole(fd: int) -> str:
 def read_mounts(text: str) -> list[Mount]:
     """The mounts of a mountinfo; of several on one point the last, which hides the others."""
     found: list[Mount] = []
-    for line in text.splitlines():
+    for line in text.split("\n"):
         fields, _, tail = line.partition(" - ")
         words, rest = fields.split(" "), tail.split(" ")
         if len(words) < 6 or len(rest) < 3:

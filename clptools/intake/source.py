@@ -123,7 +123,7 @@ class Faults:
     def keywords(self, device: str) -> tuple[str, ...]:
         """Under which keywords a device is told; none: nobody wants it."""
         named = tuple(k for k in sorted(self.watched.keywords) if self.same(k, device))
-        return named or ((device,) if self.watched.everything else ())
+        return named or ((_encodable(device),) if self.watched.everything else ())
 
     def is_open(self, device: str, fault: str) -> bool:
         """Whether this fault is open (and not only waiting to settle)."""
@@ -223,6 +223,12 @@ class Faults:
                 predictive=predictive,
             )
         )
+
+
+def _encodable(device: str) -> str:
+    """The name with `\\xff` for a byte that is no UTF-8, as a mount point may have: what is told
+    goes into the journal."""
+    return device.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 class Watch(Protocol):

@@ -150,6 +150,30 @@ def test_memory_handles_and_processes(tmp_path: Path) -> None:
     asyncio.run(body())
 
 
+def test_the_space_of_disks_counts_and_not_of_what_a_user_mounted(tmp_path: Path) -> None:
+    """Their points need not be text."""
+    proc = proc_with(tmp_path)
+    points = [tmp_path / "user", tmp_path / "disk\udcff"]
+    for point in points:
+        point.mkdir()
+    (proc / "thread-self/mountinfo").write_text(
+        f"99 25 0:55 / {points[0]} rw - fuse.sshfs /dev/sdz9 rw,user_id=1000\n"
+        f"36 25 8:17 / {points[1]} rw - ext4 /dev/sdb1 rw\n",
+        errors="surrogateescape",
+    )
+    kernel, _, _ = spoken(tmp_path, proc=str(proc))
+
+    async def body() -> None:
+        options = {**FAST, "space_used": 0.0, "inodes_used": 101.0}
+        async with Heard(mrw("HA/RS", **options), kernel=kernel) as heard:
+            event = await heard.count(1)
+            assert event.keyword == f"{tmp_path}/disk\\xff"
+            await asyncio.sleep(0.1)
+            assert len(heard.told) == 1
+
+    asyncio.run(body())
+
+
 def test_nothing_happened(tmp_path: Path) -> None:
     """Much is in use, now and then too much, but never for as long as `duration`."""
     proc = proc_with(tmp_path)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from clptools import diskchild
+from clptools.core import journal
 from clptools.core.settings import Monitor
 from clptools.intake import storage
 from clptools.intake.disks import Disks
@@ -33,6 +34,27 @@ def disk(tmp: Path, name: str, number: str = "8:16", state: str = "running") -> 
     (tmp / "dev").mkdir(exist_ok=True)
     (tmp / "dev" / name).write_bytes(bytes(8192))
     return folder
+
+
+class Table(NotifyingFiles):
+    """A table of mounts that the test writes."""
+
+    def __init__(self, tmp: Path, *lines: str) -> None:
+        super().__init__()
+        self._file = put(tmp / "proc/thread-self") / "mountinfo"
+        self._write(*lines)
+        self.changed: list[Callable[[], None]] = []
+
+    def watch(self, fd: int, look: Callable[[], None]) -> Callable[[], None]:
+        self.changed.append(look)
+        return lambda: None
+
+    def now(self, *lines: str) -> None:
+        self._write(*lines)
+        self.changed[0]()
+
+    def _write(self, *lines: str) -> None:
+        self._file.write_text("".join(f"{line}\n" for line in lines), errors="surrogateescape")
 
 
 @needs_root
@@ -103,21 +125,13 @@ def test_a_file_system_that_says_it_is_read_only_is_so_until_it_is_unmounted(
     kernel, kmsg, _ = spoken(tmp_path, proc=f"{tmp_path}/proc")
     disk(tmp_path, "sdb")
     device = f"{tmp_path}/dev/sdb"
-    line = f"157 26 8:16 / /srv/data rw,relatime - ext4 {device} rw,errors=remount-ro\n"
-    table = put(tmp_path / "proc/thread-self", mountinfo=line) / "mountinfo"
-    changed: list[Callable[[], None]] = []
-
-    class Files(NotifyingFiles):
-        def watch(self, fd: int, look: Callable[[], None]) -> Callable[[], None]:
-            changed.append(look)
-            return lambda: None
-
-    kernel.files = Files()
+    line = f"157 26 8:16 / /srv/data rw,relatime - ext4 {device} rw,errors=remount-ro"
+    kernel.files = table = Table(tmp_path, line)
 
     async def body() -> None:
         one = mrw("HA/SS", "/srv/data", probe_interval_ms=0, quiet_ms=50.0)
         async with Heard(one, kernel=kernel) as heard:
-            await heard.until(lambda: changed and kmsg._heard)
+            await heard.until(lambda: table.changed and kmsg._heard)
             kmsg.say("EXT4-fs error (device sdb): __ext4_find_entry:1683: inode #2: comm mkdir")
             kmsg.say("EXT4-fs (sdb): Remounting filesystem read-only")
             await heard.count(3)
@@ -128,10 +142,58 @@ def test_a_file_system_that_says_it_is_read_only_is_so_until_it_is_unmounted(
             assert heard.told[2].fault == "file system" and heard.told[2].recovered
             await asyncio.sleep(0.2)  # far beyond `quiet`
             assert len(heard.told) == 3
-            table.write_text("\n")
-            changed[0]()
+            table.now()
             gone = await heard.count(4)
             assert gone.fault == "read-only" and gone.recovered
+
+    asyncio.run(body())
+
+
+def test_a_mount_point_that_is_no_text_can_be_written_down(tmp_path: Path) -> None:
+    kernel, _, _ = spoken(tmp_path, proc=f"{tmp_path}/proc")
+    disk(tmp_path, "sdb")
+    tail = f"- ext4 {tmp_path}/dev/sdb rw"
+    kernel.files = table = Table(tmp_path, f"157 26 8:16 / /srv/m\udcff rw {tail}")
+
+    async def body() -> None:
+        async with Heard(mrw("HA/SS"), kernel=kernel) as heard:
+            await heard.until(lambda: table.changed)
+            table.now(f"157 26 8:16 / /srv/m\udcff ro {tail}")
+            event = await heard.count(1)
+            assert (event.keyword, event.fault) == ("/srv/m\\xff", "read-only")
+            journal.record(journal.Entry(1, event))
+            table.now()
+            assert (await heard.count(2)).recovered
+
+    asyncio.run(body())
+
+
+def test_a_users_own_file_system_is_no_disk_whatever_source_it_shows(tmp_path: Path) -> None:
+    """With fusermount any user mounts, read-only too, and chooses the source."""
+    kernel, _, _ = spoken(tmp_path, proc=f"{tmp_path}/proc")
+    disk(tmp_path, "sdb")
+    dev = f"{tmp_path}/dev"
+
+    def lines(mode: str) -> list[str]:
+        return [
+            f"99 25 0:55 / /home/eve/a {mode} - fuse {dev}/sdb {mode},user_id=1000",
+            f"99 25 0:56 / /home/eve/b {mode} - fuse.sshfs {dev}/sdb {mode},user_id=1000",
+            f"99 25 0:57 / /home/eve/c {mode} - fuse.sshfs {dev}/sdz9 {mode},user_id=1000",
+            f"99 25 0:58 / /home/eve/d {mode} - other {dev}/sdz9 {mode}",
+            f"99 25 0:40 / /srv {mode} - btrfs {dev}/sdb {mode}",
+        ]
+
+    async def body() -> None:
+        kernel.files = table = Table(tmp_path, *lines("rw"))
+        async with Heard(mrw("HA/SS"), mrw("HA/SS", "sdb"), kernel=kernel) as heard:
+            await heard.until(lambda: table.changed)
+            (tmp_path / "sys/class/block/sdb").unlink()  # a disk that vanished was one
+            table.now(*lines("ro"))
+            event = await heard.count(1)
+            assert "/srv (" in event.text
+            table.now(*lines("rw"))
+            assert (await heard.count(2)).recovered
+            assert len(heard.told) == 2
 
     asyncio.run(body())
 
