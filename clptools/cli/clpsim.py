@@ -93,6 +93,12 @@ def _seeds(args: Args) -> range:
             "For example: --seeds 1:100",
         )
     begin, end = int(first), int(last or first)
+    if end < begin:
+        raise ClpError(
+            ExitCode.USAGE,
+            f"--seeds {args.text('seeds')}: the last comes before the first, so nothing would run.",
+            f"For example: --seeds {end}:{begin}",
+        )
     return range(begin, end + 1)
 
 
@@ -136,7 +142,7 @@ def _plan(args: Args, settings: Settings, hours: float) -> Plan:
     try:
         kinds_of(faults)
     except ValueError as error:
-        raise ClpError(ExitCode.NO_SUCH, f"{error}.") from None
+        raise ClpError(ExitCode.USAGE, f"--faults: {error}.") from None
     return Plan(settings=settings, seconds=hours * 3600, faults=faults, deep=args.given("deep"))
 
 
