@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 
@@ -116,13 +117,18 @@ class Outbox:
         complain: Callable[[str], None],
         gather_s: float = 0.0,
     ) -> None:
-        """`send` raises OSError, TimeoutError or ClpError; it is tried again with the same."""
+        """`send` raises OSError, TimeoutError or ClpError; it is tried again with the same.
+
+        Whatever else it raises is a bug, and there is a next try all the same: from then on with
+        one alert at a time, so that one which cannot be told holds up no other.
+        """
         self.task: asyncio.Task[None] | None = None
         self._name = name
         self._send = send
         self._complain = complain
         self._gather_s = gather_s
         self._waiting: deque[EventRecord] = deque()
+        self._batch = BATCH
         self._lost = 0
         self._hurry = asyncio.Event()
         self._complained_at = -COMPLAIN_S
@@ -158,10 +164,17 @@ class Outbox:
             self.task = None
 
     async def _sent(self) -> bool:
-        batch = tuple(self._waiting)[:BATCH]
+        batch = tuple(self._waiting)[: self._batch]
         try:
             await self._send(batch)
         except (OSError, ClpError) as error:
+            self._failed(error)
+            return False
+        except Exception as error:
+            if self._batch > 1:
+                logger.exception("%s failed", self._name)
+            self._batch = 1
+            self._waiting.rotate(-1)
             self._failed(error)
             return False
         for _ in batch:
@@ -173,7 +186,7 @@ class Outbox:
             async with asyncio.timeout(seconds):
                 await self._hurry.wait()
 
-    def _failed(self, error: OSError | ClpError) -> None:
+    def _failed(self, error: Exception) -> None:
         now = asyncio.get_running_loop().time()
         if now - self._complained_at < COMPLAIN_S:
             return
@@ -214,5 +227,6 @@ class AlertScript:
             )
 
 
-def _reason(error: OSError) -> str:
-    return error.strerror or str(error) or type(error).__name__
+def _reason(error: Exception) -> str:
+    said = error.strerror if isinstance(error, OSError) else None
+    return said or str(error) or type(error).__name__

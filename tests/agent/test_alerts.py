@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from clptools.agent import alerts as alerts_module
-from clptools.agent.alerts import QUEUE, Alerts, passes
+from clptools.agent.alerts import QUEUE, Alerts, Outbox, passes
 from clptools.agent.records import Records
 from clptools.api.backend import EventRecord
 from clptools.config.alerts import Alert
@@ -266,6 +266,33 @@ def test_a_relay_that_refuses_costs_one_line_and_gets_the_mail_later() -> None:
             relay.refuse = False
             await until(lambda: relay.mails)
             await made.close()
+
+    run(test)
+
+
+def test_an_alert_that_cannot_be_told_is_said_and_the_others_go_on(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(alerts_module, "RETRY_S", 0.01)
+
+    async def test() -> None:
+        sent: list[str] = []
+        complaints: list[str] = []
+
+        async def send(records: tuple[EventRecord, ...]) -> None:
+            if any(each.text == "bad" for each in records):
+                raise ValueError("chr() arg not in range")
+            sent.extend(each.text for each in records)
+
+        outbox = Outbox("alert mail", send, complaints.append)
+        for text in ("bad", "one", "two"):
+            outbox.put(record(text))
+        await until(lambda: sent == ["one", "two"])
+        outbox.put(record("three"))
+        await until(lambda: sent == ["one", "two", "three"])
+        outbox.close()
+        assert complaints == ["alert mail: chr() arg not in range; 3 alerts wait."]
+        assert [each.message for each in caplog.records] == ["alert mail failed"]
 
     run(test)
 
