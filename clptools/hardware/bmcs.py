@@ -56,7 +56,7 @@ class Bmcs:
         own = self._clients.get(self._server)
         if own is not None and self.timer is None:
             # A node that lives below CLP_ROOT leaves the machine it runs on alone.
-            self._own = own if paths.root() else OwnBmc(own, self._device)
+            self._own = own if paths.root() else OwnBmc(own, self._device, self._on_change)
             self.timer = OwnTimer(self._own, self._now_ms)
         self._beats = {
             name

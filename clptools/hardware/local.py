@@ -166,12 +166,17 @@ class LocalIpmi:
 class OwnBmc:
     """The own BMC: by the device, and over its LAN where that does not answer."""
 
-    def __init__(self, lan: Asked, local: LocalIpmi) -> None:
+    def __init__(
+        self, lan: Asked, local: LocalIpmi, on_change: Callable[[str], None] = lambda _: None
+    ) -> None:
+        """`on_change(text)`: one line for the log."""
         self.server = lan.server
         self.where = lan.where
         """How it was reached last."""
         self._lan = lan
         self._local = local
+        self._on_change = on_change
+        self._told = False
         self._quiet_until_s = 0.0
 
     async def command(
@@ -193,8 +198,9 @@ class OwnBmc:
                 code, answer = await self._local.exchange(
                     netfn, command, data, min(PATIENCE_S, patience_s / 2)
                 )
-            except OSError:
+            except OSError as error:
                 self._quiet_until_s = loop.time() + QUIET_S
+                self._tell(error)
             else:
                 self.where = self._local.device
                 if code:
@@ -211,6 +217,20 @@ class OwnBmc:
             urgent=urgent,
             limit_s=limit_s - gone_s,
         )
+
+    def _tell(self, error: OSError) -> None:
+        """Once: a driver that is not loaded stays so, and a slow one would fill the log."""
+        if self._told:
+            return
+        self._told = True
+        device = self._local.device
+        if isinstance(error, FileNotFoundError):
+            text = f"the ipmi service does not run on {self.server} ({device} is not there)"
+            mend = "Start it: systemctl enable --now ipmi, or modprobe ipmi_si ipmi_devintf."
+        else:
+            text = f"{device} of {self.server} does not answer ({error.strerror or 'timed out'})"
+            mend = "It is tried again each minute."
+        self._on_change(f"{text}: its BMC is reached over the LAN alone. {mend}")
 
     def close(self) -> None:
         """Let go of the device; the LAN's session is not ours."""

@@ -182,13 +182,16 @@ def test_a_device_that_hangs_is_left_alone_and_the_lan_asked_within_the_limit(
     async def test() -> None:
         driver, lan = Driver(tmp_path), Lan()
         driver.mute = True
-        own = OwnBmc(lan, LocalIpmi(driver.path, driver))
+        told: list[str] = []
+        own = OwnBmc(lan, LocalIpmi(driver.path, driver), told.append)
         for _ in range(2):
             await own.command("get watchdog timer", 0x06, 0x25, limit_s=4.0)
         assert len(driver.asked) == 1
         assert len(lan.asked) == 2
         assert lan.asked[0][1] < 3.95
         assert own.where == lan.where
+        (line,) = told
+        assert "does not answer (timed out): its BMC is reached over the LAN alone" in line
         own.close()
 
     run(test)
@@ -200,6 +203,28 @@ def test_without_the_device_the_lan_does_everything(tmp_path: Path) -> None:
         own = OwnBmc(lan, LocalIpmi(str(tmp_path / "none")))
         assert (await read(own)).beat == "5" or lan.asked
         assert lan.asked[0][0] == "get watchdog timer"
+
+    run(test)
+
+
+def test_that_the_ipmi_service_does_not_run_is_told_once_with_the_mend(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "QUIET_S", 0.0)
+
+    async def test() -> None:
+        told: list[str] = []
+        device = str(tmp_path / "none")
+        own = OwnBmc(Lan(), LocalIpmi(device), told.append)
+        for _ in range(3):
+            await own.command("get watchdog timer", 0x06, 0x25)
+        assert told == [
+            (
+                f"the ipmi service does not run on server1 ({device} is not there): its BMC is "
+                "reached over the LAN alone. Start it: systemctl enable --now ipmi, or modprobe "
+                "ipmi_si ipmi_devintf."
+            )
+        ]
 
     run(test)
 
