@@ -7,7 +7,6 @@ which `clpcfset` reads, too.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from typing import Any
 from xml.etree import ElementTree
@@ -15,14 +14,12 @@ from xml.etree import ElementTree
 import msgspec
 
 from clptools.config import original
+from clptools.config.clpconf import name_of, number_of, parameters_of, parsed, text_of
 from clptools.config.document import rendered
 from clptools.config.groups import ALL_GROUPS
 from clptools.config.original import Meant, NotCarried
 from clptools.config.refused import REFUSED
-from clptools.faults import ClpError, ExitCode
 from clptools.reports import Report
-
-MAX_BYTES = 4 << 20
 
 _SECTIONS = ("heartbeat", "networkpartition", "resource", "monitor")
 """Sections of objects; servers and groups have none."""
@@ -41,8 +38,6 @@ _RESOURCES = ("exec", "fip")
 _POLLING = ("interval", "timeout", "reconfirmation")
 _MONITORS = ("userw", "mrw", "genw", "ipw", "miiw", "pidw", "bmcw", "diskw", "fipw")
 
-_DECLARED = re.compile(rb"""^\s*<\?xml[^>]*encoding\s*=\s*["']([A-Za-z0-9_-]+)["'][^>]*\?>""")
-
 
 class Imported(msgspec.Struct, frozen=True, kw_only=True):
     """The result of an import."""
@@ -59,57 +54,7 @@ def import_clp_conf(data: bytes, file: str = "clp.conf") -> Imported:
     Raises:
         ClpError: it is no such file (too large, not XML, another root, an unknown encoding).
     """
-    return _Import(_parse(data, file), file).result()
-
-
-def _parse(data: bytes, file: str) -> ElementTree.Element:
-    def refused(reason: str) -> ClpError:
-        return ClpError(ExitCode.INVALID_CONFIG, f"{file}: {reason}")
-
-    if len(data) > MAX_BYTES:
-        raise refused(f"larger than {MAX_BYTES >> 20} MiB")
-    declared = _DECLARED.match(data)
-    encoding = declared[1].decode().lower() if declared else "utf-8"
-    try:
-        # Python knows EUC-JP, GB2312 and SJIS; the XML parser does not.
-        text = data.decode("utf-8" if encoding == "ascii" else encoding)
-    except LookupError:
-        raise refused(f'unknown encoding "{encoding}"') from None
-    except UnicodeDecodeError:
-        raise refused(f"not {encoding} text") from None
-    if "<!DOCTYPE" in text or "<!ENTITY" in text:
-        raise refused("has a document type declaration, as no clp.conf has")
-    try:
-        root = ElementTree.fromstring(text[declared.end() :] if declared else text)
-    except ElementTree.ParseError as fault:
-        raise refused(f"not XML: {fault}") from None
-    if root.tag != "root" or root.find("cluster") is None:
-        raise refused("not a clp.conf: there is no <root><cluster>")
-    return root
-
-
-def _text(element: ElementTree.Element, path: str, default: str = "") -> str:
-    return (element.findtext(path) or default).strip()
-
-
-def _number(element: ElementTree.Element, path: str, default: int) -> int:
-    value = _text(element, path)
-    return int(value) if value.isascii() and value.isdigit() else default
-
-
-def _name(element: ElementTree.Element) -> str:
-    return element.get("name", "")
-
-
-def _parameters(element: ElementTree.Element, before: str = "") -> Iterator[tuple[str, str]]:
-    """Tag path and text of all that is set below an element: `policy@server1/order`, `0`."""
-    for child in element:
-        label = child.get("name") or child.get("id")
-        path = f"{before}{child.tag}{'@' + label if label else ''}"
-        if len(child):
-            yield from _parameters(child, path + "/")
-        elif child.text and child.text.strip():
-            yield path, child.text.strip()
+    return _Import(parsed(data, file), file).result()
 
 
 def _put(table: dict[str, Any], path: str, value: Any) -> None:
@@ -128,12 +73,12 @@ class _Import:
         self.file = file
         self.reports: list[Report] = []
         self.servers = sorted(
-            root.findall("server"), key=lambda server: _number(server, "priority", 0)
+            root.findall("server"), key=lambda server: number_of(server, "priority", 0)
         )
         self.resources: dict[str, ElementTree.Element] = {}
         for element in self._objects("resource"):
-            self.resources[f"{element.tag}@{_name(element)}"] = element
-        self.used = {_name(one) for one in root.iterfind("group/resource")}
+            self.resources[f"{element.tag}@{name_of(element)}"] = element
+        self.used = {name_of(one) for one in root.iterfind("group/resource")}
 
     def warn(self, message: str, hint: str = "") -> None:
         self.reports.append(
@@ -148,7 +93,7 @@ class _Import:
         """The objects of a section: one element each, named by its type."""
         found = self.root.find(section)
         for element in found if found is not None else ():
-            if element.tag != "types" and _name(element):
+            if element.tag != "types" and name_of(element):
                 yield element
 
     def result(self) -> Imported:
@@ -170,14 +115,14 @@ class _Import:
     def _cluster(self) -> dict[str, object]:
         """`[cluster]`; also names what stands in sections that nothing else here reads."""
         found: dict[str, Any] = {"cluster": {"name": "cluster"}}
-        if _text(self.root, _NO_RECOVERY) not in ("", "0"):
+        if text_of(self.root, _NO_RECOVERY) not in ("", "0"):
             self.warn(
                 f"{_NO_RECOVERY}: the original's recovery is switched off, and here it will be ON: "
                 "monitors restart, move and stop groups and servers as [monitor.recovery] says",
                 "Leave the [[monitor]] tables out until that is wanted, or suspend the cluster as "
                 "soon as it runs: clpcl --suspend",
             )
-        interval, timeout = (_number(self.root, tag, ms) / 1000 for tag, ms in _HEARTBEAT.items())
+        interval, timeout = (number_of(self.root, tag, ms) / 1000 for tag, ms in _HEARTBEAT.items())
         self.warn(
             f"heartbeat interval {interval:g} s and time-out {timeout:g} s are not taken over: "
             "here a lost server is proven down within seconds, and the defaults are 0.2 and 3.0",
@@ -207,7 +152,7 @@ class _Import:
         Those that begin with one of `elsewhere` are read by somebody else.
         """
         left: dict[str, list[str]] = {}
-        for tag, value in _parameters(element):
+        for tag, value in parameters_of(element):
             if tag.startswith(elsewhere):
                 continue
             try:
@@ -232,56 +177,56 @@ class _Import:
         for server in self.servers:
             for device in server.findall("device"):
                 number = device.get("id", "")
-                if _text(device, "type") == kind and number.isdigit() and _text(device, "info"):
-                    found.setdefault(int(number), {})[_name(server)] = _text(device, "info")
+                if text_of(device, "type") == kind and number.isdigit() and text_of(device, "info"):
+                    found.setdefault(int(number), {})[name_of(server)] = text_of(device, "info")
         return found
 
     def _server(self, server: ElementTree.Element) -> dict[str, object]:
-        found: dict[str, object] = {"name": _name(server)}
-        label = f"server {_name(server)}"
+        found: dict[str, object] = {"name": name_of(server)}
+        label = f"server {name_of(server)}"
         self._read(server, found, label, original.server_parameter, "priority", "device@")
         for device in server.findall("device"):
             reason = self._unused(device)
             if reason:
-                kind, number = _text(device, "type"), device.get("id")
+                kind, number = text_of(device, "type"), device.get("id")
                 self.warn(f"{label}: device {number} ({kind}) not carried: {reason}")
         devices = self._devices("bmc").values()
-        bmcs = [device[_name(server)] for device in devices if _name(server) in device]
+        bmcs = [device[name_of(server)] for device in devices if name_of(server) in device]
         if bmcs:
             found["bmc"] = {"address": bmcs[0]}
             self.warn(
                 f"{label}: the BMC account is not in a readable form",
-                f"Set server.bmc.user, and the password: clpbmccnf -u USER {_name(server)}",
+                f"Set server.bmc.user, and the password: clpbmccnf -u USER {name_of(server)}",
             )
         return found
 
     def _unused(self, device: ElementTree.Element) -> str:
         """Why a device is left behind; empty: it is not."""
-        kind = _text(device, "type")
+        kind = text_of(device, "type")
         if kind in _LINK_DEVICES:
             return REFUSED["interconnect"][_LINK_DEVICES[kind]][0]
         if kind in ("ping", "http", "witness"):
-            off = _text(device, "info") == "0"
+            off = text_of(device, "info") == "0"
             return "every server asks, so this one does, too" if off else ""
         if kind == "lan":
-            used = {_text(link, "device", "0") for link in self._objects("heartbeat")}
+            used = {text_of(link, "device", "0") for link in self._objects("heartbeat")}
             return "" if device.get("id") in used else "no interconnect is on it"
         return "" if kind == "bmc" else "there is no equivalent"
 
     def _interconnects(self) -> Iterator[dict[str, object]]:
         lans = {**self._devices("lan"), **self._devices("bmc")}
-        links = sorted(self._objects("heartbeat"), key=lambda link: _number(link, "priority", 0))
+        links = sorted(self._objects("heartbeat"), key=lambda link: number_of(link, "priority", 0))
         for link in links:
             if link.tag not in ("lankhb", "lanhb", "bmchb", "witnesshb"):
-                self._refuse("interconnect", link.tag, f"interconnect {_name(link)}")
+                self._refuse("interconnect", link.tag, f"interconnect {name_of(link)}")
                 continue
-            device = _number(link, "device", 0)
-            table: dict[str, object] = {"name": _name(link), "type": link.tag, "device": device}
+            device = number_of(link, "device", 0)
+            table: dict[str, object] = {"name": name_of(link), "type": link.tag, "device": device}
             if link.tag == "witnesshb":
-                table["url"] = f"http://{_text(link, 'host')}:{_text(link, 'port', '80')}/"
+                table["url"] = f"http://{text_of(link, 'host')}:{text_of(link, 'port', '80')}/"
             else:
                 table["address"] = lans.get(device, {})
-            self._read_others(link, f"interconnect {_name(link)}")
+            self._read_others(link, f"interconnect {name_of(link)}")
             yield table
 
     def _read_others(self, element: ElementTree.Element, label: str) -> None:
@@ -290,32 +235,32 @@ class _Import:
         self._read(element, {}, label, original.other_parameter, *known)
 
     def _arbiters(self) -> Iterator[dict[str, object]]:
-        nps = sorted(self._objects("networkpartition"), key=lambda np: _number(np, "priority", 0))
+        nps = sorted(self._objects("networkpartition"), key=lambda np: number_of(np, "priority", 0))
         for np in nps:
             if np.tag == "pingnp":
                 targets = [ip.text.strip() for ip in np.iter("ip") if ip.text]
                 own: dict[str, object] = {"targets": list(dict.fromkeys(targets))}
             elif np.tag == "httpnp":
-                own = {"url": f"http://{_text(np, 'host')}:{_text(np, 'port', '80')}/"}
+                own = {"url": f"http://{text_of(np, 'host')}:{text_of(np, 'port', '80')}/"}
             else:
-                self._refuse("np", np.tag, f"NP resolution {_name(np)}")
+                self._refuse("np", np.tag, f"NP resolution {name_of(np)}")
                 continue
-            self._read_others(np, f"NP resolution {_name(np)}")
+            self._read_others(np, f"NP resolution {name_of(np)}")
             kind = np.tag.removesuffix("np")
-            yield {"name": _name(np), "type": kind, "device": _number(np, "device", 0), **own}
+            yield {"name": name_of(np), "type": kind, "device": number_of(np, "device", 0), **own}
 
     # -- groups -------------------------------------------------------------------------
 
     def _group(self, group: ElementTree.Element) -> dict[str, object]:
-        name = _name(group)
-        order = sorted(group.findall("policy"), key=lambda policy: _number(policy, "order", 0))
+        name = name_of(group)
+        order = sorted(group.findall("policy"), key=lambda policy: number_of(policy, "order", 0))
         found: dict[str, Any] = {"name": name}
         if order:
-            found["servers"] = [_name(policy) for policy in order]
+            found["servers"] = [name_of(policy) for policy in order]
         reader = original.group_parameter
         self._read(group, found, f"group {name}", reader, "policy@", "gid", "resource")
         resources = [
-            self._resource(self.resources.get(_name(one)), _name(one), name)
+            self._resource(self.resources.get(name_of(one)), name_of(one), name)
             for one in group.findall("resource")
         ]
         kept = [resource for resource in resources if resource is not None]
@@ -341,7 +286,7 @@ class _Import:
         """What a `clp.conf` leaves to the original's defaults, and they cannot be written here."""
         used = (self.resources[one] for one in self.resources if one in self.used)
         kept = [one for one in used if one.tag in _RESOURCES]
-        silent = [_name(one) for one in kept if not _text(one, "deact/action")]
+        silent = [name_of(one) for one in kept if not text_of(one, "deact/action")]
         if silent:
             self.warn(
                 f"group resources {', '.join(silent)}: the original's default deact/action, "
@@ -350,9 +295,9 @@ class _Import:
             )
         polled = [one for one in self._objects("monitor") if one.tag in _MONITORS[2:]]
         silent = [
-            _name(one)
+            name_of(one)
             for one in polled
-            if not all(_text(one, f"polling/{tag}") for tag in _POLLING)
+            if not all(text_of(one, f"polling/{tag}") for tag in _POLLING)
         ]
         if silent:
             self.warn(
@@ -368,13 +313,13 @@ class _Import:
             kind = reference.partition("@")[0]
             self._refuse("group resource", kind, f"group resource {reference} of {group}")
             return None
-        found: dict[str, Any] = {"type": resource.tag, "name": _name(resource)}
+        found: dict[str, Any] = {"type": resource.tag, "name": name_of(resource)}
         if resource.tag != "exec":
             found["start_retries"] = original.START_RETRIES
-        depends = [_name(one).rpartition("@")[2] for one in resource.findall("depend")]
+        depends = [name_of(one).rpartition("@")[2] for one in resource.findall("depend")]
         if depends:
             found["depends"] = depends
-        label = f"group resource {_name(resource)}"
+        label = f"group resource {name_of(resource)}"
         self._read(resource, found, label, original.resource_parameter, "depend")
         return found
 
@@ -387,7 +332,7 @@ class _Import:
                 yield table
 
     def _monitor(self, monitor: ElementTree.Element) -> dict[str, object] | None:
-        name = _name(monitor)
+        name = name_of(monitor)
         found: dict[str, Any] = {"type": monitor.tag, "name": name}
         if monitor.tag not in _MONITORS:
             self._refuse("monitor", monitor.tag, f"monitor {name}")
@@ -400,12 +345,14 @@ class _Import:
         self._read(monitor, found, label, reader, "relation", _BEFORE + "use")
         if monitor.tag != "userw":
             # A clp.conf names the script even where no step uses it.
-            uses = [use for use in _USES if _text(monitor, _BEFORE + use) == "1"]
+            uses = [use for use in _USES if text_of(monitor, _BEFORE + use) == "1"]
             for key in reader(found, _BEFORE + "use", "1" if uses else "0").keys:
                 _put(found, key.path, key.value)
             if uses and len(uses) < len(_USES):
                 self.warn(f"{label}: the script of {_BEFORE}{uses[0]} runs before every step here")
-            related = {_text(one, "type"): _text(one, "name") for one in monitor.iter("relation")}
+            related = {
+                text_of(one, "type"): text_of(one, "name") for one in monitor.iter("relation")
+            }
             named = next(iter(related.values()), ALL_GROUPS)
             target = related.get("rsc") or related.get("grp") or named
             for key in reader(found, "relation/name", target).keys:
