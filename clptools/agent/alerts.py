@@ -22,9 +22,11 @@ from clptools.faults import ClpError
 from clptools.resources.base import product_environment
 from clptools.resources.script import Script, ScriptRunner
 
+logger = logging.getLogger(__name__)
+
 ALWAYS = frozenset(
     {
-        ("pm", 13),
+        ("pm", 930),
         ("nm", 2),
         ("nm", 80),
         ("rc", 32),
@@ -35,8 +37,9 @@ ALWAYS = frozenset(
     }
 )
 """Passed on whatever the level: EXPRESSCLUSTER's default set for mail and traps, as far as we
-record such things, and two where we say more than it does: a server lost without a word (there
-one with nm 2), and a failover held because its forced stop failed."""
+record such things, and three where we say more than it does: a server lost without a word (there
+one with nm 2), a failover held because its forced stop failed, and a server that could not leave
+because a group there did not stop."""
 
 OWN = ("pm", 940)
 """That an alert could not be passed on; never passed on itself."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from clptools.core import numbers
 from clptools.core import sentences as say
 from clptools.core.actions import ArmDeadman, HostAction, StandDown
 from clptools.core.quorum import NEVER
@@ -54,37 +55,51 @@ class Final:
         if action == "none":
             if run.restarts or run.failovers:
                 self.node.record(
-                    "rm",
-                    101,
+                    numbers.module(monitor),
+                    931,
                     "WARN",
                     (monitor.name, self.node.me),
                     say.used_up(monitor.name, self.node.me, run.restarts, run.failovers),
                 )
             return
-        self._perform(action, monitor.recovery.target, say.final_for(monitor.name), "rm")
+        if self._may(action, "rm", 200):
+            number = numbers.ACTION[action]
+            self._record(numbers.module(monitor), number, action, say.final_for(monitor.name))
+            self._perform(action, monitor.recovery.target, say.final_for(monitor.name))
 
     def of_resource(self, resource: Resource, group: str) -> None:
         """The final action of a resource that could be started nowhere, or not be stopped."""
         if resource.final_action in _OF_GROUP:
             return
-        self._perform(resource.final_action, group, say.final_for(resource.name), "rc")
+        action = resource.final_action
+        if self._may(action, "rc", 500):
+            self._record("rc", 930, action, say.final_for(resource.name))
+            self._perform(action, group, say.final_for(resource.name))
 
-    def _perform(self, action: str, target: str, reason: str, kind: str) -> None:
-        """Carries a final action out, unless this is the last server or it ended too often."""
+    def _may(self, action: str, kind: str, last_number: int) -> bool:
+        """Whether it is done: not on the last server, nor where it ended the server too often."""
         node = self.node
         if action in _ENDS_SERVER and not self.another_normal_server():
-            node.record("rc", 500, "WARN", (node.me,), say.last_server(action, node.me))
-            return
+            node.record(kind, last_number, "WARN", (node.me,), say.last_server(action, node.me))
+            return False
         if action in _ENDS_SERVER and action != "stop-cluster":
             limit = node.settings.cluster.max_reboots
             count = node.state.halts.get(kind, 0)
             if limit and count >= limit:
                 text = say.too_many_halts(action, node.me, count)
                 node.record(kind, 100, "WARN", (node.me,), text)
-                return
+                return False
             node.state.halts[kind] = count + 1
             node.ledger.keep()
-        node.record("rm", 15, "ERROR", (node.me,), say.final(action, node.me, reason))
+        return True
+
+    def _record(self, module: str, number: int, action: str, reason: str) -> None:
+        node = self.node
+        node.record(module, number, "ERROR", (node.me,), say.final(action, node.me, reason))
+
+    def _perform(self, action: str, target: str, reason: str) -> None:
+        """Carries a final action out."""
+        node = self.node
         if action == "stop-resource":
             self._stop_resource(target)
         elif action == "stop-group":
@@ -153,12 +168,12 @@ class Final:
         run.deadline = NEVER
         action = f"bmc-{monitor.recovery.after_recovery}"
         if not self.another_normal_server():
-            node.record("rc", 501, "WARN", (node.me,), say.last_server(action, node.me))
+            node.record("rm", 200, "WARN", (node.me,), say.last_server(action, node.me))
             self.stand_down()
             return
         node.record(
-            "rm",
-            44,
+            numbers.module(monitor),
+            numbers.ACTION[action],
             "WARN",
             (*moving, monitor.name, node.me),
             say.after_recovery(node.me, monitor.recovery.after_recovery),

@@ -20,6 +20,7 @@ from typing import Any
 
 import msgspec
 
+from clptools.core import numbers
 from clptools.core.actions import (
     Action,
     ClearTimer,
@@ -410,7 +411,7 @@ class Node:
         if not event.ok:
             self.record(
                 "rm",
-                46,
+                numbers.FAILED.get(event.action, numbers.FAILED["shutdown"]),
                 "ERROR",
                 (self.me,),
                 f"{event.action} was not done on {self.me}: {event.text.rstrip('.')}.",

@@ -303,8 +303,8 @@ class Operations:
         node.dirty = True
         node.changed = True
         node.record(
-            "rc",
-            90,
+            "nm",
+            931,
             "WARN",
             (request.down, node.me),
             say.confirmed_down(request.down, pending.user),

@@ -68,7 +68,7 @@ class Policy:
             node.urgent = True
             node.record(
                 "pm",
-                34 if shared.suspended else 35,
+                35 if shared.suspended else 34,
                 "INFO",
                 (node.settings.cluster.name, node.me),
                 say.suspended(node.me, shared.suspended, shared.suspended_by),

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from clptools.core import numbers
 from clptools.core import sentences as say
 from clptools.core.actions import FaultMonitor, RunMonitor, RunScript
 from clptools.core.events import MonitorResult, ScriptDone
@@ -81,13 +82,11 @@ class Recovery:
         run.text = text
         node.report_due = True
         node.changed = True
-        passive = monitor.type in PASSIVE
         bad = status is MonitorStatus.ERROR
-        module = "mm" if passive else "rm"
-        event_id = (905 if passive else 9) if bad else (26 if not text else 4)
+        module = numbers.module(monitor)
         node.record(
             module,
-            event_id,
+            _number(module, was, status),
             "ERROR" if bad else ("INFO" if status is MonitorStatus.NORMAL else "WARN"),
             (monitor.name, node.me),
             say.monitor_goes(
@@ -142,11 +141,13 @@ class Recovery:
         if run.step:
             return
         if shared.suspended or run.suspended or node.state.phase is not Phase.RUNNING:
-            self._held_back(monitor, run, "rc", 512, say.recovery_suspended(monitor.name))
+            self._held_back(monitor, run, "rm", 192, say.recovery_suspended(monitor.name))
             return
         recovery = monitor.recovery
         if recovery.target and not node.groups.online(recovery.target):
-            self._held_back(monitor, run, "rm", 25, say.inactive(recovery.target, node.me))
+            self._held_back(
+                monitor, run, numbers.module(monitor), 25, say.inactive(recovery.target, node.me)
+            )
             return
         run.held_back = ""
         if recovery.pre_action_script and not self._unprepared(monitor, run):
@@ -198,8 +199,8 @@ class Recovery:
         node.state.next_token += 1
         keyword = monitor.keywords.get(node.me, "") or run.device
         node.record(
-            "rm",
-            82 if run.step == "pre-action" else 170,
+            numbers.module(monitor),
+            930 if run.step == "pre-action" else 170,
             "INFO",
             (monitor.name, node.me),
             say.script_runs(node.me, script, monitor.name),
@@ -227,9 +228,10 @@ class Recovery:
         if monitor is None or run is None or run.token != event.token:
             return
         step, run.step, run.token = run.step, "", ""
+        ended, failed = (82, 83) if step == "pre-action" else (932, 171)
         node.record(
-            "rm",
-            83 if step == "pre-action" else 171,
+            numbers.module(monitor),
+            ended if event.ok else failed,
             "INFO" if event.ok else "ERROR",
             (name, node.me),
             say.script_ended(name, event.ok, event.timed_out, event.text),
@@ -242,7 +244,7 @@ class Recovery:
         target = monitor.recovery.target
         groups = node.groups.online(target)
         node.record(
-            "rm",
+            numbers.module(monitor),
             13,
             "WARN",
             (monitor.name, target, *groups, node.me),
@@ -273,7 +275,7 @@ class Recovery:
                 self.final.arm_deadman(monitor)
             moved = True
             node.record(
-                "rm",
+                numbers.module(monitor),
                 14,
                 "WARN",
                 (name, monitor.name, node.me),
@@ -378,7 +380,7 @@ class Recovery:
                 node.ledger.refresh(monitor, run)
             node.record(
                 "rm",
-                29 if on else 31,
+                29 if on else 30,
                 "INFO",
                 (monitor.name, node.me),
                 say.monitor_suspended(monitor.name, node.me, on, user),
@@ -407,8 +409,19 @@ class Recovery:
         self.node.emit(FaultMonitor(monitor=monitor.name, on=on))
         self.node.record(
             "rm",
-            180 if on else 182,
+            180 if on else 181,
             "INFO",
             (monitor.name, self.node.me),
             say.dummy(monitor.name, self.node.me, on),
         )
+
+
+def _number(module: str, was: MonitorStatus, status: MonitorStatus) -> int:
+    """Of a monitor's change of status."""
+    if status is MonitorStatus.ERROR:
+        return 905 if module == "mm" else 9
+    if status is MonitorStatus.NORMAL:
+        return 26 if was is MonitorStatus.ERROR else 49
+    if module == "mm":
+        return 933
+    return 27 if status is MonitorStatus.UNKNOWN else 4

@@ -189,7 +189,7 @@ class Service:
     def _cannot_leave(self, stuck: list[str]) -> None:
         node = self.node
         text = say.leave_failed(node.me, stuck)
-        node.record("pm", 13, "ERROR", (node.me, *stuck), text)
+        node.record("pm", 930, "ERROR", (node.me, *stuck), text)
         if node.state.then == "exit":
             node.emit(Exit())
             node.state.phase = Phase.DONE

@@ -377,7 +377,7 @@ class Votes:
         self._end_office()
 
     def _resign(self, why: str) -> None:
-        self.node.record("nm", 31, "WARN", (self.node.me,), why)
+        self.node.record("nm", 930, "WARN", (self.node.me,), why)
         self._end_office()
 
     def _end_office(self) -> None:

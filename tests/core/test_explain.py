@@ -157,7 +157,7 @@ def trap_story() -> list[EventRecord]:
             *("failover1", "server2"),
         ),
         told(
-            *(0.6, "server1", ("rm", 44)),
+            *(0.6, "server1", ("mm", 41)),
             say.after_recovery("server1", "reset"),
             *("failover1", "mrw1", "server1"),
         ),

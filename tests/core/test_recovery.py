@@ -154,7 +154,7 @@ def test_recovery_is_skipped_with_an_alert_if_the_target_is_not_active() -> None
     fatal(c, "server2")
     c.run(2 * S)
     assert c.online() == "server1"
-    assert c.said(25, "rm")
+    assert c.said(25, "mm")
 
 
 def test_a_target_that_is_not_active_is_told_once_an_incident() -> None:
@@ -198,7 +198,7 @@ def test_a_final_action_never_takes_the_last_server(action: str) -> None:
     c.run(10 * S)
     assert c.online() == "server1"
     assert not c.did(a.HostAction)
-    assert c.said(500, "rc")
+    assert c.said(200, "rm")
 
 
 def test_stop_group_stops_it_for_good() -> None:
@@ -241,7 +241,7 @@ def test_resuming_the_cluster_recovers_nothing_of_what_happened_meanwhile() -> N
     c.answer("server1", Suspend())
     fatal(c)
     c.run(1 * S)
-    assert c.said(512, "rc")
+    assert c.said(192, "rm")
     assert c.answer("server1", Resume()).code == 0
     c.run(20 * S)
     assert c.online() == "server1"
@@ -405,7 +405,7 @@ def test_with_no_server_outside_it_fails_over_inside_and_says_so() -> None:
     fatal(c)
     c.run(5 * S)
     assert c.online() == "server2"
-    (given_up,) = [r for r in c.did(a.Record, "server1") if (r.module, r.event_id) == ("rm", 14)]
+    (given_up,) = [r for r in c.did(a.Record, "server1") if (r.module, r.event_id) == ("mm", 14)]
     assert "No server outside its server group" in given_up.because[0]
 
 
