@@ -15,10 +15,11 @@ _clptools() {
     COMPREPLY=()
     case ${command##*/} in
         clpbmccnf)
-            flags='-u --user -p --password --new --json --help' words='server'
+            flags='-u --user -p --password --new --snmp --json --help' words='server'
             case $previous in
                 -u|--user) value=' ' ;;
                 -p|--password) value=' ' ;;
+                --snmp) value=' ' ;;
             esac
             ;;
         clpbwctrl)
@@ -42,7 +43,7 @@ _clptools() {
             esac
             ;;
         clpcl)
-            flags='-s --start -t --stop -r --restart --suspend --resume -a --all -h --host --force -w --wait --apito --json --help' words=''
+            flags='-s --start -t --stop -r --restart --suspend --resume -a --all -h --host --ib --web --alert --api --md --force -w --wait --apito --json --help' words=''
             case $previous in
                 -h|--host) value='server' ;;
                 -w|--wait) value=' ' ;;

@@ -1,4 +1,4 @@
-"""`clpbmccnf`: the password with which a server's BMC is asked."""
+"""`clpbmccnf`: the password of a server's BMC, and the pass phrases of its SNMPv3 user."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import sys
 from clptools.cli.answer import Answer, done
 from clptools.cli.options import Args, Argument, Command, Option
 from clptools.faults import ClpError, ExitCode
-from clptools.paths import bmc_password_file, config_file, server_name
+from clptools.paths import bmc_password_file, config_file, server_name, snmp_key_file
 
 COMMAND = Command(
     "clpbmccnf",
-    summary="store the password of a server's BMC",
-    synopsis=("[-u USER] [--new] [SERVER]",),
+    summary="store the password of a server's BMC, or the pass phrases of an SNMPv3 user",
+    synopsis=("[-u USER] [--new] [SERVER]", "--snmp USER"),
     description=(
         (
             "Asks for the password, or reads it from standard input (one line). It is stored in "
@@ -25,6 +25,12 @@ COMMAND = Command(
             "the others before the push that brings it in, and they can prove it down from then on."
         ),
         "The user's name is in clp.toml. With -u it is compared with what stands there.",
+        (
+            "With --snmp it asks for the two pass phrases with which BMCs send SNMPv3 traps as "
+            "USER: for authentication, then for privacy (empty: the same). From standard input it "
+            "takes one line or two. They are stored in snmp/USER, as clp.toml(5) describes it; "
+            "every server needs them."
+        ),
     ),
     options=(
         Option("-u", "--user", metavar="USER", help="The BMC's user, as clp.toml has it."),
@@ -35,11 +41,13 @@ COMMAND = Command(
             help="Refused: everybody on the server can read the arguments of a command.",
         ),
         Option("--new", help="SERVER is not in the configuration yet."),
+        Option("--snmp", metavar="USER", help="Store the pass phrases of this SNMPv3 user."),
     ),
     arguments=(Argument("SERVER", help="Whose BMC it is.", complete="server"),),
     examples=(
         ("clpbmccnf -u clp server1", "asks for the password of server1's BMC"),
         ("clpbmccnf -u clp server2 < password", "reads it"),
+        ("clpbmccnf --snmp trapper", "asks for the pass phrases of that SNMPv3 user"),
     ),
 )
 
@@ -52,19 +60,47 @@ def run(args: Args) -> Answer:
             "A password is not taken as an argument: everybody on the server could read it.",
             "Type it when asked, or hand it in on standard input. Change the one you gave.",
         )
-    from clptools.config.field import Fault
-    from clptools.config.kinds import NAME
+    return _store_snmp(args) if args.given("snmp") else _store_bmc(args)
+
+
+def _store_bmc(args: Args) -> Answer:
     from clptools.config.passwords import write_bmc_password
 
     server = args.word() or server_name()
-    name = NAME.read(server)
-    if isinstance(name, Fault):
-        raise ClpError(ExitCode.USAGE, f"{server}: {name.text}", name.hint)
+    _check_name(server)
     known = _in_configuration(server, args.text("user"), args.given("new"))
     write_bmc_password(server, _password(server))
     path = bmc_password_file(server)
     note = "" if known else f"\n{server} is not in {config_file()} yet."
     return done(f"Command succeeded.{note}", server=server, file=path)
+
+
+def _store_snmp(args: Args) -> Answer:
+    from clptools.config.load import load
+    from clptools.config.passwords import write_snmp_keys
+    from clptools.registries import registries
+
+    if args.words or args.given("user") or args.given("new"):
+        raise ClpError(ExitCode.USAGE, "--snmp USER stands alone: the keys are no server's.")
+    user = args.text("snmp")
+    _check_name(user)
+    settings = load(config_file(), registries()).settings
+    known = settings is not None and any(
+        user == each.user for monitor in settings.monitors for each in monitor.snmpv3_users
+    )
+    write_snmp_keys(user, *_phrases(user))
+    note = "" if known else f"\nNo monitor in {config_file()} has the SNMPv3 user {user} yet."
+    return done(f"Command succeeded.{note}", user=user, file=snmp_key_file(user))
+
+
+def _check_name(name: str) -> None:
+    """It becomes the name of a file."""
+    from clptools.config.field import Fault
+    from clptools.config.kinds import NAME
+
+    read = NAME.read(name)
+    if isinstance(read, Fault):
+        raise ClpError(ExitCode.USAGE, f"{name}: {read.text}", read.hint)
 
 
 def _in_configuration(server: str, user: str, new: bool) -> bool:
@@ -93,9 +129,23 @@ def _in_configuration(server: str, user: str, new: bool) -> bool:
 def _password(server: str) -> str:
     if not sys.stdin.isatty():
         return sys.stdin.readline().rstrip("\n")
+    return _asked(f"Password of the BMC of {server}")
+
+
+def _phrases(user: str) -> tuple[str, str]:
+    """For authentication and for privacy; the second is empty where the first serves for both."""
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().rstrip("\n"), sys.stdin.readline().rstrip("\n")
+    return (
+        _asked(f"Authentication pass phrase of {user}"),
+        _asked("Privacy pass phrase (empty: the same)"),
+    )
+
+
+def _asked(what: str) -> str:
     from getpass import getpass
 
-    first = getpass(f"Password of the BMC of {server}: ")
+    first = getpass(f"{what}: ")
     if getpass("Once more: ") != first:
         raise ClpError(ExitCode.FAILED, "The two are not the same. Nothing was changed.")
     return first

@@ -22,7 +22,13 @@ _DESCRIPTION = (
     ),
     (
         "Secrets are never in it. The shared secret is in authkey (clpcfctrl --keygen), "
-        "passwords of BMCs and keys of SNMPv3 users are in files of their own (clpbmccnf)."
+        "passwords of BMCs are in bmc/SERVER (clpbmccnf), pass phrases of SNMPv3 users in "
+        "snmp/USER (clpbmccnf --snmp), all below /etc/clptools, mode 0400, on every server."
+    ),
+    (
+        "snmp/USER has the lines auth=PASS PHRASE and priv=PASS PHRASE, in any order, each phrase "
+        'of at least 8 characters; priv may be left out with priv_protocol = "none". A line alone '
+        "without auth= is the phrase for both. Lines that begin with # are comments."
     ),
 )
 SAMPLE = """\

@@ -133,7 +133,7 @@ SNMP_USER = (
         name="user",
         parse=NAME,
         required=True,
-        help="USM user name; the keys are in snmp/USER.",
+        help="USM user name; its pass phrases are in snmp/USER: clpbmccnf --snmp USER.",
     ),
     Field(
         section="monitor.snmpv3_user",

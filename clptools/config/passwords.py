@@ -19,7 +19,7 @@ def how_bmc(server: str) -> str:
 
 def how_snmp(user: str) -> str:
     """How the key file of an SNMPv3 user is made."""
-    return f"Write auth=... and priv=... into {paths.snmp_key_file(user)}, mode 0400."
+    return f"Set them: clpbmccnf --snmp {user}"
 
 
 def read_bmc_password(server: str) -> str:
@@ -57,6 +57,9 @@ def write_snmp_keys(user: str, auth: str, priv: str = "") -> None:
         _check(phrase, f"pass phrase of {user}")
         if len(phrase) < MIN_SNMP_CHARACTERS:
             text = f"pass phrase of {user}: shorter than {MIN_SNMP_CHARACTERS} characters"
+            raise ClpError(ExitCode.USAGE, text)
+        if phrase.endswith(" "):
+            text = f"pass phrase of {user}: ends in a blank, which does not count in the file"
             raise ClpError(ExitCode.USAGE, text)
     write_secret(paths.snmp_key_file(user), f"auth={auth}\npriv={priv or auth}\n".encode())
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from clptools.core.requests import Outcome
+from clptools.intake.usm import read_keys
 from tests.api.fake import Agent
 from tests.cli.conftest import Clp
 
@@ -264,6 +265,97 @@ def test_a_server_whose_name_is_none_gets_no_password(
     before = sorted(etc.rglob("*"))
     monkeypatch.setattr(sys, "stdin", io.StringIO("s3cret\n"))
     assert clp("clpbmccnf", "--new", name).code == 2
+    assert sorted(etc.rglob("*")) == before
+
+
+SNMPV3 = (
+    SAMPLE
+    + """
+[[monitor]]
+type = "mrw"
+name = "mrw1"
+category = "BMCNOTICE"
+keyword_on = { server1 = "127.0.0.1", server2 = "127.0.0.2" }
+[[monitor.snmpv3_user]]
+user = "trapper"
+"""
+)
+
+
+@pytest.mark.parametrize(
+    ("given", "keys"),
+    [
+        ("authentic1\nprivate12\n", (b"authentic1", b"private12")),
+        ("authentic1\n", (b"authentic1", b"authentic1")),
+        ("authentic1\n\n", (b"authentic1", b"authentic1")),
+    ],
+)
+def test_snmpv3_pass_phrases_are_stored_as_the_trap_intake_reads_them(
+    etc: Path,
+    clp: Clp,
+    monkeypatch: pytest.MonkeyPatch,
+    given: str,
+    keys: tuple[bytes, bytes],
+) -> None:
+    (etc / "clp.toml").write_text(SNMPV3)
+    assert "Set them: clpbmccnf --snmp trapper" in clp("clpcfchk").out
+    monkeypatch.setattr(sys, "stdin", io.StringIO(given))
+    ran = clp("clpbmccnf", "--snmp", "trapper")
+    assert (ran.code, ran.out) == (0, "Command succeeded.\n")
+    file = etc / "snmp/trapper"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o400
+    read = read_keys(str(file))
+    assert (read.auth, read.priv) == keys
+    assert "snmp/trapper" not in clp("clpcfchk").out
+
+
+def test_snmpv3_pass_phrases_are_asked_for_twice(
+    etc: Path, clp: Clp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    answers = iter(["authentic1", "authentic1", "", "", "authentic1", "autentic1"])
+
+    def getpass(prompt: str) -> str:
+        asked.append(prompt)
+        return next(answers)
+
+    monkeypatch.setattr("getpass.getpass", getpass)
+    monkeypatch.setattr(sys, "stdin", type("Terminal", (), {"isatty": lambda self: True})())
+    ran = clp("clpbmccnf", "--snmp", "trapper")
+    assert ran.code == 0
+    assert ran.out.endswith(f"No monitor in {etc}/clp.toml has the SNMPv3 user trapper yet.\n")
+    assert asked == [
+        "Authentication pass phrase of trapper: ",
+        "Once more: ",
+        "Privacy pass phrase (empty: the same): ",
+        "Once more: ",
+    ]
+    file = etc / "snmp/trapper"
+    assert file.read_text() == "auth=authentic1\npriv=authentic1\n"
+    ran = clp("clpbmccnf", "--snmp", "trapper")
+    assert (ran.code, ran.err) == (1, "clpbmccnf: The two are not the same. Nothing was changed.\n")
+
+
+@pytest.mark.parametrize(
+    ("line", "given"),
+    [
+        (("--snmp", "trapper"), "short\n"),
+        (("--snmp", "trapper"), "authentic1\nshort\n"),
+        (("--snmp", "trapper"), "authentic1 \n"),
+        (("--snmp", "trapper"), ""),
+        (("--snmp", "../authkey"), "authentic1\n"),
+        (("--snmp", "trapper", "server1"), "authentic1\n"),
+        (("--snmp", "trapper", "-u", "clp"), "authentic1\n"),
+    ],
+)
+def test_what_can_be_no_snmpv3_keys_is_refused(
+    etc: Path, clp: Clp, monkeypatch: pytest.MonkeyPatch, line: tuple[str, ...], given: str
+) -> None:
+    before = sorted(etc.rglob("*"))
+    monkeypatch.setattr(sys, "stdin", io.StringIO(given))
+    ran = clp("clpbmccnf", *line)
+    assert ran.code == 2
+    assert "authentic1" not in ran.err
     assert sorted(etc.rglob("*")) == before
 
 
