@@ -28,8 +28,8 @@ def as_json(fields: dict[str, object]) -> str:
     import sys
 
     # Elsewhere than in UTF-8 a stream would write `\xe9`, and that is no JSON.
-    utf8 = sys.stdout.encoding.lower().startswith("utf")
-    return json.dumps(fields, ensure_ascii=not utf8)
+    encoding = sys.stdout.encoding or "utf-8"
+    return json.dumps(fields, ensure_ascii=not encoding.lower().startswith("utf"))
 
 
 def done(text: str = "", **fields: object) -> Answer:

@@ -152,7 +152,8 @@ def _in_place(path: str) -> Iterator[BinaryIO]:
 
 def _unwritable(path: str, error: OSError) -> ClpError:
     text = f"{path}: {error.strerror}"
-    return ClpError(ExitCode.FAILED, text, "Write somewhere else: -o DIR")
+    code = ExitCode.NOT_PERMITTED if isinstance(error, PermissionError) else ExitCode.FAILED
+    return ClpError(code, text, "Write somewhere else: -o DIR")
 
 
 def _pack(file: BinaryIO) -> str:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from clptools.cli.answer import Answer, done
+from clptools.cli.answer import Answer, as_json, done
 from clptools.cli.options import Args, Argument, Command, Option
 from clptools.faults import ClpError, ExitCode
 
@@ -86,10 +86,10 @@ def _decode(args: Args) -> Answer:
     from clptools.intake.profile import ClassTable
     from clptools.intake.reading import users_here
 
-    settings = _settings(args)
+    settings = _settings_if_any(args)
     usm = users_here(settings)
     table = ClassTable(settings.trap_profiles if settings else ())
-    as_json = args.given("json")
+    in_json = args.given("json")
     several = args.given("pcap") or args.words[1:] == ("-",)
     failed = found = 0
     for reading in _readings(args):
@@ -100,11 +100,11 @@ def _decode(args: Args) -> Answer:
             if not several:
                 raise
             failed += 1
-            _print_fault(error, as_json)
+            _print_fault(error, in_json)
             continue
         if not several:
             return Answer(_text(reading, decoded, settings), _fields(reading, decoded, settings))
-        if as_json:
+        if in_json:
             _print_json(_fields(reading, decoded, settings))
         else:
             print(_text(reading, decoded, settings), end="\n\n")
@@ -134,20 +134,31 @@ def _readings(args: Args) -> Iterator[Reading]:
         raise ClpError(ExitCode.USAGE, "There is nothing to decode.", MORE)
 
 
-def _settings(args: Args) -> Settings | None:
-    """The configuration, where there is one that can be read."""
+def _settings_if_any(args: Args) -> Settings | None:
+    """The configuration; decoding does without this server's, where that cannot be read."""
     import os
 
     from clptools import paths
 
-    path = args.text("config") or paths.config_file()
-    if not args.given("config") and not os.access(path, os.R_OK):
+    if args.given("config"):
+        return _settings(args)
+    if not os.access(paths.config_file(), os.R_OK):
         return None
+    try:
+        return _settings(args)
+    except ClpError:
+        return None
+
+
+def _settings(args: Args) -> Settings:
+    """The configuration.  Raises ClpError: it is invalid, or may not be read."""
+    from clptools import paths
     from clptools.config.load import load
     from clptools.registries import registries
 
+    path = args.text("config") or paths.config_file()
     loaded = load(path, registries())
-    if loaded.settings is None and args.given("config"):
+    if loaded.settings is None:
         raise ClpError(
             ExitCode.INVALID_CONFIG, str(loaded.errors[0]), f"All of them: clpcfchk {path}"
         )
@@ -165,13 +176,11 @@ def _fields(reading: Reading, decoded: DecodedTrap, settings: Settings | None) -
 
 
 def _print_json(fields: dict[str, object]) -> None:
-    import json
-
-    print(json.dumps({"schema": 1, **fields}, ensure_ascii=False))
+    print(as_json({"schema": 1, **fields}))
 
 
-def _print_fault(error: ClpError, as_json: bool) -> None:
-    if as_json:
+def _print_fault(error: ClpError, in_json: bool) -> None:
+    if in_json:
         fault = {
             "code": int(error.code),
             "name": error.code.name,
@@ -209,10 +218,6 @@ def _test(args: Args) -> Answer:
     except ValueError as error:
         raise ClpError(ExitCode.USAGE, f"{error}.", MORE) from None
     settings = _settings(args)
-    if settings is None:
-        raise ClpError(
-            ExitCode.INVALID_CONFIG, "There is no valid configuration here.", "See: clpcfchk"
-        )
     if settings.server(server) is None:
         known = ", ".join(settings.names)
         raise ClpError(ExitCode.NO_SUCH, f"{server}: no such server.", f"Known: {known}")

@@ -100,7 +100,10 @@ def _usage(command: Command, line: list[str], error: UsageError) -> ClpError:
 def _system(error: OSError) -> ClpError:
     """What the operating system refused: a file, or the place standard output goes to."""
     where = f"{error.filename}: " if error.filename else ""
-    return ClpError(ExitCode.FAILED, f"{where}{error.strerror or error}.")
+    said = f"{where}{error.strerror or error}."
+    if isinstance(error, PermissionError):
+        return ClpError(ExitCode.NOT_PERMITTED, said, "Run it as root.")
+    return ClpError(ExitCode.FAILED, said)
 
 
 def _bug(error: Exception) -> ClpError:
@@ -128,10 +131,11 @@ def _say(answer: Answer, in_json: bool) -> int:
 
 
 def _fail(name: str, error: ClpError, in_json: bool) -> int:
+    code = _exit_code(name, error)
     try:
         if in_json:
             fields = {
-                "code": int(error.code),
+                "code": code,
                 "name": error.code.name,
                 "message": error.message,
                 "hint": error.hint,
@@ -143,7 +147,14 @@ def _fail(name: str, error: ClpError, in_json: bool) -> int:
         in_json = in_json and isinstance(lost, BrokenPipeError)
     if not in_json:
         _complain("\n".join(filter(None, (f"{name}: {error.message}", error.hint))))
-    return int(error.code)
+    return code
+
+
+def _exit_code(name: str, error: ClpError) -> int:
+    """The fault's own, unless the command keeps the original's: then `_answer` has loaded it."""
+    module = sys.modules.get(COMMANDS.get(name, ""))
+    codes: dict[int, int] = module.COMMAND.fault_codes if module is not None else {}
+    return codes.get(error.code, int(error.code))
 
 
 def _complain(text: str) -> None:

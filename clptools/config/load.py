@@ -27,6 +27,7 @@ from clptools.config.servers import (
 )
 from clptools.config.table import Names, Source, build, element, elements, near
 from clptools.core.settings import Interconnect, Settings, TrapProfile
+from clptools.faults import ClpError, ExitCode
 from clptools.reports import Report
 
 MAX_BYTES = 4 << 20
@@ -57,10 +58,19 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def load(path: str, registries: Registries) -> Loaded:
-    """Read the configuration file at `path`."""
+    """Read the configuration file at `path`.
+
+    Raises ClpError (NOT_PERMITTED): a file that we may not read is no bad configuration.
+    """
     try:
         with open(path, "rb") as file:
             raw = file.read(MAX_BYTES + 1)
+    except PermissionError as fault:
+        raise ClpError(
+            ExitCode.NOT_PERMITTED,
+            f"{path}: permission denied.",
+            "Run it as root, or as a member of the group clptools.",
+        ) from fault
     except OSError as fault:
         reason = (fault.strerror or "cannot be read").lower()
         return _unreadable(path, f"{path}: {reason}.", "clpcfset makes one; see also examples/.")
