@@ -17,6 +17,7 @@ COMMAND = Command(
         "-r [-a | -h HOST] [-w SEC]",
         "--suspend [--force] [-w SEC]",
         "--resume",
+        "-r --ib|--web|--alert|--api [-a | -h HOST]",
     ),
     description=(
         (
@@ -41,6 +42,11 @@ COMMAND = Command(
         Option("--resume", help="Resume a suspended cluster."),
         Option("-a", "--all", help="On all servers."),
         host(),
+        Option("--ib", help="With -r, for the sake of old scripts: nothing is restarted."),
+        Option("--web", help="The same."),
+        Option("--alert", help="The same."),
+        Option("--api", help="The same."),
+        Option("--md", help="Taken for the sake of old scripts: there is no mirror agent."),
         Option("--force", help="Suspend even though a server does not answer."),
         wait("Wait this long for it."),
         APITO,
@@ -53,11 +59,20 @@ COMMAND = Command(
 )
 
 
+SIDE_SERVICES = ("ib", "web", "alert", "api")
+
+
 def run(args: Args) -> Answer:
     """Carries it out."""
     what = one_of(COMMAND, args, "start", "stop", "restart", "suspend", "resume")
     if args.given("all") and args.given("host"):
         raise ClpError(ExitCode.USAGE, "Give -a or -h, not both.")
+    side = [name for name in SIDE_SERVICES if args.given(name)]
+    if side:
+        if what != "restart":
+            raise ClpError(ExitCode.USAGE, f"--{side[0]} goes with -r.")
+        # The cluster service, which -r alone restarts, stays as it is.
+        return done(f"Nothing to restart for --{side[0]}: the node agent is all there is.")
     timeout_s = args.number("wait") if args.given("wait") else args.number("apito")
     if what == "suspend":
         return change(args, {"type": "suspend", "force": args.given("force")}, timeout_s)

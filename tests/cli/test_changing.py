@@ -32,6 +32,7 @@ ASKED = [
     ("clpcl -s -a", requests.ServiceStart(server="*")),
     ("clpcl -t -h server2", requests.ServiceStop(server="server2")),
     ("clpcl -r", requests.ServiceStop(then="start")),
+    ("clpcl -t -a --md", requests.ServiceStop(server="*")),
     ("clpcl --suspend --force", requests.Suspend(force=True)),
     ("clpcl --resume", requests.Resume()),
     ("clptoratio -r 3 -t 2h", requests.StretchTimeouts(ratio=3, for_ms=7_200_000)),
@@ -157,6 +158,7 @@ def test_the_user_behind_sudo_is_on_the_record(
     "line",
     [
         "clpcl -s -a -h server2",
+        "clpcl -t --web",
         "clpmonctrl -s mrw1",
         "clpmonctrl -e",
         "clpmonctrl --acknowledge",
@@ -178,6 +180,16 @@ def test_the_user_behind_sudo_is_on_the_record(
 def test_lines_that_make_no_sense_are_usage_errors(agent: Agent, clp: Clp, line: str) -> None:
     ran = clp(*line.split())
     assert ran.code == 2, ran
+    assert agent.backend.asked == []
+
+
+@pytest.mark.parametrize("name", ["ib", "web", "alert", "api"])
+def test_an_old_script_that_restarts_a_side_service_goes_on_and_the_cluster_too(
+    agent: Agent, clp: Clp, name: str
+) -> None:
+    ran = clp("clpcl", "-r", f"--{name}", "-a")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out == f"Nothing to restart for --{name}: the node agent is all there is.\n"
     assert agent.backend.asked == []
 
 
