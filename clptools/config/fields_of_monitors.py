@@ -192,7 +192,9 @@ def recovery(registries: Registries) -> tuple[Field, ...]:
             name="window",
             parse=seconds(1),
             default=86400,
-            help="Restarts and failovers are counted within this long.",
+            help="Restarts and failovers are counted within this long. A fault that ends by itself "
+            "does not end the count, or one that comes and goes would move groups to and fro; "
+            "clpmonctrl -c and --acknowledge do.",
         ),
         _recovery(
             name="final_action",
@@ -224,7 +226,7 @@ def recovery(registries: Registries) -> tuple[Field, ...]:
             name="after_recovery",
             parse=choice("none", "reset", "power-off", "power-cycle", "nmi"),
             default="none",
-            help="What the BMC was going to do, done after the recovery.",
+            help="What the BMC was going to do, done after a failover.",
         ),
         _recovery(
             name="after_recovery_deadline",

@@ -188,6 +188,13 @@ class _Monitors:
                 "after_recovery",
                 f"only for mrw of category {BMCNOTICE}: it is what the BMC was going to do",
             )
+        elif recovery.after_recovery != "none" and recovery.action != "failover":
+            table.say(
+                "warning",
+                "after_recovery",
+                f'recovery.after_recovery follows a failover, not action = "{recovery.action}"',
+                'Write action = "failover".',
+            )
         if recovery.failover_outside_server_group:
             self._check_outside(table, recovery, kind)
 

@@ -117,6 +117,15 @@ def test_a_final_action_may_depend_on_a_target_that_is_online_here() -> None:
     assert (mrw.recovery.action, mrw.recovery.target) == ("final", "failover1")
 
 
+@pytest.mark.parametrize("action", ["restart", "final"])
+def test_what_the_bmc_was_going_to_do_follows_a_failover_alone(action: str) -> None:
+    loaded = read(changed('action = "failover" ', f'action = "{action}"'))
+    assert loaded.settings is not None
+    (report,) = [r for r in loaded.reports if r.severity == "warning"]
+    assert report.key == "monitor.mrw1.recovery.after_recovery"
+    assert f'not action = "{action}"' in report.message
+
+
 def test_scripts_of_monitors_lie_in_a_folder_of_their_own() -> None:
     text = TWO + '[[monitor]]\ntype = "ipw"\ntargets = ["10.0.0.9"]\n[monitor.recovery]\n'
     recovery = good(text + 'action = "script"\nscript = "mend.sh"\n').monitors[0].recovery
