@@ -21,6 +21,7 @@ from clptools.api.backend import ConfigFiles
 from clptools.config import history
 from clptools.config.alerts import Alert
 from clptools.config.load import Loaded, load
+from clptools.config.scripts import script_text
 from clptools.config.write import sync_folder
 from clptools.core.settings import Settings
 from clptools.registries import registries
@@ -80,7 +81,7 @@ def fingerprint() -> str:
 
 
 def files() -> ConfigFiles:
-    """`clp.toml` and all scripts.  Raises ClpError when there is none, or one is not text."""
+    """`clp.toml` and all scripts.  Raises ClpError when there is none, or one cannot be sent."""
     found: dict[str, str] = {}
     base = paths.config_dir()
     try:
@@ -88,7 +89,7 @@ def files() -> ConfigFiles:
         for folder, _, names in os.walk(paths.scripts_dir()):
             for name in sorted(names):
                 path = os.path.join(folder, name)
-                found[os.path.relpath(path, base)] = _read(path)
+                found[os.path.relpath(path, base)] = script_text(path)
     except FileNotFoundError as error:
         raise ClpError(
             ExitCode.FAILED,
@@ -98,8 +99,8 @@ def files() -> ConfigFiles:
     except UnicodeDecodeError:
         raise ClpError(
             ExitCode.FAILED,
-            f"{path}: not text, so it cannot be distributed",
-            "Keep programs outside of scripts/, and let a script call them.",
+            f"{paths.config_file()}: not text, so it cannot be distributed",
+            "Save it as UTF-8.",
         ) from None
     return ConfigFiles(revision=history.revision(), files=found)
 

@@ -79,7 +79,6 @@ COMMAND = Command(
 
 DISTRIBUTED_WITHIN_S = 120.0
 CONF_BYTES_MAX = 32 * 1024 * 1024
-SCRIPT_BYTES_MAX = 4 * 1024 * 1024
 MAIN = "clp.toml"
 
 
@@ -136,10 +135,11 @@ def distribute(files: dict[str, str], *, dry_run: bool = False) -> Answer:
 def read(folder: str) -> dict[str, str]:
     """`clp.toml` and scripts of a folder, checked.
 
-    Raises ClpError: INVALID_CONFIG with every error, FAILED where something is no text.
+    Raises ClpError: INVALID_CONFIG with every error, FAILED where a script cannot be distributed.
     """
     from clptools.config.load import load
     from clptools.config.present import render_text
+    from clptools.config.scripts import script_text
     from clptools.registries import registries
 
     main = os.path.join(folder, MAIN)
@@ -150,21 +150,8 @@ def read(folder: str) -> dict[str, str]:
     for place, _, names in os.walk(os.path.join(folder, "scripts")):
         for name in sorted(names):
             path = os.path.join(place, name)
-            files[os.path.relpath(path, folder)] = _script(path)
+            files[os.path.relpath(path, folder)] = script_text(path)
     return files
-
-
-def _script(path: str) -> str:
-    try:
-        with open(path, "rb") as file:
-            content = file.read(SCRIPT_BYTES_MAX + 1)
-        if len(content) <= SCRIPT_BYTES_MAX:
-            return content.decode()
-        why = f"larger than {SCRIPT_BYTES_MAX >> 20} MiB"
-    except UnicodeDecodeError:
-        why = "not text, so it cannot be distributed"
-    hint = "Keep programs elsewhere, and let a script call them."
-    raise ClpError(ExitCode.FAILED, f"{path}: {why}.", hint)
 
 
 def in_force() -> dict[str, str]:

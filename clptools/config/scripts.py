@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Iterator
 
 import msgspec
@@ -12,6 +14,9 @@ from clptools.config.kinds import SCRIPT
 from clptools.config.monitors import MONITOR_SCRIPTS
 from clptools.config.registries import Registries
 from clptools.core.settings import Option, Settings
+from clptools.faults import ClpError, ExitCode
+
+SCRIPT_BYTES_MAX = 4 * 1024 * 1024
 
 
 class ScriptUse(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,3 +72,23 @@ def scripts_of(settings: Settings, registries: Registries, server: str) -> Itera
             if script:  # the loader put the monitor's folder before it
                 path = script if script.startswith("/") else f"{base}/{script}"
                 yield ScriptUse(path=path, table="monitor.recovery", owner=monitor.name, key=key)
+
+
+def script_text(path: str) -> str:
+    """The content of a script that is to be distributed.  Raises ClpError naming it, or OSError."""
+    # Asked before it is opened: opening a FIFO waits for a writer that never comes.
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise _unfit(path, "not a regular file")
+    with open(path, "rb") as file:
+        content = file.read(SCRIPT_BYTES_MAX + 1)
+    if len(content) > SCRIPT_BYTES_MAX:
+        raise _unfit(path, f"larger than {SCRIPT_BYTES_MAX >> 20} MiB")
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        raise _unfit(path, "not text") from None
+
+
+def _unfit(path: str, why: str) -> ClpError:
+    hint = "Keep it outside of scripts/, and let a script call it."
+    return ClpError(ExitCode.FAILED, f"{path}: {why}, so it cannot be distributed.", hint)

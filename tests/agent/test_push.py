@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from clptools.agent import configuration
 from clptools.agent.push import Pushes
 from clptools.api import peer as said
 from clptools.api.backend import ConfigFiles
@@ -163,3 +165,16 @@ def test_the_first_of_all_goes_to_all_at_once() -> None:
     outcome, taken = push(others, ())
     assert (outcome.code, len(taken)) == (0, 1)
     assert sorted(others.committed()) == ["server2", "server3"]
+
+
+def test_what_cannot_be_sent_is_refused_and_holds_the_agent_up_for_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A FIFO below scripts/ would keep whoever opens it until somebody writes."""
+    monkeypatch.setenv("CLP_ROOT", str(tmp_path))
+    scripts = tmp_path / "etc/clptools/scripts"
+    scripts.mkdir(parents=True)
+    (scripts.parent / "clp.toml").write_text(CONFIG)
+    os.mkfifo(scripts / "pipe")
+    with pytest.raises(ClpError, match=f"{scripts}/pipe: not a regular file"):
+        configuration.files()

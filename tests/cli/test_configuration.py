@@ -147,6 +147,16 @@ def test_programs_are_not_distributed(agent: Agent, etc: Path, clp: Clp) -> None
     assert "not text" in ran.err
 
 
+def test_a_push_does_not_wait_for_a_fifo_among_the_scripts(
+    agent: Agent, etc: Path, clp: Clp
+) -> None:
+    os.mkfifo(etc / "scripts/pipe")
+    ran = clp("clpcfctrl", "--push", "-x", str(etc))
+    assert ran.code == 1
+    assert f"{etc}/scripts/pipe: not a regular file" in ran.err
+    assert agent.backend.pushed == []
+
+
 def test_a_difference_found_is_9(agent: Agent, etc: Path, clp: Clp) -> None:
     agent.backend.outcome = Outcome(code=9, text="server2: clp.toml differs")
     ran = clp("clpcfctrl", "--compcheck")
