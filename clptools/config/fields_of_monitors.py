@@ -194,7 +194,7 @@ def recovery(registries: Registries) -> tuple[Field, ...]:
             default=86400,
             help="Restarts and failovers are counted within this long. A fault that ends by itself "
             "does not end the count, or one that comes and goes would move groups to and fro; "
-            "clpmonctrl -c and --acknowledge do.",
+            "clpmonctrl -c and --acknowledge and clprexec --clear do.",
         ),
         _recovery(
             name="final_action",

@@ -110,12 +110,16 @@ class MonitorRequests:
             text = f"No such message receive monitor: {request.monitor}; known: {known}."
             return Outcome(code=NO_SUCH, text=text)
         closed = node.ledger.acknowledge(monitor, request.event, pending.user)
-        if closed and not node.ledger.open_of(monitor.name):
-            # The operator has seen to it: the next fault is recovered like the first.
-            node.recovery.clear_counters((monitor.name,))
+        if closed:
+            self._counted_anew(monitor)
         if not closed and request.event:
             return Outcome(code=NO_SUCH, text=f"{monitor.name} has no open event {request.event}.")
         return Outcome(text="" if closed else f"{monitor.name} has no open event.")
+
+    def _counted_anew(self, monitor: Monitor) -> None:
+        """Somebody has seen to all that was open: the next fault is recovered like the first."""
+        if not self.node.ledger.open_of(monitor.name):
+            self.node.recovery.clear_counters((monitor.name,))
 
     def external(self, pending: Pending) -> Outcome | None:
         node = self.node
@@ -163,6 +167,7 @@ class MonitorRequests:
                 # A keyword is one device: what is open of the monitor's others stays open.
                 key = key_of(told) if request.keyword else ""
                 node.ledger.acknowledge(monitor, 0, pending.user, key)
+                self._counted_anew(monitor)
             else:
                 node.ledger.take(monitor, told)
         return Outcome()

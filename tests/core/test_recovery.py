@@ -9,7 +9,14 @@ import pytest
 
 from clptools.core import actions as a
 from clptools.core import events as e
-from clptools.core.requests import GroupStop, MonitorResume, MonitorSuspend, Resume, Suspend
+from clptools.core.requests import (
+    ExternalNotice,
+    GroupStop,
+    MonitorResume,
+    MonitorSuspend,
+    Resume,
+    Suspend,
+)
 from clptools.core.settings import Monitor, Recovery, ServerGroup
 from tests.core.driver import Cluster, S, names, settings
 
@@ -447,3 +454,15 @@ def test_a_result_that_comes_after_the_monitor_was_stopped_counts_for_nothing() 
     c.answer("server1", GroupStop(group="failover1"))
     error(c)
     assert c.node("server1").state.monitors["genw1"].status == "Normal"
+
+
+def test_a_fault_that_somebody_takes_back_from_outside_leaves_no_count_behind() -> None:
+    monitor = msgspec.structs.replace(mrw(2), category="backup")
+    c = cluster(monitor, 2)
+    for goes_to in ("server2", "server1"):
+        here = c.online()
+        assert c.answer(here, ExternalNotice(category="backup", text="tape")).code == 0
+        c.until(lambda goes_to=goes_to: c.online() == goes_to)  # type: ignore[misc]
+        assert c.answer(here, ExternalNotice(category="backup", clear=True)).code == 0
+    assert not c.node("server1").state.monitors["mrw1"].failovers
+    assert not c.node("server2").state.monitors["mrw1"].failovers
