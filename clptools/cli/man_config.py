@@ -31,6 +31,41 @@ _DESCRIPTION = (
         "without auth= is the phrase for both. Lines that begin with # are comments."
     ),
 )
+_SCRIPTS = (
+    "Scripts run as root with a clean environment; what they are to know is in these variables. "
+    "Start, stop and migration scripts of a resource have:"
+)
+_VARIABLES = (
+    (
+        "CLP_EVENT",
+        (
+            "START (by an operator or with the cluster) or FAILOVER (taken over from another "
+            "server). A restart here, a stop and a migration have the word of the start before "
+            "them. RECOVER, which the original gives to a start script on a server that comes "
+            "back, does not occur: such a server starts nothing before a group is granted to it, "
+            "and that is one of the two."
+        ),
+    ),
+    (
+        "CLP_FACTOR",
+        (
+            "Why it is stopped: GROUPSTOP, GROUPMOVE, GROUPFAILOVER, GROUPRESTART, "
+            "RESOURCERESTART, SERVERSTOP or CLUSTERSTOP; empty at a start."
+        ),
+    ),
+    ("CLP_SERVER", "HOME on the first server of the group's list, OTHER elsewhere."),
+    ("CLP_PRIORITY", "This server's place in that list, from 1."),
+    ("CLP_SERVER_PREV", "Where the group ran before; may be empty."),
+    ("CLP_GROUPNAME, CLP_RESOURCENAME", "Whose script it is."),
+    ("CLP_DISK", "SUCCESS: there is no disk resource that could have failed."),
+    ("CLP_PATH, CLP_VERSION_FULL, CLP_VERSION_MAJOR, CLP_OSNAME, CLP_OSVER", "The same for all."),
+)
+_OTHER_SCRIPTS = (
+    "Recovery scripts and scripts before a recovery have CLP_MONITORNAME, CLP_CATEGORY, "
+    "CLP_KEYWORD and CLP_MESSAGE. Scripts of clprexec have CLP_EVENT=TRNREQ, and who asked in "
+    "CLP_FACTOR. The script of [alert] has CLP_EVENT=ALERT, CLP_SERVER, CLP_LEVEL, CLP_MODULE, "
+    "CLP_EVENT_ID, CLP_TIME and CLP_MESSAGE."
+)
 SAMPLE = """\
 [cluster]
 name = "cluster"
@@ -86,6 +121,10 @@ def config_page(registries: Registries) -> str:
     lines.append(".SH TABLES")
     for heading, fields in sections(registries):
         lines += [f".SS {text(heading)}", *_keys(fields)]
+    lines += [".SH SCRIPTS", text(_SCRIPTS)]
+    for names, meaning in _VARIABLES:
+        lines += [".TP", rf"\fB{text(names)}\fR", text(meaning)]
+    lines += [".PP", text(_OTHER_SCRIPTS)]
     lines += [".SH EXAMPLES", ".nf", *map(text, SAMPLE.splitlines()), ".fi"]
     lines += [".SH SEE ALSO", ".BR clpcfchk (8),", ".BR clpcfctrl (8),", ".BR clpbmccnf (8)"]
     return "\n".join(lines) + "\n"

@@ -10,12 +10,11 @@ START = """\
 # is stopped here and tried on the next server.
 set -eu
 
+# A restart here, by a monitor say, is told as the start before it was.
 case "${{CLP_EVENT:-}}" in
 START)      # by an operator, or with the cluster
     ;;
 FAILOVER)   # taken over from ${{CLP_SERVER_PREV:-another server}}: data may need a check
-    ;;
-RECOVER)    # restarted here by a monitor
     ;;
 *)
     echo "not started by the cluster (CLP_EVENT is not set)" >&2

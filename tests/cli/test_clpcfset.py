@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -332,6 +333,11 @@ def test_a_new_exec_resource_gets_frames_of_its_scripts(here: Path, clp: Clp) ->
         assert stat.S_IMODE(script.stat().st_mode) == 0o750
         assert script.read_text().startswith("#!/bin/sh\n")
         assert str(Path("scripts/g/app") / name) in said
+    start = str(here.parent / "scripts/g/app/start.sh")
+    for event, code in (("START", 0), ("FAILOVER", 0), ("RECOVER", 1), ("", 1)):
+        # What the agent never says has no branch that would never be gone.
+        ran = subprocess.run(["sh", start], env={"CLP_EVENT": event}, capture_output=True)
+        assert ran.returncode == code, event
     script.write_text("mine")
     do(clp, "del rsc app\nadd rsc g exec app")
     assert script.read_text() == "mine"

@@ -22,7 +22,10 @@ from clptools.cli.parse import UsageError, parse
 from clptools.cli.registry import COMMANDS, DESCRIBED
 from clptools.cli.typer_app import read
 from clptools.config.load import loads
+from clptools.core.settings import Resource
 from clptools.registries import registries
+from clptools.resources.base import ResourceContext, script_environment
+from clptools.resources.script import Script, ScriptResult
 from tests.api.fake import Agent
 from tests.cli.conftest import Clp
 
@@ -37,6 +40,18 @@ def test_man_pages_and_completions_are_fresh() -> None:
     left = {f"man/{page.name}" for page in (ROOT / "man").glob("*.8")} - set(wanted)
     assert not stale, "make them: python -m clptools.cli.generate"
     assert not left
+
+
+def test_what_scripts_are_told_is_in_the_manual() -> None:
+    async def never(script: Script) -> ScriptResult:
+        raise AssertionError(script.name)
+
+    context = ResourceContext(server="server1", group="g", event="START", run=never)
+    told = script_environment(Resource(name="exec1", type="exec"), context)
+    page = files()["man/clp.toml.5"].partition(".SH SCRIPTS")[2].partition(".SH EXAMPLES")[0]
+    for name in (*told, "CLP_PATH", "CLP_MONITORNAME", "CLP_CATEGORY", "CLP_KEYWORD"):
+        assert name in page
+    assert "RECOVER" in page and "does not occur" in page
 
 
 def test_every_command_has_its_module_and_its_script() -> None:

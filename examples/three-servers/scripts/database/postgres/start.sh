@@ -3,8 +3,8 @@
 # the group is stopped here and tried on the next server.
 #
 # What is known (see clp.toml(5), "Scripts"):
-#   CLP_EVENT         START (by an operator or with the cluster), FAILOVER (taken over from
-#                     another server) or RECOVER (restarted here by a monitor)
+#   CLP_EVENT         START (by an operator or with the cluster) or FAILOVER (taken over from
+#                     another server); of a restart here: as it was started before
 #   CLP_SERVER        HOME on the first server of the group's list, OTHER elsewhere
 #   CLP_PRIORITY      this server's place in that list, from 1
 #   CLP_SERVER_PREV   where the group ran before; may be empty
@@ -18,9 +18,6 @@ START)
 FAILOVER)
     # Data may be as a crash left it: this is the place to check and repair it.
     echo "taking over ${CLP_GROUPNAME} from ${CLP_SERVER_PREV:-an unknown server}"
-    ;;
-RECOVER)
-    echo "starting ${CLP_GROUPNAME} again after a fault"
     ;;
 *)
     echo "not started by the cluster (CLP_EVENT is not set)" >&2
