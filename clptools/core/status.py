@@ -157,6 +157,11 @@ class Status:
             error=bmc.error,
         )
 
+    def _word_on(self, server: str, state: str) -> str:
+        """What a holder last said of a group, while it is heard."""
+        heard = server == self.node.me or self.node.membership.is_online(server)
+        return group_word(state) if heard else "Unknown"
+
     def _group(self, group: Group, servers: tuple[ServerView, ...]) -> GroupView:
         node = self.node
         intent = node.policy.intent(group.name)
@@ -166,7 +171,7 @@ class Status:
             ResourceView(name=r.name, type=r.type, status="Offline", comment=r.comment)
             for r in group.resources
         )
-        on = {h.server: group_word(h.state) for h in holders}
+        on = {h.server: self._word_on(h.server, h.state) for h in holders}
         if not holders:
             failed = intent.failures > 0 and not intent.wanted
             return GroupView(
@@ -181,14 +186,12 @@ class Status:
                 comment=group.comment,
             )
         newest = max(holders, key=lambda h: h.seen)
-        status = group_word(newest.state)
+        status = on[newest.server]
         reporter = next((s for s in servers if s.name == newest.server), None)
         told = next(
             (g for g in (reporter.groups if reporter else ()) if g.name == group.name), None
         )
         resources = told.resources if told is not None else idle
-        if newest.server != node.me and not node.membership.is_online(newest.server):
-            status = "Unknown"
         if newest.server != node.me and (told is None or told.status != status):
             # Its heartbeats are ahead of its report, or it is not heard at all.
             resources = tuple(msgspec.structs.replace(r, status=status) for r in resources)

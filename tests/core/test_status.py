@@ -65,6 +65,15 @@ def test_a_server_of_which_nobody_knows_is_unknown() -> None:
     assert c.view("server3").cluster.status == "Error", "no majority"
 
 
+def test_a_group_of_a_server_that_is_not_heard_is_unknown_there_too() -> None:
+    c = Cluster(settings(2, bmc=False))
+    assert c.settle() == "server1"
+    c.cut("server1")
+    c.run(10 * S)
+    (group,) = c.view("server2").groups
+    assert (group.status, group.on) == ("Unknown", {"server1": "Unknown"})
+
+
 def test_a_server_that_left_is_offline() -> None:
     c = cluster()
     c.answer("server3", ServiceStop())
