@@ -15,8 +15,8 @@ COMMAND = Command(
     synopsis=(
         "-s [-m NAME...] [-h HOST] [-w SEC]",
         "-r [-m NAME...] [-h HOST] [-w SEC]",
-        "-c [-m NAME...]",
-        "-v [-m NAME...]",
+        "-c [-m NAME...] [-h HOST]",
+        "-v [-m NAME...] [-h HOST]",
         "-e -m NAME... [-h HOST]",
         "-n [-m NAME...] [-h HOST]",
         "--acknowledge -m NAME [--event ID] [-h HOST]",
@@ -35,8 +35,8 @@ COMMAND = Command(
     options=(
         Option("-s", "--suspend", help="Suspend monitoring."),
         Option("-r", "--resume", help="Resume monitoring."),
-        Option("-c", "--clear", help="Set the counters of recovery actions here to zero."),
-        Option("-v", "--counters", help="Show the counters of recovery actions here."),
+        Option("-c", "--clear", help="Set the counters of recovery actions to zero."),
+        Option("-v", "--counters", help="Show the counters of recovery actions."),
         Option("-e", "--dummy-on", help="Dummy failure on: the monitor finds an error."),
         Option("-n", "--dummy-off", help="Dummy failure off."),
         Option("--acknowledge", help="Close open hardware events of a message receive monitor."),
@@ -68,7 +68,7 @@ def run(args: Args) -> Answer:
     wait_s = WAIT_S if given_s is None else given_s
     server = args.text("host")
     if what == "counters":
-        return counters(monitors)
+        return counters(monitors, server)
     if what == "acknowledge":
         return acknowledge(args, monitors, server, wait_s)
     if what in ("dummy-on", "dummy-off"):
@@ -98,24 +98,31 @@ def dummy(args: Args, monitors: tuple[str, ...], server: str, wait_s: float) -> 
     return done("\n".join(dict.fromkeys(said)))
 
 
-def counters(monitors: tuple[str, ...]) -> Answer:
-    """The counters of this server: scripts read the name as third word of its line."""
+def counters(monitors: tuple[str, ...], server: str) -> Answer:
+    """The counters of a server: scripts read the name as third word of its line."""
     with Client() as client:
         state = status(client)
+    where = server or local_server(state)
+    found = find(objects(state, "servers"), "server", where)
+    if not found.get("local") and found.get("status") in UNHEARD:
+        raise ClpError(
+            ExitCode.NO_AGENT, f"{where} reports no counters: it is not online.", "See: clpstat"
+        )
     known = objects(state, "monitors")
     chosen = [find(known, "monitor", name) for name in monitors] if monitors else known
-    here = local_server(state)
     shown = []
     for monitor in chosen:
         on = monitor.get("servers")
-        own = on.get(here) if isinstance(on, dict) else None
+        own = on.get(where) if isinstance(on, dict) else None
         if isinstance(own, dict):
             shown.append({"name": monitor["name"], **{k: own.get(k, 0) for k in COUNTED}})
     lines = []
     for entry in shown:
         lines.append(f"Monitor Resource: {entry['name']}")
         lines += [f"  {label:<18}: {entry[key]}" for key, label in COUNTED.items()]
-    return Answer("\n".join(lines), {"server": here, "monitors": shown})
+    return Answer("\n".join(lines), {"server": where, "monitors": shown})
 
 
+UNHEARD = ("Offline", "Unknown")
+"""Of such a server there are no counters, and zeros would be no answer."""
 COUNTED = {"scripts": "Script executed", "restarts": "Restarted", "failovers": "Failed over"}

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from clptools.core.view import StatusView
+from clptools.core.view import MonitorOnServerView, StatusView
 from tests.api.fake import Agent, sample_status, socket_path
 from tests.cli.conftest import Clp
 
@@ -55,6 +55,30 @@ def test_counters_have_the_name_as_third_word(agent: Agent, clp: Clp) -> None:
     assert names == ["mrw1", "userw"]
     told = json.loads(clp("clpmonctrl", "-v", "-m", "userw", "--json").out)
     assert told["monitors"] == [{"name": "userw", "scripts": 0, "restarts": 2, "failovers": 0}]
+
+
+def test_counters_of_another_server(agent: Agent, clp: Clp) -> None:
+    sample = sample_status()
+    on = {"server1": MonitorOnServerView(status="Normal", restarts=2),
+          "server2": MonitorOnServerView(status="Error", failovers=1)}  # fmt: skip
+    userw = msgspec.structs.replace(sample.monitors[1], servers=on)
+    agent.change(msgspec.structs.replace(sample, monitors=(userw,)))
+    told = json.loads(clp("clpmonctrl", "-v", "-h", "server2", "--json").out)
+    assert told["server"] == "server2"
+    assert told["monitors"] == [{"name": "userw", "scripts": 0, "restarts": 0, "failovers": 1}]
+    assert "Failed over       : 1" in clp("clpmonctrl", "-v", "-m", "userw", "-h", "server2").out
+    ran = clp("clpmonctrl", "-v", "-h", "nosuch")
+    assert (ran.code, ran.out) == (5, "")
+    assert "nosuch: no such server." in ran.err
+
+
+def test_a_server_that_is_not_heard_has_no_counters_to_show(agent: Agent, clp: Clp) -> None:
+    sample = sample_status()
+    lost = msgspec.structs.replace(sample.servers[1], status="Unknown")
+    agent.change(msgspec.structs.replace(sample, servers=(sample.servers[0], lost)))
+    ran = clp("clpmonctrl", "-v", "-h", "server2")
+    assert (ran.code, ran.out) == (3, "")
+    assert "server2 reports no counters" in ran.err
 
 
 def test_the_failover_counter_of_a_resource_is_that_of_its_group(agent: Agent, clp: Clp) -> None:
