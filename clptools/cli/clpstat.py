@@ -53,8 +53,9 @@ COMMAND = Command(
             "on stderr and exit status 3."
         ),
         (
-            "With -h, the status is that of HOST as it last reported itself to this server; it "
-            "fails if HOST cannot be reached from here."
+            "With -h, the status is that of HOST as it last reported itself to this server, and "
+            "everything Offline where the cluster service is stopped there; it fails if HOST "
+            "cannot be reached from here."
         ),
         (
             "--explain without NAME tells of every group; with --json it is then the list "
@@ -164,14 +165,15 @@ def status(args: Args, view: str) -> Answer:
 
     try:
         with Client() as client:
-            reply = client.call("GetStatus", local=args.given("local"))
+            found = cast(
+                "StatusJson", client.call("GetStatus", local=args.given("local"))["status"]
+            )
+            if args.given("host"):
+                found = as_seen_by(client, found, args.text("host"))
     except ClpError as error:
         if error.code is not ExitCode.NO_AGENT or args.given("host"):
             raise
         return without_agent(args, view, error)
-    found = cast("StatusJson", reply["status"])
-    if args.given("host"):
-        found = as_seen_by(found, args.text("host"))
     if args.given("json"):
         return Answer(fields=cast("dict[str, object]", found))
     return Answer(layout(args, view, found))
@@ -194,23 +196,39 @@ def layout(args: Args, view: str, found: StatusJson) -> str:
     return page.status(found, long=args.given("long"), detail=args.given("detail"))[:-1]
 
 
-def as_seen_by(found: StatusJson, name: str) -> StatusJson:
+def as_seen_by(client: Client, found: StatusJson, name: str) -> StatusJson:
     """The status with `name` as the server that answers, if it can be reached from here."""
     server = next((server for server in found["servers"] if server["name"] == name), None)
     if server is None:
         raise unknown("server", name, [server["name"] for server in found["servers"]])
     if server["local"]:
         return found
-    if server["status"] in ("Offline", "Unknown"):
-        raise ClpError(
-            ExitCode.NO_AGENT,
-            f"Could not connect to {name}: this server does not hear it.",
-            "See: clpstat -n",
-        )
-    return {
+    seen: StatusJson = {
         **found,
         "servers": [{**one, "local": one["name"] == name} for one in found["servers"]],
     }
+    if server["status"] not in ("Offline", "Unknown"):
+        return seen
+    if server["status"] == "Offline" and service_stopped(client, found, name):
+        from clptools.cli.render.status import stopped
+
+        return stopped({**seen, "cluster": {**seen["cluster"], "status": "Stopped"}})
+    raise ClpError(
+        ExitCode.NO_AGENT,
+        f"Could not connect to {name}: this server does not hear it.",
+        "See: clpstat -n",
+    )
+
+
+def service_stopped(client: Client, found: StatusJson, name: str) -> bool:
+    """Whether a server that is Offline is so because its service was stopped: its agent answers.
+
+    Where ours is stopped, too, all are Offline to us, and their agents tell nothing of it.
+    """
+    if found["cluster"]["status"] == "Stopped":
+        return False
+    asked = cast("HardwareJson", client.call("GetHardware")["hardware"])
+    return any(one["name"] == name and one["unreachable"] is None for one in asked["servers"])
 
 
 def unknown(what: str, name: str, known: list[str]) -> ClpError:

@@ -21,6 +21,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from clptools.api.backend import HardwareOfServer, HardwareView
 from clptools.cli.main import run
 from clptools.core.view import ClusterView, ServerView
 from tests.api.fake import Agent, record, sample_status, socket_path
@@ -104,6 +105,43 @@ def test_another_server_is_shown_if_it_is_heard(agent: Agent, capsys: Output) ->
     agent.change(alone)
     assert run("clpstat", ["-h", "server2"]) == 3
     assert "Could not connect to server2" in capsys.readouterr().err
+
+
+def test_a_server_whose_service_is_stopped_is_shown_all_offline(
+    agent: Agent, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its agent stays up and answers, which one that is lost does not."""
+    left = ServerView(name="server2", status="Offline")
+    sample = sample_status()
+    agent.change(msgspec.structs.replace(sample, servers=(sample.servers[0], left)))
+
+    async def hardware() -> HardwareView:
+        both = HardwareOfServer(name="server1"), HardwareOfServer(name="server2")
+        return HardwareView(servers=both)
+
+    monkeypatch.setattr(agent.backend, "hardware", hardware)
+    assert run("clpstat", ["-h", "server2"]) == 0
+    said = capsys.readouterr().out
+    assert "   *server2 .........: Offline" in said
+    assert set(re.findall(r"^.{21}: (\S+)", said, re.MULTILINE)) == {"Offline", "None"}
+    assert run("clpstat", ["-h", "server2", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["cluster"]["status"] == "Stopped"
+    assert told["groups"][0]["current"] is None
+
+
+def test_a_stopped_service_here_tells_nothing_of_another_server(
+    agent: Agent, capsys: Output
+) -> None:
+    here, other = sample_status().servers
+    agent.change(
+        msgspec.structs.replace(
+            sample_status(),
+            cluster=ClusterView(name="cluster", status="Stopped"),
+            servers=(here, msgspec.structs.replace(other, status="Offline")),
+        )
+    )
+    assert run("clpstat", ["-h", "server2"]) == 3
 
 
 def test_explain_names_an_unknown_subject(agent: Agent, capsys: Output) -> None:
