@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from clptools import paths
 from clptools.agent.priority import come_first
+from clptools.agent.stderr import Stderr
 from clptools.faults import ClpError, ExitCode
 from clptools.hardware.notify import Notifier
 from clptools.version import VERSION
@@ -112,8 +113,9 @@ def _confirm_down(words: list[str]) -> str:
 def _run() -> int:
     from clptools.links.certs import Minting
 
+    log = sys.stderr = Stderr()
     logging.basicConfig(
-        stream=sys.stderr, level=logging.INFO, format="clpnode: %(levelname)s: %(message)s"
+        stream=log, level=logging.INFO, format="clpnode: %(levelname)s: %(message)s"
     )
     # Its own loggers only: libraries tell their inner life at INFO.
     logging.getLogger().setLevel(logging.WARNING)
@@ -122,7 +124,7 @@ def _run() -> int:
     come_first()
     # Begins now: it takes about as long as the imports that are still to come.
     minting = Minting(authkey, paths.server_name())
-    return asyncio.run(_life(authkey, minting))
+    return asyncio.run(_life(authkey, minting, log))
 
 
 def _authkey() -> bytes:
@@ -150,7 +152,7 @@ def _authkey() -> bytes:
     return key
 
 
-async def _life(authkey: bytes, minting: Minting) -> int:
+async def _life(authkey: bytes, minting: Minting, log: Stderr) -> int:
     from clptools.agent import configuration
     from clptools.agent.agent import Agent
 
@@ -198,6 +200,7 @@ async def _life(authkey: bytes, minting: Minting) -> int:
     finally:
         await agent.close()
     if agent.disk_hangs:
+        log.settle()
         os._exit(status)  # an orderly end would wait for the thread that waits for the disk
     return status
 

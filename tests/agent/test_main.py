@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from clptools.api.client import Client
+
 TOML = """\
 [cluster]
 name = "c"
@@ -58,9 +60,9 @@ class Place:
             timeout=20,
         )
 
-    def start(self) -> subprocess.Popen[str]:
+    def start(self, stderr: int = subprocess.PIPE) -> subprocess.Popen[str]:
         agent = subprocess.Popen(
-            self.command(), env=self.environment, stderr=subprocess.PIPE, text=True
+            self.command(), env=self.environment, stderr=stderr, text=True, cwd=self.root
         )
         socket = self.root / "run/clptools/clpnode.sock"
         deadline = time.monotonic() + 15
@@ -148,6 +150,24 @@ def test_a_revision_that_cannot_be_read_keeps_no_agent_from_starting(place: Plac
     agent.send_signal(signal.SIGTERM)
     assert agent.wait(timeout=20) == 0
     assert (history / "0008.toml").read_text() == TOML
+
+
+def test_a_log_service_that_hangs_does_not_stop_the_agent(place: Place) -> None:
+    place.key()
+    place.toml()
+    script = place.config / "scripts/trnreq/talk"
+    script.parent.mkdir(parents=True)
+    script.write_text(f"#!/bin/sh\nyes {'x' * 500} | head -300\n")
+    script.chmod(0o700)
+    reader, writer = os.pipe()
+    agent = place.start(writer)
+    with Client(str(place.root / "run/clptools/clpnode.sock"), timeout_s=10.0) as client:
+        client.call("RunScript", script="talk")
+        assert client.call("GetStatus")
+    agent.send_signal(signal.SIGTERM)
+    assert agent.wait(timeout=20) == 0
+    os.close(writer)
+    os.close(reader)
 
 
 FIP = """
