@@ -16,6 +16,7 @@ from clptools import paths
 from clptools.agent.priority import come_first
 from clptools.agent.stderr import Stderr
 from clptools.faults import ClpError, ExitCode
+from clptools.hardware.coredump import dump_nothing
 from clptools.hardware.notify import Notifier
 from clptools.version import VERSION
 
@@ -113,6 +114,7 @@ def _confirm_down(words: list[str]) -> str:
 def _run() -> int:
     from clptools.links.certs import Minting
 
+    dump_nothing()  # a loop that stalls is ended by SIGABRT, and would leave all keys on the disk
     log = sys.stderr = Stderr()
     logging.basicConfig(
         stream=log, level=logging.INFO, format="clpnode: %(levelname)s: %(message)s"

@@ -20,6 +20,8 @@ from typing import Any
 
 import msgspec
 
+from clptools.hardware.coredump import dump_nothing
+
 IDLE_S = 20.0
 """A session not used for so long is closed: BMCs have few, and forget it after 60 s anyway."""
 _FIRST_RETRY_S = 0.25
@@ -186,6 +188,7 @@ def main() -> None:
     """Forks a process for each socket that arrives on standard input."""
     from pyghmi.ipmi.private import session
 
+    dump_nothing()
     _prepare(session)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

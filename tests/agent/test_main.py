@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from clptools.api.client import Client
+from tests.coredump import dumps, needs_dumps
 
 TOML = """\
 [cluster]
@@ -168,6 +169,14 @@ def test_a_log_service_that_hangs_does_not_stop_the_agent(place: Place) -> None:
     assert agent.wait(timeout=20) == 0
     os.close(writer)
     os.close(reader)
+
+
+def test_an_agent_that_stalls_and_is_ended_leaves_no_keys_in_a_dump(place: Place) -> None:
+    place.key()
+    place.toml()
+    needs_dumps(place.root)
+    agent = place.start(subprocess.DEVNULL)
+    assert not dumps(agent, place.root)
 
 
 FIP = """
