@@ -433,7 +433,7 @@ class Agent:
         """Say once when `clp.toml` on the disk is not the one in force."""
         while True:
             await asyncio.sleep(_LOOK_S)
-            found = configuration.fingerprint()
+            found = await asyncio.to_thread(configuration.fingerprint)
             if self._core is None or found in (self._in_force, self._said_changed):
                 continue
             self._said_changed = found

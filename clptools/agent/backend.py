@@ -337,7 +337,7 @@ class AgentBackend:
         return self._pushes.removed(asked, sender)
 
     async def _config_hash(self, _: str, __: said.AskConfigHash) -> msgspec.Struct:
-        return self._pushes.hashes()
+        return await self._pushes.hashes()
 
     async def _config(self, _: str, __: said.AskConfig) -> msgspec.Struct:
         return self.config()

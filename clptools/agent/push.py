@@ -83,7 +83,10 @@ class Pushes:
         """Check it and keep it aside."""
         if len(self._staged) >= _STAGED_LIMIT:
             await self.abort(said.PushAbort(push=next(iter(self._staged))))
-        settings, reports = configuration.stage(message.push, message.files)
+        # In a thread: each file is synced, and heartbeats go on meanwhile.
+        settings, reports = await asyncio.to_thread(
+            configuration.stage, message.push, message.files
+        )
         if settings is None:
             return _invalid(reports)
         refusal = self._in_the_way(settings)
@@ -126,13 +129,13 @@ class Pushes:
             configuration.drop(message.push)
         return Outcome()
 
-    def hashes(self) -> said.ConfigHash:
+    async def hashes(self) -> said.ConfigHash:
         """This server's answer to `AskConfigHash`; without a configuration it has no files."""
         with contextlib.suppress(ClpError):
-            files = configuration.files()
+            files = await asyncio.to_thread(configuration.files)
             return said.ConfigHash(
                 revision=files.revision,
-                files=configuration.hashes(files),
+                files=await asyncio.to_thread(configuration.hashes, files),
                 servers=self._names(),
             )
         return said.ConfigHash(revision=0, files={})
@@ -211,7 +214,7 @@ class Pushes:
     async def _checked(self, files: ConfigFiles) -> tuple[Settings | None, tuple[Report, ...]]:
         push = _name()
         try:
-            return configuration.stage(push, files)
+            return await asyncio.to_thread(configuration.stage, push, files)
         finally:
             configuration.drop(push)
 
