@@ -352,9 +352,10 @@ def explain(args: Args) -> Answer:
             for name in names
         ]
     if args.given("json"):
-        if args.word():
-            return Answer(fields=cast("dict[str, object]", told[0]))
-        return Answer(fields={"explanations": told})
+        # The same object as in the status: the sentence alone lacks server, proofs and mend.
+        waiting = {group["name"]: group["waiting_for"] for group in found["groups"]}
+        all_told = [{**one, "waiting_for": waiting.get(one["subject"])} for one in told]
+        return Answer(fields=all_told[0] if args.word() else {"explanations": all_told})
     return Answer("\n".join(explanation(one, found) for one in told).rstrip("\n"))
 
 

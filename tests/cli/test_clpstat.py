@@ -23,7 +23,7 @@ import pytest
 
 from clptools.api.backend import HardwareOfServer, HardwareView
 from clptools.cli.main import run
-from clptools.core.view import ClusterView, ServerView
+from clptools.core.view import ClusterView, ServerView, WaitingView
 from tests.api.fake import Agent, record, sample_status, socket_path
 
 LINE = [sys.executable, "-m", "clptools.cli.main", "clpstat"]
@@ -151,6 +151,31 @@ def test_explain_names_an_unknown_subject(agent: Agent, capsys: Output) -> None:
     assert capsys.readouterr().out.startswith("failover1 is Online.\n\nWhy there\n")
     assert run("clpstat", ["--explain"]) == 0
     assert "failover1 is Online." in capsys.readouterr().out
+
+
+def test_what_a_group_waits_for_is_one_object_wherever_it_is_told(
+    agent: Agent, capsys: Output
+) -> None:
+    group = msgspec.structs.replace(
+        sample_status().groups[0],
+        status="Offline",
+        current=None,
+        waiting_for=WaitingView(
+            text="waits for proof that it is down on server1",
+            since_s=4.0,
+            server="server1",
+            proofs={"power off": "no answer"},
+            mend="clpnode confirm-down server1 --yes",
+        ),
+    )
+    agent.change(msgspec.structs.replace(sample_status(), groups=(group,)))
+    assert run("clpstat", ["--json"]) == 0
+    waiting = json.loads(capsys.readouterr().out)["groups"][0]["waiting_for"]
+    assert waiting["mend"] == "clpnode confirm-down server1 --yes"
+    assert run("clpstat", ["--explain", "failover1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["waiting_for"] == waiting
+    assert run("clpstat", ["--explain", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["explanations"][0]["waiting_for"] == waiting
 
 
 def test_explain_json(agent: Agent, capsys: Output) -> None:
