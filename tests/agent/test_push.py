@@ -182,21 +182,21 @@ def test_what_cannot_be_sent_is_refused_and_holds_the_agent_up_for_nothing(
 
 
 def test_the_agent_goes_on_while_files_are_written_aside(monkeypatch: pytest.MonkeyPatch) -> None:
+    loops: list[asyncio.AbstractEventLoop] = []
     went_on: list[bool] = []
     staged = configuration.stage
 
     def slow_disk(*given: Any) -> Any:
         # The disk answers only when the loop has had a turn.
         turn = threading.Event()
-        loop.call_soon_threadsafe(turn.set)
+        loops[0].call_soon_threadsafe(turn.set)
         went_on.append(turn.wait(10))
         return staged(*given)
 
     async def offered(settings: Settings) -> None: ...
 
     async def main() -> Outcome:
-        nonlocal loop
-        loop = asyncio.get_running_loop()
+        loops.append(asyncio.get_running_loop())
         one = Others({"server2": (), "server3": ()})
         nobody: set[str] = set()
         pushes = Pushes(
@@ -205,7 +205,6 @@ def test_the_agent_goes_on_while_files_are_written_aside(monkeypatch: pytest.Mon
         files = {"clp.toml": CONFIG, "scripts/start.sh": SCRIPT, "scripts/stop.sh": SCRIPT}
         return await pushes.distribute(ConfigFiles(revision=0, files=files), "root")
 
-    loop: asyncio.AbstractEventLoop
     monkeypatch.setattr(configuration, "stage", slow_disk)
     assert asyncio.run(main()).code == 0
     assert went_on == [True, True]
