@@ -11,11 +11,15 @@ _clptools_values() {
 }
 
 _clptools() {
-    local command=$1 current=$2 previous=$3 flags='' words='' value='' line
+    local command=$1 current=$2 previous=$3 flags='' valued='' more='' value='' line word
+    local ask=${command%"${command##*/}"}clpstat place=0 skip=''
+    local -a words=() before=("${COMP_WORDS[@]:1:COMP_CWORD-1}")
     COMPREPLY=()
     case ${command##*/} in
         clpbmccnf)
-            flags='-u --user -p --password --new --snmp --json --help' words='server'
+            flags='-u --user -p --password --new --snmp --json --help'
+            words=('server')
+            valued='-u --user -p --password --snmp'
             case $previous in
                 -u|--user) value=' ' ;;
                 -p|--password) value=' ' ;;
@@ -23,27 +27,33 @@ _clptools() {
             esac
             ;;
         clpbwctrl)
-            flags='-c --cancel --json --help' words=''
+            flags='-c --cancel --json --help'
             ;;
         clpcfchk)
-            flags='--strict --json --help' words='file'
+            flags='--strict --json --help'
+            words=('file')
             ;;
         clpcfctrl)
-            flags='--push --pull --compcheck --history --diff --rollback --import --keygen -x --dir -l --linux -w --windows --nocheck -f --force --json --help' words=''
+            flags='--push --pull --compcheck --history --diff --rollback --import --keygen -x --dir -l --linux -w --windows --nocheck -f --force --json --help'
+            valued='--import -x --dir'
             case $previous in
                 --import) value='file' ;;
                 -x|--dir) value='directory' ;;
             esac
             ;;
         clpcfset)
-            flags='-x --dir --file -f --force --json --help' words='wizard create add set unset del rename move show'
+            flags='-x --dir --file -f --force --json --help'
+            words=('wizard create add set unset del rename move show' '')
+            more=''
+            valued='-x --dir --file'
             case $previous in
                 -x|--dir) value='directory' ;;
                 --file) value='file' ;;
             esac
             ;;
         clpcl)
-            flags='-s --start -t --stop -r --restart --suspend --resume -a --all -h --host --ib --web --alert --api --md --force -w --wait --apito --json --help' words=''
+            flags='-s --start -t --stop -r --restart --suspend --resume -a --all -h --host --ib --web --alert --api --md --force -w --wait --apito --json --help'
+            valued='-h --host -w --wait --apito'
             case $previous in
                 -h|--host) value='server' ;;
                 -w|--wait) value=' ' ;;
@@ -51,17 +61,20 @@ _clptools() {
             esac
             ;;
         clpdemo)
-            flags='--keep --json --help' words=''
+            flags='--keep --json --help'
             ;;
         clpdown)
-            flags='-r --reboot -h --host -w --wait --json --help' words=''
+            flags='-r --reboot -h --host -w --wait --json --help'
+            valued='-h --host -w --wait'
             case $previous in
                 -h|--host) value='server' ;;
                 -w|--wait) value=' ' ;;
             esac
             ;;
         clpgrp)
-            flags='-s --start -t --stop -m --move -n --where -a --to -h --host -f --force --apito --json --help' words='group'
+            flags='-s --start -t --stop -m --move -n --where -a --to -h --host -f --force --apito --json --help'
+            words=('group')
+            valued='-a --to -h --host --apito'
             case $previous in
                 -a|--to) value='server' ;;
                 -h|--host) value='server' ;;
@@ -69,21 +82,24 @@ _clptools() {
             esac
             ;;
         clphealthchk)
-            flags='-t --type --timeout --json --help' words=''
+            flags='-t --type --timeout --json --help'
+            valued='-t --type --timeout'
             case $previous in
                 -t|--type) value='pm rc rm nm' ;;
                 --timeout) value=' ' ;;
             esac
             ;;
         clpledctrl)
-            flags='-i --identify -d --dark -a --all -h --host -w --wait --json --help' words=''
+            flags='-i --identify -d --dark -a --all -h --host -w --wait --json --help'
+            valued='-h --host -w --wait'
             case $previous in
                 -h|--host) value='server' ;;
                 -w|--wait) value=' ' ;;
             esac
             ;;
         clplogcc)
-            flags='-o --output -l --local -n --server -h --host -t --type -r --rotations --json --help' words=''
+            flags='-o --output -l --local -n --server -h --host -t --type -r --rotations --json --help'
+            valued='-o --output -n --server -h --host -t --type -r --rotations'
             case $previous in
                 -o|--output) value='directory' ;;
                 -n|--server) value='server' ;;
@@ -93,7 +109,8 @@ _clptools() {
             esac
             ;;
         clplogcmd)
-            flags='-m --message -l --level -i --id --alert --mail --trap --syslog --json --help' words=''
+            flags='-m --message -l --level -i --id --alert --mail --trap --syslog --json --help'
+            valued='-m --message -l --level -i --id'
             case $previous in
                 -m|--message) value=' ' ;;
                 -l|--level) value='INFO WARN ERROR' ;;
@@ -101,7 +118,10 @@ _clptools() {
             esac
             ;;
         clpmonctrl)
-            flags='-s --suspend -r --resume -c --clear -v --counters -e --dummy-on -n --dummy-off --acknowledge -m --monitor --event -h --host -w --wait --json --help' words='monitor'
+            flags='-s --suspend -r --resume -c --clear -v --counters -e --dummy-on -n --dummy-off --acknowledge -m --monitor --event -h --host -w --wait --json --help'
+            words=('monitor')
+            more='monitor'
+            valued='-m --monitor --event -h --host -w --wait'
             case $previous in
                 -m|--monitor) value='monitor' ;;
                 --event) value=' ' ;;
@@ -110,27 +130,39 @@ _clptools() {
             esac
             ;;
         clpmsg)
-            flags='--recovered --json --help' words=''
+            flags='--recovered --json --help'
             ;;
         clpnode)
-            flags='--yes --json --version --help' words='confirm-down'
+            flags='--yes --json --version --help'
+            words=('confirm-down' 'server')
             ;;
         clpregctrl)
-            flags='-g --get -c --clear -t --type -r --registry --json --help' words=''
+            flags='-g --get -c --clear -t --type -r --registry --json --help'
+            valued='-t --type -r --registry'
             case $previous in
                 -t|--type) value=' ' ;;
                 -r|--registry) value=' ' ;;
             esac
             ;;
         clpreplay)
-            flags='--all --from --to --json --help' words='file'
+            flags='--all --from --to --json --help'
+            words=('file')
+            more='file'
+            valued='--from --to'
             case $previous in
                 --from) value=' ' ;;
                 --to) value=' ' ;;
             esac
             ;;
         clprexec)
-            flags='--failover --script --notice --clear -r --resource -k --keyword -h --host -p --port --key -w --wait -o --log --json --help' words='group'
+            flags='--failover --script --notice --clear -r --resource -k --keyword -h --host -p --port --key -w --wait -o --log --json --help'
+            words=('group')
+            case " ${before[*]} " in
+                *' --script '*) words=('file') ;;
+                *' --notice '*) words=('monitor') ;;
+                *' --clear '*) words=('monitor') ;;
+            esac
+            valued='-r --resource -k --keyword -h --host -p --port --key -w --wait -o --log'
             case $previous in
                 -r|--resource) value='resource' ;;
                 -k|--keyword) value=' ' ;;
@@ -142,14 +174,17 @@ _clptools() {
             esac
             ;;
         clprsc)
-            flags='-s --start -t --stop -n --where -v --counter -h --host -f --force --apito --json --help' words='resource'
+            flags='-s --start -t --stop -n --where -v --counter -h --host -f --force --apito --json --help'
+            words=('resource')
+            valued='-h --host --apito'
             case $previous in
                 -h|--host) value='server' ;;
                 --apito) value=' ' ;;
             esac
             ;;
         clpsim)
-            flags='--config --sample --seed --seeds --hours --faults --jobs --deep --explain --shrink --json --help' words=''
+            flags='--config --sample --seed --seeds --hours --faults --jobs --deep --explain --shrink --json --help'
+            valued='--config --sample --seed --seeds --hours --faults --jobs'
             case $previous in
                 --config) value='file' ;;
                 --sample) value=' ' ;;
@@ -161,20 +196,24 @@ _clptools() {
             esac
             ;;
         clpstat)
-            flags='-s --long --local -h --host -g -m -n -p -i --cl --sv --hb --np --svg --grp --rsc --mon --detail --explain --watch --events --since --follow --hw --json --help' words='any'
+            flags='-s --long --local -h --host -g -m -n -p -i --cl --sv --hb --np --svg --grp --rsc --mon --detail --explain --watch --events --since --follow --hw --json --help'
+            words=('any')
+            valued='-h --host --since'
             case $previous in
                 -h|--host) value='server' ;;
                 --since) value=' ' ;;
             esac
             ;;
         clpstdn)
-            flags='-r --reboot -w --wait --json --help' words=''
+            flags='-r --reboot -w --wait --json --help'
+            valued='-w --wait'
             case $previous in
                 -w|--wait) value=' ' ;;
             esac
             ;;
         clptoratio)
-            flags='-r --ratio -t --time -i --initialize -s --show -w --wait --json --help' words=''
+            flags='-r --ratio -t --time -i --initialize -s --show -w --wait --json --help'
+            valued='-r --ratio -t --time -w --wait'
             case $previous in
                 -r|--ratio) value=' ' ;;
                 -t|--time) value=' ' ;;
@@ -182,7 +221,8 @@ _clptools() {
             esac
             ;;
         clptrap)
-            flags='--specific --octets --pcap --config --to --json --help' words=''
+            flags='--specific --octets --pcap --config --to --json --help'
+            valued='--specific --octets --pcap --config --to'
             case $previous in
                 --specific) value=' ' ;;
                 --octets) value=' ' ;;
@@ -192,14 +232,16 @@ _clptools() {
             esac
             ;;
         clpwait)
-            flags='--until --timeout --json --help' words=''
+            flags='--until --timeout --json --help'
+            valued='--until --timeout'
             case $previous in
                 --until) value=' ' ;;
                 --timeout) value=' ' ;;
             esac
             ;;
         clpwitnessd)
-            flags='--listen --authkey --cert --key --longest-lease --help' words=''
+            flags='--listen --authkey --cert --key --longest-lease --help'
+            valued='--listen --authkey --cert --key --longest-lease'
             case $previous in
                 --listen) value=' ' ;;
                 --authkey) value='file' ;;
@@ -209,15 +251,25 @@ _clptools() {
             esac
             ;;
     esac
-    if [[ -n $value ]]; then
-        words=$value
-    elif [[ $current == -* ]]; then
+    # How many words stand before, options and their values left out.
+    for word in "${before[@]}"; do
+        if [[ $word == '=' ]]; then
+            skip=1
+        elif [[ -n $skip ]]; then
+            skip=''
+        elif [[ $word == -* ]]; then
+            [[ " $valued " == *" $word "* ]] && skip=1
+        else
+            place=$((place + 1))
+        fi
+    done
+    if [[ -z $value && $current == -* ]]; then
         while IFS= read -r line; do COMPREPLY+=("$line"); done < <(
             compgen -W "$flags" -- "$current")
         return
     fi
     while IFS= read -r line; do COMPREPLY+=("$line"); done < <(
-        _clptools_values "$words" "$command" "$current")
+        _clptools_values "${value:-${words[place]-$more}}" "$ask" "$current")
 }
 
 complete -F _clptools clpbmccnf clpbwctrl clpcfchk clpcfctrl clpcfset clpcl clpdemo clpdown clpgrp clphealthchk clpledctrl clplogcc clplogcmd clpmonctrl clpmsg clpnode clpregctrl clpreplay clprexec clprsc clpsim clpstat clpstdn clptoratio clptrap clpwait clpwitnessd

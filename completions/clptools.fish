@@ -1,8 +1,24 @@
 # Made by python -m clptools.cli.generate; do not edit.
 # Install it in a folder of $fish_complete_path.
 
+function __clptools_place
+    # Whether so many words stand before; options are none, nor values of those that are named.
+    set -l place 0
+    set -l skip 0
+    for word in (commandline -opc)[2..-1]
+        if test $skip = 1
+            set skip 0
+        else if string match -q -- '-*' $word
+            contains -- $word $argv[2..-1]; and set skip 1
+        else
+            set place (math $place + 1)
+        end
+    end
+    test $place = $argv[1]
+end
+
 complete -c clpbmccnf -f
-complete -c clpbmccnf -a '(clpbmccnf --complete server 2>/dev/null)'
+complete -c clpbmccnf -a '(clpstat --complete server 2>/dev/null)'
 complete -c clpbmccnf -s u -l user -x -d 'The BMC\'s user, as clp.toml has it.'
 complete -c clpbmccnf -s p -l password -x -d 'Refused: everybody on the server can read the arguments of a command.'
 complete -c clpbmccnf -l new -d 'SERVER is not in the configuration yet.'
@@ -16,7 +32,7 @@ complete -c clpbwctrl -l json -d 'Print one JSON object instead of text, errors 
 complete -c clpbwctrl -l help -d 'Show a summary and exit.'
 
 complete -c clpcfchk -f
-complete -c clpcfchk -a '(__fish_complete_path)'
+complete -c clpcfchk -a '(__fish_complete_path (commandline -ct))'
 complete -c clpcfchk -l strict -d 'Exit code 9 if it is unsafe or there are warnings.'
 complete -c clpcfchk -l json -d 'Print one JSON object instead of text, errors too.'
 complete -c clpcfchk -l help -d 'Show a summary and exit.'
@@ -39,7 +55,7 @@ complete -c clpcfctrl -l json -d 'Print one JSON object instead of text, errors 
 complete -c clpcfctrl -l help -d 'Show a summary and exit.'
 
 complete -c clpcfset -f
-complete -c clpcfset -a 'wizard create add set unset del rename move show'
+complete -c clpcfset -n '__clptools_place 0 -x --dir --file' -a 'wizard create add set unset del rename move show'
 complete -c clpcfset -s x -l dir -r -F -d 'The folder of clp.toml and scripts/.'
 complete -c clpcfset -l file -r -F -d 'The file itself.'
 complete -c clpcfset -s f -l force -d 'Do it even where the present state speaks against it.'
@@ -53,7 +69,7 @@ complete -c clpcl -s r -l restart -d 'Stop it, then start it.'
 complete -c clpcl -l suspend -d 'Suspend the cluster: all its servers.'
 complete -c clpcl -l resume -d 'Resume a suspended cluster.'
 complete -c clpcl -s a -l all -d 'On all servers.'
-complete -c clpcl -s h -l host -x -a '(clpcl --complete server 2>/dev/null)' -d 'Carry it out on this server instead of the local one.'
+complete -c clpcl -s h -l host -x -a '(clpstat --complete server 2>/dev/null)' -d 'Carry it out on this server instead of the local one.'
 complete -c clpcl -l ib -d 'With -r, for the sake of old scripts: nothing is restarted.'
 complete -c clpcl -l web -d 'The same.'
 complete -c clpcl -l alert -d 'The same.'
@@ -72,19 +88,19 @@ complete -c clpdemo -l help -d 'Show a summary and exit.'
 
 complete -c clpdown -f
 complete -c clpdown -s r -l reboot -d 'Reboot it instead.'
-complete -c clpdown -s h -l host -x -a '(clpdown --complete server 2>/dev/null)' -d 'Shut this server down instead of the local one.'
+complete -c clpdown -s h -l host -x -a '(clpstat --complete server 2>/dev/null)' -d 'Shut this server down instead of the local one.'
 complete -c clpdown -s w -l wait -x -d 'Wait this long for it.'
 complete -c clpdown -l json -d 'Print one JSON object instead of text, errors too.'
 complete -c clpdown -l help -d 'Show a summary and exit.'
 
 complete -c clpgrp -f
-complete -c clpgrp -a '(clpgrp --complete group 2>/dev/null)'
+complete -c clpgrp -a '(clpstat --complete group 2>/dev/null)'
 complete -c clpgrp -s s -l start -d 'Start GROUP: on HOST, or where its order puts it.'
 complete -c clpgrp -s t -l stop -d 'Stop GROUP. It stays stopped until it is started again.'
 complete -c clpgrp -s m -l move -d 'Move GROUP to DEST, or to the next server in its order.'
 complete -c clpgrp -s n -l where -d 'Print the name of the server it is active on; else nothing.'
-complete -c clpgrp -s a -l to -x -a '(clpgrp --complete server 2>/dev/null)' -d 'Where to move it.'
-complete -c clpgrp -s h -l host -x -a '(clpgrp --complete server 2>/dev/null)' -d 'Start it on this server; stop or move what runs on this server. Refused if GROUP runs on another.'
+complete -c clpgrp -s a -l to -x -a '(clpstat --complete server 2>/dev/null)' -d 'Where to move it.'
+complete -c clpgrp -s h -l host -x -a '(clpstat --complete server 2>/dev/null)' -d 'Start it on this server; stop or move what runs on this server. Refused if GROUP runs on another.'
 complete -c clpgrp -s f -l force -d 'Do it even where the present state speaks against it.'
 complete -c clpgrp -l apito -x -d 'Wait this long for an answer of the node agent, like -w.'
 complete -c clpgrp -l json -d 'Print one JSON object instead of text, errors too.'
@@ -100,7 +116,7 @@ complete -c clpledctrl -f
 complete -c clpledctrl -s i -l identify -d 'Light it.'
 complete -c clpledctrl -s d -l dark -d 'Darken it.'
 complete -c clpledctrl -s a -l all -d 'Of every server.'
-complete -c clpledctrl -s h -l host -x -a '(clpledctrl --complete server 2>/dev/null)' -d 'Of this server instead of the local one.'
+complete -c clpledctrl -s h -l host -x -a '(clpstat --complete server 2>/dev/null)' -d 'Of this server instead of the local one.'
 complete -c clpledctrl -s w -l wait -x -d 'Wait this long for each BMC (10).'
 complete -c clpledctrl -l json -d 'Print one JSON object instead of text, errors too.'
 complete -c clpledctrl -l help -d 'Show a summary and exit.'
@@ -108,8 +124,8 @@ complete -c clpledctrl -l help -d 'Show a summary and exit.'
 complete -c clplogcc -f
 complete -c clplogcc -s o -l output -r -F -d 'Where to write (the current folder).'
 complete -c clplogcc -s l -l local -d 'This server only.'
-complete -c clplogcc -s n -l server -x -a '(clplogcc --complete server 2>/dev/null)' -d 'This server only; may be given again.'
-complete -c clplogcc -s h -l host -x -a '(clplogcc --complete server 2>/dev/null)' -d 'The same for one server.'
+complete -c clplogcc -s n -l server -x -a '(clpstat --complete server 2>/dev/null)' -d 'This server only; may be given again.'
+complete -c clplogcc -s h -l host -x -a '(clpstat --complete server 2>/dev/null)' -d 'The same for one server.'
 complete -c clplogcc -s t -l type -x -d 'Taken for the sake of old scripts; all of it is packed.'
 complete -c clplogcc -s r -l rotations -x -d 'Taken for the sake of old scripts.'
 complete -c clplogcc -l json -d 'Print one JSON object instead of text, errors too.'
@@ -127,7 +143,7 @@ complete -c clplogcmd -l json -d 'Print one JSON object instead of text, errors 
 complete -c clplogcmd -l help -d 'Show a summary and exit.'
 
 complete -c clpmonctrl -f
-complete -c clpmonctrl -a '(clpmonctrl --complete monitor 2>/dev/null)'
+complete -c clpmonctrl -a '(clpstat --complete monitor 2>/dev/null)'
 complete -c clpmonctrl -s s -l suspend -d 'Suspend monitoring.'
 complete -c clpmonctrl -s r -l resume -d 'Resume monitoring.'
 complete -c clpmonctrl -s c -l clear -d 'Set the counters of recovery actions to zero.'
@@ -135,9 +151,9 @@ complete -c clpmonctrl -s v -l counters -d 'Show the counters of recovery action
 complete -c clpmonctrl -s e -l dummy-on -d 'Dummy failure on: the monitor finds an error.'
 complete -c clpmonctrl -s n -l dummy-off -d 'Dummy failure off.'
 complete -c clpmonctrl -l acknowledge -d 'Close open hardware events of a message receive monitor.'
-complete -c clpmonctrl -s m -l monitor -x -a '(clpmonctrl --complete monitor 2>/dev/null)' -d 'A monitor.'
+complete -c clpmonctrl -s m -l monitor -x -a '(clpstat --complete monitor 2>/dev/null)' -d 'A monitor.'
 complete -c clpmonctrl -l event -x -d 'Close only this event (clpstat --hw).'
-complete -c clpmonctrl -s h -l host -x -a '(clpmonctrl --complete server 2>/dev/null)' -d 'Carry it out on this server instead of the local one.'
+complete -c clpmonctrl -s h -l host -x -a '(clpstat --complete server 2>/dev/null)' -d 'Carry it out on this server instead of the local one.'
 complete -c clpmonctrl -s w -l wait -x -d 'Wait this long for it (5).'
 complete -c clpmonctrl -l json -d 'Print one JSON object instead of text, errors too.'
 complete -c clpmonctrl -l help -d 'Show a summary and exit.'
@@ -148,8 +164,8 @@ complete -c clpmsg -l json -d 'Print one JSON object instead of text, errors too
 complete -c clpmsg -l help -d 'Show a summary and exit.'
 
 complete -c clpnode -f
-complete -c clpnode -a 'confirm-down'
-complete -c clpnode -a '(clpnode --complete server 2>/dev/null)'
+complete -c clpnode -n '__clptools_place 0' -a 'confirm-down'
+complete -c clpnode -n '__clptools_place 1' -a '(clpstat --complete server 2>/dev/null)'
 complete -c clpnode -l yes -d 'With confirm-down: you have made sure.'
 complete -c clpnode -l json -d 'With confirm-down: one JSON object instead of text.'
 complete -c clpnode -l version -d 'Show the version.'
@@ -164,7 +180,7 @@ complete -c clpregctrl -l json -d 'Print one JSON object instead of text, errors
 complete -c clpregctrl -l help -d 'Show a summary and exit.'
 
 complete -c clpreplay -f
-complete -c clpreplay -a '(__fish_complete_path)'
+complete -c clpreplay -a '(__fish_complete_path (commandline -ct))'
 complete -c clpreplay -l all -d 'Show every heartbeat and timer too.'
 complete -c clpreplay -l from -x -d 'Begin here: 2026-11-23T03:12 or 03:12:06.'
 complete -c clpreplay -l to -x -d 'End here.'
@@ -172,12 +188,15 @@ complete -c clpreplay -l json -d 'Print one JSON object instead of text, errors 
 complete -c clpreplay -l help -d 'Show a summary and exit.'
 
 complete -c clprexec -f
-complete -c clprexec -a '(clprexec --complete group 2>/dev/null)'
+complete -c clprexec -n 'not __fish_contains_opt script notice clear' -a '(clpstat --complete group 2>/dev/null)'
+complete -c clprexec -n '__fish_contains_opt script' -a '(__fish_complete_path (commandline -ct))'
+complete -c clprexec -n '__fish_contains_opt notice' -a '(clpstat --complete monitor 2>/dev/null)'
+complete -c clprexec -n '__fish_contains_opt clear' -a '(clpstat --complete monitor 2>/dev/null)'
 complete -c clprexec -l failover -d 'Fail GROUP, or the group of RESOURCE, over.'
 complete -c clprexec -l script -d 'Run the script FILE.'
 complete -c clprexec -l notice -d 'Report an error.'
 complete -c clprexec -l clear -d 'Take an error back.'
-complete -c clprexec -s r -l resource -x -a '(clprexec --complete resource 2>/dev/null)' -d 'With --failover: the group that holds it.'
+complete -c clprexec -s r -l resource -x -a '(clpstat --complete resource 2>/dev/null)' -d 'With --failover: the group that holds it.'
 complete -c clprexec -s k -l keyword -x -d 'What the notice is about.'
 complete -c clprexec -s h -l host -x -d 'Servers to ask, in this order (up to 32).'
 complete -c clprexec -s p -l port -x -d 'Their port (29002).'
@@ -188,12 +207,12 @@ complete -c clprexec -l json -d 'Print one JSON object instead of text, errors t
 complete -c clprexec -l help -d 'Show a summary and exit.'
 
 complete -c clprsc -f
-complete -c clprsc -a '(clprsc --complete resource 2>/dev/null)'
+complete -c clprsc -a '(clpstat --complete resource 2>/dev/null)'
 complete -c clprsc -s s -l start -d 'Start RESOURCE.'
 complete -c clprsc -s t -l stop -d 'Stop RESOURCE.'
 complete -c clprsc -s n -l where -d 'Print the name of the server it is active on; else nothing.'
 complete -c clprsc -s v -l counter -d 'Show the failover counter, without RESOURCE of all.'
-complete -c clprsc -s h -l host -x -a '(clprsc --complete server 2>/dev/null)' -d 'The server on which its group is active; refused if it is active elsewhere.'
+complete -c clprsc -s h -l host -x -a '(clpstat --complete server 2>/dev/null)' -d 'The server on which its group is active; refused if it is active elsewhere.'
 complete -c clprsc -s f -l force -d 'With -s also what it depends on, with -t also what depends on it.'
 complete -c clprsc -l apito -x -d 'Wait this long for an answer of the node agent, like -w.'
 complete -c clprsc -l json -d 'Print one JSON object instead of text, errors too.'
@@ -262,7 +281,7 @@ complete -c clptrap -l specific -x -d 'The specific-trap number of a PET.'
 complete -c clptrap -l octets -x -d 'The octets of its variable.'
 complete -c clptrap -l pcap -r -F -d 'Every trap of a packet capture.'
 complete -c clptrap -l config -r -F -d 'Another configuration than this server\'s.'
-complete -c clptrap -l to -x -a '(clptrap --complete server 2>/dev/null)' -d 'Where a rehearsal trap goes.'
+complete -c clptrap -l to -x -a '(clpstat --complete server 2>/dev/null)' -d 'Where a rehearsal trap goes.'
 complete -c clptrap -l json -d 'Print one JSON object instead of text, errors too.'
 complete -c clptrap -l help -d 'Show a summary and exit.'
 

@@ -51,9 +51,9 @@ COMMAND = Command(
     ),
     options=(
         Option("--failover", help="Fail GROUP, or the group of RESOURCE, over."),
-        Option("--script", help="Run the script FILE."),
-        Option("--notice", help="Report an error."),
-        Option("--clear", help="Take an error back."),
+        Option("--script", help="Run the script FILE.", complete="file"),
+        Option("--notice", help="Report an error.", complete="monitor"),
+        Option("--clear", help="Take an error back.", complete="monitor"),
         Option(
             "-r",
             "--resource",

@@ -41,7 +41,10 @@ class Option:
         self.low = low
         self.high = high if high is not None else WHOLE_MAX if whole else SECONDS_MAX
         self.complete = complete
-        """What its value names: group, resource, server, monitor, file, directory, or words."""
+        """What its value names: group, resource, server, monitor, file, directory, or words.
+
+        Of a flag: what the command's argument names with it.
+        """
 
     @property
     def name(self) -> str:

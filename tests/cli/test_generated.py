@@ -145,17 +145,50 @@ def completions(words: list[str], folder: Path) -> set[str]:
     return set(ran.stdout.split())
 
 
-def test_bash_completes_options_and_live_names(agent: Agent, tmp_path: Path) -> None:
-    for name in ("clpgrp", "clprsc", "clpmonctrl"):
-        script = tmp_path / name
-        script.write_text(f'#!/bin/sh\nexec {sys.executable} -m clptools.cli.main {name} "$@"\n')
-        script.chmod(0o755)
-    assert completions(["clpgrp", "-n", "f"], tmp_path) == {"failover1"}
-    assert completions(["clpgrp", "-a", ""], tmp_path) == {"server1", "server2"}
-    assert completions(["clprsc", "-s", ""], tmp_path) == {"exec1", "fip1"}
-    assert completions(["clpmonctrl", "-m", "u"], tmp_path) == {"userw"}
-    assert completions(["clpgrp", "--st"], tmp_path) == {"--start", "--stop"}
-    assert completions(["clpgrp", "--apito", ""], tmp_path) == set()
+@pytest.fixture
+def installed(agent: Agent, tmp_path: Path) -> Path:
+    """A folder of $PATH with the command that says the live names."""
+    script = tmp_path / "clpstat"
+    script.write_text(f'#!/bin/sh\nexec {sys.executable} -m clptools.cli.main clpstat "$@"\n')
+    script.chmod(0o755)
+    return tmp_path
+
+
+def test_bash_completes_options_and_live_names(installed: Path) -> None:
+    assert completions(["clpgrp", "-n", "f"], installed) == {"failover1"}
+    assert completions(["clpgrp", "-a", ""], installed) == {"server1", "server2"}
+    assert completions(["clprsc", "-s", ""], installed) == {"exec1", "fip1"}
+    assert completions(["clpmonctrl", "-m", "u"], installed) == {"userw"}
+    assert completions(["clpgrp", "--st"], installed) == {"--start", "--stop"}
+    assert completions(["clpgrp", "--apito", ""], installed) == set()
+
+
+def test_bash_completes_a_word_by_its_place(installed: Path) -> None:
+    def offered(line: str) -> set[str]:
+        return completions([*line.split(" ")], installed)
+
+    servers = {"server1", "server2"}
+    assert offered("clpnode ") == {"confirm-down"}
+    assert offered("clpnode confirm-down ") == servers
+    assert offered("clpnode confirm-down --yes ") == servers
+    assert offered("clpnode confirm-down server1 ") == set()
+    assert offered("clpgrp -s failover1 ") == set()
+    assert offered("clpgrp -s -h server1 ") == {"failover1"}
+    assert offered("clpgrp -s --host = server1 ") == {"failover1"}, "as bash splits --host=server1"
+    assert offered("clpmonctrl -s -m userw mrw1 u") == {"userw"}
+    assert "confirm-down" not in offered("clpcfset add ")
+
+
+def test_bash_completes_what_the_flag_before_is_about(installed: Path) -> None:
+    def offered(line: str) -> set[str]:
+        return completions([*line.split(" ")], installed)
+
+    assert offered("clprexec --failover ") == {"failover1"}
+    monitors = offered("clpmonctrl -s -m ")
+    assert "userw" in monitors
+    assert offered("clprexec --notice ") == monitors
+    assert offered("clprexec -w 5 --clear ") == monitors
+    assert offered(f"clprexec --script {ROOT}/pyproj") == {f"{ROOT}/pyproject.toml"}
 
 
 def test_without_an_agent_names_come_from_the_file(clp: Clp, node: Path) -> None:
