@@ -35,6 +35,11 @@ COMMAND = Command(
             "several lines, as snmptrapd prints them. What is no trap is an error, exit code 1."
         ),
         (
+            "Where a number or its octets depart from the specification, quirks say how it was "
+            "read. Some BMCs of Supermicro are said to shift some numbers by one nibble: these are "
+            "not decoded to their meaning, unless a [[trap_profile]] names them (specific N)."
+        ),
+        (
             "test sends a rehearsal trap to the keyword address of SERVER, through the real "
             "socket, proved by the authkey: it is shown and counted there and never recovers. "
             "CLASS is FATAL, ERROR, PREDICT, PERFORMANCE, REDUNDANCY, INFO, CLEAR or UNKNOWN, or "

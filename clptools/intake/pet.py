@@ -150,6 +150,11 @@ def decode_pet(
             quirks.append("deassertion in bit 15 of the specific trap")
             deasserted = True
             event_type = event_type & 0x7F or None
+        if event_type is not None and 0x0C < event_type < 0x6F:
+            # Shifted by a nibble, as one vendor sends some: then the bits that would say which
+            # way it went say something else, and only the severity can be believed.
+            quirks.append(f"event type {event_type:02X}h is none: the trap number may be shifted")
+            deasserted = False
         if specific & 0x70:
             quirks.append(f"reserved bits in the specific trap {specific}")
     elif octets is not None:

@@ -242,6 +242,19 @@ def test_direction_in_bit_15_is_understood() -> None:
     assert found.key == told(0x076F00).key
 
 
+@pytest.mark.parametrize("shifted", [0x0C0101 << 4, 0x010102 << 4, 0x046F80 >> 4, 0x0C6F01 >> 4])
+def test_a_number_that_is_shifted_is_never_taken_for_the_end_of_something(shifted: int) -> None:
+    for severity, event_class in ((0x20, "FATAL"), (0x10, "ERROR"), (0x00, "UNKNOWN")):
+        found = told(shifted & 0xFFFFFF, severity, manufacturer=10876)
+        assert (found.event_class, found.clears) == (event_class, None)
+        assert any("the trap number may be shifted" in quirk for quirk in found.quirks)
+    # A site that knows the number says so.
+    site = TrapProfile(name="mine", rows={f"specific {shifted & 0xFFFFFF}": "PREDICT"})
+    octets = PetEvent(specific=0, severity=0x20, manufacturer=10876).octets()
+    found = decode_pet(shifted & 0xFFFFFF, octets, ClassTable((site,)), NOW)
+    assert found.event_class == "PREDICT"
+
+
 def test_dells_departures_are_data() -> None:
     assert decode_pet(1001, None, TABLE, NOW).event_class is EventClass.INFO
     assert decode_pet(1001, None, TABLE, NOW).meaning == "test trap"
