@@ -213,7 +213,8 @@ def recovery(registries: Registries) -> tuple[Field, ...]:
             name="failover_outside_server_group",
             parse=BOOLEAN,
             default=False,
-            help="Fail over to a server outside the present server group; mrw only.",
+            help="Fail over to a server outside the present server group; mrw only. Where none "
+            "outside is able to take it, one inside is chosen.",
         ),
         _recovery(
             name="pre_action_script",
