@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import stat
 from collections.abc import Callable
 
 from clptools.intake.source import Faults
+
+PID_MAX = 1 << 22
+"""No process has a higher id (proc(5), `pid_max`)."""
 
 
 class Process:
@@ -42,7 +46,7 @@ async def watch_pid_file(keyword: str, path: str, faults: Faults, look_s: float 
         ended = asyncio.Event()
         process = None
         with contextlib.suppress(OSError, ValueError):
-            process = Process(_pid(path), ended.set)
+            process = Process(await asyncio.to_thread(_pid, path), ended.set)
         if process is None:
             await asyncio.sleep(look_s)
             continue
@@ -55,9 +59,22 @@ async def watch_pid_file(keyword: str, path: str, faults: Faults, look_s: float 
 
 
 def _pid(path: str) -> int:
-    """Raises OSError or ValueError."""
-    with open(path, encoding="ascii") as file:
-        pid = int(file.read(32).strip() or "0")
-    if pid <= 0:
+    """What a plain file holds.  A FIFO or a device is not even opened: it may never answer.
+
+    Raises OSError or ValueError.
+    """
+    found = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(found).st_mode):
+            raise ValueError(path)
+        # The file that was looked at; not to wait is for its owner's lease (fcntl(2), F_SETLEASE).
+        fd = os.open(f"/proc/self/fd/{found}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    finally:
+        os.close(found)
+    try:
+        pid = int(os.read(fd, 32))
+    finally:
+        os.close(fd)
+    if not 0 < pid <= PID_MAX:
         raise ValueError(path)
     return pid

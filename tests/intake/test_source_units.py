@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import subprocess
 from collections.abc import AsyncIterator, Iterator
@@ -338,6 +339,26 @@ def test_a_pid_file(tmp_path: Path) -> None:
         second.kill()
         first.wait()
         second.wait()
+
+    asyncio.run(body())
+
+
+def test_a_pid_file_that_holds_no_process_holds_nothing_up(tmp_path: Path) -> None:
+    """Its directory may be the application's own user's: a FIFO there, or any number."""
+    fifo, number = tmp_path / "fifo.pid", tmp_path / "number.pid"
+    os.mkfifo(fifo)
+    number.write_text("9" * 30)
+    monitors = [mrw("HA/AM", p.stem, pid_file={"server1": str(p)}) for p in (fifo, number)]
+    gone = [f"HA/AM/{p.stem}#process" for p in (fifo, number)]
+
+    async def body() -> None:
+        async with Heard(*monitors, was_open=gone) as heard:
+            await asyncio.sleep(0.3)
+            assert heard.notes == [] and heard.told == []
+            fifo.unlink()
+            for path in (fifo, number):
+                path.write_text(f"{os.getpid()}\n")
+            assert (await heard.count(1)).recovered and (await heard.count(2)).recovered
 
     asyncio.run(body())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -182,6 +183,40 @@ class TestPidw:
             time.sleep(0.01)
         file.write_text(str(ended.pid))
         assert "does not run" in check(pidw, one).text
+
+    def test_a_pid_file_that_is_no_file_does_not_hold_the_agent_up(self, tmp_path: Path) -> None:
+        file, link = tmp_path / "pid", tmp_path / "link"
+        one = monitor(pid_file=str(link))
+        link.symlink_to(file)
+        file.write_text(f"{os.getpid()}\n")
+        assert check(pidw, one).status is Status.NORMAL
+        for odd in ("mkfifo PLACE", "ln -s /dev/tty PLACE", "mkdir PLACE"):
+            subprocess.run(["rm", "-r", str(file)], check=True)
+            subprocess.run(odd.replace("PLACE", str(file)).split(), check=True)
+            with pytest.raises(ClpError, match="link is no plain file"):
+                check(pidw, one)
+
+    def test_a_pid_file_that_cannot_be_read_in_time_is_a_time_out_and_holds_one_thread(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        answer, asked = threading.Event(), []
+
+        def hang(path: str) -> bytes:
+            asked.append(path)
+            answer.wait(20)
+            return str(os.getpid()).encode()
+
+        monkeypatch.setattr(pidw, "_beginning", hang)
+
+        async def body() -> None:
+            for _ in range(3):
+                with pytest.raises(TimeoutError):
+                    await pidw.check(monitor(timeout_ms=30, pid_file="/nfs/pid"), CONTEXT)
+            answer.set()
+            verdict = await pidw.check(monitor(pid_file="/nfs/pid"), CONTEXT)
+            assert verdict.status is Status.NORMAL and asked == ["/nfs/pid"]
+
+        asyncio.run(body())
 
     def test_without_one_the_programs_of_the_start_script_are_watched(self) -> None:
         one = monitor("exec1")
