@@ -7,6 +7,7 @@ and otherwise of changes only, so that a healthy server writes no journal.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from importlib import import_module
 from typing import cast
@@ -18,6 +19,8 @@ from clptools.core.settings import Monitor, Settings
 from clptools.faults import ClpError
 from clptools.monitors.base import MonitorContext, MonitorModule, Status, Verdict, error
 from clptools.monitors.registry import VARIANTS
+
+logger = logging.getLogger(__name__)
 
 DUMMY = "dummy failure, switched on by command"
 
@@ -42,6 +45,8 @@ class Engine:
         self._report = report
         self._running: dict[str, _Rounds] = {}
         self._faulty: set[str] = set()
+        self._unforeseen: dict[str, str] = {}
+        """What went wrong last, by monitor: in the log it is once."""
         self._checks: set[asyncio.Task[Verdict]] = set()
 
     def apply(self, settings: Settings) -> None:
@@ -110,6 +115,13 @@ class Engine:
         except OSError as fault:
             place = f"{fault.filename}: " if fault.filename else ""
             return error(f"{place}{fault.strerror or fault}")
+        except Exception as fault:
+            # Rounds that ended here would leave the monitor as it last was, for ever.
+            text = f"{type(fault).__name__}: {fault}"
+            if self._unforeseen.get(monitor.name) != text:
+                logger.error("monitor %s cannot find out: %s", monitor.name, text)
+            self._unforeseen[monitor.name] = text
+            return error(f"cannot find out: {text}")
 
     def _judge(self, rounds: _Rounds, verdict: Verdict) -> None:
         """Tell the core, unless it is to be tried again first or knows it already."""

@@ -315,8 +315,16 @@ def _how_it_ended(code: int) -> str:
     if code == 0:
         return "succeeded"
     if code < 0:
-        return f"was killed by {signal.Signals(-code).name}"
+        return f"was killed by {_signal_name(-code)}"
     return f"ended with exit status {code}"
+
+
+def _signal_name(number: int) -> str:
+    """Those between the first and the last real-time signal have none (signal(7))."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def environment(variables: Mapping[str, str]) -> dict[str, str]:

@@ -125,6 +125,26 @@ def test_faults_are_errors_with_their_mend(kind: Rounds) -> None:
     asyncio.run(main())
 
 
+def test_what_nobody_foresaw_is_an_error_and_the_rounds_go_on(
+    kind: Rounds, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        engine = kind.engine()
+        engine.run("m", True)
+        await kind.rounds(2)
+        kind.verdict = ValueError("40 is not a valid Signals")
+        await kind.rounds(3)
+        assert kind.heard[1].text == "cannot find out: ValueError: 40 is not a valid Signals"
+        (line,) = caplog.messages
+        assert line == "monitor m cannot find out: ValueError: 40 is not a valid Signals"
+        kind.verdict = NORMAL
+        await kind.rounds(2)
+        assert kind.words[-1] == "normal"
+        await engine.close()
+
+    asyncio.run(main())
+
+
 def test_the_first_round_waits_as_configured(kind: Rounds) -> None:
     async def main() -> None:
         engine = kind.engine(start_wait_ms=60_000)

@@ -91,6 +91,11 @@ class TestGenw:
         failed = check(genw, monitor())
         assert failed.status is Status.ERROR and 'exit status 3: "m1"' in failed.text
 
+    def test_a_script_that_a_signal_without_a_name_ends_is_an_error(self, node_root: Path) -> None:
+        self.script(node_root, "kill -40 $$\n")
+        failed = check(genw, monitor())
+        assert failed.status is Status.ERROR and "was killed by signal 40" in failed.text
+
     def test_a_hung_script_is_a_time_out(self, node_root: Path) -> None:
         self.script(node_root, "sleep 100\n")
         failed = check(genw, monitor(timeout_ms=300))
