@@ -98,6 +98,8 @@ class AgentBackend:
         self._ask = ask
         self._identify = identify
         self._collector = Collector(server)
+        self._glanced = (-1, blank(server))
+        """When somebody who watches last looked, and what it was."""
         self.outside = Outside(server, records)
         """What was asked from outside the cluster."""
 
@@ -122,7 +124,16 @@ class AgentBackend:
             before = view
             while not changes(before, view):
                 await asyncio.sleep(_WATCH_S)
-                view = self.status(False)
+                view = self._glance()
+
+    def _glance(self) -> StatusView:
+        """One look for all who watch: each of its own would be the work of the whole loop."""
+        now = clock.boot_ms()
+        at, view = self._glanced
+        if at < 0 or now - at >= _WATCH_S * 1000:
+            view = self.status(False)
+            self._glanced = now, view
+        return view
 
     def explain(self, subject: str) -> Explanation:
         """Why `subject` is as it is, from the records of all servers."""
