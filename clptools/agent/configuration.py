@@ -201,7 +201,8 @@ def _mode(path: str) -> int:
 
 
 def _read(path: str) -> str:
-    with open(path, encoding="utf-8", newline="") as file:
+    # As it is loaded: a byte order mark is no part of the text.
+    with open(path, encoding="utf-8-sig", newline="") as file:
         return file.read()
 
 

@@ -34,8 +34,8 @@ def _from_file() -> Json:
     import tomllib
 
     try:
-        with open(config_file(), "rb") as file:
-            read = tomllib.load(file)
+        with open(config_file(), encoding="utf-8-sig") as file:
+            read = tomllib.loads(file.read())
     except (OSError, ValueError):
         return {}
     groups = [{**group, "resources": group.get("resource")} for group in objects(read, "group")]

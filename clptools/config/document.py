@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from clptools.config.lines import Block, Lines, Path
-from clptools.config.load import TABLES
+from clptools.config.load import BOM, TABLES
 from clptools.config.write import dumps
 
 Json = dict[str, Any]
@@ -33,6 +33,7 @@ class Document:
 
     def __init__(self, text: str = "") -> None:
         """Raises tomllib.TOMLDecodeError."""
+        text = text.removeprefix(BOM)
         self.original = text
         self.tables: Json = tomllib.loads(text)
         """Changed by whoever edits, in place: a table that stays must stay the same object."""

@@ -32,6 +32,8 @@ from clptools.reports import Report
 
 MAX_BYTES = 4 << 20
 """No cluster of 32 servers needs more; a device or a log given by mistake is refused."""
+BOM = "\ufeff"
+"""Some editors write it before the first character, and show it to nobody."""
 
 TABLES = (
     "cluster", "server", "interconnect", "np", "forced_stop", "server_group", "group", "monitor",
@@ -73,14 +75,16 @@ def load(path: str, registries: Registries) -> Loaded:
         ) from fault
     except OSError as fault:
         reason = (fault.strerror or "cannot be read").lower()
-        return _unreadable(path, f"{path}: {reason}.", "clpcfset makes one; see also examples/.")
+        return _unreadable(path, f"{reason}.", "clpcfset makes one; see also examples/.")
     if len(raw) > MAX_BYTES:
-        return _unreadable(path, f"{path}: larger than {MAX_BYTES >> 20} MiB.")
+        return _unreadable(path, f"larger than {MAX_BYTES >> 20} MiB.")
     try:
         text = raw.decode()
     except UnicodeDecodeError as fault:
-        line = raw.count(b"\n", 0, fault.start) + 1
-        return _unreadable(path, f"{path}: not UTF-8 text.", "Save it as UTF-8.", line)
+        # Line ends tell nothing in a file that is no text at all.
+        line = 0 if b"\0" in raw else raw.count(b"\n", 0, fault.start) + 1
+        message = f"not UTF-8 text: byte {fault.start + 1:,} is 0x{raw[fault.start]:02x}."
+        return _unreadable(path, message, "Save it as UTF-8.", line)
     return loads(text, registries, path)
 
 
@@ -91,6 +95,7 @@ def _unreadable(file: str, message: str, hint: str = "", line: int = 0, text: st
 
 def loads(text: str, registries: Registries, file: str = "clp.toml") -> Loaded:
     """Read a configuration from its text; `file` is only for messages."""
+    text = text.removeprefix(BOM)
     try:
         document = tomllib.loads(text)
         source = Source(file, Lines(text))

@@ -111,9 +111,9 @@ def render_text(reports: Iterable[Report], safety: Safety | None) -> str:
 
 def render_report(report: Report) -> Iterator[str]:
     """`file:line: message`, and the hint below it, in line with the message."""
-    place = os.path.basename(report.file) if report.file else ""
+    place = report.file  # where the file itself is at fault, all of its path counts
     if place and report.line:
-        place += f":{report.line}"
+        place = f"{os.path.basename(place)}:{report.line}"
     place = f"{place}: " if place else ""
     yield f"{place}{report.message}"
     if report.hint:

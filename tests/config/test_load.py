@@ -11,7 +11,9 @@ import tomli_w
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from clptools.config.document import Document
 from clptools.config.load import load, loads
+from clptools.config.present import render_report
 from clptools.registries import registries
 from tests.config.sample import BMCS, EXAMPLES, SAMPLE, THREE, TWO, changed, good, read
 
@@ -183,11 +185,28 @@ def test_durations_of_variants_are_milliseconds_too() -> None:
 
 def test_a_file_that_cannot_be_read_is_a_report(tmp_path: Path) -> None:
     missing = load(str(tmp_path / "clp.toml"), registries())
-    assert missing.settings is None and "no such file" in missing.reports[0].message
+    assert missing.settings is None
+    assert str(missing.reports[0]) == f"{tmp_path}/clp.toml: no such file or directory."
     latin = tmp_path / "latin.toml"
     latin.write_bytes(b'# fine\nname = "\xe4"\n')
     (report,) = load(str(latin), registries()).reports
-    assert (report.line, "UTF-8" in report.message) == (2, True)
+    assert str(report) == f"{latin}:2: not UTF-8 text: byte 16 is 0xe4."
+
+
+def test_a_binary_file_is_named_once_and_without_a_line(tmp_path: Path) -> None:
+    binary = tmp_path / "bin.toml"
+    binary.write_bytes(b"\x7fELF\0\0\n\xff\xfe")
+    (report,) = load(str(binary), registries()).reports
+    assert next(render_report(report)) == f"{binary}: not UTF-8 text: byte 8 is 0xff."
+
+
+def test_a_byte_order_mark_that_an_editor_hides_does_no_harm(tmp_path: Path) -> None:
+    file = tmp_path / "clp.toml"
+    file.write_bytes(b"\xef\xbb\xbf" + TWO.encode())
+    loaded = load(str(file), registries())
+    assert loaded.settings == good(TWO)
+    assert loaded.text == TWO
+    assert Document("\ufeff" + TWO).text() == (TWO, True)
 
 
 junk = st.recursive(
