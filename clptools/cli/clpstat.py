@@ -11,16 +11,15 @@ import sys
 import time
 from typing import TYPE_CHECKING, NoReturn, cast
 
-from clptools.cli.answer import Answer, as_json
+from clptools.cli.answer import Answer
 from clptools.cli.options import Args, Argument, Command, Option, host
 from clptools.faults import ClpError, ExitCode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from clptools.api.client import Client
     from clptools.cli.render.shape import (
-        EventJson,
         ExplanationJson,
         HardwareJson,
         StatusJson,
@@ -67,6 +66,12 @@ COMMAND = Command(
             "not well, p pauses, b goes back."
         ),
         "--events writes text to a terminal, else one JSON object a line (NDJSON); so does --json.",
+        (
+            "With --since it begins after the event with that `cursor`. Where that event is no "
+            "longer among the newest 10,000 that are kept, all that are kept are written: a "
+            "reader may see some again, and misses none that is still there. An empty CURSOR is "
+            "the beginning."
+        ),
     ),
     options=(
         Option("-s", help="Show the status; this is what happens without options."),
@@ -124,6 +129,8 @@ def run(args: Args) -> Answer:
     if view == "explain":
         return explain(args)
     if view == "events":
+        from clptools.cli.stat_events import events
+
         return events(args)
     if view == "hw":
         return hardware(args)
@@ -367,42 +374,6 @@ def hardware(args: Args) -> Answer:
     with Client() as client:
         found = cast("HardwareJson", client.call("GetHardware")["hardware"])
     return Answer(page(found, time.time())[:-1], cast("dict[str, object]", found))
-
-
-def events(args: Args) -> Answer:
-    """`--events`: each event is written as it comes."""
-    from clptools.api.client import READ_TIMEOUT_S, Client
-
-    follow = args.given("follow")
-    cursor = args.text("since")
-    with Client(timeout_s=None if follow else READ_TIMEOUT_S) as client:
-        try:
-            for event in recorded(client, cursor, follow):
-                cursor = event["cursor"]
-                write_event(event, as_text=sys.stdout.isatty() and not args.given("json"))
-        except ClpError as error:
-            if follow and cursor and error.code is ExitCode.NO_AGENT:
-                error.hint += f"\nTo go on from here: clpstat --events --follow --since {cursor}"
-            raise
-    return Answer()
-
-
-def recorded(client: Client, cursor: str, follow: bool) -> Iterator[EventJson]:
-    """The events after `cursor`, as the agent sends them."""
-    for reply in client.stream("GetEvents", since=cursor, follow=follow):
-        yield from cast("list[EventJson]", reply["events"])
-        sys.stdout.flush()
-
-
-def write_event(event: EventJson, *, as_text: bool) -> None:
-    """One line."""
-    if as_text:
-        from clptools.cli.render.events import event_line
-
-        line = event_line(event)
-    else:
-        line = as_json(cast("dict[str, object]", event))
-    sys.stdout.write(line + "\n")
 
 
 def watch(args: Args) -> Answer:

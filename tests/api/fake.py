@@ -76,7 +76,7 @@ def sample_status() -> StatusView:
 def record(number: int) -> EventRecord:
     """The numbered event."""
     return EventRecord(
-        cursor=f"server1:{number}",
+        cursor=f"server1:cafe:{number}",
         time=1.0 * number,
         server="server1",
         module="rc",

@@ -138,17 +138,17 @@ def test_events_come_whole_and_after_a_cursor(agent: Agent) -> None:
     with Client(agent.path) as client:
         batches = [reply["events"] for reply in client.stream("GetEvents")]
         assert [len(b) for b in batches if isinstance(b, list)] == [100, 100, 50, 0]
-        once = client.call("GetEvents", since="server1:247")["events"]
+        once = client.call("GetEvents", since="server1:cafe:247")["events"]
         assert isinstance(once, list)
         assert [e["text"] for e in once] == ["event 248", "event 249"]
 
 
 def test_followed_events_stay_open_until_the_caller_goes(agent: Agent) -> None:
     with Client(agent.path) as client:
-        stream = client.stream("GetEvents", since="server1:248", follow=True)
+        stream = client.stream("GetEvents", since="server1:cafe:248", follow=True)
         events = next(stream)["events"]
         assert isinstance(events, list)
-        assert events[0]["cursor"] == "server1:249"
+        assert events[0]["cursor"] == "server1:cafe:249"
 
 
 def test_the_agents_faults_arrive_as_they_are(agent: Agent) -> None:

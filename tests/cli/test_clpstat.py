@@ -198,18 +198,38 @@ def test_hardware_json_and_text(agent: Agent, capsys: Output) -> None:
 
 
 def test_events_are_one_json_object_a_line(agent: Agent, capsys: Output) -> None:
-    assert run("clpstat", ["--events", "--since", "server1:247"]) == 0
+    assert run("clpstat", ["--events", "--since", "server1:cafe:247"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [json.loads(line)["cursor"] for line in lines] == ["server1:248", "server1:249"]
+    assert [json.loads(line)["cursor"] for line in lines] == [
+        "server1:cafe:248",
+        "server1:cafe:249",
+    ]
     assert set(json.loads(lines[0])) >= {
         *("cursor", "time", "server", "module", "event_id", "level", "text")
     }
 
 
+@pytest.mark.parametrize(
+    "cursor", ["nonsense", "247", "server1:247", "server1:cafe:", "server1:cafe:x", ":cafe:247",
+               "server1:cafe:247:"]
+)  # fmt: skip
+def test_what_is_no_cursor_replays_nothing(agent: Agent, capsys: Output, cursor: str) -> None:
+    assert run("clpstat", ["--events", "--since", cursor]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert f"--since: {cursor!r} is no cursor" in said.err
+
+
+def test_an_empty_cursor_is_the_beginning(agent: Agent, capsys: Output) -> None:
+    """As in a script that kept none yet."""
+    assert run("clpstat", ["--events", "--since", ""]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 250
+
+
 def test_following_events_goes_on_until_the_agent_ends(root: Path) -> None:
     with Agent(socket_path(root)).running() as agent:
         process = subprocess.Popen(
-            [*LINE, "--events", "--follow", "--since", "server1:247"],
+            [*LINE, "--events", "--follow", "--since", "server1:cafe:247"],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -221,7 +241,7 @@ def test_following_events_goes_on_until_the_agent_ends(root: Path) -> None:
         assert process.poll() is None
     _, said = process.communicate(timeout=10)
     assert process.returncode == 3
-    assert "To go on from here: clpstat --events --follow --since server1:249" in said
+    assert "To go on from here: clpstat --events --follow --since server1:cafe:249" in said
 
 
 def test_options_that_do_not_go_together_are_refused(agent: Agent, capsys: Output) -> None:

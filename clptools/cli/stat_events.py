@@ -1,0 +1,65 @@
+"""`clpstat --events`: the recorded events of the cluster, as they come."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, cast
+
+from clptools.api.client import READ_TIMEOUT_S, Client
+from clptools.cli.answer import Answer, as_json
+from clptools.faults import ClpError, ExitCode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from clptools.cli.options import Args
+    from clptools.cli.render.shape import EventJson
+
+
+def events(args: Args) -> Answer:
+    """`--events`: each event is written as it comes."""
+    follow = args.given("follow")
+    cursor = args.text("since")
+    if cursor and not is_cursor(cursor):
+        raise ClpError(
+            ExitCode.USAGE,
+            f"--since: {cursor!r} is no cursor, as events carry it.",
+            "See: clpstat --events --json",
+        )
+    with Client(timeout_s=None if follow else READ_TIMEOUT_S) as client:
+        try:
+            for event in recorded(client, cursor, follow):
+                cursor = event["cursor"]
+                write_event(event, as_text=sys.stdout.isatty() and not args.given("json"))
+        except ClpError as error:
+            if follow and cursor and error.code is ExitCode.NO_AGENT:
+                error.hint += f"\nTo go on from here: clpstat --events --follow --since {cursor}"
+            raise
+    return Answer()
+
+
+def is_cursor(text: str) -> bool:
+    """Whether it has the form of a cursor, SERVER:INCARNATION:NUMBER; else it was cut or mixed up.
+
+    The agent takes any other text for an event that it forgot long ago.
+    """
+    parts = text.split(":")
+    return len(parts) == 3 and all(parts) and parts[2].isascii() and parts[2].isdigit()
+
+
+def recorded(client: Client, cursor: str, follow: bool) -> Iterator[EventJson]:
+    """The events after `cursor`, as the agent sends them."""
+    for reply in client.stream("GetEvents", since=cursor, follow=follow):
+        yield from cast("list[EventJson]", reply["events"])
+        sys.stdout.flush()
+
+
+def write_event(event: EventJson, *, as_text: bool) -> None:
+    """One line."""
+    if as_text:
+        from clptools.cli.render.events import event_line
+
+        line = event_line(event)
+    else:
+        line = as_json(cast("dict[str, object]", event))
+    sys.stdout.write(line + "\n")
