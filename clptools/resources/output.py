@@ -76,14 +76,21 @@ class OutputPipe:
     """
 
     def __init__(self, log: Callable[[str], None]) -> None:
+        """Raises OSError: no more files may be open."""
         self.output = Output(log)
         self._loop = asyncio.get_running_loop()
         self._reader, writer = os.pipe()
-        os.set_blocking(self._reader, False)
-        self.writer = os.open(f"/proc/self/fd/{writer}", os.O_RDWR)
+        self.writer = -1
         """For the script.  Ours is open until the script ended."""
-        os.close(writer)
-        self._loop.add_reader(self._reader, self._readable)
+        try:
+            os.set_blocking(self._reader, False)
+            self.writer = os.open(f"/proc/self/fd/{writer}", os.O_RDWR)
+            self._loop.add_reader(self._reader, self._readable)
+        except OSError:
+            self.close()
+            raise
+        finally:
+            os.close(writer)
 
     @property
     def closed(self) -> bool:

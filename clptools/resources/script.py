@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import functools
 import os
 import pwd
@@ -22,7 +23,7 @@ import msgspec
 
 from clptools import paths
 from clptools.faults import ClpError, ExitCode
-from clptools.resources.leftovers import Register, Running, end, signal_group, wait_gone
+from clptools.resources.leftovers import POLL_S, Register, Running, end, signal_group, wait_gone
 from clptools.resources.output import OutputPipe
 from clptools.trust import check_script
 
@@ -67,6 +68,7 @@ class _Process:
     def __init__(
         self, script: Script, entry: Running, popen: subprocess.Popen[bytes], pipe: OutputPipe
     ) -> None:
+        """Raises OSError: its end cannot be seen."""
         self.script = script
         self.entry = entry
         self.popen = popen
@@ -78,7 +80,11 @@ class _Process:
         self.reported: asyncio.Future[None] = loop.create_future()
         """Its result is made: another script of that name may run."""
         self._pidfd = os.pidfd_open(popen.pid)
-        loop.add_reader(self._pidfd, self._on_end)
+        try:
+            loop.add_reader(self._pidfd, self._on_end)
+        except OSError:
+            os.close(self._pidfd)
+            raise
 
     def _on_end(self) -> None:
         asyncio.get_running_loop().remove_reader(self._pidfd)
@@ -137,7 +143,7 @@ class ScriptRunner:
         for left in self.leftovers():
             if left.name == script.name:
                 await self._end_leftover(left, self._grace(script))
-        process = self._start(script)
+        process = await self._start(script)
         try:
             timed_out = not await process.wait(script.timeout_ms)
             if timed_out:
@@ -204,7 +210,8 @@ class ScriptRunner:
             )
         self._register.close(left)
 
-    def _start(self, script: Script) -> _Process:
+    async def _start(self, script: Script) -> _Process:
+        """Waits only for the end of a script that it cannot watch."""
         token = secrets.token_hex(8)
         try:
             entry = self._register.open(script.name, token)
@@ -213,7 +220,11 @@ class ScriptRunner:
                 ExitCode.FAILED, f"{script.name}: {fault.filename}: {fault.strerror}"
             ) from fault
         name = script.name
-        pipe = OutputPipe(lambda line: self._log(name, line))
+        try:
+            pipe = OutputPipe(lambda line: self._log(name, line))
+        except OSError as fault:
+            self._forget_entry(entry)
+            raise _cannot_be_run(script, fault) from fault
         try:
             # Popen takes vfork here (no preexec_fn, no other user), so a large agent costs
             # nothing; asyncio's own would add a thread or a child watcher.
@@ -228,22 +239,30 @@ class ScriptRunner:
                 umask=0o022,
             )
         except OSError as fault:
-            self._register.close(entry)
             pipe.close()
-            raise ClpError(
-                ExitCode.FAILED,
-                f"{script.path}: cannot be run: {fault.strerror}",
-                "its first line must name an interpreter that is there: #!/bin/sh",
-            ) from fault
+            self._forget_entry(entry)
+            raise _cannot_be_run(script, fault) from fault
+        try:
+            process = _Process(script, entry, popen, pipe)
+        except OSError as fault:
+            # Left alone it would have no deadline, and nobody would hear how it ended.
+            pipe.close()
+            if await _kill(popen):
+                self._forget_entry(entry)
+            raise _cannot_be_run(script, fault) from fault
         if self._shielded:
             _unshield(popen.pid)
         self._place(name, popen.pid)
-        process = _Process(script, entry, popen, pipe)
         self._running[name] = process
         # Without this the next agent still finds the script by its token.
         with contextlib.suppress(OSError):
             process.entry = self._register.started(entry, popen.pid)
         return process
+
+    def _forget_entry(self, entry: Running) -> None:
+        """One that stays names no process that lives, and goes when it is looked at next."""
+        with contextlib.suppress(OSError):
+            self._register.close(entry)
 
     async def _end(self, process: _Process, grace_ms: int) -> None:
         """TERM, then KILL, to the whole group."""
@@ -309,6 +328,27 @@ def _unshield(pid: int) -> None:
     """The agent may be kept from the kernel's out-of-memory killer; what it starts must not be."""
     with contextlib.suppress(OSError), open(f"/proc/{pid}/oom_score_adj", "w") as file:
         file.write("0")
+
+
+def _cannot_be_run(script: Script, fault: OSError) -> ClpError:
+    interpreter = "its first line must name an interpreter that is there: #!/bin/sh"
+    return ClpError(
+        ExitCode.FAILED,
+        f"{script.path}: cannot be run: {fault.strerror}",
+        interpreter if fault.errno in (errno.ENOENT, errno.ENOEXEC, errno.EACCES) else "",
+    )
+
+
+async def _kill(popen: subprocess.Popen[bytes]) -> bool:
+    """KILL to a script whose end nothing tells, and its group; whether it is gone."""
+    signal_group(popen.pid, signal.SIGKILL)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(UNKILLABLE_MS / 1000):
+            while popen.poll() is None:
+                await asyncio.sleep(POLL_S)
+            return True
+    popen.returncode = -signal.SIGKILL
+    return False
 
 
 def _how_it_ended(code: int) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -13,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from clptools import paths
 from clptools.faults import ClpError
 from clptools.resources.leftovers import start_time
 from clptools.resources.script import Script, ScriptResult, ScriptRunner
@@ -335,6 +338,73 @@ def test_a_missing_script_and_one_not_executable_say_what_to_do(make_script: Mak
     Path(broken).write_text("#!/no/such/interpreter\n")
     with pytest.raises(ClpError, match="cannot be run"):
         run(broken)
+
+
+def open_files() -> list[str]:
+    return sorted(os.listdir("/proc/self/fd"))
+
+
+def test_where_too_many_files_are_open_it_is_said_and_none_is_left_open(
+    make_script: MakeScript,
+) -> None:
+    path = make_script("s.sh", "exec sleep 1000\n")
+
+    async def attempt(runner: ScriptRunner, free: int) -> str:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        most = max(map(int, open_files())) + 32
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        taken = []
+        try:
+            with pytest.raises(OSError, match="Too many open files"):
+                while True:
+                    taken.append(os.open("/dev/null", os.O_RDONLY))
+            for _ in range(free):
+                os.close(taken.pop())
+            script = Script(name="g/r", path=path, timeout_ms=50)
+            return (await runner.run(script)).text
+        except (ClpError, OSError) as fault:
+            return str(fault)
+        finally:
+            for fd in taken:
+                os.close(fd)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    async def main() -> list[str]:
+        runner = ScriptRunner(grace_ms=50)
+        before, said = open_files(), []
+        for free in range(10):
+            said.append(await attempt(runner, free))
+            await until(lambda: open_files() == before)
+            assert runner.leftovers() == () and not list(Path(paths.run_dir()).glob("scripts/*"))
+        return said
+
+    said = asyncio.run(main())
+    assert f"{path}: cannot be run: Too many open files" in said
+    assert "and was killed" in said[-1]
+    assert children() == []
+
+
+def test_a_script_that_cannot_be_watched_is_ended_and_said(
+    make_script: MakeScript, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = make_script("s.sh", f"sleep 1000 & echo $! > {tmp_path}/pid; wait\n")
+
+    async def main() -> None:
+        runner = ScriptRunner()
+        before = open_files()
+
+        def refused(pid: int) -> int:
+            while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+                time.sleep(0.01)
+            raise OSError(errno.ENFILE, "Too many open files in system")
+
+        monkeypatch.setattr(os, "pidfd_open", refused)
+        with pytest.raises(ClpError, match=r"s.sh: cannot be run: Too many open files in system"):
+            await runner.run(Script(name="g/r", path=path, timeout_ms=LONG_MS))
+        assert open_files() == before and runner.leftovers() == () and children() == []
+        await until(lambda: start_time(int((tmp_path / "pid").read_text())) is None)
+
+    asyncio.run(main())
 
 
 def test_starting_a_script_takes_the_agent_little_time(make_script: MakeScript) -> None:
