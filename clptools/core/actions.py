@@ -106,7 +106,7 @@ class RunResource(ActionBase, tag="run-resource", frozen=True, kw_only=True):
     op: str
     epoch: int
     event: str
-    """`CLP_EVENT`: START, FAILOVER, RECOVER."""
+    """`CLP_EVENT`: START or FAILOVER."""
     factor: str
     """`CLP_FACTOR` of a stop or migration: GROUPSTOP, GROUPMOVE, GROUPFAILOVER, SERVERSTOP, ..."""
     previous: str = ""

@@ -16,6 +16,7 @@ from typing import Protocol
 
 import msgspec
 
+from clptools.core import numbers
 from clptools.core.sentences import listed
 from clptools.core.view import GroupView, MonitorView, OpenEventView, ServerView, StatusView
 
@@ -34,18 +35,21 @@ GRANTED, STARTS, ONLINE, STOPS, RELEASED = (
     ("rc", 20),
     ("rc", 21),
 )
-GIVES_UP, WAITS, AFTER_RECOVERY = ("rm", 14), ("rc", 65), ("rm", 44)
+WAITS = ("rc", 65)
 ADMITTED, LEFT, HEARD_AGAIN = ("nm", 1), ("nm", 2), ("nm", 81)
 
-CHANGED = frozenset((module, number) for module in ("rm", "mm") for number in (4, 9, 26, 905))
+_MONITORS = ("rm", "mm")
+CHANGED = frozenset(
+    (module, number) for module in _MONITORS for number in (4, 9, 26, 27, 49, 905, 933)
+)
 """A monitor changed its status; to Normal if the level is INFO."""
 
 OF_SERVER = frozenset(
     {
-        *(("nm", number) for number in (1, 2, 11, 31, 40, 80, 81)),
-        *(("rc", number) for number in (90, *range(400, 440))),
-        *(("pm", number) for number in (13, 31)),
-        *(("rm", number) for number in (15, 44)),
+        *(("nm", number) for number in (1, 2, 11, 40, 80, 81, 930, 931)),
+        *(("rc", number) for number in (*range(400, 440), 930)),
+        *(("pm", number) for number in (31, 930)),
+        *((module, number) for module in _MONITORS for number in numbers.ACTION.values()),
         ("userw", 2),
     }
 )

@@ -20,7 +20,7 @@ class ResourceContext(msgspec.Struct, frozen=True, kw_only=True):
     server: str
     group: str
     event: str
-    """`CLP_EVENT`: START, FAILOVER or RECOVER; of a stop: how it had been started."""
+    """`CLP_EVENT`: START or FAILOVER; of a stop: how it had been started."""
     factor: str = ""
     """`CLP_FACTOR` of a stop or migration: GROUPSTOP, GROUPMOVE, GROUPFAILOVER, ..."""
     previous: str = ""

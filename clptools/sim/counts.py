@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from clptools.sim.host import Host
     from clptools.sim.world import World
 
-_RESTARTS, _FAILS_OVER, _FINAL = 13, 14, 15
-"""Event ids of module `rm`: monitors (hardware guide, *Event log*)."""
+_RESTARTS, _FAILS_OVER = 13, 14
+"""Event ids of the monitors' modules, `rm` and `mm` (hardware guide, *Event log*)."""
 _NO_HALT = ("none", "stop-group", "stop-resource", "stop-cluster")
 _CLEARS = (r.MonitorClear, r.Acknowledge)
 
@@ -50,7 +50,7 @@ class Counts:
         told = {
             (x.event_id, name)
             for x in actions
-            if type(x) is a.Record and x.module == "rm"
+            if type(x) is a.Record and x.module in ("rm", "mm")
             for name in x.subjects
         }
         scripts = [x for x in actions if type(x) is a.RunScript]
@@ -90,7 +90,7 @@ class Counts:
     def _halted(self, host: Host, actions: list[a.Action]) -> str:
         limit = host.settings.cluster.max_reboots
         for x in actions:
-            if type(x) is not a.Record or (x.module, x.event_id) != ("rm", _FINAL):
+            if type(x) is not a.Record or ": final action of " not in x.text:
                 continue
             words = x.text.rstrip(".").split(": final action of ")
             name, action = words[-1], words[0].split()[-1]
@@ -118,5 +118,9 @@ class Counts:
             for key in [k for k in self._done if k[0] == host.name]:
                 if not names or key[1] in names:
                     del self._done[key]
+        elif isinstance(request, r.ExternalNotice) and request.clear:
+            receivers = [m.name for m in host.settings.monitors if m.type == "mrw"]
+            for key in [k for k in self._done if k[0] == host.name and k[1] in receivers]:
+                del self._done[key]
         elif isinstance(request, r.ClearHalts):
             self._halts.pop(host.name, None)
