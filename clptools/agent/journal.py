@@ -61,16 +61,21 @@ class Journal:
         self._fresh = True
         """The next event begins a segment."""
         self._blocked_until = 0.0
+        """When the segment that follows a loss may begin; 0: nothing is lost since the last."""
         self.lost = 0
         """Events that are in no segment, since this agent started."""
 
     def append(self, now: int, event: Event) -> None:
         """Take `event`, before the core is given it.  Never blocks, never raises."""
-        loop = asyncio.get_running_loop()
+        if self._fresh and asyncio.get_running_loop().time() < self._blocked_until:
+            self.lost += 1
+            return
+        if sum(len(part.data) for part in self._parts) > _BUFFER_LIMIT:
+            # What waits already is written if the disk comes back; behind it is a hole.
+            self.lost += 1
+            self._break_off("the disk hangs")
+            return
         if self._fresh:
-            if loop.time() < self._blocked_until:
-                self.lost += 1
-                return
             self._number += 1
             part = _Part(starts=True)
             part.data += form.record(self._head(self._number))
@@ -79,9 +84,6 @@ class Journal:
         elif not self._parts:
             self._parts.append(_Part(starts=False))
         part = self._parts[-1]
-        if len(part.data) > _BUFFER_LIMIT:
-            self.lost += 1
-            return
         part.data += form.record(form.Entry(now, event))
         part.events += 1
         bulk = isinstance(event, BeatSeen | TimerFired)
@@ -89,6 +91,8 @@ class Journal:
 
     async def durable(self) -> None:
         """Return once everything appended before is on the disk.  Raises OSError if it is not."""
+        if self._fresh and self._blocked_until:
+            raise OSError(errno.EIO, "the newest events are lost", self._files.folder)
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiter)
         self._flush_in(0.0)
@@ -138,11 +142,11 @@ class Journal:
         except OSError as error:
             self._failed(error, parts, waiting)
             return
-        if full:
-            self._fresh = True
-        if self._blocked_until:
+        if self._blocked_until and not self._fresh:
             self._blocked_until = 0.0
             self._alert(f"The journal is written again; {self.lost} events are not in it.")
+        if full:
+            self._fresh = True
         for waiter in waiting:
             if not waiter.done():
                 waiter.set_result(None)
@@ -150,19 +154,22 @@ class Journal:
     def _failed(
         self, error: OSError, parts: list[_Part], waiting: list[asyncio.Future[None]]
     ) -> None:
-        # What did not reach the disk is gone, so replay can only begin after it: new segment.
         self.lost += sum(part.events for part in (*parts, *self._parts))
-        if not self._blocked_until:
-            self._alert(
-                f"The journal cannot be written ({error.strerror}: {self._files.folder}); "
-                "the cluster goes on without it, and tries again every few seconds."
-            )
-        self._fresh = True
         self._parts.clear()
-        self._blocked_until = asyncio.get_running_loop().time() + _RETRY_S
+        self._break_off(error.strerror or str(error))
         for waiter in waiting:
             if not waiter.done():
                 waiter.set_exception(OSError(error.errno, error.strerror, self._files.folder))
+
+    def _break_off(self, why: str) -> None:
+        """What is lost cannot be replayed, so a new segment follows, after a while."""
+        if not self._blocked_until:
+            self._alert(
+                f"The journal cannot be written ({why}: {self._files.folder}); "
+                "the cluster goes on without it, and tries again every few seconds."
+            )
+        self._fresh = True
+        self._blocked_until = asyncio.get_running_loop().time() + _RETRY_S
 
 
 class _Segments:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,9 +23,8 @@ class Bench:
         self.folder = folder
         self.alerts: list[str] = []
         self.stepped = 0
-        self.journal = Journal(
-            str(folder), budget, self.head, ThreadPoolExecutor(1), self.alerts.append
-        )
+        self.disk = ThreadPoolExecutor(1)
+        self.journal = Journal(str(folder), budget, self.head, self.disk, self.alerts.append)
 
     def head(self, number: int) -> form.Head:
         return form.Head(
@@ -162,6 +162,73 @@ def test_a_disk_that_takes_nothing_costs_one_alert_and_the_journal_comes_back(
         [(head, entries)] = bench.segments()
         assert head.snapshot == b"stepped 3"
         assert len(entries) == 1
+        await bench.journal.close()
+
+    asyncio.run(run())
+
+
+def test_a_disk_that_hangs_leaves_no_hole_in_a_segment_and_nobody_is_told_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More comes than memory may hold: what is lost is said, and replay begins anew behind it."""
+    monkeypatch.setattr("clptools.agent.journal._RETRY_S", 0.2)
+    monkeypatch.setattr("clptools.agent.journal._BUFFER_LIMIT", 10_000)
+
+    async def run() -> None:
+        bench = Bench(tmp_path / "journal")
+        goes_on = threading.Event()
+        bench.disk.submit(goes_on.wait)
+        try:
+            bench.tell(MessageSeen(category="NIC"))
+            before = asyncio.get_running_loop().create_task(bench.journal.durable())
+            await asyncio.sleep(0.01)  # its write is under way
+            while not bench.journal.lost:
+                bench.tell(MessageSeen(category="NIC", text="x" * 1000))
+            kept = bench.stepped - 1
+            with pytest.raises(OSError, match="the newest events are lost"):
+                await asyncio.wait_for(bench.journal.durable(), 1)
+        finally:
+            goes_on.set()
+        await before
+        bench.tell(MessageSeen(category="FC"))
+        with pytest.raises(OSError):
+            await bench.journal.durable()
+        await asyncio.sleep(0.25)
+        bench.tell(MessageSeen(category="HA"))
+        await bench.journal.durable()
+        assert bench.journal.lost == 2
+        assert ["goes on without it" in text for text in bench.alerts] == [True, False]
+        assert bench.alerts[1] == "The journal is written again; 2 events are not in it."
+        (_, first), (head, second) = bench.segments()
+        assert [entry.now for entry in first] == list(range(kept))
+        assert head.snapshot == b"stepped %d" % (kept + 2)
+        assert [entry.now for entry in second] == [kept + 2]
+        await bench.journal.close()
+
+    asyncio.run(run())
+
+
+def test_a_stream_of_messages_does_not_put_off_the_next_attempt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clptools.agent.journal._RETRY_S", 0.1)
+
+    async def run() -> None:
+        bench = Bench(tmp_path / "journal")
+        bench.folder.write_text("a file where the folder belongs")
+        bench.tell(MessageSeen(category="NIC"))
+        with pytest.raises(OSError):
+            await bench.journal.durable()
+        bench.folder.unlink()
+        for _ in range(200):
+            await asyncio.sleep(0.01)
+            bench.tell(MessageSeen(category="NIC"))
+            try:
+                await bench.journal.durable()
+            except OSError:
+                continue
+            break
+        assert len(bench.segments()) == 1
         await bench.journal.close()
 
     asyncio.run(run())
