@@ -10,6 +10,7 @@ snapshot of the core, as soon as the disk does.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 import zlib
@@ -25,13 +26,15 @@ _RETRY_S = 5.0
 _BUFFER_LIMIT = 4 * 1024 * 1024
 """Above it (a disk that hangs), events are counted as lost instead of kept in memory."""
 _SEGMENT_LIMIT = 16 * 1024 * 1024
+_MOST_SEGMENTS = 2_000
+"""Each start of an agent begins one: of short ones the budget in bytes allows very many."""
 
 
 class _Part:
-    """Bytes for one segment: the one at hand, or with `starts` a new one."""
+    """Bytes for one segment: the one at hand, or with a `head` a new one."""
 
-    def __init__(self, starts: bool) -> None:
-        self.starts = starts
+    def __init__(self, head: bytes = b"") -> None:
+        self.head = head
         self.data = bytearray()
         self.events = 0
 
@@ -77,12 +80,10 @@ class Journal:
             return
         if self._fresh:
             self._number += 1
-            part = _Part(starts=True)
-            part.data += form.record(self._head(self._number))
-            self._parts.append(part)
+            self._parts.append(_Part(form.record(self._head(self._number))))
             self._fresh = False
         elif not self._parts:
-            self._parts.append(_Part(starts=False))
+            self._parts.append(_Part())
         part = self._parts[-1]
         part.data += form.record(form.Entry(now, event))
         part.events += 1
@@ -186,13 +187,11 @@ class _Segments:
     def write(self, parts: list[_Part], sync: bool, number: int) -> bool:
         """Write; True when this segment is full and the next event should begin another."""
         for part in parts:
-            if part.starts:
-                self._begin()
+            if part.head:
+                self._begin(part.head)
             if self._fd < 0:
                 raise OSError(errno.EIO, "its segment ended early", self.folder)
-            packed = self._stream.compress(bytes(part.data))
-            packed += self._stream.flush(zlib.Z_SYNC_FLUSH)
-            self._put(packed)
+            self._put(self._packed(part.data))
         if sync:
             self._sync()
         return self._size >= self._limit
@@ -202,13 +201,15 @@ class _Segments:
             os.close(self._fd)
             self._fd = -1
 
-    def _begin(self) -> None:
+    def _begin(self, head: bytes) -> None:
         self.close()
         os.makedirs(self.folder, mode=0o700, exist_ok=True)
         kept = sorted(name for name in os.listdir(self.folder) if name.endswith(".clpj"))
         last = int(kept[-1].split(".")[0]) if kept and kept[-1][:8].isdigit() else 0
         sizes = {name: os.stat(os.path.join(self.folder, name)).st_size for name in kept}
-        while kept and sum(sizes.values()) + self._limit > self._budget:
+        while kept and (
+            len(kept) >= _MOST_SEGMENTS or sum(sizes.values()) + self._limit > self._budget
+        ):
             oldest = kept.pop(0)
             os.unlink(os.path.join(self.folder, oldest))
             del sizes[oldest]
@@ -216,7 +217,16 @@ class _Segments:
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         self._size = 0
         self._stream = zlib.compressobj(6)
-        self._put(form.MAGIC)
+        try:
+            self._put(form.MAGIC + self._packed(head))
+        except OSError:
+            # Nobody can read it, and a full disk is tried again every few seconds.
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+            raise
+
+    def _packed(self, data: bytes | bytearray) -> bytes:
+        return self._stream.compress(bytes(data)) + self._stream.flush(zlib.Z_SYNC_FLUSH)
 
     def _sync(self) -> None:
         if self._fd < 0:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -163,6 +165,59 @@ def test_a_disk_that_takes_nothing_costs_one_alert_and_the_journal_comes_back(
         assert head.snapshot == b"stepped 3"
         assert len(entries) == 1
         await bench.journal.close()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("room", [0, 100])
+def test_a_full_disk_is_not_littered_with_segments_that_nobody_can_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int
+) -> None:
+    """A file can still be made there, but its head finds no room."""
+    monkeypatch.setattr("clptools.agent.journal._RETRY_S", 0.0)
+    real = os.write
+    left = room
+
+    def full(fd: int, data: bytes) -> int:
+        nonlocal left
+        if not left:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        written = real(fd, data[:left])
+        left -= written
+        return written
+
+    async def run() -> None:
+        nonlocal left
+        bench = Bench(tmp_path / "journal")
+        with monkeypatch.context() as patch:
+            patch.setattr("clptools.agent.journal.os.write", full)
+            for _ in range(20):
+                left = room
+                bench.tell(MessageSeen(category="NIC"))
+                with pytest.raises(OSError):
+                    await bench.journal.durable()
+        assert not list(bench.folder.iterdir())
+        bench.tell(MessageSeen(category="NIC"))
+        await bench.journal.durable()
+        assert len(bench.segments()) == 1
+        await bench.journal.close()
+
+    asyncio.run(run())
+
+
+def test_short_segments_are_bounded_in_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An agent that ends as soon as it has begun, again and again."""
+    monkeypatch.setattr("clptools.agent.journal._MOST_SEGMENTS", 5)
+
+    async def run() -> None:
+        for n in range(20):
+            bench = Bench(tmp_path / "journal")
+            bench.tell(MessageSeen(category="NIC", text=str(n)))
+            await bench.journal.close()
+        newest = [entry.event for _, entries in bench.segments() for entry in entries]
+        assert newest == [MessageSeen(category="NIC", text=str(n)) for n in range(15, 20)]
 
     asyncio.run(run())
 
