@@ -51,10 +51,14 @@ class BmcHeartbeat:
         while True:
             try:
                 await self._timer.beat()
-            except ClpError as error:
+            except Exception as error:
+                # Whatever it was (no thread, no file handle): the next beat may be written.
+                fault = f"a beat cannot be written: {error!r}"
+                if isinstance(error, ClpError):
+                    fault = error.message
                 if not self.fault:
-                    self._on_change(f"interconnect {self.name}: {error.message}")
-                self.fault = error.message
+                    self._on_change(f"interconnect {self.name}: {fault}")
+                self.fault = fault
             else:
                 if self.fault:
                     self._on_change(f"interconnect {self.name}: the own BMC takes beats again")

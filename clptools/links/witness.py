@@ -66,15 +66,16 @@ class WitnessLink:
     async def _once(self) -> None:
         outgoing, self._outgoing = self._outgoing, {}
         try:
-            arrived = await self._exchange(outgoing)
-        except ClpError as error:
+            for server, datagram in (await self._exchange(outgoing)).items():
+                self._on_datagram(self.name, datagram, server)
+        except Exception as error:
+            # Whatever it was (no thread, no file handle): this beat is lost, the next may not be.
             self.counters["send_failed"] += 1
             self._faults += 1
             if self._faults == _FAULTS_TOLD:
-                self._on_change(f"interconnect {self.name}: cannot exchange beats: {error.message}")
+                fault = error.message if isinstance(error, ClpError) else repr(error)
+                self._on_change(f"interconnect {self.name}: cannot exchange beats: {fault}")
             return
         if self._faults >= _FAULTS_TOLD:
             self._on_change(f"interconnect {self.name}: exchanges beats again")
         self._faults = 0
-        for server, datagram in arrived.items():
-            self._on_datagram(self.name, datagram, server)

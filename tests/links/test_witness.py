@@ -101,3 +101,30 @@ def test_a_link_exchanges_in_its_interval_and_tells_a_lost_witness_once(witness:
         links[0].close()
 
     asyncio.run(story())
+
+
+def test_an_exchange_that_fails_in_an_unforeseen_way_is_one_lost_beat() -> None:
+    """A server out of threads or file handles: the path comes back with them."""
+    got: list[bytes] = []
+    said: list[str] = []
+    ends: list[Exception] = [RuntimeError("can't start new thread"), OSError(24, "no handle")] * 2
+
+    async def exchange(_: dict[str, bytes]) -> dict[str, bytes]:
+        if ends:
+            raise ends.pop()
+        return {"server2": b"beat"}
+
+    async def story() -> None:
+        link = WitnessLink(
+            "witnesshb1", 10, exchange, lambda _, data, __: got.append(data), said.append
+        )
+        link.start()
+        await until("a beat arrives", lambda: len(got) > 1)
+        link.close()
+        told, ended = said
+        assert told.endswith(
+            """witnesshb1: cannot exchange beats: RuntimeError("can't start new thread")"""
+        )
+        assert ended == "interconnect witnesshb1: exchanges beats again"
+
+    asyncio.run(story())
