@@ -271,6 +271,11 @@ def _url(value: str) -> None:
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError('must be an address such as "https://host:port/path"')
+    if not value.isascii():
+        raise ValueError(
+            "must be ASCII, as HTTP is: write the host's name in punycode (xn--...), "
+            "and what follows it with %XX"
+        )
     if parts.username or parts.password:
         raise ValueError("must not carry a user or a password")
     _ = parts.port  # raises ValueError for a bad port

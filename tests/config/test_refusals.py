@@ -37,6 +37,10 @@ CASES = {
         changed('name = "cluster"', 'name = "cluster"\nheartbeat_intervall = 1'),
         ["cluster.heartbeat_intervall", "unknown key", "Did you mean heartbeat_interval?"],
     ),
+    "the address of a witness with an accent in it": (
+        TWO + '[[np]]\ntype = "witness"\nname = "w"\nurl = "http://w\u00edtness:29003"\n',
+        ["np.w.url", "must be ASCII", "punycode"],
+    ),
     "a password for the mail relay in the clear": (
         TWO + '[alert]\nsmtp_user = "clp"\nsmtp_password_file = "/etc/p"\n',
         ["alert.smtp_user", "in the clear", "starttls"],
