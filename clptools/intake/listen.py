@@ -56,20 +56,9 @@ class Listener:
         """Binds the address; if that fails, says why once and tries again and again."""
         self._retry = None
         address = self.admission.address
-        family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-        sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         try:
-            if family == socket.AF_INET6:
-                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            _roomy(sock)
-            sock.setsockopt(socket.SOL_SOCKET, _SO_RXQ_OVFL, 1)
-            # getaddrinfo on a literal address never asks a name server; it reads the zone.
-            target = socket.getaddrinfo(
-                *address, family, socket.SOCK_DGRAM, 0, socket.AI_NUMERICHOST
-            )
-            sock.bind(target[0][4])
+            sock = _bound(address)
         except OSError as error:
-            sock.close()
             fault = _bind_fault(error)
             if fault != self.fault:
                 self.fault = fault
@@ -125,6 +114,24 @@ class Listener:
             self._on_datagram(self, data, bool(flags & socket.MSG_TRUNC), peer)
 
 
+def _bound(address: Endpoint) -> socket.socket:
+    """A socket that hears at `address`.  Raises OSError."""
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    try:
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        _roomy(sock)
+        sock.setsockopt(socket.SOL_SOCKET, _SO_RXQ_OVFL, 1)
+        # getaddrinfo on a literal address never asks a name server; it reads the zone.
+        target = socket.getaddrinfo(*address, family, socket.SOCK_DGRAM, 0, socket.AI_NUMERICHOST)
+        sock.bind(target[0][4])
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
 def _roomy(sock: socket.socket) -> None:
     """As much receive buffer as we may have: a storm arrives faster than Python reads."""
     try:
@@ -143,4 +150,6 @@ def _bind_fault(error: OSError) -> str:
         )
     if error.errno in (errno.EACCES, errno.EPERM):
         return "a port below 1024 needs root or CAP_NET_BIND_SERVICE; tried again every 2 s"
+    if error.errno == errno.EAFNOSUPPORT:
+        return "IPv6 is switched off on this host; tried again every 2 s"
     return f"{error.strerror}; tried again every 2 s"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import secrets
 import socket
 import time
@@ -247,6 +248,31 @@ def test_an_address_that_comes_later_is_heard_then() -> None:
                 assert heard.receiver.listening() == {f"127.0.0.1:{port}": ""}
                 send(fatal(), port)
                 await until(lambda: heard.events)
+
+    asyncio.run(scenario())
+
+
+def test_a_server_out_of_file_handles_hears_when_it_has_some(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Not even a socket can be had: no start and no push fails by that, and nobody gives up."""
+    monkeypatch.setattr("clptools.intake.listen.RETRY_MS", 10)
+
+    async def scenario() -> None:
+        heard = hear()
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+        try:
+            heard.receiver.start()
+            await asyncio.sleep(0.1)  # some retries
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        await until(lambda: len(heard.notes) == 2)
+        assert [n.kind for n in heard.notes] == ["bind", "bound"]
+        assert "Too many open files" in heard.notes[0].text
+        send(fatal(), heard.port)
+        await until(lambda: heard.events)
+        await heard.receiver.close()
 
     asyncio.run(scenario())
 
