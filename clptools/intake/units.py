@@ -199,8 +199,7 @@ class Units:
             return
         self._owner = owner
         if owner:
-            for path, unit in self._units.items():
-                self._ask(self._read, path, unit)
+            self._ask(self._read_again)
 
     def _room(self) -> bool:
         """Whether one more unit is remembered: the longest known gives way, its faults are told."""
@@ -211,6 +210,11 @@ class Units:
                 del self._units[path]
                 return True
         return False
+
+    async def _read_again(self) -> None:
+        """One by one: the library closes a connection that cannot take everything at once."""
+        for path, unit in list(self._units.items()):
+            await self._quietly(self._read, path, unit)
 
     async def _read(self, path: str, unit: _Unit) -> None:
         (values,) = await self._call(NAME, path, PROPERTIES, "GetAll", "s", UNIT)
