@@ -21,7 +21,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sim": {"sim", "core", "config"},
     "cli": {"cli", "api", "config", "core", "registries", "sim", *VARIANTS},
 }
-SHARED = {"diskchild", "faults", "loading", "packing", "paths", "reports", "trust", "version"}
+SHARED = {
+    *("diskchild", "faults", "loading", "packing", "paths", "plainfile", "reports", "trust"),
+    "version",
+}
 """Modules at the top of the package that every room but the core may import."""
 
 IMPURE = {

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import stat
 from collections.abc import Callable
 
+from clptools.faults import ClpError
 from clptools.intake.source import Faults
+from clptools.plainfile import beginning
 
 PID_MAX = 1 << 22
 """No process has a higher id (proc(5), `pid_max`)."""
@@ -45,7 +46,7 @@ async def watch_pid_file(keyword: str, path: str, faults: Faults, look_s: float 
     while True:
         ended = asyncio.Event()
         process = None
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError, ClpError):
             process = Process(await asyncio.to_thread(_pid, path), ended.set)
         if process is None:
             await asyncio.sleep(look_s)
@@ -59,22 +60,8 @@ async def watch_pid_file(keyword: str, path: str, faults: Faults, look_s: float 
 
 
 def _pid(path: str) -> int:
-    """What a plain file holds.  A FIFO or a device is not even opened: it may never answer.
-
-    Raises OSError or ValueError.
-    """
-    found = os.open(path, os.O_PATH | os.O_CLOEXEC)
-    try:
-        if not stat.S_ISREG(os.fstat(found).st_mode):
-            raise ValueError(path)
-        # The file that was looked at; not to wait is for its owner's lease (fcntl(2), F_SETLEASE).
-        fd = os.open(f"/proc/self/fd/{found}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    finally:
-        os.close(found)
-    try:
-        pid = int(os.read(fd, 32))
-    finally:
-        os.close(fd)
+    """What the file holds.  Raises OSError, ValueError and ClpError."""
+    pid = int(beginning(path, 32))
     if not 0 < pid <= PID_MAX:
         raise ValueError(path)
     return pid

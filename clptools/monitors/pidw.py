@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import stat
 
 from clptools.core.settings import Monitor
 from clptools.faults import ClpError, ExitCode
 from clptools.monitors.base import NORMAL, MonitorContext, Verdict, error, own_option
+from clptools.plainfile import beginning
 
 _reading: dict[str, asyncio.Future[bytes]] = {}
 """Files that are being read: one that hangs holds one thread, not one more each round."""
@@ -40,7 +40,7 @@ async def check(monitor: Monitor, context: MonitorContext) -> Verdict:
 async def _by_file(path: str) -> Verdict:
     reading = _reading.get(path)
     if reading is None:
-        reading = asyncio.ensure_future(asyncio.to_thread(_beginning, path))
+        reading = asyncio.ensure_future(asyncio.to_thread(beginning, path, 64))
         reading.add_done_callback(lambda _: _reading.pop(path, None))
         _reading[path] = reading
     try:
@@ -52,25 +52,6 @@ async def _by_file(path: str) -> Verdict:
     if not _alive(int(text)):
         return error(f"process {int(text)} ({path}) does not run")
     return NORMAL
-
-
-def _beginning(path: str) -> bytes:
-    """What a plain file begins with.  A FIFO or a device is not even opened: it may never answer.
-
-    Raises OSError or ClpError.
-    """
-    found = os.open(path, os.O_PATH | os.O_CLOEXEC)
-    try:
-        if not stat.S_ISREG(os.fstat(found).st_mode):
-            raise ClpError(ExitCode.FAILED, f"{path} is no plain file")
-        # The file that was looked at; not to wait is for its owner's lease (fcntl(2), F_SETLEASE).
-        fd = os.open(f"/proc/self/fd/{found}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    finally:
-        os.close(found)
-    try:
-        return os.read(fd, 64)
-    finally:
-        os.close(fd)
 
 
 def _alive(pid: int) -> bool:
