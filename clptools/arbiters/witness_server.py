@@ -12,11 +12,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import ipaddress
 import logging
 import signal
 import ssl
 import sys
 import time
+from collections import Counter
 
 import msgspec
 
@@ -44,12 +46,66 @@ PORT = 29003
 LONGEST_LEASE_S = 10.0
 _PATIENCE_S = 5.0
 """For one connection, from its beginning to its end."""
-_MAX_CONNECTIONS = 256
+_HEAD_S = 2.0
+"""For TLS and the head of the request: who has something to say, says it at once."""
+MAX_CONNECTIONS = 256
+MAX_OF_A_SOURCE = 64
+"""A whole cluster may be behind one address."""
+MAX_STRANGERS = 128
+MAX_OF_A_STRANGER = 16
+_MAX_KNOWN = 1024
 _MAX_HEAD_BYTES = 8192
 _MAX_ASKED = 32
 """Length of a nonce in hex."""
 
 _REASONS = {200: "OK", 400: "Bad Request", 403: "Forbidden", 404: "Not Found"}
+
+
+class Places:
+    """How many connections may be open at once, by where they come from.
+
+    Who has not shown a cluster's key shares some places with all other strangers, so that
+    whoever fills them shuts out no server that was here before.
+    """
+
+    def __init__(self) -> None:
+        self._taken: Counter[str] = Counter()
+        self._known: dict[str, None] = {}
+
+    def take(self, source: str) -> tuple[str, ...]:
+        """Places for one from `source`, to be given back; none where one of them is full."""
+        known = source in self._known
+        wanted = {"all": MAX_CONNECTIONS, source: MAX_OF_A_SOURCE if known else MAX_OF_A_STRANGER}
+        if not known:
+            wanted["strangers"] = MAX_STRANGERS
+        if any(self._taken[place] >= most for place, most in wanted.items()):
+            return ()
+        self._taken.update(wanted.keys())
+        return tuple(wanted)
+
+    def give_back(self, places: tuple[str, ...]) -> None:
+        """The connection is over."""
+        self._taken.subtract(places)
+        for place in places:
+            if not self._taken[place]:
+                del self._taken[place]
+
+    def know(self, source: str) -> None:
+        """It has a cluster's key; of too many, the one that showed it longest ago is forgotten."""
+        self._known.pop(source, None)
+        self._known[source] = None
+        if len(self._known) > _MAX_KNOWN:
+            del self._known[next(iter(self._known))]
+
+
+def source_of(address: str) -> str:
+    """What counts as one source: an IPv4 address, or an IPv6 network of one site (/64)."""
+    found = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(found, ipaddress.IPv6Address):
+        if found.ipv4_mapped is None:
+            return str(ipaddress.ip_network((found, 64), strict=False))
+        found = found.ipv4_mapped
+    return str(found)
 
 
 class WitnessServer:
@@ -61,12 +117,14 @@ class WitnessServer:
         self._mail = Mailboxes()
         self._leases = Leases(_boot_ms(), longest_ms)
         self._server: asyncio.Server | None = None
-        self._open = 0
+        self._tls: ssl.SSLContext | None = None
+        self._places = Places()
 
     async def start(self, listen: Endpoint, tls: ssl.SSLContext | None = None) -> int:
         """Begin to answer; returns the port.  Raises OSError."""
+        self._tls = tls
         self._server = await asyncio.start_server(
-            self._connected, listen.host, listen.port, ssl=tls, limit=_MAX_HEAD_BYTES
+            self._connected, listen.host, listen.port, limit=_MAX_HEAD_BYTES
         )
         port: int = self._server.sockets[0].getsockname()[1]
         return port
@@ -78,13 +136,22 @@ class WitnessServer:
             await self._server.wait_closed()
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._open >= _MAX_CONNECTIONS:
+        peer = writer.get_extra_info("peername")  # None: it is gone already
+        source = source_of(peer[0]) if peer else ""
+        places = self._places.take(source) if peer else ()
+        if not places:
             writer.transport.abort()
             return
-        self._open += 1
         try:
             async with asyncio.timeout(_PATIENCE_S):
-                status, body, mac = await self._exchange(reader)
+                async with asyncio.timeout(_HEAD_S):
+                    if self._tls is not None:
+                        # Here, not before: a handshake that never ends has its place, too.
+                        await writer.start_tls(self._tls)
+                    asked = await reader.readuntil(b"\r\n\r\n")
+                status, body, mac = await self._exchange(asked, reader)
+                if mac:
+                    self._places.know(source)
                 head = (
                     f"HTTP/1.1 {status} {_REASONS[status]}\r\nContent-Type: application/json\r\n"
                     f"Content-Length: {len(body)}\r\nConnection: close\r\n"
@@ -97,12 +164,12 @@ class WitnessServer:
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             pass  # TimeoutError is an OSError; a stranger's connection is nobody's concern
         finally:
-            self._open -= 1
+            self._places.give_back(places)
             writer.transport.abort()
 
-    async def _exchange(self, reader: asyncio.StreamReader) -> tuple[int, bytes, str]:
-        """Status, body and MAC of the answer."""
-        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+    async def _exchange(self, asked: bytes, reader: asyncio.StreamReader) -> tuple[int, bytes, str]:
+        """Status, body and MAC of the answer; only what has the key is answered with a MAC."""
+        head = asked.decode("latin-1").split("\r\n")
         words = head[0].split(" ")
         if len(words) != 3:
             return 400, b"", ""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import socket
 import subprocess
 import sys
@@ -19,6 +21,7 @@ from clptools.arbiters.web import Answer, Site
 from clptools.arbiters.witness import WitnessArbiter
 from clptools.arbiters.witness_leases import MAX_SERVERS, Leases
 from clptools.arbiters.witness_messages import MAC_HEADER, PATH, Ask, Signer
+from clptools.arbiters.witness_server import Places, source_of
 from clptools.core.settings import Arbiter, Option
 from tests.arbiters.parts import AUTHKEY, Certificates, Program, Witness, context, until
 
@@ -174,6 +177,85 @@ def test_bytes_of_strangers_do_no_harm(witness: Witness, sent: bytes) -> None:
     assert witness.process is not None
     assert witness.process.poll() is None
     assert "Traceback" not in witness.log.read_text()
+
+
+def idle(witness: Witness, sources: int, of_each: int) -> contextlib.ExitStack:
+    """Connections of strangers, 127.0.9.1 and so on, that say nothing."""
+    stack = contextlib.ExitStack()
+    for n in range(sources * of_each):
+        source = (f"127.0.9.{n % sources + 1}", 0)
+        with contextlib.suppress(OSError):
+            stack.enter_context(
+                socket.create_connection(("127.0.0.1", witness.port), 2, source_address=source)
+            )
+    return stack
+
+
+def handles(witness: Witness) -> int:
+    assert witness.process is not None
+    return len(os.listdir(f"/proc/{witness.process.pid}/fd"))
+
+
+def answers(witness: Witness) -> bool:
+    """Whether a server that never was here gets its answer at once."""
+    with socket.create_connection(("127.0.0.1", witness.port), 1, ("127.0.10.1", 0)) as sock:
+        try:
+            sock.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            return b" 200 " in sock.recv(4096)
+        except OSError:
+            return False
+
+
+def test_a_stranger_who_holds_connections_open_shuts_nobody_out(witness: Witness) -> None:
+    with idle(witness, 1, 300):
+        assert answers(witness)
+
+
+def test_many_strangers_shut_out_no_server_that_was_here_before(witness: Witness) -> None:
+    known = opened("server1", witness.url)
+    hold_at_last(known)
+    with idle(witness, 20, 8):
+        assert not answers(witness)
+        assert hold(known).held
+
+
+def test_who_says_nothing_has_to_go_soon(witness: Witness) -> None:
+    with socket.create_connection(("127.0.0.1", witness.port), 2) as sock:
+        sock.settimeout(3)
+        with contextlib.suppress(ConnectionResetError):
+            assert sock.recv(1) == b""
+
+
+def test_a_handshake_that_never_ends_takes_a_place_and_not_for_long(tmp_path: Path) -> None:
+    certificates = Certificates(tmp_path)
+    program = Witness(tmp_path, tls=certificates, longest=0.2)
+    program.start()
+    try:
+        known = opened("server1", program.url, ca=str(certificates.ca))
+        hold_at_last(known)
+        with idle(program, 1, 300):
+            assert hold(known).held
+            assert 16 <= handles(program) < 60
+            until("they have to go", lambda: handles(program) < 16, 4)
+    finally:
+        program.kill()
+
+
+def test_a_site_with_a_whole_network_of_addresses_is_one_source() -> None:
+    assert source_of("2001:db8::1") == source_of("2001:db8::ffff:1") != source_of("2001:db8:1::1")
+    assert source_of("fe80::1%eth0") == "fe80::/64"
+    assert source_of("::ffff:192.0.2.1") == source_of("192.0.2.1") == "192.0.2.1"
+
+
+def test_places_come_back_and_the_memory_of_servers_is_bounded() -> None:
+    places = Places()
+    for n in range(5000):
+        taken = places.take(f"source{n}")
+        assert taken
+        places.know(f"source{n}")
+        places.give_back(taken)
+    assert not places._taken
+    assert len(places._known) == 1024
 
 
 def test_signed_nonsense_is_refused(witness: Witness) -> None:
