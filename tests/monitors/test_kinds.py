@@ -206,12 +206,12 @@ class TestPidw:
     ) -> None:
         answer, asked = threading.Event(), []
 
-        def hang(path: str) -> bytes:
+        def hang(path: str, _: int) -> bytes:
             asked.append(path)
             answer.wait(20)
             return str(os.getpid()).encode()
 
-        monkeypatch.setattr(pidw, "_beginning", hang)
+        monkeypatch.setattr(pidw, "beginning", hang)
 
         async def body() -> None:
             for _ in range(3):
