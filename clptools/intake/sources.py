@@ -117,9 +117,7 @@ class Sources:
         try:
             await self._on_message(event)
         except OSError:
-            self.undelivered += 1
-        except asyncio.CancelledError:
-            # The core's queue was full, or the core is gone.
+            # The core's queue was full, the core is gone, or the disk took nothing.
             self.undelivered += 1
 
 
