@@ -43,7 +43,7 @@ def pack(out: BinaryIO, server: str, state: Mapping[str, str]) -> None:
         base = config_dir()
         for path in _configurations(base):
             inside = f"{folder}/config/{os.path.relpath(path, base)}"
-            with open(path, encoding="utf-8", errors="replace") as file:
+            with open(path, encoding="utf-8-sig", errors="replace") as file:
                 text = without_secrets(file.read())
             if text is None:
                 said = f"{path} is left out: it is not TOML, so its secrets cannot be told.\n"
