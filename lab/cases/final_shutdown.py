@@ -13,8 +13,8 @@ def run(lab: Lab) -> None:
     lab.note(f"{last.name} is the last one; its final action reboot is due")
     finals.fail(lab, "reboot")
     lab.expect(
-        "it refuses, and says so (rc 500)",
-        lambda: "rc" in last.sh("clpstat --events --json | grep '\"event_id\": *500' || true"),
+        "it refuses, and says so (rm 200)",
+        lambda: '"rm"' in last.sh("clpstat --events --json | grep '\"event_id\": *200\\b' || true"),
         40,
     )
     lab.stays(last, 10)
