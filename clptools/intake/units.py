@@ -21,22 +21,13 @@ from clptools.intake.kernel import Kernel
 from clptools.intake.processes import Process, watch_pid_file
 from clptools.intake.source import Faults
 from clptools.loading import load
+from clptools.systemdbus import BUS, MANAGER, NAME, PATH, PROPERTIES, SERVICE, UNIT, Owner
 
 if TYPE_CHECKING:
     from dbus_fast import Message
     from dbus_fast.aio import MessageBus
 
-NAME = "org.freedesktop.systemd1"
-PATH = "/org/freedesktop/systemd1"
-MANAGER = f"{NAME}.Manager"
-UNIT = f"{NAME}.Unit"
-SERVICE = f"{NAME}.Service"
-PROPERTIES = "org.freedesktop.DBus.Properties"
-BUS = ("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus")
 SUFFIXES = (".service", ".socket", ".target", ".mount", ".path", ".timer", ".scope", ".swap")
-OWNER_RULE = (
-    f"type='signal',sender='{BUS[0]}',interface='{BUS[2]}',member='NameOwnerChanged',arg0='{NAME}'"
-)
 AGAIN_S = (1.0, 60.0)
 MOST_UNITS = 1_000
 """Units of which the state is remembered; without keyword every service that changes is one."""
@@ -113,8 +104,7 @@ class Units:
         """Object path -> unit."""
         self._loop = asyncio.get_running_loop()
         self._bus: MessageBus | None = None
-        self._owner = ""
-        """systemd's unique name on the bus; another after it was executed anew."""
+        self._systemd = Owner()
         self._asking: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -151,10 +141,7 @@ class Units:
 
     async def _subscribe(self) -> None:
         """Signals first, then how things are: nothing falls between."""
-        await self._call(*BUS, "AddMatch", "s", OWNER_RULE)
-        (owner,) = await self._call(*BUS, "GetNameOwner", "s", NAME)
-        # What was told of another owner meanwhile is at least as new as this answer.
-        self._owner = self._owner or owner
+        await self._systemd.follow(self._call)
         await self._call(NAME, PATH, MANAGER, "Subscribe")
         for name in sorted(self._named):
             (path,) = await self._call(NAME, PATH, MANAGER, "LoadUnit", "s", name)
@@ -172,10 +159,10 @@ class Units:
         await self._call(*BUS, "AddMatch", "s", rule)
 
     def _hear(self, message: Message) -> None:
-        if message.sender == BUS[0] and message.member == "NameOwnerChanged":
-            self._owned(*message.body)
-        # The rules do not keep out what somebody sends to us alone.
-        if not self._owner or message.sender != self._owner:
+        if self._systemd.changed(message):
+            # What changed meanwhile was told to nobody.
+            self._ask(self._read_again)
+        if not self._systemd.sent(message):
             return
         if message.member != "PropertiesChanged" or message.interface != PROPERTIES:
             return
@@ -192,14 +179,6 @@ class Units:
             unit = self._units[path] = _Unit(_plain(path.rpartition("/")[2]))
         sub = changed.get("SubState")
         self._changed(path, unit, changed["ActiveState"].value, sub.value if sub else "")
-
-    def _owned(self, name: str, _before: str, owner: str) -> None:
-        """Somebody else, or nobody, has a name now.  What changed meanwhile was told to nobody."""
-        if name != NAME:
-            return
-        self._owner = owner
-        if owner:
-            self._ask(self._read_again)
 
     def _room(self) -> bool:
         """Whether one more unit is remembered: the longest known gives way, its faults are told."""

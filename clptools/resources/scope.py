@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from clptools.loading import load
+from clptools.systemdbus import MANAGER, NAME, PATH
 
 if TYPE_CHECKING:
     from dbus_fast.aio import MessageBus
@@ -65,9 +66,9 @@ class Scopes:
             ["CollectMode", Variant("s", "inactive-or-failed")],
         ]
         message = Message(
-            destination="org.freedesktop.systemd1",
-            path="/org/freedesktop/systemd1",
-            interface="org.freedesktop.systemd1.Manager",
+            destination=NAME,
+            path=PATH,
+            interface=MANAGER,
             member="StartTransientUnit",
             signature="ssa(sv)a(sa(sv))",
             body=[unit_name(name, pid), "fail", properties, []],

@@ -17,21 +17,13 @@ from clptools.core.settings import Resource
 from clptools.faults import ClpError, ExitCode
 from clptools.loading import load
 from clptools.resources.base import ResourceContext, ResourceOutcome
+from clptools.systemdbus import BUS, MANAGER, NAME, PATH, PROPERTIES, SERVICE, UNIT, Owner
 
 if TYPE_CHECKING:
     from dbus_fast import Message
     from dbus_fast.aio import MessageBus
 
-NAME = "org.freedesktop.systemd1"
-PATH = "/org/freedesktop/systemd1"
-MANAGER = f"{NAME}.Manager"
-UNIT = f"{NAME}.Unit"
-SERVICE = f"{NAME}.Service"
 NO_SUCH_UNIT = f"{NAME}.NoSuchUnit"
-BUS = ("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus")
-OWNER_RULE = (
-    f"type='signal',sender='{BUS[0]}',interface='{BUS[2]}',member='NameOwnerChanged',arg0='{NAME}'"
-)
 
 SUFFIXES = (
     "service",
@@ -135,18 +127,14 @@ class _Systemd:
 
     def __init__(self, bus: MessageBus) -> None:
         self._bus = bus
-        self._owner = ""
-        """systemd's unique name on the bus; another after it was executed anew."""
+        self._systemd = Owner()
         self._results: dict[str, str] = {}
         self._news = asyncio.Event()
 
     async def listen(self) -> None:
         """Hear the end of jobs.  Before any job is begun, or the end of a quick one is missed."""
         self._bus.add_message_handler(self._hear)
-        await self._call(*BUS, "AddMatch", "s", OWNER_RULE)
-        (owner,) = await self._call(*BUS, "GetNameOwner", "s", NAME)
-        # What was told of another owner meanwhile is at least as new as this answer.
-        self._owner = self._owner or owner
+        await self._systemd.follow(self._call)
         rule = (
             f"type='signal',sender='{NAME}',interface='{MANAGER}',member='JobRemoved',path='{PATH}'"
         )
@@ -176,9 +164,7 @@ class _Systemd:
 
     async def get(self, path: str, interface: str, name: str) -> str:
         """A text property."""
-        (value,) = await self._call(
-            NAME, path, "org.freedesktop.DBus.Properties", "Get", "ss", interface, name
-        )
+        (value,) = await self._call(NAME, path, PROPERTIES, "Get", "ss", interface, name)
         return str(value.value)
 
     async def ran_to_its_end(self, path: str, state: str) -> bool:
@@ -202,12 +188,8 @@ class _Systemd:
             return False
 
     def _hear(self, message: Message) -> None:
-        if message.sender == BUS[0] and message.member == "NameOwnerChanged":
-            name, _before, owner = message.body
-            if name == NAME:
-                self._owner = owner
-        # The rule does not keep out what somebody sends to us alone.
-        if not self._owner or message.sender != self._owner:
+        self._systemd.changed(message)
+        if not self._systemd.sent(message):
             return
         if message.member == "JobRemoved" and message.interface == MANAGER:
             _id, job, _unit, result = message.body

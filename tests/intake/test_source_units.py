@@ -16,6 +16,7 @@ import pytest
 from dbus_fast import BusType, Message, MessageType, Variant
 from dbus_fast.aio import MessageBus
 
+from clptools import systemdbus
 from clptools.core.settings import Monitor
 from clptools.intake import units
 from tests.intake.source_room import Heard, mrw
@@ -55,7 +56,7 @@ class Manager:
         """Who asks, on the bus."""
 
     def path(self, unit: str) -> str:
-        return f"{units.PATH}/unit/{unit.replace('-', '_2d').replace('.', '_2e')}"
+        return f"{systemdbus.PATH}/unit/{unit.replace('-', '_2d').replace('.', '_2e')}"
 
     def handle(self, message: Message) -> Message | None:
         if message.message_type is not MessageType.METHOD_CALL:
@@ -87,10 +88,10 @@ class Manager:
             message_type=MessageType.SIGNAL,
             destination=to,
             path=self.path(unit),
-            interface=units.PROPERTIES,
+            interface=systemdbus.PROPERTIES,
             member="PropertiesChanged",
             signature="sa{sv}as",
-            body=[units.UNIT, values, []],
+            body=[systemdbus.UNIT, values, []],
         )
 
     async def execute_anew(self) -> None:
@@ -98,7 +99,7 @@ class Manager:
         self.bus.disconnect()
         self.bus = await MessageBus(bus_type=BusType.SYSTEM).connect()
         self.bus.add_message_handler(self.handle)
-        await self.bus.request_name(units.NAME)
+        await self.bus.request_name(systemdbus.NAME)
 
 
 @asynccontextmanager
@@ -107,7 +108,7 @@ async def managed(**states: str) -> AsyncIterator[Manager]:
     manager.states = {f"{name}.service": (state, "running") for name, state in states.items()}
     manager.bus = await MessageBus(bus_type=BusType.SYSTEM).connect()
     manager.bus.add_message_handler(manager.handle)
-    await manager.bus.request_name(units.NAME)
+    await manager.bus.request_name(systemdbus.NAME)
     try:
         yield manager
     finally:

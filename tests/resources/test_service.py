@@ -13,6 +13,7 @@ import pytest
 from dbus_fast import BusType, Message, MessageType, Variant
 from dbus_fast.aio import MessageBus
 
+from clptools import systemdbus
 from clptools.core.settings import Resource
 from clptools.resources import service
 from clptools.resources.base import ResourceContext, ResourceOutcome
@@ -67,7 +68,7 @@ class Manager:
     async def connect(self) -> None:
         self.bus = await MessageBus(bus_type=BusType.SYSTEM).connect()
         self.bus.add_message_handler(self.handle)
-        await self.bus.request_name(service.NAME)
+        await self.bus.request_name(systemdbus.NAME)
 
     def handle(self, message: Message) -> Message | None:
         if message.message_type is not MessageType.METHOD_CALL:
@@ -79,13 +80,13 @@ class Manager:
             )
         self.calls.append(" ".join([str(method), *message.body]))
         if method == "LoadUnit":
-            path = f"{service.PATH}/unit/db_2eservice"
+            path = f"{systemdbus.PATH}/unit/db_2eservice"
             return Message.new_method_return(message, "o", [path])
         if method in self.after:
             if not self.known:
                 return Message.new_error(message, service.NO_SUCH_UNIT, "Unit db not loaded.")
             self.jobs += 1
-            job = f"{service.PATH}/job/{self.jobs}"
+            job = f"{systemdbus.PATH}/job/{self.jobs}"
             self.unit["ActiveState"] = self.after[method]
             # systemd tells the end of a quick job before it answers the call, too.
             if not self.silent:
@@ -100,8 +101,8 @@ class Manager:
         return Message(
             message_type=MessageType.SIGNAL,
             destination=to,
-            path=service.PATH,
-            interface=service.MANAGER,
+            path=systemdbus.PATH,
+            interface=systemdbus.MANAGER,
             member="JobRemoved",
             signature="uoss",
             body=[self.jobs, job, "db.service", self.result],
@@ -221,7 +222,7 @@ def test_a_job_during_which_systemd_is_executed_anew_ends_as_any_other() -> None
                 await asyncio.sleep(0.01)
         manager.bus.disconnect()
         await manager.connect()
-        manager.bus.send(manager.removed(f"{service.PATH}/job/1"))
+        manager.bus.send(manager.removed(f"{systemdbus.PATH}/job/1"))
         return await started
 
     assert asyncio.run(main()).ok

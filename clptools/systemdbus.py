@@ -1,0 +1,56 @@
+"""systemd on the system bus (org.freedesktop.systemd1(5)): its names, and which sender it is.
+
+Any local user may send a signal that looks like one of systemd's.  A match rule with a sender
+keeps out what is sent to everybody, but not what somebody sends to us alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dbus_fast import Message
+
+NAME = "org.freedesktop.systemd1"
+PATH = "/org/freedesktop/systemd1"
+MANAGER = f"{NAME}.Manager"
+UNIT = f"{NAME}.Unit"
+SERVICE = f"{NAME}.Service"
+PROPERTIES = "org.freedesktop.DBus.Properties"
+BUS = ("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus")
+"""The bus itself: destination, path, interface."""
+OWNER_RULE = (
+    f"type='signal',sender='{BUS[0]}',interface='{BUS[2]}',member='NameOwnerChanged',arg0='{NAME}'"
+)
+
+
+class Owner:
+    """Who owns systemd's name on one connection: another after systemd was executed anew."""
+
+    def __init__(self) -> None:
+        self._unique = ""
+
+    async def follow(self, call: Callable[..., Awaitable[list[Any]]]) -> None:
+        """From now on; `changed` must already be given every message.  Raises as `call` does.
+
+        `call(destination, path, interface, method, signature, *body)` returns the reply's body.
+        """
+        await call(*BUS, "AddMatch", "s", OWNER_RULE)
+        (owner,) = await call(*BUS, "GetNameOwner", "s", NAME)
+        # What was told of another owner meanwhile is at least as new as this answer.
+        self._unique = self._unique or owner
+
+    def changed(self, message: Message) -> bool:
+        """Takes note of a change; whether somebody owns the name anew."""
+        if message.sender != BUS[0] or message.member != "NameOwnerChanged":
+            return False
+        name, _before, owner = message.body
+        if name != NAME:
+            return False
+        self._unique = owner
+        return bool(owner)
+
+    def sent(self, message: Message) -> bool:
+        """Whether it comes from systemd."""
+        return bool(self._unique) and message.sender == self._unique
