@@ -52,12 +52,8 @@ def _not_here(group: GroupView) -> GroupView:
     )
 
 
-def changes(before: StatusView, after: StatusView) -> bool:
-    """Whether more than ages differs."""
-    return _differ(before, after)
-
-
-def _differ(before: Any, after: Any) -> bool:
+def changes(before: Any, after: Any) -> bool:
+    """Whether more than ages differs, in a view or any part of it."""
     # Most parts are as they were, and that is told at once: every watcher asks ten times a second.
     if before == after:
         return False
@@ -65,14 +61,14 @@ def _differ(before: Any, after: Any) -> bool:
         return True
     if isinstance(before, msgspec.Struct):
         return any(
-            _differ(getattr(before, name), getattr(after, name))
+            changes(getattr(before, name), getattr(after, name))
             for name in before.__struct_fields__
             if name not in _AGES
         )
     if isinstance(before, tuple):
-        return len(before) != len(after) or any(map(_differ, before, after))
+        return len(before) != len(after) or any(map(changes, before, after))
     if isinstance(before, dict):
         return before.keys() - _AGES != after.keys() - _AGES or any(
-            _differ(before[name], after[name]) for name in before.keys() - _AGES
+            changes(before[name], after[name]) for name in before.keys() - _AGES
         )
     return True

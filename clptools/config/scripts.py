@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Iterator
 
 import msgspec
@@ -15,6 +13,7 @@ from clptools.config.monitors import MONITOR_SCRIPTS
 from clptools.config.registries import Registries
 from clptools.core.settings import Option, Settings
 from clptools.faults import ClpError, ExitCode
+from clptools.plainfile import beginning
 
 SCRIPT_BYTES_MAX = 4 * 1024 * 1024
 
@@ -76,11 +75,10 @@ def scripts_of(settings: Settings, registries: Registries, server: str) -> Itera
 
 def script_text(path: str) -> str:
     """The content of a script that is to be distributed.  Raises ClpError naming it, or OSError."""
-    # Asked before it is opened: opening a FIFO waits for a writer that never comes.
-    if not stat.S_ISREG(os.stat(path).st_mode):
-        raise _unfit(path, "not a regular file")
-    with open(path, "rb") as file:
-        content = file.read(SCRIPT_BYTES_MAX + 1)
+    try:
+        content = beginning(path, SCRIPT_BYTES_MAX + 1)
+    except ClpError:
+        raise _unfit(path, "not a regular file") from None
     if len(content) > SCRIPT_BYTES_MAX:
         raise _unfit(path, f"larger than {SCRIPT_BYTES_MAX >> 20} MiB")
     try:
