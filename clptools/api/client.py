@@ -156,7 +156,7 @@ class Client:
         return ClpError(
             ExitCode.TIMED_OUT,
             f"The node agent at {self.path} did not answer within {self.timeout_s:g} s.",
-            "What was asked may still go on; see: clpstat",
+            "What was asked may still go on: clpstat.  Is it alive? systemctl status clpnode",
         )
 
     def _not_an_agent(self) -> ClpError:
