@@ -68,16 +68,25 @@ class ClearTimer(ActionBase, tag="clear-timer", frozen=True, kw_only=True):
 
 
 class ReadPower(ActionBase, tag="read-power", frozen=True, kw_only=True):
-    """Ask a server's BMC for power state, power-on mark and beat: one `PowerRead` answers."""
+    """Ask a server's BMC for power state and beat: one `PowerRead` answers."""
 
     server: str
+    echo: bool = False
+    """Its heartbeats are missed: one ICMP echo goes out on every LAN interconnect with the
+    question, and an "off" is told once 50 ms have shown that no answer comes."""
 
 
 class Fence(ActionBase, tag="fence", frozen=True, kw_only=True):
-    """Stop a server by its BMC and read back; one `FenceDone` answers."""
+    """Send one control command to a server's BMC, or none; one `FenceDone` answers.
+
+    It leaves within `within_ms` or never: whoever ordered it may have heard its victim since.
+    `power-on` alone is repeated until it reads on, or `within_ms` are over.
+    """
 
     server: str
     action: str
+    """`power-off`, `power-on` or `nmi`."""
+    within_ms: int = 500
     timeout_ms: int
     retries: int
 
@@ -114,6 +123,9 @@ class RunResource(ActionBase, tag="run-resource", frozen=True, kw_only=True):
     """This server's place in the group's order, from 1."""
     forced: bool = False
     """The lease is over: a stop that does not end in time is followed by the watchdog."""
+    off: tuple[str, ...] = ()
+    """Servers that were proven powered off when this start was granted: an address that one of
+    them still seems to answer for may be taken."""
 
 
 class RunScript(ActionBase, tag="run-script", frozen=True, kw_only=True):
@@ -141,9 +153,11 @@ class FaultMonitor(ActionBase, tag="fault-monitor", frozen=True, kw_only=True):
 
 
 class ArmWatchdog(ActionBase, tag="arm-watchdog", frozen=True, kw_only=True):
-    """Arm the `userw` watchdog; `WatchdogChanged` answers."""
+    """Arm the `userw` watchdog by `method`, in place of another one only once it is armed;
+    `WatchdogChanged` answers."""
 
     timeout_ms: int
+    method: str = ""
 
 
 class PetWatchdog(ActionBase, tag="pet-watchdog", frozen=True, kw_only=True):

@@ -30,6 +30,10 @@ class AgentStarted(EventBase, tag="agent-started", frozen=True, kw_only=True):
     """Open hardware events as the disk has them, instants shifted to this boot."""
     stopped: bool = False
     """`clpcl -t` stopped the cluster service since the last boot."""
+    first_of_boot: bool = False
+    """The disk notes another boot: nothing of ours can run yet, so nothing is held."""
+    noted: bool = True
+    """This boot's id is on the disk, fsynced; without it no grant is taken."""
 
 
 class AgentStopping(EventBase, tag="agent-stopping", frozen=True, kw_only=True):
@@ -83,15 +87,27 @@ class PowerRead(EventBase, tag="power-read", frozen=True, kw_only=True):
     """The BMC heartbeat carried there (initial countdown), as text; empty: none."""
     latency_ms: int = 0
     error: str = ""
+    session: str = ""
+    """The BMC session that it was read in, a new name after each login, silent ones too; empty:
+    the protocol keeps none."""
+    session_at: int = 0
+    """When that session was opened."""
+    echoed: bool = False
+    """The server's kernel answered an ICMP echo that went out with the question."""
 
 
 class FenceDone(EventBase, tag="fence-done", frozen=True, kw_only=True):
-    """A forced stop ended.  `verified`: read back (or it was already off)."""
+    """The one control command of a `Fence` was answered, or never left.
+
+    An accepted power-down is no evidence: reads that follow prove it.
+    """
 
     server: str
     action: str
     asked_at: int
-    verified: bool
+    sent: bool = False
+    """It left, and the BMC accepted it."""
+    verified: bool = False
     already: bool = False
     error: str = ""
 

@@ -126,6 +126,8 @@ class Beat(Message, tag="beat", array_like=True, frozen=True, kw_only=True):
     unproven: tuple[str, ...] = ()
     """As coordinator: groups that could not start elsewhere now, since nothing proves that they
     do not run on a server that went dark."""
+    purging: tuple[str, ...] = ()
+    """Groups of which something may be left from before the boot: the last choice for them."""
 
 
 class Grant(Message, tag="grant", frozen=True, kw_only=True):
@@ -142,6 +144,8 @@ class Grant(Message, tag="grant", frozen=True, kw_only=True):
     previous: str = ""
     """Where it ran before; becomes `CLP_SERVER_PREV`."""
     reason: str = ""
+    off: tuple[str, ...] = ()
+    """Servers that are proven powered off."""
 
 
 class Order(Message, tag="order", frozen=True, kw_only=True):
