@@ -87,8 +87,6 @@ class Fence(ActionBase, tag="fence", frozen=True, kw_only=True):
     action: str
     """`power-off`, `power-on` or `nmi`."""
     within_ms: int = 500
-    timeout_ms: int
-    retries: int
 
 
 class HoldArbiter(ActionBase, tag="hold-arbiter", frozen=True, kw_only=True):

@@ -58,6 +58,7 @@ class Beats:
         ripe = state.newcomer and membership.ripe()
         armed = node.lease.promised()
         barred = node.ledger.barred()
+        purging = node.groups.purging()
         for name in names:
             p = peers[name]
             state.seq += 1
@@ -81,7 +82,7 @@ class Beats:
                 newcomer=state.newcomer,
                 ripe=ripe,
                 lacks=lacks,
-                counts=name not in out and p.voters == state.voters,
+                counts=name not in out and p.voters == state.voters and echo is p.echo,
                 out=out,
                 hears=hears,
                 holdings=holdings,
@@ -93,6 +94,7 @@ class Beats:
                 revision=node.settings.revision,
                 voters=state.voters,
                 unproven=unproven,
+                purging=purging,
             )
             node.emit(SendBeat(beat=beat))
             if now - p.direct_at > hear_ms:

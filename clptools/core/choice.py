@@ -25,13 +25,13 @@ class Choice:
         if intent.event == "FAILOVER" and group.failover == "manual" and not moved:
             return "", say.failover_manual(group.name)
         asked = intent.preferred
-        if asked and self.eligible(group, asked) and (intent.force or not self.is_barred(asked)):
+        if asked and self.eligible(group, asked) and (intent.force or self.is_free(group, asked)):
             return asked, say.asked_for(intent.reason)
         able = [s for s in group.servers if self.eligible(group, s)]
         wanted = [s for s in able if s not in intent.avoid]
         if not wanted and not intent.failures:
             wanted = able
-        free = [s for s in wanted if not self.is_barred(s)]
+        free = [s for s in wanted if self.is_free(group, s)]
         ranked = self._ranked(group, intent, free or wanted)
         if not ranked:
             return "", say.nobody(group.name, self.why_not(group, intent))
@@ -67,6 +67,8 @@ class Choice:
         if name == node.me:
             if not node.membership.is_online(name):
                 return say.stopping
+            if not node.state.noted:
+                return say.boot_not_noted
             return say.newcomer if node.state.newcomer else ""
         if name not in node.state.peers:
             return say.unknown_server
@@ -79,6 +81,17 @@ class Choice:
         if beat is None or beat.stopped:
             return say.stopping
         return say.newcomer if beat.newcomer else ""
+
+    def is_free(self, group: Group, name: str) -> bool:
+        """Whether nothing speaks against a server but that another one could take the group."""
+        return not self.is_barred(name) and not self.is_purging(group, name)
+
+    def is_purging(self, group: Group, name: str) -> bool:
+        """Whether something of the group may be left there from before its boot."""
+        if name == self.node.me:
+            return group.name in self.node.groups.purging()
+        beat = self.node.state.peers[name].beat
+        return beat is not None and group.name in beat.purging
 
     def is_barred(self, name: str) -> bool:
         """Whether a server has an open fatal hardware event."""

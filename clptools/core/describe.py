@@ -168,20 +168,21 @@ def _tail(text: str) -> str:
 
 
 def _agent_started(x: e.AgentStarted, now: int) -> str:
-    flags = _flags(member=x.member, stopped=x.stopped)
+    flags = _flags(member=x.member, stopped=x.stopped, first_of_boot=x.first_of_boot)
     return f"up {_seconds(now)} state {describe_durable(x.durable)}{flags}"
 
 
 def _power_read(x: e.PowerRead, now: int) -> str:
-    mark = f" on since {x.powered_on_at}" if x.powered_on_at is not None else ""
+    session = f" session {x.session} of {_ago(x.session_at, now)}" if x.session else ""
     beat = f" beat {x.beat}" if x.beat else ""
-    return f"{x.server} {x.power} asked {_ago(x.asked_at, now)}{mark}{beat}{_tail(x.error)}"
+    echoed = _flags(echoed=x.echoed)
+    asked = f"asked {_ago(x.asked_at, now)}"
+    return f"{x.server} {x.power} {asked}{session}{beat}{echoed}{_tail(x.error)}"
 
 
 def _fence_done(x: e.FenceDone, now: int) -> str:
-    word = "verified" if x.verified else "failed"
-    already = _flags(already=x.already)
-    return f"{x.server} {x.action} {word}{already} asked {_ago(x.asked_at, now)}{_tail(x.error)}"
+    word = "sent" if x.sent else "not sent"
+    return f"{x.server} {x.action} {word} asked {_ago(x.asked_at, now)}{_tail(x.error)}"
 
 
 def _arbiter_answered(x: e.ArbiterAnswered, now: int) -> str:
@@ -290,7 +291,7 @@ def _send_beat(x: a.SendBeat, now: int) -> str:
 
 
 def _fence(x: a.Fence, now: int) -> str:
-    return f"{x.server} {x.action} within {_seconds(x.timeout_ms)}, {x.retries} retries"
+    return f"{x.server} {x.action} within {_seconds(x.within_ms)}"
 
 
 def _run_resource(x: a.RunResource, now: int) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from clptools.core.messages import NO_EPOCH, NO_TERM, Epoch, Shared, Term
-from clptools.core.settings import Arbiter, Cluster
+from clptools.core.settings import Arbiter, Cluster, InForce
 
 
 class HeldGroup(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,6 +62,8 @@ class LedgerFile(msgspec.Struct, frozen=True, kw_only=True):
     entries: tuple[OpenEntry, ...] = ()
     halts: dict[str, int] = {}
     """`rm`, `rc` -> final actions of monitors, of resources, in a row that ended the machine."""
+    liars: tuple[str, ...] = ()
+    """Servers whose BMC read off while they were heard: what it says is no proof."""
 
 
 class Durable(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,3 +95,7 @@ class Durable(msgspec.Struct, frozen=True, kw_only=True):
     """When stretched time-outs end, `now` of this boot."""
     doubt: bool = False
     """Voters or lengths change, and somebody may not have heard of it."""
+    turns_before: tuple[InForce, ...] = ()
+    """Revisions by which somebody may still take turns in fencing."""
+    off: dict[str, int] = {}
+    """Server -> when the newest off read of it that counts was asked, `now` of this boot."""

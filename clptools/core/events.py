@@ -81,8 +81,6 @@ class PowerRead(EventBase, tag="power-read", frozen=True, kw_only=True):
     power: str
     """`on`, `off`, or `unknown` with `error`."""
     asked_at: int
-    powered_on_at: int | None = None
-    """The BMC's own power-on counter or restart mark; two different values prove a reset."""
     beat: str = ""
     """The BMC heartbeat carried there (initial countdown), as text; empty: none."""
     latency_ms: int = 0
@@ -107,8 +105,6 @@ class FenceDone(EventBase, tag="fence-done", frozen=True, kw_only=True):
     asked_at: int
     sent: bool = False
     """It left, and the BMC accepted it."""
-    verified: bool = False
-    already: bool = False
     error: str = ""
 
 

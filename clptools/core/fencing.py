@@ -1,12 +1,22 @@
-"""Forced stop: who may power whom off, and when (`design.md`, *Fencing manners*).
+"""Forced stop: who may power whom off, and when (`docs/rules.md`, *Fencing*).
 
-Only a coordinator that hears a majority fences, or an exact half: there the holder of the group
-of the best priority at once, the other after `fence_delay`, which is longer than a forced stop
-takes, so that two servers never shoot each other.  An arbiter decides this tie, too: whom it
-says yes to comes first, the other half later, or not at all.  There is no such danger where the
-BMC heartbeat stopped with the others: whoever does not beat in its own BMC stands still, and
-shoots at nobody.  Nor does one fence that stood still itself, a paused machine for instance,
-before it has listened again: the silence was its own.
+    lost --> [order: one command, within half a second] --> reads off: proof
+               ^                                    |
+               '-- still lost, still ours to give --'-- time-out --> failed, again later
+
+The core gives one order after another, and each only while the reasons for it hold: the server is
+not heard, and its BMC has answered for a second without a gap (where both networks come back
+together, its heartbeats come first).  What the BMC answers to an order is no evidence; off reads
+are, by the one rule of `power.py`.
+
+Only a coordinator that hears a majority fences, or an exact half.  There both sides may mean to,
+so each has turns of its own: places are counted, place by place takes its turn of `fence_delay`,
+and an order leaves only in the first half of it, so that what it does is seen before the next one
+begins.  Place 0 is the holder of the first configured group; all others follow by name.  An
+arbiter decides this, too: whom it says yes to has place 0.  There is no such danger where the BMC
+heartbeat stopped with the others: a server whose BMC heartbeat stopped is hung and cannot fence
+us.  A server that stood still itself, a paused machine for instance, fences nobody before it has
+listened again: the silence was its own.
 """
 
 from __future__ import annotations
@@ -17,7 +27,8 @@ from clptools.core import sentences as say
 from clptools.core.actions import Fence
 from clptools.core.events import FenceDone
 from clptools.core.quorum import NEVER
-from clptools.core.state import PeerState, Phase
+from clptools.core.settings import InForce
+from clptools.core.state import ForcedStopState, PeerState, Phase
 
 if TYPE_CHECKING:
     from clptools.core.node import Node
@@ -25,6 +36,14 @@ if TYPE_CHECKING:
 _RETRY_MS = 10_000
 _STILL_MS = 2_000
 """A beat in the BMC that did not change for so long, and was read: longer than a slow BMC takes."""
+_WITHIN_MS = 500
+"""An order leaves within this, or never."""
+_STEADY_MS = 1_000
+"""So long its BMC has answered, without a gap, before it gets an order."""
+_ORDER_STUCK_MS = 10_000
+_AGAIN_MS = 3_000
+"""How long a BMC that accepted an order has to carry it out before it gets another one."""
+_POWER_ON_MS = 60_000
 
 
 class Fencing:
@@ -33,33 +52,143 @@ class Fencing:
     def __init__(self, node: Node) -> None:
         self.node = node
 
+    # ------------------------------------------------------------------ each settling
+
     def settle(self) -> None:
-        """Begins a forced stop of each lost server where manners allow it."""
+        """Goes on with forced stops that are under way, and begins those that are needed."""
         node = self.node
-        if node.settings.forced_stop.action == "none" or node.state.shared.suspended:
-            return
-        if node.state.phase is not Phase.RUNNING or node.state.newcomer:
-            return
         for server in node.settings.servers:
             p = node.state.peers.get(server.name)
             if p is None or server.bmc is None:
                 continue
-            if self._needed(server.name, p) and self._may(p):
-                self._begin(server.name, p)
+            if p.fence.since != NEVER:
+                self._end(server.name, p)
+            elif self._needed(server.name, p) and self._may(p):
+                self.begin(server.name, p)
+            if p.fence.since != NEVER:
+                self._order(server.name, p)
 
     def _needed(self, name: str, p: PeerState) -> bool:
         """It is lost, was in contact with us since boot, is not out, and something waits for it."""
         node = self.node
+        if node.settings.forced_stop.action == "none" or not self._able():
+            return False
         if not p.lost or not p.incarnation or node.membership.is_out(name):
             return False
-        if p.fence_asked_at != NEVER or node.now < p.fence_retry_at:
+        if node.now < p.fence.retry_at:
             return False
         # In a tie that an arbiter decided, too: the loser may not know that it lost.
         if not node.votes.in_office() or node.membership.hears_half():
             return True
         held = p.beat is not None and any(h.held for h in p.beat.holdings)
-        waited = any(w[0].startswith(name + "\n") for w in node.state.waiting.values())
-        return held or waited
+        return held or any(name in w.servers for w, _ in node.state.waiting.values())
+
+    def _able(self) -> bool:
+        """Whether we take part, and know what is wanted."""
+        node = self.node
+        running = node.state.phase is Phase.RUNNING and not node.state.newcomer
+        return running and not node.state.shared.suspended and not node.policy.behind()
+
+    def _order(self, name: str, p: PeerState) -> None:
+        """Gives the next order, if it may leave now."""
+        node, fence = self.node, p.fence
+        if fence.ordered_at != NEVER and node.now - fence.ordered_at < _ORDER_STUCK_MS:
+            return
+        if fence.sent_at != NEVER and node.now - fence.sent_at < _AGAIN_MS:
+            return
+        if fence.orders > node.settings.forced_stop.retries:
+            return
+        if not (self._strikable(name, p) and (fence.wanted_by or (self._able() and self._may(p)))):
+            return
+        fence.orders += 1
+        fence.ordered_at = node.now
+        node.emit(Fence(server=name, action=self._command(p), within_ms=_WITHIN_MS))
+
+    def _command(self, p: PeerState) -> str:
+        """What the BMC is told: a reset begins as power off, so that it can be read back."""
+        nmi = self.node.settings.forced_stop.action == "nmi" and not p.fence.wanted_by
+        return "nmi" if nmi else "power-off"
+
+    def _strikable(self, name: str, p: PeerState) -> bool:
+        """Whether the order would hit a silent server, by a BMC whose word can be proof after."""
+        node, bmc = self.node, p.bmc
+        if node.membership.is_out(name) or bmc.power != "on":
+            return False
+        steady = bmc.answers_since != NEVER and node.now - bmc.answers_since >= _STEADY_MS
+        if not steady or node.now - bmc.at > _STEADY_MS:
+            return False
+        if p.fence.wanted_by:
+            return True  # a person wants it off, heard or not
+        return node.now - max(p.heard_at, p.any_heard_at) > node.times.lost_ms
+
+    def begin(self, name: str, p: PeerState, user: str = "") -> None:
+        """Begins a forced stop; `user`: who asked for it, whatever is heard of that server."""
+        node = self.node
+        word = node.settings.forced_stop.action
+        if user or (len(node.settings.servers) == 2 and word != "nmi"):
+            # With two servers a reset would not lower the electorate: only power off is proof.
+            word = "power-off"
+        p.fence = ForcedStopState(since=node.now, wanted_by=user, text=say.fence_under_way)
+        number = {"power-off": 400, "power-cycle": 401, "reset": 402, "nmi": 403}[word]
+        silent_ms = node.now - p.heard_at
+        text = say.fences(node.me, name, word, silent_ms, p.fence.wanted_by)
+        node.record("rc", number, "WARN", (name, node.me), text)
+
+    def _end(self, name: str, p: PeerState) -> None:
+        """Ends a forced stop that is through, not wanted any more, or over its time."""
+        node, fence = self.node, p.fence
+        forced = node.settings.forced_stop
+        if node.membership.is_out(name) and node.membership.out_reason(name) != "power off":
+            self._over(p, "", 0)  # another proof came first
+        elif node.membership.is_out(name):
+            sent = fence.sent_at != NEVER
+            self._over(p, say.fence_done, node.times.boot_ms)
+            node.record("rc", 404, "INFO", (name, node.me), say.fenced(name, sent))
+            two = len(node.settings.servers) == 2
+            if sent and forced.action in ("reset", "power-cycle") and not two:
+                node.emit(Fence(server=name, action="power-on", within_ms=_POWER_ON_MS))
+        elif not fence.wanted_by and not p.lost:
+            self._over(p, say.fence_called_off(name), 0)
+            node.record("rc", 434, "INFO", (name, node.me), say.fence_called_off(name))
+        elif node.now - fence.since >= forced.timeout_ms:
+            self._failed(name, p, fence)
+
+    def _failed(self, name: str, p: PeerState, fence: ForcedStopState) -> None:
+        node = self.node
+        why = fence.text if fence.text != say.fence_under_way else ""
+        why = why or say.still_on(node.settings.forced_stop.timeout_ms, p.bmc.error)
+        self._over(p, why, _RETRY_MS)
+        node.record("rc", 433, "WARN", (name, node.me), say.fence_failed(name, why))
+        node.changed = True
+
+    def _over(self, p: PeerState, text: str, pause_ms: int) -> None:
+        """`pause_ms`: one that was stopped boots now; it is left alone for so long."""
+        p.fence = ForcedStopState(text=text, retry_at=self.node.now + pause_ms)
+        self.node.changed = True
+
+    # ------------------------------------------------------------------ answers
+
+    def done(self, event: FenceDone) -> None:
+        """An order was carried out, or never left."""
+        node = self.node
+        p = node.state.peers.get(event.server)
+        if p is None or event.action == "power-on":
+            if p is not None and not event.sent:
+                text = say.stays_off(event.server, event.error)
+                node.record("rc", 435, "WARN", (event.server, node.me), text)
+            return
+        p.fence.ordered_at = NEVER
+        if p.fence.since == NEVER:
+            return
+        if event.sent:
+            p.fence.sent_at = node.now
+            p.fence.text = say.nmi_proves_nothing if event.action == "nmi" else ""
+        else:
+            p.fence.text = event.error
+        node.power.ask(event.server)
+        node.changed = True
+
+    # ------------------------------------------------------------------ whose turn it is
 
     def _may(self, p: PeerState) -> bool:
         node = self.node
@@ -72,30 +201,57 @@ class Fencing:
             return False
         if self._stands_still(p):
             return True
-        turn = self._turn()
-        return turn is not None and (
-            node.now - p.fence_wait_from >= turn * node.times.fence_delay_ms
-        )
+        revisions = node.revision.turns()
+        places = [self._place(r) for r in revisions]
+        if any(place is None for place in places):
+            return False
+        place = max(x for x in places if x is not None)
+        return all(self._turn_of(place, p, r) for r in revisions)
 
-    def _turn(self) -> int | None:
-        """In an exact half: after how many `fence_delay` it is ours to stop the other half.
+    def _turn_of(self, place: int, p: PeerState, revision: InForce) -> bool:
+        """Whether an order given now leaves in the first half of the turn of this place."""
+        turn_ms = revision.cluster.fence_delay_ms
+        silent_ms = self.node.now - p.heard_at - revision.lost_ms
+        if silent_ms < 0:
+            return False
+        turn, into_ms = divmod(silent_ms, turn_ms)
+        mine = turn % self._places(revision) == place
+        return mine and into_ms + _WITHIN_MS <= turn_ms // 2
+
+    def _places(self, revision: InForce) -> int:
+        """How many places take turns."""
+        weak = revision.arbiter is not None and not revision.arbiter.strong
+        return 1 + len(revision.names) * (2 if weak else 1)
+
+    def _place(self, revision: InForce) -> int | None:
+        """Our place among those who may fence in an exact half; None: we do not.
 
         The arbiter's winner comes before the loser, whoever holds a group: a holder behind cut
-        cables must not stop the server that its clients still reach.  None: not at all.
+        cables must not stop the server that its clients still reach.
         """
-        node = self.node
-        arbiter = node.settings.arbiter
-        first = self._holds_best()
+        node, arbiter = self.node, revision.arbiter
+        if node.me not in revision.names:
+            return None
+        by_name = 1 + sorted(revision.names).index(node.me)
         if arbiter is None:
-            return 0 if first else 1
+            return 0 if self._holds(revision.first) else by_name
         if node.votes.in_office():
             # A weak arbiter says yes to both halves.
-            return 0 if first or arbiter.strong else 1
+            return 0 if arbiter.strong or self._holds(revision.first) else by_name
         votes = node.state.votes
         if not votes.arbiter_error and node.now - votes.arbiter_ok_at <= node.times.lease_ms:
             return None  # it can be asked, and its yes is not ours
         # Who holds a group may change before this, by the end of a lease; our place does not.
-        return 2 + node.settings.names.index(node.me)
+        return by_name if arbiter.strong else len(revision.names) + by_name
+
+    def _holds(self, group: str) -> bool:
+        """Whether we hold the first group; one that we granted to another is that one's."""
+        node = self.node
+        run = node.state.groups.get(group)
+        if run is None or not run.held:
+            return False
+        grant = node.state.grants.get(group)
+        return grant is None or grant.server == node.me
 
     def _stands_still(self, p: PeerState) -> bool:
         """Whether its BMC shows that it fell silent as a whole.
@@ -109,60 +265,3 @@ class Fencing:
             return False
         together = abs(bmc.beat_at - p.heard_at) <= unseen_ms
         return together and bmc.beat_read_at - bmc.beat_at >= max(unseen_ms, _STILL_MS)
-
-    def _holds_best(self) -> bool:
-        """Whether we hold the first configured group that anybody holds."""
-        node = self.node
-        for group in node.settings.groups:
-            holders = [h.server for h in node.placement.reports(group.name) if h.held]
-            if holders:
-                return node.me in holders
-        return False
-
-    def _begin(self, name: str, p: PeerState) -> None:
-        node = self.node
-        forced = node.settings.forced_stop
-        # With two servers a reset would not lower the electorate: only power off is proof.
-        action = "power-off" if len(node.settings.servers) == 2 else forced.action
-        p.fence_asked_at = node.now
-        p.fence_text = say.fence_under_way
-        events = {"power-off": 400, "power-cycle": 401, "reset": 402, "nmi": 403}
-        node.record(
-            "rc",
-            events.get(action, 400),
-            "WARN",
-            (name, node.me),
-            say.fences(node.me, name, action, node.now - p.heard_at),
-        )
-        node.emit(
-            Fence(
-                server=name,
-                action=action,
-                timeout_ms=forced.timeout_ms,
-                retries=forced.retries,
-            )
-        )
-
-    def done(self, event: FenceDone) -> None:
-        """A forced stop ended: verified off counts as an off read, a failure holds the failover."""
-        node = self.node
-        p = node.state.peers.get(event.server)
-        if p is None:
-            return
-        p.fence_asked_at = NEVER
-        # One that was stopped boots now: not again before it is heard, or had the time to be.
-        p.fence_retry_at = node.now + (node.times.boot_ms if event.verified else _RETRY_MS)
-        if not event.verified:
-            p.fence_text = event.error
-            node.record(
-                "rc", 433, "WARN", (event.server, node.me), say.fence_failed(event.server, event)
-            )
-            node.changed = True
-            return
-        p.fence_text = say.fence_done
-        node.record("rc", 404, "INFO", (event.server, node.me), say.fenced(event))
-        if event.action == "power-off" and p.any_heard_at < event.asked_at:
-            p.bmc.power = "off"
-            p.off_asked_at = max(p.off_asked_at, event.asked_at)
-        node.power.ask(event.server)
-        node.changed = True

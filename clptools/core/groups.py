@@ -78,23 +78,29 @@ class Groups:
         if node.settings.group(grant.group) is None or state.phase is not Phase.RUNNING:
             return
         run = self.run(grant.group)
-        if grant.incarnation != state.incarnation or state.newcomer:
+        if grant.incarnation != state.incarnation or state.newcomer or not state.noted:
             return
         if grant.epoch.term != state.votes.term or grant.epoch <= run.seen or run.held:
             return
         if not grant.sent_at <= node.now < grant.sent_at + node.times.holder_ms:
             return
         node.lease.answered(grant.sent_at)
-        self.begin(grant.group, grant.epoch, grant.event, grant.previous)
+        self.begin(grant.group, grant.epoch, grant.event, grant.previous, grant.off)
 
-    def begin(self, name: str, epoch: Epoch, event: str, previous: str) -> None:
-        """Holds a group under `epoch` and starts its resources."""
+    def begin(
+        self, name: str, epoch: Epoch, event: str, previous: str, off: tuple[str, ...]
+    ) -> None:
+        """Holds a group under `epoch` and starts its resources.
+
+        `off`: servers that are proven powered off.
+        """
         node = self.node
         run = self.run(name)
         run.held = True
         run.seen = epoch
         run.event = event
         run.previous = previous
+        run.off = off
         run.why = GroupWhy.NONE
         run.next_why = GroupWhy.NONE
         run.purge = False
@@ -109,13 +115,17 @@ class Groups:
         node.record("rc", 10, "INFO", (name, node.me), say.group_starts(name, node.me, epoch.n))
         self._advance_start(name, run)
 
-    def purge(self) -> None:
+    def purging(self) -> tuple[str, ...]:
+        """Groups of which something may be left from before the boot."""
+        return tuple(n for n, run in self.node.state.groups.items() if run.purge and not run.held)
+
+    def purge(self, *, held: bool) -> None:
         """Without state: stops every group before we may say that we hold none."""
         for group in self.node.settings.groups:
-            if self.node.me not in group.servers or not group.resources:
+            if not group.resources:
                 continue
             run = self.run(group.name)
-            run.held = True
+            run.held = held
             run.purge = True
             run.factor = "GROUPSTOP"
             run.next_why = GroupWhy.NONE
@@ -442,6 +452,7 @@ class Groups:
                 previous=run.previous,
                 priority=servers.index(node.me) + 1 if node.me in servers else 1,
                 forced=run.forced,
+                off=run.off if op == "start" else (),
             )
         )
 

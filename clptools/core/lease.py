@@ -1,4 +1,4 @@
-"""The holder's own lease and its watchdog (`design.md`, *Lease of the holder*).
+"""The holder's own lease and its watchdog (`docs/rules.md`, *Lease of the holder*).
 
 A holder may run its groups until `H` after the send time of its newest heartbeat that a
 coordinator with authority answered.  Past it, it has `self_stop` to stop them; the watchdog,
@@ -13,6 +13,7 @@ from clptools.core import sentences as say
 from clptools.core.actions import ArmWatchdog, DisarmWatchdog, HostAction, PetWatchdog
 from clptools.core.events import WatchdogChanged
 from clptools.core.quorum import NEVER
+from clptools.core.state import PeerState
 from clptools.core.states import GroupState, GroupWhy
 
 if TYPE_CHECKING:
@@ -34,13 +35,13 @@ class Lease:
 
     def binds(self) -> bool:
         """Whether passing the lease obliges us to stop."""
-        return self.node.settings.leases_armed and not self.node.state.waived
+        return self.node.revision.leases_bind() and not self.node.state.waived
 
     def promised(self) -> bool:
         """What our beats say: the watchdog is armed and the lease binds."""
         state = self.node.state
         binds = self.binds() and not state.shared.suspended
-        return state.armed and binds
+        return state.armed and binds and state.disarmed_from == NEVER
 
     def answered(self, sent_at: int) -> None:
         """A coordinator with authority answered our beat of `sent_at`."""
@@ -83,12 +84,7 @@ class Lease:
             return
         state.waived = all(
             node.membership.is_out(name)
-            or (
-                p.beat is not None
-                and p.beat.suspended
-                and p.beat.echo is not None
-                and p.beat.echo.sent_at > state.suspended_at
-            )
+            or (p.beat is not None and p.beat.suspended and self._knows(p, state.suspended_at))
             for name, p in state.peers.items()
         )
         node.dirty = node.dirty or state.waived
@@ -114,42 +110,83 @@ class Lease:
             node.emit(HostAction(action=action, reason=say.partition(node.me)))
 
     # ------------------------------------------------------------------ watchdog
+    #
+    #   off --arm--> armed --another method, or none, is configured--> told --all know--> off, armed
+    #
+    # Others may clear us by our lease as long as they believe that a watchdog binds us.  So one
+    # that is not wanted any more runs on until everybody has answered a beat that did not say so.
 
     def arm(self) -> None:
-        """Arms the watchdog where a `userw` of ours has a method; anew where that changed."""
+        """Brings the watchdog to what is configured, as far as that is allowed now.
+
+        Opening a device feeds it: that needs the lease as feeding does.
+        """
         node = self.node
-        method = next(
-            (
-                str(m.options.get("method", "none"))
-                for m in node.settings.monitors
-                if m.type == "userw" and node.me in m.servers
-            ),
-            "none",
-        )
-        wanted = method != "none"
-        how = f"{method} {node.times.watchdog_ms}"
-        if wanted and (not node.state.watchdog_wanted or node.state.watchdog_as != how):
-            # Not armed until it says so: it may still have the longer time-out of before.
-            node.state.armed = False
-            node.state.watchdog_as = how
-            node.state.watchdog_fault = ""
-            self._arm()
-        elif node.state.watchdog_wanted and not wanted:
+        state = node.state
+        wanted = self._configured()
+        if wanted == state.watchdog_as:
+            state.disarmed_from = NEVER
+            return
+        if state.watchdog_as[0] not in ("", wanted[0]) and not self._may_disarm():
+            return
+        if not wanted[0]:
             self.disarm()
-        node.state.watchdog_wanted = wanted
+        elif self._may_feed():
+            # Not armed until it says so: it may still have the longer time-out of before.
+            state.armed = False
+            state.watchdog_fault = ""
+            state.watchdog_as = wanted
+            state.watchdog_wanted = True
+            state.disarmed_from = NEVER
+            self._arm()
+
+    def _configured(self) -> tuple[str, int]:
+        """Method and time-out that are configured for us; `("", 0)`: none."""
+        node = self.node
+        for monitor in node.settings.monitors:
+            if monitor.type == "userw" and node.me in monitor.servers:
+                method = str(monitor.options.get("method", "none"))
+                return (method, node.times.watchdog_ms) if method != "none" else ("", 0)
+        return ("", 0)
+
+    def _may_feed(self) -> bool:
+        return self.runs() or not self.node.groups.holds_any()
+
+    def _may_disarm(self) -> bool:
+        """Whether nobody believes any more that the watchdog binds us."""
+        node = self.node
+        state = node.state
+        if state.disarmed_from == NEVER:
+            state.disarmed_from = node.now
+            node.urgent = True
+        if not node.revision.leases_bind():
+            return True
+        return all(
+            node.membership.is_out(name) or self._knows(p, state.disarmed_from)
+            for name, p in state.peers.items()
+        )
+
+    def _knows(self, p: PeerState, since: int) -> bool:
+        """Whether it answered a beat of ours that was sent after `since`."""
+        echo = p.beat.echo if p.beat is not None else None
+        ours = echo is not None and echo.incarnation == self.node.state.incarnation
+        return ours and echo is not None and echo.sent_at > since
 
     def disarm(self) -> None:
-        """Disarms it; only while nothing is held, or the cluster is suspended."""
-        node = self.node
-        if node.state.watchdog_wanted:
-            node.state.watchdog_wanted = False
-            node.state.armed = False
-            node.emit(DisarmWatchdog())
+        """Disarms it; only while nobody relies on it."""
+        state = self.node.state
+        if state.watchdog_as[0]:
+            state.watchdog_wanted = False
+            state.watchdog_as = ("", 0)
+            state.armed = False
+            state.disarmed_from = NEVER
+            self.node.emit(DisarmWatchdog())
 
     def _arm(self) -> None:
         node = self.node
+        method, timeout_ms = node.state.watchdog_as
         node.state.watchdog_again_at = node.now + _ARMED_AGAIN_MS
-        node.emit(ArmWatchdog(timeout_ms=node.times.watchdog_ms))
+        node.emit(ArmWatchdog(timeout_ms=timeout_ms, method=method))
 
     def changed(self, event: WatchdogChanged) -> None:
         """The watchdog was armed, or could not be: said once, and tried again."""
@@ -170,7 +207,8 @@ class Lease:
         Arming feeds as well, so one that could not be armed is tried again only then.
         """
         node = self.node
-        if not node.state.watchdog_wanted or (not self.runs() and node.groups.holds_any()):
+        self.arm()
+        if not node.state.watchdog_wanted or not self._may_feed():
             return
         node.emit(PetWatchdog())
         if not node.state.armed and node.now >= node.state.watchdog_again_at:

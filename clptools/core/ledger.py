@@ -53,6 +53,9 @@ class Ledger:
         state = self.node.state
         state.next_event = ledger.next_event
         state.halts = dict(ledger.halts)
+        for name in ledger.liars:
+            if name in state.peers:
+                state.peers[name].bmc.lies = True
         for e in ledger.entries:
             monitor = self.node.settings.monitor(e.monitor)
             if monitor is None:
@@ -78,6 +81,7 @@ class Ledger:
                 ledger=LedgerFile(
                     next_event=state.next_event,
                     halts=dict(state.halts),
+                    liars=tuple(n for n, p in state.peers.items() if p.bmc.lies),
                     entries=tuple(
                         OpenEntry(
                             id=e.id,

@@ -1,7 +1,9 @@
-"""Who is heard, who is out, who is a newcomer (`design.md`: *State*, *Out*, *Newcomer*).
+"""Who is heard, who is out, who is a newcomer (`docs/rules.md`: *State*, *Out*, *Newcomer*).
 
 An incarnation is believed only when one of its beats answers a beat of ours that was sent after
-we last heard the one before: then it lives now, and is no replay.
+we last heard the one before: then it lives now, and is no replay.  Only what is believed, or
+answers us in this way, counts as heard.  So an off read, "left" and `confirm-down` follow one
+rule: each counts only if nothing was heard of that server since the instant that it answers.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 _RETIRED_KEPT = 16
 _TWIN_ALERT_MS = 60_000
+_REPLAY_MS = 60_000
+"""A beat that is this much older than what was heard since was not late: it was replayed."""
 DELAY_WARNING_PERCENT = 80
 """Of the heartbeat time-out: the reference's default delay warning rate."""
 
@@ -126,6 +130,12 @@ class Membership:
         heard, of = self.heard_electors()
         return 2 * heard == of
 
+    def majority_without_out(self) -> bool:
+        """Whether those heard now are a majority of all, were nobody out any more."""
+        names = self.node.settings.names
+        heard = sum(1 for name in names if name == self.node.me or self.hears(name))
+        return heard >= majority(len(names))
+
     def lacks(self) -> tuple[str, ...]:
         """As a newcomer: who neither counts us nor is out for us."""
         return tuple(
@@ -154,21 +164,22 @@ class Membership:
             self._relay(beat)
             return
         if beat.incarnation in p.retired:
+            self._replayed(p, beat)
             return
         if beat.left:
             self._left(p, beat)
             return
-        p.any_heard_at = node.now
-        p.voters = beat.voters
         if beat.incarnation != p.incarnation and not self._believe(p, beat):
-            p.stranger = Echo(incarnation=beat.incarnation, sent_at=beat.sent_at)
-            node.beats.answer_at_once(beat.sender)
+            self._stranger(p, beat)
             return
         if beat.seq <= p.seq:
             if beat.seq == p.seq and event.link != "relay":
                 p.link_at[event.link] = node.now
+            self._replayed(p, beat)
             return
         before = p.beat
+        p.any_heard_at = node.now
+        p.voters = beat.voters
         p.seq = beat.seq
         p.beat = beat
         p.echo = Echo(incarnation=beat.incarnation, sent_at=beat.sent_at)
@@ -179,15 +190,40 @@ class Membership:
         self._hearing_ends_out(p, beat)
         if beat.policy < node.state.shared.version:
             node.policy.tell(beat.sender, p)
-        answers_me = beat.echo is not None and beat.echo.incarnation == node.state.incarnation
-        if answers_me and beat.counts and not p.counts_me:
-            p.counts_me = True
-            node.changed = True
+        echo = beat.echo
+        if echo is not None and echo.incarnation == node.state.incarnation:
+            node.power.answered(beat.sender, p, echo)
+            if beat.counts and not p.counts_me:
+                p.counts_me = True
+                node.changed = True
         node.votes.heard(p, beat)
         if p.lost or before is None or _differs(before, beat):
             node.changed = True
         if beat.authority and (before is None or not before.authority):
             node.beats.answer_at_once(beat.sender)
+
+    def _stranger(self, p: PeerState, beat: Beat) -> None:
+        """Answers an incarnation that we do not believe, so that it can answer us.
+
+        Until it has, it is not heard: anybody may have recorded its beats.
+        """
+        echo = beat.echo
+        ours = echo is not None and echo.incarnation == self.node.state.incarnation
+        if ours and echo is not None and echo.sent_at > p.any_heard_at:
+            p.any_heard_at = self.node.now
+        p.stranger = Echo(incarnation=beat.incarnation, sent_at=beat.sent_at)
+        self.node.beats.answer_at_once(beat.sender)
+
+    def _replayed(self, p: PeerState, beat: Beat) -> None:
+        """A beat from long ago: told, and nothing else."""
+        now = self.node.now
+        if beat.incarnation in p.retired:
+            old = now - p.retired_at > _REPLAY_MS
+        else:
+            old = p.beat is not None and p.beat.sent_at - beat.sent_at > _REPLAY_MS
+        if old and now - p.replay_told_at >= _TWIN_ALERT_MS:
+            p.replay_told_at = now
+            self.node.record("nm", 12, "WARN", (beat.sender,), say.replayed(beat.sender))
 
     def _twin(self) -> None:
         state = self.node.state
@@ -214,7 +250,12 @@ class Membership:
                 return False
         if p.incarnation:
             p.retired = [*p.retired, p.incarnation][-_RETIRED_KEPT:]
+            p.retired_at = node.now
         p.incarnation = beat.incarnation
+        p.believed_at = node.now
+        # It is told at once that it is counted.
+        p.urgent_at = NEVER
+        node.beats.answer_at_once(beat.sender)
         p.seq = 0
         p.beat = None
         # Its paths begin anew: while it did not run, nothing on them was late.
@@ -242,6 +283,7 @@ class Membership:
         p.left = True
         retired = {p.incarnation, beat.incarnation} - {""}
         p.retired = [*p.retired, *sorted(retired)][-_RETIRED_KEPT:]
+        p.retired_at = node.now
         p.incarnation = ""
         p.beat = None
         p.report = None
@@ -290,13 +332,13 @@ class Membership:
                 self.lost_at = lost_at if self.lost_at == NEVER else min(self.lost_at, lost_at)
             if p.incarnation and silent and not p.lost:
                 p.lost = True
-                p.fence_wait_from = node.now
+                p.lost_since = node.now
                 node.report_due = True
                 ago = node.now - p.heard_at
                 node.record("nm", 80, "WARN", (name,), say.lost(name, ago, sorted(p.link_at)))
             elif p.lost and not silent:
                 p.lost = False
-                p.fence_retry_at = 0
+                p.fence.retry_at = 0
                 node.report_due = True
                 node.record("nm", 81, "INFO", (name,), say.heard_again(name))
             if p.beat is not None and p.beat.newcomer:
@@ -363,6 +405,8 @@ def _differs(before: Beat, beat: Beat) -> bool:
         or before.stopped != beat.stopped
         or before.suspended != beat.suspended
         or before.barred != beat.barred
+        or before.purging != beat.purging
+        or before.policy != beat.policy
         or before.armed != beat.armed
         or before.out != beat.out
         or before.revision != beat.revision

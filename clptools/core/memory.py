@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from clptools.core.durable import Durable, HeldGroup, MonitorMemory
+from clptools.core.quorum import NEVER
 from clptools.core.state import GroupRun
 from clptools.core.states import GroupState, ResourceState
 
@@ -36,6 +37,7 @@ class Memory:
             node.revision.doubt()
         before = durable.cluster or node.settings.cluster
         node.revision.begin(durable.names, durable.arbiter, before)
+        state.turns_before = list(durable.turns_before)
         state.closing = durable.shared.closing
         for memory in durable.monitors:
             run = node.recovery.run(memory.monitor)
@@ -46,6 +48,9 @@ class Memory:
         for name in durable.left:
             if name in state.peers:
                 state.peers[name].left = True
+        for name, asked_at in durable.off.items():
+            if name in state.peers:
+                state.peers[name].off_asked_at = state.peers[name].off_written = asked_at
         for name, user in durable.confirmed.items():
             if name in state.peers:
                 state.peers[name].confirmed = user
@@ -66,6 +71,8 @@ class Memory:
         settings = self.node.settings
         state = self.node.state
         state.lease_written = state.lease_until
+        for p in state.peers.values():
+            p.off_written = p.off_asked_at
         return Durable(
             term=state.votes.term,
             vote=state.votes.vote,
@@ -93,6 +100,8 @@ class Memory:
             cluster=state.revision_cluster or settings.cluster,
             ratio_until=state.ratio_until,
             doubt=state.doubt,
+            turns_before=tuple(state.turns_before),
+            off={n: p.off_asked_at for n, p in state.peers.items() if p.off_asked_at != NEVER},
             monitors=tuple(
                 MonitorMemory(
                     monitor=name,

@@ -220,6 +220,8 @@ class Forward(Message, tag="forward", frozen=True, kw_only=True):
     request: Request
     incarnation: str = ""
     """Of the server that it is meant for, as far as it is known: a later one is not asked."""
+    sent_at: int = 0
+    """When that server sent the newest beat that the sender had of it, on its own clock."""
 
 
 class Answer(Message, tag="answer", frozen=True, kw_only=True):

@@ -79,6 +79,7 @@ from clptools.core.stretch import Stretching
 from clptools.core.timing import times, times_of_both
 from clptools.core.view import StatusView
 from clptools.core.votes import Votes
+from clptools.core.vouching import Vouching
 
 BEAT_TIMER = "beat"
 """Every heartbeat interval: beats go out, everything is settled."""
@@ -132,6 +133,7 @@ class Node:
         self.service = Service(self)
         self.stretching = Stretching(self)
         self.monitor_requests = MonitorRequests(self)
+        self.vouching = Vouching(self)
         self.operations = Operations(self)
         self.report = OwnReport(self)
         self.status = Status(self)
@@ -301,6 +303,7 @@ class Node:
         state = self.state
         state.started_at = self.now
         state.member = event.member
+        state.noted = event.noted
         self.ledger.restore(event.ledger)
         if event.stopped:
             state.phase = Phase.STOPPED
@@ -309,12 +312,12 @@ class Node:
         state.had_state = durable is not None
         if durable is None:
             state.newcomer = True
-            self.groups.purge()
+            # After a boot nothing of ours runs: the boot is the proof.
+            self.groups.purge(held=not event.first_of_boot)
             self.recovery.final.stand_down()
         else:
             self.memory.remember(durable)
-        if not self.groups.holds_any() or not state.newcomer:
-            self.lease.arm()
+        self.lease.arm()
         self.dirty = True
         self.changed = True
         self._tick()
@@ -329,12 +332,13 @@ class Node:
             # Nothing in it that others must know, or that has to be agreed on.
             self._configure(event.settings)
             return
-        old, arbiter = self.settings.names, self.settings.arbiter
-        cluster = self.settings.cluster
+        before = self.settings.in_force
+        old, arbiter, cluster = before.names, before.arbiter, before.cluster
         gone = {n for n in self.state.peers if self.revision.has_gone(n)}
         self._configure(event.settings)
         voters = tuple(n for n in old if n not in gone or n in self.settings.names)
         self.revision.begin(voters, arbiter, cluster)
+        self.revision.before_turns(before)
         self.lease.arm()
         self.record(
             "cfmgr",
@@ -485,6 +489,7 @@ class Node:
             self.changed = False
             self.requests_due = False
             self.membership.settle()
+            self.power.settle()
             self.revision.settle()
             self.votes.settle()
             self.lease.settle()

@@ -20,6 +20,7 @@ from clptools.core.requests import (
     ClearHalts,
     ConfirmDown,
     ExternalNotice,
+    ForceStop,
     GroupMove,
     GroupStart,
     GroupStop,
@@ -73,7 +74,8 @@ class Operations:
             Acknowledge: monitors.acknowledge,
             ExternalNotice: monitors.external,
             ClearHalts: monitors.clear_halts,
-            ConfirmDown: self._confirm_down,
+            ConfirmDown: node.vouching.confirm,
+            ForceStop: node.vouching.force_stop,
         }
 
     # ------------------------------------------------------------------ in and out
@@ -93,6 +95,7 @@ class Operations:
             user=message.user,
             origin=message.sender,
             since=self.node.now,
+            sent_at=message.sent_at,
         )
         if message.id in self.node.state.answered or not self._meant(message):
             return
@@ -119,7 +122,9 @@ class Operations:
     def answered(self, message: Answer) -> None:
         """The outcome of a request that we forwarded."""
         pending = self.node.state.pending.pop(message.id, None)
-        if pending is not None:
+        if pending is not None and pending.asks_for:
+            self.node.vouching.answered(pending, message.outcome)
+        elif pending is not None:
             self.node.emit(Reply(id=message.id, outcome=message.outcome))
 
     def ask_coordinator(self, request: Request) -> None:
@@ -138,14 +143,32 @@ class Operations:
         """Tells another server to do the same; nobody waits for its answer."""
         self._send(name, self._new_id(), user, request)
 
+    def ask(self, name: str, request: Request, asks_for: Pending) -> None:
+        """Asks another server on behalf of a request of ours."""
+        pending = Pending(
+            id=self._new_id(),
+            request=request,
+            user=asks_for.user,
+            origin=self.node.me,
+            since=self.node.now,
+            stage="forwarded",
+            server=name,
+            incarnation=self.node.state.peers[name].incarnation,
+            asks_for=asks_for.id,
+        )
+        self.node.state.pending[pending.id] = pending
+        self._send(name, pending.id, pending.user, request)
+
     def _send(self, name: str, number: str, user: str, request: Request) -> None:
         node = self.node
+        p = node.state.peers[name]
         message = Forward(
             id=number,
             sender=node.me,
             user=user,
             request=request,
-            incarnation=node.state.peers[name].incarnation,
+            incarnation=p.incarnation,
+            sent_at=p.beat.sent_at if p.beat is not None else 0,
         )
         node.emit(SendControl(to=name, message=message))
 
@@ -267,6 +290,7 @@ class Operations:
             node.group_requests.through(pending)
             or node.service.through(pending)
             or node.stretching.through(pending)
+            or node.vouching.through(pending)
         )
 
     def _left(self, pending: Pending) -> Outcome | None:
@@ -282,35 +306,3 @@ class Operations:
         """There is no such server."""
         known = ", ".join(self.node.settings.names)
         return Outcome(code=NO_SUCH, text=f"No such server: {name}; known: {known}.")
-
-    # ------------------------------------------------------------------ confirm-down
-
-    def _confirm_down(self, pending: Pending) -> Outcome | None:
-        node = self.node
-        request = pending.request
-        assert isinstance(request, ConfirmDown)
-        p = node.state.peers.get(request.down)
-        if request.down == node.me:
-            return Outcome(code=REFUSED, text=f"{node.me} itself answers: it is not down.")
-        if p is None:
-            return self.no_server(request.down)
-        if node.membership.hears(request.down):
-            text = f"{request.down} is heard now: it is not down."
-            return Outcome(code=REFUSED, text=text)
-        if p.confirmed:
-            return Outcome(text=f"{request.down} is already confirmed down.")
-        p.confirmed = pending.user
-        node.dirty = True
-        node.changed = True
-        node.record(
-            "nm",
-            931,
-            "WARN",
-            (request.down, node.me),
-            say.confirmed_down(request.down, pending.user),
-        )
-        if not pending.origin:
-            for name in node.state.peers:
-                if node.membership.hears(name):
-                    self.pass_on(name, pending.user, request)
-        return Outcome()

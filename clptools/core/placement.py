@@ -15,7 +15,7 @@ from clptools.core.actions import SendControl
 from clptools.core.messages import Epoch, Grant, Intent, Order
 from clptools.core.quorum import NEVER
 from clptools.core.settings import Group
-from clptools.core.state import GrantState, GroupRun, Phase
+from clptools.core.state import GrantState, GroupRun, Phase, Waiting
 from clptools.core.states import GroupState, GroupWhy, group_why
 
 if TYPE_CHECKING:
@@ -63,6 +63,12 @@ class Placement:
             return
         if node.state.shared.suspended:
             node.state.waiting = {}
+            return
+        behind = self.node.policy.behind()
+        if behind:
+            for group in node.settings.groups:
+                if not self.holders(group.name):
+                    self._wait(group.name, say.waits_for_policy(behind), ())
             return
         if node.state.shared.closing and (not node.state.closing or self._stop_is_over()):
             # Left over from a stop of all that is over: somebody did not hear or follow it.
@@ -128,7 +134,7 @@ class Placement:
         if holders:
             dark = [h.server for h in holders if not node.membership.is_online(h.server)]
             if intent.wanted and len(dark) == len(holders):
-                self._wait(group.name, say.waits_for_proof(dark), dark[0])
+                self._wait(group.name, say.waits_for_proof(dark), tuple(dark))
             else:
                 node.state.waiting.pop(group.name, None)
             self._keep(group, intent, holders)
@@ -250,6 +256,12 @@ class Placement:
             return
         preferred = intent.preferred
         may_move = group.name not in self.unproven()
+        if newest.server not in group.servers and may_move:
+            target, _ = self.node.choice.choose(group, intent)
+            if target:
+                reason = say.not_its_server(group.name, newest.server)
+                self._order(group, newest, GroupWhy.MOVE, "GROUPMOVE", reason)
+                return
         if preferred != newest.server and may_move and self.node.choice.eligible(group, preferred):
             factor = "GROUPFAILOVER" if intent.avoid else "GROUPMOVE"
             self._order(group, newest, GroupWhy.MOVE, factor, intent.reason)
@@ -320,29 +332,29 @@ class Placement:
             return
         target, reason = self.node.choice.choose(group, intent)
         if not target:
-            self._wait(group.name, reason, "")
+            self._wait(group.name, reason, ())
             return
         uncleared = [s for s in others if s != target]
         if uncleared:
-            self._wait(group.name, say.waits_for_proof(uncleared), uncleared[0])
+            self._wait(group.name, say.waits_for_proof(uncleared), tuple(uncleared))
             return
         proofs = {
             s: node.proof.cleared(group.name, s).proof for s in node.state.peers if s != target
         }
         self._grant(group, intent, target, reason, proofs)
 
-    def _wait(self, group: str, text: str, server: str) -> None:
+    def _wait(self, group: str, text: str, servers: tuple[str, ...]) -> None:
         """Notes what a group waits for; said once the wait is no mere round trip."""
         node = self.node
         waiting = node.state.waiting
-        key = f"{server}\n{text}"
-        was, began = waiting.get(group, ("", node.now))
-        if was == key:
+        wait = Waiting(text=text, servers=servers)
+        was, began = waiting.get(group, (None, node.now))
+        if was == wait:
             if group not in node.state.waiting_told and node.now - began > node.times.lease_ms // 2:
                 node.state.waiting_told = [*node.state.waiting_told, group]
                 node.record("rc", 65, "WARN", (group,), say.waits(group, text))
             return
-        waiting[group] = (key, began)
+        waiting[group] = (wait, began)
         self.node.report_due = True
 
     def _grant(
@@ -373,6 +385,7 @@ class Placement:
             event=event,
             previous=previous,
             reason=reason,
+            off=tuple(s for s, proof in proofs.items() if proof == "power off"),
         )
         waited = state.waiting.pop(group.name, None)
         state.waiting_told = [g for g in state.waiting_told if g != group.name]
@@ -385,7 +398,7 @@ class Placement:
             because=say.proofs(group.name, proofs, node.now - waited[1] if waited else 0),
         )
         if target == node.me:
-            node.groups.begin(group.name, epoch, event, previous)
+            node.groups.begin(group.name, epoch, event, previous, grant.off)
             state.grants[group.name] = grant
             return
         state.grants[group.name] = grant
@@ -398,7 +411,6 @@ class Placement:
         if p.beat is None:
             return
         node.state.granted_at[group][grant.server] = node.now
-        p.marks = []
         node.emit(
             SendControl(
                 to=grant.server,
@@ -410,6 +422,7 @@ class Placement:
                     event=grant.event,
                     previous=grant.previous,
                     reason=grant.reason,
+                    off=grant.off,
                 ),
             )
         )

@@ -87,6 +87,23 @@ class Policy:
             node.state.closing = True
         self.adopt(shared)
 
+    def behind(self) -> list[str]:
+        """Servers that know a newer policy than we do: what it says may forbid what we would do.
+
+        Whoever was told that a policy is in force was told by a majority, so one of those that
+        elected us names it.  One that named it and is gone for good holds nothing up.
+        """
+        node = self.node
+        version, lasts = node.state.shared.version, node.times.clear_by_lease_ms
+        return [
+            name
+            for name, p in node.state.peers.items()
+            if p.beat is not None
+            and p.beat.policy > version
+            and not node.membership.is_out(name)
+            and node.now - p.heard_at <= lasts
+        ]
+
     def tell(self, name: str, p: PeerState) -> None:
         """Tells a server that knows less what is wanted of the groups."""
         node = self.node

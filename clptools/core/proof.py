@@ -1,4 +1,4 @@
-"""What clears a server of a group, and what is still missing (`design.md`, *Grant*).
+"""What clears a server of a group, and what is still missing (`docs/rules.md`, *Grant*).
 
 `since` is when we took office or last granted the group to that server, the later: evidence
 from before says nothing about what may have been granted since.
@@ -24,7 +24,7 @@ class Cleared(msgspec.Struct, frozen=True, kw_only=True):
 
     ok: bool
     proof: str = ""
-    """`released`, `left`, `power off`, `forced stop`, `lease`, `operator`, `no proof`."""
+    """`released`, `left`, `power off`, `lease`, `operator`, `no proof`."""
 
 
 class Proof:
@@ -52,8 +52,6 @@ class Proof:
         since = self.since(group, server)
         if self._released(p, group, server, since):
             return Cleared(ok=True, proof="released")
-        if self._was_reset(p, since):
-            return Cleared(ok=True, proof="forced stop")
         if self.lease_clears_at(p, since) <= node.now:
             return Cleared(ok=True, proof="lease")
         if node.settings.cluster.takeover_without_proof and p.lost:
@@ -78,19 +76,19 @@ class Proof:
             return True
         return beat.echo.sent_at > since + node.times.grant_dead_ms
 
-    def _was_reset(self, p: PeerState, since: int) -> bool:
-        """Two reads after `since` with different power-on marks: it lost its memory between."""
-        if len(p.marks) < 2:
-            return False
-        (first_at, first), (_, last) = p.marks[0], p.marks[-1]
-        return first_at > since and first != last
-
     def lease_clears_at(self, p: PeerState, since: int) -> int:
         """When the lease alone clears it; far away where it said that no watchdog binds it."""
         node = self.node
-        if not node.settings.leases_armed or p.beat is None or not p.beat.armed:
+        if not self._armed(p) or not node.revision.leases_clear():
             return -NEVER
         return max(since, p.answered_at) + node.times.clear_by_lease_ms
+
+    def _armed(self, p: PeerState) -> bool:
+        """Whether it told this incarnation of ours that its watchdog is armed."""
+        beat = p.beat
+        if beat is None or beat.echo is None:
+            return False
+        return beat.armed and beat.echo.incarnation == self.node.state.incarnation
 
     def missing(self, group: str, server: str) -> dict[str, str]:
         """Proof -> why it is not there (`screens.md`, a group that waits)."""
@@ -104,10 +102,10 @@ class Proof:
         return {
             "released": say.no_release(server, node.membership.hears(server)),
             "power off": say.no_power(bmc.address if bmc else "", p.bmc.power, p.bmc.error),
-            "forced stop": say.no_fence(settings.forced_stop.action, p.fence_text),
+            "forced stop": say.no_fence(settings.forced_stop.action, p.fence.text),
             "lease": say.no_lease(
-                settings.leases_armed,
-                p.beat is not None and p.beat.armed,
+                node.revision.leases_clear(),
+                self._armed(p),
                 clears_at - node.now if clears_at < -NEVER else None,
             ),
         }

@@ -145,6 +145,16 @@ class ConfirmDown(RequestBase, tag="confirm-down", frozen=True, kw_only=True):
     """The operator vouches that `down` is off and stays off until back on the network."""
 
     down: str
+    force: bool = False
+    """Whatever evidence there is against it, but never against being heard."""
+    only_look: bool = False
+    """Between servers: say what speaks against it, and do nothing."""
+
+
+class ForceStop(RequestBase, tag="force-stop", frozen=True, kw_only=True):
+    """Power `down` off by its BMC, from the server that is asked, and wait until it reads off."""
+
+    down: str
 
 
 Request = (
@@ -166,6 +176,7 @@ Request = (
     | ExternalNotice
     | ClearHalts
     | ConfirmDown
+    | ForceStop
 )
 
 

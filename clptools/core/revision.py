@@ -1,4 +1,4 @@
-"""From one configuration to the next, while servers may run either (`design.md`, *Electorate*).
+"""From one configuration to the next, while servers may run either (`docs/rules.md`, *Electorate*).
 
     offered --> [put in force here] --> all vote by it for L + d
        '--- the disk does not say `member` ------'
@@ -15,17 +15,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from clptools.core import sentences as say
 from clptools.core.actions import SetMember
 from clptools.core.events import SettingsOffered
 from clptools.core.quorum import NEVER
-from clptools.core.settings import Arbiter, Cluster, Settings
+from clptools.core.settings import Arbiter, Cluster, InForce, Settings
 from clptools.core.state import Phase
 from clptools.core.timing import times
 
 if TYPE_CHECKING:
     from clptools.core.node import Node
 
+_TURNS_KEPT = 8
 OFFER_MS = 60_000
 """A configuration that was prepared and not put in force within this never is."""
 
@@ -81,8 +84,52 @@ class Revision:
             if not self.has_gone(name) and (p.beat is None or p.beat.voters != mine)
         ]
 
+    def in_force(self) -> tuple[InForce, ...]:
+        """Ours, and the one before while some may still vote by it."""
+        state, now = self.node.state, self.node.settings.in_force
+        before = state.revision_cluster
+        if not state.revision_names or before is None:
+            return (now,)
+        names, arbiter = state.revision_names, state.revision_arbiter
+        return (
+            now,
+            msgspec.structs.replace(now, names=names, arbiter=arbiter, cluster=before),
+        )
+
+    def leases_bind(self) -> bool:
+        """Whether the holder's lease binds: by any revision in force."""
+        return any(r.leases_armed for r in self.in_force())
+
+    def leases_clear(self) -> bool:
+        """Whether a lease that is over clears its holder: by every revision in force."""
+        return all(r.leases_armed for r in self.in_force())
+
+    def turns(self) -> tuple[InForce, ...]:
+        """Ours, and those by which somebody who is not out may still take turns."""
+        return (self.node.settings.in_force, *self.node.state.turns_before)
+
+    def before_turns(self, before: InForce) -> None:
+        """Another configuration took effect: whoever has not got it takes turns by `before`."""
+        state, now = self.node.state, self.node.settings.in_force
+        if before == now or before in state.turns_before:
+            return
+        state.turns_before = [*state.turns_before, before][-_TURNS_KEPT:]
+        self.node.dirty = True
+
+    def _end_turns(self) -> None:
+        node, number = self.node, self.node.settings.revision
+        if not node.state.turns_before:
+            return
+        if all(
+            (p.beat is not None and p.beat.revision == number) or node.membership.is_out(name)
+            for name, p in node.state.peers.items()
+        ):
+            node.state.turns_before = []
+            node.dirty = True
+
     def settle(self) -> None:
         """Ends what is through."""
+        self._end_turns()
         self._end_revision()
         node = self.node
         if node.state.phase is Phase.RUNNING and node.me in node.settings.names:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from clptools.core.events import FenceDone
-
 # ---------------------------------------------------------------------- small words
 
 stopping = "its cluster service is stopping"
@@ -167,24 +165,81 @@ def partition(me: str) -> str:
     return f"{me} is cut off from the majority"
 
 
-def fences(me: str, server: str, action: str, silent_ms: int) -> str:
+def fences(me: str, server: str, action: str, silent_ms: int, user: str) -> str:
     """Forced stop begins."""
+    why = f"{user} asked for it" if user else f"not heard for {seconds(silent_ms)}"
+    return f"{me} forces {server} to stop by its BMC ({action}): {why}."
+
+
+def fenced(server: str, sent: bool) -> str:
+    """Forced stop is through."""
+    if not sent:
+        return f"{server} was already off: its BMC said so."
+    return f"{server} was stopped by its BMC (power-off), and read back."
+
+
+def fence_failed(server: str, why: str) -> str:
+    """Forced stop failed: the failover is held."""
+    return f"The forced stop of {server} failed ({why}); the failover is held."
+
+
+def fence_called_off(server: str) -> str:
+    """The victim is heard again."""
+    return f"The forced stop of {server} was called off: it is heard again."
+
+
+def still_on(timeout_ms: int, error: str) -> str:
+    """Why a forced stop ran out of time."""
+    if error:
+        return f"its BMC did not answer within {seconds(timeout_ms)}: {error}"
+    return f"still on after {seconds(timeout_ms)}"
+
+
+def stays_off(server: str, error: str) -> str:
+    """A reset that did not get to its second half."""
+    return f"{server} was stopped and stays off: {error or 'its BMC did not switch it on'}."
+
+
+nmi_proves_nothing = "an NMI proves nothing"
+
+
+# ---------------------------------------------------------------------- what BMCs say
+
+off_while_heard = "its server was heard when it was asked, or since"
+off_while_echoing = "the kernel of its server answers"
+off_by_a_liar = "it has read off while its server was heard"
+off_without_on = "it had not read on shortly before"
+off_in_young_session = "it had not read on in this session, and may have restarted"
+
+
+def bmc_lies(server: str) -> str:
+    """A BMC that is no proof."""
     return (
-        f"{me} forces {server} to stop by its BMC ({action}): not heard for {seconds(silent_ms)}."
+        f"The BMC of {server} read off while {server} was heard: it is no proof until it reads on "
+        f"while {server} is heard. Check that [server.bmc] of {server} names its own BMC."
     )
 
 
-def fenced(event: FenceDone) -> str:
-    """Forced stop is through."""
-    if event.already:
-        return f"{event.server} was already off: its BMC said so."
-    return f"{event.server} was stopped by its BMC ({event.action}), and read back."
+def bmc_truthful(server: str) -> str:
+    """A BMC that is proof again."""
+    return f"The BMC of {server} reads on while {server} is heard: what it says counts again."
 
 
-def fence_failed(server: str, event: FenceDone) -> str:
-    """Forced stop failed: the failover is held."""
-    why = event.error or "the BMC did not confirm it"
-    return f"The forced stop of {server} failed ({why}); the failover is held."
+def counts_again(server: str, me: str, groups: Sequence[str], left_ms: int) -> str:
+    """A server that boots for too long ends the majority of those that run."""
+    return (
+        f"{server} is switched on and not heard. In {seconds(left_ms)} it counts again for the "
+        f"majority, and {me} stops {listed(groups)} unless a majority is heard by then. If "
+        f"{server} does not come up: clpforcestop {server} --yes"
+    )
+
+
+def replayed(server: str) -> str:
+    """Somebody sends recorded datagrams."""
+    return (
+        f"Old heartbeats of {server} arrive again: they are recorded and replayed, or a path "
+        "delivers very late. They count for nothing."
+    )
 
 
 # ---------------------------------------------------------------------- proof
@@ -281,6 +336,20 @@ def failover_manual(group: str) -> str:
 def start_given_up(group: str, servers: Sequence[str]) -> str:
     """All tried."""
     return f"{group} could not be started on {listed(servers)}; it is left stopped."
+
+
+def waits_for_policy(servers: Sequence[str]) -> str:
+    """Somebody knows more of what is wanted."""
+    verb = "knows" if len(servers) == 1 else "know"
+    return f"the newest policy, which {listed(servers)} {verb}"
+
+
+def not_its_server(group: str, server: str) -> str:
+    """Why it moves after a push."""
+    return f"{server} is no longer among the servers of {group}"
+
+
+boot_not_noted = "it cannot note its boot on disk"
 
 
 def twice(group: str) -> str:
@@ -582,9 +651,10 @@ def leave_failed(server: str, groups: Sequence[str]) -> str:
     return f"{server} cannot leave: {listed(groups)} could not be stopped."
 
 
-def confirmed_down(server: str, user: str) -> str:
+def confirmed_down(server: str, user: str, known: str) -> str:
     """confirm-down."""
-    return f"{user} confirmed that {server} is down and stays down until it is back on the network."
+    text = f"{user} confirmed that {server} is down and stays down until it is back on the network"
+    return f"{text}, against what was known ({known.rstrip('.')})." if known else f"{text}."
 
 
 def already(group: str, server: str) -> str:

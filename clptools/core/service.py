@@ -1,4 +1,4 @@
-"""The cluster service by command: starting, leaving, suspending (`design.md`, *Leaving*).
+"""The cluster service by command: starting, leaving, suspending (`docs/rules.md`, *Leaving*).
 
     RUNNING --stop--> LEAVING --all released--> TELLING --all know--> STOPPED --start--> (new core)
 
@@ -16,6 +16,7 @@ from clptools.core import sentences as say
 from clptools.core.actions import Exit, HostAction, Persist, Reincarnate, SetMember, SetService
 from clptools.core.codes import FAILED, REFUSED
 from clptools.core.events import HostActionDone
+from clptools.core.quorum import majority
 from clptools.core.requests import Outcome, Resume, ServiceStop, Suspend
 from clptools.core.state import Pending, Phase
 from clptools.core.states import GroupState, GroupWhy
@@ -286,8 +287,13 @@ class Service:
         if not isinstance(pending.request, Suspend | Resume):
             return None
         on = isinstance(pending.request, Suspend)
-        behind = any(
-            node.membership.is_online(name) and p.beat is not None and p.beat.suspended is not on
+        told = {
+            name: p.beat.suspended is on
             for name, p in node.state.peers.items()
-        )
-        return None if behind else Outcome()
+            if p.beat is not None and node.membership.is_online(name)
+        }
+        # A majority of those that vote: whoever is elected next hears of it from one of them.
+        electorate = node.membership.electorate()
+        many = 1 + sum(1 for name in electorate if told.get(name, False))
+        done = all(told.values()) and many >= majority(len(electorate))
+        return Outcome() if done else None

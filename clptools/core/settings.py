@@ -251,6 +251,23 @@ class Cluster(Frozen, frozen=True, kw_only=True):
         return (self.lease_ms, self.self_stop_ms, self.startup_wait_ms, self.fence_delay_ms)
 
 
+class InForce(Frozen, frozen=True, kw_only=True):
+    """What one revision decides between servers: while two are in force both are asked."""
+
+    names: tuple[str, ...]
+    arbiter: Arbiter | None
+    cluster: Cluster
+    first: str
+    """The first configured group; empty: there is none."""
+    lost_ms: int
+    """`heartbeat_timeout` as configured: stretching reaches one server after the other."""
+
+    @property
+    def leases_armed(self) -> bool:
+        """Whether the holder's lease binds: three or more servers, or an arbiter."""
+        return len(self.names) >= 3 or self.arbiter is not None
+
+
 class Settings(Frozen, frozen=True, kw_only=True, dict=True):
     """A whole configuration, checked."""
 
@@ -315,6 +332,18 @@ class Settings(Frozen, frozen=True, kw_only=True, dict=True):
         )
 
     @cached_property
+    def in_force(self) -> InForce:
+        """What of it decides between servers."""
+        cluster = self.cluster
+        return InForce(
+            names=self.names,
+            arbiter=self.arbiter,
+            cluster=cluster,
+            first=self.groups[0].name if self.groups else "",
+            lost_ms=cluster.heartbeat_timeout_ms // self.ratio,
+        )
+
+    @cached_property
     def leases_armed(self) -> bool:
         """Whether the holder's lease binds: three or more servers, or an arbiter."""
-        return len(self.servers) >= 3 or self.arbiter is not None
+        return self.in_force.leases_armed

@@ -22,7 +22,7 @@ from clptools.core.messages import (
 )
 from clptools.core.quorum import NEVER
 from clptools.core.requests import Request
-from clptools.core.settings import Arbiter, Cluster
+from clptools.core.settings import Arbiter, Cluster, InForce
 from clptools.core.states import GroupState, GroupWhy, MonitorStatus, ResourceState
 
 
@@ -55,6 +55,18 @@ class BmcState(msgspec.Struct):
     power: str = "unknown"
     at: int = NEVER
     """When it last answered."""
+    session: str = ""
+    """The session of that answer; empty: the protocol keeps none."""
+    on_at: int = NEVER
+    """When it last read on: in this session, where there is one."""
+    off_at: int = NEVER
+    """When it last answered off, or `NEVER`: it read on since."""
+    off_asked_at: int = NEVER
+    """When that was asked."""
+    answers_since: int = NEVER
+    """Since when every question was answered."""
+    lies: bool = False
+    """Its server answered a heartbeat that was sent after it had read off: no proof."""
     change_at: int = NEVER
     error: str = ""
     beat: str = ""
@@ -69,6 +81,32 @@ class BmcState(msgspec.Struct):
     next_at: int = 0
 
 
+class ForcedStopState(msgspec.Struct):
+    """A forced stop of one server by us: one order after another until it reads off."""
+
+    since: int = NEVER
+    """When it began, or `NEVER`: none is under way."""
+    orders: int = 0
+    ordered_at: int = NEVER
+    """When the order that is not answered was given, or `NEVER`."""
+    sent_at: int = NEVER
+    """When the BMC last accepted one of this stop, or `NEVER`."""
+    retry_at: int = 0
+    """Not again before this."""
+    wanted_by: str = ""
+    """The user who asked for it (`clpforcestop`); empty: the rules did."""
+    text: str = ""
+    """How the last one went, for people."""
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    """What keeps a group from being started."""
+
+    text: str
+    servers: tuple[str, ...] = ()
+    """Servers of which proof is missing that they do not run it."""
+
+
 class PeerState(msgspec.Struct):
     """What we know of one other server."""
 
@@ -80,9 +118,15 @@ class PeerState(msgspec.Struct):
     """Its newest beat, of the incarnation we believe."""
     heard_at: int = NEVER
     any_heard_at: int = NEVER
-    """Anything authentic of it, believed or not."""
+    """When it was last known to live: a new beat of the incarnation we believe, or one of another
+    that answers a beat of ours from after that."""
+    believed_at: int = NEVER
+    """Since when we believe its incarnation."""
+    retired_at: int = NEVER
+    """When an incarnation of it was last replaced."""
+    replay_told_at: int = NEVER
     voters: int = 0
-    """`Beat.voters` of the newest such beat."""
+    """`Beat.voters` of the newest beat of the incarnation we believe."""
     not_counted: int = 0
     """`Beat.voters` for which its not being counted was recorded."""
     direct_at: int = NEVER
@@ -100,6 +144,11 @@ class PeerState(msgspec.Struct):
     left: bool = False
     confirmed: str = ""
     off_asked_at: int = NEVER
+    """When the newest off read was asked that counts."""
+    off_written: int = NEVER
+    """The same, as it was persisted last."""
+    on_told: bool = False
+    """It was said that it is on again, unheard, and counts again when the wait is over."""
     out_since: int = NEVER
     """When it became out, or `NEVER`."""
     # votes between us
@@ -114,12 +163,9 @@ class PeerState(msgspec.Struct):
     answered_echo: Echo | None = None
     # its BMC
     bmc: BmcState = msgspec.field(default_factory=BmcState)
-    marks: list[tuple[int, int]] = []
-    """(asked_at, power-on mark) of reads since our office began, first and last."""
-    fence_asked_at: int = NEVER
-    fence_retry_at: int = 0
-    fence_text: str = ""
-    fence_wait_from: int = NEVER
+    lost_since: int = NEVER
+    """When it was last found lost."""
+    fence: ForcedStopState = msgspec.field(default_factory=ForcedStopState)
     # status
     report: Report | None = None
     reported_at: int = NEVER
@@ -156,6 +202,8 @@ class GroupRun(msgspec.Struct):
     since: int = 0
     failed: str = ""
     """Resource whose failure ended the last start here."""
+    off: tuple[str, ...] = ()
+    """Servers that were proven powered off when it was granted."""
 
 
 class GrantState(msgspec.Struct):
@@ -168,6 +216,7 @@ class GrantState(msgspec.Struct):
     event: str = "START"
     previous: str = ""
     reason: str = ""
+    off: tuple[str, ...] = ()
 
 
 class OpenEvent(msgspec.Struct):
@@ -235,6 +284,12 @@ class Pending(msgspec.Struct):
     """The groups that it set in motion."""
     incarnation: str = ""
     """Of the server that it was forwarded to: another one has forgotten it."""
+    asks_for: str = ""
+    """The request of ours for which another server was asked."""
+    against: list[str] = []
+    """What speaks against it, by whoever was asked."""
+    sent_at: int = 0
+    """`Forward.sent_at` of a request that came from another server."""
 
 
 class VoteState(msgspec.Struct):
@@ -277,6 +332,8 @@ class NodeState(msgspec.Struct):
     newcomer: bool = False
     member: bool = False
     had_state: bool = False
+    noted: bool = True
+    """This boot's id is on the disk; without it we take no grant."""
     seq: int = 0
     peers: dict[str, PeerState] = {}
     bmc: BmcState = msgspec.field(default_factory=BmcState)
@@ -285,8 +342,11 @@ class NodeState(msgspec.Struct):
     lease_until: int = NEVER
     lease_written: int = NEVER
     watchdog_wanted: bool = False
-    watchdog_as: str = ""
-    """Method and time-out with which it was armed last."""
+    """It is to be fed."""
+    watchdog_as: tuple[str, int] = ("", 0)
+    """Method and time-out (ms) with which it was armed last."""
+    disarmed_from: int = NEVER
+    """Since when our beats say that no watchdog binds us, though it still runs: until all know."""
     watchdog_again_at: int = NEVER
     watchdog_fault: str = ""
     """Why it is not armed, as it was said."""
@@ -308,7 +368,7 @@ class NodeState(msgspec.Struct):
     """Group -> server -> when we last granted it in this office."""
     granted_epoch: dict[str, dict[str, Epoch]] = {}
     ordered_at: dict[str, int] = {}
-    waiting: dict[str, tuple[str, int]] = {}
+    waiting: dict[str, tuple[Waiting, int]] = {}
     """Group -> (what it waits for, since)."""
     waiting_told: list[str] = []
     monitors: dict[str, MonitorRun] = {}
@@ -334,7 +394,9 @@ class NodeState(msgspec.Struct):
     """Servers of the previous revision, while a majority must be one in both."""
     revision_arbiter: Arbiter | None = None
     revision_cluster: Cluster | None = None
-    """Its lengths, while those of both count."""
+    """Its lengths, while those of both count; time-outs as configured, not stretched."""
+    turns_before: list[InForce] = []
+    """Revisions that somebody who is not out may still take turns by (`fencing.py`)."""
     revision_at: int = NEVER
     doubt: bool = False
     """Voters or lengths change, and somebody may not have heard of it: the bit is not set."""

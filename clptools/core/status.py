@@ -10,7 +10,7 @@ from clptools.core import sentences as say
 from clptools.core.quorum import NEVER
 from clptools.core.report import group_word
 from clptools.core.settings import Group, Monitor
-from clptools.core.state import Phase
+from clptools.core.state import Phase, Waiting
 from clptools.core.states import MonitorStatus
 from clptools.core.view import (
     ArbiterView,
@@ -214,22 +214,29 @@ class Status:
         found = node.state.waiting.get(group) or self._no_office(group)
         if found is None:
             return None
-        key, since = found
-        server, _, text = key.partition("\n")
+        wait, since = found
+        server = next((s for s in wait.servers if s in node.state.peers), "")
         proofs = {}
         mend = ""
-        if server and server in node.state.peers:
+        if server:
             proofs = node.proof.missing(group, server)
-            mend = f"clpnode confirm-down {server} --yes"
+            mend = self._mend(server)
         return WaitingView(
-            text=f"waits for {text}",
+            text=f"waits for {wait.text}",
             since_s=(node.now - since) / 1000,
             server=server,
             proofs=proofs,
             mend=mend,
         )
 
-    def _no_office(self, group: str) -> tuple[str, int] | None:
+    def _mend(self, server: str) -> str:
+        """What a person can do about a server that nothing proves down: make it so, or vouch."""
+        bmc = self.node.state.peers[server].bmc
+        if bmc.power == "on" and not bmc.error:
+            return f"clpforcestop {server} --yes"
+        return f"clpnode confirm-down {server} --yes"
+
+    def _no_office(self, group: str) -> tuple[Waiting, int] | None:
         """Nobody can decide: what a group that is not run by anybody heard waits for."""
         node = self.node
         membership = node.membership
@@ -246,8 +253,8 @@ class Status:
         ]
         if not dark:
             return None
-        since = max(max(node.state.peers[n].fence_wait_from for n in dark), node.state.started_at)
-        return f"{dark[0]}\n{say.waits_for_quorum(dark)}", since
+        since = max(max(node.state.peers[n].lost_since for n in dark), node.state.started_at)
+        return Waiting(text=say.waits_for_quorum(dark), servers=tuple(dark)), since
 
     def _monitor(self, monitor: Monitor, servers: tuple[ServerView, ...]) -> MonitorView:
         here: dict[str, MonitorOnServerView] = {}

@@ -1,4 +1,4 @@
-"""Votes, terms and the coordinator's authority (`design.md`: *Vote*, *Coordinator*, *Electorate*).
+"""Votes, terms, authority (`docs/rules.md`: *Vote*, *Coordinator*, *Electorate*).
 
     NONE --may stand, hears a majority--> PRE --would be given--> CANDIDATE --given--> COORDINATOR
       ^------- after L / 4, or a vote for another ---'               |                     |
@@ -400,7 +400,6 @@ class Votes:
         state.office_at = node.now
         state.attempts = 0
         for p in node.state.peers.values():
-            p.marks = []
             p.answered_at = NEVER
             p.answered_echo = None
         node.placement.office_begins()

@@ -1,8 +1,9 @@
-"""BMCs as they are: slow, unreachable, dead, stuck, and one request in flight for each asker.
+"""BMCs as they are: slow, unreachable, restarting, wrong, and one request in flight for each asker.
 
-A forced stop takes one to five seconds and is read back.  The power-on mark changes with every
-power-on and reset, never otherwise.  `lies_off` is for the test that a false "off" is noticed;
-no configuration is safe with it.
+A control command is accepted and carried out a while later, or never; nothing is read back with
+it.  A read carries its session, which ends with every answer that stays out and with each restart
+of the BMC: the next login is silent, and the reader finds a new name in the answer.  Right after a
+restart the BMC has not sensed its host yet: it says "off", or nothing.
 """
 
 from __future__ import annotations
@@ -15,10 +16,21 @@ from clptools.core.actions import Fence
 from clptools.core.events import FenceDone, PowerRead
 
 if TYPE_CHECKING:
+    from clptools.sim.host import Host
     from clptools.sim.world import World
 
 TIMEOUT_US = 2_000_000
 BEAT_US = 1_000_000
+ECHO_US = 50_000
+"""How long an "off" is held back for the answer to an ICMP echo."""
+
+
+@dataclass(slots=True)
+class Session:
+    """A login of one server."""
+
+    name: str
+    opened_us: int
 
 
 @dataclass(slots=True)
@@ -31,17 +43,33 @@ class Bmc:
     stuck_on: bool = False
     lies_off: bool = False
     fence_fails: bool = False
+    """It refuses control commands."""
+    fence_lies: bool = False
+    """It accepts them and does nothing."""
+    fence_late_us: int = 0
+    """It carries them out so much later."""
+    sessionless: bool = False
+    """Its protocol keeps no session."""
+    drives: str = ""
+    """The server that it really belongs to, where addresses are swapped."""
+    away_until: int = 0
+    """It restarts: until then it answers nothing."""
+    blind_until: int = 0
+    """It restarted: until then it has not sensed its host, and says off."""
     still: str = ""
     """The beat that its timer has since its own server cannot set it; else empty."""
     cut_from: set[str] = field(default_factory=set)
     """Servers that cannot reach it."""
     busy_until: dict[str, int] = field(default_factory=dict)
+    sessions: dict[str, Session] = field(default_factory=dict)
+    logins: int = 0
 
     def mend(self) -> None:
         """Back to a BMC that answers truly and at once."""
         self.dead = self.stuck_on = self.lies_off = self.fence_fails = False
-        self.slow_us = 0
-        self.still = ""
+        self.fence_lies = self.sessionless = False
+        self.slow_us = self.fence_late_us = self.away_until = self.blind_until = 0
+        self.still = self.drives = ""
         self.cut_from.clear()
 
 
@@ -54,50 +82,91 @@ class Bmcs:
         self.of = {name: Bmc(name) for name in servers}
 
     def _reachable(self, asker: str, bmc: Bmc) -> bool:
-        return not bmc.dead and asker not in bmc.cut_from
+        return not bmc.dead and asker not in bmc.cut_from and self._world.t >= bmc.away_until
+
+    def _host(self, bmc: Bmc) -> Host:
+        return self._world.hosts[bmc.drives or bmc.server]
 
     def _begin(self, asker: str, bmc: Bmc) -> int:
         """When a request that is made now is sent: after the ones before it."""
         return max(self._world.t, bmc.busy_until.get(asker, 0))
 
-    def read(self, asker: str, server: str, asked_at: int) -> None:
-        """Ask for power and mark; the `PowerRead` comes later."""
+    def restart(self, server: str, away_us: int, blind_us: int) -> None:
+        """The BMC restarts: its sessions and its timer are gone, its host runs on."""
+        bmc, world = self.of[server], self._world
+        bmc.sessions.clear()
+        bmc.away_until = world.t + away_us
+        bmc.blind_until = bmc.away_until + blind_us
+        self._host(bmc).deadman = 0
+
+    # --- reads ---------------------------------------------------------------------------
+
+    def read(self, asker: str, server: str, asked_at: int, echo: bool) -> None:
+        """Ask for power and beat; the `PowerRead` comes later."""
         bmc, world = self.of[server], self._world
         begin = self._begin(asker, bmc)
         if not self._reachable(asker, bmc):
+            bmc.sessions.pop(asker, None)
             end = begin + TIMEOUT_US
             bmc.busy_until[asker] = end
             lost = PowerRead(server=server, power="unknown", asked_at=asked_at, error="no answer")
             world.tell_later(end, asker, lost)
             return
+        echoed = echo and self._echoes(asker, server)
         took = 2_000 + int(self._rng.random() * 10_000) + bmc.slow_us
         end = begin + took
         bmc.busy_until[asker] = end
         # A slow answer is an old one: the BMC looked soon, and took its time to say so.
         looked = begin + int(min(took, 10_000) * self._rng.random())
-        world.at(looked, self._look, asker, bmc, (asked_at, end))
+        world.at(looked, self._look, asker, bmc, (asked_at, end), (echo, echoed))
 
-    def _look(self, asker: str, bmc: Bmc, times: tuple[int, int]) -> None:
-        asked_at, end = times
-        host = self._world.hosts[bmc.server]
-        on = (host.powered or bmc.stuck_on) and not bmc.lies_off
+    def _echoes(self, asker: str, server: str) -> bool:
+        """Whether the server's kernel answers an ICMP echo in time: its agent need not run."""
+        host = self._world.hosts[server]
+        return host.os_up and not host.stalled and self._world.network.connected(asker, server)
+
+    def _look(self, asker: str, bmc: Bmc, times: tuple[int, int], echo: tuple[bool, bool]) -> None:
+        (asked_at, end), (asked, echoed) = times, echo
+        world, host = self._world, self._host(bmc)
+        if not self._reachable(asker, bmc):
+            bmc.sessions.pop(asker, None)
+            lost = PowerRead(
+                server=bmc.server, power="unknown", asked_at=asked_at, error="connection lost"
+            )
+            world.tell_later(end, asker, lost)
+            return
+        sensed = world.t >= bmc.blind_until
+        on = (host.powered or bmc.stuck_on) and not bmc.lies_off and sensed
+        session = self._session(asker, bmc)
+        if asked and not on:
+            end = max(end, world.t + ECHO_US)
+            bmc.busy_until[asker] = max(bmc.busy_until[asker], end)
         read = PowerRead(
             server=bmc.server,
             power="on" if on else "off",
             asked_at=asked_at,
-            powered_on_at=host.on_mark if on else None,
             beat=self._beat(bmc) if on else "",
-            latency_ms=(end - self._world.t) // 1000,
+            latency_ms=(end - world.t) // 1000,
+            session=session.name if session is not None else "",
+            session_at=world.hosts[asker].now(session.opened_us) if session is not None else 0,
+            echoed=echoed and not on,
         )
-        if not self._reachable(asker, bmc):
-            read = PowerRead(
-                server=bmc.server, power="unknown", asked_at=asked_at, error="connection lost"
-            )
-        self._world.tell_later(end, asker, read)
+        world.tell_later(end, asker, read)
+
+    def _session(self, asker: str, bmc: Bmc) -> Session | None:
+        if bmc.sessionless:
+            return None
+        known = bmc.sessions.get(asker)
+        incarnation = self._world.hosts[asker].incarnation
+        if known is None or not known.name.startswith(f"{incarnation}/"):
+            bmc.logins += 1
+            known = Session(f"{incarnation}/{bmc.logins}", self._world.t)
+            bmc.sessions[asker] = known
+        return known
 
     def _beat(self, bmc: Bmc) -> str:
         """The BMC heartbeat: an agent that runs sets another one each second."""
-        host = self._world.hosts[bmc.server]
+        host = self._host(bmc)
         if not any(link.type == "bmchb" for link in host.settings.interconnects):
             return ""
         return bmc.still or str(host.stepped_at // BEAT_US)
@@ -107,52 +176,53 @@ class Bmcs:
         bmc = self.of[server]
         bmc.still = self._beat(bmc)
 
+    # --- control commands ----------------------------------------------------------------
+
     def fence(self, asker: str, order: Fence, asked_at: int) -> None:
-        """Begin a forced stop; the `FenceDone` comes later."""
+        """Send one control command, in time or never; the `FenceDone` comes later."""
         bmc, world = self.of[order.server], self._world
         begin = self._begin(asker, bmc)
-        if not self._reachable(asker, bmc) or bmc.fence_fails:
-            end = begin + min(order.timeout_ms * 1000, (order.retries + 1) * TIMEOUT_US)
-            bmc.busy_until[asker] = end
-            failed = FenceDone(
-                server=order.server,
-                action=order.action,
-                asked_at=asked_at,
-                verified=False,
-                error="no answer",
-            )
-            world.tell_later(end, asker, failed)
-            return
-        cut = begin + 500_000 + int(self._rng.random() * 3_500_000) + bmc.slow_us
-        end = cut + 100_000 + int(self._rng.random() * 900_000) + bmc.slow_us
-        bmc.busy_until[asker] = end
-        world.at(cut, self._strike, asker, order, (asked_at, end, begin))
+        bmc.busy_until[asker] = begin + 20_000
+        world.at(begin, self._send, asker, order, asked_at, world.t + order.within_ms * 1000)
 
-    def _strike(self, asker: str, order: Fence, times: tuple[int, int, int]) -> None:
-        asked_at, end, _ = times
-        world = self._world
-        bmc, host = self.of[order.server], world.hosts[order.server]
-        already = not host.powered
-        if bmc.dead or asker in bmc.cut_from:
-            verified, already = False, False
-        elif already:
-            verified = not bmc.stuck_on
-        else:
-            verified = not bmc.stuck_on
-            world.note(f"{order.server} is stopped by {asker}: {order.action}")
-            if order.action == "power-off":
-                world.power_off(host)
-            elif order.action == "power-cycle":
-                world.power_off(host)
-                world.at(world.t + 3_000_000, world.power_on, host)
-            else:
-                world.reset(host)
+    def _send(self, asker: str, order: Fence, asked_at: int, until: int) -> None:
+        bmc, world = self.of[order.server], self._world
+        sent, error = True, ""
+        if world.hosts[asker].node is None:
+            return  # a fencer that is dead sends nothing
+        if world.t > until:
+            sent, error = False, "it could not be sent in time"
+        elif not self._reachable(asker, bmc):
+            sent, error = False, "no answer"
+            bmc.sessions.pop(asker, None)
+        elif bmc.fence_fails:
+            sent, error = False, "completion code D5h"
+        if sent:
+            world.check.ordered(asker, order)
+            if not bmc.fence_lies:
+                self._carry_out(asker, bmc, order)
         done = FenceDone(
-            server=order.server,
-            action=order.action,
-            asked_at=asked_at,
-            verified=verified,
-            already=already and verified,
-            error="" if verified else "could not be read back",
+            server=order.server, action=order.action, asked_at=asked_at, sent=sent, error=error
         )
-        world.tell_later(end, asker, done)
+        world.tell_later(world.t + (20_000 if sent else TIMEOUT_US), asker, done)
+
+    def _carry_out(self, asker: str, bmc: Bmc, order: Fence) -> None:
+        world = self._world
+        # The host goes down in the course of its own power sequence.
+        took = 500_000 + int(self._rng.random() * 3_500_000) + bmc.slow_us + bmc.fence_late_us
+        if order.action == "power-on":
+            took = 3_000_000
+        world.at(world.t + took, self._strike, asker, bmc, order.action)
+
+    def _strike(self, asker: str, bmc: Bmc, action: str) -> None:
+        world, host = self._world, self._host(bmc)
+        if bmc.stuck_on or bmc.dead:
+            return
+        if action == "power-on":
+            world.power_on(host)
+        elif host.powered:
+            world.note(f"{host.name} is stopped by {asker}: {action}")
+            if action == "nmi":
+                world.reset(host)
+            else:
+                world.power_off(host)

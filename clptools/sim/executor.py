@@ -32,7 +32,7 @@ class Executor:
             a.SendControl: self._send_control,
             a.SetTimer: self._set_timer,
             a.ClearTimer: self._clear_timer,
-            a.ReadPower: lambda h, x, now: world.bmcs.read(h.name, x.server, now),
+            a.ReadPower: lambda h, x, now: world.bmcs.read(h.name, x.server, now, x.echo),
             a.Fence: self._fence,
             a.HoldArbiter: lambda h, x, now: world.arbiters[x.name].hold(h.name, x.lease_ms, now),
             a.ReleaseArbiter: lambda h, x, now: world.arbiters[x.name].release(h.name),
@@ -217,7 +217,7 @@ class Executor:
     # --- actions: BMC, watchdog, host ----------------------------------------------------
 
     def _fence(self, host: Host, action: a.Fence, now: int) -> None:
-        self._world.note(f"{host.name} begins a forced stop of {action.server}: {action.action}")
+        self._world.note(f"{host.name} orders the BMC of {action.server}: {action.action}")
         self._world.check.fencing(host, action)
         self._world.bmcs.fence(host.name, action, now)
 

@@ -118,10 +118,10 @@ def _begin(world: World) -> None:
 def _mend(world: World) -> None:
     """Everything works again, and is switched on."""
     world.check.waited = any(
-        key.partition("\n")[0] and host.now(world.t) - since > 30_000
+        bool(wait.servers) and host.now(world.t) - since > 30_000
         for host in world.hosts.values()
         if host.node is not None
-        for key, since in host.node.state.waiting.values()
+        for wait, since in host.node.state.waiting.values()
     )
     world.network.protected.clear()
     world.network.heal()

@@ -175,6 +175,9 @@ class Checker:
         if self._suspended(host):
             self.report("I5", f"fenced {action.server} while suspended", host.name)
 
+    def ordered(self, asker: str, action: a.Fence) -> None:
+        """A control command reached a BMC that accepts it."""
+
     def host_action(self, host: Host, action: a.HostAction) -> None:
         """A final action begins."""
         if action.action not in DESTRUCTIVE:

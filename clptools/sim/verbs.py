@@ -231,6 +231,18 @@ def _bmc(world: World, words: Words) -> None:
         bmc.lies_off = True
     elif how == "fence-fails":
         bmc.fence_fails = True
+    elif how == "fence-lies":
+        bmc.fence_lies = True
+    elif how == "fence-late":
+        bmc.fence_late_us = _us(words[2])
+    elif how == "sessionless":
+        bmc.sessionless = True
+    elif how == "swapped":
+        bmc.drives, world.bmcs.of[words[2]].drives = words[2], words[0]
+    elif how == "restart":
+        silent = len(words) > 3 and words[3] == "silent"
+        away, blind = (_us(words[2]), 0) if silent else (0, _us(words[2]))
+        world.bmcs.restart(words[0], away, blind)
     else:
         raise ValueError(how)
 
@@ -445,7 +457,9 @@ VERBS: dict[str, Verb] = {
     "pass": Verb(_pass, "pass server1 server2      # new datagrams pass; held ones stay held"),
     "release": Verb(_release, "release server1 server2      # deliver them now"),
     "bmc": Verb(
-        _bmc, "bmc server1 dead|slow S|cut [FROM]|stuck-on|lies-off|still|fence-fails|mend"
+        _bmc,
+        "bmc server1 dead|slow S|cut [FROM]|stuck-on|lies-off|still|sessionless|swapped server2"
+        "|restart S [silent]|fence-fails|fence-lies|fence-late S|mend",
     ),
     "arbiter": Verb(_arbiter, "arbiter down|cut server1|slow S|mend"),
     "script": Verb(_script, "script server1 exec1 stop fails|hangs|takes S  (or: script X mend)"),

@@ -95,10 +95,14 @@ class Host:
         self.boot_at = boot_at
         self.node: Node | None = None
         self.powered = True
-        self.mark = 1
-        """The BMC's power-on mark."""
+        self.boots = 1
+        """How often it was switched on."""
         self.bmc = True
         """The BMC can be reached."""
+        self.bmc_refuses = ""
+        """Why the BMC takes no order; empty: it does."""
+        self.sessions: dict[str, tuple[str, int]] = {}
+        """Incarnation that asks -> its session with this server's BMC, and when that began."""
         self.run: Any = None
         """`/run/clptools/state`."""
         self.stopped = False
@@ -120,6 +124,7 @@ class Cluster:
         self._heap: list[tuple[int, int, Callable[[], None]]] = []
         self._seq = 0
         self._incarnations = 0
+        self._logins = 0
         self._ids = 0
         self.cuts: set[tuple[str, str]] = set()
         self.scripts: dict[tuple[str, str], str | int] = {}
@@ -178,7 +183,7 @@ class Cluster:
         """Power is back: the server boots and its agent starts, 10 s after."""
         host = self.hosts[name]
         host.powered = True
-        host.mark += 1
+        host.boots += 1
         host.boot_at = self.t
         self.after(10 * S, lambda: self.start(name) if host.powered and not host.node else None)
 
@@ -321,7 +326,7 @@ class Cluster:
                 said = e.ControlSeen(sender=name, message=message)
                 self.after(self.delay_ms + 1, lambda: self.tell(to, said) and None)
         elif isinstance(action, a.ReadPower):
-            self._read(name, action.server)
+            self._read(name, action)
         else:
             self.done.append((self.t, name, action))
             self._do_more(host, action)
@@ -330,21 +335,29 @@ class Cluster:
         if host.node is node and node.state.timers.get(action.name) == action.at:
             self.tell(host.name, e.TimerFired(name=action.name))
 
-    def _read(self, name: str, server: str) -> None:
-        asked = self.now(name)
+    def _read(self, name: str, action: a.ReadPower) -> None:
+        asked, server = self.now(name), action.server
         other = self.hosts[server]
-
-        def answer() -> e.Event:
-            if not other.bmc:
-                return e.PowerRead(server=server, power="unknown", asked_at=asked, error="timeout")
-            return e.PowerRead(
-                server=server,
-                power="on" if other.powered else "off",
-                asked_at=asked,
-                powered_on_at=other.mark if other.powered else None,
-            )
-
-        self._later(5, name, answer)
+        incarnation = self.node(name).state.incarnation
+        if not other.bmc:
+            other.sessions.pop(incarnation, None)
+            lost = e.PowerRead(server=server, power="unknown", asked_at=asked, error="timeout")
+            self._later(5, name, lambda: lost)
+            return
+        if incarnation not in other.sessions:
+            self._logins += 1
+            other.sessions[incarnation] = (f"session{self._logins}", self.t)
+        session, opened = other.sessions[incarnation]
+        whole = (name, server) not in self.cuts and (server, name) not in self.cuts
+        read = e.PowerRead(
+            server=server,
+            power="on" if other.powered else "off",
+            asked_at=asked,
+            session=session,
+            session_at=opened - self.hosts[name].boot_at,
+            echoed=action.echo and other.powered and whole,
+        )
+        self._later(50 if action.echo and not other.powered else 5, name, lambda: read)
 
     def _do_more(self, host: Host, action: a.Action) -> None:
         name = host.name
@@ -382,7 +395,7 @@ class Cluster:
         elif isinstance(action, a.ArmWatchdog):
             host.watchdog_ms = action.timeout_ms
             self._feed(host)
-            self._later(1, name, lambda: e.WatchdogChanged(armed=True, method="softdog"))
+            self._later(1, name, lambda: e.WatchdogChanged(armed=True, method=action.method))
         elif isinstance(action, a.PetWatchdog):
             if host.watchdog_at is not None:
                 self._feed(host)
@@ -413,10 +426,10 @@ class Cluster:
             return
         ok = script != "fail"
         node = host.node
-        boot = host.mark
+        boot = host.boots
 
         def end() -> None:
-            if host.mark != boot or not host.powered:
+            if host.boots != boot or not host.powered:
                 return
             if ok and action.op == "stop":
                 host.active.discard(item)
@@ -436,27 +449,26 @@ class Cluster:
         self.after(script if isinstance(script, int) else 20, end)
 
     def _fence(self, name: str, action: a.Fence) -> None:
-        asked = self.now(name)
+        """One control command: what it does is seen by reading, a while later."""
         target = self.hosts[action.server]
-        already = not target.powered
+        error = target.bmc_refuses if target.bmc else "no answer"
 
         def act() -> None:
-            if target.bmc:
-                (self.power_off if action.action == "power-off" else self.reset)(action.server)
+            if action.action == "power-on" and not target.powered:
+                self.power_on(action.server)
+            elif action.action != "power-on" and target.powered:
+                (self.reset if action.action == "nmi" else self.power_off)(action.server)
 
-        self.after(500, act)
-        self._later(
-            700,
-            name,
-            lambda: e.FenceDone(
-                server=action.server,
-                action=action.action,
-                asked_at=asked,
-                verified=target.bmc,
-                already=already,
-                error="" if target.bmc else "no answer",
-            ),
+        if not error:
+            self.after(500, act)
+        done = e.FenceDone(
+            server=action.server,
+            action=action.action,
+            asked_at=self.now(name),
+            sent=not error,
+            error=error,
         )
+        self._later(2000 if error else 20, name, lambda: done)
 
     def _arbiter(self, name: str, action: a.HoldArbiter) -> None:
         asked = self.now(name)
@@ -486,6 +498,8 @@ class Alone:
         self.all: list[a.Action] = []
         self.last: list[a.Action] = []
         self._ended = 0
+        self.bmcs: dict[str, str] = {}
+        """Server -> what its BMC answers to every question, at once; absent: nothing."""
         started.setdefault("durable", None)
         started.setdefault("member", False)
         self.tell(e.AgentStarted(**started))
@@ -511,7 +525,13 @@ class Alone:
             each()
             if self.node.state.timers.get(due[0]) == due[1]:
                 self.tell(e.TimerFired(name=due[0]))
+                self._bmcs_answer()
         self.t = self.node.now = end
+
+    def _bmcs_answer(self) -> None:
+        for read in self.of(a.ReadPower):
+            if read.server in self.bmcs:
+                self.power(read.server, self.bmcs[read.server])
 
     def beat(self, sender: str, *, answers: Beat | None = None, **fields: Any) -> Beat:
         """A beat of a peer; it answers our newest one to it unless told what else."""
@@ -561,9 +581,10 @@ class Alone:
         return self.tell(e.ControlSeen(sender=sender, message=message))
 
     def power(self, server: str, power: str, asked_at: int | None = None, **fields: Any) -> None:
-        """Its BMC answers."""
+        """Its BMC answers, in a session old enough to be believed unless told what else."""
         asked = self.t if asked_at is None else asked_at
-        self.tell(e.PowerRead(server=server, power=power, asked_at=asked, **fields))
+        session = {"session": "s1", "session_at": asked - 60 * S} | fields
+        self.tell(e.PowerRead(server=server, power=power, asked_at=asked, **session))
 
     def scripts_end(self, *, ok: bool = True) -> None:
         """Every start and stop that is under way ends, and what follows from it too."""

@@ -161,14 +161,16 @@ event = st.one_of(
         server=server,
         power=st.sampled_from(["on", "off", "unknown"]),
         asked_at=instant,
-        powered_on_at=st.none() | st.integers(0, 2),
+        session=st.sampled_from(["", "s1", "s2"]),
+        session_at=instant,
+        echoed=st.booleans(),
     ),
     st.builds(
         e.FenceDone,
         server=server,
         action=st.just("power-off"),
         asked_at=instant,
-        verified=st.booleans(),
+        sent=st.booleans(),
     ),
     st.builds(e.ArbiterAnswered, name=st.just("etcd1"), held=st.booleans(), asked_at=instant),
     st.builds(
