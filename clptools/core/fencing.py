@@ -112,7 +112,7 @@ class Fencing:
     def _strikable(self, name: str, p: PeerState) -> bool:
         """Whether the order would hit a silent server, by a BMC whose word can be proof after."""
         node, bmc = self.node, p.bmc
-        if node.membership.is_out(name) or bmc.power != "on":
+        if bmc.power != "on" or (node.membership.is_out(name) and not p.fence.wanted_by):
             return False
         steady = bmc.answers_since != NEVER and node.now - bmc.answers_since >= _STEADY_MS
         if not steady or node.now - bmc.at > _STEADY_MS:
@@ -138,9 +138,13 @@ class Fencing:
         """Ends a forced stop that is through, not wanted any more, or over its time."""
         node, fence = self.node, p.fence
         forced = node.settings.forced_stop
-        if node.membership.is_out(name) and node.membership.out_reason(name) != "power off":
+        if fence.wanted_by:
+            off = p.off_asked_at >= fence.since
+        else:
+            off = node.membership.is_out(name)
+        if off and node.membership.out_reason(name) != "power off":
             self._over(p, "", 0)  # another proof came first
-        elif node.membership.is_out(name):
+        elif off:
             sent = fence.sent_at != NEVER
             self._over(p, say.fence_done, node.times.boot_ms)
             node.record("rc", 404, "INFO", (name, node.me), say.fenced(name, sent))
@@ -156,7 +160,9 @@ class Fencing:
     def _failed(self, name: str, p: PeerState, fence: ForcedStopState) -> None:
         node = self.node
         why = fence.text if fence.text != say.fence_under_way else ""
-        why = why or say.still_on(node.settings.forced_stop.timeout_ms, p.bmc.error)
+        why = why or say.still_on(
+            node.settings.forced_stop.timeout_ms, p.bmc.error, p.bmc.doubt
+        )
         self._over(p, why, _RETRY_MS)
         node.record("rc", 433, "WARN", (name, node.me), say.fence_failed(name, why))
         node.changed = True

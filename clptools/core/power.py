@@ -71,11 +71,13 @@ class Power:
             bmc.at = node.now
             if bmc.answers_since == NEVER:
                 bmc.answers_since = node.now
+        bmc.doubt = ""
         if event.power == "off":
             self._off(p, event)
         elif event.power == "on":
             self._on(p, event)
-        bmc.session = event.session if event.power != "unknown" else bmc.session
+        if event.power != "unknown":
+            bmc.session = event.session
         # Of one that is heard, "on" again and again is nothing that decisions hang on.
         heard = node.now - p.heard_at <= node.times.missed_ms
         if not heard or event.power == "off" or node.membership.is_out(event.server):
@@ -104,7 +106,8 @@ class Power:
             bmc.on_at = NEVER  # another session: what the one before had read is not its word
         bmc.off_at = node.now
         bmc.off_asked_at = event.asked_at
-        if self._doubtful(p, event):
+        bmc.doubt = self._doubtful(p, event)
+        if bmc.doubt:
             return
         fresh = not node.membership.is_out(event.server)
         p.off_asked_at = max(p.off_asked_at, event.asked_at)

@@ -101,7 +101,9 @@ class Proof:
         clears_at = self.lease_clears_at(p, since)
         return {
             "released": say.no_release(server, node.membership.hears(server)),
-            "power off": say.no_power(bmc.address if bmc else "", p.bmc.power, p.bmc.error),
+            "power off": say.no_power(
+                bmc.address if bmc else "", p.bmc.power, p.bmc.error, p.bmc.doubt
+            ),
             "forced stop": say.no_fence(settings.forced_stop.action, p.fence.text),
             "lease": say.no_lease(
                 node.revision.leases_clear(),

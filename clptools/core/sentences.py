@@ -188,10 +188,12 @@ def fence_called_off(server: str) -> str:
     return f"The forced stop of {server} was called off: it is heard again."
 
 
-def still_on(timeout_ms: int, error: str) -> str:
+def still_on(timeout_ms: int, error: str, doubt: str) -> str:
     """Why a forced stop ran out of time."""
     if error:
         return f"its BMC did not answer within {seconds(timeout_ms)}: {error}"
+    if doubt:
+        return f"its BMC reads off, but {doubt}"
     return f"still on after {seconds(timeout_ms)}"
 
 
@@ -250,13 +252,14 @@ def no_release(server: str, heard: bool) -> str:
     return f"no: {server} " + ("still holds it" if heard else "does not answer")
 
 
-def no_power(address: str, power: str, error: str) -> str:
-    """Why there is no off read."""
+def no_power(address: str, power: str, error: str, doubt: str) -> str:
+    """Why there is no off read that counts."""
     if not address:
         return "no: no BMC configured"
     if error:
         return f"no: its BMC {address} says nothing ({error})"
-    return f"no: its BMC {address} reads {power}"
+    but = f", but {doubt}" if doubt else ""
+    return f"no: its BMC {address} reads {power}{but}"
 
 
 def no_fence(action: str, text: str) -> str:

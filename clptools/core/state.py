@@ -65,6 +65,8 @@ class BmcState(msgspec.Struct):
     """When that was asked."""
     answers_since: int = NEVER
     """Since when every question was answered."""
+    doubt: str = ""
+    """Why its last answer, "off", proves nothing; empty: it was no such answer."""
     lies: bool = False
     """Its server answered a heartbeat that was sent after it had read off: no proof."""
     change_at: int = NEVER

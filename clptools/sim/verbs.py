@@ -325,7 +325,7 @@ def _request(world: World, words: Words) -> None:
     force = "force" in rest
     rest = [w for w in rest if w != "force"]
     made = REQUESTS[what](rest, force)
-    if isinstance(made, r.ConfirmDown):
+    if isinstance(made, r.ConfirmDown) and "mistaken" not in words:
         if world.hosts[made.down].powered:
             return
         world.vouched.add(made.down)
@@ -372,7 +372,8 @@ REQUESTS: dict[str, Callable[[Words, bool], r.Request]] = {
     "stretch": lambda w, f: r.StretchTimeouts(
         ratio=int(w[0]), for_ms=round(float(w[1]) * 1000) if len(w) > 1 else 0
     ),
-    "confirm-down": lambda w, f: r.ConfirmDown(down=w[0]),
+    "confirm-down": lambda w, f: r.ConfirmDown(down=w[0], force=f),
+    "force-stop": lambda w, f: r.ForceStop(down=w[0]),
     "service-stop": lambda w, f: _stop_service(w),
     "service-start": lambda w, f: r.ServiceStart(server=w[0] if w else ""),
     "notice": lambda w, f: _notice(w),
