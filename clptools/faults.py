@@ -10,7 +10,7 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """Exit codes of every command (`interface.md`, section 3)."""
+    """Exit codes of every command."""
 
     DONE = 0
     FAILED = 1

@@ -1,4 +1,4 @@
-"""Where everything lies on disk (`interface.md`, section 1).
+"""Where everything lies on disk.
 
 `CLP_ROOT` prefixes every path, so several nodes can live on one machine; `CLP_SERVER` names
 the node, else the host name does.

@@ -22,7 +22,7 @@ from clptools.sim.explore import Plan, run_seed
 from tests.test_architecture import MAY_IMPORT, VARIANTS
 
 ROOT = Path(__file__).parent.parent
-PAGES = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md")
+PAGES = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/rules.md")
 NOT_PARSED = {"clpnode", "clpwitnessd"}
 """They read their own command lines."""
 
@@ -161,3 +161,23 @@ def test_groups_change_their_state_in_no_other_way(monkeypatch: pytest.MonkeyPat
     assert seen <= set(GROUP_TRANSITIONS), seen - set(GROUP_TRANSITIONS)
     usual = {GroupState.NONE, GroupState.STARTING, GroupState.ONLINE, GroupState.STOPPING}
     assert {state for edge in seen for state in edge} >= usual
+
+
+def test_every_scenario_that_the_rules_name_exists() -> None:
+    prose = re.sub(r"`[^`]*`", "", text("docs/rules.md"))
+    named = {
+        name.strip()
+        for inside in re.findall(r"\[([^\]]+)\](?!\()", prose)
+        for name in inside.split(",")
+    }
+    assert named, "the rules name the scenarios that need them"
+    files = [path.stem for path in (ROOT / "tests/scenarios").glob("*.txt")]
+    assert not [n for n in named if not any(f.startswith(n) for f in files)]
+
+
+def test_every_section_of_the_rules_that_a_docstring_names_exists() -> None:
+    titles = set(re.findall(r"^## (.+)$", text("docs/rules.md"), re.M))
+    for path in sorted((ROOT / "clptools").rglob("*.py")):
+        for inside in re.findall(r"\(`docs/rules\.md`, ([^)]*)\)", path.read_text()):
+            for title in re.findall(r"\*([^*]+)\*", inside):
+                assert title in titles, f"{path.name}: docs/rules.md has no section {title}"

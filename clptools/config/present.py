@@ -40,7 +40,7 @@ class SafetyFindings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CheckFindings(msgspec.Struct, frozen=True, kw_only=True):
-    """The object of `clpcfchk --json` (`interface.md`, section 8)."""
+    """The object of `clpcfchk --json`."""
 
     schema: int = 1
     errors: tuple[Finding, ...]

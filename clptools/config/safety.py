@@ -1,7 +1,7 @@
 """What a configuration promises: is it safe, how long a take-over takes, what may wait.
 
 *Safe* means: with clocks within 1 % and watchdogs that work, no schedule of faults makes a
-group run on two servers (`design.md`, *The rules that keep promise 1*).  The lengths are those
+group run on two servers (`docs/rules.md`).  The lengths are those
 of `core.timing`, which the core itself runs by.  Times are milliseconds; None: unbounded.
 """
 

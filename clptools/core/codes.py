@@ -1,4 +1,4 @@
-"""The exit codes that the core itself gives to requests (`interface.md`, section 3)."""
+"""The exit codes that the core itself gives to requests."""
 
 from __future__ import annotations
 

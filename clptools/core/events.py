@@ -69,7 +69,7 @@ class ControlSeen(EventBase, tag="control-seen", frozen=True, kw_only=True):
 
 
 class TimerFired(EventBase, tag="timer-fired", frozen=True, kw_only=True):
-    """The timer of that name (see `core/timers.py`) is due."""
+    """The timer of that name is due."""
 
     name: str
 

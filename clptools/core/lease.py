@@ -1,4 +1,4 @@
-"""The holder's own lease and its watchdog (`docs/rules.md`, *Lease of the holder*).
+"""The holder's own lease and its watchdog (`docs/rules.md`, *The holder's lease and the watchdog*).
 
 A holder may run its groups until `H` after the send time of its newest heartbeat that a
 coordinator with authority answered.  Past it, it has `self_stop` to stop them; the watchdog,

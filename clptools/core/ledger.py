@@ -1,4 +1,4 @@
-"""The open-event ledger: what hardware said and has not taken back (`interface.md`, section 6).
+"""The open-event ledger: what hardware said and has not taken back.
 
 An assertion opens one event under its fault key and later ones fold into it; a deassertion
 closes exactly what the key opened; an operator may acknowledge what never deasserts.  The status

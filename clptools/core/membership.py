@@ -1,4 +1,4 @@
-"""Who is heard, who is out, who is a newcomer (`docs/rules.md`: *State*, *Out*, *Newcomer*).
+"""Who is heard, out, a newcomer (`docs/rules.md`, *Words and lengths*, *Out*, *State*).
 
 An incarnation is believed only when one of its beats answers a beat of ours that was sent after
 we last heard the one before: then it lives now, and is no replay.  Only what is believed, or

@@ -1,4 +1,4 @@
-"""What clears a server of a group, and what is still missing (`docs/rules.md`, *Grant*).
+"""What clears a server of a group, and what is still missing (`docs/rules.md`, *Grants*).
 
 `since` is when we took office or last granted the group to that server, the later: evidence
 from before says nothing about what may have been granted since.
@@ -91,7 +91,7 @@ class Proof:
         return beat.armed and beat.echo.incarnation == self.node.state.incarnation
 
     def missing(self, group: str, server: str) -> dict[str, str]:
-        """Proof -> why it is not there (`screens.md`, a group that waits)."""
+        """Proof -> why it is not there."""
         node = self.node
         p = node.state.peers[server]
         since = self.since(group, server)

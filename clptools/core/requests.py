@@ -181,7 +181,7 @@ Request = (
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How a request ended.  `code` is the exit code of `interface.md` section 3."""
+    """How a request ended.  `code` is the exit code of the command."""
 
     code: int = 0
     text: str = ""

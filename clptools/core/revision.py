@@ -1,4 +1,4 @@
-"""From one configuration to the next, while servers may run either (`docs/rules.md`, *Electorate*).
+"""From one configuration to the next, while servers may run either (`docs/rules.md`, *Revisions*).
 
     offered --> [put in force here] --> all vote by it for L + d
        '--- the disk does not say `member` ------'

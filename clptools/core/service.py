@@ -1,4 +1,4 @@
-"""The cluster service by command: starting, leaving, suspending (`docs/rules.md`, *Leaving*).
+"""The cluster service by command: starting, leaving, suspending (`docs/rules.md`, *Newcomer, leaving*).
 
     RUNNING --stop--> LEAVING --all released--> TELLING --all know--> STOPPED --start--> (new core)
 

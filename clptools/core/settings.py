@@ -56,7 +56,7 @@ class Interconnect(Frozen, frozen=True, kw_only=True):
 
 
 class Arbiter(Frozen, frozen=True, kw_only=True):
-    """One NP resolution resource (`[[np]]`); see `design.md`, *Electorate*."""
+    """One NP resolution resource (`[[np]]`); see `docs/rules.md`, *Votes, authority, electorate*."""
 
     name: str
     type: str

@@ -1,4 +1,4 @@
-"""The view of the cluster, in the words of `clpstat` (`interface.md`, section 5)."""
+"""The view of the cluster, in the words of `clpstat`."""
 
 from __future__ import annotations
 

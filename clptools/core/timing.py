@@ -1,4 +1,4 @@
-"""The lengths that the rules are made of, in ms (`design.md`, *The rules that keep promise 1*)."""
+"""The lengths that the rules are made of, in ms (`docs/rules.md`)."""
 
 from __future__ import annotations
 

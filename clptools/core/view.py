@@ -1,4 +1,4 @@
-"""What one server knows of the cluster, as `clpstat --json` shows it (`interface.md`, section 5).
+"""What one server knows of the cluster, as `clpstat --json` shows it.
 
 These structs *are* that JSON: field names and words are the contract.  Seconds end in `_s`;
 nothing in here is an input of a decision.
@@ -120,7 +120,7 @@ class ServerView(View, frozen=True, kw_only=True):
 
 
 class WaitingView(View, frozen=True, kw_only=True):
-    """Why a group that is wanted does not start (`screens.md`, a group that waits)."""
+    """Why a group that is wanted does not start."""
 
     text: str
     """One sentence: `waits for proof that it is down on server1`."""

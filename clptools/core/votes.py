@@ -1,4 +1,4 @@
-"""Votes, terms, authority (`docs/rules.md`: *Vote*, *Coordinator*, *Electorate*).
+"""Votes, terms and authority (`docs/rules.md`, *Votes, authority, electorate*).
 
     NONE --may stand, hears a majority--> PRE --would be given--> CANDIDATE --given--> COORDINATOR
       ^------- after L / 4, or a vote for another ---'               |                     |

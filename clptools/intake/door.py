@@ -1,4 +1,4 @@
-"""The door for messages of drivers, agents and scripts: `message.sock` (`interface.md` 6).
+"""The door for messages of drivers, agents and scripts: `message.sock`.
 
 One JSON object a datagram, from root or the agent's own user alone; the kernel says who sent it
 (SCM_CREDENTIALS, unix(7)).  A sender that bound an address is answered once the event is durable.

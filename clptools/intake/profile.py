@@ -24,7 +24,7 @@ SHIPPED = ("default", "dell", "supermicro")
 
 
 class EventClass(StrEnum):
-    """What a trap means for recovery (`pet.md`, section 5.4)."""
+    """What a trap means for recovery."""
 
     FATAL = "FATAL"
     ERROR = "ERROR"

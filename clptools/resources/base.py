@@ -73,7 +73,7 @@ class Migrating(Protocol):
 
 
 def script_environment(resource: Resource, context: ResourceContext) -> dict[str, str]:
-    """The `CLP_*` variables of a resource's scripts (clp-reference.md, section 5)."""
+    """The `CLP_*` variables of a resource's scripts."""
     return {
         "CLP_EVENT": context.event,
         "CLP_FACTOR": context.factor,
