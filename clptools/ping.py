@@ -16,13 +16,13 @@ _MARK_BYTES = 16
 """A stranger who does not see the request cannot answer it."""
 
 
-async def ping(target: str, timeout_s: float) -> bool:
-    """Whether `target` answers one of three requests within `timeout_s`.
+async def ping(target: str, timeout_s: float, source: str = "") -> bool:
+    """Whether `target` answers one of three requests within `timeout_s`.  `source`: as in `Echo`.
 
     Raises OSError: there is no route, or we may have no such socket (PermissionError).
     """
     loop = asyncio.get_running_loop()
-    with Echo(target) as echo:
+    with Echo(target, source) as echo:
         for _ in range(TRIES):
             echo.send()
             try:
