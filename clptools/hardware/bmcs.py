@@ -14,9 +14,13 @@ from clptools.faults import ClpError, ExitCode
 from clptools.hardware import power, watchdog
 from clptools.hardware.echoes import Echoes
 from clptools.hardware.guids import Guids
-from clptools.hardware.ipmi import Asked, BmcClient, BmcError, IpmiProcesses
+from clptools.hardware.ipmi import APP, Asked, BmcClient, BmcError, IpmiProcesses
 from clptools.hardware.local import LocalIpmi, OwnBmc
 from clptools.hardware.watchdog import OwnTimer, State
+
+_GET_SYSTEM_GUID = 0x37
+"""IPMI 2.0, 22.14."""
+_GUID_S = 1.0
 
 
 class Bmcs:
@@ -39,6 +43,7 @@ class Bmcs:
         """Servers whose BMC carries a heartbeat."""
         self._echoes = Echoes(server, on_change)
         self._guids = Guids(server, on_change)
+        self._asking: asyncio.Task[None] | None = None
         self.timer: OwnTimer | None = None
         """The own BMC's watchdog timer; None: this server has no BMC."""
 
@@ -66,6 +71,8 @@ class Bmcs:
 
     async def close(self) -> None:
         """Ends every session; the own timer runs on if it runs."""
+        if self._asking is not None:
+            self._asking.cancel()
         self._close_own()
         for client in self._clients.values():
             client.close()
@@ -214,10 +221,18 @@ class Bmcs:
         self._own_client = client
         # A node that lives below CLP_ROOT leaves the machine it runs on alone.
         self._own = client if paths.root() else OwnBmc(client, self._device, self._on_change)
+        if not paths.root() and self._asking is None:
+            self._asking = asyncio.get_running_loop().create_task(self._ask_guid())
         if self.timer is None:
             self.timer = OwnTimer(self._own, self._now_ms)
         else:
             self.timer.bmc = self._own
+
+    async def _ask_guid(self) -> None:
+        with contextlib.suppress(OSError):
+            code, guid = await self._device.exchange(APP, _GET_SYSTEM_GUID, b"", _GUID_S)
+            if not code:
+                self._guids.machine(guid)
 
     def _close_own(self) -> None:
         if self.timer is not None:

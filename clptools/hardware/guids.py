@@ -53,11 +53,22 @@ class Guids:
                     f"the BMCs of {first} and {second} have the same GUID, so their [server.bmc] "
                     "cannot both be right: look whether both lead to one BMC"
                 )
-        if server != self._server and guid in self._own():
-            self._tell(
-                f"the BMC that [server.bmc] gives {server} is that of this machine, "
-                f"{self._server}, and cannot be trusted with {server}'s power: are they swapped?"
-            )
+        self._compare()
+
+    def machine(self, guid: bytes) -> None:
+        """This machine's BMC, asked by the kernel's driver, said so."""
+        if len(guid) == 16 and guid not in _NONE:
+            self._machine = self._own() | {guid}
+            self._compare()
+
+    def _compare(self) -> None:
+        for server, guid in self._of.items():
+            if server != self._server and guid in self._own():
+                self._tell(
+                    f"the BMC that [server.bmc] gives {server} is that of this machine, "
+                    f"{self._server}, and cannot be trusted with {server}'s power: are they "
+                    "swapped?"
+                )
 
     def _tell(self, text: str) -> None:
         if text not in self._told:

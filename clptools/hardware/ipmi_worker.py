@@ -185,6 +185,8 @@ def _send_once(
     """One datagram, and the answer if it comes by `until_ms`; nothing is repeated."""
     from pyghmi.ipmi.private import session as pyghmi
 
+    if session.lastpayload or session.pendingpayloads:
+        return None  # it would be queued behind what is still repeated, and leave at any time
     answers: list[dict[str, Any]] = []
     session.raw_command(
         netfn=netfn, command=command, data=list(data), retry=False, callback=answers.append

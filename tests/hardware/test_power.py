@@ -14,12 +14,13 @@ import pytest
 from clptools import paths
 from clptools.agent.clock import boot_ms
 from clptools.core.actions import Fence
-from clptools.core.settings import Interconnect, Settings
+from clptools.core.settings import Bmc, Interconnect, Server, Settings
 from clptools.faults import ClpError
 from clptools.hardware import power
 from clptools.hardware.bmcs import Bmcs
 from clptools.hardware.guids import Guids
 from clptools.hardware.ipmi import BmcClient, BmcError
+from clptools.hardware.local import LocalIpmi
 from clptools.hardware.power import Power
 from clptools.sim.bmc import IPMI_SIM, PYGHMI, SimulatedBmc
 from tests.hardware.bmc_sim import (
@@ -461,3 +462,64 @@ def test_a_bmc_that_is_this_machines_and_not_that_servers_is_told(
     guids = Guids("server1", told.append, str(tmp_path / "none"))
     guids.told("server2", machine.bytes)
     assert told == []
+    guids.machine(machine.bytes)
+    assert len(told) == 1
+
+
+def test_the_own_bmc_is_asked_for_its_guid_by_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CLP_ROOT", raising=False)
+    own = uuid.uuid4().bytes
+
+    async def exchange(_: object, netfn: int, command: int, *__: object) -> tuple[int, bytes]:
+        assert (netfn, command) == (0x06, 0x37)
+        return 0, own
+
+    monkeypatch.setattr(LocalIpmi, "exchange", exchange)
+
+    async def test() -> None:
+        told: list[str] = []
+        bmcs = Bmcs("server1", boot_ms, told.append)
+        servers = tuple(
+            Server(name=name, bmc=Bmc(address="192.0.2.1")) for name in ("server1", "server2")
+        )
+        bmcs.apply(Settings(servers=servers))
+        assert bmcs._asking is not None
+        await bmcs._asking
+        bmcs._guids.told("server2", own)
+        assert "that of this machine" in told[0]
+        await bmcs.close()
+
+    run(test)
+
+
+def test_a_timer_that_runs_is_fed_on_whatever_a_push_makes_of_its_bmc(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test() -> None:
+        with simulated(tmp_path) as one:
+            async with server1(tmp_path, monkeypatch, server1=one) as bmcs:
+                timer = bmcs.timer
+                assert timer is not None
+                failed: list[str] = []
+                await timer.arm(60_000, failed.append)
+                (server,) = settings_of(server1=one).servers
+                assert server.bmc is not None
+                elsewhere = msgspec.structs.replace(server.bmc, user="CLP")
+                for settings in (
+                    Settings(),
+                    settings_of(server1=one),
+                    Settings(servers=(msgspec.structs.replace(server, bmc=elsewhere),)),
+                    settings_of(server1=one),
+                ):
+                    bmcs.apply(settings)
+                    assert bmcs.timer is timer
+                await timer.beat()
+                timer.pet()
+                assert timer._feeding is not None
+                await timer._feeding
+                assert failed == []
+                await timer.disarm()
+                bmcs.apply(Settings())
+                assert bmcs.timer is None
+
+    run(test)
