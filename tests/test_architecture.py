@@ -22,7 +22,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli": {"cli", "api", "config", "core", "registries", "sim", *VARIANTS},
 }
 SHARED = {
-    *("diskchild", "faults", "loading", "packing", "paths", "plainfile", "reports"),
+    *("diskchild", "faults", "loading", "packing", "paths", "ping", "plainfile", "reports"),
     *("systemdbus", "trust", "version"),
 }
 """Modules at the top of the package that every room but the core may import."""

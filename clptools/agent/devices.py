@@ -37,11 +37,11 @@ class Peers(Protocol):
 class Bmcs(Protocol):
     """The BMCs of all servers.  `asked_at` is given back in the answer."""
 
-    async def read_power(self, server: str, asked_at: int) -> PowerRead:
-        """Power state and power-on mark."""
+    async def read_power(self, server: str, asked_at: int, echo: bool = False) -> PowerRead:
+        """Power state and beat; with `echo` the server's kernel is asked as well."""
 
     async def fence(self, action: Fence, asked_at: int) -> FenceDone:
-        """Stop the server and read back."""
+        """One control command, in time or never."""
 
     async def arm_deadman(self, action: str, deadline_ms: int) -> HostActionDone:
         """Let the own BMC act at the deadline unless it is told otherwise."""
@@ -63,8 +63,8 @@ class Arbiters(Protocol):
 class Watchdog(Protocol):
     """The `userw` watchdog."""
 
-    async def arm(self, timeout_ms: int) -> WatchdogChanged:
-        """Arm it, or say why not."""
+    async def arm(self, timeout_ms: int, method: str = "") -> WatchdogChanged:
+        """Arm it by `method`, or say why not."""
 
     def pet(self) -> None:
         """Feed it; harmless when it is not armed."""
@@ -109,7 +109,7 @@ class Devices:
 class NoBmcs:
     """No server has a BMC that can be reached."""
 
-    async def read_power(self, server: str, asked_at: int) -> PowerRead:
+    async def read_power(self, server: str, asked_at: int, echo: bool = False) -> PowerRead:
         """Unknown."""
         return PowerRead(
             server=server, power="unknown", asked_at=asked_at, error="no BMC configured"
@@ -121,7 +121,6 @@ class NoBmcs:
             server=action.server,
             action=action.action,
             asked_at=asked_at,
-            verified=False,
             error="no BMC configured",
         )
 
@@ -148,7 +147,7 @@ class NoArbiters:
 class NoWatchdog:
     """No `userw` monitor is configured."""
 
-    async def arm(self, timeout_ms: int) -> WatchdogChanged:
+    async def arm(self, timeout_ms: int, method: str = "") -> WatchdogChanged:
         """Not armed."""
         return WatchdogChanged(armed=False, text="no userw monitor is configured")
 

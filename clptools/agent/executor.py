@@ -273,18 +273,15 @@ class Executor:
                 server=action.server, power="unknown", asked_at=asked_at, error=text
             )
 
-        self._answer(self._devices.bmcs.read_power(action.server, asked_at), unknown)
+        reading = self._devices.bmcs.read_power(action.server, asked_at, action.echo)
+        self._answer(reading, unknown)
 
     def _fence(self, action: actions.Fence) -> None:
         asked_at = clock.boot_ms()
 
         def failed(text: str) -> events.FenceDone:
             return events.FenceDone(
-                server=action.server,
-                action=action.action,
-                asked_at=asked_at,
-                verified=False,
-                error=text,
+                server=action.server, action=action.action, asked_at=asked_at, error=text
             )
 
         self._answer(self._devices.bmcs.fence(action, asked_at), failed)
@@ -307,7 +304,7 @@ class Executor:
 
     def _arm_watchdog(self, action: actions.ArmWatchdog) -> None:
         async def armed() -> None:
-            changed = await self._devices.watchdog.arm(action.timeout_ms)
+            changed = await self._devices.watchdog.arm(action.timeout_ms, action.method)
             if changed.armed:
                 lock_memory()  # an agent that waits for its pages cannot feed it in time
             self.loop.put(changed)

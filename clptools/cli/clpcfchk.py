@@ -27,7 +27,8 @@ COMMAND = Command(
         (
             "A valid configuration is judged: how long until groups run elsewhere after each "
             "kind of fault, by which proof, and what they could wait for. Warnings also tell "
-            "what on this machine would keep it from working. Scripts are looked for in scripts/ "
+            "what on this machine would keep it from working, and which of the other servers that "
+            "answer now let no ICMP echo through. Scripts are looked for in scripts/ "
             "beside FILE first, as a push of that folder brings them."
         ),
     ),
@@ -52,7 +53,7 @@ def run(args: Args) -> Answer:
     from clptools.config.present import as_json, render_text
     from clptools.registries import registries
 
-    reports, verdict = judge(load(args.word() or config_file(), registries()))
+    reports, verdict = judge(load(args.word() or config_file(), registries()), ask=True)
     fields = json.loads(msgspec.json.encode(as_json(reports, verdict)))
     text = render_text(reports, verdict)
     if verdict is None:
@@ -62,10 +63,14 @@ def run(args: Args) -> Answer:
     return Answer(text, fields, ExitCode.FOUND if found else ExitCode.DONE)
 
 
-def judge(loaded: Loaded) -> tuple[tuple[Report, ...], Safety | None]:
-    """All that is to be said of a configuration; without a verdict where it has errors."""
+def judge(loaded: Loaded, ask: bool = False) -> tuple[tuple[Report, ...], Safety | None]:
+    """All that is to be said of a configuration; without a verdict where it has errors.
+
+    With `ask` the other servers are asked over the network as well.
+    """
     from clptools.config.check import check
     from clptools.config.facts import gather
+    from clptools.config.reach import unechoed
     from clptools.config.safety import safety
     from clptools.registries import registries
 
@@ -76,5 +81,6 @@ def judge(loaded: Loaded) -> tuple[tuple[Report, ...], Safety | None]:
     # A configuration for other machines says nothing about this one.
     here = server_name() in settings.names
     folder = os.path.dirname(loaded.file) or "."
-    facts = gather(settings, known, folder=folder) if here else None
+    silent = unechoed(settings, server_name()) if here and ask else frozenset()
+    facts = gather(settings, known, folder=folder, unechoed=silent) if here else None
     return loaded.reports + check(loaded, known, facts), safety(settings)

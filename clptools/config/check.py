@@ -244,6 +244,14 @@ def _here(
     yield from _files(settings, facts, places, registries)
     for server, fault in facts.bmc.items():
         yield places.warn(f"{server}.bmc", fault, table=f"server:{server}.bmc")
+    for server in sorted(facts.unechoed):
+        yield places.warn(
+            f"server {server}",
+            "it answers here, but to no ICMP echo: nothing tells then a server whose agent "
+            "stands still from one that is off, should its BMC err",
+            f"Let echo requests from {facts.server} through in the firewall of {server}.",
+            table=f"server:{server}",
+        )
     yield from _timers(settings, facts, places)
     for monitor in settings.monitors:
         if facts.server in monitor.servers:

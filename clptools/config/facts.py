@@ -49,6 +49,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """Scripts and secret files that cannot be used."""
     bmc: dict[str, str] = {}
     """Server -> what is wrong with its BMC or account, from whoever asked the BMC."""
+    unechoed: frozenset[str] = frozenset()
+    """Servers with a BMC that answer, but to no ICMP echo, from whoever asked (`config.reach`)."""
 
 
 def gather(
@@ -56,8 +58,10 @@ def gather(
     registries: Registries,
     bmc: dict[str, str] | None = None,
     folder: str = "",
+    unechoed: frozenset[str] = frozenset(),
 ) -> Facts:
-    """Look at this machine; `bmc` as in `Facts`, `folder` is where the configuration lies."""
+    """Look at this machine; `bmc` and `unechoed` as in `Facts`, `folder` is where the
+    configuration lies."""
     server = paths.server_name()
     files: dict[str, FileFault] = {}
     for use in scripts_of(settings, registries, server):
@@ -74,6 +78,7 @@ def gather(
         absent=frozenset(path for path in _named_paths(settings) if not os.path.exists(path)),
         files=files,
         bmc=bmc or {},
+        unechoed=unechoed,
     )
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
-from typing import Any
 
 from clptools import paths
 from clptools.core.actions import Fence
@@ -12,11 +12,15 @@ from clptools.core.events import FenceDone, HostActionDone, PowerRead
 from clptools.core.settings import Settings
 from clptools.faults import ClpError, ExitCode
 from clptools.hardware import power, watchdog
-from clptools.hardware.ipmi import Asked, BmcClient, BmcError, IpmiProcesses
+from clptools.hardware.echoes import Echoes
+from clptools.hardware.guids import Guids
+from clptools.hardware.ipmi import APP, Asked, BmcClient, BmcError, IpmiProcesses
 from clptools.hardware.local import LocalIpmi, OwnBmc
-from clptools.hardware.watchdog import OwnTimer
+from clptools.hardware.watchdog import OwnTimer, State
 
-_POWER_ON_TIMEOUT_S = 60.0
+_GET_SYSTEM_GUID = 0x37
+"""IPMI 2.0, 22.14."""
+_GUID_S = 1.0
 
 
 class Bmcs:
@@ -32,11 +36,14 @@ class Bmcs:
         self._processes = IpmiProcesses()
         self._clients: dict[str, BmcClient] = {}
         self._device = LocalIpmi()
+        self._own_client: BmcClient | None = None
         self._own: Asked | None = None
         """The own BMC, by the kernel's driver where there is one."""
         self._beats: set[str] = set()
         """Servers whose BMC carries a heartbeat."""
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._echoes = Echoes(server, on_change)
+        self._guids = Guids(server, on_change)
+        self._asking: asyncio.Task[None] | None = None
         self.timer: OwnTimer | None = None
         """The own BMC's watchdog timer; None: this server has no BMC."""
 
@@ -45,85 +52,91 @@ class Bmcs:
         wanted = {server.name: server.bmc for server in settings.servers if server.bmc}
         for name, client in list(self._clients.items()):
             if wanted.get(name) != client.bmc:
-                client.close()
                 del self._clients[name]
-                if name == self._server:
-                    self._close_own()
+                if client is not self._own_client:
+                    client.close()
         for name, bmc in wanted.items():
             if name not in self._clients:
                 file = paths.bmc_password_file(name)
                 self._clients[name] = BmcClient(name, bmc, file, self._processes)
-        own = self._clients.get(self._server)
-        if own is not None and self.timer is None:
-            # A node that lives below CLP_ROOT leaves the machine it runs on alone.
-            self._own = own if paths.root() else OwnBmc(own, self._device, self._on_change)
-            self.timer = OwnTimer(self._own, self._now_ms)
+        self._apply_own(self._clients.get(self._server))
         self._beats = {
             name
             for path in settings.interconnects
             if path.type == "bmchb" and path.carrier == "timer"
             for name in path.addresses
         }
+        self._echoes.apply(settings)
+        self._guids.apply(settings)
 
     async def close(self) -> None:
         """Ends every session; the own timer runs on if it runs."""
-        for task in self._tasks:
-            task.cancel()
+        if self._asking is not None:
+            self._asking.cancel()
         self._close_own()
         for client in self._clients.values():
             client.close()
         await self._processes.close()
 
-    async def read_power(self, server: str, asked_at: int) -> PowerRead:
-        """Power state and beat; a fault is in the answer, never raised."""
-        try:
-            client = self._client(server)
-            state, latency_ms = await power.read(client)
-        except ClpError as fault:
-            said = fault.fault if isinstance(fault, BmcError) else fault.message
-            return PowerRead(server=server, power="unknown", asked_at=asked_at, error=said)
+    async def read_power(self, server: str, asked_at: int, echo: bool = False) -> PowerRead:
+        """Power state and beat; a fault is in the answer, never raised.
+
+        With `echo` the server's kernel is asked as well, on every LAN interconnect, as the
+        question leaves; "off" is told only once an answer to that would have come.
+        """
+        with contextlib.ExitStack() as stack:
+            asked = stack.enter_context(self._echoes.to(server)) if echo else None
+            try:
+                client = self._client(server)
+                found = await power.read_in_session(
+                    client, leaving=asked.send if asked else lambda: None
+                )
+            except ClpError as fault:
+                said = fault.fault if isinstance(fault, BmcError) else fault.message
+                return PowerRead(server=server, power="unknown", asked_at=asked_at, error=said)
+            self._guids.told(server, found.guid)
+            echoed = False
+            if asked is not None and found.power is power.Power.OFF:
+                echoed = await asked.answered()
         beat = ""
-        if state is power.Power.ON and server in self._beats:
+        if found.power is power.Power.ON and server in self._beats:
             try:
                 beat = (await watchdog.read(client, patience_s=1.0)).beat
             except ClpError:
                 beat = ""  # the power state alone is a heartbeat too
         return PowerRead(
             server=server,
-            power=state.value,
+            power=found.power.value,
             asked_at=asked_at,
             beat=beat,
-            latency_ms=latency_ms,
+            latency_ms=found.latency_ms,
+            session=found.session,
+            session_at=found.session_at,
+            echoed=echoed,
         )
 
     async def fence(self, action: Fence, asked_at: int) -> FenceDone:
-        """A forced stop, read back; a fault is in the answer, never raised.
+        """One control command, by `asked_at` + `within_ms` or never; a fault is in the answer.
 
-        A reset cannot be read back, so `reset` and `power-cycle` are answered as the power off
-        that they begin with; the server is powered on again afterwards.
+        `power-on` alone is repeated, until it reads on or that time is over.
         """
+        until_ms = asked_at + action.within_ms
+        error = ""
         try:
             client = self._client(action.server)
-            if action.action == "nmi":
-                await power.act(client, "nmi")
-                raise ClpError(ExitCode.FAILED, f"an NMI to {action.server} proves nothing")
-            stopped = await power.stop(client, action.timeout_ms / 1000, action.retries)
+            if action.action == "power-on":
+                await self._power_on(client, until_ms)
+            else:
+                left_s = self._left_s(until_ms)
+                await power.order(client, action.action, until_ms=until_ms, left_s=left_s)
         except ClpError as fault:
-            return FenceDone(
-                server=action.server,
-                action=action.action,
-                asked_at=asked_at,
-                verified=False,
-                error=fault.message,
-            )
-        if action.action in ("reset", "power-cycle") and not stopped.already:
-            self._begin(self._power_on(client))
+            error = fault.message
         return FenceDone(
             server=action.server,
-            action="power-off",
+            action=action.action,
             asked_at=asked_at,
-            verified=True,
-            already=stopped.already,
+            sent=not error,
+            error=error,
         )
 
     async def arm_deadman(self, action: str, deadline_ms: int) -> HostActionDone:
@@ -176,19 +189,57 @@ class Bmcs:
         assert self.timer is not None, "a server with a BMC has its timer"
         return self.timer
 
-    async def _power_on(self, client: BmcClient) -> None:
-        try:
-            await power.start(client, _POWER_ON_TIMEOUT_S)
-        except ClpError as fault:
-            self._on_change(f"{client.server} was stopped and stays off: {fault.message}")
+    async def _power_on(self, client: BmcClient, until_ms: int) -> None:
+        """Raises BmcError with the last fault if it does not read on by then."""
+        fault: BmcError | None = None
+        while left_s := self._left_s(until_ms):
+            try:
+                state, _ = await power.read(client, urgent=True, patience_s=min(left_s, 2.0))
+                if state is power.Power.ON:
+                    return
+                left_s = self._left_s(until_ms)
+                await power.order(client, "power-on", until_ms=until_ms, left_s=left_s)
+                fault = None
+            except BmcError as error:
+                fault = error
+            await asyncio.sleep(power.POLL_S)
+        raise fault or BmcError(client.server, client.where, "power on", 1, "still reads off")
+
+    def _left_s(self, until_ms: int) -> float:
+        return max(until_ms - self._now_ms(), 0) / 1000
+
+    def _apply_own(self, client: BmcClient | None) -> None:
+        """A timer that runs is kept, and fed, until the core disarms it."""
+        runs = self.timer is not None and self.timer.state is not State.BEAT
+        if client is self._own_client or (client is None and runs):
+            return
+        if client is None:
+            self._close_own()
+            return
+        if self._own_client is not None:
+            self._own_client.close()
+        self._own_client = client
+        # A node that lives below CLP_ROOT leaves the machine it runs on alone.
+        self._own = client if paths.root() else OwnBmc(client, self._device, self._on_change)
+        if not paths.root() and self._asking is None:
+            self._asking = asyncio.get_running_loop().create_task(self._ask_guid())
+        if self.timer is None:
+            self.timer = OwnTimer(self._own, self._now_ms)
+        else:
+            self.timer.bmc = self._own
+
+    async def _ask_guid(self) -> None:
+        with contextlib.suppress(OSError):
+            code, guid = await self._device.exchange(APP, _GET_SYSTEM_GUID, b"", _GUID_S)
+            if not code:
+                self._guids.machine(guid)
 
     def _close_own(self) -> None:
         if self.timer is not None:
             self.timer.close()
             self.timer = None
+        if self._own_client is not None:
+            self._own_client.close()
+            self._own_client = None
+        self._own = None
         self._device.close()
-
-    def _begin(self, work: Any) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)

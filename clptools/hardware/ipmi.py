@@ -29,6 +29,8 @@ PATIENCE_S = 3.0
 _QUIET_FIRST_S, _QUIET_MOST_S = 0.5, 5.0
 _QUIET_REFUSED_S = 60.0
 _MAX_RESULT_BYTES = 4096
+_ANSWER_S = 2.0
+"""How long the process of a BMC may take to tell what became of a command that left."""
 
 _CODES = {
     0x80: "refused in this state",
@@ -205,10 +207,28 @@ class BmcClient:
         `urgent` asks also while the BMC is left alone.  After `limit_s` the request is sure not
         to be repeated on the wire.  Raises BmcError.
         """
-        try:
-            password = read_password(self._password_file)
-        except ClpError as fault:
-            raise self._error(what, fault.message) from None
+        result = await self.ask(
+            what, netfn, command, data, patience_s=patience_s, urgent=urgent, limit_s=limit_s
+        )
+        return result.data, result.latency_ms
+
+    async def ask(
+        self,
+        what: str,
+        netfn: int,
+        command: int,
+        data: bytes = b"",
+        *,
+        patience_s: float = PATIENCE_S,
+        urgent: bool = False,
+        limit_s: float = 30.0,
+        leaving: Callable[[], None] = lambda: None,
+    ) -> Result:
+        """As `command`, with the login that it was answered in.
+
+        `leaving` is called when its turn has come, right before it leaves.  Raises BmcError.
+        """
+        password = self._password(what)
         quiet = self._now_s() < self._quiet_until_s
         if quiet and not urgent and password != self._refused_password:
             quiet = not self._refused_password
@@ -216,29 +236,95 @@ class BmcClient:
             raise self._error(what, f"not asked, left alone after: {self._last_fault}")
         try:
             async with asyncio.timeout(patience_s), self._lock:
-                result = await self._exchange(what, netfn, command, data, password, limit_s)
+                request = self._request(netfn, command, data, password, limit_s=limit_s)
+                result = await self._exchange(what, request, leaving)
         except TimeoutError:
             waiting = f" to {self._owed_to}" if self._owed_to not in ("", what) else ""
             raise self._failed(what, f"no answer{waiting} within {patience_s:g} s") from None
         except OSError:
             self._hang_up()
             raise self._failed(what, "the IPMI process ended") from None
+        return self._told(what, result, password)
+
+    async def once(
+        self, what: str, netfn: int, command: int, data: bytes, *, until_ms: int, left_s: float
+    ) -> None:
+        """Send one datagram by `until_ms` (CLOCK_BOOTTIME), which is `left_s` from now, or never.
+
+        Nothing repeats it.  Also an order that waits for its turn is over then.  Raises BmcError
+        unless the BMC accepted it.
+        """
+        password = self._password(what)
+        left = False
+        try:
+            async with asyncio.timeout(left_s) as limit, self._lock:
+
+                def leaving() -> None:
+                    nonlocal left
+                    left = True
+                    limit.reschedule(asyncio.get_running_loop().time() + left_s + _ANSWER_S)
+
+                request = self._request(netfn, command, data, password, until_ms=until_ms)
+                result = await self._exchange(what, request, leaving)
+        except TimeoutError:
+            if left:
+                raise self._failed(what, f"no answer within {left_s + _ANSWER_S:g} s") from None
+            busy = f", which has not answered to {self._owed_to}" if self._owed_to else ""
+            text = f"not sent: its turn did not come within {left_s:g} s{busy}"
+            raise self._error(what, text) from None
+        except OSError:
+            self._hang_up()
+            raise self._failed(what, "the IPMI process ended") from None
+        self._told(what, result, password)
+
+    def _password(self, what: str) -> str:
+        try:
+            return read_password(self._password_file)
+        except ClpError as fault:
+            raise self._error(what, fault.message) from None
+
+    def _told(self, what: str, result: Result, password: str) -> Result:
+        """An answer, or BmcError."""
         if result.fault:
             self._hang_up()  # that process ends, the next request gets a new one
             if any(word in result.fault.lower() for word in ("password", "unauthorized")):
                 self._refused_password = password
                 raise self._failed(what, result.fault, _QUIET_REFUSED_S)
             raise self._failed(what, result.fault)
+        if result.missed:
+            raise self._error(what, result.missed)
         self._failures = 0
         self._quiet_until_s = 0.0
         self._refused_password = ""
         if result.code:
             raise BmcError(self.server, self.where, what, 1, refusal(result.code), result.code)
-        return result.data, result.latency_ms
+        return result
 
-    async def _exchange(
-        self, what: str, netfn: int, command: int, data: bytes, password: str, limit_s: float
-    ) -> Result:
+    def _request(
+        self,
+        netfn: int,
+        command: int,
+        data: bytes,
+        password: str,
+        *,
+        limit_s: float = 30.0,
+        until_ms: int = 0,
+    ) -> Command:
+        self._number += 1
+        return Command(
+            number=self._number,
+            address=self.bmc.address,
+            port=self.bmc.port,
+            user=self.bmc.user,
+            password=password,
+            netfn=netfn,
+            command=command,
+            data=data,
+            limit_s=limit_s,
+            until_ms=until_ms,
+        )
+
+    async def _exchange(self, what: str, command: Command, leaving: Callable[[], None]) -> Result:
         if self._owed is not None and not self._owed.done():
             # One request in flight: an earlier one, given up by its caller, ends first.
             await asyncio.shield(self._owed)
@@ -246,20 +332,8 @@ class BmcClient:
             reader, writer = await self._processes.connect()
             self._writer = writer
             self._reading = asyncio.get_running_loop().create_task(self._read(reader, writer))
-        self._number += 1
-        request = msgspec.msgpack.encode(
-            Command(
-                number=self._number,
-                address=self.bmc.address,
-                port=self.bmc.port,
-                user=self.bmc.user,
-                password=password,
-                netfn=netfn,
-                command=command,
-                data=data,
-                limit_s=limit_s,
-            )
-        )
+        leaving()
+        request = msgspec.msgpack.encode(command)
         self._owed = asyncio.get_running_loop().create_future()
         self._owed_to = what
         self._writer.write(len(request).to_bytes(LENGTH_BYTES) + request)

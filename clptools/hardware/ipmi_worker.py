@@ -7,6 +7,9 @@ of one parent that has loaded the library and does nothing but fork.
 On the parent's standard input arrives, for each BMC, one end of a socket pair.  On that, frames
 of four bytes length and MessagePack: a `Command` at a time, a `Result` for each.  The agent
 closing its end ends the session with the BMC and the process.
+
+pyghmi repeats what gets no answer, and logs in anew where that does not help, without a word.  So
+each login is named here, and what must not come late or twice (`until_ms`) goes another way.
 """
 
 from __future__ import annotations
@@ -27,6 +30,9 @@ IDLE_S = 20.0
 _FIRST_RETRY_S = 0.25
 """pyghmi repeats a lost packet after this and up to 0.5 s more; its own value is twice that."""
 LENGTH_BYTES = 4
+_ANSWER_MS = 1_000
+"""How long the answer to a command that leaves only once is waited for."""
+_CHASSIS, _STATUS = 0x00, 0x01
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,6 +48,8 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     data: bytes = b""
     limit_s: float = 30.0
     """Not through by then: the process ends, so that no repetition of it comes later still."""
+    until_ms: int = 0
+    """It leaves as one datagram by this time (CLOCK_BOOTTIME), or never; 0: it may be repeated."""
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,8 +60,16 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     """IPMI completion code; 0 is success."""
     data: bytes = b""
     fault: str = ""
-    """Why there is no completion code: no session, no answer."""
+    """Why there is no completion code: no session, no answer.  The process ends."""
+    missed: str = ""
+    """Of a command with `until_ms`: it did not leave, or has no answer.  The session stays."""
     latency_ms: int = 0
+    session: str = ""
+    """Name of the login that it was answered in."""
+    session_at: int = 0
+    """When that login was through (CLOCK_BOOTTIME, ms)."""
+    guid: bytes = b""
+    """The system's GUID, as the BMC said at that login (IPMI 2.0, 13.21)."""
 
 
 class Session:
@@ -70,6 +86,8 @@ class Session:
         signal.setitimer(signal.ITIMER_REAL, command.limit_s)
         try:
             session = self._session(command)
+            if command.until_ms:
+                return self._only_once(session, command)
             started = time.monotonic()
             answer = session.raw_command(
                 netfn=command.netfn, command=command.command, data=list(command.data)
@@ -88,12 +106,28 @@ class Session:
         if not isinstance(answer, dict) or "code" not in answer or answer["code"] > 0xFF:
             self.close(polite=False)
             return Result(number=command.number, fault="no answer")
-        return Result(
-            number=command.number,
-            code=answer["code"],
-            data=bytes(answer.get("data", b"")),
-            latency_ms=latency_ms,
-        )
+        return _result(session, command, answer, latency_ms)
+
+    def _only_once(self, session: Any, command: Command) -> Result:
+        """A command that leaves in time or never, and as one datagram.
+
+        A read goes before it: answered, it shows that the BMC knows this session and that the
+        command's datagram does not wait in the kernel for an address to be resolved.
+        """
+        number = command.number
+        late = Result(number=number, missed="not sent: it would have come too late")
+        if boot_ms() > command.until_ms:
+            return late
+        if _send_once(session, _CHASSIS, _STATUS, b"", command.until_ms) is None:
+            return Result(number=number, missed="not sent: the BMC did not answer in time")
+        started = boot_ms()
+        if started > command.until_ms:
+            return late
+        patient_ms = started + _ANSWER_MS
+        answer = _send_once(session, command.netfn, command.command, command.data, patient_ms)
+        if answer is None:
+            return Result(number=number, missed="sent, but not answered")
+        return _result(session, command, answer, boot_ms() - started)
 
     def _session(self, command: Command) -> Any:
         from pyghmi.exceptions import IpmiException
@@ -125,6 +159,48 @@ class Session:
                 opened.logout()
         except Exception:
             return
+
+
+def boot_ms() -> int:
+    """Milliseconds since boot, sleep included: an order must not come late by a sleep either."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
+
+
+def _result(session: Any, command: Command, answer: dict[str, Any], latency_ms: int) -> Result:
+    """What an answer says.  It was given in the newest login: keys of earlier ones are gone."""
+    return Result(
+        number=command.number,
+        code=answer["code"],
+        data=bytes(answer.get("data", b"")),
+        latency_ms=latency_ms,
+        session=session.clptools_login,
+        session_at=session.clptools_login_at,
+        guid=bytes(session.remoteguid),
+    )
+
+
+def _send_once(
+    session: Any, netfn: int, command: int, data: bytes, until_ms: int
+) -> dict[str, Any] | None:
+    """One datagram, and the answer if it comes by `until_ms`; nothing is repeated."""
+    from pyghmi.ipmi.private import session as pyghmi
+
+    if session.lastpayload or session.pendingpayloads:
+        return None  # it would be queued behind what is still repeated, and leave at any time
+    answers: list[dict[str, Any]] = []
+    session.raw_command(
+        netfn=netfn, command=command, data=list(data), retry=False, callback=answers.append
+    )
+    while not answers and (left_ms := until_ms - boot_ms()) > 0:
+        pyghmi._io_wait(left_ms / 1000)
+        session.process_pktqueue()
+    session.incommand = False
+    if answers and answers[0].get("code", 0x100) <= 0xFF:
+        return answers[0]
+    # Its answer may yet come: the next request has another number, so it is not taken for that.
+    session.request_entry.clear()
+    session.seqlun = (session.seqlun + 1) & 0x3F
+    return None
 
 
 def serve(connection: socket.socket) -> None:
@@ -179,9 +255,27 @@ def _prepare(session: Any) -> None:
         session._io_graball(session.iosockets, {})
 
     session._io_wait = wait
+    _name_logins(session.Session)
     session.iothread = wait  # anything but None: no thread is started
     session.iothreadready = True
     session.initialtimeout = _FIRST_RETRY_S
+
+
+def _name_logins(session_class: Any) -> None:
+    """Marks each login of a session, also those that pyghmi makes in the middle of a command.
+
+    `_req_priv_level` is the first that it does once the keys of a new login are agreed on.  In the
+    middle of a command it would wait there for that command's time to be over, 10 s.
+    """
+    go_on = session_class._req_priv_level
+
+    def logged_in(self: Any) -> None:
+        self.clptools_login = os.urandom(8).hex()
+        self.clptools_login_at = boot_ms()
+        self.incommand = False
+        go_on(self)
+
+    session_class._req_priv_level = logged_in
 
 
 def main() -> None:

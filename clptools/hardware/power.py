@@ -8,12 +8,13 @@ power off, read back, power on.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from enum import StrEnum
 
 import msgspec
 
 from clptools.faults import ClpError, ExitCode
-from clptools.hardware.ipmi import CHASSIS, Asked, BmcError
+from clptools.hardware.ipmi import CHASSIS, Asked, BmcClient, BmcError
 
 POLL_S = 0.2
 """Between two reads of a power state that is to change."""
@@ -37,14 +38,59 @@ class Stopped(msgspec.Struct, frozen=True, kw_only=True):
     """It was off before anything was asked."""
 
 
+class Reading(msgspec.Struct, frozen=True, kw_only=True):
+    """A power state and the login in which the BMC told it."""
+
+    power: Power
+    latency_ms: int
+    session: str
+    session_at: int
+    """Boot time in ms."""
+    guid: bytes
+    """The system's GUID, as the BMC said at that login."""
+
+
+async def read_in_session(
+    bmc: BmcClient, *, patience_s: float = 2.0, leaving: Callable[[], None] = lambda: None
+) -> Reading:
+    """As `read`; `leaving` is called as the question leaves.  Raises BmcError."""
+    result = await bmc.ask(
+        "chassis status", CHASSIS, _STATUS, patience_s=patience_s, leaving=leaving
+    )
+    return Reading(
+        power=_power(bmc, result.data),
+        latency_ms=result.latency_ms,
+        session=result.session,
+        session_at=result.session_at,
+        guid=result.guid,
+    )
+
+
 async def read(bmc: Asked, *, urgent: bool = False, patience_s: float = 2.0) -> tuple[Power, int]:
     """Power state and latency in ms.  Raises BmcError."""
     data, latency_ms = await bmc.command(
         "chassis status", CHASSIS, _STATUS, urgent=urgent, patience_s=patience_s
     )
+    return _power(bmc, data), latency_ms
+
+
+def _power(bmc: Asked, data: bytes) -> Power:
     if not data:
         raise BmcError(bmc.server, bmc.where, "chassis status", 1, "empty answer")
-    return (Power.ON if data[0] & 1 else Power.OFF), latency_ms
+    return Power.ON if data[0] & 1 else Power.OFF
+
+
+async def order(bmc: BmcClient, action: str, *, until_ms: int, left_s: float) -> None:
+    """`power-off`, `power-on` or `nmi` as one datagram that leaves by `until_ms`, or never.
+
+    An order that comes late may strike a server that can be heard again.  Raises ClpError unless
+    the BMC accepted it, which proves nothing: a BMC that believes off accepts and does nothing.
+    """
+    code = {"power-off": _OFF, "power-on": _ON, "nmi": _NMI}.get(action)
+    if code is None:
+        raise ClpError(ExitCode.FAILED, f"{action} is no order that can be sent once")
+    name = action.replace("-", " ")
+    await bmc.once(name, CHASSIS, _CONTROL, bytes([code]), until_ms=until_ms, left_s=left_s)
 
 
 async def stop(bmc: Asked, timeout_s: float, retries: int) -> Stopped:

@@ -96,7 +96,8 @@ class OwnTimer:
     """The own BMC's timer.  `now_ms` is the agent's clock (boot time)."""
 
     def __init__(self, bmc: Asked, now_ms: Callable[[], int]) -> None:
-        self._bmc = bmc
+        self.bmc = bmc
+        """By which way it is reached; may be replaced."""
         self._now_ms = now_ms
         self._lock = asyncio.Lock()
         self._beat = 0
@@ -106,10 +107,12 @@ class OwnTimer:
         """End of the recovery; 0: there is none."""
         self._action = ACTIONS["reset"]
         self._fed_at = 0
+        self._failed: Callable[[str], None] = lambda _: None
+        """Gets why a feeding failed."""
         self._feeding: asyncio.Task[None] | None = None
         self._known = False
         self.fault = ""
-        """Why the last write failed; empty: it did not."""
+        """Why the newest feeding failed; empty: it did not."""
 
     @property
     def state(self) -> State:
@@ -124,26 +127,24 @@ class OwnTimer:
             if self.state is State.BEAT and await self._ours():
                 await self._set(_USE_SMS_OS, ACTIONS["none"], self._next(BEATS), run=False)
 
-    async def arm(self, timeout_ms: int) -> str:
-        """Starts it as the userw watchdog.
+    async def arm(self, timeout_ms: int, failed: Callable[[str], None]) -> str:
+        """Starts it as the userw watchdog; `failed(text)` is called for each feeding of which the
+        BMC does not confirm in time that it took it.
 
-        Raises ClpError, also of a BMC so slow that it would reset a server that feeds it.
+        Raises ClpError, also of a BMC so slow that it would reset a server that feeds it.  If the
+        BMC may have started it all the same, it is fed from now on.
         """
         if not 1000 <= timeout_ms <= _MAX_TICKS * _TICK_MS:
             text = f"the BMC's watchdog cannot be set to {timeout_ms / 1000:g} s"
             raise ClpError(ExitCode.FAILED, text, "1 s to 6553 s are possible")
         async with self._lock:
-            before = self._armed_ms
-            if not before:
+            if not self._armed_ms:
                 await self._quick_enough(timeout_ms)
             self._armed_ms = timeout_ms
+            self._failed = failed
             self._fed_at = self._now_ms()
-            try:
-                await self._feed()
-            except BmcError:
-                self._armed_ms = before
-                raise
-        return f"BMC watchdog {self._bmc.where}, {timeout_ms / 1000:g} s"
+            await self._feed(self._fed_at + _late_ms(timeout_ms))
+        return f"BMC watchdog {self.bmc.where}, {timeout_ms / 1000:g} s"
 
     def pet(self) -> None:
         """Feeds it, without waiting; harmless when it is not armed."""
@@ -168,11 +169,11 @@ class OwnTimer:
             self._deadline_at = self._now_ms() + deadline_ms
             self._action = ACTIONS.get(action.removeprefix("bmc-"), ACTIONS["reset"])
             try:
-                await self._feed()
+                await self._feed(self._patient_until())
             except BmcError:
                 self._deadline_at, self._action = before
                 raise
-        return f"{self._bmc.server}: {action} in {deadline_ms / 1000:g} s at the latest"
+        return f"{self.bmc.server}: {action} in {deadline_ms / 1000:g} s at the latest"
 
     async def stand_down(self) -> None:
         """The recovery is over and nothing is to follow.  Raises BmcError.
@@ -181,13 +182,13 @@ class OwnTimer:
         """
         async with self._lock:
             if not self._deadline_at:
-                found = await read(self._bmc, patience_s=_PATIENCE_S)
+                found = await read(self.bmc, patience_s=_PATIENCE_S)
                 if not found.running or found.use != _USE_OS_LOAD:
                     return
             self._deadline_at = 0
             self._action = ACTIONS["reset"]
             if self._armed_ms:
-                await self._feed()
+                await self._feed(self._patient_until())
             else:
                 await self._set(_USE_SMS_OS, ACTIONS["none"], self._next(BEATS), run=False)
 
@@ -204,28 +205,28 @@ class OwnTimer:
         """
         if self._known:
             return True
-        found = await read(self._bmc, patience_s=_PATIENCE_S)
+        found = await read(self.bmc, patience_s=_PATIENCE_S)
         if found.running and found.action:
             if found.use == _USE_OS_LOAD:
                 return False
             await asyncio.sleep(_FOREIGN_S)
-            later = await read(self._bmc, patience_s=_PATIENCE_S)
+            later = await read(self.bmc, patience_s=_PATIENCE_S)
             if (later.present or 0) >= (found.present or 1):
                 fault = "another program feeds this timer (ipmi_watchdog, bmc-watchdog?)"
-                raise BmcError(self._bmc.server, self._bmc.where, "set watchdog timer", 1, fault)
+                raise BmcError(self.bmc.server, self.bmc.where, "set watchdog timer", 1, fault)
         self._known = True
         return True
 
     async def _quick_enough(self, timeout_ms: int) -> None:
         """Before anything runs: whether feedings will be in time.  Raises ClpError."""
-        await read(self._bmc, patience_s=_PATIENCE_S)  # with the session that it may need
+        await read(self.bmc, patience_s=_PATIENCE_S)  # with the session that it may need
         asked = self._now_ms()
-        await read(self._bmc, patience_s=_PATIENCE_S)
+        await read(self.bmc, patience_s=_PATIENCE_S)
         took_ms = _WORDS * (self._now_ms() - asked)
         late_ms = _late_ms(timeout_ms)
         if took_ms > late_ms:
             text = (
-                f"{self._bmc.where} takes {took_ms / 1000:.1f} s for a feeding, and a timer of "
+                f"{self.bmc.where} takes {took_ms / 1000:.1f} s for a feeding, and a timer of "
                 f"{timeout_ms / 1000:g} s leaves {late_ms / 1000:.1f} s: it would reset this server"
             )
             raise ClpError(
@@ -235,18 +236,22 @@ class OwnTimer:
     async def _keep_fed(self) -> None:
         """Feeds once; a feeding that is late would start the timer after the lease it guards."""
         async with self._lock:
-            late_ms = _late_ms(self._armed_ms)
-            late = self._now_ms() - self._fed_at > late_ms
             over = self._deadline_at and self._now_ms() >= self._deadline_at
-            if not self._armed_ms or late or over:
+            if not self._armed_ms or over:
                 return
             try:
-                await self._feed(late_ms / 1000)
+                await self._feed(self._fed_at + _late_ms(self._armed_ms))
             except BmcError as error:
                 self.fault = error.message
+                self._failed(error.message)
+            else:
+                self.fault = ""
 
-    async def _feed(self, limit_s: float = _PATIENCE_S) -> None:
-        """Sets and starts the timer as armed and dead-man want it."""
+    async def _feed(self, until_ms: int) -> None:
+        """Sets and starts the timer as armed and dead-man want it, by `until_ms` or not at all.
+
+        Raises BmcError, also where the BMC confirms it only later.
+        """
         ticks = _MAX_TICKS
         if self._armed_ms:
             ticks = self._armed_ms // _TICK_MS - self._next(_ARMED_BEATS) + 1
@@ -254,30 +259,42 @@ class OwnTimer:
             left_ms = max(self._deadline_at - self._now_ms(), _TICK_MS)
             ticks = min(ticks, left_ms // _TICK_MS)
         use = _USE_OS_LOAD if self._deadline_at else _USE_SMS_OS
-        await self._set(use, self._action, max(ticks, 1), run=True, limit_s=limit_s)
+        await self._set(use, self._action, max(ticks, 1), run=True, until_ms=until_ms)
+        if self._now_ms() > until_ms:
+            raise self._too_late("start watchdog timer")
         self._known = True
 
     async def _set(
-        self, use: int, action: int, ticks: int, *, run: bool, limit_s: float = _PATIENCE_S
+        self, use: int, action: int, ticks: int, *, run: bool, until_ms: int | None = None
     ) -> None:
         """Writes the timer; with `run` it starts, or goes on from the new countdown.
 
-        Nothing of it reaches the BMC later than `limit_s` from now: a start that comes after we
-        have given it up would reset a healthy server.
+        Nothing of it leaves later than `until_ms`: a start that comes after we have given it up
+        would reset a healthy server.
         """
+        if until_ms is None:
+            until_ms = self._patient_until()
         data = bytes([use | (_DONT_STOP if run else 0), action, 0, 1 << use])
         data += ticks.to_bytes(2, "little")
-        await self._write("set watchdog timer", _SET, data, limit_s, urgent=run)
+        await self._write("set watchdog timer", _SET, data, until_ms, urgent=run)
         if run:
-            await self._write("start watchdog timer", _RESET, b"", limit_s, urgent=True)
-        self.fault = ""
+            await self._write("start watchdog timer", _RESET, b"", until_ms, urgent=True)
 
     async def _write(
-        self, what: str, command: int, data: bytes, limit_s: float, *, urgent: bool
+        self, what: str, command: int, data: bytes, until_ms: int, *, urgent: bool
     ) -> None:
-        await self._bmc.command(
+        limit_s = (until_ms - self._now_ms()) / 1000
+        if limit_s <= 0:
+            raise self._too_late(what)
+        await self.bmc.command(
             what, APP, command, data, urgent=urgent, patience_s=limit_s, limit_s=limit_s
         )
+
+    def _patient_until(self) -> int:
+        return self._now_ms() + round(_PATIENCE_S * 1000)
+
+    def _too_late(self, what: str) -> BmcError:
+        return BmcError(self.bmc.server, self.bmc.where, what, 1, "not confirmed in time")
 
     def _next(self, most: int) -> int:
         self._beat = self._beat % most + 1
@@ -285,5 +302,7 @@ class OwnTimer:
 
 
 def _late_ms(timeout_ms: int) -> int:
-    """How long a feeding may take: later, it would start the timer after the lease it guards."""
+    """How long a feeding may take, both requests together and its turn included: so much later
+    than the time-out the BMC may act, which a lease has room for (`core.timing`: below half of
+    `self_stop`)."""
     return max(timeout_ms // 4, 500)

@@ -8,7 +8,8 @@ before it and feeds it on, without a moment in which nobody guards.
 Messages (SOCK_SEQPACKET, fields separated by NUL):
 `arm TIMEOUT_MS DEADLINE [COMMAND ...]`, answered `armed DEADLINE [REMARK]`; a guard that is armed
 already keeps its deadline, so agents that start over and over cannot put it off.
-`pet DEADLINE`.  `disarm`, answered `disarmed`, ends it.  `fired` tells that it acted.
+`pet DEADLINE`, answered `fed`.  `disarm`, answered `disarmed`, ends it.  `fired` tells that it
+acted.
 Deadlines are milliseconds of CLOCK_BOOTTIME.  A connection that ends is no disarming.
 """
 
@@ -28,6 +29,8 @@ SLICE_MS = 100
 """Longest sleep: poll(2) does not count the time that the host slept, the deadline does."""
 
 RETRY_MS = 1_000
+ACTION_MS = 10_000
+"""A command that takes longer hangs: it is killed, and run again."""
 NOBODY_MS = 30_000
 """A guard that nobody armed for so long goes: its agent died while starting it."""
 
@@ -97,14 +100,40 @@ def _open(path: str) -> int:
         return -1
 
 
-def run(command: list[str]) -> bool:
-    """Run a command to its end; whether it succeeded."""
-    try:
-        environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
-        pid = os.posix_spawn(command[0], command, environment, setsid=True, setsigdef=IGNORED)
-    except OSError:
+class Action:
+    """A command that must not hold up the guard, whatever it does."""
+
+    def __init__(self) -> None:
+        self.pid = 0
+        """0: it does not run."""
+        self._until = 0
+
+    def succeeded(self, command: list[str], now: int) -> bool:
+        """Runs it if it does not run; whether it has ended, and well."""
+        if not self.pid:
+            self._begin(command, now)
+        if not self.pid:
+            return False
+        ended, status = os.waitpid(self.pid, os.WNOHANG)
+        if ended:
+            self.pid = 0
+            return os.waitstatus_to_exitcode(status) == 0
+        if now >= self._until:
+            with contextlib.suppress(OSError):
+                os.killpg(self.pid, signal.SIGKILL)
+            self.pid = 0
         return False
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+    def _begin(self, command: list[str], now: int) -> None:
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass  # those that were killed
+        environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
+        with contextlib.suppress(OSError):
+            self.pid = os.posix_spawn(
+                command[0], command, environment, setsid=True, setsigdef=IGNORED
+            )
+        self._until = now + ACTION_MS
 
 
 class Guard:
@@ -118,6 +147,7 @@ class Guard:
         self.command: list[str] = []
         self.over = False
         self.reset: Reset | None = None
+        self._action = Action()
         self._try_at = 0
 
     def message(self, data: bytes, now: int) -> bytes:
@@ -125,6 +155,7 @@ class Guard:
         word, *rest = data.decode().split("\0")
         if word == "pet" and self.deadline is not None:
             self.deadline = self._within(int(rest[0]), now)
+            return b"fed"
         elif word == "arm":
             self.timeout_ms = int(rest[0])
             self.command = rest[2:]
@@ -148,19 +179,22 @@ class Guard:
         """Whether it is to act now."""
         if self.over or self.deadline is None:
             return False
-        return now >= max(self.deadline, self._try_at)
+        return bool(self._action.pid) or now >= max(self.deadline, self._try_at)
 
     def sleep_ms(self, now: int) -> int:
         """How long nothing but a message can need it."""
-        if self.deadline is None:
+        if self.deadline is None or self._action.pid:
             return SLICE_MS
         return max(0, min(SLICE_MS, max(self.deadline, self._try_at) - now))
 
     def act(self, now: int) -> bool:
-        """Do what it is there for, whether that worked; if not, it is due again after a while."""
+        """Do what it is there for, whether that worked; if not, it is due again after a while.
+
+        A command that runs is looked at each time.
+        """
         text = f"not fed for {self.timeout_ms} ms"
         if self.command:
-            self.over = run(self.command)
+            self.over = self._action.succeeded(self.command, now)
         else:
             self.over = self.reset is not None and self.reset(text)
         self._try_at = now + RETRY_MS

@@ -19,38 +19,74 @@ NAME = "guard.sock"
 
 
 class GuardClient:
-    """One guard.  `now` reads CLOCK_BOOTTIME in ms; `gone(text)` is called if it ends unasked."""
+    """One guard.  `now` reads CLOCK_BOOTTIME in ms.
 
-    def __init__(self, now: Callable[[], int], gone: Callable[[str], None]) -> None:
+    `gone(text, fired)` is called if it ends unasked; `fired`: since it acted.  `unfed(text)` is
+    called while it is there and takes no feedings.
+    """
+
+    def __init__(
+        self,
+        now: Callable[[], int],
+        gone: Callable[[str, bool], None],
+        unfed: Callable[[str], None],
+    ) -> None:
         self._now = now
         self._gone = gone
+        self._unfed = unfed
         self._sock: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._timeout_ms = 0
+        self._deadline = 0
+        """By the last feeding."""
+        self._confirms = False
+        """It answers feedings; one that an older version started does not."""
+        self._unconfirmed_at = 0
+        """When the oldest feeding without an answer was sent; 0: there is none."""
         self._answer: asyncio.Future[list[str]] | None = None
 
-    async def arm(self, timeout_ms: int, command: tuple[str, ...]) -> str:
+    @property
+    def connected(self) -> bool:
+        """Whether a guard is there, as far as is known."""
+        return self._sock is not None
+
+    async def arm(self, timeout_ms: int, command: tuple[str, ...], *, fed: bool = True) -> str:
         """Start a guard, or take over the one that runs; returns what it lacks, for people.
+
+        This feeds it, unless `fed` is false: then the last feeding's deadline goes on.
 
         Raises:
             ClpError: it could not be started or did not answer.
         """
         self._timeout_ms = timeout_ms
+        if fed:
+            self._deadline = self._now() + timeout_ms
         if self._sock is None:
             self._sock = _connect() or self._start()
             asyncio.get_running_loop().add_reader(self._sock.fileno(), self._readable)
-        deadline = self._now() + timeout_ms
-        answer = await self._ask("\0".join(("arm", str(timeout_ms), str(deadline), *command)))
+        words = ("arm", str(timeout_ms), str(self._deadline), *command)
+        answer = await self._ask("\0".join(words))
         if answer[0] != "armed":
             raise ClpError(ExitCode.FAILED, f"the guard answered {answer[0]}")
         return answer[2]
 
     def pet(self) -> None:
         """Put its deadline off by the timeout, from now."""
-        if self._sock is not None:
-            # One that cannot take it is gone, which `_readable` hears, or full of it.
-            with contextlib.suppress(OSError):
-                self._sock.send(f"pet\0{self._now() + self._timeout_ms}".encode())
+        now = self._now()
+        self._deadline = now + self._timeout_ms
+        # What it answered while we were held up ourselves is no fault of its.
+        while self._sock is not None and self._readable():
+            pass
+        if self._sock is None:
+            return
+        if self._unconfirmed_at and now - self._unconfirmed_at > self._timeout_ms // 4:
+            if self._confirms:
+                self._unfed("the guard process does not answer")
+        elif not self._unconfirmed_at:
+            self._unconfirmed_at = now
+        # One that cannot take it is gone, which `_readable` hears, or full of it.
+        with contextlib.suppress(OSError):
+            self._sock.send(f"pet\0{self._deadline}".encode())
 
     async def disarm(self) -> None:
         """End it.  Also one that an earlier agent left.  Raises `ClpError`."""
@@ -71,6 +107,8 @@ class GuardClient:
             asyncio.get_running_loop().remove_reader(self._sock.fileno())
             self._sock.close()
             self._sock = None
+        self._confirms = False
+        self._unconfirmed_at = 0
 
     async def _ask(self, message: str) -> list[str]:
         assert self._sock is not None
@@ -87,19 +125,24 @@ class GuardClient:
         finally:
             self._answer = None
 
-    def _readable(self) -> None:
+    def _readable(self) -> bool:
+        """Takes one message; whether there was one."""
         assert self._sock is not None
         try:
             data = self._sock.recv(8_192)
         except BlockingIOError:
-            return
+            return False
         except OSError:
             data = b""
         words = data.decode("utf-8", "replace").split("\0")
+        if words[0] == "fed":
+            self._confirms = True
+            self._unconfirmed_at = 0
+            return True
         if words[0] in ("armed", "disarmed"):
             if self._answer is not None and not self._answer.done():
                 self._answer.set_result(words)
-            return
+            return True
         self.close()
         if self._process is not None:
             # It is gone or about to go; a second later it is no zombie either.
@@ -107,9 +150,11 @@ class GuardClient:
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(ConnectionResetError("it ended"))
         elif words[0] == "fired":
-            self._gone("the guard was not fed in time and acted")
+            self._gone("the guard was not fed in time and acted", True)
         else:
-            self._gone("the guard process ended: nothing resets a hung server until it is back")
+            text = "the guard process ended: nothing resets a hung server until it is back"
+            self._gone(text, False)
+        return True
 
     def _start(self) -> socket.socket:
         spec = find_spec("clptools.monitors.guard")

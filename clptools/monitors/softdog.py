@@ -30,6 +30,9 @@ WDIOC_GETTIMEOUT = 0x80045707
 
 _OTHER = "another driver's watchdog: modprobe softdog, or raise [cluster] self_stop"
 
+_GONE = (errno.ENODEV, errno.ENXIO, errno.EBADF)
+"""The device has disappeared."""
+
 Ioctl = Callable[[int, int, bytes], bytes]
 
 
@@ -43,21 +46,23 @@ def find(classes: str = CLASS) -> str:
 
 
 class Softdog:
-    """The device, open while armed.  Opening it starts, or feeds, the timer."""
+    """The device, open from the first arming on.  Opening it starts, or feeds, the timer."""
 
     def __init__(self, device: str = DEVICE, ioctl: Ioctl = fcntl.ioctl) -> None:
-        self._device = device
+        self.device = device
         self._ioctl = ioctl
         self._fd = -1
+        self._seconds = 0
+        """Time-out that was taken; 0: it was not armed."""
 
     def prepare(self) -> None:
         """Finds softdog, and loads it where it is not; blocks while the kernel does.
 
         Without it the first watchdog stays the choice: a hardware timer is no worse.
         """
-        if paths.root() or self._fd >= 0 or self._device != DEVICE:
+        if paths.root() or self._fd >= 0:
             return
-        found = find()
+        found = self._found()
         if not found:
             with contextlib.suppress(OSError, subprocess.TimeoutExpired):
                 subprocess.run(
@@ -67,11 +72,13 @@ class Softdog:
                     timeout=LOADED_WITHIN_S,
                     check=False,
                 )
-            found = find()
-        self._device = found or DEVICE
+            found = self._found()
+        self.device = found or DEVICE
 
     def arm(self, timeout_ms: int) -> str:
         """Open it and set the timeout, in whole seconds and never above `timeout_ms`.
+
+        One that was armed before keeps its time-out where this fails, and must be fed on.
 
         Raises:
             ClpError: there is none, another program has it, or it cannot be that quick.
@@ -86,56 +93,95 @@ class Softdog:
         if seconds < 1:
             raise ClpError(
                 ExitCode.FAILED,
-                f"{self._device} counts whole seconds, {timeout_ms / 1000:g} s is below one",
+                f"{self.device} counts whole seconds, {timeout_ms / 1000:g} s is below one",
                 'raise [cluster] self_stop, or use method = "guard"',
             )
         if self._fd < 0:
             self._fd = self._open()
         try:
-            self._ioctl(self._fd, WDIOC_SETTIMEOUT, struct.pack("i", seconds))
-            (taken,) = struct.unpack(
-                "i", self._ioctl(self._fd, WDIOC_GETTIMEOUT, struct.pack("i", 0))
-            )
+            taken = self._set(seconds)
             self._ioctl(self._fd, WDIOC_KEEPALIVE, struct.pack("i", 0))
         except OSError as fault:
-            self.disarm()
-            text = f"{self._device}: {fault.strerror}"
+            self._back()
+            text = f"{self.device}: {fault.strerror}"
             if fault.errno == errno.EINVAL:
-                text = f"{self._device} takes no timeout of {seconds} s"
+                text = f"{self.device} takes no timeout of {seconds} s"
             raise ClpError(ExitCode.FAILED, text, _OTHER) from fault
         if taken > seconds:
-            self.disarm()
+            self._back()
             raise ClpError(
                 ExitCode.FAILED,
-                f"{self._device} takes no timeout of {seconds} s, only {taken} s",
+                f"{self.device} takes no timeout of {seconds} s, only {taken} s",
                 _OTHER,
             )
-        return f"{self._device}, {taken} s"
+        self._seconds = taken
+        return f"{self.device}, {taken} s"
 
     def pet(self) -> None:
-        """Feed it."""
-        if self._fd >= 0:
+        """Feed it, if it was ever armed.  Raises OSError."""
+        if self._fd < 0:
+            return
+        try:
             self._ioctl(self._fd, WDIOC_KEEPALIVE, struct.pack("i", 0))
+        except OSError as fault:
+            if fault.errno in _GONE:
+                # Open, it would be in the way of the device that comes in its place.
+                self.close()
+            raise
 
     def disarm(self) -> None:
-        """Close it with the magic letter, so that the timer stops (unless `nowayout`)."""
+        """Close it with the magic letter, so that the timer stops (unless `nowayout`).
+
+        Also one that an agent before this one left running.  Raises OSError.
+        """
+        if paths.root():
+            return
+        if self._fd < 0:
+            try:
+                self._fd = os.open(self._found() or self.device, os.O_WRONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                return
+        with contextlib.suppress(OSError):
+            os.write(self._fd, b"V")
+        self.close()
+
+    def close(self) -> None:
+        """Let go of it: the timer goes on, and acts unless another agent feeds it."""
         if self._fd >= 0:
             with contextlib.suppress(OSError):
-                os.write(self._fd, b"V")
-            os.close(self._fd)
+                os.close(self._fd)
             self._fd = -1
+            self._seconds = 0
+
+    def _found(self) -> str:
+        """Where the driver is now: a module that was loaded again may have another number."""
+        return find() if self.device.startswith(DEVICE) else self.device
+
+    def _set(self, seconds: int) -> int:
+        """The time-out that the driver took.  Raises OSError."""
+        self._ioctl(self._fd, WDIOC_SETTIMEOUT, struct.pack("i", seconds))
+        (taken,) = struct.unpack("i", self._ioctl(self._fd, WDIOC_GETTIMEOUT, struct.pack("i", 0)))
+        return int(taken)
+
+    def _back(self) -> None:
+        """As it was before an arming that failed."""
+        if not self._seconds:
+            self.disarm()
+            return
+        with contextlib.suppress(OSError):
+            self._set(self._seconds)
 
     def _open(self) -> int:
         try:
-            return os.open(self._device, os.O_WRONLY | os.O_CLOEXEC)
+            return os.open(self.device, os.O_WRONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             raise ClpError(
                 ExitCode.FAILED,
-                f"there is no {self._device}",
+                f"there is no {self.device}",
                 'modprobe softdog, or use method = "guard"',
             ) from None
         except OSError as fault:
             hint = ""
             if fault.errno == errno.EBUSY:
                 hint = "another program has it (systemd: RuntimeWatchdogSec=off, watchdogd, sbd)"
-            raise ClpError(ExitCode.FAILED, f"{self._device}: {fault.strerror}", hint) from fault
+            raise ClpError(ExitCode.FAILED, f"{self.device}: {fault.strerror}", hint) from fault

@@ -1,12 +1,18 @@
 """`userw`: the watchdog that ends this server when its user space, or its agent, stands still.
 
-The core says when to arm and feed it; here is by which means.  `guard` is weaker than a timer in
-hardware, since it needs a kernel that still schedules; `none` arms nothing and proves nothing.
+The core says by which method to arm it, when to feed it and when to disarm it; nothing else does,
+since others may rest a proof on it.  `guard` is weaker than a timer in hardware, since it needs a
+kernel that still schedules; `none` arms nothing and proves nothing.
+
+What is *armed* is a promise, taken back at the first feeding that fails; what may still *run* is
+fed on all the same, else it would reset a healthy server.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 from collections.abc import Callable
 from typing import Protocol
 
@@ -22,12 +28,15 @@ from clptools.trust import check_script
 class BmcTimer(Protocol):
     """The watchdog timer of this server's BMC (method `ipmi`)."""
 
-    async def arm(self, timeout_ms: int) -> str:
-        """Set and start it; returns a remark for people.  Raises `ClpError`."""
+    async def arm(self, timeout_ms: int, failed: Callable[[str], None]) -> str:
+        """Set and start it; returns a remark for people.  Raises `ClpError`.
+
+        `failed(text)` is called for each feeding that is not confirmed in time.
+        """
         ...
 
     def pet(self) -> None:
-        """Start it anew; what fails shows as `armed` no more."""
+        """Start it anew, if it was ever armed."""
         ...
 
     async def disarm(self) -> None:
@@ -53,23 +62,26 @@ class Watchdog:
         self._server = server
         self._changed = changed
         self._softdog = Softdog()
-        self._guard = GuardClient(now, self._guard_gone)
+        self._guard = GuardClient(now, self._guard_gone, self._guard_unfed)
         self._method = "none"
         self._guard_action = "reboot"
         self._command = ""
         self._timeout_ms = 0
-        self._wanted = False
+        self._wanted = ""
+        """The method that the core wants; empty: none."""
         self._armed_by = ""
+        self._running = _left_running()
+        """Methods that may run, also from an agent before this one: each is to be disarmed."""
         self._lock = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def armed(self) -> bool:
-        """Whether something may reset this server when it is not fed."""
+        """Whether something is sure to reset this server when it is not fed."""
         return bool(self._armed_by)
 
     def apply(self, settings: Settings) -> None:
-        """Know method and actions; an armed watchdog changes over at its next arming."""
+        """Know the options of what is armed from now on; nothing is armed or disarmed by this."""
         for monitor in settings.monitors:
             if monitor.type == "userw" and self._server in monitor.servers:
                 self._method = str(monitor.options.get("method") or "none")
@@ -79,79 +91,115 @@ class Watchdog:
             self._method = "none"
         self._command = settings.cluster.action_command
 
-    async def arm(self, timeout_ms: int) -> WatchdogChanged:
-        """Arm it by the configured method, or say why it cannot be."""
+    async def arm(self, timeout_ms: int, method: str = "") -> WatchdogChanged:
+        """Arm it by `method` (empty: the configured one), or say why it cannot be.
+
+        What runs by another method ends only once this one is armed.
+        """
         async with self._lock:
+            wanted = method or self._method
+            method = "guard" if wanted == "keepalive" else wanted
             self._timeout_ms = timeout_ms
-            self._wanted = True
-            method = "guard" if self._method == "keepalive" else self._method
-            try:
-                if self._armed_by not in ("", method):
-                    await self._disarm(self._armed_by)
-                    self._armed_by = ""
-                remark = await self._arm(method, timeout_ms)
-            except (ClpError, OSError) as fault:
-                # What is armed still, as it was before, goes on being fed: else it would reset us.
-                return WatchdogChanged(armed=False, method=method, text=_text(method, fault))
-            self._armed_by = "" if method == "none" else method
-            return WatchdogChanged(armed=self.armed, method=method, text=remark)
+            self._wanted = method
+            return await self._arm_now(method, timeout_ms)
 
     def pet(self) -> None:
-        """Feed it; harmless when it is not armed."""
-        if self._armed_by == "guard":
-            self._guard.pet()
-        elif self._armed_by == "ipmi" and self.bmc_timer is not None:
+        """Feed whatever runs; harmless where nothing does."""
+        self._guard.pet()
+        if self.bmc_timer is not None:
             self.bmc_timer.pet()
-        elif self._armed_by == "softdog":
-            try:
-                self._softdog.pet()
-            except OSError as fault:
-                self._armed_by = ""
-                self._changed(
-                    WatchdogChanged(armed=False, method="softdog", text=_text("softdog", fault))
-                )
+        try:
+            self._softdog.pet()
+        except OSError as fault:
+            self._lost("softdog", f"{self._softdog.device}: {fault.strerror}")
 
     async def disarm(self) -> WatchdogChanged:
-        """Disarm it cleanly; also a guard that an agent before this one left."""
+        """Disarm it cleanly; also what an agent before this one left."""
         async with self._lock:
-            self._wanted = False
-            method = self._armed_by or ("guard" if self._method != "none" else "none")
-            try:
-                await self._disarm(method)
-            except (ClpError, OSError) as fault:
-                return WatchdogChanged(armed=self.armed, method=method, text=_text(method, fault))
+            self._wanted = ""
             self._armed_by = ""
-            return WatchdogChanged(armed=False, method=method)
+            # A guard is asked for in any case: it is found by its socket, without a note of it.
+            faults = await self._end(self._running | {"guard"})
+            return WatchdogChanged(armed=False, method=self._method, text="; ".join(faults))
 
     def close(self) -> None:
         """The agent ends without disarming: the watchdog stays armed, for the next agent."""
         self._guard.close()
+        self._softdog.close()
         for task in self._tasks:
             task.cancel()
 
-    async def _arm(self, method: str, timeout_ms: int) -> str:
+    async def _arm_now(self, method: str, timeout_ms: int, *, fed: bool = True) -> WatchdogChanged:
+        if method == "none":
+            text = "method is none: this server gives no lease proof"
+            return WatchdogChanged(armed=False, method=method, text=text)
+        self._note(self._running | {method})
+        try:
+            remark = await self._arm(method, timeout_ms, fed)
+        except (ClpError, OSError) as fault:
+            self._armed_by = ""
+            return WatchdogChanged(armed=False, method=method, text=_text(method, fault))
+        self._armed_by = method
+        faults = await self._end(self._running - {method})
+        return WatchdogChanged(
+            armed=True, method=method, text="; ".join(filter(None, (remark, *faults)))
+        )
+
+    async def _arm(self, method: str, timeout_ms: int, fed: bool) -> str:
         if method == "guard":
-            return await self._guard.arm(timeout_ms, self._guard_command())
+            return await self._guard.arm(timeout_ms, self._guard_command(), fed=fed)
         if method == "softdog":
             await asyncio.to_thread(self._softdog.prepare)
             return self._softdog.arm(timeout_ms)
-        if method == "ipmi":
-            if self.bmc_timer is None:
-                raise ClpError(
-                    ExitCode.FAILED,
-                    f"{self._server} has no BMC in the configuration",
-                    '[server.bmc] names it; or use method = "guard"',
-                )
-            return await self.bmc_timer.arm(timeout_ms)
-        return "method is none: this server gives no lease proof"
+        if self.bmc_timer is None:
+            raise ClpError(
+                ExitCode.FAILED,
+                f"{self._server} has no BMC in the configuration",
+                '[server.bmc] names it; or use method = "guard"',
+            )
+        return await self.bmc_timer.arm(timeout_ms, self._bmc_failed)
 
-    async def _disarm(self, method: str) -> None:
-        if method == "guard":
-            await self._guard.disarm()
-        elif method == "softdog":
-            self._softdog.disarm()
-        elif method == "ipmi" and self.bmc_timer is not None:
-            await self.bmc_timer.disarm()
+    async def _end(self, methods: set[str]) -> list[str]:
+        """Disarm these; returns what was in the way.  Such a one is fed on."""
+        faults = []
+        for method in sorted(methods):
+            try:
+                if method == "guard":
+                    await self._guard.disarm()
+                elif method == "softdog":
+                    self._softdog.disarm()
+                elif self.bmc_timer is not None:
+                    await self.bmc_timer.disarm()
+            except (ClpError, OSError) as fault:
+                faults.append(f"it cannot be disarmed: {_text(method, fault)}")
+            else:
+                self._note(self._running - {method})
+        return faults
+
+    def _note(self, running: set[str]) -> None:
+        """What may run, on the disk as well: the next agent could not tell from the devices."""
+        if running == self._running:
+            return
+        self._running = running
+        with contextlib.suppress(OSError):
+            os.makedirs(paths.run_dir(), exist_ok=True)
+            with open(_note_file(), "w", encoding="ascii") as file:
+                file.write(" ".join(sorted(running)))
+
+    def _bmc_failed(self, text: str) -> None:
+        self._lost("ipmi", text)
+
+    def _lost(self, method: str, text: str) -> None:
+        """A feeding by `method` failed: the promise is taken back at once."""
+        if self._armed_by == method:
+            self._armed_by = ""
+            self._changed(
+                WatchdogChanged(
+                    armed=False,
+                    method=method,
+                    text=f"userw ({method}): the watchdog cannot be fed: {text}",
+                )
+            )
 
     def _guard_command(self) -> tuple[str, ...]:
         """What the guard runs; empty: it resets this machine itself."""
@@ -169,17 +217,34 @@ class Watchdog:
         check_script(command)
         return (command, "reboot", self._server)
 
-    def _guard_gone(self, text: str) -> None:
+    def _guard_unfed(self, text: str) -> None:
+        self._lost("guard", text)
+
+    def _guard_gone(self, text: str, fired: bool) -> None:
         """The guard ended unasked: say so, and start another."""
-        self._armed_by = ""
-        self._changed(WatchdogChanged(armed=False, method="guard", text=text))
-        task = asyncio.get_running_loop().create_task(self._again())
+        if self._armed_by == "guard":
+            self._armed_by = ""
+            self._changed(WatchdogChanged(armed=False, method="guard", text=text))
+        task = asyncio.get_running_loop().create_task(self._again(fired))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _again(self) -> None:
-        if self._wanted:
-            self._changed(await self.arm(self._timeout_ms))
+    async def _again(self, fired: bool) -> None:
+        """Another guard.  It has the deadline of the last feeding, unless that is used up."""
+        async with self._lock:
+            if self._wanted == "guard" and not self._guard.connected:
+                self._changed(await self._arm_now("guard", self._timeout_ms, fed=fired))
+
+
+def _note_file() -> str:
+    return f"{paths.run_dir()}/userw"
+
+
+def _left_running() -> set[str]:
+    """What the agent before this one noted."""
+    with contextlib.suppress(OSError, UnicodeDecodeError), open(_note_file()) as file:
+        return set(file.read().split()) & {"guard", "softdog", "ipmi"}
+    return set()
 
 
 def _text(method: str, fault: ClpError | OSError) -> str:

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -34,7 +35,7 @@ startlan 1
   addr {address} {port}
   priv_limit admin
   allowed_auths_admin md5
-  guid a123456789abcdefa123456789abcdef
+  guid {guid}
 endlan
 user 2 true "{user}" "{password}" admin 10
 chassis_control "{chassis} 0x20"
@@ -67,7 +68,8 @@ start() {{
     echo $! >machine.pid
 }}
 case "$2 $3 $4" in
-"get power "*) if on; then echo power:1; else echo power:0; fi ;;
+"get power "*) if on && ! [ -e blind ]; then echo power:1; else echo power:0; fi ;;
+"get machine "*) if on; then echo power:1; else echo power:0; fi ;;
 "set power 0" | "set shutdown "*) stop ;;
 "set power 1") start ;;
 "set reset "*) if on; then stop; start; fi ;;
@@ -134,6 +136,7 @@ class SimulatedBmc:
         self.password = password
         self.kind = kind or (IPMI_SIM if shutil.which("ipmi_sim") else PYGHMI)
         self._folder = Path(folder).absolute()
+        self._guid = uuid.uuid5(uuid.NAMESPACE_URL, f"ipmi://{address}:{port}")
         self._machine = machine
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -145,6 +148,27 @@ class SimulatedBmc:
         self._write_files()
         if on:
             self.switch(True)
+        self._start_bmc(timeout_s)
+
+    def restart(self, timeout_s: float = 10.0) -> None:
+        """The BMC alone restarts: its sessions and its timer are gone, the machine runs on.
+
+        Raises ClpError as `start`.
+        """
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+        self._start_bmc(timeout_s)
+
+    def senses(self, right: bool) -> None:
+        """Whether the BMC senses its machine's power, or says off whatever that is."""
+        blind = self._folder / "blind"
+        if right:
+            blind.unlink(missing_ok=True)
+        else:
+            blind.touch()
+
+    def _start_bmc(self, timeout_s: float) -> None:
         command = {
             IPMI_SIM: ["ipmi_sim", "-n", "-c", "lan.conf", "-f", "mc.emu", "-s", "state"],
             PYGHMI: [sys.executable, "-P", "-m", "clptools.sim.bmc_server", "server.json"],
@@ -192,7 +216,7 @@ class SimulatedBmc:
 
     def power(self) -> str:
         """`on` or `off`, asked of the machine itself and not over IPMI."""
-        asked = self._chassis("get", "power")
+        asked = self._chassis("get", "machine")
         return "on" if b"power:1" in asked.stdout else "off"
 
     def machine(self) -> int:
@@ -241,6 +265,7 @@ class SimulatedBmc:
                 user=self.user,
                 password=self.password,
                 chassis=chassis,
+                guid=self._guid.hex,
             ),
         )
         server = {

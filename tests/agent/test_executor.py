@@ -207,7 +207,7 @@ def test_without_a_bmc_power_is_unknown_and_no_fence_counts() -> None:
         fence = actions.Fence(server="server2", action="power-off", timeout_ms=1000, retries=0)
         done = await bench.answer(fence)
         assert isinstance(done, events.FenceDone)
-        assert not done.verified
+        assert (done.sent, done.error) == (False, "no BMC configured")
 
     run(test)
 

@@ -140,6 +140,14 @@ def test_what_the_bmc_itself_says_is_at_its_table() -> None:
     assert SAMPLE.split("\n")[int(found.split(":")[0]) - 1] == "[server.bmc]"
 
 
+def test_a_server_that_answers_no_echo_is_told_at_its_table() -> None:
+    (found,) = warnings(SAMPLE, Facts(server="server1", unechoed=frozenset({"server2"})))
+    assert "server server2: it answers here, but to no ICMP echo" in found
+    assert "firewall of server2" in found
+    line = int(found.split(":")[0])
+    assert 'name = "server2"' in "\n".join(SAMPLE.split("\n")[line - 1 : line + 1])
+
+
 def test_on_another_machine_only_the_configuration_is_checked() -> None:
     (found,) = warnings(SAMPLE, Facts(server="laptop", processes=frozenset({"ipmievd"})))
     assert "laptop, which is none of the servers" in found

@@ -72,12 +72,18 @@ def settings_of(**bmcs: SimulatedBmc) -> Settings:
 
 
 @contextmanager
-def client_of(bmc: SimulatedBmc, folder: Path, user: str = "") -> Iterator[BmcClient]:
-    """A client, inside a running loop; its process ends with it."""
+def client_of(
+    bmc: SimulatedBmc, folder: Path, user: str = "", port: int = 0
+) -> Iterator[BmcClient]:
+    """A client, inside a running loop; its process ends with it.  `port`: of a relay."""
     processes = IpmiProcesses()
     made = BmcClient(
         "server2",
-        Bmc(address=bmc.address, port=bmc.port, user=user or bmc.user),
+        Bmc(
+            address="127.0.0.1" if port else bmc.address,
+            port=port or bmc.port,
+            user=user or bmc.user,
+        ),
         password_file(folder),
         processes,
     )

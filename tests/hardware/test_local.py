@@ -149,7 +149,7 @@ def test_the_watchdog_is_armed_fed_and_read_by_the_device_alone(tmp_path: Path) 
         driver, lan = Driver(tmp_path), Lan()
         own = OwnBmc(lan, LocalIpmi(driver.path, driver))
         timer = OwnTimer(own, lambda: 1_000_000)
-        text = await timer.arm(5_000)
+        text = await timer.arm(5_000, pytest.fail)
         assert text == f"BMC watchdog {driver.path}, 5 s"
         assert driver.running
         found = await read(own)

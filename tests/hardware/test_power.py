@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,11 +12,15 @@ import msgspec
 import pytest
 
 from clptools import paths
+from clptools.agent.clock import boot_ms
 from clptools.core.actions import Fence
+from clptools.core.settings import Bmc, Interconnect, Server, Settings
 from clptools.faults import ClpError
 from clptools.hardware import power
 from clptools.hardware.bmcs import Bmcs
-from clptools.hardware.ipmi import BmcError
+from clptools.hardware.guids import Guids
+from clptools.hardware.ipmi import BmcClient, BmcError
+from clptools.hardware.local import LocalIpmi
 from clptools.hardware.power import Power
 from clptools.sim.bmc import IPMI_SIM, PYGHMI, SimulatedBmc
 from tests.hardware.bmc_sim import (
@@ -26,6 +31,7 @@ from tests.hardware.bmc_sim import (
     settings_of,
     simulated,
 )
+from tests.hardware.relay import Relay, relay_to
 
 KINDS = pytest.mark.parametrize("kind", [IPMI_SIM, PYGHMI])
 
@@ -87,7 +93,10 @@ def test_what_the_bmc_lacks_is_refused_in_words(tmp_path: Path) -> None:
 
 @asynccontextmanager
 async def server1(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **bmcs: SimulatedBmc
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    told: list[str] | None = None,
+    **bmcs: SimulatedBmc,
 ) -> AsyncIterator[Bmcs]:
     """The BMCs as the agent of server1 has them."""
     monkeypatch.setenv("CLP_ROOT", str(tmp_path / "root"))
@@ -96,7 +105,7 @@ async def server1(
     for name in bmcs:
         (folder / name).write_text(PASSWORD)
         (folder / name).chmod(0o400)
-    made = Bmcs("server1", lambda: 0, lambda text: None)
+    made = Bmcs("server1", boot_ms, [].append if told is None else told.append)
     made.apply(settings_of(**bmcs))
     try:
         yield made
@@ -104,11 +113,11 @@ async def server1(
         await made.close()
 
 
-def fence(action: str, timeout_ms: int = 10_000) -> Fence:
-    return Fence(server="server2", action=action, timeout_ms=timeout_ms, retries=1)
+def fence(action: str, within_ms: int = 10_000, server: str = "server2") -> Fence:
+    return Fence(server=server, action=action, within_ms=within_ms, timeout_ms=1, retries=0)
 
 
-def test_the_agent_reads_stops_and_restarts_another_server(
+def test_the_agent_reads_stops_and_starts_another_server(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def test() -> None:
@@ -116,41 +125,235 @@ def test_the_agent_reads_stops_and_restarts_another_server(
             async with server1(tmp_path, monkeypatch, server1=one, server2=two) as bmcs:
                 seen = await bmcs.read_power("server2", 7)
                 assert (seen.power, seen.asked_at, seen.error) == ("on", 7, "")
-                done = await bmcs.fence(fence("power-off"), 8)
-                assert (done.verified, done.already, done.action) == (True, False, "power-off")
+                asked_at = boot_ms()
+                done = await bmcs.fence(fence("power-off"), asked_at)
+                assert (done.sent, done.error) == (True, "")
+                assert (done.action, done.asked_at) == ("power-off", asked_at)
+                assert not done.verified, "that it was accepted proves nothing"
                 assert two.power() == "off"
-                assert (await bmcs.read_power("server2", 9)).power == "off"
-                done = await bmcs.fence(fence("reset"), 10)
-                assert (done.verified, done.already) == (True, True)
-                assert two.power() == "off", "one that was off stays off"
-                two.switch(True)
-                done = await bmcs.fence(fence("reset"), 11)
-                assert (done.verified, done.already, done.action) == (True, False, "power-off")
-                async with asyncio.timeout(5):
-                    while two.power() == "off":
-                        await asyncio.sleep(0.01)
+                seen = await bmcs.read_power("server2", 9)
+                assert seen.power == "off"
+                assert (await bmcs.fence(fence("power-on"), boot_ms())).sent
+                assert two.power() == "on"
                 assert one.power() == "on"
                 assert "answers in" in await bmcs.check()
 
     run(test)
 
 
-def test_a_forced_stop_that_cannot_be_done_says_why_in_time(
+def test_an_order_that_cannot_be_given_says_why_in_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def test() -> None:
         with simulated(tmp_path) as one, simulated(tmp_path) as two:
             async with server1(tmp_path, monkeypatch, server1=one, server2=two) as bmcs:
+                nmi = await bmcs.fence(fence("nmi"), boot_ms())
+                assert not nmi.sent
+                assert "invalid field" in nmi.error, "this simulator has none"
+                late = await bmcs.fence(fence("power-off", within_ms=500), boot_ms() - 501)
+                assert (late.sent, "not sent" in late.error) == (False, True)
+                assert two.power() == "on"
                 two.freeze()
-                done = await bmcs.fence(fence("power-off", timeout_ms=500), 1)
-                assert not done.verified
-                assert "BMC of server2" in done.error
+                for action in ("power-off", "power-on"):
+                    done = await bmcs.fence(fence(action, within_ms=500), boot_ms())
+                    assert not done.sent
+                    assert "BMC of server2" in done.error
                 seen = await bmcs.read_power("server2", 2)
                 assert (seen.power, bool(seen.error)) == ("unknown", True)
-                nmi = await bmcs.fence(fence("nmi"), 3)
-                assert not nmi.verified
-                nobody = Fence(server="server9", action="power-off", timeout_ms=1, retries=0)
-                assert "no BMC" in (await bmcs.fence(nobody, 4)).error
+                nobody = await bmcs.fence(fence("power-off", server="server9"), boot_ms())
+                assert "no BMC" in nobody.error
+                reset = await bmcs.fence(fence("reset"), boot_ms())
+                assert "no order that can be sent once" in reset.error
+
+    run(test)
+
+
+@asynccontextmanager
+async def relayed(
+    tmp_path: Path, kind: str = IPMI_SIM
+) -> AsyncIterator[tuple[SimulatedBmc, Relay, BmcClient]]:
+    """A BMC behind a relay that counts and loses datagrams, with a session that is open."""
+    with simulated(tmp_path, kind) as bmc:
+        async with relay_to(bmc.address, bmc.port) as relay:
+            with client_of(bmc, tmp_path, port=relay.port) as client:
+                assert (await power.read_in_session(client)).power is Power.ON
+                yield bmc, relay, client
+
+
+async def order(client: BmcClient, within_ms: int) -> None:
+    await power.order(client, "power-off", until_ms=boot_ms() + within_ms, left_s=within_ms / 1000)
+
+
+@KINDS
+def test_an_order_is_one_datagram_whatever_becomes_of_it(tmp_path: Path, kind: str) -> None:
+    """The answer to the read that goes before it arrives, that to the order itself is lost."""
+
+    async def test() -> None:
+        async with relayed(tmp_path, kind) as (bmc, relay, client):
+            before = await power.read_in_session(client)
+            relay.requests, relay.answers_left = 0, 1
+            with pytest.raises(BmcError, match="sent, but not answered"):
+                await order(client, 5_000)
+            relay.answers_left = -1
+            assert relay.requests == 2, "one read, one order"
+            assert bmc.power() == "off"
+            after = await power.read_in_session(client)
+            assert after.power is Power.OFF
+            assert after.session == before.session, "the session outlives it"
+
+    run(test)
+
+
+def test_an_order_never_comes_late(tmp_path: Path) -> None:
+    """The network is out as it is given, and back a second later."""
+
+    async def test() -> None:
+        async with relayed(tmp_path) as (bmc, relay, client):
+            relay.asking = False
+            began = boot_ms()
+            with pytest.raises(BmcError, match="not sent"):
+                await order(client, 300)
+            assert boot_ms() - began < 3_000
+            relay.asking = True
+            relay.requests = 0
+            # What the order would have sent had it been repeated had left before this is answered.
+            assert (await power.read_in_session(client)).power is Power.ON
+            assert relay.requests == 1
+            assert bmc.power() == "on"
+
+    run(test)
+
+
+def test_an_order_that_waits_behind_a_slow_read_is_over_in_time(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with relayed(tmp_path) as (bmc, relay, client):
+            relay.answering = False
+            slow = asyncio.create_task(power.read_in_session(client, patience_s=30))
+            while not client._lock.locked():
+                await asyncio.sleep(0)
+            with pytest.raises(BmcError, match=r"not sent: its turn did not come within 0\.3 s"):
+                await order(client, 300)
+            assert not slow.done()
+            relay.answering = True
+            assert (await slow).power is Power.ON
+            assert (await power.read_in_session(client)).power is Power.ON
+            assert bmc.power() == "on"
+
+    run(test)
+
+
+@KINDS
+def test_each_login_has_another_name_also_a_silent_one(tmp_path: Path, kind: str) -> None:
+    async def test() -> None:
+        with simulated(tmp_path, kind) as bmc, client_of(bmc, tmp_path) as client:
+            began = boot_ms()
+            first = await power.read_in_session(client)
+            assert first.session
+            assert began <= first.session_at <= boot_ms()
+            again = await power.read_in_session(client)
+            assert (again.session, again.session_at) == (first.session, first.session_at)
+            bmc.senses(right=False)
+            await asyncio.to_thread(bmc.restart)
+            restarted = boot_ms()
+            # pyghmi finds out in the middle of this read, and asks again in a new session.
+            second = await power.read_in_session(client, patience_s=30)
+            assert second.power is Power.OFF
+            assert second.session != first.session
+            assert second.session_at >= restarted
+            client.close()
+            third = await power.read_in_session(client)
+            assert third.session not in (first.session, second.session)
+
+    run(test)
+
+
+def test_the_read_tells_its_session_and_the_beat_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test() -> None:
+        with simulated(tmp_path) as one, simulated(tmp_path) as two:
+            async with server1(tmp_path, monkeypatch, server1=one, server2=two) as bmcs:
+                first = await bmcs.read_power("server2", 1)
+                other = await bmcs.read_power("server1", 1)
+                assert first.session and other.session
+                assert first.session != other.session
+                again = await bmcs.read_power("server2", 2)
+                assert (again.session, again.session_at) == (first.session, first.session_at)
+                two.freeze()
+                lost = await bmcs.read_power("server2", 3)
+                assert (lost.power, lost.session) == ("unknown", "")
+
+    run(test)
+
+
+def over(settings: Settings, **addresses: str) -> Settings:
+    """With one more LAN interconnect."""
+    lan = Interconnect(name="lan1", type="lanhb", addresses=addresses)
+    return msgspec.structs.replace(settings, interconnects=(*settings.interconnects, lan))
+
+
+def test_an_off_read_tells_whether_the_kernel_answered_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test() -> None:
+        with simulated(tmp_path) as one, simulated(tmp_path, on=False) as two:
+            told: list[str] = []
+            async with server1(tmp_path, monkeypatch, told, server1=one, server2=two) as bmcs:
+                settings = settings_of(server1=one, server2=two)
+                bmcs.apply(over(settings, server1="127.0.0.1", server2="127.79.0.9"))
+                living = await bmcs.read_power("server2", 1, echo=True)
+                assert (living.power, living.echoed) == ("off", True)
+                assert not (await bmcs.read_power("server2", 1)).echoed, "it was not asked"
+                on = await bmcs.read_power("server1", 1, echo=True)
+                assert (on.power, on.echoed) == ("on", False)
+                # Nothing of 192.0.2.0/24 (TEST-NET-1) is reached from a loopback address.
+                bmcs.apply(over(settings, server1="127.0.0.1", server2="192.0.2.1"))
+                began = asyncio.get_running_loop().time()
+                dead = await bmcs.read_power("server2", 1, echo=True)
+                assert (dead.power, dead.echoed) == ("off", False)
+                assert asyncio.get_running_loop().time() - began >= 0.05
+                assert told == []
+
+    run(test)
+
+
+def test_without_leave_to_ping_no_echo_is_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    async def test() -> None:
+        with simulated(tmp_path) as one, simulated(tmp_path, on=False) as two:
+            told: list[str] = []
+            async with server1(tmp_path, monkeypatch, told, server1=one, server2=two) as bmcs:
+                settings = settings_of(server1=one, server2=two)
+                bmcs.apply(over(settings, server1="127.0.0.1", server2="127.79.0.9"))
+                monkeypatch.setattr("clptools.ping._open", refused)
+                for _ in range(2):
+                    found = await bmcs.read_power("server2", 1, echo=True)
+                    assert (found.power, found.echoed, found.error) == ("off", False, "")
+                assert len(told) == 1
+                assert "not permitted" in told[0]
+
+    run(test)
+
+
+def test_two_servers_with_one_bmc_are_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test() -> None:
+        with simulated(tmp_path) as one, simulated(tmp_path) as two:
+            told: list[str] = []
+            async with server1(tmp_path, monkeypatch, told, server1=one, server2=one) as bmcs:
+                for server in ("server1", "server2", "server1", "server2"):
+                    assert (await bmcs.read_power(server, 1)).power == "on"
+                assert len(told) == 1
+                assert "the BMCs of server1 and server2 have the same GUID" in told[0]
+                bmcs.apply(settings_of(server1=one, server2=two))
+                for server in ("server1", "server2"):
+                    assert (await bmcs.read_power(server, 1)).power == "on"
+                assert len(told) == 1
 
     run(test)
 
@@ -234,5 +437,89 @@ def test_a_bmc_without_identify_led_says_so(tmp_path: Path, kind: str) -> None:
             pytest.raises(BmcError, match="identify on"),
         ):
             await power.identify(client, True)
+
+    run(test)
+
+
+def test_a_bmc_that_is_this_machines_and_not_that_servers_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CLP_ROOT", raising=False)
+    machine = uuid.UUID("00112233-4455-6677-8899-aabbccddeeff")
+    product_uuid = tmp_path / "product_uuid"
+    product_uuid.write_text(f"{machine}\n")
+    for order in (machine.bytes, machine.bytes_le, machine.bytes[::-1], machine.bytes_le[::-1]):
+        told: list[str] = []
+        guids = Guids("server1", told.append, str(product_uuid))
+        guids.told("server1", order)
+        guids.told("server1", b"another-of-16-by")
+        guids.told("server3", bytes(16))
+        assert told == [], "unlike this machine's, or not set, it proves nothing"
+        guids.told("server2", order)
+        assert len(told) == 1
+        assert "server2 is that of this machine, server1, and cannot be trusted" in told[0]
+    told = []
+    guids = Guids("server1", told.append, str(tmp_path / "none"))
+    guids.told("server2", machine.bytes)
+    assert told == []
+    guids.machine(machine.bytes)
+    assert len(told) == 1
+
+
+def test_the_own_bmc_is_asked_for_its_guid_by_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CLP_ROOT", raising=False)
+    own = uuid.uuid4().bytes
+
+    async def exchange(_: object, netfn: int, command: int, *__: object) -> tuple[int, bytes]:
+        assert (netfn, command) == (0x06, 0x37)
+        return 0, own
+
+    monkeypatch.setattr(LocalIpmi, "exchange", exchange)
+
+    async def test() -> None:
+        told: list[str] = []
+        bmcs = Bmcs("server1", boot_ms, told.append)
+        servers = tuple(
+            Server(name=name, bmc=Bmc(address="192.0.2.1")) for name in ("server1", "server2")
+        )
+        bmcs.apply(Settings(servers=servers))
+        assert bmcs._asking is not None
+        await bmcs._asking
+        bmcs._guids.told("server2", own)
+        assert "that of this machine" in told[0]
+        await bmcs.close()
+
+    run(test)
+
+
+def test_a_timer_that_runs_is_fed_on_whatever_a_push_makes_of_its_bmc(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test() -> None:
+        with simulated(tmp_path) as one:
+            async with server1(tmp_path, monkeypatch, server1=one) as bmcs:
+                timer = bmcs.timer
+                assert timer is not None
+                failed: list[str] = []
+                await timer.arm(60_000, failed.append)
+                (server,) = settings_of(server1=one).servers
+                assert server.bmc is not None
+                elsewhere = msgspec.structs.replace(server.bmc, user="CLP")
+                for settings in (
+                    Settings(),
+                    settings_of(server1=one),
+                    Settings(servers=(msgspec.structs.replace(server, bmc=elsewhere),)),
+                    settings_of(server1=one),
+                ):
+                    bmcs.apply(settings)
+                    assert bmcs.timer is timer
+                await timer.beat()
+                timer.pet()
+                assert timer._feeding is not None
+                await timer._feeding
+                assert failed == []
+                await timer.disarm()
+                bmcs.apply(Settings())
+                assert bmcs.timer is None
 
     run(test)

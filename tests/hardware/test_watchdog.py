@@ -10,11 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from clptools.agent.clock import boot_ms
+from clptools.core.events import WatchdogChanged
 from clptools.faults import ClpError, ExitCode
-from clptools.hardware import watchdog
-from clptools.hardware.ipmi import BmcClient
+from clptools.hardware import power, watchdog
+from clptools.hardware.ipmi import BmcClient, BmcError
 from clptools.hardware.watchdog import OwnTimer, State
 from clptools.links.bmc import BmcHeartbeat
+from clptools.monitors.userw import Watchdog
 from clptools.sim.bmc import SimulatedBmc
 from tests.hardware.bmc_sim import client_of, ipmitool, run, simulated
 
@@ -24,6 +27,10 @@ class Clock:
 
     def __call__(self) -> int:
         return self.now_ms
+
+
+def unexpected(text: str) -> None:
+    pytest.fail(f"a feeding failed: {text}")
 
 
 @asynccontextmanager
@@ -63,7 +70,7 @@ def test_each_beat_is_another_number_and_runs_no_timer(tmp_path: Path) -> None:
 def test_the_userw_watchdog_runs_is_fed_and_ends(tmp_path: Path) -> None:
     async def test() -> None:
         async with timer_of(tmp_path) as (timer, client, bmc, _):
-            assert "2.5 s" in await timer.arm(2_500)
+            assert "2.5 s" in await timer.arm(2_500, unexpected)
             assert timer.state is State.ARMED
             found = await watchdog.read(client)
             assert (found.running, found.action) == (True, watchdog.ACTIONS["reset"])
@@ -87,7 +94,7 @@ def test_a_server_that_feeds_no_more_is_reset_by_its_bmc(tmp_path: Path) -> None
     async def test() -> None:
         async with timer_of(tmp_path) as (timer, _, bmc, _clock):
             before = bmc.machine()
-            await timer.arm(1_000)
+            await timer.arm(1_000, unexpected)
             async with asyncio.timeout(15):
                 while bmc.machine() in (0, before):
                     await asyncio.sleep(0.05)
@@ -95,16 +102,116 @@ def test_a_server_that_feeds_no_more_is_reset_by_its_bmc(tmp_path: Path) -> None
     run(test)
 
 
-def test_a_feeding_that_comes_too_late_is_not_sent(tmp_path: Path) -> None:
+def test_a_feeding_that_comes_too_late_is_not_sent_and_counts_as_failed(tmp_path: Path) -> None:
     async def test() -> None:
         async with timer_of(tmp_path) as (timer, client, _, clock):
-            await timer.arm(60_000)
+            failed: list[str] = []
+            await timer.arm(60_000, failed.append)
             before = await watchdog.read(client)
             timer.pet()
             clock.now_ms += 20_000
             assert timer._feeding is not None
             await timer._feeding
             assert await watchdog.read(client) == before
+            assert len(failed) == 1
+            assert "not confirmed in time" in failed[0]
+
+    run(test)
+
+
+class Slow:
+    """A BMC that answers everything, each after a while."""
+
+    server, where = "server1", "127.0.0.1:623"
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.takes_ms = 0
+        self.started: list[int] = []
+        self.fault = ""
+
+    async def command(self, what: str, *_: object, **known: float) -> tuple[bytes, int]:
+        if self.fault or self.takes_ms > known["patience_s"] * 1000:
+            self.clock.now_ms += round(known["patience_s"] * 1000)
+            raise BmcError(self.server, self.where, what, 1, self.fault or "no answer")
+        self.clock.now_ms += self.takes_ms
+        if what.startswith("start"):
+            self.started.append(self.clock.now_ms)
+        return bytes([0x04, 0, 0, 0, 1, 0, 1, 0]), 0
+
+
+def test_the_bmc_never_acts_later_than_a_quarter_after_the_time_out() -> None:
+    """However its answers are spread: what is not confirmed by then is not promised."""
+
+    async def test() -> None:
+        for takes_ms in range(0, 1_000, 50):
+            clock = Clock()
+            bmc, failed = Slow(clock), list[str]()
+            timer = OwnTimer(bmc, clock)  # type: ignore[arg-type]  # a BMC that answers so
+            await timer.arm(2_700, failed.append)
+            bmc.takes_ms, bmc.started = takes_ms, []
+            fed_at = clock.now_ms
+            await fed(timer)
+            assert bool(failed) == (2 * takes_ms > 675), takes_ms
+            assert all(started - fed_at <= 675 for started in bmc.started)
+            assert clock.now_ms - fed_at <= 675, "and it is told by then"
+
+    run(test)
+
+
+def test_a_bmc_that_takes_no_feedings_ends_the_promise_until_it_is_armed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one that restarted, and has forgotten that a timer ran."""
+    monkeypatch.setenv("CLP_ROOT", str(tmp_path / "root"))
+
+    async def test() -> None:
+        with simulated(tmp_path) as bmc, client_of(bmc, tmp_path) as client:
+            told: list[WatchdogChanged] = []
+            timer = OwnTimer(client, boot_ms)
+            dog = Watchdog("server1", now=boot_ms, changed=told.append, bmc_timer=timer)
+            assert (await dog.arm(60_000, "ipmi")).armed
+            timer._armed_ms = 2_000  # as short as it is in use, once the session is open
+            bmc.freeze()
+            dog.pet()
+            assert timer._feeding is not None
+            await timer._feeding
+            (lost,) = told
+            assert (lost.armed, dog.armed) == (False, False)
+            assert "cannot be fed: BMC of server2" in lost.text
+            bmc.thaw()
+            await asyncio.to_thread(bmc.restart)
+            # By a request that is not kept back after the failure.
+            await power.read(client, urgent=True, patience_s=30)
+            assert not (await watchdog.read(client)).running
+            assert (await dog.arm(60_000, "ipmi")).armed
+            assert (await watchdog.read(client)).running
+            assert not (await dog.disarm()).armed
+            assert not (await watchdog.read(client)).running
+
+    run(test)
+
+
+def test_a_timer_that_may_have_been_started_is_fed(tmp_path: Path) -> None:
+    """The answer to the start is lost: unfed it would reset a healthy server."""
+
+    async def test() -> None:
+        clock = Clock()
+        bmc, failed = Slow(clock), list[str]()
+        timer = OwnTimer(bmc, clock)  # type: ignore[arg-type]  # a BMC that answers so
+
+        async def lost(what: str, *words: object, **known: float) -> tuple[bytes, int]:
+            answer = await Slow.command(bmc, what, *words, **known)
+            if what.startswith("start"):
+                raise BmcError(bmc.server, bmc.where, what, 1, "no answer")
+            return answer
+
+        bmc.command = lost  # type: ignore[method-assign]
+        with pytest.raises(BmcError):
+            await timer.arm(2_700, failed.append)
+        del bmc.command
+        await fed(timer)
+        assert (len(bmc.started), failed) == (2, [])
 
     run(test)
 
@@ -132,7 +239,7 @@ def test_a_server_with_both_is_fed_until_the_deadline_only(tmp_path: Path) -> No
 
     async def test() -> None:
         async with timer_of(tmp_path) as (timer, client, _, clock):
-            await timer.arm(20_000)
+            await timer.arm(20_000, unexpected)
             await timer.arm_deadman("reset", 300_000)
             found = await watchdog.read(client)
             assert found.beat.startswith("recovering")
@@ -187,32 +294,24 @@ def test_what_a_timer_cannot_hold_is_refused(tmp_path: Path) -> None:
     async def test() -> None:
         async with timer_of(tmp_path) as (timer, _, _, _clock):
             with pytest.raises(ClpError, match="cannot be set to 7200 s"):
-                await timer.arm(7_200_000)
+                await timer.arm(7_200_000, unexpected)
 
     run(test)
 
 
 def test_a_bmc_too_slow_to_be_fed_in_time_is_not_armed() -> None:
     """It would reset a healthy server over and over; a longer timer it may guard."""
-    clock = Clock()
-
-    class Slow:
-        server, where = "server1", "127.0.0.1:623"
-        started = 0
-
-        async def command(self, what: str, *_: object, **__: object) -> tuple[bytes, int]:
-            clock.now_ms += 400
-            self.started += what.startswith("start")
-            return bytes([0x04, 0, 0, 0, 1, 0, 1, 0]), 0
 
     async def test() -> None:
-        bmc = Slow()
+        clock = Clock()
+        bmc = Slow(clock)
+        bmc.takes_ms = 400
         timer = OwnTimer(bmc, clock)  # type: ignore[arg-type]  # a BMC that answers so
         with pytest.raises(ClpError, match=r"takes 0\.8 s for a feeding.*leaves 0\.7 s"):
-            await timer.arm(2_700)
-        assert (bmc.started, timer.state) == (0, State.BEAT)
-        await timer.arm(9_000)
-        assert (bmc.started, timer.state) == (1, State.ARMED)
+            await timer.arm(2_700, unexpected)
+        assert (len(bmc.started), timer.state) == (0, State.BEAT)
+        await timer.arm(9_000, unexpected)
+        assert (len(bmc.started), timer.state) == (1, State.ARMED)
 
     run(test)
 
@@ -220,14 +319,13 @@ def test_a_bmc_too_slow_to_be_fed_in_time_is_not_armed() -> None:
 def test_a_bmc_that_goes_silent_leaves_the_state_as_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watchdog, "_PATIENCE_S", 0.3)
-
     async def test() -> None:
         async with timer_of(tmp_path) as (timer, _, bmc, _clock):
             await timer.beat()
             bmc.freeze()
+            monkeypatch.setattr(watchdog, "_PATIENCE_S", 0.3)
             with pytest.raises(ClpError, match="get watchdog timer"):
-                await timer.arm(4_000)
+                await timer.arm(4_000, unexpected)
             assert timer.state is State.BEAT
             bmc.thaw()
 

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -306,22 +307,16 @@ def test_what_cannot_be_armed_says_why_and_what_to_do(node_root: Path) -> None:
 def test_what_cannot_be_armed_anew_is_fed_as_it_was(node_root: Path) -> None:
     """A push changes the time-out and the BMC does not answer: its timer still runs."""
 
-    class Timer:
-        fed = 0
+    class Silent(Timer):
         answers = True
 
-        async def arm(self, timeout_ms: int) -> str:
+        async def arm(self, timeout_ms: int, failed: Callable[[str], None]) -> str:
             if not self.answers:
                 raise ClpError(ExitCode.FAILED, "no answer")
-            return "armed"
-
-        def pet(self) -> None:
-            self.fed += 1
-
-        async def disarm(self) -> None: ...
+            return await super().arm(timeout_ms, failed)
 
     async def main() -> Timer:
-        timer = Timer()
+        timer = Silent()
         dog = watchdog([], settings("ipmi"))
         dog.bmc_timer = timer
         assert (await dog.arm(3_000)).armed
@@ -330,7 +325,291 @@ def test_what_cannot_be_armed_anew_is_fed_as_it_was(node_root: Path) -> None:
         dog.pet()
         return timer
 
-    assert asyncio.run(main()).fed == 1
+    assert asyncio.run(main()).log == ["armed", "fed"]
+
+
+class Timer:
+    """The own BMC's timer, as `hardware.watchdog.OwnTimer` shows it."""
+
+    def __init__(self) -> None:
+        self.log: list[str] = []
+        self.failed: Callable[[str], None] = print
+
+    async def arm(self, timeout_ms: int, failed: Callable[[str], None]) -> str:
+        self.log.append("armed")
+        self.failed = failed
+        return "armed"
+
+    def pet(self) -> None:
+        self.log.append("fed")
+
+    async def disarm(self) -> None:
+        self.log.append("disarmed")
+
+
+class Dog:
+    """A watchdog device as the driver shows it."""
+
+    def __init__(self, least: int = 1) -> None:
+        self.least, self.timeout, self.fed = least, 60, 0
+        self.fault = 0
+
+    def __call__(self, fd: int, request: int, data: bytes) -> bytes:
+        if self.fault:
+            raise OSError(self.fault, os.strerror(self.fault))
+        if request == WDIOC_SETTIMEOUT:
+            self.timeout = max(self.least, struct.unpack("i", data)[0])
+        elif request == WDIOC_KEEPALIVE:
+            self.fed += 1
+        else:
+            assert request == WDIOC_GETTIMEOUT
+        return struct.pack("i", self.timeout)
+
+
+@pytest.fixture
+def device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file in place of a watchdog device, which this node may use."""
+    monkeypatch.setattr("clptools.monitors.softdog.paths", SimpleNamespace(root=lambda: ""))
+    made = tmp_path / "watchdog"
+    made.touch()
+    return made
+
+
+def with_devices(changes: list[WatchdogChanged], device: Path) -> tuple[Watchdog, Dog, Timer]:
+    dog, timer = Dog(), Timer()
+    made = watchdog(changes, settings("softdog"))
+    made._softdog = Softdog(str(device), dog)
+    made.bmc_timer = timer
+    return made, dog, timer
+
+
+def test_a_feeding_that_the_bmc_does_not_confirm_takes_the_promise_back_at_once(
+    device: Path,
+) -> None:
+    async def main() -> None:
+        changes: list[WatchdogChanged] = []
+        one, _, timer = with_devices(changes, device)
+        assert (await one.arm(3_000, "ipmi")).armed
+        for _ in range(2):
+            timer.failed("BMC of server1: no answer")
+        assert not one.armed
+        (told,) = changes
+        assert (told.armed, told.method) == (False, "ipmi")
+        assert "cannot be fed: BMC of server1: no answer" in told.text
+        one.pet()
+        assert timer.log[-1] == "fed", "it may run still"
+        assert (await one.arm(3_000, "ipmi")).armed
+
+    asyncio.run(main())
+
+
+def test_a_write_that_fails_and_a_device_that_disappears_are_told(device: Path) -> None:
+    async def main() -> None:
+        changes: list[WatchdogChanged] = []
+        one, dog, _ = with_devices(changes, device)
+        assert (await one.arm(3_000, "softdog")).armed
+        dog.fault = errno.EIO
+        for _ in range(2):
+            one.pet()
+        assert not one.armed
+        (told,) = changes
+        assert not told.armed
+        assert f"cannot be fed: {device}: Input/output error" in told.text
+        dog.fault = 0
+        before = dog.fed
+        one.pet()
+        assert dog.fed == before + 1, "it runs still"
+        assert (await one.arm(3_000, "softdog")).armed
+        dog.fault = errno.ENODEV
+        one.pet()
+        assert f"{device}: No such device" in changes[-1].text
+        one.pet()
+        assert len(changes) == 2
+        dog.fault = 0
+        assert (await one.arm(3_000, "softdog")).armed, "another device came in its place"
+        assert device.read_text() == ""
+        one.close()
+
+    asyncio.run(main())
+
+
+def test_another_method_is_armed_before_the_old_one_ends(device: Path) -> None:
+    async def main() -> None:
+        one, dog, timer = with_devices([], device)
+        assert (await one.arm(3_000, "softdog")).armed
+        ended: list[str] = []
+
+        async def seen(timeout_ms: int, failed: Callable[[str], None]) -> str:
+            ended.append(device.read_text())
+            return ""
+
+        timer.arm = seen  # type: ignore[method-assign]
+        assert (await one.arm(3_000, "ipmi")).armed
+        assert ended == [""], "the old one ran until the new one was armed"
+        assert device.read_text() == "V"
+
+        assert (await one.arm(3_000, "softdog")).armed
+        assert timer.log[-1] == "disarmed"
+
+        async def refused(timeout_ms: int, failed: Callable[[str], None]) -> str:
+            raise ClpError(ExitCode.FAILED, "no answer")
+
+        timer.arm = refused  # type: ignore[method-assign]
+        device.write_text("")
+        assert not (await one.arm(3_000, "ipmi")).armed
+        before = dog.fed
+        one.pet()
+        assert (dog.fed, device.read_text()) == (before + 1, ""), "the old one runs, and is fed"
+        one.close()
+
+    asyncio.run(main())
+
+
+def test_a_configuration_alone_changes_nothing_that_is_armed(device: Path) -> None:
+    async def main() -> None:
+        one, dog, timer = with_devices([], device)
+        assert (await one.arm(3_000, "softdog")).armed
+        for later in (settings("ipmi"), settings("none"), Settings()):
+            one.apply(later)
+            assert one.armed
+            before = dog.fed
+            one.pet()
+            assert dog.fed == before + 1
+        assert device.read_text() == ""
+        assert timer.log.count("armed") == 0
+        assert not (await one.disarm()).armed
+        assert device.read_text() == "V"
+
+    asyncio.run(main())
+
+
+def test_an_agent_that_restarts_opens_no_device_and_leaves_its_deadline(device: Path) -> None:
+    """Opening it would feed it, though the lease may be over."""
+
+    async def main() -> None:
+        first, _, _ = with_devices([], device)
+        assert (await first.arm(3_000, "softdog")).armed
+        first.close()
+        assert device.read_text() == "", "no magic letter: it runs on"
+
+        second, dog, timer = with_devices([], device)
+        second.apply(settings("softdog"))
+        second.pet()
+        assert (dog.fed, second._softdog._fd) == (0, -1)
+        second.close()
+        assert device.read_text() == ""
+
+        third, _, timer = with_devices([], device)
+        assert (await third.arm(3_000, "ipmi")).armed
+        assert device.read_text() == "V", "what the first left ends once another is armed"
+        third.close()
+        device.write_text("")
+
+        fourth, _, timer = with_devices([], device)
+        assert not (await fourth.disarm()).armed
+        assert timer.log == ["disarmed"]
+        assert device.read_text() == "", "what never ran is not opened"
+
+    asyncio.run(main())
+
+
+def test_a_time_out_that_is_refused_leaves_the_watchdog_as_it_was(device: Path) -> None:
+    async def main() -> None:
+        one, dog, _ = with_devices([], device)
+        assert (await one.arm(3_000, "softdog")).armed
+        dog.least = 10
+        refused = await one.arm(4_000, "softdog")
+        assert not refused.armed
+        assert "only 10 s" in refused.text
+        assert device.read_text() == "", "it was not stopped"
+        before = dog.fed
+        one.pet()
+        assert dog.fed == before + 1
+        one.close()
+
+    asyncio.run(main())
+
+
+def test_a_guard_in_place_of_one_that_was_killed_keeps_its_deadline(
+    fired: Path, node_root: Path
+) -> None:
+    """It is no feeding: the lease may be over since the last one."""
+
+    async def main() -> None:
+        changes: list[WatchdogChanged] = []
+        dog = watchdog(changes, settings("guard", str(node_root / "act")))
+
+        async def deadline() -> int:
+            # One that is armed keeps its deadline and tells it.
+            return int((await dog._guard._ask(f"arm\x0020000\x000\x00{node_root}/act"))[1])
+
+        await dog.arm(20_000)
+        before = await deadline()
+        (pid,) = guards(node_root)
+        os.kill(pid, signal.SIGKILL)
+        await until(lambda: len(changes) == 2)
+        assert [change.armed for change in changes] == [False, True]
+        assert await deadline() == before
+        await dog.disarm()
+
+    asyncio.run(main())
+    assert not fired.exists()
+
+
+def test_a_guard_that_stands_still_is_told(fired: Path, node_root: Path) -> None:
+    async def main() -> None:
+        changes: list[WatchdogChanged] = []
+        dog = watchdog(changes, settings("guard", str(node_root / "act")))
+        await dog.arm(20_000)
+        dog.pet()
+        (pid,) = guards(node_root)
+        await until(lambda: dog._guard._confirms)
+        dog._guard._timeout_ms = 400
+        os.kill(pid, signal.SIGSTOP)
+
+        def told() -> bool:
+            dog.pet()
+            return bool(changes)
+
+        await until(told)
+        assert not dog.armed
+        assert "the guard process does not answer" in changes[0].text
+        os.kill(pid, signal.SIGCONT)
+        assert (await dog.arm(20_000)).armed
+        await dog.disarm()
+
+    asyncio.run(main())
+    assert not fired.exists()
+
+
+def test_an_action_that_hangs_is_killed_and_tried_again(
+    node_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = node_root / "hangs"
+    command.write_text(
+        f"#!/bin/sh\n[ -e {node_root}/once ] && exit 0\necho $$ >{node_root}/once\nsleep 1000\n"
+    )
+    command.chmod(0o755)
+    one = guard.Guard()
+    one.message(b"arm\x00500\x001500\x00" + str(command).encode(), 1_000)
+    assert one.due(1_500) and not one.act(1_500)
+    asyncio.run(until(lambda: (node_root / "once").exists() and (node_root / "once").read_text()))
+    assert not one.act(1_600), "it goes on listening while the command runs"
+    assert one.sleep_ms(1_600) == guard.SLICE_MS
+    assert one.message(b"pet\x002000", 1_700) == b"fed"
+    assert one.due(1_700), "it looks after the command all the same"
+    over = 1_500 + guard.ACTION_MS
+    assert not one.act(over)
+    hung = Path(f"/proc/{(node_root / 'once').read_text().strip()}/stat")
+    asyncio.run(until(lambda: not hung.exists() or " Z " in hung.read_text()))
+    assert not one.due(over + 1) and one.due(over + guard.RETRY_MS)
+    later = over + guard.RETRY_MS
+
+    def ended() -> bool:
+        return one.act(later)
+
+    asyncio.run(until(ended))
+    assert one.over
 
 
 def test_keepalive_is_the_guard_and_action_command_stands_in_for_a_reboot(
@@ -374,22 +653,6 @@ def test_a_guard_takes_no_deadline_beyond_its_timeout_and_no_nonsense() -> None:
         with contextlib.suppress(ValueError, IndexError):
             assert one.message(nonsense, 1_200) == b""
     assert one.deadline == 1_700
-
-
-class Dog:
-    """A watchdog device as the driver shows it."""
-
-    def __init__(self, least: int = 1) -> None:
-        self.least, self.timeout, self.fed = least, 60, 0
-
-    def __call__(self, fd: int, request: int, data: bytes) -> bytes:
-        if request == WDIOC_SETTIMEOUT:
-            self.timeout = max(self.least, struct.unpack("i", data)[0])
-        elif request == WDIOC_KEEPALIVE:
-            self.fed += 1
-        else:
-            assert request == WDIOC_GETTIMEOUT
-        return struct.pack("i", self.timeout)
 
 
 def test_softdog_counts_whole_seconds_and_stops_on_the_magic_letter(

@@ -1,7 +1,8 @@
 """The BMC of one test server, run in the namespace of the wires: `bmc.py FOLDER ADDRESS COMMAND…`.
 
 The command is the machine: powered on it runs, powered off it is killed with its session.
-Lines on standard input act as a person would: `off`, `on`, `freeze`, `thaw`.
+Lines on standard input act as a person would: `off`, `on`, `freeze`, `thaw`, `restart` (the BMC
+alone), or make it err: `blind` (it says off whatever is), `sees`.
 """
 
 from __future__ import annotations
@@ -28,6 +29,10 @@ def main() -> None:
                 bmc.freeze()
             elif word == "thaw":
                 bmc.thaw()
+            elif word == "restart":
+                bmc.restart()
+            elif word in ("blind", "sees"):
+                bmc.senses(word == "sees")
             print(f"{word} {bmc.power()}", flush=True)
     finally:
         bmc.thaw()

@@ -1,0 +1,67 @@
+"""What lies between a BMC and who asks it: a relay that counts, and loses what it is told to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+Address = tuple[str, int]
+
+
+class Relay(asyncio.DatagramProtocol):
+    """Hands datagrams to the BMC and its answers back."""
+
+    def __init__(self, bmc: Address) -> None:
+        self.asking = True
+        """Requests get through."""
+        self.answering = True
+        """Answers get through."""
+        self.answers_left = -1
+        """So many more answers get through; -1: all."""
+        self.requests = 0
+        self.port = 0
+        self._bmc = bmc
+        self._near: Any = None
+        self._far: dict[Address, asyncio.DatagramTransport] = {}
+
+    def connection_made(self, transport: Any) -> None:
+        self._near = transport
+        self.port = transport.get_extra_info("sockname")[1]
+
+    def datagram_received(self, data: bytes, source: Address) -> None:
+        self.requests += 1
+        if self.asking:
+            asyncio.get_running_loop().create_task(self._forward(data, source))
+
+    async def _forward(self, data: bytes, source: Address) -> None:
+        if source not in self._far:
+            relay = self
+
+            class Back(asyncio.DatagramProtocol):
+                def datagram_received(self, data: bytes, _: Address) -> None:
+                    if relay.answering and relay.answers_left != 0:
+                        relay.answers_left -= relay.answers_left > 0
+                        relay._near.sendto(data, source)
+
+            loop = asyncio.get_running_loop()
+            self._far[source], _ = await loop.create_datagram_endpoint(Back, remote_addr=self._bmc)
+        self._far[source].sendto(data)
+
+    def close(self) -> None:
+        for each in (self._near, *self._far.values()):
+            each.close()
+
+
+@asynccontextmanager
+async def relay_to(address: str, port: int) -> AsyncIterator[Relay]:
+    """A relay on 127.0.0.1 to the BMC there."""
+    loop = asyncio.get_running_loop()
+    _, relay = await loop.create_datagram_endpoint(
+        lambda: Relay((address, port)), local_addr=("127.0.0.1", 0)
+    )
+    try:
+        yield relay
+    finally:
+        relay.close()
