@@ -63,7 +63,7 @@ class Arbiters(Protocol):
 class Watchdog(Protocol):
     """The `userw` watchdog."""
 
-    async def arm(self, timeout_ms: int, method: str = "") -> WatchdogChanged:
+    async def arm(self, timeout_ms: int, method: str) -> WatchdogChanged:
         """Arm it by `method`, or say why not."""
 
     def pet(self) -> None:
@@ -147,7 +147,7 @@ class NoArbiters:
 class NoWatchdog:
     """No `userw` monitor is configured."""
 
-    async def arm(self, timeout_ms: int, method: str = "") -> WatchdogChanged:
+    async def arm(self, timeout_ms: int, method: str) -> WatchdogChanged:
         """Not armed."""
         return WatchdogChanged(armed=False, text="no userw monitor is configured")
 

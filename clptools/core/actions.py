@@ -155,7 +155,7 @@ class ArmWatchdog(ActionBase, tag="arm-watchdog", frozen=True, kw_only=True):
     `WatchdogChanged` answers."""
 
     timeout_ms: int
-    method: str = ""
+    method: str
 
 
 class PetWatchdog(ActionBase, tag="pet-watchdog", frozen=True, kw_only=True):

@@ -160,9 +160,7 @@ class Fencing:
     def _failed(self, name: str, p: PeerState, fence: ForcedStopState) -> None:
         node = self.node
         why = fence.text if fence.text != say.fence_under_way else ""
-        why = why or say.still_on(
-            node.settings.forced_stop.timeout_ms, p.bmc.error, p.bmc.doubt
-        )
+        why = why or say.still_on(node.settings.forced_stop.timeout_ms, p.bmc.error, p.bmc.doubt)
         self._over(p, why, _RETRY_MS)
         node.record("rc", 433, "WARN", (name, node.me), say.fence_failed(name, why))
         node.changed = True

