@@ -511,6 +511,7 @@ class Alone:
         for action in self.last:
             if isinstance(action, a.SendBeat) and not action.via:
                 self.sent[action.beat.to] = action.beat
+        self._bmcs_answer()
         return self.last
 
     def run(self, ms: int, each: Callable[[], None] = lambda: None) -> None:
@@ -525,13 +526,20 @@ class Alone:
             each()
             if self.node.state.timers.get(due[0]) == due[1]:
                 self.tell(e.TimerFired(name=due[0]))
-                self._bmcs_answer()
         self.t = self.node.now = end
 
+    def bmc(self, server: str, power: str) -> None:
+        """From here on its BMC answers this to every question, and to what is asked already."""
+        self.bmcs[server] = power
+        self.power(server, power)
+
     def _bmcs_answer(self) -> None:
-        for read in self.of(a.ReadPower):
-            if read.server in self.bmcs:
+        first, self.last = self.last, []
+        for read in first:
+            if isinstance(read, a.ReadPower) and read.server in self.bmcs:
                 self.power(read.server, self.bmcs[read.server])
+                first += self.last
+        self.last = first
 
     def beat(self, sender: str, *, answers: Beat | None = None, **fields: Any) -> Beat:
         """A beat of a peer; it answers our newest one to it unless told what else."""

@@ -208,7 +208,7 @@ def test_a_lost_server_and_its_proof_are_part_of_the_story() -> None:
         *first_stay(),
         told(0.0, "server2", ("nm", 80), say.lost("server1", 3000, ["lanhb1"]), "server1"),
         told(0.5, "server2", ("rc", 65), "failover1 waits for proof.", "failover1"),
-        told(100.0, "server2", ("nm", 931), say.confirmed_down("server1", "root"), "server1"),
+        told(100.0, "server2", ("nm", 931), say.confirmed_down("server1", "root", ""), "server1"),
         told(100.1, "server2", ("rc", 64), "server2 granted epoch 9.", "failover1", "server2"),
         told(100.1, "server2", ("rc", 10), "server2 starts failover1.", "failover1", "server2"),
         told(100.3, "server2", ("rc", 11), "server2 has started.", "failover1", "server2"),

@@ -1,4 +1,4 @@
-"""The rules that keep promise 1, sentence by sentence (`design.md`); each docstring quotes one."""
+"""The rules that keep promise 1, sentence by sentence (`docs/rules.md`); each docstring quotes one."""
 
 from __future__ import annotations
 
@@ -8,13 +8,26 @@ import pytest
 
 from clptools.core import actions as a
 from clptools.core import events as e
-from clptools.core.durable import Durable, HeldGroup
-from clptools.core.messages import Beat, Echo, Epoch, Grant, Holding, Order, Term, Vote
+from clptools.core.durable import Durable, HeldGroup, LedgerFile
+from clptools.core.messages import (
+    Answer,
+    Beat,
+    Echo,
+    Epoch,
+    Forward,
+    Grant,
+    Holding,
+    Order,
+    Shared,
+    Term,
+    Vote,
+)
 from clptools.core.node import Node
-from clptools.core.requests import ConfirmDown, ServiceStop
+from clptools.core.quorum import NEVER
+from clptools.core.requests import ConfirmDown, ForceStop, GroupMove, Outcome, ServiceStop
 from clptools.core.settings import Arbiter, Group
 from clptools.core.state import Office
-from tests.core.driver import Alone, Cluster, Host, S, settings
+from tests.core.driver import Alone, Cluster, Host, S, names, settings
 
 L, H, D = 3 * S, 6 * S, 160
 HELD = (Holding(group="failover1", seen=Epoch(1, "x", 1), held=True, state="online"),)
@@ -223,7 +236,7 @@ def test_a_later_read_of_off_lasts_longer_and_on_ends_nothing() -> None:
     me.run(5 * S)
     me.power("server2", "off")
     me.run(1 * S)
-    me.power("server2", "on", powered_on_at=2)
+    me.power("server2", "on")
     me.run(18 * S)
     assert me.node.membership.is_out("server2"), "it may be booting"
 
@@ -233,13 +246,162 @@ def test_a_read_counts_only_if_nothing_was_heard_since_it_was_asked(heard_after:
     """A read, or "left", counts only if nothing was heard of the server since it was asked."""
     me = member()
     me.beat("server2")
-    me.run(100)
+    me.run(500)
     asked = me.t
     me.run(100)
     if heard_after:
         me.beat("server2")
     me.power("server2", "off", asked)
     assert me.node.membership.is_out("server2") is not heard_after
+
+
+def silent(me: Alone, ms: int = 500) -> None:
+    """Two beats of server2 are missed, or more."""
+    me.run(ms)
+
+
+def test_an_off_counts_only_if_two_beats_were_missed_when_it_was_asked() -> None:
+    """[...] if its server had been silent for two beats when the BMC was asked."""
+    me = member()
+    me.beat("server2")
+    me.run(300)
+    asked = me.t
+    me.run(5 * S)
+    me.power("server2", "off", asked)
+    assert not me.node.membership.is_out("server2"), "one beat had been missed then"
+    me.power("server2", "off")
+    assert me.node.membership.is_out("server2")
+
+
+def test_an_off_does_not_count_while_the_kernel_answers() -> None:
+    """[...] and is silent still: the kernel, too."""
+    me = member()
+    silent(me)
+    me.power("server2", "off", echoed=True)
+    assert not me.node.membership.is_out("server2")
+    me.power("server2", "off")
+    assert me.node.membership.is_out("server2"), "its BMC is no liar for that"
+
+
+def test_with_the_question_goes_an_echo_once_two_beats_are_missed() -> None:
+    """The kernel, too, which an ICMP echo asks together with the question."""
+    me = member()
+    me.bmc("server2", "on")
+    me.run(3 * S, lambda: me.beat("server2") and None)
+    me.forget()
+    me.run(3 * S, lambda: me.beat("server2") and None)
+    asked = [x.echo for x in me.of(a.ReadPower, last=False) if x.server == "server2"]
+    assert asked
+    assert not any(asked)
+    me.forget()
+    me.run(2 * S)
+    assert any(x.echo for x in me.of(a.ReadPower, last=False) if x.server == "server2")
+
+
+@pytest.mark.parametrize(("age", "counts"), [(60 * S - 1, False), (60 * S, True)])
+def test_in_a_young_session_an_off_does_not_count(age: int, counts: bool) -> None:
+    """[...] in a session in which it read on before, or that is 60 s old: a BMC that restarted
+    has lost its sessions."""
+    me = member()
+    me.power("server2", "off", session="s1", session_at=me.t - age)
+    assert me.node.membership.is_out("server2") is counts
+
+
+def test_unless_it_read_on_in_the_same() -> None:
+    """[...] in a session in which it read on before."""
+    me = member()
+    me.power("server2", "on", session="s1", session_at=me.t)
+    me.run(1 * S)
+    me.power("server2", "off", session="s2", session_at=me.t)
+    assert not me.node.membership.is_out("server2"), "another session"
+    me.power("server2", "off", session="s1", session_at=me.t)
+    assert not me.node.membership.is_out("server2"), "what it read before is forgotten by now"
+    me.power("server2", "on", session="s3", session_at=me.t)
+    me.run(1 * S)
+    me.power("server2", "off", session="s3", session_at=me.t)
+    assert me.node.membership.is_out("server2")
+
+
+@pytest.mark.parametrize(("ago", "counts"), [(10 * S, True), (10 * S + 1, False)])
+def test_without_sessions_an_on_stands_for_one_for_ten_seconds(ago: int, counts: bool) -> None:
+    """Where the protocol keeps none, within 10 s of an "on": none restarts in less."""
+    me = member()
+    me.power("server2", "off", session="")
+    assert not me.node.membership.is_out("server2")
+    me.power("server2", "on", session="")
+    me.run(ago)
+    me.power("server2", "off", session="")
+    assert me.node.membership.is_out("server2") is counts
+
+
+def liars(me: Alone) -> list[tuple[str, ...]]:
+    return [x.ledger.liars for x in me.of(a.KeepLedger, last=False)]
+
+
+def test_a_bmc_whose_server_answers_what_was_sent_after_the_off_is_no_proof() -> None:
+    """It lies if its server answers a heartbeat that was sent after the BMC had answered off;
+    then nothing it says is proof until it reads on while its server is heard."""
+    me = member()
+    me.beat("server2")
+    before = me.sent["server2"]
+    silent(me)
+    me.power("server2", "off")
+    me.run(10)
+    me.beat("server2", answers=before)
+    assert liars(me) == [], "one that was on its way proves nothing"
+    me.run(300)
+    me.beat("server2")
+    assert liars(me) == [("server2",)]
+    silent(me)
+    me.power("server2", "off")
+    assert not me.node.membership.is_out("server2")
+    me.power("server2", "on")
+    assert me.node.state.peers["server2"].bmc.lies, "it is not heard"
+    me.beat("server2")
+    me.power("server2", "on")
+    assert liars(me) == [("server2",), ()]
+    silent(me)
+    me.power("server2", "off")
+    assert me.node.membership.is_out("server2")
+
+
+def test_a_server_that_booted_since_makes_its_bmc_no_liar() -> None:
+    """Not so of one that booted since it was asked."""
+    me = member()
+    me.beat("server2")
+    silent(me, 2 * S)
+    me.power("server2", "off")
+    me.run(60 * S)
+    me.beat("server2", incarnation="server2#2")
+    me.run(300)
+    me.beat("server2", incarnation="server2#2")
+    assert me.node.state.peers["server2"].incarnation == "server2#2"
+    assert liars(me) == []
+
+
+def test_who_lied_is_remembered_over_a_boot() -> None:
+    """It is kept on disk."""
+    me = Alone(settings(3), durable=None, member=True, ledger=LedgerFile(liars=("server2",)))
+    me.run(5 * S)
+    me.power("server2", "off")
+    assert not me.node.membership.is_out("server2")
+
+
+@pytest.mark.parametrize("answers", [False, True])
+def test_a_stranger_that_only_replays_keeps_no_off_from_counting(answers: bool) -> None:
+    """Only what is believed, or answers us from after it was heard last, counts as heard."""
+    me = member()
+    me.beat("server2")
+    old = Echo(incarnation="before", sent_at=me.t)
+    silent(me, 600)
+
+    def stranger() -> None:
+        me.beat("server2", incarnation="server2#0", **({} if answers else {"echo": old}))
+
+    me.run(300, stranger)
+    stranger()
+    me.power("server2", "off")
+    assert me.node.membership.is_out("server2") is not answers
 
 
 def test_a_late_left_counts_for_nothing() -> None:
@@ -265,10 +427,21 @@ def test_left_without_an_answer_to_us_counts_for_nothing() -> None:
         assert not me.node.membership.is_out("server2")
 
 
+def confirm(me: Alone, *, force: bool = False) -> None:
+    """A person vouches for server2, on this server."""
+    request = ConfirmDown(down="server2", force=force)
+    me.tell(e.RequestSeen(id="r1", user="anna", request=request))
+
+
+def outcome(me: Alone) -> Outcome:
+    return next(x.outcome for x in me.of(a.Reply, last=False) if x.id == "r1")
+
+
 def test_confirm_down_names_it() -> None:
     """[...] or confirm-down named it."""
     me = member()
-    me.tell(e.RequestSeen(id="r1", user="anna", request=ConfirmDown(down="server2")))
+    confirm(me)
+    me.power("server2", "unknown", error="no answer")
     assert me.node.membership.out_reason("server2") == "operator"
     (written,) = me.of(a.Persist)
     assert written.durable.confirmed == {"server2": "anna"}
@@ -284,6 +457,113 @@ def test_who_is_heard_cannot_be_confirmed_down() -> None:
     assert me.of(a.Reply)[0].outcome.code == 6
     me.tell(e.RequestSeen(id="r3", user="anna", request=ConfirmDown(down="nosuch")))
     assert me.of(a.Reply)[0].outcome.code == 5
+
+
+def test_a_word_against_the_reading_is_refused_with_the_reading() -> None:
+    """The word is checked: an operator at night may mean another server."""
+    me = member()
+    confirm(me)
+    me.power("server2", "on")
+    assert outcome(me).code == 6
+    assert "its BMC read on" in outcome(me).text
+    assert outcome(me).hint == "Make it true: clpforcestop server2 --yes"
+    assert not me.node.membership.is_out("server2")
+
+
+def test_it_waits_for_the_answers_and_no_longer() -> None:
+    """Every reachable server and the BMC are asked."""
+    me = member()
+    me.beat("server3")
+    confirm(me)
+    ((to, asked),) = me.control_of(Forward)
+    assert (to, asked.request) == ("server3", ConfirmDown(down="server2", only_look=True))
+    me.power("server2", "unknown", error="no answer")
+    assert not me.of(a.Reply, last=False)
+    me.run(3200)
+    assert outcome(me).code == 0
+
+
+def test_with_force_it_counts_against_a_reading_which_is_recorded() -> None:
+    """--force: whatever evidence there is against it."""
+    me = member()
+    confirm(me, force=True)
+    me.power("server2", "on")
+    assert outcome(me).code == 0
+    assert me.node.membership.out_reason("server2") == "operator"
+    (record,) = (r for r in me.of(a.Record) if r.event_id == 931)
+    assert "against what was known (server1: its BMC read on" in record.text
+
+
+def test_and_never_against_being_heard() -> None:
+    """[...] but never against being heard, here or anywhere."""
+    me = member()
+    me.beat("server3")
+    confirm(me, force=True)
+    ((_, asked),) = me.control_of(Forward)
+    me.power("server2", "on")
+    heard = Outcome(code=6, text="server2 is heard.")
+    me.control("server3", Answer(id=asked.id, outcome=heard))
+    assert outcome(me).code == 6
+    assert "server3: server2 is heard." in outcome(me).text
+    assert not me.node.membership.is_out("server2")
+    me = member()
+    confirm(me, force=True)
+    me.beat("server2")
+    me.run(300)
+    assert outcome(me).code == 6
+
+
+def test_a_server_that_is_asked_says_what_speaks_against_it_and_does_nothing() -> None:
+    """Every reachable server [...] is asked."""
+    me = member()
+    me.beat("server3")
+    me.beat("server2")
+    look = ConfirmDown(down="server2", only_look=True)
+    said = Forward(id="x", sender="server3", user="anna", request=look, incarnation="me")
+    me.control("server3", said)
+    ((to, answer),) = me.control_of(Answer)
+    assert (to, answer.outcome.code) == ("server3", 6)
+    assert answer.outcome.text == "server2 is heard."
+    assert not me.node.membership.is_out("server2")
+
+
+@pytest.mark.parametrize(
+    ("age", "heard_ago", "counts"),
+    [
+        pytest.param(9 * S, 60 * S, True, id="in time"),
+        pytest.param(10 * S + 10, 60 * S, False, id="too late"),
+        pytest.param(5 * S, 4 * S, False, id="heard since"),
+        pytest.param(-1 * S, 60 * S, False, id="not sent yet"),
+    ],
+)
+def test_a_late_word_does_nothing(age: int, heard_ago: int, counts: bool) -> None:
+    """It reaches each server with the send time of its own newest beat, and counts there as an
+    off read does: only if nothing was heard of the server since."""
+    me = member()
+    me.beat("server2")
+    me.run(heard_ago)
+    word = Forward(
+        id="x",
+        sender="server3",
+        user="anna",
+        request=ConfirmDown(down="server2"),
+        incarnation="me",
+        sent_at=me.t - age,
+    )
+    me.control("server3", word)
+    assert me.node.membership.is_out("server2") is counts
+
+
+def test_a_word_names_the_beat_of_each_server_that_it_goes_to() -> None:
+    """[...] with the send time of its own newest beat."""
+    me = member()
+    me.beat("server3", sent_at=4711)
+    confirm(me)
+    me.forget()
+    me.power("server2", "unknown", error="no answer")
+    me.run(3300, lambda: me.beat("server3", sent_at=4712) and None)
+    ((to, word),) = me.control_of(Forward)
+    assert (to, word.request.only_look, word.sent_at) == ("server3", False, 4712)
 
 
 @pytest.mark.parametrize("reason", ["power off", "left", "operator"])
@@ -363,7 +643,8 @@ def test_until_every_other_server_is_out_or_counts_it() -> None:
     me.beat("server3")
     assert me.node.membership.lacks() == ("server2",)
     assert me.node.state.newcomer
-    me.power("server2", "off", me.t + 1)
+    me.run(500)
+    me.power("server2", "off")
     assert not me.node.state.newcomer
 
 
@@ -461,7 +742,8 @@ def test_the_promise_is_void_while_that_coordinator_is_out() -> None:
     me = member()
     assert ask(me, "server2", 5) is not None
     assert ask(me, "server3", 6) is None
-    me.power("server2", "off", me.t + 1)
+    me.run(500)
+    me.power("server2", "off")
     assert ask(me, "server3", 7) is not None
 
 
@@ -847,42 +1129,6 @@ def test_power_is_asked_as_soon_as_two_heartbeats_are_missed() -> None:
     assert c.until(lambda: c.online() == "server2") < 1 * S
 
 
-def test_proof_forced_stop_by_reset_needs_two_reads_after_since() -> None:
-    """reset: two reads after `since` with different power-on times (clears, not out)."""
-    me = coordinator()
-    me.node.state.votes.office_at = me.t
-    me.power("server2", "on", me.t - 1, powered_on_at=1)
-    me.run(10)
-    me.power("server2", "on", powered_on_at=2)
-    assert proof(me) != "forced stop", "the first read was before"
-    me = coordinator()
-    me.run(10)
-    me.node.state.votes.office_at = me.t - 5
-    for p in me.node.state.peers.values():
-        p.marks = []
-    me.power("server2", "on", powered_on_at=1)
-    me.run(10)
-    me.power("server2", "on", powered_on_at=1)
-    assert proof(me) != "forced stop"
-    me.run(10)
-    me.power("server2", "on", powered_on_at=2)
-    assert proof(me) == "forced stop"
-    assert not me.node.membership.is_out("server2")
-
-
-def test_proof_by_reset_works_after_a_grant_that_was_said_again() -> None:
-    """`since` is when we took office or last granted to it, the later."""
-    me = coordinator(groups=(Group(name="failover1", servers=("server2",)),))
-    me.run(10)
-    me.power("server2", "on", powered_on_at=1)
-    me.run(600, lambda: [me.votes(n) for n in others(me)] and None)
-    me.run(1 * S, lambda: me.votes("server3"))
-    me.power("server2", "on", powered_on_at=1)
-    me.run(5)
-    me.power("server2", "on", powered_on_at=2)
-    assert proof(me) == "forced stop"
-
-
 def test_proof_lease() -> None:
     """lease: H + self_stop + d after `since` and our last answer to it; it said that its watchdog
     is armed."""
@@ -902,6 +1148,17 @@ def test_no_lease_proof_without_its_word_that_the_watchdog_is_armed() -> None:
     """[...] it said that its watchdog is armed."""
     me = coordinator(bmc=False)
     me.votes("server2", armed=False, holdings=HELD)
+    me.run(60 * S, lambda: me.votes("server3"))
+    assert proof(me) == ""
+
+
+def test_armed_is_believed_only_of_a_beat_that_answers_us() -> None:
+    """[...] whether it told this incarnation of ours."""
+    me = coordinator(bmc=False)
+    me.votes("server2", armed=True, holdings=HELD)
+    me.run(200)
+    before = Echo(incarnation="before", sent_at=me.t)
+    me.beat("server2", armed=True, holdings=HELD, echo=before)
     me.run(60 * S, lambda: me.votes("server3"))
     assert proof(me) == ""
 
@@ -1027,6 +1284,28 @@ def test_arming_again_waits_while_the_lease_is_over_and_something_is_held() -> N
     assert not me.of(a.ArmWatchdog, last=False)
 
 
+@pytest.mark.parametrize("left_ms", [S, 0])
+def test_a_restarted_agent_opens_no_watchdog_once_its_lease_is_over(left_ms: int) -> None:
+    """Opening a device feeds it: that needs the lease as feeding does."""
+    held = HeldGroup(
+        group="failover1",
+        seen=Epoch(1, "x", 1),
+        held=True,
+        state="online",
+        resources={"fip1": "online", "exec1": "online"},
+    )
+    durable = Durable(groups=(held,), lease_until=1_000_000 + left_ms)
+    me = Alone(settings(3), durable=durable, member=True)
+    me.run(900)
+    assert len(me.of(a.ArmWatchdog, last=False)) == (1 if left_ms else 0)
+    assert bool(me.of(a.PetWatchdog, last=False)) is bool(left_ms)
+    me.run(2 * S)
+    me.scripts_end()
+    assert not holds(me)
+    me.run(300)
+    assert len(me.of(a.ArmWatchdog, last=False)) == 1
+
+
 def test_its_timeout_is_below_half_of_self_stop() -> None:
     """[...] its timeout is below self_stop / 2."""
     me = member()
@@ -1066,7 +1345,9 @@ def test_losing_the_coordinator_stops_nothing() -> None:
 
 
 def lost(me: Alone, server: str, *heard: str) -> None:
-    """`server` falls silent for longer than the time-out; the others go on."""
+    """`server` falls silent for longer than the time-out, and its BMC reads on; the others go
+    on."""
+    me.bmc(server, "on")
     me.run(4 * S, lambda: [me.votes(n) for n in heard] and None)
     assert me.node.state.peers[server].lost
 
@@ -1078,12 +1359,30 @@ def fences(me: Alone) -> list[str]:
     return [x.server for x in me.of(a.Fence, last=False)]
 
 
-def test_a_coordinator_that_hears_a_majority_fences() -> None:
-    """Only a coordinator that hears a majority fences."""
-    me = coordinator(forced_stop="power-off")
+def ordered(me: Alone, *, sent: bool = True, error: str = "") -> None:
+    """What became of the newest order."""
+    order = me.of(a.Fence, last=False)[-1]
+    me.tell(
+        e.FenceDone(
+            server=order.server, action=order.action, asked_at=me.t, sent=sent, error=error
+        )
+    )
+
+
+def striking(**more: Any) -> Alone:
+    """A coordinator of three that has just given an order to stop server2."""
+    me = coordinator(forced_stop="power-off", **more)
     me.votes("server2", holdings=HELD)
     lost(me, "server2", "server3")
     assert fences(me) == ["server2"]
+    return me
+
+
+def test_a_coordinator_that_hears_a_majority_fences() -> None:
+    """Only a coordinator that hears a majority fences."""
+    me = striking()
+    (order,) = me.of(a.Fence, last=False)
+    assert (order.action, order.within_ms) == ("power-off", 500)
 
 
 def test_a_minority_does_not() -> None:
@@ -1105,20 +1404,93 @@ def test_a_follower_does_not() -> None:
 
 @pytest.mark.parametrize("holding", [True, False])
 def test_an_exact_half_the_holder_at_once_the_other_later(holding: bool) -> None:
-    """[...] or an exact half: the holder of the group of the best priority at once, others after
-    fence_delay."""
+    """[...] or an exact half: place 0 is the holder of the first configured group; place by place
+    takes its turn of fence_delay."""
+    me = half(holding)
+    heard = me.t
+    me.run(3 * S + 300)
+    assert fences(me) == (["server2"] if holding else [])
+    me.run(heard + 8 * S - me.t)
+    assert fences(me) == (["server2"] if holding else [])
+    me.run(500)
+    assert fences(me) == ["server2"]
+
+
+def half(holding: bool) -> Alone:
+    """One of two that has just heard the other for the last time."""
     me = led(count=2, forced_stop="power-off")
+    me.bmc("server2", "on")
     if holding:
         grant(me)
         me.scripts_end()
         me.rules("server2", 9)
     else:
         me.rules("server2", 9, holdings=HELD)
+    return me
+
+
+@pytest.mark.parametrize(
+    ("answers_s", "ordered_s"),
+    [
+        pytest.param(6.0, 8.0, id="before its turn"),
+        pytest.param(8.4, 9.4, id="within the first half"),
+        pytest.param(9.4, 23.0, id="later than that: when the turn comes round"),
+    ],
+)
+def test_an_order_leaves_in_the_first_half_of_the_own_turn(
+    answers_s: float, ordered_s: float
+) -> None:
+    """[...] and an order leaves only in the first half of it, so that what it does is seen
+    before the next one begins."""
+    me = half(False)
+    me.bmc("server2", "unknown")
     heard = me.t
-    me.run(3 * S + 300)
-    assert fences(me) == (["server2"] if holding else [])
-    me.run(heard + 8 * S + 500 - me.t)
+    me.run(int(answers_s * S))
+    me.bmc("server2", "on")
+    me.run(heard + int(ordered_s * S) - 10 - me.t)
+    assert fences(me) == []
+    me.run(1100)
     assert fences(me) == ["server2"]
+
+
+def places(c: Cluster) -> list[int | None]:
+    """The places of all servers that run, each as it sees itself."""
+    nodes = [h.node for h in c.hosts.values() if h.node is not None]
+    return [n.fencing._place(r) for n in nodes for r in n.revision.turns()]
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_no_two_have_the_same_place(count: int) -> None:
+    """Place 0 is the holder of the first configured group; all others follow by name."""
+    second = Group(name="failover2", servers=names(count)[::-1])
+    first = Group(name="failover1", servers=names(count))
+    c = Cluster(settings(count, groups=(first, second)))
+
+    def apart() -> bool:
+        found = places(c)
+        assert len(set(found)) == len(found), found
+        return False
+
+    def watch(ms: int) -> None:
+        with pytest.raises(AssertionError, match="not within"):
+            c.until(apart, ms)
+
+    watch(8 * S)
+    assert places(c)[0] == 0
+    for to in ("server2", "server1"):
+        c.ask("server1", GroupMove(group="failover1", to=to))
+        watch(3 * S)
+    assert places(c)[0] == 0
+    c.cut("server1")
+    watch(10 * S)
+
+
+def test_what_we_granted_is_the_grantees() -> None:
+    """[...] the holder of the first configured group: one that we granted is that one's."""
+    me = coordinator(2, groups=(Group(name="failover1", servers=("server2",)),))
+    assert me.grants
+    me.node.groups.run("failover1").held = True
+    assert me.node.fencing._place(me.node.settings.in_force) == 1
 
 
 @pytest.mark.parametrize(
@@ -1159,11 +1531,8 @@ def test_a_beat_in_the_bmc_that_cannot_be_read_says_nothing() -> None:
 
 def test_one_that_stood_still_listens_before_it_fences() -> None:
     """A paused machine wakes up having heard nobody: the silence was its own."""
-    me = led(count=2, forced_stop="power-off")
-    grant(me)
-    me.scripts_end()
-    me.rules("server2", 9)
-    me.t += 10 * S
+    me = half(True)
+    me.t += 3500
     me.tell(e.TimerFired(name="beat"))
     assert me.node.state.peers["server2"].lost
     assert fences(me) == []
@@ -1172,7 +1541,7 @@ def test_one_that_stood_still_listens_before_it_fences() -> None:
     me.rules("server2", 10)
     me.run(1 * S, lambda: me.rules("server2", 10))
     assert fences(me) == []
-    me.t += 10 * S
+    me.t += 3500
     me.tell(e.TimerFired(name="beat"))
     me.run(1 * S)
     assert fences(me) == ["server2"]
@@ -1191,32 +1560,119 @@ def test_not_one_that_is_out() -> None:
     me.votes("server2", holdings=HELD)
     me.run(1 * S, lambda: me.votes("server3"))
     me.power("server2", "off")
-    me.power("server2", "on", powered_on_at=9)
     lost(me, "server2", "server3")
     assert fences(me) == []
 
 
-@pytest.mark.parametrize(("count", "action"), [(2, "power-off"), (3, "reset")])
-def test_with_two_servers_power_off_not_reset(count: int, action: str) -> None:
-    """With two servers: power off, not reset."""
-    me = coordinator(count, forced_stop="reset")
-    me.votes("server2", holdings=HELD)
-    me.run(9 * S, lambda: me.votes("server3") if count == 3 else None)
-    assert [x.action for x in me.of(a.Fence, last=False)] == [action]
-
-
-@pytest.mark.parametrize("already", [False, True])
-def test_already_off_is_success(already: bool) -> None:
-    """ "Already off" is success."""
+def test_not_one_whose_bmc_has_not_answered_for_a_second() -> None:
+    """[...] and its BMC has answered for a second without a gap."""
     me = coordinator(forced_stop="power-off")
     me.votes("server2", holdings=HELD)
-    lost(me, "server2", "server3")
-    me.tell(
-        e.FenceDone(
-            server="server2", action="power-off", asked_at=me.t, verified=True, already=already
-        )
-    )
+    me.bmc("server2", "unknown")
+
+    def goes_on() -> None:
+        me.votes("server3")
+
+    me.run(6 * S, goes_on)
+    assert fences(me) == [], "it does not answer at all"
+    me.bmc("server2", "on")
+    me.run(900, goes_on)
+    assert fences(me) == []
+    me.power("server2", "unknown", error="no answer")
+    me.bmc("server2", "on")
+    me.run(900, goes_on)
+    assert fences(me) == [], "there was a gap"
+    me.run(600, goes_on)
+    assert fences(me) == ["server2"]
+
+
+def test_not_one_whose_bmc_reads_off() -> None:
+    """What the BMC answers to an order is no evidence: one that believes off does nothing."""
+    me = coordinator(forced_stop="power-off")
+    me.votes("server2", holdings=HELD)
+
+    def blind() -> None:
+        me.votes("server3")
+        me.power("server2", "off", session="new", session_at=me.t)
+
+    me.run(8 * S, blind)
+    assert not me.node.membership.is_out("server2")
+    assert fences(me) == []
+
+
+@pytest.mark.parametrize(("count", "again"), [(2, []), (3, ["power-on"])])
+def test_with_two_servers_power_off_not_reset(count: int, again: list[str]) -> None:
+    """With two servers: power off, not reset.  A reset begins as power off, read back."""
+    me = coordinator(count, forced_stop="reset")
+    me.votes("server2", holdings=HELD)
+    me.bmc("server2", "on")
+    me.run(9 * S, lambda: me.votes("server3") if count == 3 else None)
+    assert [x.action for x in me.of(a.Fence, last=False)] == ["power-off"]
+    ordered(me)
+    assert len(fences(me)) == 1
+    me.bmc("server2", "off")
+    assert [x.action for x in me.of(a.Fence, last=False)] == ["power-off", *again]
+
+
+@pytest.mark.parametrize("sent", [False, True])
+def test_an_accepted_order_proves_nothing_and_off_does(sent: bool) -> None:
+    """What the BMC answers to an order is no evidence; off reads are."""
+    me = striking()
+    ordered(me, sent=sent, error="" if sent else "no answer")
+    assert [x.server for x in me.of(a.ReadPower)] == ["server2"], "it is asked at once"
+    assert proof(me) == ""
+    me.power("server2", "off", session="other", session_at=me.t)
+    assert proof(me) == "", "a BMC that restarted believes so"
+    me.power("server2", "off")
     assert proof(me) == "power off"
+    (record,) = (r for r in me.of(a.Record) if r.event_id == 404)
+    assert record.level == "INFO"
+
+
+def test_a_forced_stop_is_called_off_when_its_server_is_heard() -> None:
+    """Each [order] only while the reasons for it hold: the server is not heard."""
+    me = striking()
+    me.votes("server2", holdings=HELD)
+    ordered(me, sent=False, error="it could not be sent in time")
+    assert [r.event_id for r in me.of(a.Record, last=False) if r.event_id in (433, 434)] == [434]
+    assert me.node.state.peers["server2"].fence.since == NEVER
+    me.run(2900, lambda: me.votes("server3"))
+    assert fences(me) == ["server2"]
+
+
+def test_retries_are_counted() -> None:
+    """One order after another: as many again as `retries` says."""
+    me = striking()
+    for _ in range(20):
+        ordered(me, sent=False, error="D5h")
+        me.run(500, lambda: me.votes("server3"))
+    assert fences(me) == ["server2"] * (1 + me.node.settings.forced_stop.retries)
+
+
+def test_a_bmc_that_accepted_has_three_seconds_to_carry_it_out() -> None:
+    """How long a BMC that accepted an order has [...] before it gets another one."""
+    me = striking()
+    ordered(me)
+    me.run(2800, lambda: me.votes("server3"))
+    assert len(fences(me)) == 1
+    me.run(500, lambda: me.votes("server3"))
+    assert len(fences(me)) == 2
+
+
+def test_one_that_still_reads_on_at_the_time_out_has_failed() -> None:
+    """Time-out: failed, again later."""
+    me = striking()
+    began = me.node.state.peers["server2"].fence.since
+    me.run(began + 30 * S - 10 - me.t, lambda: me.votes("server3"))
+    assert not any(r.event_id == 433 for r in me.of(a.Record, last=False))
+    me.run(300, lambda: me.votes("server3"))
+    (record,) = (r for r in me.of(a.Record, last=False) if r.event_id == 433)
+    assert "still on after 30" in record.text
+    before = len(fences(me))
+    me.run(9 * S, lambda: me.votes("server3"))
+    assert len(fences(me)) == before
+    me.run(2 * S, lambda: me.votes("server3"))
+    assert len(fences(me)) == before + 1
 
 
 def test_failure_holds_the_failover() -> None:
@@ -1227,13 +1683,14 @@ def test_failure_holds_the_failover() -> None:
         "server2", holdings=(Holding(group="failover1", seen=epoch, held=True, state="online"),)
     )
     lost(me, "server2", "server3")
-    me.tell(
-        e.FenceDone(
-            server="server2", action="power-off", asked_at=me.t, verified=False, error="no answer"
-        )
-    )
-    assert any(r.event_id == 433 for r in me.of(a.Record))
-    me.run(5 * S, lambda: me.votes("server3"))
+
+    def refuses() -> None:
+        me.votes("server3")
+        if me.node.state.peers["server2"].fence.ordered_at != NEVER:
+            ordered(me, sent=False, error="no answer")
+
+    me.run(31 * S, refuses)
+    assert any(r.event_id == 433 for r in me.of(a.Record, last=False))
     assert proof(me) == ""
     waiting = next(g for g in me.node.view(me.t).groups if g.name == "failover1").waiting_for
     assert waiting is not None
@@ -1242,11 +1699,76 @@ def test_failure_holds_the_failover() -> None:
 
 def test_a_beat_heard_while_it_was_fenced_keeps_it_in() -> None:
     """A read counts only if nothing was heard of the server since it was asked."""
-    me = coordinator(forced_stop="power-off")
-    me.votes("server2", holdings=HELD)
-    lost(me, "server2", "server3")
+    me = striking()
+    ordered(me)
     asked = me.t
     me.run(100)
     me.beat("server2", holdings=HELD)
-    me.tell(e.FenceDone(server="server2", action="power-off", asked_at=asked, verified=True))
+    me.power("server2", "off", asked)
     assert not me.node.membership.is_out("server2")
+
+
+def test_clpforcestop_stops_one_that_is_heard_and_ends_when_it_reads_off() -> None:
+    """A person wants it off, heard or not."""
+    c = Cluster(settings(3))
+    assert c.settle() == "server1"
+    number = c.ask("server2", ForceStop(down="server1"))
+    c.run(400)
+    assert number not in c.outcomes
+    c.until(lambda: number in c.outcomes, 10 * S)
+    assert c.outcomes[number].code == 0
+    assert not c.hosts["server1"].powered
+    assert c.settle() in ("server2", "server3")
+
+
+def test_clpforcestop_strands_no_group() -> None:
+    """What could start nowhere else is stopped first."""
+    c = Cluster(settings(2, groups=(Group(name="failover1", servers=("server1",)),)))
+    c.run(20 * S)
+    answer = c.answer("server2", ForceStop(down="server1"))
+    assert (answer.code, answer.hint) == (6, "Stop it first: clpgrp -t failover1")
+    assert c.answer("server2", ForceStop(down="server2")).code == 6
+
+
+# ---------------------------------------------------------------------- policy
+
+
+NEWER = Epoch(99, "server3#1", 7)
+
+
+def test_who_knows_of_a_newer_policy_places_nothing_until_it_has_it() -> None:
+    """Whoever hears a newer policy version than its own neither places nor fences until it has
+    it."""
+    me = member(groups=(ELSEWHERE,))
+    me.run(3 * S, lambda: (me.votes("server2"), me.votes("server3", policy=NEWER)) and None)
+    assert me.node.votes.in_office()
+    assert me.grants == []
+    waiting = next(g for g in me.node.view(me.t).groups if g.name == "failover1").waiting_for
+    assert waiting is not None
+    assert waiting.text == "waits for the newest policy, which server3 knows"
+    me.control("server3", Shared(version=NEWER))
+    me.run(300, lambda: [me.votes(n) for n in others(me)] and None)
+    assert me.grants
+
+
+def test_and_fences_nobody() -> None:
+    """[...] neither places nor fences."""
+    me = coordinator(forced_stop="power-off")
+    me.votes("server2", holdings=HELD)
+    me.bmc("server2", "on")
+    me.run(6 * S, lambda: me.votes("server3", policy=NEWER))
+    assert fences(me) == []
+    me.control("server3", Shared(version=NEWER))
+    me.run(600, lambda: me.votes("server3", policy=NEWER))
+    assert fences(me) == ["server2"]
+
+
+def test_one_that_named_it_and_is_gone_holds_nothing_up() -> None:
+    """[...] or until all that named it are out."""
+    me = member(groups=(ELSEWHERE,))
+    me.run(3 * S, lambda: (me.votes("server2"), me.votes("server3", policy=NEWER)) and None)
+    me.run(600, lambda: me.votes("server2"))
+    assert me.grants == []
+    me.power("server3", "off")
+    me.run(600, lambda: me.votes("server2"))
+    assert me.grants

@@ -313,6 +313,7 @@ def rule(me: Alone, others: tuple[str, ...] = ("server2", "server3")) -> None:
         for name in others:
             me.votes(name)
 
+    me.scripts_end()  # nothing is left from before
     me.run(6 * S, peers)
     assert me.node.votes.in_office()
 
@@ -340,8 +341,8 @@ def test_a_grant_is_said_again_until_it_shows_and_never_to_one_that_is_out() -> 
     me = Alone(settings(3, groups=(group(("server2", "server3")),)))
     rule(me)
     assert len({g.epoch for _, g in me.grants}) < len(me.grants), "it was said again"
+    me.run(500, lambda: me.votes("server3"))
     before = len(me.grants)
-    me.run(5)
     me.power("server2", "off")
     me.run(400, lambda: me.votes("server3"))
     later = [(to, g) for to, g in me.grants[before:]]

@@ -203,9 +203,52 @@ def test_the_watchdog_is_armed_anew_where_its_time_out_or_method_changes() -> No
     monitors = tuple(
         replace(m, options={"method": "guard"}) if m.type == "userw" else m for m in cfg.monitors
     )
+    me.tell(e.WatchdogChanged(armed=True, method="softdog"))
     me.forget()
     me.tell(e.SettingsChanged(settings=replace(cfg, monitors=monitors, revision=4)))
-    assert len(me.of(a.ArmWatchdog, last=False)) == 1
+    me.run(1 * S, lambda: me.beat("server2", revision=4) and None)
+    assert not me.sent["server2"].armed, "it is said first"
+    assert me.of(a.ArmWatchdog, last=False) == [], "server3 may not know yet"
+    me.run(1 * S, lambda: others_agree(me, 4))
+    assert [x.method for x in me.of(a.ArmWatchdog, last=False)] == ["guard"]
+
+
+def test_a_watchdog_that_is_no_longer_wanted_is_fed_until_all_know() -> None:
+    cfg = settings(3, watchdog=True)
+    me = Alone(cfg, durable=Durable(), member=True)
+    me.tell(e.WatchdogChanged(armed=True, method="softdog"))
+    others_agree(me, 1)
+    me.run(300)
+    assert me.sent["server2"].armed
+    old = me.sent["server3"]
+    me.forget()
+    me.tell(e.SettingsChanged(settings=settings(3, watchdog=False, revision=2)))
+    me.run(2 * S, lambda: (me.beat("server2"), me.beat("server3", answers=old)) and None)
+    assert not me.sent["server2"].armed
+    assert me.of(a.DisarmWatchdog, last=False) == [], "server3 answers what was said before"
+    assert me.of(a.PetWatchdog, last=False)
+    me.run(1 * S, lambda: others_agree(me))
+    assert len(me.of(a.DisarmWatchdog, last=False)) == 1
+
+
+@pytest.mark.parametrize("added", [True, False])
+def test_the_lease_binds_by_either_revision_and_clears_only_by_both(added: bool) -> None:
+    """Whether an arbiter comes or goes: the others may have heard of it, or not."""
+    without = settings(2, watchdog=True, revision=2 if not added else 1)
+    having = settings(2, watchdog=True, arbiter=ETCD, revision=2 if added else 1)
+    old, new = (without, having) if added else (having, without)
+    me = Alone(old, durable=Durable(), member=True)
+    me.tell(e.WatchdogChanged(armed=True, method="softdog"))
+    me.beat("server2", armed=True)
+    me.run(300)
+    me.tell(e.SettingsChanged(settings=new))
+    me.beat("server2", armed=True, voters=old.voters, revision=1)
+    assert me.node.lease.binds()
+    assert me.node.proof.lease_clears_at(me.node.state.peers["server2"], me.t) > 10**12
+    me.run(5 * S, lambda: me.beat("server2", armed=True) and None)
+    assert me.node.lease.binds() is added
+    clears_at = me.node.proof.lease_clears_at(me.node.state.peers["server2"], me.t)
+    assert (clears_at < 10**12) is added
 
 
 def test_from_the_offer_until_all_vote_by_it_the_disk_does_not_say_member() -> None:

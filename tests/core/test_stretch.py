@@ -130,8 +130,8 @@ def test_a_silent_server_is_lost_later_and_fenced_later() -> None:
     assert c.said(80, "nm") == []
     assert c.did(a.Fence) == []
     c.until(lambda: bool(c.did(a.Fence)), 10 * S)
-    fence = c.did(a.Fence)[0]
-    assert fence.timeout_ms == 5 * ForcedStop().timeout_ms
+    fencer = next(name for _, name, x in c.done if isinstance(x, a.Fence))
+    assert c.node(fencer).settings.forced_stop.timeout_ms == 5 * ForcedStop().timeout_ms
 
 
 def test_it_needs_every_server_but_its_end_does_not() -> None:

@@ -97,7 +97,7 @@ def leaveescape(node: Node) -> None:
 @mutation
 def nopurge(node: Node) -> None:
     """Lost state: does not stop the groups first."""
-    put(node.groups, "purge", lambda: None)
+    put(node.groups, "purge", lambda held: None)
 
 
 @mutation
@@ -180,6 +180,61 @@ def stalereads(node: Node) -> None:
             old(event)
 
     old = handle(node, e.PowerRead, power)
+
+
+@mutation
+def offwhileheard(node: Node) -> None:
+    """An off read counts though no two beats were missed when it was asked."""
+
+    def off(p: Any, event: e.PowerRead) -> None:
+        silent = node.now > event.asked_at or p.any_heard_at <= event.asked_at
+        with briefly(p, "any_heard_at", NEVER if silent else p.any_heard_at):
+            old(p, event)
+
+    old = put(node.power, "_off", off)
+
+
+@mutation
+def noecho(node: Node) -> None:
+    """An off read counts though the kernel answers."""
+
+    def off(p: Any, event: e.PowerRead) -> None:
+        old(p, msgspec.structs.replace(event, echoed=False))
+
+    old = put(node.power, "_off", off)
+
+
+@mutation
+def anysession(node: Node) -> None:
+    """An off read counts in a session that has just begun."""
+
+    def off(p: Any, event: e.PowerRead) -> None:
+        old(p, msgspec.structs.replace(event, session="x", session_at=NEVER))
+
+    old = put(node.power, "_off", off)
+
+
+@mutation
+def believesliars(node: Node) -> None:
+    """A BMC that read off of a server that lived is proof all the same."""
+    put(node.power, "answered", lambda server, p, echo: None)
+
+
+@mutation
+def latewords(node: Node) -> None:
+    """A word for a server that is down counts whenever it arrives."""
+
+    def told(pending: Any, request: Any, p: Any) -> Any:
+        with briefly(p, "any_heard_at", NEVER), briefly(pending, "sent_at", node.now):
+            return old(pending, request, p)
+
+    old = put(node.vouching, "_told", told)
+
+
+@mutation
+def blindwords(node: Node) -> None:
+    """A word for a server counts against what is known."""
+    put(node.vouching, "_against", lambda name, p: "")
 
 
 @mutation
@@ -361,6 +416,18 @@ def nowatchdog(node: Node) -> None:
 
 
 @mutation
+def feedsanyway(node: Node) -> None:
+    """The watchdog is opened and fed though the lease is over."""
+    put(node.lease, "_may_feed", lambda: True)
+
+
+@mutation
+def bindsbyone(node: Node) -> None:
+    """The lease binds by the own revision alone."""
+    put(node.revision, "leases_bind", lambda: node.settings.leases_armed)
+
+
+@mutation
 def recvlease(node: Node) -> None:
     """The holder's lease counts from receive time."""
     old = put(node.lease, "answered", lambda sent_at: old(node.now))
@@ -502,21 +569,6 @@ def oldreports(node: Node) -> None:
 
 
 @mutation
-def oldreset(node: Node) -> None:
-    """A reset before `since` clears."""
-    marks: dict[int, set[int]] = {}
-
-    def power(event: e.PowerRead) -> None:
-        p = node.state.peers.get(event.server)
-        if p is not None and event.powered_on_at is not None:
-            marks.setdefault(id(p), set()).add(event.powered_on_at)
-        old(event)
-
-    old = handle(node, e.PowerRead, power)
-    put(node.proof, "_was_reset", lambda p, since: len(marks.get(id(p), ())) > 1)
-
-
-@mutation
 def unprovenmoves(node: Node) -> None:
     """A group is given up though nothing proves that it could start elsewhere."""
     put(node.placement, "unproven", lambda: ())
@@ -555,13 +607,39 @@ def anystill(node: Node) -> None:
 @mutation
 def losershoots(node: Node) -> None:
     """In a tie the holder is first, whatever the arbiter says."""
-    put(node.fencing, "_turn", lambda: 0 if node.fencing._holds_best() else 1)
+
+    def place(revision: Any) -> int | None:
+        return old(msgspec.structs.replace(revision, arbiter=None))
+
+    old = put(node.fencing, "_place", place)
 
 
 @mutation
-def shortfence(node: Node) -> None:
-    """`fence_delay` 0.5 s."""
-    retime(node, fence_delay_ms=500)
+def noturns(node: Node) -> None:
+    """In an exact half nobody waits for a turn."""
+    put(node.fencing, "_turn_of", lambda place, p, revision: True)
+
+
+@mutation
+def anyholder(node: Node) -> None:
+    """Place 0 is whoever holds any group."""
+    put(node.fencing, "_holds", lambda group: node.groups.holds_any())
+
+
+@mutation
+def neveroff(node: Node) -> None:
+    """A forced stop that began is not called off."""
+
+    def strikable(name: str, p: Any) -> bool:
+        with briefly(p, "heard_at", NEVER), briefly(p, "any_heard_at", NEVER):
+            return bool(old(name, p))
+
+    def end(name: str, p: Any) -> None:
+        with briefly(p, "lost", True):
+            old_end(name, p)
+
+    old = put(node.fencing, "_strikable", strikable)
+    old_end = put(node.fencing, "_end", end)
 
 
 # --- requests --------------------------------------------------------------------------------

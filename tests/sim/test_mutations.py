@@ -25,6 +25,12 @@ UNSAFE = [
     ("lapse", "lapse-off-ends-after-B"),
     ("lapse2", "lapse-off-ends-after-B"),
     ("stalereads", "p11-stale-left-and-off"),
+    ("offwhileheard", "s01-one-false-off"),
+    ("noecho", "s01-false-off-while-the-agent-is-paused"),
+    ("anysession", "s01b-bmc-restarts-with-the-shared-port"),
+    ("latewords", "s07-late-confirm-down"),
+    ("blindwords", "s15-confirm-down-is-checked"),
+    ("bindsbyone", "s05-arbiter-removed-and-cut"),
     ("staleleft", "p25-lateleft"),
     ("recvauth", "recv-authority-counts-from-send-time"),
     ("freetie", "tie-etcd"),
@@ -52,7 +58,7 @@ UNSAFE = [
 """(guard, schedule): without it two coordinators rule, or a group is active twice."""
 
 NEEDLESS = [
-    ("mute", "p13-vm-pause"),
+    ("mute", "restart-silence"),
     ("norunstate", "kill-agent"),
     ("onends", "p17-standby-powered-on"),
     ("slowalways", "power-loss"),
@@ -60,7 +66,8 @@ NEEDLESS = [
     ("norelay", "one-link-cut"),
     ("shortlease", "p15-standby-coordinator-dies"),
     ("minorityfences", "p20-minority-does-not-fence"),
-    ("shortfence", "p20-fence-race"),
+    ("noturns", "p20-fence-race"),
+    ("anyholder", "s10-two-groups-cut-of-two"),
     ("anystill", "fence-beat-stopped-before"),
     ("deaffences", "p27-deaf-coordinator-in-authority"),
     ("unprovenmoves", "failover-nobody-could-take"),
@@ -75,6 +82,9 @@ TOLD = [
     ("stopstays", "restart-all-one-is-quicker"),
     ("movedark", "start-waits-for-proof"),
     ("grantout", "p26-gout-grant-to-one-that-is-out"),
+    ("neveroff", "s03-back-while-an-order-waits"),
+    ("believesliars", "s01-liar-is-no-proof-until-it-reads-on"),
+    ("feedsanyway", "p13-vm-pause"),
     ("losershoots", "tie-holder-behind-cut-cables"),
 ]
 """(guard, schedule): without it the story goes another way."""
@@ -86,7 +96,6 @@ LIMITS = [("nolimits", "restart-by-message"), ("nolimits", "monitor-error")]
 """(guard, schedule): without it recovery goes beyond its limits (I2)."""
 
 BY_SEED = [
-    ("oldreset", "3bmc", range(125, 260)),
     ("losespromise", "2strong", range(7373, 7374)),
 ]
 """(guard, sample cluster, seeds): without it one of the seeds breaks a promise."""

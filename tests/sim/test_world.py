@@ -170,17 +170,44 @@ def test_a_list_of_actions_can_be_cut_short_anywhere() -> None:
     assert (one.run == Durable(vote="x"), one.disk.member) == (True, False)
 
 
-def test_a_bmc_tells_power_and_forced_stop_is_read_back() -> None:
+def test_a_bmc_tells_power_and_what_an_order_did_is_seen_by_reading() -> None:
     w, (one, _) = started("2bmc", a.ReadPower(server="server2"))
     w.advance(1)
     read = events_of(one, e.PowerRead)[0]
-    assert (read.power, read.powered_on_at) == ("on", w.hosts["server2"].on_mark)
-    fence = a.Fence(server="server2", action="power-off", timeout_ms=10_000, retries=1)
+    assert read.power == "on"
+    assert read.session
+    fence = a.Fence(server="server2", action="power-off")
     w.executor.do[a.Fence](one, fence, one.now(w.t))
+    w.advance(0.1)
+    assert events_of(one, e.FenceDone)[0].sent
+    assert w.hosts["server2"].powered, "it is carried out a while later"
     w.advance(8)
-    done = events_of(one, e.FenceDone)[0]
-    assert done.verified and not done.already
     assert not w.hosts["server2"].powered
+    w.executor.do[a.ReadPower](one, a.ReadPower(server="server2", echo=True), one.now(w.t))
+    w.advance(1)
+    last = events_of(one, e.PowerRead)[-1]
+    assert (last.power, last.session, last.echoed) == ("off", read.session, False)
+
+
+def test_an_order_that_cannot_leave_in_time_never_does() -> None:
+    w, (one, two) = started()
+    w.bmcs.of["server2"].busy_until["server1"] = w.t + 600_000
+    w.executor.do[a.Fence](one, a.Fence(server="server2", action="power-off"), one.now(w.t))
+    w.advance(8)
+    assert not events_of(one, e.FenceDone)[0].sent
+    assert two.powered
+
+
+def test_a_bmc_that_restarted_says_off_in_a_new_session() -> None:
+    w, (one, two) = started("2bmc", a.ReadPower(server="server2"))
+    w.advance(1)
+    perform(w, "bmc server2 restart 2")
+    w.executor.do[a.ReadPower](one, a.ReadPower(server="server2"), one.now(w.t))
+    w.advance(1)
+    before, after = events_of(one, e.PowerRead)
+    assert (before.power, after.power) == ("on", "off")
+    assert before.session != after.session
+    assert two.powered
 
 
 def test_a_dead_bmc_proves_nothing() -> None:
