@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from clptools.core import sentences as say
+from clptools.core.holdings import says_unproven
 from clptools.core.messages import Intent
 from clptools.core.settings import Group
 
@@ -113,11 +114,11 @@ class Choice:
         node = self.node
         ruler = node.votes.coordinator()
         if ruler == node.me:
-            unproven = node.placement.unproven()
+            unproven = group.name in node.placement.unproven()
         else:
             p = node.state.peers.get(ruler)
-            unproven = p.beat.unproven if p is not None and p.beat is not None else ()
-        if group.name in unproven:
+            unproven = p is not None and says_unproven(p, group.name)
+        if unproven:
             return say.nowhere_proven(group.name, node.me)
         able = any(
             s != node.me and not self.not_eligible(s) and not self.is_barred(s)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from clptools.core import sentences as say
 from clptools.core.actions import Fence
 from clptools.core.events import FenceDone
+from clptools.core.holdings import holds
 from clptools.core.quorum import NEVER
 from clptools.core.state import PeerState, Phase
 
@@ -57,7 +58,7 @@ class Fencing:
         # In a tie that an arbiter decided, too: the loser may not know that it lost.
         if not node.votes.in_office() or node.membership.hears_half():
             return True
-        held = p.beat is not None and any(h.held for h in p.beat.holdings)
+        held = any(h.held for h in holds(p))
         waited = any(w[0].startswith(name + "\n") for w in node.state.waiting.values())
         return held or waited
 

@@ -153,6 +153,9 @@ class Membership:
         if beat.to != node.me:
             self._relay(beat)
             return
+        if beat.page:
+            node.holdings.page(beat.sender, p, beat)
+            return
         if beat.incarnation in p.retired:
             return
         if beat.left:
@@ -160,6 +163,7 @@ class Membership:
             return
         p.any_heard_at = node.now
         p.voters = beat.voters
+        p.reads_lists = beat.lists
         if beat.incarnation != p.incarnation and not self._believe(p, beat):
             p.stranger = Echo(incarnation=beat.incarnation, sent_at=beat.sent_at)
             node.beats.answer_at_once(beat.sender)
@@ -171,6 +175,7 @@ class Membership:
         before = p.beat
         p.seq = beat.seq
         p.beat = beat
+        node.holdings.heard(beat.sender, p, beat)
         p.echo = Echo(incarnation=beat.incarnation, sent_at=beat.sent_at)
         p.heard_at = node.now
         if event.link != "relay":
@@ -353,8 +358,7 @@ class Membership:
 def _differs(before: Beat, beat: Beat) -> bool:
     """Whether a beat says something new that decisions depend on."""
     return (
-        before.holdings != beat.holdings
-        or before.term != beat.term
+        before.term != beat.term
         or before.authority != beat.authority
         or before.coordinator != beat.coordinator
         or before.newcomer != beat.newcomer

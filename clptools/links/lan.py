@@ -194,7 +194,7 @@ class LanHeartbeats:
 
     def apply(self, settings: Settings) -> None:
         """Opens, keeps and closes links so that they are those of `settings`."""
-        self._wire = Wire(settings.cluster.name, self._authkey)
+        self._wire = Wire(settings.cluster.name, self._authkey, settings.names)
         self._names = frozenset(settings.names)
         wanted: dict[str, tuple[str, int, dict[str, str]]] = {}
         for path in settings.interconnects:
