@@ -105,6 +105,10 @@ class Holdings:
         """Sends what the receiver of a listed beat lacks: what is new at once, all now and then."""
         node = self.node
         known = node.state.peers[beat.to].holdings
+        if not node.membership.hears(beat.to):
+            # Without its echo they would prove nothing to it; once it is heard they go at once.
+            known.lacks_since = NEVER
+            return
         since = max(known.has, known.sent)
         if known.has == node.state.lines_number:
             known.lacks_since = NEVER

@@ -101,7 +101,7 @@ class LanLink:
                 opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, _TOS_LOW_DELAY)
             else:
                 opened.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, _TOS_LOW_DELAY)
-                # Fragment rather than fail where a beat exceeds the path's MTU.
+                # What is sent to an earlier version may exceed the path's MTU: fragment it.
                 opened.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _IP_PMTUDISC_DONT)
             opened.bind(own)
         except OSError:
@@ -164,8 +164,8 @@ class Carrier(Protocol):
 
     counters: Counter[str]
 
-    def send(self, server: str, datagram: bytes) -> None:
-        """To `server`; it may be lost."""
+    def send(self, server: str, datagram: bytes, page: bool) -> None:
+        """To `server`; it may be lost.  `page`: it is no beat, and takes the place of none."""
 
 
 class LanHeartbeats:
@@ -243,8 +243,10 @@ class LanHeartbeats:
         except DecodeError:
             self._counters["too_long_to_send"] += 1
             return
-        for link in (*self._links.values(), *self.others):
+        for link in self._links.values():
             link.send(via or beat.to, datagram)
+        for other in self.others:
+            other.send(via or beat.to, datagram, bool(beat.page))
 
     def arrived(self, link: str, data: bytes, source: str) -> None:
         """A datagram came from the server `source` on `link`; a bad one is counted."""
