@@ -47,6 +47,7 @@ UNSAFE = [
     ("onelength", "lengths-shorter-coordinator-first"),
     ("stretchedlease", "toratio-holder-alone"),
     ("nodoubt", "revision-off-servers-boot-with-the-old"),
+    ("partlist", "p34-list-not-whole"),
     ("countsbehind", "revision-left-servers-come-with-the-old"),
 ]
 """(guard, schedule): without it two coordinators rule, or a group is active twice."""
