@@ -73,6 +73,8 @@ class Holdings:
 
     def __init__(self, node: Node) -> None:
         self.node = node
+        self._numbered: tuple[object, object, object] = (None, None, None)
+        """What was numbered last: the same for all peers in one round of beats."""
 
     # ------------------------------------------------------------------ ours
 
@@ -137,6 +139,10 @@ class Holdings:
 
     def _number(self, beat: Beat) -> None:
         """Numbers what changed since the last time."""
+        parts = (beat.holdings, beat.unproven, beat.purging)
+        if all(part is before for part, before in zip(parts, self._numbered, strict=True)):
+            return
+        self._numbered = parts
         state = self.node.state
         said = {h.group: h for h in beat.holdings}
         unproven, purging = set(beat.unproven), set(beat.purging)
