@@ -230,8 +230,10 @@ class LanHeartbeats:
     def counters(self) -> Counter[str]:
         """Datagrams received, and dropped by reason, since the agent started."""
         total = Counter(self._counters)
-        for link in (*self._links.values(), *self.others):
+        for link in self._links.values():
             total.update(link.counters)
+        for other in self.others:
+            total.update(other.counters)
         return total
 
     def send(self, beat: Beat, via: str = "") -> None:

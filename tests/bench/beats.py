@@ -58,8 +58,8 @@ def measure() -> Section:
         title="Heartbeats and packets",
         how=(
             "UDP payloads that one server sends, which holds all groups; all names have "
-            f"{_NAME_BYTES} bytes, the longest there are. Pages go out until the receiver says that "
-            "it has them; afterwards one page for each change."
+            f"{_NAME_BYTES} bytes, the longest there are. Pages go out until the receiver says "
+            "that it has them; afterwards one page for each change."
         ),
         rows=tuple(rows),
     )
