@@ -118,7 +118,7 @@ class Holdings:
             if known.lacks_since == NEVER:
                 known.lacks_since = node.now
             # Less and less often: a path that carries no page must not be filled with them.
-            pause = max(node.times.interval_ms, (node.now - known.lacks_since) // 2)
+            pause = max(node.times.interval_ms, (node.now - known.lacks_since) // 8)
             if node.now - known.repeated_at >= min(pause, _REPEAT_MS):
                 known.repeated_at = node.now
                 since = known.has
