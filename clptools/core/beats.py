@@ -29,7 +29,7 @@ class Beats:
         if name not in self.asked_for:
             self.asked_for.append(name)
 
-    def holdings(self) -> tuple[Holding, ...]:
+    def own_holdings(self) -> tuple[Holding, ...]:
         """What we say of each group that we hold or have seen an epoch of."""
         return tuple(
             Holding(group=name, seen=run.seen, held=run.held, state=run.state, why=run.why)
@@ -52,7 +52,7 @@ class Beats:
         coordinator = node.me if authority else votes.heard_coordinator()
         ask = votes.asking()
         ask_term = votes.ask_term()
-        holdings = self.holdings()
+        holdings = self.own_holdings()
         unproven = node.placement.unproven() if authority else ()
         lacks = membership.lacks() if state.newcomer else ()
         ripe = state.newcomer and membership.ripe()
@@ -95,12 +95,27 @@ class Beats:
                 voters=state.voters,
                 unproven=unproven,
                 purging=purging,
+                lists=True,
+                have=node.holdings.have(p, echo),
             )
-            node.emit(SendBeat(beat=beat))
-            if now - p.direct_at > hear_ms:
-                via = self._relay_to(name, hears)
-                if via:
-                    node.emit(SendBeat(beat=beat, via=via))
+            via = self._relay_to(name, hears) if now - p.direct_at > hear_ms else ""
+            self._send(beat, via)
+
+    def _send(self, beat: Beat, via: str) -> None:
+        """Sends a beat as it is, or listed with its pages; an earlier version gets it as it is."""
+        node = self.node
+        peers = node.state.peers
+        listed = beat
+        if not node.holdings.fits(beat):
+            listed = node.holdings.listed(beat)
+        reads = peers[beat.to].reads_lists
+        node.emit(SendBeat(beat=listed if reads else beat))
+        relays = bool(via) and reads and peers[via].reads_lists
+        if via:
+            # An earlier version would pass on only what it knows of.
+            node.emit(SendBeat(beat=listed if relays else beat, via=via))
+        if listed.listed and reads:
+            node.holdings.pages(listed, via if relays else "")
 
     def tell_left(self, names: list[str]) -> None:
         """Answers "left" to each of these that we have heard."""
@@ -118,6 +133,7 @@ class Beats:
                         sent_at=node.now,
                         echo=self._echo(p),
                         left=True,
+                        lists=True,
                     )
                 )
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from clptools.core import sentences as say
+from clptools.core.holdings import says_unproven, told
 from clptools.core.messages import Intent
 from clptools.core.settings import Group
 
@@ -90,7 +91,7 @@ class Choice:
         """Whether something of the group may be left there from before its boot."""
         if name == self.node.me:
             return group.name in self.node.groups.purging()
-        beat = self.node.state.peers[name].beat
+        beat = told(self.node.state.peers[name])
         return beat is not None and group.name in beat.purging
 
     def is_barred(self, name: str) -> bool:
@@ -126,11 +127,11 @@ class Choice:
         node = self.node
         ruler = node.votes.coordinator()
         if ruler == node.me:
-            unproven = node.placement.unproven()
+            unproven = group.name in node.placement.unproven()
         else:
             p = node.state.peers.get(ruler)
-            unproven = p.beat.unproven if p is not None and p.beat is not None else ()
-        if group.name in unproven:
+            unproven = p is not None and says_unproven(p, group.name)
+        if unproven:
             return say.nowhere_proven(group.name, node.me)
         able = any(
             s != node.me and not self.not_eligible(s) and not self.is_barred(s)

@@ -48,6 +48,8 @@ def describe_beat(beat: m.Beat) -> str:
     Its instants belong to the sender's clock and are left out.
     """
     words = [f"{beat.sender}>{beat.to}", f"seq {beat.seq}"]
+    if beat.page:
+        return " ".join([*words, "page of", *(describe_line(line) for line in beat.page)])
     if beat.term != m.NO_TERM:
         words.append(f"term {describe_term(beat.term)}")
     if beat.ask:
@@ -64,12 +66,19 @@ def describe_beat(beat: m.Beat) -> str:
     if beat.out:
         words.append(f"out {','.join(beat.out)}")
     words += [describe_holding(h) for h in beat.holdings]
+    if beat.listed:
+        words.append(f"list {beat.listed} of {beat.count}")
     for flag in ("left", "armed", "suspended", "stopped", "barred"):
         if getattr(beat, flag):
             words.append(flag)
     if not beat.counts:
         words.append("uncounted")
     return " ".join(words)
+
+
+def describe_line(line: m.Line) -> str:
+    """What a page says of one group."""
+    return f"{line.number}:{describe_holding(line.holding)}"
 
 
 def describe_term(term: m.Term) -> str:

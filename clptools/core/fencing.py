@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 from clptools.core import sentences as say
 from clptools.core.actions import Fence
 from clptools.core.events import FenceDone
+from clptools.core.holdings import holds
 from clptools.core.quorum import NEVER
 from clptools.core.settings import InForce
 from clptools.core.state import ForcedStopState, PeerState, Phase
@@ -80,7 +81,7 @@ class Fencing:
         # In a tie that an arbiter decided, too: the loser may not know that it lost.
         if not node.votes.in_office() or node.membership.hears_half():
             return True
-        held = p.beat is not None and any(h.held for h in p.beat.holdings)
+        held = any(h.held for h in holds(p))
         return held or any(name in w.servers for w, _ in node.state.waiting.values())
 
     def _able(self) -> bool:

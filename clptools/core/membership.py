@@ -163,6 +163,9 @@ class Membership:
         if beat.to != node.me:
             self._relay(beat)
             return
+        if beat.page:
+            node.holdings.page(beat.sender, p, beat)
+            return
         if beat.incarnation in p.retired:
             self._replayed(p, beat)
             return
@@ -180,8 +183,10 @@ class Membership:
         before = p.beat
         p.any_heard_at = node.now
         p.voters = beat.voters
+        p.reads_lists = beat.lists
         p.seq = beat.seq
         p.beat = beat
+        node.holdings.heard(beat.sender, p, beat)
         p.echo = Echo(incarnation=beat.incarnation, sent_at=beat.sent_at)
         p.heard_at = node.now
         if event.link != "relay":
@@ -211,6 +216,8 @@ class Membership:
         ours = echo is not None and echo.incarnation == self.node.state.incarnation
         if ours and echo is not None and echo.sent_at > p.any_heard_at:
             p.any_heard_at = self.node.now
+        # One of an earlier version would not understand an answer in pages.
+        p.reads_lists = beat.lists
         p.stranger = Echo(incarnation=beat.incarnation, sent_at=beat.sent_at)
         self.node.beats.answer_at_once(beat.sender)
 
@@ -395,8 +402,7 @@ class Membership:
 def _differs(before: Beat, beat: Beat) -> bool:
     """Whether a beat says something new that decisions depend on."""
     return (
-        before.holdings != beat.holdings
-        or before.term != beat.term
+        before.term != beat.term
         or before.authority != beat.authority
         or before.coordinator != beat.coordinator
         or before.newcomer != beat.newcomer
@@ -405,7 +411,6 @@ def _differs(before: Beat, beat: Beat) -> bool:
         or before.stopped != beat.stopped
         or before.suspended != beat.suspended
         or before.barred != beat.barred
-        or before.purging != beat.purging
         or before.policy != beat.policy
         or before.armed != beat.armed
         or before.out != beat.out

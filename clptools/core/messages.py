@@ -74,6 +74,15 @@ class Holding(Message, array_like=True, frozen=True, kw_only=True):
     """How it came to be released: `GroupWhy` value."""
 
 
+class Line(Message, array_like=True, frozen=True, kw_only=True):
+    """All that a server says of one group, numbered anew with every change (`core/holdings.py`)."""
+
+    number: int
+    holding: Holding
+    unproven: bool = False
+    purging: bool = False
+
+
 class Beat(Message, tag="beat", array_like=True, frozen=True, kw_only=True):
     """One heartbeat from `sender` to `to`.
 
@@ -128,6 +137,19 @@ class Beat(Message, tag="beat", array_like=True, frozen=True, kw_only=True):
     do not run on a server that went dark."""
     purging: tuple[str, ...] = ()
     """Groups of which something may be left from before the boot: the last choice for them."""
+    lists: bool = False
+    """The sender understands the fields below."""
+    listed: int = 0
+    """Not 0: `holdings`, `unproven` and `purging` did not fit and are empty here; they are those
+    of the sender's list as it stood with this number."""
+    count: int = 0
+    """How many lines that list had."""
+    total: int = 0
+    """Sum of their numbers."""
+    have: int = 0
+    """Newest list of `to`, of the incarnation in `echo`, that the sender had whole."""
+    page: tuple[Line, ...] = ()
+    """Not empty: this is no heartbeat, it only brings these lines of the sender's list."""
 
 
 class Grant(Message, tag="grant", frozen=True, kw_only=True):

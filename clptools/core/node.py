@@ -56,6 +56,7 @@ from clptools.core.events import (
 from clptools.core.fencing import Fencing
 from clptools.core.group_requests import GroupRequests
 from clptools.core.groups import Groups
+from clptools.core.holdings import Holdings
 from clptools.core.lease import Lease
 from clptools.core.ledger import Ledger
 from clptools.core.membership import Membership
@@ -120,6 +121,7 @@ class Node:
         self.revision = Revision(self)
         self.votes = Votes(self)
         self.lease = Lease(self)
+        self.holdings = Holdings(self)
         self.beats = Beats(self)
         self.proof = Proof(self)
         self.fencing = Fencing(self)
@@ -353,6 +355,8 @@ class Node:
     def _beat_seen(self, event: BeatSeen) -> None:
         beat = event.beat
         if self.state.phase in (Phase.STOPPED, Phase.DONE):
+            if beat.page:
+                return
             p = self.state.peers.get(beat.sender)
             # One that has left as well is not answered: it would answer that, and so without end.
             told = beat.left or self.me in beat.out
@@ -362,6 +366,8 @@ class Node:
                 self.beats.tell_left([beat.sender])
             return
         self.membership.beat(event)
+        if beat.page:
+            return
         if self.state.phase is Phase.TELLING:
             p = self.state.peers.get(beat.sender)
             if p is not None and beat.left:
@@ -489,6 +495,7 @@ class Node:
             self.changed = False
             self.requests_due = False
             self.membership.settle()
+            self.holdings.settle()
             self.power.settle()
             self.revision.settle()
             self.votes.settle()

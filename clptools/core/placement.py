@@ -12,6 +12,7 @@ import msgspec
 
 from clptools.core import sentences as say
 from clptools.core.actions import SendControl
+from clptools.core.holdings import holds
 from clptools.core.messages import Epoch, Grant, Intent, Order
 from clptools.core.quorum import NEVER
 from clptools.core.settings import Group
@@ -92,11 +93,9 @@ class Placement:
         if run is not None:
             found.append(_own(node.me, run))
         for name, p in node.state.peers.items():
-            if p.beat is None:
-                continue
             found.extend(
                 Held(server=name, seen=h.seen, held=h.held, state=h.state, why=h.why)
-                for h in p.beat.holdings
+                for h in holds(p)
                 if h.group == group
             )
         return found

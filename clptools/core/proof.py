@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from clptools.core import sentences as say
+from clptools.core.holdings import told
 from clptools.core.messages import NO_EPOCH, Holding
 from clptools.core.quorum import NEVER
 from clptools.core.state import PeerState
@@ -61,7 +62,8 @@ class Proof:
     def _released(self, p: PeerState, group: str, server: str, since: int) -> bool:
         """It answered a beat of this office, holds nothing, and no grant of ours is under way."""
         node = self.node
-        beat = p.beat
+        # A newer beat whose list is not whole says nothing of groups: neither does its echo.
+        beat = told(p)
         if beat is None or beat.echo is None or beat.echo.incarnation != node.state.incarnation:
             return False
         if beat.echo.sent_at <= since:

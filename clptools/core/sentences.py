@@ -70,6 +70,21 @@ def late(server: str, link: str, timeout_ms: int, delay_ms: int) -> str:
     )
 
 
+def no_pages(server: str, links: Sequence[str], size: int) -> str:
+    """Small datagrams arrive, large ones do not."""
+    over = f" over {listed(links)}" if links else ""
+    return (
+        f"{server} is heard{over}, but its larger datagrams, which tell of its groups, do not "
+        f"arrive: MTU? Packets of {size + 48} bytes must pass; the MTU must be the same on every "
+        "server and switch."
+    )
+
+
+def pages_again(server: str) -> str:
+    """The large ones arrive."""
+    return f"The larger datagrams of {server} arrive again."
+
+
 def heard_again(server: str) -> str:
     """Back."""
     return f"{server} is heard again."

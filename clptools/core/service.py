@@ -1,4 +1,4 @@
-"""The cluster service by command: starting, leaving, suspending (`docs/rules.md`, *Newcomer, leaving*).
+"""The cluster service by command: start, leave, suspend (`docs/rules.md`, *Newcomer, leaving*).
 
     RUNNING --stop--> LEAVING --all released--> TELLING --all know--> STOPPED --start--> (new core)
 

@@ -56,7 +56,7 @@ class Interconnect(Frozen, frozen=True, kw_only=True):
 
 
 class Arbiter(Frozen, frozen=True, kw_only=True):
-    """One NP resolution resource (`[[np]]`); see `docs/rules.md`, *Votes, authority, electorate*."""
+    """One NP resolution resource (`[[np]]`): who decides an exact tie."""
 
     name: str
     type: str

@@ -15,6 +15,7 @@ from clptools.core.messages import (
     Beat,
     Echo,
     Epoch,
+    Line,
     Report,
     Shared,
     Term,
@@ -109,6 +110,34 @@ class Waiting(msgspec.Struct, frozen=True):
     """Servers of which proof is missing that they do not run it."""
 
 
+class PeerHoldings(msgspec.Struct):
+    """What one incarnation of a peer says of groups, and what it has of ours."""
+
+    incarnation: str = ""
+    lines: dict[str, Line] = {}
+    """Group -> its newest line that arrived."""
+    top: int = 0
+    """Highest number among them."""
+    total: int = 0
+    """Sum of their numbers."""
+    told: Beat | None = None
+    """Newest beat whose holdings are known, with them."""
+    have: int = 0
+    """Number of the newest list that was whole."""
+    lacking_since: int = NEVER
+    """When the first beat came whose list is still not whole, or `NEVER`."""
+    lacking_told: bool = False
+    # of our own list
+    has: int = 0
+    """Newest list of ours that it has whole, as it says."""
+    sent: int = 0
+    """Highest number of our lines sent to it."""
+    repeated_at: int = NEVER
+    """When all that it lacks was sent last."""
+    lacks_since: int = NEVER
+    """Since when it has not told of a newer list, while it lacks one."""
+
+
 class PeerState(msgspec.Struct):
     """What we know of one other server."""
 
@@ -131,6 +160,9 @@ class PeerState(msgspec.Struct):
     """`Beat.voters` of the newest beat of the incarnation we believe."""
     not_counted: int = 0
     """`Beat.voters` for which its not being counted was recorded."""
+    reads_lists: bool = True
+    """`Beat.lists` of the newest such beat; who was never heard learns nothing from ours."""
+    holdings: PeerHoldings = msgspec.field(default_factory=PeerHoldings)
     direct_at: int = NEVER
     link_at: dict[str, int] = {}
     late: list[str] = []
@@ -355,6 +387,12 @@ class NodeState(msgspec.Struct):
     armed: bool = False
     watchdog: str = ""
     groups: dict[str, GroupRun] = {}
+    lines: dict[str, Line] = {}
+    """Group -> what we say of it, once it did not fit into a beat."""
+    lines_number: int = 1
+    """Number of the newest line, or of the empty list."""
+    lines_total: int = 0
+    """Sum of their numbers."""
     shared: Shared = msgspec.field(default_factory=lambda: Shared(version=NO_EPOCH))
     ratio: int = 1
     """How many times as long as configured our time-outs are."""

@@ -101,7 +101,7 @@ class LanLink:
                 opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, _TOS_LOW_DELAY)
             else:
                 opened.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, _TOS_LOW_DELAY)
-                # Fragment rather than fail where a beat exceeds the path's MTU.
+                # What is sent to an earlier version may exceed the path's MTU: fragment it.
                 opened.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _IP_PMTUDISC_DONT)
             opened.bind(own)
         except OSError:
@@ -164,8 +164,8 @@ class Carrier(Protocol):
 
     counters: Counter[str]
 
-    def send(self, server: str, datagram: bytes) -> None:
-        """To `server`; it may be lost."""
+    def send(self, server: str, datagram: bytes, page: bool) -> None:
+        """To `server`; it may be lost.  `page`: it is no beat, and takes the place of none."""
 
 
 class LanHeartbeats:
@@ -194,7 +194,7 @@ class LanHeartbeats:
 
     def apply(self, settings: Settings) -> None:
         """Opens, keeps and closes links so that they are those of `settings`."""
-        self._wire = Wire(settings.cluster.name, self._authkey)
+        self._wire = Wire(settings.cluster.name, self._authkey, settings.names)
         self._names = frozenset(settings.names)
         wanted: dict[str, tuple[str, int, dict[str, str]]] = {}
         for path in settings.interconnects:
@@ -230,8 +230,10 @@ class LanHeartbeats:
     def counters(self) -> Counter[str]:
         """Datagrams received, and dropped by reason, since the agent started."""
         total = Counter(self._counters)
-        for link in (*self._links.values(), *self.others):
+        for link in self._links.values():
             total.update(link.counters)
+        for other in self.others:
+            total.update(other.counters)
         return total
 
     def send(self, beat: Beat, via: str = "") -> None:
@@ -243,8 +245,10 @@ class LanHeartbeats:
         except DecodeError:
             self._counters["too_long_to_send"] += 1
             return
-        for link in (*self._links.values(), *self.others):
+        for link in self._links.values():
             link.send(via or beat.to, datagram)
+        for other in self.others:
+            other.send(via or beat.to, datagram, bool(beat.page))
 
     def arrived(self, link: str, data: bytes, source: str) -> None:
         """A datagram came from the server `source` on `link`; a bad one is counted."""

@@ -1,28 +1,29 @@
 """The heartbeat datagram: what is on the wire, and what is thrown away before it is read.
 
-    version (1) | cluster id (8) | MessagePack of one Beat | HMAC-SHA-256 (32)
+    version (1) | cluster id (8) | payload of one Beat (core/datagram.py) | HMAC-SHA-256 (32)
 
-The code is over everything before it, keyed by `keys.derive(authkey, "heartbeat")`, and is
-compared before a byte of the payload is parsed.  Whether a beat's incarnation is to be
-believed is the core's to decide; here only garbage and exact repetitions are dropped.
+The version is the payload's form; a server that does not know a form drops it.  The code is over
+everything before it, keyed by `keys.derive(authkey, "heartbeat")`, and is compared before a byte
+of the payload is parsed.  Whether a beat's incarnation is to be believed is the core's to decide;
+here only garbage and exact repetitions are dropped.
 """
 
 from __future__ import annotations
 
 import hmac
 from collections import OrderedDict
+from collections.abc import Iterable
 from enum import StrEnum
 
-import msgspec
-
+from clptools.core import datagram
 from clptools.core.messages import Beat
 from clptools.links.keys import cluster_id, derive
 
-VERSION = 1
+VERSIONS = (datagram.PLAIN, datagram.PACKED)
 MAC_BYTES = 32
 HEADER_BYTES = 9
 MAX_FRAME_BYTES = 60_000
-"""Below UDP's 65,507.  32 servers need some 1.5 kB; each group adds about 100 bytes."""
+"""Below UDP's 65,507: what servers of earlier versions send, and are sent, with many groups."""
 
 WINDOW = 2048
 """Sequence numbers behind the newest that are still told apart.  `seq` runs over all peers and
@@ -63,12 +64,11 @@ class DecodeError(Exception):
 class Wire:
     """Encodes and decodes the heartbeats of one cluster."""
 
-    def __init__(self, cluster: str, authkey: bytes) -> None:
-        """Raises ValueError for an authkey that is too short."""
-        self._head = bytes([VERSION]) + cluster_id(cluster)
+    def __init__(self, cluster: str, authkey: bytes, names: Iterable[str] = ()) -> None:
+        """`names`: of the servers.  Raises ValueError for an authkey that is too short."""
+        self._cluster = cluster_id(cluster)
+        self._names = datagram.digests(names)
         self._mac = hmac.new(derive(authkey, "heartbeat"), digestmod="sha256")
-        self._encoder = msgspec.msgpack.Encoder()
-        self._decoder = msgspec.msgpack.Decoder(Beat)
 
     def _code(self, data: bytes) -> bytes:
         mac = self._mac.copy()
@@ -77,7 +77,7 @@ class Wire:
 
     def encode(self, beat: Beat) -> bytes:
         """The datagram of `beat`.  Raises DecodeError (oversized) if it would not fit."""
-        data = self._head + self._encoder.encode(beat)
+        data = bytes([datagram.form(beat)]) + self._cluster + datagram.pack(beat)
         if len(data) + MAC_BYTES > MAX_FRAME_BYTES:
             raise DecodeError(Reason.OVERSIZED)
         return data + self._code(data)
@@ -88,16 +88,16 @@ class Wire:
             raise DecodeError(Reason.OVERSIZED)
         if len(frame) <= HEADER_BYTES + MAC_BYTES:
             raise DecodeError(Reason.TRUNCATED)
-        if frame[0] != VERSION:
+        if frame[0] not in VERSIONS:
             raise DecodeError(Reason.BAD_VERSION)
-        if frame[:HEADER_BYTES] != self._head:
+        if frame[1:HEADER_BYTES] != self._cluster:
             raise DecodeError(Reason.OTHER_CLUSTER)
         data = frame[:-MAC_BYTES]
         if not hmac.compare_digest(self._code(data), frame[-MAC_BYTES:]):
             raise DecodeError(Reason.BAD_MAC)
         try:
-            beat = self._decoder.decode(data[HEADER_BYTES:])
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            beat = datagram.unpack(data[HEADER_BYTES:], frame[0], self._names)
+        except (ValueError, RecursionError):
             raise DecodeError(Reason.MALFORMED) from None
         if beat.seq < 0:
             raise DecodeError(Reason.MALFORMED)

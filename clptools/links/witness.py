@@ -2,14 +2,21 @@
 
 In each interval one exchange over HTTP: the newest beat for each server goes there, those for
 this server come back.  The witness only carries; a beat is authenticated as on every other path.
+It keeps one piece of mail for each pair of servers, so pages of a list go with the beat:
+
+    0 (1) | MessagePack of a list of datagrams
+
+A datagram never begins with 0, and to a server of an earlier version nothing sends pages.
 The agent hands in the exchange, since the HTTP client belongs to the arbiters.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict, deque
 from collections.abc import Awaitable, Callable
+
+import msgspec
 
 from clptools.faults import ClpError
 
@@ -17,6 +24,11 @@ Exchange = Callable[[dict[str, bytes]], Awaitable[dict[str, bytes]]]
 """Server -> datagram for it; returns sender -> datagram.  Raises ClpError; bounded in time."""
 
 _FAULTS_TOLD = 2
+_BUNDLE = b"\0"
+_PAGES = 2
+"""With each beat: the mail of 32 servers must fit into a box (`arbiters/witness_mail.py`)."""
+_PAGES_KEPT = 64
+_datagrams = msgspec.msgpack.Decoder(list[bytes])
 
 
 class WitnessLink:
@@ -38,6 +50,7 @@ class WitnessLink:
         self._on_datagram = on_datagram
         self._on_change = on_change
         self._outgoing: dict[str, bytes] = {}
+        self._pages: defaultdict[str, deque[bytes]] = defaultdict(lambda: deque(maxlen=_PAGES_KEPT))
         self._faults = 0
         self._running: asyncio.Task[None] | None = None
 
@@ -51,9 +64,12 @@ class WitnessLink:
             self._running.cancel()
             self._running = None
 
-    def send(self, server: str, datagram: bytes) -> None:
-        """Goes with the next exchange; a newer one takes its place."""
-        self._outgoing[server] = datagram
+    def send(self, server: str, datagram: bytes, page: bool = False) -> None:
+        """Goes with the next exchange; a newer one takes the place of a beat."""
+        if page:
+            self._pages[server].append(datagram)
+        else:
+            self._outgoing[server] = datagram
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -64,10 +80,12 @@ class WitnessLink:
             await asyncio.sleep(due - loop.time())
 
     async def _once(self) -> None:
-        outgoing, self._outgoing = self._outgoing, {}
+        beats, self._outgoing = self._outgoing, {}
+        outgoing = {server: self._with_pages(server, beat) for server, beat in beats.items()}
         try:
-            for server, datagram in (await self._exchange(outgoing)).items():
-                self._on_datagram(self.name, datagram, server)
+            for server, mail in (await self._exchange(outgoing)).items():
+                for datagram in self._opened(mail):
+                    self._on_datagram(self.name, datagram, server)
         except Exception as error:
             # Whatever it was (no thread, no file handle): this beat is lost, the next may not be.
             self.counters["send_failed"] += 1
@@ -79,3 +97,17 @@ class WitnessLink:
         if self._faults >= _FAULTS_TOLD:
             self._on_change(f"interconnect {self.name}: exchanges beats again")
         self._faults = 0
+
+    def _with_pages(self, server: str, beat: bytes) -> bytes:
+        waiting = self._pages[server]
+        pages = [waiting.popleft() for _ in range(min(_PAGES, len(waiting)))]
+        return _BUNDLE + msgspec.msgpack.encode([beat, *pages]) if pages else beat
+
+    def _opened(self, mail: bytes) -> list[bytes]:
+        if not mail.startswith(_BUNDLE):
+            return [mail]
+        try:
+            return _datagrams.decode(mail[len(_BUNDLE) :])[: 1 + _PAGES]
+        except msgspec.MsgspecError:
+            self.counters["malformed"] += 1
+            return []

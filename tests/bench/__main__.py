@@ -20,6 +20,7 @@ NAMES = (
     "idle",
     "sources",
     "startup",
+    "beats",
     "simulator",
     "seeds",
     "false_takeover",

@@ -9,12 +9,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clptools.core.messages import Beat, Echo, Epoch, Holding, Term, Vote
+from clptools.core.datagram import datagram_bytes
+from clptools.core.messages import Beat, Echo, Epoch, Holding, Line, Term, Vote
 from clptools.links.keys import derive
 from clptools.links.wire import WINDOW, DecodeError, Replays, ReplayWindow, Wire
 
 KEY = b"k" * 32
 WIRE = Wire("cluster", KEY)
+
+
+WIRE_2 = b"\2" + WIRE.encode(Beat(sender="", to="", incarnation="", seq=0, sent_at=0))[1:9]
+"""The head of the second form."""
 
 
 def beat(**changes: object) -> Beat:
@@ -62,6 +67,53 @@ def test_32_servers_and_50_groups_fit_and_an_ordinary_beat_needs_one_packet() ->
     assert len(WIRE.encode(beat(hears=servers, holdings=(holding,) * 50))) < 10_000
 
 
+NAMES = tuple(f"server{n}" for n in range(1, 33))
+LINE = Line(
+    number=3,
+    holding=Holding(group="failover1", seen=Epoch(3, "a1", 2), held=True, state="online"),
+    unproven=True,
+)
+
+
+def test_a_listed_beat_and_a_page_arrive_as_they_were_sent() -> None:
+    wire = Wire("cluster", KEY, NAMES)
+    listed = beat(listed=7, count=2, total=9, holdings=(), out=NAMES[:2], lacks=NAMES[3:], hears=())
+    for sent in (listed, beat(page=(LINE,), hears=(), holdings=())):
+        frame = wire.encode(sent)
+        assert wire.decode(frame) == sent
+        assert len(frame) == datagram_bytes(sent)
+
+
+def test_an_earlier_version_drops_what_it_would_take_for_no_holdings() -> None:
+    """It compares the first byte with 1."""
+    assert WIRE.encode(beat())[0] == 1
+    assert WIRE.encode(beat(listed=1, holdings=()))[0] == 2
+    assert WIRE.encode(beat(page=(LINE,)))[0] == 2
+
+
+def test_a_name_that_is_not_known_is_nobody_and_is_passed_on_as_it_came() -> None:
+    sent = beat(listed=7, lacks=("server9", "server1"))
+    here = Wire("cluster", KEY, ["server1"]).decode(Wire("cluster", KEY, NAMES).encode(sent))
+    assert here.lacks[1] == "server1"
+    assert here.lacks[0] not in NAMES
+    passed = Wire("cluster", KEY, ["server1"]).encode(here)
+    assert Wire("cluster", KEY, NAMES).decode(passed) == sent
+
+
+def test_a_form_says_what_it_brings() -> None:
+    """A beat without its list in the form of one that is whole would say that nothing is held."""
+    plain = resign(lambda data: data.__setitem__(0, 2))
+    assert reason(plain) == "malformed"
+    bare = msgspec.msgpack.encode(beat(listed=7))
+    assert reason(resign(lambda data: data.__setitem__(slice(9, None), bare))) == "malformed"
+
+    def half(data: bytearray) -> None:
+        data[0] = 2
+        data[9:] = msgspec.msgpack.encode([beat(listed=7, hears=()), b"abc", b"", b""])
+
+    assert reason(resign(half)) == "malformed"
+
+
 def test_a_beat_that_cannot_be_sent_says_so() -> None:
     with pytest.raises(DecodeError):
         WIRE.encode(beat(coordinator="x" * 60_000))
@@ -104,6 +156,8 @@ def test_fuzz_random_bytes_never_raise_anything_else(data: bytes) -> None:
         WIRE.decode(data)
     with pytest.raises(DecodeError):
         WIRE.decode(resign(lambda frame: frame.__setitem__(slice(9, None), data or b"\xc1")))
+    with pytest.raises(DecodeError):
+        WIRE.decode(resign(lambda frame: frame.__setitem__(slice(0, None), WIRE_2 + data)))
 
 
 @settings(max_examples=200)

@@ -103,6 +103,39 @@ def test_a_link_exchanges_in_its_interval_and_tells_a_lost_witness_once(witness:
     asyncio.run(story())
 
 
+def test_pages_go_with_the_beat_and_take_its_place_never() -> None:
+    """Two with each beat, in turn; mail that is no bundle of datagrams is counted and dropped."""
+    sent: list[bytes] = []
+    got: list[bytes] = []
+    mail = [b"\0garbage", b"\0\x91\x01"]
+
+    async def exchange(outgoing: dict[str, bytes]) -> dict[str, bytes]:
+        sent.append(outgoing.get("server2", b""))
+        return {"server2": mail.pop() if mail else sent[-1]}
+
+    async def story() -> None:
+        link = WitnessLink(
+            "witnesshb1", 10, exchange, lambda _, data, __: got.append(data), lambda _: None
+        )
+        for beat in (b"\1old", b"\1new"):
+            link.send("server2", beat)
+        for page in (b"\2a", b"\2b", b"\2c"):
+            link.send("server2", page, page=True)
+        for n in range(2):
+            await link._once()
+            link.send("server2", b"\1%d" % n)
+        assert link.counters["malformed"] == 2
+        await link._once()
+        assert got == [b"\x011"], "without pages the mail is the beat, as earlier versions have it"
+        link.send("server2", b"\1x", page=False)
+        for n in range(1000):
+            link.send("server2", b"\2%d" % n, page=True)
+        await link._once()
+        assert got[1:] == [b"\1x", b"\x02936", b"\x02937"]
+
+    asyncio.run(story())
+
+
 def test_an_exchange_that_fails_in_an_unforeseen_way_is_one_lost_beat() -> None:
     """A server out of threads or file handles: the path comes back with them."""
     got: list[bytes] = []

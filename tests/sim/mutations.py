@@ -714,6 +714,12 @@ def countsbehind(node: Node) -> None:
     old = put(node.membership, "beat", heard)
 
 
+@mutation
+def partlist(node: Node) -> None:
+    """A list of holdings is taken for whole however much of it is there."""
+    put(node.holdings, "is_whole", lambda known, beat: True)
+
+
 # --- recovery --------------------------------------------------------------------------------
 
 

@@ -53,6 +53,7 @@ UNSAFE = [
     ("onelength", "lengths-shorter-coordinator-first"),
     ("stretchedlease", "toratio-holder-alone"),
     ("nodoubt", "revision-off-servers-boot-with-the-old"),
+    ("partlist", "p34-list-not-whole"),
     ("countsbehind", "revision-left-servers-come-with-the-old"),
 ]
 """(guard, schedule): without it two coordinators rule, or a group is active twice."""
@@ -76,7 +77,7 @@ NEEDLESS = [
 
 TOLD = [
     ("dropatonce", "p17-standby-powered-on"),
-    ("nostandagain", "power-loss"),
+    ("nostandagain", "fence-cut-of-two"),
     ("deafasks", "p16-deaf-coordinator"),
     ("oneway", "p16-deaf-coordinator"),
     ("stopstays", "restart-all-one-is-quicker"),

@@ -138,7 +138,7 @@ def test_a_failed_or_hung_stop_leaves_the_resource_active() -> None:
 
 
 def test_an_unfed_watchdog_resets_the_server_and_its_bmc_mark_changes() -> None:
-    w, (one, _) = started("2bmc", a.ArmWatchdog(timeout_ms=2700))
+    w, (one, _) = started("2bmc", a.ArmWatchdog(timeout_ms=2700, method="softdog"))
     mark = one.on_mark
     w.advance(2.6)
     assert one.node is not None
