@@ -40,7 +40,8 @@ suspended it leaves them running.
   --version   the version
 
 Files: {config}, {authkey}.  CLP_ROOT=DIR prefixes every path, CLP_SERVER=NAME names the node.
-Exit status: 0 ended as asked, 1 failed, 2 wrong usage, 8 configuration invalid.
+Exit status: 0 ended as asked, 1 failed, 2 wrong usage, 6 another agent of this server runs, or
+has its heartbeat address (nothing was started or stopped), 8 configuration invalid.
 """
 
 _MIN_KEY_BYTES = 16

@@ -19,6 +19,13 @@ COMMAND = Command(
             "the cluster is suspended it leaves them running. After kill -9 it finds what it held."
         ),
         (
+            "One root has one agent: a second one starts and stops nothing, names the process that "
+            "runs, and ends with 6; so does one whose heartbeat address a process of this host has. "
+            "What is removed from /run/clptools is made again within a second. While the state "
+            "there cannot be written (full, read-only) the agent does nothing and sends no "
+            "heartbeats; it is told in the alert log, and goes on by itself when there is room."
+        ),
+        (
             "confirm-down: you vouch that SERVER is down, and stays down until it is back on the "
             "network. A group that waited for that proof starts elsewhere. If it still runs, two "
             "servers run the group and its data is lost; it is recorded with your name."
