@@ -20,6 +20,7 @@ from clptools.core.requests import (
     ClearHalts,
     ConfirmDown,
     ExternalNotice,
+    ForceStop,
     GroupMove,
     GroupStart,
     GroupStop,
@@ -74,6 +75,7 @@ class Operations:
             ExternalNotice: monitors.external,
             ClearHalts: monitors.clear_halts,
             ConfirmDown: self._confirm_down,
+            ForceStop: self._force_stop,
         }
 
     # ------------------------------------------------------------------ in and out
@@ -314,3 +316,13 @@ class Operations:
                 if node.membership.hears(name):
                     self.pass_on(name, pending.user, request)
         return Outcome()
+
+    # ------------------------------------------------------------------ forced stop
+
+    def _force_stop(self, pending: Pending) -> Outcome | None:
+        node = self.node
+        request = pending.request
+        assert isinstance(request, ForceStop)
+        if request.down not in node.settings.names:
+            return self.no_server(request.down)
+        return Outcome(code=REFUSED, text="A forced stop by command is not possible yet.")

@@ -145,6 +145,14 @@ class ConfirmDown(RequestBase, tag="confirm-down", frozen=True, kw_only=True):
     """The operator vouches that `down` is off and stays off until back on the network."""
 
     down: str
+    force: bool = False
+    """Also where its BMC says that it lives; never where it is heard."""
+
+
+class ForceStop(RequestBase, tag="force-stop", frozen=True, kw_only=True):
+    """Power `down` off by its forced stop, and read back that it is off."""
+
+    down: str
 
 
 Request = (
@@ -166,6 +174,7 @@ Request = (
     | ExternalNotice
     | ClearHalts
     | ConfirmDown
+    | ForceStop
 )
 
 

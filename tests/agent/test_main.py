@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 
 from clptools.api.client import Client
+from clptools.core.requests import ConfirmDown
+from tests.api.fake import Agent, socket_path
 from tests.coredump import dumps, needs_dumps
 
 
@@ -262,6 +264,15 @@ def test_confirm_down_wants_the_word_yes_and_an_agent(place: Place) -> None:
     assert "--yes" in unsure.stderr
     nobody = place.run("confirm-down", "server2", "--yes")
     assert nobody.returncode == 3
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_confirm_down_hands_on_whether_it_is_forced(tmp_path: Path, force: bool) -> None:
+    with Agent(socket_path(tmp_path)).running() as agent:
+        place = Place(tmp_path)
+        assert place.run("confirm-down", "server2", "--yes", *["--force"] * force).returncode == 0
+        asked = [request for request, _ in agent.backend.asked]
+    assert asked == [ConfirmDown(down="server2", force=force)]
 
 
 def test_the_service_manager_hears_of_ready_life_and_stopping(place: Place, tmp_path: Path) -> None:
