@@ -10,8 +10,8 @@ from clptools.core import sentences as say
 from clptools.core.quorum import NEVER
 from clptools.core.report import group_word
 from clptools.core.settings import Group, Monitor
-from clptools.core.state import Phase
-from clptools.core.states import MonitorStatus
+from clptools.core.state import Copies, Phase
+from clptools.core.states import GroupState, MonitorStatus
 from clptools.core.view import (
     ArbiterView,
     BmcView,
@@ -30,10 +30,11 @@ if TYPE_CHECKING:
     from clptools.core.node import Node
 
 _IDLE = ("Offline", "Unused", "Suspend")
+_RUNS = (GroupState.STARTING, GroupState.ONLINE)
 
 
 class Status:
-    """Builds views; changes nothing."""
+    """Builds views, which change nothing, and watches for what must never be."""
 
     def __init__(self, node: Node) -> None:
         self.node = node
@@ -60,6 +61,72 @@ class Status:
             toratio=node.state.ratio if serving else 1,
         )
         return StatusView(cluster=cluster, servers=servers, groups=groups, monitors=monitors)
+
+    def watch_copies(self) -> None:
+        """Tells once when two servers run a group, and when that is over.
+
+        Beats of different servers overtake each other: it counts once each of them said it
+        again an interval after all of them had.  It counts at once for a server that itself
+        still runs what another one has by a newer grant.
+        """
+        node = self.node
+        known = node.state.copies
+        for group in node.settings.groups:
+            servers = self._runners(group.name)
+            found = known.get(group.name)
+            if len(servers) < 2:
+                if known.pop(group.name, None) is not None and found is not None and found.told:
+                    text = say.one_copy(group.name, servers)
+                    node.record("rc", 931, "INFO", (group.name, *found.servers), text)
+                continue
+            if found is None or found.servers != servers:
+                told = found is not None and set(servers) <= set(found.servers) and found.told
+                found = known[group.name] = Copies(servers=servers, since=node.now, told=told)
+            again = all(self._said_again(s, found.since) for s in servers)
+            if found.told or not (again or self._has_passed_on(group.name)):
+                continue
+            found.told = True
+            node.report_due = True
+            node.record(
+                "rc",
+                931,
+                "ERROR",
+                (group.name, *servers),
+                f"{say.two_copies(group.name, servers)} {say.mend_copies(group.name, servers)}",
+            )
+        for name in [name for name in known if node.settings.group(name) is None]:
+            del known[name]
+
+    def _runners(self, group: str) -> tuple[str, ...]:
+        """Servers that are heard and say that they run it, or have not stopped it beside one.
+
+        A server without state stops what may be left of before, and has no grant of it.
+        """
+        said = {
+            h.server: h.state
+            for h in self.node.placement.holders(group)
+            if h.state in (*_RUNS, GroupState.STOP_FAILED)
+            or (h.state == GroupState.STOPPING and h.seen.n > 0)
+            if h.server == self.node.me or self.node.membership.is_online(h.server)
+        }
+        runs = any(state in _RUNS for state in said.values())
+        return tuple(sorted(said)) if runs else ()
+
+    def _has_passed_on(self, group: str) -> bool:
+        own = self.node.state.groups.get(group)
+        if own is None or not own.held or own.seen.n == 0:
+            return False
+        others = (h for h in self.node.placement.holders(group) if h.server != self.node.me)
+        return any(h.seen > own.seen and h.state in _RUNS for h in others)
+
+    def _said_again(self, server: str, since: int) -> bool:
+        p = self.node.state.peers.get(server)
+        heard_at = self.node.now if p is None else p.heard_at
+        return heard_at >= since + self.node.times.interval_ms
+
+    def _copies(self, group: str) -> tuple[str, ...]:
+        found = self.node.state.copies.get(group)
+        return found.servers if found is not None and found.told else ()
 
     def _cluster_word(
         self,
@@ -186,6 +253,7 @@ class Status:
                 comment=group.comment,
             )
         newest = max(holders, key=lambda h: h.seen)
+        copies = self._copies(group.name)
         status = on[newest.server]
         reporter = next((s for s in servers if s.name == newest.server), None)
         told = next(
@@ -197,7 +265,8 @@ class Status:
             resources = tuple(msgspec.structs.replace(r, status=status) for r in resources)
         return GroupView(
             name=group.name,
-            status=status,
+            status="Error" if copies else status,
+            copies=copies,
             current=newest.server,
             epoch=newest.seen.n,
             since_s=told.since_s if told is not None else 0.0,
