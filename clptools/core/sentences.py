@@ -593,10 +593,9 @@ def mend_copies(group: str, servers: Iterable[str]) -> str:
     return f"Stop it where it should not run: {stops}"
 
 
-def one_copy(group: str, servers: Sequence[str]) -> str:
+def one_copy(group: str) -> str:
     """It is over."""
-    where = f"on {listed(servers)} alone" if servers else "nowhere"
-    return f"{group} no longer runs on several servers: it runs {where}. Check its data."
+    return f"{group} no longer runs on several servers. Check its data."
 
 
 def confirmed_down(server: str, user: str) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from clptools.core import sentences as say
+from clptools.core.messages import Epoch
 from clptools.core.quorum import NEVER
 from clptools.core.report import group_word
 from clptools.core.settings import Group, Monitor
@@ -71,48 +72,50 @@ class Status:
         """
         node = self.node
         known = node.state.copies
-        for group in node.settings.groups:
-            servers = self._runners(group.name)
-            found = known.get(group.name)
-            if len(servers) < 2:
-                if known.pop(group.name, None) is not None and found is not None and found.told:
-                    text = say.one_copy(group.name, servers)
-                    node.record("rc", 931, "INFO", (group.name, *found.servers), text)
-                continue
+        runners = self._runners()
+        for group, over in list(known.items()):
+            if group not in runners:
+                del known[group]
+                if over.told:
+                    text = say.one_copy(group)
+                    node.record("rc", 931, "INFO", (group, *over.servers), text)
+        for group, servers in runners.items():
+            found = known.get(group)
             if found is None or found.servers != servers:
-                told = found is not None and set(servers) <= set(found.servers) and found.told
-                found = known[group.name] = Copies(servers=servers, since=node.now, told=told)
+                told = found is not None and found.told and set(servers) <= set(found.servers)
+                found = known[group] = Copies(servers=servers, since=node.now, told=told)
             again = all(self._said_again(s, found.since) for s in servers)
-            if found.told or not (again or self._has_passed_on(group.name)):
+            if found.told or not (again or self._has_passed_on(group)):
                 continue
             found.told = True
-            node.report_due = True
-            node.record(
-                "rc",
-                931,
-                "ERROR",
-                (group.name, *servers),
-                f"{say.two_copies(group.name, servers)} {say.mend_copies(group.name, servers)}",
-            )
-        for name in [name for name in known if node.settings.group(name) is None]:
-            del known[name]
+            text = f"{say.two_copies(group, servers)} {say.mend_copies(group, servers)}"
+            node.record("rc", 931, "ERROR", (group, *servers), text)
 
-    def _runners(self, group: str) -> tuple[str, ...]:
-        """Servers that are heard and say that they run it, or have not stopped it beside one.
+    def _runners(self) -> dict[str, tuple[str, ...]]:
+        """Group -> servers that are heard and say that they run it, or still stop it beside one.
 
         A server without state stops what may be left of before, and has no grant of it.
         """
-        said = {
-            h.server: h.state
-            for h in self.node.placement.holders(group)
-            if h.state in (*_RUNS, GroupState.STOP_FAILED)
-            or (h.state == GroupState.STOPPING and h.seen.n > 0)
-            if h.server == self.node.me or self.node.membership.is_online(h.server)
+        node = self.node
+        said: dict[str, list[tuple[str, str]]] = {}
+        for name, run in node.state.groups.items():
+            if run.held and _may_run(run.state, run.seen):
+                said.setdefault(name, []).append((node.me, run.state))
+        for server, p in node.state.peers.items():
+            membership = node.membership
+            if p.beat is None or membership.is_out(server) or not membership.is_online(server):
+                continue
+            for h in p.beat.holdings:
+                if h.held and _may_run(h.state, h.seen):
+                    said.setdefault(h.group, []).append((server, h.state))
+        return {
+            group: tuple(sorted(server for server, _ in there))
+            for group, there in said.items()
+            if len(there) > 1 and any(state in _RUNS for _, state in there)
         }
-        runs = any(state in _RUNS for state in said.values())
-        return tuple(sorted(said)) if runs else ()
 
     def _has_passed_on(self, group: str) -> bool:
+        """Whether we still run what somebody else has by a newer grant."""
         own = self.node.state.groups.get(group)
         if own is None or not own.held or own.seen.n == 0:
             return False
@@ -337,6 +340,12 @@ class Status:
             servers=here,
             comment=monitor.comment,
         )
+
+
+def _may_run(state: str, seen: Epoch) -> bool:
+    if state == GroupState.STOPPING:
+        return seen.n > 0
+    return state in _RUNS or state == GroupState.STOP_FAILED
 
 
 def monitor_word(words: list[str]) -> str:
