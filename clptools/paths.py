@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 
+_BOOT_ID = "/proc/sys/kernel/random/boot_id"
+
 
 def root() -> str:
     """The prefix of all paths: `CLP_ROOT`, or nothing."""
@@ -76,6 +78,15 @@ def message_socket_file() -> str:
 def state_file() -> str:
     """The volatile state of the rules."""
     return run_dir() + "/state"
+
+
+def boot_id_file() -> str:
+    """The id of this boot, as the kernel makes it.
+
+    A node below `CLP_ROOT` boots when a file of that name there says so, else with the machine.
+    """
+    own = root() + _BOOT_ID
+    return own if os.path.exists(own) else _BOOT_ID
 
 
 def data_dir() -> str:

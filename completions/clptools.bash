@@ -71,6 +71,14 @@ _clptools() {
                 -w|--wait) value=' ' ;;
             esac
             ;;
+        clpforcestop)
+            flags='--yes -w --wait --json --help'
+            words=('server')
+            valued='-w --wait'
+            case $previous in
+                -w|--wait) value=' ' ;;
+            esac
+            ;;
         clpgrp)
             flags='-s --start -t --stop -m --move -n --where -a --to -h --host -f --force --apito --json --help'
             words=('group')
@@ -133,7 +141,7 @@ _clptools() {
             flags='--recovered --json --help'
             ;;
         clpnode)
-            flags='--yes --json --version --help'
+            flags='--yes --force --json --version --help'
             words=('confirm-down' 'server')
             ;;
         clpregctrl)
@@ -272,4 +280,4 @@ _clptools() {
         _clptools_values "${value:-${words[place]-$more}}" "$ask" "$current")
 }
 
-complete -F _clptools clpbmccnf clpbwctrl clpcfchk clpcfctrl clpcfset clpcl clpdemo clpdown clpgrp clphealthchk clpledctrl clplogcc clplogcmd clpmonctrl clpmsg clpnode clpregctrl clpreplay clprexec clprsc clpsim clpstat clpstdn clptoratio clptrap clpwait clpwitnessd
+complete -F _clptools clpbmccnf clpbwctrl clpcfchk clpcfctrl clpcfset clpcl clpdemo clpdown clpforcestop clpgrp clphealthchk clpledctrl clplogcc clplogcmd clpmonctrl clpmsg clpnode clpregctrl clpreplay clprexec clprsc clpsim clpstat clpstdn clptoratio clptrap clpwait clpwitnessd

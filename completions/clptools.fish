@@ -93,6 +93,13 @@ complete -c clpdown -s w -l wait -x -d 'Wait this long for it.'
 complete -c clpdown -l json -d 'Print one JSON object instead of text, errors too.'
 complete -c clpdown -l help -d 'Show a summary and exit.'
 
+complete -c clpforcestop -f
+complete -c clpforcestop -a '(clpstat --complete server 2>/dev/null)'
+complete -c clpforcestop -l yes -d 'You mean it: the server loses power.'
+complete -c clpforcestop -s w -l wait -x -d 'Wait this long for it.'
+complete -c clpforcestop -l json -d 'Print one JSON object instead of text, errors too.'
+complete -c clpforcestop -l help -d 'Show a summary and exit.'
+
 complete -c clpgrp -f
 complete -c clpgrp -a '(clpstat --complete group 2>/dev/null)'
 complete -c clpgrp -s s -l start -d 'Start GROUP: on HOST, or where its order puts it.'
@@ -167,6 +174,7 @@ complete -c clpnode -f
 complete -c clpnode -n '__clptools_place 0' -a 'confirm-down'
 complete -c clpnode -n '__clptools_place 1' -a '(clpstat --complete server 2>/dev/null)'
 complete -c clpnode -l yes -d 'With confirm-down: you have made sure.'
+complete -c clpnode -l force -d 'With confirm-down: also where its BMC says that it lives; recorded.'
 complete -c clpnode -l json -d 'With confirm-down: one JSON object instead of text.'
 complete -c clpnode -l version -d 'Show the version.'
 complete -c clpnode -l help -d 'Show a summary and exit.'

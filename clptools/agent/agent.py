@@ -21,10 +21,11 @@ from clptools.agent.alerts import OWN, Alerts
 from clptools.agent.backend import AgentBackend
 from clptools.agent.executor import Executor, Replies
 from clptools.agent.journal import Journal
+from clptools.agent.lock import holder_of_port, in_use, taken
 from clptools.agent.loop import Loop
 from clptools.agent.push import Pushes
 from clptools.agent.records import Records
-from clptools.agent.store import Store
+from clptools.agent.store import NoRoom, Store
 from clptools.agent.surroundings import Surroundings
 from clptools.api import peer as said
 from clptools.api.backend import EventRecord
@@ -55,6 +56,10 @@ _END_S = 15.0
 _END_AT_ONCE_S = 0.5
 """How long closing may take.  An agent that ends at once leaves an armed watchdog, which bites
 within seconds unless the next agent feeds it."""
+_ROOM_S = 0.5
+"""How often an agent that found no room in `/run` at its start looks again."""
+_PLACE_S = 0.5
+"""How often what the agent has in `/run` is looked for."""
 _LOOK_S = 5.0
 """How often the configuration on the disk is compared with the one in force."""
 
@@ -158,6 +163,8 @@ class Agent:
         self._in_force = ""
         self._said_changed = ""
         self._stopping = False
+        self._first_of_boot = False
+        """Until a core was told: no agent ran here before since the host booted."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     # Life
@@ -167,13 +174,16 @@ class Agent:
 
         `edited`: the configuration was changed by hand since it was last in force.
         """
-        self._store.open()
+        self._store.lock()
+        self._alone(settings)
         self._records.load()
+        await self._open_store()
         configuration.drop_all()
         ledger = self._store.ledger(clock.boot_ms(), clock.wall_s())
         for complaint in self._store.complaints:
             self.note("WARN", 903, complaint)
         self._executor.ledger = ledger
+        self._first_of_boot = self._store.first_of_boot
         if settings is not None and edited:
             self.note(
                 "WARN",
@@ -189,11 +199,50 @@ class Agent:
         else:
             self.note("INFO", 904, f"{self.server} has no configuration; waiting for a first push.")
         self._spawn(self._watch_configuration())
+        self._spawn(self._watch_run())
+        self._spawn(self._watch_disk())
+
+    def _alone(self, settings: Settings | None) -> None:
+        """Nothing is started or stopped where a process of this host has our heartbeat port.
+
+        That may be an agent whose lock files were removed.  Raises ClpError (REFUSED).
+        """
+        if settings is None:
+            return
+        port = settings.cluster.port
+        for path in settings.interconnects:
+            address = path.addresses.get(self.server)
+            if path.is_lan and address is not None and in_use(address, port):
+                where = f"{address} port {port}/udp of {path.name} is in use"
+                raise taken(where, holder_of_port(address, port))
+
+    async def _open_store(self) -> None:
+        """Open the files, as soon as `/run` has room for them.  Raises ClpError."""
+        told = False
+        while True:
+            try:
+                self._store.open()
+            except NoRoom as fault:
+                if self.ended.done():
+                    raise  # asked to end meanwhile
+                if not told:
+                    told = True
+                    logger.error("%s.  %s", fault.message, fault.hint)
+                    self.note("ERROR", 907, f"{fault.message}.  {fault.hint}")
+                await asyncio.sleep(_ROOM_S)
+            else:
+                break
+        if told:
+            self.note("INFO", 908, f"{paths.run_dir()} can be written again.")
 
     def stop(self) -> None:
         """Move or stop this server's groups, leave, end.  A second call ends at once."""
         if self._core is None or self._stopping:
             self._end(0, at_once=self._stopping)
+            return
+        if self._core.loop.held:
+            # Its groups cannot be stopped in order: that would have to be written first.
+            self._end(1, at_once=True)
             return
         self._stopping = True
         self._core.put(AgentStopping())
@@ -306,6 +355,7 @@ class Agent:
             journal.append,
             self._executor.perform,
             self._failed,
+            self._held,
         )
         self._executor.loop = loop
         self._executor.last_words = lambda: asyncio.gather(
@@ -319,8 +369,11 @@ class Agent:
                 member=self._store.member,
                 stopped=saved.stopped,
                 ledger=self._executor.ledger,
+                first_of_boot=self._first_of_boot,
+                noted=self._store.noted,
             )
         )
+        self._first_of_boot = False
         self._apply(self._core)
 
     def _apply(self, core: Core) -> None:
@@ -346,6 +399,12 @@ class Agent:
         self._alerts.apply(settings.cluster.name, configuration.alert())
         self.note("INFO", 905, f"Configuration revision {settings.revision} by {user} is in force.")
         if self._core is None:
+            try:
+                self._alone(settings)
+            except ClpError as fault:
+                logger.critical("%s", fault.message)
+                self._end(fault.code, at_once=True)
+                return
             self._begin(settings)
             return
         self._core.settings = settings
@@ -392,6 +451,21 @@ class Agent:
         else:
             logger.critical("a fault of clptools itself; this agent ends at once", exc_info=error)
         self._end(1, at_once=True)
+
+    def _held(self, error: OSError | None) -> None:
+        """The state cannot be written for now, or can be again."""
+        if error is None:
+            text = "The state is written again; this server goes on."
+            logger.warning(text)
+            self.note("WARN", 908, text)
+            return
+        text = (
+            f"The state cannot be written ({error.filename or paths.run_dir()}: {error.strerror}): "
+            f"until it can, this server does nothing, sends no heartbeats, and is taken for lost.  "
+            f"See: df -h {paths.run_dir()} {paths.data_dir()}; mount"
+        )
+        logger.critical(text)
+        self.note("ERROR", 907, text)
 
     def _end(self, status: int, at_once: bool = False) -> None:
         if not self.ended.done():
@@ -445,7 +519,55 @@ class Agent:
                 "force.  Check and distribute it: clpcfchk, then clpcfctrl --push",
             )
 
+    async def _watch_run(self) -> None:
+        """Make again what somebody removed from `/run`, and say so once each time."""
+        told = ""
+        while True:
+            await asyncio.sleep(_PLACE_S)
+            try:
+                made = self._store.keep_run()
+                made = self._socket.keep() or made
+                made = await self._around.keep_door() or made
+            except (OSError, ClpError) as fault:
+                text = fault.message if isinstance(fault, ClpError) else _said(fault)
+                if text != told:
+                    self._tell_place("ERROR", f"{text}; trying again until it can be made again")
+                told = text
+            else:
+                if made or told:
+                    self._tell_place(
+                        "WARN",
+                        f"Files of this agent were removed from {paths.run_dir()}; they are made "
+                        "again.  Whatever cleans up there must leave that folder alone.",
+                    )
+                told = ""
+
+    async def _watch_disk(self) -> None:
+        """The same for the lock below `/var/lib`; in a thread, since that disk may hang."""
+        told = ""
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            try:
+                if await asyncio.to_thread(self._store.keep_disk):
+                    self._tell_place(
+                        "WARN", f"{paths.data_dir()}/lock was removed; it is made again."
+                    )
+                told = ""
+            except (OSError, ClpError) as fault:
+                text = fault.message if isinstance(fault, ClpError) else _said(fault)
+                if text != told:
+                    self._tell_place("ERROR", f"{text}; trying again until it can be made again")
+                told = text
+
+    def _tell_place(self, level: str, text: str) -> None:
+        logger.warning(text)
+        self.note(level, 909, text)
+
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _said(error: OSError) -> str:
+    return f"{error.filename or paths.run_dir()}: {error.strerror}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 
-_BOOT_ID_FILE = "/proc/sys/kernel/random/boot_id"
+from clptools import paths
 
 
 def boot_ms() -> int:
@@ -39,8 +39,8 @@ def local_time(wall: float) -> str:
 
 
 def boot_id() -> bytes:
-    """The kernel's id of this boot, 16 bytes.  Raises OSError without /proc."""
-    with open(_BOOT_ID_FILE, encoding="ascii") as file:
+    """The id of this boot, 16 bytes.  Raises OSError without /proc."""
+    with open(paths.boot_id_file(), encoding="ascii") as file:
         return bytes.fromhex(file.read().strip().replace("-", ""))
 
 

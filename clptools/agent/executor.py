@@ -1,8 +1,8 @@
 """Carries out what the core wants: one table from action to handler, results return as events.
 
 A handler never waits: it writes, sends, or begins a task whose end is put into the loop's queue.
-Only `Persist`, `SetMember` and `SetService` may raise, and then the loop stops for good: what
-comes after them in the list must not happen without them.
+Only `Persist`, `SetMember` and `SetService` may raise; the loop then tries again, or stops for
+good: what comes after them in the list must not happen without them.
 """
 
 from __future__ import annotations

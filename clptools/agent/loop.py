@@ -3,6 +3,9 @@
 Each event is stamped, written into the journal, given to the core, and the actions that come
 back are begun in order before the next event is looked at.  Nothing here awaits, so no second
 list can overtake a first.
+
+Where the state cannot be written for want of room, the rest of the list waits, and every event
+behind it: to everybody else this server stands still, which the rules provide for.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
+from clptools.agent.slots import MAY_PASS
 from clptools.core.actions import Action
 from clptools.core.events import BeatSeen, Event, HardwareSeen, MessageSeen, TimerFired
 
@@ -23,6 +27,8 @@ _QUEUE_LIMIT = 20_000
 _BOUNDED = (BeatSeen, HardwareSeen, MessageSeen)
 """What others may send at any rate.  The rest answers what the core asked for: a timer or the end
 of a resource that was dropped would be waited for forever."""
+
+_RETRY_S = 0.1
 
 
 class Steps(Protocol):
@@ -42,14 +48,22 @@ class Loop:
         journal: Callable[[int, Event], None],
         perform: Callable[[Action], None],
         failed: Callable[[BaseException], None],
+        held: Callable[[OSError | None], None] = lambda _: None,
     ) -> None:
         """`failed` is told of what `step` or an action raised: the loop has then stopped for
-        good, and nothing after the failed action is done."""
+        good, and nothing after the failed action is done.  `held` is told when an action first
+        fails for a reason that may pass, and with None once it succeeded: nothing after it is
+        done before that."""
         self._node = node
         self._now = now
         self._journal = journal
         self._perform = perform
         self._failed = failed
+        self._held = held
+        self._left: deque[Action] = deque()
+        """What is still to be done of the list of the event last looked at."""
+        self._left_seen: asyncio.Future[None] | None = None
+        self._retry: asyncio.TimerHandle | None = None
         self._queue: deque[tuple[Event, asyncio.Future[None] | None]] = deque()
         self._scheduled = False
         self._stopped = False
@@ -64,6 +78,11 @@ class Loop:
         """How late the last due timer was."""
         self.worst_lag_ms = 0
         self.steps = 0
+
+    @property
+    def held(self) -> bool:
+        """Whether an action is tried again until it succeeds, and everything waits for it."""
+        return self._retry is not None
 
     def put(self, event: Event) -> None:
         """Queue `event`; the core sees it soon, in order."""
@@ -98,6 +117,11 @@ class Loop:
         if self._wake is not None:
             self._wake.cancel()
             self._wake = None
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+            self._left.clear()
+            _unseen(self._left_seen, "the cluster service ended")
         while self._queue:
             _, seen = self._queue.popleft()
             _unseen(seen, "the cluster service ended")
@@ -112,7 +136,10 @@ class Loop:
             _unseen(seen, f"{_QUEUE_LIMIT} events wait for the core already")
             return
         self._queue.append((event, seen))
-        if not self._scheduled:
+        self._schedule()
+
+    def _schedule(self) -> None:
+        if not self._scheduled and not self.held:
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self._run)
 
@@ -120,24 +147,54 @@ class Loop:
         self._scheduled = False
         until = self._now() + _SLICE_MS
         while self._queue and not self._stopped:
-            event, seen = self._queue.popleft()
+            event, self._left_seen = self._queue.popleft()
             now = self._now()
             try:
                 self._journal(now, event)
-                for action in self._node.step(event, now):
-                    self._perform(action)
+                self._left.extend(self._node.step(event, now))
             except Exception as error:
-                _unseen(seen, "the core failed on it")
-                self.stop()
-                self._failed(error)
+                self._end(error)
                 return
-            self.steps += 1
-            if seen is not None and not seen.done():
-                seen.set_result(None)
+            if not self._carry_out():
+                return
             if now >= until and self._queue:
-                self._scheduled = True
-                asyncio.get_running_loop().call_soon(self._run)
+                self._schedule()
                 return
+
+    def _carry_out(self) -> bool:
+        """Does what is left of the list; False: it is held, or the loop has stopped for good."""
+        while self._left:
+            try:
+                self._perform(self._left[0])
+            except OSError as error:
+                if error.errno not in MAY_PASS:
+                    self._end(error)
+                    return False
+                first = self._retry is None
+                self._retry = asyncio.get_running_loop().call_later(_RETRY_S, self._try_again)
+                if first:
+                    self._held(error)
+                return False
+            except Exception as error:
+                self._end(error)
+                return False
+            self._left.popleft()
+        self.steps += 1
+        if self._left_seen is not None and not self._left_seen.done():
+            self._left_seen.set_result(None)
+        return True
+
+    def _try_again(self) -> None:
+        if self._carry_out():
+            self._retry = None
+            self._held(None)
+            self._schedule()
+
+    def _end(self, error: Exception) -> None:
+        self._left.clear()
+        _unseen(self._left_seen, "the core failed on it")
+        self.stop()
+        self._failed(error)
 
     def _arrange_wake(self) -> None:
         while self._heap and self._timers.get(self._heap[0][2]) != self._heap[0][:2]:

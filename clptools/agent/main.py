@@ -25,22 +25,25 @@ if TYPE_CHECKING:
 
 HELP = """\
 Usage: clpnode [--help] [--version]
-       clpnode confirm-down SERVER --yes [--json]
+       clpnode confirm-down SERVER --yes [--force] [--json]
 
 The node agent of this server, in the foreground: it starts the cluster service unless
 clpcl -t stopped it since the last boot, and works with the shared secret alone until a first
 configuration is pushed.  SIGTERM moves or stops this server's groups first; with the cluster
 suspended it leaves them running.
 
-  confirm-down SERVER --yes
+  confirm-down SERVER --yes [--force]
         You vouch that SERVER is down and stays down until it is back on the network.  A group
-        that waited for that proof starts elsewhere.  It is recorded with your name.
+        that waited for that proof starts elsewhere.  It is recorded with your name.  Refused (6)
+        while anything says that SERVER lives; clpforcestop SERVER powers it off instead.  --force
+        overrides its BMC, never a server that is heard.
 
   --help      this text
   --version   the version
 
 Files: {config}, {authkey}.  CLP_ROOT=DIR prefixes every path, CLP_SERVER=NAME names the node.
-Exit status: 0 ended as asked, 1 failed, 2 wrong usage, 8 configuration invalid.
+Exit status: 0 ended as asked, 1 failed, 2 wrong usage, 6 another agent of this server runs, or
+has its heartbeat address (nothing was started or stopped), 8 configuration invalid.
 """
 
 _MIN_KEY_BYTES = 16
@@ -85,7 +88,7 @@ def main() -> int:
 def _confirm_down(words: list[str]) -> str:
     from clptools.api.client import Client, user
 
-    names = [word for word in words if word != "--yes"]
+    names = [word for word in words if word not in ("--yes", "--force")]
     if len(names) != 1 or names[0].startswith("-"):
         raise ClpError(
             ExitCode.USAGE, "confirm-down takes one server", "clpnode confirm-down SERVER --yes"
@@ -98,10 +101,11 @@ def _confirm_down(words: list[str]) -> str:
             f"If two servers run a group at once, its data is lost.  When you are sure: "
             f"clpnode confirm-down {names[0]} --yes",
         )
+    request: dict[str, object] = {"type": "confirm-down", "down": names[0]}
+    if "--force" in words:
+        request["force"] = True
     with Client(timeout_s=60.0) as client:
-        reply = client.call(
-            "Request", request={"type": "confirm-down", "down": names[0]}, user=user()
-        )
+        reply = client.call("Request", request=request, user=user())
     outcome = reply.get("outcome")
     if isinstance(outcome, dict) and outcome.get("code", 0):
         raise ClpError(

@@ -17,6 +17,8 @@ import hashlib
 import os
 import struct
 
+MAY_PASS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENOMEM)
+"""Faults of writing that end by themselves, or by a person who makes room."""
 _FINISHED = b"CLPS"
 _UNFINISHED = b"CLPw"
 _HEAD = struct.Struct(">4sQ16sI16s")
@@ -57,9 +59,33 @@ class Slots:
         if self.wrong:
             self.forget()
 
+    def keep(self) -> bool:
+        """Make the file again, with the content, where it is gone or another one; whether it was.
+
+        Raises OSError; then the old file, which nobody will find, is still written to.
+        """
+        if self._fd < 0 or same_file(self.path, self._fd):
+            return False
+        old, content = self._fd, self.content
+        os.makedirs(os.path.dirname(self.path), mode=0o755, exist_ok=True)
+        self._fd = preallocated(self.path, 2 * self._size)
+        try:
+            self._empty()  # a file put there by others must not win by its sequence
+            if content is not None and self.boot == self._boot_id:
+                self.write(content)
+        except OSError:
+            os.close(self._fd)
+            self._fd = old
+            raise
+        os.close(old)
+        return True
+
     def forget(self) -> None:
         """Empty both slots.  Raises OSError."""
         self.content = None
+        self._empty()
+
+    def _empty(self) -> None:
         for slot in (0, 1):
             os.pwrite(self._fd, bytes(_HEAD.size), slot * self._size)
 
@@ -86,6 +112,16 @@ class Slots:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+def same_file(path: str, fd: int) -> bool:
+    """Whether `path` still leads to the open file."""
+    try:
+        there = os.stat(path)
+    except OSError:
+        return False
+    here = os.fstat(fd)
+    return (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino)
 
 
 def preallocated(path: str, size: int) -> int:

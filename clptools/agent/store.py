@@ -1,22 +1,24 @@
-"""What the next agent must find: the state in `/run`, the `member` bit, the ledger, the lock.
+"""What the next agent must find: the state in `/run`, the `member` bit, the ledger, the boot.
 
 The state ends with the boot, and needs no fsync for that reason: power loss ends the boot.  The
-bit and the ledger of open hardware events are on the disk.  All of these files are allocated
-when the agent starts, and overwritten in place.
+bit, the ledger of open hardware events and the id of the boot are on the disk.  The files but the
+last are allocated when the agent starts, and overwritten in place; what is gone from `/run` while
+the agent lives is made again.
 """
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
+import errno
 import logging
 import os
+import re
 import struct
 
 import msgspec
 
 from clptools import paths
-from clptools.agent.slots import Slots, TooLarge, preallocated
+from clptools.agent.lock import AgentLock
+from clptools.agent.slots import MAY_PASS, Slots, TooLarge, preallocated
 from clptools.core.durable import Durable, LedgerFile
 from clptools.reports import ClpError, ExitCode
 
@@ -26,8 +28,13 @@ STATE_BYTES = 256 * 1024
 """Room for 32 servers' worth of groups with long names; a state above it is refused."""
 LEDGER_BYTES = 512 * 1024
 
+_BOOT_ID = re.compile(rb"[0-9a-f]{32}")
 _MEMBER = struct.Struct(">cI")
 _STARTS_LIMIT = 2**31 - 1
+
+
+class NoRoom(ClpError):
+    """`/run` cannot be written now; it may be tried again."""
 
 
 class Saved(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -52,51 +59,138 @@ _kept = msgspec.msgpack.Decoder(_KeptLedger)
 
 
 class Store:
-    """The files that outlive an agent; one agent for each root, enforced by `flock`."""
+    """The files that outlive an agent, and the locks that leave one agent for each root."""
 
     def __init__(self, boot_id: bytes) -> None:
         self._boot_id = boot_id
         self._state = Slots(paths.state_file(), STATE_BYTES, boot_id)
         self._ledger = Slots(paths.data_dir() + "/ledger", LEDGER_BYTES, boot_id)
         self._member_fd = -1
-        self._lock = -1
+        self._lock = AgentLock()
+        self._known = False
+        """Agents were here before, at least of a version that noted no boot."""
         self.saved = Saved()
         self.member = False
         self.starts = 0
         """How often an agent was started here, this one included; for ever."""
+        self.first_of_boot = False
+        """No agent was started here before since the host booted."""
+        self.noted = False
+        """This boot's id is on the disk, so that the next agent knows that it is not the first."""
         self.complaints: list[str] = []
         """A line for each file that was there but could not be used."""
 
-    def open(self) -> None:
-        """Take the lock and read what is there.
+    def lock(self) -> None:
+        """Make sure that no other agent has this root; needs nothing of `/run`.
 
-        Raises ClpError when another agent has this root, or the files cannot be made.
+        Raises ClpError: REFUSED for another agent, FAILED if `/var/lib` cannot be written.
         """
         try:
-            os.makedirs(paths.run_dir(), mode=0o755, exist_ok=True)
             os.makedirs(paths.data_dir(), mode=0o700, exist_ok=True)
-            self._take_lock()
-            self._state.open()
+            self._lock.take_disk()
+            traces = ("journal", "ledger", "member")
+            self._known = any(os.path.exists(f"{paths.data_dir()}/{name}") for name in traces)
+        except OSError as error:
+            raise _unusable(error, paths.data_dir()) from None
+        if self._lock.foreign:
+            self.complaints.append(
+                f"{self._lock.foreign} of another user has the name of this host's agent; the "
+                "lock files alone keep a second agent away now.  End that process."
+            )
+
+    def open(self) -> None:
+        """Read what is there; `lock` came before.
+
+        Raises ClpError: REFUSED for another agent, FAILED if the files cannot be made; `open` may
+        be tried again if only `/run` is short of room (`NoRoom`).
+        """
+        try:
             self._ledger.open()
             self._member_fd = preallocated(paths.data_dir() + "/member", _MEMBER.size)
+            self._open_run()
             self._read_state()
             self._read_member()
         except OSError as error:
-            self.close()
-            raise ClpError(
+            self._close_files()
+            raise _unusable(error, paths.run_dir()) from None
+        except ClpError:
+            self._close_files()
+            raise
+        self._note_boot()
+
+    def _open_run(self) -> None:
+        try:
+            os.makedirs(paths.run_dir(), mode=0o755, exist_ok=True)
+            self._lock.take_run()
+            self._state.open()
+        except OSError as error:
+            if error.errno not in MAY_PASS:
+                raise
+            raise NoRoom(
                 ExitCode.FAILED,
-                f"{error.filename or paths.run_dir()}: {error.strerror}",
-                "The agent needs a writable /run and /var/lib, with room for its state.",
+                f"{error.filename or paths.run_dir()}: {error.strerror}; nothing is started or "
+                "stopped until the state can be written",
+                f"It is tried again by itself.  See: df -h {paths.run_dir()}; mount",
             ) from None
 
     def close(self) -> None:
-        """Close the files; the lock goes with them."""
+        """Close the files and give up the locks."""
+        self._close_files()
+        self._lock.release()
+
+    def _close_files(self) -> None:
         self._state.close()
         self._ledger.close()
-        for fd in (self._member_fd, self._lock):
-            if fd >= 0:
-                os.close(fd)
-        self._member_fd = self._lock = -1
+        if self._member_fd >= 0:
+            os.close(self._member_fd)
+        self._member_fd = -1
+
+    def keep_run(self) -> bool:
+        """Make again what is gone from `/run`; whether anything was.  Raises OSError, ClpError."""
+        locked = self._lock.keep_run()
+        return self._state.keep() or locked
+
+    def keep_disk(self) -> bool:
+        """The same for the lock below `/var/lib`; may block on a disk that hangs."""
+        return self._lock.keep_disk()
+
+    # The boot
+
+    def _note_boot(self) -> None:
+        """Find out whether this is the first agent of this boot, and note the boot on the disk.
+
+        On the disk before anything is stopped: an agent that is killed meanwhile must not be
+        followed by one that thinks that nothing runs yet.  Where no boot is noted the first agent
+        ever is the first of this boot; an older version's successor may not be.
+        """
+        path = paths.data_dir() + "/boot"
+        ran = self._state.content is not None and self._state.boot == self._boot_id
+        try:
+            with open(path, "rb") as file:
+                noted = file.read(64).strip()
+        except FileNotFoundError:
+            noted = b""
+        except OSError as error:
+            self._not_noted(error)
+            return
+        present = self._boot_id.hex().encode()
+        self.noted = noted == present
+        another = bool(_BOOT_ID.fullmatch(noted)) and not self.noted
+        self.first_of_boot = not ran and (another or (not noted and not self._known))
+        if self.noted:
+            return
+        try:
+            _write_durably(path, present + b"\n")
+        except OSError as error:
+            self._not_noted(error)
+        else:
+            self.noted = True
+
+    def _not_noted(self, error: OSError) -> None:
+        self.complaints.append(
+            f"{paths.data_dir()}/boot: {error.strerror}; this boot is not noted on the disk, so "
+            "this server takes no group.  Mend the file system, then: systemctl restart clpnode"
+        )
 
     # The state
 
@@ -110,6 +204,7 @@ class Store:
             self._write(msgspec.structs.replace(self.saved, stopped=stopped))
 
     def _write(self, saved: Saved) -> None:
+        self._state.keep()  # written where nobody finds it, it would be told and not kept
         try:
             self._state.write(msgspec.msgpack.encode(saved))
         except TooLarge as error:
@@ -191,20 +286,31 @@ class Store:
                 self._ledger.sync()
                 return
 
-    def _take_lock(self) -> None:
-        path = paths.run_dir() + "/lock"
-        self._lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            other = os.pread(self._lock, 32, 0).decode("ascii", "replace").strip()
-            raise ClpError(
-                ExitCode.FAILED,
-                f"{path}: another clpnode already runs here (process {other or 'unknown'})",
-                "One root has one agent; CLP_ROOT=DIR gives another node its own.",
-            ) from None
-        with contextlib.suppress(OSError):  # the number is for people; a full disk may lack it
-            os.pwrite(self._lock, f"{os.getpid():<16d}\n".encode(), 0)
+
+def _write_durably(path: str, content: bytes) -> None:
+    """Replace a small file; it is on the disk when this returns.  Raises OSError."""
+    new = path + ".new"
+    fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        if os.write(fd, content) != len(content):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), new)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    os.rename(new, path)
+    folder = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _unusable(error: OSError, where: str) -> ClpError:
+    return ClpError(
+        ExitCode.FAILED,
+        f"{error.filename or where}: {error.strerror}",
+        "The agent needs a writable /run and /var/lib, with room for its state.",
+    )
 
 
 def _shifted(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from typing import Protocol
 
 from clptools import paths
@@ -74,6 +75,8 @@ class Surroundings:
         self._monitors: Engine | None = None
         self._traps: TrapReceiver | None = None
         self._door: MessageDoor | None = None
+        self._door_file = (0, 0)
+        """Device and inode of `message.sock` as it was made last."""
         self._sources = Sources(server, ears.tell_durably, self._source_note, ears.open_events)
         self.devices = Devices(self._heartbeats, peers, self.scripts, self._host)
         """What the executor acts on."""
@@ -134,6 +137,21 @@ class Surroundings:
         await self._sources.close()
         if self._door is not None:
             await self._door.close()
+
+    async def keep_door(self) -> bool:
+        """Make `message.sock` again where it is gone or could not be made; whether it was.
+
+        Raises OSError where it cannot be made.
+        """
+        path = paths.message_socket_file()
+        if self._traps is None or _file_of(path) == self._door_file:
+            return False  # without a configuration there is no door
+        made = self._bind_door()
+        if self._door is not None:
+            made.counters = self._door.counters
+            await self._door.close()
+        self._door = made
+        return True
 
     async def identify(self, server: str, on: bool) -> str:
         """The identify LED of a server's chassis.  Raises ClpError."""
@@ -238,10 +256,24 @@ class Surroundings:
 
     def _open_door(self) -> MessageDoor | None:
         try:
-            with SocketAddress(paths.message_socket_file()) as address:
-                door = MessageDoor(bind_door(address), self._ears.tell_durably)
+            return self._bind_door()
         except OSError as error:
             self._ears.note("ERROR", 931, f"{paths.message_socket_file()}: {error.strerror}")
             return None
+
+    def _bind_door(self) -> MessageDoor:
+        path = paths.message_socket_file()
+        with SocketAddress(path) as address:
+            door = MessageDoor(bind_door(address), self._ears.tell_durably)
+        self._door_file = _file_of(path)
         door.start()
         return door
+
+
+def _file_of(path: str) -> tuple[int, int]:
+    """Device and inode of a file; zeros where there is none."""
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return 0, 0
+    return found.st_dev, found.st_ino

@@ -1,4 +1,4 @@
-"""Addresses of Unix sockets whose path is too long for `sun_path`.
+"""Addresses of the agent's Unix sockets, also of those too long for `sun_path`.
 
 `sun_path` holds 107 bytes and a NUL (unix(7)).  A node under a deep `CLP_ROOT` has a longer
 path; binding and connecting then go through a descriptor of the directory.
@@ -9,6 +9,14 @@ from __future__ import annotations
 import os
 
 SUN_PATH_BYTES = 107
+
+
+def private_path(path: str) -> str:
+    """The socket beside `path` that only the agent's own user and root can reach.
+
+    Its queue of connections is theirs alone: whoever may read can fill the other one.
+    """
+    return path.removesuffix(".sock") + "-root.sock"
 
 
 class SocketAddress:

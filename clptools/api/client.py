@@ -10,11 +10,12 @@ from __future__ import annotations
 import json
 import os
 import time
-from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_STREAM
+from _socket import AF_UNIX, SO_SNDTIMEO, SOCK_CLOEXEC, SOCK_STREAM, SOL_SOCKET
 from _socket import socket as Socket
+from _struct import pack
 from collections.abc import Iterator
 
-from clptools.api.address import SocketAddress
+from clptools.api.address import SocketAddress, private_path
 from clptools.faults import ClpError, ExitCode
 from clptools.paths import socket_file
 
@@ -29,8 +30,8 @@ READ_TIMEOUT_S = 10.0
 class Client:
     """One connection to an agent; use it in a `with` block.
 
-    `timeout_s` bounds the wait for each reply (None: as long as the agent lives), unless
-    `finish_within` bounds the whole.
+    `timeout_s` bounds the wait for a connection (at most `READ_TIMEOUT_S`) and for each reply
+    (None: as long as the agent lives), unless `finish_within` bounds the whole.
     Every fault is a `ClpError`: no agent 3, not permitted 4, no reply in time 7, else the
     code that the agent gave.
     """
@@ -69,16 +70,30 @@ class Client:
                 return
 
     def _connect(self) -> Socket:
-        sock = Socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC)
-        sock.settimeout(READ_TIMEOUT_S)
-        try:
-            with SocketAddress(self.path) as address:
-                sock.connect(address)
-        except OSError as error:
-            sock.close()
-            raise self._no_connection(error) from error
-        sock.settimeout(self.timeout_s)
-        return sock
+        """The socket of root and of the agent's user where we may use it, else everybody's."""
+        for path in (private_path(self.path), self.path):
+            sock = Socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC)
+            try:
+                self._wait_for_place(sock, path)
+            except OSError as error:
+                sock.close()
+                if path != self.path and not isinstance(error, BlockingIOError):
+                    continue
+                raise self._no_connection(error) from error
+            sock.settimeout(self.timeout_s)
+            return sock
+        raise AssertionError("the last path returns or raises")
+
+    def _wait_for_place(self, sock: Socket, path: str) -> None:
+        """Connects; while the agent's queue is full it waits its turn there.  Raises OSError."""
+        patience_s = READ_TIMEOUT_S if self.timeout_s is None else self.timeout_s
+        patience_s = max(min(patience_s, READ_TIMEOUT_S), 0.001)
+        # A socket with Python's time-out does not wait in the queue: EAGAIN comes at once.
+        whole, part = divmod(int(patience_s * 1_000_000), 1_000_000)
+        sock.setsockopt(SOL_SOCKET, SO_SNDTIMEO, pack("ll", whole, part))
+        with SocketAddress(path) as address:
+            sock.connect(address)
+        sock.setsockopt(SOL_SOCKET, SO_SNDTIMEO, pack("ll", 0, 0))
 
     def _no_connection(self, error: OSError) -> ClpError:
         if isinstance(error, PermissionError):

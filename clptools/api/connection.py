@@ -65,7 +65,6 @@ class Connection:
         backend: Backend,
         caller: Caller,
         reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
         limits: Limits,
         turns: Turns,
     ) -> None:
@@ -73,23 +72,36 @@ class Connection:
         self._backend = backend
         self._caller = caller
         self._reader = reader
-        self._writer = writer
+        self._writer: asyncio.StreamWriter
         self._limits = limits
         self._turns = turns
         self._buffer = bytearray()
+        self.asked = False
+        """A whole call came."""
+        self.working = False
+        """A call is being answered."""
         self._bound = limits.writer_message if caller.may_write else limits.reader_message
+
+    def answer_by(
+        self, transport: asyncio.Transport, protocol: asyncio.StreamReaderProtocol
+    ) -> None:
+        """Answers leave by `transport`; before anything is served or refused."""
         # `drain` then waits until the kernel has everything: a caller who does not read is
         # noticed at the first reply that the socket's own buffer does not hold.
-        writer.transport.set_write_buffer_limits(high=0)
+        transport.set_write_buffer_limits(high=0)
+        loop = asyncio.get_running_loop()
+        self._writer = asyncio.StreamWriter(transport, protocol, self._reader, loop)
 
     async def serve(self) -> None:
         """Answers call after call, in order."""
         while (frame := await self._frame()) is not None:
             call = decode_call(frame)
+            self.asked = self.working = True
             if call.more and not call.oneway:
                 await self._answer_while_connected(call)
             else:
                 await self._answer(call)
+            self.working = False
 
     async def refuse(self, error: ClpError) -> None:
         """Answers the first call, whatever it is, with `error`; and if none comes soon."""

@@ -7,7 +7,7 @@ from clptools.cli.options import Argument, Command, Option
 COMMAND = Command(
     "clpnode",
     summary="the node agent of a server",
-    synopsis=("", "confirm-down SERVER --yes [--json]", "--help | --version"),
+    synopsis=("", "confirm-down SERVER --yes [--force] [--json]", "--help | --version"),
     description=(
         (
             "Runs in the foreground, for systemd (Type=notify) or by hand. It starts the cluster "
@@ -19,13 +19,26 @@ COMMAND = Command(
             "the cluster is suspended it leaves them running. After kill -9 it finds what it held."
         ),
         (
+            "One root has one agent: a second one starts and stops nothing, names the process that "
+            "runs, and ends with 6; so does one whose heartbeat address a process of this host "
+            "has. What is removed from /run/clptools is made again within a second. While the "
+            "state there cannot be written (full, read-only) the agent does nothing and sends no "
+            "heartbeats; it is told in the alert log, and goes on by itself when there is room."
+        ),
+        (
             "confirm-down: you vouch that SERVER is down, and stays down until it is back on the "
             "network. A group that waited for that proof starts elsewhere. If it still runs, two "
-            "servers run the group and its data is lost; it is recorded with your name."
+            "servers run the group and its data is lost; it is recorded with your name. It is "
+            "refused (6) while anything says that the server lives: clpforcestop powers it off, "
+            "and that is proof. --force overrides a BMC that says so, never a server that is heard."
         ),
     ),
     options=(
         Option("--yes", help="With confirm-down: you have made sure."),
+        Option(
+            "--force",
+            help="With confirm-down: also where its BMC says that it lives; recorded.",
+        ),
         Option("--json", help="With confirm-down: one JSON object instead of text."),
         Option("--version", help="Show the version."),
     ),

@@ -18,6 +18,7 @@ COMMANDS: dict[str, str] = {
         "clpcl",
         "clpdemo",
         "clpdown",
+        "clpforcestop",
         "clpgrp",
         "clphealthchk",
         "clpledctrl",

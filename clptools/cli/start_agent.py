@@ -17,7 +17,7 @@ UNIT = "clpnode.service"
 
 
 def start_agent() -> bool:
-    """Starts the agent unless one answers; returns when it answers.  True: it was started.
+    """Starts the agent unless one runs; returns when it answers.  True: it was started.
 
     By systemd where that is process 1 and the node is the machine's own; else as a process of
     its own, its output in `clpnode.log`.  Raises ClpError.
@@ -31,6 +31,10 @@ def start_agent() -> bool:
     while not _answers():
         # systemctl ends well when the unit runs; the agent itself ends only to its harm.
         ended = starting.poll()
+        if ended == ExitCode.REFUSED and not by_systemd and time.monotonic() <= deadline:
+            # Another agent runs, whose socket was removed: it makes it again.
+            time.sleep(RETRY_S)
+            continue
         if ended is not None and (ended != 0 or not by_systemd):
             why = f"ended at once (exit code {ended})"
         elif time.monotonic() > deadline:
@@ -41,7 +45,7 @@ def start_agent() -> bool:
         raise ClpError(
             ExitCode.FAILED, f"The node agent was started and {why}.", f"Its own words: {its_words}"
         )
-    return True
+    return starting.poll() != ExitCode.REFUSED
 
 
 def log_file() -> str:

@@ -17,7 +17,7 @@ from typing import Protocol
 import msgspec
 
 from clptools.core import numbers
-from clptools.core.sentences import listed
+from clptools.core.sentences import listed, mend_copies, two_copies
 from clptools.core.view import GroupView, MonitorView, OpenEventView, ServerView, StatusView
 
 CAUSE_S = 60.0
@@ -235,6 +235,8 @@ def _group(teller: Teller, group: GroupView) -> Story:
 
 
 def _group_state(teller: Teller, group: GroupView, at: float) -> str:
+    if group.copies:
+        return two_copies(group.name, group.copies)
     epoch = f", epoch {group.epoch}" if group.epoch else ""
     if group.waiting_for is not None:
         since = teller.since(teller.now - group.waiting_for.since_s)
@@ -321,7 +323,9 @@ def _group_then(
     server = next((s for s in teller.status.servers if s.name == old), None)
     if server is not None:
         lines += _barred(teller.status, server)
-    if group.status in ("Offline Failure", "Error"):
+    if group.copies:
+        lines.append(mend_copies(group.name, group.copies))
+    elif group.status in ("Offline Failure", "Error"):
         lines.append(f"Mend what could not be stopped, then: clpgrp -t {group.name} -f")
     elif group.current is None and group.waiting_for is None:
         lines.append(f"Start it: clpgrp -s {group.name}")

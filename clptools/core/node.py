@@ -444,6 +444,7 @@ class Node:
         self.power.ask_due()
         self.votes.ask_arbiter()
         self._settle()
+        self.status.watch_copies()
         self.beats.send_to(list(self.state.peers))
         self.urgent = False
         self.beats.asked_for.clear()

@@ -669,6 +669,22 @@ def leave_failed(server: str, groups: Sequence[str]) -> str:
     return f"{server} cannot leave: {listed(groups)} could not be stopped."
 
 
+def two_copies(group: str, servers: Iterable[str]) -> str:
+    """More than one server runs a group."""
+    return f"{group} runs on {listed(servers)} at once: its data is at risk."
+
+
+def mend_copies(group: str, servers: Iterable[str]) -> str:
+    """What ends that."""
+    stops = " or ".join(f"clpgrp -t {group} -h {server}" for server in servers)
+    return f"Stop it where it should not run: {stops}"
+
+
+def one_copy(group: str) -> str:
+    """It is over."""
+    return f"{group} no longer runs on several servers. Check its data."
+
+
 def confirmed_down(server: str, user: str, known: str) -> str:
     """confirm-down."""
     text = f"{user} confirmed that {server} is down and stays down until it is back on the network"

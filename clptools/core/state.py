@@ -352,6 +352,15 @@ class VoteState(msgspec.Struct):
     """Coordinator as last recorded."""
 
 
+class Copies(msgspec.Struct):
+    """Several servers say that they run the same group."""
+
+    servers: tuple[str, ...]
+    since: int
+    told: bool = False
+    """It is so: each of them said it again after the others had."""
+
+
 class NodeState(msgspec.Struct):
     """The whole memory of a core."""
 
@@ -411,6 +420,7 @@ class NodeState(msgspec.Struct):
     waiting: dict[str, tuple[Waiting, int]] = {}
     """Group -> (what it waits for, since)."""
     waiting_told: list[str] = []
+    copies: dict[str, Copies] = {}
     monitors: dict[str, MonitorRun] = {}
     events: dict[str, OpenEvent] = {}
     """`monitor/key` -> open hardware event."""

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from clptools.core import sentences as say
+from clptools.core.messages import Epoch
 from clptools.core.quorum import NEVER
 from clptools.core.report import group_word
 from clptools.core.settings import Group, Monitor
-from clptools.core.state import Phase, Waiting
-from clptools.core.states import MonitorStatus
+from clptools.core.state import Copies, Phase, Waiting
+from clptools.core.states import GroupState, MonitorStatus
 from clptools.core.view import (
     ArbiterView,
     BmcView,
@@ -30,10 +31,11 @@ if TYPE_CHECKING:
     from clptools.core.node import Node
 
 _IDLE = ("Offline", "Unused", "Suspend")
+_RUNS = (GroupState.STARTING, GroupState.ONLINE)
 
 
 class Status:
-    """Builds views; changes nothing."""
+    """Builds views, which change nothing, and watches for what must never be."""
 
     def __init__(self, node: Node) -> None:
         self.node = node
@@ -60,6 +62,74 @@ class Status:
             toratio=node.state.ratio if serving else 1,
         )
         return StatusView(cluster=cluster, servers=servers, groups=groups, monitors=monitors)
+
+    def watch_copies(self) -> None:
+        """Tells once when two servers run a group, and when that is over.
+
+        Beats of different servers overtake each other: it counts once each of them said it
+        again an interval after all of them had.  It counts at once for a server that itself
+        still runs what another one has by a newer grant.
+        """
+        node = self.node
+        known = node.state.copies
+        runners = self._runners()
+        for group, over in list(known.items()):
+            if group not in runners:
+                del known[group]
+                if over.told:
+                    text = say.one_copy(group)
+                    node.record("rc", 931, "INFO", (group, *over.servers), text)
+        for group, servers in runners.items():
+            found = known.get(group)
+            if found is None or found.servers != servers:
+                told = found is not None and found.told and set(servers) <= set(found.servers)
+                found = known[group] = Copies(servers=servers, since=node.now, told=told)
+            again = all(self._said_again(s, found.since) for s in servers)
+            if found.told or not (again or self._has_passed_on(group)):
+                continue
+            found.told = True
+            text = f"{say.two_copies(group, servers)} {say.mend_copies(group, servers)}"
+            node.record("rc", 931, "ERROR", (group, *servers), text)
+
+    def _runners(self) -> dict[str, tuple[str, ...]]:
+        """Group -> servers that are heard and say that they run it, or still stop it beside one.
+
+        A server without state stops what may be left of before, and has no grant of it.
+        """
+        node = self.node
+        said: dict[str, list[tuple[str, str]]] = {}
+        for name, run in node.state.groups.items():
+            if run.held and _may_run(run.state, run.seen):
+                said.setdefault(name, []).append((node.me, run.state))
+        for server, p in node.state.peers.items():
+            membership = node.membership
+            if p.beat is None or membership.is_out(server) or not membership.is_online(server):
+                continue
+            for h in p.beat.holdings:
+                if h.held and _may_run(h.state, h.seen):
+                    said.setdefault(h.group, []).append((server, h.state))
+        return {
+            group: tuple(sorted(server for server, _ in there))
+            for group, there in said.items()
+            if len(there) > 1 and any(state in _RUNS for _, state in there)
+        }
+
+    def _has_passed_on(self, group: str) -> bool:
+        """Whether we still run what somebody else has by a newer grant."""
+        own = self.node.state.groups.get(group)
+        if own is None or not own.held or own.seen.n == 0:
+            return False
+        others = (h for h in self.node.placement.holders(group) if h.server != self.node.me)
+        return any(h.seen > own.seen and h.state in _RUNS for h in others)
+
+    def _said_again(self, server: str, since: int) -> bool:
+        p = self.node.state.peers.get(server)
+        heard_at = self.node.now if p is None else p.heard_at
+        return heard_at >= since + self.node.times.interval_ms
+
+    def _copies(self, group: str) -> tuple[str, ...]:
+        found = self.node.state.copies.get(group)
+        return found.servers if found is not None and found.told else ()
 
     def _cluster_word(
         self,
@@ -186,6 +256,7 @@ class Status:
                 comment=group.comment,
             )
         newest = max(holders, key=lambda h: h.seen)
+        copies = self._copies(group.name)
         status = on[newest.server]
         reporter = next((s for s in servers if s.name == newest.server), None)
         told = next(
@@ -197,7 +268,8 @@ class Status:
             resources = tuple(msgspec.structs.replace(r, status=status) for r in resources)
         return GroupView(
             name=group.name,
-            status=status,
+            status="Error" if copies else status,
+            copies=copies,
             current=newest.server,
             epoch=newest.seen.n,
             since_s=told.since_s if told is not None else 0.0,
@@ -275,6 +347,12 @@ class Status:
             servers=here,
             comment=monitor.comment,
         )
+
+
+def _may_run(state: str, seen: Epoch) -> bool:
+    if state == GroupState.STOPPING:
+        return seen.n > 0
+    return state in _RUNS or state == GroupState.STOP_FAILED
 
 
 def monitor_word(words: list[str]) -> str:

@@ -146,6 +146,8 @@ class GroupView(View, frozen=True, kw_only=True):
     """Servers on which its start failed since it last ran: each sent it to the next."""
     waiting_for: WaitingView | None = None
     resources: tuple[ResourceView, ...] = ()
+    copies: tuple[str, ...] = ()
+    """Servers that each say that they run it, if more than one does: its data is at risk."""
     on: dict[str, str] = {}
     """Server -> status word there, for the group map."""
     comment: str = ""

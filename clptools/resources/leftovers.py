@@ -20,6 +20,8 @@ from urllib.parse import quote
 
 import msgspec
 
+from clptools import paths
+
 RESERVE_BYTES = 256 * 1024
 """Room for the files of a few dozen scripts on a full file system."""
 POLL_S = 0.02
@@ -41,8 +43,8 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def boot_id() -> str:
-    """This boot's id, as the kernel makes it."""
-    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+    """This boot's id, as text."""
+    with open(paths.boot_id_file(), encoding="ascii") as file:
         return file.read().strip()
 
 

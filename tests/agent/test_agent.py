@@ -14,9 +14,10 @@ import pytest
 from clptools import paths
 from clptools.agent import configuration
 from clptools.agent.agent import Agent
-from clptools.core.events import MessageSeen
+from clptools.agent.loop import Loop
+from clptools.core.events import AgentStarted, Event, MessageSeen
 from clptools.links.certs import Minting
-from tests.agent.test_main import TOML
+from tests.agent.test_main import PORT, TOML, free_port
 from tests.intake.conftest import until
 
 MESSAGE = MessageSeen(category="NIC", text="link down")
@@ -29,7 +30,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = tmp_path / "etc/clptools"
     config.mkdir(parents=True)
     (config / "authkey").write_bytes(b"k" * 32)
-    (config / "clp.toml").write_text(TOML)
+    # An agent that a test leaves with its disk hanging keeps its port.
+    (config / "clp.toml").write_text(TOML.replace(str(PORT), str(free_port())))
 
 
 async def started() -> Agent:
@@ -64,6 +66,39 @@ def test_what_waits_while_the_service_begins_again_is_told_and_may_come_again() 
         await agent.close()
 
     asyncio.run(story())
+
+
+def test_only_the_first_core_of_a_boot_is_told_that_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not one that begins again in the same agent, nor the next agent of the same boot."""
+    told: list[tuple[bool, bool]] = []
+    put = Loop.put
+
+    def noting(loop: Loop, event: Event) -> None:
+        if isinstance(event, AgentStarted):
+            told.append((event.first_of_boot, event.noted))
+        put(loop, event)
+
+    monkeypatch.setattr(Loop, "put", noting)
+
+    async def story() -> None:
+        agent = await started()
+        await agent.tell_durably(MESSAGE)
+        agent._reincarnate()
+        await asyncio.sleep(0.01)
+        await agent.tell_durably(MESSAGE)
+        await agent.close()
+
+    asyncio.run(story())
+    asyncio.run(story())
+    assert told == [(True, True), (False, True), (False, True), (False, True)]
+    told.clear()
+    boot = tmp_path / "proc/sys/kernel/random/boot_id"
+    boot.parent.mkdir(parents=True)
+    boot.write_text("01234567-89ab-cdef-0123-456789abcdef\n")
+    asyncio.run(story())
+    assert told == [(True, True), (False, True)]
 
 
 def hang(agent: Agent) -> threading.Event:

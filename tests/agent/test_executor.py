@@ -63,6 +63,7 @@ class Bench:
 
     def __init__(self) -> None:
         self.store = Store(bytes(16))
+        self.store.lock()
         self.store.open()
         worker = ThreadPoolExecutor(1)
         self.replies = Replies()

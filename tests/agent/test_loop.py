@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -22,6 +23,9 @@ class Bench:
         self.journal: list[Event] = []
         self.done: list[Action] = []
         self.failures: list[BaseException] = []
+        self.held: list[OSError | None] = []
+        self.full = 0
+        """How often writing still fails."""
         self._answers = answers
         self.loop = Loop(
             node=self,
@@ -29,6 +33,7 @@ class Bench:
             journal=lambda now, event: self.journal.append(event),
             perform=self.perform,
             failed=self.failures.append,
+            held=self.held.append,
         )
 
     def step(self, event: Event, now: int) -> list[Action]:
@@ -37,7 +42,11 @@ class Bench:
 
     def perform(self, action: Action) -> None:
         if isinstance(action, PetWatchdog):
-            raise OSError("the state cannot be written")
+            if not self.full:
+                raise OSError("the state cannot be written")
+            self.full -= 1
+            if self.full:
+                raise OSError(errno.ENOSPC, "No space left on device")
         if isinstance(action, SetTimer):
             self.loop.set_timer(action.name, action.at)
         elif isinstance(action, ClearTimer):
@@ -63,6 +72,53 @@ def test_events_are_journalled_then_stepped_in_order() -> None:
         assert [event for _, event in bench.seen] == told
         assert bench.journal == told
         assert len(bench.done) == 50
+
+    run(test)
+
+
+def test_nothing_is_done_until_the_state_is_written_and_then_everything_in_order() -> None:
+    async def test() -> None:
+        bench = Bench(
+            lambda event: (
+                [PetWatchdog(), Progress(id="1", text="told")]
+                if event == message("1")
+                else [Progress(id="1", text="later")]
+            )
+        )
+        bench.full = 4
+        first = asyncio.ensure_future(bench.loop.stepped(message("1")))
+        second = asyncio.ensure_future(bench.loop.stepped(message("2")))
+        bench.loop.set_timer("beat", bench.now)
+        await asyncio.sleep(0.05)
+        assert bench.loop.held
+        assert (bench.done, len(bench.seen), first.done()) == ([], 1, False)
+        await second
+        assert first.done()
+        assert not bench.loop.held
+        assert bench.done[:3] == [
+            PetWatchdog(),
+            Progress(id="1", text="told"),
+            Progress(id="1", text="later"),
+        ]
+        assert [type(told) for told in bench.held] == [OSError, type(None)]
+        assert bench.failures == []
+
+    run(test)
+
+
+def test_a_loop_that_ends_while_it_is_held_does_nothing_more() -> None:
+    async def test() -> None:
+        bench = Bench(lambda event: [PetWatchdog(), Progress(id="1", text="told")])
+        bench.full = 3
+        waiting = asyncio.ensure_future(bench.loop.stepped(message("1")))
+        await asyncio.sleep(0.02)
+        assert bench.loop.held
+        bench.loop.stop()
+        with pytest.raises(OSError, match="the cluster service ended"):
+            await waiting
+        await asyncio.sleep(0.3)
+        assert bench.done == []
+        assert not bench.loop.held
 
     run(test)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,18 +15,30 @@ from pathlib import Path
 import pytest
 
 from clptools.api.client import Client
+from clptools.core.requests import ConfirmDown
+from tests.api.fake import Agent, socket_path
 from tests.coredump import dumps, needs_dumps
 
-TOML = """\
+
+def free_port() -> int:
+    """A port of server1 that was free a moment ago: several test runs share a machine."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.1.21", 0))
+        return int(sock.getsockname()[1])
+
+
+PORT = free_port()
+TOML = f"""\
 [cluster]
 name = "c"
+port = {PORT}
 [[server]]
 name = "server1"
 [[server]]
 name = "server2"
 [[interconnect]]
 type = "lanhb"
-address = { server1 = "127.0.1.21", server2 = "127.0.1.22" }
+address = {{ server1 = "127.0.1.21", server2 = "127.0.1.22" }}
 [[monitor]]
 type = "userw"
 name = "userw"
@@ -130,8 +143,8 @@ def test_it_starts_answers_outlives_a_hang_up_and_ends_as_asked(place: Place) ->
     place.toml()
     agent = place.start()
     second = place.run()
-    assert second.returncode == 1
-    assert "another clpnode already runs here" in second.stderr
+    assert second.returncode == 6
+    assert f"another clpnode already runs here (process {agent.pid}" in second.stderr
     agent.send_signal(signal.SIGHUP)
     time.sleep(0.2)
     assert agent.poll() is None
@@ -139,6 +152,36 @@ def test_it_starts_answers_outlives_a_hang_up_and_ends_as_asked(place: Place) ->
     assert agent.wait(timeout=20) == 0
     assert agent.stderr is not None
     assert "Traceback" not in agent.stderr.read()
+
+
+def test_an_agent_that_lost_all_its_locks_is_found_by_the_name_that_nobody_can_remove(
+    place: Place,
+) -> None:
+    place.key()
+    place.toml()
+    agent = place.start()
+    for path in ("run/clptools", "var/lib/clptools"):
+        shutil.rmtree(place.root / path)
+    place.toml(TOML.replace(str(PORT), str(free_port())))
+    second = place.run()
+    assert second.returncode == 6
+    assert f"(process {agent.pid}" in second.stderr
+    agent.send_signal(signal.SIGTERM)
+    agent.wait(timeout=20)
+
+
+def test_a_heartbeat_port_in_use_starts_nothing_and_says_by_whom(place: Place) -> None:
+    place.key()
+    place.toml()
+    for address in ("127.0.1.21", "0.0.0.0"):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.bind((address, PORT))
+            done = place.run()
+        assert done.returncode == 6
+        assert f"127.0.1.21 port {PORT}/udp" in done.stderr
+        assert f"process {os.getpid()}" in done.stderr
+        assert "nothing was started or stopped" in done.stderr
+        assert not (place.root / "run/clptools/state").exists()
 
 
 def test_a_revision_that_cannot_be_read_keeps_no_agent_from_starting(place: Place) -> None:
@@ -221,6 +264,15 @@ def test_confirm_down_wants_the_word_yes_and_an_agent(place: Place) -> None:
     assert "--yes" in unsure.stderr
     nobody = place.run("confirm-down", "server2", "--yes")
     assert nobody.returncode == 3
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_confirm_down_hands_on_whether_it_is_forced(tmp_path: Path, force: bool) -> None:
+    with Agent(socket_path(tmp_path)).running() as agent:
+        place = Place(tmp_path)
+        assert place.run("confirm-down", "server2", "--yes", *["--force"] * force).returncode == 0
+        asked = [request for request, _ in agent.backend.asked]
+    assert asked == [ConfirmDown(down="server2", force=force)]
 
 
 def test_the_service_manager_hears_of_ready_life_and_stopping(place: Place, tmp_path: Path) -> None:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from clptools import paths
+from clptools.agent import clock
 from clptools.agent.store import LEDGER_BYTES, Store
 from clptools.agent.store import STATE_BYTES as SLOT_BYTES
 from clptools.core.durable import Durable, HeldGroup, LedgerFile, OpenEntry
 from clptools.core.messages import Epoch, Term
-from clptools.reports import ClpError
+from clptools.reports import ClpError, ExitCode
 
 BOOT = bytes(range(16))
 
@@ -31,6 +36,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def opened(boot: bytes = BOOT) -> Store:
     store = Store(boot)
+    store.lock()
     store.open()
     return store
 
@@ -200,3 +206,178 @@ def test_starts_are_counted_for_ever(root: Path) -> None:
     store = reopened(store, b"x" * 16)
     assert store.starts == 2
     assert store.member
+
+
+# The boot
+
+
+def boot_file() -> Path:
+    return Path(paths.data_dir() + "/boot")
+
+
+def test_the_first_agent_of_each_boot_knows_that_it_is(root: Path) -> None:
+    store = opened()
+    assert (store.first_of_boot, store.noted) == (True, True), "the first agent ever"
+    store = reopened(store)
+    assert (store.first_of_boot, store.noted) == (False, True)
+    store = reopened(store, b"x" * 16)
+    assert (store.first_of_boot, store.noted) == (True, True)
+    assert boot_file().read_text().strip() == (b"x" * 16).hex()
+    store = reopened(store, b"x" * 16)
+    assert not store.first_of_boot
+
+
+@pytest.mark.parametrize("left", ["journal", "ledger", "member"])
+def test_where_an_older_version_ran_nothing_is_known_of_this_boot(root: Path, left: str) -> None:
+    os.makedirs(paths.data_dir())
+    Path(paths.data_dir(), left).touch()
+    store = opened()
+    assert (store.first_of_boot, store.noted) == (False, True)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\xff\x00", b"0" * 31, b"0" * 33])
+def test_a_note_that_is_lost_or_garbled_within_a_boot_is_no_boot(
+    root: Path, content: bytes | None
+) -> None:
+    store = opened()
+    store.close()
+    if content is None:
+        boot_file().unlink()
+    else:
+        boot_file().write_bytes(content)
+    store = opened()
+    assert (store.first_of_boot, store.noted) == (False, True)
+
+
+def test_a_state_of_this_boot_says_that_an_agent_ran_whatever_the_note_says(root: Path) -> None:
+    store = opened()
+    store.persist(durable(1))
+    store.close()
+    boot_file().write_text("0" * 32)
+    assert not opened().first_of_boot
+
+
+def test_the_boot_is_on_the_disk_before_anybody_hears_of_it(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file first, then its name."""
+    synced: list[str] = []
+    fsync = os.fsync
+
+    def noting(fd: int) -> None:
+        synced.append(os.readlink(f"/proc/self/fd/{fd}"))
+        fsync(fd)
+
+    monkeypatch.setattr(os, "fsync", noting)
+    opened()
+    assert synced == [f"{boot_file()}.new", paths.data_dir()]
+
+
+def test_a_boot_that_cannot_be_noted_is_told_with_the_mend(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    store = opened()
+    store.close()
+    monkeypatch.setattr(os, "fsync", full)
+    store = opened(b"x" * 16)
+    assert (store.first_of_boot, store.noted) == (True, False)
+    (complaint,) = store.complaints
+    assert "No space left on device" in complaint
+    assert "takes no group" in complaint
+    assert "systemctl restart clpnode" in complaint
+    monkeypatch.undo()
+    monkeypatch.setenv("CLP_ROOT", str(root))
+    assert reopened(store, b"x" * 16).noted
+
+
+def test_a_node_below_a_root_boots_when_its_file_says_so(root: Path) -> None:
+    machine = clock.boot_id()
+    own = root / "proc/sys/kernel/random/boot_id"
+    own.parent.mkdir(parents=True)
+    own.write_text("01234567-89ab-cdef-0123-456789abcdef\n")
+    assert clock.boot_id().hex() == "0123456789abcdef" * 2
+    own.unlink()
+    assert clock.boot_id() == machine
+
+
+# What is gone from /run
+
+
+@pytest.mark.parametrize("by", ["agent", "write"])
+def test_a_state_that_was_removed_is_written_again(root: Path, by: str) -> None:
+    store = opened()
+    store.persist(durable(1))
+    assert not store.keep_run()
+    shutil.rmtree(paths.run_dir())
+    if by == "agent":
+        assert store.keep_run()
+        assert not store.keep_run()
+    else:
+        store.persist(durable(1))
+    store = reopened(store)
+    assert store.saved.durable == durable(1)
+
+
+def test_a_file_put_in_place_of_the_state_does_not_count(root: Path) -> None:
+    store = opened()
+    for n in range(1, 9):
+        store.persist(durable(n))
+    os.rename(paths.state_file(), str(root / "old"))
+    store.keep_run()
+    store.persist(durable(9))
+    os.rename(str(root / "old"), paths.state_file())
+    assert store.keep_run()
+    store = reopened(store)
+    assert store.saved.durable == durable(9)
+
+
+def test_an_old_boots_state_is_not_made_one_of_this_boot(root: Path) -> None:
+    store = opened()
+    store.persist(durable(1))
+    store = reopened(store, b"x" * 16)
+    os.unlink(paths.state_file())
+    assert store.keep_run()
+    assert reopened(store, b"x" * 16).saved.durable is None
+
+
+@pytest.mark.parametrize("place", ["run", "data"])
+def test_a_lock_that_was_removed_keeps_the_second_agent_out(root: Path, place: str) -> None:
+    store = opened()
+    folder = paths.run_dir() if place == "run" else paths.data_dir()
+    os.unlink(folder + "/lock")
+    for made in (True, False):
+        second = Store(BOOT)
+        with pytest.raises(ClpError, match=f"process {os.getpid()}") as raised:
+            second.lock()
+        assert raised.value.code == ExitCode.REFUSED
+        second.close()
+        assert (store.keep_run() or store.keep_disk()) is made
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.getuid() != 0, reason="SKIPPED LOUDLY: another user needs root")
+def test_another_users_process_with_the_agents_name_keeps_no_agent_out(root: Path) -> None:
+    """The kernel's names are open to everybody."""
+    squat = """
+import os, socket, sys, ctypes
+sock = socket.socket(socket.AF_UNIX)
+os.setgid(65534); os.setuid(65534)
+ctypes.CDLL(None).prctl(4, 0)  # not dumpable: its folder in /proc is root's
+sock.bind("\\0" + sys.argv[1])
+print("bound", flush=True)
+sys.stdin.read()
+"""
+    found = os.stat(root)
+    name = f"clptools/agent/{found.st_dev:x}:{found.st_ino:x}"
+    line = [sys.executable, "-c", squat, name]
+    with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        store = opened()
+        (complaint,) = store.complaints
+        assert f"process {other.pid}" in complaint
+        other.communicate()
+    store.close()

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from clptools.api.address import private_path
+from clptools.api.client import Client
 from tests.api.fake import Agent, socket_path
 
 pytestmark = [
@@ -89,6 +91,44 @@ def test_the_socket_itself_keeps_others_out(agent: Agent) -> None:
     os.chmod(agent.path, 0o660)
     code, said = call(agent, "GetStatus", "{}", NOBODY, [])
     assert (code, said) == (4, f"You may not use {agent.path}.")
+
+
+KNOCKING = """
+import os, socket, sys
+os.setgroups([54321]); os.setgid(65534); os.setuid(65534)
+print("ready", flush=True)
+while True:
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.setblocking(False)
+        try:
+            sock.connect(sys.argv[1])
+        except BlockingIOError:
+            pass
+"""
+
+
+def test_a_reader_who_connects_in_a_loop_keeps_nobody_out(agent: Agent) -> None:
+    line = [sys.executable, "-c", KNOCKING, agent.path]
+    knocking = [subprocess.Popen(line, stdout=subprocess.PIPE) for _ in range(2)]
+    try:
+        for process in knocking:
+            assert process.stdout is not None
+            process.stdout.readline()
+        for _ in range(100):
+            with Client(agent.path) as client:
+                assert client.call("GetStatus")
+        assert call(agent, "GetStatus", "{}", NOBODY + 1, [MEMBERS]) == (0, "['status']")
+    finally:
+        for process in knocking:
+            process.kill()
+            process.communicate()
+
+
+def test_the_second_socket_is_roots_alone(agent: Agent) -> None:
+    path = private_path(agent.path)
+    code, said = call(agent, "GetStatus", "{}", NOBODY, [MEMBERS])
+    assert (code, said) == (0, "['status']")
+    assert (os.stat(path).st_uid, os.stat(path).st_mode & 0o777) == (0, 0o600)
 
 
 def test_the_user_the_agent_runs_as_may_do_all(agent: Agent) -> None:

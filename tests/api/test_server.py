@@ -7,8 +7,10 @@ import contextlib
 import itertools
 import json
 import os
+import shutil
 import socket
 import stat
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +19,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from clptools.api.address import private_path
 from clptools.api.backend import Explanation
 from clptools.api.client import Client
 from clptools.api.methods import Caller
@@ -291,45 +294,177 @@ def test_a_caller_that_never_reads_is_dropped(agent: Agent) -> None:
     assert_alive(agent)
 
 
-def test_too_many_connections_are_told_so(tmp_path: Path) -> None:
+INFO = b'{"method":"org.varlink.service.GetInfo"}\0'
+
+
+def asking(agent: Agent) -> socket.socket:
+    """A connection that asked something, was answered, and stays."""
+    sock = raw(agent)
+    sock.sendall(INFO)
+    assert sock.recv(65536)
+    return sock
+
+
+def gone(sock: socket.socket) -> bool:
+    """Whether the agent hung up."""
+    sock.settimeout(0.05)
+    try:
+        return sock.recv(1) == b""
+    except ConnectionResetError:
+        return True
+    except TimeoutError:
+        return False
+
+
+@contextlib.contextmanager
+def small(tmp_path: Path, **limits: float) -> Iterator[Agent]:
+    """An agent with few places."""
     few = Agent(socket_path(tmp_path))
-    few.limits = few.limits._replace(connections=3)
+    few.limits = few.limits._replace(**limits)  # type: ignore[arg-type]  # places are whole
     with few.running() as agent:
-        held = [raw(agent) for _ in range(3)]
+        yield agent
+
+
+def test_connections_that_never_asked_give_way_the_oldest_first(tmp_path: Path) -> None:
+    with small(tmp_path, connections=3) as agent, contextlib.ExitStack() as closing:
+        first, second = (closing.enter_context(raw(agent)) for _ in range(2))
+        third = closing.enter_context(asking(agent))
+        for _ in range(2):
+            closing.enter_context(asking(agent))
+        assert [gone(sock) for sock in (first, second, third)] == [True, True, False]
+        assert agent.server.counters == {"gave_way": 2}
         until(lambda: len(agent.server._users) == 3)
-        with Client(agent.path) as client, pytest.raises(ClpError, match="too many connections"):
-            client.call("GetStatus")
-        for sock in held:
-            sock.close()
+
+
+def test_root_gets_a_place_whatever_roots_programs_hold(tmp_path: Path) -> None:
+    with small(tmp_path, connections=3) as agent, contextlib.ExitStack() as closing:
+        idle = closing.enter_context(asking(agent))
+        watching = [closing.enter_context(Client(agent.path)) for _ in range(2)]
+        for client in watching:
+            assert next(client.stream("WatchStatus"))
+        for _ in range(5):
+            assert_alive(agent)
+        assert gone(idle)
+        third = closing.enter_context(Client(agent.path))
+        assert next(third.stream("WatchStatus"))
+        assert_alive(agent)
+        with pytest.raises(ClpError, match="closed the connection"):
+            watching[0]._reply("WatchStatus")
 
 
 def test_places_of_readers_are_few_and_roots_are_not_among_them(tmp_path: Path) -> None:
-    few = Agent(socket_path(tmp_path))
-    few.limits = few.limits._replace(connections=4, connections_of_readers=3)
-    with few.running() as agent:
+    with (
+        small(tmp_path, connections=4, connections_of_readers=3) as agent,
+        contextlib.ExitStack() as closing,
+    ):
         uids = itertools.count(1000)
         with as_reader(agent, lambda: next(uids)):
-            held = [raw(agent) for _ in range(3)]
-            until(lambda: len(agent.server._users) == 3)
+            held = [closing.enter_context(asking(agent)) for _ in range(3)]
             with Client(agent.path) as client, pytest.raises(ClpError, match="too many connec"):
                 client.call("GetStatus")
         assert_alive(agent)
-        for sock in held:
-            sock.close()
+        assert not any(gone(sock) for sock in held)
+
+
+def test_a_reader_drives_away_no_connection_of_root(tmp_path: Path) -> None:
+    with small(tmp_path, connections=2) as agent, contextlib.ExitStack() as closing:
+        held = [closing.enter_context(raw(agent)) for _ in range(2)]
+        until(lambda: len(agent.server._users) == 2)
+        with as_reader(agent), Client(agent.path) as client, pytest.raises(ClpError):
+            client.call("GetStatus")
+        assert not any(gone(sock) for sock in held)
 
 
 def test_refused_callers_hold_nothing_and_root_gets_through(tmp_path: Path) -> None:
-    few = Agent(socket_path(tmp_path))
-    few.limits = few.limits._replace(connections_per_user=2, refused=3, refused_s=0.2)
-    with few.running() as agent, contextlib.ExitStack() as closing:
+    with (
+        small(tmp_path, connections_per_user=2, refused=3, refused_s=0.2) as agent,
+        contextlib.ExitStack() as closing,
+    ):
         before = len(os.listdir("/proc/self/fd"))
         with as_reader(agent):
-            held = [closing.enter_context(raw(agent)) for _ in range(60)]
+            held = [closing.enter_context(asking(agent)) for _ in range(2)]
+            held += [closing.enter_context(raw(agent)) for _ in range(58)]
             until(lambda: agent.server.counters.get("too_many") == 58)
             until(lambda: len(os.listdir("/proc/self/fd")) == before + len(held) + 2)
         assert len(agent.server._users) == 2
         assert sum(b"too many connections" in hung_up(sock) for sock in held[2:]) == 3
         assert_alive(agent)
+
+
+def test_connections_driven_away_hold_nothing(tmp_path: Path) -> None:
+    with (
+        small(tmp_path, connections_per_user=2) as agent,
+        contextlib.ExitStack() as closing,
+    ):
+        before = len(os.listdir("/proc/self/fd"))
+        with as_reader(agent):
+            held = [closing.enter_context(raw(agent)) for _ in range(60)]
+            until(lambda: agent.server.counters.get("gave_way") == 58)
+            until(lambda: len(os.listdir("/proc/self/fd")) == before + len(held) + 2)
+        assert_alive(agent)
+
+
+def full_queue(path: str) -> tuple[socket.socket, list[socket.socket]]:
+    """A listening socket that accepts nothing, and those that fill its queue."""
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind(path)
+    listening.listen(0)
+    waiting = []
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            sock = socket.socket(socket.AF_UNIX)
+            waiting.append(sock)
+            sock.setblocking(False)
+            sock.connect(path)
+    return listening, waiting
+
+
+def test_a_client_waits_in_a_full_queue_for_its_turn(tmp_path: Path) -> None:
+    path = str(tmp_path / "s.sock")
+    listening, waiting = full_queue(path)
+    begun = time.monotonic()
+    with pytest.raises(ClpError, match="takes no connection") as raised:
+        Client(path, timeout_s=0.3)
+    assert raised.value.code == ExitCode.TIMED_OUT
+    assert time.monotonic() - begun >= 0.3
+    later = threading.Timer(0.3, listening.accept)
+    later.start()
+    Client(path, timeout_s=10).__exit__()
+    later.join()
+    for sock in (listening, *waiting):
+        sock.close()
+
+
+def test_sockets_that_were_removed_are_made_again_and_who_is_served_stays_so(
+    agent: Agent,
+) -> None:
+    async def keep() -> bool:
+        return agent.server.keep()
+
+    def kept() -> bool:
+        return asyncio.run_coroutine_threadsafe(keep(), agent.loop).result(10)
+
+    with Client(agent.path) as before:
+        before.call("GetStatus")
+        assert not kept()
+        shutil.rmtree(os.path.dirname(agent.path))
+        assert kept()
+        assert not kept()
+        assert before.call("GetStatus")
+    for path in (agent.path, private_path(agent.path)):
+        assert stat.S_ISSOCK(os.stat(path).st_mode)
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.connect(path)
+    assert_alive(agent)
+
+
+def test_an_agent_removes_no_socket_that_is_not_its_own(tmp_path: Path) -> None:
+    path = socket_path(tmp_path)
+    with Agent(path).running():
+        os.unlink(path)
+        Path(path).write_text("another's")
+    assert Path(path).read_text() == "another's"
+    assert not os.path.exists(private_path(path))
 
 
 @pytest.mark.parametrize("oneway", [False, True])
@@ -401,7 +536,9 @@ def test_the_socket_is_not_for_others_and_goes_with_the_agent(tmp_path: Path) ->
     path = socket_path(tmp_path)
     with Agent(path).running():
         assert stat.S_IMODE(os.stat(path).st_mode) == 0o660
+        assert stat.S_IMODE(os.stat(private_path(path)).st_mode) == 0o600
     assert not os.path.exists(path)
+    assert not os.path.exists(private_path(path))
 
 
 def test_a_dead_agents_socket_is_taken_over(tmp_path: Path) -> None:
@@ -417,5 +554,5 @@ def test_a_second_agent_on_the_same_socket_is_refused(agent: Agent) -> None:
     from clptools.api.server import _listen
 
     with pytest.raises(ClpError, match="Another node agent already runs"):
-        _listen(agent.path, None)
+        _listen(agent.path, None, 0o660)
     assert_alive(agent)

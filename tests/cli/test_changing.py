@@ -41,6 +41,7 @@ ASKED = [
     ("clptoratio -i", requests.StretchTimeouts()),
     ("clpdown", requests.ServiceStop(then="shutdown")),
     ("clpdown -r -h server2", requests.ServiceStop(then="reboot", server="server2")),
+    ("clpforcestop server2 --yes", requests.ForceStop(down="server2")),
     ("clpstdn", requests.ServiceStop(then="shutdown", server="*")),
     ("clpmonctrl -s", requests.MonitorSuspend()),
     ("clpmonctrl -s -m mrw1 userw -h server2", requests.MonitorSuspend(
@@ -75,6 +76,30 @@ def test_the_agent_is_asked_for_just_that(
     ran = clp(*line.split())
     assert (ran.code, ran.out, ran.err) == (0, "Command succeeded.\n", "")
     assert agent.backend.asked == [(request_, "root")]
+
+
+def test_a_forced_stop_wants_the_word_yes_and_one_server(agent: Agent, clp: Clp) -> None:
+    unsure = clp("clpforcestop", "server2")
+    assert unsure.code == 2
+    assert "clpforcestop server2 --yes" in unsure.err
+    assert json.loads(clp("clpforcestop", "server2", "--json").out)["error"]["code"] == 2
+    assert clp("clpforcestop", "--yes").code == 2
+    assert clp("clpforcestop", "server1", "server2", "--yes").code == 2
+    assert agent.backend.asked == []
+
+
+@pytest.mark.parametrize("code", [1, 5, 6])
+def test_a_forced_stop_that_was_not_done_says_why(agent: Agent, clp: Clp, code: int) -> None:
+    agent.backend.outcome = Outcome(code=code, text="Its BMC does not answer.", hint="Look.")
+    ran = clp("clpforcestop", "server2", "--yes")
+    assert ran.code == code
+    assert "Its BMC does not answer." in ran.err
+    said = json.loads(clp("clpforcestop", "server2", "--yes", "--json").out)
+    assert (said["error"]["code"], said["error"]["hint"]) == (code, "Look.")
+
+
+def test_a_forced_stop_without_an_agent(node: Path, clp: Clp) -> None:
+    assert clp("clpforcestop", "server2", "--yes").code == 3
 
 
 def test_what_is_already_so_is_said_and_fine(agent: Agent, clp: Clp) -> None:

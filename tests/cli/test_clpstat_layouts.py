@@ -303,3 +303,13 @@ def test_the_types_of_the_renderers_name_the_keys_of_the_contract(
 ) -> None:
     keys = {field.encode_name for field in msgspec.structs.fields(struct)}
     assert set(get_type_hints(getattr(shape, name))) == keys
+
+
+def test_a_group_that_runs_twice_is_plain_in_every_layout() -> None:
+    both = {"server1": "Online", "server2": "Stopping"}
+    twice = samples.group("server2", status="Error", copies=("server1", "server2"), on=both)
+    found = samples.status(groups=(twice,))
+    assert "      current        : server1 and server2\n" in status(found)
+    assert "    server0 [o] : failover1[e] \n    server1 [o] : failover1[e] \n" in maps.group_map(
+        found
+    )

@@ -71,6 +71,15 @@ def test_a_waiting_group_says_for_what() -> None:
     assert "waits for proof that it is down on" in row and row.endswith("00:00:35")
 
 
+def test_a_group_that_runs_twice_says_where() -> None:
+    twice = samples.group("server2", status="Error", copies=("server1", "server2"))
+    found = samples.status(groups=(twice,))
+    for only_bad in (False, True):
+        screen = text(frame(found, [], NORMAL, samples.NOW, only_bad=only_bad))
+        (row,) = [line for line in screen if line.startswith(" failover1")]
+        assert "Error" in row and "RUNS TWICE: on server1 and server2" in row
+
+
 def test_stretched_time_outs_are_said_and_an_older_agent_says_nothing() -> None:
     view = samples.status()
     view["cluster"]["toratio"] = 3

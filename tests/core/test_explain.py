@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import pytest
 
 from clptools.api.backend import EventRecord
@@ -462,3 +463,16 @@ def test_a_long_story_is_told_within_a_few_heartbeats_time(subject: str) -> None
         took.append(time.process_time() - before)
     # The agent sends no heartbeat meanwhile.
     assert min(took) < 0.06
+
+
+def test_a_group_that_runs_twice_says_so_and_how_it_ends() -> None:
+    (group,) = view().groups
+    twice = msgspec.structs.replace(group, status="Error", copies=("server1", "server2"))
+    found = explain(group.name, view(groups=(twice,)), (), NOW, clock)
+    assert found is not None
+    assert found.state == "failover1 runs on server1 and server2 at once: its data is at risk."
+    assert found.then[0] == (
+        "Stop it where it should not run: "
+        "clpgrp -t failover1 -h server1 or clpgrp -t failover1 -h server2"
+    )
+    assert not any("Mend what could not be stopped" in line for line in found.then)

@@ -1,4 +1,4 @@
-"""The rules that keep promise 1, sentence by sentence (`docs/rules.md`); each docstring quotes one."""
+"""The rules that keep promise 1, sentence by sentence; each docstring quotes `docs/rules.md`."""
 
 from __future__ import annotations
 
@@ -1262,11 +1262,11 @@ def test_a_watchdog_that_could_not_be_armed_is_said_once_and_tried_again() -> No
     me = member()
     me.tell(e.WatchdogChanged(armed=False, method="ipmi", text="userw (ipmi): no answer"))
     me.forget()
-    me.run(61 * S)
+    me.run(6 * S)
     assert len(me.of(a.ArmWatchdog, last=False)) == 1
     me.tell(e.WatchdogChanged(armed=False, method="ipmi", text="userw (ipmi): no answer"))
     assert not [r for r in me.of(a.Record, last=False) if r.module == "userw"]
-    me.run(61 * S)
+    me.run(6 * S)
     me.tell(e.WatchdogChanged(armed=True, method="ipmi"))
     me.forget()
     me.run(120 * S)
@@ -1363,9 +1363,7 @@ def ordered(me: Alone, *, sent: bool = True, error: str = "") -> None:
     """What became of the newest order."""
     order = me.of(a.Fence, last=False)[-1]
     me.tell(
-        e.FenceDone(
-            server=order.server, action=order.action, asked_at=me.t, sent=sent, error=error
-        )
+        e.FenceDone(server=order.server, action=order.action, asked_at=me.t, sent=sent, error=error)
     )
 
 
@@ -1736,11 +1734,17 @@ def test_clpforcestop_strands_no_group() -> None:
 NEWER = Epoch(99, "server3#1", 7)
 
 
+def knows_more(me: Alone) -> None:
+    """Both others vote, and server3 knows a newer policy."""
+    me.votes("server2")
+    me.votes("server3", policy=NEWER)
+
+
 def test_who_knows_of_a_newer_policy_places_nothing_until_it_has_it() -> None:
     """Whoever hears a newer policy version than its own neither places nor fences until it has
     it."""
     me = member(groups=(ELSEWHERE,))
-    me.run(3 * S, lambda: (me.votes("server2"), me.votes("server3", policy=NEWER)) and None)
+    me.run(3 * S, lambda: knows_more(me))
     assert me.node.votes.in_office()
     assert me.grants == []
     waiting = next(g for g in me.node.view(me.t).groups if g.name == "failover1").waiting_for
@@ -1766,7 +1770,7 @@ def test_and_fences_nobody() -> None:
 def test_one_that_named_it_and_is_gone_holds_nothing_up() -> None:
     """[...] or until all that named it are out."""
     me = member(groups=(ELSEWHERE,))
-    me.run(3 * S, lambda: (me.votes("server2"), me.votes("server3", policy=NEWER)) and None)
+    me.run(3 * S, lambda: knows_more(me))
     me.run(600, lambda: me.votes("server2"))
     assert me.grants == []
     me.power("server3", "off")

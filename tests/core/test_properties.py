@@ -146,7 +146,8 @@ request = st.one_of(
     st.just(r.MonitorFault()),
     st.just(r.Acknowledge(monitor="mrw1")),
     st.just(r.ExternalNotice(category="BMCNOTICE")),
-    st.builds(r.ConfirmDown, down=server),
+    st.builds(r.ConfirmDown, down=server, force=st.booleans()),
+    st.builds(r.ForceStop, down=server),
 )
 forward = st.builds(
     Forward, id=st.sampled_from(["a", "b"]), sender=peer, user=st.just("root"), request=request

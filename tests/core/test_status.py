@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 
+from clptools.core import actions as a
 from clptools.core import events as e
-from clptools.core.requests import GroupStart, GroupStop, ServiceStop
+from clptools.core.requests import GroupMove, GroupStart, GroupStop, ServiceStop
 from clptools.core.settings import Arbiter, Monitor
 from clptools.core.status import monitor_word
 from clptools.core.view import ServerView
@@ -234,3 +237,72 @@ def test_the_servers_on_which_its_start_failed_are_counted_until_it_runs() -> No
     assert c.answer("server3", GroupStart(group="failover1", server="server3")).code == 0
     c.run(1 * S)
     assert c.view("server1").groups[0].failures == 0
+
+
+def test_two_servers_that_run_a_group_are_an_error_wherever_anybody_looks() -> None:
+    """By a fault of ours, or of whoever vouched for a server: it must never be, and is told."""
+    c = cluster()
+    assert c.online() == "server1"
+    runs = c.node("server1").state.groups["failover1"]
+    c.node("server2").state.groups["failover1"] = copy.deepcopy(runs)
+    runs.seen = runs.seen._replace(n=runs.seen.n + 1)
+    c.scripts["server2", "exec1 stop"] = 10_000
+    c.run(2 * S)
+    for at in c.cfg.names:
+        (group,) = c.view(at).groups
+        assert (group.status, group.copies) == ("Error", ("server1", "server2"))
+        assert group.current == "server1"
+        assert c.view(at).cluster.status == "Error"
+        assert [name for name, _ in alerts(c)].count(at) == 1
+    _, record = alerts(c)[0]
+    assert (record.level, record.subjects) == ("ERROR", ("failover1", "server1", "server2"))
+    assert record.text == (
+        "failover1 runs on server1 and server2 at once: its data is at risk. Stop it where it "
+        "should not run: clpgrp -t failover1 -h server1 or clpgrp -t failover1 -h server2"
+    )
+    c.run(10 * S)
+    for at in c.cfg.names:
+        assert c.view(at).groups[0].status == "Online"
+        assert c.view(at).cluster.status == "Normal"
+    assert [r.level for _, r in alerts(c)] == ["ERROR"] * 3 + ["INFO"] * 3
+
+
+def test_a_server_that_stops_at_once_what_another_has_by_a_newer_grant_tells_it() -> None:
+    c = cluster()
+    runs = c.node("server1").state.groups["failover1"]
+    c.node("server2").state.groups["failover1"] = copy.deepcopy(runs)
+    runs.seen = runs.seen._replace(n=runs.seen.n + 1)
+    c.scripts["server2", "exec1 stop"] = 300  # a heartbeat interval, and too short for the others
+    c.run(2 * S)
+    assert "server2" in [name for name, record in alerts(c) if record.level == "ERROR"]
+    assert c.active() == ["server1"]
+
+
+def test_a_server_without_state_that_stops_what_may_be_left_is_no_second_copy() -> None:
+    c = cluster()
+    c.kill("server2")
+    c.hosts["server2"].run = None
+    c.scripts["server2", "exec1 stop"] = 5_000
+    c.start("server2")
+    c.run(10 * S)
+    assert not alerts(c)
+
+
+def alerts(c: Cluster) -> list[tuple[str, a.Record]]:
+    """Records of it, with the servers that made them."""
+    return [(n, r) for _, n, r in c.records if (r.module, r.event_id) == ("rc", 931)]
+
+
+def test_no_move_and_no_failover_looks_like_two_copies() -> None:
+    c = cluster()
+    for to in ("server2", "server3", "server1"):
+        c.ask("server1", GroupMove(group="failover1", to=to))
+        for _ in range(100):
+            c.run(50)
+            assert not any(c.view(at).groups[0].copies for at in c.cfg.names)
+    c.power_off("server1")
+    for _ in range(100):
+        c.run(50)
+        assert not any(c.view(at).groups[0].copies for at in c.cfg.names[1:])
+    assert c.online() in ("server2", "server3")
+    assert not alerts(c)

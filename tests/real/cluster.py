@@ -190,7 +190,10 @@ class Node:
         boot.write_text(
             # What a boot forgets: addresses that the cluster gave, and /run.
             "#!/bin/sh\nip addr flush to 192.168.0.100 2>/dev/null\n"
-            f"rm -rf {self.root}/run/clptools\nexec clpnode\n"
+            f"rm -rf {self.root}/run/clptools\n"
+            f"mkdir -p {self.root}/proc/sys/kernel/random\n"
+            "cat /proc/sys/kernel/random/uuid "
+            f"> {self.root}/proc/sys/kernel/random/boot_id\nexec clpnode\n"
         )
         boot.chmod(0o755)
         for node in self.cluster:

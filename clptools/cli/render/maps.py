@@ -12,7 +12,7 @@ from clptools.cli.render.status import FOOTER, stopped
 from clptools.cli.render.text import clean
 
 if TYPE_CHECKING:
-    from clptools.cli.render.shape import ServerJson, StatusJson
+    from clptools.cli.render.shape import GroupJson, ServerJson, StatusJson
 
 GROUP_HEADER = " ======================  GROUPMAP INFORMATION  ======================="
 MONITOR_HEADER = " =================== MONITOR RESOURCE STATUS ========================="
@@ -46,12 +46,17 @@ def group_map(view: StatusJson) -> str:
     lines = [GROUP_HEADER, *servers(view), "", RULE]
     for index, server in enumerate(view["servers"]):
         cells = "".join(
-            f"{clean(group['name'])}[{LETTERS.get(on, '-')}] "
+            f"{clean(group['name'])}[{cell(group, server['name'], on)}] "
             for group in view["groups"]
             if (on := group["on"].get(server["name"], "Offline")) != "Offline"
         )
         lines.append(f"    server{index} [{letter(server)}] : {cells}")
     return page(lines)
+
+
+def cell(group: GroupJson, server: str, on: str) -> str:
+    """A group's letter on a server: `e` on each of several that run it by a fault."""
+    return "e" if server in (group.get("copies") or ()) else LETTERS.get(on, "-")
 
 
 def monitor_map(view: StatusJson) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from clptools.cli.render.status import where
 from clptools.cli.render.text import clean, clock, cut, field, width
 
 if TYPE_CHECKING:
@@ -340,6 +341,8 @@ def hardware_word(server: ServerJson) -> str:
 def resource_words(group: GroupJson) -> str:
     """`fip1 ok  exec1 ok`, or what a waiting group waits for."""
     waiting = group["waiting_for"]
+    if group.get("copies"):
+        return f"RUNS TWICE: on {clean(where(group))}"
     if waiting is not None:
         return clean(waiting["text"])
     return "  ".join(

@@ -151,6 +151,7 @@ class GroupJson(TypedDict):
     failures: int
     waiting_for: WaitingJson | None
     resources: list[ResourceJson]
+    copies: list[str]
     on: dict[str, str]
     comment: str
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from clptools.cli.render.text import clean, field, pad
 
 if TYPE_CHECKING:
-    from clptools.cli.render.shape import StatusJson
+    from clptools.cli.render.shape import GroupJson, StatusJson
 
 STATUS_COLUMNS = 17
 HEADER = " ========================  CLUSTER STATUS  ==========================="
@@ -62,7 +62,7 @@ def status_lines(view: StatusJson, *, long: bool, detail: bool) -> Iterator[str]
     for group in view["groups"]:
         line = word(group["status"], group["comment"])
         yield f"    {field(group['name'], wide, '.')}: {line}"
-        yield f"      {field('current', child)}: {clean(group['current'] or 'None')}"
+        yield f"      {field('current', child)}: {clean(where(group))}"
         for resource in group["resources"]:
             line = word(resource["status"], resource["comment"])
             yield f"      {field(resource['name'], child)}: {line}"
@@ -76,6 +76,14 @@ def status_lines(view: StatusJson, *, long: bool, detail: bool) -> Iterator[str]
         line = word(monitor["status"], monitor["comment"])
         yield f"    {field(monitor['name'], wide)}: {line}"
     yield FOOTER
+
+
+def where(group: GroupJson) -> str:
+    """The server that runs a group; all of them where there are, by a fault, several.
+
+    Agents of before this field do not tell of them.
+    """
+    return " and ".join(group.get("copies") or ()) or group["current"] or "None"
 
 
 def word(value: str, comment: str = "") -> str:

@@ -1,0 +1,47 @@
+"""`clpforcestop`: a server powered off by its forced stop, and read back."""
+
+from __future__ import annotations
+
+from clptools.cli.answer import Answer
+from clptools.cli.change import change
+from clptools.cli.options import Args, Argument, Command, Option, wait
+from clptools.faults import ClpError, ExitCode
+
+COMMAND = Command(
+    "clpforcestop",
+    summary="power a server off by its forced stop, and prove that it is off",
+    synopsis=("SERVER --yes [-w SEC]",),
+    description=(
+        (
+            "The server loses power at once, by its BMC or fence agent, as in a forced stop of the "
+            "cluster. Then it is read back: off is proof, and a group that waited for it starts "
+            "elsewhere. What its groups had not written is lost; clpdown shuts a server down in "
+            "order."
+        ),
+        (
+            "Refused (6): this server itself, and the last one that runs a group which could start "
+            "nowhere else. Not done (1): the reason is told; nothing is known to be off then."
+        ),
+        "It is recorded with your name.",
+    ),
+    options=(
+        Option("--yes", help="You mean it: the server loses power."),
+        wait("Wait this long for it."),
+    ),
+    arguments=(
+        Argument("SERVER", help="The server to power off.", required=True, complete="server"),
+    ),
+    examples=(("clpforcestop server1 --yes", "proves that server1, which hangs, is off"),),
+)
+
+
+def run(args: Args) -> Answer:
+    """Carries it out."""
+    server = args.word()
+    if not args.given("yes"):
+        raise ClpError(
+            ExitCode.USAGE,
+            f"Nothing was done: {server} would lose power at once.",
+            f"If you mean it: clpforcestop {server} --yes.  In order: clpdown -h {server}",
+        )
+    return change(args, {"type": "force-stop", "down": server}, args.number("wait"))
