@@ -46,7 +46,7 @@ CHANGED = frozenset(
 
 OF_SERVER = frozenset(
     {
-        *(("nm", number) for number in (1, 2, 11, 40, 80, 81, 930, 931)),
+        *(("nm", number) for number in (1, 2, 3, 4, 11, 12, 40, 80, 81, 930, 931)),
         *(("rc", number) for number in (*range(400, 440), 930)),
         *(("pm", number) for number in (31, 930)),
         *((module, number) for module in _MONITORS for number in numbers.ACTION.values()),
