@@ -73,8 +73,8 @@ async def _end(
     # A script that is cancelled would run on: it is ended first, then its operation ends itself.
     await context.end(place, FORCED_GRACE_MS if context.forced else GRACE_MS)
     for one in earlier:
-        if one.task is not None:
-            one.task.cancel()
+        if one.task is not None and not one.task.cancelling():
+            one.task.cancel()  # once: a second time would disturb what it ends with
     futures = [one.over for one in earlier]
     if futures:
         await asyncio.wait(futures, timeout=ENDS_S)
