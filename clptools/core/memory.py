@@ -49,6 +49,9 @@ class Memory:
         for name, user in durable.confirmed.items():
             if name in state.peers:
                 state.peers[name].confirmed = user
+        for name, macs in durable.macs.items():
+            if name in state.peers:
+                state.peers[name].macs = macs
         for held in durable.groups:
             state.groups[held.group] = GroupRun(
                 held=held.held,
@@ -57,6 +60,7 @@ class Memory:
                 event=held.event,
                 previous=held.previous,
                 resources={n: ResourceState(s) for n, s in held.resources.items()},
+                purge=held.purge,
                 since=node.now,
             )
         node.groups.resume()
@@ -79,6 +83,7 @@ class Memory:
                     event=run.event,
                     previous=run.previous,
                     resources={n: str(s) for n, s in run.resources.items()},
+                    purge=run.purge,
                 )
                 for name, run in state.groups.items()
             ),
@@ -92,6 +97,7 @@ class Memory:
             arbiter=state.revision_arbiter if state.revision_names else settings.arbiter,
             cluster=state.revision_cluster or settings.cluster,
             ratio_until=state.ratio_until,
+            macs={n: p.macs for n, p in state.peers.items() if p.macs},
             doubt=state.doubt,
             monitors=tuple(
                 MonitorMemory(

@@ -47,6 +47,7 @@ from clptools.core.events import (
     PowerRead,
     RequestSeen,
     ResourceDone,
+    ResourceSaid,
     ScriptDone,
     SettingsChanged,
     SettingsOffered,
@@ -148,6 +149,7 @@ class Node:
             FenceDone: self.fencing.done,
             ArbiterAnswered: self.votes.arbiter,
             ResourceDone: self.groups.done,
+            ResourceSaid: self.groups.said,
             ScriptDone: self.recovery.script_done,
             MonitorResult: self.recovery.result,
             HardwareSeen: self.ledger.hardware,
@@ -301,6 +303,7 @@ class Node:
         state = self.state
         state.started_at = self.now
         state.member = event.member
+        state.macs = event.macs
         self.ledger.restore(event.ledger)
         if event.stopped:
             state.phase = Phase.STOPPED
@@ -309,7 +312,7 @@ class Node:
         state.had_state = durable is not None
         if durable is None:
             state.newcomer = True
-            self.groups.purge()
+            self.groups.purge(held=not event.first_of_boot)
             self.recovery.final.stand_down()
         else:
             self.memory.remember(durable)
@@ -392,6 +395,9 @@ class Node:
             if p.report is None or message.number > p.report.number:
                 p.report = message
                 p.reported_at = self.now
+                if message.server.macs not in ((), p.macs):
+                    p.macs = message.server.macs
+                    self.dirty = True
                 self.requests_due = True
 
     def _rules(self, sender: str, term: Term) -> bool:
@@ -489,6 +495,7 @@ class Node:
             self.votes.settle()
             self.lease.settle()
             self.stretching.settle()
+            self.groups.settle()
             self.placement.settle()
             self.fencing.settle()
             self.recovery.settle()

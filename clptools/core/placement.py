@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from clptools.core.node import Node
 
 _ORDER_MS = 1_000
+_OFF = ("power off", "forced stop")
+"""Proofs that say that a server has no power."""
 
 
 class Held(msgspec.Struct, frozen=True, kw_only=True):
@@ -373,6 +375,7 @@ class Placement:
             event=event,
             previous=previous,
             reason=reason,
+            off=tuple(s for s, proof in proofs.items() if proof in _OFF),
         )
         waited = state.waiting.pop(group.name, None)
         state.waiting_told = [g for g in state.waiting_told if g != group.name]
@@ -385,7 +388,7 @@ class Placement:
             because=say.proofs(group.name, proofs, node.now - waited[1] if waited else 0),
         )
         if target == node.me:
-            node.groups.begin(group.name, epoch, event, previous)
+            node.groups.begin(group.name, epoch, event, previous, grant.off)
             state.grants[group.name] = grant
             return
         state.grants[group.name] = grant
@@ -410,6 +413,7 @@ class Placement:
                     event=grant.event,
                     previous=grant.previous,
                     reason=grant.reason,
+                    off=grant.off,
                 ),
             )
         )

@@ -339,6 +339,25 @@ def group_stuck(group: str, server: str) -> str:
     )
 
 
+def not_purged(group: str, server: str, resources: Sequence[str], pause_ms: int) -> str:
+    """After a boot a stop script failed where nothing can run yet."""
+    return (
+        f"{listed(resources)} of {group} could not be stopped on {server} after its boot: it is "
+        f"the last choice for {group} until that ends well, and tries again in "
+        f"{seconds(pause_ms)}, then less often. Make the stop script succeed where nothing runs."
+    )
+
+
+def purged(group: str, server: str) -> str:
+    """It ended well at last."""
+    return f"Nothing of {group} is left on {server} from before its boot."
+
+
+def remark(resource: str, server: str, text: str) -> str:
+    """What an operation on a resource has to say before its end."""
+    return f"{resource} on {server}: {text.rstrip('.')}."
+
+
 def found_again(group: str, server: str) -> str:
     """After an agent restart."""
     return f"The agent of {server} started again and found {group} running there."

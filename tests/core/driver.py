@@ -428,6 +428,7 @@ class Cluster:
                         resource=action.resource,
                         op=action.op,
                         epoch=action.epoch,
+                        number=action.number,
                         ok=ok,
                         text="" if ok else "exit status 1",
                     ),
@@ -575,7 +576,12 @@ class Alone:
             for x in begun:
                 self.tell(
                     e.ResourceDone(
-                        group=x.group, resource=x.resource, op=x.op, epoch=x.epoch, ok=ok
+                        group=x.group,
+                        resource=x.resource,
+                        op=x.op,
+                        epoch=x.epoch,
+                        number=x.number,
+                        ok=ok,
                     )
                 )
 

@@ -97,7 +97,7 @@ def leaveescape(node: Node) -> None:
 @mutation
 def nopurge(node: Node) -> None:
     """Lost state: does not stop the groups first."""
-    put(node.groups, "purge", lambda: None)
+    put(node.groups, "purge", lambda held: None)
 
 
 @mutation
