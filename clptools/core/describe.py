@@ -264,6 +264,8 @@ def _intent(x: m.Intent) -> str:
         words.append(f"not on {','.join(x.avoid)}")
     if x.failures:
         words.append(f"{x.failures} failed")
+    if x.rounds:
+        words.append(f"{x.rounds} rounds")
     return " ".join(words)
 
 

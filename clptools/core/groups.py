@@ -364,7 +364,9 @@ class Groups:
             self._advance_start(name, run)
             return
         run.failed = event.resource
-        if configured is not None and not self._tried_elsewhere(name):
+        # Once: what fails again after a pause would end the machine again and again.
+        first = not node.policy.intent(name).rounds
+        if configured is not None and first and not self._tried_elsewhere(name):
             self.node.recovery.final.of_resource(configured, name)
         self.stop(name, GroupWhy.START_FAILED, "GROUPSTOP")
 

@@ -278,9 +278,20 @@ def failover_manual(group: str) -> str:
     return f"an operator: failover of {group} is manual (clpgrp -s {group})"
 
 
-def start_given_up(group: str, servers: Sequence[str]) -> str:
+def starts_nowhere(group: str, servers: Sequence[str], pause_ms: int) -> str:
     """All tried."""
-    return f"{group} could not be started on {listed(servers)}; it is left stopped."
+    where = listed(servers) or "any server"
+    return f"{group} could not be started on {where}; it is tried again in {pause_ms // 1000} s."
+
+
+def waits_for_next_try(group: str, servers: Sequence[str]) -> str:
+    """All tried: the wait."""
+    return f"its next try, as it could not be started on {listed(servers) or 'any server'}"
+
+
+def next_try(group: str, left_ms: int) -> str:
+    """When it comes, and how to have it now."""
+    return f"in {max(left_ms, 0) // 1000} s; at once: clpgrp -s {group}"
 
 
 def twice(group: str) -> str:
@@ -344,7 +355,7 @@ def not_purged(group: str, server: str, resources: Sequence[str], pause_ms: int)
     return (
         f"{listed(resources)} of {group} could not be stopped on {server} after its boot: it is "
         f"the last choice for {group} until that ends well, and tries again in "
-        f"{seconds(pause_ms)}, then less often. Make the stop script succeed where nothing runs."
+        f"{pause_ms // 1000} s, then less often. Make the stop script succeed where nothing runs."
     )
 
 

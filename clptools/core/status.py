@@ -173,7 +173,7 @@ class Status:
         )
         on = {h.server: self._word_on(h.server, h.state) for h in holders}
         if not holders:
-            failed = intent.failures > 0 and not intent.wanted
+            failed = node.choice.exhausted(group, intent)
             return GroupView(
                 name=group.name,
                 status="Error" if failed else "Offline",
@@ -218,6 +218,8 @@ class Status:
         server, _, text = key.partition("\n")
         proofs = {}
         mend = ""
+        if group in node.state.retry_at:
+            text += f" ({say.next_try(group, node.state.retry_at[group] - node.now)})"
         if server and server in node.state.peers:
             proofs = node.proof.missing(group, server)
             mend = f"clpnode confirm-down {server} --yes"

@@ -97,6 +97,8 @@ class Host:
         self.powered = True
         self.mark = 1
         """The BMC's power-on mark."""
+        self.noted = 0
+        """The mark of the boot that the disk knows of."""
         self.bmc = True
         """The BMC can be reached."""
         self.run: Any = None
@@ -155,10 +157,16 @@ class Cluster:
         self._incarnations += 1
         node = Node(self.cfg, name, f"i{self._incarnations}", self._incarnations)
         host.node = node
+        first, host.noted = host.noted != host.mark, host.mark
         self.tell(
             name,
             e.AgentStarted(
-                durable=host.run, member=host.member, ledger=host.ledger, stopped=host.stopped
+                durable=host.run,
+                member=host.member,
+                ledger=host.ledger,
+                stopped=host.stopped,
+                first_of_boot=first,
+                macs=(f"02:00:00:00:00:{name[6:]:0>2}",),
             ),
         )
 

@@ -313,6 +313,7 @@ def rule(me: Alone, others: tuple[str, ...] = ("server2", "server3")) -> None:
         for name in others:
             me.votes(name)
 
+    me.scripts_end()
     me.run(6 * S, peers)
     assert me.node.votes.in_office()
 
