@@ -47,6 +47,7 @@ from clptools.core.view import StatusView
 from clptools.links.certs import Minting
 from clptools.links.peer import PeerChannel
 from clptools.reports import ClpError, ExitCode
+from clptools.resources.macs import own_macs
 
 logger = logging.getLogger(__name__)
 
@@ -319,6 +320,7 @@ class Agent:
                 member=self._store.member,
                 stopped=saved.stopped,
                 ledger=self._executor.ledger,
+                macs=own_macs(),
             )
         )
         self._apply(self._core)

@@ -175,6 +175,7 @@ class Executor:
         failed: Callable[[str], events.Event],
     ) -> None:
         """Put what `work` returns into the queue; whatever it raises becomes `failed(text)`."""
+        loop = self.loop  # a core that begins later was not the one that asked
 
         async def answered() -> None:
             try:
@@ -187,7 +188,7 @@ class Executor:
             except Exception as error:
                 logger.exception("an action failed in a way nobody foresaw")
                 event = failed(f"a fault of clptools itself: {error!r}")
-            self.loop.put(event)
+            loop.put(event)
 
         self._begin(answered())
 

@@ -13,6 +13,7 @@ import errno
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
+from clptools.config.units import unit_name
 from clptools.core.settings import Resource
 from clptools.faults import ClpError, ExitCode
 from clptools.loading import load
@@ -25,18 +26,6 @@ if TYPE_CHECKING:
 
 NO_SUCH_UNIT = f"{NAME}.NoSuchUnit"
 
-SUFFIXES = (
-    "service",
-    "socket",
-    "target",
-    "mount",
-    "automount",
-    "swap",
-    "path",
-    "timer",
-    "slice",
-    "scope",
-)
 CGROUPS = "/sys/fs/cgroup"
 CALL_OFF_S = 2.0
 """How long systemd may take to cancel a job that nobody waits for any more."""
@@ -82,11 +71,6 @@ async def stop(resource: Resource, context: ResourceContext) -> ResourceOutcome:
             context.log(f"{unit} ended as failed, but nothing of it runs")
             return ResourceOutcome(ok=True, text=f"{unit} is stopped (it ended as failed)")
         raise _fault(unit, "stop", result, state)
-
-
-def unit_name(unit: str) -> str:
-    """The unit with its suffix."""
-    return unit if unit.rpartition(".")[2] in SUFFIXES else f"{unit}.service"
 
 
 def _fault(unit: str, op: str, result: str, state: str) -> ClpError:

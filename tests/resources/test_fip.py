@@ -15,6 +15,7 @@ import pytest
 from clptools.core.settings import Option, Resource
 from clptools.resources import neighbours
 from clptools.resources.base import ResourceContext, ResourceOutcome
+from clptools.resources.macs import own_macs
 from clptools.resources.neighbours import Port
 from clptools.resources.registry import perform
 from clptools.resources.script import ScriptRunner
@@ -297,6 +298,24 @@ def test_addresses_of_others_do_not_go_with_it(hosts: tuple[str, str]) -> None:
     remarks: list[str] = []
     assert inside(hosts[0], carry_out("stop", remarks, **options)).ok
     assert "172.16.5.9/24" in addresses(hosts[0]) and "172.16.5.1/24" not in addresses(hosts[0])
+
+
+def test_the_mac_addresses_of_a_server_are_those_of_its_ethernets(
+    hosts: tuple[str, str],
+) -> None:
+    async def main() -> tuple[str, ...]:
+        return own_macs()
+
+    ip("link", "add", "one", "type", "veth", "peer", "name", "two", netns=hosts[0])
+    for name in ("one", "two"):
+        ip("link", "set", name, "address", "02:00:00:00:00:07", netns=hosts[0])
+    try:
+        assert inside(hosts[0], main()) == (
+            neighbours.mac_text(mac(hosts[0])),
+            "02:00:00:00:00:07",
+        )
+    finally:
+        ip("link", "del", "one", netns=hosts[0])
 
 
 def test_frames_are_as_the_rfcs_draw_them() -> None:
