@@ -426,6 +426,7 @@ class Groups:
     def _came_online(self, name: str, run: GroupRun, group: Group) -> None:
         node = self.node
         took = node.now - run.since
+        run.off = ()  # what is restarted later is another story: they may be on by then
         self._enter(name, run, GroupState.ONLINE)
         order = [r.name for r in group.resources if r.name not in run.wanted_off]
         node.record("rc", 11, "INFO", (name, node.me), say.group_online(name, node.me, order, took))
@@ -457,6 +458,7 @@ class Groups:
         known = {r.name for r in group.resources} if group is not None else set()
         for gone in [r for r in run.resources if r not in known]:
             del run.resources[gone]
+            run.busy.pop(gone, None)
         if self.migration.advance(group, run):
             return
         for resource in reversed(group.resources if group is not None else ()):
@@ -524,7 +526,9 @@ class Groups:
         self.put(run, resource.name, _BUSY[op])
         number = run.busy[resource.name] = node.state.next_operation
         node.state.next_operation += 1
-        off = run.off if op == "start" else ()
+        membership = node.membership
+        known = [s for s in run.off if s in node.state.peers and not membership.hears(s)]
+        off = tuple(known) if op == "start" else ()
         group = node.settings.group(name)
         servers = group.servers if group is not None else ()
         node.emit(

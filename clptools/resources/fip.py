@@ -250,7 +250,7 @@ async def _take(
     """Add the address once nobody else answers for it.
 
     A server that is powered off cannot have it: what answers in its name is a switch that
-    suppresses ARP, a proxy or a BMC on a shared port.  Anybody else may go away yet.
+    suppresses ARP, or a proxy.  Anybody else may go away yet.
     """
     now = asyncio.get_running_loop().time
     until = now() + min(resource.start_timeout_ms / 1000, TAKEN_LIMIT_S)

@@ -88,7 +88,9 @@ FIELDS: dict[str, tuple[Field, ...]] = {
             name="duplicate_check",
             parse=BOOLEAN,
             default=True,
-            help="Whether the network is asked first if somebody has the address already.",
+            help="Whether the network is asked first if somebody has the address already. Whoever "
+            "answers is asked again for up to 60 s; in the name of a server that is proven powered "
+            "off it is taken all the same.",
         ),
     ),
     "service": (

@@ -487,6 +487,13 @@ def test_a_start_knows_the_mac_addresses_of_servers_that_are_off(twin: bool) -> 
     start = c.did(a.RunResource, c.online())[-1]
     assert start.off == ("server1",)
     assert start.macs_off == (() if twin else ("02:00:00:00:00:01",))
+    here = c.online()
+    c.power_on("server1")
+    c.run(30 * S)
+    assert c.answer(here, ResourceStop(resource="exec1")).code == 0
+    assert c.answer(here, ResourceStart(resource="exec1")).code == 0
+    again = c.did(a.RunResource, here)[-1]
+    assert (again.op, again.off, again.macs_off) == ("start", (), ())
 
 
 def test_mac_addresses_of_others_outlive_them_and_an_agent_restart() -> None:
