@@ -48,6 +48,7 @@ from clptools.core.view import StatusView
 from clptools.links.certs import Minting
 from clptools.links.peer import PeerChannel
 from clptools.reports import ClpError, ExitCode
+from clptools.resources.macs import own_macs
 
 logger = logging.getLogger(__name__)
 
@@ -371,6 +372,7 @@ class Agent:
                 ledger=self._executor.ledger,
                 first_of_boot=self._first_of_boot,
                 noted=self._store.noted,
+                macs=own_macs(),
             )
         )
         self._first_of_boot = False

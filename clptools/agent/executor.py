@@ -175,6 +175,7 @@ class Executor:
         failed: Callable[[str], events.Event],
     ) -> None:
         """Put what `work` returns into the queue; whatever it raises becomes `failed(text)`."""
+        loop = self.loop  # a core that begins later was not the one that asked
 
         async def answered() -> None:
             try:
@@ -187,7 +188,7 @@ class Executor:
             except Exception as error:
                 logger.exception("an action failed in a way nobody foresaw")
                 event = failed(f"a fault of clptools itself: {error!r}")
-            self.loop.put(event)
+            loop.put(event)
 
         self._begin(answered())
 
@@ -214,6 +215,7 @@ class Executor:
                 resource=action.resource,
                 op=action.op,
                 epoch=action.epoch,
+                number=action.number,
                 ok=ok,
                 timed_out=timed_out,
                 text=text,
@@ -225,6 +227,13 @@ class Executor:
             text = f"{place} is not in the configuration any more: look whether it still runs"
             self.loop.put(done(False, text))
             return
+
+        def remark(line: str) -> None:
+            logger.info("%s: %s", place, line)
+            self.loop.put(
+                events.ResourceSaid(group=action.group, resource=action.resource, text=line)
+            )
+
         context = ResourceContext(
             server=self._server,
             group=action.group,
@@ -233,8 +242,10 @@ class Executor:
             previous=action.previous,
             priority=action.priority,
             forced=action.forced,
+            macs_off=action.macs_off,
             run=self._devices.scripts.run,
-            log=lambda line: logger.info("%s: %s", place, line),
+            end=self._devices.scripts.end,
+            log=remark,
         )
 
         async def work() -> events.Event:

@@ -24,7 +24,8 @@ COMMAND = Command(
         (
             "The failover counter is that of the resource's group, which moves as one: on how many "
             "servers its start failed since it last ran. Each sends it to the next, until the "
-            "resources' failover_on_failure is used up; an operator's start begins anew."
+            "resources' failover_on_failure is used up; after a pause, or by an operator's start, "
+            "it begins anew."
         ),
     ),
     options=(

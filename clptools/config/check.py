@@ -20,6 +20,7 @@ from clptools.config.registries import Registries
 from clptools.config.safety import watchdog_method
 from clptools.config.scripts import scripts_of
 from clptools.config.table import near
+from clptools.config.units import unit_name
 from clptools.core.settings import Monitor, Settings
 from clptools.reports import Report
 
@@ -253,6 +254,7 @@ def _here(
             table=f"server:{server}",
         )
     yield from _timers(settings, facts, places)
+    yield from _enabled(settings, facts, places)
     for monitor in settings.monitors:
         if facts.server in monitor.servers:
             yield from _device(monitor, facts, places)
@@ -363,6 +365,25 @@ def _timers(settings: Settings, facts: Facts, places: Places) -> Iterator[Report
             table=f"monitor:{name}",
             key="method",
         )
+
+
+def _enabled(settings: Settings, facts: Facts, places: Places) -> Iterator[Report]:
+    """After a boot nothing of a group may run: only then the boot proves that."""
+    for group in settings.groups:
+        for resource in group.resources:
+            if resource.type != "service":
+                continue
+            unit = unit_name(str(resource.options.get("unit")))
+            by = facts.enabled.get(unit)
+            if by:
+                yield places.warn(
+                    f"group resource {resource.name}",
+                    f"{by} is enabled on {facts.server}: systemd starts {unit} at boot, wherever "
+                    f"{group.name} runs",
+                    f"Nobody but clpnode may start it: systemctl disable {by}",
+                    table=f"group.resource:{resource.name}",
+                    key="unit",
+                )
 
 
 def _near_device(name: str, known: frozenset[str]) -> str:

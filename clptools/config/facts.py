@@ -20,6 +20,7 @@ from clptools.config.devices import devices
 from clptools.config.registries import Registries
 from clptools.config.scripts import scripts_of
 from clptools.config.secretfile import read_secret
+from clptools.config.units import enabled_by, unit_name
 from clptools.core.settings import Settings
 from clptools.faults import ClpError, ExitCode
 from clptools.trust import check_script
@@ -47,6 +48,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """Of the paths that the configuration names, those that do not exist here."""
     files: dict[str, FileFault] = {}
     """Scripts and secret files that cannot be used."""
+    enabled: dict[str, str] = {}
+    """Unit of a `service` resource -> the enabled unit that starts it at boot."""
     bmc: dict[str, str] = {}
     """Server -> what is wrong with its BMC or account, from whoever asked the BMC."""
     unechoed: frozenset[str] = frozenset()
@@ -77,6 +80,7 @@ def gather(
         processes=_processes(),
         absent=frozenset(path for path in _named_paths(settings) if not os.path.exists(path)),
         files=files,
+        enabled=_enabled(settings),
         bmc=bmc or {},
         unechoed=unechoed,
     )
@@ -131,6 +135,16 @@ def _named_paths(settings: Settings) -> list[str]:
             found.append(path)
         found += [keyword for keyword in monitor.keywords.values() if keyword.startswith("/")]
     return found
+
+
+def _enabled(settings: Settings) -> dict[str, str]:
+    units = (
+        unit_name(str(resource.options.get("unit")))
+        for group in settings.groups
+        for resource in group.resources
+        if resource.type == "service"
+    )
+    return {unit: by for unit in units if (by := enabled_by(unit))}
 
 
 def _names(folder: str) -> frozenset[str]:

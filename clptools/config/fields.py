@@ -289,13 +289,15 @@ def resource(registries: Registries) -> tuple[Field, ...]:
             name="failover_on_failure",
             parse=integer(0, 100),
             default=1,
-            help="How many other servers are tried after its start failed.",
+            help="How many other servers are tried after its start failed. After the last one all "
+            "begins anew, after pauses of 30 s, 60 s, up to 10 min.",
         ),
         _resource(
             name="final_action",
             parse=choice(*registries.final_actions),
             default="none",
-            help="What is done when its start failed everywhere, or its stop.",
+            help="What is done when its start failed everywhere (once, not after each further "
+            "try), or its stop.",
         ),
         _resource(
             name="depends",

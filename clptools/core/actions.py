@@ -105,7 +105,9 @@ class ReleaseArbiter(ActionBase, tag="release-arbiter", frozen=True, kw_only=Tru
 class RunResource(ActionBase, tag="run-resource", frozen=True, kw_only=True):
     """Begin the start, stop or migration of a group resource, after the `Persist` that names it.
 
-    One `ResourceDone` answers, at the latest at the time-out.
+    What still runs of an earlier operation of that resource is ended first: one at a time.  One
+    `ResourceDone` answers, at the latest so long after its begin as the time-out is; of an
+    operation that was ended for a later one, it need not.
     """
 
     group: str
@@ -124,6 +126,10 @@ class RunResource(ActionBase, tag="run-resource", frozen=True, kw_only=True):
     off: tuple[str, ...] = ()
     """Servers that were proven powered off when this start was granted: an address that one of
     them still seems to answer for may be taken."""
+    macs_off: tuple[str, ...] = ()
+    """MAC addresses of theirs, and of nobody else's."""
+    number: int = 0
+    """Names this operation among all of this incarnation; given back in `ResourceDone`."""
 
 
 class RunScript(ActionBase, tag="run-script", frozen=True, kw_only=True):

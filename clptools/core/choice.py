@@ -28,6 +28,8 @@ class Choice:
         asked = intent.preferred
         if asked and self.eligible(group, asked) and (intent.force or self.is_free(group, asked)):
             return asked, say.asked_for(intent.reason)
+        if self.exhausted(group, intent):
+            return "", say.waits_for_next_try(group.name, intent.avoid)
         able = [s for s in group.servers if self.eligible(group, s)]
         wanted = [s for s in able if s not in intent.avoid]
         if not wanted and not intent.failures:
@@ -37,6 +39,14 @@ class Choice:
         if not ranked:
             return "", say.nobody(group.name, self.why_not(group, intent))
         return ranked[0], say.next_in_order(group.name, not free)
+
+    def exhausted(self, group: Group, intent: Intent) -> bool:
+        """Whether its start failed on as many servers as may be tried, or on all there are."""
+        if not intent.failures:
+            return False
+        limit = max((r.failover_on_failure for r in group.resources), default=0)
+        able = [s for s in group.servers if self.eligible(group, s)]
+        return intent.failures > limit or bool(able and set(able) <= set(intent.avoid))
 
     def _ranked(self, group: Group, intent: Intent, names: list[str]) -> list[str]:
         """By order; dynamic: the same server group first, then fewest ailing monitors."""

@@ -205,6 +205,10 @@ def _resource_done(x: e.ResourceDone, now: int) -> str:
     return f"{x.group}/{x.resource} {x.op} {result} epoch {x.epoch}{_tail(x.text)}"
 
 
+def _resource_said(x: e.ResourceSaid, now: int) -> str:
+    return f"{x.group}/{x.resource}{_tail(x.text)}"
+
+
 def _script_done(x: e.ScriptDone, now: int) -> str:
     result = "ok" if x.ok else "timed out" if x.timed_out else "failed"
     return f"{x.token} {result}{_tail(x.text)}"
@@ -242,6 +246,7 @@ _EVENTS: dict[type, Callable[[Any, int], str]] = {
     e.FenceDone: _fence_done,
     e.ArbiterAnswered: _arbiter_answered,
     e.ResourceDone: _resource_done,
+    e.ResourceSaid: _resource_said,
     e.ScriptDone: _script_done,
     e.MonitorResult: lambda x, now: f"{x.monitor} {x.status}{_tail(x.text)}",
     e.HardwareSeen: _hardware_seen,
@@ -269,6 +274,8 @@ def _intent(x: m.Intent) -> str:
         words.append(f"not on {','.join(x.avoid)}")
     if x.failures:
         words.append(f"{x.failures} failed")
+    if x.rounds:
+        words.append(f"{x.rounds} rounds")
     return " ".join(words)
 
 

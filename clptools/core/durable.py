@@ -25,6 +25,8 @@ class HeldGroup(msgspec.Struct, frozen=True, kw_only=True):
     previous: str = ""
     resources: dict[str, str] = {}
     """Resource -> `ResourceState` value."""
+    purge: bool = False
+    """Something of it may be left from before the agent that began without state."""
 
 
 class MonitorMemory(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -93,6 +95,8 @@ class Durable(msgspec.Struct, frozen=True, kw_only=True):
     """Its lengths, likewise."""
     ratio_until: int = 0
     """When stretched time-outs end, `now` of this boot."""
+    macs: dict[str, tuple[str, ...]] = {}
+    """Server -> its MAC addresses."""
     doubt: bool = False
     """Voters or lengths change, and somebody may not have heard of it."""
     turns_before: tuple[InForce, ...] = ()

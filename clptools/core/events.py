@@ -32,6 +32,8 @@ class AgentStarted(EventBase, tag="agent-started", frozen=True, kw_only=True):
     """`clpcl -t` stopped the cluster service since the last boot."""
     first_of_boot: bool = False
     """The disk notes another boot: nothing of ours can run yet, so nothing is held."""
+    macs: tuple[str, ...] = ()
+    """MAC addresses of this server, `00:25:90:ab:cd:ef`."""
     noted: bool = True
     """This boot's id is on the disk, fsynced; without it no grant is taken."""
 
@@ -126,9 +128,19 @@ class ResourceDone(EventBase, tag="resource-done", frozen=True, kw_only=True):
     op: str
     """`start`, `stop` or `migrate`."""
     epoch: int
+    number: int = 0
+    """Of the `RunResource` that it answers."""
     ok: bool
     timed_out: bool = False
     text: str = ""
+
+
+class ResourceSaid(EventBase, tag="resource-said", frozen=True, kw_only=True):
+    """An operation on a group resource has a remark for the operator; it goes on."""
+
+    group: str
+    resource: str
+    text: str
 
 
 class ScriptDone(EventBase, tag="script-done", frozen=True, kw_only=True):
@@ -222,6 +234,7 @@ Event = (
     | FenceDone
     | ArbiterAnswered
     | ResourceDone
+    | ResourceSaid
     | ScriptDone
     | MonitorResult
     | HardwareSeen

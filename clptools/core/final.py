@@ -146,6 +146,12 @@ class Final:
         if own is not None and own.bmc is not None:
             self.node.emit(StandDown())
 
+    def _is_tried(self, name: str) -> bool:
+        """Whether a group is to run somewhere, and not given up for a while."""
+        intent = self.node.policy.intent(name)
+        group = self.node.settings.group(name)
+        return intent.wanted and (group is None or not self.node.choice.exhausted(group, intent))
+
     def after(self, monitor: Monitor, run: MonitorRun) -> None:
         """The recovery is done once its groups run elsewhere: now the BMC may act."""
         node = self.node
@@ -162,7 +168,7 @@ class Final:
             elsewhere = any(
                 h.held and h.state == GroupState.ONLINE for h in node.placement.reports(name)
             )
-            if not elsewhere and node.now < run.deadline and node.policy.intent(name).wanted:
+            if not elsewhere and node.now < run.deadline and self._is_tried(name):
                 return
         run.step = ""
         run.deadline = NEVER

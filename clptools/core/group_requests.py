@@ -89,10 +89,9 @@ class GroupRequests:
         if not server and not intent.wanted:
             tried = intent.avoid or ("any server",)
             return Outcome(code=FAILED, text=say.start_ended_badly(group.name, tried[-1]))
-        failed = intent.failures and not server and group.name in self.node.state.waiting
-        if failed:
+        if not server and self.node.choice.exhausted(group, intent):
             text = say.start_ended_badly(group.name, intent.avoid[-1])
-            return Outcome(code=FAILED, text=text, hint="No other server may take it now.")
+            return Outcome(code=FAILED, text=text, hint="It is tried again by itself.")
         return None
 
     def _moved(self, group: Group, pending: Pending) -> Outcome | None:
@@ -108,7 +107,7 @@ class GroupRequests:
                     text=f"{say.start_ended_badly(group.name, wanted)} It runs on {server}.",
                 )
             return Outcome()
-        if not server and not intent.wanted:
+        if not server and (not intent.wanted or self.node.choice.exhausted(group, intent)):
             return Outcome(code=FAILED, text=say.start_ended_badly(group.name, pending.server))
         return None
 

@@ -6,6 +6,13 @@
 
 A group is *held* from the grant until everything of it is stopped; a failed stop keeps it held,
 because nobody can tell whether it still runs.
+
+What is wanted of a resource and what is done with it are two things: its state says what the
+operation ordered last is to bring it to, and `GroupRun.busy` names that operation until it ends.
+A stop that is ordered during a start is therefore ordered once, and the end of the start counts
+for nothing.
+
+After a boot the stop scripts run as well (a *purge*), but nothing is held: nothing can run yet.
 """
 
 from __future__ import annotations
@@ -14,9 +21,10 @@ from typing import TYPE_CHECKING
 
 from clptools.core import sentences as say
 from clptools.core.actions import RunResource
-from clptools.core.events import ResourceDone
+from clptools.core.events import ResourceDone, ResourceSaid
 from clptools.core.messages import Epoch, Grant
 from clptools.core.migration import Migration
+from clptools.core.quorum import NEVER
 from clptools.core.settings import Group, Resource, dependencies, dependents
 from clptools.core.state import GroupRun, Phase
 from clptools.core.states import GroupState, GroupWhy, ResourceState
@@ -33,6 +41,13 @@ _BUSY = {
     "migrate": ResourceState.MIGRATING,
 }
 """Operation -> state of a resource while it lasts."""
+FIRST_PAUSE_MS = 30_000
+LONGEST_PAUSE_MS = 600_000
+
+
+def pause_ms(times: int) -> int:
+    """How long what failed so often before is left alone: 30 s, 60 s, ... up to 10 min."""
+    return min(FIRST_PAUSE_MS << min(times, 8), LONGEST_PAUSE_MS)
 
 
 class Groups:
@@ -90,7 +105,7 @@ class Groups:
     def begin(
         self, name: str, epoch: Epoch, event: str, previous: str, off: tuple[str, ...]
     ) -> None:
-        """Holds a group under `epoch` and starts its resources.
+        """Holds a group under `epoch` and starts its resources; a purge gives way to that.
 
         `off`: servers that are proven powered off.
         """
@@ -104,6 +119,10 @@ class Groups:
         run.why = GroupWhy.NONE
         run.next_why = GroupWhy.NONE
         run.purge = False
+        run.purge_at = NEVER
+        run.purges = 0
+        run.off = off
+        run.busy = {}
         run.retries = {}
         run.wanted_off = []
         run.texts = {}
@@ -115,27 +134,72 @@ class Groups:
         node.record("rc", 10, "INFO", (name, node.me), say.group_starts(name, node.me, epoch.n))
         self._advance_start(name, run)
 
-    def purging(self) -> tuple[str, ...]:
-        """Groups of which something may be left from before the boot."""
-        return tuple(n for n, run in self.node.state.groups.items() if run.purge and not run.held)
-
     def purge(self, *, held: bool) -> None:
-        """Without state: stops every group before we may say that we hold none."""
+        """Without state: stops whatever may run of any group, also of those that are not ours:
+        a push may have taken one away since.
+
+        `held`: within a boot all of it counts as running until it is stopped.  Since a boot
+        nothing can run: the server is only the last choice for what is not stopped yet.
+        """
         for group in self.node.settings.groups:
             if not group.resources:
                 continue
             run = self.run(group.name)
             run.held = held
             run.purge = True
-            run.factor = "GROUPSTOP"
-            run.next_why = GroupWhy.NONE
             run.resources = {r.name: ResourceState.START_FAILED for r in group.resources}
-            self._enter(group.name, run, GroupState.STOPPING)
-            self._advance_stop(group.name, run)
+            self._purge(group.name, run)
+
+    def _purge(self, name: str, run: GroupRun) -> None:
+        """Stops what is left, or stops it again."""
+        for resource, state in run.resources.items():
+            if state is not ResourceState.OFFLINE:
+                run.resources[resource] = ResourceState.START_FAILED
+        run.factor = "GROUPSTOP"
+        run.next_why = GroupWhy.NONE
+        run.purge_at = NEVER
+        self._enter(name, run, GroupState.STOPPING)
+        self._advance_stop(name, run)
+
+    def purging(self) -> tuple[str, ...]:
+        """Groups that are not held, and of which something may be left from before the boot."""
+        runs = self.node.state.groups
+        return tuple(name for name, run in runs.items() if run.purge and not run.held)
+
+    def settle(self) -> None:
+        """Tries purges again that did not end well."""
+        node = self.node
+        if node.state.phase is not Phase.RUNNING:
+            return
+        for name in self.purging():
+            run = self.run(name)
+            if run.purge_at != NEVER and node.now >= run.purge_at:
+                self._purge(name, run)
+
+    def _purge_failed(self, name: str, run: GroupRun) -> None:
+        """Told once; the server stays the last choice for the group until it ends well."""
+        node = self.node
+        pause = pause_ms(run.purges)
+        run.purges += 1
+        run.purge_at = node.now + pause
+        self._enter(name, run, GroupState.NONE)
+        if run.purges > 1:
+            return
+        failed = [r for r, s in run.resources.items() if s is ResourceState.STOP_FAILED]
+        node.record(
+            "rc",
+            942,
+            "WARN",
+            (name, *failed, node.me),
+            say.not_purged(name, node.me, failed, pause),
+            because=tuple(run.texts[r] for r in failed if run.texts.get(r)),
+        )
 
     def resume(self) -> None:
         """After an agent restart: go on with what was held; half-done work is stopped first."""
         for name, run in list(self.node.state.groups.items()):
+            if run.purge and not run.held:
+                self._purge(name, run)
             if not run.held:
                 continue
             if run.state is GroupState.ONLINE:
@@ -247,12 +311,9 @@ class Groups:
     # ------------------------------------------------------------------ results
 
     def done(self, event: ResourceDone) -> None:
-        """An operation on a resource ended."""
+        """An operation on a resource ended; it counts if it is the one ordered last."""
         run = self.node.state.groups.get(event.group)
-        if run is None or event.epoch != run.seen.n:
-            return
-        was = run.resources.get(event.resource)
-        if was is not _BUSY.get(event.op):
+        if run is None or run.busy.get(event.resource) != event.number:
             return
         if event.text:
             run.texts[event.resource] = event.text
@@ -266,9 +327,21 @@ class Groups:
         self.node.dirty = True
         self.node.report_due = True
 
+    def said(self, event: ResourceSaid) -> None:
+        """A remark on an operation that goes on."""
+        node = self.node
+        subjects = (event.group, event.resource, node.me)
+        node.record("rc", 941, "WARN", subjects, say.remark(event.resource, node.me, event.text))
+
     def _start_done(self, event: ResourceDone, run: GroupRun) -> None:
         node = self.node
         name = event.group
+        if run.state is GroupState.STOPPING:
+            # Its stop waits for what depends on it.
+            ended = ResourceState.ONLINE if event.ok else ResourceState.START_FAILED
+            self.put(run, event.resource, ended)
+            self._advance_stop(name, run)
+            return
         if event.ok:
             self.put(run, event.resource, ResourceState.ONLINE)
             if run.stopping_only:
@@ -292,7 +365,9 @@ class Groups:
             self._advance_start(name, run)
             return
         run.failed = event.resource
-        if configured is not None and not self._tried_elsewhere(name):
+        # Once: what fails again after a pause would end the machine again and again.
+        first = not node.policy.intent(name).rounds
+        if configured is not None and first and not self._tried_elsewhere(name):
             self.node.recovery.final.of_resource(configured, name)
         self.stop(name, GroupWhy.START_FAILED, "GROUPSTOP")
 
@@ -301,6 +376,8 @@ class Groups:
         name = event.group
         if event.ok:
             self.put(run, event.resource, ResourceState.OFFLINE)
+        elif not run.held:
+            self.put(run, event.resource, ResourceState.STOP_FAILED)
         else:
             self.put(run, event.resource, ResourceState.STOP_FAILED)
             node.record(
@@ -350,6 +427,7 @@ class Groups:
     def _came_online(self, name: str, run: GroupRun, group: Group) -> None:
         node = self.node
         took = node.now - run.since
+        run.off = ()  # what is restarted later is another story: they may be on by then
         self._enter(name, run, GroupState.ONLINE)
         order = [r.name for r in group.resources if r.name not in run.wanted_off]
         node.record("rc", 11, "INFO", (name, node.me), say.group_online(name, node.me, order, took))
@@ -381,6 +459,7 @@ class Groups:
         known = {r.name for r in group.resources} if group is not None else set()
         for gone in [r for r in run.resources if r not in known]:
             del run.resources[gone]
+            run.busy.pop(gone, None)
         if self.migration.advance(group, run):
             return
         for resource in reversed(group.resources if group is not None else ()):
@@ -396,7 +475,11 @@ class Groups:
         states = run.resources.values()
         if all(s in _DOWN for s in states):
             self._released(name, run)
-        elif not any(s is ResourceState.STOPPING for s in states):
+        elif any(s is ResourceState.STOPPING for s in states):
+            return
+        elif not run.held:
+            self._purge_failed(name, run)
+        else:
             self._enter(name, run, GroupState.STOP_FAILED)
             self.node.record(
                 "rc", 22, "ERROR", (name, self.node.me), say.group_stuck(name, self.node.me)
@@ -406,6 +489,7 @@ class Groups:
         node = self.node
         took = node.now - run.since
         purge, run.purge, run.forced = run.purge, False, False
+        failed, run.purges = run.purges, 0
         if run.restart and node.lease.runs() and node.state.phase is Phase.RUNNING:
             run.restart = False
             for resource in run.resources:
@@ -424,6 +508,8 @@ class Groups:
             # Armed only now: until here nobody could have fed the watchdog of a newcomer.
             node.lease.arm()
         if purge:
+            if failed:
+                node.record("rc", 942, "INFO", (name, node.me), say.purged(name, node.me))
             return
         group = node.settings.group(name)
         order = [r.name for r in reversed(group.resources)] if group is not None else []
@@ -439,6 +525,11 @@ class Groups:
         """Begins the start, stop or migration of a resource."""
         node = self.node
         self.put(run, resource.name, _BUSY[op])
+        number = run.busy[resource.name] = node.state.next_operation
+        node.state.next_operation += 1
+        membership = node.membership
+        known = [s for s in run.off if s in node.state.peers and not membership.hears(s)]
+        off = tuple(known) if op == "start" else ()
         group = node.settings.group(name)
         servers = group.servers if group is not None else ()
         node.emit(
@@ -452,13 +543,25 @@ class Groups:
                 previous=run.previous,
                 priority=servers.index(node.me) + 1 if node.me in servers else 1,
                 forced=run.forced,
-                off=run.off if op == "start" else (),
+                off=off,
+                macs_off=self._macs(off),
+                number=number,
             )
         )
 
+    def _macs(self, off: tuple[str, ...]) -> tuple[str, ...]:
+        """MAC addresses of these servers that no other server has."""
+        node = self.node
+        theirs: set[str] = set()
+        others = set(node.state.macs)
+        for name, p in node.state.peers.items():
+            (theirs if name in off else others).update(p.macs)
+        return tuple(sorted(theirs - others))
+
     def put(self, run: GroupRun, resource: str, state: ResourceState) -> None:
-        """The one place where a resource changes its state."""
+        """The one place where a resource changes its state; what it was busy with is over."""
         run.resources[resource] = state
+        run.busy.pop(resource, None)
         self.node.dirty = True
         self.node.report_due = True
 

@@ -13,7 +13,7 @@ from clptools.core import sentences as say
 from clptools.core.actions import ArmWatchdog, DisarmWatchdog, HostAction, PetWatchdog
 from clptools.core.events import WatchdogChanged
 from clptools.core.quorum import NEVER
-from clptools.core.state import PeerState
+from clptools.core.state import PeerState, Phase
 from clptools.core.states import GroupState, GroupWhy
 
 if TYPE_CHECKING:
@@ -213,6 +213,8 @@ class Lease:
         Arming feeds as well, so one that could not be armed is tried again only then.
         """
         node = self.node
+        if node.state.phase not in (Phase.RUNNING, Phase.LEAVING):
+            return  # it has left, and disarmed it
         self.arm()
         if not node.state.watchdog_wanted or not self._may_feed():
             return

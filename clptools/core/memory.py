@@ -54,6 +54,9 @@ class Memory:
         for name, user in durable.confirmed.items():
             if name in state.peers:
                 state.peers[name].confirmed = user
+        for name, macs in durable.macs.items():
+            if name in state.peers:
+                state.peers[name].macs = macs
         for held in durable.groups:
             state.groups[held.group] = GroupRun(
                 held=held.held,
@@ -62,6 +65,7 @@ class Memory:
                 event=held.event,
                 previous=held.previous,
                 resources={n: ResourceState(s) for n, s in held.resources.items()},
+                purge=held.purge,
                 since=node.now,
             )
         node.groups.resume()
@@ -86,6 +90,7 @@ class Memory:
                     event=run.event,
                     previous=run.previous,
                     resources={n: str(s) for n, s in run.resources.items()},
+                    purge=run.purge,
                 )
                 for name, run in state.groups.items()
             ),
@@ -99,6 +104,7 @@ class Memory:
             arbiter=state.revision_arbiter if state.revision_names else settings.arbiter,
             cluster=state.revision_cluster or settings.cluster,
             ratio_until=state.ratio_until,
+            macs={n: p.macs for n, p in state.peers.items() if p.macs},
             doubt=state.doubt,
             turns_before=tuple(state.turns_before),
             off={n: p.off_asked_at for n, p in state.peers.items() if p.off_asked_at != NEVER},

@@ -203,6 +203,8 @@ class Intent(Message, array_like=True, frozen=True, kw_only=True):
     stays: bool = False
     """An operator, a recovery or a failed start took it off its best server: no automatic
     failback before that server has been away and is back."""
+    rounds: int = 0
+    """How often all servers that may be tried were tried in vain since it was last online."""
 
 
 class Shared(Message, tag="shared", frozen=True, kw_only=True):

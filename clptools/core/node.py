@@ -47,6 +47,7 @@ from clptools.core.events import (
     PowerRead,
     RequestSeen,
     ResourceDone,
+    ResourceSaid,
     ScriptDone,
     SettingsChanged,
     SettingsOffered,
@@ -152,6 +153,7 @@ class Node:
             FenceDone: self.fencing.done,
             ArbiterAnswered: self.votes.arbiter,
             ResourceDone: self.groups.done,
+            ResourceSaid: self.groups.said,
             ScriptDone: self.recovery.script_done,
             MonitorResult: self.recovery.result,
             HardwareSeen: self.ledger.hardware,
@@ -306,6 +308,7 @@ class Node:
         state.started_at = self.now
         state.member = event.member
         state.noted = event.noted
+        state.macs = event.macs
         self.ledger.restore(event.ledger)
         if event.stopped:
             state.phase = Phase.STOPPED
@@ -402,6 +405,9 @@ class Node:
             if p.report is None or message.number > p.report.number:
                 p.report = message
                 p.reported_at = self.now
+                if message.server.macs not in ((), p.macs):
+                    p.macs = message.server.macs
+                    self.dirty = True
                 self.requests_due = True
 
     def _rules(self, sender: str, term: Term) -> bool:
@@ -502,6 +508,7 @@ class Node:
             self.votes.settle()
             self.lease.settle()
             self.stretching.settle()
+            self.groups.settle()
             self.placement.settle()
             self.fencing.settle()
             self.recovery.settle()

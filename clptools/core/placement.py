@@ -12,6 +12,7 @@ import msgspec
 
 from clptools.core import sentences as say
 from clptools.core.actions import SendControl
+from clptools.core.groups import pause_ms
 from clptools.core.holdings import holds
 from clptools.core.messages import Epoch, Grant, Intent, Order
 from clptools.core.quorum import NEVER
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from clptools.core.node import Node
 
 _ORDER_MS = 1_000
+"""Proofs that say that a server has no power."""
 
 
 class Held(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +54,7 @@ class Placement:
         state.ordered_at = {}
         state.waiting = {}
         state.waiting_told = []
+        state.retry_at = {}
 
     # ------------------------------------------------------------------ each settling
 
@@ -167,24 +170,13 @@ class Placement:
                 stays=intent.stays or newest.server == group.servers[0],
             )
         elif why is GroupWhy.START_FAILED:
-            limit = max((r.failover_on_failure for r in group.resources), default=0)
-            failures = intent.failures + 1
             change = msgspec.structs.replace(
                 change,
                 avoid=_with(intent.avoid, newest.server),
                 stays=intent.stays or newest.server == group.servers[0],
-                failures=failures,
-                wanted=failures <= limit,
+                failures=intent.failures + 1,
                 preferred="",
             )
-            if failures > limit:
-                self.node.record(
-                    "rc",
-                    12,
-                    "ERROR",
-                    (group.name,),
-                    say.start_given_up(group.name, change.avoid),
-                )
         self.node.policy.amend(change)
 
     def _follow(self, group: Group, grant: GrantState, holders: list[Held]) -> None:
@@ -329,6 +321,7 @@ class Placement:
         own = node.state.groups.get(group.name)
         if own is not None and own.held:
             return
+        intent = self._tried_again(group, intent)
         target, reason = self.node.choice.choose(group, intent)
         if not target:
             self._wait(group.name, reason, ())
@@ -341,6 +334,35 @@ class Placement:
             s: node.proof.cleared(group.name, s).proof for s in node.state.peers if s != target
         }
         self._grant(group, intent, target, reason, proofs)
+
+    def _tried_again(self, group: Group, intent: Intent) -> Intent:
+        """A group that starts nowhere is left alone for a while, then begins from its first server.
+
+        The pauses grow; an operator's start is a new intent, and begins at once.
+        """
+        node = self.node
+        if not node.choice.exhausted(group, intent):
+            node.state.retry_at.pop(group.name, None)
+            return intent
+        at = node.state.retry_at.get(group.name)
+        if at is None:
+            pause = pause_ms(intent.rounds)
+            node.state.retry_at[group.name] = node.now + pause
+            text = say.starts_nowhere(group.name, intent.avoid, pause)
+            node.record("rc", 12, "ERROR", (group.name,), text)
+            if group.name not in node.state.waiting_told:
+                # With this it is told what it waits for.
+                node.state.waiting_told = [*node.state.waiting_told, group.name]
+        elif node.now >= at:
+            del node.state.retry_at[group.name]
+            # Manual is about lost servers: it was started, and is to be tried to the end.
+            event = "START" if group.failover == "manual" else intent.event
+            again = msgspec.structs.replace(
+                intent, avoid=(), failures=0, rounds=intent.rounds + 1, event=event
+            )
+            node.policy.amend(again)
+            return again
+        return intent
 
     def _wait(self, group: str, text: str, servers: tuple[str, ...]) -> None:
         """Notes what a group waits for; said once the wait is no mere round trip."""

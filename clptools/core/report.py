@@ -88,6 +88,7 @@ class OwnReport:
             ),
             halts=dict(state.halts),
             revision=node.settings.revision,
+            macs=state.macs,
         )
 
     def _held(self, name: str) -> HeldGroupView:

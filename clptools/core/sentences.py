@@ -351,9 +351,20 @@ def failover_manual(group: str) -> str:
     return f"an operator: failover of {group} is manual (clpgrp -s {group})"
 
 
-def start_given_up(group: str, servers: Sequence[str]) -> str:
+def starts_nowhere(group: str, servers: Sequence[str], pause_ms: int) -> str:
     """All tried."""
-    return f"{group} could not be started on {listed(servers)}; it is left stopped."
+    where = listed(servers) or "any server"
+    return f"{group} could not be started on {where}; it is tried again in {pause_ms // 1000} s."
+
+
+def waits_for_next_try(group: str, servers: Sequence[str]) -> str:
+    """All tried: the wait."""
+    return f"its next try, as it could not be started on {listed(servers) or 'any server'}"
+
+
+def next_try(group: str, left_ms: int) -> str:
+    """When it comes, and how to have it now."""
+    return f"in {max(left_ms, 0) // 1000} s; at once: clpgrp -s {group}"
 
 
 def waits_for_policy(servers: Sequence[str]) -> str:
@@ -424,6 +435,25 @@ def group_stuck(group: str, server: str) -> str:
         f"{group} could not be stopped on {server}: it counts as running there, and starts "
         f"nowhere else. Mend it, then: clpgrp -t {group} -f"
     )
+
+
+def not_purged(group: str, server: str, resources: Sequence[str], pause_ms: int) -> str:
+    """After a boot a stop script failed where nothing can run yet."""
+    return (
+        f"{listed(resources)} of {group} could not be stopped on {server} after its boot: it is "
+        f"the last choice for {group} until that ends well, and tries again in "
+        f"{pause_ms // 1000} s, then less often. Make the stop script succeed where nothing runs."
+    )
+
+
+def purged(group: str, server: str) -> str:
+    """It ended well at last."""
+    return f"Nothing of {group} is left on {server} from before its boot."
+
+
+def remark(resource: str, server: str, text: str) -> str:
+    """What an operation on a resource has to say before its end."""
+    return f"{resource} on {server}: {text.rstrip('.')}."
 
 
 def found_again(group: str, server: str) -> str:

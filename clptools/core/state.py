@@ -203,6 +203,8 @@ class PeerState(msgspec.Struct):
     # status
     report: Report | None = None
     reported_at: int = NEVER
+    macs: tuple[str, ...] = ()
+    """MAC addresses that it reported, also while it is away."""
     urgent_at: int = NEVER
     told_policy_at: int = NEVER
 
@@ -224,7 +226,17 @@ class GroupRun(msgspec.Struct):
     forced: bool = False
     purge: bool = False
     """Stopping what an earlier incarnation without state may have left."""
+    purge_at: int = NEVER
+    """When a purge that did not end well is tried again, or `NEVER`."""
+    purges: int = 0
+    """How often it did not end well."""
+    off: tuple[str, ...] = ()
+    """Servers that were proven powered off when it was granted."""
     resources: dict[str, ResourceState] = {}
+    """What each is in, or is to come to by the operation ordered last."""
+    busy: dict[str, int] = {}
+    """Resource -> number of the operation ordered last, until that one ends: what another
+    operation of it comes to says nothing any more."""
     retries: dict[str, int] = {}
     wanted_off: list[str] = []
     """Resources that an operator stopped (`clprsc -t`) in an online group."""
@@ -236,8 +248,6 @@ class GroupRun(msgspec.Struct):
     since: int = 0
     failed: str = ""
     """Resource whose failure ended the last start here."""
-    off: tuple[str, ...] = ()
-    """Servers that were proven powered off when it was granted."""
 
 
 class GrantState(msgspec.Struct):
@@ -251,6 +261,7 @@ class GrantState(msgspec.Struct):
     previous: str = ""
     reason: str = ""
     off: tuple[str, ...] = ()
+    """Servers that were proven powered off."""
 
 
 class OpenEvent(msgspec.Struct):
@@ -421,6 +432,8 @@ class NodeState(msgspec.Struct):
     """Group -> (what it waits for, since)."""
     waiting_told: list[str] = []
     copies: dict[str, Copies] = {}
+    retry_at: dict[str, int] = {}
+    """Group that could be started nowhere -> when all of it is tried again."""
     monitors: dict[str, MonitorRun] = {}
     events: dict[str, OpenEvent] = {}
     """`monitor/key` -> open hardware event."""
@@ -436,6 +449,10 @@ class NodeState(msgspec.Struct):
     answered: list[str] = []
     """Requests of other servers that were answered last: a second copy is no second request."""
     next_token: int = 1
+    next_operation: int = 1
+    """Number of the next operation on a resource."""
+    macs: tuple[str, ...] = ()
+    """MAC addresses of this server."""
     report_number: int = 0
     report_at: int = NEVER
     voters: int = 0

@@ -70,8 +70,14 @@ GROUP_TRANSITIONS: dict[tuple[GroupState, GroupState], str] = {
     (GroupState.STARTING, GroupState.STOP_FAILED): "a resource that was to restart did not stop",
     (GroupState.ONLINE, GroupState.STARTING): "a resource is stopped, started or restarted",
     (GroupState.ONLINE, GroupState.STOPPING): "a stop is wanted",
-    (GroupState.STOPPING, GroupState.NONE): "everything is off: released",
-    (GroupState.STOPPING, GroupState.STARTING): "everything is off: it was a restart in place",
+    (
+        GroupState.STOPPING,
+        GroupState.NONE,
+    ): "everything is off: released; or a purge after a boot failed",
+    (
+        GroupState.STOPPING,
+        GroupState.STARTING,
+    ): "everything is off: it was a restart in place; or a grant ends a purge",
     (GroupState.STOPPING, GroupState.STOP_FAILED): "a stop failed: still held",
     (GroupState.STOPPING, GroupState.STOPPING): "an agent that starts finds it half done",
     (GroupState.STOP_FAILED, GroupState.STOPPING): "the stop is tried again",

@@ -243,7 +243,7 @@ class Status:
         )
         on = {h.server: self._word_on(h.server, h.state) for h in holders}
         if not holders:
-            failed = intent.failures > 0 and not intent.wanted
+            failed = node.choice.exhausted(group, intent)
             return GroupView(
                 name=group.name,
                 status="Error" if failed else "Offline",
@@ -290,11 +290,14 @@ class Status:
         server = next((s for s in wait.servers if s in node.state.peers), "")
         proofs = {}
         mend = ""
+        text = wait.text
+        if group in node.state.retry_at:
+            text += f" ({say.next_try(group, node.state.retry_at[group] - node.now)})"
         if server:
             proofs = node.proof.missing(group, server)
             mend = self._mend(server)
         return WaitingView(
-            text=f"waits for {wait.text}",
+            text=f"waits for {text}",
             since_s=(node.now - since) / 1000,
             server=server,
             proofs=proofs,

@@ -117,6 +117,8 @@ class ServerView(View, frozen=True, kw_only=True):
     halts: dict[str, int] = {}
     """`rm`, `rc` -> final actions in a row that ended the machine (`clpregctrl --get`)."""
     revision: int = 0
+    macs: tuple[str, ...] = ()
+    """MAC addresses of its interfaces."""
 
 
 class WaitingView(View, frozen=True, kw_only=True):

@@ -14,6 +14,10 @@ from clptools.resources.script import Script, ScriptResult
 from clptools.version import VERSION
 
 
+async def nothing_to_end(name: str, grace_ms: int) -> None:
+    """For those who run no scripts."""
+
+
 class ResourceContext(msgspec.Struct, frozen=True, kw_only=True):
     """Where and why a resource starts, stops or migrates."""
 
@@ -29,8 +33,12 @@ class ResourceContext(msgspec.Struct, frozen=True, kw_only=True):
     """This server's place in the group's order, from 1."""
     forced: bool = False
     """The lease is over: this stop has seconds, then the watchdog ends the server."""
+    macs_off: tuple[str, ...] = ()
+    """MAC addresses, `00:25:90:ab:cd:ef`, of servers that are proven powered off."""
     run: Callable[[Script], Awaitable[ScriptResult]]
     """`ScriptRunner.run`."""
+    end: Callable[[str, int], Awaitable[None]] = nothing_to_end
+    """`ScriptRunner.end`."""
     log: Callable[[str], None] = lambda line: None
     """Takes remarks for the operator that are not the outcome."""
 

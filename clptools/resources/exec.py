@@ -13,10 +13,7 @@ from clptools.resources.base import (
     product_environment,
     script_environment,
 )
-from clptools.resources.script import GRACE_MS, Script, environment
-
-FORCED_GRACE_MS = 500
-"""A start script that hangs must not use up the seconds of a forced stop."""
+from clptools.resources.script import FORCED_GRACE_MS, GRACE_MS, Script, environment
 
 
 async def start(resource: Resource, context: ResourceContext) -> ResourceOutcome:

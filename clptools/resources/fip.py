@@ -19,7 +19,15 @@ from clptools.core.settings import Resource
 from clptools.faults import ClpError, ExitCode
 from clptools.loading import load
 from clptools.resources.base import ResourceContext, ResourceOutcome
-from clptools.resources.neighbours import Address, Port, announce, holder_of, mac_text
+from clptools.resources.neighbours import (
+    PROBE_SPACING_S,
+    PROBES,
+    Address,
+    Port,
+    announce,
+    holder_of,
+    mac_text,
+)
 
 if TYPE_CHECKING:
     from pyroute2 import AsyncIPRoute
@@ -27,6 +35,7 @@ if TYPE_CHECKING:
 IFF_UP = 0x1
 IFF_LOWER_UP = 0x10000
 ARPHRD_ETHER = 1
+IFA_F_NODAD = 0x02
 IFA_F_TENTATIVE = 0x40
 IFA_F_DADFAILED = 0x08
 
@@ -35,6 +44,12 @@ DAD_LIMIT_S = 10.0
 """RFC 4862 needs 1 to 2 s with the kernel's defaults."""
 
 ANNOUNCE_SPACING_S = 1.0
+
+FIRST_PAUSE_S = 0.25
+LONGEST_PAUSE_S = 5.0
+TAKEN_LIMIT_S = 60.0
+"""Somebody answers for the address: it is asked again after growing pauses, within the start
+time-out and no longer than this, since another server may see less of whoever answers."""
 
 _announcing: dict[Address, asyncio.Task[None]] = {}
 """Announcements still to be made, by address; a stop ends them."""
@@ -90,9 +105,9 @@ async def start(resource: Resource, context: ResourceContext) -> ResourceOutcome
         if not link.flags & IFF_LOWER_UP:
             context.log(f"{link.name} has no carrier: {wanted.ip} will not be reached through it")
         if present is None:
-            await _add(netlink, resource, link, wanted)
-        if isinstance(wanted, IPv6Interface):
-            await _await_dad(netlink, link, wanted)
+            await _take(netlink, resource, context, link, wanted)
+        elif (mac := await _await_dad(netlink, link, wanted)) is not None:
+            raise _taken(link, wanted, mac)
     _announce(link, wanted, int(str(resource.options.get("announcements", 5))))
     text = f"{wanted} on {link.name}" + ("" if present is None else ", where it was already")
     return ResourceOutcome(ok=True, text=text)
@@ -225,19 +240,65 @@ def _up(link: Link) -> Link:
     return link
 
 
-async def _add(
-    netlink: AsyncIPRoute, resource: Resource, link: Link, wanted: IPv4Interface | IPv6Interface
+async def _take(
+    netlink: AsyncIPRoute,
+    resource: Resource,
+    context: ResourceContext,
+    link: Link,
+    wanted: IPv4Interface | IPv6Interface,
 ) -> None:
+    """Add the address once nobody else answers for it.
+
+    A server that is powered off cannot have it: what answers in its name is a switch that
+    suppresses ARP, or a proxy.  Anybody else may go away yet.
+    """
+    now = asyncio.get_running_loop().time
+    until = now() + min(resource.start_timeout_ms / 1000, TAKEN_LIMIT_S)
+    pause = FIRST_PAUSE_S
+    told = b""
+    while True:
+        mac = await _try(netlink, resource, link, wanted)
+        if mac is None:
+            return
+        if mac_text(mac) in context.macs_off:
+            context.log(
+                f"{mac_text(mac)} answers for {wanted.ip} on {link.name}, but is the address of a "
+                "server that is proven powered off: taken and announced all the same"
+            )
+            await _add(netlink, link, wanted, IFA_F_NODAD)
+            return
+        # What it still takes: the pause, the probes, and for IPv6 the kernel's own check.
+        if now() + pause + PROBES * PROBE_SPACING_S > until - 0.1:
+            raise _taken(link, wanted, mac)
+        if mac != told:
+            context.log(
+                f"{mac_text(mac)} answers for {wanted.ip} on {link.name}: it is asked again for "
+                f"up to {max(until - now(), 0):.0f} s"
+            )
+            told = mac
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, LONGEST_PAUSE_S)
+
+
+async def _try(
+    netlink: AsyncIPRoute, resource: Resource, link: Link, wanted: IPv4Interface | IPv6Interface
+) -> bytes | None:
+    """Add the address; returns the MAC that answers for it instead, if one does."""
     # Without carrier there is nobody to ask, and nothing can be sent.
     check = resource.options.get("duplicate_check", True) and link.flags & IFF_LOWER_UP
     if check and link.port is not None:
         mac = await holder_of(link.port, wanted.ip)
         if mac is not None:
-            raise _taken(link, wanted, mac)
+            return mac
+    await _add(netlink, link, wanted, 0)
+    return await _await_dad(netlink, link, wanted)
+
+
+async def _add(
+    netlink: AsyncIPRoute, link: Link, wanted: IPv4Interface | IPv6Interface, flags: int
+) -> None:
     await _change(
-        netlink,
-        "add",
-        Held(index=link.index, address=wanted, flags=0, scope=0, label=""),
+        netlink, "add", Held(index=link.index, address=wanted, flags=flags, scope=0, label="")
     )
 
 
@@ -260,12 +321,21 @@ async def _change(netlink: AsyncIPRoute, op: str, held: Held) -> None:
     }
     if op == "add":
         wanted["scope"] = held.scope
+        if held.flags & IFA_F_NODAD and held.address.version == 6:
+            wanted["flags"] = IFA_F_NODAD
         if held.label:
             wanted["label"] = held.label
         if held.address.version == 4 and held.address.network.prefixlen < 31:
             wanted["broadcast"] = str(held.address.network.broadcast_address)
+    change = asyncio.ensure_future(netlink.addr(op, **wanted))
     try:
-        await netlink.addr(op, **wanted)
+        await asyncio.shield(change)
+    except asyncio.CancelledError:
+        # Seen through all the same: whoever looks next must find what the kernel did.
+        await asyncio.wait({change})
+        with contextlib.suppress(NetlinkError):
+            change.result()
+        raise
     except NetlinkError as fault:
         if fault.code != (errno.EEXIST if op == "add" else errno.EADDRNOTAVAIL):
             raise
@@ -291,8 +361,15 @@ async def _restore(
             await _change(netlink, "add", held)
 
 
-async def _await_dad(netlink: AsyncIPRoute, link: Link, wanted: IPv6Interface) -> None:
-    """Wait until the kernel found nobody else with the address; only then it can be used."""
+async def _await_dad(
+    netlink: AsyncIPRoute, link: Link, wanted: IPv4Interface | IPv6Interface
+) -> bytes | None:
+    """Wait until the kernel found nobody else with the address; only then it can be used.
+
+    Returns the MAC that has it, if the kernel found somebody; IPv4 has no such check.
+    """
+    if isinstance(wanted, IPv4Interface):
+        return None
     waited = 0.0
     while True:
         mine = [h for h in await _held(netlink) if h.address.ip == wanted.ip]
@@ -302,13 +379,13 @@ async def _await_dad(netlink: AsyncIPRoute, link: Link, wanted: IPv6Interface) -
                 await _change(netlink, "del", one)
             mac = None if link.port is None else await holder_of(link.port, wanted.ip)
             if mac is not None:
-                raise _taken(link, wanted, mac)
+                return mac
             raise ClpError(
                 ExitCode.FAILED,
                 f"{wanted.ip}: the kernel found another machine with it on {link.name}",
             )
         if not flags & IFA_F_TENTATIVE:
-            return
+            return None
         if waited >= DAD_LIMIT_S:
             for one in mine:
                 await _change(netlink, "del", one)

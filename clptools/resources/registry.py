@@ -88,7 +88,9 @@ FIELDS: dict[str, tuple[Field, ...]] = {
             name="duplicate_check",
             parse=BOOLEAN,
             default=True,
-            help="Whether the network is asked first if somebody has the address already.",
+            help="Whether the network is asked first if somebody has the address already. Whoever "
+            "answers is asked again for up to 60 s; in the name of a server that is proven powered "
+            "off it is taken all the same.",
         ),
     ),
     "service": (
@@ -124,21 +126,17 @@ def _warm_up(kind: str) -> None:
 
 
 async def perform(resource: Resource, op: str, context: ResourceContext) -> ResourceOutcome:
-    """Carry out `start`, `stop` or `migrate`; whatever goes wrong becomes the outcome's text."""
+    """Carry out `start`, `stop` or `migrate`; whatever goes wrong becomes the outcome's text.
+
+    One at a time: an operation of the same resource that still runs is ended first.
+    """
+    # Which commands that only read the types are not to load.
     from clptools.resources.base import ResourceOutcome
+    from clptools.resources.turns import in_turn
 
     place = f"{context.group}/{resource.name}"
     try:
-        if resource.type not in _warm:
-            # Never in the loop: on a slow server that takes seconds, in which nothing beats.
-            import asyncio  # which commands that only read the types are not to load
-
-            await asyncio.to_thread(_warm_up, resource.type)
-        variant = module(resource.type)
-        if op == "migrate":
-            return await cast("Migrating", variant).migrate(resource, context)
-        operation = variant.start if op == "start" else variant.stop
-        return await operation(resource, context)
+        return await in_turn(op, place, context, lambda: _perform(resource, op, context))
     except TimeoutError:
         timeout_ms = resource.start_timeout_ms if op == "start" else resource.stop_timeout_ms
         return ResourceOutcome(
@@ -153,3 +151,16 @@ async def perform(resource: Resource, op: str, context: ResourceContext) -> Reso
         return ResourceOutcome(
             ok=False, text=f"{place}: the {op} failed: {fault.strerror or fault}"
         )
+
+
+async def _perform(resource: Resource, op: str, context: ResourceContext) -> ResourceOutcome:
+    if resource.type not in _warm:
+        # Never in the loop: on a slow server that takes seconds, in which nothing beats.
+        import asyncio
+
+        await asyncio.to_thread(_warm_up, resource.type)
+    variant = module(resource.type)
+    if op == "migrate":
+        return await cast("Migrating", variant).migrate(resource, context)
+    operation = variant.start if op == "start" else variant.stop
+    return await operation(resource, context)

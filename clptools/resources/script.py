@@ -30,6 +30,9 @@ from clptools.trust import check_script
 GRACE_MS = 5_000
 """From TERM to KILL."""
 
+FORCED_GRACE_MS = 500
+"""A start script that hangs must not use up the seconds of a forced stop."""
+
 UNKILLABLE_MS = 2_000
 """How long a killed process may take to be gone before we say that it cannot be killed."""
 
@@ -138,11 +141,7 @@ class ScriptRunner:
             ClpError: it may not or cannot be run; says why and what mends it.
         """
         check_script(script.path)
-        while (before := self._running.get(script.name)) is not None:
-            await self._supersede(before, self._grace(script))
-        for left in self.leftovers():
-            if left.name == script.name:
-                await self._end_leftover(left, self._grace(script))
+        await self.end(script.name, script.grace_ms)
         process = await self._start(script)
         try:
             timed_out = not await process.wait(script.timeout_ms)
@@ -152,6 +151,19 @@ class ScriptRunner:
             self._forget(process)
             raise
         return self._result(process, timed_out)
+
+    async def end(self, name: str, grace_ms: int) -> None:
+        """End what still runs under that name, of this agent or an earlier one.
+
+        Raises:
+            ClpError: it cannot be killed.
+        """
+        grace_ms = min(self._grace_ms, grace_ms)
+        while (before := self._running.get(name)) is not None:
+            await self._supersede(before, grace_ms)
+        for left in self.leftovers():
+            if left.name == name:
+                await self._end_leftover(left, grace_ms)
 
     @property
     def running(self) -> tuple[str, ...]:

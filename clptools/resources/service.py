@@ -13,6 +13,7 @@ import errno
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
+from clptools.config.units import unit_name
 from clptools.core.settings import Resource
 from clptools.faults import ClpError, ExitCode
 from clptools.loading import load
@@ -25,19 +26,9 @@ if TYPE_CHECKING:
 
 NO_SUCH_UNIT = f"{NAME}.NoSuchUnit"
 
-SUFFIXES = (
-    "service",
-    "socket",
-    "target",
-    "mount",
-    "automount",
-    "swap",
-    "path",
-    "timer",
-    "slice",
-    "scope",
-)
 CGROUPS = "/sys/fs/cgroup"
+CALL_OFF_S = 2.0
+"""How long systemd may take to cancel a job that nobody waits for any more."""
 
 
 def warm_up() -> None:
@@ -80,11 +71,6 @@ async def stop(resource: Resource, context: ResourceContext) -> ResourceOutcome:
             context.log(f"{unit} ended as failed, but nothing of it runs")
             return ResourceOutcome(ok=True, text=f"{unit} is stopped (it ended as failed)")
         raise _fault(unit, "stop", result, state)
-
-
-def unit_name(unit: str) -> str:
-    """The unit with its suffix."""
-    return unit if unit.rpartition(".")[2] in SUFFIXES else f"{unit}.service"
 
 
 def _fault(unit: str, op: str, result: str, state: str) -> ClpError:
@@ -153,14 +139,31 @@ class _Systemd:
     async def job(self, method: str, unit: str) -> str:
         """Begin a job and wait for its end; `done`, `failed`, `timeout`, `canceled`, ...
 
+        A job that is given up (superseded, time-out) is cancelled, also one that systemd has not
+        answered yet: its order may not arrive after the next one.
+
         Raises:
             LookupError: a stop of what was never loaded.
         """
-        (job,) = await self._manager(method, "ss", unit, "replace")
-        while job not in self._results:
-            self._news.clear()
-            await self._news.wait()
-        return self._results[job]
+        begun = asyncio.ensure_future(self._manager(method, "ss", unit, "replace"))
+        try:
+            (job,) = await asyncio.shield(begun)
+            while job not in self._results:
+                self._news.clear()
+                await self._news.wait()
+            return self._results[job]
+        except asyncio.CancelledError:
+            off = asyncio.ensure_future(self._call_off(begun))
+            await asyncio.wait({off}, timeout=CALL_OFF_S)
+            off.cancel()
+            raise
+
+    async def _call_off(self, begun: asyncio.Future[list[Any]]) -> None:
+        with contextlib.suppress(ClpError, LookupError, OSError):
+            (job,) = await begun
+            if job not in self._results:
+                # What it began goes on as it is: the next operation deals with that.
+                await self._manager("CancelJob", "u", int(str(job).rpartition("/")[2]))
 
     async def get(self, path: str, interface: str, name: str) -> str:
         """A text property."""
@@ -196,11 +199,17 @@ class _Systemd:
             self._results[job] = result
             self._news.set()
 
-    async def _manager(self, method: str, signature: str = "", *body: str) -> list[Any]:
+    async def _manager(self, method: str, signature: str = "", *body: str | int) -> list[Any]:
         return await self._call(NAME, PATH, MANAGER, method, signature, *body)
 
     async def _call(
-        self, to: str, path: str, interface: str, method: str, signature: str = "", *body: str
+        self,
+        to: str,
+        path: str,
+        interface: str,
+        method: str,
+        signature: str = "",
+        *body: str | int,
     ) -> list[Any]:
         from dbus_fast import Message, MessageType
 

@@ -345,6 +345,7 @@ class Executor:
                     resource=order.resource,
                     op=order.op,
                     epoch=order.epoch,
+                    number=order.number,
                     ok=operation.ok,
                     timed_out=operation.timed_out,
                 ),

@@ -99,6 +99,8 @@ class Host:
         self.on_mark = index + 1
         """The BMC's mark of this power-on; another one after every reset."""
         self.boots = 0
+        self.noted_boot = -1
+        """The boot that its disk knows of."""
         self.boot_us = -up_us
         self.os_up = True
         self.watchdog_us: int | None = None

@@ -218,6 +218,7 @@ class World:
             self.check.begin_journal(host)
         if host.run is None:
             self.check.counts.forget(host)
+        first, host.noted_boot = host.noted_boot != host.boots, host.boots
         self.note(f"agent of {host.name} starts")
         self.step(
             host,
@@ -226,6 +227,7 @@ class World:
                 member=host.disk.member,
                 ledger=host.ledger(),
                 stopped=host.service_stopped,
+                first_of_boot=first,
             ),
         )
 

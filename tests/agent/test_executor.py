@@ -24,6 +24,8 @@ from clptools.core.messages import Beat, Control
 from clptools.core.requests import Outcome
 from clptools.core.settings import Group, Resource, Settings
 from clptools.hardware.host import Host
+from clptools.resources import fip
+from clptools.resources.base import ResourceContext, ResourceOutcome
 from clptools.resources.script import ScriptRunner
 
 
@@ -182,6 +184,43 @@ def test_a_forced_stop_leaves_a_hung_script_no_time(root: Path, before: str) -> 
             (before, False),
             ("stop", True),
         }
+
+    run(test)
+
+
+def test_what_a_resource_says_before_its_end_and_what_gave_way_are_told(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its number the core tells which of two operations ended."""
+
+    async def start(resource: Resource, context: ResourceContext) -> ResourceOutcome:
+        context.log(f"asked again for {context.macs_off[0]}")
+        await asyncio.sleep(1000)
+        return ResourceOutcome(ok=True)
+
+    async def stop(resource: Resource, context: ResourceContext) -> ResourceOutcome:
+        return ResourceOutcome(ok=True)
+
+    monkeypatch.setattr(fip, "start", start)
+    monkeypatch.setattr(fip, "stop", stop)
+
+    async def test(bench: Bench) -> None:
+        fip1 = Resource(name="fip1", type="fip")
+        group = Group(name="failover1", servers=("server1",), resources=(fip1,))
+        bench.executor.apply(Settings(groups=(group,)))
+        action = actions.RunResource(
+            group="failover1", resource="fip1", op="start", epoch=4, number=7,
+            event="START", factor="", macs_off=("02:00:00:00:00:01",),
+        )  # fmt: skip
+        assert await bench.answer(action) == events.ResourceSaid(
+            group="failover1", resource="fip1", text="asked again for 02:00:00:00:00:01"
+        )
+        bench.executor.perform(msgspec.structs.replace(action, op="stop", number=8))
+        ended = [await bench.queue.told.get(), await bench.queue.told.get()]
+        assert [(x.number, x.ok) for x in ended if isinstance(x, events.ResourceDone)] == [
+            (7, False),
+            (8, True),
+        ]
 
     run(test)
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from clptools import paths
+from clptools.config import units
 from clptools.config.check import check
 from clptools.config.facts import Facts, FileFault, gather
 from clptools.registries import registries
@@ -116,6 +118,31 @@ def test_devices_that_this_machine_does_not_have() -> None:
     assert any('keyword "eth00" names no NIC' in w and "mean eth0?" in w for w in found)
     assert any('interface "eth1" is not there' in w for w in found)
     assert any("/dev/watchdog is not there" in w for w in found)
+
+
+@pytest.mark.parametrize("enabled", ["db.service", "db.socket", "db.timer", ""])
+def test_a_unit_that_systemd_starts_at_boot_by_itself(
+    enabled: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wants = tmp_path / "multi-user.target.wants"
+    wants.mkdir()
+    for name in (enabled, "other.service"):
+        if name:
+            (wants / name).symlink_to(f"/lib/systemd/system/{name}")
+    monkeypatch.setattr(units, "DIRECTORIES", (str(tmp_path), str(tmp_path / "none")))
+    text = TWO + (
+        '[[group]]\nname = "failover1"\n'
+        '[[group.resource]]\ntype = "service"\nname = "db1"\nunit = "db"\n'
+    )
+    loaded = read(text)
+    assert loaded.settings is not None, loaded.errors
+    facts = msgspec.structs.replace(HERE, enabled=gather(loaded.settings, registries()).enabled)
+    found = [w for w in warnings(text, facts) if "is enabled" in w]
+    assert len(found) == (1 if enabled else 0)
+    if enabled:
+        assert f"systemctl disable {enabled}" in found[0] and "at boot" in found[0]
+        line = text.split("\n")[int(found[0].split(":")[0]) - 1]
+        assert line.startswith("unit")
 
 
 def test_scripts_and_secrets_that_cannot_be_used() -> None:

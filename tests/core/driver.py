@@ -97,6 +97,8 @@ class Host:
         self.powered = True
         self.boots = 1
         """How often it was switched on."""
+        self.noted = 0
+        """The boot that the disk knows of."""
         self.bmc = True
         """The BMC can be reached."""
         self.bmc_refuses = ""
@@ -160,10 +162,16 @@ class Cluster:
         self._incarnations += 1
         node = Node(self.cfg, name, f"i{self._incarnations}", self._incarnations)
         host.node = node
+        first, host.noted = host.noted != host.boots, host.boots
         self.tell(
             name,
             e.AgentStarted(
-                durable=host.run, member=host.member, ledger=host.ledger, stopped=host.stopped
+                durable=host.run,
+                member=host.member,
+                ledger=host.ledger,
+                stopped=host.stopped,
+                first_of_boot=first,
+                macs=(f"02:00:00:00:00:{name[6:]:0>2}",),
             ),
         )
 
@@ -441,6 +449,7 @@ class Cluster:
                         resource=action.resource,
                         op=action.op,
                         epoch=action.epoch,
+                        number=action.number,
                         ok=ok,
                         text="" if ok else "exit status 1",
                     ),
@@ -604,7 +613,12 @@ class Alone:
             for x in begun:
                 self.tell(
                     e.ResourceDone(
-                        group=x.group, resource=x.resource, op=x.op, epoch=x.epoch, ok=ok
+                        group=x.group,
+                        resource=x.resource,
+                        op=x.op,
+                        epoch=x.epoch,
+                        number=x.number,
+                        ok=ok,
                     )
                 )
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+
+import msgspec
 import pytest
 
 from clptools.core import actions as a
+from clptools.core import events as e
 from clptools.core.requests import (
     GroupMove,
     GroupStart,
@@ -17,6 +21,7 @@ from clptools.core.states import GroupState
 from tests.core.driver import EXEC, FIP, Cluster, S, names, settings
 
 DISK = Resource(name="disk1", type="exec")
+EXEC_ALONE = Resource(name="exec1", type="exec")
 APP = Resource(name="app1", type="exec", depends=("fip1", "disk1"))
 
 
@@ -26,6 +31,15 @@ def group(*resources: Resource, servers: int = 2, **fields: object) -> Group:
 
 def started(c: Cluster, server: str = "") -> list[str]:
     return [f"{r.resource} {r.op}" for r in c.did(a.RunResource, server)]
+
+
+def starts(c: Cluster) -> list[tuple[int, str]]:
+    """When exec1 was started, and where."""
+    return [
+        (t, n)
+        for t, n, x in c.done
+        if isinstance(x, a.RunResource) and (x.resource, x.op) == ("exec1", "start")
+    ]
 
 
 def test_resources_start_in_order_and_stop_in_reverse() -> None:
@@ -70,18 +84,97 @@ def test_a_failed_start_is_stopped_and_the_next_server_tried() -> None:
     assert started(c, "server1")[-2:] == ["exec1 stop", "fip1 stop"]
 
 
-def test_a_group_that_starts_nowhere_stays_down_and_says_so() -> None:
+def test_a_group_that_starts_nowhere_is_tried_again_after_pauses_and_says_so() -> None:
     c = Cluster(settings(groups=(group(FIP, EXEC),)))
     c.scripts[("*", "exec1 start")] = "fail"
     c.run(10 * S)
     tries = started(c).count("exec1 start")
     assert tries == 2, "once on each server: failover_on_failure = 1"
     assert c.group().status == "Error"
-    assert not c.group().wanted
     assert c.view("server1").cluster.status != "Normal"
+    (told,) = c.said(12, "rc")
+    assert "server1 and server2" in told and "again in 30 s" in told
+    waiting = c.group(at=c.coordinator()).waiting_for
+    assert waiting is not None and "next try" in waiting.text
+    assert "clpgrp -s failover1" in waiting.text
+    c.run(1_000 * S)
+    begun = [t for t, x in starts(c) if x == "server1"]
+    pauses = [round((later - one) / S) for one, later in itertools.pairwise(begun)]
+    assert pauses == pytest.approx([30, 60, 120, 240, 480], abs=2)
+    assert [x for _, x in starts(c)] == ["server1", "server2"] * 6
+    assert len(c.said(12, "rc")) == 6
+    assert not c.said(65), "told once what it waits for"
+    c.scripts.clear()
+    c.until(lambda: c.online() == "server1", 700 * S)
+    assert c.node("server1").policy.intent("failover1").rounds == 0
+
+
+def test_an_operators_start_does_not_wait_for_the_next_try() -> None:
+    c = Cluster(settings())
+    c.scripts[("*", "exec1 start")] = "fail"
+    c.run(100 * S)
+    outcome = c.answer("server1", GroupStart(group="failover1"))
+    assert outcome.code == 1 and "server2" in outcome.text
     c.scripts.clear()
     assert c.answer("server1", GroupStart(group="failover1")).code == 0
     assert c.online() == "server1"
+
+
+def test_an_operators_stop_ends_the_tries() -> None:
+    c = Cluster(settings())
+    c.scripts[("*", "exec1 start")] = "fail"
+    c.run(20 * S)
+    assert c.answer("server1", GroupStop(group="failover1")).code == 0
+    before = len(starts(c))
+    c.run(1_000 * S)
+    assert len(starts(c)) == before
+    assert c.group().status == "Offline"
+
+
+def test_with_one_server_left_the_group_is_tried_there_again() -> None:
+    """failover_on_failure is not used up, but nobody else is there."""
+    c = Cluster(settings())
+    assert c.settle() == "server1"
+    c.scripts[("server2", "exec1 start")] = "fail"
+    c.power_off("server1")
+    c.hosts["server1"].powered = False
+    c.until(lambda: bool(c.said(12, "rc")))
+    assert c.group(at="server2").status == "Error"
+    before = len(starts(c))
+    c.run(25 * S)
+    assert len(starts(c)) == before
+    c.scripts.clear()
+    c.until(lambda: c.online() == "server2", 10 * S)
+
+
+def test_a_server_that_comes_is_tried_without_a_pause() -> None:
+    c = Cluster(settings())
+    assert c.settle() == "server1"
+    c.scripts[("server2", "exec1 start")] = "fail"
+    c.power_off("server1")
+    c.until(lambda: bool(c.said(12, "rc")))
+    c.power_on("server1")
+    c.until(lambda: c.online() == "server1", 20 * S)
+
+
+def test_a_new_coordinator_goes_on_with_the_pauses() -> None:
+    c = Cluster(settings(3))
+    c.scripts[("*", "exec1 start")] = "fail"
+    c.run(100 * S)
+    rounds = c.node("server1").policy.intent("failover1").rounds
+    assert rounds
+    c.power_off(c.coordinator())
+    c.until(lambda: bool(c.coordinator()))
+    assert c.node(c.coordinator()).policy.intent("failover1").rounds == rounds
+
+
+def test_the_final_action_of_a_resource_is_not_repeated_with_the_tries() -> None:
+    last = Resource(name="exec1", type="exec", final_action="bmc-reset")
+    c = Cluster(settings(3, groups=(group(last, servers=3),)))
+    c.scripts[("*", "exec1 start")] = "fail"
+    c.run(200 * S)
+    assert c.node("server1").policy.intent("failover1").rounds
+    assert len(c.did(a.HostAction)) == 1
 
 
 def test_failover_on_failure_zero_tries_no_other_server() -> None:
@@ -237,8 +330,23 @@ def test_an_agent_without_state_stops_every_group_before_it_says_it_holds_none()
     assert len(c.active()) == 1
 
 
-def test_a_purge_that_fails_holds_the_group_and_is_shown() -> None:
+def test_an_agent_without_state_stops_groups_that_were_taken_from_it_too() -> None:
+    """Until a push just before, it ran them."""
+    there = Group(name="failover2", servers=("server2",), resources=(DISK,))
+    c = Cluster(settings(groups=(group(FIP, EXEC), there)), start=False)
+    c.hosts["server1"].noted = c.hosts["server1"].mark
+    c.scripts[("server1", "disk1 stop")] = 5 * S
+    c.start("server1")
+    c.start("server2")
+    assert "disk1 stop" in started(c, "server1")
+    c.run(4 * S)
+    assert c.online("failover2") == "", "nobody knows that it does not run on server1"
+    assert c.settle("failover2") == "server2"
+
+
+def test_a_purge_within_a_boot_that_fails_holds_the_group_and_is_shown() -> None:
     c = Cluster(settings(), start=False)
+    c.hosts["server1"].noted = c.hosts["server1"].mark
     c.scripts[("server1", "exec1 stop")] = "fail"
     c.start("server1")
     c.start("server2")
@@ -246,6 +354,157 @@ def test_a_purge_that_fails_holds_the_group_and_is_shown() -> None:
     assert c.node("server1").state.groups["failover1"].state is GroupState.STOP_FAILED
     assert started(c, "server2") == ["exec1 stop", "fip1 stop"]
     assert c.group(at="server2").status == "Offline Failure"
+
+
+@pytest.mark.parametrize("how", ["fail", "hang"])
+def test_a_purge_after_a_boot_holds_nothing_however_it_ends(how: str) -> None:
+    """The boot is the proof: a stop script that fails where nothing runs keeps nobody down."""
+    c = Cluster(settings(), start=False)
+    c.scripts[("*", "exec1 stop")] = how
+    for name in c.cfg.names:
+        c.start(name)
+    assert c.node("server1").groups.purging() == ("failover1",)
+    assert not c.node("server1").groups.held()
+    c.until(lambda: bool(c.online()))
+    assert c.node(c.online()).groups.purging() == (), "it was started: now it is held"
+
+
+def test_a_purge_that_failed_is_told_once_and_tried_again_less_and_less_often() -> None:
+    c = Cluster(settings(groups=(group(FIP, EXEC, startup="manual"),)), start=False)
+    c.scripts[("server1", "exec1 stop")] = "fail"
+    for name in c.cfg.names:
+        c.start(name)
+    begun = c.t
+    c.run(1_000 * S)
+    tries = [
+        round((t - begun) / S)
+        for t, name, x in c.done
+        if name == "server1" and isinstance(x, a.RunResource) and x.resource == "exec1"
+    ]
+    pauses = [later - one for one, later in itertools.pairwise(tries)]
+    assert pauses == pytest.approx([30, 60, 120, 240, 480], abs=1)
+    (told,) = c.said(942)
+    assert "exec1" in told and "last choice" in told and "30 s" in told
+    assert not c.said(42) and not c.said(22)
+    assert c.node("server1").groups.purging() == ("failover1",)
+    c.scripts.clear()
+    c.run(600 * S)
+    assert c.node("server1").groups.purging() == ()
+    assert started(c, "server1")[-2:] == ["exec1 stop", "fip1 stop"]
+    assert "Nothing of failover1 is left on server1" in c.said(942)[-1]
+
+
+def test_a_purge_goes_on_in_the_next_agent() -> None:
+    c = Cluster(settings(groups=(group(FIP, EXEC, startup="manual"),)), start=False)
+    c.scripts[("server1", "exec1 stop")] = "hang"
+    c.start("server1")
+    c.run(2 * S)
+    c.kill("server1")
+    c.scripts.clear()
+    c.start("server1")
+    assert c.node("server1").groups.purging() == ("failover1",)
+    assert not c.node("server1").groups.held()
+    c.run(1 * S)
+    assert c.node("server1").groups.purging() == ()
+
+
+def test_a_final_action_is_not_for_a_purge_after_a_boot() -> None:
+    """It would boot for ever."""
+    last = Resource(name="exec1", type="exec", final_action="bmc-reset")
+    c = Cluster(settings(3, groups=(group(last, servers=3, startup="manual"),)), start=False)
+    c.scripts[("server1", "exec1 stop")] = "fail"
+    for name in c.cfg.names:
+        c.start(name)
+    c.run(60 * S)
+    assert not c.did(a.HostAction)
+
+
+def test_a_stop_during_a_start_is_ordered_once_and_ends_with_its_own_end() -> None:
+    c = Cluster(settings(groups=(group(EXEC_ALONE),)))
+    c.scripts[("*", "exec1 start")] = 2 * S
+    c.until(lambda: "exec1 start" in started(c, "server1"))
+    c.scripts[("*", "exec1 stop")] = 5 * S
+    before = len(started(c, "server1"))
+    c.ask("server1", GroupStop(group="failover1"))
+    c.run(4 * S)  # the start has ended long since, as an agent would not let it
+    assert started(c, "server1")[before:] == ["exec1 stop"]
+    assert c.group().status == "Offline Pending"
+    c.run(2 * S)
+    assert c.group().status == "Offline"
+
+
+@pytest.mark.parametrize("ok", [True, False])
+def test_the_end_of_an_operation_that_gave_way_counts_for_nothing(ok: bool) -> None:
+    """Not for the stop that ended it, nor for a start of the same epoch after that."""
+    c = Cluster(settings(groups=(group(EXEC_ALONE),)))
+    here = c.settle()
+    c.scripts[("*", "exec1 stop")] = c.scripts[("*", "exec1 start")] = "hang"
+    node = c.node(here)
+    node.groups.restart("failover1")
+    stop = node.actions[-1]
+    assert isinstance(stop, a.RunResource)
+
+    def done(run: a.RunResource, ok: bool = True) -> None:
+        c.tell(
+            here,
+            e.ResourceDone(
+                group=run.group,
+                resource=run.resource,
+                op=run.op,
+                epoch=run.epoch,
+                number=run.number,
+                ok=ok,
+            ),
+        )
+
+    done(stop)
+    start = c.did(a.RunResource, here)[-1]
+    assert (start.op, start.epoch) == ("start", stop.epoch)
+    for late in (stop, msgspec.structs.replace(start, number=start.number - 2)):
+        done(late, ok)
+        assert c.node(here).state.groups["failover1"].state is GroupState.STARTING
+    done(start)
+    assert c.online() == here
+
+
+def test_what_a_start_says_before_its_end_is_recorded() -> None:
+    c = Cluster(settings())
+    here = c.settle()
+    c.tell(here, e.ResourceSaid(group="failover1", resource="fip1", text="02:.. answers"))
+    assert c.said(941) == [f"fip1 on {here}: 02:.. answers."]
+
+
+@pytest.mark.parametrize("twin", [False, True])
+def test_a_start_knows_the_mac_addresses_of_servers_that_are_off(twin: bool) -> None:
+    c = Cluster(settings(3, bmc=True))
+    assert c.settle() == "server1"
+    c.run(10 * S)
+    if twin:
+        c.node("server3").state.peers["server1"].macs = ("02:00:00:00:00:02",)
+        c.node("server2").state.peers["server1"].macs = ("02:00:00:00:00:02",)
+    c.power_off("server1")
+    c.until(lambda: c.online() not in ("", "server1"))
+    start = c.did(a.RunResource, c.online())[-1]
+    assert start.off == ("server1",)
+    assert start.macs_off == (() if twin else ("02:00:00:00:00:01",))
+    here = c.online()
+    c.power_on("server1")
+    c.run(30 * S)
+    assert c.answer(here, ResourceStop(resource="exec1")).code == 0
+    assert c.answer(here, ResourceStart(resource="exec1")).code == 0
+    again = c.did(a.RunResource, here)[-1]
+    assert (again.op, again.off, again.macs_off) == ("start", (), ())
+
+
+def test_mac_addresses_of_others_outlive_them_and_an_agent_restart() -> None:
+    c = Cluster(settings(3))
+    assert c.settle() == "server1"
+    c.run(10 * S)
+    c.power_off("server1")
+    c.run(60 * S)
+    c.kill("server2")
+    c.start("server2")
+    assert c.node("server2").state.peers["server1"].macs == ("02:00:00:00:00:01",)
 
 
 def test_the_watchdog_is_armed_after_a_purge_that_an_agent_restart_interrupted() -> None:

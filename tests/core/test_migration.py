@@ -98,6 +98,7 @@ def test_one_that_fails_or_never_ends_holds_no_failover_up(how: str) -> None:
             resource="vm1",
             op="migrate",
             epoch=run.epoch,
+            number=run.number,
             ok=False,
             timed_out=True,
         )

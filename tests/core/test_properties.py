@@ -180,6 +180,7 @@ event = st.one_of(
         resource=resource,
         op=st.sampled_from(["start", "stop"]),
         epoch=st.integers(0, 5),
+        number=st.integers(0, 5),
         ok=st.booleans(),
     ),
     st.builds(e.ScriptDone, token=st.sampled_from(["mrw1:1", "x"]), ok=st.booleans()),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
 import threading
@@ -11,7 +12,7 @@ import pytest
 
 from clptools.core.settings import Resource
 from clptools.resources import exec as exec_
-from clptools.resources import registry
+from clptools.resources import registry, turns
 from clptools.resources.base import ResourceContext, ResourceOutcome
 from clptools.resources.registry import perform
 from clptools.resources.script import ScriptRunner
@@ -109,6 +110,57 @@ def test_a_forced_stop_does_not_wait_for_a_hung_start(make_script: MakeScript) -
         return asyncio.get_running_loop().time() - began
 
     assert asyncio.run(main()) < 10
+
+
+def test_a_stop_without_a_script_ends_a_start_that_still_runs(make_script: MakeScript) -> None:
+    make_script("failover1/exec1/start.sh", "sleep 1000\n")
+
+    async def main() -> None:
+        runner = ScriptRunner()
+        context = ResourceContext(
+            server="server1", group="failover1", event="START", run=runner.run, end=runner.end
+        )
+        hung = asyncio.create_task(perform(resource(stop=""), "start", context))
+        async with asyncio.timeout(20):
+            while not runner.running:
+                await asyncio.sleep(0.01)
+        assert (await perform(resource(stop=""), "stop", context)).ok
+        assert not runner.running and not runner.leftovers()
+        assert not (await hung).ok
+
+    asyncio.run(main())
+
+
+def test_what_cannot_be_ended_makes_the_stop_fail(
+    make_script: MakeScript, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody can tell what it still does: it counts as active."""
+    monkeypatch.setattr(turns, "ENDS_S", 0.05)
+
+    async def stuck(resource: Resource, context: ResourceContext) -> ResourceOutcome:
+        began.set()
+        while not over.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await over.wait()
+        return ResourceOutcome(ok=True)
+
+    async def main() -> None:
+        context = ResourceContext(
+            server="server1", group="failover1", event="START", run=ScriptRunner().run
+        )
+        start = asyncio.create_task(perform(resource(stop=""), "start", context))
+        await began.wait()
+        for _ in range(2):  # whoever comes later must know of it as well
+            stop = await perform(resource(stop=""), "stop", context)
+            assert not stop.ok and "failover1/exec1" in stop.text and "start" in stop.text
+        over.set()
+        await start
+        assert (await perform(resource(stop=""), "stop", context)).ok
+
+    began, over = asyncio.Event(), asyncio.Event()
+    monkeypatch.setattr(exec_, "start", stuck)
+    registry._warm_up("exec")
+    asyncio.run(main())
 
 
 def test_a_migrate_script_is_run_like_the_others(make_script: MakeScript) -> None:

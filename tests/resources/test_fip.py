@@ -15,6 +15,7 @@ import pytest
 from clptools.core.settings import Option, Resource
 from clptools.resources import neighbours
 from clptools.resources.base import ResourceContext, ResourceOutcome
+from clptools.resources.macs import own_macs
 from clptools.resources.neighbours import Port
 from clptools.resources.registry import perform
 from clptools.resources.script import ScriptRunner
@@ -59,12 +60,17 @@ def mac(host: str) -> bytes:
 
 
 async def carry_out(
-    op: str, remarks: list[str] | None = None, **options: Option
+    op: str,
+    remarks: list[str] | None = None,
+    *,
+    start_timeout_ms: int = 20_000,
+    macs_off: tuple[str, ...] = (),
+    **options: Option,
 ) -> ResourceOutcome:
     resource = Resource(
         name="fip1",
         type="fip",
-        start_timeout_ms=20_000,
+        start_timeout_ms=start_timeout_ms,
         stop_timeout_ms=20_000,
         options={"address": ADDRESS, "announcements": 1, "duplicate_check": True} | options,
     )
@@ -74,6 +80,7 @@ async def carry_out(
         event="START",
         run=ScriptRunner().run,
         log=(remarks if remarks is not None else []).append,
+        macs_off=macs_off,
     )
     return await perform(resource, op, context)
 
@@ -142,10 +149,85 @@ def test_a_neighbour_that_knew_the_other_server_learns_the_new_one(
 def test_who_has_the_address_already_is_named(hosts: tuple[str, str], network: str) -> None:
     ip("address", "add", network, "dev", "eth0", "nodad", netns=hosts[1])
     before = addresses(hosts[0])
-    outcome = inside(hosts[0], carry_out("start", address=network))
-    assert not outcome.ok
+    off = (neighbours.mac_text(mac(hosts[0])), "02:00:00:00:00:09")
+    start = carry_out("start", address=network, start_timeout_ms=600, macs_off=off)
+    outcome = inside(hosts[0], start)
+    assert not outcome.ok and not outcome.timed_out
     assert neighbours.mac_text(mac(hosts[1])) in outcome.text
     assert addresses(hosts[0]) == before
+
+
+@pytest.mark.parametrize("network", [ADDRESS, ADDRESS6])
+def test_what_answers_in_the_name_of_a_server_that_is_off_is_overruled(
+    hosts: tuple[str, str], network: str
+) -> None:
+    ip("address", "add", network, "dev", "eth0", "nodad", netns=hosts[1])
+    remarks: list[str] = []
+    dead = neighbours.mac_text(mac(hosts[1]))
+    began = time.monotonic()
+    outcome = inside(hosts[0], carry_out("start", remarks, address=network, macs_off=(dead,)))
+    assert outcome.ok, outcome.text
+    assert network in addresses(hosts[0])
+    assert time.monotonic() - began < 10, "not asked again"
+    (remark,) = remarks
+    assert dead in remark and "powered off" in remark
+
+
+@pytest.mark.parametrize("network", [ADDRESS, ADDRESS6])
+def test_who_has_the_address_is_asked_again_until_he_lets_it_go(
+    hosts: tuple[str, str], network: str
+) -> None:
+    ip("address", "add", network, "dev", "eth0", "nodad", netns=hosts[1])
+
+    async def main() -> ResourceOutcome:
+        remarks: list[str] = []
+        start = asyncio.create_task(
+            carry_out("start", remarks, address=network, start_timeout_ms=60_000)
+        )
+        while not remarks and not start.done():
+            await asyncio.sleep(0.01)
+        assert neighbours.mac_text(mac(hosts[1])) in remarks[0]
+        ip("address", "del", network, "dev", "eth0", netns=hosts[1])
+        outcome = await start
+        assert len(remarks) == 1, "said once"
+        return outcome
+
+    outcome = inside(hosts[0], main())
+    assert outcome.ok, outcome.text
+    assert network in addresses(hosts[0])
+
+
+@pytest.mark.parametrize("network", [ADDRESS, ADDRESS6])
+def test_a_stop_at_any_moment_of_a_start_leaves_no_address(
+    hosts: tuple[str, str], network: str
+) -> None:
+    async def main() -> None:
+        for ms in (0, 1, 5, 10, 20, 40, 60, 80, 100, 200):
+            start = asyncio.create_task(carry_out("start", address=network))
+            await asyncio.sleep(ms / 1000)
+            stopped = await carry_out("stop", address=network)
+            assert stopped.ok, (ms, stopped.text)
+            assert network not in addresses(hosts[0]), ms
+            started = await start
+            assert started.ok or "gave way to a stop" in started.text
+            assert network not in addresses(hosts[0]), f"{ms} ms after the start"
+
+    inside(hosts[0], main())
+
+
+def test_a_start_after_a_stop_after_a_start_puts_the_address(hosts: tuple[str, str]) -> None:
+    """The one that waits for its turn gives way as well: it never begins."""
+
+    async def main() -> list[ResourceOutcome]:
+        tasks = []
+        for op in ("start", "stop", "start"):
+            tasks.append(asyncio.create_task(carry_out(op)))
+            await asyncio.sleep(0)
+        return await asyncio.gather(*tasks)
+
+    first, stop, last = inside(hosts[0], main())
+    assert (first.ok, stop.ok, last.ok) == (False, False, True), last.text
+    assert ADDRESS in addresses(hosts[0])
 
 
 def test_without_the_check_the_kernel_still_finds_an_ipv6_duplicate(
@@ -216,6 +298,24 @@ def test_addresses_of_others_do_not_go_with_it(hosts: tuple[str, str]) -> None:
     remarks: list[str] = []
     assert inside(hosts[0], carry_out("stop", remarks, **options)).ok
     assert "172.16.5.9/24" in addresses(hosts[0]) and "172.16.5.1/24" not in addresses(hosts[0])
+
+
+def test_the_mac_addresses_of_a_server_are_those_of_its_ethernets(
+    hosts: tuple[str, str],
+) -> None:
+    async def main() -> tuple[str, ...]:
+        return own_macs()
+
+    ip("link", "add", "one", "type", "veth", "peer", "name", "two", netns=hosts[0])
+    for name in ("one", "two"):
+        ip("link", "set", name, "address", "02:00:00:00:00:07", netns=hosts[0])
+    try:
+        assert inside(hosts[0], main()) == (
+            neighbours.mac_text(mac(hosts[0])),
+            "02:00:00:00:00:07",
+        )
+    finally:
+        ip("link", "del", "one", netns=hosts[0])
 
 
 def test_frames_are_as_the_rfcs_draw_them() -> None:

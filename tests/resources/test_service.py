@@ -78,7 +78,7 @@ class Manager:
             return Message.new_method_return(
                 message, "v", [Variant("s", self.unit[message.body[1]])]
             )
-        self.calls.append(" ".join([str(method), *message.body]))
+        self.calls.append(" ".join(map(str, [method, *message.body])))
         if method == "LoadUnit":
             path = f"{systemdbus.PATH}/unit/db_2eservice"
             return Message.new_method_return(message, "o", [path])
@@ -197,6 +197,36 @@ def test_a_job_without_end_is_a_time_out() -> None:
     manager.silent = True
     hung = carry_out("start", manager)
     assert not hung.ok and hung.timed_out and "within 1 s" in hung.text
+    assert manager.calls[-1] == "CancelJob 1", "nobody waits for it any more"
+
+
+def test_a_stop_cancels_the_job_of_a_start_before_it_begins() -> None:
+    manager = Manager()
+    manager.silent = True
+
+    async def main() -> tuple[ResourceOutcome, ResourceOutcome]:
+        context = ResourceContext(
+            server="server1", group="failover1", event="START", run=ScriptRunner().run
+        )
+        resource = Resource(name="db", type="service", options={"unit": "db"})
+        await manager.connect()
+        start = asyncio.create_task(perform(resource, "start", context))
+        async with asyncio.timeout(20):
+            while not manager.jobs:
+                await asyncio.sleep(0.01)
+            manager.silent = False
+            stopped = await perform(resource, "stop", context)
+        manager.bus.disconnect()
+        return await start, stopped
+
+    start, stopped = asyncio.run(main())
+    assert stopped.ok and not start.ok and "gave way to a stop" in start.text
+    jobs = [call for call in manager.calls if "Job" in call or "Unit " in call]
+    assert [call for call in jobs if not call.startswith("Load")] == [
+        "StartUnit db.service replace",
+        "CancelJob 1",
+        "StopUnit db.service replace",
+    ]
 
 
 def test_an_end_of_a_job_that_any_local_user_tells_counts_for_nothing() -> None:

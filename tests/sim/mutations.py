@@ -101,6 +101,24 @@ def nopurge(node: Node) -> None:
 
 
 @mutation
+def purgefree(node: Node) -> None:
+    """Lost state within a boot: what the stop scripts have not ended yet counts as stopped."""
+    purge = put(node.groups, "purge", lambda held: purge(held=False))
+
+
+@mutation
+def purgeholds(node: Node) -> None:
+    """A purge after a boot holds what its stop script does not end, though nothing can run."""
+    purge = put(node.groups, "purge", lambda held: purge(held=True))
+
+
+@mutation
+def givenup(node: Node) -> None:
+    """A group that starts nowhere is left alone for good."""
+    put(node.placement, "_tried_again", lambda group, intent: intent)
+
+
+@mutation
 def norestartsilence(node: Node) -> None:
     """No `L + d` after agent start."""
     put(node.votes, "_silent_for", lambda name: False)

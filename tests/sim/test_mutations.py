@@ -19,6 +19,7 @@ UNSAFE = [
     ("nonewcomer", "p24-left-silence-does-not-end-by-time"),
     ("leaveescape", "p24-left-silence-does-not-end-by-time"),
     ("nopurge", "p09-state-lost"),
+    ("purgefree", "p09-state-lost"),
     ("norestartsilence", "restart-silence"),
     ("shortboot", "lapse-off-ends-after-B"),
     ("reduceatonce", "p01-h1-out-counts-late"),
@@ -72,6 +73,8 @@ NEEDLESS = [
     ("anystill", "fence-beat-stopped-before"),
     ("deaffences", "p27-deaf-coordinator-in-authority"),
     ("unprovenmoves", "failover-nobody-could-take"),
+    ("purgeholds", "purge-after-boot"),
+    ("givenup", "start-failure-one-left"),
 ]
 """(guard, schedule): without it the group is out of service for longer."""
 

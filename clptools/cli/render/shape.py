@@ -127,6 +127,7 @@ class ServerJson(TypedDict):
     open_events: list[OpenEventJson]
     halts: dict[str, int]
     revision: int
+    macs: list[str]
 
 
 class WaitingJson(TypedDict):
