@@ -334,7 +334,7 @@ def test_an_agent_without_state_stops_groups_that_were_taken_from_it_too() -> No
     """Until a push just before, it ran them."""
     there = Group(name="failover2", servers=("server2",), resources=(DISK,))
     c = Cluster(settings(groups=(group(FIP, EXEC), there)), start=False)
-    c.hosts["server1"].noted = c.hosts["server1"].mark
+    c.hosts["server1"].noted = c.hosts["server1"].boots
     c.scripts[("server1", "disk1 stop")] = 5 * S
     c.start("server1")
     c.start("server2")
@@ -346,7 +346,7 @@ def test_an_agent_without_state_stops_groups_that_were_taken_from_it_too() -> No
 
 def test_a_purge_within_a_boot_that_fails_holds_the_group_and_is_shown() -> None:
     c = Cluster(settings(), start=False)
-    c.hosts["server1"].noted = c.hosts["server1"].mark
+    c.hosts["server1"].noted = c.hosts["server1"].boots
     c.scripts[("server1", "exec1 stop")] = "fail"
     c.start("server1")
     c.start("server2")
