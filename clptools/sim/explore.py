@@ -134,6 +134,10 @@ def _mend(world: World) -> None:
     for host in world.hosts.values():
         host.scripts.clear()
         host.stop_after = None
+        host.watchdog.works = True
+        host.run_fails = False
+        host.disk.read_only, host.disk.notes = False, True
+        host.boot_s = 0.0
         world.thaw(host)
         host.enabled = True
         world.power_on(host)

@@ -123,7 +123,12 @@ def _answers(world: World, by: Host, host: Host) -> bool:
     if host is by:
         return True
     up = host.node is not None if host.configured else host.os_up and host.powered
-    return up and not host.frozen and world.network.connected(by.name, host.name)
+    return (
+        up
+        and not host.frozen
+        and not host.disk.read_only
+        and world.network.connected(by.name, host.name)
+    )
 
 
 def _commit(

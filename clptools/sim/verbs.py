@@ -139,7 +139,38 @@ def _drift(world: World, words: Words) -> None:
 
 
 def _watchdog(world: World, words: Words) -> None:
-    world.hosts[words[0]].watchdog_works = words[1] == "works"
+    host, how = world.hosts[words[0]], words[1]
+    if how == "dies":
+        world.executor.watchdog_dies(host, _us(words[2]) if len(words) > 2 else None)
+    elif how in ("broken", "works"):
+        host.watchdog.works = how == "works"
+    else:
+        raise ValueError(how)
+
+
+def _run(world: World, words: Words) -> None:
+    host, how = world.hosts[words[0]], words[1]
+    if how == "wiped":
+        if host.node is None:
+            host.run, host.service_stopped = None, False
+        host.run_wiped = host.node is not None
+    elif how in ("fails", "works"):
+        host.run_fails = how == "fails"
+        world.start_agent(host)
+    else:
+        raise ValueError(how)
+
+
+def _disk(world: World, words: Words) -> None:
+    disk, how = world.hosts[words[0]].disk, words[1]
+    if how not in ("read-only", "no-notes", "works"):
+        raise ValueError(how)
+    disk.read_only, disk.notes = how == "read-only", how == "works"
+    world.start_agent(world.hosts[words[0]])
+
+
+def _boot(world: World, words: Words) -> None:
+    world.hosts[words[0]].boot_s = float(words[1])
 
 
 # --- network ---------------------------------------------------------------------------------
@@ -426,7 +457,10 @@ VERBS: dict[str, Verb] = {
         _each(_forget), "forget server1      # its /run is lost while its agent is down"
     ),
     "drift": Verb(_drift, "drift server1 10000      # its clock runs 1 % fast"),
-    "watchdog": Verb(_watchdog, "watchdog server1 broken|works"),
+    "watchdog": Verb(_watchdog, "watchdog server1 broken|works|dies [SECONDS]"),
+    "run": Verb(_run, "run server1 fails|works|wiped      # its /run"),
+    "disk": Verb(_disk, "disk server1 read-only|no-notes|works"),
+    "boot": Verb(_boot, "boot server1 90      # how long it boots from now on; 0: as ever"),
     "cut": Verb(_cut, "cut server1 server2 [lankhb1]"),
     "cut-oneway": Verb(lambda w, x: _cut(w, x, oneway=True), "cut-oneway server1 server2"),
     "isolate": Verb(_each(_isolate), "isolate server1"),

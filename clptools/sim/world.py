@@ -26,6 +26,9 @@ from clptools.sim.network import Network
 _STORM = 3_000
 """Events a second and server that no fault explains."""
 
+RESTART_US = 100_000
+"""How soon an agent that failed is started again (`RestartSec` of the unit file)."""
+
 Tell = Callable[[str], None]
 
 
@@ -74,15 +77,15 @@ class World:
         self._second = 0
         self._heap: list[tuple[int, int, Callable[..., object], tuple[Any, ...]]] = []
         self._seq = 0
-        chance = Steady if steady else Random
-        self.rng = chance(f"{seed} plant")
+        self._steady = steady
+        self.rng = self.chance("plant")
         rng = Random(f"{seed} clocks")
         names = settings.names
         links = tuple(i.name for i in settings.interconnects if i.is_lan)
         self.network = Network(links, Random(f"{seed} network"), steady)
-        self.bmcs = Bmcs(self, names, chance(f"{seed} bmcs"))
+        self.bmcs = Bmcs(self, names, self.chance("bmcs"))
         self.arbiters = {
-            x.name: ArbiterModel(self, x, chance(f"{seed} {x.name}"))
+            x.name: ArbiterModel(self, x, self.chance(x.name))
             for x in settings.arbiters
             if x.decides
         }
@@ -97,6 +100,10 @@ class World:
         self.outcomes: list[tuple[int, str, a.Reply]] = []
         self.check = Checker(self)
         self.executor = Executor(self)
+
+    def chance(self, what: str) -> Random:
+        """A generator of one's own: what others draw changes nothing of it."""
+        return (Steady if self._steady else Random)(f"{self.seed} {what}")
 
     # --- time ----------------------------------------------------------------------------
 
@@ -210,6 +217,11 @@ class World:
         """The agent's process starts (at boot, by its supervisor, by hand)."""
         if host.node is not None or not host.os_up or not host.enabled or not host.configured:
             return
+        if host.run_fails or host.disk.read_only:
+            return  # it tries again and again
+        first = host.disk.noted != host.boots
+        if first and host.disk.notes:
+            host.disk.noted = host.boots
         host.incarnations += 1
         host.incarnation = f"{host.name}#{host.incarnations}"
         host.node_seed = Random(f"{self.seed} {host.incarnation}").getrandbits(32)
@@ -226,6 +238,8 @@ class World:
                 member=host.disk.member,
                 ledger=host.ledger(),
                 stopped=host.service_stopped,
+                first_of_boot=first,
+                noted=host.disk.noted == host.boots,
             ),
         )
 
@@ -235,10 +249,19 @@ class World:
             self.note(f"agent of {host.name} is killed")
         self.end_agent(host)
 
+    def agent_fails(self, host: Host, where: str) -> None:
+        """The agent cannot write what must be written: it ends at once, and is started again."""
+        self.note(f"agent of {host.name} cannot write to {where}, and ends")
+        self.end_agent(host)
+        self.at(self.t + RESTART_US, self.start_agent, host)
+
     def end_agent(self, host: Host) -> None:
         """The process is gone."""
         self.check.end_journal(host)
+        ended = [item for kind, item in host.backlog if kind == "operation"]
         host.forget_agent()
+        for item in ended:
+            self.at(self.t, self.executor.operation_ended, host, *item)
         self.check.changed(host)
 
     def leave(self, host: Host) -> None:
@@ -279,6 +302,7 @@ class World:
     def _boot(self, host: Host) -> None:
         low, high = self.boot_us
         took = low + int(self.rng.random() * (high - low))
+        took = round(host.boot_s * SECOND) or took
         host.on_mark += len(self.hosts)
         host.deadman = 0
         host.boots += 1
@@ -319,5 +343,7 @@ class World:
                 self.step(host, item)
             elif kind == "timer":
                 self.executor.timer_due(host, item)
+            elif kind == "next":
+                self.executor.begin_next(host, *item)
             else:
-                self.executor.operation_ends(host, *item)
+                self.executor.operation_ended(host, *item)
