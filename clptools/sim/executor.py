@@ -5,6 +5,7 @@ Long work is only begun; its end comes back as an event, to the incarnation that
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from clptools.sim.world import World
 
 
+_SNIFFED = 500
+"""Heartbeats that somebody keeps of one path."""
 _ENDS_WITHIN_US = 2_000_000
 """From the TERM that ends a script to its end, as a rule much less."""
 
@@ -40,6 +43,7 @@ class Executor:
     def __init__(self, world: World) -> None:
         self._world = world
         self._chance = world.chance("executor")
+        self._sniffed: dict[tuple[str, str], deque[tuple[Host, str, str, Any]]] = {}
         self._kept: dict[tuple[str, str, str], list[tuple[Callable[..., object], Any]]] = {}
         self.do: dict[type, Callable[[Host, Any, int], None]] = {
             a.Persist: self._persist,
@@ -149,6 +153,13 @@ class Executor:
             because = "".join(f" ({line})" for line in action.because)
             world.tell(f"{world.t / SECOND:9.3f}  {host.name}: {action.text}{because}")
 
+    def clock_changed(self, host: Host) -> None:
+        """Its clock runs at another rate: every timer is due at another true instant."""
+        for name, at in host.timers.items():
+            due = max(host.when(at), self._world.t)
+            host.armed[name] = due
+            self._world.at(due, self._timer_reached, host, host.incarnation, name, due)
+
     # --- actions: timers -----------------------------------------------------------------
     # The core moves some timers with every heartbeat: the heap keeps one entry a name, which
     # looks at its instant again when it is reached.
@@ -200,13 +211,16 @@ class Executor:
         network = world.network
         to = action.via or beat.to
         self._world.check.sent(host, beat)
+        sniffed = self._sniffed.get((host.name, to)) if self._sniffed else None
         for link in network.links:
+            if sniffed is not None:
+                sniffed.append((host, to, link, beat))
             if network.holds(host.name, to, link):
                 self._keep(host.name, to, link, self._beat_arrives, (host, to, link, beat))
                 continue
             if network.taps(host.name, to, link):
                 self._keep(host.name, to, link, self._beat_arrives, (host, to, link, beat))
-            for delay in network.beat(host.name, to, link):
+            for delay in network.beat(host.name, to, link, beat):
                 world.at(world.t + delay, self._beat_arrives, host, to, link, beat)
 
     def _beat_arrives(self, sender: Host, to: str, link: str, beat: Any) -> None:
@@ -229,6 +243,17 @@ class Executor:
 
     def _control_arrives(self, sender: str, to: str, message: Any) -> None:
         self._world.step(self._world.hosts[to], e.ControlSeen(sender=sender, message=message))
+
+    def sniff(self, sender: str, to: str) -> None:
+        """Somebody records the heartbeats from one server to another from now on."""
+        self._sniffed[sender, to] = deque(maxlen=_SNIFFED)
+
+    def replay(self, sender: str, to: str, rate: float, seconds: float) -> None:
+        """What was recorded arrives again and again, so many a second."""
+        recorded = list(self._sniffed.get((sender, to), ()))
+        for i in range(int(rate * seconds) if recorded else 0):
+            when = self._world.t + round(i * SECOND / rate)
+            self._world.at(when, self._beat_arrives, *recorded[i % len(recorded)])
 
     def _keep(
         self, sender: str, to: str, kind: str, what: Callable[..., object], args: Any
@@ -284,6 +309,13 @@ class Executor:
         self._world.tell_later(
             self._world.t, host.name, e.WatchdogChanged(armed=False, method=method)
         )
+
+    def watchdog_runs_on(self, host: Host) -> None:
+        """A machine's memory was set back: an armed watchdog in it counts from here."""
+        dog = host.watchdog
+        if dog.due_us is not None:
+            dog.due_us = self._world.t + dog.timeout_us
+            self._world.at(dog.due_us, self._watchdog_due, host, host.boots)
 
     def watchdog_dies(self, host: Host, after_us: int | None) -> None:
         """It will not act from now on; its agent hears of it after so long.

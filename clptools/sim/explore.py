@@ -25,7 +25,9 @@ from clptools.sim.verbs import perform
 from clptools.sim.world import Tell, World
 
 _LOOK_S = 1.0
-_AIDED = frozenset({"request", "revise", "script", "trap", "monitor", "wipe", "forget"})
+_AIDED = frozenset(
+    {"request", "revise", "script", "trap", "monitor", "wipe", "forget", "run", "disk"}
+)
 """Verbs after which a mended cluster may need a person; all others leave nothing behind."""
 
 
@@ -134,6 +136,7 @@ def _mend(world: World) -> None:
     for host in world.hosts.values():
         host.scripts.clear()
         host.stop_after = None
+        host.upon.clear()
         host.watchdog.works = True
         host.run_fails = False
         host.disk.read_only, host.disk.notes = False, True

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -19,6 +19,9 @@ from clptools.core.actions import Action, RunResource
 from clptools.core.durable import Durable, LedgerFile
 from clptools.core.settings import Settings
 from clptools.sim.recorder import Recorder
+
+if TYPE_CHECKING:
+    from clptools.sim.snapshot import Snapshot
 
 SECOND = 1_000_000
 """Of true time."""
@@ -53,6 +56,16 @@ class Watchdog:
     """The agent that runs armed it, and feeds it; another one only lets it run out."""
     dead: bool = False
     """Armed, and it will never act: the device fails, the guard was killed."""
+
+
+@dataclass(slots=True)
+class Trigger:
+    """Something that happens right after so many more actions of a kind."""
+
+    action: str
+    """The action's tag: `fence`, `run-resource`, ..."""
+    left: int
+    do: Callable[[], object]
 
 
 @dataclass(slots=True)
@@ -154,6 +167,7 @@ class Host:
         self.unfinished: list[Action] = []
         self.stop_after: tuple[int, str, int] | None = None
         """Interrupt the next list of actions after so many: (count, how, pause in us)."""
+        self.upon: list[Trigger] = []
         self.timers: dict[str, int] = {}
         self.armed: dict[str, int] = {}
         self.monitors: set[str] = set()
@@ -162,6 +176,7 @@ class Host:
         self.active: dict[tuple[str, str], str] = {}
         """(group, resource) physically active -> `starting`, `running` or `stopping`."""
         self.recorder: Recorder | None = None
+        self.snapshot: Snapshot | None = None
         self.asked_down = False
         """An operator asked for the whole cluster, or this server, to go down."""
 

@@ -117,7 +117,9 @@ class Checker:
                 )
 
     def changed(self, host: Host) -> None:
-        """Something physical ended or settled on this server."""
+        """Something physical ended, settled or came back on this server."""
+        for group in host.groups_active():
+            self._only_here(host, group)
         self.service.changed(host)
 
     # --- AUTH ----------------------------------------------------------------------------

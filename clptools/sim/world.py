@@ -7,7 +7,7 @@ run is repeated exactly by running it again.  True time is `t`, in microseconds.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from heapq import heappop, heappush
 from random import Random
 from typing import Any
@@ -28,6 +28,13 @@ _STORM = 3_000
 
 RESTART_US = 100_000
 """How soon an agent that failed is started again (`RestartSec` of the unit file)."""
+
+CUTS: dict[str, Callable[[Network, str, Iterable[str]], None]] = {
+    "isolate": Network.isolate,
+    "deaf": Network.deaf,
+    "mute": Network.mute,
+}
+"""Ways to cut one server off from all others."""
 
 Tell = Callable[[str], None]
 
@@ -168,13 +175,26 @@ class World:
         if host.stop_after is not None and len(actions) > host.stop_after[0]:
             self._interrupt(host, actions, now)
             return
-        for action in actions:
+        for number, action in enumerate(actions):
             do[type(action)](host, action, now)
+            if host.upon and self._stops_after(host, action):
+                host.unfinished = actions[number + 1 :]
+                return
             if host.node is not node:
                 return
 
+    def _stops_after(self, host: Host, action: a.Action) -> bool:
+        """What is to happen right after such an action happens; whether the agent stands still."""
+        tag = str(type(action).__struct_config__.tag)
+        for trigger in [x for x in host.upon if x.action == tag]:
+            trigger.left -= 1
+            if trigger.left <= 0:
+                host.upon.remove(trigger)
+                trigger.do()
+        return host.frozen
+
     def _interrupt(self, host: Host, actions: list[a.Action], now: int) -> None:
-        """Stop the agent between two actions of one list."""
+        """Stop the agent, or cut its server off, between two actions of one list."""
         assert host.stop_after is not None
         count, how, pause_us = host.stop_after
         host.stop_after = None
@@ -190,6 +210,11 @@ class World:
             self.power_off(host)
         elif how == "reset":
             self.reset(host)
+        elif how in CUTS:
+            CUTS[how](self.network, host.name, self.hosts)
+            for other in self.hosts:
+                self.at(self.t + pause_us, self.network.heal, host.name, other)
+            self._carry_out(host, [*actions[count:]], now)
         else:
             self.freeze(host, stalled=how == "stall")
             host.unfinished = [*actions[count:]]

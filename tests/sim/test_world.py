@@ -325,6 +325,80 @@ def test_held_messages_arrive_when_released() -> None:
     assert two.node.heard("server1") >= heard + 4
 
 
+def test_large_datagrams_may_be_lost_alone() -> None:
+    w, (one, two) = started()
+    perform(w, "lose-large 90 server1 server2")
+    w.advance(1.0)
+    assert two.node.heard("server1") <= 1
+    assert one.node.heard("server2") >= 5
+    perform(w, "lose-large 0")
+    w.advance(1.0)
+    assert two.node.heard("server1") >= 5
+
+
+def test_recorded_heartbeats_arrive_again_after_their_sender_is_off() -> None:
+    w, (_, two) = started()
+    perform(w, "record server1 server2")
+    w.advance(2.0)
+    perform(w, "off server1")
+    w.advance(1.0)
+    heard = two.node.heard("server1")
+    perform(w, "replay server1 server2 50 2")
+    w.advance(2.0)
+    assert two.node.heard("server1") == heard + 100
+
+
+def test_something_can_happen_right_after_the_nth_action_of_a_kind() -> None:
+    orders = (a.SetMember(member=True), a.Persist(durable=Durable(vote="x")))
+    w = world("2bmc", *orders, *orders[:1])
+    perform(w, "upon server1 set-member 1 cut server1 server2")
+    perform(w, "upon server1 persist 1 off server1")
+    perform(w, "start")
+    one = w.hosts["server1"]
+    assert ("server1", "server2", "lankhb1") in w.network.cuts
+    assert not one.powered
+    with pytest.raises(BadLine):
+        perform(w, "upon server2 explode 1 off server1")
+    with pytest.raises(BadLine):
+        perform(w, "upon server2 fence 1 advance 5")
+
+
+def test_a_server_can_be_cut_off_between_two_actions_and_is_mended_by_itself() -> None:
+    w = world("2bmc", a.SetMember(member=True), a.Persist(durable=Durable(vote="x")))
+    perform(w, "interrupt server1 1 mute 2")
+    perform(w, "start")
+    one, two = w.hosts.values()
+    assert (one.disk.member, one.run) == (True, Durable(vote="x"))
+    w.advance(1.9)
+    assert (two.node.heard("server1"), one.node.heard("server2") > 5) == (0, True)
+    w.advance(1.0)
+    assert two.node.heard("server1") > 3
+
+
+def test_a_clock_that_changes_its_rate_moves_the_timers() -> None:
+    w, (one, _) = started()
+    perform(w, "drift server1 500000")
+    before = len(events_of(one, e.TimerFired))
+    w.advance(1.0)
+    assert len(events_of(one, e.TimerFired)) - before in (7, 8)
+
+
+def test_a_machine_set_back_to_its_snapshot_is_as_it_was() -> None:
+    w = World(sample("3lease"), 1, Node, Node.restore)
+    perform(w, "start")
+    w.advance(8)
+    holder = next(h for h in w.hosts.values() if h.active)
+    perform(w, f"snapshot {holder.name}")
+    now, run = holder.now(w.t), holder.run
+    perform(w, f"off {holder.name}")
+    w.advance(30)
+    assert holder.run is None
+    perform(w, f"restore {holder.name}")
+    assert abs(holder.now(w.t) - now) <= 1
+    assert holder.run == run and holder.active
+    assert "I1" in {v.invariant for v in w.check.violations}
+
+
 def test_every_verb_understands_its_own_example() -> None:
     for name, verb in VERBS.items():
         line = verb.example.split("#")[0].split("(or")[0]
