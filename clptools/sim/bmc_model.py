@@ -129,7 +129,7 @@ class Bmcs:
         world.at(cut, self._strike, asker, order, (asked_at, end, begin))
 
     def _strike(self, asker: str, order: Fence, times: tuple[int, int, int]) -> None:
-        asked_at, end, _ = times
+        asked_at, end, begin = times
         world = self._world
         bmc, host = self.of[order.server], world.hosts[order.server]
         already = not host.powered
@@ -140,6 +140,7 @@ class Bmcs:
         else:
             verified = not bmc.stuck_on
             world.note(f"{order.server} is stopped by {asker}: {order.action}")
+            world.check.struck(world.hosts[asker], host, begin)
             if order.action == "power-off":
                 world.power_off(host)
             elif order.action == "power-cycle":

@@ -228,6 +228,8 @@ class Executor:
         if host.node is not None:
             if sender.name != beat.sender:
                 link = "relay"
+            elif not host.frozen:
+                self._world.check.heard(sender, host, beat)
             self._world.step(host, e.BeatSeen(link=link, beat=beat))
 
     def _send_control(self, host: Host, action: a.SendControl, now: int) -> None:

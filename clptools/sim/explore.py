@@ -39,6 +39,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     faults: str = "all"
     deep: bool = False
     """Check I4, I6, I7 and I9 too (slower)."""
+    strict: bool = False
+    """Check I5 over the whole cluster and I10 to I13 too."""
     lines: tuple[Line, ...] | None = None
     """A schedule instead of the seed's own."""
 
@@ -81,6 +83,7 @@ def run_seed(
     begun = process_time()
     world = World(plan.settings, seed, make_node, restore_node, tell=tell, journal=plan.deep)
     world.check.deep = plan.deep
+    world.check.strict = plan.strict
     lines = plan.lines
     if lines is None:
         lines = tuple(schedule(plan.settings, seed, plan.seconds, kinds_of(plan.faults)))

@@ -133,6 +133,8 @@ class Host:
         """It is among the servers of a cluster; else its agent waits to be told of one."""
         # hardware
         self.powered = True
+        self.struck_by = ""
+        """Who switched it off by its BMC; empty since it was switched on."""
         self.stepped_at = 0
         """When its agent last did anything."""
         self.on_mark = index + 1

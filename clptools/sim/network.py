@@ -88,6 +88,12 @@ class Network:
         pairs = {(a, b), (b, a)}
         self.cuts = {c for c in self.cuts if (c[0], c[1]) not in pairs}
 
+    @property
+    def calm(self) -> bool:
+        """Whether what is not cut passes, whole and soon."""
+        bad = self.loss or self.late or self.large or self.held
+        return not bad and not any(self.pair_loss.values()) and not any(self.pair_large.values())
+
     # --- delivery ------------------------------------------------------------------------
 
     def beat(self, a: str, b: str, link: str, beat: Beat) -> tuple[int, ...]:

@@ -24,6 +24,11 @@ from clptools.sim.world import CUTS, World
 Words = list[str]
 
 _ACTIONS = {str(kind.__struct_config__.tag) for kind in get_args(a.Action)}
+_MEDDLE = {
+    "disk", "forget", "leave", "message", "monitor", "request", "restore", "revise", "run",
+    "script", "storm", "trap", "wipe",
+}  # fmt: skip
+"""Verbs after which a group may stop for another reason than a fault of machines and networks."""
 _AT_ONCE = {
     "bmc", "cut", "cut-oneway", "deaf", "disk", "heal", "hold", "isolate", "kill", "mute", "off",
     "pause", "reset", "run", "script", "stall", "watchdog",
@@ -51,6 +56,8 @@ def perform(world: World, line: str) -> str:
     verb = VERBS.get(words[0])
     if verb is None:
         raise BadLine(f"{words[0]}: no such verb; known: {' '.join(sorted(VERBS))}")
+    if words[0] in _MEDDLE:
+        world.check.meddled = True
     try:
         return verb.run(world, words[1:]) or ""
     except (IndexError, KeyError, ValueError) as error:

@@ -255,6 +255,8 @@ class World:
             self.check.begin_journal(host)
         if host.run is None:
             self.check.counts.forget(host)
+            if not first:
+                self.check.evidence.forgot(host)
         self.note(f"agent of {host.name} starts")
         self.step(
             host,
@@ -314,6 +316,7 @@ class World:
             return
         self.note(f"{host.name} is powered on")
         host.powered = True
+        host.struck_by = ""
         self._boot(host)
 
     def reset(self, host: Host) -> None:
@@ -321,6 +324,7 @@ class World:
         if not host.powered:
             return
         self.note(f"{host.name} is reset")
+        host.struck_by = ""
         self._end_boot(host)
         self._boot(host)
 
