@@ -91,6 +91,17 @@ BY_SEED = [
 ]
 """(guard, sample cluster, seeds): without it one of the seeds breaks a promise."""
 
+STRICT = [
+    ("neverstarts", "2bmc", "I10"),
+    ("neverstarts", "3lease", "I10"),
+    ("stopsforfun", "3lease", "I11"),
+    ("stopsbylease", "3lease", "I11"),
+    ("shootsfriends", "2bmc", "I12"),
+    ("duel", "2bmc", "I13"),
+    ("unheardsuspend", "3bmc", "I5"),
+]
+"""(what goes wrong, sample cluster, promise): the checker sees it in a cluster without a fault."""
+
 
 @pytest.mark.parametrize(("guard", "schedule"), UNSAFE)
 def test_without_it_two_rule_or_run(guard: str, schedule: str) -> None:
@@ -141,8 +152,18 @@ def test_without_it_a_seed_breaks(guard: str, name: str, seeds: range) -> None:
     )
 
 
+@pytest.mark.parametrize(("guard", "name", "promise"), STRICT)
+def test_the_checker_sees_it(guard: str, name: str, promise: str) -> None:
+    cls = mutant(guard)
+    suspend = ((20.0, "request server1 suspend"),) if promise == "I5" else ()
+    plan = Plan(settings=sample(name), seconds=75, lines=suspend, strict=True)
+    run = run_seed(plan, 1, make_node=cls, restore_node=cls.restore)
+    assert promise in {v.invariant for v in run.violations}
+    assert not run_seed(plan, 1).violations
+
+
 def test_every_guard_has_its_place() -> None:
-    tables = (UNSAFE, NEEDLESS, TOLD, BEHIND, LIMITS, BY_SEED)
+    tables = (UNSAFE, NEEDLESS, TOLD, BEHIND, LIMITS, BY_SEED, STRICT)
     assert {guard for table in tables for guard, *_ in table} == set(MUTATIONS)
 
 
