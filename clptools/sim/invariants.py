@@ -27,7 +27,7 @@ import msgspec
 
 from clptools.core import actions as a
 from clptools.core import events as e
-from clptools.core.messages import Beat, Report
+from clptools.core.messages import NO_EPOCH, Beat, Epoch, Report
 from clptools.core.quorum import majority
 from clptools.core.recovery import PASSIVE
 from clptools.core.timing import times
@@ -53,6 +53,8 @@ DESTRUCTIVE = {
     "bmc-nmi",
 }
 _AUDIBLE_US = 1_000_000
+_ON_ITS_WAY_US = 120_000_000
+"""How long a request may be held up between servers."""
 _ACTS = (a.RunScript, a.Fence, a.HostAction, a.RunResource)
 
 
@@ -91,6 +93,9 @@ class Checker:
         self._open_before: dict[str, Any] = {}
         self._traps: dict[str, set[str]] = {}
         self._begun: dict[tuple[str, str, int], int] = {}
+        self._suspension: Epoch | None = None
+        """The newest word of a suspension that a majority knew, and nobody took back."""
+        self._resumed_at = -_ON_ITS_WAY_US
         self._could_run: dict[str, tuple[int, Situation]] = {}
         """Group that does not run -> since when the situation is this one."""
         world.at(LOOK_US, self._look)
@@ -206,6 +211,25 @@ class Checker:
         most = majority(len(host.settings.names))
         return learned[most - 1] if len(learned) >= most else self.world.t
 
+    def resumed(self) -> None:
+        """An operator ends the suspension; the word may be long on its way."""
+        self._resumed_at = self.world.t
+
+    def _look_at_suspension(self) -> None:
+        """What a majority knows as suspended stays so until somebody ends it, or all forgot."""
+        known = [h.node.state.shared for h in self.world.hosts.values() if h.node is not None]
+        suspended = [shared.version for shared in known if shared.suspended]
+        newest = max((shared.version for shared in known), default=NO_EPOCH)
+        kept = self._suspension
+        if self.world.t - self._resumed_at < _ON_ITS_WAY_US:
+            kept = None
+        if kept is not None and not suspended and newest > kept:
+            self.report("I5", "resumed, and nobody had asked for it")
+        if not suspended:
+            self._suspension = None
+        elif len(suspended) >= majority(len(self.world.settings.names)):
+            self._suspension = max(suspended)
+
     # --- I3, I5 --------------------------------------------------------------------------
 
     def script(self, host: Host, action: a.RunScript) -> None:
@@ -280,6 +304,7 @@ class Checker:
         if not self.strict:
             return
         self.evidence.look()
+        self._look_at_suspension()
         away = [g for g in self.world.settings.groups if not self._serves(g.name)]
         for name in [n for n in self._could_run if n not in {g.name for g in away}]:
             del self._could_run[name]

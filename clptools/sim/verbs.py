@@ -386,6 +386,8 @@ def _request(world: World, words: Words) -> None:
         if world.hosts[made.down].powered:
             return
         world.vouched.add(made.down)
+    if isinstance(made, r.Resume):
+        world.check.resumed()
     if isinstance(made, r.GroupStop):
         world.check.service.asked(made.group)
     if isinstance(made, r.ServiceStop):

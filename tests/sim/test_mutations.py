@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from clptools.core.node import Node
@@ -11,6 +12,8 @@ from clptools.sim import revise
 from clptools.sim.clusters import sample
 from clptools.sim.explore import Plan, run_seed
 from clptools.sim.scenario import play, run
+from clptools.sim.verbs import perform
+from clptools.sim.world import World
 from tests.sim.mutations import MUTATIONS, mutant
 
 SCENARIOS = Path(__file__).parent.parent / "scenarios"
@@ -160,6 +163,23 @@ def test_the_checker_sees_it(guard: str, name: str, promise: str) -> None:
     run = run_seed(plan, 1, make_node=cls, restore_node=cls.restore)
     assert promise in {v.invariant for v in run.violations}
     assert not run_seed(plan, 1).violations
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_suspension_that_ends_by_itself_is_seen(asked: bool) -> None:
+    world = World(sample("3lease"), 1, Node, Node.restore)
+    world.check.strict = True
+    for line in ("start", "advance 8", "request server1 suspend", "advance 2"):
+        perform(world, line)
+    assert all(h.node.state.shared.suspended for h in world.hosts.values())
+    if asked:
+        perform(world, "request server1 resume")
+    for host in world.hosts.values():
+        shared = host.node.state.shared
+        later = shared.version._replace(n=shared.version.n + 5)
+        host.node.state.shared = msgspec.structs.replace(shared, version=later, suspended=False)
+    world.advance(1)
+    assert [v.invariant for v in world.check.violations] == ([] if asked else ["I5"])
 
 
 def test_every_guard_has_its_place() -> None:
