@@ -681,6 +681,12 @@ def neverstarts(node: Node) -> None:
 
 
 @mutation
+def neverfences(node: Node) -> None:
+    """Nobody is ever powered off."""
+    amend(node, lambda now, actions: [x for x in actions if not isinstance(x, a.Fence)])
+
+
+@mutation
 def stopsforfun(node: Node) -> None:
     """What runs well is stopped."""
     stop = a.RunResource(

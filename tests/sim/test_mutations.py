@@ -95,15 +95,16 @@ BY_SEED = [
 """(guard, sample cluster, seeds): without it one of the seeds breaks a promise."""
 
 STRICT = [
-    ("neverstarts", "2bmc", "I10"),
-    ("neverstarts", "3lease", "I10"),
-    ("stopsforfun", "3lease", "I11"),
-    ("stopsbylease", "3lease", "I11"),
-    ("shootsfriends", "2bmc", "I12"),
-    ("duel", "2bmc", "I13"),
-    ("unheardsuspend", "3bmc", "I5"),
+    ("neverstarts", "2bmc", "I10", ""),
+    ("neverstarts", "3lease", "I10", ""),
+    ("neverfences", "2bmc", "I10", "stall server1"),
+    ("stopsforfun", "3lease", "I11", ""),
+    ("stopsbylease", "3lease", "I11", ""),
+    ("shootsfriends", "2bmc", "I12", ""),
+    ("duel", "2bmc", "I13", ""),
+    ("unheardsuspend", "3bmc", "I5", "request server1 suspend"),
 ]
-"""(what goes wrong, sample cluster, promise): the checker sees it in a cluster without a fault."""
+"""(what goes wrong, sample cluster, promise, what happens after 20 s): the checker sees it."""
 
 
 @pytest.mark.parametrize(("guard", "schedule"), UNSAFE)
@@ -155,11 +156,12 @@ def test_without_it_a_seed_breaks(guard: str, name: str, seeds: range) -> None:
     )
 
 
-@pytest.mark.parametrize(("guard", "name", "promise"), STRICT)
-def test_the_checker_sees_it(guard: str, name: str, promise: str) -> None:
+@pytest.mark.parametrize(("guard", "name", "promise", "line"), STRICT)
+def test_the_checker_sees_it(guard: str, name: str, promise: str, line: str) -> None:
     cls = mutant(guard)
-    suspend = ((20.0, "request server1 suspend"),) if promise == "I5" else ()
-    plan = Plan(settings=sample(name), seconds=75, lines=suspend, strict=True)
+    plan = Plan(
+        settings=sample(name), seconds=95, lines=((20.0, line),) if line else (), strict=True
+    )
     run = run_seed(plan, 1, make_node=cls, restore_node=cls.restore)
     assert promise in {v.invariant for v in run.violations}
     assert not run_seed(plan, 1).violations
