@@ -49,7 +49,12 @@ COMMAND = Command(
             low=0.001,
             high=87600,
         ),
-        Option("--faults", metavar="LIST", help="all, mild, or kinds of faults with commas."),
+        Option(
+            "--faults",
+            metavar="LIST",
+            help="all, mild, beyond (what no rule survives), "
+            "or kinds of faults, with commas.",
+        ),
         Option("--jobs", metavar="N", help="Processes to use.", whole=True, low=1, high=1024),
         Option("--deep", help="Check records, ledger and replay too (slower)."),
         Option("--explain", help="With --seed: tell the whole story."),

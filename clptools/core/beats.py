@@ -98,7 +98,7 @@ class Beats:
                 lists=True,
                 have=node.holdings.have(p, echo),
             )
-            via = self._relay_to(name, hears) if now - p.direct_at > hear_ms else ""
+            via = self._relay_to(name, hears) if self._cut_off(p) else ""
             self._send(beat, via)
 
     def _send(self, beat: Beat, via: str) -> None:
@@ -145,6 +145,12 @@ class Beats:
         ):
             return p.stranger
         return p.echo
+
+    def _cut_off(self, p: PeerState) -> bool:
+        """Whether one of us does not hear the other directly: cables fail in one direction, too."""
+        node = self.node
+        silent = node.now - p.direct_at > node.times.hear_ms
+        return silent or (p.beat is not None and node.me not in p.beat.hears)
 
     def _relay_to(self, name: str, hears: tuple[str, ...]) -> str:
         """Somebody we hear directly who hears `name`; empty: nobody."""

@@ -97,7 +97,10 @@ class Bmcs:
         bmc.sessions.clear()
         bmc.away_until = world.t + away_us
         bmc.blind_until = bmc.away_until + blind_us
-        self._host(bmc).deadman = 0
+        host = self._host(bmc)
+        host.deadman = 0
+        if host.watchdog.method == "ipmi":
+            world.executor.watchdog_dies(host, None)
 
     # --- reads ---------------------------------------------------------------------------
 
@@ -197,10 +200,8 @@ class Bmcs:
             bmc.sessions.pop(asker, None)
         elif bmc.fence_fails:
             sent, error = False, "completion code D5h"
-        if sent:
-            world.check.ordered(asker, order)
-            if not bmc.fence_lies:
-                self._carry_out(asker, bmc, order)
+        if sent and not bmc.fence_lies:
+            self._carry_out(asker, bmc, order)
         done = FenceDone(
             server=order.server, action=order.action, asked_at=asked_at, sent=sent, error=error
         )
@@ -212,9 +213,9 @@ class Bmcs:
         took = 500_000 + int(self._rng.random() * 3_500_000) + bmc.slow_us + bmc.fence_late_us
         if order.action == "power-on":
             took = 3_000_000
-        world.at(world.t + took, self._strike, asker, bmc, order.action)
+        world.at(world.t + took, self._strike, asker, bmc, order.action, world.t)
 
-    def _strike(self, asker: str, bmc: Bmc, action: str) -> None:
+    def _strike(self, asker: str, bmc: Bmc, action: str, sent_us: int) -> None:
         world, host = self._world, self._host(bmc)
         if bmc.stuck_on or bmc.dead:
             return
@@ -222,6 +223,7 @@ class Bmcs:
             world.power_on(host)
         elif host.powered:
             world.note(f"{host.name} is stopped by {asker}: {action}")
+            world.check.struck(world.hosts[asker], host, sent_us)
             if action == "nmi":
                 world.reset(host)
             else:

@@ -5,17 +5,36 @@ Long work is only begun; its end comes back as an event, to the incarnation that
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from clptools.core import actions as a
 from clptools.core import events as e
 from clptools.core.stretch import stretched
-from clptools.sim.host import SECOND, Host, Operation
+from clptools.sim.host import SECOND, Host, Operation, Watchdog
 from clptools.sim.network import CONTROL
 
 if TYPE_CHECKING:
     from clptools.sim.world import World
+
+
+_SNIFFED = 500
+"""Heartbeats that somebody keeps of one path."""
+_ENDS_WITHIN_US = 2_000_000
+"""From the TERM that ends a script to its end, as a rule much less."""
+
+
+def configured_method(host: Host) -> str:
+    """By which means the configuration on this server arms its watchdog."""
+    return next(
+        (
+            str(m.options.get("method", "none"))
+            for m in host.settings.monitors
+            if m.type == "userw" and host.name in m.servers
+        ),
+        "none",
+    )
 
 
 class Executor:
@@ -23,6 +42,8 @@ class Executor:
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self._chance = world.chance("executor")
+        self._sniffed: dict[tuple[str, str], deque[tuple[Host, str, str, Any]]] = {}
         self._kept: dict[tuple[str, str, str], list[tuple[Callable[..., object], Any]]] = {}
         self.do: dict[type, Callable[[Host, Any, int], None]] = {
             a.Persist: self._persist,
@@ -60,10 +81,18 @@ class Executor:
     def _nothing(self, host: Host, action: Any, now: int) -> None:
         """Only for people."""
 
+    # What cannot be written ends the agent before anything that follows in its list.
+
     def _persist(self, host: Host, action: a.Persist, now: int) -> None:
+        if host.run_fails:
+            self._world.agent_fails(host, "/run")
+            return
         host.run = action.durable
 
     def _set_member(self, host: Host, action: a.SetMember, now: int) -> None:
+        if host.disk.read_only:
+            self._world.agent_fails(host, "the disk")
+            return
         host.disk.member = action.member
         if not action.member:
             host.disk.synced = False
@@ -76,10 +105,15 @@ class Executor:
             host.disk.synced = host.disk.member
 
     def _keep_ledger(self, host: Host, action: a.KeepLedger, now: int) -> None:
+        if host.disk.read_only:
+            return
         host.disk.ledger = action.ledger
         host.disk.ledger_boot_us = host.boot_us
 
     def _set_service(self, host: Host, action: a.SetService, now: int) -> None:
+        if host.run_fails:
+            self._world.agent_fails(host, "/run")
+            return
         host.service_stopped = action.stopped
 
     def _exit(self, host: Host, action: a.Exit, now: int) -> None:
@@ -118,6 +152,13 @@ class Executor:
         if world.tell is not None and not world.verbose and not world.silent:
             because = "".join(f" ({line})" for line in action.because)
             world.tell(f"{world.t / SECOND:9.3f}  {host.name}: {action.text}{because}")
+
+    def clock_changed(self, host: Host) -> None:
+        """Its clock runs at another rate: every timer is due at another true instant."""
+        for name, at in host.timers.items():
+            due = max(host.when(at), self._world.t)
+            host.armed[name] = due
+            self._world.at(due, self._timer_reached, host, host.incarnation, name, due)
 
     # --- actions: timers -----------------------------------------------------------------
     # The core moves some timers with every heartbeat: the heap keeps one entry a name, which
@@ -170,13 +211,16 @@ class Executor:
         network = world.network
         to = action.via or beat.to
         self._world.check.sent(host, beat)
+        sniffed = self._sniffed.get((host.name, to)) if self._sniffed else None
         for link in network.links:
+            if sniffed is not None:
+                sniffed.append((host, to, link, beat))
             if network.holds(host.name, to, link):
                 self._keep(host.name, to, link, self._beat_arrives, (host, to, link, beat))
                 continue
             if network.taps(host.name, to, link):
                 self._keep(host.name, to, link, self._beat_arrives, (host, to, link, beat))
-            for delay in network.beat(host.name, to, link):
+            for delay in network.beat(host.name, to, link, beat):
                 world.at(world.t + delay, self._beat_arrives, host, to, link, beat)
 
     def _beat_arrives(self, sender: Host, to: str, link: str, beat: Any) -> None:
@@ -184,6 +228,8 @@ class Executor:
         if host.node is not None:
             if sender.name != beat.sender:
                 link = "relay"
+            elif not host.frozen:
+                self._world.check.heard(sender, host, beat)
             self._world.step(host, e.BeatSeen(link=link, beat=beat))
 
     def _send_control(self, host: Host, action: a.SendControl, now: int) -> None:
@@ -199,6 +245,17 @@ class Executor:
 
     def _control_arrives(self, sender: str, to: str, message: Any) -> None:
         self._world.step(self._world.hosts[to], e.ControlSeen(sender=sender, message=message))
+
+    def sniff(self, sender: str, to: str) -> None:
+        """Somebody records the heartbeats from one server to another from now on."""
+        self._sniffed[sender, to] = deque(maxlen=_SNIFFED)
+
+    def replay(self, sender: str, to: str, rate: float, seconds: float) -> None:
+        """What was recorded arrives again and again, so many a second."""
+        recorded = list(self._sniffed.get((sender, to), ()))
+        for i in range(int(rate * seconds) if recorded else 0):
+            when = self._world.t + round(i * SECOND / rate)
+            self._world.at(when, self._beat_arrives, *recorded[i % len(recorded)])
 
     def _keep(
         self, sender: str, to: str, kind: str, what: Callable[..., object], args: Any
@@ -222,29 +279,77 @@ class Executor:
         self._world.bmcs.fence(host.name, action, now)
 
     def _arm_watchdog(self, host: Host, action: a.ArmWatchdog, now: int) -> None:
-        if not host.watchdog_works:
-            self._world.tell_later(
-                self._world.t, host.name, e.WatchdogChanged(armed=False, text="no device")
+        world, dog = self._world, host.watchdog
+        method = action.method or configured_method(host)
+        if not dog.works or method == "none":
+            # What is armed still goes on being fed, by whoever fed it until now.
+            text = "method is none" if method == "none" else "no device"
+            world.tell_later(
+                world.t, host.name, e.WatchdogChanged(armed=False, method=method, text=text)
             )
             return
-        was = host.watchdog_us
-        host.watchdog_timeout_us = action.timeout_ms * 1000
-        host.watchdog_us = self._world.t + host.watchdog_timeout_us
-        if was is None or host.watchdog_us < was:
-            self._world.at(host.watchdog_us, self._watchdog_due, host, host.boots)
-        self._world.tell_later(
-            self._world.t, host.name, e.WatchdogChanged(armed=True, method="softdog")
-        )
+        was = None if dog.dead else dog.due_us
+        dog.timeout_us = action.timeout_ms * 1000
+        dog.due_us = world.t + dog.timeout_us
+        dog.method, dog.open, dog.dead = method, True, False
+        if was is None or dog.due_us < was:
+            world.at(dog.due_us, self._watchdog_due, host, host.boots)
+        world.tell_later(world.t, host.name, e.WatchdogChanged(armed=True, method=method))
 
     def _pet_watchdog(self, host: Host, action: a.PetWatchdog, now: int) -> None:
-        if host.watchdog_us is not None:
-            host.watchdog_us = self._world.t + host.watchdog_timeout_us
+        dog = host.watchdog
+        if not dog.open:
+            return
+        if not dog.dead:
+            dog.due_us = self._world.t + dog.timeout_us
+        elif dog.method == "softdog":
+            self._watchdog_gone(host, host.incarnation)
 
     def _disarm_watchdog(self, host: Host, action: a.DisarmWatchdog, now: int) -> None:
-        host.watchdog_us = None
+        method = host.watchdog.method
+        host.watchdog = Watchdog(works=host.watchdog.works)
+        self._world.tell_later(
+            self._world.t, host.name, e.WatchdogChanged(armed=False, method=method)
+        )
+
+    def watchdog_runs_on(self, host: Host) -> None:
+        """A machine's memory was set back: an armed watchdog in it counts from here."""
+        dog = host.watchdog
+        if dog.due_us is not None:
+            dog.due_us = self._world.t + dog.timeout_us
+            self._world.at(dog.due_us, self._watchdog_due, host, host.boots)
+
+    def watchdog_dies(self, host: Host, after_us: int | None) -> None:
+        """It will not act from now on; its agent hears of it after so long.
+
+        None: as soon as it can: the end of a guard is heard at once, a device that fails when it
+        is fed, a BMC when two requests were not answered.
+        """
+        dog = host.watchdog
+        if dog.due_us is None or dog.dead:
+            return
+        self._world.note(f"the watchdog of {host.name} dies")
+        dog.due_us, dog.dead = None, True
+        soon = {"guard": 10_000, "keepalive": 10_000, "softdog": None}.get(dog.method, 4_000_000)
+        told = soon if after_us is None else after_us
+        if told is not None:
+            self._world.at(self._world.t + told, self._watchdog_gone, host, host.incarnation)
+
+    def _watchdog_gone(self, host: Host, incarnation: str) -> None:
+        """The agent that armed it learns that it is gone; another guard is begun at once."""
+        dog = host.watchdog
+        if host.incarnation != incarnation or not dog.open or not dog.dead:
+            return
+        method, timeout_ms = dog.method, dog.timeout_us // 1000
+        dog.open = False
+        gone = e.WatchdogChanged(armed=False, method=method, text=f"{method} is gone")
+        self._world.step(host, gone)
+        if method in ("guard", "keepalive") and host.incarnation == incarnation and host.node:
+            again = a.ArmWatchdog(timeout_ms=timeout_ms, method=method)
+            self._arm_watchdog(host, again, host.now(self._world.t))
 
     def _watchdog_due(self, host: Host, boot: int) -> None:
-        due = host.watchdog_us
+        due = host.watchdog.due_us
         if due is None or host.boots != boot:
             return
         if due > self._world.t:  # it was fed
@@ -288,21 +393,24 @@ class Executor:
 
     def _run_resource(self, host: Host, action: a.RunResource, now: int) -> None:
         key = (action.group, action.resource)
-        operation = Operation(action, host.incarnation)
-        scripts = host.scripts
+        wanted = Operation(action, host.incarnation)
+        running = host.operations.get(key)
+        if running is None:
+            self._begin(host, key, wanted)
+            return
+        # Its script is killed, and awaited: a start that is not could come up after the stop.
+        running.then = wanted
+        if not running.given_up:
+            running.given_up = True
+            takes = int(self._chance.random() ** 3 * _ENDS_WITHIN_US)
+            self._world.at(self._world.t + takes, self.operation_ended, host, key, running)
+
+    def _begin(self, host: Host, key: tuple[str, str], operation: Operation) -> None:
+        action, scripts = operation.order, host.scripts
         low, high = self._world.script_us
         took = low + int(self._world.rng.random() ** 3 * (high - low))
         took = scripts.slow_us.get((action.resource, action.op), took)
-        group = stretched(self._world.settings, host.ratio).group(action.group)
-        resource = group.resource(action.resource) if group else None
-        limit = 1_800_000_000
-        if resource is not None:
-            limits = {
-                "start": resource.start_timeout_ms,
-                "stop": resource.stop_timeout_ms,
-                "migrate": resource.migrate_timeout_ms,
-            }
-            limit = 1000 * limits[action.op]
+        limit = self._limit_us(host, action)
         if scripts.hangs(action.resource, action.op) or took > limit:
             operation.ok, operation.timed_out, took = False, True, limit
         elif scripts.fails(action.resource, action.op):
@@ -316,7 +424,25 @@ class Executor:
         self._world.note(f"{host.name} begins to {action.op} {action.group}/{action.resource}")
         self._world.at(self._world.t + took, self.operation_ends, host, key, operation)
 
+    def _limit_us(self, host: Host, action: a.RunResource) -> int:
+        group = stretched(self._world.settings, host.ratio).group(action.group)
+        resource = group.resource(action.resource) if group else None
+        if resource is None:
+            return 1_800_000_000
+        limits = {
+            "start": resource.start_timeout_ms,
+            "stop": resource.stop_timeout_ms,
+            "migrate": resource.migrate_timeout_ms,
+        }
+        return 1000 * limits[action.op]
+
     def operation_ends(self, host: Host, key: tuple[str, str], operation: Operation) -> None:
+        """A script came to its end, or to its time-out."""
+        if not operation.given_up:
+            self.operation_ended(host, key, operation)
+
+    def operation_ended(self, host: Host, key: tuple[str, str], operation: Operation) -> None:
+        """It is over, by itself or because another one was ordered."""
         if host.operations.get(key) is not operation:
             return
         if host.stalled:
@@ -324,6 +450,8 @@ class Executor:
             return
         del host.operations[key]
         order = operation.order
+        if operation.given_up:
+            operation.ok = False
         if order.op == "start":
             host.active[key] = "running" if operation.ok else "broken"
         elif order.op == "migrate":
@@ -332,12 +460,11 @@ class Executor:
             host.active.pop(key, None)
         elif key in host.active:
             host.active[key] = "broken"
-        word = "has" if operation.ok else "timed out to" if operation.timed_out else "failed to"
-        past = {"start": "started", "stop": "stopped", "migrate": "migrated"}
-        verb = past[order.op] if operation.ok else order.op
-        self._world.note(f"{host.name} {word} {verb} {order.group}/{order.resource}")
+        self._tell_end(host, operation)
         self._world.check.changed(host)
-        if host.incarnation == operation.incarnation:
+        if operation.given_up:
+            self.begin_next(host, key, operation)
+        elif host.incarnation == operation.incarnation:
             self._world.step(
                 host,
                 e.ResourceDone(
@@ -350,6 +477,25 @@ class Executor:
                     timed_out=operation.timed_out,
                 ),
             )
+
+    def _tell_end(self, host: Host, operation: Operation) -> None:
+        order = operation.order
+        word = "has" if operation.ok else "timed out to" if operation.timed_out else "failed to"
+        past = {"start": "started", "stop": "stopped", "migrate": "migrated"}
+        verb = past[order.op] if operation.ok else order.op
+        if operation.given_up:
+            word, verb = "gave up to", order.op
+        self._world.note(f"{host.name} {word} {verb} {order.group}/{order.resource}")
+
+    def begin_next(self, host: Host, key: tuple[str, str], operation: Operation) -> None:
+        """What was ordered while `operation` still ran begins, if its agent is still there."""
+        wanted = operation.then
+        if wanted is None or host.node is None or host.incarnation != wanted.incarnation:
+            return
+        if host.frozen:
+            host.backlog.append(("next", (key, operation)))
+        elif key not in host.operations:
+            self._begin(host, key, wanted)
 
     def _run_script(self, host: Host, action: a.RunScript, now: int) -> None:
         self._world.check.script(host, action)

@@ -25,7 +25,9 @@ from clptools.sim.verbs import perform
 from clptools.sim.world import Tell, World
 
 _LOOK_S = 1.0
-_AIDED = frozenset({"request", "revise", "script", "trap", "monitor", "wipe", "forget"})
+_AIDED = frozenset(
+    {"request", "revise", "script", "trap", "monitor", "wipe", "forget", "run", "disk"}
+)
 """Verbs after which a mended cluster may need a person; all others leave nothing behind."""
 
 
@@ -37,6 +39,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     faults: str = "all"
     deep: bool = False
     """Check I4, I6, I7 and I9 too (slower)."""
+    strict: bool = True
+    """Check I5 over the whole cluster and I10 to I13 too."""
     lines: tuple[Line, ...] | None = None
     """A schedule instead of the seed's own."""
 
@@ -79,6 +83,7 @@ def run_seed(
     begun = process_time()
     world = World(plan.settings, seed, make_node, restore_node, tell=tell, journal=plan.deep)
     world.check.deep = plan.deep
+    world.check.strict = plan.strict
     lines = plan.lines
     if lines is None:
         lines = tuple(schedule(plan.settings, seed, plan.seconds, kinds_of(plan.faults)))
@@ -134,6 +139,11 @@ def _mend(world: World) -> None:
     for host in world.hosts.values():
         host.scripts.clear()
         host.stop_after = None
+        host.upon.clear()
+        host.watchdog.works = True
+        host.run_fails = False
+        host.disk.read_only, host.disk.notes = False, True
+        host.boot_s = 0.0
         world.thaw(host)
         host.enabled = True
         world.power_on(host)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -20,18 +20,52 @@ from clptools.core.durable import Durable, LedgerFile
 from clptools.core.settings import Settings
 from clptools.sim.recorder import Recorder
 
+if TYPE_CHECKING:
+    from clptools.sim.snapshot import Snapshot
+
 SECOND = 1_000_000
 """Of true time."""
 
 
 @dataclass(slots=True)
 class Operation:
-    """A running start or stop of one resource."""
+    """A start, stop or migration of one resource: one at a time, as in `agent/executor.py`."""
 
     order: RunResource
     incarnation: str
     ok: bool = True
     timed_out: bool = False
+    given_up: bool = False
+    """Another one was ordered meanwhile: it is being ended, and nobody is told how."""
+    then: Operation | None = None
+    """What was ordered last, and begins once this one has ended."""
+
+
+@dataclass(slots=True)
+class Watchdog:
+    """What `userw` arms.  It counts on when the agent dies, and dies with the boot."""
+
+    works: bool = True
+    """It can be armed."""
+    due_us: int | None = None
+    """True time at which it resets the server; None: it is not armed, or has died."""
+    timeout_us: int = 0
+    method: str = ""
+    """By which it is armed."""
+    open: bool = False
+    """The agent that runs armed it, and feeds it; another one only lets it run out."""
+    dead: bool = False
+    """Armed, and it will never act: the device fails, the guard was killed."""
+
+
+@dataclass(slots=True)
+class Trigger:
+    """Something that happens right after so many more actions of a kind."""
+
+    action: str
+    """The action's tag: `fence`, `run-resource`, ..."""
+    left: int
+    do: Callable[[], object]
 
 
 @dataclass(slots=True)
@@ -44,6 +78,11 @@ class Disk:
     ledger: LedgerFile = field(default_factory=LedgerFile)
     ledger_boot_us: int = 0
     """Boot that the ledger's instants count from."""
+    noted: int = -1
+    """Boot whose id is noted (fsynced)."""
+    notes: bool = True
+    """It takes the note of a boot's id."""
+    read_only: bool = False
 
     def lose_cache(self) -> None:
         """Power went before the bit was written back."""
@@ -94,6 +133,8 @@ class Host:
         """It is among the servers of a cluster; else its agent waits to be told of one."""
         # hardware
         self.powered = True
+        self.struck_by = ""
+        """Who switched it off by its BMC; empty since it was switched on."""
         self.stepped_at = 0
         """When its agent last did anything."""
         self.on_mark = index + 1
@@ -103,15 +144,18 @@ class Host:
         """The boot that its disk knows of."""
         self.boot_us = -up_us
         self.os_up = True
-        self.watchdog_us: int | None = None
-        """True time at which the armed watchdog resets the server."""
-        self.watchdog_timeout_us = 0
-        self.watchdog_works = True
+        self.watchdog = Watchdog()
+        self.boot_s = 0.0
+        """How long it takes to boot; 0: as long as the others."""
         self.deadman: int = 0
         """Number of the dead-man timer armed in the BMC, or 0."""
         # storage
         self.disk = Disk()
         self.run: Durable | None = None
+        self.run_fails = False
+        """`/run` cannot be written."""
+        self.run_wiped = False
+        """Somebody removed the files below `/run`: the agent writes on into what nobody finds."""
         self.service_stopped = False
         # processes
         self.node: Any = None
@@ -127,6 +171,7 @@ class Host:
         self.unfinished: list[Action] = []
         self.stop_after: tuple[int, str, int] | None = None
         """Interrupt the next list of actions after so many: (count, how, pause in us)."""
+        self.upon: list[Trigger] = []
         self.timers: dict[str, int] = {}
         self.armed: dict[str, int] = {}
         self.monitors: set[str] = set()
@@ -135,6 +180,7 @@ class Host:
         self.active: dict[tuple[str, str], str] = {}
         """(group, resource) physically active -> `starting`, `running` or `stopping`."""
         self.recorder: Recorder | None = None
+        self.snapshot: Snapshot | None = None
         self.asked_down = False
         """An operator asked for the whole cluster, or this server, to go down."""
 
@@ -179,6 +225,9 @@ class Host:
         self.monitors.clear()
         self.stop_after = None
         self.recorder = None
+        self.watchdog.open = False
+        if self.run_wiped:
+            self.run, self.run_wiped, self.service_stopped = None, False, False
 
     def forget_boot(self) -> None:
         """The operating system is gone, and with it everything in memory."""
@@ -188,7 +237,8 @@ class Host:
         self.service_stopped = False
         self.operations.clear()
         self.active.clear()
-        self.watchdog_us = None
+        self.run_fails = False
+        self.watchdog = Watchdog(works=self.watchdog.works)
         self.boots += 1
 
     def groups_active(self) -> set[str]:

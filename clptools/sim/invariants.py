@@ -10,8 +10,13 @@
     I7    a trap that comes twice causes nothing
     I8    after the faults the cluster settles, and groups run where they may (`explore.py`)
     I9    the journal, replayed, gives the same actions byte for byte
+    I10   service during faults: what some server may run, by evidence that is to be had, runs
+    I11   a healthy holder does not stop
+    I12   nobody is powered off who had been heard for more than a second
+    I13   the servers do not switch each other off until none is left
 
-I4, I6 and I7 look into the core's state; they cost time and are checked in deep runs.
+I4, I6 and I7 look into the core's state; they cost time and are checked in deep runs.  I5 over
+the whole cluster, and I10 to I13, are judged with `strict` (`evidence.py`).
 """
 
 from __future__ import annotations
@@ -22,13 +27,17 @@ import msgspec
 
 from clptools.core import actions as a
 from clptools.core import events as e
-from clptools.core.messages import Beat, Report
+from clptools.core.messages import NO_EPOCH, Beat, Epoch, Report
+from clptools.core.quorum import majority
 from clptools.core.recovery import PASSIVE
+from clptools.core.timing import times
 from clptools.sim.counts import Counts
+from clptools.sim.evidence import LOOK_US, Evidence, Situation
 from clptools.sim.recorder import Recorder
 from clptools.sim.service import Service
 
 if TYPE_CHECKING:
+    from clptools.core.settings import Group
     from clptools.sim.host import Host
     from clptools.sim.world import World
 
@@ -43,6 +52,9 @@ DESTRUCTIVE = {
     "bmc-power-cycle",
     "bmc-nmi",
 }
+_AUDIBLE_US = 1_000_000
+_ON_ITS_WAY_US = 120_000_000
+"""How long a request may be held up between servers."""
 _ACTS = (a.RunScript, a.Fence, a.HostAction, a.RunResource)
 
 
@@ -70,13 +82,23 @@ class Checker:
         self.world = world
         self.violations: list[Violation] = []
         self.deep = False
+        self.strict = True
         self.waited = False
+        self.meddled = False
+        """People, monitors or hardware gave reasons to stop something."""
         self.service = Service(world)
+        self.evidence = Evidence(world)
         self.counts = Counts(world)
         self._seen_states: dict[str, dict[str, Any]] = {}
         self._open_before: dict[str, Any] = {}
         self._traps: dict[str, set[str]] = {}
         self._begun: dict[tuple[str, str, int], int] = {}
+        self._suspension: Epoch | None = None
+        """The newest word of a suspension that a majority knew, and nobody took back."""
+        self._resumed_at = -_ON_ITS_WAY_US
+        self._could_run: dict[str, tuple[int, Situation]] = {}
+        """Group that does not run -> since when the situation is this one."""
+        world.at(LOOK_US, self._look)
 
     def report(self, invariant: str, text: str, *servers: str, group: str = "") -> None:
         """Remember a violation; each kind once a group and run is enough."""
@@ -99,15 +121,18 @@ class Checker:
         """The start or stop of a resource begins."""
         if action.op == "start":
             self._only_here(host, action.group)
-            if self._suspended(host) and not self._was_under_way(host, action):
+            self.evidence.begun(host, action.group)
+            if self._suspended(host, acts_alone=False) and not self._was_under_way(host, action):
                 self.report("I5", f"started {action.group} while suspended", host.name)
+        if action.op == "stop" and self.strict:
+            self._needless(host, action)
         self._begun.setdefault((host.name, action.group, action.epoch), self.world.t)
         self.service.running(host, action)
 
     def _was_under_way(self, host: Host, action: a.RunResource) -> bool:
         """Whether this grant was being carried out before the suspension: that is finished."""
         begun = self._begun.get((host.name, action.group, action.epoch))
-        return begun is not None and begun < host.when(host.node.state.suspended_at)
+        return begun is not None and begun < self._suspended_since(host)
 
     def _only_here(self, host: Host, group: str) -> None:
         for other in self.world.hosts.values():
@@ -117,7 +142,9 @@ class Checker:
                 )
 
     def changed(self, host: Host) -> None:
-        """Something physical ended or settled on this server."""
+        """Something physical ended, settled or came back on this server."""
+        for group in host.groups_active():
+            self._only_here(host, group)
         self.service.changed(host)
 
     # --- AUTH ----------------------------------------------------------------------------
@@ -156,12 +183,52 @@ class Checker:
         if host.node.state.votes.office == "coordinator":
             self._two_authorities(host)
 
-    def _suspended(self, host: Host) -> bool:
-        """Whether this server knows the cluster as suspended, and nobody knows better."""
-        if host.node is None or not host.node.state.shared.suspended:
+    def _suspended(self, host: Host, *, acts_alone: bool = True) -> bool:
+        """Whether this server knows the cluster as suspended and nobody knows better; or does not
+        know it though a majority does, and has for longer than any grant lives."""
+        if host.node is None or not (host.node.state.shared.suspended or self.strict):
             return False
-        nodes = (h.node for h in self.world.hosts.values() if h.node is not None)
-        return bool(max((n.state.shared for n in nodes), key=lambda x: x.version).suspended)
+        nodes = [h.node for h in self.world.hosts.values() if h.node is not None]
+        newest = max((n.state.shared for n in nodes), key=lambda x: x.version)
+        if not newest.suspended:
+            return False
+        if host.node.state.shared.suspended:
+            return True
+        if acts_alone or not self.strict:
+            return False
+        lives_us = times(host.settings.cluster).grant_dead_ms * 1000
+        return self._suspended_since(host) < self.world.t - lives_us
+
+    def _suspended_since(self, host: Host) -> int:
+        """When this server learned it, or a majority had, or "now" if it has not."""
+        if host.node.state.shared.suspended:
+            return host.when(host.node.state.suspended_at)
+        learned = sorted(
+            h.when(h.node.state.suspended_at)
+            for h in self.world.hosts.values()
+            if h.node is not None and h.node.state.shared.suspended
+        )
+        most = majority(len(host.settings.names))
+        return learned[most - 1] if len(learned) >= most else self.world.t
+
+    def resumed(self) -> None:
+        """An operator ends the suspension; the word may be long on its way."""
+        self._resumed_at = self.world.t
+
+    def _look_at_suspension(self) -> None:
+        """What a majority knows as suspended stays so until somebody ends it, or all forgot."""
+        known = [h.node.state.shared for h in self.world.hosts.values() if h.node is not None]
+        suspended = [shared.version for shared in known if shared.suspended]
+        newest = max((shared.version for shared in known), default=NO_EPOCH)
+        kept = self._suspension
+        if self.world.t - self._resumed_at < _ON_ITS_WAY_US:
+            kept = None
+        if kept is not None and not suspended and newest > kept:
+            self.report("I5", "resumed, and nobody had asked for it")
+        if not suspended:
+            self._suspension = None
+        elif len(suspended) >= majority(len(self.world.settings.names)):
+            self._suspension = max(suspended)
 
     # --- I3, I5 --------------------------------------------------------------------------
 
@@ -172,11 +239,8 @@ class Checker:
 
     def fencing(self, host: Host, action: a.Fence) -> None:
         """A forced stop begins."""
-        if self._suspended(host):
+        if self._suspended(host, acts_alone=False):
             self.report("I5", f"fenced {action.server} while suspended", host.name)
-
-    def ordered(self, asker: str, action: a.Fence) -> None:
-        """A control command reached a BMC that accepts it."""
 
     def host_action(self, host: Host, action: a.HostAction) -> None:
         """A final action begins."""
@@ -187,6 +251,93 @@ class Checker:
         others = [h for h in self.world.hosts.values() if h is not host and h.node is not None]
         if not others and len(self.world.hosts) > 1 and not host.asked_down:
             self.report("I3", f"{action.action} of the last server", host.name)
+
+    # --- I10 to I13 ----------------------------------------------------------------------
+
+    def heard(self, sender: Host, hearer: Host, beat: Beat) -> None:
+        """A heartbeat arrived at an agent that runs."""
+        if self.strict:
+            self.evidence.heard(sender, hearer, beat)
+
+    def struck(self, by: Host, victim: Host, sent_us: int) -> None:
+        """A forced stop switches a server off, or resets it; its command left at `sent_us`.
+
+        Called by the model of the BMCs just before the power goes.
+        """
+        if not self.strict:
+            return
+        audible = self.evidence.audible_us(by, victim.name, sent_us)
+        if audible > _AUDIBLE_US:
+            self.report(
+                "I12",
+                f"powered off by {by.name}, which heard it for {audible / 1e6:.1f} s",
+                victim.name,
+            )
+        victim.struck_by = by.name
+        others = [h for h in self.world.hosts.values() if h is not victim]
+        if others and by.struck_by and not any(h.powered for h in others):
+            self.report("I13", "the servers switched each other off", by.name, victim.name)
+
+    def _needless(self, host: Host, action: a.RunResource) -> None:
+        """A stop begins: what ran whole here had a reason to stop, or had none."""
+        if self.service.where.get(action.group) != host.name:
+            return
+        cluster = host.settings.cluster
+        rules = times(cluster)
+        calm_us = 1000 * (rules.holder_ms + 2 * rules.lease_ms + rules.lost_ms)
+        if self.evidence.healthy_us(host) <= calm_us:
+            return
+        if action.forced:
+            self.report(
+                "I11",
+                "stopped by its lease, and was heard all the time",
+                host.name,
+                group=action.group,
+            )
+        elif not self.meddled:
+            self.report(
+                "I11", f"stopped ({action.factor}) without a reason", host.name, group=action.group
+            )
+
+    def _look(self) -> None:
+        self.world.at(self.world.t + LOOK_US, self._look)
+        if not self.strict:
+            return
+        self.evidence.look()
+        self._look_at_suspension()
+        away = [g for g in self.world.settings.groups if not self._serves(g.name)]
+        for name in [n for n in self._could_run if n not in {g.name for g in away}]:
+            del self._could_run[name]
+        if not away:
+            return
+        cliques = self.evidence.cliques()
+        for group in away:
+            self._in_time(group, cliques)
+
+    def _serves(self, group: str) -> bool:
+        where = self.service.where.get(group)
+        if where is None:
+            return self.service.is_asked(group)
+        return not self.world.hosts[where].stalled
+
+    def _in_time(self, group: Group, cliques: list[list[Host]]) -> None:
+        bounds = [self.evidence.bound_us(group, clique) for clique in cliques]
+        within_us, situation = max(bounds, default=(0, Situation()))
+        if not within_us or not self.world.network.calm:
+            self._could_run.pop(group.name, None)
+            return
+        since, was = self._could_run.get(group.name, (self.world.t, situation))
+        if was != situation:
+            since = self.world.t
+        self._could_run[group.name] = since, situation
+        if self.world.t - since > within_us:
+            self.report(
+                "I10",
+                f"not running for {(self.world.t - since) / 1e6:.0f} s, and could be "
+                f"({', '.join(situation.proofs) or 'all are up'})",
+                *situation.servers,
+                group=group.name,
+            )
 
     # --- I4, I6, I7 ----------------------------------------------------------------------
 

@@ -10,8 +10,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from random import Random
 
+from msgspec import msgpack
+
+from clptools.core.messages import Beat
+
 CONTROL = "control"
 """Pseudo path name in `hold`: the control channel."""
+_AROUND = 80
+"""Bytes of a heartbeat's packet beside the heartbeat: IP, UDP, our header and its code."""
+
+_encoder = msgpack.Encoder()
 
 
 class Network:
@@ -30,6 +38,9 @@ class Network:
         """Servers that cannot be cut off now (an operator saw to it)."""
         self.loss = 0.0
         self.pair_loss: dict[tuple[str, str], float] = {}
+        self.large = 0
+        """Packets of more bytes than this are lost; 0: none for its size."""
+        self.pair_large: dict[tuple[str, str], int] = {}
         self.late = 0.0
         """Share of datagrams that are late by up to `late_us`."""
         self.late_us = 0
@@ -53,23 +64,49 @@ class Network:
             if b != a:
                 self.cut(a, b)
 
+    def deaf(self, a: str, others: Iterable[str]) -> None:
+        """`a` sends, and hears nothing."""
+        for b in others:
+            if b != a:
+                self.cut(b, a, oneway=True)
+
+    def mute(self, a: str, others: Iterable[str]) -> None:
+        """`a` hears, and nobody hears it."""
+        for b in others:
+            if b != a:
+                self.cut(a, b, oneway=True)
+
     def heal(self, a: str = "", b: str = "") -> None:
         """Mend the paths between `a` and `b` (empty: everything, loss and delay too)."""
         if not a:
             self.cuts.clear()
             self.pair_loss.clear()
+            self.pair_large.clear()
             self.loss = self.late = self.double = 0.0
+            self.large = 0
             return
         pairs = {(a, b), (b, a)}
         self.cuts = {c for c in self.cuts if (c[0], c[1]) not in pairs}
 
+    @property
+    def calm(self) -> bool:
+        """Whether what is not cut passes, whole and soon."""
+        bad = self.loss or self.late or self.large or self.held
+        return not bad and not any(self.pair_loss.values()) and not any(self.pair_large.values())
+
     # --- delivery ------------------------------------------------------------------------
 
-    def beat(self, a: str, b: str, link: str) -> tuple[int, ...]:
+    def beat(self, a: str, b: str, link: str, beat: Beat) -> tuple[int, ...]:
         """Delays of the copies of one datagram that arrive; empty: none does."""
         if self.cuts and (a, b, link) in self.cuts:
             return ()
+        if (self.large or self.pair_large) and self._too_large(a, b, beat):
+            return ()
         return self._copies(a, b)
+
+    def _too_large(self, a: str, b: str, beat: Beat) -> bool:
+        limit = self.pair_large.get((a, b), self.large)
+        return bool(limit) and len(_encoder.encode(beat)) + _AROUND > limit
 
     def control(self, a: str, b: str) -> tuple[int, ...]:
         """The same for a control message."""

@@ -14,7 +14,7 @@ import msgspec
 
 from clptools.core import events as e
 from clptools.core.revision import joining
-from clptools.core.settings import Settings
+from clptools.core.settings import Monitor, Settings
 from clptools.core.stretch import stretched
 
 if TYPE_CHECKING:
@@ -55,7 +55,35 @@ def revised(world: World, now: Settings, words: list[str]) -> Settings:
             now.cluster, lease_ms=lease, self_stop_ms=self_stop, startup_wait_ms=wait
         )
         return msgspec.structs.replace(now, cluster=changed)
+    if what == "userw":
+        return msgspec.structs.replace(
+            now, monitors=tuple(_by_method(m, names[0]) for m in now.monitors)
+        )
+    if what == "group-servers":
+        group, *order = names
+        groups = tuple(
+            msgspec.structs.replace(g, servers=tuple(n for n in order if n in now.names))
+            if g.name == group
+            else g
+            for g in now.groups
+        )
+        return msgspec.structs.replace(now, groups=groups)
+    if what == "forced-stop":
+        forced = msgspec.structs.replace(now.forced_stop, action=names[0])
+        return msgspec.structs.replace(now, forced_stop=forced)
+    if what == "timeouts":
+        interval, timeout = (round(float(name) * 1000) for name in names)
+        changed = msgspec.structs.replace(
+            now.cluster, heartbeat_interval_ms=interval, heartbeat_timeout_ms=timeout
+        )
+        return msgspec.structs.replace(now, cluster=changed)
     raise ValueError(what)
+
+
+def _by_method(monitor: Monitor, method: str) -> Monitor:
+    if monitor.type != "userw":
+        return monitor
+    return msgspec.structs.replace(monitor, options={**monitor.options, "method": method})
 
 
 def _with_servers(whole: Settings, now: Settings, names: tuple[str, ...]) -> Settings:
@@ -123,7 +151,12 @@ def _answers(world: World, by: Host, host: Host) -> bool:
     if host is by:
         return True
     up = host.node is not None if host.configured else host.os_up and host.powered
-    return up and not host.frozen and world.network.connected(by.name, host.name)
+    return (
+        up
+        and not host.frozen
+        and not host.disk.read_only
+        and world.network.connected(by.name, host.name)
+    )
 
 
 def _commit(

@@ -50,6 +50,10 @@ class Service:
         """An operator wants it stopped (empty: all of them): that is no interruption."""
         self._asked.update([group] if group else self._whole)
 
+    def is_asked(self, group: str) -> bool:
+        """Whether an operator wants it stopped."""
+        return group in self._asked
+
     def running(self, host: Host, action: RunResource) -> None:
         """A start or stop begins."""
         group = action.group

@@ -9,17 +9,31 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
+from clptools.core import actions as a
 from clptools.core import events as e
 from clptools.core import requests as r
-from clptools.sim.host import SECOND, Host
+from clptools.sim import snapshot
+from clptools.sim.host import SECOND, Host, Trigger
 from clptools.sim.network import CONTROL
 from clptools.sim.revise import push
 from clptools.sim.show import describe_world
-from clptools.sim.world import World
+from clptools.sim.world import CUTS, World
 
 Words = list[str]
+
+_ACTIONS = {str(kind.__struct_config__.tag) for kind in get_args(a.Action)}
+_MEDDLE = {
+    "disk", "forget", "leave", "message", "monitor", "request", "restore", "revise", "run",
+    "script", "storm", "trap", "wipe",
+}  # fmt: skip
+"""Verbs after which a group may stop for another reason than a fault of machines and networks."""
+_AT_ONCE = {
+    "bmc", "cut", "cut-oneway", "deaf", "disk", "heal", "hold", "isolate", "kill", "mute", "off",
+    "pause", "reset", "run", "script", "stall", "watchdog",
+}  # fmt: skip
+"""Verbs that may come between two actions of one list: they hand no event to a core."""
 
 
 class BadLine(ValueError):
@@ -42,6 +56,8 @@ def perform(world: World, line: str) -> str:
     verb = VERBS.get(words[0])
     if verb is None:
         raise BadLine(f"{words[0]}: no such verb; known: {' '.join(sorted(VERBS))}")
+    if words[0] in _MEDDLE:
+        world.check.meddled = True
     try:
         return verb.run(world, words[1:]) or ""
     except (IndexError, KeyError, ValueError) as error:
@@ -118,10 +134,20 @@ def _pause(world: World, words: Words, *, stalled: bool = False) -> None:
 
 def _interrupt(world: World, words: Words) -> None:
     how = words[2]
-    if how not in ("kill", "off", "reset", "pause", "stall"):
+    if how not in ("kill", "off", "reset", "pause", "stall", *CUTS):
         raise ValueError(how)
     pause = _us(words[3]) if len(words) > 3 else 0
     world.hosts[words[0]].stop_after = (int(words[1]), how, pause)
+
+
+def _upon(world: World, words: Words) -> None:
+    host, action, count, rest = world.hosts[words[0]], words[1], int(words[2]), words[3:]
+    if action not in _ACTIONS:
+        raise ValueError(action)
+    if rest[0] not in _AT_ONCE:
+        raise ValueError(rest[0])
+    verb = VERBS[rest[0]]
+    host.upon.append(Trigger(action, count, lambda: verb.run(world, rest[1:])))
 
 
 def _wipe(world: World, host: Host) -> None:
@@ -135,11 +161,44 @@ def _forget(world: World, host: Host) -> None:
 
 
 def _drift(world: World, words: Words) -> None:
-    world.hosts[words[0]].drift(world.t, int(words[1]))
+    host = world.hosts[words[0]]
+    host.drift(world.t, int(words[1]))
+    world.executor.clock_changed(host)
 
 
 def _watchdog(world: World, words: Words) -> None:
-    world.hosts[words[0]].watchdog_works = words[1] == "works"
+    host, how = world.hosts[words[0]], words[1]
+    if how == "dies":
+        world.executor.watchdog_dies(host, _us(words[2]) if len(words) > 2 else None)
+    elif how in ("broken", "works"):
+        host.watchdog.works = how == "works"
+    else:
+        raise ValueError(how)
+
+
+def _run(world: World, words: Words) -> None:
+    host, how = world.hosts[words[0]], words[1]
+    if how == "wiped":
+        if host.node is None:
+            host.run, host.service_stopped = None, False
+        host.run_wiped = host.node is not None
+    elif how in ("fails", "works"):
+        host.run_fails = how == "fails"
+        world.start_agent(host)
+    else:
+        raise ValueError(how)
+
+
+def _disk(world: World, words: Words) -> None:
+    disk, how = world.hosts[words[0]].disk, words[1]
+    if how not in ("read-only", "no-notes", "works"):
+        raise ValueError(how)
+    disk.read_only, disk.notes = how == "read-only", how == "works"
+    world.start_agent(world.hosts[words[0]])
+
+
+def _boot(world: World, words: Words) -> None:
+    world.hosts[words[0]].boot_s = float(words[1])
 
 
 # --- network ---------------------------------------------------------------------------------
@@ -149,29 +208,22 @@ def _cut(world: World, words: Words, *, oneway: bool = False) -> None:
     world.network.cut(words[0], words[1], words[2] if len(words) > 2 else "", oneway)
 
 
-def _isolate(world: World, host: Host) -> None:
-    world.network.isolate(host.name, world.hosts)
-
-
-def _deaf(world: World, host: Host) -> None:
-    for other in world.hosts:
-        if other != host.name:
-            world.network.cut(other, host.name, oneway=True)
-
-
-def _mute(world: World, host: Host) -> None:
-    for other in world.hosts:
-        if other != host.name:
-            world.network.cut(host.name, other, oneway=True)
+def _cut_off(how: str) -> Verb:
+    """`isolate`, `deaf` or `mute`: every server named."""
+    told = {"isolate": "", "deaf": "      # it sends, and hears nothing"}
+    example = told.get(how, "      # it hears, and nobody hears it")
+    return Verb(
+        _each(lambda w, h: CUTS[how](w.network, h.name, w.hosts)), f"{how} server1{example}"
+    )
 
 
 def _split(world: World, words: Words) -> None:
     sides = [w.split(",") for w in words]
     for i, side in enumerate(sides):
         for other in sides[i + 1 :]:
-            for a in side:
-                for b in other:
-                    world.network.cut(a, b)
+            for one in side:
+                for two in other:
+                    world.network.cut(one, two)
 
 
 def _heal(world: World, words: Words) -> None:
@@ -183,6 +235,15 @@ def _lose(world: World, words: Words) -> None:
         world.network.pair_loss[(words[1], words[2])] = float(words[0])
     else:
         world.network.loss = float(words[0])
+
+
+def _lose_large(world: World, words: Words) -> None:
+    limit = int(words[0])
+    if len(words) > 1:
+        world.network.pair_large[(words[1], words[2])] = limit
+    else:
+        world.network.large = limit
+        world.network.pair_large.clear()
 
 
 def _late(world: World, words: Words) -> None:
@@ -198,6 +259,14 @@ def _hold(world: World, words: Words, *, copy: bool = False) -> None:
     kinds = (CONTROL,) if len(words) > 2 and words[2] == CONTROL else world.network.links
     for kind in kinds:
         (world.network.tapped if copy else world.network.held).add((words[0], words[1], kind))
+
+
+def _record(world: World, words: Words) -> None:
+    world.executor.sniff(words[0], words[1])
+
+
+def _replay(world: World, words: Words) -> None:
+    world.executor.replay(words[0], words[1], float(words[2]), float(words[3]))
 
 
 def _pass(world: World, words: Words) -> None:
@@ -329,6 +398,8 @@ def _request(world: World, words: Words) -> None:
         if world.hosts[made.down].powered:
             return
         world.vouched.add(made.down)
+    if isinstance(made, r.Resume):
+        world.check.resumed()
     if isinstance(made, r.GroupStop):
         world.check.service.asked(made.group)
     if isinstance(made, r.ServiceStop):
@@ -433,21 +504,31 @@ VERBS: dict[str, Verb] = {
     "pause": Verb(_pause, "pause server1 4.5      # SIGSTOP; without time until `resume`"),
     "stall": Verb(lambda w, x: _pause(w, x, stalled=True), "stall server1 4.5      # VM pause"),
     "resume": Verb(_each(lambda w, h: w.thaw(h)), "resume server1"),
-    "interrupt": Verb(_interrupt, "interrupt server1 2 kill|off|reset|pause|stall [SECONDS]"),
+    "interrupt": Verb(
+        _interrupt,
+        "interrupt server1 2 kill|off|reset|pause|stall|isolate|deaf|mute [SECONDS]",
+    ),
+    "upon": Verb(_upon, "upon server1 fence 1 cut server1 server2      # after its first fence"),
     "wipe": Verb(_each(_wipe), "wipe server1      # its disk forgets that it is a member"),
     "forget": Verb(
         _each(_forget), "forget server1      # its /run is lost while its agent is down"
     ),
+    "snapshot": Verb(_each(snapshot.take), "snapshot server1      # of a virtual machine"),
+    "restore": Verb(_each(snapshot.restore), "restore server1      # set back to it"),
     "drift": Verb(_drift, "drift server1 10000      # its clock runs 1 % fast"),
-    "watchdog": Verb(_watchdog, "watchdog server1 broken|works"),
+    "watchdog": Verb(_watchdog, "watchdog server1 broken|works|dies [SECONDS]"),
+    "run": Verb(_run, "run server1 fails|works|wiped      # its /run"),
+    "disk": Verb(_disk, "disk server1 read-only|no-notes|works"),
+    "boot": Verb(_boot, "boot server1 90      # how long it boots from now on; 0: as ever"),
     "cut": Verb(_cut, "cut server1 server2 [lankhb1]"),
     "cut-oneway": Verb(lambda w, x: _cut(w, x, oneway=True), "cut-oneway server1 server2"),
-    "isolate": Verb(_each(_isolate), "isolate server1"),
-    "deaf": Verb(_each(_deaf), "deaf server1      # it sends, and hears nothing"),
-    "mute": Verb(_each(_mute), "mute server1      # it hears, and nobody hears it"),
+    **{how: _cut_off(how) for how in CUTS},
     "split": Verb(_split, "split server1,server2 server3"),
     "heal": Verb(_heal, "heal [server1 server2]"),
     "lose": Verb(_lose, "lose 0.2 [server1 server2]"),
+    "lose-large": Verb(
+        _lose_large, "lose-large 1300 [server1 server2]      # what has more bytes; 0: nothing"
+    ),
     "late": Verb(_late, "late 0.3 5      # three in ten datagrams up to 5 s late"),
     "double": Verb(_double, "double 0.1"),
     "hold": Verb(_hold, "hold server1 server2 [control]      # keep datagrams on the way"),
@@ -455,6 +536,8 @@ VERBS: dict[str, Verb] = {
         lambda w, x: _hold(w, x, copy=True),
         "tap server1 server2 [control]      # copies, to arrive again with `release`",
     ),
+    "record": Verb(_record, "record server1 server2      # heartbeats, to be replayed"),
+    "replay": Verb(_replay, "replay server1 server2 50 10      # 50 a second, for 10 s"),
     "pass": Verb(_pass, "pass server1 server2      # new datagrams pass; held ones stay held"),
     "release": Verb(_release, "release server1 server2      # deliver them now"),
     "bmc": Verb(
@@ -472,7 +555,8 @@ VERBS: dict[str, Verb] = {
     "revise": Verb(
         _revise,
         "revise server1 remove|add server3 | remove-group|add-group G | leases L SELF-STOP WAIT"
-        " | again | same | ... [-server3: not told]",
+        " | userw METHOD | group-servers G server1 ... | forced-stop ACTION | timeouts INTERVAL"
+        " TIMEOUT | again | same | ... [-server3: not told]",
     ),
     "advance": Verb(_advance, "advance 12.5"),
     "until": Verb(_until, "until failover1 server2 20      # or: any, -, !server1"),

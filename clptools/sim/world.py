@@ -7,7 +7,7 @@ run is repeated exactly by running it again.  True time is `t`, in microseconds.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from heapq import heappop, heappush
 from random import Random
 from typing import Any
@@ -25,6 +25,16 @@ from clptools.sim.network import Network
 
 _STORM = 3_000
 """Events a second and server that no fault explains."""
+
+RESTART_US = 100_000
+"""How soon an agent that failed is started again (`RestartSec` of the unit file)."""
+
+CUTS: dict[str, Callable[[Network, str, Iterable[str]], None]] = {
+    "isolate": Network.isolate,
+    "deaf": Network.deaf,
+    "mute": Network.mute,
+}
+"""Ways to cut one server off from all others."""
 
 Tell = Callable[[str], None]
 
@@ -74,15 +84,15 @@ class World:
         self._second = 0
         self._heap: list[tuple[int, int, Callable[..., object], tuple[Any, ...]]] = []
         self._seq = 0
-        chance = Steady if steady else Random
-        self.rng = chance(f"{seed} plant")
+        self._steady = steady
+        self.rng = self.chance("plant")
         rng = Random(f"{seed} clocks")
         names = settings.names
         links = tuple(i.name for i in settings.interconnects if i.is_lan)
         self.network = Network(links, Random(f"{seed} network"), steady)
-        self.bmcs = Bmcs(self, names, chance(f"{seed} bmcs"))
+        self.bmcs = Bmcs(self, names, self.chance("bmcs"))
         self.arbiters = {
-            x.name: ArbiterModel(self, x, chance(f"{seed} {x.name}"))
+            x.name: ArbiterModel(self, x, self.chance(x.name))
             for x in settings.arbiters
             if x.decides
         }
@@ -97,6 +107,10 @@ class World:
         self.outcomes: list[tuple[int, str, a.Reply]] = []
         self.check = Checker(self)
         self.executor = Executor(self)
+
+    def chance(self, what: str) -> Random:
+        """A generator of one's own: what others draw changes nothing of it."""
+        return (Steady if self._steady else Random)(f"{self.seed} {what}")
 
     # --- time ----------------------------------------------------------------------------
 
@@ -161,13 +175,26 @@ class World:
         if host.stop_after is not None and len(actions) > host.stop_after[0]:
             self._interrupt(host, actions, now)
             return
-        for action in actions:
+        for number, action in enumerate(actions):
             do[type(action)](host, action, now)
+            if host.upon and self._stops_after(host, action):
+                host.unfinished = actions[number + 1 :]
+                return
             if host.node is not node:
                 return
 
+    def _stops_after(self, host: Host, action: a.Action) -> bool:
+        """What is to happen right after such an action happens; whether the agent stands still."""
+        tag = str(type(action).__struct_config__.tag)
+        for trigger in [x for x in host.upon if x.action == tag]:
+            trigger.left -= 1
+            if trigger.left <= 0:
+                host.upon.remove(trigger)
+                trigger.do()
+        return host.frozen
+
     def _interrupt(self, host: Host, actions: list[a.Action], now: int) -> None:
-        """Stop the agent between two actions of one list."""
+        """Stop the agent, or cut its server off, between two actions of one list."""
         assert host.stop_after is not None
         count, how, pause_us = host.stop_after
         host.stop_after = None
@@ -183,6 +210,11 @@ class World:
             self.power_off(host)
         elif how == "reset":
             self.reset(host)
+        elif how in CUTS:
+            CUTS[how](self.network, host.name, self.hosts)
+            for other in self.hosts:
+                self.at(self.t + pause_us, self.network.heal, host.name, other)
+            self._carry_out(host, [*actions[count:]], now)
         else:
             self.freeze(host, stalled=how == "stall")
             host.unfinished = [*actions[count:]]
@@ -210,6 +242,11 @@ class World:
         """The agent's process starts (at boot, by its supervisor, by hand)."""
         if host.node is not None or not host.os_up or not host.enabled or not host.configured:
             return
+        if host.run_fails or host.disk.read_only:
+            return  # it tries again and again
+        first = host.disk.noted != host.boots
+        if first and host.disk.notes:
+            host.disk.noted = host.boots
         host.incarnations += 1
         host.incarnation = f"{host.name}#{host.incarnations}"
         host.node_seed = Random(f"{self.seed} {host.incarnation}").getrandbits(32)
@@ -218,7 +255,8 @@ class World:
             self.check.begin_journal(host)
         if host.run is None:
             self.check.counts.forget(host)
-        first, host.noted_boot = host.noted_boot != host.boots, host.boots
+            if not first:
+                self.check.evidence.forgot(host)
         self.note(f"agent of {host.name} starts")
         self.step(
             host,
@@ -228,6 +266,7 @@ class World:
                 ledger=host.ledger(),
                 stopped=host.service_stopped,
                 first_of_boot=first,
+                noted=host.disk.noted == host.boots,
             ),
         )
 
@@ -237,10 +276,19 @@ class World:
             self.note(f"agent of {host.name} is killed")
         self.end_agent(host)
 
+    def agent_fails(self, host: Host, where: str) -> None:
+        """The agent cannot write what must be written: it ends at once, and is started again."""
+        self.note(f"agent of {host.name} cannot write to {where}, and ends")
+        self.end_agent(host)
+        self.at(self.t + RESTART_US, self.start_agent, host)
+
     def end_agent(self, host: Host) -> None:
         """The process is gone."""
         self.check.end_journal(host)
+        ended = [item for kind, item in host.backlog if kind == "operation"]
         host.forget_agent()
+        for item in ended:
+            self.at(self.t, self.executor.operation_ended, host, *item)
         self.check.changed(host)
 
     def leave(self, host: Host) -> None:
@@ -268,6 +316,7 @@ class World:
             return
         self.note(f"{host.name} is powered on")
         host.powered = True
+        host.struck_by = ""
         self._boot(host)
 
     def reset(self, host: Host) -> None:
@@ -275,12 +324,14 @@ class World:
         if not host.powered:
             return
         self.note(f"{host.name} is reset")
+        host.struck_by = ""
         self._end_boot(host)
         self._boot(host)
 
     def _boot(self, host: Host) -> None:
         low, high = self.boot_us
         took = low + int(self.rng.random() * (high - low))
+        took = round(host.boot_s * SECOND) or took
         host.on_mark += len(self.hosts)
         host.deadman = 0
         host.boots += 1
@@ -321,5 +372,7 @@ class World:
                 self.step(host, item)
             elif kind == "timer":
                 self.executor.timer_due(host, item)
+            elif kind == "next":
+                self.executor.begin_next(host, *item)
             else:
-                self.executor.operation_ends(host, *item)
+                self.executor.operation_ended(host, *item)

@@ -13,8 +13,9 @@ from typing import Any
 
 import msgspec
 
+from clptools.core import actions as a
 from clptools.core import events as e
-from clptools.core.messages import NO_EPOCH, Vote
+from clptools.core.messages import NO_EPOCH, Shared, Vote
 from clptools.core.node import Node
 from clptools.core.quorum import NEVER
 from clptools.core.settings import Settings
@@ -736,6 +737,101 @@ def countsbehind(node: Node) -> None:
 def partlist(node: Node) -> None:
     """A list of holdings is taken for whole however much of it is there."""
     put(node.holdings, "is_whole", lambda known, beat: True)
+
+
+# --- what the checker must see ---------------------------------------------------------------
+# These do not lean on the core at all: what it wants is taken away, or added to.
+
+
+def amend(node: Node, change: Callable[[int, list[a.Action]], list[a.Action]]) -> None:
+    """`change` is given the milliseconds since the agent's start and the actions of a step."""
+    begun: list[int] = []
+
+    def step(event: e.Event, now: int) -> list[a.Action]:
+        begun.append(now) if not begun else None
+        return change(now - begun[0], old(event, now))
+
+    old = put(node, "step", step)
+
+
+def once(node: Node, after_ms: int, action: a.Action) -> None:
+    """That action too, once, so long after the agent's start."""
+    done: list[int] = []
+
+    def change(now: int, actions: list[a.Action]) -> list[a.Action]:
+        if now < after_ms or done:
+            return actions
+        done.append(now)
+        return [*actions, action]
+
+    amend(node, change)
+
+
+def fence(server: str) -> a.Fence:
+    return a.Fence(server=server, action="power-off")
+
+
+@mutation
+def neverstarts(node: Node) -> None:
+    """No resource is ever started."""
+    amend(
+        node,
+        lambda now, actions: [
+            x for x in actions if not (isinstance(x, a.RunResource) and x.op == "start")
+        ],
+    )
+
+
+@mutation
+def neverfences(node: Node) -> None:
+    """Nobody is ever powered off."""
+    amend(node, lambda now, actions: [x for x in actions if not isinstance(x, a.Fence)])
+
+
+@mutation
+def stopsforfun(node: Node) -> None:
+    """What runs well is stopped."""
+    stop = a.RunResource(
+        group="failover1", resource="exec1", op="stop", epoch=1, event="START", factor="GROUPSTOP"
+    )
+    once(node, 40_000, stop)
+
+
+@mutation
+def stopsbylease(node: Node) -> None:
+    """What runs well is stopped as if the lease were over."""
+    stop = a.RunResource(
+        group="failover1", resource="exec1", op="stop", epoch=1, event="START",
+        factor="GROUPSTOP", forced=True,
+    )  # fmt: skip
+    once(node, 40_000, stop)
+
+
+@mutation
+def shootsfriends(node: Node) -> None:
+    """A server that is heard all the time is powered off."""
+    if node.me == "server1":
+        once(node, 20_000, fence("server2"))
+
+
+@mutation
+def duel(node: Node) -> None:
+    """Both power each other off at once."""
+    once(node, 20_000, fence("server2" if node.me == "server1" else "server1"))
+
+
+@mutation
+def unheardsuspend(node: Node) -> None:
+    """One server is not told that the cluster is suspended, and powers another one off."""
+    if node.me != "server2":
+        return
+    once(node, 40_000, fence("server3"))
+
+    def step(event: e.Event, now: int) -> list[a.Action]:
+        shared = isinstance(event, e.ControlSeen) and isinstance(event.message, Shared)
+        return [] if shared else list(old(event, now))
+
+    old = put(node, "step", step)
 
 
 # --- recovery --------------------------------------------------------------------------------

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
+
 from clptools.sim.clusters import LARGE, TURNS, sample
 from clptools.sim.explore import Plan, run_jobs, run_seed, shorten
-from clptools.sim.faults import kinds_of, schedule
+from clptools.sim.faults import KINDS, kinds_of, schedule
 from clptools.sim.shrink import shrink
 
 
@@ -68,6 +70,30 @@ def test_a_failing_schedule_is_made_small() -> None:
     whole = schedule(plan.settings, seed, plan.seconds, kinds_of(plan.faults))
     assert len(lines) < len(whole)
     assert run.violations
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_each_kind_of_fault_can_be_played(kind: str) -> None:
+    settings = sample("3bmcstrong", groups=2, links=2)
+    plan = Plan(settings=settings, seconds=60, faults=kind)
+    assert schedule(settings, 3, plan.seconds, kinds_of(kind))
+    broken = {v.invariant for v in run_seed(plan, 3).violations}
+    assert not broken or KINDS[kind].group == "beyond"
+
+
+def test_what_no_rule_survives_happens_only_where_it_is_asked_for() -> None:
+    assert not set(kinds_of("all")) & set(kinds_of("beyond"))
+    assert set(kinds_of("beyond,cut")) == {*kinds_of("beyond"), "cut"}
+    with pytest.raises(ValueError, match="beyond"):
+        kinds_of("earthquake")
+
+
+def test_new_kinds_of_faults_leave_the_lines_of_known_seeds_as_they_are() -> None:
+    settings = sample("3bmc")
+    usual = [n for n in kinds_of("all") if not KINDS[n].beside]
+    for seed in range(1, 20):
+        before = schedule(settings, seed, 100, usual)
+        assert set(before) <= set(schedule(settings, seed, 100, kinds_of("all")))
 
 
 def test_shrinking_leaves_what_is_needed() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from clptools.core.node import Node
@@ -11,6 +12,8 @@ from clptools.sim import revise
 from clptools.sim.clusters import sample
 from clptools.sim.explore import Plan, run_seed
 from clptools.sim.scenario import play, run
+from clptools.sim.verbs import perform
+from clptools.sim.world import World
 from tests.sim.mutations import MUTATIONS, mutant
 
 SCENARIOS = Path(__file__).parent.parent / "scenarios"
@@ -104,6 +107,18 @@ BY_SEED = [
 ]
 """(guard, sample cluster, seeds): without it one of the seeds breaks a promise."""
 
+STRICT = [
+    ("neverstarts", "2bmc", "I10", ""),
+    ("neverstarts", "3lease", "I10", ""),
+    ("neverfences", "2bmc", "I10", "stall server1"),
+    ("stopsforfun", "3lease", "I11", ""),
+    ("stopsbylease", "3lease", "I11", ""),
+    ("shootsfriends", "2bmc", "I12", ""),
+    ("duel", "2bmc", "I13", ""),
+    ("unheardsuspend", "3bmc", "I5", "request server1 suspend"),
+]
+"""(what goes wrong, sample cluster, promise, what happens after 20 s): the checker sees it."""
+
 
 @pytest.mark.parametrize(("guard", "schedule"), UNSAFE)
 def test_without_it_two_rule_or_run(guard: str, schedule: str) -> None:
@@ -154,8 +169,36 @@ def test_without_it_a_seed_breaks(guard: str, name: str, seeds: range) -> None:
     )
 
 
+@pytest.mark.parametrize(("guard", "name", "promise", "line"), STRICT)
+def test_the_checker_sees_it(guard: str, name: str, promise: str, line: str) -> None:
+    cls = mutant(guard)
+    plan = Plan(
+        settings=sample(name), seconds=95, lines=((20.0, line),) if line else (), strict=True
+    )
+    run = run_seed(plan, 1, make_node=cls, restore_node=cls.restore)
+    assert promise in {v.invariant for v in run.violations}
+    assert not run_seed(plan, 1).violations
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_suspension_that_ends_by_itself_is_seen(asked: bool) -> None:
+    world = World(sample("3lease"), 1, Node, Node.restore)
+    world.check.strict = True
+    for line in ("start", "advance 8", "request server1 suspend", "advance 2"):
+        perform(world, line)
+    assert all(h.node.state.shared.suspended for h in world.hosts.values())
+    if asked:
+        perform(world, "request server1 resume")
+    for host in world.hosts.values():
+        shared = host.node.state.shared
+        later = shared.version._replace(n=shared.version.n + 5)
+        host.node.state.shared = msgspec.structs.replace(shared, version=later, suspended=False)
+    world.advance(1)
+    assert [v.invariant for v in world.check.violations] == ([] if asked else ["I5"])
+
+
 def test_every_guard_has_its_place() -> None:
-    tables = (UNSAFE, NEEDLESS, TOLD, BEHIND, LIMITS, BY_SEED)
+    tables = (UNSAFE, NEEDLESS, TOLD, BEHIND, LIMITS, BY_SEED, STRICT)
     assert {guard for table in tables for guard, *_ in table} == set(MUTATIONS)
 
 

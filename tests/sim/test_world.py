@@ -149,6 +149,115 @@ def test_an_unfed_watchdog_resets_the_server_and_its_bmc_mark_changes() -> None:
     assert one.incarnations > 1
 
 
+def resource_order(op: str) -> a.RunResource:
+    return a.RunResource(
+        group="failover1", resource="exec1", op=op, epoch=1, event="START", factor=""
+    )
+
+
+def test_a_resource_has_one_operation_at_a_time_and_the_last_order_counts() -> None:
+    w = world("2bmc")
+    perform(w, "script server1 exec1 start takes 8")
+    perform(w, "start server1")
+    one = w.hosts["server1"]
+    for op in ("start", "stop", "start", "stop"):
+        w.executor.do[a.RunResource](one, resource_order(op), 0)
+        assert len(one.operations) == 1
+    assert one.groups_active() == {"failover1"}
+    w.advance(5)
+    assert [x.op for x in events_of(one, e.ResourceDone)] == ["stop"]
+    assert one.groups_active() == set()
+
+
+def test_what_was_to_follow_dies_with_the_agent_and_what_is_half_done_stays() -> None:
+    w = world("2bmc")
+    perform(w, "script server1 exec1 start takes 8")
+    perform(w, "start server1")
+    one = w.hosts["server1"]
+    for op in ("start", "stop"):
+        w.executor.do[a.RunResource](one, resource_order(op), 0)
+    perform(w, "kill server1")
+    w.advance(20)
+    assert not one.operations
+    assert one.active == {("failover1", "exec1"): "broken"}
+
+
+def test_a_watchdog_counts_on_without_its_agent_and_the_next_one_does_not_feed_it() -> None:
+    orders = (a.ArmWatchdog(timeout_ms=2700, method="softdog"),)
+    w, (one, _) = started("2bmc", *orders)
+    due = one.watchdog.due_us
+    perform(w, "kill server1")
+    w.make_node = Stub
+    perform(w, "start server1")
+    w.executor.do[a.PetWatchdog](one, a.PetWatchdog(), 0)
+    assert one.watchdog.due_us == due
+    w.advance(2.8)
+    assert one.node is None
+
+
+@pytest.mark.parametrize(("method", "armed"), [("softdog", [True, False]), ("guard", [1, 0, 1])])
+def test_a_watchdog_that_dies_acts_no_more_and_is_missed(method: str, armed: list[bool]) -> None:
+    w, (one, _) = started("2bmc", a.ArmWatchdog(timeout_ms=2700, method=method))
+    w.advance(1)
+    perform(w, "watchdog server1 dies")
+    if method == "softdog":
+        w.advance(5)
+        assert len(events_of(one, e.WatchdogChanged)) == 1
+        w.executor.do[a.PetWatchdog](one, a.PetWatchdog(), 0)
+    w.advance(1)
+    assert [x.armed for x in events_of(one, e.WatchdogChanged)] == armed
+
+
+def test_an_agent_that_cannot_write_to_run_ends_and_is_back_once_it_can() -> None:
+    persist = a.Persist(durable=Durable(vote="server2"))
+    w = world("2bmc", persist, a.SetMember(member=True))
+    one = w.hosts["server1"]
+    perform(w, "start server1")
+    assert (one.run, one.disk.member) == (Durable(vote="server2"), True)
+    perform(w, "kill server1")
+    one.disk.member = False
+    perform(w, "run server1 fails")
+    perform(w, "start server1")
+    w.advance(5)
+    assert one.node is None
+    perform(w, "run server1 works")
+    assert one.node is not None
+    one.run_fails = True
+    one.disk.member = False
+    w.executor.do[a.Persist](one, persist, 0)
+    assert one.node is None
+    w.advance(1)
+    assert not one.disk.member
+
+
+def test_what_was_wiped_from_run_is_missed_by_the_next_agent() -> None:
+    w, (one, _) = started("2bmc", a.Persist(durable=Durable(vote="server2")))
+    perform(w, "run server1 wiped")
+    perform(w, "kill server1")
+    perform(w, "start server1")
+    assert events_of(one, e.AgentStarted)[0].durable is None
+
+
+def test_the_first_agent_of_a_boot_is_told_so_if_the_disk_notes_boots() -> None:
+    w, (one, _) = started()
+
+    def last() -> tuple[bool, bool]:
+        seen = events_of(one, e.AgentStarted)[0]
+        return seen.first_of_boot, seen.noted
+
+    assert last() == (True, True)
+    for lines, expected in (
+        (["kill server1", "start server1"], (False, True)),
+        (["reset server1"], (True, True)),
+        (["disk server1 no-notes", "reset server1"], (True, False)),
+        (["kill server1", "start server1"], (True, False)),
+    ):
+        for line in lines:
+            perform(w, line)
+        w.advance(30)
+        assert last() == expected
+
+
 def test_a_paused_agent_finds_everything_when_it_runs_on() -> None:
     w, (one, _) = started()
     w.advance(1)
@@ -241,6 +350,80 @@ def test_held_messages_arrive_when_released() -> None:
     perform(w, "release server1 server2")
     w.advance(0.1)
     assert two.node.heard("server1") >= heard + 4
+
+
+def test_large_datagrams_may_be_lost_alone() -> None:
+    w, (one, two) = started()
+    perform(w, "lose-large 90 server1 server2")
+    w.advance(1.0)
+    assert two.node.heard("server1") <= 1
+    assert one.node.heard("server2") >= 5
+    perform(w, "lose-large 0")
+    w.advance(1.0)
+    assert two.node.heard("server1") >= 5
+
+
+def test_recorded_heartbeats_arrive_again_after_their_sender_is_off() -> None:
+    w, (_, two) = started()
+    perform(w, "record server1 server2")
+    w.advance(2.0)
+    perform(w, "off server1")
+    w.advance(1.0)
+    heard = two.node.heard("server1")
+    perform(w, "replay server1 server2 50 2")
+    w.advance(2.0)
+    assert two.node.heard("server1") == heard + 100
+
+
+def test_something_can_happen_right_after_the_nth_action_of_a_kind() -> None:
+    orders = (a.SetMember(member=True), a.Persist(durable=Durable(vote="x")))
+    w = world("2bmc", *orders, *orders[:1])
+    perform(w, "upon server1 set-member 1 cut server1 server2")
+    perform(w, "upon server1 persist 1 off server1")
+    perform(w, "start")
+    one = w.hosts["server1"]
+    assert ("server1", "server2", "lankhb1") in w.network.cuts
+    assert not one.powered
+    with pytest.raises(BadLine):
+        perform(w, "upon server2 explode 1 off server1")
+    with pytest.raises(BadLine):
+        perform(w, "upon server2 fence 1 advance 5")
+
+
+def test_a_server_can_be_cut_off_between_two_actions_and_is_mended_by_itself() -> None:
+    w = world("2bmc", a.SetMember(member=True), a.Persist(durable=Durable(vote="x")))
+    perform(w, "interrupt server1 1 mute 2")
+    perform(w, "start")
+    one, two = w.hosts.values()
+    assert (one.disk.member, one.run) == (True, Durable(vote="x"))
+    w.advance(1.9)
+    assert (two.node.heard("server1"), one.node.heard("server2") > 5) == (0, True)
+    w.advance(1.0)
+    assert two.node.heard("server1") > 3
+
+
+def test_a_clock_that_changes_its_rate_moves_the_timers() -> None:
+    w, (one, _) = started()
+    perform(w, "drift server1 500000")
+    before = len(events_of(one, e.TimerFired))
+    w.advance(1.0)
+    assert len(events_of(one, e.TimerFired)) - before in (7, 8)
+
+
+def test_a_machine_set_back_to_its_snapshot_is_as_it_was() -> None:
+    w = World(sample("3lease"), 1, Node, Node.restore)
+    perform(w, "start")
+    w.advance(8)
+    holder = next(h for h in w.hosts.values() if h.active)
+    perform(w, f"snapshot {holder.name}")
+    now, run = holder.now(w.t), holder.run
+    perform(w, f"off {holder.name}")
+    w.advance(30)
+    assert holder.run is None
+    perform(w, f"restore {holder.name}")
+    assert abs(holder.now(w.t) - now) <= 1
+    assert holder.run == run and holder.active
+    assert "I1" in {v.invariant for v in w.check.violations}
 
 
 def test_every_verb_understands_its_own_example() -> None:

@@ -1,0 +1,298 @@
+"""What the servers could know, from the ground truth: who hears whom, who is fit, what is provable.
+
+The promises about service *during* faults are judged by this (`invariants.py`).  Everything here
+errs to the side of saying nothing: what is unclear, half connected or just changing is not judged.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from clptools.core.messages import Beat
+from clptools.core.quorum import majority
+from clptools.core.settings import Group
+from clptools.core.state import Phase
+from clptools.core.timing import times
+from clptools.sim.bmc_model import Bmc
+
+if TYPE_CHECKING:
+    from clptools.sim.host import Host
+    from clptools.sim.world import World
+
+LOOK_US = 250_000
+_PROMPT_MS = 1_000
+"""A heartbeat that took longer on its way says nothing about now."""
+_YOUNG_MS = 62_000
+"""How long an "off" is no proof in a BMC session that never read "on"."""
+_KNOWN_US = 10_000_000
+"""Contact of this length before a server went: whoever reads its BMC has a session that read on."""
+_NEVER = -(10**12)
+
+
+class Situation(NamedTuple):
+    """Who could run a group, and by which proofs of the others."""
+
+    servers: tuple[str, ...] = ()
+    proofs: tuple[str, ...] = ()
+
+
+class Evidence:
+    """Follows one world."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._streaks: dict[tuple[str, str], tuple[int, int]] = {}
+        """(hearer, speaker) -> first and last arrival of heartbeats without a gap."""
+        self._echoed: set[tuple[str, str]] = set()
+        """(hearer's incarnation, speaker's) that once echoed it."""
+        self._met: dict[tuple[str, str], bool] = {}
+        """(hearer's incarnation, speaker) -> whether its newest heartbeat said "armed"."""
+        self._started: dict[tuple[str, int], set[str]] = {}
+        """(server, boot) -> groups of which something was started."""
+        self._forgot: set[tuple[str, int]] = set()
+        """(server, boot) of which the state in `/run` was lost: what it stops then, it may hold."""
+        self._fit_since: dict[str, int] = {}
+        self._off_since: dict[str, int] = {}
+        self._sound_since: dict[str, int] = {}
+        self._healthy_since: dict[str, int] = {}
+
+    # --- what happens --------------------------------------------------------------------
+
+    def heard(self, sender: Host, hearer: Host, beat: Beat) -> None:
+        """A heartbeat arrives at an agent that runs."""
+        now = self._world.t
+        if sender.node is None or beat.incarnation != sender.incarnation:
+            return
+        if sender.now(now) - beat.sent_at > _PROMPT_MS:
+            return
+        # One that never echoed us may be a replay, for all we know: it does not count as heard.
+        if beat.echo is not None and beat.echo.incarnation == hearer.incarnation:
+            self._echoed.add((hearer.incarnation, sender.incarnation))
+        if (hearer.incarnation, sender.incarnation) not in self._echoed:
+            return
+        key = hearer.name, sender.name
+        first, last = self._streaks.get(key, (now, _NEVER))
+        self._streaks[key] = (now if now - last > self._gap_us(hearer) else first, now)
+        self._met[hearer.incarnation, sender.name] = beat.armed
+
+    def begun(self, host: Host, group: str) -> None:
+        """Something of a group is started."""
+        self._started.setdefault((host.name, host.boots), set()).add(group)
+
+    def forgot(self, host: Host) -> None:
+        """Its agent starts without state, and not for the first time since it booted."""
+        self._forgot.add((host.name, host.boots))
+
+    # --- who hears whom ------------------------------------------------------------------
+
+    def _gap_us(self, hearer: Host) -> int:
+        return hearer.settings.cluster.heartbeat_interval_ms * 3_500
+
+    def audible_us(self, hearer: Host, speaker: str, at: int) -> int:
+        """For how long before `at`, and from then on, its heartbeats arrived without a gap."""
+        first, last = self._streaks.get((hearer.name, speaker), (0, _NEVER))
+        if self._world.t - last > self._gap_us(hearer):
+            return 0
+        return max(0, at - first)
+
+    def _hears(self, hearer: Host, speaker: Host) -> bool:
+        _, last = self._streaks.get((hearer.name, speaker.name), (0, _NEVER))
+        return self._world.t - last <= self._gap_us(hearer)
+
+    def _mutual(self, one: Host, two: Host) -> bool:
+        return self._hears(one, two) and self._hears(two, one)
+
+    # --- who is fit ----------------------------------------------------------------------
+
+    def look(self) -> None:
+        """Note since when each server is fit, off, healthy, and its BMC sound."""
+        now, hosts = self._world.t, list(self._world.hosts.values())
+        for host in hosts:
+            _since(self._fit_since, host.name, self._is_fit(host), now)
+            _since(self._off_since, host.name, not host.powered, now)
+            _since(self._sound_since, host.name, sound(self._world.bmcs.of[host.name], now), now)
+        fit = [h for h in hosts if h.name in self._fit_since]
+        for host in hosts:
+            heard = sum(1 for o in fit if o is host or (_alike(host, o) and self._mutual(host, o)))
+            healthy = (
+                host in fit and heard >= majority(len(host.settings.names)) and self._decides(host)
+            )
+            _since(self._healthy_since, host.name, healthy, now)
+
+    def healthy_us(self, host: Host) -> int:
+        """For how long it has exchanged heartbeats with a majority that is fit."""
+        return self._world.t - self._healthy_since.get(host.name, self._world.t)
+
+    def _is_fit(self, host: Host) -> bool:
+        """Its agent runs, takes part fully and has no configuration to take over."""
+        node = host.node
+        if node is None or host.frozen or not host.configured or not host.os_up:
+            return False
+        state = node.state
+        return (
+            state.phase is Phase.RUNNING
+            and not state.newcomer
+            and not state.revision_names
+            and state.ratio == 1
+            and host.name in host.settings.names
+            and host.disk.noted == host.boots
+        )
+
+    def _decides(self, host: Host) -> bool:
+        """Whether no arbiter that replaces the majority is out of order."""
+        arbiter = host.settings.arbiter
+        return arbiter is None or not arbiter.required or self._arbiter_sound(host)
+
+    def _arbiter_sound(self, host: Host) -> bool:
+        settings = host.settings.arbiter
+        model = self._world.arbiters.get(settings.name) if settings is not None else None
+        return model is not None and not (model.down or model.slow_us or model.cut_from)
+
+    # --- what could run, and by which proof ----------------------------------------------
+
+    def cliques(self) -> list[list[Host]]:
+        """Fit servers that all hear each other, and of whom nobody else hears or is heard."""
+        hosts = list(self._world.hosts.values())
+        left = [h for h in hosts if h.name in self._fit_since]
+        found: list[list[Host]] = []
+        while left:
+            first, *rest = left
+            clique = [first, *(o for o in rest if _alike(first, o) and self._mutual(first, o))]
+            left = [o for o in left if o not in clique]
+            others = [o for o in hosts if o not in clique]
+            whole = all(self._mutual(a, b) for a in clique for b in clique if a is not b)
+            apart = not any(self._hears(a, b) or self._hears(b, a) for a in clique for b in others)
+            if whole and apart:
+                found.append(clique)
+        return found
+
+    def bound_us(self, group: Group, clique: list[Host]) -> tuple[int, Situation]:
+        """Within what time the group must run, were the clique left as it is; 0: not said.
+
+        Another situation is counted anew.
+        """
+        names = {h.name for h in clique}
+        settings = clique[0].settings
+        rules = times(settings.cluster)
+        proofs: list[str] = []
+        if not self._may_start(group, clique):
+            return 0, Situation()
+        for name in settings.names:
+            if name not in names:
+                proofs.append(self._proof(self._world.hosts[name], group, clique))
+                if not proofs[-1]:
+                    return 0, Situation()
+        off = sum(1 for p in proofs if p.startswith("off"))
+        voters = len(settings.names) - off
+        if len(clique) < voters and not self._may_rule(clique, voters, proofs):
+            return 0, Situation()
+        ms = rules.lost_ms + rules.silence_ms + 3 * rules.lease_ms + 5_000
+        if "fence" in proofs:
+            ms += (2 + len(settings.names)) * rules.fence_delay_ms + 25_000
+        if "lease" in proofs:
+            ms += rules.clear_by_lease_ms
+        if "off-young" in proofs:
+            ms += _YOUNG_MS
+        if any(self._is_held(h, group) for h in clique):
+            ms += sum(r.stop_timeout_ms for r in group.resources)
+        ms += len(group.resources) * self._world.script_us[1] // 1000
+        return ms * 1020, Situation(tuple(sorted(names)), tuple(proofs))
+
+    def _may_rule(self, clique: list[Host], voters: int, proofs: list[str]) -> bool:
+        arbiter = clique[0].settings.arbiter
+        if arbiter is not None and arbiter.required:
+            return self._arbiter_sound(clique[0])
+        if len(clique) >= majority(voters):
+            return True
+        if 2 * len(clique) != voters:
+            return False
+        if arbiter is not None:
+            return arbiter.strong and self._arbiter_sound(clique[0])
+        return all(p == "fence" or p.startswith("off") for p in proofs)
+
+    def _may_start(self, group: Group, clique: list[Host]) -> bool:
+        """Whether the clique's policy wants it, and nothing that people did is in the way."""
+        shared = max((h.node.state.shared for h in clique), key=lambda x: x.version)
+        if shared.suspended or shared.closing or group.startup != "auto":
+            return False
+        intent = next((i for i in shared.intents if i.group == group.name), None)
+        if intent is not None and not (
+            intent.wanted and not intent.avoid and not intent.preferred and not intent.failures
+        ):
+            return False
+        if not any(h.name in group.servers for h in clique) or group.failover != "auto":
+            return False
+        for host in clique:
+            if any(g == group.name for g, _ in host.active) or not self._scripts_work(host, group):
+                return False
+            # Else the boot is the proof, whatever its stop script says.
+            if self._is_held(host, group) and not self._is_clean(host, group):
+                return False
+        return True
+
+    def _is_held(self, host: Host, group: Group) -> bool:
+        run = host.node.state.groups.get(group.name)
+        return run is not None and bool(run.held)
+
+    def _is_clean(self, host: Host, group: Group) -> bool:
+        """Whether nothing of the group can have been started since it booted, for all to know."""
+        boot = host.name, host.boots
+        return boot not in self._forgot and group.name not in self._started.get(boot, ())
+
+    def _scripts_work(self, host: Host, group: Group) -> bool:
+        scripts = host.scripts
+        if any(op == "monitor" for _, op in scripts.failing):
+            return False
+        ops = {"start"} if self._is_clean(host, group) else {"start", "stop"}
+        names = {r.name for r in group.resources} | {"*"}
+        broken = scripts.failing | scripts.hanging | set(scripts.slow_us)
+        return not any(name in names and op in ops for name, op in broken)
+
+    def _proof(self, host: Host, group: Group, clique: list[Host]) -> str:
+        """By what a server outside of the clique can be cleared; empty: by nothing certain."""
+        world, settings = self._world, clique[0].settings
+        bmc = settings.server(host.name)
+        readable = bmc is not None and bmc.bmc is not None and host.name in self._sound_since
+        # One that lied is no proof to whoever saw it, until it reads on while its server is heard.
+        readable = readable and not any(m.node.state.peers[host.name].bmc.lies for m in clique)
+        if not host.powered:
+            if not readable:
+                return ""
+            off = self._off_since.get(host.name, world.t)
+            known = all(self._fit_since[m.name] < off - _KNOWN_US for m in clique)
+            known = known and self._sound_since[host.name] < off - _KNOWN_US
+            return "off" if known else "off-young"
+        if not host.os_up or (host.node is not None and host.node.state.newcomer):
+            return ""
+        if not all((m.incarnation, host.name) in self._met for m in clique):
+            return ""
+        known = (
+            all(self._fit_since[m.name] < world.t - _KNOWN_US for m in clique)
+            and self._sound_since.get(host.name, world.t) < world.t - _KNOWN_US
+        )
+        if readable and known and settings.forced_stop.action in ("power-off", "reset"):
+            return "fence"
+        if settings.leases_armed and all(self._met[m.incarnation, host.name] for m in clique):
+            return "lease"
+        return ""
+
+
+def sound(bmc: Bmc, now: int) -> bool:
+    """Whether nothing is wrong with it, or with the way to it."""
+    wrong = bmc.dead or bmc.slow_us or bmc.stuck_on or bmc.lies_off or bmc.fence_fails
+    tricks = bmc.fence_lies or bmc.fence_late_us or bmc.drives or bmc.still or bmc.cut_from
+    return not (wrong or tricks or now < max(bmc.away_until, bmc.blind_until))
+
+
+def _since(when: dict[str, int], name: str, true: bool, now: int) -> None:
+    if true:
+        when.setdefault(name, now)
+    else:
+        when.pop(name, None)
+
+
+def _alike(one: Host, two: Host) -> bool:
+    """Whether both vote by the same configuration."""
+    return bool(one.node is not None and two.node is not None) and (
+        one.node.state.voters == two.node.state.voters
+    )
