@@ -7,6 +7,7 @@ of a message receive monitor follows from what is open, and from nothing else.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from clptools.core import sentences as say
@@ -29,6 +30,12 @@ _WATCHDOG_ROWS = "23h/6F/"
 """Rows of the class table about the BMC's watchdog timer (IPMI 2.0, table 42-3)."""
 _MM = {"FATAL": 914, "PERFORMANCE": 915, "PREDICT": 916}
 """Number in the alert log by class, for traps; all others are 903, as are messages."""
+_OPEN_KEPT = 500
+"""Open events of one monitor, those it recovers on and others apart: more at once are one fault,
+and every change of the ledger costs what is in it."""
+_MORE_KEY = "more"
+"""Fault key of one event that stands for all grave ones above `_OPEN_KEPT`: no deassertion
+closes it, since nobody remembers which they were."""
 _UNCLAIMED_KEPT = 256
 _UNCLAIMED_AGAIN_MS = 3_600_000
 """A message that no monitor takes and that keeps coming is told of this often."""
@@ -198,6 +205,13 @@ class Ledger:
         state = node.state
         full = f"{monitor.name}/{key}"
         found = state.events.get(full)
+        grave = event_class in grave_classes((monitor,))
+        if found is None and self._full(monitor, grave):
+            if not grave:
+                return
+            key, meaning = _MORE_KEY, say.more_grave(_OPEN_KEPT)
+            full = f"{monitor.name}/{key}"
+            found = state.events.get(full)
         if found is not None and _rank(event_class) <= _rank(found.event_class):
             # The same again, or a lesser word of the same fault: the worst of it stays open.
             found.count += 1
@@ -230,8 +244,18 @@ class Ledger:
             event=number,
         )
         node.urgent = node.urgent or event_class == "FATAL"
+        if not grave and self._full(monitor, grave):
+            node.record(
+                "mm", 903, "WARN", (monitor.name, node.me), say.ledger_full(node.me, _OPEN_KEPT)
+            )
         self.keep()
         self._status_follows(monitor, number, meaning)
+
+    def _full(self, monitor: Monitor, grave: bool) -> bool:
+        """Whether a monitor has as many events of that gravity open as are kept apart."""
+        classes = grave_classes((monitor,))
+        same = (e for e in self.open_of(monitor.name) if (e.event_class in classes) is grave)
+        return sum(1 for _ in same) >= _OPEN_KEPT
 
     def _close(self, monitor: Monitor, key: str, clears: str, meaning: str) -> None:
         node = self.node
@@ -320,6 +344,11 @@ _SEVERITY = [
     MonitorStatus.STALL,
     MonitorStatus.ERROR,
 ]
+
+
+def grave_classes(monitors: Iterable[Monitor]) -> frozenset[str]:
+    """Classes of events that no storm may cost: fatal ones and whatever a monitor recovers on."""
+    return frozenset({"FATAL"}).union(*(monitor.recover_on for monitor in monitors))
 
 
 def is_linked(category: str) -> bool:
