@@ -3,13 +3,16 @@
 Each event is stamped, written into the journal, given to the core, and the actions that come
 back are begun in order before the next event is looked at.  Nothing here awaits, so no second
 list can overtake a first.
+
+Traps that are neither grave nor the end of a grave one give way to everything else; one that
+would be overtaken by another of its own fault goes before that.
 """
 
 from __future__ import annotations
 
 import asyncio
 import heapq
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Protocol
 
@@ -18,8 +21,12 @@ from clptools.core.events import BeatSeen, Event, HardwareSeen, MessageSeen, Tim
 
 _SLICE_MS = 20
 """After this long the queue lets sockets and processes have their turn."""
+_YIELDING_SLICE_MS = 4
+"""The same while only traps that give way are left."""
 _QUEUE_LIMIT = 20_000
 """Far above any burst that a cluster of 32 makes; beyond it what others may send is dropped."""
+_GRAVE_LIMIT = 2 * _QUEUE_LIMIT
+"""Where what is grave is dropped: nothing else that others send takes its places."""
 _BOUNDED = (BeatSeen, HardwareSeen, MessageSeen)
 """What others may send at any rate.  The rest answers what the core asked for: a timer or the end
 of a resource that was dropped would be waited for forever."""
@@ -50,7 +57,10 @@ class Loop:
         self._journal = journal
         self._perform = perform
         self._failed = failed
-        self._queue: deque[tuple[Event, asyncio.Future[None] | None]] = deque()
+        self._queue: deque[_Queued] = deque()
+        self._yielding: deque[_Queued] = deque()
+        self._yielding_of: Counter[str] = Counter()
+        """Sensor -> how many traps of it give way at present."""
         self._scheduled = False
         self._stopped = False
         self._timers: dict[str, tuple[int, int]] = {}
@@ -64,6 +74,8 @@ class Loop:
         """How late the last due timer was."""
         self.worst_lag_ms = 0
         self.steps = 0
+        self.grave = frozenset({"FATAL"})
+        """Classes of traps that never give way (`grave_classes`)."""
 
     def put(self, event: Event) -> None:
         """Queue `event`; the core sees it soon, in order."""
@@ -98,29 +110,64 @@ class Loop:
         if self._wake is not None:
             self._wake.cancel()
             self._wake = None
-        while self._queue:
-            _, seen = self._queue.popleft()
-            _unseen(seen, "the cluster service ended")
+        for queue in (self._queue, self._yielding):
+            while queue:
+                _unseen(queue.popleft()[1], "the cluster service ended")
+        self._yielding_of.clear()
 
     def _add(self, event: Event, seen: asyncio.Future[None] | None) -> None:
         if self._stopped:
             self.dropped += 1
             _unseen(seen, "the cluster service ended")
             return
-        if len(self._queue) >= _QUEUE_LIMIT and isinstance(event, _BOUNDED):
+        queue, limit = self._queue, _QUEUE_LIMIT
+        if isinstance(event, HardwareSeen):
+            if self._is_grave(event):
+                limit = _GRAVE_LIMIT
+                self._before(event)
+            else:
+                queue = self._yielding
+        if len(queue) >= limit and isinstance(event, _BOUNDED):
             self.dropped += 1
-            _unseen(seen, f"{_QUEUE_LIMIT} events wait for the core already")
+            _unseen(seen, f"{limit} events wait for the core already")
             return
-        self._queue.append((event, seen))
+        queue.append((event, seen))
+        if queue is self._yielding:
+            self._yielding_of[_sensor(event)] += 1
         if not self._scheduled:
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self._run)
 
+    def _is_grave(self, event: HardwareSeen) -> bool:
+        """Whether it is of these classes, or may be the end of one that is."""
+        clear = event.event_class == "CLEAR"
+        told = event.clears if clear else event.event_class
+        return told in self.grave or (clear and not told)
+
+    def _before(self, event: HardwareSeen) -> None:
+        """What gives way, but came before `event` of the same sensor, goes before it."""
+        if not self._yielding_of.pop(sensor := _sensor(event), 0):
+            return
+        yielding, self._yielding = self._yielding, deque()
+        for queued in yielding:
+            (self._queue if _sensor(queued[0]) == sensor else self._yielding).append(queued)
+
+    def _next(self) -> _Queued:
+        if self._queue:
+            return self._queue.popleft()
+        event, seen = self._yielding.popleft()
+        sensor = _sensor(event)
+        self._yielding_of[sensor] -= 1
+        if not self._yielding_of[sensor]:
+            del self._yielding_of[sensor]
+        return event, seen
+
     def _run(self) -> None:
         self._scheduled = False
-        until = self._now() + _SLICE_MS
-        while self._queue and not self._stopped:
-            event, seen = self._queue.popleft()
+        begun = self._now()
+        while (self._queue or self._yielding) and not self._stopped:
+            until = begun + (_SLICE_MS if self._queue else _YIELDING_SLICE_MS)
+            event, seen = self._next()
             now = self._now()
             try:
                 self._journal(now, event)
@@ -134,7 +181,7 @@ class Loop:
             self.steps += 1
             if seen is not None and not seen.done():
                 seen.set_result(None)
-            if now >= until and self._queue:
+            if now >= until and (self._queue or self._yielding):
                 self._scheduled = True
                 asyncio.get_running_loop().call_soon(self._run)
                 return
@@ -164,6 +211,16 @@ class Loop:
                 self.worst_lag_ms = max(self.worst_lag_ms, self.lag_ms)
                 self.put(TimerFired(name=name))
         self._arrange_wake()
+
+
+_Queued = tuple[Event, asyncio.Future[None] | None]
+"""An event and who waits until the core has seen it."""
+
+
+def _sensor(event: Event) -> str:
+    """Of which sensor, for which monitor, a trap speaks: its key without the offset."""
+    assert isinstance(event, HardwareSeen)
+    return f"{event.monitor} {event.key.rpartition('/')[0]}"
 
 
 def _unseen(seen: asyncio.Future[None] | None, why: str) -> None:
