@@ -7,7 +7,7 @@ is heard.  agent-addr and snmpTrapAddress are shown and never trusted.
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import msgspec
 
@@ -26,6 +26,12 @@ BURST = 200
 """Traps a second from one BMC, and at once, before repeats are dropped."""
 REPEAT_MS = 10_000
 """In a storm, one trap of each fault passes in this time; its beginning is always told."""
+FAULTS = 512
+"""Faults that are new in a storm and pass within two such times: a server has fewer sensors."""
+GRAVE = 4_096
+"""Fatal ones known beside them: those pass in any number, the memory of them is bounded."""
+HELD = 1_024
+"""Faults whose newest trap is held back."""
 FOREIGN_RATE = 50
 """Datagrams a second from foreign addresses that are worth decoding."""
 
@@ -33,9 +39,14 @@ Value = TypeVar("Value")
 
 
 class Counters(msgspec.Struct, kw_only=True):
-    """Datagrams by fate, since the agent started (`clpstat --hw`)."""
+    """Datagrams by fate, since the agent started (`clpstat --hw`).
+
+    What was sent to a keyword address and reached this host is `received`, `kernel_dropped` or
+    `foreign_dropped`.
+    """
 
     received: int = 0
+    """Handed over by the kernel, whatever became of it."""
     accepted: int = 0
     duplicate: int = 0
     not_allowed: int = 0
@@ -46,6 +57,11 @@ class Counters(msgspec.Struct, kw_only=True):
     unknown: int = 0
     """Taken, but of no class: recorded, no monitor changes."""
     kernel_dropped: int = 0
+    """From the BMC's address, and lost before they could be read: the receive buffer was full."""
+    foreign_dropped: int = 0
+    """From other addresses, more at once than are looked at: dropped in the kernel, unread."""
+    shed: int = 0
+    """From the BMC's address, not fatal, more at once than can be read: dropped unread."""
     presence: int = 0
     rehearsal: int = 0
     discovery: int = 0
@@ -164,64 +180,105 @@ class Bucket:
         return True
 
 
+class _Passed(NamedTuple):
+    """The last trap of a fault that passed."""
+
+    state: str
+    at_ms: int
+    grave: bool
+
+
 class Storm(Generic[Value]):
     """One BMC's storm: what is new passes at once, repeats of one fault are held back.
 
     A BMC that sends a thousand traps a second for a flapping sensor must hide neither the one
     fatal trap among them nor where the flapping ended: of each fault the latest that was held
-    back is released if it says something else than the last that passed.
+    back is released if it says something else than the last that passed.  Thousands of faults at
+    once are an attack, not a server: `FAULTS` of them pass, and any number of fatal ones.
     """
 
     def __init__(self) -> None:
         self._bucket = Bucket(RATE, BURST)
-        self._passed: OrderedDict[str, tuple[str, int]] = OrderedDict()
-        self._held: dict[str, tuple[str, Value]] = {}
+        self._passed: OrderedDict[str, _Passed] = OrderedDict()
+        self._grave = 0
+        """How many of these were fatal, or the end of a fatal one."""
+        self._held: dict[str, tuple[str, bool, Value]] = {}
         self.dropped = 0
         """Traps not passed in the storm that goes on; 0: none goes on."""
         self.quiet_since_ms = 0
 
-    def admit(self, fault: str, state: str, urgent: bool, item: Value, now_ms: int) -> bool:
+    def admit(
+        self,
+        fault: str,
+        state: str,
+        urgent: bool,
+        item: Value,
+        now_ms: int,
+        *,
+        ends_urgent: bool = False,
+    ) -> bool:
         """Whether `item` passes now.
 
         `fault` is what it speaks of and `state` what it says of that; `urgent` never waits for
-        the storm to end, unless it only repeats what passed last.
+        the storm to end, unless it only repeats what passed last.  `ends_urgent`: it may be the
+        end of an urgent one, and has its place among those.
         """
+        grave = urgent or ends_urgent
         calm = self._bucket.take(now_ms)
         last = self._passed.get(fault)
-        repeated = last is not None and now_ms - last[1] < REPEAT_MS
-        if not calm and repeated and not (urgent and last is not None and last[0] != state):
-            self._held[fault] = (state, item)
-            self._count(now_ms)
-            return False
-        if not calm and last is None and len(self._passed) >= KEEP:
-            # Thousands of faults at once are an attack, not a server.
-            self._count(now_ms)
-            return False
-        self._pass(fault, state, now_ms)
+        repeated = last is not None and now_ms - last.at_ms < REPEAT_MS
+        if not calm and repeated and not (urgent and last is not None and last.state != state):
+            return self._hold(fault, state, grave, item, now_ms)
+        if not calm and last is None and not self._has_place(grave):
+            return self._hold(fault, state, grave, item, now_ms)
+        self._pass(fault, state, grave, now_ms)
         return True
 
     def release(self, now_ms: int) -> list[Value]:
         """What was held back and tells news, to be called every REPEAT_MS of a storm."""
+        self._fade(now_ms)
         held, self._held = self._held, {}
         news: list[Value] = []
-        for fault, (state, item) in held.items():
+        for fault, (state, grave, item) in held.items():
             last = self._passed.get(fault)
-            if last is None or last[0] != state:
-                self._pass(fault, state, now_ms)
+            if last is None and not self._has_place(grave):
+                self._held[fault] = (state, grave, item)
+            elif last is None or last.state != state:
+                self._pass(fault, state, grave, now_ms)
                 news.append(item)
         return news
 
-    def _count(self, now_ms: int) -> None:
+    def drop(self, now_ms: int) -> None:
+        """One more did not pass."""
         self.dropped += 1
         self.quiet_since_ms = now_ms
 
-    def _pass(self, fault: str, state: str, now_ms: int) -> None:
+    def _has_place(self, grave: bool) -> bool:
+        return grave or len(self._passed) - self._grave < FAULTS
+
+    def _hold(self, fault: str, state: str, grave: bool, item: Value, now_ms: int) -> bool:
+        if fault in self._held or fault in self._passed or len(self._held) < HELD:
+            self._held[fault] = (state, grave, item)
+        self.drop(now_ms)
+        return False
+
+    def _pass(self, fault: str, state: str, grave: bool, now_ms: int) -> None:
         self._held.pop(fault, None)
-        self._passed[fault] = (state, now_ms)
-        self._passed.move_to_end(fault)
+        self._forget(fault)
+        self._passed[fault] = _Passed(state, now_ms, grave)
+        self._grave += grave
+        self._fade(now_ms)
+
+    def _fade(self, now_ms: int) -> None:
         while self._passed:
-            oldest, (_, at) = next(iter(self._passed.items()))
+            oldest, passed = next(iter(self._passed.items()))
             # What is held back is compared with what passed: that must not be forgotten first.
-            if now_ms - at < 2 * REPEAT_MS or oldest in self._held:
+            old = now_ms - passed.at_ms >= 2 * REPEAT_MS and oldest not in self._held
+            if not old and self._grave <= GRAVE:
                 break
-            del self._passed[oldest]
+            self._forget(oldest)
+
+    def _forget(self, fault: str) -> None:
+        known = self._passed.pop(fault, None)
+        if known is not None:
+            self._grave -= known.grave

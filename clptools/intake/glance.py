@@ -1,0 +1,148 @@
+"""A first look at a datagram, a tenth as dear as reading it: may it wait?
+
+In a storm the fatal trap must be found before all others are read, and whatever else a monitor
+recovers on.  A plain PET in the common
+encoding is recognised by its fixed bytes, and its class comes from the class table by what decides
+it there, remembered.  Whatever is not recognised may not wait: it is read in full at once.
+"""
+
+from __future__ import annotations
+
+import re
+
+from clptools.intake import ber, pet
+from clptools.intake.octets import SHORTEST
+from clptools.intake.pet import DecodedTrap
+from clptools.intake.profile import ClassTable, EventClass
+from clptools.intake.rehearse import REHEARSAL_OID
+from clptools.intake.snmp import SYS_UPTIME, TRAP_OID
+
+KNOWN = 4_096
+"""Verdicts remembered; a sender that invents events makes them be forgotten, no more."""
+
+_LENGTH = rb"(?:[\x00-\x7f]|\x81.|\x82..)"
+_INTEGER = rb"(?:\x01.|\x02..|\x03.{3}|\x04.{4}|\x05.{5})"
+_PET = re.escape(ber.oid(pet.ENTERPRISE)[2:])
+_OCTETS = b"".join(
+    (
+        rb"\x30",
+        _LENGTH,
+        re.escape(ber.oid(pet.VARBIND)),
+        rb"\x04([",
+        bytes((SHORTEST,)),
+        rb"-\x7f])",
+    )
+)
+_V1 = re.compile(
+    b"".join(
+        (
+            rb"\xa4", _LENGTH, re.escape(ber.oid(pet.ENTERPRISE)), rb"\x40\x04.{4}",
+            rb"\x02\x01\x06\x02(", _INTEGER, rb")\x43", _INTEGER, rb"\x30", _LENGTH, _OCTETS,
+        )
+    ),
+    re.DOTALL,
+)  # fmt: skip
+_V2 = re.compile(
+    b"".join(
+        (
+            rb"[\xa6\xa7]", _LENGTH, rb"\x02", _INTEGER, rb"\x02\x01\x00\x02\x01\x00\x30", _LENGTH,
+            rb"\x30", _LENGTH, re.escape(ber.oid(SYS_UPTIME)), rb"\x43", _INTEGER,
+            rb"\x30", _LENGTH, re.escape(ber.oid(TRAP_OID)), rb"\x06.", _PET,
+            rb"\x00([\x80-\xff]{0,4}[\x00-\x7f])", _OCTETS,
+        )
+    ),
+    re.DOTALL,
+)  # fmt: skip
+_REHEARSAL = ber.oid(REHEARSAL_OID)
+_MANUFACTURER = slice(40, 44)
+_SENSOR = slice(27, 31)
+"""Sensor device, sensor and entity among the octets (IPMI 2.0, table 17-7)."""
+_EVENT_DATA = slice(31, 39)
+_BLANK = (bytes(8), b"\xff" * 8)
+
+
+class Glance:
+    """First looks by one class table."""
+
+    def __init__(self, table: ClassTable, grave: frozenset[str]) -> None:
+        """`grave`: the classes that may not wait."""
+        self._table = table
+        self._grave = grave
+        self._known: dict[tuple[bytes, int, bool, int, bool, bytes], bool] = {}
+
+    def waits(self, data: bytes, now: float) -> bytes | None:
+        """The sensor that a trap speaks of, if it may wait; None: read it in full now.
+
+        It may wait if it is neither grave nor the end of what may be grave.  Traps of one fault
+        have the same sensor (`sensor_of`): their order is to be kept.  `now`: wall clock.
+        """
+        if len(data) < SHORTEST:
+            return None
+        at = 2 + (data[1] & 0x7F if data[1] & 0x80 else 0)
+        version = data[at : at + 4]
+        if version == b"\x02\x01\x01\x04":
+            pattern = _V2
+        elif version == b"\x02\x01\x00\x04":
+            pattern = _V1
+        else:
+            return None
+        # A community of 128 bytes and more has another form of length: no match.
+        found = pattern.match(data, at + 5 + data[at + 4])
+        if found is None:
+            return None
+        end = found.end() + found[2][0]
+        octets = data[found.end() : end]
+        if end != len(data) and (len(octets) != found[2][0] or _REHEARSAL in data[end:]):
+            return None
+        sensor = octets[_SENSOR]
+        rest = octets[_EVENT_DATA]
+        key = (
+            found[1],
+            octets[26],
+            sensor[1] in (0, 0xFF),
+            octets[31],
+            not rest.strip(b"\x00\xff"),
+            octets[_MANUFACTURER],
+        )
+        waits = self._known.get(key)
+        if waits is None:
+            if len(self._known) >= KNOWN:
+                self._known.clear()
+            waits = self._known[key] = self._may_wait(pattern is _V1, found[1], octets, now)
+        return _plain(sensor) if waits else None
+
+    def _may_wait(self, v1: bool, number: bytes, octets: bytes, now: float) -> bool:
+        decoded = pet.decode_pet(_specific(v1, number), octets, self._table, now)
+        return not (is_grave(decoded, self._grave) or ends_grave(decoded, self._grave))
+
+
+def is_grave(decoded: DecodedTrap, grave: frozenset[str]) -> bool:
+    """Whether it is of these classes."""
+    return decoded.event_class in grave
+
+
+def ends_grave(decoded: DecodedTrap, grave: frozenset[str]) -> bool:
+    """Whether it may be the end of what is."""
+    ends = decoded.event_class is EventClass.CLEAR
+    return ends and (decoded.clears is None or decoded.clears in grave)
+
+
+def sensor_of(decoded: DecodedTrap) -> bytes:
+    """The same for a trap that was read in full."""
+    device = 0xFF if decoded.sensor_device is None else decoded.sensor_device
+    return _plain(bytes((device, decoded.sensor or 0, *(decoded.entity or (0, 0)))))
+
+
+def _plain(sensor: bytes) -> bytes:
+    """What is not wholly specified is one and the same: it has several encodings."""
+    return sensor if sensor[1] not in (0, 0xFF) and sensor[2] else b""
+
+
+def _specific(v1: bool, number: bytes) -> int:
+    """The trap number, as `snmp.decode` reads it: v1's INTEGER or the last arc of v2's name."""
+    if v1:
+        return ber.integer_value(number[1:]) & 0xFFFFFFFF
+    value = 0
+    for byte in number:
+        value = value << 7 | byte & 0x7F
+    return value
