@@ -21,8 +21,10 @@ from clptools.core.events import BeatSeen, Event, HardwareSeen, MessageSeen, Tim
 
 _SLICE_MS = 20
 """After this long the queue lets sockets and processes have their turn."""
-_YIELDING_SLICE_MS = 4
-"""The same while only traps that give way are left."""
+_YIELDING_SLICE_MS, _REST_MS = 4, 8
+"""The same for traps that give way, and the pause then."""
+_LONG_REST_MS = 50
+"""The pause when a grave trap came: what recovers from it shall have the loop for itself."""
 _QUEUE_LIMIT = 20_000
 """Far above any burst that a cluster of 32 makes; beyond it what others may send is dropped."""
 _GRAVE_LIMIT = 2 * _QUEUE_LIMIT
@@ -61,6 +63,10 @@ class Loop:
         self._yielding: deque[_Queued] = deque()
         self._yielding_of: Counter[str] = Counter()
         """Sensor -> how many traps of it give way at present."""
+        self._turn: asyncio.TimerHandle | None = None
+        self._rests_until = 0
+        self._rested = False
+        """Whether they had a long rest since their last turn: the next one they do not have."""
         self._scheduled = False
         self._stopped = False
         self._timers: dict[str, tuple[int, int]] = {}
@@ -114,6 +120,9 @@ class Loop:
             while queue:
                 _unseen(queue.popleft()[1], "the cluster service ended")
         self._yielding_of.clear()
+        if self._turn is not None:
+            self._turn.cancel()
+            self._turn = None
 
     def _add(self, event: Event, seen: asyncio.Future[None] | None) -> None:
         if self._stopped:
@@ -134,7 +143,8 @@ class Loop:
         queue.append((event, seen))
         if queue is self._yielding:
             self._yielding_of[_sensor(event)] += 1
-        if not self._scheduled:
+            self._arrange_turn()
+        elif not self._scheduled:
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self._run)
 
@@ -146,45 +156,63 @@ class Loop:
 
     def _before(self, event: HardwareSeen) -> None:
         """What gives way, but came before `event` of the same sensor, goes before it."""
+        if not self._rested:
+            self._rested = True
+            self._rests_until = self._now() + _LONG_REST_MS
         if not self._yielding_of.pop(sensor := _sensor(event), 0):
             return
         yielding, self._yielding = self._yielding, deque()
         for queued in yielding:
             (self._queue if _sensor(queued[0]) == sensor else self._yielding).append(queued)
 
-    def _next(self) -> _Queued:
-        if self._queue:
-            return self._queue.popleft()
-        event, seen = self._yielding.popleft()
-        sensor = _sensor(event)
-        self._yielding_of[sensor] -= 1
-        if not self._yielding_of[sensor]:
-            del self._yielding_of[sensor]
-        return event, seen
-
     def _run(self) -> None:
         self._scheduled = False
-        begun = self._now()
-        while (self._queue or self._yielding) and not self._stopped:
-            until = begun + (_SLICE_MS if self._queue else _YIELDING_SLICE_MS)
-            event, seen = self._next()
-            now = self._now()
-            try:
-                self._journal(now, event)
-                for action in self._node.step(event, now):
-                    self._perform(action)
-            except Exception as error:
-                _unseen(seen, "the core failed on it")
-                self.stop()
-                self._failed(error)
-                return
-            self.steps += 1
-            if seen is not None and not seen.done():
-                seen.set_result(None)
-            if now >= until and (self._queue or self._yielding):
+        until = self._now() + _SLICE_MS
+        while self._queue and not self._stopped:
+            now = self._step(*self._queue.popleft())
+            if now >= until and self._queue:
                 self._scheduled = True
                 asyncio.get_running_loop().call_soon(self._run)
                 return
+
+    def _arrange_turn(self) -> None:
+        if self._turn is None and self._yielding:
+            delay_s = max(0, self._rests_until - self._now()) / 1000
+            self._turn = asyncio.get_running_loop().call_later(delay_s, self._take_turn)
+
+    def _take_turn(self) -> None:
+        """Those that give way, unless they have to again."""
+        self._turn = None
+        now = self._now()
+        until = now + _YIELDING_SLICE_MS
+        if now >= self._rests_until:
+            self._rested = False
+            while self._yielding and not self._queue and not self._stopped and now < until:
+                event, seen = self._yielding.popleft()
+                sensor = _sensor(event)
+                self._yielding_of[sensor] -= 1
+                if not self._yielding_of[sensor]:
+                    del self._yielding_of[sensor]
+                now = self._step(event, seen)
+            self._rests_until = now + (_REST_MS if now >= until else 0)
+        self._arrange_turn()
+
+    def _step(self, event: Event, seen: asyncio.Future[None] | None) -> int:
+        """Gives one event to the core and begins its actions; when that was."""
+        now = self._now()
+        try:
+            self._journal(now, event)
+            for action in self._node.step(event, now):
+                self._perform(action)
+        except Exception as error:
+            _unseen(seen, "the core failed on it")
+            self.stop()
+            self._failed(error)
+            return now
+        self.steps += 1
+        if seen is not None and not seen.done():
+            seen.set_result(None)
+        return now
 
     def _arrange_wake(self) -> None:
         while self._heap and self._timers.get(self._heap[0][2]) != self._heap[0][:2]:

@@ -46,6 +46,8 @@ class Ledger:
 
     def __init__(self, node: Node) -> None:
         self.node = node
+        self._entries: dict[int, OpenEntry] = {}
+        """What went to the disk last, by event id: in a storm it is nearly all of the next."""
 
     def barred(self) -> bool:
         """Whether an open fatal event keeps groups away from this server."""
@@ -80,27 +82,31 @@ class Ledger:
     def keep(self) -> None:
         """The ledger changed: the disk shall know."""
         state = self.node.state
+        self._entries = {e.id: self._entry(e) for e in state.events.values()}
         self.node.emit(
             KeepLedger(
                 ledger=LedgerFile(
                     next_event=state.next_event,
                     halts=dict(state.halts),
-                    entries=tuple(
-                        OpenEntry(
-                            id=e.id,
-                            monitor=e.monitor,
-                            key=e.key,
-                            event_class=e.event_class,
-                            meaning=e.meaning,
-                            source=e.source,
-                            first_at=e.first_at,
-                            last_at=e.last_at,
-                            count=e.count,
-                        )
-                        for e in state.events.values()
-                    ),
+                    entries=tuple(self._entries.values()),
                 )
             )
+        )
+
+    def _entry(self, event: OpenEvent) -> OpenEntry:
+        known = self._entries.get(event.id)
+        if known is not None and known.count == event.count and known.last_at == event.last_at:
+            return known
+        return OpenEntry(
+            id=event.id,
+            monitor=event.monitor,
+            key=event.key,
+            event_class=event.event_class,
+            meaning=event.meaning,
+            source=event.source,
+            first_at=event.first_at,
+            last_at=event.last_at,
+            count=event.count,
         )
 
     # ------------------------------------------------------------------ what comes in
@@ -253,6 +259,8 @@ class Ledger:
 
     def _full(self, monitor: Monitor, grave: bool) -> bool:
         """Whether a monitor has as many events of that gravity open as are kept apart."""
+        if len(self.node.state.events) < _OPEN_KEPT:
+            return False
         classes = grave_classes((monitor,))
         same = (e for e in self.open_of(monitor.name) if (e.event_class in classes) is grave)
         return sum(1 for _ in same) >= _OPEN_KEPT
@@ -307,10 +315,9 @@ class Ledger:
 
     def status_of(self, monitor: Monitor) -> MonitorStatus:
         """What the open events of a monitor make of its status."""
-        status = MonitorStatus.NORMAL
-        for event in self.open_of(monitor.name):
-            status = max(status, self._word(monitor, event.event_class), key=_SEVERITY.index)
-        return status
+        classes = {event.event_class for event in self.open_of(monitor.name)}
+        words = (self._word(monitor, event_class) for event_class in classes)
+        return max(words, key=_SEVERITY.index, default=MonitorStatus.NORMAL)
 
     def _word(self, monitor: Monitor, event_class: str) -> MonitorStatus:
         if event_class in monitor.recover_on:

@@ -1,13 +1,13 @@
 """One keyword address: the UDP sockets at which a BMC's traps arrive.
 
-Its own BMC has a socket and a queue in the kernel for itself, everybody else the other
-(`steer.py`).  The first is read as fast as it fills; of the second a few at a time.
+Its own BMC has a socket and a queue in the kernel for itself, so have servers of the cluster, and
+so has everybody else (`steer.py`).  The first is read as fast as it fills; of the others a few at a
+time.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import socket
 from collections.abc import Callable
@@ -20,12 +20,12 @@ from clptools.intake.usm import Usm
 
 RECEIVE_BUFFER = 16 * 1024 * 1024
 """For the own BMC: five seconds of 8,000 PETs a second, as loopback counts their memory."""
-FOREIGN_BUFFER = 256 * 1024
+OTHER_BUFFER = 256 * 1024
 READ_S = 0.005
 """After this long the loop gets its turn again; the kernel's queue holds the rest."""
-FOREIGN_BATCH = 32
-FOREIGN_PAUSE_S = 0.02
-"""After a whole batch of foreign datagrams none is looked at for this long."""
+BATCH = 32
+PAUSE_S = 0.02
+"""After a whole batch of datagrams from others than the BMC none is looked at for this long."""
 DROPS_S = 1.0
 """How often the kernel's counts are read, beside whenever somebody looks."""
 RETRY_MS = 2_000
@@ -56,11 +56,11 @@ class Listener:
         self._on_datagram = on_datagram
         self._on_bind = on_bind
         self._socket: socket.socket | None = None
-        self._foreign: socket.socket | None = None
-        """None where the kernel cannot tell senders apart: then all come to the first."""
-        self._drops: dict[str, Drops] = {}
-        """Counter -> the socket that it counts the drops of."""
-        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._others: tuple[socket.socket, ...] = ()
+        """Servers' and foreign; none where the kernel cannot tell: then all come to the first."""
+        self._drops: list[tuple[str, Drops]] = []
+        """Counters, and each socket's drops that they count."""
+        self._timers: dict[object, asyncio.TimerHandle] = {}
         self._loop = asyncio.get_running_loop()
 
     def open(self) -> None:
@@ -79,24 +79,23 @@ class Listener:
             self.fault = ""
             self._on_bind(address, "traps are received now", True)
         self._socket = sock
-        self._foreign = _beside(sock, self.admission.bmc)
-        self._drops["kernel_dropped"] = Drops(sock)
+        self._others = _beside(sock, self.admission)
+        self._drops = [("kernel_dropped", Drops(sock))]
+        self._drops += [("foreign_dropped", Drops(other)) for other in self._others]
         self._loop.add_reader(sock.fileno(), self._readable)
-        if self._foreign is not None:
-            self._drops["foreign_dropped"] = Drops(self._foreign)
-            self._loop.add_reader(self._foreign.fileno(), self._foreign_readable)
+        for other in self._others:
+            self._loop.add_reader(other.fileno(), self._other_readable, other)
         self._count_on()
 
     def admit(self, admission: Admission, usm: Usm | None) -> None:
         """Takes changed settings for its address."""
-        moved = admission.bmc != self.admission.bmc
-        self.admission, self.usm = admission, usm
-        if moved and self._socket is not None and self._foreign is not None:
-            steer(self._socket, admission.bmc)
+        before, self.admission, self.usm = self.admission, admission, usm
+        if _places(before) != _places(admission) and self._socket is not None and self._others:
+            steer(self._socket, *_places(admission))
 
     def count_drops(self) -> None:
         """Brings what the kernel dropped into the counters, exact at this moment."""
-        for name, drops in self._drops.items():
+        for name, drops in self._drops:
             self._counters.count(name, drops.more())
 
     def stop_reading(self) -> None:
@@ -113,7 +112,7 @@ class Listener:
         self._drops.clear()
         for sock in self._sockets():
             sock.close()
-        self._socket = self._foreign = None
+        self._socket, self._others = None, ()
 
     def send(self, data: bytes, peer: tuple[str, int]) -> None:
         """Sends an answer; one that cannot be sent is like one that is lost on the way."""
@@ -124,9 +123,9 @@ class Listener:
                 return
 
     def _sockets(self) -> tuple[socket.socket, ...]:
-        return tuple(sock for sock in (self._socket, self._foreign) if sock is not None)
+        return self._others if self._socket is None else (self._socket, *self._others)
 
-    def _later(self, what: str, delay_s: float, call: Callable[[], None]) -> None:
+    def _later(self, what: object, delay_s: float, call: Callable[[], None]) -> None:
         self._timers[what] = self._loop.call_later(delay_s, call)
 
     def _count_on(self) -> None:
@@ -139,17 +138,16 @@ class Listener:
             if self._loop.time() >= until:
                 return
 
-    def _foreign_readable(self) -> None:
-        for _ in range(FOREIGN_BATCH):
-            if self._foreign is None or not self._read(self._foreign):
+    def _other_readable(self, sock: socket.socket) -> None:
+        for _ in range(BATCH):
+            if sock.fileno() < 0 or not self._read(sock):
                 return
-        if self._foreign is not None:
-            self._loop.remove_reader(self._foreign.fileno())
-            self._later("foreign", FOREIGN_PAUSE_S, self._read_foreign_again)
+        self._loop.remove_reader(sock.fileno())
+        self._later(sock, PAUSE_S, lambda: self._read_again(sock))
 
-    def _read_foreign_again(self) -> None:
-        if self._foreign is not None:
-            self._loop.add_reader(self._foreign.fileno(), self._foreign_readable)
+    def _read_again(self, sock: socket.socket) -> None:
+        if sock.fileno() >= 0:
+            self._loop.add_reader(sock.fileno(), self._other_readable, sock)
 
     def _read(self, sock: socket.socket) -> bool:
         """Hands one datagram on; False: none is left."""
@@ -189,23 +187,30 @@ def _bound(address: Endpoint) -> socket.socket:
     return sock
 
 
-def _beside(own: socket.socket, bmc: str) -> socket.socket | None:
-    """A second socket at the address of `own` for all that does not come from `bmc`."""
+def _beside(own: socket.socket, admission: Admission) -> tuple[socket.socket, ...]:
+    """Sockets at the address of `own`, for servers of the cluster and for all others."""
     name = own.getsockname()
-    with contextlib.suppress(OSError):
+    others: list[socket.socket] = []
+    try:
         # Only now that it is bound: until here it found out whether another program has it.
         share(own)
-        other = _socket(Endpoint(name[0], name[1]), FOREIGN_BUFFER)
-        try:
-            share(other)
-            other.bind(name)
-            if steer(own, bmc):
-                return other
-        except OSError:
-            other.close()
-            raise
+        for _ in range(2):
+            others.append(_socket(Endpoint(name[0], name[1]), OTHER_BUFFER))
+            share(others[-1])
+            others[-1].bind(name)
+        if steer(own, *_places(admission)):
+            return tuple(others)
+    except OSError:
+        pass  # out of file handles, or an old kernel: one socket hears as well, unprotected
+    for other in others:
         other.close()
-    return None
+    return ()
+
+
+def _places(admission: Admission) -> tuple[frozenset[str], frozenset[str]]:
+    """Whose datagrams come to the first socket, and to the second."""
+    own = frozenset({admission.bmc}) - {""}
+    return own, admission.cluster - own
 
 
 def _bind_fault(error: OSError) -> str:

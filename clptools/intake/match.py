@@ -30,10 +30,14 @@ FAULTS = 512
 """Faults that are new in a storm and pass within two such times: a server has fewer sensors."""
 GRAVE = 4_096
 """Fatal ones known beside them: those pass in any number, the memory of them is bounded."""
+ENDS, ENDS_BURST = 1, 10
+"""Ends of one fatal fault that pass, a second and at once: a flapping one is no news each time."""
 HELD = 1_024
 """Faults whose newest trap is held back."""
 FOREIGN_RATE = 50
 """Datagrams a second from foreign addresses that are worth decoding."""
+
+_OWN = ("127.0.0.1", "::1")
 
 Value = TypeVar("Value")
 
@@ -59,7 +63,7 @@ class Counters(msgspec.Struct, kw_only=True):
     kernel_dropped: int = 0
     """From the BMC's address, and lost before they could be read: the receive buffer was full."""
     foreign_dropped: int = 0
-    """From other addresses, more at once than are looked at: dropped in the kernel, unread."""
+    """From other addresses, more at once than are looked at: dropped by the kernel, unread."""
     shed: int = 0
     """From the BMC's address, not fatal, more at once than can be read: dropped unread."""
     presence: int = 0
@@ -90,6 +94,8 @@ class Admission(msgspec.Struct, frozen=True, kw_only=True):
     bmc: str
     """The only source; empty: this server has no BMC configured, nothing is heard."""
     monitors: tuple[Monitor, ...]
+    cluster: frozenset[str] = frozenset()
+    """Sources of rehearsals: addresses of the cluster's servers, and this host's own."""
 
     @property
     def users(self) -> tuple[SnmpUser, ...]:
@@ -124,8 +130,16 @@ def admissions(settings: Settings, server: str) -> tuple[Admission, ...]:
         if server not in monitor.servers:
             continue
         found.setdefault(endpoint(keyword, DEFAULT_PORT), []).append(monitor)
+    lans = (path for path in settings.interconnects if path.is_lan)
+    servers = {address for lan in lans for address in lan.addresses.values()}
     return tuple(
-        Admission(server=server, address=address, bmc=plain_source(bmc), monitors=tuple(monitors))
+        Admission(
+            server=server,
+            address=address,
+            bmc=plain_source(bmc),
+            monitors=tuple(monitors),
+            cluster=frozenset(map(plain_source, {*servers, *_OWN, address.host})),
+        )
         for address, monitors in found.items()
     )
 
@@ -185,7 +199,8 @@ class _Passed(NamedTuple):
 
     state: str
     at_ms: int
-    grave: bool
+    ends: Bucket | None
+    """How often the end of an urgent one may pass; None: it is no such fault."""
 
 
 class Storm(Generic[Value]):
@@ -226,10 +241,16 @@ class Storm(Generic[Value]):
         grave = urgent or ends_urgent
         calm = self._bucket.take(now_ms)
         last = self._passed.get(fault)
-        repeated = last is not None and now_ms - last.at_ms < REPEAT_MS
-        if not calm and repeated and not (urgent and last is not None and last.state != state):
-            return self._hold(fault, state, grave, item, now_ms)
-        if not calm and last is None and not self._has_place(grave):
+        if last is None:
+            passes = calm or self._has_place(grave)
+        else:
+            passes = calm or now_ms - last.at_ms >= REPEAT_MS
+            if not passes and last.state != state:
+                # The end too, now and then: behind one that is held back, the same again would
+                # be no news, though it began anew.
+                ended = ends_urgent and last.ends is not None and last.ends.take(now_ms)
+                passes = urgent or ended
+        if not passes:
             return self._hold(fault, state, grave, item, now_ms)
         self._pass(fault, state, grave, now_ms)
         return True
@@ -264,9 +285,13 @@ class Storm(Generic[Value]):
 
     def _pass(self, fault: str, state: str, grave: bool, now_ms: int) -> None:
         self._held.pop(fault, None)
+        last = self._passed.get(fault)
+        ends = last.ends if last is not None else None
+        if grave and ends is None:
+            ends = Bucket(ENDS, ENDS_BURST)
         self._forget(fault)
-        self._passed[fault] = _Passed(state, now_ms, grave)
-        self._grave += grave
+        self._passed[fault] = _Passed(state, now_ms, ends)
+        self._grave += ends is not None
         self._fade(now_ms)
 
     def _fade(self, now_ms: int) -> None:
@@ -281,4 +306,4 @@ class Storm(Generic[Value]):
     def _forget(self, fault: str) -> None:
         known = self._passed.pop(fault, None)
         if known is not None:
-            self._grave -= known.grave
+            self._grave -= known.ends is not None

@@ -1,11 +1,11 @@
 """What the kernel does for a keyword address: who comes to which socket, and exact drops.
 
-Two sockets have one address (SO_REUSEPORT); a classic BPF program sends the datagrams of the
-server's own BMC to the first and all others to the second.  So a foreign flood fills only the
-second socket's queue, while a single foreign datagram (a rehearsal trap, a BMC that was
-configured with another address) is still seen, and each socket's drops are counted by the kernel
-for that kind of sender alone.  The first socket also carries the source test as a filter
-(SO_ATTACH_FILTER), so that its queue holds nothing foreign whatever happens to the other.
+Sockets share one address (SO_REUSEPORT); a classic BPF program tells each datagram its socket by
+the sender: the server's own BMC the first, addresses of the cluster the second, all others the
+third.  So a foreign flood fills only the last one's queue, while a single foreign datagram (from a
+BMC that was configured with another address) is still seen, and each socket's drops are counted by
+the kernel for that kind of sender alone.  The first socket also carries the test as a filter
+(SO_ATTACH_FILTER), so that its queue holds nothing foreign whatever happens to the others.
 
 Programs: Linux Documentation/networking/filter.rst; options: socket(7) and asm-generic/socket.h.
 """
@@ -16,6 +16,7 @@ import ctypes
 import ipaddress
 import socket
 import struct
+from collections.abc import Iterable
 
 _SO_ATTACH_FILTER = 26
 _SO_DETACH_FILTER = 27
@@ -34,24 +35,25 @@ _NETWORK_HEADER = 0xFFF00000
 _SOURCE_AT = {4: 12, 6: 8}
 """IP version -> where its header has the source (RFC 791, RFC 8200)."""
 _WHOLE = 0xFFFFFFFF
+_MOST_ADDRESSES = 400
+"""A program has at most 4,096 instructions (BPF_MAXINSNS), an IPv6 address takes nine."""
 _INSTRUCTION = struct.Struct("=HBBI")
 _PROGRAM = struct.Struct("@HP")
 
-OWN, FOREIGN = 0, 1
-"""Places of the sockets in their group: in the order in which they joined it."""
 
+def steer(own: socket.socket, *places: Iterable[str]) -> bool:
+    """Sends each source of `places` to the socket of that number, and all others to the next.
 
-def steer(own: socket.socket, source: str) -> bool:
-    """Sends `source` to `own` and all others to the socket that joined it; False: it cannot.
-
-    `source` empty: nobody is sent to `own`.
+    The sockets' numbers are those in which they joined the address, `own` is 0.  False: this
+    kernel cannot.
     """
-    family = own.family
+    table = {source: place for place, sources in enumerate(places) for source in sources}
+    ours = dict.fromkeys(places[0], _WHOLE)
     try:
         # Taken off first: nothing that the program of before sent here may be filtered away.
         _detach(own)
-        _attach(own, _SO_ATTACH_REUSEPORT_CBPF, _program(family, source, OWN, FOREIGN))
-        _attach(own, _SO_ATTACH_FILTER, _program(family, source, _WHOLE, 0))
+        _attach(own, _SO_ATTACH_REUSEPORT_CBPF, _program(own.family, table, len(places)))
+        _attach(own, _SO_ATTACH_FILTER, _program(own.family, ours, 0))
     except OSError:
         _detach(own)
         return False
@@ -96,25 +98,25 @@ class Drops:
         return int(_MEMINFO.unpack(found)[_DROPS])
 
 
-def _program(family: int, source: str, yes: int, no: int) -> bytes:
-    """Returns `yes` for a datagram from `source`, else `no`."""
-    try:
-        address = ipaddress.ip_address(source)
-    except ValueError:
-        return _INSTRUCTION.pack(_RETURN, 0, 0, no)
-    if (address.version == 6) is not (family == socket.AF_INET6):
-        return _INSTRUCTION.pack(_RETURN, 0, 0, no)
-    at = _SOURCE_AT[address.version]
-    words = struct.unpack(f">{len(address.packed) // 4}I", address.packed)
+def _program(family: int, results: dict[str, int], other: int) -> bytes:
+    """Returns the result of a datagram's source, `other` for any that has none."""
     steps: list[bytes] = []
-    for number, word in enumerate(words):
-        steps.append(_INSTRUCTION.pack(_LOAD_WORD, 0, 0, _NETWORK_HEADER + at + 4 * number))
-        # Unequal: over the tests that are left and over `yes`.
-        left = 2 * (len(words) - number - 1) + 1
-        steps.append(_INSTRUCTION.pack(_JUMP_EQUAL, 0, left, word))
-    steps.append(_INSTRUCTION.pack(_RETURN, 0, 0, yes))
-    steps.append(_INSTRUCTION.pack(_RETURN, 0, 0, no))
-    return b"".join(steps)
+    for source, result in list(results.items())[:_MOST_ADDRESSES]:
+        try:
+            address = ipaddress.ip_address(source)
+        except ValueError:
+            continue
+        if (address.version == 6) is not (family == socket.AF_INET6):
+            continue
+        at = _NETWORK_HEADER + _SOURCE_AT[address.version]
+        words = struct.unpack(f">{len(address.packed) // 4}I", address.packed)
+        for number, word in enumerate(words):
+            # Unequal: over what is left of this address.
+            left = 2 * (len(words) - number - 1) + 1
+            steps.append(_INSTRUCTION.pack(_LOAD_WORD, 0, 0, at + 4 * number))
+            steps.append(_INSTRUCTION.pack(_JUMP_EQUAL, 0, left, word))
+        steps.append(_INSTRUCTION.pack(_RETURN, 0, 0, result))
+    return b"".join((*steps, _INSTRUCTION.pack(_RETURN, 0, 0, other)))
 
 
 def _attach(sock: socket.socket, option: int, program: bytes) -> None:

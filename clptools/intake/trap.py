@@ -49,8 +49,10 @@ GRAVE_PENDING = 4_096
 """The same of fatal ones and their ends, which never wait behind others or for their places."""
 AT_ONCE, AT_ONCE_BURST = 200, 64
 """Traps a second that could wait, and need not: without a storm all are judged as they come."""
-JUDGE_S, REST_S = 0.002, 0.004
+JUDGE_S, REST_S = 0.002, 0.006
 """How long traps that may wait are judged before others have their turn, and the pause then."""
+LONG_REST_S = 0.05
+"""The pause when one came that may not: what recovers from it shall have the loop for itself."""
 SAME_NOTE_MS = 60_000
 """One note for a reason and source in this time; the counters tell the rest."""
 
@@ -114,13 +116,17 @@ class TrapReceiver:
         self._glance = Glance(self._table, self._grave)
         self._waiting: Waiting[_Datagram] = Waiting()
         self._at_once = Bucket(AT_ONCE, AT_ONCE_BURST)
+        self._rests_until = 0.0
+        self._rested = False
+        """Whether they had a long rest since their last turn: the next one they do not have."""
         self._turn: asyncio.TimerHandle | None = None
         self._recent: dict[bool, Recent[asyncio.Task[bool]]] = {
             grave: Recent() for grave in (False, True)
         }
         """By whether they are grave: what came in a storm must not push a fatal one out."""
         self._pending: dict[bool, set[asyncio.Task[bool]]] = {False: set(), True: set()}
-        self._foreign = Bucket(FOREIGN_RATE, FOREIGN_RATE)
+        self._foreign = {known: Bucket(FOREIGN_RATE, FOREIGN_RATE) for known in (False, True)}
+        """By whether they are of the cluster: a flood of others keeps no rehearsal out."""
         self._storms: dict[str, Storm[_Taken]] = {}
         self._noted: dict[tuple[str, str], int] = {}
         self._notes = Bucket(NOTES, NOTES_AT_ONCE)
@@ -189,11 +195,16 @@ class TrapReceiver:
         self._counters.received += 1
         datagram = _Datagram(listener, data, cut, plain_source(peer[0]), peer)
         bmc = listener.admission.bmc
-        sensor = None
-        if bmc and datagram.source == bmc:
-            sensor = self._glance.waits(data, self._wall())
+        own = bool(bmc) and datagram.source == bmc
+        sensor = self._glance.waits(data, self._wall()) if own else None
         now_ms = self._now_ms()
-        if sensor is None or (not self._waiting.count and self._at_once.take(now_ms)):
+        if sensor is None:
+            if own and not self._rested:
+                self._rested = True
+                self._rests_until = self._running().time() + LONG_REST_S
+            self._judged(datagram)
+            return
+        if not self._waiting.count and self._at_once.take(now_ms):
             self._judged(datagram)
             return
         if not self._waiting.add(sensor, datagram):
@@ -202,19 +213,23 @@ class TrapReceiver:
             storm.drop(now_ms)
             self._storm_begins(storm, datagram.source)
         if self._turn is None:
-            self._turn = self._running().call_later(0, self._take_turn)
+            self._turn = self._running().call_at(self._rests_until, self._take_turn)
 
     def _take_turn(self) -> None:
         """Judges of what waits as much as others can spare the time for."""
         loop = self._running()
         self._turn = None
-        until = loop.time() + JUDGE_S
-        while loop.time() < until:
-            datagram = self._waiting.next()
-            if datagram is None:
-                return
-            self._judged(datagram, waited=True)
-        self._turn = loop.call_later(REST_S, self._take_turn)
+        now = loop.time()
+        if now >= self._rests_until:
+            self._rested = False
+            until = now + JUDGE_S
+            while (now := loop.time()) < until:
+                datagram = self._waiting.next()
+                if datagram is None:
+                    return
+                self._judged(datagram, waited=True)
+            self._rests_until = now + REST_S
+        self._turn = loop.call_at(self._rests_until, self._take_turn)
 
     def _judged(self, datagram: _Datagram, *, waited: bool = False) -> None:
         listener, source, peer = datagram.listener, datagram.source, datagram.peer
@@ -239,7 +254,7 @@ class TrapReceiver:
         now_ms = self._now_ms()
         admission = listener.admission
         own = bool(admission.bmc) and source == admission.bmc
-        if not own and not self._foreign.take(now_ms):
+        if not own and not self._foreign[source in admission.cluster].take(now_ms):
             self._refuse_foreign(source)
             return
         if cut:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import secrets
 import socket
 import time
 
@@ -10,14 +12,21 @@ import msgspec
 import pytest
 
 from clptools.core.ledger import grave_classes
-from clptools.core.settings import Monitor
+from clptools.core.settings import Interconnect, Monitor
 from clptools.intake import pet, snmp
 from clptools.intake.glance import Glance, ends_grave, is_grave, sensor_of
 from clptools.intake.profile import ClassTable, EventClass
-from clptools.intake.rehearse import REHEARSAL_OID, build_pet_trap, pet_event
+from clptools.intake.rehearse import (
+    REHEARSAL_OID,
+    build_pet_trap,
+    build_rehearsal,
+    pet_event,
+)
 from clptools.intake.snmp import Version
+from clptools.intake.steer import Drops, share, steer
 from clptools.intake.waiting import MOST, MOST_OF_ONE, Waiting
-from tests.intake.conftest import Heard, free_port, settings_for, until
+from tests.intake.conftest import AUTHKEY, Heard, free_port, settings_for, until
+from tests.resources.netns import inside, ip, wire
 
 FATAL_ONLY = frozenset({"FATAL"})
 ROWS = (*EventClass, "27h/6F/1", "08h/0B/0", "04h/01/2", "23h/6F/3", "C0h/70/F")
@@ -254,8 +263,6 @@ def test_what_the_kernel_drops_is_counted_exactly_though_nothing_follows(
 
 
 def test_the_kernels_count_may_wrap(monkeypatch: pytest.MonkeyPatch) -> None:
-    from clptools.intake.steer import Drops
-
     told = iter([0xFFFFFFF0, 0x10, 0x10, 0x11])
     monkeypatch.setattr(Drops, "_read", lambda _: next(told))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
@@ -263,30 +270,80 @@ def test_the_kernels_count_may_wrap(monkeypatch: pytest.MonkeyPatch) -> None:
         assert [drops.more() for _ in range(3)] == [0x20, 0, 1]
 
 
-@pytest.mark.parametrize("host, bmc", [("127.0.0.1", "127.0.0.5"), ("::1", "::1")])
-def test_a_foreign_flood_takes_no_room_from_the_bmc(host: str, bmc: str) -> None:
-    """IPv6 has one address on loopback: there the flood comes while another BMC is configured."""
+@pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root")
+@pytest.mark.parametrize("net, length", [("10.9.0.", 24), ("fd09::", 64)])
+def test_a_foreign_flood_keeps_out_neither_the_bmc_nor_rehearsals(net: str, length: int) -> None:
+    """On a wire: the BMC is .11, another server .12, the flood comes from .13."""
+    port, family = 1162, socket.AF_INET6 if ":" in net else socket.AF_INET
+    here, bmc, server, foreign = (f"{net}{number}" for number in (1, 11, 12, 13))
+    lan = Interconnect(name="lan", type="lanhb", addresses={"server1": here, "server2": server})
+    settings = msgspec.structs.replace(settings_for(port, bmc=bmc, host=here), interconnects=(lan,))
 
-    async def scenario() -> None:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        port = free_port(family, host)
-        flooded = settings_for(port, bmc=bmc if family == socket.AF_INET else "::2", host=host)
-        async with Heard(flooded, port) as heard:
-            with socket.socket(family, socket.SOCK_DGRAM) as foreign:
-                foreign.bind((host, 0))
-                for n in range(5_000):
-                    foreign.sendto(lesser(n), (host, port))
-            heard.receiver.apply(settings_for(port, bmc=bmc, host=host))
-            with socket.socket(family, socket.SOCK_DGRAM) as own:
-                own.bind((bmc, 0))
-                own.sendto(build_pet_trap(pet_event("FATAL", sequence=65_000)), (host, port))
-            await until(lambda: any(e.event_class == "FATAL" for e in heard.events))
-            counters = heard.counters
-            assert counters["foreign_dropped"] > 1_000
-            assert "kernel_dropped" not in counters
-            await until(lambda: heard.counters["received"] + counters["foreign_dropped"] == 5_001)
+    async def send(source: str, *datagrams: bytes) -> None:
+        with socket.socket(family, socket.SOCK_DGRAM) as sock:
+            sock.bind((source, 0))
+            for data in datagrams:
+                sock.sendto(data, (here, port))
 
-    asyncio.run(scenario())
+    async def scenario(far: str) -> None:
+        def sent(source: str, *datagrams: bytes) -> None:
+            inside(far, send(source, *datagrams))
+
+        flood = [lesser(n) for n in range(5_000)]
+        fatal = [build_pet_trap(pet_event("FATAL", sequence=n)) for n in (65_000, 65_001)]
+        async with Heard(settings, port) as heard:
+            sent(foreign, *flood)
+            sent(server, rehearsal(AUTHKEY))
+            sent(bmc, fatal[0])
+            await until(lambda: heard.events and heard.counters.get("rehearsal"))
+            assert "kernel_dropped" not in heard.counters
+            dropped = heard.counters["foreign_dropped"]
+            assert dropped > 1_000
+            await until(lambda: heard.counters["received"] + dropped == 5_002)
+            assert heard.counters["not_allowed"] + dropped == 5_000
+            # Another address is configured: the kernel follows.
+            heard.receiver.apply(
+                msgspec.structs.replace(
+                    settings_for(port, bmc=foreign, host=here), interconnects=(lan,)
+                )
+            )
+            sent(foreign, *flood)
+            sent(foreign, fatal[1])
+            await until(lambda: sum(e.event_class == "FATAL" for e in heard.events) == 2)
+            assert heard.counters["foreign_dropped"] == dropped
+            await until(lambda: heard.counters["received"] + dropped == 10_003)
+
+    with wire() as (near, far):
+        for address in (bmc, server, foreign):
+            ip("address", "add", f"{address}/{length}", "dev", "eth0", *_nodad(net), netns=far)
+        inside(near, scenario(far))
+
+
+def _nodad(net: str) -> tuple[str, ...]:
+    return ("nodad",) if ":" in net else ()
+
+
+def rehearsal(authkey: bytes) -> bytes:
+    return build_rehearsal(
+        pet_event("FATAL"),
+        authkey=authkey,
+        server="server1",
+        nonce=secrets.token_bytes(16),
+        issued_ms=int(time.time() * 1000) + 1,
+    )
+
+
+def test_hundreds_of_addresses_fit_into_a_program() -> None:
+    """A program that the kernel finds too long would leave nobody apart."""
+    for family, form in ((socket.AF_INET, "10.1.{}.{}"), (socket.AF_INET6, "fd00::{}:{}")):
+        cluster = [form.format(n // 250, n % 250) for n in range(600)]
+        kind = (family, socket.SOCK_DGRAM)
+        with socket.socket(*kind) as sock, socket.socket(*kind) as beside:
+            sock.bind(("127.0.0.1" if family == socket.AF_INET else "::1", 0))
+            for one in (sock, beside):
+                share(one)
+            beside.bind(sock.getsockname())
+            assert steer(sock, ["no address", form.format(9, 9)], cluster)
 
 
 def test_a_single_foreign_trap_is_still_seen() -> None:
@@ -308,7 +365,7 @@ def test_a_single_foreign_trap_is_still_seen() -> None:
 def test_a_kernel_that_cannot_steer_costs_nothing_but_the_separation(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("clptools.intake.listen.steer", lambda sock, bmc: False)
+    monkeypatch.setattr("clptools.intake.listen.steer", lambda sock, *places: False)
 
     async def scenario() -> None:
         async with hear() as heard:

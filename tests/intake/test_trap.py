@@ -441,6 +441,22 @@ def test_an_end_that_came_in_a_storm_has_its_place_too() -> None:
     assert storm.admit("processor", "over", False, 0, 0, ends_urgent=True)
 
 
+def test_a_fatal_fault_that_comes_again_in_a_storm_is_told_again() -> None:
+    storm: Storm[str] = Storm()
+    for n in range(KEEP):
+        storm.admit(f"fault {n}", "on", False, "", 0)
+    for n in range(5):
+        assert storm.admit("processor", "fatal", True, "", 1_000 + n)
+        assert storm.admit("processor", "over", False, "", 1_000 + n, ends_urgent=True)
+    # One that flaps is not told each time, and where it ended is.
+    passed = 0
+    for n in range(1_000):
+        passed += storm.admit("processor", "fatal", True, "", 1_100 + n)
+        passed += storm.admit("processor", "over", False, "", 1_100 + n, ends_urgent=True)
+    assert passed < 150
+    assert "over" in (storm._passed["processor"].state, *(held[0] for held in storm._held.values()))
+
+
 def test_where_a_flapping_sensor_ended_is_told() -> None:
     storm: Storm[str] = Storm()
     passed: list[str] = []
