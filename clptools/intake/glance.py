@@ -17,6 +17,8 @@ from clptools.intake.profile import ClassTable, EventClass
 from clptools.intake.rehearse import REHEARSAL_OID
 from clptools.intake.snmp import SYS_UPTIME, TRAP_OID
 
+LONGEST = 1_500
+"""What may wait is kept meanwhile, thousands of them."""
 KNOWN = 4_096
 """Verdicts remembered; a sender that invents events makes them be forgotten, no more."""
 
@@ -76,7 +78,7 @@ class Glance:
         It may wait if it is neither grave nor the end of what may be grave.  Traps of one fault
         have the same sensor (`sensor_of`): their order is to be kept.  `now`: wall clock.
         """
-        if len(data) < SHORTEST:
+        if not SHORTEST < len(data) <= LONGEST:
             return None
         at = 2 + (data[1] & 0x7F if data[1] & 0x80 else 0)
         version = data[at : at + 4]
@@ -87,7 +89,7 @@ class Glance:
         else:
             return None
         # A community of 128 bytes and more has another form of length: no match.
-        found = pattern.match(data, at + 5 + data[at + 4])
+        found = pattern.match(data, at + 5 + int.from_bytes(data[at + 4 : at + 5]))
         if found is None:
             return None
         end = found.end() + found[2][0]

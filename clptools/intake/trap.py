@@ -196,7 +196,7 @@ class TrapReceiver:
         datagram = _Datagram(listener, data, cut, plain_source(peer[0]), peer)
         bmc = listener.admission.bmc
         own = bool(bmc) and datagram.source == bmc
-        sensor = self._glance.waits(data, self._wall()) if own else None
+        sensor = self._looked_at(data) if own else None
         now_ms = self._now_ms()
         if sensor is None:
             if own and not self._rested:
@@ -214,6 +214,13 @@ class TrapReceiver:
             self._storm_begins(storm, datagram.source)
         if self._turn is None:
             self._turn = self._running().call_at(self._rests_until, self._take_turn)
+
+    def _looked_at(self, data: bytes) -> bytes | None:
+        try:
+            return self._glance.waits(data, self._wall())
+        except Exception:
+            # A bug here shows when it is read in full, and is noted there.
+            return None
 
     def _take_turn(self) -> None:
         """Judges of what waits as much as others can spare the time for."""

@@ -11,9 +11,10 @@ import time
 import msgspec
 import pytest
 
+from clptools.core.events import MessageSeen
 from clptools.core.ledger import grave_classes
 from clptools.core.settings import Interconnect, Monitor
-from clptools.intake import pet, snmp
+from clptools.intake import ber, pet, snmp, sources
 from clptools.intake.glance import Glance, ends_grave, is_grave, sensor_of
 from clptools.intake.profile import ClassTable, EventClass
 from clptools.intake.rehearse import (
@@ -109,6 +110,12 @@ def test_what_is_not_recognised_may_not_wait() -> None:
     assert glance.waits(build_pet_trap(pet_event("ERROR"), extra=other), 0.0) is not None
     for size in range(len(data)):
         assert glance.waits(data[:size], 0.0) is None
+    for second in range(256):  # where the version would be, up to behind the end
+        glance.waits(data[:1] + bytes((second,)) + data[2:], 0.0)
+        glance.waits(bytes((0x30, second)) + b"\x02\x01\x01\x04" * 12, 0.0)
+    # Thousands may wait: not with kilobytes each.
+    long = snmp.varbind("1.3.6.1.6.3.18.1.4.0", ber.octets(bytes(4_000)))
+    assert glance.waits(build_pet_trap(pet_event("ERROR"), extra=long), 0.0) is None
 
 
 def test_what_a_monitor_recovers_on_may_not_wait() -> None:
@@ -235,6 +242,25 @@ def test_closing_judges_what_waits() -> None:
             await until(lambda: heard.receiver._counters.received == 500)
             sender.close()
         assert fates(heard.counters) == 500
+
+    asyncio.run(scenario())
+
+
+def test_predictions_of_drivers_leave_places_for_their_faults() -> None:
+    async def scenario() -> None:
+        stays = asyncio.Event()
+
+        async def told(event: MessageSeen) -> None:
+            await stays.wait()
+
+        room = sources.Sources("server1", told, print, frozenset)
+        for _ in range(sources.PENDING + 10):
+            room._tell(MessageSeen(category="HA/SS", keyword="sda", predictive=True))
+        assert (room.told, room.dropped) == (sources.PENDING, 10)
+        room._tell(MessageSeen(category="HA/SS", keyword="sda"))
+        assert (room.told, room.dropped) == (sources.PENDING + 1, 10)
+        stays.set()
+        await room.close()
 
     asyncio.run(scenario())
 
