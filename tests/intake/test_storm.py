@@ -13,7 +13,7 @@ import pytest
 
 from clptools.core.events import MessageSeen
 from clptools.core.ledger import grave_classes
-from clptools.core.settings import Interconnect, Monitor
+from clptools.core.settings import Interconnect, Monitor, TrapProfile
 from clptools.intake import ber, pet, snmp, sources
 from clptools.intake.glance import Glance, ends_grave, is_grave, sensor_of
 from clptools.intake.profile import ClassTable, EventClass
@@ -116,6 +116,61 @@ def test_what_is_not_recognised_may_not_wait() -> None:
     # Thousands may wait: not with kilobytes each.
     long = snmp.varbind("1.3.6.1.6.3.18.1.4.0", ber.octets(bytes(4_000)))
     assert glance.waits(build_pet_trap(pet_event("ERROR"), extra=long), 0.0) is None
+
+
+def other(oid: str, *, v1: bool, more: bytes = b"") -> bytes:
+    """A trap that is no PET, named `oid`."""
+    enterprise, _, last = oid.rpartition(".")
+    if not v1:
+        binds = (
+            snmp.varbind(snmp.SYS_UPTIME, ber.integer(1, ber.TIME_TICKS)),
+            snmp.varbind(snmp.TRAP_OID, ber.oid(oid)),
+            more,
+        )
+        body = snmp.pdu(snmp.V2_TRAP, 1, b"".join(binds))
+    else:
+        standard = enterprise == snmp.STANDARD_TRAPS
+        body = ber.element(
+            snmp.V1_TRAP,
+            ber.oid("1.3.6.1.4.1.8072" if standard else enterprise.removesuffix(".0")),
+            ber.element(ber.IP_ADDRESS, bytes(4)),
+            ber.integer(int(last) - 1 if standard else 6),
+            ber.integer(0 if standard else int(last)),
+            ber.integer(0, ber.TIME_TICKS),
+            ber.sequence(more),
+        )
+    return ber.sequence(ber.integer(0 if v1 else 1), ber.octets(b"public"), body)
+
+
+@pytest.mark.parametrize("v1", [False, True])
+@pytest.mark.parametrize(
+    "oid, waits",
+    [
+        ("1.3.6.1.4.1.674.10892.5.3.2.1.0.2233", True),
+        ("1.3.6.1.4.1.674.16384.0.4294967295", True),
+        (f"{snmp.STANDARD_TRAPS}.1", True),
+        ("1.3.6.1.4.1.99.1.0.7", False),
+        ("1.3.6.1.4.1.99.1.0.8", False),
+        ("1.3.6.1.4.1.99.1.0.9", True),
+        (f"{pet.ENTERPRISE}.0.4550400", False),
+    ],
+)
+def test_a_trap_that_is_no_pet_is_known_by_its_name(oid: str, waits: bool, v1: bool) -> None:
+    rows = {"oid 1.3.6.1.4.1.99.1.0.7": "FATAL", "oid 1.3.6.1.4.1.99.1.0.8": "CLEAR"}
+    profile = TrapProfile(name="site", rows={**rows, "oid 1.3.6.1.4.1.99.1.0.9": "ERROR"})
+    table, data = ClassTable((profile,)), other(oid, v1=v1, more=snmp.varbind("1.3.6", b"\x05\x00"))
+    found = Glance(table, FATAL_ONLY).waits(data, 0.0)
+    decoded = pet.decode_trap(snmp.decode(data), table, 0.0)
+    assert decoded.oid == oid
+    assert found == (sensor_of(decoded) if waits else None)
+    if oid.startswith(pet.ENTERPRISE):
+        return
+    # A PET in it, or a proof, has to be read.
+    for more in (
+        snmp.varbind(pet.VARBIND, ber.octets(bytes(47))),
+        snmp.varbind(REHEARSAL_OID, b"\x05\x00"),
+    ):
+        assert Glance(table, FATAL_ONLY).waits(other(oid, v1=v1, more=more), 0.0) is None
 
 
 def test_what_a_monitor_recovers_on_may_not_wait() -> None:
