@@ -30,7 +30,7 @@ _OCTETS = b"".join(
         rb"\x30",
         _LENGTH,
         re.escape(ber.oid(pet.VARBIND)),
-        rb"\x04([",
+        rb"\x04(?P<octets>[",
         bytes((SHORTEST,)),
         rb"-\x7f])",
     )
@@ -39,7 +39,8 @@ _V1 = re.compile(
     b"".join(
         (
             rb"\xa4", _LENGTH, re.escape(ber.oid(pet.ENTERPRISE)), rb"\x40\x04.{4}",
-            rb"\x02\x01\x06\x02(", _INTEGER, rb")\x43", _INTEGER, rb"\x30", _LENGTH, _OCTETS,
+            rb"\x02\x01\x06\x02(?P<number>", _INTEGER, rb")\x43", _INTEGER,
+            rb"\x30", _LENGTH, _OCTETS,
         )
     ),
     re.DOTALL,
@@ -68,8 +69,8 @@ _V2 = re.compile(
         (
             rb"[\xa6\xa7]", _LENGTH, rb"\x02", _INTEGER, rb"\x02\x01\x00\x02\x01\x00\x30", _LENGTH,
             rb"\x30", _LENGTH, re.escape(ber.oid(SYS_UPTIME)), rb"\x43", _INTEGER,
-            rb"\x30", _LENGTH, re.escape(ber.oid(TRAP_OID)), rb"\x06.", re.escape(_PET),
-            rb"\x00([\x80-\xff]{0,4}[\x00-\x7f])", _OCTETS,
+            rb"\x30", _LENGTH, re.escape(ber.oid(TRAP_OID)), rb"\x06(?P<name>.)", re.escape(_PET),
+            rb"\x00(?P<number>[\x80-\xff]{0,4}[\x00-\x7f])", _OCTETS,
         )
     ),
     re.DOTALL,
@@ -119,25 +120,26 @@ class Glance:
         found = pattern.match(data, at)
         if found is None:
             return self._other(data, at, pattern is _V1)
-        end = found.end() + found[2][0]
-        octets = data[found.end() : end]
-        if end != len(data) and (len(octets) != found[2][0] or _REHEARSAL in data[end:]):
+        number, size = found["number"], found["octets"][0]
+        octets, rest = data[found.end() : found.end() + size], data[found.end() + size :]
+        if len(octets) != size or (rest and _REHEARSAL in rest):
+            return None
+        if pattern is _V2 and found["name"][0] != len(_PET) + 1 + len(number):
             return None
         sensor = octets[_SENSOR]
-        rest = octets[_EVENT_DATA]
         key = (
-            found[1],
+            number,
             octets[26],
             sensor[1] in (0, 0xFF),
             octets[31],
-            not rest.strip(b"\x00\xff"),
+            not octets[_EVENT_DATA].strip(b"\x00\xff"),
             octets[_MANUFACTURER],
         )
         waits = self._known.get(key)
         if waits is None:
             if len(self._known) >= KNOWN:
                 self._known.clear()
-            waits = self._known[key] = self._may_wait(pattern is _V1, found[1], octets, now)
+            waits = self._known[key] = self._may_wait(pattern is _V1, number, octets, now)
         return _plain(sensor) if waits else None
 
     def _other(self, data: bytes, at: int, v1: bool) -> bytes | None:

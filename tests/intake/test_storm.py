@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import secrets
 import socket
 import time
@@ -177,6 +178,35 @@ def test_what_a_monitor_recovers_on_may_not_wait() -> None:
     monitor = Monitor(name="m", type="mrw", servers=("s",), recover_on=("FATAL", "PREDICT"))
     glance = Glance(ClassTable(), grave_classes((monitor,)))
     assert glance.waits(lesser(1), 0.0) is None
+
+
+def test_nothing_grave_waits_however_it_is_garbled() -> None:
+    chance, table = random.Random(9), ClassTable()
+    glance = Glance(table, FATAL_ONLY)
+    rows = ("FATAL", "ERROR", "08h/0B/1", "UNKNOWN")
+    whole = [
+        build_pet_trap(pet_event(row, deasserted=off, unix_time=1.7e9), version=version)
+        for row in rows
+        for off in (False, True)
+        for version in (Version.V1, Version.V2C)
+    ]
+    waiting = 0
+    for _ in range(6_000):
+        data = bytearray(chance.choice(whole))
+        for _ in range(chance.choice((1, 1, 2, 5))):
+            data[chance.randrange(len(data))] = chance.choice((chance.randrange(256), 0, 255))
+        if glance.waits(bytes(data), 1.8e9) is None:
+            continue
+        waiting += 1
+        try:
+            message = snmp.decode(bytes(data))
+        except ber.DecodeError:
+            continue
+        assert isinstance(message, snmp.Trap)
+        decoded = pet.decode_trap(message, table, 1.8e9)
+        assert not is_grave(decoded, FATAL_ONLY)
+        assert not ends_grave(decoded, FATAL_ONLY)
+    assert waiting > 1_000
 
 
 def test_verdicts_are_remembered_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
