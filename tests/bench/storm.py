@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from clptools.intake import ber, snmp
 from clptools.intake.rehearse import PetEvent, build_pet_trap, pet_event
 from clptools.sim.loopback import LoopbackCluster, LoopbackServer
 from tests.bench.marks import SCRIPT, Marks
@@ -56,7 +57,7 @@ class Phase(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def measure() -> Section:
-    """Three storms at one server that holds the group."""
+    """Four storms at one server that holds the group."""
     with LoopbackCluster(recovery="restart_count = 255", script=SCRIPT) as it:
         for node in it.nodes:
             # The group stays at the server that the storm is sent to.
@@ -69,22 +70,25 @@ def measure() -> Section:
         it.wait(holder, "cluster normal", 30)
         storm = _phase(it, marks, holder, "storm", STORM_S)
         burst = _phase(it, marks, holder, "burst", 0.0)
+        named = _phase(it, marks, holder, "named", FLOOD_S)
         flood = _phase(it, marks, holder, "flood", FLOOD_S)
         it.wait(holder, f"group failover1 online on {holder.name}", 30)
     return Section(
         title="Fatal traps in a storm",
         how=(
-            f"To a real agent on loopback, PETs (v2c) from the address of its own BMC, each of "
+            "To a real agent on loopback, PETs (v2c) from the address of its own BMC, each of "
             f"another fault: {RATE_PER_S:,} a second for {STORM_S:g} s; then {BURST:,} as fast as "
-            f"one process sends. Last, {RATE_PER_S:,} a second from a foreign address for "
-            f"{FLOOD_S:g} s. Every {FATAL_EVERY_S:g} s a fatal trap and then its end; the recovery "
-            "restarts the group. Times begin when the fatal trap is sent, so they include what it "
-            "waited in the kernel. Missing: sent, less what the agent received and what it says "
-            "the kernel dropped. Sender and agents share the machine."
+            f"one process sends; then {RATE_PER_S:,} traps a second for {FLOOD_S:g} s that are no "
+            "PETs, each of another name. Last, as many PETs from a foreign address. Every "
+            f"{FATAL_EVERY_S:g} s a fatal trap and then its end; the recovery restarts the group. "
+            "Times begin when the fatal trap is sent, so they include what it waited in the "
+            "kernel. Missing: sent, less what the agent received and what it says the kernel "
+            "dropped. Sender and agents share the machine."
         ),
         rows=(
             *_rows(storm, f"{RATE_PER_S:,} distinct traps a second"),
             *_burst(burst),
+            *_rows(named, f"{RATE_PER_S:,} traps a second that are no PETs"),
             *_flood(flood),
         ),
     )
@@ -206,13 +210,23 @@ def _traps(count: int) -> Iterator[bytes]:
         yield bytes(data)
 
 
+def _others(count: int) -> Iterator[bytes]:
+    """Traps that are no PETs, each of another name."""
+    uptime = snmp.varbind(snmp.SYS_UPTIME, ber.integer(1, ber.TIME_TICKS))
+    for n in range(count):
+        named = snmp.varbind(snmp.TRAP_OID, ber.oid(f"1.3.6.1.4.1.674.{n // 100}.0.{n % 100}"))
+        pdu = snmp.pdu(snmp.V2_TRAP, n + 1, uptime + named)
+        yield ber.sequence(ber.integer(1), ber.octets(b"public"), pdu)
+
+
 def _fatal(number: int) -> bytes:
     event: PetEvent = pet_event("07h/6F/0", sequence=number + 1, deasserted=bool(number % 2))
     return build_pet_trap(msgspec.structs.replace(event, sensor=FATAL_SENSOR), request_id=number)
 
 
 def _send(kind: str, seconds: float, bmc: str, target: tuple[str, int]) -> Sent:
-    datagrams = list(_traps(BURST if kind == "burst" else int(seconds * RATE_PER_S)))
+    count = BURST if kind == "burst" else int(seconds * RATE_PER_S)
+    datagrams = list(_others(count) if kind == "named" else _traps(count))
     own = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     own.bind((bmc, 0))
     other = own
@@ -222,7 +236,7 @@ def _send(kind: str, seconds: float, bmc: str, target: tuple[str, int]) -> Sent:
     fatal_at_ns: list[int] = []
     half_s = FATAL_EVERY_S / 2
     # Others than in the storms before, or they would be taken for sent again.
-    first = graves = {"storm": 0, "burst": 20_000, "flood": 40_000}[kind]
+    first = graves = {"storm": 0, "burst": 20_000, "named": 30_000, "flood": 40_000}[kind]
     begun = time.monotonic()
     for n, data in enumerate(datagrams):
         if kind != "burst" and n % int(RATE_PER_S * CHUNK_S) == 0:
@@ -230,7 +244,7 @@ def _send(kind: str, seconds: float, bmc: str, target: tuple[str, int]) -> Sent:
             if time.monotonic() - begun >= (graves - first + 1) * half_s:
                 if graves % 2 == 0:
                     fatal_at_ns.append(time.monotonic_ns())
-                # In the middle of a chunk: some wait before it, some come behind.
+                # Thousands wait before it, more come behind.
                 own.sendto(_fatal(graves), target)
                 graves += 1
         other.sendto(data, target)
