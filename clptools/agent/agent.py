@@ -40,6 +40,7 @@ from clptools.core.events import (
     SettingsOffered,
 )
 from clptools.core.journal import Head
+from clptools.core.ledger import grave_classes
 from clptools.core.messages import Control
 from clptools.core.node import Node
 from clptools.core.settings import Settings
@@ -381,6 +382,7 @@ class Agent:
     def _apply(self, core: Core) -> None:
         """Make everything outside the core fit the configuration in force."""
         self._in_force = configuration.fingerprint()
+        core.loop.grave = grave_classes(core.settings.monitors)
         self._around.apply(core.settings, self._store.starts)
         self._apply_times(core)
 

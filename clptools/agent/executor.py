@@ -101,6 +101,8 @@ class Executor:
         self._tasks: set[asyncio.Task[None]] = set()
         self._last: set[asyncio.Task[None]] = set()
         """What must be through before the agent may end."""
+        self._ledger_queued = False
+        """Whether the disk thread has yet to take the ledger: it will take the newest."""
         self.loop: Loop
         """Where results go; set once both exist."""
         self.last_words: Callable[[], Awaitable[object]] = records.durable
@@ -194,13 +196,18 @@ class Executor:
 
     def _keep_ledger(self, action: actions.KeepLedger) -> None:
         self.ledger = action.ledger
-        now, wall = clock.boot_ms(), clock.wall_s()
+        if self._ledger_queued:
+            return
+        self._ledger_queued = True
+
+        def newest() -> None:
+            # In the disk thread.  First: what changes from here on is not in this write.
+            self._ledger_queued = False
+            self._store.keep_ledger(self.ledger, clock.boot_ms(), clock.wall_s())
 
         async def kept() -> None:
-            keep = self._store.keep_ledger
-            loop = asyncio.get_running_loop()
             try:
-                await loop.run_in_executor(self._worker, keep, action.ledger, now, wall)
+                await asyncio.get_running_loop().run_in_executor(self._worker, newest)
             except OSError as error:
                 logger.warning("the ledger of hardware events is not on the disk: %s", error)
 

@@ -6,13 +6,16 @@ list can overtake a first.
 
 Where the state cannot be written for want of room, the rest of the list waits, and every event
 behind it: to everybody else this server stands still, which the rules provide for.
+
+Traps that are neither grave nor the end of a grave one give way to everything else; one that
+would be overtaken by another of its own fault goes before that.
 """
 
 from __future__ import annotations
 
 import asyncio
 import heapq
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Protocol
 
@@ -22,8 +25,14 @@ from clptools.core.events import BeatSeen, Event, HardwareSeen, MessageSeen, Tim
 
 _SLICE_MS = 20
 """After this long the queue lets sockets and processes have their turn."""
+_YIELDING_SLICE_MS, _REST_MS = 4, 8
+"""The same for traps that give way, and the pause then."""
+_LONG_REST_MS = 50
+"""The pause when a grave trap came: what recovers from it shall have the loop for itself."""
 _QUEUE_LIMIT = 20_000
 """Far above any burst that a cluster of 32 makes; beyond it what others may send is dropped."""
+_GRAVE_LIMIT = 2 * _QUEUE_LIMIT
+"""Where what is grave is dropped: nothing else that others send takes its places."""
 _BOUNDED = (BeatSeen, HardwareSeen, MessageSeen)
 """What others may send at any rate.  The rest answers what the core asked for: a timer or the end
 of a resource that was dropped would be waited for forever."""
@@ -64,7 +73,14 @@ class Loop:
         """What is still to be done of the list of the event last looked at."""
         self._left_seen: asyncio.Future[None] | None = None
         self._retry: asyncio.TimerHandle | None = None
-        self._queue: deque[tuple[Event, asyncio.Future[None] | None]] = deque()
+        self._queue: deque[_Queued] = deque()
+        self._yielding: deque[_Queued] = deque()
+        self._yielding_of: Counter[str] = Counter()
+        """Sensor -> how many traps of it give way at present."""
+        self._turn: asyncio.TimerHandle | None = None
+        self._rests_until = 0
+        self._rested = False
+        """Whether they had a long rest since their last turn: the next one they do not have."""
         self._scheduled = False
         self._stopped = False
         self._timers: dict[str, tuple[int, int]] = {}
@@ -78,6 +94,8 @@ class Loop:
         """How late the last due timer was."""
         self.worst_lag_ms = 0
         self.steps = 0
+        self.grave = frozenset({"FATAL"})
+        """Classes of traps that never give way (`grave_classes`)."""
 
     @property
     def held(self) -> bool:
@@ -122,44 +140,104 @@ class Loop:
             self._retry = None
             self._left.clear()
             _unseen(self._left_seen, "the cluster service ended")
-        while self._queue:
-            _, seen = self._queue.popleft()
-            _unseen(seen, "the cluster service ended")
+        for queue in (self._queue, self._yielding):
+            while queue:
+                _unseen(queue.popleft()[1], "the cluster service ended")
+        self._yielding_of.clear()
+        if self._turn is not None:
+            self._turn.cancel()
+            self._turn = None
 
     def _add(self, event: Event, seen: asyncio.Future[None] | None) -> None:
         if self._stopped:
             self.dropped += 1
             _unseen(seen, "the cluster service ended")
             return
-        if len(self._queue) >= _QUEUE_LIMIT and isinstance(event, _BOUNDED):
+        queue, limit = self._queue, _QUEUE_LIMIT
+        if isinstance(event, HardwareSeen):
+            if self._is_grave(event):
+                limit = _GRAVE_LIMIT
+                self._before(event)
+            else:
+                queue = self._yielding
+        if len(queue) >= limit and isinstance(event, _BOUNDED):
             self.dropped += 1
-            _unseen(seen, f"{_QUEUE_LIMIT} events wait for the core already")
+            _unseen(seen, f"{limit} events wait for the core already")
             return
-        self._queue.append((event, seen))
-        self._schedule()
+        queue.append((event, seen))
+        if queue is self._yielding:
+            self._yielding_of[_sensor(event)] += 1
+            self._arrange_turn()
+        else:
+            self._schedule()
 
     def _schedule(self) -> None:
         if not self._scheduled and not self.held:
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self._run)
 
+    def _is_grave(self, event: HardwareSeen) -> bool:
+        """Whether it is of these classes, or may be the end of one that is."""
+        clear = event.event_class == "CLEAR"
+        told = event.clears if clear else event.event_class
+        return told in self.grave or (clear and not told)
+
+    def _before(self, event: HardwareSeen) -> None:
+        """What gives way, but came before `event` of the same sensor, goes before it."""
+        if not self._rested:
+            self._rested = True
+            self._rests_until = self._now() + _LONG_REST_MS
+        if not self._yielding_of.pop(sensor := _sensor(event), 0):
+            return
+        yielding, self._yielding = self._yielding, deque()
+        for queued in yielding:
+            (self._queue if _sensor(queued[0]) == sensor else self._yielding).append(queued)
+
     def _run(self) -> None:
         self._scheduled = False
         until = self._now() + _SLICE_MS
         while self._queue and not self._stopped:
-            event, self._left_seen = self._queue.popleft()
             now = self._now()
-            try:
-                self._journal(now, event)
-                self._left.extend(self._node.step(event, now))
-            except Exception as error:
-                self._end(error)
-                return
-            if not self._carry_out():
+            if not self._step(*self._queue.popleft(), now):
                 return
             if now >= until and self._queue:
                 self._schedule()
                 return
+
+    def _arrange_turn(self) -> None:
+        if self._turn is None and self._yielding and not self.held:
+            delay_s = max(0, self._rests_until - self._now()) / 1000
+            self._turn = asyncio.get_running_loop().call_later(delay_s, self._take_turn)
+
+    def _take_turn(self) -> None:
+        """Those that give way, unless they have to again."""
+        self._turn = None
+        now = self._now()
+        until = now + _YIELDING_SLICE_MS
+        if now >= self._rests_until and not self.held:
+            self._rested = False
+            while self._yielding and not self._queue and not self._stopped and now < until:
+                event, seen = self._yielding.popleft()
+                sensor = _sensor(event)
+                self._yielding_of[sensor] -= 1
+                if not self._yielding_of[sensor]:
+                    del self._yielding_of[sensor]
+                now = self._now()
+                if not self._step(event, seen, now):
+                    return
+            self._rests_until = now + (_REST_MS if now >= until else 0)
+        self._arrange_turn()
+
+    def _step(self, event: Event, seen: asyncio.Future[None] | None, now: int) -> bool:
+        """Gives one event to the core and begins its actions; False: no other may follow now."""
+        self._left_seen = seen
+        try:
+            self._journal(now, event)
+            self._left.extend(self._node.step(event, now))
+        except Exception as error:
+            self._end(error)
+            return False
+        return self._carry_out()
 
     def _carry_out(self) -> bool:
         """Does what is left of the list; False: it is held, or the loop has stopped for good."""
@@ -189,6 +267,7 @@ class Loop:
             self._retry = None
             self._held(None)
             self._schedule()
+            self._arrange_turn()
 
     def _end(self, error: Exception) -> None:
         self._left.clear()
@@ -221,6 +300,16 @@ class Loop:
                 self.worst_lag_ms = max(self.worst_lag_ms, self.lag_ms)
                 self.put(TimerFired(name=name))
         self._arrange_wake()
+
+
+_Queued = tuple[Event, asyncio.Future[None] | None]
+"""An event and who waits until the core has seen it."""
+
+
+def _sensor(event: Event) -> str:
+    """Of which sensor, for which monitor, a trap speaks: its key without the offset."""
+    assert isinstance(event, HardwareSeen)
+    return f"{event.monitor} {event.key.rpartition('/')[0]}"
 
 
 def _unseen(seen: asyncio.Future[None] | None, why: str) -> None:

@@ -19,7 +19,7 @@ import msgspec
 from clptools import paths
 from clptools.agent.lock import AgentLock
 from clptools.agent.slots import MAY_PASS, Slots, TooLarge, preallocated
-from clptools.core.durable import Durable, LedgerFile
+from clptools.core.durable import Durable, LedgerFile, OpenEntry
 from clptools.reports import ClpError, ExitCode
 
 logger = logging.getLogger(__name__)
@@ -271,7 +271,8 @@ class Store:
     def keep_ledger(self, ledger: LedgerFile, now: int, wall: float) -> None:
         """Bring the ledger to the disk; may block, so the disk thread calls it.  Raises OSError.
 
-        What does not fit loses its oldest events: 2,000 open faults are one fault.
+        What does not fit loses its oldest events, those that are not fatal first: 2,000 open
+        faults are one fault.
         """
         entries = ledger.entries
         while True:
@@ -281,7 +282,7 @@ class Store:
                     msgspec.msgpack.encode(_KeptLedger(now=now, wall=wall, ledger=kept))
                 )
             except TooLarge:
-                entries = entries[len(entries) // 4 + 1 :]
+                entries = _fewer(entries)
             else:
                 self._ledger.sync()
                 return
@@ -311,6 +312,13 @@ def _unusable(error: OSError, where: str) -> ClpError:
         f"{error.filename or where}: {error.strerror}",
         "The agent needs a writable /run and /var/lib, with room for its state.",
     )
+
+
+def _fewer(entries: tuple[OpenEntry, ...]) -> tuple[OpenEntry, ...]:
+    """The same without its oldest quarter; fatal ones go last."""
+    ranked = sorted(entries, key=lambda entry: entry.event_class == "FATAL")
+    gone = set(map(id, ranked[: len(entries) // 4 + 1]))
+    return tuple(entry for entry in entries if id(entry) not in gone)
 
 
 def _shifted(

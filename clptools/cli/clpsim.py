@@ -52,8 +52,7 @@ COMMAND = Command(
         Option(
             "--faults",
             metavar="LIST",
-            help="all, mild, beyond (what no rule survives), "
-            "or kinds of faults, with commas.",
+            help="all, mild, beyond (what no rule survives), or kinds of faults, with commas.",
         ),
         Option("--jobs", metavar="N", help="Processes to use.", whole=True, low=1, high=1024),
         Option("--deep", help="Check records, ledger and replay too (slower)."),

@@ -7,6 +7,7 @@ of a message receive monitor follows from what is open, and from nothing else.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from clptools.core import sentences as say
@@ -29,6 +30,12 @@ _WATCHDOG_ROWS = "23h/6F/"
 """Rows of the class table about the BMC's watchdog timer (IPMI 2.0, table 42-3)."""
 _MM = {"FATAL": 914, "PERFORMANCE": 915, "PREDICT": 916}
 """Number in the alert log by class, for traps; all others are 903, as are messages."""
+_OPEN_KEPT = 500
+"""Open events of one monitor, those it recovers on and others apart: more at once are one fault,
+and every change of the ledger costs what is in it."""
+_MORE_KEY = "more"
+"""Fault key of one event that stands for all grave ones above `_OPEN_KEPT`: no deassertion
+closes it, since nobody remembers which they were."""
 _UNCLAIMED_KEPT = 256
 _UNCLAIMED_AGAIN_MS = 3_600_000
 """A message that no monitor takes and that keeps coming is told of this often."""
@@ -39,6 +46,8 @@ class Ledger:
 
     def __init__(self, node: Node) -> None:
         self.node = node
+        self._entries: dict[int, OpenEntry] = {}
+        """What went to the disk last, by event id: in a storm it is nearly all of the next."""
 
     def barred(self) -> bool:
         """Whether an open fatal event keeps groups away from this server."""
@@ -76,28 +85,32 @@ class Ledger:
     def keep(self) -> None:
         """The ledger changed: the disk shall know."""
         state = self.node.state
+        self._entries = {e.id: self._entry(e) for e in state.events.values()}
         self.node.emit(
             KeepLedger(
                 ledger=LedgerFile(
                     next_event=state.next_event,
                     halts=dict(state.halts),
                     liars=tuple(n for n, p in state.peers.items() if p.bmc.lies),
-                    entries=tuple(
-                        OpenEntry(
-                            id=e.id,
-                            monitor=e.monitor,
-                            key=e.key,
-                            event_class=e.event_class,
-                            meaning=e.meaning,
-                            source=e.source,
-                            first_at=e.first_at,
-                            last_at=e.last_at,
-                            count=e.count,
-                        )
-                        for e in state.events.values()
-                    ),
+                    entries=tuple(self._entries.values()),
                 )
             )
+        )
+
+    def _entry(self, event: OpenEvent) -> OpenEntry:
+        known = self._entries.get(event.id)
+        if known is not None and known.count == event.count and known.last_at == event.last_at:
+            return known
+        return OpenEntry(
+            id=event.id,
+            monitor=event.monitor,
+            key=event.key,
+            event_class=event.event_class,
+            meaning=event.meaning,
+            source=event.source,
+            first_at=event.first_at,
+            last_at=event.last_at,
+            count=event.count,
         )
 
     # ------------------------------------------------------------------ what comes in
@@ -202,6 +215,13 @@ class Ledger:
         state = node.state
         full = f"{monitor.name}/{key}"
         found = state.events.get(full)
+        grave = event_class in grave_classes((monitor,))
+        if found is None and self._full(monitor, grave):
+            if not grave:
+                return
+            key, meaning = _MORE_KEY, say.more_grave(_OPEN_KEPT)
+            full = f"{monitor.name}/{key}"
+            found = state.events.get(full)
         if found is not None and _rank(event_class) <= _rank(found.event_class):
             # The same again, or a lesser word of the same fault: the worst of it stays open.
             found.count += 1
@@ -234,8 +254,20 @@ class Ledger:
             event=number,
         )
         node.urgent = node.urgent or event_class == "FATAL"
+        if not grave and self._full(monitor, grave):
+            node.record(
+                "mm", 903, "WARN", (monitor.name, node.me), say.ledger_full(node.me, _OPEN_KEPT)
+            )
         self.keep()
         self._status_follows(monitor, number, meaning)
+
+    def _full(self, monitor: Monitor, grave: bool) -> bool:
+        """Whether a monitor has as many events of that gravity open as are kept apart."""
+        if len(self.node.state.events) < _OPEN_KEPT:
+            return False
+        classes = grave_classes((monitor,))
+        same = (e for e in self.open_of(monitor.name) if (e.event_class in classes) is grave)
+        return sum(1 for _ in same) >= _OPEN_KEPT
 
     def _close(self, monitor: Monitor, key: str, clears: str, meaning: str) -> None:
         node = self.node
@@ -287,10 +319,9 @@ class Ledger:
 
     def status_of(self, monitor: Monitor) -> MonitorStatus:
         """What the open events of a monitor make of its status."""
-        status = MonitorStatus.NORMAL
-        for event in self.open_of(monitor.name):
-            status = max(status, self._word(monitor, event.event_class), key=_SEVERITY.index)
-        return status
+        classes = {event.event_class for event in self.open_of(monitor.name)}
+        words = (self._word(monitor, event_class) for event_class in classes)
+        return max(words, key=_SEVERITY.index, default=MonitorStatus.NORMAL)
 
     def _word(self, monitor: Monitor, event_class: str) -> MonitorStatus:
         if event_class in monitor.recover_on:
@@ -324,6 +355,11 @@ _SEVERITY = [
     MonitorStatus.STALL,
     MonitorStatus.ERROR,
 ]
+
+
+def grave_classes(monitors: Iterable[Monitor]) -> frozenset[str]:
+    """Classes of events that no storm may cost: fatal ones and whatever a monitor recovers on."""
+    return frozenset({"FATAL"}).union(*(monitor.recover_on for monitor in monitors))
 
 
 def is_linked(category: str) -> bool:

@@ -553,6 +553,19 @@ def acknowledged(server: str, user: str, meaning: str) -> str:
     return f"{user} acknowledged {meaning} on {server}."
 
 
+def more_grave(kept: int) -> str:
+    """What one event stands for that holds the place of many."""
+    return f"further events of this kind, beyond the {kept} that are kept apart"
+
+
+def ledger_full(server: str, kept: int) -> str:
+    """As many events are open as are kept, none of which starts a recovery."""
+    return (
+        f"{kept} hardware events are open on {server}; further ones that start no recovery "
+        "are left out until some are closed."
+    )
+
+
 def trap_noted(server: str, source: str, meaning: str) -> str:
     """An INFO trap."""
     return f"{source} told {server}: {meaning}."

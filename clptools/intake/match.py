@@ -7,7 +7,7 @@ is heard.  agent-addr and snmpTrapAddress are shown and never trusted.
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import msgspec
 
@@ -26,16 +26,31 @@ BURST = 200
 """Traps a second from one BMC, and at once, before repeats are dropped."""
 REPEAT_MS = 10_000
 """In a storm, one trap of each fault passes in this time; its beginning is always told."""
+FAULTS = 512
+"""Faults that are new in a storm and pass within two such times: a server has fewer sensors."""
+GRAVE = 4_096
+"""Fatal ones known beside them: those pass in any number, the memory of them is bounded."""
+ENDS, ENDS_BURST = 1, 10
+"""Ends of one fatal fault that pass, a second and at once: a flapping one is no news each time."""
+HELD = 1_024
+"""Faults whose newest trap is held back."""
 FOREIGN_RATE = 50
 """Datagrams a second from foreign addresses that are worth decoding."""
+
+_OWN = ("127.0.0.1", "::1")
 
 Value = TypeVar("Value")
 
 
 class Counters(msgspec.Struct, kw_only=True):
-    """Datagrams by fate, since the agent started (`clpstat --hw`)."""
+    """Datagrams by fate, since the agent started (`clpstat --hw`).
+
+    What was sent to a keyword address and reached this host is `received`, `kernel_dropped` or
+    `foreign_dropped`.
+    """
 
     received: int = 0
+    """Handed over by the kernel, whatever became of it."""
     accepted: int = 0
     duplicate: int = 0
     not_allowed: int = 0
@@ -46,6 +61,11 @@ class Counters(msgspec.Struct, kw_only=True):
     unknown: int = 0
     """Taken, but of no class: recorded, no monitor changes."""
     kernel_dropped: int = 0
+    """From the BMC's address, and lost before they could be read: the receive buffer was full."""
+    foreign_dropped: int = 0
+    """From other addresses, more at once than are looked at: dropped by the kernel, unread."""
+    shed: int = 0
+    """From the BMC's address, not fatal, more at once than can be read: dropped unread."""
     presence: int = 0
     rehearsal: int = 0
     discovery: int = 0
@@ -74,6 +94,8 @@ class Admission(msgspec.Struct, frozen=True, kw_only=True):
     bmc: str
     """The only source; empty: this server has no BMC configured, nothing is heard."""
     monitors: tuple[Monitor, ...]
+    cluster: frozenset[str] = frozenset()
+    """Sources of rehearsals: addresses of the cluster's servers, and this host's own."""
 
     @property
     def users(self) -> tuple[SnmpUser, ...]:
@@ -108,8 +130,16 @@ def admissions(settings: Settings, server: str) -> tuple[Admission, ...]:
         if server not in monitor.servers:
             continue
         found.setdefault(endpoint(keyword, DEFAULT_PORT), []).append(monitor)
+    lans = (path for path in settings.interconnects if path.is_lan)
+    servers = {address for lan in lans for address in lan.addresses.values()}
     return tuple(
-        Admission(server=server, address=address, bmc=plain_source(bmc), monitors=tuple(monitors))
+        Admission(
+            server=server,
+            address=address,
+            bmc=plain_source(bmc),
+            monitors=tuple(monitors),
+            cluster=frozenset(map(plain_source, {*servers, *_OWN, address.host})),
+        )
         for address, monitors in found.items()
     )
 
@@ -164,64 +194,116 @@ class Bucket:
         return True
 
 
+class _Passed(NamedTuple):
+    """The last trap of a fault that passed."""
+
+    state: str
+    at_ms: int
+    ends: Bucket | None
+    """How often the end of an urgent one may pass; None: it is no such fault."""
+
+
 class Storm(Generic[Value]):
     """One BMC's storm: what is new passes at once, repeats of one fault are held back.
 
     A BMC that sends a thousand traps a second for a flapping sensor must hide neither the one
     fatal trap among them nor where the flapping ended: of each fault the latest that was held
-    back is released if it says something else than the last that passed.
+    back is released if it says something else than the last that passed.  Thousands of faults at
+    once are an attack, not a server: `FAULTS` of them pass, and any number of fatal ones.
     """
 
     def __init__(self) -> None:
         self._bucket = Bucket(RATE, BURST)
-        self._passed: OrderedDict[str, tuple[str, int]] = OrderedDict()
-        self._held: dict[str, tuple[str, Value]] = {}
+        self._passed: OrderedDict[str, _Passed] = OrderedDict()
+        self._grave = 0
+        """How many of these were fatal, or the end of a fatal one."""
+        self._held: dict[str, tuple[str, bool, Value]] = {}
         self.dropped = 0
         """Traps not passed in the storm that goes on; 0: none goes on."""
         self.quiet_since_ms = 0
 
-    def admit(self, fault: str, state: str, urgent: bool, item: Value, now_ms: int) -> bool:
+    def admit(
+        self,
+        fault: str,
+        state: str,
+        urgent: bool,
+        item: Value,
+        now_ms: int,
+        *,
+        ends_urgent: bool = False,
+    ) -> bool:
         """Whether `item` passes now.
 
         `fault` is what it speaks of and `state` what it says of that; `urgent` never waits for
-        the storm to end, unless it only repeats what passed last.
+        the storm to end, unless it only repeats what passed last.  `ends_urgent`: it may be the
+        end of an urgent one, and has its place among those.
         """
+        grave = urgent or ends_urgent
         calm = self._bucket.take(now_ms)
         last = self._passed.get(fault)
-        repeated = last is not None and now_ms - last[1] < REPEAT_MS
-        if not calm and repeated and not (urgent and last is not None and last[0] != state):
-            self._held[fault] = (state, item)
-            self._count(now_ms)
-            return False
-        if not calm and last is None and len(self._passed) >= KEEP:
-            # Thousands of faults at once are an attack, not a server.
-            self._count(now_ms)
-            return False
-        self._pass(fault, state, now_ms)
+        if last is None:
+            passes = calm or self._has_place(grave)
+        else:
+            passes = calm or now_ms - last.at_ms >= REPEAT_MS
+            if not passes and last.state != state:
+                # The end too, now and then: behind one that is held back, the same again would
+                # be no news, though it began anew.
+                ended = ends_urgent and last.ends is not None and last.ends.take(now_ms)
+                passes = urgent or ended
+        if not passes:
+            return self._hold(fault, state, grave, item, now_ms)
+        self._pass(fault, state, grave, now_ms)
         return True
 
     def release(self, now_ms: int) -> list[Value]:
         """What was held back and tells news, to be called every REPEAT_MS of a storm."""
+        self._fade(now_ms)
         held, self._held = self._held, {}
         news: list[Value] = []
-        for fault, (state, item) in held.items():
+        for fault, (state, grave, item) in held.items():
             last = self._passed.get(fault)
-            if last is None or last[0] != state:
-                self._pass(fault, state, now_ms)
+            if last is None and not self._has_place(grave):
+                self._held[fault] = (state, grave, item)
+            elif last is None or last.state != state:
+                self._pass(fault, state, grave, now_ms)
                 news.append(item)
         return news
 
-    def _count(self, now_ms: int) -> None:
+    def drop(self, now_ms: int) -> None:
+        """One more did not pass."""
         self.dropped += 1
         self.quiet_since_ms = now_ms
 
-    def _pass(self, fault: str, state: str, now_ms: int) -> None:
+    def _has_place(self, grave: bool) -> bool:
+        return grave or len(self._passed) - self._grave < FAULTS
+
+    def _hold(self, fault: str, state: str, grave: bool, item: Value, now_ms: int) -> bool:
+        if fault in self._held or fault in self._passed or len(self._held) < HELD:
+            self._held[fault] = (state, grave, item)
+        self.drop(now_ms)
+        return False
+
+    def _pass(self, fault: str, state: str, grave: bool, now_ms: int) -> None:
         self._held.pop(fault, None)
-        self._passed[fault] = (state, now_ms)
-        self._passed.move_to_end(fault)
+        last = self._passed.get(fault)
+        ends = last.ends if last is not None else None
+        if grave and ends is None:
+            ends = Bucket(ENDS, ENDS_BURST)
+        self._forget(fault)
+        self._passed[fault] = _Passed(state, now_ms, ends)
+        self._grave += ends is not None
+        self._fade(now_ms)
+
+    def _fade(self, now_ms: int) -> None:
         while self._passed:
-            oldest, (_, at) = next(iter(self._passed.items()))
+            oldest, passed = next(iter(self._passed.items()))
             # What is held back is compared with what passed: that must not be forgotten first.
-            if now_ms - at < 2 * REPEAT_MS or oldest in self._held:
+            old = now_ms - passed.at_ms >= 2 * REPEAT_MS and oldest not in self._held
+            if not old and self._grave <= GRAVE:
                 break
-            del self._passed[oldest]
+            self._forget(oldest)
+
+    def _forget(self, fault: str) -> None:
+        known = self._passed.pop(fault, None)
+        if known is not None:
+            self._grave -= known.ends is not None

@@ -129,6 +129,11 @@ class ClassTable:
             return next((row for row in found if row is not None), None)
         return row
 
+    def named(self) -> tuple[tuple[str, EventClass], ...]:
+        """Names (OIDs) of traps that are no PETs and have a row, with their classes."""
+        rows = self._for(None)[0].values()
+        return tuple((r.id[4:], r.event_class) for r in rows if r.id.startswith("oid "))
+
     def meaning(self, manufacturer: int | None, keys: Iterable[str]) -> str:
         """The text that a profile gives for the first of these row ids, or nothing."""
         meanings = self._for(manufacturer)[1]

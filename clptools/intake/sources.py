@@ -16,7 +16,8 @@ from clptools.intake.source import Faults, Watch, Watched, watched
 from clptools.loading import load
 
 PENDING = 1024
-"""Messages told and not yet durable; beyond it they are dropped and counted."""
+"""Messages told and not yet durable; beyond it they are dropped and counted.  Faults and their
+ends have as many places again, beyond those that predictions may take."""
 AGAIN_S = (1.0, 60.0)
 """How soon a source that could not go on is begun again: at first, and at last."""
 
@@ -105,7 +106,7 @@ class Sources:
             delay_s = min(delay_s * 2, AGAIN_S[1])
 
     def _tell(self, event: MessageSeen) -> None:
-        if len(self._pending) >= PENDING:
+        if len(self._pending) >= (PENDING if event.predictive else 2 * PENDING):
             self.dropped += 1
             return
         self.told += 1

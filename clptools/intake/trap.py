@@ -1,9 +1,11 @@
 """The trap receivers: UDP at each keyword address of this server, datagram in, event out.
 
-A datagram is decoded and judged at once, in well under a millisecond; what is taken goes to the
-handler in a task of its own, so that recovery never holds up the socket.  The handler returns once
-the event is durable (it may batch); only then is an INFORM answered.  Nothing that arrives can
-raise out of here: what is not taken is counted by reason and told as a note.
+A first look (`glance.py`) says whether a datagram may wait.  What may be fatal, or the end of
+that, is decoded and judged at once, in well under a millisecond; the rest waits for a turn
+(`waiting.py`), and behind it no fatal trap ever does.  What is taken goes to the handler in a task
+of its own, so that recovery never holds up the socket.  The handler returns once the event is
+durable (it may batch); only then is an INFORM answered.  Nothing that arrives can raise out of
+here: what is not taken is counted by reason and told as a note.
 """
 
 from __future__ import annotations
@@ -16,9 +18,11 @@ import msgspec
 
 from clptools.config.address import Endpoint
 from clptools.core.events import HardwareSeen
+from clptools.core.ledger import grave_classes
 from clptools.core.settings import Settings, SnmpUser
 from clptools.intake import pet, snmp
 from clptools.intake.ber import DecodeError
+from clptools.intake.glance import Glance, ends_grave, is_grave, sensor_of
 from clptools.intake.listen import Listener
 from clptools.intake.match import (
     FOREIGN_RATE,
@@ -36,10 +40,19 @@ from clptools.intake.profile import ClassTable, EventClass, row_fault
 from clptools.intake.rehearse import RehearsalGate, is_rehearsal
 from clptools.intake.snmp import Trap, V3Message
 from clptools.intake.usm import Engine, Refused, UserKeys, Usm, engine_id
+from clptools.intake.waiting import Waiting
 from clptools.reports import ClpError
 
 PENDING = 1_024
 """Traps taken and not yet durable; beyond it they are dropped and counted."""
+GRAVE_PENDING = 4_096
+"""The same of fatal ones and their ends, which never wait behind others or for their places."""
+AT_ONCE, AT_ONCE_BURST = 200, 64
+"""Traps a second that could wait, and need not: without a storm all are judged as they come."""
+JUDGE_S, REST_S = 0.002, 0.006
+"""How long traps that may wait are judged before others have their turn, and the pause then."""
+LONG_REST_S = 0.05
+"""The pause when one came that may not: what recovers from it shall have the loop for itself."""
 SAME_NOTE_MS = 60_000
 """One note for a reason and source in this time; the counters tell the rest."""
 
@@ -84,7 +97,7 @@ class TrapReceiver:
         boots: int = 1,
         read_user_keys: ReadUserKeys | None = None,
     ) -> None:
-        self.counters = Counters()
+        self._counters = Counters()
         self.presence_at_ms: dict[str, int] = {}
         """BMC -> when (loop time) its last presence trap came: for the BMC heartbeat."""
         self._server = server
@@ -99,9 +112,21 @@ class TrapReceiver:
         self._usms: dict[Endpoint, tuple[list[tuple[SnmpUser, UserKeys]], Usm | None]] = {}
         self._table = ClassTable(settings.trap_profiles)
         self._engine: Engine | None = None
-        self._recent: Recent[asyncio.Task[bool]] = Recent()
-        self._pending: set[asyncio.Task[bool]] = set()
-        self._foreign = Bucket(FOREIGN_RATE, FOREIGN_RATE)
+        self._grave = grave_classes(settings.monitors)
+        self._glance = Glance(self._table, self._grave)
+        self._waiting: Waiting[_Datagram] = Waiting()
+        self._at_once = Bucket(AT_ONCE, AT_ONCE_BURST)
+        self._rests_until = 0.0
+        self._rested = False
+        """Whether they had a long rest since their last turn: the next one they do not have."""
+        self._turn: asyncio.TimerHandle | None = None
+        self._recent: dict[bool, Recent[asyncio.Task[bool]]] = {
+            grave: Recent() for grave in (False, True)
+        }
+        """By whether they are grave: what came in a storm must not push a fatal one out."""
+        self._pending: dict[bool, set[asyncio.Task[bool]]] = {False: set(), True: set()}
+        self._foreign = {known: Bucket(FOREIGN_RATE, FOREIGN_RATE) for known in (False, True)}
+        """By whether they are of the cluster: a flood of others keeps no rehearsal out."""
         self._storms: dict[str, Storm[_Taken]] = {}
         self._noted: dict[tuple[str, str], int] = {}
         self._notes = Bucket(NOTES, NOTES_AT_ONCE)
@@ -119,6 +144,8 @@ class TrapReceiver:
         """Takes a changed configuration; addresses that stay keep their sockets and queues."""
         self._settings = settings
         self._table = ClassTable(settings.trap_profiles)
+        self._grave = grave_classes(settings.monitors)
+        self._glance = Glance(self._table, self._grave)
         for profile in settings.trap_profiles:
             for row, event_class in profile.rows.items():
                 if fault := row_fault(row, event_class):
@@ -132,18 +159,29 @@ class TrapReceiver:
             listener = self._listeners.get(address)
             if listener is None:
                 listener = self._listeners[address] = Listener(
-                    admission, usm, self.counters, self.datagram, self._bound
+                    admission, usm, self._counters, self.datagram, self._bound
                 )
                 listener.open()
             else:
-                listener.admission, listener.usm = admission, usm
+                listener.admit(admission, usm)
+
+    @property
+    def counters(self) -> Counters:
+        """What became of all datagrams until now."""
+        for listener in self._listeners.values():
+            listener.count_drops()
+        return self._counters
 
     async def close(self) -> None:
         """Closes the sockets and waits until what was taken is durable, and answered."""
         for listener in self._listeners.values():
             listener.stop_reading()
-        if self._pending:
-            await asyncio.gather(*self._pending, return_exceptions=True)
+        if self._turn is not None:
+            self._turn.cancel()
+        while (waiting := self._waiting.next()) is not None:
+            self._judged(waiting, waited=True)
+        pending = [task for tasks in self._pending.values() for task in tasks]
+        await asyncio.gather(*pending, return_exceptions=True)
         for listener in self._listeners.values():
             listener.close()
         self._listeners.clear()
@@ -153,32 +191,77 @@ class TrapReceiver:
         return {str(a): listener.fault for a, listener in self._listeners.items()}
 
     def datagram(self, listener: Listener, data: bytes, cut: bool, peer: tuple[str, int]) -> None:
-        """Judges one datagram.  Never raises."""
-        source = plain_source(peer[0])
-        self.counters.received += 1
+        """Judges one datagram, or lets it wait.  Never raises."""
+        self._counters.received += 1
+        datagram = _Datagram(listener, data, cut, plain_source(peer[0]), peer)
+        bmc = listener.admission.bmc
+        own = bool(bmc) and datagram.source == bmc
+        sensor = self._looked_at(data) if own else None
+        now_ms = self._now_ms()
+        if sensor is None:
+            if own and not self._rested:
+                self._rested = True
+                self._rests_until = self._running().time() + LONG_REST_S
+            self._judged(datagram)
+            return
+        if not self._waiting.count and self._at_once.take(now_ms):
+            self._judged(datagram)
+            return
+        if not self._waiting.add(sensor, datagram):
+            self._counters.shed += 1
+            storm = self._storm(datagram.source)
+            storm.drop(now_ms)
+            self._storm_begins(storm, datagram.source)
+        if self._turn is None:
+            self._turn = self._running().call_at(self._rests_until, self._take_turn)
+
+    def _looked_at(self, data: bytes) -> bytes | None:
         try:
-            self._judge(listener, data, cut, source, peer)
+            return self._glance.waits(data, self._wall())
+        except Exception:
+            # A bug here shows when it is read in full, and is noted there.
+            return None
+
+    def _take_turn(self) -> None:
+        """Judges of what waits as much as others can spare the time for."""
+        loop = self._running()
+        self._turn = None
+        now = loop.time()
+        if now >= self._rests_until:
+            self._rested = False
+            until = now + JUDGE_S
+            while (now := loop.time()) < until:
+                datagram = self._waiting.next()
+                if datagram is None:
+                    return
+                self._judged(datagram, waited=True)
+            self._rests_until = now + REST_S
+        self._turn = loop.call_at(self._rests_until, self._take_turn)
+
+    def _judged(self, datagram: _Datagram, *, waited: bool = False) -> None:
+        listener, source, peer = datagram.listener, datagram.source, datagram.peer
+        try:
+            self._judge(datagram, waited)
         except DecodeError as error:
             self._refuse("malformed", source, f"no readable trap: {error.reason}")
         except Refused as refused:
             if refused.report:
                 listener.send(refused.report, peer)
             if refused.counter == "discovery":
-                self.counters.discovery += 1
+                self._counters.discovery += 1
             else:
                 self._refuse(refused.counter, source, refused.text)
         except Exception as error:
             # A bug must not cost the receiver; the bytes that show it are in the note.
-            self.counters.malformed += 1
-            self._note("fault", f"{source}: {error!r} for {data[:256].hex()}", source)
+            self._counters.malformed += 1
+            self._note("fault", f"{source}: {error!r} for {datagram.data[:256].hex()}", source)
 
-    def _judge(
-        self, listener: Listener, data: bytes, cut: bool, source: str, peer: tuple[str, int]
-    ) -> None:
+    def _judge(self, datagram: _Datagram, waited: bool) -> None:
+        listener, data, cut, source, peer = datagram
         now_ms = self._now_ms()
         admission = listener.admission
         own = bool(admission.bmc) and source == admission.bmc
-        if not own and not self._foreign.take(now_ms):
+        if not own and not self._foreign[source in admission.cluster].take(now_ms):
             self._refuse_foreign(source)
             return
         if cut:
@@ -209,8 +292,13 @@ class TrapReceiver:
             )
         answer = _Answer(listener, peer, trap, message) if trap.inform else None
         decoded = pet.decode_trap(trap, self._table, self._wall())
+        if not waited:
+            # What came before of the same sensor comes first: a fault must not overtake the end
+            # of an earlier one, nor an end its fault.
+            for earlier in self._waiting.of(sensor_of(decoded)):
+                self._judged(earlier, waited=True)
         if decoded.presence:
-            self.counters.presence += 1
+            self._counters.presence += 1
             if source not in self.presence_at_ms:
                 text = f"BMC {source} sends presence traps"
                 self._on_note(Note(kind="presence", text=text, source=source))
@@ -231,21 +319,30 @@ class TrapReceiver:
     ) -> None:
         key = pet.duplicate_key(trap, decoded, source)
         if key:
-            earlier = self._recent.find(key, now_ms)
+            found = (recent.find(key, now_ms) for recent in self._recent.values())
+            earlier = next((task for task in found if task is not None), None)
             if earlier is not None:
-                self.counters.duplicate += 1
+                self._counters.duplicate += 1
                 if answer is not None:
                     earlier.add_done_callback(answer.after)
                 return
         events = tuple(event_of(monitor, trap, decoded, source, key) for monitor in monitors)
-        taken = _Taken(events, key, answer)
-        storm = self._storms.setdefault(source, Storm())
+        urgent = is_grave(decoded, self._grave)
+        ends = ends_grave(decoded, self._grave)
+        taken = _Taken(events, key, answer, urgent or ends)
+        storm = self._storm(source)
         state = f"{decoded.offset} {decoded.assertion} {decoded.event_class}"
-        urgent = decoded.event_class is EventClass.FATAL
-        if storm.admit(decoded.fault, state, urgent, taken, now_ms):
+        if storm.admit(decoded.fault, state, urgent, taken, now_ms, ends_urgent=ends):
             self._start(taken)
             return
-        self.counters.storm += 1
+        self._counters.storm += 1
+        self._storm_begins(storm, source)
+
+    def _storm(self, source: str) -> Storm[_Taken]:
+        return self._storms.setdefault(source, Storm())
+
+    def _storm_begins(self, storm: Storm[_Taken], source: str) -> None:
+        """Says it with the first trap that did not pass."""
         if storm.dropped == 1:
             self._on_note(
                 Note(
@@ -259,34 +356,37 @@ class TrapReceiver:
     def _start(self, taken: _Taken) -> None:
         """Hands a trap to the handler, unless too many wait for it already."""
         first = taken.events[0]
-        if len(self._pending) >= PENDING:
-            self.counters.queue_full += 1
-            self._note("refused", f"{first.source}: {PENDING} traps wait for the disk already")
+        pending, most = self._pending[taken.grave], GRAVE_PENDING if taken.grave else PENDING
+        if len(pending) >= most:
+            self._counters.queue_full += 1
+            self._note("refused", f"{first.source}: {most} traps wait for the disk already")
             return
         unknown = first.event_class == EventClass.UNKNOWN
-        self.counters.count("unknown" if unknown else "accepted")
-        task = self._running().create_task(self._deliver(taken.events, taken.key))
-        self._pending.add(task)
-        task.add_done_callback(self._pending.discard)
+        self._counters.count("unknown" if unknown else "accepted")
+        task = self._running().create_task(self._deliver(taken))
+        pending.add(task)
+        task.add_done_callback(pending.discard)
         if taken.answer is not None:
             task.add_done_callback(taken.answer.after)
         if taken.key:
-            self._recent.remember(taken.key, task, self._now_ms())
+            self._recent[taken.grave].remember(taken.key, task, self._now_ms())
 
-    async def _deliver(self, events: tuple[HardwareSeen, ...], key: str) -> bool:
+    async def _deliver(self, taken: _Taken) -> bool:
         """Whether the events are durable."""
         kept = False
         try:
-            for event in events:
-                await self._on_event(event)
-            kept = True
-        except Exception as error:
-            self._note("fault", f"trap from {events[0].source} was not kept: {error!r}")
+            # All at once: no monitor waits for the disk before it is told of a fatal trap.
+            ends = await asyncio.gather(*map(self._on_event, taken.events), return_exceptions=True)
+            faults = [end for end in ends if end is not None]
+            if faults:
+                source = taken.events[0].source
+                self._note("fault", f"trap from {source} was not kept: {faults[0]!r}")
+            kept = not faults
         finally:
             # However it ended: a key that stayed would make its retransmissions duplicates.
             if not kept:
-                self.counters.undelivered += 1
-                self._recent.forget(key)
+                self._counters.undelivered += 1
+                self._recent[taken.grave].forget(taken.key)
         return kept
 
     def _rehearse(self, listener: Listener, trap: Trap, source: str, peer: tuple[str, int]) -> None:
@@ -294,7 +394,7 @@ class TrapReceiver:
         if fault:
             self._refuse("not_allowed", source, f"rehearsal trap refused: {fault}")
             return
-        self.counters.rehearsal += 1
+        self._counters.rehearsal += 1
         decoded = pet.decode_trap(trap, self._table, self._wall())
         self._on_note(
             Note(
@@ -312,7 +412,7 @@ class TrapReceiver:
             listener.send(snmp.response(trap), peer)
 
     def _refuse(self, counter: str, source: str, text: str) -> None:
-        self.counters.count(counter)
+        self._counters.count(counter)
         self._note("refused", f"Trap from {source} refused: {text}", source, counter)
 
     def _refuse_foreign(self, source: str) -> None:
@@ -404,6 +504,16 @@ def event_of(
     )
 
 
+class _Datagram(NamedTuple):
+    """As it came."""
+
+    listener: Listener
+    data: bytes
+    cut: bool
+    source: str
+    peer: tuple[str, int]
+
+
 class _Taken(NamedTuple):
     """A trap on its way to the handler."""
 
@@ -411,6 +521,8 @@ class _Taken(NamedTuple):
     key: str
     """Its duplicate key; empty: none."""
     answer: _Answer | None
+    grave: bool
+    """Whether it is of a class that no storm may cost, or may be the end of what is."""
 
 
 class _Answer:

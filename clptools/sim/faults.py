@@ -607,7 +607,8 @@ class Kind(NamedTuple):
     mild: bool = False
     """Among those that must not stop a service for long when they come alone."""
     group: str = "all"
-    """`all`: every promise holds all the same; `beyond`: not even the rules can keep two copies apart then (see their page)."""
+    """`all`: every promise holds all the same; `beyond`: not even the rules can keep two copies
+    apart then (see their page)."""
     beside: bool = False
     """Drawn beside the others, by a generator of their own: the seeds of before stay the same."""
 

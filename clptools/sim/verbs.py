@@ -369,6 +369,8 @@ def _storm(world: World, words: Words) -> None:
         j = i % 31
         event_class = ("INFO", "PERFORMANCE", "ERROR", "PREDICT", "CLEAR")[j % 5]
         line = [words[0], words[1], event_class, f"sensor{j % 7}", f"{world.storms}.{j}"]
+        if words[3:] == ["distinct"]:
+            line[2:] = ["PREDICT", f"sensor{i}", f"{world.storms}.{i}"]
         world.at(world.t + i * 2000, _trap, world, line)
 
 
@@ -548,7 +550,7 @@ VERBS: dict[str, Verb] = {
     "arbiter": Verb(_arbiter, "arbiter down|cut server1|slow S|mend"),
     "script": Verb(_script, "script server1 exec1 stop fails|hangs|takes S  (or: script X mend)"),
     "trap": Verb(_trap, "trap server1 mrw1 FATAL cpu1 [DUPLICATE-KEY]"),
-    "storm": Verb(_storm, "storm server1 mrw1 500"),
+    "storm": Verb(_storm, "storm server1 mrw1 500 [distinct]"),
     "message": Verb(_message, "message server1 NIC eth0 [recovered]"),
     "monitor": Verb(_monitor, "monitor server1 genw1 error|normal"),
     "request": Verb(_request, "request server1 move failover1 server2"),

@@ -19,7 +19,7 @@ from clptools.agent.executor import Executor, Replies
 from clptools.agent.records import Records
 from clptools.agent.store import Store
 from clptools.core import actions, events
-from clptools.core.durable import Durable
+from clptools.core.durable import Durable, LedgerFile
 from clptools.core.messages import Beat, Control
 from clptools.core.requests import Outcome
 from clptools.core.settings import Group, Resource, Settings
@@ -221,6 +221,30 @@ def test_what_a_resource_says_before_its_end_and_what_gave_way_are_told(
             (7, False),
             (8, True),
         ]
+
+    run(test)
+
+
+def test_a_disk_that_is_behind_writes_the_newest_ledger_and_none_of_those_between() -> None:
+    async def test(bench: Bench) -> None:
+        written: list[int] = []
+        hold = threading.Event()
+        keep = bench.store.keep_ledger
+
+        def slow(ledger: LedgerFile, now: int, wall: float) -> None:
+            hold.wait(10)
+            written.append(ledger.next_event)
+            keep(ledger, now, wall)
+
+        bench.store.keep_ledger = slow  # type: ignore[method-assign]
+        for number in range(1, 6):
+            bench.executor.perform(actions.KeepLedger(ledger=LedgerFile(next_event=number)))
+            while number == 1 and bench.executor._ledger_queued:
+                await asyncio.sleep(0.001)
+        hold.set()
+        await asyncio.wait(bench.executor._last)
+        assert written[-1] == 5
+        assert len(written) == 2
 
     run(test)
 

@@ -11,7 +11,14 @@ import pytest
 
 from clptools.agent.loop import Loop
 from clptools.core.actions import Action, ClearTimer, PetWatchdog, Progress, SetTimer
-from clptools.core.events import AgentStopping, Event, MessageSeen, PowerRead, TimerFired
+from clptools.core.events import (
+    AgentStopping,
+    Event,
+    HardwareSeen,
+    MessageSeen,
+    PowerRead,
+    TimerFired,
+)
 
 
 class Bench:
@@ -234,5 +241,82 @@ def test_who_gave_up_waiting_breaks_nothing() -> None:
         await asyncio.gather(waiting, return_exceptions=True)
         bench.loop.stop()
         assert not bench.failures
+
+    run(test)
+
+
+def trap(event_class: str, sensor: str = "30", offset: str = "0", **more: str) -> HardwareSeen:
+    return HardwareSeen(
+        monitor="mrw1",
+        key=f"pet/20.{sensor}/3.1/07h/6F/{offset}",
+        duplicate_key="",
+        event_class=event_class,
+        meaning="x",
+        source="192.168.0.10",
+        **more,
+    )
+
+
+def test_a_fatal_trap_overtakes_lesser_ones_but_none_of_its_own_sensor() -> None:
+    async def test() -> None:
+        bench = Bench(lambda event: [])
+        others = [trap("ERROR", f"{n:02X}") for n in range(100)]
+        ends = [trap("PERFORMANCE", "F0", "A"), trap("CLEAR", "F0", "A", clears="PERFORMANCE")]
+        fatal = trap("FATAL", "F0")
+        later = [trap("ERROR", "F0", "1"), trap("CLEAR", "F0", clears="FATAL")]
+        for event in (*others, *ends, fatal, *later):
+            bench.loop.put(event)
+        await bench.loop.stepped(PowerRead(server="server2", power="on", asked_at=0))
+        assert bench.journal == [event for _, event in bench.seen]
+        first = bench.journal[:6]
+        assert first[:5] == [*ends, fatal, *later]
+        assert isinstance(first[5], PowerRead)
+        while len(bench.journal) < 106:
+            bench.now += 10
+            await asyncio.sleep(0.001)
+        assert bench.journal[6:] == others
+
+    run(test)
+
+
+def test_what_a_monitor_recovers_on_does_not_give_way() -> None:
+    async def test() -> None:
+        bench = Bench(lambda event: [])
+        bench.loop.grave = frozenset({"FATAL", "ERROR"})
+        for event_class in ("PREDICT", "ERROR"):
+            bench.loop.put(trap(event_class))
+            bench.loop.put(trap(event_class, sensor="31"))
+        await asyncio.sleep(0)
+        assert [e.event_class for e in bench.journal if isinstance(e, HardwareSeen)] == [
+            "PREDICT",
+            "ERROR",
+            "PREDICT",
+            "ERROR",
+        ]
+
+    run(test)
+
+
+def test_lesser_traps_never_take_the_places_of_a_fatal_one() -> None:
+    async def test() -> None:
+        bench = Bench(lambda event: [])
+        for n in range(25_000):
+            bench.loop.put(trap("ERROR", f"{n:X}"))
+        assert bench.loop.dropped == 5_000
+        await bench.loop.stepped(trap("FATAL"))
+        assert bench.loop.dropped == 5_000
+
+    run(test)
+
+
+def test_traps_that_give_way_are_refused_when_the_loop_stops() -> None:
+    async def test() -> None:
+        bench = Bench(lambda event: [])
+        waiting = asyncio.ensure_future(bench.loop.stepped(trap("ERROR")))
+        bench.loop.put(AgentStopping())
+        bench.loop.stop()
+        with pytest.raises(OSError):
+            await waiting
+        assert bench.journal == []
 
     run(test)

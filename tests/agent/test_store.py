@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from clptools import paths
@@ -184,6 +185,19 @@ def test_a_ledger_that_does_not_fit_loses_its_oldest_events(root: Path) -> None:
     store.keep_ledger(ledger, now=10_000, wall=500.0)
     kept = reopened(store).ledger(now=10_000, wall=500.0).entries
     assert 100 < len(kept) < 2_000
+    assert kept[-1] == ledger.entries[-1]
+
+
+def test_a_ledger_that_does_not_fit_loses_its_fatal_events_last(root: Path) -> None:
+    store = opened()
+    lesser = [
+        msgspec.structs.replace(entry(n, "x" * 1_000), event_class="INFO") for n in range(999)
+    ]
+    ledger = LedgerFile(entries=(*(entry(n) for n in range(100)), *lesser))
+    store.keep_ledger(ledger, now=10_000, wall=500.0)
+    kept = reopened(store).ledger(now=10_000, wall=500.0).entries
+    assert 100 < len(kept) < 1_000
+    assert kept[:100] == ledger.entries[:100]
     assert kept[-1] == ledger.entries[-1]
 
 

@@ -13,6 +13,7 @@ from tests.bench.report import markdown
 
 NAMES = (
     "trap",
+    "storm",
     "move",
     "power",
     "lease",

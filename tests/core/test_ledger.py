@@ -8,6 +8,7 @@ import pytest
 
 from clptools.core import actions as a
 from clptools.core import events as e
+from clptools.core import ledger
 from clptools.core.requests import Acknowledge, ExternalNotice, RequestBase
 from clptools.core.settings import Monitor, Recovery
 from tests.core.driver import Alone, S, settings
@@ -337,3 +338,37 @@ def test_a_storm_of_equal_messages_is_one_open_event_with_a_count() -> None:
     (event,) = box.node.state.events.values()
     assert event.count == 1_000
     assert len(told(box, 903)) == 1
+
+
+def test_lesser_faults_without_number_leave_room_for_a_fatal_one() -> None:
+    box = Box(mrw())
+    for n in range(ledger._OPEN_KEPT + 200):
+        box.trap("ERROR", f"k{n}")
+    assert len(box.open) == ledger._OPEN_KEPT
+    assert len([r for r in told(box, 903) if "are left out" in r.text]) == 1
+    box.trap("FATAL", "worst")
+    assert len(box.open) == ledger._OPEN_KEPT + 1
+    assert box.status() == "Error"
+
+
+def test_fatal_faults_without_number_are_one_that_only_a_person_closes() -> None:
+    box = Box(mrw(), mrw("mrw2"))
+    for n in range(ledger._OPEN_KEPT + 200):
+        box.trap("FATAL", f"k{n}")
+    assert len(box.open) == ledger._OPEN_KEPT + 1
+    for n in range(ledger._OPEN_KEPT + 200):
+        box.trap("CLEAR", f"k{n}")
+    # Which of those that were not kept apart are over nobody knows.
+    assert len(box.open) == 1
+    assert box.status() == "Error"
+    # The places are a monitor's own.
+    box.trap("FATAL", "other", monitor="mrw2")
+    assert box.status("mrw2") == "Error"
+
+
+def test_whatever_a_monitor_recovers_on_has_its_place() -> None:
+    box = Box(mrw(recover_on=("FATAL", "REDUNDANCY")))
+    for n in range(ledger._OPEN_KEPT + 10):
+        box.trap("ERROR", f"k{n}")
+    box.trap("REDUNDANCY", "fans")
+    assert box.status() == "Error"
