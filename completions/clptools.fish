@@ -232,7 +232,7 @@ complete -c clpsim -l sample -x -d 'Rehearse a sample cluster: 3bmc, 5lease, ...
 complete -c clpsim -l seed -x -d 'Run this seed alone.'
 complete -c clpsim -l seeds -x -d 'Run the seeds from A to B.'
 complete -c clpsim -l hours -x -d 'Simulated hours of each run.'
-complete -c clpsim -l faults -x -d 'all, mild, liars (BMCs that say what is not so), beyond (what no rule survives), or kinds of faults, with commas.'
+complete -c clpsim -l faults -x -d 'all, mild, beyond (what no rule survives), or kinds of faults, with commas.'
 complete -c clpsim -l jobs -x -d 'Processes to use.'
 complete -c clpsim -l deep -d 'Check records, ledger and replay too (slower).'
 complete -c clpsim -l explain -d 'With --seed: tell the whole story.'
