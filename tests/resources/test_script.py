@@ -422,8 +422,9 @@ def test_starting_a_script_takes_the_agent_little_time(make_script: MakeScript) 
         await runner.run(Script(name="g/r", path=path, timeout_ms=LONG_MS))
         return time.perf_counter() - began
 
-    async def many() -> list[float]:
-        return [await ours() for _ in range(30)]
+    async def both() -> list[tuple[float, float]]:
+        # In turn, so that whatever else the machine does meets both alike.
+        return [(await ours(), plain()) for _ in range(40)]
 
-    theirs = sorted(plain() for _ in range(30))[15]
-    assert sorted(asyncio.run(many()))[15] < 4 * theirs + 0.005
+    mine, theirs = (sorted(x)[20] for x in zip(*asyncio.run(both()), strict=True))
+    assert mine < 4 * theirs + 0.005
