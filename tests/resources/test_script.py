@@ -426,5 +426,6 @@ def test_starting_a_script_takes_the_agent_little_time(make_script: MakeScript) 
         # In turn, so that whatever else the machine does meets both alike.
         return [(await ours(), plain()) for _ in range(40)]
 
-    mine, theirs = (sorted(x)[20] for x in zip(*asyncio.run(both()), strict=True))
+    # The quick ones of each: whatever else runs only adds to a time.
+    mine, theirs = (sorted(x)[4] for x in zip(*asyncio.run(both()), strict=True))
     assert mine < 4 * theirs + 0.005
