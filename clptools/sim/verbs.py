@@ -298,6 +298,8 @@ def _bmc(world: World, words: Words) -> None:
         bmc.stuck_on = True
     elif how == "lies-off":
         bmc.lies_off = True
+    elif how == "blinks":
+        bmc.blinks = True
     elif how == "fence-fails":
         bmc.fence_fails = True
     elif how == "fence-lies":
@@ -544,7 +546,7 @@ VERBS: dict[str, Verb] = {
     "release": Verb(_release, "release server1 server2      # deliver them now"),
     "bmc": Verb(
         _bmc,
-        "bmc server1 dead|slow S|cut [FROM]|stuck-on|lies-off|still|sessionless|swapped server2"
+        "bmc server1 dead|slow S|cut [FROM]|stuck-on|lies-off|blinks|still|sessionless|swapped server2"
         "|restart S [silent]|fence-fails|fence-lies|fence-late S|mend",
     ),
     "arbiter": Verb(_arbiter, "arbiter down|cut server1|slow S|mend"),
