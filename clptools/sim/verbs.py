@@ -546,8 +546,8 @@ VERBS: dict[str, Verb] = {
     "release": Verb(_release, "release server1 server2      # deliver them now"),
     "bmc": Verb(
         _bmc,
-        "bmc server1 dead|slow S|cut [FROM]|stuck-on|lies-off|blinks|still|sessionless|swapped server2"
-        "|restart S [silent]|fence-fails|fence-lies|fence-late S|mend",
+        "bmc server1 dead|slow S|cut [FROM]|stuck-on|lies-off|blinks|still|sessionless"
+        "|swapped server2|restart S [silent]|fence-fails|fence-lies|fence-late S|mend",
     ),
     "arbiter": Verb(_arbiter, "arbiter down|cut server1|slow S|mend"),
     "script": Verb(_script, "script server1 exec1 stop fails|hangs|takes S  (or: script X mend)"),
