@@ -14,10 +14,10 @@
 
 A blank line ends the expected text.  `cluster NAME KEY=VALUE ...` comes first: a sample cluster
 of `clusters.py` with its keywords, and of the world `seed`, `uptime` (seconds), `boot` (seconds),
-`drift` (ppm of all), `steady` (1: no chance).  `cluster config` is the configuration that the player
-was handed.  `expect I1` says that this promise is broken, and meant to be.  `settle` waits for what
-`before` and `after` still have to do, mends everything, and waits till all is well; with `aided` a
-person helps.
+`drift` (ppm of all), `steady` (1: no chance).  `cluster config` is the configuration that the
+player was handed.  `expect I1` says that this promise is broken, and meant to be.  `settle` waits
+for what `before` and `after` still have to do, mends everything, and waits till all is well; with
+`aided` a person helps.
 """
 
 from __future__ import annotations
