@@ -161,8 +161,12 @@ class World:
             self.check.journal(host, now, event, actions)
         if self.tell is not None and self.verbose:
             self._tell_step(host, event, actions, now)
+        broken_off = self.between is not None and self._breaks(host, node, actions, 0)
+        if host.node is not node:
+            return  # nothing of it was done
         self.check.before(host, event, actions)
-        self._carry_out(host, actions, now)
+        if not broken_off:
+            self._carry_out(host, actions, now)
         if host.node is not None:
             self.check.after(host)
 
@@ -179,8 +183,6 @@ class World:
         do, node = self.executor.do, host.node
         if host.stop_after is not None and len(actions) > host.stop_after[0]:
             self._interrupt(host, actions, now)
-            return
-        if self.between is not None and self._breaks(host, node, actions, 0):
             return
         for done, action in enumerate(actions, 1):
             do[type(action)](host, action, now)
