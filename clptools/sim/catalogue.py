@@ -51,7 +51,7 @@ EACH = (
 """Of each server."""
 
 EACH_BMC = (
-    Row("bmc", "bmc {s} lies-off", "bmc {s} mend", (0.5,), short=True),
+    Row("lie", "bmc {s} lies-off", "bmc {s} mend", (0.5,), short=True),
     Row("bmc", "bmc {s} restart 2", "bmc {s} mend", (LATE,), short=True),
     Row("bmc", "bmc {s} dead", "bmc {s} mend", (LATE,), short=True),
     Row("bmc", "isolate {s}; bmc {s} cut", "heal; bmc {s} mend", (2.0,), short=True),
@@ -161,10 +161,10 @@ def touches(fault: Fault, server: str, action: a.Action) -> bool:
             if kind in ("network", "control"):
                 return _on_path(fault, server, action.to)
         case a.ReadPower():
-            if kind in ("bmc", "question"):
+            if kind in ("bmc", "lie", "question"):
                 return action.server in fault.servers
         case a.Fence():
-            if kind in ("bmc", "question", "strike"):
+            if kind in ("bmc", "lie", "question", "strike"):
                 return action.server in fault.servers
         case a.ArmDeadman() | a.StandDown() | a.HostAction():
             if kind == "bmc":
@@ -194,4 +194,4 @@ def comes_between(fault: Fault, server: str) -> bool:
     """
     if fault.kind == "clock":
         return server in fault.servers
-    return fault.kind in ("process", "network", "bmc", "arbiter")
+    return fault.kind in ("process", "network", "bmc", "lie", "arbiter")

@@ -373,7 +373,7 @@ class _Explorer:
         )
         cast = self._cast(host.name)
         for number, fault in enumerate(self._faults):
-            if not cast.issuperset(fault.servers):
+            if not cast.issuperset(fault.servers) or self._beyond(fault):
                 continue
             if not at_end and not touches(fault, host.name, action):
                 continue
@@ -382,6 +382,22 @@ class _Explorer:
             self._played[number] = len(self._instant)
             if self._try(host, place, fault):
                 return
+
+    def _beyond(self, fault: Fault) -> bool:
+        """Whether the promises do not reach so far.
+
+        A BMC that says "off" of a server that runs, in a session that lives, is believed where the
+        server is silent on every path, its kernel too: nothing is left that could say otherwise.
+        """
+        if fault.kind != "lie":
+            return False
+        hosts, network = self._world.hosts, self._world.network
+        [name] = fault.servers
+        return hosts[name].stalled or not all(
+            network.connected(name, other.name)
+            for other in hosts.values()
+            if other.name != name and other.powered
+        )
 
     def _new(self, number: int, fault: Fault) -> bool:
         """Whether it may go otherwise than when it was played a moment ago at this instant."""
