@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 Perform = Callable[["World", str], object]
 
-_AT_ONCE = {
-    "arbiter", "bmc", "cut", "cut-oneway", "deaf", "double", "drift", "forget", "heal", "hold",
-    "isolate", "kill", "late", "lose", "mute", "off", "pass", "pause", "reset", "script", "split",
-    "stall", "tap", "watchdog", "wipe",
+AT_ONCE = {
+    "arbiter", "bmc", "cut", "cut-oneway", "deaf", "disk", "double", "drift", "forget", "heal",
+    "hold", "isolate", "kill", "late", "lose", "mute", "off", "pass", "pause", "reset", "run",
+    "script", "split", "stall", "tap", "watchdog", "wipe",
 }  # fmt: skip
 """Verbs that may come between two actions: they hand no event to a core."""
 
 
 def strike(world: World, perform: Perform, line: str, later_us: int) -> None:
     """Carry out a line that came between two actions, now or so much later."""
-    if not later_us and line.split()[0] in _AT_ONCE:
+    if not later_us and line.split()[0] in AT_ONCE:
         perform(world, line)
     else:
         # What hands a core an event waits till the list of actions is through.

@@ -47,6 +47,8 @@ EACH = (
     Row("script", "script {s} * start hangs", "script {s} mend", (LATE,)),
     Row("script", "script {s} * stop hangs", "script {s} mend", (LATE,)),
     Row("watchdog", "watchdog {s} broken", "watchdog {s} works", (LATE,)),
+    Row("guard", "watchdog {s} dies", "watchdog {s} works", (LATE,)),
+    Row("write", "run {s} fails", "run {s} works", (2.0,), short=True),
 )
 """Of each server."""
 
@@ -169,6 +171,9 @@ def touches(fault: Fault, server: str, action: a.Action) -> bool:
         case a.ArmDeadman() | a.StandDown() | a.HostAction():
             if kind == "bmc":
                 return met
+        case a.Persist():
+            if kind == "write":
+                return met
         case a.RunResource():
             if kind == "script":
                 return met and f" {action.op} " in fault.lines[0][1]
@@ -190,8 +195,9 @@ def comes_between(fault: Fault, server: str) -> bool:
     """Whether it is played when a step of that server is through.
 
     What does nothing but to a certain kind of action comes right before that; and a clock that
-    goes otherwise matters only in the long run, so it is enough that its own server's steps end.
+    goes otherwise or a watchdog that is gone matters only later on, so it is enough that its own
+    server's steps end.
     """
-    if fault.kind == "clock":
+    if fault.kind in ("clock", "guard"):
         return server in fault.servers
     return fault.kind in ("process", "network", "bmc", "lie", "arbiter")

@@ -85,7 +85,7 @@ TALES = (
         "request {h} service-start *; request {o} service-start *; advance 10"
     ),
     Tale("push-same", "few", "revise {h} same; advance 4"),
-    Tale("push-shorter", "", "revise {h} leases 2 4 20; advance 8"),
+    Tale("push-shorter", "", "revise {h} leases 2 3 20; advance 8"),
     Tale("push-longer", "few", "revise {h} leases 5 10 30; advance 8"),
     Tale(
         "push-server", "three", "request {o} service-stop {o}; advance 4; revise {h} remove {o};"

@@ -41,8 +41,8 @@ PAIRS_EACH = 4
 KEPT = 20
 """How many schedules of one story that break the same promise are told."""
 _CRASH = "CRASH"
-_SHORT = "boot=4 interval_s=0.5 timeout_s=2.0 lease_s=1.5 self_stop_s=3.0"
-"""Lengths of the sample clusters: nothing depends on them but how long a run takes."""
+_SHORT = "boot=4 interval_s=0.5 timeout_s=2.0 lease_s=2.5 self_stop_s=4.0"
+"""Short lengths for sample clusters, in about the proportions of the defaults."""
 SAMPLES = ("2bmc", "2bmcstrong", "3bmc", "3lease", "5bmc")
 """Clusters that are taken where none is named."""
 

@@ -15,7 +15,7 @@ from clptools.core import actions as a
 from clptools.core import events as e
 from clptools.core import requests as r
 from clptools.sim import snapshot
-from clptools.sim.breaks import Breaks
+from clptools.sim.breaks import AT_ONCE, Breaks
 from clptools.sim.host import SECOND, Host, Trigger
 from clptools.sim.network import CONTROL
 from clptools.sim.revise import push
@@ -30,11 +30,6 @@ _MEDDLE = {
     "script", "storm", "trap", "wipe",
 }  # fmt: skip
 """Verbs after which a group may stop for another reason than a fault of machines and networks."""
-_AT_ONCE = {
-    "bmc", "cut", "cut-oneway", "deaf", "disk", "heal", "hold", "isolate", "kill", "mute", "off",
-    "pause", "reset", "run", "script", "stall", "watchdog",
-}  # fmt: skip
-"""Verbs that may come between two actions of one list: they hand no event to a core."""
 
 
 class BadLine(ValueError):
@@ -145,7 +140,7 @@ def _upon(world: World, words: Words) -> None:
     host, action, count, rest = world.hosts[words[0]], words[1], int(words[2]), words[3:]
     if action not in _ACTIONS:
         raise ValueError(action)
-    if rest[0] not in _AT_ONCE:
+    if rest[0] not in AT_ONCE:
         raise ValueError(rest[0])
     verb = VERBS[rest[0]]
     host.upon.append(Trigger(action, count, lambda: verb.run(world, rest[1:])))

@@ -29,10 +29,10 @@ def replayed(text: str) -> set[str]:
 
 
 def test_a_slice_keeps_every_promise() -> None:
-    found = outcomes(sample_task("2bmc", most=150, jobs=2, only=("move", "power-loss", "cut-long")))
+    found = outcomes(sample_task("2bmc", most=90, jobs=2, only=("move", "power-loss", "cut-long")))
     assert set(found) == {"move", "power-loss", "cut-long"}
     assert [item.text for x in found.values() for item in x.broken] == []
-    assert all(x.schedules >= 50 and x.possible > 300 for x in found.values())
+    assert all(x.schedules >= 30 and x.possible > 300 for x in found.values())
 
 
 def test_pairs_of_three_servers_keep_every_promise() -> None:
@@ -43,7 +43,7 @@ def test_pairs_of_three_servers_keep_every_promise() -> None:
 
 def test_what_one_fault_breaks_is_found_and_its_scenario_repeats_it() -> None:
     """An arbiter that both halves can win: any cut that lasts splits the brain."""
-    found = outcomes(sample_task("2weak", most=60, jobs=2, only=("move",)))["move"]
+    found = outcomes(sample_task("2weak", most=40, jobs=2, only=("move",)))["move"]
     assert found.broke > 0
     cut = next(x for x in found.broken if x.invariant in ("I1", "AUTH"))
     assert len(cut.faults) == 1
@@ -52,7 +52,7 @@ def test_what_one_fault_breaks_is_found_and_its_scenario_repeats_it() -> None:
 
 
 def test_the_scenario_of_a_pair_repeats_it() -> None:
-    found = outcomes(sample_task("2weak", most=24, jobs=2, only=("move",), pairs=True))["move"]
+    found = outcomes(sample_task("2weak", most=60, jobs=2, only=("move",), pairs=True))["move"]
     pairs = [x for x in found.broken if len(x.faults) == 2]
     assert pairs
     for pair in pairs[:3]:
