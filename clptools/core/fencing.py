@@ -10,13 +10,13 @@ together, its heartbeats come first).  What the BMC answers to an order is no ev
 are, by the one rule of `power.py`.
 
 Only a coordinator that hears a majority fences, or an exact half.  There both sides may mean to,
-so each has turns of its own: places are counted, place by place takes its turn of `fence_delay`,
-and an order leaves only in the first half of it, so that what it does is seen before the next one
-begins.  Place 0 is the holder of the first configured group; all others follow by name.  An
-arbiter decides this, too: whom it says yes to has place 0.  There is no such danger where the BMC
-heartbeat stopped with the others: a server whose BMC heartbeat stopped is hung and cannot fence
-us.  A server that stood still itself, a paused machine for instance, fences nobody before it has
-listened again: the silence was its own.
+so each has turns of its own: from the last exchange on, place by place takes its turn of
+`fence_delay`, and an order leaves only in the first half of it, so that what it does is seen before
+the next one begins.  Place 0 is the holder of the first configured group; all others follow by
+name.  An arbiter decides this, too: whom it says yes to has place 0.  There is no such danger where
+the BMC heartbeat stopped with the others: a server whose BMC heartbeat stopped is hung and cannot
+fence us.  A server that stood still itself, a paused machine for instance, fences nobody before it
+has listened again: the silence was its own.
 """
 
 from __future__ import annotations
@@ -103,7 +103,8 @@ class Fencing:
             return
         fence.orders += 1
         fence.ordered_at = node.now
-        node.emit(Fence(server=name, action=self._command(p), within_ms=_WITHIN_MS))
+        command = self._command(p)
+        node.emit(Fence(server=name, action=command, ordered_at=node.now, within_ms=_WITHIN_MS))
 
     def _command(self, p: PeerState) -> str:
         """What the BMC is told: a reset begins as power off, so that it can be read back."""
@@ -151,7 +152,14 @@ class Fencing:
             node.record("rc", 404, "INFO", (name, node.me), say.fenced(name, sent))
             two = len(node.settings.servers) == 2
             if sent and forced.action in ("reset", "power-cycle") and not two:
-                node.emit(Fence(server=name, action="power-on", within_ms=_POWER_ON_MS))
+                node.emit(
+                    Fence(
+                        server=name,
+                        action="power-on",
+                        ordered_at=node.now,
+                        within_ms=_POWER_ON_MS,
+                    )
+                )
         elif not fence.wanted_by and not p.lost:
             self._over(p, say.fence_called_off(name), 0)
             node.record("rc", 434, "INFO", (name, node.me), say.fence_called_off(name))
@@ -216,7 +224,9 @@ class Fencing:
     def _turn_of(self, place: int, p: PeerState, revision: InForce) -> bool:
         """Whether an order given now leaves in the first half of the turn of this place."""
         turn_ms = revision.cluster.fence_delay_ms
-        silent_ms = self.node.now - p.heard_at - revision.lost_ms
+        # Both sides count from their last exchange that went there and back: where one of them
+        # heard the other for longer, what each heard last lies far apart.
+        silent_ms = self.node.now - min(p.heard_at, p.echoed_at) - revision.lost_ms
         if silent_ms < 0:
             return False
         turn, into_ms = divmod(silent_ms, turn_ms)

@@ -197,6 +197,7 @@ class Membership:
             node.policy.tell(beat.sender, p)
         echo = beat.echo
         if echo is not None and echo.incarnation == node.state.incarnation:
+            p.echoed_at = max(p.echoed_at, echo.sent_at)
             node.power.answered(beat.sender, p, echo)
             if beat.counts and not p.counts_me:
                 p.counts_me = True

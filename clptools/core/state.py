@@ -151,6 +151,8 @@ class PeerState(msgspec.Struct):
     any_heard_at: int = NEVER
     """When it was last known to live: a new beat of the incarnation we believe, or one of another
     that answers a beat of ours from after that."""
+    echoed_at: int = NEVER
+    """When we sent the newest beat that it answered."""
     believed_at: int = NEVER
     """Since when we believe its incarnation."""
     retired_at: int = NEVER

@@ -195,14 +195,14 @@ class Bmcs:
         bmc, world = self.of[order.server], self._world
         begin = self._begin(asker, bmc)
         bmc.busy_until[asker] = begin + 20_000
-        world.at(begin, self._send, asker, order, asked_at, world.t + order.within_ms * 1000)
+        world.at(begin, self._send, asker, order, asked_at)
 
-    def _send(self, asker: str, order: Fence, asked_at: int, until: int) -> None:
+    def _send(self, asker: str, order: Fence, asked_at: int) -> None:
         bmc, world = self.of[order.server], self._world
         sent, error = True, ""
         if world.hosts[asker].node is None:
             return  # a fencer that is dead sends nothing
-        if world.t > until:
+        if world.hosts[asker].now(world.t) > order.ordered_at + order.within_ms:
             sent, error = False, "it could not be sent in time"
         elif not self._reachable(asker, bmc):
             sent, error = False, "no answer"

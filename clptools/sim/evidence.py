@@ -79,6 +79,11 @@ class Evidence:
         """Something of a group is started."""
         self._started.setdefault((host.name, host.boots), set()).add(group)
 
+    def started(self, host: Host) -> None:
+        """Another agent begins, however short the time without one was."""
+        self._fit_since.pop(host.name, None)
+        self._healthy_since.pop(host.name, None)
+
     def forgot(self, host: Host) -> None:
         """Its agent starts without state, and not for the first time since it booted."""
         self._forgot.add((host.name, host.boots))

@@ -276,6 +276,7 @@ class World:
             self.check.counts.forget(host)
             if not first:
                 self.check.evidence.forgot(host)
+        self.check.evidence.started(host)
         self.note(f"agent of {host.name} starts")
         self.step(
             host,

@@ -768,7 +768,7 @@ def once(node: Node, after_ms: int, action: a.Action) -> None:
 
 
 def fence(server: str) -> a.Fence:
-    return a.Fence(server=server, action="power-off")
+    return a.Fence(server=server, action="power-off", ordered_at=10**12)
 
 
 @mutation
