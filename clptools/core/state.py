@@ -94,6 +94,8 @@ class ForcedStopState(msgspec.Struct):
     """When the order that is not answered was given, or `NEVER`."""
     sent_at: int = NEVER
     """When the BMC last accepted one of this stop, or `NEVER`."""
+    read_off: bool = False
+    """It read off since, though that may be no proof."""
     retry_at: int = 0
     """Not again before this."""
     wanted_by: str = ""

@@ -411,6 +411,8 @@ def _request(world: World, words: Words) -> None:
         world.vouched.add(made.down)
     if isinstance(made, r.Resume):
         world.check.resumed()
+    if isinstance(made, r.ForceStop):
+        world.forced.add(made.down)
     if isinstance(made, r.GroupStop):
         world.check.service.asked(made.group)
     if isinstance(made, r.ServiceStop):

@@ -77,6 +77,8 @@ class World:
         self.journal = journal
         self.vouched: set[str] = set()
         """Servers that an operator confirmed down: they stay off, or come back connected."""
+        self.forced: set[str] = set()
+        """Servers that an operator powered off by `clpforcestop`, whatever was heard of them."""
         self.aliases: dict[str, str] = {}
         """`@coordinator1` of a schedule -> the server it was when first named."""
         self.traps = 0
