@@ -69,11 +69,11 @@ CLUSTER = (
     ),
     _cluster(
         name="fence_delay",
-        parse=seconds(0, 600),
+        parse=seconds(1, 600),
         default=5.0,
-        help="How long the server without the most important group waits before it forces the "
-        "other one to stop.  Where an arbiter decides, its winner comes first instead, and one "
-        "that does not reach it waits twice as long and longer.",
+        help="Where exactly half of the servers hear each other, they take turns of this length in "
+        "forcing the others to stop: first the holder of the first group (or whom an arbiter "
+        "decides for), then the others by name.  A turn is longer than a forced stop takes.",
     ),
     _cluster(
         name="startup_wait",

@@ -45,6 +45,8 @@ _ORDER_STUCK_MS = 10_000
 _AGAIN_MS = 3_000
 """How long a BMC that accepted an order has to carry it out before it gets another one."""
 _POWER_ON_MS = 60_000
+_SHORTEST_MS = 1_000
+"""Of a turn, whatever an older configuration says."""
 
 
 class Fencing:
@@ -76,7 +78,7 @@ class Fencing:
             return False
         if not p.lost or not p.incarnation or node.membership.is_out(name):
             return False
-        if node.now < p.fence.retry_at:
+        if node.now < p.fence.retry_at or self._may_boot(p):
             return False
         # In a tie that an arbiter decided, too: the loser may not know that it lost.
         if not node.votes.in_office() or node.membership.hears_half():
@@ -121,7 +123,14 @@ class Fencing:
             return False
         if p.fence.wanted_by:
             return True  # a person wants it off, heard or not
-        return node.now - max(p.heard_at, p.any_heard_at) > node.times.lost_ms
+        silent_ms = node.now - max(p.heard_at, p.any_heard_at)
+        return silent_ms > node.times.lost_ms and not self._may_boot(p)
+
+    def _may_boot(self, p: PeerState) -> bool:
+        """Whether it was off since it was last heard, for all that its BMC said, proof or not."""
+        off_at = p.bmc.off_seen_at
+        heard_at = max(p.heard_at, p.any_heard_at)
+        return off_at > heard_at and self.node.now - off_at < self.node.times.startup_ms
 
     def begin(self, name: str, p: PeerState, user: str = "") -> None:
         """Begins a forced stop; `user`: who asked for it, whatever is heard of that server."""
@@ -171,8 +180,7 @@ class Fencing:
         node = self.node
         why = fence.text if fence.text != say.fence_under_way else ""
         why = why or say.still_on(node.settings.forced_stop.timeout_ms, p.bmc.error, p.bmc.doubt)
-        # One that was off for a moment boots now, whatever that off proves.
-        self._over(p, why, node.times.boot_ms if fence.read_off else _RETRY_MS)
+        self._over(p, why, _RETRY_MS)
         node.record("rc", 433, "WARN", (name, node.me), say.fence_failed(name, why))
         node.changed = True
 
@@ -212,7 +220,7 @@ class Fencing:
             return False
         if node.votes.in_office() and membership.hears_majority():
             return True
-        if not membership.hears_half():
+        if not membership.hears_half() or node.power.looks_hung():
             return False
         if self._stands_still(p):
             return True
@@ -228,7 +236,7 @@ class Fencing:
 
         A BMC holds the button for 4 s: its victim is to be off before the next turn begins.
         """
-        turn_ms = revision.cluster.fence_delay_ms
+        turn_ms = max(revision.cluster.fence_delay_ms, _SHORTEST_MS)
         # Both sides count from their last exchange that went there and back: where one of them
         # heard the other for longer, what each heard last lies far apart.
         silent_ms = self.node.now - min(p.heard_at, p.echoed_at) - revision.lost_ms

@@ -171,9 +171,8 @@ class Groups:
         node = self.node
         if node.state.phase is not Phase.RUNNING or node.state.shared.suspended:
             return
-        for name in self.purging():
-            run = self.run(name)
-            if run.purge_at != NEVER and node.now >= run.purge_at:
+        for name, run in list(node.state.groups.items()):
+            if run.purge and run.purge_at != NEVER and node.now >= run.purge_at:
                 self._purge(name, run)
 
     def _purge_failed(self, name: str, run: GroupRun) -> None:
@@ -480,6 +479,9 @@ class Groups:
         elif not run.held:
             self._purge_failed(name, run)
         else:
+            if run.purge:
+                run.purge_at = self.node.now + pause_ms(run.purges)
+                run.purges += 1
             self._enter(name, run, GroupState.STOP_FAILED)
             self.node.record(
                 "rc", 22, "ERROR", (name, self.node.me), say.group_stuck(name, self.node.me)

@@ -137,6 +137,8 @@ class Placement:
             dark = [h.server for h in holders if not node.membership.is_online(h.server)]
             if intent.wanted and len(dark) == len(holders):
                 self._wait(group.name, say.waits_for_proof(dark), tuple(dark))
+            elif intent.wanted and all(_is_stuck_purge(h) for h in holders):
+                self._wait(group.name, say.waits_for_stop([h.server for h in holders]), ())
             else:
                 node.state.waiting.pop(group.name, None)
             self._keep(group, intent, holders)
@@ -447,6 +449,11 @@ class Placement:
                 ),
             )
         )
+
+
+def _is_stuck_purge(held: Held) -> bool:
+    """Whether a server holds it only because what it may have left there could not be stopped."""
+    return held.state == GroupState.STOP_FAILED and not held.seen.n
 
 
 def _own(me: str, run: GroupRun) -> Held:

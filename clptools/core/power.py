@@ -32,6 +32,7 @@ ON_LASTS_MS = 10_000
 """Without sessions: no BMC restarts, and answers again, within this."""
 _READ_STUCK_MS = 60_000
 _READ_OWN_MS = 10_000
+"""Without a heartbeat in it: only shown."""
 _HURRY_MS = 700
 """How much earlier than its turn a BMC is asked again while its server misses beats."""
 _WRITE_MS = 10_000
@@ -106,8 +107,7 @@ class Power:
             bmc.on_at = NEVER  # another session: what the one before had read is not its word
         bmc.off_at = node.now
         bmc.off_asked_at = event.asked_at
-        if p.fence.sent_at != NEVER:
-            p.fence.read_off = True
+        bmc.off_seen_at = node.now
         bmc.doubt = self._doubtful(p, event)
         if bmc.doubt:
             return
@@ -177,8 +177,23 @@ class Power:
         p = self.node.state.peers.get(name)
         bmc = self.node.state.bmc if p is None else p.bmc
         bmc.asked_at = self.node.now
-        bmc.next_at = self.node.now + (_READ_OWN_MS if p is None else self.interval_ms())
+        bmc.next_at = self.node.now + (self._own_ms() if p is None else self.interval_ms())
         self.node.emit(ReadPower(server=name, echo=self._silent(p)))
+
+    def _own_ms(self) -> int:
+        """How often we look at our own: by it we know whether the others see us beat there."""
+        return self.interval_ms() if self._beats() else _READ_OWN_MS
+
+    def _beats(self) -> bool:
+        links = self.node.settings.interconnects
+        return any(i.type == "bmchb" and self.node.me in i.addresses for i in links)
+
+    def looks_hung(self) -> bool:
+        """Whether the others may take us for hung: our own heartbeat in our BMC does not go on."""
+        bmc, now = self.node.state.bmc, self.node.now
+        if not self._beats() or bmc.beat_at == NEVER:
+            return False
+        return now - bmc.beat_at > 2 * self.interval_ms()
 
     def interval_ms(self) -> int:
         """The interval of the `bmchb` interconnect, or 1 s."""

@@ -367,6 +367,11 @@ def next_try(group: str, left_ms: int) -> str:
     return f"in {max(left_ms, 0) // 1000} s; at once: clpgrp -s {group}"
 
 
+def waits_for_stop(servers: Sequence[str]) -> str:
+    """Somebody lost its state, and its stop script fails."""
+    return f"the stop of what is left of it on {listed(servers)}, which failed; it is tried again"
+
+
 def waits_for_policy(servers: Sequence[str]) -> str:
     """Somebody knows more of what is wanted."""
     verb = "knows" if len(servers) == 1 else "know"

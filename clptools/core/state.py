@@ -64,6 +64,8 @@ class BmcState(msgspec.Struct):
     """When it last answered off, or `NEVER`: it read on since."""
     off_asked_at: int = NEVER
     """When that was asked."""
+    off_seen_at: int = NEVER
+    """When it last answered off at all, whatever it read since."""
     answers_since: int = NEVER
     """Since when every question was answered."""
     doubt: str = ""
@@ -94,8 +96,6 @@ class ForcedStopState(msgspec.Struct):
     """When the order that is not answered was given, or `NEVER`."""
     sent_at: int = NEVER
     """When the BMC last accepted one of this stop, or `NEVER`."""
-    read_off: bool = False
-    """It read off since, though that may be no proof."""
     retry_at: int = 0
     """Not again before this."""
     wanted_by: str = ""

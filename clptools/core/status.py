@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from clptools.core import sentences as say
+from clptools.core.holdings import holds
 from clptools.core.messages import Epoch
 from clptools.core.quorum import NEVER
 from clptools.core.report import group_word
@@ -105,7 +106,7 @@ class Status:
             membership = node.membership
             if p.beat is None or membership.is_out(server) or not membership.is_online(server):
                 continue
-            for h in p.beat.holdings:
+            for h in holds(p):
                 if h.held and _may_run(h.state, h.seen):
                     said.setdefault(h.group, []).append((server, h.state))
         return {
@@ -353,9 +354,9 @@ class Status:
 
 
 def _may_run(state: str, seen: Epoch) -> bool:
-    if state == GroupState.STOPPING:
-        return seen.n > 0
-    return state in _RUNS or state == GroupState.STOP_FAILED
+    if not seen.n:
+        return False  # without state it stops what may be left: it was granted nothing
+    return state in _RUNS or state in (GroupState.STOPPING, GroupState.STOP_FAILED)
 
 
 def monitor_word(words: list[str]) -> str:

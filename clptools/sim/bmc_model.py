@@ -1,8 +1,8 @@
 """BMCs as they are: slow, unreachable, restarting, wrong, and one request in flight for each asker.
 
 A control command is accepted and carried out a while later, or never; nothing is read back with
-it.  A read carries its session, which ends with every answer that stays out and with each restart
-of the BMC: the next login is silent, and the reader finds a new name in the answer.  Right after a
+it.  A read carries its session, which outlives a lost answer and ends with each restart of the BMC, or
+unused for a minute: the next login is silent, and the reader finds a new name in the answer.  Right after a
 restart the BMC has not sensed its host yet: it says "off", or nothing.
 """
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 TIMEOUT_US = 2_000_000
 BEAT_US = 1_000_000
+IDLE_US = 60_000_000
+"""A BMC closes a session that nobody used for so long (IPMI 2.0, 6.12.15)."""
 ECHO_US = 50_000
 """How long an "off" is held back for the answer to an ICMP echo."""
 
@@ -31,6 +33,7 @@ class Session:
 
     name: str
     opened_us: int
+    used_us: int
 
 
 @dataclass(slots=True)
@@ -112,7 +115,6 @@ class Bmcs:
         bmc, world = self.of[server], self._world
         begin = self._begin(asker, bmc)
         if not self._reachable(asker, bmc):
-            bmc.sessions.pop(asker, None)
             end = begin + TIMEOUT_US
             bmc.busy_until[asker] = end
             lost = PowerRead(server=server, power="unknown", asked_at=asked_at, error="no answer")
@@ -135,7 +137,6 @@ class Bmcs:
         (asked_at, end), (asked, echoed) = times, echo
         world, host = self._world, self._host(bmc)
         if not self._reachable(asker, bmc):
-            bmc.sessions.pop(asker, None)
             lost = PowerRead(
                 server=bmc.server, power="unknown", asked_at=asked_at, error="connection lost"
             )
@@ -170,10 +171,12 @@ class Bmcs:
             return None
         known = bmc.sessions.get(asker)
         incarnation = self._world.hosts[asker].incarnation
-        if known is None or not known.name.startswith(f"{incarnation}/"):
+        now = self._world.t
+        stale = known is None or now - known.used_us > IDLE_US
+        if known is None or stale or not known.name.startswith(f"{incarnation}/"):
             bmc.logins += 1
-            known = Session(f"{incarnation}/{bmc.logins}", self._world.t)
-            bmc.sessions[asker] = known
+            known = bmc.sessions[asker] = Session(f"{incarnation}/{bmc.logins}", now, now)
+        known.used_us = now
         return known
 
     def _beat(self, bmc: Bmc) -> str:
@@ -206,7 +209,6 @@ class Bmcs:
             sent, error = False, "it could not be sent in time"
         elif not self._reachable(asker, bmc):
             sent, error = False, "no answer"
-            bmc.sessions.pop(asker, None)
         elif bmc.fence_fails:
             sent, error = False, "completion code D5h"
         if sent and not bmc.fence_lies:

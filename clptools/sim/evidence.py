@@ -146,7 +146,11 @@ class Evidence:
     def _decides(self, host: Host) -> bool:
         """Whether no arbiter that replaces the majority is out of order."""
         arbiter = host.settings.arbiter
-        return arbiter is None or not arbiter.required or self._arbiter_sound(host)
+        if arbiter is None or not arbiter.required:
+            return True
+        holder = self._world.arbiters[arbiter.name].holder
+        mine = holder in ("", host.name) or self._mutual(host, self._world.hosts[holder])
+        return mine and self._arbiter_sound(host)
 
     def _arbiter_sound(self, host: Host) -> bool:
         settings = host.settings.arbiter
