@@ -1,9 +1,9 @@
 """BMCs as they are: slow, unreachable, restarting, wrong, and one request in flight for each asker.
 
 A control command is accepted and carried out a while later, or never; nothing is read back with
-it.  A read carries its session, which outlives a lost answer and ends with each restart of the BMC, or
-unused for a minute: the next login is silent, and the reader finds a new name in the answer.  Right after a
-restart the BMC has not sensed its host yet: it says "off", or nothing.
+it.  A read carries its session, which outlives a lost answer.  It ends with each restart of the
+BMC, or unused for a minute: the next login is silent, and the reader finds a new name in the answer.
+Right after a restart the BMC has not sensed its host yet: it says "off", or nothing.
 """
 
 from __future__ import annotations
