@@ -2,7 +2,7 @@
 
 A control command is accepted and carried out a while later, or never; nothing is read back with
 it.  A read carries its session, which outlives a lost answer.  It ends with each restart of the
-BMC, or unused for a minute: the next login is silent, and the reader finds a new name in the answer.
+BMC, or unused for a minute: the next login is silent, the reader finds a new name in the answer.
 Right after a restart the BMC has not sensed its host yet: it says "off", or nothing.
 """
 
