@@ -24,6 +24,8 @@ from clptools.config.units import unit_name
 from clptools.core.settings import Monitor, Settings
 from clptools.reports import Report
 
+LEASE_BEATS = 8
+"""Two heartbeats within the quarter of a lease that a candidate has."""
 STARTUP_WAIT_MS = 120_000
 """A minute for the boot, and one for the BMC's session."""
 FENCE_DELAY_MS = 5000
@@ -98,6 +100,17 @@ def _links(settings: Settings, places: Places) -> Iterator[Report]:
                 "Set user, and its password: clpbmccnf -u USER SERVER.",
                 table=f"server:{server.name}.bmc",
             )
+    lease, interval = settings.cluster.lease_ms, settings.cluster.heartbeat_interval_ms
+    if settings.leases_armed and lease < LEASE_BEATS * interval:
+        yield places.warn(
+            "cluster",
+            f"lease ({lease / 1000:g} s) is short for heartbeats every {interval / 1000:g} s: a "
+            "candidate has a quarter of it to be elected, and a lost heartbeat costs the election; "
+            "a healthy holder may stop itself before somebody is elected",
+            f"Write lease = {LEASE_BEATS * interval / 1000:g} or more.",
+            table="cluster",
+            key="lease",
+        )
     wait = settings.cluster.startup_wait_ms
     if with_bmc and wait < STARTUP_WAIT_MS:
         yield places.warn(

@@ -52,6 +52,11 @@ def test_a_category_of_ones_own_is_fine() -> None:
         (BMCS, "have a BMC, but there is no bmchb"),
         (BMCS.replace(', user = "clp"', "", 1), "anonymous account"),
         (BMCS + '[forced_stop]\naction = "nmi"\n[cluster]\nfence_delay = 1\n', "fence_delay (1 s)"),
+        (BMCS + "[cluster]\nstartup_wait = 60\n", "startup_wait (60 s) is shorter"),
+        (
+            THREE + "[cluster]\nlease = 1.5\nself_stop = 4\nheartbeat_interval = 0.5\n",
+            "lease (1.5 s) is short for heartbeats every 0.5 s",
+        ),
         (THREE, 'method "guard" is weaker than a hardware timer'),
         (THREE + '[[monitor]]\ntype = "userw"\nmethod = "none"\n', "no proof by lease"),
         (TWO + '[[group]]\nname = "server1"\n', "has the same name"),
