@@ -253,7 +253,7 @@ class Placement:
                 reason = say.not_its_server(group.name, newest.server)
                 self._order(group, newest, GroupWhy.MOVE, "GROUPMOVE", reason)
                 return
-        if preferred != newest.server and may_move and self.node.choice.eligible(group, preferred):
+        if preferred != newest.server and may_move and self.node.choice.would_take(group, intent):
             factor = "GROUPFAILOVER" if intent.avoid else "GROUPMOVE"
             self._order(group, newest, GroupWhy.MOVE, factor, intent.reason)
             return
@@ -274,7 +274,9 @@ class Placement:
             if not self.node.membership.is_online(best):
                 self.node.policy.amend(msgspec.structs.replace(intent, stays=False))
             return ""
-        if not self.node.choice.eligible(group, best) or self.node.choice.is_barred(best):
+        if not self.node.choice.eligible(group, best):
+            return ""
+        if not self.node.choice.is_free(group, best):
             return ""
         return best
 
