@@ -196,11 +196,7 @@ class Placement:
             node.state.grants.pop(group.name, None)
             return
         p = node.state.peers.get(target)
-        if (
-            p is None
-            or p.incarnation != grant.incarnation
-            or not self.node.choice.eligible(group, target)
-        ):
+        if p is None or not self.node.choice.eligible(group, target):
             # Never said again to one that is out, leaves, or is not configured any more.
             del node.state.grants[group.name]
             return
@@ -402,7 +398,6 @@ class Placement:
         state.ordered_at.pop(f"{group.name}/{target}", None)
         grant = GrantState(
             server=target,
-            incarnation="" if target == node.me else state.peers[target].incarnation,
             epoch=epoch,
             granted_at=node.now,
             event=event,

@@ -1152,17 +1152,6 @@ def test_no_lease_proof_without_its_word_that_the_watchdog_is_armed() -> None:
     assert proof(me) == ""
 
 
-def test_armed_is_believed_only_of_a_beat_that_answers_us() -> None:
-    """[...] whether it told this incarnation of ours."""
-    me = coordinator(bmc=False)
-    me.votes("server2", armed=True, holdings=HELD)
-    me.run(200)
-    before = Echo(incarnation="before", sent_at=me.t)
-    me.beat("server2", armed=True, holdings=HELD, echo=before)
-    me.run(60 * S, lambda: me.votes("server3"))
-    assert proof(me) == ""
-
-
 def test_no_lease_proof_for_two_with_bmc_alone() -> None:
     """Two servers with BMC alone need none [no armed lease]."""
     me = member(2)
