@@ -2,6 +2,8 @@
 VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.setup-done
+# What is played on five servers: the stories that more servers make another one.
+FIVE := move,trap,power-loss,cut-short,push-shorter
 
 .PHONY: setup demo test lint bench sim fuzz real deb clean
 
@@ -28,6 +30,13 @@ sim: setup
 	$(VENV)/bin/clpsim --seeds 1:10000 --faults all --jobs 2
 	@echo "Clusters of 7 to 32 servers in turn:"
 	$(VENV)/bin/clpsim --sample large --seeds 1:40 --faults all --jobs 2
+	@echo "Every single fault at every place of every story; of the last three a sample:"
+	$(VENV)/bin/clpsim --systematic --sample 2bmc --jobs 2
+	$(VENV)/bin/clpsim --systematic --sample 3bmc --jobs 2
+	$(VENV)/bin/clpsim --systematic --sample 5bmc --stories $(FIVE) --jobs 2
+	$(VENV)/bin/clpsim --systematic --sample 2bmcstrong --most 10000 --jobs 2
+	$(VENV)/bin/clpsim --systematic --sample 3lease --most 10000 --jobs 2
+	$(VENV)/bin/clpsim --systematic --sample 2bmc --pairs --most 5000 --jobs 2
 	@echo "A weak arbiter with lease proof: a split brain must be found (exit code 9)."
 	$(VENV)/bin/clpsim --sample 2weak --seeds 1:20 --faults cut,isolate,split --jobs 2 >/dev/null; test $$? -eq 9
 

@@ -191,8 +191,8 @@ _clptools() {
             esac
             ;;
         clpsim)
-            flags='--config --sample --seed --seeds --hours --faults --jobs --deep --explain --shrink --json --help'
-            valued='--config --sample --seed --seeds --hours --faults --jobs'
+            flags='--config --sample --seed --seeds --hours --faults --jobs --deep --explain --shrink --systematic --pairs --most --stories --play --json --help'
+            valued='--config --sample --seed --seeds --hours --faults --jobs --most --stories --play'
             case $previous in
                 --config) value='file' ;;
                 --sample) value=' ' ;;
@@ -201,6 +201,9 @@ _clptools() {
                 --hours) value=' ' ;;
                 --faults) value=' ' ;;
                 --jobs) value=' ' ;;
+                --most) value=' ' ;;
+                --stories) value=' ' ;;
+                --play) value='file' ;;
             esac
             ;;
         clpstat)

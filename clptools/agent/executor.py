@@ -295,14 +295,14 @@ class Executor:
         self._answer(reading, unknown)
 
     def _fence(self, action: actions.Fence) -> None:
-        asked_at = clock.boot_ms()
+        ordered_at = action.ordered_at
 
         def failed(text: str) -> events.FenceDone:
             return events.FenceDone(
-                server=action.server, action=action.action, asked_at=asked_at, error=text
+                server=action.server, action=action.action, asked_at=ordered_at, error=text
             )
 
-        self._answer(self._devices.bmcs.fence(action, asked_at), failed)
+        self._answer(self._devices.bmcs.fence(action, ordered_at), failed)
 
     def _hold_arbiter(self, action: actions.HoldArbiter) -> None:
         asked_at = clock.boot_ms()

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
-from _socket import AF_UNIX, SO_SNDTIMEO, SOCK_CLOEXEC, SOCK_STREAM, SOL_SOCKET
+from _socket import AF_UNIX, SO_PEERCRED, SO_SNDTIMEO, SOCK_CLOEXEC, SOCK_STREAM, SOL_SOCKET
 from _socket import socket as Socket
 from _struct import pack
 from collections.abc import Iterator
@@ -48,6 +49,12 @@ class Client:
 
     def __exit__(self, *_: object) -> None:
         self._socket.close()
+
+    @property
+    def agent_pid(self) -> int:
+        """Process id of the agent at the other end."""
+        credentials = self._socket.getsockopt(SOL_SOCKET, SO_PEERCRED, 12)
+        return int.from_bytes(credentials[:4], sys.byteorder)
 
     def finish_within(self, seconds: float | None) -> None:
         """From now on replies may take this long altogether; None: as long as the agent lives."""

@@ -21,6 +21,8 @@ COMMAND = Command(
     synopsis=(
         "[--config FILE | --sample NAME] [--seeds A:B] [--hours H] [--faults LIST]",
         "[--config FILE | --sample NAME] --seed N [--explain] [--shrink]",
+        "[--config FILE | --sample NAME] --systematic [--pairs] [--most N] [--stories LIST]",
+        "[--config FILE] --play FILE",
     ),
     description=(
         (
@@ -31,6 +33,13 @@ COMMAND = Command(
         (
             "A run follows from its seed alone. Without a configuration the sample clusters are "
             "taken in turn."
+        ),
+        (
+            "With --systematic nothing is left to chance: base stories (start, move, power loss, "
+            "cut, push, ...) are told again and again, and between any two actions of a server in "
+            "which more happens than the usual each fault of a catalogue comes once, alone, soon "
+            "or late mended; with --pairs each two of a short list. What breaks a promise is told "
+            "as a scenario, which --play repeats."
         ),
         "Exit code 9: a promise was broken; the line says how to repeat it.",
     ),
@@ -58,10 +67,24 @@ COMMAND = Command(
         Option("--deep", help="Check records, ledger and replay too (slower)."),
         Option("--explain", help="With --seed: tell the whole story."),
         Option("--shrink", help="With --seed: find a shorter schedule that breaks the same."),
+        Option("--systematic", help="Every fault at every place of every story."),
+        Option("--pairs", help="With --systematic: every two faults of a short list instead."),
+        Option(
+            "--most",
+            metavar="N",
+            help="With --systematic: about N schedules of each cluster, spread evenly.",
+            whole=True,
+            low=1,
+        ),
+        Option("--stories", metavar="LIST", help="With --systematic: these stories alone."),
+        Option(
+            "--play", metavar="FILE", help="Play a scenario; - is standard input.", complete="file"
+        ),
     ),
     examples=(
         ("clpsim --hours 1 --seeds 1:100", "100 runs of an hour on this configuration"),
         ("clpsim --seed 417 --explain", "what happened in run 417"),
+        ("clpsim --systematic --sample 3bmc", "every single fault at every place, three servers"),
     ),
 )
 
@@ -73,9 +96,14 @@ _LARGE = "large"
 
 def run(args: Args) -> Answer:
     """Carries it out."""
+    if args.given("play") or args.given("systematic"):
+        from clptools.cli import sim_systematic
+
+        carry_out = sim_systematic.play if args.given("play") else sim_systematic.run
+        return carry_out(args, settings_of(args))
     seeds = _seeds(args)
     hours = args.number("hours")
-    settings = _settings(args)
+    settings = settings_of(args)
     made = [
         _plan(args, x, hours or (SAMPLE_HOURS if settings is None else 1.0))
         for x in ([settings] if settings is not None else _samples(args.text("sample") == _LARGE))
@@ -106,7 +134,7 @@ def _seeds(args: Args) -> range:
     return range(begin, end + 1)
 
 
-def _settings(args: Args) -> Settings | None:
+def settings_of(args: Args) -> Settings | None:
     """The configuration to rehearse; None: sample clusters in turn."""
     from clptools import paths
     from clptools.config.load import load

@@ -28,7 +28,7 @@ def start_agent() -> bool:
     starting = _systemctl() if by_systemd else _spawn()
     its_words = f"journalctl -u {UNIT}" if by_systemd else log_file()
     deadline = time.monotonic() + ANSWERS_WITHIN_S
-    while not _answers():
+    while not (answering := _answers()):
         # systemctl ends well when the unit runs; the agent itself ends only to its harm.
         ended = starting.poll()
         if ended == ExitCode.REFUSED and not by_systemd and time.monotonic() <= deadline:
@@ -45,7 +45,8 @@ def start_agent() -> bool:
         raise ClpError(
             ExitCode.FAILED, f"The node agent was started and {why}.", f"Its own words: {its_words}"
         )
-    return starting.poll() != ExitCode.REFUSED
+    # Another agent may have run, whose socket was removed.
+    return by_systemd or answering == starting.pid
 
 
 def log_file() -> str:
@@ -53,15 +54,16 @@ def log_file() -> str:
     return log_dir() + "/clpnode.log"
 
 
-def _answers() -> bool:
+def _answers() -> int:
+    """Process id of the agent that answers; 0: none does."""
     try:
         with Client(timeout_s=1.0) as client:
             client.call("GetCounters")
+            return client.agent_pid
     except ClpError as error:
         if error.code == ExitCode.NOT_PERMITTED:
             raise
-        return False
-    return True
+        return 0
 
 
 def _systemctl() -> subprocess.Popen[bytes]:

@@ -24,6 +24,8 @@ from clptools.config.units import unit_name
 from clptools.core.settings import Monitor, Settings
 from clptools.reports import Report
 
+STARTUP_WAIT_MS = 120_000
+"""A minute for the boot, and one for the BMC's session."""
 FENCE_DELAY_MS = 5000
 """A forced stop takes 1 to 5 s; with less delay two servers can stop each other."""
 
@@ -96,6 +98,17 @@ def _links(settings: Settings, places: Places) -> Iterator[Report]:
                 "Set user, and its password: clpbmccnf -u USER SERVER.",
                 table=f"server:{server.name}.bmc",
             )
+    wait = settings.cluster.startup_wait_ms
+    if with_bmc and wait < STARTUP_WAIT_MS:
+        yield places.warn(
+            "cluster",
+            f"startup_wait ({wait / 1000:g} s) is shorter than a server takes to boot and a BMC to "
+            f"be believed again after a restart ({STARTUP_WAIT_MS / 1000:g} s): a server that was "
+            "off counts again for the majority before it takes part",
+            f"Write startup_wait = {STARTUP_WAIT_MS // 1000} or more.",
+            table="cluster",
+            key="startup_wait",
+        )
     delay = settings.cluster.fence_delay_ms
     if settings.forced_stop.action != "none" and delay < FENCE_DELAY_MS:
         yield places.warn(

@@ -11,12 +11,15 @@ from enum import StrEnum
 
 import msgspec
 
+from clptools.core.power import SESSION_MS
 from clptools.core.settings import Server, Settings
 from clptools.core.timing import Times, times
 
 POWER_READ_MS = 50
 """What a BMC usually takes to say that the power is off."""
 POWER_READ_WORST_MS = 1000
+ECHO_MS = 50
+"""How long an "off" waits for the answer of the server's kernel."""
 FORCED_STOP_MS = 5000
 """What a forced stop usually takes at most until it is read back (BMCs need 1 to 5 s)."""
 
@@ -112,15 +115,22 @@ class _Cluster:
     def by_lease_ms(self) -> int:
         return self.election_ms() + self.times.clear_by_lease_ms
 
+    def turn_ms(self) -> int:
+        """Until it is surely our turn to fence: in an exact half both sides take turns."""
+        arbiter = self.settings.arbiter
+        if len(self.settings.servers) % 2 or (arbiter is not None and arbiter.strong):
+            return 0
+        return len(self.settings.servers) * self.times.fence_delay_ms
+
     def by_power_ms(self, read_ms: int) -> int:
         # With two servers the survivor needs no election: all others are out.
         election = 0 if self.two else self.times.give_up_ms + 2 * self.times.interval_ms
-        return self.times.missed_ms + election + read_ms
+        return self.times.missed_ms + election + read_ms + ECHO_MS
 
     def by_force_ms(self) -> int:
         known = self.times.lost_ms + 2 * self.times.interval_ms
         start = known if self.two else max(known, self.election_ms())
-        return start + self.times.fence_delay_ms + FORCED_STOP_MS
+        return start + self.turn_ms() + FORCED_STOP_MS
 
     def by_faith_ms(self) -> int:
         """`takeover_without_proof`."""
@@ -220,6 +230,11 @@ class _Cluster:
                 who = " or ".join(case.servers) or "a server"
                 mend = f" (mend: {case.mend})" if case.mend else ""
                 found.append(f"if {who} {case.fault}, {case.outcome}{mend}")
+        if any(server.bmc is not None for server in self.settings.servers):
+            found.append(
+                f"if a server loses power within {SESSION_MS // 1000} s of a restart of its BMC, "
+                "its off proves nothing before that time is over"
+            )
         arbiter = self.settings.arbiter
         count = len(self.settings.servers)
         if arbiter is not None and arbiter.required:
@@ -239,7 +254,7 @@ class _Cluster:
 
     def worst_case(self) -> WorstCase:
         stop = self.settings.forced_stop
-        fence = self.times.fence_delay_ms + stop.timeout_ms * (stop.retries + 1)
+        fence = self.turn_ms() + stop.timeout_ms
         takeover: int | None = None
         if all(self.bound(server) for server in self.settings.servers):
             takeover = self.by_lease_ms()

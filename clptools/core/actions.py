@@ -86,6 +86,8 @@ class Fence(ActionBase, tag="fence", frozen=True, kw_only=True):
     server: str
     action: str
     """`power-off`, `power-on` or `nmi`."""
+    ordered_at: int
+    """`now` of the decision, from which `within_ms` counts: a machine may stand still since."""
     within_ms: int = 500
 
 

@@ -42,9 +42,8 @@ class Beats:
         node = self.node
         state = node.state
         now = node.now
-        hear_ms = node.times.hear_ms
         peers = state.peers
-        hears = tuple(n for n, p in peers.items() if now - p.direct_at <= hear_ms)
+        hears = self._hears()
         membership = node.membership
         out = tuple(n for n in peers if membership.is_out(n))
         votes = node.votes
@@ -123,20 +122,20 @@ class Beats:
         for name in names:
             p = node.state.peers[name]
             node.state.seq += 1
-            node.emit(
-                SendBeat(
-                    beat=Beat(
-                        sender=node.me,
-                        to=name,
-                        incarnation=node.state.incarnation,
-                        seq=node.state.seq,
-                        sent_at=node.now,
-                        echo=self._echo(p),
-                        left=True,
-                        lists=True,
-                    )
-                )
+            beat = Beat(
+                sender=node.me,
+                to=name,
+                incarnation=node.state.incarnation,
+                seq=node.state.seq,
+                sent_at=node.now,
+                echo=self._echo(p),
+                left=True,
+                lists=True,
             )
+            node.emit(SendBeat(beat=beat))
+            via = self._relay_to(name, self._hears()) if self._cut_off(p) else ""
+            if via:
+                node.emit(SendBeat(beat=beat, via=via))
 
     def _echo(self, p: PeerState) -> Echo | None:
         """The newest beat heard; of an unknown incarnation once the known one is silent."""
@@ -145,6 +144,12 @@ class Beats:
         ):
             return p.stranger
         return p.echo
+
+    def _hears(self) -> tuple[str, ...]:
+        """Whom we hear directly."""
+        node = self.node
+        since = node.now - node.times.hear_ms
+        return tuple(n for n, p in node.state.peers.items() if p.direct_at >= since)
 
     def _cut_off(self, p: PeerState) -> bool:
         """Whether one of us does not hear the other directly: cables fail in one direction, too."""

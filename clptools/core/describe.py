@@ -307,7 +307,7 @@ def _send_beat(x: a.SendBeat, now: int) -> str:
 
 
 def _fence(x: a.Fence, now: int) -> str:
-    return f"{x.server} {x.action} within {_seconds(x.within_ms)}"
+    return f"{x.server} {x.action} {_ago(x.ordered_at, now)} within {_seconds(x.within_ms)}"
 
 
 def _run_resource(x: a.RunResource, now: int) -> str:

@@ -10,13 +10,13 @@ together, its heartbeats come first).  What the BMC answers to an order is no ev
 are, by the one rule of `power.py`.
 
 Only a coordinator that hears a majority fences, or an exact half.  There both sides may mean to,
-so each has turns of its own: places are counted, place by place takes its turn of `fence_delay`,
-and an order leaves only in the first half of it, so that what it does is seen before the next one
-begins.  Place 0 is the holder of the first configured group; all others follow by name.  An
-arbiter decides this, too: whom it says yes to has place 0.  There is no such danger where the BMC
-heartbeat stopped with the others: a server whose BMC heartbeat stopped is hung and cannot fence
-us.  A server that stood still itself, a paused machine for instance, fences nobody before it has
-listened again: the silence was its own.
+so each has turns of its own: from the last exchange on, place by place takes its turn of
+`fence_delay`, and an order leaves only in the first fifth of it, so that its victim is off before
+the next one begins.  Place 0 is the holder of the first configured group; all others follow by
+name.  An arbiter decides this, too: whom it says yes to has place 0.  There is no such danger where
+the BMC heartbeat stopped with the others: a server whose BMC heartbeat stopped is hung and cannot
+fence us.  A server that stood still itself, a paused machine for instance, fences nobody before it
+has listened again: the silence was its own.
 """
 
 from __future__ import annotations
@@ -103,7 +103,8 @@ class Fencing:
             return
         fence.orders += 1
         fence.ordered_at = node.now
-        node.emit(Fence(server=name, action=self._command(p), within_ms=_WITHIN_MS))
+        command = self._command(p)
+        node.emit(Fence(server=name, action=command, ordered_at=node.now, within_ms=_WITHIN_MS))
 
     def _command(self, p: PeerState) -> str:
         """What the BMC is told: a reset begins as power off, so that it can be read back."""
@@ -150,8 +151,16 @@ class Fencing:
             self._over(p, say.fence_done, node.times.boot_ms)
             node.record("rc", 404, "INFO", (name, node.me), say.fenced(name, sent))
             two = len(node.settings.servers) == 2
-            if sent and forced.action in ("reset", "power-cycle") and not two:
-                node.emit(Fence(server=name, action="power-on", within_ms=_POWER_ON_MS))
+            again = forced.action in ("reset", "power-cycle") and not (two or fence.wanted_by)
+            if sent and again and not node.state.shared.suspended:
+                node.emit(
+                    Fence(
+                        server=name,
+                        action="power-on",
+                        ordered_at=node.now,
+                        within_ms=_POWER_ON_MS,
+                    )
+                )
         elif not fence.wanted_by and not p.lost:
             self._over(p, say.fence_called_off(name), 0)
             node.record("rc", 434, "INFO", (name, node.me), say.fence_called_off(name))
@@ -162,7 +171,8 @@ class Fencing:
         node = self.node
         why = fence.text if fence.text != say.fence_under_way else ""
         why = why or say.still_on(node.settings.forced_stop.timeout_ms, p.bmc.error, p.bmc.doubt)
-        self._over(p, why, _RETRY_MS)
+        # One that was off for a moment boots now, whatever that off proves.
+        self._over(p, why, node.times.boot_ms if fence.read_off else _RETRY_MS)
         node.record("rc", 433, "WARN", (name, node.me), say.fence_failed(name, why))
         node.changed = True
 
@@ -214,14 +224,20 @@ class Fencing:
         return all(self._turn_of(place, p, r) for r in revisions)
 
     def _turn_of(self, place: int, p: PeerState, revision: InForce) -> bool:
-        """Whether an order given now leaves in the first half of the turn of this place."""
+        """Whether an order given now leaves in the first fifth of the turn of this place.
+
+        A BMC holds the button for 4 s: its victim is to be off before the next turn begins.
+        """
         turn_ms = revision.cluster.fence_delay_ms
-        silent_ms = self.node.now - p.heard_at - revision.lost_ms
+        # Both sides count from their last exchange that went there and back: where one of them
+        # heard the other for longer, what each heard last lies far apart.
+        silent_ms = self.node.now - min(p.heard_at, p.echoed_at) - revision.lost_ms
         if silent_ms < 0:
             return False
         turn, into_ms = divmod(silent_ms, turn_ms)
         mine = turn % self._places(revision) == place
-        return mine and into_ms + _WITHIN_MS <= turn_ms // 2
+        window_ms = max(turn_ms // 5, _WITHIN_MS + 2 * self.node.times.interval_ms)
+        return mine and into_ms + _WITHIN_MS <= window_ms
 
     def _places(self, revision: InForce) -> int:
         """How many places take turns."""
@@ -253,7 +269,8 @@ class Fencing:
         """Whether we hold the first group; one that we granted to another is that one's."""
         node = self.node
         run = node.state.groups.get(group)
-        if run is None or not run.held:
+        # One that is only stopped because our state is lost may be another one's.
+        if run is None or not run.held or run.purge:
             return False
         grant = node.state.grants.get(group)
         return grant is None or grant.server == node.me

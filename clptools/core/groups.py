@@ -169,7 +169,7 @@ class Groups:
     def settle(self) -> None:
         """Tries purges again that did not end well."""
         node = self.node
-        if node.state.phase is not Phase.RUNNING:
+        if node.state.phase is not Phase.RUNNING or node.state.shared.suspended:
             return
         for name in self.purging():
             run = self.run(name)

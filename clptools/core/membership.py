@@ -199,6 +199,7 @@ class Membership:
         if beat.policy < node.state.shared.version:
             node.policy.tell(beat.sender, p)
         if beat.echo is not None:
+            p.echoed_at = max(p.echoed_at, beat.echo.sent_at)
             node.power.answered(beat.sender, p, beat.echo)
             if beat.counts and not p.counts_me:
                 p.counts_me = True

@@ -106,6 +106,8 @@ class Power:
             bmc.on_at = NEVER  # another session: what the one before had read is not its word
         bmc.off_at = node.now
         bmc.off_asked_at = event.asked_at
+        if p.fence.sent_at != NEVER:
+            p.fence.read_off = True
         bmc.doubt = self._doubtful(p, event)
         if bmc.doubt:
             return

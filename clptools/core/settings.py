@@ -293,8 +293,12 @@ class Settings(Frozen, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def voters(self) -> int:
-        """Servers, arbiter and lengths as one number: equal where votes are counted equally."""
-        what = msgspec.msgpack.encode((self.names, self.arbiter, self.cluster.lengths))
+        """Servers, arbiter and lengths as one number: equal where votes are counted equally.
+
+        Who has a BMC is in it: one without is admitted after a boot by its word alone.
+        """
+        servers = [(s.name, s.bmc is not None) for s in self.servers]
+        what = msgspec.msgpack.encode((servers, self.arbiter, self.cluster.lengths))
         return int.from_bytes(blake2b(what, digest_size=6).digest(), "big")
 
     def server(self, name: str) -> Server | None:

@@ -94,6 +94,8 @@ class ForcedStopState(msgspec.Struct):
     """When the order that is not answered was given, or `NEVER`."""
     sent_at: int = NEVER
     """When the BMC last accepted one of this stop, or `NEVER`."""
+    read_off: bool = False
+    """It read off since, though that may be no proof."""
     retry_at: int = 0
     """Not again before this."""
     wanted_by: str = ""
@@ -151,6 +153,8 @@ class PeerState(msgspec.Struct):
     any_heard_at: int = NEVER
     """When it was last known to live: a new beat of the incarnation we believe, or one of another
     that answers a beat of ours from after that."""
+    echoed_at: int = NEVER
+    """When we sent the newest beat that it answered."""
     believed_at: int = NEVER
     """Since when we believe its incarnation."""
     retired_at: int = NEVER

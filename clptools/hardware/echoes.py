@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
+from ipaddress import ip_address
 
 from clptools.core.settings import Settings
 from clptools.ping import Echo
@@ -33,7 +34,9 @@ class Echoes:
             server.name: tuple(
                 (path.addresses[self._server], path.addresses[server.name])
                 for path in settings.interconnects
-                if path.is_lan and {self._server, server.name} <= path.addresses.keys()
+                if path.is_lan
+                and {self._server, server.name} <= path.addresses.keys()
+                and not _is_own(path.addresses[server.name])
             )
             for server in settings.servers
         }
@@ -49,6 +52,14 @@ class Echoes:
                 "ICMP echo requests cannot be sent, they are not permitted: a server whose agent "
                 "stands still is not told from one that is off when its BMC errs"
             )
+
+
+def _is_own(address: str) -> bool:
+    """Whether our own kernel would answer: servers of a rehearsal live on loopback addresses."""
+    try:
+        return ip_address(address).is_loopback
+    except ValueError:
+        return False
 
 
 class EchoesTo:

@@ -61,6 +61,7 @@ on() {{
 stop() {{
     if on; then kill -s KILL -- "-$pid" 2>/dev/null || kill -s KILL "$pid"; fi
     rm -f machine.pid
+    if [ -x off ]; then ./off; fi
 }}
 start() {{
     on && return
@@ -116,7 +117,10 @@ class _SystemInterface(threading.Thread):
 
 
 class SimulatedBmc:
-    """One BMC and its machine.  The folder it is given holds everything it writes."""
+    """One BMC and its machine.  The folder it is given holds everything it writes.
+
+    An executable `off` there is run when the power went: for what else goes with it, a kernel say.
+    """
 
     def __init__(
         self,

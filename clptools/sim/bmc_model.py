@@ -42,6 +42,9 @@ class Bmc:
     slow_us: int = 0
     stuck_on: bool = False
     lies_off: bool = False
+    blinks: bool = False
+    """As `lies_off`, but only while something else could contradict it: its server is up, and not
+    cut off.  Where nothing can, no rule helps (`docs/rules.md`, *What remains*)."""
     fence_fails: bool = False
     """It refuses control commands."""
     fence_lies: bool = False
@@ -67,7 +70,7 @@ class Bmc:
     def mend(self) -> None:
         """Back to a BMC that answers truly and at once."""
         self.dead = self.stuck_on = self.lies_off = self.fence_fails = False
-        self.fence_lies = self.sessionless = False
+        self.fence_lies = self.sessionless = self.blinks = False
         self.slow_us = self.fence_late_us = self.away_until = self.blind_until = 0
         self.still = self.drives = ""
         self.cut_from.clear()
@@ -139,7 +142,8 @@ class Bmcs:
             world.tell_later(end, asker, lost)
             return
         sensed = world.t >= bmc.blind_until
-        on = (host.powered or bmc.stuck_on) and not bmc.lies_off and sensed
+        lies = bmc.lies_off or (bmc.blinks and self._contradicted(bmc))
+        on = (host.powered or bmc.stuck_on) and not lies and sensed
         session = self._session(asker, bmc)
         if asked and not on:
             end = max(end, world.t + ECHO_US)
@@ -155,6 +159,11 @@ class Bmcs:
             echoed=echoed and not on,
         )
         world.tell_later(end, asker, read)
+
+    def _contradicted(self, bmc: Bmc) -> bool:
+        world, host = self._world, self._world.hosts[bmc.server]
+        others = (h for h in world.hosts.values() if h is not host and h.powered)
+        return not host.stalled and all(world.network.connected(h.name, host.name) for h in others)
 
     def _session(self, asker: str, bmc: Bmc) -> Session | None:
         if bmc.sessionless:
@@ -186,14 +195,14 @@ class Bmcs:
         bmc, world = self.of[order.server], self._world
         begin = self._begin(asker, bmc)
         bmc.busy_until[asker] = begin + 20_000
-        world.at(begin, self._send, asker, order, asked_at, world.t + order.within_ms * 1000)
+        world.at(begin, self._send, asker, order, asked_at)
 
-    def _send(self, asker: str, order: Fence, asked_at: int, until: int) -> None:
+    def _send(self, asker: str, order: Fence, asked_at: int) -> None:
         bmc, world = self.of[order.server], self._world
         sent, error = True, ""
         if world.hosts[asker].node is None:
             return  # a fencer that is dead sends nothing
-        if world.t > until:
+        if world.hosts[asker].now(world.t) > order.ordered_at + order.within_ms:
             sent, error = False, "it could not be sent in time"
         elif not self._reachable(asker, bmc):
             sent, error = False, "no answer"

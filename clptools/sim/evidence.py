@@ -79,6 +79,11 @@ class Evidence:
         """Something of a group is started."""
         self._started.setdefault((host.name, host.boots), set()).add(group)
 
+    def started(self, host: Host) -> None:
+        """Another agent begins, however short the time without one was."""
+        self._fit_since.pop(host.name, None)
+        self._healthy_since.pop(host.name, None)
+
     def forgot(self, host: Host) -> None:
         """Its agent starts without state, and not for the first time since it booted."""
         self._forgot.add((host.name, host.boots))
@@ -279,7 +284,7 @@ class Evidence:
 
 def sound(bmc: Bmc, now: int) -> bool:
     """Whether nothing is wrong with it, or with the way to it."""
-    wrong = bmc.dead or bmc.slow_us or bmc.stuck_on or bmc.lies_off or bmc.fence_fails
+    wrong = bmc.dead or bmc.slow_us or bmc.stuck_on or bmc.lies_off or bmc.blinks or bmc.fence_fails
     tricks = bmc.fence_lies or bmc.fence_late_us or bmc.drives or bmc.still or bmc.cut_from
     return not (wrong or tricks or now < max(bmc.away_until, bmc.blind_until))
 

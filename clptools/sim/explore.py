@@ -8,7 +8,7 @@ proof and the time-outs of the scripts.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from random import Random
 from time import process_time
@@ -97,9 +97,7 @@ def run_seed(
             break
     if not world.check.violations:
         world.run_until(round(plan.seconds * SECOND))
-    if not world.check.violations:
-        _mend(world)
-        _settle(world, aided=any(line.split()[0] in _AIDED for _, line in lines))
+    mend_and_settle(world, aided=needs_help(line for _, line in lines))
     world.check.finish()
     return Run(
         seed=seed,
@@ -176,6 +174,18 @@ def _settle(world: World, aided: bool) -> None:
             world.check.report("I8", f"not running {took}", group=group.name)
     if not world.check.violations:
         world.check.report("I8", f"no coordinator that all follow {took}")
+
+
+def mend_and_settle(world: World, *, aided: bool) -> None:
+    """The end of every story: all is mended and switched on, and must then be well in time."""
+    if not world.check.violations:
+        _mend(world)
+        _settle(world, aided)
+
+
+def needs_help(lines: Iterable[str]) -> bool:
+    """Whether a person may have to put right what these lines leave behind."""
+    return any(line.split()[0] in _AIDED for line in lines)
 
 
 def _switch_on(world: World) -> None:

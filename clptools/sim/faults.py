@@ -554,7 +554,12 @@ def _bmc_blinks(d: Draw) -> list[Line]:
     """A BMC reads "off" for a moment: its state daemon restarts, a sensor bounces."""
     name = d.server()
     back = d.at + d.rng.choice((0.1, 0.4, d.rng.uniform(0.1, 2.0)))
-    return [(d.at, f"bmc {name} lies-off"), (back, f"bmc {name} mend")]
+    return [(d.at, f"bmc {name} blinks"), (back, f"bmc {name} mend")]
+
+
+def _bmc_lies(d: Draw) -> list[Line]:
+    """The same, also about a server that nobody can reach."""
+    return [(at, line.replace("blinks", "lies-off")) for at, line in _bmc_blinks(d)]
 
 
 def _bmc_restarts(d: Draw) -> list[Line]:
@@ -664,6 +669,7 @@ KINDS: dict[str, Kind] = {
     "bmc-blinks": Kind(4, _bmc_blinks, beside=True),
     "bmc-restarts": Kind(4, _bmc_restarts, beside=True),
     "bmc-fence-lies": Kind(3, _fence_lies, beside=True),
+    "bmc-lies": Kind(2, _bmc_lies, group="beyond", beside=True),
     "bmcs-swapped": Kind(1, _bmcs_swapped, group="beyond", beside=True),
     "watchdog-dies": Kind(1, _watchdog_dies, group="beyond", beside=True),
     "vm-restored": Kind(1, _vm_restored, group="beyond", beside=True),

@@ -264,7 +264,7 @@ class Checker:
 
         Called by the model of the BMCs just before the power goes.
         """
-        if not self.strict:
+        if not self.strict or victim.name in self.world.forced:
             return
         audible = self.evidence.audible_us(by, victim.name, sent_us)
         if audible > _AUDIBLE_US:

@@ -14,7 +14,10 @@
 
 A blank line ends the expected text.  `cluster NAME KEY=VALUE ...` comes first: a sample cluster
 of `clusters.py` with its keywords, and of the world `seed`, `uptime` (seconds), `boot` (seconds),
-`drift` (ppm of all).  `expect I1` says that this promise is broken, and meant to be.
+`drift` (ppm of all), `steady` (1: no chance).  `cluster config` is the configuration that the
+player was handed.  `expect I1` says that this promise is broken, and meant to be.  `settle` waits
+for what `before` and `after` still have to do, mends everything, and waits till all is well; with
+`aided` a person helps.
 """
 
 from __future__ import annotations
@@ -24,12 +27,15 @@ from collections.abc import Iterable
 import msgspec
 
 from clptools.core.settings import Settings
+from clptools.sim.breaks import last_break
 from clptools.sim.clusters import sample
+from clptools.sim.explore import mend_and_settle
 from clptools.sim.host import SECOND, MakeNode
 from clptools.sim.verbs import BadLine, perform
 from clptools.sim.world import World
 
-WORLD_KEYS = {"seed", "uptime", "boot", "drift"}
+WORLD_KEYS = {"seed", "uptime", "boot", "drift", "steady"}
+HANDED = "config"
 
 
 class Block(msgspec.Struct, kw_only=True):
@@ -83,9 +89,23 @@ def run(text: str, make_node: MakeNode, restore_node: MakeNode) -> Result:
     )
 
 
-def play(text: str, make_node: MakeNode, restore_node: MakeNode) -> World:
-    """Play a file for what it does to the world.  Raises BadLine."""
-    return _play(text, make_node, restore_node, [], [], deep=False)
+def play(
+    text: str,
+    make_node: MakeNode,
+    restore_node: MakeNode,
+    *,
+    settings: Settings | None = None,
+    written: list[str] | None = None,
+    expected: list[str] | None = None,
+) -> World:
+    """Play a file for what it does to the world.  Raises BadLine.
+
+    `settings`: the cluster of a file that says `cluster config`.  The file as it would be written
+    now is put into `written`, promises that it says are broken into `expected`.
+    """
+    written = written if written is not None else []
+    expected = expected if expected is not None else []
+    return _play(text, make_node, restore_node, written, expected, deep=False, settings=settings)
 
 
 def _play(
@@ -96,6 +116,7 @@ def _play(
     expected: list[str],
     *,
     deep: bool,
+    settings: Settings | None = None,
 ) -> World:
     told: list[str] = []
     world: World | None = None
@@ -106,13 +127,15 @@ def _play(
             if not words or words[0].startswith("#"):
                 continue
             if words[0] == "cluster":
-                world = _world(words[1:], make_node, restore_node)
+                world = make_world(words[1:], make_node, restore_node, settings)
                 world.tell = told.append
                 world.journal = world.check.deep = deep
             elif words[0] == "expect":
                 expected += words[1:]
             elif world is None:
                 raise BadLine(f"{line}: a scenario begins with `cluster NAME`")
+            elif words[0] == "settle":
+                settle(world, aided="aided" in words)
             else:
                 printed = perform(world, line)
                 if printed:
@@ -124,10 +147,26 @@ def _play(
     return world
 
 
-def _world(words: list[str], make_node: MakeNode, restore_node: MakeNode) -> World:
+def settle(world: World, *, aided: bool) -> None:
+    """Play on until what is pending is done and, everything mended, all is well again."""
+    if not world.check.violations:
+        world.run_until(max(world.t, last_break(world)))
+    mend_and_settle(world, aided=aided)
+
+
+def make_world(
+    words: list[str], make_node: MakeNode, restore_node: MakeNode, settings: Settings | None
+) -> World:
+    """The world of a `cluster` line; `settings` are those of `cluster config`.  Raises BadLine."""
     options = dict(word.split("=", 1) for word in words[1:] if "=" in word)
     ours = {key: options.pop(key) for key in list(options) if key in WORLD_KEYS}
-    world = World(configure(words[0], options), int(ours.get("seed", "1")), make_node, restore_node)
+    if words[0] == HANDED:
+        if settings is None:
+            raise BadLine(f"cluster {HANDED}: no configuration was handed over")
+    else:
+        settings = configure(words[0], options)
+    seed, steady = int(ours.get("seed", "1")), ours.get("steady") == "1"
+    world = World(settings, seed, make_node, restore_node, steady=steady)
     for host in world.hosts.values():
         host.boot_us = -round(float(ours.get("uptime", "1000")) * SECOND)
         host.rate = 1_000_000 + int(ours.get("drift", "0"))

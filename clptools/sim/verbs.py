@@ -15,6 +15,7 @@ from clptools.core import actions as a
 from clptools.core import events as e
 from clptools.core import requests as r
 from clptools.sim import snapshot
+from clptools.sim.breaks import AT_ONCE, Breaks
 from clptools.sim.host import SECOND, Host, Trigger
 from clptools.sim.network import CONTROL
 from clptools.sim.revise import push
@@ -29,11 +30,6 @@ _MEDDLE = {
     "script", "storm", "trap", "wipe",
 }  # fmt: skip
 """Verbs after which a group may stop for another reason than a fault of machines and networks."""
-_AT_ONCE = {
-    "bmc", "cut", "cut-oneway", "deaf", "disk", "heal", "hold", "isolate", "kill", "mute", "off",
-    "pause", "reset", "run", "script", "stall", "watchdog",
-}  # fmt: skip
-"""Verbs that may come between two actions of one list: they hand no event to a core."""
 
 
 class BadLine(ValueError):
@@ -144,10 +140,21 @@ def _upon(world: World, words: Words) -> None:
     host, action, count, rest = world.hosts[words[0]], words[1], int(words[2]), words[3:]
     if action not in _ACTIONS:
         raise ValueError(action)
-    if rest[0] not in _AT_ONCE:
+    if rest[0] not in AT_ONCE:
         raise ValueError(rest[0])
     verb = VERBS[rest[0]]
     host.upon.append(Trigger(action, count, lambda: verb.run(world, rest[1:])))
+
+
+def _break(world: World, words: Words, *, before: bool) -> None:
+    if not isinstance(world.between, Breaks):
+        world.between = Breaks(world, perform)
+    count, _, later = words[1].partition("+")
+    if words[2] not in VERBS:
+        raise ValueError(words[2])
+    world.between.add(
+        world.hosts[words[0]], int(count), shlex.join(words[2:]), _us(later or "0"), before=before
+    )
 
 
 def _wipe(world: World, host: Host) -> None:
@@ -298,6 +305,8 @@ def _bmc(world: World, words: Words) -> None:
         bmc.stuck_on = True
     elif how == "lies-off":
         bmc.lies_off = True
+    elif how == "blinks":
+        bmc.blinks = True
     elif how == "fence-fails":
         bmc.fence_fails = True
     elif how == "fence-lies":
@@ -402,6 +411,8 @@ def _request(world: World, words: Words) -> None:
         world.vouched.add(made.down)
     if isinstance(made, r.Resume):
         world.check.resumed()
+    if isinstance(made, r.ForceStop):
+        world.forced.add(made.down)
     if isinstance(made, r.GroupStop):
         world.check.service.asked(made.group)
     if isinstance(made, r.ServiceStop):
@@ -511,6 +522,14 @@ VERBS: dict[str, Verb] = {
         "interrupt server1 2 kill|off|reset|pause|stall|isolate|deaf|mute [SECONDS]",
     ),
     "upon": Verb(_upon, "upon server1 fence 1 cut server1 server2      # after its first fence"),
+    "before": Verb(
+        lambda w, x: _break(w, x, before=True),
+        "before server1 38 cut server1 server2      # its 38th action from here on",
+    ),
+    "after": Verb(
+        lambda w, x: _break(w, x, before=False),
+        "after server1 37+2.5 heal      # 2.5 s after its 37th action from here on",
+    ),
     "wipe": Verb(_each(_wipe), "wipe server1      # its disk forgets that it is a member"),
     "forget": Verb(
         _each(_forget), "forget server1      # its /run is lost while its agent is down"
@@ -544,8 +563,8 @@ VERBS: dict[str, Verb] = {
     "release": Verb(_release, "release server1 server2      # deliver them now"),
     "bmc": Verb(
         _bmc,
-        "bmc server1 dead|slow S|cut [FROM]|stuck-on|lies-off|still|sessionless|swapped server2"
-        "|restart S [silent]|fence-fails|fence-lies|fence-late S|mend",
+        "bmc server1 dead|slow S|cut [FROM]|stuck-on|lies-off|blinks|still|sessionless"
+        "|swapped server2|restart S [silent]|fence-fails|fence-lies|fence-late S|mend",
     ),
     "arbiter": Verb(_arbiter, "arbiter down|cut server1|slow S|mend"),
     "script": Verb(_script, "script server1 exec1 stop fails|hangs|takes S  (or: script X mend)"),

@@ -38,6 +38,10 @@ CUTS: dict[str, Callable[[Network, str, Iterable[str]], None]] = {
 
 Tell = Callable[[str], None]
 
+Between = Callable[[Host, list[a.Action], int], None]
+"""Told of every list of actions: before its first action, and after each; the number says how
+many are done."""
+
 
 class Steady(Random):
     """Chance without surprise."""
@@ -73,6 +77,8 @@ class World:
         self.journal = journal
         self.vouched: set[str] = set()
         """Servers that an operator confirmed down: they stay off, or come back connected."""
+        self.forced: set[str] = set()
+        """Servers that an operator powered off by `clpforcestop`, whatever was heard of them."""
         self.aliases: dict[str, str] = {}
         """`@coordinator1` of a schedule -> the server it was when first named."""
         self.traps = 0
@@ -80,6 +86,7 @@ class World:
         self.requests = 0
         self.t = 0
         self.steps = 0
+        self.between: Between | None = None
         self._storm_at = 0
         self._second = 0
         self._heap: list[tuple[int, int, Callable[..., object], tuple[Any, ...]]] = []
@@ -156,8 +163,12 @@ class World:
             self.check.journal(host, now, event, actions)
         if self.tell is not None and self.verbose:
             self._tell_step(host, event, actions, now)
+        broken_off = self.between is not None and self._breaks(host, node, actions, 0)
+        if host.node is not node:
+            return  # nothing of it was done
         self.check.before(host, event, actions)
-        self._carry_out(host, actions, now)
+        if not broken_off:
+            self._carry_out(host, actions, now)
         if host.node is not None:
             self.check.after(host)
 
@@ -175,13 +186,23 @@ class World:
         if host.stop_after is not None and len(actions) > host.stop_after[0]:
             self._interrupt(host, actions, now)
             return
-        for number, action in enumerate(actions):
+        for done, action in enumerate(actions, 1):
             do[type(action)](host, action, now)
             if host.upon and self._stops_after(host, action):
-                host.unfinished = actions[number + 1 :]
+                host.unfinished = actions[done:]
                 return
             if host.node is not node:
                 return
+            if self.between is not None and self._breaks(host, node, actions, done):
+                return
+
+    def _breaks(self, host: Host, node: object, actions: list[a.Action], done: int) -> bool:
+        """Something may happen between two actions; whether the rest must wait, or is lost."""
+        assert self.between is not None
+        self.between(host, actions, done)
+        if host.node is node and host.frozen:
+            host.unfinished = actions[done:]
+        return host.node is not node or host.frozen
 
     def _stops_after(self, host: Host, action: a.Action) -> bool:
         """What is to happen right after such an action happens; whether the agent stands still."""
@@ -257,6 +278,7 @@ class World:
             self.check.counts.forget(host)
             if not first:
                 self.check.evidence.forgot(host)
+        self.check.evidence.started(host)
         self.note(f"agent of {host.name} starts")
         self.step(
             host,

@@ -268,7 +268,7 @@ def test_without_a_bmc_power_is_unknown_and_no_fence_counts() -> None:
         read = await bench.answer(actions.ReadPower(server="server2"))
         assert isinstance(read, events.PowerRead)
         assert (read.power, read.error) == ("unknown", "no BMC configured")
-        fence = actions.Fence(server="server2", action="power-off")
+        fence = actions.Fence(server="server2", action="power-off", ordered_at=0)
         done = await bench.answer(fence)
         assert isinstance(done, events.FenceDone)
         assert (done.sent, done.error) == (False, "no BMC configured")

@@ -46,12 +46,12 @@ def test_is_safe(text: str) -> None:
 
 def test_two_servers_with_bmcs_and_forced_stop() -> None:
     verdict = judge(BMCS + FENCED)
-    assert case(verdict, Fault.POWER).after_ms == 500
-    assert case(verdict, Fault.FREEZE).after_ms == 13_400
+    assert case(verdict, Fault.POWER).after_ms == 550
+    assert case(verdict, Fault.FREEZE).after_ms == 18_400
     assert case(verdict, Fault.CUT).proof == "forced stop"
     assert case(verdict, Fault.DARK).after_ms is None
     assert verdict.worst_case.takeover_ms is None
-    assert verdict.worst_case.fence_ms == 95_000
+    assert verdict.worst_case.fence_ms == 40_000
     assert verdict.worst_case.self_stop_ms is None
     assert any("dies with its BMC" in wait and "third server" in wait for wait in verdict.waits)
 
@@ -101,7 +101,7 @@ def test_takeover_without_proof_is_unsafe_and_says_by_how_much() -> None:
 def test_servers_that_differ_are_told_apart() -> None:
     text = BMCS.replace('bmc = { address = "10.9.0.2", user = "clp" }\n', "") + FENCED
     found = {c.servers: c.after_ms for c in judge(text).cases if c.fault is Fault.POWER}
-    assert found == {("server1",): 500, ("server2",): None}
+    assert found == {("server1",): 550, ("server2",): None}
 
 
 def test_a_deciding_etcd_is_something_to_wait_for() -> None:
@@ -140,11 +140,11 @@ def test_the_text_shows_every_case() -> None:
         "Configuration is valid.",
         "Safety: safe.",
         (
-            "  If a server loses power     its groups start elsewhere after 0.5 s "
+            "  If a server loses power     its groups start elsewhere after 0.6 s "
             "(proof: BMC reads off)"
         ),
-        "  If a server freezes         after 13.4 s (proof: forced stop)",
-        "  If a server is cut off      after 13.4 s (proof: forced stop)",
+        "  If a server freezes         after 18.4 s (proof: forced stop)",
+        "  If a server is cut off      after 18.4 s (proof: forced stop)",
         (
             "  If its BMC dies with it     its groups wait for you.  "
             "Mend: a third server, or an arbiter ([[np]] etcd, witness, disk)"

@@ -330,3 +330,9 @@ def test_servers_that_join_are_told_last(
     known: dict[str, tuple[str, ...]], last: tuple[str, ...]
 ) -> None:
     assert joining(tuple(known), known) == last
+
+
+def test_who_has_a_bmc_is_part_of_who_votes_how() -> None:
+    """One without a BMC is admitted after a boot by its disk alone; the others may have it for
+    out by that BMC, until all have the same configuration."""
+    assert settings(3).voters != settings(3, bmc=False).voters

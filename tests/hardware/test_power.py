@@ -114,7 +114,7 @@ async def server1(
 
 
 def fence(action: str, within_ms: int = 10_000, server: str = "server2") -> Fence:
-    return Fence(server=server, action=action, within_ms=within_ms)
+    return Fence(server=server, action=action, within_ms=within_ms, ordered_at=0)
 
 
 def test_the_agent_reads_stops_and_starts_another_server(

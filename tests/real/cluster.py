@@ -190,12 +190,18 @@ class Node:
         boot.write_text(
             # What a boot forgets: addresses that the cluster gave, and /run.
             "#!/bin/sh\nip addr flush to 192.168.0.100 2>/dev/null\n"
+            f"{self._kernel_answers(True)}\n"
             f"rm -rf {self.root}/run/clptools\n"
             f"mkdir -p {self.root}/proc/sys/kernel/random\n"
             "cat /proc/sys/kernel/random/uuid "
             f"> {self.root}/proc/sys/kernel/random/boot_id\nexec clpnode\n"
         )
         boot.chmod(0o755)
+        # The kernel of a namespace outlives the power that its BMC takes away.
+        off = self.root / "bmc/off"
+        off.parent.mkdir(exist_ok=True)
+        off.write_text(f"#!/bin/sh\n{self._kernel_answers(False)}\n")
+        off.chmod(0o755)
         for node in self.cluster:
             path = node.config / "bmc" / self.name
             path.parent.mkdir(exist_ok=True)
@@ -219,6 +225,10 @@ class Node:
         assert self.bmc.stdout is not None
         line = self.bmc.stdout.readline()
         assert line == "ready\n", line + self.bmc.stdout.read()
+
+    def _kernel_answers(self, yes: bool) -> str:
+        key = "net.ipv4.icmp_echo_ignore_all"
+        return f"ip netns exec {self.namespace} sysctl -qw {key}={0 if yes else 1}"
 
     def press(self, word: str) -> str:
         """A person at the server: `off`, `on`, or its BMC hangs: `freeze`, `thaw`."""

@@ -865,10 +865,10 @@ def noturns(node: Node) -> None:
 
 @mutation
 def wholeturn(node: Node) -> None:
-    """An order leaves in the second half of a turn as well."""
+    """An order leaves at any time of its turn."""
 
     def turn_of(place: int, p: Any, revision: Any) -> bool:
-        silent_ms = node.now - p.heard_at - revision.lost_ms
+        silent_ms = node.now - min(p.heard_at, p.echoed_at) - revision.lost_ms
         turn = silent_ms // revision.cluster.fence_delay_ms
         return silent_ms >= 0 and turn % node.fencing._places(revision) == place
 
@@ -1055,7 +1055,7 @@ def once(node: Node, after_ms: int, action: a.Action) -> None:
 
 
 def fence(server: str) -> a.Fence:
-    return a.Fence(server=server, action="power-off")
+    return a.Fence(server=server, action="power-off", ordered_at=10**12)
 
 
 @mutation

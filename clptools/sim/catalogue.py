@@ -1,0 +1,203 @@
+"""Every single fault that systematic runs play, as lines of `verbs.py`: what breaks, what mends it.
+
+A fault is mended soon or late: `LATE` is longer than every proof takes, so that the others have
+gone on without whom it met.  Some are over by themselves.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+
+from clptools.core import actions as a
+from clptools.core.settings import Settings
+
+LATE = -1.0
+"""Seconds that follow from the configuration: `late_s`."""
+
+
+class Row(NamedTuple):
+    """Some lines, what mends them, and after how many seconds each time."""
+
+    kind: str
+    """Which actions it may matter to: see `touches`."""
+    do: str
+    undo: str = ""
+    spans: tuple[float, ...] = (0.0,)
+    short: bool = False
+    """Its last span is on the short list, of which pairs are made."""
+
+
+EACH = (
+    Row("process", "kill {s}", "start {s}", (5.0, 0.1), short=True),
+    Row("process", "kill {s}; forget {s}", "start {s}", (0.2,), short=True),
+    Row("process", "off {s}", "on {s}", (LATE,), short=True),
+    Row("process", "reset {s}", short=True),
+    Row("process", "pause {s} 10", short=True),
+    Row("process", "stall {s} 1"),
+    Row("process", "stall {s} 10", short=True),
+    Row("network", "isolate {s}", "heal", (0.01, LATE), short=True),
+    Row("network", "deaf {s}", "heal", (LATE,)),
+    Row("network", "mute {s}", "heal", (LATE,), short=True),
+    Row("clock", "drift {s} 10000"),
+    Row("clock", "drift {s} -10000"),
+    Row("script", "script {s} * start fails", "script {s} mend", (LATE,)),
+    Row("script", "script {s} * stop fails", "script {s} mend", (LATE,), short=True),
+    Row("script", "script {s} * start hangs", "script {s} mend", (LATE,)),
+    Row("script", "script {s} * stop hangs", "script {s} mend", (LATE,)),
+    Row("watchdog", "watchdog {s} broken", "watchdog {s} works", (LATE,)),
+    Row("guard", "watchdog {s} dies", "watchdog {s} works", (LATE,)),
+    Row("write", "run {s} fails", "run {s} works", (2.0,), short=True),
+)
+"""Of each server."""
+
+EACH_BMC = (
+    Row("lie", "bmc {s} lies-off", "bmc {s} mend", (0.5,), short=True),
+    Row("bmc", "bmc {s} restart 2", "bmc {s} mend", (LATE,), short=True),
+    Row("bmc", "bmc {s} dead", "bmc {s} mend", (LATE,), short=True),
+    Row("bmc", "isolate {s}; bmc {s} cut", "heal; bmc {s} mend", (2.0,), short=True),
+    Row("bmc", "isolate {s}; bmc {s} restart 2", "heal; bmc {s} mend", (LATE,), short=True),
+    Row("bmc", "off {s}; bmc {s} dead", "bmc {s} mend; on {s}", (LATE,)),
+    Row("question", "bmc {s} slow 1", "bmc {s} mend", (LATE,)),
+    Row("question", "bmc {s} stuck-on", "bmc {s} mend", (LATE,)),
+    Row("question", "bmc {s} restart 10 silent", "bmc {s} mend", (LATE,)),
+    Row("strike", "bmc {s} fence-fails", "bmc {s} mend", (LATE,)),
+    Row("strike", "bmc {s} fence-lies", "bmc {s} mend", (LATE,), short=True),
+    Row("strike", "bmc {s} fence-late 2", "bmc {s} mend", (LATE,)),
+)
+"""Of each server with a BMC; with `isolate` a switch or a shared port, with `off` the cord."""
+
+PAIR = (
+    Row("network", "hold {a} {b}", "release {a} {b}", (4.0,)),
+    Row("control", "hold {a} {b} control", "release {a} {b}", (1.0, 8.0), short=True),
+)
+"""Of each two servers, both ways round."""
+
+ONEWAY = (Row("network", "cut-oneway {a} {b}", "heal {a} {b}", (LATE,)),)
+TWO = (Row("network", "cut {a} {b}", "heal {a} {b}", (LATE,), short=True),)
+"""Of each two servers where there are others; of two alone, rows of `EACH` say the same."""
+
+ARBITER = (
+    Row("arbiter", "arbiter down", "arbiter mend", (2.0, LATE), short=True),
+    Row("arbiter", "arbiter slow 2", "arbiter mend", (LATE,)),
+)
+
+EACH_ARBITER = (Row("arbiter", "arbiter cut {s}", "arbiter mend", (LATE,)),)
+
+
+class Fault(msgspec.Struct, frozen=True, kw_only=True):
+    """One fault: lines, each some seconds after the first."""
+
+    kind: str
+    lines: tuple[tuple[float, str], ...]
+    servers: tuple[str, ...]
+    """Whom it meets; none: everybody."""
+    short: bool
+
+
+def late_s(settings: Settings) -> float:
+    """Longer than it takes to find a server lost, to wait for its lease, and to take over."""
+    cluster = settings.cluster
+    rules = cluster.heartbeat_timeout_ms + 2 * cluster.lease_ms + cluster.self_stop_ms
+    return round(rules * 1.05 / 1000 + 3.0, 1)
+
+
+def catalogue(settings: Settings) -> tuple[Fault, ...]:
+    """All faults of a cluster."""
+    late, names = late_s(settings), settings.names
+    found: list[Fault] = []
+    for name in names:
+        found += _made(EACH, late, (name,), s=name)
+    for server in settings.servers:
+        if server.bmc is not None:
+            found += _made(EACH_BMC, late, (server.name,), s=server.name)
+    for one in names:
+        for two in (n for n in names if n != one):
+            found += _made(PAIR, late, (one, two), a=one, b=two)
+            if len(names) > 2:
+                found += _made(ONEWAY, late, (one, two), a=one, b=two)
+            if len(names) > 2 and one < two:
+                found += _made(TWO, late, (one, two), a=one, b=two)
+    if any(x.decides for x in settings.arbiters):
+        found += _made(ARBITER, late, ())
+        for name in names:
+            found += _made(EACH_ARBITER, late, (name,), s=name)
+    return tuple(found)
+
+
+def _made(rows: tuple[Row, ...], late: float, who: tuple[str, ...], **names: str) -> list[Fault]:
+    made = []
+    for row in rows:
+        for span in row.spans:
+            lines = [(0.0, x) for x in _lines(row.do, names)]
+            lines += [(late if span == LATE else span, x) for x in _lines(row.undo, names)]
+            short = row.short and span == row.spans[-1]
+            made.append(Fault(kind=row.kind, lines=tuple(lines), servers=who, short=short))
+    return made
+
+
+def _lines(text: str, names: dict[str, str]) -> list[str]:
+    return [line.strip().format(**names) for line in text.split(";") if line]
+
+
+_INERT = (a.SetTimer, a.ClearTimer, a.Record, a.Progress, a.PetWatchdog, a.Reply)
+"""Actions that nobody else sees: to break off before or after one of them is the same."""
+_BMC_WORK = (a.ArmDeadman, a.StandDown, a.HostAction)
+
+
+def is_seen(action: a.Action) -> bool:
+    """Whether it matters, to anything but words, if this action was done."""
+    return not isinstance(action, _INERT)
+
+
+def touches(fault: Fault, server: str, action: a.Action) -> bool:
+    """Whether an action of that server goes otherwise when the fault comes right before it."""
+    met = not fault.servers or server in fault.servers
+    kind = fault.kind
+    match action:
+        case a.SendBeat():
+            if kind == "network":
+                return _on_path(fault, server, action.via or action.beat.to)
+        case a.SendControl():
+            if kind in ("network", "control"):
+                return _on_path(fault, server, action.to)
+        case a.ReadPower():
+            if kind in ("bmc", "lie", "question"):
+                return action.server in fault.servers
+        case a.Fence():
+            if kind in ("bmc", "lie", "question", "strike"):
+                return action.server in fault.servers
+        case a.ArmDeadman() | a.StandDown() | a.HostAction():
+            if kind == "bmc":
+                return met
+        case a.Persist():
+            if kind == "write":
+                return met
+        case a.RunResource():
+            if kind == "script":
+                return met and f" {action.op} " in fault.lines[0][1]
+        case a.ArmWatchdog():
+            if kind == "watchdog":
+                return met
+    return kind == "process" and met and is_seen(action)
+
+
+def _on_path(fault: Fault, sender: str, to: str) -> bool:
+    if len(fault.servers) == 1:
+        return fault.servers[0] in (sender, to)
+    if fault.lines[0][1].startswith("cut "):
+        return sender in fault.servers and to in fault.servers
+    return (sender, to) == fault.servers
+
+
+def comes_between(fault: Fault, server: str) -> bool:
+    """Whether it is played when a step of that server is through.
+
+    What does nothing but to a certain kind of action comes right before that; and a clock that
+    goes otherwise or a watchdog that is gone matters only later on, so it is enough that its own
+    server's steps end.
+    """
+    if fault.kind in ("clock", "guard"):
+        return server in fault.servers
+    return fault.kind in ("process", "network", "bmc", "lie", "arbiter")
