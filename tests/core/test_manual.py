@@ -1043,17 +1043,6 @@ def test_a_grant_that_answers_what_was_never_sent_is_refused() -> None:
     assert me.node.state.lease_until <= me.t + H
 
 
-def test_a_grant_from_another_than_the_terms_candidate_is_refused() -> None:
-    """From a coordinator with authority: the one whose term it is."""
-    me = led()
-    me.beat("server3")
-    made = Grant(
-        group="failover1", epoch=Epoch(9, "server2#1", 4), incarnation="me", sent_at=me.t - 10
-    )
-    me.control("server3", made)
-    assert not holds(me)
-
-
 # ---------------------------------------------------------------------- grant: the proofs
 
 
