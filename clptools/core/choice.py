@@ -25,9 +25,8 @@ class Choice:
         moved = intent.preferred or intent.avoid
         if intent.event == "FAILOVER" and group.failover == "manual" and not moved:
             return "", say.failover_manual(group.name)
-        asked = intent.preferred
-        if asked and self.eligible(group, asked) and (intent.force or self.is_free(group, asked)):
-            return asked, say.asked_for(intent.reason)
+        if self.would_take(group, intent):
+            return intent.preferred, say.asked_for(intent.reason)
         if self.exhausted(group, intent):
             return "", say.waits_for_next_try(group.name, intent.avoid)
         able = [s for s in group.servers if self.eligible(group, s)]
@@ -38,7 +37,8 @@ class Choice:
         ranked = self._ranked(group, intent, free or wanted)
         if not ranked:
             return "", say.nobody(group.name, self.why_not(group, intent))
-        return ranked[0], say.next_in_order(group.name, not free)
+        best = ranked[0]
+        return best, say.next_in_order(group.name, self.is_barred(best), not free)
 
     def exhausted(self, group: Group, intent: Intent) -> bool:
         """Whether its start failed on as many servers as may be tried, or on all there are."""
@@ -67,6 +67,11 @@ class Choice:
         report = self.node.state.peers[name].report
         monitors = report.server.monitors.values() if report is not None else ()
         return sum(1 for m in monitors if m.status in bad)
+
+    def would_take(self, group: Group, intent: Intent) -> bool:
+        """Whether the server that is asked for would be chosen."""
+        asked = intent.preferred
+        return self.eligible(group, asked) and (intent.force or self.is_free(group, asked))
 
     def eligible(self, group: Group, name: str) -> bool:
         """Whether a server could take a grant of the group now."""

@@ -76,7 +76,7 @@ class Fencing:
         node = self.node
         if node.settings.forced_stop.action == "none" or not self._able():
             return False
-        if not p.lost or not p.incarnation or node.membership.is_out(name):
+        if not p.lost or node.membership.is_out(name):
             return False
         if node.now < p.fence.retry_at or self._may_boot(p):
             return False

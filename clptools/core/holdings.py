@@ -183,9 +183,7 @@ class Holdings:
     def heard(self, name: str, p: PeerState, beat: Beat) -> None:
         """A beat was believed."""
         known = self._of(p, beat.incarnation)
-        echo = beat.echo
-        answers = echo is not None and echo.incarnation == self.node.state.incarnation
-        has = beat.have if answers else 0
+        has = beat.have if beat.echo is not None else 0
         if has != known.has:
             known.has = has
             known.lacks_since = NEVER

@@ -175,8 +175,7 @@ class Lease:
     def _knows(self, p: PeerState, since: int) -> bool:
         """Whether it answered a beat of ours that was sent after `since`."""
         echo = p.beat.echo if p.beat is not None else None
-        ours = echo is not None and echo.incarnation == self.node.state.incarnation
-        return ours and echo is not None and echo.sent_at > since
+        return echo is not None and echo.sent_at > since
 
     def disarm(self) -> None:
         """Disarms it; only while nobody relies on it."""

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from clptools.core import sentences as say
 from clptools.core.actions import SendBeat, SetMember
 from clptools.core.events import BeatSeen
@@ -166,6 +168,7 @@ class Membership:
         if beat.page:
             node.holdings.page(beat.sender, p, beat)
             return
+        beat = self._ours(beat)
         if beat.incarnation in p.retired:
             self._replayed(p, beat)
             return
@@ -195,10 +198,9 @@ class Membership:
         self._hearing_ends_out(p, beat)
         if beat.policy < node.state.shared.version:
             node.policy.tell(beat.sender, p)
-        echo = beat.echo
-        if echo is not None and echo.incarnation == node.state.incarnation:
-            p.echoed_at = max(p.echoed_at, echo.sent_at)
-            node.power.answered(beat.sender, p, echo)
+        if beat.echo is not None:
+            p.echoed_at = max(p.echoed_at, beat.echo.sent_at)
+            node.power.answered(beat.sender, p, beat.echo)
             if beat.counts and not p.counts_me:
                 p.counts_me = True
                 node.changed = True
@@ -208,14 +210,19 @@ class Membership:
         if beat.authority and (before is None or not before.authority):
             node.beats.answer_at_once(beat.sender)
 
+    def _ours(self, beat: Beat) -> Beat:
+        """An answer to an incarnation before ours is none: its clock may have begun anew since."""
+        echo = beat.echo
+        if echo is None or echo.incarnation == self.node.state.incarnation:
+            return beat
+        return msgspec.structs.replace(beat, echo=None)
+
     def _stranger(self, p: PeerState, beat: Beat) -> None:
         """Answers an incarnation that we do not believe, so that it can answer us.
 
         Until it has, it is not heard: anybody may have recorded its beats.
         """
-        echo = beat.echo
-        ours = echo is not None and echo.incarnation == self.node.state.incarnation
-        if ours and echo is not None and echo.sent_at > p.any_heard_at:
+        if beat.echo is not None and beat.echo.sent_at > p.any_heard_at:
             p.any_heard_at = self.node.now
         # One of an earlier version would not understand an answer in pages.
         p.reads_lists = beat.lists
@@ -249,7 +256,7 @@ class Membership:
         """Whether a beat of another incarnation shows that this one lives now."""
         node = self.node
         echo = beat.echo
-        if echo is None or echo.incarnation != node.state.incarnation:
+        if echo is None:
             return False
         if p.incarnation and not p.left:
             if echo.sent_at <= p.heard_at:
@@ -284,9 +291,7 @@ class Membership:
         """ "Left" counts only if nothing was heard of it since the beat that it answers."""
         node = self.node
         echo = beat.echo
-        if echo is None or echo.incarnation != node.state.incarnation:
-            return
-        if p.any_heard_at >= echo.sent_at or p.left:
+        if echo is None or p.any_heard_at >= echo.sent_at or p.left:
             return
         p.left = True
         retired = {p.incarnation, beat.incarnation} - {""}

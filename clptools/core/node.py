@@ -62,7 +62,7 @@ from clptools.core.lease import Lease
 from clptools.core.ledger import Ledger
 from clptools.core.membership import Membership
 from clptools.core.memory import Memory
-from clptools.core.messages import Answer, Echo, Forward, Grant, Order, Report, Shared, Term
+from clptools.core.messages import Answer, Echo, Forward, Grant, Order, Report, Shared
 from clptools.core.monitor_requests import MonitorRequests
 from clptools.core.operations import Operations
 from clptools.core.placement import Placement
@@ -391,11 +391,9 @@ class Node:
         elif self.state.phase in (Phase.STOPPED, Phase.DONE, Phase.TELLING):
             return
         elif isinstance(message, Grant):
-            if self._rules(sender, message.epoch.term):
-                self.groups.take(message)
+            self.groups.take(message)
         elif isinstance(message, Order):
-            if self._rules(sender, message.term):
-                self.placement.ordered(message)
+            self.placement.ordered(message)
         elif isinstance(message, Shared):
             self.policy.heard(sender, message)
         elif isinstance(message, Report):
@@ -409,11 +407,6 @@ class Node:
                     p.macs = message.server.macs
                     self.dirty = True
                 self.requests_due = True
-
-    def _rules(self, sender: str, term: Term) -> bool:
-        """Whether a term is the sender's own: nobody else grants or orders in it."""
-        p = self.state.peers.get(sender)
-        return p is not None and p.incarnation == term.candidate
 
     def _timer_fired(self, event: TimerFired) -> None:
         self.state.timers.pop(event.name, None)

@@ -198,11 +198,7 @@ class Placement:
             node.state.grants.pop(group.name, None)
             return
         p = node.state.peers.get(target)
-        if (
-            p is None
-            or p.incarnation != grant.incarnation
-            or not self.node.choice.eligible(group, target)
-        ):
+        if p is None or not self.node.choice.eligible(group, target):
             # Never said again to one that is out, leaves, or is not configured any more.
             del node.state.grants[group.name]
             return
@@ -255,7 +251,7 @@ class Placement:
                 reason = say.not_its_server(group.name, newest.server)
                 self._order(group, newest, GroupWhy.MOVE, "GROUPMOVE", reason)
                 return
-        if preferred != newest.server and may_move and self.node.choice.eligible(group, preferred):
+        if preferred != newest.server and may_move and self.node.choice.would_take(group, intent):
             factor = "GROUPFAILOVER" if intent.avoid else "GROUPMOVE"
             self._order(group, newest, GroupWhy.MOVE, factor, intent.reason)
             return
@@ -276,7 +272,9 @@ class Placement:
             if not self.node.membership.is_online(best):
                 self.node.policy.amend(msgspec.structs.replace(intent, stays=False))
             return ""
-        if not self.node.choice.eligible(group, best) or self.node.choice.is_barred(best):
+        if not self.node.choice.eligible(group, best):
+            return ""
+        if not self.node.choice.is_free(group, best):
             return ""
         return best
 
@@ -402,7 +400,6 @@ class Placement:
         state.ordered_at.pop(f"{group.name}/{target}", None)
         grant = GrantState(
             server=target,
-            incarnation="" if target == node.me else state.peers[target].incarnation,
             epoch=epoch,
             granted_at=node.now,
             event=event,

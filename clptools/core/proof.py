@@ -60,13 +60,17 @@ class Proof:
         return Cleared(ok=False)
 
     def _released(self, p: PeerState, group: str, server: str, since: int) -> bool:
-        """It answered a beat of this office, holds nothing, and no grant of ours is under way."""
+        """It answered a beat of this office, holds nothing, and no grant is under way to it.
+
+        One of an earlier office it refuses once it knows our term, which its beat shows: who takes
+        us for a stranger answers, too, and does not know it.
+        """
         node = self.node
         # A newer beat whose list is not whole says nothing of groups: neither does its echo.
         beat = told(p)
-        if beat is None or beat.echo is None or beat.echo.incarnation != node.state.incarnation:
+        if beat is None or beat.echo is None or beat.echo.sent_at <= since:
             return False
-        if beat.echo.sent_at <= since:
+        if beat.term != node.state.votes.office_term:
             return False
         holding = _holding(beat.holdings, group)
         if holding is not None and holding.held:
@@ -81,16 +85,9 @@ class Proof:
     def lease_clears_at(self, p: PeerState, since: int) -> int:
         """When the lease alone clears it; far away where it said that no watchdog binds it."""
         node = self.node
-        if not self._armed(p) or not node.revision.leases_clear():
+        if p.beat is None or not p.beat.armed or not node.settings.leases_armed:
             return -NEVER
         return max(since, p.answered_at) + node.times.clear_by_lease_ms
-
-    def _armed(self, p: PeerState) -> bool:
-        """Whether it told this incarnation of ours that its watchdog is armed."""
-        beat = p.beat
-        if beat is None or beat.echo is None:
-            return False
-        return beat.armed and beat.echo.incarnation == self.node.state.incarnation
 
     def missing(self, group: str, server: str) -> dict[str, str]:
         """Proof -> why it is not there."""
@@ -108,8 +105,8 @@ class Proof:
             ),
             "forced stop": say.no_fence(settings.forced_stop.action, p.fence.text),
             "lease": say.no_lease(
-                node.revision.leases_clear(),
-                self._armed(p),
+                node.settings.leases_armed,
+                p.beat is not None and p.beat.armed,
                 clears_at - node.now if clears_at < -NEVER else None,
             ),
         }

@@ -100,10 +100,6 @@ class Revision:
         """Whether the holder's lease binds: by any revision in force."""
         return any(r.leases_armed for r in self.in_force())
 
-    def leases_clear(self) -> bool:
-        """Whether a lease that is over clears its holder: by every revision in force."""
-        return all(r.leases_armed for r in self.in_force())
-
     def turns(self) -> tuple[InForce, ...]:
         """Ours, and those by which somebody who is not out may still take turns."""
         return (self.node.settings.in_force, *self.node.state.turns_before)
@@ -152,9 +148,6 @@ class Revision:
         if not state.revision_names:
             state.revision_names, state.revision_arbiter = names, arbiter
             state.revision_cluster = cluster
-        if arbiter != settings.arbiter:
-            state.votes.arbiter_at = NEVER
-            state.votes.arbiter_asked_at = NEVER
         state.revision_at = node.now
         self.doubt()
         node.retime()

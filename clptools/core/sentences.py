@@ -326,8 +326,13 @@ def granted(me: str, group: str, epoch: int, server: str, reason: str) -> str:
     return f"{me} (coordinator) granted epoch {epoch} of {group} to {server}: {reason}."
 
 
-def next_in_order(group: str, barred: bool) -> str:
-    """Reason of a choice."""
+def next_in_order(group: str, barred: bool, last: bool) -> str:
+    """Reason of a choice; `last`: of a server that nobody would choose while there is another."""
+    if last and not barred:
+        return (
+            f"next in {group}'s order; something of it may be left there from before the boot, "
+            "but no other server may run it"
+        )
     if barred:
         return (
             f"next in {group}'s order; it has an open fatal hardware event, "

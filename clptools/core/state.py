@@ -258,7 +258,6 @@ class GrantState(msgspec.Struct):
     """A grant of ours (as coordinator) and how far it got."""
 
     server: str
-    incarnation: str
     epoch: Epoch
     granted_at: int
     event: str = "START"
@@ -359,8 +358,6 @@ class VoteState(msgspec.Struct):
     arbiter_at: int = NEVER
     """Send time of the arbiter's newest yes."""
     arbiter_asked_at: int = NEVER
-    arbiter_from: int = NEVER
-    """When it was asked first since it was given back."""
     arbiter_error: str = ""
     arbiter_ok_at: int = NEVER
     told: str = ""

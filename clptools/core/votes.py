@@ -186,16 +186,14 @@ class Votes:
     def heard(self, p: PeerState, beat: Beat) -> None:
         """Takes term, votes and asking of a believed beat; renews the holder's lease."""
         node, state = self.node, self.state
-        echo = beat.echo
-        mine = echo is not None and echo.incarnation == node.state.incarnation
         if beat.term > state.term:
             state.term = beat.term
             node.dirty = True
             node.changed = True
-        if beat.authority and mine and echo is not None:
-            node.lease.answered(echo.sent_at)
+        if beat.authority and beat.echo is not None:
+            node.lease.answered(beat.echo.sent_at)
         vote = beat.vote
-        if vote is not None and mine and vote.sent_at <= node.now:
+        if vote is not None and vote.sent_at <= node.now:
             if vote.pre and state.office is Office.PRE and vote.term == self._next_term():
                 if vote.sent_at > p.pre_at:
                     p.pre_at = vote.sent_at
@@ -221,7 +219,7 @@ class Votes:
             state.promise_until = node.now + node.times.lease_ms
             p.given = Vote(term=term, sent_at=beat.sent_at)
             return
-        if term < state.term or term <= state.vote_term:
+        if term < state.term:
             return
         state.term = max(state.term, term)
         state.vote = name
@@ -250,8 +248,8 @@ class Votes:
         state.arbiter_error = event.error
         if not event.error:
             state.arbiter_ok_at = self.node.now
-        # An answer may have been under way when the lease was given back: it is void.
-        if event.held and state.office is not Office.NONE and event.asked_at >= state.arbiter_from:
+        # One to an earlier candidacy begins no office: `_pre_given` wants one of its own.
+        if event.held and state.office is not Office.NONE:
             state.arbiter_at = max(state.arbiter_at, event.asked_at)
         self.node.changed = True
 
@@ -285,8 +283,6 @@ class Votes:
             return
         if node.now - state.arbiter_asked_at < arbiter.interval_ms:
             return
-        if state.arbiter_asked_at == NEVER:
-            state.arbiter_from = node.now
         state.arbiter_asked_at = node.now
         node.emit(HoldArbiter(name=arbiter.name, lease_ms=node.times.lease_ms))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from clptools.core import actions as a
 from clptools.core import events as e
 from clptools.core.messages import Grant, Holding, Order
 from clptools.core.requests import Acknowledge, GroupMove, GroupStart, GroupStop
@@ -158,6 +159,34 @@ def test_failback_auto_returns_when_the_best_server_has_come_back() -> None:
     assert c.online() == "server2"
     c.power_on("server1")
     c.until(lambda: c.online() == "server1", 60 * S)
+
+
+def test_failback_auto_waits_until_nothing_may_be_left_there_from_before_the_boot() -> None:
+    """It is the last choice until then: sent there, the group would be sent back at once."""
+    c = Cluster(settings(3, groups=(group(names(3), failback="auto"),)))
+    assert c.settle() == "server1"
+    c.power_off("server1")
+    c.run(10 * S)
+    c.scripts[("server1", "exec1 stop")] = "fail"
+    c.power_on("server1")
+    c.run(20 * S)
+    begun = len(c.done)
+    c.run(30 * S)
+    assert c.node("server1").groups.purging() == ("failover1",)
+    assert c.online() == "server2"
+    moved = [x for _, name, x in c.done[begun:] if name == "server2"]
+    assert not [x for x in moved if isinstance(x, a.RunResource)]
+    c.scripts.clear()
+    c.until(lambda: c.online() == "server1", 120 * S)
+
+
+def test_a_reason_says_why_the_last_choice_was_taken() -> None:
+    c = Cluster(settings(), start=False)
+    c.scripts[("*", "exec1 stop")] = "fail"
+    for name in c.cfg.names:
+        c.start(name)
+    c.until(lambda: bool(c.online()))
+    assert any("may be left there from before the boot" in text for text in c.said(64))
 
 
 def test_failback_auto_does_not_undo_an_operators_move() -> None:

@@ -19,7 +19,7 @@ from clptools.core.messages import NO_EPOCH, Shared, Vote
 from clptools.core.node import Node
 from clptools.core.quorum import NEVER
 from clptools.core.settings import Settings
-from clptools.core.state import Office
+from clptools.core.state import Office, Phase
 from clptools.core.timing import times
 
 Mutate = Callable[[Node], None]
@@ -102,6 +102,35 @@ def nopurge(node: Node) -> None:
 
 
 @mutation
+def purgesown(node: Node) -> None:
+    """Lost state: stops only the groups that may run here."""
+
+    def purge(*, held: bool) -> None:
+        settings = node.settings
+        own = tuple(g for g in settings.groups if node.me in g.servers)
+        with briefly(node, "settings", msgspec.structs.replace(settings, groups=own)):
+            old(held=held)
+
+    old = put(node.groups, "purge", purge)
+
+
+@mutation
+def purgebars(node: Node) -> None:
+    """A server with something left from before its boot gets no group, not even as the last."""
+
+    def eligible(group: Any, name: str) -> bool:
+        return old(group, name) and not node.choice.is_purging(group, name)
+
+    old = put(node.choice, "eligible", eligible)
+
+
+@mutation
+def purgefirst(node: Node) -> None:
+    """A server with something left from before its boot is as good as any other."""
+    put(node.choice, "is_purging", lambda group, name: False)
+
+
+@mutation
 def purgefree(node: Node) -> None:
     """Lost state within a boot: what the stop scripts have not ended yet counts as stopped."""
     purge = put(node.groups, "purge", lambda held: purge(held=False))
@@ -150,6 +179,35 @@ def mute(node: Node) -> None:
             old(names)
 
     old = put(node.beats, "send_to", send_to)
+
+
+@mutation
+def anyecho(node: Node) -> None:
+    """An answer to an incarnation before ours is one to us."""
+    put(node.membership, "_ours", lambda beat: beat)
+
+
+@mutation
+def believesold(node: Node) -> None:
+    """Another incarnation is believed though the one before has been heard since it answered."""
+
+    def believe(p: Any, beat: Any) -> bool:
+        echo = beat.echo
+        late = msgspec.structs.replace(echo, sent_at=node.now) if echo is not None else None
+        return bool(old(p, msgspec.structs.replace(beat, echo=late)))
+
+    old = put(node.membership, "_believe", believe)
+
+
+@mutation
+def strangersheard(node: Node) -> None:
+    """A stranger counts as heard."""
+
+    def stranger(p: Any, beat: Any) -> None:
+        old(p, beat)
+        p.any_heard_at = node.now
+
+    old = put(node.membership, "_stranger", stranger)
 
 
 # --- out -------------------------------------------------------------------------------------
@@ -321,6 +379,61 @@ def recvauth(node: Node) -> None:
 
 
 @mutation
+def anyterm(node: Node) -> None:
+    """A vote counts whatever term it is for."""
+
+    def heard(p: Any, beat: Any) -> None:
+        vote = beat.vote
+        if vote is not None and not vote.pre:
+            ours = msgspec.structs.replace(vote, term=node.state.votes.office_term)
+            beat = msgspec.structs.replace(beat, vote=ours)
+        old(p, beat)
+
+    old = put(node.votes, "heard", heard)
+
+
+@mutation
+def futurevotes(node: Node) -> None:
+    """A vote counts though it answers a beat that is yet to be sent, by our clock."""
+
+    def heard(p: Any, beat: Any) -> None:
+        old(p, beat)
+        vote = beat.vote
+        if vote is None or vote.pre or vote.term != node.state.votes.office_term:
+            return
+        if vote.sent_at > node.now:
+            p.vote_at = vote.sent_at
+
+    old = put(node.votes, "heard", heard)
+
+
+@mutation
+def votesbelow(node: Node) -> None:
+    """Votes for a term below the highest known."""
+
+    def asked(p: Any, beat: Any) -> None:
+        state = node.state.votes
+        known = state.term
+        with briefly(state, "term", min(known, beat.ask_term)):
+            old(p, beat)
+        state.term = max(known, beat.ask_term)
+
+    old = put(node.votes, "_asked", asked)
+
+
+@mutation
+def oldyes(node: Node) -> None:
+    """An arbiter's yes to an earlier candidacy begins another one."""
+
+    def pre_given() -> bool:
+        state = node.state.votes
+        with briefly(state, "asked_at", min(state.asked_at, state.arbiter_at)):
+            return bool(old())
+
+    old = put(node.votes, "_pre_given", pre_given)
+
+
+@mutation
 def freetie(node: Node) -> None:
     """A tie without arbiter."""
 
@@ -409,6 +522,12 @@ def norelay(node: Node) -> None:
     put(node.beats, "_relay_to", lambda name, hears: "")
 
 
+@mutation
+def relaysdeaf(node: Node) -> None:
+    """Lets relay what is for a server that is not heard, not for one that does not hear us."""
+    put(node.beats, "_cut_off", lambda p: node.now - p.direct_at > node.times.hear_ms)
+
+
 # --- the holder's lease ----------------------------------------------------------------------
 
 
@@ -444,6 +563,66 @@ def feedsanyway(node: Node) -> None:
 def bindsbyone(node: Node) -> None:
     """The lease binds by the own revision alone."""
     put(node.revision, "leases_bind", lambda: node.settings.leases_armed)
+
+
+@mutation
+def freshlease(node: Node) -> None:
+    """An agent that starts has a whole lease."""
+
+    def started(event: e.AgentStarted) -> None:
+        if event.durable is not None:
+            lease_until = node.now + node.times.holder_ms
+            fresh = msgspec.structs.replace(event.durable, lease_until=lease_until)
+            event = msgspec.structs.replace(event, durable=fresh)
+        old(event)
+
+    old = handle(node, e.AgentStarted, started)
+
+
+@mutation
+def noshorten(node: Node) -> None:
+    """Leases become shorter, but not the one that runs."""
+    put(node.lease, "shorten", lambda by_ms: None)
+
+
+@mutation
+def disarmsatonce(node: Node) -> None:
+    """A watchdog that is not wanted any more is disarmed before others know it."""
+    put(node.lease, "_may_disarm", lambda: True)
+
+
+@mutation
+def stillarmed(node: Node) -> None:
+    """A watchdog that is armed anew is promised before it says that it is."""
+
+    def arm() -> None:
+        old()
+        node.state.armed = True
+
+    old = put(node.lease, "_arm", arm)
+
+
+@mutation
+def armedsuspended(node: Node) -> None:
+    """A suspended server's beats go on promising to stop."""
+
+    def promised() -> bool:
+        running = msgspec.structs.replace(node.state.shared, suspended=False)
+        with briefly(node.state, "shared", running):
+            return bool(old())
+
+    old = put(node.lease, "promised", promised)
+
+
+@mutation
+def waivesuntold(node: Node) -> None:
+    """Suspended, the lease is waived before others know that this server will not stop by it."""
+
+    def waive() -> None:
+        with briefly(node.lease, "_knows", lambda p, since: True):
+            old()
+
+    old = put(node.lease, "_waive", waive)
 
 
 @mutation
@@ -508,16 +687,34 @@ def grantforever(node: Node) -> None:
 
 @mutation
 def noinc(node: Node) -> None:
-    """No incarnation in grants, neither the grantee's nor the grantor's."""
+    """A grant to an earlier incarnation is taken."""
 
     def take(grant: Any) -> None:
-        # Of an earlier boot its send time may lie ahead of this boot's clock.
-        sent_at = min(grant.sent_at, node.now)
-        mine = node.state.incarnation
-        old(msgspec.structs.replace(grant, incarnation=mine, sent_at=sent_at))
+        old(msgspec.structs.replace(grant, incarnation=node.state.incarnation))
 
     old = put(node.groups, "take", take)
-    put(node, "_rules", lambda sender, term: True)
+
+
+@mutation
+def takesleaving(node: Node) -> None:
+    """A server that is leaving takes a grant."""
+
+    def take(grant: Any) -> None:
+        with briefly(node.state, "phase", Phase.RUNNING):
+            old(grant)
+
+    old = put(node.groups, "take", take)
+
+
+@mutation
+def grantnolease(node: Node) -> None:
+    """A grant does not renew the lease."""
+
+    def take(grant: Any) -> None:
+        with briefly(node.lease, "answered", lambda sent_at: None):
+            old(grant)
+
+    old = put(node.groups, "take", take)
 
 
 @mutation
@@ -588,6 +785,33 @@ def oldreports(node: Node) -> None:
 
 
 @mutation
+def strangersrelease(node: Node) -> None:
+    """A release counts though its server may not know our term."""
+
+    def released(p: Any, *args: Any) -> bool:
+        beat = p.holdings.told
+        if beat is None:
+            return bool(old(p, *args))
+        knowing = msgspec.structs.replace(beat, term=node.state.votes.office_term)
+        with briefly(p.holdings, "told", knowing):
+            return bool(old(p, *args))
+
+    old = put(node.proof, "_released", released)
+
+
+@mutation
+def carriesgrants(node: Node) -> None:
+    """What an earlier office granted is carried over."""
+    put(node.placement, "office_begins", lambda: None)
+
+
+@mutation
+def unaware(node: Node) -> None:
+    """Places and fences though others know a newer policy."""
+    put(node.policy, "behind", list)
+
+
+@mutation
 def unprovenmoves(node: Node) -> None:
     """A group is given up though nothing proves that it could start elsewhere."""
     put(node.placement, "unproven", lambda: ())
@@ -640,6 +864,36 @@ def noturns(node: Node) -> None:
 
 
 @mutation
+def wholeturn(node: Node) -> None:
+    """An order leaves at any time of its turn."""
+
+    def turn_of(place: int, p: Any, revision: Any) -> bool:
+        silent_ms = node.now - min(p.heard_at, p.echoed_at) - revision.lost_ms
+        turn = silent_ms // revision.cluster.fence_delay_ms
+        return silent_ms >= 0 and turn % node.fencing._places(revision) == place
+
+    put(node.fencing, "_turn_of", turn_of)
+
+
+@mutation
+def ownturns(node: Node) -> None:
+    """Whose turn it is follows from the own revision alone."""
+    put(node.revision, "turns", lambda: (node.settings.in_force,))
+
+
+@mutation
+def unsteady(node: Node) -> None:
+    """An order is given as soon as the BMC answers."""
+
+    def strikable(name: str, p: Any) -> bool:
+        since = p.bmc.answers_since
+        with briefly(p.bmc, "answers_since", since if since == NEVER else NEVER + 1):
+            return bool(old(name, p))
+
+    old = put(node.fencing, "_strikable", strikable)
+
+
+@mutation
 def anyholder(node: Node) -> None:
     """Place 0 is whoever holds any group."""
     put(node.fencing, "_holds", lambda group: node.groups.holds_any())
@@ -662,6 +916,12 @@ def neveroff(node: Node) -> None:
 
 
 # --- requests --------------------------------------------------------------------------------
+
+
+@mutation
+def notmeant(node: Node) -> None:
+    """A request that was on its way over a boot is carried out."""
+    put(node.operations, "_meant", lambda message: True)
 
 
 @mutation
@@ -717,6 +977,33 @@ def stretchedlease(node: Node) -> None:
 def nodoubt(node: Node) -> None:
     """While servers or arbiters change, a member that boots is admitted by time all the same."""
     put(node.revision, "doubt", lambda: None)
+
+
+@mutation
+def shortdoubt(node: Node) -> None:
+    """What was offered and may be in force elsewhere is not waited for."""
+
+    def end() -> None:
+        with briefly(node.state, "offered_at", NEVER):
+            old()
+
+    old = put(node.revision, "_end_doubt", end)
+
+
+@mutation
+def saysitcounts(node: Node) -> None:
+    """Tells one that votes by another configuration that it is counted."""
+
+    def send_to(names: list[str]) -> None:
+        peers = [node.state.peers[name] for name in names]
+        voters = [p.voters for p in peers]
+        for p in peers:
+            p.voters = node.state.voters
+        old(names)
+        for p, kept in zip(peers, voters, strict=True):
+            p.voters = kept
+
+    old = put(node.beats, "send_to", send_to)
 
 
 @mutation
