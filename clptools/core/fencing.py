@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from clptools.core.node import Node
 
 _RETRY_MS = 10_000
-_STILL_MS = 2_000
-"""A beat in the BMC that did not change for so long, and was read: longer than a slow BMC takes."""
 _WITHIN_MS = 500
 """An order leaves within this, or never."""
 _STEADY_MS = 1_000
@@ -220,9 +218,9 @@ class Fencing:
             return False
         if node.votes.in_office() and membership.hears_majority():
             return True
-        if not membership.hears_half() or node.power.looks_hung():
+        if not membership.hears_half() or node.power.looks_hung(p):
             return False
-        if self._stands_still(p):
+        if node.power.stands_still(p):
             return True
         revisions = node.revision.turns()
         places = [self._place(r) for r in revisions]
@@ -282,16 +280,3 @@ class Fencing:
             return False
         grant = node.state.grants.get(group)
         return grant is None or grant.server == node.me
-
-    def _stands_still(self, p: PeerState) -> bool:
-        """Whether its BMC shows that it fell silent as a whole.
-
-        Behind cut cables it would go on beating there.  A beat that stopped long before, or after,
-        tells of another trouble: of the timer that carries it.
-        """
-        bmc = p.bmc
-        unseen_ms = 2 * self.node.power.interval_ms()
-        if bmc.power != "on" or bmc.beat_at == NEVER:
-            return False
-        together = abs(bmc.beat_at - p.heard_at) <= unseen_ms
-        return together and bmc.beat_read_at - bmc.beat_at >= max(unseen_ms, _STILL_MS)

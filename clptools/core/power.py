@@ -35,6 +35,10 @@ _READ_OWN_MS = 10_000
 """Without a heartbeat in it: only shown."""
 _HURRY_MS = 700
 """How much earlier than its turn a BMC is asked again while its server misses beats."""
+_LAG_MS = 400
+"""Between two hurried reads, and what a read takes."""
+_STILL_MS = 2_000
+"""A beat in the BMC that did not change for so long, and was read: longer than a slow BMC takes."""
 _WRITE_MS = 10_000
 """How much older the off read in `/run` may be than the newest: half a minute less of `B`."""
 
@@ -165,12 +169,16 @@ class Power:
             bmc = node.state.bmc if p is None else p.bmc
             if bmc.asked_at != NEVER and now - bmc.asked_at < _READ_STUCK_MS:
                 continue
-            if now >= bmc.next_at - (_HURRY_MS if self._silent(p) else 0):
+            hurry = self._silent(p) or (p is None and self._beats() and self._any_silent())
+            if now >= bmc.next_at - (_HURRY_MS if hurry else 0):
                 self.ask(server.name)
 
     def _silent(self, p: PeerState | None) -> bool:
         """Whether a server misses two beats, on every path and by every incarnation."""
         return p is not None and self.node.now - p.any_heard_at > self.node.times.missed_ms
+
+    def _any_silent(self) -> bool:
+        return any(p.incarnation and self._silent(p) for p in self.node.state.peers.values())
 
     def ask(self, name: str) -> None:
         """Begins one read of a server's BMC."""
@@ -188,12 +196,33 @@ class Power:
         links = self.node.settings.interconnects
         return any(i.type == "bmchb" and self.node.me in i.addresses for i in links)
 
-    def looks_hung(self) -> bool:
-        """Whether the others may take us for hung: our own heartbeat in our BMC does not go on."""
+    def looks_hung(self, p: PeerState) -> bool:
+        """Whether another server may take us for hung: our own heartbeat in our BMC stopped when
+        we lost each other (`stands_still`, from the other side).
+
+        It is set once an interval, and read three times in one while somebody is silent.
+        """
         bmc, now = self.node.state.bmc, self.node.now
         if not self._beats() or bmc.beat_at == NEVER:
             return False
-        return now - bmc.beat_at > 2 * self.interval_ms()
+        long_before = min(p.heard_at, p.echoed_at) - 3 * self.interval_ms() - _LAG_MS
+        return now - bmc.beat_at > self.interval_ms() * 8 // 5 and bmc.beat_at > long_before
+
+    def stands_still(self, p: PeerState) -> bool:
+        """Whether a server's BMC shows that it fell silent as a whole.
+
+        Behind cut cables it would go on beating there.  A beat that stopped long before, or after,
+        tells of another trouble: of the timer that carries it.  A server whose beat stopped within
+        an interval of the cut knows by now that it looks hung, and fences nobody: hence the length
+        of `heartbeat_timeout` that this needs.
+        """
+        bmc, interval_ms = p.bmc, self.interval_ms()
+        if bmc.power != "on" or bmc.beat_at == NEVER:
+            return False
+        if self.node.times.lost_ms < interval_ms * 13 // 5 + _LAG_MS:
+            return False
+        together = -2 * interval_ms <= bmc.beat_at - p.heard_at <= interval_ms
+        return together and bmc.beat_read_at - bmc.beat_at >= max(2 * interval_ms, _STILL_MS)
 
     def interval_ms(self) -> int:
         """The interval of the `bmchb` interconnect, or 1 s."""

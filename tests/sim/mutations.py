@@ -844,7 +844,7 @@ def anystill(node: Node) -> None:
         with briefly(p, "heard_at", p.bmc.beat_at):
             return bool(old(p))
 
-    old = put(node.fencing, "_stands_still", stands_still)
+    old = put(node.power, "stands_still", stands_still)
 
 
 @mutation
