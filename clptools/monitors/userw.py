@@ -63,6 +63,7 @@ class Watchdog:
         self._changed = changed
         self._softdog = Softdog()
         self._guard = GuardClient(now, self._guard_gone, self._guard_unfed)
+        self._configured = "none"
         self._guard_action = "reboot"
         self._command = ""
         self._timeout_ms = 0
@@ -83,16 +84,18 @@ class Watchdog:
         """Know the options of what is armed from now on; nothing is armed or disarmed by this."""
         for monitor in settings.monitors:
             if monitor.type == "userw" and self._server in monitor.servers:
+                self._configured = str(monitor.options.get("method") or "none")
                 self._guard_action = str(monitor.options.get("guard_action") or "reboot")
                 break
         self._command = settings.cluster.action_command
 
-    async def arm(self, timeout_ms: int, method: str) -> WatchdogChanged:
-        """Arm it by `method`, or say why it cannot be.
+    async def arm(self, timeout_ms: int, method: str = "") -> WatchdogChanged:
+        """Arm it by `method` (empty: the configured one), or say why it cannot be.
 
         What runs by another method ends only once this one is armed.
         """
         async with self._lock:
+            method = method or self._configured
             method = "guard" if method == "keepalive" else method
             self._timeout_ms = timeout_ms
             self._wanted = method
