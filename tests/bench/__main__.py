@@ -24,6 +24,7 @@ NAMES = (
     "beats",
     "simulator",
     "seeds",
+    "systematic",
     "false_takeover",
     "whole",
     "rival",
