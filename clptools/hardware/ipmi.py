@@ -292,7 +292,6 @@ class BmcClient:
     def _told(self, what: str, result: Result, password: str) -> Result:
         """An answer, or BmcError."""
         if result.fault:
-            self._hang_up()  # that process ends, the next request gets a new one
             if any(word in result.fault.lower() for word in ("password", "unauthorized")):
                 self._refused_password = password
                 raise self._failed(what, result.fault, _QUIET_REFUSED_S)
@@ -355,6 +354,8 @@ class BmcClient:
                 result = msgspec.msgpack.decode(await reader.readexactly(length), type=Result)
                 if self._owed is not None and not self._owed.done():
                     self._owed.set_result(result)
+                if result.fault:
+                    return  # that process ends, the next request gets a new one
         except (OSError, EOFError, msgspec.MsgspecError):
             return
         finally:

@@ -31,7 +31,7 @@ from clptools.hardware.coredump import dump_nothing
 IDLE_S = 55.0
 """A session not used for so long is closed, as the BMC itself does at the earliest 2 s later."""
 _KEPT_MS = 63_000
-"""A BMC that was not asked for so long has closed the session: 60 s +- 3 s (IPMI 2.0, 6.12.15)."""
+"""A BMC that got nothing for so long has closed the session: 60 s +- 3 s (IPMI 2.0, 6.12.15)."""
 _FIRST_RETRY_S = 0.25
 """pyghmi repeats a lost packet after this and up to 0.5 s more; its own value is twice that."""
 LENGTH_BYTES = 4
@@ -47,6 +47,7 @@ _SILENT_TRIES = 4
 """So many tries without an answer, before and after each of which the BMC answered outside of the
 session, and it has lost that."""
 _PROBE_MS = 250
+"""How often it is asked outside of sessions until it answers."""
 _CHASSIS, _STATUS = 0x00, 0x01
 
 
@@ -134,11 +135,11 @@ class Session:
         while self._logged_in(command):
             started = boot_ms()
             question = _Question(self._open, command.netfn, command.command, command.data)
-            while (left_ms := command.until_ms - boot_ms()) > 0:
-                if self._doubted and not self._reach(command, question):
-                    break
-                if self._silent >= _SILENT_TRIES and not question.answers:
+            while not self._doubted or self._reach(command, question):
+                if self._silent >= _SILENT_TRIES and not self._hears(question):
                     self.close()
+                    break
+                if (left_ms := command.until_ms - boot_ms()) <= 0:
                     break
                 answer = self._put(question, min(left_ms, self._try_ms()))
                 if answer is not None:
@@ -187,55 +188,57 @@ class Session:
             until = boot_ms() + patient_ms
             while not question.answers and (left_ms := until - boot_ms()) > 0:
                 _listen(session, left_ms)
-        if question.answers or session.remseqnumber != self._number:
-            # Also an answer that comes too late for an earlier question shows that it lives.
-            self._heard_at = boot_ms()
-            self._number = session.remseqnumber
-            self._silent = 0
-        elif self._doubted and whole:
+        if not self._hears(question) and self._doubted and whole:
             self._silent += 1
         self._doubted = not question.answers
         return question.answers[0] if question.answers else None
 
+    def _hears(self, question: _Question) -> bool:
+        """Whether something came in the session since this was last asked.
+
+        An answer that is too late for its question shows as well that the session lives.
+        """
+        number = self._open.remseqnumber
+        if not question.answers and number == self._number:
+            return False
+        self._number = number
+        self._heard_at = boot_ms()
+        self._silent = 0
+        return True
+
     def _reach(self, command: Command, question: _Question | None = None) -> bool:
         """Whether the BMC answers outside of sessions; asked again until then or `until_ms`.
 
-        An answer to `question`, of which datagrams are under way, shows it, too.
+        An answer to `question`, of which datagrams are under way, shows it, too.  The socket is a
+        new one: no answer to an earlier call is taken for one to this.
         """
         while (left_ms := command.until_ms - boot_ms()) > 0:
-            if self._probe(command, min(left_ms, _PROBE_MS), question):
-                return True
+            try:
+                where = socket.getaddrinfo(command.address, command.port, type=socket.SOCK_DGRAM)
+                with socket.socket(where[0][0], where[0][1]) as probe:
+                    probe.connect(where[0][4])
+                    while (left_ms := command.until_ms - boot_ms()) > 0:
+                        probe.send(_PROBE)
+                        if self._probed(probe, min(left_ms, _PROBE_MS), question):
+                            return True
+            except OSError:
+                time.sleep(min(left_ms, _PROBE_MS) / 1000)  # no route, or nobody at the port
         return False
 
-    def _probe(self, command: Command, patient_ms: int, question: _Question | None) -> bool:
-        """One probe from a socket of its own: no answer to an earlier one is taken for its."""
+    def _probed(self, probe: socket.socket, patient_ms: int, question: _Question | None) -> bool:
+        """Waits so long for an answer to a probe or to `question`.  Raises OSError."""
         from pyghmi.ipmi.private import session as pyghmi
 
         until = boot_ms() + patient_ms
-        try:
-            where = socket.getaddrinfo(command.address, command.port, type=socket.SOCK_DGRAM)[0]
-            probe = socket.socket(where[0], where[1])
-        except OSError:
-            time.sleep(patient_ms / 1000)
-            return False
-        with probe:
-            watched = [probe, *(pyghmi.iosockets if self._open is not None else ())]
-            try:
-                probe.connect(where[4])
-                probe.send(_PROBE)
-            except OSError:
-                watched.remove(probe)
-            while (left_ms := until - boot_ms()) > 0:
-                if probe in select.select(watched, [], [], left_ms / 1000)[0]:
-                    try:
-                        if _is_probed(probe.recv(1500)):
-                            return True
-                    except OSError:
-                        watched.remove(probe)  # refused; the next probe is due as always
-                if self._open is not None:
-                    _listen(self._open, 0)
-                if question is not None and question.answers:
-                    return True
+        watched = [probe, *(pyghmi.iosockets if self._open is not None else ())]
+        while (left_ms := until - boot_ms()) > 0:
+            ready = select.select(watched, [], [], left_ms / 1000)[0]
+            if probe in ready and _is_probed(probe.recv(1500)):
+                return True
+            if self._open is not None:
+                _listen(self._open, 0)
+            if question is not None and question.answers:
+                return True
         return False
 
     def _logged_in(self, command: Command) -> bool:
@@ -429,10 +432,10 @@ def _prepare(session: Any) -> None:
 
 
 def _name_logins(session_class: Any) -> None:
-    """Marks each login of a session, also those that pyghmi makes in the middle of a command.
+    """Marks each login of a session, also those that pyghmi begins anew by itself.
 
-    `_req_priv_level` is the first that it does once the keys of a new login are agreed on.  In the
-    middle of a command it would wait there for that command's time to be over, 10 s.
+    `_req_priv_level` is the first that it does once the keys of a new login are agreed on.  In a
+    second one it would wait there for the first one's time to be over, 10 s.
     """
     go_on = session_class._req_priv_level
 

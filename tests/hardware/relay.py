@@ -27,6 +27,8 @@ class Relay(asyncio.DatagramProtocol):
         """So many answers are lost, the next one first."""
         self.held: list[bytes] | None = None
         """Answers in sessions (RMCP+) wait here; None: they get through."""
+        self.delay_s = 0.0
+        """Of each answer."""
         self.requests = 0
         self.port = 0
         self._bmc = bmc
@@ -63,7 +65,8 @@ class Relay(asyncio.DatagramProtocol):
             self._holding = source
         elif self.answering and self.answers_left != 0:
             self.answers_left -= self.answers_left > 0
-            self._near.sendto(data, source)
+            loop = asyncio.get_running_loop()
+            loop.call_later(self.delay_s, self._near.sendto, data, source)
 
     def release(self) -> None:
         """Lets what was held go, in its order."""

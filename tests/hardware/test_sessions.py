@@ -47,6 +47,20 @@ def test_a_lost_answer_costs_one_repetition(tmp_path: Path, kind: str) -> None:
     run(test)
 
 
+def test_a_slow_bmc_keeps_its_session(tmp_path: Path) -> None:
+    """Each answer comes after its question was put again."""
+
+    async def test() -> None:
+        async with relayed(tmp_path) as (_, relay, client):
+            before = await power.read_in_session(client)
+            relay.delay_s = 0.7
+            for _ in range(5):
+                after = await power.read_in_session(client, patience_s=_PATIENT_S)
+                assert after.session == before.session
+
+    run(test)
+
+
 def test_a_read_that_got_no_answer_leaves_the_session(tmp_path: Path) -> None:
     async def test() -> None:
         async with relayed(tmp_path) as (bmc, relay, client):
