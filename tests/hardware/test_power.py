@@ -287,6 +287,8 @@ def test_an_off_read_tells_whether_the_kernel_answered_meanwhile(
             told: list[str] = []
             async with server1(tmp_path, monkeypatch, told, server1=one, server2=two) as bmcs:
                 settings = settings_of(server1=one, server2=two)
+                # Loopback addresses are our own kernel's; here one stands for the other server's.
+                monkeypatch.setattr("clptools.hardware.echoes._is_own", lambda _: False)
                 bmcs.apply(over(settings, server1="127.0.0.1", server2="127.79.0.9"))
                 living = await bmcs.read_power("server2", 1, echo=True)
                 assert (living.power, living.echoed) == ("off", True)
@@ -315,7 +317,7 @@ def test_without_leave_to_ping_no_echo_is_told_once(
             told: list[str] = []
             async with server1(tmp_path, monkeypatch, told, server1=one, server2=two) as bmcs:
                 settings = settings_of(server1=one, server2=two)
-                bmcs.apply(over(settings, server1="127.0.0.1", server2="127.79.0.9"))
+                bmcs.apply(over(settings, server1="127.0.0.1", server2="192.0.2.1"))
                 monkeypatch.setattr("clptools.ping._open", refused)
                 for _ in range(2):
                     found = await bmcs.read_power("server2", 1, echo=True)
