@@ -1,7 +1,8 @@
 """IPMI 2.0 over LAN (RMCP+) to the BMCs, without ever holding up the agent.
 
 Each BMC has one process of `ipmi_worker`, in it one session, and at most one request at a time.
-After a failure the BMC is left alone for a while that grows, much longer after a refused
+A request without answer leaves the session as it is; see there.  The BMC is left alone after it
+for a moment, after a login that failed for a while that grows, and much longer after a refused
 password, because BMCs lock accounts.
 """
 
@@ -19,7 +20,7 @@ import msgspec
 
 from clptools.core.settings import Bmc
 from clptools.faults import ClpError, ExitCode
-from clptools.hardware.ipmi_worker import LENGTH_BYTES, Command, Result
+from clptools.hardware.ipmi_worker import LENGTH_BYTES, Command, Result, boot_ms
 
 CHASSIS, APP = 0x00, 0x06
 """Network functions (IPMI 2.0, table 5-1)."""
@@ -204,8 +205,8 @@ class BmcClient:
     ) -> tuple[bytes, int]:
         """The data and latency (ms) of the answer to one request, called `what` in faults.
 
-        `urgent` asks also while the BMC is left alone.  After `limit_s` the request is sure not
-        to be repeated on the wire.  Raises BmcError.
+        `urgent` asks also while the BMC is left alone.  After `patience_s` or `limit_s` the
+        request is sure not to be repeated on the wire.  Raises BmcError.
         """
         result = await self.ask(
             what, netfn, command, data, patience_s=patience_s, urgent=urgent, limit_s=limit_s
@@ -235,15 +236,20 @@ class BmcClient:
         if quiet and not urgent:
             raise self._error(what, f"not asked, left alone after: {self._last_fault}")
         try:
+            until_ms = boot_ms() + round(min(patience_s, limit_s) * 1000)
             async with asyncio.timeout(patience_s), self._lock:
-                request = self._request(netfn, command, data, password, limit_s=limit_s)
+                request = self._request(netfn, command, data, password, until_ms)
                 result = await self._exchange(what, request, leaving)
         except TimeoutError:
             waiting = f" to {self._owed_to}" if self._owed_to not in ("", what) else ""
-            raise self._failed(what, f"no answer{waiting} within {patience_s:g} s") from None
+            text = f"no answer{waiting} within {patience_s:g} s"
+            raise self._failed(what, text, _QUIET_FIRST_S) from None
         except OSError:
             self._hang_up()
             raise self._failed(what, "the IPMI process ended") from None
+        if result.missed:
+            text = f"no answer within {min(patience_s, limit_s):g} s"
+            raise self._failed(what, text, _QUIET_FIRST_S)
         return self._told(what, result, password)
 
     async def once(
@@ -264,7 +270,7 @@ class BmcClient:
                     left = True
                     limit.reschedule(asyncio.get_running_loop().time() + left_s + _ANSWER_S)
 
-                request = self._request(netfn, command, data, password, until_ms=until_ms)
+                request = self._request(netfn, command, data, password, until_ms, once=True)
                 result = await self._exchange(what, request, leaving)
         except TimeoutError:
             if left:
@@ -286,7 +292,6 @@ class BmcClient:
     def _told(self, what: str, result: Result, password: str) -> Result:
         """An answer, or BmcError."""
         if result.fault:
-            self._hang_up()  # that process ends, the next request gets a new one
             if any(word in result.fault.lower() for word in ("password", "unauthorized")):
                 self._refused_password = password
                 raise self._failed(what, result.fault, _QUIET_REFUSED_S)
@@ -306,9 +311,9 @@ class BmcClient:
         command: int,
         data: bytes,
         password: str,
+        until_ms: int,
         *,
-        limit_s: float = 30.0,
-        until_ms: int = 0,
+        once: bool = False,
     ) -> Command:
         self._number += 1
         return Command(
@@ -320,8 +325,8 @@ class BmcClient:
             netfn=netfn,
             command=command,
             data=data,
-            limit_s=limit_s,
             until_ms=until_ms,
+            once=once,
         )
 
     async def _exchange(self, what: str, command: Command, leaving: Callable[[], None]) -> Result:
@@ -349,6 +354,8 @@ class BmcClient:
                 result = msgspec.msgpack.decode(await reader.readexactly(length), type=Result)
                 if self._owed is not None and not self._owed.done():
                     self._owed.set_result(result)
+                if result.fault:
+                    return  # that process ends, the next request gets a new one
         except (OSError, EOFError, msgspec.MsgspecError):
             return
         finally:

@@ -8,15 +8,18 @@ import os
 import shutil
 import socket
 import subprocess
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
 
 from clptools.core.settings import Bmc, Cluster, Interconnect, Server, Settings
+from clptools.hardware import power
 from clptools.hardware.ipmi import BmcClient, IpmiProcesses
+from clptools.hardware.power import Power
 from clptools.sim.bmc import IPMI_SIM, SimulatedBmc
+from tests.hardware.relay import Relay, relay_to
 
 PASSWORD = "s3cret-Pass"
 _numbers = itertools.count(1)
@@ -92,6 +95,18 @@ def client_of(
     finally:
         made.close()
         asyncio.get_running_loop().create_task(processes.close())
+
+
+@asynccontextmanager
+async def relayed(
+    tmp_path: Path, kind: str = IPMI_SIM
+) -> AsyncIterator[tuple[SimulatedBmc, Relay, BmcClient]]:
+    """A BMC behind a relay that counts and loses datagrams, with a session that is open."""
+    with simulated(tmp_path, kind) as bmc:
+        async with relay_to(bmc.address, bmc.port) as relay:
+            with client_of(bmc, tmp_path, port=relay.port) as client:
+                assert (await power.read(client))[0] is Power.ON
+                yield bmc, relay, client
 
 
 def ipmitool(bmc: SimulatedBmc, *words: str) -> str:

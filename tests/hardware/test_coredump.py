@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from clptools.hardware.coredump import dump_nothing
-from clptools.hardware.ipmi_worker import LENGTH_BYTES, Command
+from clptools.hardware.ipmi_worker import LENGTH_BYTES, Command, boot_ms
 from tests.coredump import dumps, needs_dumps
 
 
@@ -24,7 +24,7 @@ def test_the_ipmi_worker_leaves_no_passwords_in_a_dump(tmp_path: Path) -> None:
     handed.close()
     command = Command(
         number=1, address="127.0.0.1", port=9, user="u", password="p", netfn=6, command=1,
-        limit_s=0.5,
+        until_ms=boot_ms() + 500,
     )  # fmt: skip
     data = msgspec.msgpack.encode(command)
     ours.settimeout(20)

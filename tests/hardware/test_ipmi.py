@@ -24,6 +24,7 @@ from tests.hardware.bmc_sim import (
     run,
     simulated,
 )
+from tests.hardware.relay import relay_to
 
 
 async def status(client: BmcClient, patience_s: float = 3.0, urgent: bool = False) -> bytes:
@@ -126,27 +127,29 @@ def test_a_frozen_bmc_holds_up_nobody_and_is_used_again_when_it_thaws(tmp_path: 
     run(test)
 
 
-def test_a_bmc_that_comes_back_after_its_processes_were_ended_is_used_again(
-    tmp_path: Path,
-) -> None:
+def test_a_bmc_that_vanishes_in_a_login_is_used_again(tmp_path: Path) -> None:
     """pyghmi finds what is left of a failed session again; so no process outlives one."""
 
     async def test() -> None:
-        with simulated(tmp_path) as bmc, client_of(bmc, tmp_path) as client:
-            bmc.freeze()
-            for _ in range(3):
-                with pytest.raises(BmcError):
-                    await client.command(
-                        "chassis status", CHASSIS, 1, patience_s=0.5, limit_s=0.4, urgent=True
-                    )
-            with pytest.raises(BmcError):
-                await status(client, 30, urgent=True)
-            bmc.thaw()
-            assert await status(client, urgent=True)
+        with simulated(tmp_path) as bmc:
+            async with relay_to(bmc.address, bmc.port) as relay:
+                with client_of(bmc, tmp_path, port=relay.port) as client:
+                    relay.answers_left = 3  # the first is outside of any session
+                    with pytest.raises(BmcError, match="no answer"):
+                        await status(client, 0.5)
+                    assert client._owed is not None
+                    await asyncio.wait([client._owed])
+                    relay.answers_left = -1
+                    assert await status(client, urgent=True)
 
     run(test)
 
 
+CAPABLE = bytes.fromhex("0600ff0700000000000000000010811c632000380001840403000000001c")
+"""What `ipmi_sim` says to Get Channel Authentication Capabilities."""
+
+
+@pytest.mark.parametrize("truths", [0, 1, 2])
 @pytest.mark.parametrize(
     "answer",
     [
@@ -161,8 +164,10 @@ def test_a_bmc_that_comes_back_after_its_processes_were_ended_is_used_again(
     ],
 )
 def test_fuzz_a_bmc_that_answers_nonsense_is_no_answer(
-    tmp_path: Path, answer: Callable[[bytes], bytes]
+    tmp_path: Path, answer: Callable[[bytes], bytes], truths: int
 ) -> None:
+    """The first that is asked is whether it is there at all, the next two belong to the login."""
+
     async def test() -> None:
         loop = asyncio.get_running_loop()
 
@@ -170,8 +175,11 @@ def test_fuzz_a_bmc_that_answers_nonsense_is_no_answer(
             def connection_made(self, transport: Any) -> None:
                 self.transport = transport
 
+                self.truths = truths
+
             def datagram_received(self, data: bytes, source: Any) -> None:
-                self.transport.sendto(answer(data), source)
+                self.transport.sendto(CAPABLE if self.truths > 0 else answer(data), source)
+                self.truths -= 1
 
         transport, _ = await loop.create_datagram_endpoint(Liar, local_addr=("127.79.0.2", 0))
         port = transport.get_extra_info("sockname")[1]
@@ -226,15 +234,20 @@ def test_sessions_are_given_back_when_a_client_closes(tmp_path: Path) -> None:
     run(test)
 
 
-def test_a_request_that_must_not_come_late_ends_its_process(tmp_path: Path) -> None:
+def test_a_request_is_not_repeated_after_its_limit(tmp_path: Path) -> None:
     async def test() -> None:
-        with simulated(tmp_path) as bmc, client_of(bmc, tmp_path) as client:
-            await status(client)
-            bmc.freeze()
-            with pytest.raises(BmcError, match="the IPMI process ended"):
-                await client.command("set", APP, 0x25, patience_s=5, limit_s=0.2)
-            bmc.thaw()
-            assert await status(client, urgent=True), "the next request has a new process"
+        with simulated(tmp_path) as bmc:
+            async with relay_to(bmc.address, bmc.port) as relay:
+                with client_of(bmc, tmp_path, port=relay.port) as client:
+                    await status(client)
+                    relay.asking = False
+                    with pytest.raises(BmcError, match=r"no answer within 0\.2 s"):
+                        await client.command("set", APP, 0x25, patience_s=5, limit_s=0.2)
+                    relay.asking = True
+                    relay.requests = 0
+                    # What would be repeated had left before this is answered.
+                    assert await status(client, urgent=True)
+                    assert relay.requests == 2, "one probe, one question"
 
     run(test)
 
