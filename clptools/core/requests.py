@@ -149,12 +149,16 @@ class ConfirmDown(RequestBase, tag="confirm-down", frozen=True, kw_only=True):
     """Whatever evidence there is against it, but never against being heard."""
     only_look: bool = False
     """Between servers: say what speaks against it, and do nothing."""
+    asked_at: int = 0
+    """Time since boot (ms) of the host when the person asked; 0: not said."""
 
 
 class ForceStop(RequestBase, tag="force-stop", frozen=True, kw_only=True):
     """Power `down` off by its BMC, from the server that is asked, and wait until it reads off."""
 
     down: str
+    asked_at: int = 0
+    """Time since boot (ms) of the host when the person asked; 0: not said."""
 
 
 Request = (

@@ -52,6 +52,8 @@ class Vouching:
             return Outcome(code=REFUSED, text=against) if against else Outcome()
         if pending.origin:
             return self._told(pending, request, p)
+        if self._is_stale(request):
+            return _stale()
         if node.membership.hears(request.down):
             return self._is_heard(request.down)
         if p.confirmed:
@@ -64,6 +66,10 @@ class Vouching:
         if self._has_bmc(request.down):
             node.power.ask(request.down)
         return None
+
+    def _is_stale(self, request: ConfirmDown | ForceStop) -> bool:
+        """Whether it waited for so long, in an agent that stood still, that nobody means it now."""
+        return bool(request.asked_at) and self.node.now - request.asked_at > _WORD_LASTS_MS
 
     def _told(self, pending: Pending, request: ConfirmDown, p: PeerState) -> Outcome:
         """The word comes from another server, which has looked."""
@@ -162,7 +168,10 @@ class Vouching:
             text = f"{request.down} has no BMC in the configuration."
             hint = f"Switch it off by hand, then: clpnode confirm-down {request.down} --yes"
             return Outcome(code=REFUSED, text=text, hint=hint)
-        if node.membership.is_out(request.down) and p.bmc.power == "off":
+        if self._is_stale(request):
+            return _stale()
+        proven = node.membership.out_reason(request.down) == "power off"
+        if proven and p.bmc.power == "off" and not p.bmc.error:
             return Outcome(text=f"{request.down} is already off.")
         stranded = self._stranded(request.down)
         if stranded:
@@ -201,8 +210,16 @@ class Vouching:
             return self.node.operations.no_server(request.down)
         if p.fence.since != NEVER:
             return None
-        if self.node.membership.is_out(request.down):
+        if p.off_asked_at >= pending.since:
             return Outcome(text=f"{request.down} was powered off, and its BMC reads off.")
         text = f"{request.down} was not stopped: {p.fence.text or 'its BMC does not read off'}."
         hint = f"Switch it off by hand, then: clpnode confirm-down {request.down} --yes"
         return Outcome(code=FAILED, text=text, hint=hint)
+
+
+def _stale() -> Outcome:
+    return Outcome(
+        code=REFUSED,
+        text="It was asked too long ago: this agent stood still meanwhile.",
+        hint="Look how things are (clpstat -s), then ask again.",
+    )

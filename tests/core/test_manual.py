@@ -1758,3 +1758,33 @@ def test_one_that_named_it_and_is_gone_holds_nothing_up() -> None:
     me.power("server3", "off")
     me.run(600, lambda: me.votes("server2"))
     assert me.grants
+
+
+def test_a_forced_stop_is_done_when_the_bmc_reads_off_not_when_a_person_vouched() -> None:
+    """[...] it powers off by the BMC, and waits for an off read that counts."""
+    c = Cluster(settings(2, forced_stop="power-off"))
+    assert c.settle() == "server1"
+    c.hosts["server2"].bmc = False
+    c.run(3 * S)
+    c.kill("server2")
+    c.run(5 * S)
+    assert c.answer("server1", ConfirmDown(down="server2")).code == 0
+    outcome = c.answer("server1", ForceStop(down="server2"))
+    assert outcome.code == 1
+    assert "was not stopped" in outcome.text
+
+
+def test_a_persons_word_that_waited_in_an_agent_that_stood_still_is_refused() -> None:
+    """A person's request that waited for 10 s is refused: nobody means it any more."""
+    c = Cluster(settings(2, forced_stop="power-off"))
+    assert c.settle() == "server1"
+    c.run(30 * S)
+    old = c.now("server2") - 11 * S
+    for request in (
+        ForceStop(down="server1", asked_at=old),
+        ConfirmDown(down="server1", asked_at=old),
+    ):
+        outcome = c.answer("server2", request)
+        assert outcome.code == 6
+        assert "too long ago" in outcome.text
+    assert c.online() == "server1"
