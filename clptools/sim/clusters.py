@@ -51,8 +51,8 @@ TURNS: tuple[tuple[str, dict[str, Any]], ...] = (
 LARGE: tuple[tuple[str, dict[str, Any]], ...] = (
     ("7lease", {"groups": 4}),
     ("9bmc", {"groups": 3, "links": 2}),
-    ("16lease", {"groups": 8, "interval_s": 1.0, "timeout_s": 5.0}),
-    ("32bmc", {"groups": 4, "interval_s": 1.0, "timeout_s": 5.0}),
+    ("16lease", {"groups": 8, "interval_s": 1.0, "timeout_s": 5.0, "lease_s": 8.0}),
+    ("32bmc", {"groups": 4, "interval_s": 1.0, "timeout_s": 5.0, "lease_s": 8.0}),
 )
 """Large ones, which take long: `--sample large` takes them in turn."""
 
