@@ -179,8 +179,7 @@ class Membership:
             self._stranger(p, beat)
             return
         if beat.seq <= p.seq:
-            if beat.seq == p.seq and event.link != "relay":
-                p.link_at[event.link] = node.now
+            self._overtaken(p, beat, event.link)
             self._replayed(p, beat)
             return
         before = p.beat
@@ -228,6 +227,15 @@ class Membership:
         p.reads_lists = beat.lists
         p.stranger = Echo(incarnation=beat.incarnation, sent_at=beat.sent_at)
         self.node.beats.answer_at_once(beat.sender)
+
+    def _overtaken(self, p: PeerState, beat: Beat, link: str) -> None:
+        """A path may be slower than another by more than an interval (a witness is), and carries.
+
+        It carried as of the instant when the same beat would have come by the faster path.
+        """
+        if p.beat is not None and link != "relay":
+            at = p.heard_at - (p.beat.sent_at - beat.sent_at)
+            p.link_at[link] = max(p.link_at.get(link, NEVER), at)
 
     def _replayed(self, p: PeerState, beat: Beat) -> None:
         """A beat from long ago: told, and nothing else."""

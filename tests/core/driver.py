@@ -137,6 +137,8 @@ class Cluster:
         self.outcomes: dict[str, Outcome] = {}
         self.arbiter_holder = ("", 0)
         self.arbiter_reaches: set[str] = set(cfg.names)
+        self.detours: dict[str, int] = {}
+        """Interconnect that brings every beat, too, and ms after the first."""
         self.drop: Callable[[str, str, Control], bool] = lambda sender, to, message: False
         """Control messages that never arrive."""
         self.hosts = {n: Host(n, self.t - 500_000 - i * 77_777) for i, n in enumerate(cfg.names)}
@@ -328,6 +330,9 @@ class Cluster:
             if self._passes(name, to):
                 seen = e.BeatSeen(link=link, beat=action.beat)
                 self.after(self.delay_ms, lambda: self.tell(to, seen) and None)
+                for path, ms in self.detours.items() if link != "relay" else ():
+                    again = e.BeatSeen(link=path, beat=action.beat)
+                    self._later(self.delay_ms + ms, to, lambda again=again: again)
         elif isinstance(action, a.SendControl):
             to, message = action.to, action.message
             if self._passes(name, to) and not self.drop(name, to, message):

@@ -11,7 +11,7 @@ from clptools.core import events as e
 from clptools.core.requests import GroupMove, GroupStart, GroupStop, ServiceStop
 from clptools.core.settings import Arbiter, Monitor
 from clptools.core.status import monitor_word
-from clptools.core.view import ServerView
+from clptools.core.view import HeartbeatView, ServerView
 from tests.core.driver import Cluster, S, names, settings
 
 MRW = Monitor(
@@ -47,6 +47,22 @@ def test_all_is_well() -> None:
         assert set(servers(c, at).values()) == {"Online"}
         assert [g.status for g in view.groups] == ["Online"]
         assert [h.status for s in view.servers for h in s.heartbeats] == ["Normal"] * 3
+
+
+def test_a_slower_path_carries_as_long_as_its_beats_are_not_older_than_the_time_out() -> None:
+    """A witness brings a beat up to two intervals after the LAN did."""
+
+    def slow(detour_ms: int) -> HeartbeatView:
+        c = Cluster(settings(3, links=2))
+        c.detours["lankhb2"] = detour_ms
+        c.settle()
+        c.run(6 * S)
+        return server(c, "server1").heartbeats[1]
+
+    path = slow(450)
+    assert path.status == "Normal"
+    assert all(p.last_seen_s and p.last_seen_s >= 0.45 for p in path.peers.values())
+    assert slow(5_000).status == "Error"
 
 
 def test_a_server_that_lost_power_is_offline_and_the_cluster_wants_care() -> None:
