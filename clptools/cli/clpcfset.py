@@ -31,9 +31,9 @@ COMMAND = Command(
         (
             "It edits clp.toml in the current folder, or where -x or --file say, and makes it with "
             "create or wizard. The file is written whole or not at all; comments that are not "
-            "about what goes stay where they are. Where the file is written so that this cannot "
-            "be done, it is written anew, and the old one kept as clp.toml.bak. Nothing takes "
-            "effect before clpcfctrl --push -x DIR."
+            "about what goes stay where they are. Where a change cannot be made in the file as it "
+            "is written, clpcfset says so and changes nothing. Nothing takes effect before "
+            "clpcfctrl --push -x DIR."
         ),
         (
             "Kinds are server (srv), interconnect (hb), np, server_group (svg), group (grp), "

@@ -215,7 +215,7 @@ class _Wizard:
         for step in STEPS[1:]:
             for found in self.config.all_of(step.kind):
                 self.talk.say(f"  {step.kind:<13} {describe(found)}")
-        text, _ = self.session.document.text()
+        text = self.session.document.text()
         reports, verdict = judge(loads(text, registries(), self.session.path))
         said = render_text(reports, verdict).removesuffix(" Nothing was changed.")
         self.talk.say(said)

@@ -1,16 +1,17 @@
 """`clp.toml` as a document that is changed in place: comments and layout of the rest stay.
 
-The tables are what `tomllib` reads; whoever edits changes those dictionaries and lists.  Then
-`text()` carries the differences into the text: values are replaced where they stand, new keys
-follow the last one of their table, tables come and go with the comments that touch them.  The
-result is read again; where it were not what was meant, the whole is written anew without comments,
-and that is said.
+Whoever edits changes plain dictionaries and lists, as `tomllib` reads them.  Then `text()` carries
+the differences into the text.  tomlkit changes keys and values; it gets one block at a time, a
+header's statements, because of whole files it moves the tables of one list together (0.15.2).
+Which blocks there are, and the comments that touch their headers, is kept here: tables come, go
+and move with them.  The result is read again; were it not exactly what was meant, the file stays
+as it is, and that is said.
 """
 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ import msgspec
 from clptools.config.lines import Block, Lines, Path
 from clptools.config.load import BOM, TABLES
 from clptools.config.write import dumps
+from clptools.faults import ClpError, ExitCode
 
 Json = dict[str, Any]
 """A table as `tomllib` reads it; its values are checked by the fields, not by their types here."""
@@ -31,56 +33,69 @@ _TIGHT = "bmc"
 class Document:
     """One configuration text and its tables."""
 
-    def __init__(self, text: str = "") -> None:
-        """Raises tomllib.TOMLDecodeError."""
-        text = text.removeprefix(BOM)
-        self.original = text
-        self.tables: Json = tomllib.loads(text)
+    def __init__(self, text: str = "", file: str = "clp.toml") -> None:
+        """`file` is only for messages.  Raises tomllib.TOMLDecodeError."""
+        self.original = text.removeprefix(BOM)
+        self.tables: Json = tomllib.loads(self.original)
         """Changed by whoever edits, in place: a table that stays must stay the same object."""
-        self._old: Json = tomllib.loads(text)
+        self._file = file
+        self._old: Json = tomllib.loads(self.original)
         self._elements = list(_elements(self.tables, ()))
         """Tables of lists and where they stood; held, so that no new one gets the id of one."""
         self._origin = {id(table): path for table, path in self._elements}
 
-    def text(self) -> tuple[str, bool]:
-        """The text with all changes, and whether its comments were kept."""
-        if self.tables == self._old:
-            return self.original, True
+    def text(self) -> str:
+        """The text with all changes.
+
+        Raises ClpError (FAILED) where a change cannot be made in the text as it is written.
+        """
+        where = _difference(self.tables, self._old)
+        if where is None:
+            return self.original
+        fault: Exception | None = None
         try:
-            edited = _Blocks(self).text(_Values(self).text())
-            if tomllib.loads(edited) == self.tables:
-                return edited, True
-        except (tomllib.TOMLDecodeError, _Unlike):
-            pass
-        return rendered(self.tables), "#" not in self.original
+            edited = self._edited()
+            where = _difference(tomllib.loads(edited), self.tables)
+            if where is None:
+                return edited
+        except Exception as broken:  # whatever the library trips over, the file stays as it is
+            fault = broken
+        raise ClpError(
+            ExitCode.FAILED,
+            f"{self._file}: {where} cannot be changed in the text as it is written; "
+            "nothing was changed: edit it by hand.",
+        ) from fault
 
-    def origin(self, table: object) -> Path | None:
-        """Where in the original text a table of a list stood; None: it is new."""
-        return self._origin.get(id(table))
-
-    def before(self, path: Path) -> Any:
-        """What stood there."""
-        found: Any = self._old
-        for step in path:
-            found = found[step]
-        return found
+    def _edited(self) -> str:
+        """Where all lines end in CR LF, new ones do so too; else each keeps its end."""
+        text, end = self.original, "\n"
+        if "\r\n" in text and text.count("\n") == text.count("\r\n"):
+            text, end = text.replace("\r\n", "\n"), "\r\n"
+        if text and not text.endswith("\n"):
+            text += "\n"
+        return _Blocks(text, self._origin).text(self.tables, self._old).replace("\n", end)
 
 
 def rendered(tables: Json) -> str:
     """Tables as the text of a new file."""
-    document = Document()
-    document.tables = tables
-    text = _Blocks(document).text("")
-    return text if tomllib.loads(text) == tables else dumps(tables)
-
-
-class _Unlike(Exception):
-    """The text is written in a way in which this change cannot be made."""
+    parts: list[str] = []
+    for key in sorted(tables, key=_place_at_the_top):
+        value = tables[key]
+        if isinstance(value, dict):
+            parts.append(_table((key,), value))
+        elif _is_tables(value):
+            parts += [_table((key, 0), table) for table in value]
+    text = "\n".join(parts)
+    return text if _difference(tomllib.loads(text), tables) is None else dumps(tables)
 
 
 def _is_tables(value: object) -> bool:
     """Whether it is a list of tables with at least one."""
     return isinstance(value, list) and bool(value) and all(isinstance(v, dict) for v in value)
+
+
+def _both(kind: type, one: object, other: object) -> bool:
+    return isinstance(one, kind) and isinstance(other, kind)
 
 
 def _elements(tables: Json, path: Path) -> Iterator[tuple[Json, Path]]:
@@ -93,7 +108,36 @@ def _elements(tables: Json, path: Path) -> Iterator[tuple[Json, Path]]:
                 yield from _elements(table, (*path, key, index))
 
 
-# ---------------------------------------------------------------------- writing values
+def _difference(one: object, other: object, path: str = "") -> str | None:
+    """Where two values first differ, as a dotted path; None: nowhere.
+
+    Unlike `==` it tells 1 from 1.0 and from true, and -0.0 from 0.0; nan is equal to nan.
+    """
+    if type(one) is not type(other):
+        return path
+    if isinstance(one, dict) and isinstance(other, dict):
+        for key in {**one, **other}:
+            inner = f"{path}.{key}" if path else str(key)
+            if key not in one or key not in other:
+                return inner
+            found = _difference(one[key], other[key], inner)
+            if found is not None:
+                return found
+        return None
+    if isinstance(one, list) and isinstance(other, list):
+        if len(one) != len(other):
+            return path
+        pairs = enumerate(zip(one, other, strict=True))
+        found_in = (_difference(a, b, f"{path}.{index}") for index, (a, b) in pairs)
+        return next((found for found in found_in if found is not None), None)
+    return None if repr(one) == repr(other) else path
+
+
+def _place_at_the_top(key: str) -> int:
+    return TABLES.index(key) if key in TABLES else -1
+
+
+# ---------------------------------------------------------------------- new text
 
 
 def _key(key: str) -> str:
@@ -126,105 +170,136 @@ def _table(path: Path, table: Json) -> str:
     return "\n".join(lines) + "\n" + later
 
 
-# ---------------------------------------------------------------------- keys of tables that stay
+# ---------------------------------------------------------------------- values, by tomlkit
 
 
-class _Values:
-    """Splices of the original text: values replaced, statements put in and taken out."""
+def _with(statements: str, path: Path, value: object) -> str:
+    """A block's statements with the key at `path` set."""
+    import tomlkit
 
-    def __init__(self, document: Document) -> None:
-        self._document = document
-        self._text = document.original
-        self._lines = Lines(self._text)
-        self._starts = [0]
-        for line in _rows(self._text):
-            self._starts.append(self._starts[-1] + len(line))
-        self._splices: list[tuple[int, int, str]] = []
-
-    def text(self) -> str:
-        self._walk(self._document.tables, self._document.before(()), ())
-        text = self._text
-        # From the end, so that places before stay; what is put in at one place keeps its order.
-        self._splices.sort(key=lambda splice: splice[0])
-        for start, end, new in reversed(self._splices):
-            text = text[:start] + new + text[end:]
-        return text
-
-    def _walk(self, new: Json, old: Json, path: Path) -> None:
-        for key, value in new.items():
-            place = (*path, key)
-            if key not in old:
-                if key not in _AS_TABLES:
-                    self._insert(path, key, value)
-            elif value != old[key]:
-                self._change(place, value, old[key])
-        for key in old:
-            if key not in new:
-                self._remove((*path, key))
-
-    def _change(self, place: Path, new: Any, old: Any) -> None:
-        if place in self._lines.values:
-            self._replace(place, new)
-        elif isinstance(new, dict) and isinstance(old, dict):
-            self._walk(new, old, place)
-        elif _is_tables(old) and isinstance(new, list):
-            for table in new:
-                origin = self._document.origin(table)
-                if origin is not None:
-                    self._walk(table, self._document.before(origin), origin)
-        else:
-            raise _Unlike
-
-    def _replace(self, place: Path, value: object) -> None:
-        start, end = self._lines.values[place]
-        new = written(value)
-        after = self._text[end:].partition("\n")[0]
-        gap = len(after) - len(after.lstrip(" "))
-        if gap > 1 and after[gap:].startswith("#"):
-            # The comment stays in its column, as long as there is room.
-            wider = len(new) - (end - start)
-            new += " " * max(1, gap - wider)
-            end += gap
-        self._splices.append((start, end, new))
-
-    def _insert(self, path: Path, key: str, value: object) -> None:
-        known = {block.path: block for block in self._lines.blocks}
-        inside = path
-        while inside not in known:
-            inside = inside[:-1]
-        block = known[inside]
-        if any(isinstance(step, int) for step in path[len(inside) :]):
-            raise _Unlike
-        dotted = ".".join(_key(str(step)) for step in (*path[len(inside) :], key))
-        at = self._starts[_body_end(block, self._lines, self._text.split("\n"))]
-        before = "" if self._text[:at].endswith("\n") or not at else "\n"
-        self._splices.append((at, at, f"{before}{dotted} = {written(value)}\n"))
-
-    def _remove(self, place: Path) -> None:
-        for block in self._lines.blocks:
-            for statement in block.statements:
-                if statement.path[: len(place)] == place:
-                    start, end = self._starts[statement.first - 1], self._starts[statement.last]
-                    self._splices.append((start, end, ""))
+    if isinstance(value, list):
+        statements = _comma_at_the_end(statements, path, len(value))
+    document = tomlkit.parse(statements)
+    inside: Any = document
+    for number, step in enumerate(path[:-1]):
+        if step not in inside:
+            inside.append(tomlkit.key(str(name) for name in path[number:]), _item(value))
+            return document.as_string()
+        inside = inside[step]
+    key = path[-1]
+    if key not in inside:
+        inside[key] = _item(value)
+        return document.as_string()
+    before = _item_of(inside, key)
+    width = len(before.as_string()) if before is not None else 0
+    _liken(inside, key, value)
+    item = _item_of(inside, key)
+    if item is not None and "\n" not in item.as_string():
+        _keep_column(item.trivia, len(item.as_string()) - width)
+    return document.as_string()
 
 
-def _rows(text: str) -> list[str]:
-    """The lines with their ends; TOML knows no other end of line than a line feed."""
-    return [row + "\n" for row in text.split("\n")[:-1]] + [text.rpartition("\n")[2]]
+def _item_of(inside: Any, key: str | int) -> Any:
+    """The item with its comment; None where dotted keys have others between them."""
+    items = inside if hasattr(inside, "item") else inside.value
+    return items.item(key) if hasattr(items, "item") else None
 
 
-def _body_end(block: Block, lines: Lines, text: list[str]) -> int:
-    """The last line of a block: of its statements, and of comments that go on below them.
+def _keep_column(trivia: Any, wider: int) -> None:
+    """The comment stays in its column, as long as there is room."""
+    gap = trivia.comment_ws
+    if trivia.comment and len(gap) > 1 and not gap.strip(" "):
+        trivia.comment_ws = " " * max(1, len(gap) - wider)
 
-    Comments that touch the next header are about what it heads.
+
+def _comma_at_the_end(statements: str, path: Path, wanted: int) -> str:
+    """With a comma behind the last item of a list with comments that is to have more items.
+
+    tomlkit puts new ones behind the comment of the last one, and no comma between (0.15.2).
     """
-    end = block.statements[-1].last if block.statements else block.line
-    after = [other.line for other in lines.blocks if other.line > block.line]
-    next_header = min(after, default=len(text) + 1)
-    last = end
-    while last < len(text) and text[last].lstrip().startswith("#"):
-        last += 1
-    return end if last + 1 == next_header or not end else last
+    values = Lines(statements).values
+    start, end = values.get(path, (0, 0))
+    ends = [stop for place, (_, stop) in values.items() if place[:-1] == path]
+    if not 0 < len(ends) < wanted or "#" not in statements[start:end]:
+        return statements
+    behind = statements[max(ends) : end - 1]
+    if any(row.strip().startswith(",") for row in behind.split("\n")):
+        return statements
+    return f"{statements[: max(ends)]},{statements[max(ends) :]}"
+
+
+def _without(statements: str, path: Path) -> str:
+    """A block's statements without the key at `path`, or the dotted keys below it."""
+    import tomlkit
+
+    document = tomlkit.parse(statements)
+    inside: Any = document
+    for step in path[:-1]:
+        inside = inside[step]
+    del inside[path[-1]]
+    return document.as_string()
+
+
+def _item(value: object) -> Any:
+    import tomlkit
+
+    return tomlkit.value(written(value))
+
+
+def _liken(inside: Any, key: str | int, new: Any) -> None:
+    """Changes only what differs, so that the rest of a list or table keeps its layout."""
+    old: Any = inside[key]
+    if _both(dict, old, new) and _may_stay(old, new):
+        for gone in [name for name in old if name not in new]:
+            del old[gone]
+        for name in [name for name in new if name in old]:
+            _liken(old, name, new[name])
+        room = old.as_string().endswith(" }")
+        added = {name: _item(value) for name, value in new.items() if name not in old}
+        for count, (name, item) in enumerate(added.items(), 1):
+            if room and count == len(added):
+                item.trivia.trail = " "
+            old[name] = item
+    elif isinstance(new, list) and isinstance(old, list):
+        _liken_list(old, new)
+    elif _difference(_plain(old), new) is not None:
+        inside[key] = _item(new)
+
+
+def _may_stay(old: Any, new: Json) -> bool:
+    """Whether a table on one line is changed key by key.
+
+    Where keys go or several come, tomlkit leaves odd blanks; then it is written anew, if it has no
+    comment to lose.
+    """
+    tidy = set(old) <= set(new) and len(new) <= len(old) + 1
+    return bool(old and new) and (tidy or "#" in old.as_string())
+
+
+def _plain(item: Any) -> object:
+    return item.unwrap() if hasattr(item, "unwrap") else item
+
+
+def _liken_list(array: Any, new: list[Any]) -> None:
+    """Between what is the same at both ends, item by item."""
+    old = _plain(array)
+    assert isinstance(old, list)
+    start = _alike(old, new)
+    end = _alike(old[start:][::-1], new[start:][::-1])
+    was, now = len(old) - end, len(new) - end
+    for index in range(start, min(was, now)):
+        _liken(array, index, new[index])
+    for index in range(was - 1, now - 1, -1):
+        del array[index]
+    for index in range(was, now):
+        array.insert(index, _item(new[index]))
+
+
+def _alike(one: list[Any], other: list[Any]) -> int:
+    """How many items are the same, from the first on."""
+    pairs = enumerate(zip(one, other, strict=False))
+    unlike = (n for n, (a, b) in pairs if _difference(a, b) is not None)
+    return next(unlike, min(len(one), len(other)))
 
 
 # ---------------------------------------------------------------------- tables that come and go
@@ -237,51 +312,99 @@ class _Piece(msgspec.Struct):
     """None: the end of the file."""
     loose: str = ""
     """Comments that touch no header, and blank lines: they stay when the block goes."""
-    own: str = ""
+    head: str = ""
+    """The header, and the comments that touch it."""
+    body: str = ""
+    """Its statements, and the comments that go on below them."""
+
+    @property
+    def own(self) -> str:
+        """What goes and moves with it."""
+        return self.head + self.body
 
 
 class _Blocks:
-    """The blocks of a text, put into the order of the document's tables."""
+    """The blocks of a text, changed until they say what the tables say."""
 
-    def __init__(self, document: Document) -> None:
-        self._document = document
-        self._pieces: list[_Piece] = []
+    def __init__(self, text: str, origin: dict[int, Path]) -> None:
+        lines = Lines(text)
+        self._whole = text
+        self._origin = origin
+        self._pieces = list(_pieces(text, lines.blocks))
+        self._statements = {
+            statement.path: piece
+            for block, piece in zip(lines.blocks, self._pieces, strict=False)
+            for statement in block.statements
+        }
+        """Where each `key = value` stands."""
 
-    def text(self, text: str) -> str:
-        self._pieces = list(_pieces(text))
-        self._arrange(self._document.tables, self._document.before(()), ())
+    def text(self, new: Json, old: Json) -> str:
+        """The text when the tables that were `old` are `new`."""
+        self._change(new, old, ())
         whole = "".join(piece.loose + piece.own for piece in self._pieces)
-        return whole if text.startswith("\n") else whole.lstrip("\n")
+        return whole if self._whole.startswith("\n") else whole.lstrip("\n")
 
-    def _arrange(self, new: Json, old: Json, path: Path) -> None:
+    def _change(self, new: Json, old: Json, path: Path) -> None:
         for key in [key for key in old if key not in new]:
-            self._drop((*path, key))
-        names = [key for key in new if key in (_AS_TABLES if path else TABLES)]
-        for key in names if path else sorted(names, key=TABLES.index):
-            place, value = (*path, key), new[key]
-            if key in old and (value == old[key] or not self._stands(place)):
-                continue  # the same, or written as a value and replaced as one
-            if isinstance(value, dict):
-                if key in old:
-                    self._arrange(value, old[key], place)
-                else:
-                    self._put(self._end_of(path, key), place, value)
-            elif isinstance(value, list):
-                self._arrange_list(value, old.get(key, []), place)
+            self._remove((*path, key))
+        for key in new if path else sorted(new, key=_place_at_the_top):
+            place = (*path, key)
+            value: Any = new[key]
+            before: Any = old.get(key)
+            if key in old and _difference(value, before) is None:
+                continue
+            if place in self._statements:
+                self._set(place, value)
+            elif key not in old:
+                self._add(place, value)
+            elif _both(dict, value, before) and (value or self._stands(place)):
+                self._change(value, before, place)
+            elif _both(list, value, before) and _is_tables(before):
+                self._arrange(value, before, place)
             else:
-                raise _Unlike
+                self._remove(place)
+                self._add(place, value)
 
-    def _arrange_list(self, new: list[Json], old: list[Json], place: Path) -> None:
-        origins = [self._document.origin(table) for table in new]
-        kept = {o[-1] for o in origins if o is not None and o[:-1] == place}
-        for index in range(len(old)):
-            if index not in kept:
-                self._drop((*place, index))
+    def _add(self, place: Path, value: object) -> None:
+        key = place[-1]
+        if key in _AS_TABLES and isinstance(value, dict):
+            self._put(self._end_of(place[:-1], str(key)), place, value)
+        elif key in _AS_TABLES and isinstance(value, list) and _is_tables(value):
+            self._arrange(value, [], place)
+        else:
+            self._set(place, value)
+
+    def _set(self, place: Path, value: object) -> None:
+        """A key of the block that has it, or else of the nearest table around it."""
+        piece = self._statements.get(place) or self._around(place[:-1])
+        assert piece.path is not None
+        piece.body = _with(piece.body, place[len(piece.path) :], value)
+
+    def _around(self, path: Path) -> _Piece:
+        while True:
+            for piece in self._pieces:
+                if piece.path == path:
+                    return piece
+            path = path[:-1]
+
+    def _remove(self, place: Path) -> None:
+        holders = [p for s, p in self._statements.items() if s[: len(place)] == place]
+        for piece in {id(piece): piece for piece in holders}.values():
+            if piece.path is not None and len(piece.path) < len(place):
+                piece.body = _without(piece.body, place[len(piece.path) :])
+        self._drop(place)
+
+    def _arrange(self, new: list[Any], old: list[Json], place: Path) -> None:
+        """A list of tables: what goes, what stays and moves, what comes."""
+        origins = [self._origin.get(id(table)) for table in new]
         where = [int(o[-1]) if o is not None and o[:-1] == place else -1 for o in origins]
-        stay = _ascending([index for index in where if index >= 0])
+        for index in range(len(old)):
+            if index not in where:
+                self._drop((*place, index))
         for table, index in zip(new, where, strict=True):
             if index >= 0:
-                self._arrange(table, old[index], (*place, index))
+                self._change(table, old[index], (*place, index))
+        stay = _ascending([index for index in where if index >= 0])
         at = -1
         for table, index in zip(new, where, strict=True):
             mine = (*place, index)
@@ -293,21 +416,23 @@ class _Blocks:
 
     # -- places among the pieces ----------------------------------------------------------
 
-    def _within(self, path: Path) -> Iterator[int]:
-        for number, piece in enumerate(self._pieces):
-            if piece.path is not None and piece.path[: len(path)] == path:
-                yield number
+    def _within(self, path: Path) -> list[int]:
+        return [
+            number
+            for number, piece in enumerate(self._pieces)
+            if piece.path is not None and piece.path[: len(path)] == path
+        ]
 
     def _stands(self, path: Path) -> bool:
-        return any(True for _ in self._within(path))
+        return bool(self._within(path))
 
     def _last(self, path: Path) -> int:
-        return max(self._within(path))
+        return self._within(path)[-1]
 
     def _head_of(self, place: Path) -> int:
         """Where the first element of a list goes."""
         if self._stands(place):
-            return min(self._within(place))
+            return self._within(place)[0]
         return self._end_of(place[:-1], str(place[-1]))
 
     def _end_of(self, path: Path, key: str) -> int:
@@ -315,27 +440,22 @@ class _Blocks:
         if path:
             return self._last(path) + 1
         before = TABLES[: TABLES.index(key)]
-        found = [self._last((name,)) for name in before if self._stands((name,))]
-        return max(found, default=0) + 1
+        return max((self._last((name,)) for name in before if self._stands((name,))), default=0) + 1
 
     def _put(self, at: int, path: Path, table: Json) -> int:
-        self._pieces.insert(at, _Piece(path, self._lead(at, path), _table(path, table)))
-        before = self._pieces[at - 1]
-        whole = before.loose + before.own
-        if whole and not whole.endswith("\n"):
-            before.own += "\n"
+        header, end, body = _table(path, table).partition("\n")
+        self._pieces.insert(at, _Piece(path, self._lead(at, path), header + end, body))
         return at + 1
 
     def _move(self, path: Path, at: int) -> int:
         """A table with all that is below it to another place; loose comments stay."""
-        numbers = list(self._within(path))
-        moved = [self._pieces[number].own for number in numbers]
-        paths = [self._pieces[number].path for number in numbers]
+        numbers = self._within(path)
+        moved = [self._pieces[number] for number in numbers]
         self._drop(path)
         at -= sum(number < at for number in numbers)
-        for number, (own, mine) in enumerate(zip(moved, paths, strict=True)):
-            loose = "" if number else self._lead(at, path)
-            self._pieces.insert(at + number, _Piece(mine, loose, own))
+        for number, piece in enumerate(moved):
+            piece.loose = "" if number else self._lead(at, path)
+            self._pieces.insert(at + number, piece)
         return at + len(moved)
 
     def _lead(self, at: int, path: Path) -> str:
@@ -349,12 +469,11 @@ class _Blocks:
         return lead
 
     def _drop(self, path: Path) -> None:
-        for number in sorted(self._within(path), reverse=True):
-            piece = self._pieces.pop(number)
-            if "#" in piece.loose:
-                self._pieces[number].loose = (
-                    piece.loose.rstrip("\n") + "\n" + (self._pieces[number].loose or "\n")
-                )
+        for number in reversed(self._within(path)):
+            loose = self._pieces.pop(number).loose
+            if "#" in loose:
+                following = self._pieces[number]
+                following.loose = loose.rstrip("\n") + "\n" + (following.loose or "\n")
 
 
 def _ascending(numbers: list[int]) -> set[int]:
@@ -366,23 +485,36 @@ def _ascending(numbers: list[int]) -> set[int]:
     return set(sorted(runs, key=len)[-1])
 
 
+def _pieces(text: str, blocks: list[Block]) -> Iterator[_Piece]:
+    """The blocks with what belongs to them; TOML knows no other end of line than a line feed."""
+    rows = [f"{row}\n" for row in text.split("\n")]
+    rows[-1] = rows[-1][:-1]
+    headers = [*(block.line for block in blocks[1:]), len(rows) + 1]
+    done = 0
+    for block, next_header in zip(blocks, headers, strict=True):
+        head = max(block.line - 1, done)
+        while head > done and rows[head - 1].startswith("#"):
+            head -= 1
+        end = _body_end(block, next_header, rows) or _about_the_file(rows)
+        loose, header, body = rows[done:head], rows[head : block.line], rows[block.line : end]
+        yield _Piece(block.path, *map("".join, (loose, header, body)))
+        done = end
+    yield _Piece(None, "".join(rows[done:]))
+
+
+def _body_end(block: Block, next_header: int, rows: list[str]) -> int:
+    """The last line of a block: of its statements, and of comments that go on below them.
+
+    Comments that touch the next header are about what it heads.
+    """
+    end = block.statements[-1].last if block.statements else block.line
+    last = end
+    while last < len(rows) and rows[last].lstrip().startswith("#"):
+        last += 1
+    return end if last + 1 == next_header or not end else last
+
+
 def _about_the_file(rows: list[str]) -> int:
     """How many lines at the top are a comment on the whole: a blank line follows them."""
     count = next((n for n, row in enumerate(rows) if not row.startswith("#")), 0)
-    return 0 if rows[count : count + 1] != [""] else count
-
-
-def _pieces(text: str) -> Iterable[_Piece]:
-    lines = Lines(text)
-    rows, bare = _rows(text), text.split("\n")
-    done = 0
-    for block in lines.blocks:
-        head = max(block.line - 1, done)
-        while head > done and bare[head - 1].startswith("#"):
-            head -= 1
-        end = _body_end(block, lines, bare)
-        if not end and (head := _about_the_file(bare)):
-            end = head
-        yield _Piece(block.path, "".join(rows[done:head]), "".join(rows[head:end]))
-        done = end
-    yield _Piece(None, "".join(rows[done:]))
+    return count if rows[count].strip() == "" and rows[count].endswith("\n") else 0
