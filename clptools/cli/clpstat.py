@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from clptools.api.client import Client
-    from clptools.cli.render.shape import (
+    from clptools.cli.json_types import (
         ExplanationJson,
         HardwareJson,
         StatusJson,

@@ -12,8 +12,8 @@ from clptools.faults import ClpError, ExitCode
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from clptools.cli.json_types import EventJson
     from clptools.cli.options import Args
-    from clptools.cli.render.shape import EventJson
 
 
 def events(args: Args) -> Answer:

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import msgspec
 
-from clptools.cli.render.shape import EventJson, StatusJson
+from clptools.cli.json_types import EventJson, StatusJson
 from clptools.core.view import (
     ArbiterView,
     BmcView,

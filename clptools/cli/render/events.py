@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from clptools.cli.render.text import clean
 
 if TYPE_CHECKING:
-    from clptools.cli.render.shape import EventJson
+    from clptools.cli.json_types import EventJson
 
 
 def event_line(event: EventJson) -> str:

@@ -9,7 +9,7 @@ from clptools.cli.render.text import clean, clock, pad, width, wrap
 from clptools.cli.render.waiting import waiting_lines
 
 if TYPE_CHECKING:
-    from clptools.cli.render.shape import BecauseJson, ExplanationJson, StatusJson
+    from clptools.cli.json_types import BecauseJson, ExplanationJson, StatusJson
 
 COLUMNS = 80
 

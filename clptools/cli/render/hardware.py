@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from clptools.cli.render.text import clean, duration, wrap
 
 if TYPE_CHECKING:
-    from clptools.cli.render.shape import HardwareJson, OpenHardwareJson
+    from clptools.cli.json_types import HardwareJson, OpenHardwareJson
 
 COLUMNS = 80
 

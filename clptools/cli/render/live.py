@@ -29,7 +29,7 @@ from clptools.cli.render.text import duration
 from clptools.faults import ClpError
 
 if TYPE_CHECKING:
-    from clptools.cli.render.shape import (
+    from clptools.cli.json_types import (
         EventJson,
         ExplanationJson,
         HardwareJson,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from clptools.cli.render.text import clean, field, pad
 
 if TYPE_CHECKING:
-    from clptools.cli.render.shape import GroupJson, StatusJson
+    from clptools.cli.json_types import GroupJson, StatusJson
 
 STATUS_COLUMNS = 17
 HEADER = " ========================  CLUSTER STATUS  ==========================="

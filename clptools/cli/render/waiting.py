@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from clptools.cli.render.text import clean, clock, duration, names, wrap
 
 if TYPE_CHECKING:
-    from clptools.cli.render.shape import GroupJson, StatusJson
+    from clptools.cli.json_types import GroupJson, StatusJson
 
 PROOF_COLUMNS = 12
 """`forced stop` and a blank."""
