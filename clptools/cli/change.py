@@ -6,8 +6,11 @@ import sys
 
 from clptools.api.client import Client, user
 from clptools.cli.answer import Answer, done
-from clptools.cli.options import Args, Command
+from clptools.cli.options import TYPE_CHECKING, Args, Command
 from clptools.faults import ClpError, ExitCode
+
+if TYPE_CHECKING:
+    from clptools.cli.json_types import RequestJson
 
 REFUSALS_TAKE_S = 1.0
 """How long `-w 0` still waits: long enough to hear of a refusal, not of the end."""
@@ -27,7 +30,7 @@ def one_of(command: Command, args: Args, *names: str) -> str:
     )
 
 
-def change(args: Args, request: dict[str, object], timeout_s: float | None = None) -> Answer:
+def change(args: Args, request: RequestJson, timeout_s: float | None = None) -> Answer:
     """Has the agent carry out a request of `clptools.core.requests`; waits for its end.
 
     A terminal sees each step, unless one JSON object is wanted.
@@ -38,9 +41,7 @@ def change(args: Args, request: dict[str, object], timeout_s: float | None = Non
     return outcome(follow(request, timeout_s, shows=shows))
 
 
-def follow(
-    request: dict[str, object], timeout_s: float | None, *, shows: bool
-) -> dict[str, object]:
+def follow(request: RequestJson, timeout_s: float | None, *, shows: bool) -> dict[str, object]:
     """The outcome of a request, as it came; `shows` its steps as they come."""
     asked = {key: value for key, value in request.items() if value not in ("", None)}
     patience = REFUSALS_TAKE_S if timeout_s == 0 else timeout_s

@@ -6,8 +6,11 @@ import time
 
 from clptools.cli.answer import Answer
 from clptools.cli.change import change
-from clptools.cli.options import Args, Argument, Command, Option, wait
+from clptools.cli.options import TYPE_CHECKING, Args, Argument, Command, Option, wait
 from clptools.faults import ClpError, ExitCode
+
+if TYPE_CHECKING:
+    from clptools.cli.json_types import ForceStopJson
 
 COMMAND = Command(
     "clpforcestop",
@@ -48,5 +51,5 @@ def run(args: Args) -> Answer:
         )
     # An agent that stands still would do it when it goes on, whatever has become of it by then.
     asked_at = time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
-    request = {"type": "force-stop", "down": server, "asked_at": asked_at}
+    request: ForceStopJson = {"type": "force-stop", "down": server, "asked_at": asked_at}
     return change(args, request, args.number("wait"))
