@@ -83,7 +83,7 @@ class Session:
         replace_file(target, text.encode(), mode)
 
     def _scripts(self) -> None:
-        from clptools.config.skeletons import make
+        from clptools.config.scripts import make
 
         base = os.path.join(self.folder, "scripts")
         for old, new in self.renamed:

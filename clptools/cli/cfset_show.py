@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from clptools.cli.answer import Answer
-from clptools.config.document import Json, written
+from clptools.config.document import written
 from clptools.config.edit import SORTS, Configuration
 from clptools.config.field import Field
-from clptools.config.keys import SINGLE, fields_of, inner_of
+from clptools.config.lines import Json
+from clptools.config.table import SINGLE, fields_of, inner_of
 
 
 def overview(config: Configuration) -> Answer:

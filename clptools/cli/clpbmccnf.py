@@ -64,7 +64,7 @@ def run(args: Args) -> Answer:
 
 
 def _store_bmc(args: Args) -> Answer:
-    from clptools.config.passwords import write_bmc_password
+    from clptools.config.secretfile import write_bmc_password
 
     server = args.word() or server_name()
     _check_name(server)
@@ -77,7 +77,7 @@ def _store_bmc(args: Args) -> Answer:
 
 def _store_snmp(args: Args) -> Answer:
     from clptools.config.load import load
-    from clptools.config.passwords import write_snmp_keys
+    from clptools.config.secretfile import write_snmp_keys
     from clptools.registries import registries
 
     if args.words or args.given("user") or args.given("new"):
@@ -95,8 +95,7 @@ def _store_snmp(args: Args) -> Answer:
 
 def _check_name(name: str) -> None:
     """It becomes the name of a file."""
-    from clptools.config.field import Fault
-    from clptools.config.kinds import NAME
+    from clptools.config.field import NAME, Fault
 
     read = NAME.read(name)
     if isinstance(read, Fault):

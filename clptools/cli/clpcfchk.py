@@ -49,8 +49,8 @@ def run(args: Args) -> Answer:
 
     import msgspec
 
+    from clptools.cli.render.findings import as_json, render_text
     from clptools.config.load import load
-    from clptools.config.present import as_json, render_text
     from clptools.registries import registries
 
     reports, verdict = judge(load(args.word() or config_file(), registries()), ask=True)
@@ -69,8 +69,7 @@ def judge(loaded: Loaded, ask: bool = False) -> tuple[tuple[Report, ...], Safety
     With `ask` the other servers are asked over the network as well.
     """
     from clptools.config.check import check
-    from clptools.config.facts import gather
-    from clptools.config.reach import unechoed
+    from clptools.config.facts import gather, unechoed
     from clptools.config.safety import safety
     from clptools.registries import registries
 

@@ -247,7 +247,7 @@ def show(session: Session, words: list[str]) -> Answer:
     """The objects there are, the keys of one, or one key's value."""
     from clptools.cli.cfset_show import key, keys, overview
     from clptools.config.edit import SHORT, SORTS
-    from clptools.config.keys import SINGLE
+    from clptools.config.table import SINGLE
 
     if len(words) > 1:
         raise ClpError(ExitCode.USAGE, "show takes one PATH.")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from clptools.cli.man import text
 from clptools.config.field import Field
 from clptools.config.fields import sections
-from clptools.config.registries import Registries
+from clptools.config.variants import Registries
 
 _DESCRIPTION = (
     (

@@ -16,8 +16,8 @@ from clptools.cli.clpcfset import HEAD
 from clptools.cli.talk import Cancelled, Ended, Talk
 from clptools.cli.wizard_steps import STEPS, Step, describe
 from clptools.config.edit import Found
-from clptools.config.keys import SINGLE
 from clptools.config.references import forget, rename
+from clptools.config.table import SINGLE
 from clptools.faults import ClpError, ExitCode
 
 _INTERRUPTED = 130
@@ -207,8 +207,8 @@ class _Wizard:
 
     def _end(self) -> str:
         from clptools.cli.clpcfchk import judge
+        from clptools.cli.render.findings import render_text
         from clptools.config.load import loads
-        from clptools.config.present import render_text
         from clptools.registries import registries
 
         self.talk.say(f"\nStep {len(STEPS) + 1} of {len(STEPS) + 1}: look it through and write it")

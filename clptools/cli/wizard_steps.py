@@ -8,8 +8,8 @@ from typing import NamedTuple
 from clptools.cli.cfset_session import Session, make, path_of
 from clptools.cli.talk import Talk
 from clptools.config.edit import Configuration, Found
-from clptools.config.keys import fields_of
 from clptools.config.keywords import BMCNOTICE
+from clptools.config.table import fields_of
 from clptools.faults import ClpError, ExitCode
 
 

@@ -11,16 +11,15 @@ from collections.abc import Iterable, Iterator
 from ipaddress import ip_address
 
 from clptools.config.address import endpoint
-from clptools.config.devices import is_device
 from clptools.config.facts import Facts
 from clptools.config.keywords import BMCNOTICE, CATEGORIES, TRAP_PORT
 from clptools.config.load import Loaded
+from clptools.config.machine import is_device, unit_name
 from clptools.config.places import Places
-from clptools.config.registries import Registries
 from clptools.config.safety import watchdog_method
 from clptools.config.scripts import scripts_of
 from clptools.config.table import near
-from clptools.config.units import unit_name
+from clptools.config.variants import Registries
 from clptools.core.settings import Monitor, Settings
 from clptools.reports import Report
 

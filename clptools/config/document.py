@@ -16,13 +16,10 @@ from typing import Any
 
 import msgspec
 
-from clptools.config.lines import Block, Lines, Path
+from clptools.config.lines import Block, Json, Lines, Path
 from clptools.config.load import BOM, TABLES
 from clptools.config.write import dumps
 from clptools.faults import ClpError, ExitCode
-
-Json = dict[str, Any]
-"""A table as `tomllib` reads it; its values are checked by the fields, not by their types here."""
 
 _AS_TABLES = frozenset((*TABLES, "bmc", "recovery", "resource", "snmpv3_user"))
 """What is written below a header of its own; other tables stand on one line, as values do."""

@@ -13,13 +13,13 @@ from collections.abc import Iterator
 from functools import partial
 
 from clptools.config import fields_of_monitors as of_monitors
-from clptools.config.field import Field
-from clptools.config.kinds import (
+from clptools.config.field import (
     BOOLEAN,
     ENDPOINT,
     NAME,
     PATH,
     TEXT,
+    Field,
     choice,
     integer,
     list_of,
@@ -27,7 +27,7 @@ from clptools.config.kinds import (
     seconds,
     text,
 )
-from clptools.config.registries import Registries
+from clptools.config.variants import Registries
 
 _cluster = partial(Field, section="cluster")
 

@@ -8,9 +8,9 @@ import msgspec
 
 from clptools.config import fields
 from clptools.config.interconnects import options_of, variant
-from clptools.config.registries import Registries
 from clptools.config.servers import note_keepalive
 from clptools.config.table import Names, Source, Table, build, elements, known_servers, near
+from clptools.config.variants import Registries
 from clptools.core.settings import Group, Resource, ServerGroup
 
 ALL_GROUPS = "All Groups"

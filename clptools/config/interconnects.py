@@ -7,10 +7,9 @@ import ipaddress
 from clptools.config import fields
 from clptools.config.address import Endpoint, canonical
 from clptools.config.field import Field
-from clptools.config.refused import REFUSED
-from clptools.config.registries import Registries, Variants
 from clptools.config.servers import BMC_PORT
 from clptools.config.table import Names, Source, Table, build, elements, known_servers, near
+from clptools.config.variants import REFUSED, Registries, Variants
 from clptools.core.settings import Arbiter, Cluster, Interconnect, Option, Server
 
 BMCHB_INTERVAL_MS = 1000

@@ -8,9 +8,9 @@ from clptools.config import fields_of_monitors as fields
 from clptools.config.groups import ALL_GROUPS
 from clptools.config.interconnects import options_of, variant
 from clptools.config.keywords import BMCNOTICE, Keywords, is_driver_category
-from clptools.config.registries import Registries
 from clptools.config.servers import note_keepalive
 from clptools.config.table import Names, Source, Table, build, elements, known_servers, near, shown
+from clptools.config.variants import Registries
 from clptools.core.settings import Group, Monitor, Option, Recovery, Server, ServerGroup, SnmpUser
 
 MONITOR_SCRIPTS = "monitor.s"

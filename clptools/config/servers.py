@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from clptools.config import fields
 from clptools.config.address import endpoint
-from clptools.config.registries import Registries
 from clptools.config.table import (
     Names,
     Source,
@@ -14,6 +13,7 @@ from clptools.config.table import (
     elements,
     known_servers,
 )
+from clptools.config.variants import Registries
 from clptools.core.settings import Bmc, Cluster, ForcedStop, Server, ServerGroup
 
 MAX_SERVERS = 32

@@ -5,11 +5,11 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
-from clptools.config.field import Field
-from clptools.config.kinds import (
+from clptools.config.field import (
     BOOLEAN,
     NETWORK,
     SCRIPT,
+    Field,
     integer,
     one_or_per_server,
     text,

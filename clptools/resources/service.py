@@ -13,7 +13,7 @@ import errno
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
-from clptools.config.units import unit_name
+from clptools.config.machine import unit_name
 from clptools.core.settings import Resource
 from clptools.faults import ClpError, ExitCode
 from clptools.loading import load

@@ -9,20 +9,19 @@ import pytest
 
 from clptools.config.document import Document, written
 from clptools.config.edit import SORTS, Configuration
-from clptools.config.field import Field
-from clptools.config.fields import sections
-from clptools.config.keys import SINGLE, checked, from_word
-from clptools.config.kinds import (
+from clptools.config.field import (
     NAME,
     TEXT,
+    Field,
     list_of,
     numbers,
     one_or_per_server,
     per_server,
     seconds,
 )
+from clptools.config.fields import sections
 from clptools.config.references import forget, rename
-from clptools.config.table import near
+from clptools.config.table import SINGLE, checked, from_word, near
 from clptools.faults import ClpError
 from clptools.registries import registries
 from tests.config.sample import SAMPLE

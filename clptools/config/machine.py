@@ -1,7 +1,7 @@
-"""What a keyword of a driver category can name on this machine (hardware guide 3.4.1).
+"""What this machine has: devices that keywords name, systemd units and what starts them at boot.
 
-Names as the sources of `clptools.intake` understand them, from `/sys`, `/dev` and the places of
-unit files.  A machine without such devices has none.
+Names of devices (hardware guide 3.4.1) as the sources of `clptools.intake` understand them, from
+`/sys`, `/dev` and the places of unit files.  A machine without such devices has none.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ UNIT_FOLDERS = (
     "/lib/systemd/system",
 )
 """systemd.unit(5), without generators."""
-SUFFIXES = frozenset({".service", ".socket", ".target", ".mount", ".path", ".timer", ".swap"})
+KEYWORD_SUFFIXES = frozenset(
+    {".service", ".socket", ".target", ".mount", ".path", ".timer", ".swap"}
+)
 RESOURCES = frozenset({"cpu", "io", "memory", "files", "processes"})
 
 
@@ -48,7 +50,7 @@ def is_device(keyword: str, category: str, known: frozenset[str]) -> bool:
         return True
     if category != "HA/AM":
         return False
-    unit = keyword if f".{keyword.rpartition('.')[2]}" in SUFFIXES else f"{keyword}.service"
+    unit = keyword if f".{keyword.rpartition('.')[2]}" in KEYWORD_SUFFIXES else f"{keyword}.service"
     # An instance's file is its template's: getty@tty1.service, getty@.service.
     template = re.sub(r"@[^@]*(\.\w+)$", r"@\1", unit)
     return unit in known or template in known
@@ -79,3 +81,55 @@ def _names(folder: str) -> list[str]:
     with contextlib.suppress(OSError):
         return os.listdir(folder)
     return []
+
+
+# ---------------------------------------------------------------------- systemd units
+
+UNIT_SUFFIXES = (
+    "service",
+    "socket",
+    "target",
+    "mount",
+    "automount",
+    "swap",
+    "path",
+    "timer",
+    "slice",
+    "scope",
+)
+DIRECTORIES = (
+    "/etc/systemd/system",
+    "/run/systemd/system",
+    "/usr/lib/systemd/system",
+    "/lib/systemd/system",
+)
+"""Where links to enabled units lie (systemd.unit(5))."""
+_STARTERS = ("socket", "timer", "path")
+"""Units that, enabled themselves, start the service of their name."""
+
+
+def unit_name(unit: str) -> str:
+    """The unit with its suffix."""
+    return unit if unit.rpartition(".")[2] in UNIT_SUFFIXES else f"{unit}.service"
+
+
+def enabled_by(unit: str) -> str:
+    """The enabled unit that starts `unit` at boot: itself, or its socket, timer or path.
+
+    Empty: none is enabled here.
+    """
+    unit = unit_name(unit)
+    stem, _, suffix = unit.rpartition(".")
+    starters = [f"{stem}.{other}" for other in _STARTERS] if suffix == "service" else []
+    enabled = _enabled()
+    return next((one for one in (unit, *starters) if one in enabled), "")
+
+
+def _enabled() -> set[str]:
+    """What a `*.wants` or `*.requires` directory pulls in: that is what `enable` makes."""
+    found: set[str] = set()
+    for directory in DIRECTORIES:
+        for name in _names(directory):
+            if name.endswith((".wants", ".requires")):
+                found.update(_names(f"{directory}/{name}"))
+    return found
