@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from clptools.cli.parse import UsageError, parse
+from clptools.cli.command import UsageError, parse
 from clptools.cli.registry import COMMANDS, DESCRIBED
 from clptools.core.groups import Groups
 from clptools.core.state import GroupRun

@@ -5,8 +5,7 @@ from __future__ import annotations
 import sys
 
 from clptools.api.client import Client, user
-from clptools.cli.answer import Answer, done
-from clptools.cli.options import TYPE_CHECKING, Args, Command
+from clptools.cli.command import TYPE_CHECKING, Answer, Args, Command, done
 from clptools.faults import ClpError, ExitCode
 
 if TYPE_CHECKING:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from clptools.cli.answer import Answer, done
-from clptools.cli.options import Args, Argument, Command, Option
+from clptools.cli.command import Answer, Args, Argument, Command, Option, done
 from clptools.faults import ClpError, ExitCode
 from clptools.paths import bmc_password_file, config_file, server_name, snmp_key_file
 

@@ -6,8 +6,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from clptools.cli.answer import SUCCEEDED, Answer, done
-from clptools.cli.options import FORCE, Args, Argument, Command, Option
+from clptools.cli.command import FORCE, SUCCEEDED, Answer, Args, Argument, Command, Option, done
 from clptools.faults import ClpError, ExitCode
 
 if TYPE_CHECKING:
@@ -245,7 +244,7 @@ def _none(verb: str, words: list[str]) -> None:
 
 def show(session: Session, words: list[str]) -> Answer:
     """The objects there are, the keys of one, or one key's value."""
-    from clptools.cli.cfset_show import key, keys, overview
+    from clptools.cli.cfset_forms import key, keys, overview
     from clptools.config.edit import SHORT, SORTS
     from clptools.config.table import SINGLE
 

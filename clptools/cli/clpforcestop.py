@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 
-from clptools.cli.answer import Answer
 from clptools.cli.change import change
-from clptools.cli.options import TYPE_CHECKING, Args, Argument, Command, Option, wait
+from clptools.cli.command import TYPE_CHECKING, Answer, Args, Argument, Command, Option, wait
 from clptools.faults import ClpError, ExitCode
 
 if TYPE_CHECKING:

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from clptools.api.client import Client
-from clptools.cli.answer import Answer
 from clptools.cli.change import change, one_of
+from clptools.cli.command import (
+    APITO,
+    FORCE,
+    TYPE_CHECKING,
+    Answer,
+    Args,
+    Argument,
+    Command,
+    Option,
+    host,
+)
 from clptools.cli.names import known_group
-from clptools.cli.options import APITO, FORCE, TYPE_CHECKING, Args, Argument, Command, Option, host
 
 if TYPE_CHECKING:
     from clptools.cli.json_types import GroupMoveJson, GroupStartJson, GroupStopJson

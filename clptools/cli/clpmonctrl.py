@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from clptools.api.client import Client
-from clptools.cli.answer import Answer, done
 from clptools.cli.change import change, one_of
+from clptools.cli.command import (
+    TYPE_CHECKING,
+    Answer,
+    Args,
+    Argument,
+    Command,
+    Option,
+    done,
+    host,
+    wait,
+)
 from clptools.cli.names import find, local_server, objects, status
-from clptools.cli.options import TYPE_CHECKING, Args, Argument, Command, Option, host, wait
 from clptools.faults import ClpError, ExitCode
 
 if TYPE_CHECKING:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from clptools.api.client import Client
-from clptools.cli.answer import Answer
 from clptools.cli.change import change, one_of
+from clptools.cli.command import TYPE_CHECKING, Answer, Args, Command, Option
 from clptools.cli.names import objects, status
-from clptools.cli.options import TYPE_CHECKING, Args, Command, Option
 from clptools.faults import ClpError, ExitCode
 
 if TYPE_CHECKING:

@@ -6,10 +6,9 @@ import os
 import time
 
 from clptools.api.client import Client, Json, user
-from clptools.cli.answer import Answer
 from clptools.cli.change import one_of, outcome
+from clptools.cli.command import TYPE_CHECKING, Answer, Args, Argument, Command, Option, wait
 from clptools.cli.names import known_resource
-from clptools.cli.options import TYPE_CHECKING, Args, Argument, Command, Option, wait
 from clptools.faults import ClpError, ExitCode
 from clptools.paths import authkey_file, server_name
 

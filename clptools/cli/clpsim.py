@@ -6,8 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from clptools.cli.answer import Answer
-from clptools.cli.options import Args, Command, Option
+from clptools.cli.command import Answer, Args, Command, Option
 from clptools.faults import ClpError, ExitCode
 
 if TYPE_CHECKING:

@@ -11,8 +11,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, NoReturn, cast
 
-from clptools.cli.answer import Answer
-from clptools.cli.options import Args, Argument, Command, Option, host
+from clptools.cli.command import Answer, Args, Argument, Command, Option, host
 from clptools.faults import ClpError, ExitCode
 
 if TYPE_CHECKING:
@@ -369,7 +368,7 @@ def explain(args: Args) -> Answer:
 def hardware(args: Args) -> Answer:
     """`--hw`."""
     from clptools.api.client import Client
-    from clptools.cli.render.hardware import hardware as page
+    from clptools.cli.render.status import hardware as page
 
     with Client() as client:
         found = cast("HardwareJson", client.call("GetHardware")["hardware"])

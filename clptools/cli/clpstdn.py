@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from clptools.cli.answer import Answer
 from clptools.cli.change import change
-from clptools.cli.options import TYPE_CHECKING, Args, Command, Option, wait
+from clptools.cli.command import TYPE_CHECKING, Answer, Args, Command, Option, wait
 
 if TYPE_CHECKING:
     from clptools.cli.json_types import ServiceStopJson

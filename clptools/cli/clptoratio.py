@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 
 from clptools.api.client import Client
-from clptools.cli.answer import Answer
 from clptools.cli.change import change, one_of
+from clptools.cli.command import TYPE_CHECKING, Answer, Args, Command, Option, wait
 from clptools.cli.names import status
-from clptools.cli.options import TYPE_CHECKING, Args, Command, Option, wait
 from clptools.faults import ClpError, ExitCode
 
 if TYPE_CHECKING:

@@ -6,8 +6,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from clptools.cli.answer import Answer, as_json, done
-from clptools.cli.options import Args, Argument, Command, Option
+from clptools.cli.command import Answer, Args, Argument, Command, Option, as_json, done
 from clptools.faults import ClpError, ExitCode
 
 if TYPE_CHECKING:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from clptools.cli.answer import Answer
-from clptools.cli.options import Args
+from clptools.cli.command import Answer, Args
 from clptools.faults import ClpError, ExitCode
 
 if TYPE_CHECKING:

@@ -9,12 +9,11 @@ from __future__ import annotations
 import os
 import sys
 
-from clptools.cli.answer import SUCCEEDED, Answer, done
+from clptools.cli.cfset_forms import lines_of
 from clptools.cli.cfset_session import Session, alone, path_of, read
-from clptools.cli.cfset_show import lines_of
 from clptools.cli.clpcfset import HEAD
-from clptools.cli.talk import Cancelled, Ended, Talk
-from clptools.cli.wizard_steps import STEPS, Step, describe
+from clptools.cli.command import SUCCEEDED, Answer, done
+from clptools.cli.wizard_steps import STEPS, Cancelled, Ended, Step, Talk, describe
 from clptools.config.edit import Found
 from clptools.config.references import forget, rename
 from clptools.config.table import SINGLE

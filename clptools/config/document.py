@@ -1,11 +1,11 @@
 """`clp.toml` as a document that is changed in place: comments and layout of the rest stay.
 
 Whoever edits changes plain dictionaries and lists, as `tomllib` reads them.  Then `text()` carries
-the differences into the text.  tomlkit changes keys and values; it gets one block at a time, a
-header's statements, because of whole files it moves the tables of one list together (0.15.2).
-Which blocks there are, and the comments that touch their headers, is kept here: tables come, go
-and move with them.  The result is read again; were it not exactly what was meant, the file stays
-as it is, and that is said.
+the differences into the text.  tomlkit changes keys and values (`statements`); it gets one block
+at a time, what stands below one header, because in a whole file it moves the tables of one list
+together (0.15.2).  Which blocks there are, and which comments touch their headers, is known here:
+tables come, go and move with their comments.  The result is read again; were it not exactly what
+was meant, the file stays as it is, and that is said.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import msgspec
 
 from clptools.config.lines import Block, Json, Lines, Path
 from clptools.config.load import BOM, TABLES
+from clptools.config.statements import difference, with_key, without_key, written, written_key
 from clptools.config.write import dumps
 from clptools.faults import ClpError, ExitCode
 
@@ -46,13 +47,13 @@ class Document:
 
         Raises ClpError (FAILED) where a change cannot be made in the text as it is written.
         """
-        where = _difference(self.tables, self._old)
+        where = difference(self.tables, self._old)
         if where is None:
             return self.original
         fault: Exception | None = None
         try:
             edited = self._edited()
-            where = _difference(tomllib.loads(edited), self.tables)
+            where = difference(tomllib.loads(edited), self.tables)
             if where is None:
                 return edited
         except Exception as broken:  # whatever the library trips over, the file stays as it is
@@ -83,7 +84,7 @@ def rendered(tables: Json) -> str:
         elif _is_tables(value):
             parts += [_table((key, 0), table) for table in value]
     text = "\n".join(parts)
-    return text if _difference(tomllib.loads(text), tables) is None else dumps(tables)
+    return text if difference(tomllib.loads(text), tables) is None else dumps(tables)
 
 
 def _is_tables(value: object) -> bool:
@@ -105,31 +106,6 @@ def _elements(tables: Json, path: Path) -> Iterator[tuple[Json, Path]]:
                 yield from _elements(table, (*path, key, index))
 
 
-def _difference(one: object, other: object, path: str = "") -> str | None:
-    """Where two values first differ, as a dotted path; None: nowhere.
-
-    Unlike `==` it tells 1 from 1.0 and from true, and -0.0 from 0.0; nan is equal to nan.
-    """
-    if type(one) is not type(other):
-        return path
-    if isinstance(one, dict) and isinstance(other, dict):
-        for key in {**one, **other}:
-            inner = f"{path}.{key}" if path else str(key)
-            if key not in one or key not in other:
-                return inner
-            found = _difference(one[key], other[key], inner)
-            if found is not None:
-                return found
-        return None
-    if isinstance(one, list) and isinstance(other, list):
-        if len(one) != len(other):
-            return path
-        pairs = enumerate(zip(one, other, strict=True))
-        found_in = (_difference(a, b, f"{path}.{index}") for index, (a, b) in pairs)
-        return next((found for found in found_in if found is not None), None)
-    return None if repr(one) == repr(other) else path
-
-
 def _place_at_the_top(key: str) -> int:
     return TABLES.index(key) if key in TABLES else -1
 
@@ -137,23 +113,9 @@ def _place_at_the_top(key: str) -> int:
 # ---------------------------------------------------------------------- new text
 
 
-def _key(key: str) -> str:
-    return dumps({key: 0}).partition(" = ")[0]
-
-
-def written(value: object) -> str:
-    """A value as it stands after the equals sign, on one line."""
-    if isinstance(value, dict):
-        inside = ", ".join(f"{_key(key)} = {written(one)}" for key, one in value.items())
-        return f"{{ {inside} }}" if inside else "{}"
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(written(one) for one in value)}]"
-    return dumps({"k": value}).partition(" = ")[2].rstrip("\n")
-
-
 def _table(path: Path, table: Json) -> str:
     """A new table with its header and all that is below it."""
-    name = ".".join(_key(step) for step in path if isinstance(step, str))
+    name = ".".join(written_key(step) for step in path if isinstance(step, str))
     lines = [f"[[{name}]]" if isinstance(path[-1], int) else f"[{name}]"]
     later = ""
     for key, value in table.items():
@@ -163,140 +125,8 @@ def _table(path: Path, table: Json) -> str:
             for index, one in enumerate(value):
                 later += "\n" + _table((*path, key, index), one)
         else:
-            lines.append(f"{_key(key)} = {written(value)}")
+            lines.append(f"{written_key(key)} = {written(value)}")
     return "\n".join(lines) + "\n" + later
-
-
-# ---------------------------------------------------------------------- values, by tomlkit
-
-
-def _with(statements: str, path: Path, value: object) -> str:
-    """A block's statements with the key at `path` set."""
-    import tomlkit
-
-    if isinstance(value, list):
-        statements = _comma_at_the_end(statements, path, len(value))
-    document = tomlkit.parse(statements)
-    inside: Any = document
-    for number, step in enumerate(path[:-1]):
-        if step not in inside:
-            inside.append(tomlkit.key(str(name) for name in path[number:]), _item(value))
-            return document.as_string()
-        inside = inside[step]
-    key = path[-1]
-    if key not in inside:
-        inside[key] = _item(value)
-        return document.as_string()
-    before = _item_of(inside, key)
-    width = len(before.as_string()) if before is not None else 0
-    _liken(inside, key, value)
-    item = _item_of(inside, key)
-    if item is not None and "\n" not in item.as_string():
-        _keep_column(item.trivia, len(item.as_string()) - width)
-    return document.as_string()
-
-
-def _item_of(inside: Any, key: str | int) -> Any:
-    """The item with its comment; None where dotted keys have others between them."""
-    items = inside if hasattr(inside, "item") else inside.value
-    return items.item(key) if hasattr(items, "item") else None
-
-
-def _keep_column(trivia: Any, wider: int) -> None:
-    """The comment stays in its column, as long as there is room."""
-    gap = trivia.comment_ws
-    if trivia.comment and len(gap) > 1 and not gap.strip(" "):
-        trivia.comment_ws = " " * max(1, len(gap) - wider)
-
-
-def _comma_at_the_end(statements: str, path: Path, wanted: int) -> str:
-    """With a comma behind the last item of a list with comments that is to have more items.
-
-    tomlkit puts new ones behind the comment of the last one, and no comma between (0.15.2).
-    """
-    values = Lines(statements).values
-    start, end = values.get(path, (0, 0))
-    ends = [stop for place, (_, stop) in values.items() if place[:-1] == path]
-    if not 0 < len(ends) < wanted or "#" not in statements[start:end]:
-        return statements
-    behind = statements[max(ends) : end - 1]
-    if any(row.strip().startswith(",") for row in behind.split("\n")):
-        return statements
-    return f"{statements[: max(ends)]},{statements[max(ends) :]}"
-
-
-def _without(statements: str, path: Path) -> str:
-    """A block's statements without the key at `path`, or the dotted keys below it."""
-    import tomlkit
-
-    document = tomlkit.parse(statements)
-    inside: Any = document
-    for step in path[:-1]:
-        inside = inside[step]
-    del inside[path[-1]]
-    return document.as_string()
-
-
-def _item(value: object) -> Any:
-    import tomlkit
-
-    return tomlkit.value(written(value))
-
-
-def _liken(inside: Any, key: str | int, new: Any) -> None:
-    """Changes only what differs, so that the rest of a list or table keeps its layout."""
-    old: Any = inside[key]
-    if _both(dict, old, new) and _may_stay(old, new):
-        for gone in [name for name in old if name not in new]:
-            del old[gone]
-        for name in [name for name in new if name in old]:
-            _liken(old, name, new[name])
-        room = old.as_string().endswith(" }")
-        added = {name: _item(value) for name, value in new.items() if name not in old}
-        for count, (name, item) in enumerate(added.items(), 1):
-            if room and count == len(added):
-                item.trivia.trail = " "
-            old[name] = item
-    elif isinstance(new, list) and isinstance(old, list):
-        _liken_list(old, new)
-    elif _difference(_plain(old), new) is not None:
-        inside[key] = _item(new)
-
-
-def _may_stay(old: Any, new: Json) -> bool:
-    """Whether a table on one line is changed key by key.
-
-    Where keys go or several come, tomlkit leaves odd blanks; then it is written anew, if it has no
-    comment to lose.
-    """
-    tidy = set(old) <= set(new) and len(new) <= len(old) + 1
-    return bool(old and new) and (tidy or "#" in old.as_string())
-
-
-def _plain(item: Any) -> object:
-    return item.unwrap() if hasattr(item, "unwrap") else item
-
-
-def _liken_list(array: Any, new: list[Any]) -> None:
-    """Between what is the same at both ends, item by item."""
-    old = _plain(array)
-    assert isinstance(old, list)
-    start = _alike(old, new)
-    end = _alike(old[start:][::-1], new[start:][::-1])
-    was, now = len(old) - end, len(new) - end
-    for index in range(start, min(was, now)):
-        _liken(array, index, new[index])
-    for index in range(was - 1, now - 1, -1):
-        del array[index]
-    for index in range(was, now):
-        array.insert(index, _item(new[index]))
-
-
-def _alike(one: list[Any], other: list[Any]) -> int:
-    """How many items are the same, from the first on."""
-    pairs = enumerate(zip(one, other, strict=False))
-    unlike = (n for n, (a, b) in pairs if _difference(a, b) is not None)
-    return next(unlike, min(len(one), len(other)))
 
 
 # ---------------------------------------------------------------------- tables that come and go
@@ -348,7 +178,7 @@ class _Blocks:
             place = (*path, key)
             value: Any = new[key]
             before: Any = old.get(key)
-            if key in old and _difference(value, before) is None:
+            if key in old and difference(value, before) is None:
                 continue
             if place in self._statements:
                 self._set(place, value)
@@ -375,7 +205,7 @@ class _Blocks:
         """A key of the block that has it, or else of the nearest table around it."""
         piece = self._statements.get(place) or self._around(place[:-1])
         assert piece.path is not None
-        piece.body = _with(piece.body, place[len(piece.path) :], value)
+        piece.body = with_key(piece.body, place[len(piece.path) :], value)
 
     def _around(self, path: Path) -> _Piece:
         while True:
@@ -388,7 +218,7 @@ class _Blocks:
         holders = [p for s, p in self._statements.items() if s[: len(place)] == place]
         for piece in {id(piece): piece for piece in holders}.values():
             if piece.path is not None and len(piece.path) < len(place):
-                piece.body = _without(piece.body, place[len(piece.path) :])
+                piece.body = without_key(piece.body, place[len(piece.path) :])
         self._drop(place)
 
     def _arrange(self, new: list[Any], old: list[Json], place: Path) -> None:

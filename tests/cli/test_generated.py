@@ -15,10 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clptools.cli import clpgrp
+from clptools.cli.command import Args, Command, UsageError, parse
 from clptools.cli.generate import ROOT, commands, files
 from clptools.cli.man_config import SAMPLE
-from clptools.cli.options import Args, Command
-from clptools.cli.parse import UsageError, parse
 from clptools.cli.registry import COMMANDS, DESCRIBED
 from clptools.cli.typer_app import read
 from clptools.config.load import loads

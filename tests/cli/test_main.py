@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from clptools.cli import clpgrp
-from clptools.cli.options import Args
+from clptools.cli.command import Args
 from tests.api.fake import Agent
 from tests.cli.conftest import Clp
 

@@ -13,7 +13,8 @@ import tomlkit
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clptools.config.document import Document, rendered, written
+from clptools.config.document import Document, rendered
+from clptools.config.statements import written
 from clptools.faults import ClpError
 from tests.config.sample import EXAMPLES, SAMPLE
 

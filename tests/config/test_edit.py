@@ -7,7 +7,7 @@ import tomllib
 
 import pytest
 
-from clptools.config.document import Document, written
+from clptools.config.document import Document
 from clptools.config.edit import SORTS, Configuration
 from clptools.config.field import (
     NAME,
@@ -21,6 +21,7 @@ from clptools.config.field import (
 )
 from clptools.config.fields import sections
 from clptools.config.references import forget, rename
+from clptools.config.statements import written
 from clptools.config.table import SINGLE, checked, from_word, near
 from clptools.faults import ClpError
 from clptools.registries import registries

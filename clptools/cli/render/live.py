@@ -23,8 +23,8 @@ from rich.text import Text
 
 from clptools.api.client import Client
 from clptools.cli.render.explain import explanation
-from clptools.cli.render.hardware import hardware
 from clptools.cli.render.screen import WELL, Line, Size, frame, text_frame
+from clptools.cli.render.status import hardware
 from clptools.cli.render.text import duration
 from clptools.faults import ClpError
 
