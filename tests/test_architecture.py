@@ -68,3 +68,13 @@ def test_the_core_has_no_clock_no_socket_no_chance(path: Path) -> None:
         assert top not in IMPURE, f"{path}:{line}: the core imports {name}"
         if top == "clptools":
             assert name.split(".")[1] == "core", f"{path}:{line}: the core imports {name}"
+
+
+def test_the_library_that_edits_is_loaded_by_an_edit_alone() -> None:
+    users = {path for path in FILES if any(name == "tomlkit" for _, name in imports(path))}
+    assert users == {PACKAGE / "config" / "statements.py"}
+    for path in users:
+        at_the_top = ast.parse(path.read_text()).body
+        assert not [
+            n for n in at_the_top if isinstance(n, ast.Import) and n.names[0].name == "tomlkit"
+        ]

@@ -32,8 +32,7 @@ from msgspec.inspect import (
 from clptools.api.backend import EventRecord, Explanation, HardwareView
 from clptools.cli import shells
 from clptools.cli.command import Command
-from clptools.cli.man import page
-from clptools.cli.man_config import config_page
+from clptools.cli.man import config_page, page
 from clptools.cli.registry import COMMANDS, DESCRIBED
 from clptools.core.requests import Outcome, Request
 from clptools.core.view import StatusView

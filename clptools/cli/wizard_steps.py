@@ -8,7 +8,7 @@ from typing import NamedTuple, TextIO
 
 from clptools.cli.cfset_session import Session, make, path_of
 from clptools.config.edit import Configuration, Found
-from clptools.config.keywords import BMCNOTICE
+from clptools.config.monitors import BMCNOTICE
 from clptools.config.table import fields_of
 from clptools.faults import ClpError, ExitCode
 

@@ -12,9 +12,9 @@ from ipaddress import ip_address
 
 from clptools.config.address import endpoint
 from clptools.config.facts import Facts
-from clptools.config.keywords import BMCNOTICE, CATEGORIES, TRAP_PORT
 from clptools.config.load import Loaded
 from clptools.config.machine import is_device, unit_name
+from clptools.config.monitors import BMCNOTICE, CATEGORIES, TRAP_PORT
 from clptools.config.places import Places
 from clptools.config.safety import watchdog_method
 from clptools.config.scripts import scripts_of

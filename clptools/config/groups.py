@@ -7,8 +7,7 @@ from graphlib import CycleError, TopologicalSorter
 import msgspec
 
 from clptools.config import fields
-from clptools.config.interconnects import options_of, variant
-from clptools.config.servers import note_keepalive
+from clptools.config.servers import note_keepalive, options_of, variant
 from clptools.config.table import Names, Source, Table, build, elements, known_servers, near
 from clptools.config.variants import Registries
 from clptools.core.settings import Group, Resource, ServerGroup

@@ -14,12 +14,13 @@ import msgspec
 from clptools.config import fields_of_monitors as fields
 from clptools.config.alerts import Alert
 from clptools.config.groups import read_groups
-from clptools.config.interconnects import read_arbiters, read_interconnects
 from clptools.config.lines import Lines
 from clptools.config.monitors import Surroundings, read_monitors
 from clptools.config.servers import (
+    read_arbiters,
     read_cluster,
     read_forced_stop,
+    read_interconnects,
     read_server_groups,
     read_servers,
 )

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from clptools.cli import clpgrp
 from clptools.cli.command import Args, Command, UsageError, parse
 from clptools.cli.generate import ROOT, commands, files
-from clptools.cli.man_config import SAMPLE
+from clptools.cli.man import SAMPLE
 from clptools.cli.registry import COMMANDS, DESCRIBED
 from clptools.cli.typer_app import read
 from clptools.config.load import loads

@@ -24,7 +24,8 @@ def edited(text: str, change: Any) -> str:
     document = Document(text)
     change(document.tables)
     new = document.text()
-    assert tomllib.loads(new) == document.tables
+    read = tomllib.loads(new)
+    assert repr(read) == repr(in_order(document.tables, read))
     return new
 
 
@@ -197,6 +198,25 @@ def test_lists_of_tables_that_others_stand_between_stay_where_they_are() -> None
     assert new == text + 'startup = "manual"\n'
     new = edited(text, lambda t: t["group"][0]["resource"][0].update(a=0x10))
     assert new == text.replace("a = 1", "a = 16")
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        pytest.param("a.b = 1\nc = 2\na.d = 3\n", id="dotted keys apart"),
+        pytest.param("\t'a' =\t0x1F  # hex\n\"b\\u0041\" = 1_000\n", id="keys and numbers"),
+        pytest.param("t = 1979-05-27 07:32:00Z\nn = nan\nz = -0.0\n", id="times and no numbers"),
+        pytest.param("s = \"\"\"\n[cluster]\n# no \"\"\"\nr = '''\n[[x]]'''\n", id="many lines"),
+        pytest.param("l = [ # first\n\n  [1, 2,], # in\n  # last\n]\n", id="lists in lists"),
+        pytest.param("l = [{ a = [\n 1, # c\n] }]\n", id="a comment in a table on one line"),
+    ],
+)
+def test_odd_text_around_a_change_stays(odd: str) -> None:
+    text = f"[x.y]\n{odd}\n[cluster]\n{odd}lease = 3\n[[server]]\n{odd}[x]\n{odd}"
+    new = edited(text, lambda t: t["cluster"].update(lease=4))
+    assert new == text.replace("lease = 3", "lease = 4")
+    new = edited(text, lambda t: t["server"].append({"name": "b"}))
+    assert not lines_gone(text, new) and lines_come(text, new) == ['name = "b"']
 
 
 def test_lines_end_as_toml_says() -> None:
