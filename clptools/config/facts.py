@@ -54,7 +54,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     bmc: dict[str, str] = {}
     """Server -> what is wrong with its BMC or account, from whoever asked the BMC."""
     unechoed: frozenset[str] = frozenset()
-    """Servers with a BMC that answer, but to no ICMP echo, from whoever asked (`config.reach`)."""
+    """Servers with a BMC that answer, but to no ICMP echo, from whoever asked (`unechoed`)."""
 
 
 def gather(
