@@ -179,7 +179,9 @@ class Fencing:
         why = fence.text if fence.text != say.fence_under_way else ""
         why = why or say.still_on(node.settings.forced_stop.timeout_ms, p.bmc.error, p.bmc.doubt)
         self._over(p, why, _RETRY_MS)
-        node.record("rc", 433, "WARN", (name, node.me), say.fence_failed(name, why))
+        groups = node.status.waiting_for(name)
+        text = say.fence_failed(name, why, groups)
+        node.record("rc", 433, "WARN", (name, node.me, *groups), text)
         node.changed = True
 
     def _over(self, p: PeerState, text: str, pause_ms: int) -> None:

@@ -190,6 +190,7 @@ class BmcClient:
         self._refused_password = ""
         self._failures = 0
         self._quiet_until_s = 0.0
+        self._quiet_s = 0.0
         self._last_fault = ""
 
     async def command(
@@ -234,7 +235,9 @@ class BmcClient:
         if quiet and not urgent and password != self._refused_password:
             quiet = not self._refused_password
         if quiet and not urgent:
-            raise self._error(what, f"not asked, left alone after: {self._last_fault}")
+            # What it last said: this question did not reach it.
+            again = f"it is asked again {self._quiet_s:g} s after that"
+            raise self._error(what, f"{self._last_fault}; {again}")
         try:
             until_ms = boot_ms() + round(min(patience_s, limit_s) * 1000)
             async with asyncio.timeout(patience_s), self._lock:
@@ -369,7 +372,8 @@ class BmcClient:
     def _failed(self, what: str, fault: str, quiet_s: float = 0.0) -> BmcError:
         self._failures += 1
         grown_s = min(_QUIET_FIRST_S * 2 ** min(self._failures - 1, 8), _QUIET_MOST_S)
-        self._quiet_until_s = self._now_s() + (quiet_s or grown_s)
+        self._quiet_s = quiet_s or grown_s
+        self._quiet_until_s = self._now_s() + self._quiet_s
         self._last_fault = fault
         return self._error(what, fault, self._failures)
 
