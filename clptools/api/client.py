@@ -28,6 +28,17 @@ READ_TIMEOUT_S = 10.0
 """For calls that only read: the agent answers them from memory."""
 
 
+class SocketMissing(ClpError):
+    """The agent runs, and its socket is not there: it makes it again."""
+
+    def __init__(self, pid: int, path: str) -> None:
+        super().__init__(
+            ExitCode.NO_AGENT,
+            f"The node agent (process {pid}) runs, but its socket {path} is missing.",
+            "It makes it at once: ask again in a second. If it does not: systemctl status clpnode",
+        )
+
+
 class Client:
     """One connection to an agent; use it in a `with` block.
 
@@ -116,6 +127,12 @@ class Client:
                 "It is overloaded or stopped (SIGSTOP): see `systemctl status clpnode`.",
             )
         if isinstance(error, (FileNotFoundError, ConnectionRefusedError)):
+            # Imported where it is needed: commands that find the socket start without it.
+            from clptools.api.holder import agent_pid
+
+            pid = agent_pid() if self.path == socket_file() else 0
+            if pid:
+                return SocketMissing(pid, self.path)
             return ClpError(
                 ExitCode.NO_AGENT,
                 f"No node agent answers at {self.path}.",

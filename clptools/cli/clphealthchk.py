@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clptools.api.client import Client
+from clptools.api.client import Client, SocketMissing
 from clptools.cli.answer import Answer
 from clptools.cli.names import status
 from clptools.cli.options import Args, Command, Option
@@ -59,6 +59,8 @@ def run(args: Args) -> Answer:
     try:
         with Client(timeout_s=TIMEOUT_S if seconds is None else max(seconds, 0.001)) as client:
             cluster = status(client, local=True).get("cluster")
+    except SocketMissing as error:
+        return _say(error.message, NOT_ALIVE)
     except ClpError as error:
         if error.code == ExitCode.NO_AGENT:
             return _say("The cluster has been stopped: no node agent answers.", STOPPED)
