@@ -185,7 +185,8 @@ def _power_read(x: e.PowerRead, now: int) -> str:
     session = f" session {x.session} of {_ago(x.session_at, now)}" if x.session else ""
     beat = f" beat {x.beat}" if x.beat else ""
     echoed = _flags(echoed=x.echoed)
-    asked = f"asked {_ago(x.asked_at, now)}"
+    where = f" at {x.where}" if x.where else ""
+    asked = f"asked {_ago(x.asked_at, now)}{where}"
     return f"{x.server} {x.power} {asked}{session}{beat}{echoed}{_tail(x.error)}"
 
 

@@ -94,6 +94,8 @@ class PowerRead(EventBase, tag="power-read", frozen=True, kw_only=True):
     """When that session was opened."""
     echoed: bool = False
     """The server's kernel answered an ICMP echo that went out with the question."""
+    where: str = ""
+    """Address and port that were asked; empty: an agent of before told none."""
 
 
 class FenceDone(EventBase, tag="fence-done", frozen=True, kw_only=True):

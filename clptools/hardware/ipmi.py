@@ -176,7 +176,7 @@ class BmcClient:
         """`now_s` is a monotonic clock; the event loop's by default."""
         self.server = server
         self.bmc = bmc
-        self.where = f"{bmc.address}:{bmc.port}"
+        self.where = bmc.where
         self._password_file = password_file
         self._processes = processes
         self._now_s = now_s or asyncio.get_running_loop().time

@@ -576,8 +576,8 @@ VERBS: dict[str, Verb] = {
     "revise": Verb(
         _revise,
         "revise server1 remove|add server3 | remove-group|add-group G | leases L SELF-STOP WAIT"
-        " | userw METHOD | group-servers G server1 ... | forced-stop ACTION | timeouts INTERVAL"
-        " TIMEOUT | again | same | ... [-server3: not told]",
+        " | userw METHOD | bmc S ADDRESS | group-servers G server1 ... | forced-stop ACTION"
+        " | timeouts INTERVAL TIMEOUT | again | same | ... [-server3: not told]",
     ),
     "advance": Verb(_advance, "advance 12.5"),
     "until": Verb(_until, "until failover1 server2 20      # or: any, -, !server1"),

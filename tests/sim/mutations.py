@@ -1121,6 +1121,12 @@ def unheardsuspend(node: Node) -> None:
     old = put(node, "step", step)
 
 
+@mutation
+def oldaddress(node: Node) -> None:
+    """What was read through an address stands for the one that a push gives instead."""
+    put(node.power, "readdressed", lambda before: None)
+
+
 # --- recovery --------------------------------------------------------------------------------
 
 

@@ -33,6 +33,7 @@ UNSAFE = [
     ("offwhileheard", "s01-one-false-off"),
     ("noecho", "s01-false-off-while-the-agent-is-paused"),
     ("anysession", "s01b-bmc-restarts-with-the-shared-port"),
+    ("oldaddress", "s22-on-of-another-bmc"),
     ("latewords", "s07-late-confirm-down"),
     ("blindwords", "s15-confirm-down-is-checked"),
     ("bindsbyone", "s05-arbiter-removed-and-cut"),
