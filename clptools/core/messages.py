@@ -150,6 +150,9 @@ class Beat(Message, tag="beat", array_like=True, frozen=True, kw_only=True):
     """Newest list of `to`, of the incarnation in `echo`, that the sender had whole."""
     page: tuple[Line, ...] = ()
     """Not empty: this is no heartbeat, it only brings these lines of the sender's list."""
+    turns_ms: int = 0
+    """How long before `sent_at` the instant lies from which the sender counts turns to fence `to`;
+    0: it says nothing of it, as earlier versions do."""
 
 
 class Grant(Message, tag="grant", frozen=True, kw_only=True):
