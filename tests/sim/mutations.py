@@ -886,16 +886,6 @@ def ownexchange(node: Node) -> None:
 
 
 @mutation
-def lateword(node: Node) -> None:
-    """A beat that waited says what it says as of its arrival."""
-
-    def compare_clocks(p: Any, beat: Any) -> None:
-        p.least_ms = node.now - beat.sent_at
-
-    put(node.membership, "_compare_clocks", compare_clocks)
-
-
-@mutation
 def ownturns(node: Node) -> None:
     """Whose turn it is follows from the own revision alone."""
     put(node.revision, "turns", lambda: (node.settings.in_force,))
