@@ -221,7 +221,7 @@ class Membership:
 
     def _count_turns(self, p: PeerState, beat: Beat) -> None:
         """Turns count from the last exchange that went there and back, and from no later than a
-        step after the instant from which the peer counts them (`docs/rules.md`, *Turns*)."""
+        step after the instant from which the peer counts them (`docs/rules.md`, *Fencing*)."""
         turns_at = min(p.heard_at, p.echoed_at)
         if beat.turns_ms and p.least_ms is not None:
             peers_at = beat.sent_at - beat.turns_ms + p.least_ms
