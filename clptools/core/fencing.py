@@ -237,9 +237,7 @@ class Fencing:
         A BMC holds the button for 4 s: its victim is to be off before the next turn begins.
         """
         turn_ms = max(revision.cluster.fence_delay_ms, _SHORTEST_MS)
-        # Both sides count from their last exchange that went there and back: where one of them
-        # heard the other for longer, what each heard last lies far apart.
-        silent_ms = self.node.now - min(p.heard_at, p.echoed_at) - revision.lost_ms
+        silent_ms = self.node.now - p.turns_at - revision.lost_ms
         if silent_ms < 0:
             return False
         turn, into_ms = divmod(silent_ms, turn_ms)

@@ -155,6 +155,11 @@ class PeerState(msgspec.Struct):
     that answers a beat of ours from after that."""
     echoed_at: int = NEVER
     """When we sent the newest beat that it answered."""
+    least_ms: int | None = None
+    """Our clock at the arrival of a beat less its `sent_at`, of the beat that travelled fastest;
+    more by what two clocks drift since.  None: no beat of this incarnation came."""
+    turns_at: int = NEVER
+    """The instant from which turns to fence each other count."""
     believed_at: int = NEVER
     """Since when we believe its incarnation."""
     retired_at: int = NEVER

@@ -868,11 +868,21 @@ def wholeturn(node: Node) -> None:
     """An order leaves at any time of its turn."""
 
     def turn_of(place: int, p: Any, revision: Any) -> bool:
-        silent_ms = node.now - min(p.heard_at, p.echoed_at) - revision.lost_ms
+        silent_ms = node.now - p.turns_at - revision.lost_ms
         turn = silent_ms // revision.cluster.fence_delay_ms
         return silent_ms >= 0 and turn % node.fencing._places(revision) == place
 
     put(node.fencing, "_turn_of", turn_of)
+
+
+@mutation
+def ownexchange(node: Node) -> None:
+    """Turns count from what oneself takes for the last exchange."""
+
+    def count_turns(p: Any, beat: Any) -> None:
+        p.turns_at = min(p.heard_at, p.echoed_at)
+
+    put(node.membership, "_count_turns", count_turns)
 
 
 @mutation

@@ -126,6 +126,7 @@ BROKEN = [
     ("unaware", "I5", "s11-suspended-and-elected-unaware"),
     ("ownturns", "I13", "g12-turns-of-both-revisions"),
     ("wholeturn", "I13", "g13-end-of-the-own-turn"),
+    ("ownexchange", "I13", "s03-exchange-of-a-machine-that-stood-still"),
 ]
 """(guard, promise, schedule): without it this promise is broken."""
 
