@@ -14,17 +14,15 @@ VARIANTS = {"links", "intake", "hardware", "resources", "monitors", "arbiters"}
 
 MAY_IMPORT: dict[str, set[str]] = {
     "core": {"core"},
-    "config": {"config", "core"},
+    "common": {"common"},
+    "config": {"config", "core", "common"},
     "api": {"api", "core"},
-    **{room: {room, "config", "core"} for room in VARIANTS},
-    "agent": {"agent", "api", "config", "core", "registries", *VARIANTS},
+    **{room: {room, "config", "core", "common"} for room in VARIANTS},
+    "agent": {"agent", "api", "config", "core", "common", "registries", *VARIANTS},
     "sim": {"sim", "core", "config"},
-    "cli": {"cli", "api", "config", "core", "registries", "sim", *VARIANTS},
+    "cli": {"cli", "api", "config", "core", "common", "registries", "sim", *VARIANTS},
 }
-SHARED = {
-    *("diskchild", "faults", "loading", "packing", "paths", "ping", "plainfile", "reports"),
-    *("systemdbus", "trust", "version"),
-}
+SHARED = {"faults", "packing", "paths", "reports", "version"}
 """Modules at the top of the package that every room but the core may import."""
 
 IMPURE = {

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from clptools.arbiters.resolve import HostAddresses
+from clptools.common.host_addresses import HostAddresses
 from clptools.faults import ClpError, ExitCode
 
 MAX_HEAD_BYTES = 16_384

@@ -15,13 +15,13 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
+from clptools.common.loading import load
+from clptools.common.system_bus import BUS, MANAGER, NAME, PATH, PROPERTIES, SERVICE, UNIT, Owner
 from clptools.faults import ClpError, ExitCode
 from clptools.intake.health import watch_health
 from clptools.intake.kernel import Kernel
 from clptools.intake.processes import Process, watch_pid_file
 from clptools.intake.source import Faults
-from clptools.loading import load
-from clptools.systemdbus import BUS, MANAGER, NAME, PATH, PROPERTIES, SERVICE, UNIT, Owner
 
 if TYPE_CHECKING:
     from dbus_fast import Message

@@ -13,8 +13,8 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from clptools.loading import load
-from clptools.systemdbus import MANAGER, NAME, PATH
+from clptools.common.loading import load
+from clptools.common.system_bus import MANAGER, NAME, PATH
 
 if TYPE_CHECKING:
     from dbus_fast.aio import MessageBus

@@ -13,12 +13,12 @@ import errno
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
+from clptools.common.loading import load
+from clptools.common.system_bus import BUS, MANAGER, NAME, PATH, PROPERTIES, SERVICE, UNIT, Owner
 from clptools.config.units import unit_name
 from clptools.core.settings import Resource
 from clptools.faults import ClpError, ExitCode
-from clptools.loading import load
 from clptools.resources.base import ResourceContext, ResourceOutcome
-from clptools.systemdbus import BUS, MANAGER, NAME, PATH, PROPERTIES, SERVICE, UNIT, Owner
 
 if TYPE_CHECKING:
     from dbus_fast import Message
