@@ -17,11 +17,11 @@ import msgspec
 import pytest
 
 from clptools.arbiters.base import Held
-from clptools.arbiters.web import Answer, Site
 from clptools.arbiters.witness import WitnessArbiter
-from clptools.arbiters.witness_leases import MAX_SERVERS, Leases
 from clptools.arbiters.witness_messages import MAC_HEADER, PATH, Ask, Signer
-from clptools.arbiters.witness_server import Places, source_of
+from clptools.arbiters.witness_server import MAX_SERVERS, Leases
+from clptools.common.http import Response, Site
+from clptools.common.places import Places, source_of
 from clptools.core.settings import Arbiter, Option
 from tests.arbiters.parts import AUTHKEY, Certificates, Program, Witness, context, until
 
@@ -80,10 +80,10 @@ def test_a_false_witness_is_not_believed() -> None:
 def test_a_recorded_request_has_no_effect_and_a_recorded_answer_is_refused(
     witness: Witness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recorded: list[tuple[bytes, str, Answer]] = []
+    recorded: list[tuple[bytes, str, Response]] = []
     real = Site.request
 
-    async def listening(self: Site, method: str, path: str = "", **more: object) -> Answer:
+    async def listening(self: Site, method: str, path: str = "", **more: object) -> Response:
         answer = await real(self, method, path, **more)  # type: ignore[arg-type]  # as given
         mac = dict(more["headers"])[MAC_HEADER]  # type: ignore[call-overload]  # pairs
         recorded.append((more["body"], mac, answer))  # type: ignore[arg-type]  # bytes
@@ -101,7 +101,7 @@ def test_a_recorded_request_has_no_effect_and_a_recorded_answer_is_refused(
             assert answer.status == 200
     assert hold(second).held
 
-    async def replayed(self: Site, method: str, path: str = "", **more: object) -> Answer:
+    async def replayed(self: Site, method: str, path: str = "", **more: object) -> Response:
         return next(answer for _, _, answer in recorded if b'"held":true' in answer.body)
 
     monkeypatch.setattr(Site, "request", replayed)
@@ -200,7 +200,7 @@ def answers(witness: Witness) -> bool:
     """Whether a server that never was here gets its answer at once."""
     with socket.create_connection(("127.0.0.1", witness.port), 1, ("127.0.10.1", 0)) as sock:
         try:
-            sock.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            sock.sendall(b"GET / HTTP/1.1\r\nHost: witness\r\n\r\n")
             return b" 200 " in sock.recv(4096)
         except OSError:
             return False
