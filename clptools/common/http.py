@@ -27,7 +27,9 @@ MAX_HEAD_BYTES = 16_384
 MAX_BODY_BYTES = 262_144
 MAX_ASKED_HEAD_BYTES = 8_192
 """Of a request."""
-_CHUNK_BYTES = 65_536
+_MAX_CHUNKS = 2_000
+"""Each costs as much time as a head: tens of thousands would hold up who reads them."""
+_READ_BYTES = 65_536
 
 HEAD_S = 2.0
 """For TLS and the head of a request: who has something to say, says it at once."""
@@ -99,12 +101,12 @@ class _Incoming:
         """All of its body, `most` bytes long.  Raises HttpError, OSError."""
         if int(headers.get("content-length", "0")) > most:
             raise self._too_long(413)
-        # What frames chunks, and ends them, may be as long as a head: many tiny ones cost time.
-        self._budget = most + MAX_HEAD_BYTES
-        body = bytearray()
+        self._budget = most + MAX_HEAD_BYTES  # what frames chunks may be as long as a head
+        body, chunks = bytearray(), 0
         while isinstance(event := await self._event("is malformed"), h11.Data):
             body += event.data
-            if len(body) > most:
+            chunks += event.chunk_start
+            if len(body) > most or chunks > _MAX_CHUNKS:
                 raise self._too_long(413)
         return bytes(body)
 
@@ -117,9 +119,11 @@ class _Incoming:
                 raise HttpError(text, error.error_status_hint) from None
             if isinstance(event, h11.Event):
                 return event
+            if event is h11.PAUSED:  # never before the end of a message
+                raise HttpError(f"{self._name} {fault}")
             if self._budget <= 0:
                 raise self._too_long(431)
-            data = await self._reader.read(min(self._budget, _CHUNK_BYTES))
+            data = await self._reader.read(min(self._budget, _READ_BYTES))
             self._budget -= len(data)
             self.cut_off = not data
             self._connection.receive_data(data)
@@ -357,7 +361,7 @@ class Server:
         writer.write_eof() if writer.can_write_eof() else writer.close()
         await writer.drain()
         # Until the other end closes: what it still sends must not cut off our answer.
-        while await reader.read(_CHUNK_BYTES):
+        while await reader.read(_READ_BYTES):
             pass
 
 

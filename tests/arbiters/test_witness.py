@@ -21,7 +21,6 @@ from clptools.arbiters.witness import WitnessArbiter
 from clptools.arbiters.witness_messages import MAC_HEADER, PATH, Ask, Signer
 from clptools.arbiters.witness_server import MAX_SERVERS, Leases
 from clptools.common.http import Response, Site
-from clptools.common.places import Places, source_of
 from clptools.core.settings import Arbiter, Option
 from tests.arbiters.parts import AUTHKEY, Certificates, Program, Witness, context, until
 
@@ -239,23 +238,6 @@ def test_a_handshake_that_never_ends_takes_a_place_and_not_for_long(tmp_path: Pa
             until("they have to go", lambda: handles(program) < 16, 4)
     finally:
         program.kill()
-
-
-def test_a_site_with_a_whole_network_of_addresses_is_one_source() -> None:
-    assert source_of("2001:db8::1") == source_of("2001:db8::ffff:1") != source_of("2001:db8:1::1")
-    assert source_of("fe80::1%eth0") == "fe80::/64"
-    assert source_of("::ffff:192.0.2.1") == source_of("192.0.2.1") == "192.0.2.1"
-
-
-def test_places_come_back_and_the_memory_of_servers_is_bounded() -> None:
-    places = Places()
-    for n in range(5000):
-        taken = places.take(f"source{n}")
-        assert taken
-        places.know(f"source{n}")
-        places.give_back(taken)
-    assert not places._taken
-    assert len(places._known) == 1024
 
 
 def test_signed_nonsense_is_refused(witness: Witness) -> None:
