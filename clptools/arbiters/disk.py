@@ -1,7 +1,7 @@
 """`disk`: a lease kept by compare-and-swap on a shared block device or file.  Strong.
 
-The algorithm is in `disk_lease`, the format in `disk_slots`; the disk itself is touched only by
-the process `disk_worker`, so a disk that hangs holds up nobody but that process.
+The algorithm and the format are in `disk_lease`; the disk itself is touched only by the process
+`disk_worker`, so a disk that hangs holds up nobody but that process.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import contextlib
 import msgspec
 
 from clptools.arbiters.base import ArbiterContext, Held
-from clptools.arbiters.disk_slots import SLOTS
+from clptools.arbiters.disk_lease import SLOTS
 from clptools.arbiters.disk_worker import Command, Result, Setup
 from clptools.common import child_process
 from clptools.common.child_process import framed

@@ -20,8 +20,16 @@ import time
 import msgspec
 
 from clptools.arbiters.base import Held
-from clptools.arbiters.disk_lease import DiskLease, Read, Steps, Write
-from clptools.arbiters.disk_slots import AREA_BYTES, SLOT_BYTES, encode, foreign
+from clptools.arbiters.disk_lease import (
+    AREA_BYTES,
+    SLOT_BYTES,
+    DiskLease,
+    Read,
+    Steps,
+    Write,
+    encode,
+    foreign,
+)
 from clptools.common.child_process import framed, heed_no_terminal, receive
 
 
