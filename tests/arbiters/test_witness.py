@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -12,17 +13,19 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
+from clptools.arbiters import witness_server
 from clptools.arbiters.base import Held
 from clptools.arbiters.witness import WitnessArbiter
 from clptools.arbiters.witness_messages import MAC_HEADER, PATH, Ask, Signer
 from clptools.arbiters.witness_server import MAX_SERVERS, Leases
-from clptools.common.http import Response, Site
+from clptools.common.http import Response, Server, Site
 from clptools.core.settings import Arbiter, Option
-from tests.arbiters.parts import AUTHKEY, Certificates, Program, Witness, context, until
+from tests.arbiters.parts import AUTHKEY, Certificates, Program, Witness, context, free_port, until
 
 LEASE_MS = 100
 
@@ -293,6 +296,24 @@ def test_it_ends_in_words(tmp_path: Path) -> None:
         .splitlines()[0]
         .startswith(f"clpwitnessd: {key}: ")
     )
+
+
+def test_a_signal_as_soon_as_it_listens_ends_it_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = tmp_path / "authkey"
+    key.write_bytes(AUTHKEY)
+    key.chmod(0o400)
+    listen, listens = Server.start, f"127.0.0.1:{free_port()}"
+
+    async def listened(server: Server, *where: Any) -> int:
+        port = await listen(server, *where)
+        assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+        os.kill(os.getpid(), signal.SIGTERM)
+        return port
+
+    monkeypatch.setattr(Server, "start", listened)
+    assert witness_server.main(["--listen", listens, "--authkey", str(key)]) == 0
 
 
 def test_sigterm_ends_it(witness: Program) -> None:
