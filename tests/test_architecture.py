@@ -66,3 +66,14 @@ def test_the_core_has_no_clock_no_socket_no_chance(path: Path) -> None:
         assert top not in IMPURE, f"{path}:{line}: the core imports {name}"
         if top == "clptools":
             assert name.split(".")[1] == "core", f"{path}:{line}: the core imports {name}"
+
+
+def test_http_is_spoken_in_one_place() -> None:
+    """Its limits are there; `h11` elsewhere would be a second parser without them."""
+    found = {
+        str(path.relative_to(PACKAGE))
+        for path in FILES
+        for _, name in imports(path)
+        if name == "h11" or name in {"http.client", "http.server", "urllib.request"}
+    }
+    assert found == {"common/http.py"}
