@@ -21,6 +21,7 @@ from clptools.hardware.notify import Notifier
 from clptools.version import VERSION
 
 if TYPE_CHECKING:
+    from clptools.agent.agent import Agent
     from clptools.links.certs import Minting
 
 HELP = """\
@@ -164,6 +165,24 @@ def _authkey() -> bytes:
 
 
 async def _life(authkey: bytes, minting: Minting, log: Stderr) -> int:
+    # Before the libraries and files are read, which takes a while: what is asked for meanwhile is
+    # handed on once the agent waits for the first time.
+    loop = asyncio.get_running_loop()
+    notifier = Notifier()
+    patience: list[asyncio.Task[None]] = []
+    agent: Agent | None = None
+
+    def stop() -> None:
+        notifier.stopping("moving or stopping groups")
+        patience.append(loop.create_task(_ask_for_patience(notifier)))
+        if agent is not None:
+            agent.stop()
+
+    for sign in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(sign, stop)
+    # Nothing is read again at a hang-up: a configuration takes effect by being pushed.
+    loop.add_signal_handler(signal.SIGHUP, lambda: None)
+
     from clptools.agent import configuration
     from clptools.agent.agent import Agent
 
@@ -184,21 +203,7 @@ async def _life(authkey: bytes, minting: Minting, log: Stderr) -> int:
                 f"Known: {', '.join(loaded.settings.names)}.  The host name counts, or CLP_SERVER.",
             )
         settings = loaded.settings
-    notifier = Notifier()
     agent = Agent(authkey, minting)
-    loop = asyncio.get_running_loop()
-
-    patience: list[asyncio.Task[None]] = []
-
-    def stop() -> None:
-        notifier.stopping("moving or stopping groups")
-        patience.append(loop.create_task(_ask_for_patience(notifier)))
-        agent.stop()
-
-    for sign in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(sign, stop)
-    # Nothing is read again at a hang-up: a configuration takes effect by being pushed.
-    loop.add_signal_handler(signal.SIGHUP, lambda: None)
     try:
         await agent.start(settings, edited)
         gc.collect()

@@ -15,6 +15,7 @@ from functools import partial
 import msgspec
 
 from clptools import paths
+from clptools.common.trust import check_script
 from clptools.config import authkey, passwords
 from clptools.config.devices import devices
 from clptools.config.registries import Registries
@@ -23,7 +24,6 @@ from clptools.config.secretfile import read_secret
 from clptools.config.units import enabled_by, unit_name
 from clptools.core.settings import Settings
 from clptools.faults import ClpError, ExitCode
-from clptools.trust import check_script
 
 
 class FileFault(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
+from clptools.common.ping import ping
 from clptools.core.settings import Settings
-from clptools.ping import ping
 
 TIMEOUT_S = 1.0
 

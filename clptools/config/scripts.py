@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import msgspec
 
 from clptools import paths
+from clptools.common.plainfile import beginning
 from clptools.config.field import Field
 from clptools.config.kinds import SCRIPT
 from clptools.config.monitors import MONITOR_SCRIPTS
 from clptools.config.registries import Registries
 from clptools.core.settings import Option, Settings
 from clptools.faults import ClpError, ExitCode
-from clptools.plainfile import beginning
 
 SCRIPT_BYTES_MAX = 4 * 1024 * 1024
 

@@ -12,15 +12,15 @@ import asyncio
 import os
 import socket
 import stat
-import sys
 from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
 
+from clptools.common import child_process
 from clptools.core.settings import Bmc
 from clptools.faults import ClpError, ExitCode
-from clptools.hardware.ipmi_worker import LENGTH_BYTES, Command, Result, boot_ms
+from clptools.hardware.ipmi_worker import Command, Result, boot_ms
 
 CHASSIS, APP = 0x00, 0x06
 """Network functions (IPMI 2.0, table 5-1)."""
@@ -140,17 +140,9 @@ class IpmiProcesses:
     async def _start(self) -> None:
         if self._control is not None:
             self._control.close()
-        self._control, theirs = socket.socketpair()
+            self._control = None
+        self._parent, self._control = await child_process.start("clptools.hardware.ipmi_worker")
         self._control.setblocking(False)
-        try:
-            self._parent = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", "-m", "clptools.hardware.ipmi_worker"),
-                stdin=theirs.fileno(),
-                stdout=asyncio.subprocess.DEVNULL,
-                stderr=asyncio.subprocess.DEVNULL,
-            )
-        finally:
-            theirs.close()
 
     async def close(self) -> None:
         """Ends the parent; each process ends as its BMC's client is closed."""
@@ -341,25 +333,21 @@ class BmcClient:
             self._writer = writer
             self._reading = asyncio.get_running_loop().create_task(self._read(reader, writer))
         leaving()
-        request = msgspec.msgpack.encode(command)
         self._owed = asyncio.get_running_loop().create_future()
         self._owed_to = what
-        self._writer.write(len(request).to_bytes(LENGTH_BYTES) + request)
+        self._writer.write(child_process.framed(command))
         return await asyncio.shield(self._owed)
 
     async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Hands results to whoever waits, until the process ends."""
         try:
             while True:
-                length = int.from_bytes(await reader.readexactly(LENGTH_BYTES))
-                if length > _MAX_RESULT_BYTES:
-                    return
-                result = msgspec.msgpack.decode(await reader.readexactly(length), type=Result)
+                result = await child_process.read(reader, Result, _MAX_RESULT_BYTES)
                 if self._owed is not None and not self._owed.done():
                     self._owed.set_result(result)
                 if result.fault:
                     return  # that process ends, the next request gets a new one
-        except (OSError, EOFError, msgspec.MsgspecError):
+        except (OSError, EOFError, ValueError, msgspec.MsgspecError):
             return
         finally:
             writer.close()

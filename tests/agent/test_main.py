@@ -248,6 +248,28 @@ def test_what_the_first_start_needs_is_loaded_when_the_agent_starts(
     assert re.search(r"\| +pyroute2\.netlink$", errors, re.MULTILINE)
 
 
+HTTP_NP = """
+[[np]]
+type = "http"
+url = "http://127.0.0.1:9/"
+"""
+
+
+@pytest.mark.parametrize("more", ["", HTTP_NP])
+def test_http_is_loaded_only_where_an_arbiter_speaks_it(place: Place, more: str) -> None:
+    place.key()
+    place.toml(TOML + more)
+    place.environment["PYTHONPROFILEIMPORTTIME"] = "1"
+    agent = place.start()
+    agent.send_signal(signal.SIGTERM)
+    _, errors = agent.communicate(timeout=30)
+    assert agent.returncode == 0, errors[-2000:]
+    # What `import_module` loads has no line of its own, but what that imports has.
+    loaded = set(re.findall(r"\| +([\w.]+)$", errors, re.MULTILINE))
+    wanted = {"h11", "clptools.common.http"}
+    assert loaded & wanted == (wanted if more else set())
+
+
 def test_with_the_secret_alone_it_waits_for_a_first_push(place: Place) -> None:
     place.key()
     agent = place.start()
