@@ -17,6 +17,7 @@ from _struct import pack
 from collections.abc import Iterator
 
 from clptools.api.address import SocketAddress, private_path
+from clptools.api.boot_time import boot_ms
 from clptools.faults import ClpError, ExitCode
 from clptools.paths import socket_file
 
@@ -124,6 +125,8 @@ class Client:
         return ClpError(ExitCode.FAILED, f"Cannot connect to {self.path}: {error.strerror}.")
 
     def _send(self, call: Json) -> None:
+        # What an agent that stood still finds is to be known as old.
+        call["asked_at"] = boot_ms()
         data = json.dumps(call, ensure_ascii=False, separators=(",", ":")).encode() + b"\0"
         try:
             self._socket.sendall(data)

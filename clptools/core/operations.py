@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 from clptools.core import sentences as say
 from clptools.core.actions import Progress, Reply, SendControl
 from clptools.core.codes import NO_AGENT, NO_SUCH, REFUSED, TIMED_OUT
+from clptools.core.describe import describe_request
 from clptools.core.events import RequestSeen
 from clptools.core.messages import Answer, Forward
 from clptools.core.requests import (
+    LASTS_MS,
     Acknowledge,
     ClearHalts,
     ConfirmDown,
@@ -85,7 +87,17 @@ class Operations:
         pending = Pending(
             id=event.id, request=event.request, user=event.user, origin="", since=self.node.now
         )
-        self._route(pending)
+        waited_ms = self.node.now - event.asked_at if event.asked_at else 0
+        if waited_ms > LASTS_MS:
+            self._refuse_late(pending, waited_ms)
+        else:
+            self._route(pending)
+
+    def _refuse_late(self, pending: Pending, waited_ms: int) -> None:
+        """It waited behind a disk that took nothing: whoever asked may have asked elsewhere."""
+        text = say.asked_late(describe_request(pending.request), pending.user, waited_ms)
+        self.node.record("nm", 934, "WARN", (self.node.me,), text)
+        self.finish(pending, Outcome(code=REFUSED, text=text, hint=say.ASK_AGAIN))
 
     def forwarded(self, message: Forward) -> None:
         """A request came from another server."""

@@ -100,6 +100,7 @@ NEEDLESS = [
 """(guard, schedule): without it the group is out of service for longer."""
 
 TOLD = [
+    ("oldrequests", "late-requests"),
     ("dropatonce", "p17-standby-powered-on"),
     ("nostandagain", "fence-cut-of-two"),
     ("deafasks", "p16-deaf-coordinator"),
