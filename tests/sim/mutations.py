@@ -319,6 +319,12 @@ def oldrequests(node: Node) -> None:
 
 
 @mutation
+def oldforwards(node: Node) -> None:
+    """The same for what came from another server."""
+    put(node.operations, "_waited_ms", lambda message: 0)
+
+
+@mutation
 def blindwords(node: Node) -> None:
     """A word for a server counts against what is known."""
     put(node.vouching, "_against", lambda name, p: "")

@@ -101,6 +101,7 @@ NEEDLESS = [
 
 TOLD = [
     ("oldrequests", "late-requests"),
+    ("oldforwards", "late-requests-of-others"),
     ("dropatonce", "p17-standby-powered-on"),
     ("nostandagain", "fence-cut-of-two"),
     ("deafasks", "p16-deaf-coordinator"),
