@@ -52,6 +52,8 @@ class Client:
         self.path = path or socket_file()
         self.timeout_s = timeout_s
         self._deadline: float | None = None
+        self._is_look = False
+        """Whether it only looks if the agent lives, for another connection."""
         self._buffer = bytearray()
         self._socket = self._connect()
 
@@ -127,7 +129,7 @@ class Client:
             return ClpError(
                 ExitCode.TIMED_OUT,
                 f"The node agent at {self.path} takes no connection.",
-                "It is overloaded: see `systemctl status clpnode`.",
+                "It stands still, or is overloaded: see `systemctl status clpnode`.",
             )
         if isinstance(error, (FileNotFoundError, ConnectionRefusedError)):
             return ClpError(
@@ -188,15 +190,15 @@ class Client:
         begun = time.monotonic()
         while True:
             left = self._left(begun)
-            wait = SILENCE_S if left is None else min(left, SILENCE_S)
-            self._socket.settimeout(wait)
+            last = left is not None and (self._is_look or left <= SILENCE_S)
+            self._socket.settimeout(left if last else SILENCE_S)
             try:
                 return self._socket.recv(262_144)
             except TimeoutError:
                 pass
             except ConnectionResetError:
                 return b""
-            if wait != left:
+            if not last:
                 if not self._lives(LIVES_WITHIN_S):
                     raise self._silent()
             elif self._deadline is not None and not self._lives(LAST_LOOK_S):
@@ -216,6 +218,7 @@ class Client:
         """Whether the agent answers somebody else meanwhile: calls here are answered in order."""
         try:
             with Client(self.path, within_s) as other:
+                other._is_look = True
                 other._send({"method": "org.varlink.service.GetInfo"})
                 other._reply("GetInfo")
         except ClpError as error:

@@ -225,6 +225,22 @@ class Agent:
         self.loop.call_soon_threadsafe(change)
 
     @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Its loop stands still in the block."""
+        stands, go_on = threading.Event(), threading.Event()
+
+        def stand() -> None:
+            stands.set()
+            assert go_on.wait(60)
+
+        self.loop.call_soon_threadsafe(stand)
+        assert stands.wait(10)
+        try:
+            yield
+        finally:
+            go_on.set()
+
+    @contextlib.contextmanager
     def running(self) -> Iterator[Agent]:
         """The agent while the block runs."""
         self._thread.start()

@@ -36,29 +36,12 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "LAST_LOOK_S", 0.2)
 
 
-@contextlib.contextmanager
-def frozen(agent: Agent) -> Iterator[None]:
-    """The agent's loop stands still in the block."""
-    stands, go_on = threading.Event(), threading.Event()
-
-    def stand() -> None:
-        stands.set()
-        assert go_on.wait(60)
-
-    agent.loop.call_soon_threadsafe(stand)
-    assert stands.wait(10)
-    try:
-        yield
-    finally:
-        go_on.set()
-
-
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("within_s", [None, 60.0, 0.01])
 def test_a_request_to_an_agent_that_stands_still_names_its_process(
     agent: Agent, within_s: float | None
 ) -> None:
-    with Client(agent.path) as caller, frozen(agent):
+    with Client(agent.path) as caller, agent.frozen():
         caller.finish_within(within_s)
         with pytest.raises(Silent) as raised:
             list(caller.stream("Request", request={"type": "suspend"}))
@@ -68,7 +51,7 @@ def test_a_request_to_an_agent_that_stands_still_names_its_process(
 
 @pytest.mark.usefixtures("impatient")
 def test_a_connection_that_is_made_meanwhile_is_no_sign_of_life(agent: Agent) -> None:
-    with frozen(agent), Client(agent.path, timeout_s=None) as caller, pytest.raises(Silent):
+    with agent.frozen(), Client(agent.path, timeout_s=None) as caller, pytest.raises(Silent):
         caller.call("GetStatus")
 
 
