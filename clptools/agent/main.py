@@ -87,7 +87,6 @@ def main() -> int:
 
 
 def _confirm_down(words: list[str]) -> str:
-    from clptools.agent import clock
     from clptools.api.client import Client, user
 
     names = [word for word in words if word not in ("--yes", "--force")]
@@ -103,11 +102,7 @@ def _confirm_down(words: list[str]) -> str:
             f"If two servers run a group at once, its data is lost.  When you are sure: "
             f"clpnode confirm-down {names[0]} --yes",
         )
-    request: dict[str, object] = {
-        "type": "confirm-down",
-        "down": names[0],
-        "asked_at": clock.boot_ms(),
-    }
+    request: dict[str, object] = {"type": "confirm-down", "down": names[0]}
     if "--force" in words:
         request["force"] = True
     with Client(timeout_s=60.0) as client:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from clptools.cli.answer import Answer
 from clptools.cli.change import change
 from clptools.cli.options import Args, Argument, Command, Option, wait
@@ -46,7 +44,4 @@ def run(args: Args) -> Answer:
             f"Nothing was done: {server} would lose power at once.",
             f"If you mean it: clpforcestop {server} --yes.  In order: clpdown -h {server}",
         )
-    # An agent that stands still would do it when it goes on, whatever has become of it by then.
-    asked_at = time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
-    request = {"type": "force-stop", "down": server, "asked_at": asked_at}
-    return change(args, request, args.number("wait"))
+    return change(args, {"type": "force-stop", "down": server}, args.number("wait"))

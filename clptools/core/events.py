@@ -214,6 +214,8 @@ class RequestSeen(EventBase, tag="request-seen", frozen=True, kw_only=True):
     id: str
     user: str
     request: Request
+    asked_at: int = 0
+    """Time since boot (ms) of this host when it was asked for; 0: not said."""
 
 
 class HostActionDone(EventBase, tag="host-action-done", frozen=True, kw_only=True):

@@ -38,6 +38,18 @@ def seconds(ms: int) -> str:
     return f"{max(ms, 0) / 1000:.1f} s"
 
 
+# ---------------------------------------------------------------------- requests
+
+
+ASK_AGAIN = "Look how things are (clpstat -s), then ask again."
+
+
+def asked_late(what: str, user: str, waited_ms: int) -> str:
+    """A request came up long after it was asked for."""
+    ago = seconds(waited_ms)
+    return f"Refused: {what}, asked by {user} {ago} ago; this agent stood still meanwhile."
+
+
 # ---------------------------------------------------------------------- membership
 
 

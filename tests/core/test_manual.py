@@ -24,7 +24,15 @@ from clptools.core.messages import (
 )
 from clptools.core.node import Node
 from clptools.core.quorum import NEVER
-from clptools.core.requests import ConfirmDown, ForceStop, GroupMove, Outcome, ServiceStop
+from clptools.core.requests import (
+    ConfirmDown,
+    ForceStop,
+    GroupMove,
+    GroupStop,
+    MonitorSuspend,
+    Outcome,
+    ServiceStop,
+)
 from clptools.core.settings import Arbiter, Group
 from clptools.core.state import Office
 from clptools.core.timing import drift_ms
@@ -1811,17 +1819,27 @@ def test_a_forced_stop_is_done_when_the_bmc_reads_off_not_when_a_person_vouched(
     assert "was not stopped" in outcome.text
 
 
-def test_a_persons_word_that_waited_in_an_agent_that_stood_still_is_refused() -> None:
+def test_what_waited_in_an_agent_that_stood_still_is_refused_and_told() -> None:
     """A person's request that waited for 10 s is refused: nobody means it any more."""
     c = Cluster(settings(2, forced_stop="power-off"))
     assert c.settle() == "server1"
     c.run(30 * S)
     old = c.now("server2") - 11 * S
     for request in (
-        ForceStop(down="server1", asked_at=old),
-        ConfirmDown(down="server1", asked_at=old),
+        ForceStop(down="server1"),
+        ConfirmDown(down="server1"),
+        GroupMove(group="failover1", to="server2"),
+        GroupStop(group="failover1"),
+        MonitorSuspend(),
+        ServiceStop(server="*"),
     ):
-        outcome = c.answer("server2", request)
+        outcome = c.answer("server2", request, asked_at=old)
         assert outcome.code == 6
-        assert "too long ago" in outcome.text
+        assert "asked by root 11.0 s ago" in outcome.text
+        assert c.said(934, "nm")[-1] == outcome.text
+    assert "group-stop" in " ".join(c.said(934))
+    c.run(5 * S)
     assert c.online() == "server1"
+    just = c.now("server2") - 9 * S
+    assert c.answer("server2", GroupMove(group="failover1", to="server2"), asked_at=just).code == 0
+    assert c.online() == "server2"

@@ -309,6 +309,22 @@ def latewords(node: Node) -> None:
 
 
 @mutation
+def oldrequests(node: Node) -> None:
+    """What a person asked for is done however long it waited."""
+
+    def seen(event: e.RequestSeen) -> None:
+        old(msgspec.structs.replace(event, asked_at=0))
+
+    old = handle(node, e.RequestSeen, seen)
+
+
+@mutation
+def oldforwards(node: Node) -> None:
+    """The same for what came from another server."""
+    put(node.operations, "_waited_ms", lambda message: 0)
+
+
+@mutation
 def blindwords(node: Node) -> None:
     """A word for a server counts against what is known."""
     put(node.vouching, "_against", lambda name, p: "")

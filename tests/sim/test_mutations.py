@@ -101,6 +101,8 @@ NEEDLESS = [
 """(guard, schedule): without it the group is out of service for longer."""
 
 TOLD = [
+    ("oldrequests", "late-requests"),
+    ("oldforwards", "late-requests-of-others"),
     ("dropatonce", "p17-standby-powered-on"),
     ("nostandagain", "fence-cut-of-two"),
     ("deafasks", "p16-deaf-coordinator"),
