@@ -434,6 +434,41 @@ def oldyes(node: Node) -> None:
 
 
 @mutation
+def keepsarbiter(node: Node) -> None:
+    """A coordinator that hears less than half renews a required arbiter all the same."""
+    put(node.votes, "_offers_arbiter", lambda: False)
+
+
+@mutation
+def offersatonce(node: Node) -> None:
+    """A required arbiter is offered while others behind cut cables do not know that it lives."""
+
+    def offers() -> bool:
+        with briefly(node.groups, "holds_any", lambda: False):
+            return bool(old())
+
+    old = put(node.votes, "_offers_arbiter", offers)
+
+
+@mutation
+def takesoffered(node: Node) -> None:
+    """A required arbiter that is offered is taken by who hears less than half."""
+    put(node.votes, "_refused", lambda: None)
+
+
+@mutation
+def offersagain(node: Node) -> None:
+    """A required arbiter that nobody else wants is offered again and again."""
+
+    def offers() -> bool:
+        state = node.state.votes
+        with briefly(state, "office_at", min(state.office_at, state.few_since - 1)):
+            return bool(old())
+
+    old = put(node.votes, "_offers_arbiter", offers)
+
+
+@mutation
 def freetie(node: Node) -> None:
     """A tie without arbiter."""
 

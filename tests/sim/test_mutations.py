@@ -96,6 +96,9 @@ NEEDLESS = [
     ("relaysdeaf", "g04-one-direction-cut"),
     ("votesbelow", "g18-late-asking-of-a-term-below"),
     ("carriesgrants", "g19-office-carries-no-grant"),
+    ("keepsarbiter", "required-cut-off-coordinator"),
+    ("offersatonce", "required-all-cut-off"),
+    ("takesoffered", "required-all-cut-off"),
 ]
 """(guard, schedule): without it the group is out of service for longer."""
 
@@ -118,6 +121,8 @@ TOLD = [
     ("unsteady", "s03-bmc-network-back-first"),
     ("saysitcounts", "revision-off-servers-boot-with-the-old"),
     ("losershoots", "tie-holder-behind-cut-cables"),
+    ("keepsarbiter", "required-cut-off-holder-of-five"),
+    ("offersagain", "required-survivor"),
 ]
 """(guard, schedule): without it the story goes another way."""
 
