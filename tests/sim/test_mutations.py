@@ -21,6 +21,7 @@ SCENARIOS = Path(__file__).parent.parent / "scenarios"
 UNSAFE = [
     ("nonewcomer", "p24-left-silence-does-not-end-by-time"),
     ("leaveescape", "p24-left-silence-does-not-end-by-time"),
+    ("admitsbymost", "p23-most-do-not-admit"),
     ("nopurge", "p09-state-lost"),
     ("purgefree", "p09-state-lost"),
     ("purgesown", "s08-not-its-server-and-state-lost"),
