@@ -122,6 +122,14 @@ def authority_lapsed(me: str, term: int) -> str:
     return f"{me} is no longer coordinator: the authority of term {term} lapsed."
 
 
+def offers_arbiter(me: str, arbiter: str, heard: int, of: int) -> str:
+    """A required arbiter is left to others for a while."""
+    return (
+        f"{me} is no longer coordinator: it hears {heard} of {of} servers, itself included, and "
+        f"leaves {arbiter} to others that hear half of them."
+    )
+
+
 def higher_term(me: str, term: int) -> str:
     """Somebody stood in a higher term."""
     return f"{me} stands again: term {term} is known to others."

@@ -365,6 +365,14 @@ class VoteState(msgspec.Struct):
     arbiter_asked_at: int = NEVER
     arbiter_error: str = ""
     arbiter_ok_at: int = NEVER
+    few_since: int = NEVER
+    """With a required arbiter: since when we hear less than half; `NEVER`: we hear half."""
+    refused_since: int = NEVER
+    """Since when the arbiter has been another's, as long as we hear less than half."""
+    rival: bool = False
+    """It was another's for so long that somebody renews it."""
+    wait_until: int = NEVER
+    """Until then we leave the arbiter to whoever hears half."""
     told: str = ""
     """Coordinator as last recorded."""
 

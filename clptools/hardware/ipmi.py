@@ -85,7 +85,6 @@ class Asked(Protocol):
         *,
         patience_s: float = PATIENCE_S,
         urgent: bool = False,
-        limit_s: float = 30.0,
     ) -> tuple[bytes, int]:
         """The data and latency (ms) of the answer; see `BmcClient.command`."""
 
@@ -194,16 +193,13 @@ class BmcClient:
         *,
         patience_s: float = PATIENCE_S,
         urgent: bool = False,
-        limit_s: float = 30.0,
     ) -> tuple[bytes, int]:
         """The data and latency (ms) of the answer to one request, called `what` in faults.
 
-        `urgent` asks also while the BMC is left alone.  After `patience_s` or `limit_s` the
-        request is sure not to be repeated on the wire.  Raises BmcError.
+        `urgent` asks also while the BMC is left alone.  After `patience_s` the request is sure
+        not to be repeated on the wire.  Raises BmcError.
         """
-        result = await self.ask(
-            what, netfn, command, data, patience_s=patience_s, urgent=urgent, limit_s=limit_s
-        )
+        result = await self.ask(what, netfn, command, data, patience_s=patience_s, urgent=urgent)
         return result.data, result.latency_ms
 
     async def ask(
@@ -215,7 +211,6 @@ class BmcClient:
         *,
         patience_s: float = PATIENCE_S,
         urgent: bool = False,
-        limit_s: float = 30.0,
         leaving: Callable[[], None] = lambda: None,
     ) -> Result:
         """As `command`, with the login that it was answered in.
@@ -231,20 +226,16 @@ class BmcClient:
             again = f"it is asked again {self._quiet_s:g} s after that"
             raise self._error(what, f"{self._last_fault}; {again}")
         try:
-            until_ms = boot_ms() + round(min(patience_s, limit_s) * 1000)
+            until_ms = boot_ms() + round(patience_s * 1000)
             async with asyncio.timeout(patience_s), self._lock:
                 request = self._request(netfn, command, data, password, until_ms)
                 result = await self._exchange(what, request, leaving)
+            if result.missed:
+                raise TimeoutError
         except TimeoutError:
             waiting = f" to {self._owed_to}" if self._owed_to not in ("", what) else ""
             text = f"no answer{waiting} within {patience_s:g} s"
             raise self._failed(what, text, _QUIET_FIRST_S) from None
-        except OSError:
-            self._hang_up()
-            raise self._failed(what, "the IPMI process ended") from None
-        if result.missed:
-            text = f"no answer within {min(patience_s, limit_s):g} s"
-            raise self._failed(what, text, _QUIET_FIRST_S)
         return self._told(what, result, password)
 
     async def once(
@@ -273,9 +264,6 @@ class BmcClient:
             busy = f", which has not answered to {self._owed_to}" if self._owed_to else ""
             text = f"not sent: its turn did not come within {left_s:g} s{busy}"
             raise self._error(what, text) from None
-        except OSError:
-            self._hang_up()
-            raise self._failed(what, "the IPMI process ended") from None
         self._told(what, result, password)
 
     def _password(self, what: str) -> str:
@@ -325,6 +313,14 @@ class BmcClient:
         )
 
     async def _exchange(self, what: str, command: Command, leaving: Callable[[], None]) -> Result:
+        """What the process of this BMC says to one command.  Raises BmcError if it ended."""
+        try:
+            return await self._sent(what, command, leaving)
+        except OSError:
+            self._hang_up()
+            raise self._failed(what, "the IPMI process ended") from None
+
+    async def _sent(self, what: str, command: Command, leaving: Callable[[], None]) -> Result:
         if self._owed is not None and not self._owed.done():
             # One request in flight: an earlier one, given up by its caller, ends first.
             await asyncio.shield(self._owed)

@@ -396,7 +396,6 @@ class Panel:
         *,
         patience_s: float = 3.0,
         urgent: bool = False,
-        limit_s: float = 30.0,
     ) -> tuple[bytes, int]:
         assert (netfn, command) == (0x00, 0x04)
         if len(data) > 1 and not self._lights_for_ever:

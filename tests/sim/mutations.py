@@ -17,7 +17,7 @@ from clptools.core import actions as a
 from clptools.core import events as e
 from clptools.core.messages import NO_EPOCH, Shared, Vote
 from clptools.core.node import Node
-from clptools.core.quorum import NEVER
+from clptools.core.quorum import NEVER, majority
 from clptools.core.settings import Settings
 from clptools.core.state import Office, Phase
 from clptools.core.timing import times
@@ -93,6 +93,25 @@ def leaveescape(node: Node) -> None:
         old()
 
     old = put(node.membership, "_end_newcomer", end)
+
+
+@mutation
+def admitsbymost(node: Node) -> None:
+    """A newcomer takes part once a majority counts it, each itself full for `L + d`."""
+    full_since: dict[str, int] = {}
+
+    def lacks() -> tuple[str, ...]:
+        missing = old()
+        for name, p in node.state.peers.items():
+            if p.beat is None or p.beat.newcomer or name in missing:
+                full_since.pop(name, None)
+            else:
+                full_since.setdefault(name, node.now)
+        silence = node.times.silence_ms
+        counts = sum(1 for since in full_since.values() if node.now - since >= silence)
+        return () if counts >= majority(len(node.membership.electorate())) else missing
+
+    old = put(node.membership, "lacks", lacks)
 
 
 @mutation
@@ -447,6 +466,41 @@ def oldyes(node: Node) -> None:
             return bool(old())
 
     old = put(node.votes, "_pre_given", pre_given)
+
+
+@mutation
+def keepsarbiter(node: Node) -> None:
+    """A coordinator that hears less than half renews a required arbiter all the same."""
+    put(node.votes, "_offers_arbiter", lambda: False)
+
+
+@mutation
+def offersatonce(node: Node) -> None:
+    """A required arbiter is offered while others behind cut cables do not know that it lives."""
+
+    def offers() -> bool:
+        with briefly(node.groups, "holds_any", lambda: False):
+            return bool(old())
+
+    old = put(node.votes, "_offers_arbiter", offers)
+
+
+@mutation
+def takesoffered(node: Node) -> None:
+    """A required arbiter that is offered is taken by who hears less than half."""
+    put(node.votes, "_refused", lambda: None)
+
+
+@mutation
+def offersagain(node: Node) -> None:
+    """A required arbiter that nobody else wants is offered again and again."""
+
+    def offers() -> bool:
+        state = node.state.votes
+        with briefly(state, "office_at", min(state.office_at, state.few_since - 1)):
+            return bool(old())
+
+    old = put(node.votes, "_offers_arbiter", offers)
 
 
 @mutation

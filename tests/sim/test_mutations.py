@@ -21,6 +21,7 @@ SCENARIOS = Path(__file__).parent.parent / "scenarios"
 UNSAFE = [
     ("nonewcomer", "p24-left-silence-does-not-end-by-time"),
     ("leaveescape", "p24-left-silence-does-not-end-by-time"),
+    ("admitsbymost", "p23-most-do-not-admit"),
     ("nopurge", "p09-state-lost"),
     ("purgefree", "p09-state-lost"),
     ("purgesown", "s08-not-its-server-and-state-lost"),
@@ -97,6 +98,9 @@ NEEDLESS = [
     ("relaysdeaf", "g04-one-direction-cut"),
     ("votesbelow", "g18-late-asking-of-a-term-below"),
     ("carriesgrants", "g19-office-carries-no-grant"),
+    ("keepsarbiter", "required-cut-off-coordinator"),
+    ("offersatonce", "required-all-cut-off"),
+    ("takesoffered", "required-all-cut-off"),
 ]
 """(guard, schedule): without it the group is out of service for longer."""
 
@@ -121,6 +125,8 @@ TOLD = [
     ("unsteady", "s03-bmc-network-back-first"),
     ("saysitcounts", "revision-off-servers-boot-with-the-old"),
     ("losershoots", "tie-holder-behind-cut-cables"),
+    ("keepsarbiter", "required-cut-off-holder-of-five"),
+    ("offersagain", "required-survivor"),
 ]
 """(guard, schedule): without it the story goes another way."""
 
