@@ -80,6 +80,11 @@ def state_file() -> str:
     return run_dir() + "/state"
 
 
+def boot_mark_file() -> str:
+    """Says in which boot an agent ran; in no folder that is the package's, so no purge takes it."""
+    return root() + "/dev/shm/clptools-boot"
+
+
 def boot_id_file() -> str:
     """The id of this boot, as the kernel makes it.
 

@@ -164,6 +164,9 @@ class Agent:
         self._socket = Server(self._backend)
         self._in_force = ""
         self._said_changed = ""
+        self._opening = False
+        """Between the files and the core, which alone knows what is to be stopped."""
+        self._stop_asked = False
         self._stopping = False
         self._first_of_boot = False
         """Until a core was told: no agent ran here before since the host booted."""
@@ -180,6 +183,7 @@ class Agent:
         self._alone(settings)
         self._records.load()
         await self._open_store()
+        self._opening = settings is not None
         configuration.drop_all()
         ledger = self._store.ledger(clock.boot_ms(), clock.wall_s())
         for complaint in self._store.complaints:
@@ -198,6 +202,9 @@ class Agent:
         if settings is not None:
             self._alerts.apply(settings.cluster.name, configuration.alert())
             self._begin(settings)
+            self._opening = False
+            if self._stop_asked:
+                self.stop()
         else:
             self.note("INFO", 904, f"{self.server} has no configuration; waiting for a first push.")
         self._spawn(self._watch_configuration())
@@ -239,6 +246,9 @@ class Agent:
 
     def stop(self) -> None:
         """Move or stop this server's groups, leave, end.  A second call ends at once."""
+        if self._opening:
+            self._stop_asked = True
+            return
         if self._core is None or self._stopping:
             self._end(0, at_once=self._stopping)
             return

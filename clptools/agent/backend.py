@@ -229,8 +229,14 @@ class AgentBackend:
 
     # What shall be
 
+    def refused_late(self, text: str) -> None:
+        """A record of its own: whoever asked has long gone."""
+        self._records.add(
+            Record(module="nm", event_id=934, level="WARN", text=text, subjects=(self._server,))
+        )
+
     async def request(
-        self, request: Request, user: str, progress: Callable[[str], None]
+        self, request: Request, user: str, progress: Callable[[str], None], asked_at: int = 0
     ) -> Outcome:
         """Tell the core, and wait for its reply."""
         core = self._core()
@@ -245,9 +251,10 @@ class AgentBackend:
         id = next(self._ids)
         try:
             async with StepsElsewhere(self._server, request, self._records, progress) as steps:
-                outcome = await self._replies.wait(
-                    id, lambda: core.put(RequestSeen(id=id, user=user, request=request)), progress
+                seen = RequestSeen(
+                    id=id, user=user, request=request, asked_at=asked_at or clock.boot_ms()
                 )
+                outcome = await self._replies.wait(id, lambda: core.put(seen), progress)
                 if not outcome.code and not outcome.text:
                     await steps.last(self._holder(request))
                 return outcome

@@ -21,6 +21,7 @@ from clptools.hardware.notify import Notifier
 from clptools.version import VERSION
 
 if TYPE_CHECKING:
+    from clptools.agent.agent import Agent
     from clptools.links.certs import Minting
 
 HELP = """\
@@ -86,7 +87,6 @@ def main() -> int:
 
 
 def _confirm_down(words: list[str]) -> str:
-    from clptools.agent import clock
     from clptools.api.client import Client, user
 
     names = [word for word in words if word not in ("--yes", "--force")]
@@ -102,11 +102,7 @@ def _confirm_down(words: list[str]) -> str:
             f"If two servers run a group at once, its data is lost.  When you are sure: "
             f"clpnode confirm-down {names[0]} --yes",
         )
-    request: dict[str, object] = {
-        "type": "confirm-down",
-        "down": names[0],
-        "asked_at": clock.boot_ms(),
-    }
+    request: dict[str, object] = {"type": "confirm-down", "down": names[0]}
     if "--force" in words:
         request["force"] = True
     with Client(timeout_s=60.0) as client:
@@ -164,6 +160,24 @@ def _authkey() -> bytes:
 
 
 async def _life(authkey: bytes, minting: Minting, log: Stderr) -> int:
+    # Before the libraries and files are read, which takes a while: what is asked for meanwhile is
+    # handed on once the agent waits for the first time.
+    loop = asyncio.get_running_loop()
+    notifier = Notifier()
+    patience: list[asyncio.Task[None]] = []
+    agent: Agent | None = None
+
+    def stop() -> None:
+        notifier.stopping("moving or stopping groups")
+        patience.append(loop.create_task(_ask_for_patience(notifier)))
+        if agent is not None:
+            agent.stop()
+
+    for sign in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(sign, stop)
+    # Nothing is read again at a hang-up: a configuration takes effect by being pushed.
+    loop.add_signal_handler(signal.SIGHUP, lambda: None)
+
     from clptools.agent import configuration
     from clptools.agent.agent import Agent
 
@@ -184,21 +198,7 @@ async def _life(authkey: bytes, minting: Minting, log: Stderr) -> int:
                 f"Known: {', '.join(loaded.settings.names)}.  The host name counts, or CLP_SERVER.",
             )
         settings = loaded.settings
-    notifier = Notifier()
     agent = Agent(authkey, minting)
-    loop = asyncio.get_running_loop()
-
-    patience: list[asyncio.Task[None]] = []
-
-    def stop() -> None:
-        notifier.stopping("moving or stopping groups")
-        patience.append(loop.create_task(_ask_for_patience(notifier)))
-        agent.stop()
-
-    for sign in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(sign, stop)
-    # Nothing is read again at a hang-up: a configuration takes effect by being pushed.
-    loop.add_signal_handler(signal.SIGHUP, lambda: None)
     try:
         await agent.start(settings, edited)
         gc.collect()

@@ -8,10 +8,12 @@ the agent lives is made again.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
 import re
+import stat
 import struct
 
 import msgspec
@@ -28,6 +30,7 @@ STATE_BYTES = 256 * 1024
 """Room for 32 servers' worth of groups with long names; a state above it is refused."""
 LEDGER_BYTES = 512 * 1024
 
+_BOOT_ID_BYTES = 16
 _BOOT_ID = re.compile(rb"[0-9a-f]{32}")
 _MEMBER = struct.Struct(">cI")
 _STARTS_LIMIT = 2**31 - 1
@@ -162,9 +165,13 @@ class Store:
         On the disk before anything is stopped: an agent that is killed meanwhile must not be
         followed by one that thinks that nothing runs yet.  Where no boot is noted the first agent
         ever is the first of this boot; an older version's successor may not be.
+
+        Nor is an agent whose folders were purged, or restored from a copy of before, within the
+        boot: the mark in `/dev/shm` tells.
         """
         path = paths.data_dir() + "/boot"
-        ran = self._state.content is not None and self._state.boot == self._boot_id
+        marked = _marked_boot() == self._boot_id
+        ran = marked or (self._state.content is not None and self._state.boot == self._boot_id)
         try:
             with open(path, "rb") as file:
                 noted = file.read(64).strip()
@@ -177,14 +184,35 @@ class Store:
         self.noted = noted == present
         another = bool(_BOOT_ID.fullmatch(noted)) and not self.noted
         self.first_of_boot = not ran and (another or (not noted and not self._known))
-        if self.noted:
-            return
-        try:
-            _write_durably(path, present + b"\n")
-        except OSError as error:
-            self._not_noted(error)
-        else:
+        if not self.noted:
+            try:
+                _write_durably(path, present + b"\n")
+            except OSError as error:
+                self._not_noted(error)
+                return
             self.noted = True
+        if not marked:
+            self._mark_boot()
+
+    def _mark_boot(self) -> None:
+        """Without the mark all is as the folders say."""
+        path = paths.boot_mark_file()
+        try:
+            if paths.root():
+                os.makedirs(os.path.dirname(path), exist_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+            # Everybody may make files there: never one that somebody has put in our way.
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            try:
+                os.write(fd, self._boot_id)
+            finally:
+                os.close(fd)
+        except OSError as error:
+            self.complaints.append(
+                f"{path}: {error.strerror}; this boot is not marked there, so do not purge and "
+                "install the package again before the next one"
+            )
 
     def _not_noted(self, error: OSError) -> None:
         self.complaints.append(
@@ -286,6 +314,26 @@ class Store:
             else:
                 self._ledger.sync()
                 return
+
+
+def _marked_boot() -> bytes:
+    """The boot in which an agent marked that it ran; empty: none, or somebody else made the mark.
+
+    Others may put one there, too: it only makes an agent more careful, but theirs says nothing.
+    """
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        fd = os.open(paths.boot_mark_file(), flags)
+    except OSError:
+        return b""
+    try:
+        found = os.fstat(fd)
+        ours = stat.S_ISREG(found.st_mode) and found.st_uid in (0, os.geteuid())
+        return os.read(fd, _BOOT_ID_BYTES) if ours else b""
+    except OSError:
+        return b""
+    finally:
+        os.close(fd)
 
 
 def _write_durably(path: str, content: bytes) -> None:

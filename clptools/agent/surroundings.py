@@ -16,7 +16,6 @@ from clptools.agent.devices import Devices
 from clptools.api.address import SocketAddress
 from clptools.arbiters.base import ArbiterContext
 from clptools.arbiters.holding import Arbiters
-from clptools.arbiters.witness_mail import MailExchange
 from clptools.core.events import BeatSeen, Event
 from clptools.core.messages import Beat
 from clptools.core.settings import Settings
@@ -182,6 +181,9 @@ class Surroundings:
         for path in settings.interconnects:
             if path.type != "witnesshb":
                 continue
+            # Only who has such a path pays for HTTP.
+            from clptools.arbiters.witness import MailExchange
+
             context = ArbiterContext(
                 cluster=settings.cluster.name,
                 server=self._server,

@@ -128,9 +128,15 @@ class Backend(Protocol):
         """Recorded events after the cursor `since` (empty: all kept), then as they come."""
 
     async def request(
-        self, request: Request, user: str, progress: Callable[[str], None]
+        self, request: Request, user: str, progress: Callable[[str], None], asked_at: int = 0
     ) -> Outcome:
-        """Carries a request through to its end; `progress` gets a line for each step."""
+        """Carries a request through to its end; `progress` gets a line for each step.
+
+        `asked_at`: time since boot (ms) when it was asked for; 0: now.
+        """
+
+    def refused_late(self, text: str) -> None:
+        """Tells of a call that waited so long that it was refused."""
 
     def config(self) -> ConfigFiles:
         """The configuration in force."""

@@ -17,6 +17,7 @@ from _struct import pack
 from collections.abc import Iterator
 
 from clptools.api.address import SocketAddress, private_path
+from clptools.api.boot_time import boot_ms
 from clptools.faults import ClpError, ExitCode
 from clptools.paths import socket_file
 
@@ -26,21 +27,44 @@ INTERFACE = "org.clptools.Node"
 REPLY_LIMIT_BYTES = 64 * 1024 * 1024
 READ_TIMEOUT_S = 10.0
 """For calls that only read: the agent answers them from memory."""
+SILENCE_S = 5.0
+"""After so long without a word the agent is asked whether it lives, however long the work takes."""
+LIVES_WITHIN_S = 5.0
+LAST_LOOK_S = 1.0
+"""The same where the time is up: whether the work goes on is to be told."""
+
+
+class Silent(ClpError):
+    """The agent gives no sign of life: the message names its process."""
+
+
+class SocketMissing(ClpError):
+    """The agent runs, and its socket is not there: it makes it again."""
+
+    def __init__(self, pid: int, path: str) -> None:
+        super().__init__(
+            ExitCode.NO_AGENT,
+            f"The node agent (process {pid}) runs, but its socket {path} is missing.",
+            "It makes it at once: ask again in a second. If it does not: systemctl status clpnode",
+        )
 
 
 class Client:
     """One connection to an agent; use it in a `with` block.
 
     `timeout_s` bounds the wait for a connection (at most `READ_TIMEOUT_S`) and for each reply
-    (None: as long as the agent lives), unless `finish_within` bounds the whole.
-    Every fault is a `ClpError`: no agent 3, not permitted 4, no reply in time 7, else the
-    code that the agent gave.
+    (None: as long as the agent lives), unless `finish_within` bounds the whole.  An agent
+    that gives no sign of life for 10 s is waited for no longer, whatever these say.
+    Every fault is a `ClpError`: no agent 3, not permitted 4, no reply in time 7 (`Silent`: no
+    sign of life), else the code that the agent gave.
     """
 
     def __init__(self, path: str = "", timeout_s: float | None = READ_TIMEOUT_S) -> None:
         self.path = path or socket_file()
         self.timeout_s = timeout_s
         self._deadline: float | None = None
+        self._is_look = False
+        """Whether it only looks if the agent lives, for another connection."""
         self._buffer = bytearray()
         self._socket = self._connect()
 
@@ -60,7 +84,6 @@ class Client:
         """From now on replies may take this long altogether; None: as long as the agent lives."""
         self.timeout_s = seconds
         self._deadline = None if seconds is None else time.monotonic() + seconds
-        self._socket.settimeout(seconds)
 
     def call(self, method: str, **parameters: object) -> Json:
         """One call, one reply."""
@@ -87,7 +110,6 @@ class Client:
                 if path != self.path and not isinstance(error, BlockingIOError):
                     continue
                 raise self._no_connection(error) from error
-            sock.settimeout(self.timeout_s)
             return sock
         raise AssertionError("the last path returns or raises")
 
@@ -110,12 +132,23 @@ class Client:
                 "Run it as root, or, to read only, as a member of the group clptools.",
             )
         if isinstance(error, (TimeoutError, BlockingIOError)):
+            from clptools.api import agent_process
+
+            pid = agent_process.beside(self.path)
+            if agent_process.stands(pid):
+                return Silent(ExitCode.TIMED_OUT, *agent_process.described(pid, self.path))
             return ClpError(
                 ExitCode.TIMED_OUT,
                 f"The node agent at {self.path} takes no connection.",
-                "It is overloaded or stopped (SIGSTOP): see `systemctl status clpnode`.",
+                "It stands still, or is overloaded: see `systemctl status clpnode`.",
             )
         if isinstance(error, (FileNotFoundError, ConnectionRefusedError)):
+            # Imported where it is needed: commands that find the socket start without it.
+            from clptools.api.holder import agent_pid
+
+            pid = agent_pid() if self.path == socket_file() else 0
+            if pid:
+                return SocketMissing(pid, self.path)
             return ClpError(
                 ExitCode.NO_AGENT,
                 f"No node agent answers at {self.path}.",
@@ -124,11 +157,15 @@ class Client:
         return ClpError(ExitCode.FAILED, f"Cannot connect to {self.path}: {error.strerror}.")
 
     def _send(self, call: Json) -> None:
+        # What an agent that stood still finds is to be known as old.
+        call["asked_at"] = boot_ms()
         data = json.dumps(call, ensure_ascii=False, separators=(",", ":")).encode() + b"\0"
+        left = self._left(time.monotonic())
+        self._socket.settimeout(READ_TIMEOUT_S if left is None else min(left, READ_TIMEOUT_S))
         try:
             self._socket.sendall(data)
         except TimeoutError as error:
-            raise self._no_reply() from error
+            raise self._silent() from error
         except (BrokenPipeError, ConnectionResetError):
             # The agent may have said why before it hung up; the reply, or its lack, tells.
             return
@@ -154,16 +191,7 @@ class Client:
             seen = len(self._buffer)
             if seen > REPLY_LIMIT_BYTES:
                 raise self._not_an_agent()
-            if self._deadline is not None:
-                # 0 would mean not to wait at all, and that is another error.
-                self._socket.settimeout(max(self._deadline - time.monotonic(), 0.001))
-            try:
-                chunk = self._socket.recv(262_144)
-            except TimeoutError as error:
-                raise self._no_reply() from error
-            except ConnectionResetError:
-                chunk = b""
-            if not chunk:
+            if not (chunk := self._receive()):
                 raise ClpError(
                     ExitCode.NO_AGENT,
                     f"The node agent at {self.path} closed the connection.",
@@ -174,7 +202,58 @@ class Client:
         del self._buffer[: end + 1]
         return frame
 
+    def _receive(self) -> bytes:
+        """What comes next; nothing: the agent hung up.  Raises ClpError (TIMED_OUT)."""
+        begun = time.monotonic()
+        while True:
+            left = self._left(begun)
+            last = left is not None and (self._is_look or left <= SILENCE_S)
+            self._socket.settimeout(left if last else SILENCE_S)
+            try:
+                return self._socket.recv(262_144)
+            except TimeoutError:
+                pass
+            except ConnectionResetError:
+                return b""
+            if not last:
+                if not self._lives(LIVES_WITHIN_S):
+                    raise self._silent()
+            elif self._deadline is not None and not self._lives(LAST_LOOK_S):
+                raise self._silent()
+            else:
+                raise self._no_reply()
+
+    def _left(self, begun: float) -> float | None:
+        """Seconds for a wait that began then; None: as long as the agent lives."""
+        until = self._deadline
+        if until is None and self.timeout_s is not None:
+            until = begun + self.timeout_s
+        # 0 would mean not to wait at all, and that is another error.
+        return None if until is None else max(until - time.monotonic(), 0.001)
+
+    def _lives(self, within_s: float) -> bool:
+        """Whether the agent answers somebody else meanwhile: calls here are answered in order."""
+        try:
+            with Client(self.path, within_s) as other:
+                other._is_look = True
+                other._send({"method": "org.varlink.service.GetInfo"})
+                other._reply("GetInfo")
+        except ClpError as error:
+            # A refusal is an answer, and of an agent that ended this connection will tell.
+            return error.code != ExitCode.TIMED_OUT
+        return True
+
+    def _silent(self) -> Silent:
+        from clptools.api import agent_process
+
+        message, hint = agent_process.described(self.agent_pid, self.path)
+        return Silent(ExitCode.TIMED_OUT, message, hint)
+
     def _no_reply(self) -> ClpError:
+        from clptools.api import agent_process
+
+        if agent_process.stands(self.agent_pid):
+            return self._silent()
         return ClpError(
             ExitCode.TIMED_OUT,
             f"The node agent at {self.path} did not answer within {self.timeout_s:g} s.",

@@ -20,6 +20,7 @@ from clptools.api.backend import (
     HardwareView,
     LogsPart,
 )
+from clptools.core.describe import describe_request
 from clptools.core.requests import Outcome, Request
 from clptools.core.view import StatusView
 from clptools.reports import ClpError, ExitCode
@@ -36,6 +37,8 @@ class Caller(NamedTuple):
     user: str
     may_write: bool
     may_read: bool = True
+    asked_at: int = 0
+    """When, by the caller's own word: `Call.asked_at`."""
 
     def on_behalf_of(self, user: str) -> str:
         """For the record: the user a privileged caller speaks for, and the caller."""
@@ -45,6 +48,10 @@ class Caller(NamedTuple):
 
 class Parameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of the parameters of a call."""
+
+    def changes(self) -> str:
+        """What it changes, in words; empty: nothing."""
+        return ""
 
 
 class NoParameters(Parameters, frozen=True, kw_only=True):
@@ -76,6 +83,10 @@ class RequestCall(Parameters, frozen=True, kw_only=True):
     request: Request
     user: str | None = None
 
+    def changes(self) -> str:
+        """The request as the journal has it."""
+        return describe_request(self.request)
+
 
 class PushConfig(Parameters, frozen=True, kw_only=True):
     """Parameters of `PushConfig`."""
@@ -85,6 +96,10 @@ class PushConfig(Parameters, frozen=True, kw_only=True):
     dry_run: bool | None = None
     user: str | None = None
 
+    def changes(self) -> str:
+        """Nothing where it only compares."""
+        return "" if self.dry_run else "a push of the configuration"
+
 
 class RunScript(Parameters, frozen=True, kw_only=True):
     """Parameters of `RunScript`."""
@@ -93,6 +108,10 @@ class RunScript(Parameters, frozen=True, kw_only=True):
     timeout_s: float | None = None
     user: str | None = None
 
+    def changes(self) -> str:
+        """Whatever the script does."""
+        return f"the script {self.script[:100]!r}"
+
 
 class Identify(Parameters, frozen=True, kw_only=True):
     """Parameters of `Identify`."""
@@ -100,6 +119,10 @@ class Identify(Parameters, frozen=True, kw_only=True):
     on: bool
     server: str | None = None
     user: str | None = None
+
+    def changes(self) -> str:
+        """The LED."""
+        return f"identify LED {'on' if self.on else 'off'}"
 
 
 class CollectLogs(Parameters, frozen=True, kw_only=True):
@@ -114,6 +137,10 @@ class WriteLog(Parameters, frozen=True, kw_only=True):
     text: Annotated[str, msgspec.Meta(min_length=1, max_length=511)]
     level: Literal["INFO", "WARN", "ERROR"] | None = None
     event_id: Annotated[int, msgspec.Meta(ge=1, le=65535)] | None = None
+
+    def changes(self) -> str:
+        """The log, where it would stand at a wrong time."""
+        return f"the log line {self.text[:100]!r}"
 
 
 class StatusReply(msgspec.Struct, frozen=True, kw_only=True):
@@ -231,7 +258,9 @@ async def request(backend: Backend, asked: RequestCall, caller: Caller, more: bo
             lines.put_nowait(text)
 
     user = caller.on_behalf_of(asked.user or "")
-    work = asyncio.ensure_future(backend.request(asked.request, user, progress))
+    work = asyncio.ensure_future(
+        backend.request(asked.request, user, progress, asked_at=caller.asked_at)
+    )
     _keep(work)
     while more and not work.done():
         line = asyncio.ensure_future(lines.get())

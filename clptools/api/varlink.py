@@ -13,7 +13,10 @@ from pathlib import Path
 import msgspec
 
 from clptools.api.backend import Backend
-from clptools.api.methods import METHODS, Caller, Method
+from clptools.api.boot_time import boot_ms
+from clptools.api.methods import METHODS, Caller, Method, Parameters
+from clptools.core import sentences
+from clptools.core.requests import LASTS_MS
 from clptools.reports import ClpError, ExitCode
 from clptools.version import VERSION
 
@@ -65,6 +68,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     oneway: bool = False
     more: bool = False
     upgrade: bool = False
+    asked_at: int = 0
+    """Ours: time since boot (ms) of this host when it was asked for; 0: not said."""
 
 
 _decode_call = msgspec.json.Decoder(Call)
@@ -102,6 +107,8 @@ async def answer(backend: Backend, call: Call, caller: Caller) -> AsyncGenerator
         if call.oneway and not method.writes:
             return  # nobody would see the answer, and making it may be dear
         asked = msgspec.json.decode(call.parameters, type=method.parameters)
+        _refuse_late(backend, asked, caller, call.asked_at)
+        caller = caller._replace(asked_at=call.asked_at)
         async with aclosing(method.handle(backend, asked, caller, call.more)) as replies:
             async for continues, reply in replies:
                 yield _reply(reply, continues)
@@ -142,6 +149,17 @@ def _permit(method: Method, caller: Caller) -> None:
             f"{caller.user} may read the state of the cluster, but not change it.",
             "Run it as root.",
         )
+
+
+def _refuse_late(backend: Backend, asked: Parameters, caller: Caller, asked_at: int) -> None:
+    """Raises ClpError where an agent that stood still would do what nobody means any more."""
+    waited_ms = boot_ms() - asked_at if asked_at else 0
+    if waited_ms <= LASTS_MS or not (what := asked.changes()):
+        return
+    user = caller.on_behalf_of(getattr(asked, "user", None) or "")
+    text = sentences.asked_late(what, user, waited_ms)
+    backend.refused_late(text)
+    raise ClpError(ExitCode.REFUSED, text, sentences.ASK_AGAIN)
 
 
 class _InterfaceName(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,29 +1,24 @@
 """`disk`: a lease kept by compare-and-swap on a shared block device or file.  Strong.
 
-The algorithm is in `disk_lease`, the format in `disk_slots`; the disk itself is touched only by
-the process `disk_worker`, so a disk that hangs holds up nobody but that process.
+The algorithm and the format are in `disk_lease`; the disk itself is touched only by the process
+`disk_worker`, so a disk that hangs holds up nobody but that process.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
-import sys
 
 import msgspec
 
 from clptools.arbiters.base import ArbiterContext, Held
-from clptools.arbiters.disk_slots import SLOTS
-from clptools.arbiters.disk_worker import (
-    LENGTH_BYTES,
-    MAX_FRAME_BYTES,
-    Command,
-    Result,
-    Setup,
-)
+from clptools.arbiters.disk_lease import SLOTS
+from clptools.arbiters.disk_worker import Command, Result, Setup
+from clptools.common import child_process
+from clptools.common.child_process import framed
 from clptools.core.settings import Arbiter
 
+_MAX_RESULT_BYTES = 16_384
 _LAST_S = 1.0
 """How long a worker is waited for at the end; one that is stuck ends when its disk lets it."""
 
@@ -120,52 +115,36 @@ class DiskArbiter:
         self._number += 1
         result: asyncio.Future[Held] = loop.create_future()
         self._owed[self._number] = result
-        self._put(Command(number=self._number, op=op, lease_ms=lease_ms, patience_ms=patience_ms))
+        command = Command(number=self._number, op=op, lease_ms=lease_ms, patience_ms=patience_ms)
+        self._writer.write(framed(command))
         return result
 
-    def _put(self, message: Setup | Command) -> None:
-        assert self._writer is not None
-        data = msgspec.msgpack.encode(message)
-        self._writer.write(len(data).to_bytes(LENGTH_BYTES) + data)
-
     async def _start(self) -> None:
-        ours, theirs = socket.socketpair()
+        self._process, ours = await child_process.start("clptools.arbiters.disk_worker")
         try:
-            self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", "-m", "clptools.arbiters.disk_worker"),
-                stdin=theirs.fileno(),
-                stdout=asyncio.subprocess.DEVNULL,
-                stderr=asyncio.subprocess.DEVNULL,
-            )
             reader, self._writer = await asyncio.open_connection(sock=ours)
         except BaseException:
             ours.close()
             raise
-        finally:
-            theirs.close()
         self._reading = asyncio.get_running_loop().create_task(self._read(reader))
-        self._put(
-            Setup(
-                path=self._path,
-                cluster=self._context.cluster,
-                server=self._context.server,
-                token=self._context.token,
-                preferred=self._context.place % SLOTS,
-            )
+        setup = Setup(
+            path=self._path,
+            cluster=self._context.cluster,
+            server=self._context.server,
+            token=self._context.token,
+            preferred=self._context.place % SLOTS,
         )
+        self._writer.write(framed(setup))
 
     async def _read(self, reader: asyncio.StreamReader) -> None:
         try:
             while True:
-                size = int.from_bytes(await reader.readexactly(LENGTH_BYTES))
-                if size > MAX_FRAME_BYTES:
-                    break
-                result = msgspec.msgpack.decode(await reader.readexactly(size), type=Result)
+                result = await child_process.read(reader, Result, _MAX_RESULT_BYTES)
                 owed = self._owed.pop(result.number, None)
                 self._busy_since = asyncio.get_running_loop().time()
                 if owed is not None and not owed.done():
                     owed.set_result(result.held)
-        except (OSError, asyncio.IncompleteReadError, msgspec.DecodeError):
+        except (OSError, EOFError, ValueError, msgspec.MsgspecError):
             pass
         self._drop("its process ended")
 

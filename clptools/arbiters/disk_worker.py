@@ -1,13 +1,13 @@
 """The process that reads and writes the shared disk: `python -m clptools.arbiters.disk_worker`.
 
 A disk that hangs puts whoever waits for it into a sleep that no signal ends; here that is this
-process, never the agent.  On standard input, a socket, arrive frames of four bytes length and
-MessagePack: one `Setup`, then a `Command` at a time; a `Result` goes back for each.  The agent
-closing its end ends the process, once its disk lets it.
+process, never the agent.  It gets one `Setup`, then a `Command` at a time; a `Result` goes back
+for each.  The agent closing its end ends the process, once its disk lets it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import mmap
@@ -16,18 +16,21 @@ import socket
 import stat
 import sys
 import time
-from typing import IO, TypeVar
 
 import msgspec
 
 from clptools.arbiters.base import Held
-from clptools.arbiters.disk_lease import DiskLease, Read, Steps, Write
-from clptools.arbiters.disk_slots import AREA_BYTES, SLOT_BYTES, encode, foreign
-
-LENGTH_BYTES = 4
-MAX_FRAME_BYTES = 16_384
-
-T = TypeVar("T")
+from clptools.arbiters.disk_lease import (
+    AREA_BYTES,
+    SLOT_BYTES,
+    DiskLease,
+    Read,
+    Steps,
+    Write,
+    encode,
+    foreign,
+)
+from clptools.common.child_process import framed, heed_no_terminal, receive
 
 
 class Setup(msgspec.Struct, frozen=True, kw_only=True):
@@ -179,28 +182,16 @@ class Worker:
         return perform(steps, self._disk)
 
 
-def _read(file: IO[bytes], kind: type[T]) -> T | None:
-    """A frame; None when the agent has closed its end."""
-    head = file.read(LENGTH_BYTES)
-    if len(head) < LENGTH_BYTES:
-        return None
-    return msgspec.msgpack.decode(file.read(int.from_bytes(head)), type=kind)
-
-
 def main() -> int:
     """Serve until the agent closes its end."""
-    channel = socket.socket(fileno=os.dup(0))
-    with channel, channel.makefile("rb") as file:
-        setup = _read(file, Setup)
+    heed_no_terminal()
+    with socket.socket(fileno=os.dup(0)) as channel, contextlib.suppress(OSError):
+        setup = receive(channel, Setup)
         if setup is None:
             return 0
         worker = Worker(setup)
-        while (command := _read(file, Command)) is not None:
-            data = msgspec.msgpack.encode(worker.perform(command))
-            try:
-                channel.sendall(len(data).to_bytes(LENGTH_BYTES) + data)
-            except OSError:
-                return 0
+        while (command := receive(channel, Command)) is not None:
+            channel.sendall(framed(worker.perform(command)))
     return 0
 
 

@@ -29,7 +29,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from clptools.arbiters.base import ArbiterContext, Held
-from clptools.arbiters.web import Answer, Site, WebError, client_tls
+from clptools.common.http import HttpError, Response, Site, client_tls
 from clptools.config.secretfile import read_secret
 from clptools.core.settings import Arbiter
 from clptools.faults import ClpError
@@ -257,7 +257,7 @@ class EtcdArbiter:
                 found = _understood(answer, kind)
             except TimeoutError:
                 faults.append(f"{site.url}: no answer within {share_s:.1g} s")
-            except WebError as error:
+            except HttpError as error:
                 faults.append(f"{site.url}: {error}")
             except _Refused as error:
                 raise _Refused(f"{site.url}: {error}") from None
@@ -272,27 +272,27 @@ class EtcdArbiter:
         return f"{', '.join(self._urls)}: no answer within {self._timeout_s:g} s"
 
 
-def _understood(answer: Answer, kind: type[T]) -> T:
+def _understood(answer: Response, kind: type[T]) -> T:
     """The answer's content.
 
-    Raises WebError where another endpoint may know better, _Refused or _NoLogin else.
+    Raises HttpError where another endpoint may know better, _Refused or _NoLogin else.
     """
     if answer.status == 200:
         try:
             return msgspec.json.decode(answer.body, type=kind)
         except msgspec.DecodeError:
-            raise WebError("the answer is not etcd's") from None
+            raise HttpError("the answer is not etcd's") from None
     try:
         status = msgspec.json.decode(answer.body, type=_Status)
     except msgspec.DecodeError:
-        raise WebError(f"answered with status {answer.status}") from None
+        raise HttpError(f"answered with status {answer.status}") from None
     text = (status.message or status.error).removeprefix("etcdserver: ")[:200]
     if status.code == _UNAUTHENTICATED or any(word in text for word in _STALE_TOKEN):
         raise _NoLogin(text)
     if status.code == _INVALID_ARGUMENT and "user name is empty" in text:
         raise _NoLogin(text)
     if status.code == _UNAVAILABLE or answer.status >= 500:
-        raise WebError(text or f"answered with status {answer.status}")
+        raise HttpError(text or f"answered with status {answer.status}")
     raise _Refused(text or f"answered with status {answer.status}")
 
 

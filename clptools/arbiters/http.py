@@ -10,7 +10,7 @@ import asyncio
 import ssl
 
 from clptools.arbiters.base import ArbiterContext, Held
-from clptools.arbiters.web import Site, WebError, client_tls
+from clptools.common.http import HttpError, Site, client_tls
 from clptools.core.settings import Arbiter
 from clptools.faults import ClpError
 
@@ -39,10 +39,10 @@ class HttpArbiter:
                 site = self._open()
                 answer = await site.request("HEAD")
                 if answer.status in _NO_HEAD:
-                    answer = await site.request("GET")
+                    answer = await site.request("GET", status_only=True)
         except ClpError as error:
             return self._failed(error.message)
-        except WebError as error:
+        except HttpError as error:
             return self._failed(str(error))
         except TimeoutError:
             return self._failed(f"no answer within {self._timeout_ms / 1000:g} s")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from clptools.arbiters.base import ArbiterContext, Held
+from clptools.common.ping import ping
 from clptools.core.settings import Arbiter
-from clptools.ping import ping
 
 
 def build(arbiter: Arbiter, context: ArbiterContext) -> PingArbiter:

@@ -1,17 +1,32 @@
-"""`witness`: a lease kept by `clpwitnessd` on a third machine, over HTTP.  Strong."""
+"""`witness`: a lease kept by `clpwitnessd` on a third machine, over HTTP.  Strong.
+
+Heartbeats of type `witnesshb` go the same way: `MailExchange`.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import secrets
+from typing import TypeVar
 
 import msgspec
 
 from clptools.arbiters.base import ArbiterContext, Held
-from clptools.arbiters.web import Site, WebError, client_tls
-from clptools.arbiters.witness_messages import MAC_HEADER, PATH, Answer, Ask, Signer
+from clptools.arbiters.witness_messages import (
+    MAC_HEADER,
+    MAIL_PATH,
+    PATH,
+    Answer,
+    Ask,
+    Mail,
+    Post,
+    Signer,
+)
+from clptools.common.http import HttpError, Site, client_tls
 from clptools.core.settings import Arbiter
-from clptools.faults import ClpError
+from clptools.faults import ClpError, ExitCode
+
+A = TypeVar("A", Answer, Mail)
 
 
 def build(arbiter: Arbiter, context: ArbiterContext) -> WitnessArbiter:
@@ -19,16 +34,46 @@ def build(arbiter: Arbiter, context: ArbiterContext) -> WitnessArbiter:
     return WitnessArbiter(arbiter, context)
 
 
+class _Witness:
+    """One purpose (a path) of one witness server; both ends sign."""
+
+    def __init__(self, url: str, ca: str, context: ArbiterContext, path: str) -> None:
+        self.url = url
+        self._ca = ca
+        self._path = path
+        self._signer = Signer(context.authkey, path)
+        self._site: Site | None = None
+
+    async def exchange(self, asked: Ask | Post, kind: type[A]) -> A:
+        """What it answers to exactly this.  Raises HttpError, ClpError; bounded by the caller."""
+        if self._site is None:
+            self._site = Site(self.url, client_tls(self.url, self._ca))
+        body = msgspec.json.encode(asked)
+        headers = (("Content-Type", "application/json"), (MAC_HEADER, self._signer.sign_ask(body)))
+        found = await self._site.request("POST", self._path, body=body, headers=headers)
+        if found.status == 403:
+            raise HttpError("it does not know this cluster's authkey")
+        if found.status != 200:
+            raise HttpError(f"answered with status {found.status}")
+        if not self._signer.is_answer(found.body, found.header(MAC_HEADER)):
+            raise HttpError("the answer is not signed with this cluster's authkey")
+        try:
+            answer = msgspec.json.decode(found.body, type=kind)
+        except msgspec.DecodeError:
+            raise HttpError("the answer is not a witness's") from None
+        if answer.nonce != asked.nonce:
+            raise HttpError("the answer belongs to another request")
+        return answer
+
+
 class WitnessArbiter:
-    """Asks one witness server."""
+    """Holds this cluster's lease at one witness server."""
 
     def __init__(self, arbiter: Arbiter, context: ArbiterContext) -> None:
         self._name = arbiter.name
-        self._url = str(arbiter.options["url"])
-        self._ca = str(arbiter.options.get("ca") or "")
         self._context = context
-        self._signer = Signer(context.authkey)
-        self._site: Site | None = None
+        url, ca = str(arbiter.options["url"]), str(arbiter.options.get("ca") or "")
+        self._witness = _Witness(url, ca, context, PATH)
         self._ticket = ""
 
     async def hold(self, lease_ms: int) -> Held:
@@ -39,7 +84,7 @@ class WitnessArbiter:
                 answer = await self._ask("hold", lease_ms)
         except ClpError as error:
             return self._failed(error.message)
-        except WebError as error:
+        except HttpError as error:
             return self._failed(str(error))
         except TimeoutError:
             return self._failed(f"no answer within {timeout_s:g} s")
@@ -52,50 +97,54 @@ class WitnessArbiter:
         try:
             async with asyncio.timeout(self._context.timeout_ms / 1000):
                 await self._ask("release", 0)
-        except (ClpError, WebError, TimeoutError):
+        except (ClpError, HttpError, TimeoutError):
             return  # it runs out
 
     async def close(self) -> None:
         """No connection is kept."""
 
     async def _ask(self, op: str, lease_ms: int) -> Answer:
-        if self._site is None:
-            self._site = Site(self._url, client_tls(self._url, self._ca))
         for _ in range(3):  # a request of before, still on its way, may use up a ticket
-            answer = await self._exchange(self._site, op, lease_ms)
-            self._ticket = answer.ticket
-            if not answer.stale:
-                return answer
-        raise WebError("other requests of this server come between")
-
-    async def _exchange(self, site: Site, op: str, lease_ms: int) -> Answer:
-        nonce = secrets.token_hex(16)
-        body = msgspec.json.encode(
-            Ask(
+            asked = Ask(
                 cluster=self._context.cluster,
                 server=self._context.server,
                 token=self._context.token,
                 op=op,
                 lease_ms=lease_ms,
                 ticket=self._ticket,
-                nonce=nonce,
+                nonce=secrets.token_hex(16),
             )
-        )
-        headers = (("Content-Type", "application/json"), (MAC_HEADER, self._signer.sign_ask(body)))
-        found = await site.request("POST", PATH, body=body, headers=headers)
-        if found.status == 403:
-            raise WebError("it does not know this cluster's authkey")
-        if found.status != 200:
-            raise WebError(f"answered with status {found.status}")
-        if not self._signer.is_answer(found.body, found.header(MAC_HEADER)):
-            raise WebError("the answer is not signed with this cluster's authkey")
-        try:
-            answer = msgspec.json.decode(found.body, type=Answer)
-        except msgspec.DecodeError:
-            raise WebError("the answer is not a witness's") from None
-        if answer.nonce != nonce:
-            raise WebError("the answer belongs to another request")
-        return answer
+            answer = await self._witness.exchange(asked, Answer)
+            self._ticket = answer.ticket
+            if not answer.stale:
+                return answer
+        raise HttpError("other requests of this server come between")
 
     def _failed(self, text: str) -> Held:
-        return Held(error=f"{self._name}: {self._url}: {text}")
+        return Held(error=f"{self._name}: {self._witness.url}: {text}")
+
+
+class MailExchange:
+    """Beats to and from the other servers by way of one witness server."""
+
+    def __init__(self, url: str, context: ArbiterContext) -> None:
+        self._context = context
+        self._witness = _Witness(url, "", context, MAIL_PATH)
+
+    async def __call__(self, beats: dict[str, bytes]) -> dict[str, bytes]:
+        """Server -> datagram for it; returns sender -> datagram.  Raises ClpError."""
+        timeout_s = self._context.timeout_ms / 1000
+        post = Post(
+            cluster=self._context.cluster,
+            server=self._context.server,
+            nonce=secrets.token_hex(16),
+            beats=beats,
+        )
+        try:
+            async with asyncio.timeout(timeout_s):
+                return (await self._witness.exchange(post, Mail)).beats
+        except TimeoutError:
+            fault = f"no answer within {timeout_s:g} s"
+        except HttpError as error:
+            fault = str(error)
+        raise ClpError(ExitCode.FAILED, f"{self._witness.url}: {fault}")

@@ -29,8 +29,6 @@ MAC_HEADER = "Clptools-Mac"
 MAX_BYTES = 4096
 MAX_MAIL_BYTES = 262_144
 
-MAX_NAME = 256
-
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
     """What a server wants."""

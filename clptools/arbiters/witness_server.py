@@ -12,30 +12,30 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import ipaddress
 import logging
+import secrets
 import signal
 import ssl
 import sys
 import time
-from collections import Counter
+from collections import OrderedDict
 
 import msgspec
 
 from clptools import paths
-from clptools.arbiters.web import cause
-from clptools.arbiters.witness_leases import Leases
-from clptools.arbiters.witness_mail import Mailboxes
 from clptools.arbiters.witness_messages import (
     MAC_HEADER,
     MAIL_PATH,
     MAX_BYTES,
     MAX_MAIL_BYTES,
     PATH,
+    Answer,
     Ask,
+    Mail,
     Post,
     Signer,
 )
+from clptools.common.http import HttpError, Request, Response, Server, cause, server_tls
 from clptools.config.address import Endpoint, endpoint
 from clptools.config.secretfile import read_authkey
 from clptools.faults import ClpError, ExitCode
@@ -44,177 +44,160 @@ logger = logging.getLogger(__name__)
 
 PORT = 29003
 LONGEST_LEASE_S = 10.0
-_PATIENCE_S = 5.0
-"""For one connection, from its beginning to its end."""
-_HEAD_S = 2.0
-"""For TLS and the head of the request: who has something to say, says it at once."""
-MAX_CONNECTIONS = 256
-MAX_OF_A_SOURCE = 64
-"""A whole cluster may be behind one address."""
-MAX_STRANGERS = 128
-MAX_OF_A_STRANGER = 16
-_MAX_KNOWN = 1024
-_MAX_HEAD_BYTES = 8192
+MAX_NAME = 256
+MAX_CLUSTERS = 256
+MAX_SERVERS = 256
+"""Tickets of one cluster; the one not used for longest is dropped, its owner asks once more."""
+MAX_BOXES = 64
+"""Of one cluster."""
+MAX_AGE_MS = 2_000
+_BASE64_BYTES = MAX_MAIL_BYTES * 3 // 5
+"""So much in a box fits into an answer as base64 with its names."""
 _MAX_ASKED = 32
 """Length of a nonce in hex."""
+_JSON = {"Content-Type": "application/json"}
 
-_REASONS = {200: "OK", 400: "Bad Request", 403: "Forbidden", 404: "Not Found"}
+
+class _Cluster:
+    def __init__(self) -> None:
+        self.server = ""
+        self.token = ""
+        self.until = 0
+        self.tickets: OrderedDict[str, str] = OrderedDict()
+
+    def new_ticket(self, server: str) -> str:
+        self.tickets[server] = secrets.token_hex(16)
+        self.tickets.move_to_end(server)
+        if len(self.tickets) > MAX_SERVERS:
+            self.tickets.popitem(last=False)
+        return self.tickets[server]
 
 
-class Places:
-    """How many connections may be open at once, by where they come from.
+class Leases:
+    """One lease a cluster; `now` is in ms on a clock that runs on through sleep.
 
-    Who has not shown a cluster's key shares some places with all other strangers, so that
-    whoever fills them shuts out no server that was here before.
+    Nothing is on a disk.  Whatever was held when an earlier run ended, its holder counts for
+    `longest_ms` at most, because a longer lease is never granted; so for that long after its
+    start a witness grants nothing to anybody.
+    """
+
+    def __init__(self, now: int, longest_ms: int) -> None:
+        self._opens_at = now + longest_ms
+        self._longest_ms = longest_ms
+        self._clusters: dict[str, _Cluster] = {}
+
+    def ask(self, key: str, asked: Ask, now: int) -> Answer:
+        """Carry out an authentic request; `key` names the authkey it was signed with."""
+        if not asked.server or max(map(len, (asked.server, asked.token, asked.cluster))) > MAX_NAME:
+            return Answer(nonce=asked.nonce, ticket="", error="a name is empty or too long")
+        name = f"{key} {asked.cluster}"
+        if name not in self._clusters and len(self._clusters) >= MAX_CLUSTERS:
+            return Answer(nonce=asked.nonce, ticket="", error="it serves too many clusters already")
+        cluster = self._clusters.setdefault(name, _Cluster())
+        ticket = cluster.tickets.get(asked.server) or cluster.new_ticket(asked.server)
+        if asked.ticket != ticket:
+            return Answer(nonce=asked.nonce, ticket=ticket, stale=True)
+        ticket = cluster.new_ticket(asked.server)
+        mine = cluster.server == asked.server and cluster.token == asked.token
+        if asked.op == "release":
+            if mine:
+                cluster.until = now
+            return Answer(nonce=asked.nonce, ticket=ticket)
+        if asked.op != "hold":
+            return Answer(nonce=asked.nonce, ticket=ticket, error=f"it knows no {asked.op!r}")
+        if not 0 < asked.lease_ms <= self._longest_ms:
+            text = (
+                f"a lease of {asked.lease_ms / 1000:g} s is not granted, "
+                f"{self._longest_ms / 1000:g} s is the longest (clpwitnessd --longest-lease)"
+            )
+            return Answer(nonce=asked.nonce, ticket=ticket, error=text)
+        if now < self._opens_at:
+            text = f"it has just started and grants nothing for {self._opens_at - now} ms more"
+            return Answer(nonce=asked.nonce, ticket=ticket, error=text)
+        if now < cluster.until and not mine:
+            return Answer(nonce=asked.nonce, ticket=ticket, holder=cluster.server)
+        cluster.server, cluster.token = asked.server, asked.token
+        cluster.until = now + asked.lease_ms
+        return Answer(nonce=asked.nonce, ticket=ticket, held=True, holder=asked.server)
+
+
+class Mailboxes:
+    """The newest beat for each pair of servers, until it is asked for.
+
+    Whoever is here has the authkey; the bounds are against faults, not strangers.
     """
 
     def __init__(self) -> None:
-        self._taken: Counter[str] = Counter()
-        self._known: dict[str, None] = {}
+        self._clusters: dict[str, dict[str, dict[str, tuple[int, bytes]]]] = {}
 
-    def take(self, source: str) -> tuple[str, ...]:
-        """Places for one from `source`, to be given back; none where one of them is full."""
-        known = source in self._known
-        wanted = {"all": MAX_CONNECTIONS, source: MAX_OF_A_SOURCE if known else MAX_OF_A_STRANGER}
-        if not known:
-            wanted["strangers"] = MAX_STRANGERS
-        if any(self._taken[place] >= most for place, most in wanted.items()):
-            return ()
-        self._taken.update(wanted.keys())
-        return tuple(wanted)
-
-    def give_back(self, places: tuple[str, ...]) -> None:
-        """The connection is over."""
-        self._taken.subtract(places)
-        for place in places:
-            if not self._taken[place]:
-                del self._taken[place]
-
-    def know(self, source: str) -> None:
-        """It has a cluster's key; of too many, the one that showed it longest ago is forgotten."""
-        self._known.pop(source, None)
-        self._known[source] = None
-        if len(self._known) > _MAX_KNOWN:
-            del self._known[next(iter(self._known))]
+    def exchange(self, key: str, post: Post, now: int) -> Mail:
+        """Put the newest beats into their boxes; empty the server's own.  `now` is in ms."""
+        name = f"{key} {post.cluster}"
+        if name not in self._clusters and len(self._clusters) >= MAX_CLUSTERS:
+            return Mail(nonce=post.nonce, beats={})
+        boxes = self._clusters.setdefault(name, {})
+        found = boxes.pop(post.server, {})
+        for server, beat in post.beats.items():
+            if server not in boxes and len(boxes) >= MAX_BOXES:
+                continue
+            box = boxes.setdefault(server, {})
+            box.pop(post.server, None)
+            if len(beat) + sum(len(other) for _, other in box.values()) <= _BASE64_BYTES:
+                box[post.server] = now, beat
+        # A server that was away must not take what it finds for a sign of life.
+        young = {sender: beat for sender, (at, beat) in found.items() if now - at <= MAX_AGE_MS}
+        return Mail(nonce=post.nonce, beats=young)
 
 
-def source_of(address: str) -> str:
-    """What counts as one source: an IPv4 address, or an IPv6 network of one site (/64)."""
-    found = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(found, ipaddress.IPv6Address):
-        if found.ipv4_mapped is None:
-            return str(ipaddress.ip_network((found, 64), strict=False))
-        found = found.ipv4_mapped
-    return str(found)
-
-
-class WitnessServer:
-    """Answers on one address; at most one exchange a connection."""
+class Witness:
+    """Answers those who have a cluster's key."""
 
     def __init__(self, authkeys: tuple[bytes, ...], longest_ms: int) -> None:
         self._signers = tuple(Signer(key) for key in authkeys)
         self._mail_signers = tuple(Signer(key, MAIL_PATH) for key in authkeys)
-        self._mail = Mailboxes()
         self._leases = Leases(_boot_ms(), longest_ms)
-        self._server: asyncio.Server | None = None
-        self._tls: ssl.SSLContext | None = None
-        self._places = Places()
+        self._mail = Mailboxes()
 
-    async def start(self, listen: Endpoint, tls: ssl.SSLContext | None = None) -> int:
-        """Begin to answer; returns the port.  Raises OSError."""
-        self._tls = tls
-        self._server = await asyncio.start_server(
-            self._connected, listen.host, listen.port, limit=_MAX_HEAD_BYTES
-        )
-        port: int = self._server.sockets[0].getsockname()[1]
-        return port
+    def room(self, request: Request) -> int:
+        """See `Handler`."""
+        if _only_looks(request):
+            return 0
+        if request.method == "POST" and request.path.endswith(MAIL_PATH):
+            return MAX_MAIL_BYTES
+        if request.method == "POST" and request.path.endswith(PATH):
+            return MAX_BYTES
+        raise HttpError("no such path", 404)
 
-    async def close(self) -> None:
-        """Stop answering."""
-        if self._server is not None:
-            self._server.close()
-            await self._server.wait_closed()
-
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        peer = writer.get_extra_info("peername")  # None: it is gone already
-        source = source_of(peer[0]) if peer else ""
-        places = self._places.take(source) if peer else ()
-        if not places:
-            writer.transport.abort()
-            return
-        try:
-            async with asyncio.timeout(_PATIENCE_S):
-                async with asyncio.timeout(_HEAD_S):
-                    if self._tls is not None:
-                        # Here, not before: a handshake that never ends has its place, too.
-                        await writer.start_tls(self._tls)
-                    asked = await reader.readuntil(b"\r\n\r\n")
-                status, body, mac = await self._exchange(asked, reader)
-                if mac:
-                    self._places.know(source)
-                head = (
-                    f"HTTP/1.1 {status} {_REASONS[status]}\r\nContent-Type: application/json\r\n"
-                    f"Content-Length: {len(body)}\r\nConnection: close\r\n"
-                )
-                head += f"{MAC_HEADER}: {mac}\r\n" if mac else ""
-                writer.write(head.encode("ascii") + b"\r\n" + body)
-                writer.write_eof() if writer.can_write_eof() else writer.close()
-                await writer.drain()
-                await reader.read(1)  # until the other end closes: nothing of ours is cut off
-        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            pass  # TimeoutError is an OSError; a stranger's connection is nobody's concern
-        finally:
-            self._places.give_back(places)
-            writer.transport.abort()
-
-    async def _exchange(self, asked: bytes, reader: asyncio.StreamReader) -> tuple[int, bytes, str]:
-        """Status, body and MAC of the answer; only what has the key is answered with a MAC."""
-        head = asked.decode("latin-1").split("\r\n")
-        words = head[0].split(" ")
-        if len(words) != 3:
-            return 400, b"", ""
-        method, path, _ = words
-        if method in ("GET", "HEAD") and path == "/":
-            return 200, b"" if method == "HEAD" else b"{}\n", ""
-        mail = path.endswith(MAIL_PATH)
-        if method != "POST" or not (mail or path.endswith(PATH)):
-            return 404, b"", ""
-        fields = {}
-        for line in head[1:]:
-            name, _, value = line.partition(":")
-            fields[name.strip().lower()] = value.strip()
-        length = fields.get("content-length", "")
-        if not (length.isascii() and length.isdigit() and len(length) < 7):
-            return 400, b"", ""
-        if int(length) > (MAX_MAIL_BYTES if mail else MAX_BYTES):
-            return 400, b"", ""
-        body = await reader.readexactly(int(length))
-        mac = fields.get(MAC_HEADER.lower(), "")
-        return self._answer_mail(body, mac) if mail else self._answer(body, mac)
-
-    def _answer(self, body: bytes, mac: str) -> tuple[int, bytes, str]:
-        signer = next((s for s in self._signers if s.is_ask(body, mac)), None)
+    def respond(self, request: Request) -> Response:
+        """See `Handler`; only who has a key is answered with a MAC."""
+        if _only_looks(request):
+            return Response(status=200, body=b"{}\n", headers=_JSON)
+        mail = request.path.endswith(MAIL_PATH)
+        body, mac = request.body, request.headers.get(MAC_HEADER.lower(), "")
+        signers = self._mail_signers if mail else self._signers
+        signer = next((each for each in signers if each.is_ask(body, mac)), None)
         if signer is None:
-            return 403, b"", ""
+            raise HttpError("no cluster of this witness signed it", 403)
         try:
-            asked = msgspec.json.decode(body, type=Ask)
+            said = self._carry(signer.name, body) if mail else self._decide(signer.name, body)
         except msgspec.DecodeError:
-            return 400, b"", ""
+            raise HttpError("not understood") from None
+        answer = msgspec.json.encode(said)
+        headers = {**_JSON, MAC_HEADER: signer.sign_answer(answer)}
+        return Response(status=200, body=answer, headers=headers, trusts=True)
+
+    def _carry(self, key: str, body: bytes) -> Mail:
+        return self._mail.exchange(key, msgspec.json.decode(body, type=Post), _boot_ms())
+
+    def _decide(self, key: str, body: bytes) -> Answer:
+        asked = msgspec.json.decode(body, type=Ask)
         if len(asked.nonce) > _MAX_ASKED:
-            return 400, b"", ""
-        answer = msgspec.json.encode(self._leases.ask(signer.name, asked, _boot_ms()))
-        return 200, answer, signer.sign_answer(answer)
+            raise HttpError("its nonce is too long")
+        return self._leases.ask(key, asked, _boot_ms())
 
-    def _answer_mail(self, body: bytes, mac: str) -> tuple[int, bytes, str]:
-        signer = next((s for s in self._mail_signers if s.is_ask(body, mac)), None)
-        if signer is None:
-            return 403, b"", ""
-        try:
-            post = msgspec.json.decode(body, type=Post)
-        except msgspec.DecodeError:
-            return 400, b"", ""
-        mail = msgspec.json.encode(self._mail.exchange(signer.name, post, _boot_ms()))
-        return 200, mail, signer.sign_answer(mail)
+
+def _only_looks(request: Request) -> bool:
+    return request.method in ("GET", "HEAD") and request.path == "/"
 
 
 def _boot_ms() -> int:
@@ -250,6 +233,10 @@ def _arguments() -> argparse.ArgumentParser:
 
 
 async def _serve(arguments: argparse.Namespace) -> None:
+    # Before anybody can know that it runs: whoever has an answer may send a signal.
+    stopped = asyncio.Event()
+    for sign in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(sign, stopped.set)
     files = arguments.authkey or [paths.authkey_file()]
     if not 0.1 <= arguments.longest_lease <= 3600:
         raise ClpError(ExitCode.USAGE, "--longest-lease: from 0.1 to 3600 seconds")
@@ -258,33 +245,23 @@ async def _serve(arguments: argparse.Namespace) -> None:
     except ValueError as error:
         raise ClpError(ExitCode.USAGE, f"--listen {arguments.listen}: {error}") from None
     keys = tuple(read_authkey(file) for file in files)
-    server = WitnessServer(keys, round(arguments.longest_lease * 1000))
+    server = Server(Witness(keys, round(arguments.longest_lease * 1000)))
     try:
-        port = await server.start(listen, _tls(arguments.cert, arguments.key))
+        tls = _tls(arguments.cert, arguments.key)
+        port = await server.start(listen.host, listen.port, tls)
     except OSError as error:
         raise ClpError(ExitCode.FAILED, f"cannot listen on {listen}: {cause(error)}") from None
     scheme = "https" if arguments.cert else "http"
     shown = Endpoint(listen.host, port)
     logger.info("answers on %s://%s for %d cluster keys", scheme, shown, len(keys))
-    stopped = asyncio.Event()
-    for sign in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(sign, stopped.set)
     await stopped.wait()
     await server.close()
 
 
 def _tls(cert: str | None, key: str | None) -> ssl.SSLContext | None:
-    if not cert:
-        if key:
-            raise ClpError(ExitCode.USAGE, "--key without --cert")
-        return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        context.load_cert_chain(cert, key)
-    except (OSError, ssl.SSLError) as error:
-        raise ClpError(ExitCode.FAILED, f"{cert}: {cause(error)}", "a PEM file is wanted") from None
-    return context
+    if key and not cert:
+        raise ClpError(ExitCode.USAGE, "--key without --cert")
+    return server_tls(cert, key or "") if cert else None
 
 
 def main(words: list[str] | None = None) -> int:

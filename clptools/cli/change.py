@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from clptools.api.client import Client, user
+from clptools.api.client import Client, Silent, user
 from clptools.cli.command import TYPE_CHECKING, Answer, Args, Command, done
 from clptools.faults import ClpError, ExitCode
 
@@ -53,6 +53,8 @@ def follow(request: RequestJson, timeout_s: float | None, *, shows: bool) -> dic
                 ended = reply.get("outcome")
                 if isinstance(ended, dict):
                     return ended
+        except Silent:
+            raise
         except ClpError as error:
             if error.code == ExitCode.TIMED_OUT and timeout_s == 0:
                 return {"text": "Asked; it goes on without being waited for."}

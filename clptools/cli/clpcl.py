@@ -21,7 +21,8 @@ COMMAND = Command(
     description=(
         (
             "The node agent stays up when the cluster service stops: so -a and -h work from any "
-            "server. A local -s also starts the agent, if it is down."
+            "server. A local -s also starts the agent, if it is down; beside one that stands still "
+            "it starts none, and names that one's process (exit code 7)."
         ),
         (
             "Stopping one server moves its groups to others first; stopping all stops them. "

@@ -32,6 +32,7 @@ COMMAND = Command(
 
 PROCESSOR_FAILED = "07h/6F/0"
 """Row of the class table: processor, internal error (IERR); FATAL."""
+ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 BMC_HEARTBEAT = '[[interconnect]]\ntype = "bmchb"'
 
 
@@ -51,15 +52,19 @@ def run(args: Args) -> Answer:
     def trap() -> bytes:
         return build_pet_trap(pet_event(PROCESSOR_FAILED, unix_time=time.time()))
 
-    for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    # Nothing strikes between the making of the cluster and the block that takes it away.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDS)
+    for sign in ENDS:
         if signal.getsignal(sign) is not signal.SIG_IGN:  # as in the background, or under nohup
             signal.signal(sign, _interrupt)
     cluster = LoopbackCluster(more=BMC_HEARTBEAT)
     try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         told = Demo(cluster, trap, _check if quiet else _tell).run(keep)
     finally:
         # Whoever is impatient must not leave agents behind.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for sign in ENDS:
+            signal.signal(sign, signal.SIG_IGN)
         cluster.stop()
         if not keep:
             cluster.remove()

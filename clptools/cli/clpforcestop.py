@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from clptools.cli.change import change
 from clptools.cli.command import TYPE_CHECKING, Answer, Args, Argument, Command, Option, wait
 from clptools.faults import ClpError, ExitCode
@@ -48,7 +46,5 @@ def run(args: Args) -> Answer:
             f"Nothing was done: {server} would lose power at once.",
             f"If you mean it: clpforcestop {server} --yes.  In order: clpdown -h {server}",
         )
-    # An agent that stands still would do it when it goes on, whatever has become of it by then.
-    asked_at = time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
-    request: ForceStopJson = {"type": "force-stop", "down": server, "asked_at": asked_at}
+    request: ForceStopJson = {"type": "force-stop", "down": server}
     return change(args, request, args.number("wait"))

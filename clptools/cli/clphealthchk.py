@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clptools.api.client import Client
+from clptools.api.client import Client, SocketMissing
 from clptools.cli.command import Answer, Args, Command, Option
 from clptools.cli.names import status
 from clptools.faults import ClpError, ExitCode
@@ -58,6 +58,8 @@ def run(args: Args) -> Answer:
     try:
         with Client(timeout_s=TIMEOUT_S if seconds is None else max(seconds, 0.001)) as client:
             cluster = status(client, local=True).get("cluster")
+    except SocketMissing as error:
+        return _say(error.message, NOT_ALIVE)
     except ClpError as error:
         if error.code == ExitCode.NO_AGENT:
             return _say("The cluster has been stopped: no node agent answers.", STOPPED)

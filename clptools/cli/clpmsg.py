@@ -64,6 +64,11 @@ def run(args: Args) -> Answer:
                 ExitCode.NOT_PERMITTED, "Only root may put messages in.", f"{path} is root's."
             ) from None
         except (FileNotFoundError, ConnectionRefusedError, ConnectionResetError):
+            from clptools.api.client import SocketMissing
+            from clptools.api.holder import agent_pid
+
+            if pid := agent_pid():
+                raise SocketMissing(pid, path) from None
             raise ClpError(
                 ExitCode.NO_AGENT, "The node agent does not run here.", "Start it: clpcl -s"
             ) from None

@@ -167,7 +167,7 @@ def flag(name: str) -> str:
 
 def status(args: Args, view: str) -> Answer:
     """`-s` and the maps."""
-    from clptools.api.client import Client
+    from clptools.api.client import Client, SocketMissing
 
     try:
         with Client() as client:
@@ -176,6 +176,8 @@ def status(args: Args, view: str) -> Answer:
             )
             if args.given("host"):
                 found = as_seen_by(client, found, args.text("host"))
+    except SocketMissing:
+        raise  # nothing is Offline
     except ClpError as error:
         if error.code is not ExitCode.NO_AGENT or args.given("host"):
             raise
@@ -283,11 +285,13 @@ def settings_in_force() -> Settings:
     So also for members of the group `clptools`: the agent hands out scripts, too, and only to who
     may change them, while the file lets the group read it.
     """
-    from clptools.api.client import Client
+    from clptools.api.client import Client, SocketMissing
 
     try:
         with Client() as client:
             reply = client.call("GetConfig")
+    except SocketMissing:
+        raise  # what it runs with may not be what the file says
     except ClpError as error:
         from clptools.paths import config_file
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from clptools.api.client import Client
+from clptools.api.client import Client, Silent
 from clptools.cli.command import Answer, Args, Command, Option
 from clptools.cli.names import Json, find, objects
 from clptools.faults import ClpError, ExitCode
@@ -111,13 +111,15 @@ def run(args: Args) -> Answer:
             return _watch(condition, deadline)
         except ClpError as error:
             late = deadline is not None and time.monotonic() + RETRY_S >= deadline
-            if error.code == ExitCode.TIMED_OUT and deadline is not None:
+            silent = isinstance(error, Silent)
+            if error.code == ExitCode.TIMED_OUT and deadline is not None and not silent:
                 raise ClpError(
                     ExitCode.TIMED_OUT,
                     f"Not within {seconds:g} s: {condition.text}.",
                     "Nothing was changed by waiting. See: clpstat",
                 ) from error
-            if error.code != ExitCode.NO_AGENT or deadline is None or late:
+            may_pass = silent or error.code == ExitCode.NO_AGENT
+            if not may_pass or deadline is None or late:
                 raise
         time.sleep(RETRY_S)
 

@@ -80,7 +80,6 @@ class ConfirmDownJson(TypedDict):
     down: str
     force: NotRequired[bool]
     only_look: NotRequired[bool]
-    asked_at: NotRequired[int]
 
 
 class EventJson(TypedDict):
@@ -129,7 +128,6 @@ class ForceStopJson(TypedDict):
     type: Literal["force-stop"]
     server: NotRequired[str]
     down: str
-    asked_at: NotRequired[int]
 
 
 class GroupJson(TypedDict):

@@ -17,7 +17,7 @@ EXIT_CODES = (
     ("4", "not permitted"),
     ("5", "no such server, group, resource or monitor"),
     ("6", "refused in the present state; the line says what would allow it"),
-    ("7", "timed out; the line says whether the work goes on"),
+    ("7", "timed out; the line says whether the work goes on, or which process does not answer"),
     ("8", "the configuration is invalid"),
     ("9", "done, and it found something: a difference, a violation, a warning"),
 )

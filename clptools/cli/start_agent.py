@@ -7,12 +7,14 @@ import subprocess
 import sys
 import time
 
-from clptools.api.client import Client
+from clptools.api.agent_process import beside, described, stands
+from clptools.api.client import READ_TIMEOUT_S, Client, Silent
 from clptools.faults import ClpError, ExitCode
-from clptools.paths import log_dir, root
+from clptools.paths import log_dir, root, socket_file
 
 ANSWERS_WITHIN_S = 15.0
 RETRY_S = 0.05
+POLL_TIMEOUT_S = 1.0
 UNIT = "clpnode.service"
 
 
@@ -22,15 +24,19 @@ def start_agent() -> bool:
     By systemd where that is process 1 and the node is the machine's own; else as a process of
     its own, its output in `clpnode.log`.  Raises ClpError.
     """
-    if _answers():
+    # One that is there and stands still is no reason to start another.
+    if _answers(READ_TIMEOUT_S):
         return False
     by_systemd = not root() and os.path.isdir("/run/systemd/system")
     starting = _systemctl() if by_systemd else _spawn()
     its_words = f"journalctl -u {UNIT}" if by_systemd else log_file()
     deadline = time.monotonic() + ANSWERS_WITHIN_S
-    while not (answering := _answers()):
+    while not (answering := _answers(POLL_TIMEOUT_S)):
         # systemctl ends well when the unit runs; the agent itself ends only to its harm.
         ended = starting.poll()
+        holder = beside(socket_file())
+        if ended == ExitCode.REFUSED and stands(holder):
+            raise ClpError(ExitCode.TIMED_OUT, *described(holder, socket_file()))
         if ended == ExitCode.REFUSED and not by_systemd and time.monotonic() <= deadline:
             # Another agent runs, whose socket was removed: it makes it again.
             time.sleep(RETRY_S)
@@ -54,12 +60,17 @@ def log_file() -> str:
     return log_dir() + "/clpnode.log"
 
 
-def _answers() -> int:
-    """Process id of the agent that answers; 0: none does."""
+def _answers(within_s: float) -> int:
+    """Process id of the agent that answers; 0: none does.
+
+    Raises ClpError where nobody could say, and for an agent that gives no sign of life.
+    """
     try:
-        with Client(timeout_s=1.0) as client:
+        with Client(timeout_s=within_s) as client:
             client.call("GetCounters")
             return client.agent_pid
+    except Silent:
+        raise
     except ClpError as error:
         if error.code == ExitCode.NOT_PERMITTED:
             raise

@@ -17,14 +17,14 @@ from functools import partial
 import msgspec
 
 from clptools import paths
+from clptools.common.ping import ping
+from clptools.common.trust import check_script
 from clptools.config.machine import devices, enabled_by, unit_name
 from clptools.config.scripts import scripts_of
 from clptools.config.secretfile import MAKE_AUTHKEY, how_bmc, how_snmp, read_secret
 from clptools.config.variants import Registries
 from clptools.core.settings import Settings
 from clptools.faults import ClpError, ExitCode
-from clptools.ping import ping
-from clptools.trust import check_script
 
 
 class FileFault(msgspec.Struct, frozen=True, kw_only=True):

@@ -214,7 +214,7 @@ FORCED_STOP = (
         name="retries",
         parse=integer(0, 10),
         default=2,
-        help="Further tries; after the last the failover is held.",
+        help="Further tries; after the last, groups of that server wait for another proof.",
     ),
 )
 

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 import msgspec
 
 from clptools import paths
+from clptools.common.plainfile import beginning
 from clptools.config.field import SCRIPT, Field
 from clptools.config.monitors import MONITOR_SCRIPTS
 from clptools.config.variants import Registries
 from clptools.core.settings import Option, Settings
 from clptools.faults import ClpError, ExitCode
-from clptools.plainfile import beginning
 
 SCRIPT_BYTES_MAX = 4 * 1024 * 1024
 

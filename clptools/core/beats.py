@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from clptools.core.actions import SendBeat
 from clptools.core.messages import Beat, Echo, Holding
+from clptools.core.quorum import NEVER
 from clptools.core.state import PeerState, Phase
 
 if TYPE_CHECKING:
@@ -96,6 +97,7 @@ class Beats:
                 purging=purging,
                 lists=True,
                 have=node.holdings.have(p, echo),
+                turns_ms=self._turns_ms(p, echo),
             )
             via = self._relay_to(name, hears) if self._cut_off(p) else ""
             self._send(beat, via)
@@ -144,6 +146,12 @@ class Beats:
         ):
             return p.stranger
         return p.echo
+
+    def _turns_ms(self, p: PeerState, echo: Echo | None) -> int:
+        """`Beat.turns_ms`; nothing to an incarnation with which we have exchanged nothing."""
+        if echo is None or echo is not p.echo or p.turns_at == NEVER:
+            return 0
+        return self.node.now - p.turns_at
 
     def _hears(self) -> tuple[str, ...]:
         """Whom we hear directly."""

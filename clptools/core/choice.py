@@ -127,11 +127,12 @@ class Choice:
             told = [(e.id, e.meaning) for e in events if e.event_class == "FATAL"]
         return f"{told[-1][0]}, {told[-1][1]}" if told else ""
 
-    def why_not(self, group: Group, intent: Intent) -> list[str]:
-        """For each server of the group why it does not take it."""
+    def why_not(self, group: Group, intent: Intent, beside: str = "") -> list[str]:
+        """For each server of the group, less `beside`, why it does not take it."""
         return [
             f"{s}: {self.not_eligible(s) or (say.failed_there if s in intent.avoid else say.free)}"
             for s in group.servers
+            if s != beside
         ]
 
     def stays(self, group: Group, outside: str = "") -> str:

@@ -185,7 +185,8 @@ def _power_read(x: e.PowerRead, now: int) -> str:
     session = f" session {x.session} of {_ago(x.session_at, now)}" if x.session else ""
     beat = f" beat {x.beat}" if x.beat else ""
     echoed = _flags(echoed=x.echoed)
-    asked = f"asked {_ago(x.asked_at, now)}"
+    where = f" at {x.where}" if x.where else ""
+    asked = f"asked {_ago(x.asked_at, now)}{where}"
     return f"{x.server} {x.power} {asked}{session}{beat}{echoed}{_tail(x.error)}"
 
 
@@ -230,6 +231,11 @@ def _watchdog_changed(x: e.WatchdogChanged, now: int) -> str:
     return ("armed" if x.armed else "not armed") + method + _tail(x.text)
 
 
+def _request_seen(x: e.RequestSeen, now: int) -> str:
+    asked = f" asked {_ago(x.asked_at, now)}" if x.asked_at else ""
+    return f"{x.id} of {x.user} {describe_request(x.request)}{asked}"
+
+
 def _host_action_done(x: e.HostActionDone, now: int) -> str:
     return f"{x.action} {'ok' if x.ok else 'failed'}{_tail(x.text)}"
 
@@ -252,7 +258,7 @@ _EVENTS: dict[type, Callable[[Any, int], str]] = {
     e.HardwareSeen: _hardware_seen,
     e.MessageSeen: _message_seen,
     e.WatchdogChanged: _watchdog_changed,
-    e.RequestSeen: lambda x, now: f"{x.id} of {x.user} {describe_request(x.request)}",
+    e.RequestSeen: _request_seen,
     e.HostActionDone: _host_action_done,
 }
 

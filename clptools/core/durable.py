@@ -103,3 +103,5 @@ class Durable(msgspec.Struct, frozen=True, kw_only=True):
     """Revisions by which somebody may still take turns in fencing."""
     off: dict[str, int] = {}
     """Server -> when the newest off read of it that counts was asked, `now` of this boot."""
+    off_at: dict[str, str] = {}
+    """Server -> address and port of the BMC that read so."""

@@ -94,6 +94,8 @@ class PowerRead(EventBase, tag="power-read", frozen=True, kw_only=True):
     """When that session was opened."""
     echoed: bool = False
     """The server's kernel answered an ICMP echo that went out with the question."""
+    where: str = ""
+    """Address and port that were asked; empty: an agent of before told none."""
 
 
 class FenceDone(EventBase, tag="fence-done", frozen=True, kw_only=True):
@@ -212,6 +214,8 @@ class RequestSeen(EventBase, tag="request-seen", frozen=True, kw_only=True):
     id: str
     user: str
     request: Request
+    asked_at: int = 0
+    """Time since boot (ms) of this host when it was asked for; 0: not said."""
 
 
 class HostActionDone(EventBase, tag="host-action-done", frozen=True, kw_only=True):

@@ -374,9 +374,11 @@ def _monitor(teller: Teller, monitor: MonitorView) -> Story:
             steps += own[-RECENT:] if monitor.status == "Normal" else []
         else:
             steps += _since_well(own)
-        if found.status == "Suspend":
+        if found.status == "Suspend" and not teller.status.cluster.suspended:
             then.append(f"Resume it: clpmonctrl -r -m {monitor.name} -h {server.name}")
         then += _open_events(teller.status, server, monitor.name)
+    if teller.status.cluster.suspended:
+        then.append("The cluster is suspended: no monitor acts. Resume it: clpcl --resume")
     steps.sort(key=lambda r: r.time)
     if monitor.status == "Normal":
         steps = steps[-RECENT:]
@@ -445,7 +447,7 @@ def _server_state(teller: Teller, server: ServerView) -> str:
         words.append(f"hears too little on {listed(bad)}")
     bmc = server.bmc
     if bmc is not None and server.status != "Online" and (bmc.reachable or bmc.error):
-        said = f"reads {bmc.power}" if bmc.reachable else f"says nothing ({bmc.error})"
+        said = f"reads {bmc.power}" if bmc.reachable else f"could not be read ({bmc.error})"
         words.append(f"its BMC {bmc.address} {said}")
     return f"{listed(words)}."
 

@@ -179,7 +179,9 @@ class Fencing:
         why = fence.text if fence.text != say.fence_under_way else ""
         why = why or say.still_on(node.settings.forced_stop.timeout_ms, p.bmc.error, p.bmc.doubt)
         self._over(p, why, _RETRY_MS)
-        node.record("rc", 433, "WARN", (name, node.me), say.fence_failed(name, why))
+        groups = node.status.waiting_for(name)
+        text = say.fence_failed(name, why, groups)
+        node.record("rc", 433, "WARN", (name, node.me, *groups), text)
         node.changed = True
 
     def _over(self, p: PeerState, text: str, pause_ms: int) -> None:
@@ -235,9 +237,7 @@ class Fencing:
         A BMC holds the button for 4 s: its victim is to be off before the next turn begins.
         """
         turn_ms = max(revision.cluster.fence_delay_ms, _SHORTEST_MS)
-        # Both sides count from their last exchange that went there and back: where one of them
-        # heard the other for longer, what each heard last lies far apart.
-        silent_ms = self.node.now - min(p.heard_at, p.echoed_at) - revision.lost_ms
+        silent_ms = self.node.now - p.turns_at - revision.lost_ms
         if silent_ms < 0:
             return False
         turn, into_ms = divmod(silent_ms, turn_ms)

@@ -295,9 +295,15 @@ class GroupRequests:
             if not to:
                 elsewhere = msgspec.structs.replace(old, preferred="", avoid=(server,))
                 to, why = node.choice.choose(group, elsewhere)
+                if not to and not server:
+                    return Outcome(code=REFUSED, text=say.waits(group.name, why))
                 if not to or to == server:
-                    text = say.nowhere(group.name, server)
-                    return Outcome(code=REFUSED, text=text, hint=f"It waits for {why}.")
+                    others = node.choice.why_not(group, elsewhere, beside=server)
+                    return Outcome(
+                        code=REFUSED,
+                        text=say.nowhere(group.name, server),
+                        hint=say.nobody_else(group.name, others),
+                    )
             refused = self._cannot_take(group, to, request.force) or self._unproven(group)
             if refused is not None:
                 return refused

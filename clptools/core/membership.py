@@ -18,6 +18,7 @@ from clptools.core.events import BeatSeen
 from clptools.core.messages import Beat, Echo
 from clptools.core.quorum import NEVER, majority
 from clptools.core.state import PeerState, Phase
+from clptools.core.timing import drift_ms
 
 if TYPE_CHECKING:
     from clptools.core.node import Node
@@ -183,6 +184,7 @@ class Membership:
             self._replayed(p, beat)
             return
         before = p.beat
+        self._compare_clocks(p, beat)
         p.any_heard_at = node.now
         p.voters = beat.voters
         p.reads_lists = beat.lists
@@ -203,11 +205,28 @@ class Membership:
             if beat.counts and not p.counts_me:
                 p.counts_me = True
                 node.changed = True
+            self._count_turns(p, beat)
         node.votes.heard(p, beat)
         if p.lost or before is None or _differs(before, beat):
             node.changed = True
         if beat.authority and (before is None or not before.authority):
             node.beats.answer_at_once(beat.sender)
+
+    def _compare_clocks(self, p: PeerState, beat: Beat) -> None:
+        """A beat that waited, on its way or while we stood still, is told by one that did not."""
+        took_ms = self.node.now - beat.sent_at
+        if p.least_ms is not None:
+            took_ms = min(took_ms, p.least_ms + drift_ms(self.node.now - p.heard_at))
+        p.least_ms = took_ms
+
+    def _count_turns(self, p: PeerState, beat: Beat) -> None:
+        """Turns count from the last exchange that went there and back, and from no later than a
+        step after the instant from which the peer counts them (`docs/rules.md`, *Fencing*)."""
+        turns_at = min(p.heard_at, p.echoed_at)
+        if beat.turns_ms and p.least_ms is not None:
+            peers_at = beat.sent_at - beat.turns_ms + p.least_ms
+            turns_at = min(turns_at, peers_at + self.node.times.turns_step_ms)
+        p.turns_at = max(p.turns_at, turns_at)
 
     def _ours(self, beat: Beat) -> Beat:
         """An answer to an incarnation before ours is none: its clock may have begun anew since."""
@@ -281,6 +300,8 @@ class Membership:
         node.beats.answer_at_once(beat.sender)
         p.seq = 0
         p.beat = None
+        p.least_ms = None
+        p.turns_at = NEVER
         # Its paths begin anew: while it did not run, nothing on them was late.
         p.link_at = {}
         p.late = []

@@ -49,7 +49,9 @@ class Memory:
             if name in state.peers:
                 state.peers[name].left = True
         for name, asked_at in durable.off.items():
-            if name in state.peers:
+            at = node.settings.bmc_at(name)
+            # An agent may end between a push that changed the address and its first step with it.
+            if name in state.peers and durable.off_at.get(name, at) == at:
                 state.peers[name].off_asked_at = state.peers[name].off_written = asked_at
         for name, user in durable.confirmed.items():
             if name in state.peers:
@@ -108,6 +110,9 @@ class Memory:
             doubt=state.doubt,
             turns_before=tuple(state.turns_before),
             off={n: p.off_asked_at for n, p in state.peers.items() if p.off_asked_at != NEVER},
+            off_at={
+                n: settings.bmc_at(n) for n, p in state.peers.items() if p.off_asked_at != NEVER
+            },
             monitors=tuple(
                 MonitorMemory(
                     monitor=name,

@@ -3,7 +3,8 @@
 A heartbeat (`Beat`) is addressed to one peer, because it answers that peer.  Everything the
 safety rules need of a server (its term, its vote, what it holds, whether its watchdog is
 armed) rides in it, so one datagram that arrives is enough.  Instants (`sent_at`) are on the
-*sender's* clock and only ever come back to the sender; nobody compares two servers' clocks.
+*sender's* clock and only ever come back to the sender; nobody compares two servers' clocks, but
+for whose turn it is to fence (`turns_ms`).
 
 Control messages travel on the TLS channel.  Each of them may be lost, doubled or late: the
 core repeats what matters until a heartbeat shows that it was taken.
@@ -150,6 +151,9 @@ class Beat(Message, tag="beat", array_like=True, frozen=True, kw_only=True):
     """Newest list of `to`, of the incarnation in `echo`, that the sender had whole."""
     page: tuple[Line, ...] = ()
     """Not empty: this is no heartbeat, it only brings these lines of the sender's list."""
+    turns_ms: int = 0
+    """How long before `sent_at` the instant lies from which the sender counts turns to fence `to`;
+    0: it says nothing of it, as earlier versions do."""
 
 
 class Grant(Message, tag="grant", frozen=True, kw_only=True):

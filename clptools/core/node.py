@@ -337,10 +337,12 @@ class Node:
             # Nothing in it that others must know, or that has to be agreed on.
             self._configure(event.settings)
             return
-        before = self.settings.in_force
+        settings = self.settings
+        before = settings.in_force
         old, arbiter, cluster = before.names, before.arbiter, before.cluster
         gone = {n for n in self.state.peers if self.revision.has_gone(n)}
         self._configure(event.settings)
+        self.power.readdressed(settings)
         voters = tuple(n for n in old if n not in gone or n in self.settings.names)
         self.revision.begin(voters, arbiter, cluster)
         self.revision.before_turns(before)

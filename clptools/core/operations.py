@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 from clptools.core import sentences as say
 from clptools.core.actions import Progress, Reply, SendControl
 from clptools.core.codes import NO_AGENT, NO_SUCH, REFUSED, TIMED_OUT
+from clptools.core.describe import describe_request
 from clptools.core.events import RequestSeen
 from clptools.core.messages import Answer, Forward
 from clptools.core.requests import (
+    LASTS_MS,
     Acknowledge,
     ClearHalts,
     ConfirmDown,
@@ -46,6 +48,8 @@ if TYPE_CHECKING:
 _COORDINATORS = (GroupStart, GroupStop, GroupMove, Suspend, Resume, StretchTimeouts)
 _GIVE_UP_MS = 3_600_000
 _ANSWERED_KEPT = 64
+_RECOVERY = "recovery"
+"""The user of what a recovery asks for."""
 _LAST_WORD_MS = 3_000
 """A server that left to be shut down and is silent for so long is going down."""
 
@@ -85,7 +89,17 @@ class Operations:
         pending = Pending(
             id=event.id, request=event.request, user=event.user, origin="", since=self.node.now
         )
-        self._route(pending)
+        waited_ms = self.node.now - event.asked_at if event.asked_at else 0
+        if waited_ms > LASTS_MS:
+            self._refuse_late(pending, waited_ms)
+        else:
+            self._route(pending)
+
+    def _refuse_late(self, pending: Pending, waited_ms: int) -> None:
+        """It waited behind a disk that took nothing: whoever asked may have asked elsewhere."""
+        text = say.asked_late(describe_request(pending.request), pending.user, waited_ms)
+        self.node.record("nm", 934, "WARN", (self.node.me,), text)
+        self.finish(pending, Outcome(code=REFUSED, text=text, hint=say.ASK_AGAIN))
 
     def forwarded(self, message: Forward) -> None:
         """A request came from another server."""
@@ -98,6 +112,10 @@ class Operations:
             sent_at=message.sent_at,
         )
         if message.id in self.node.state.answered or not self._meant(message):
+            return
+        waited_ms = self._waited_ms(message)
+        if waited_ms > LASTS_MS:
+            self._refuse_late(pending, waited_ms)
             return
         service = isinstance(message.request, ServiceStart | ServiceStop)
         if self.node.state.phase is Phase.STOPPED and not service:
@@ -114,6 +132,17 @@ class Operations:
             return message.incarnation == self.node.state.incarnation
         stopped = self.node.state.phase in (Phase.STOPPED, Phase.DONE)
         return stopped or isinstance(message.request, ServiceStart)
+
+    def _waited_ms(self, message: Forward) -> int:
+        """How long ago a person asked, at most by a heartbeat less; 0: not known.
+
+        By the send time of our own beat that the sender had heard last.  What a server asks for
+        by itself it means until it is done, and a word that another one is down has its own rule.
+        """
+        known = message.incarnation and message.sent_at and message.user != _RECOVERY
+        if not known or isinstance(message.request, ConfirmDown):
+            return 0
+        return self.node.now - message.sent_at
 
     def _stopped(self, pending: Pending) -> None:
         text = f"The cluster service of {self.node.me} is stopped."
@@ -133,7 +162,7 @@ class Operations:
             Pending(
                 id=self._new_id(),
                 request=request,
-                user="recovery",
+                user=_RECOVERY,
                 origin=self.node.me,
                 since=self.node.now,
             )

@@ -21,6 +21,7 @@ from clptools.core.actions import ReadPower
 from clptools.core.events import PowerRead
 from clptools.core.messages import Echo
 from clptools.core.quorum import NEVER
+from clptools.core.settings import Settings
 from clptools.core.state import BmcState, PeerState
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ class Power:
         p = node.state.peers.get(event.server)
         if p is None and event.server != node.me:
             return
+        if event.where and event.where != node.settings.bmc_at(event.server):
+            return  # asked before a push changed the address, or after one that is still to come
         bmc = node.state.bmc if p is None else p.bmc
         bmc.asked_at = NEVER
         bmc.latency_ms = event.latency_ms
@@ -87,6 +90,25 @@ class Power:
         heard = node.now - p.heard_at <= node.times.missed_ms
         if not heard or event.power == "off" or node.membership.is_out(event.server):
             node.changed = True
+
+    def readdressed(self, before: Settings) -> None:
+        """What was read through an address says nothing any more once a push gives another.
+
+        The one before may have been another server's.  That its BMC lies is kept: the next "on"
+        ends it, if the address was to blame.
+        """
+        node = self.node
+        for name in node.settings.names:
+            if before.bmc_at(name) == node.settings.bmc_at(name):
+                continue
+            p = node.state.peers.get(name)
+            if p is None:
+                node.state.bmc = BmcState()
+                continue
+            p.bmc = BmcState(lies=p.bmc.lies)
+            if p.off_asked_at != NEVER:
+                p.off_asked_at = NEVER
+                node.dirty = True
 
     def _beat(self, bmc: BmcState, event: PowerRead) -> None:
         """What its server's heartbeat in the BMC shows."""

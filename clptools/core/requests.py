@@ -10,6 +10,8 @@ from typing import Annotated
 
 import msgspec
 
+LASTS_MS = 10_000
+"""What waited longer for an agent that stood still is refused: nobody means it any more."""
 MAX_RATIO = 10_000
 """The original's limit (`clptoratio`)."""
 MAX_RATIO_MS = 30 * 86_400_000
@@ -149,16 +151,12 @@ class ConfirmDown(RequestBase, tag="confirm-down", frozen=True, kw_only=True):
     """Whatever evidence there is against it, but never against being heard."""
     only_look: bool = False
     """Between servers: say what speaks against it, and do nothing."""
-    asked_at: int = 0
-    """Time since boot (ms) of the host when the person asked; 0: not said."""
 
 
 class ForceStop(RequestBase, tag="force-stop", frozen=True, kw_only=True):
     """Power `down` off by its BMC, from the server that is asked, and wait until it reads off."""
 
     down: str
-    asked_at: int = 0
-    """Time since boot (ms) of the host when the person asked; 0: not said."""
 
 
 Request = (

@@ -38,6 +38,18 @@ def seconds(ms: int) -> str:
     return f"{max(ms, 0) / 1000:.1f} s"
 
 
+# ---------------------------------------------------------------------- requests
+
+
+ASK_AGAIN = "Look how things are (clpstat -s), then ask again."
+
+
+def asked_late(what: str, user: str, waited_ms: int) -> str:
+    """A request came up long after it was asked for."""
+    ago = seconds(waited_ms)
+    return f"Refused: {what}, asked by {user} {ago} ago; this agent stood still meanwhile."
+
+
 # ---------------------------------------------------------------------- membership
 
 
@@ -108,6 +120,14 @@ def out(reason: str) -> str:
 def authority_lapsed(me: str, term: int) -> str:
     """Authority ended."""
     return f"{me} is no longer coordinator: the authority of term {term} lapsed."
+
+
+def offers_arbiter(me: str, arbiter: str, heard: int, of: int) -> str:
+    """A required arbiter is left to others for a while."""
+    return (
+        f"{me} is no longer coordinator: it hears {heard} of {of} servers, itself included, and "
+        f"leaves {arbiter} to others that hear half of them."
+    )
 
 
 def higher_term(me: str, term: int) -> str:
@@ -193,9 +213,13 @@ def fenced(server: str, sent: bool) -> str:
     return f"{server} was stopped by its BMC (power-off), and read back."
 
 
-def fence_failed(server: str, why: str) -> str:
-    """Forced stop failed: the failover is held."""
-    return f"The forced stop of {server} failed ({why}); the failover is held."
+def fence_failed(server: str, why: str, groups: Sequence[str]) -> str:
+    """Forced stop failed; `groups` wait for a proof that it was to bring."""
+    text = f"The forced stop of {server} failed ({why})"
+    if not groups:
+        return f"{text}."
+    verb = "waits" if len(groups) == 1 else "wait"
+    return f"{text}; {listed(groups)} {verb} for proof that {server} is down."
 
 
 def fence_called_off(server: str) -> str:
@@ -206,7 +230,7 @@ def fence_called_off(server: str) -> str:
 def still_on(timeout_ms: int, error: str, doubt: str) -> str:
     """Why a forced stop ran out of time."""
     if error:
-        return f"its BMC did not answer within {seconds(timeout_ms)}: {error}"
+        return f"its BMC could not be read within {seconds(timeout_ms)}: {error}"
     if doubt:
         return f"its BMC reads off, but {doubt}"
     return f"still on after {seconds(timeout_ms)}"
@@ -272,7 +296,7 @@ def no_power(address: str, power: str, error: str, doubt: str) -> str:
     if not address:
         return "no: no BMC configured"
     if error:
-        return f"no: its BMC {address} says nothing ({error})"
+        return f"no: its BMC {address} could not be read ({error})"
     but = f", but {doubt}" if doubt else ""
     return f"no: its BMC {address} reads {power}{but}"
 
@@ -412,6 +436,13 @@ def nowhere_proven(group: str, server: str) -> str:
 def nowhere(group: str, me: str) -> str:
     """No failover possible."""
     return f"{group} stays on {me}: no other server would take it now."
+
+
+def nobody_else(group: str, why: Sequence[str]) -> str:
+    """What a move waits for that no other server would take."""
+    if not why:
+        return f"It is the only server of {group}: name others in its servers."
+    return f"It can move as soon as another server may run it ({'; '.join(why)})."
 
 
 # ---------------------------------------------------------------------- groups

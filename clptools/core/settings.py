@@ -27,6 +27,11 @@ class Bmc(Frozen, frozen=True, kw_only=True):
     port: int = 623
     user: str = ""
 
+    @property
+    def where(self) -> str:
+        """Address and port: which BMC it is."""
+        return f"{self.address}:{self.port}"
+
 
 class Server(Frozen, frozen=True, kw_only=True):
     """One configured server."""
@@ -304,6 +309,11 @@ class Settings(Frozen, frozen=True, kw_only=True, dict=True):
     def server(self, name: str) -> Server | None:
         """The server of that name, or None."""
         return next((s for s in self.servers if s.name == name), None)
+
+    def bmc_at(self, name: str) -> str:
+        """Where that server's BMC is asked; empty: it has none."""
+        found = self.server(name)
+        return "" if found is None or found.bmc is None else found.bmc.where
 
     def group(self, name: str) -> Group | None:
         """The group of that name, or None."""

@@ -155,6 +155,11 @@ class PeerState(msgspec.Struct):
     that answers a beat of ours from after that."""
     echoed_at: int = NEVER
     """When we sent the newest beat that it answered."""
+    least_ms: int | None = None
+    """Our clock at the arrival of a beat less its `sent_at`, of the beat that travelled fastest;
+    more by what two clocks drift since.  None: no beat of this incarnation came."""
+    turns_at: int = NEVER
+    """The instant from which turns to fence each other count."""
     believed_at: int = NEVER
     """Since when we believe its incarnation."""
     retired_at: int = NEVER
@@ -360,6 +365,14 @@ class VoteState(msgspec.Struct):
     arbiter_asked_at: int = NEVER
     arbiter_error: str = ""
     arbiter_ok_at: int = NEVER
+    few_since: int = NEVER
+    """With a required arbiter: since when we hear less than half; `NEVER`: we hear half."""
+    refused_since: int = NEVER
+    """Since when the arbiter has been another's, as long as we hear less than half."""
+    rival: bool = False
+    """It was another's for so long that somebody renews it."""
+    wait_until: int = NEVER
+    """Until then we leave the arbiter to whoever hears half."""
     told: str = ""
     """Coordinator as last recorded."""
 

@@ -282,9 +282,17 @@ class Status:
             comment=group.comment,
         )
 
+    def waiting_for(self, server: str) -> tuple[str, ...]:
+        """Groups that wait until it is proven down."""
+        found = {g.name: self._wait_of(g.name) for g in self.node.settings.groups}
+        return tuple(group for group, wait in found.items() if wait and server in wait[0].servers)
+
+    def _wait_of(self, group: str) -> tuple[Waiting, int] | None:
+        return self.node.state.waiting.get(group) or self._no_office(group)
+
     def _waiting(self, group: str) -> WaitingView | None:
         node = self.node
-        found = node.state.waiting.get(group) or self._no_office(group)
+        found = self._wait_of(group)
         if found is None:
             return None
         wait, since = found
@@ -360,10 +368,15 @@ def _may_run(state: str, seen: Epoch) -> bool:
 
 
 def monitor_word(words: list[str]) -> str:
-    """One word for all servers: Normal if all are, Caution if some are bad, the worst if all."""
+    """One word for all servers: Normal if all are, Caution if some are bad, the worst if all.
+
+    Where it is suspended nothing is watched: that shows unless something is bad elsewhere.
+    """
     active = [w for w in words if w not in _IDLE] or words
     if not active:
         return "Unused"
+    if "Suspend" in words and set(active) <= {"Normal", *_IDLE}:
+        return "Suspend"
     if all(w == "Normal" for w in active):
         return "Normal"
     if len(set(active)) == 1:

@@ -51,6 +51,14 @@ class Times(msgspec.Struct, frozen=True, kw_only=True):
     boot_ms: int
     """`B + d`: from then on after boot a member is no newcomer by time alone."""
     fence_delay_ms: int
+    turns_step_ms: int
+    """How far the instant from which one server counts turns to fence may be ahead of the other's:
+    longer than the oldest beat that is answered where none is lost, so that it keeps pace."""
+
+
+def drift_ms(elapsed_ms: int) -> int:
+    """What two clocks, each up to 1 % off, come to differ by, rounded up."""
+    return elapsed_ms // 50 + 1
 
 
 def times_of_both(before: Cluster, after: Cluster) -> Times:
@@ -92,4 +100,5 @@ def times(cluster: Cluster) -> Times:
         startup_ms=cluster.startup_wait_ms,
         boot_ms=cluster.startup_wait_ms + drift_margin(cluster.startup_wait_ms),
         fence_delay_ms=cluster.fence_delay_ms,
+        turns_step_ms=interval * 3 // 2,
     )

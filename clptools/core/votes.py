@@ -156,6 +156,21 @@ class Votes:
             return False
         return not self._silent_for(name) and self.bound_to() in ("", name)
 
+    def _offers_arbiter(self) -> bool:
+        """Whether we stop renewing a required arbiter, for others who hear half.
+
+        While we run a group it is offered only when everybody who is cut off as well has seen it
+        renewed for long enough to leave it to us (`_leave_free`).  Whoever took it while it already
+        heard less than half found that nobody else wants it, and offers it again after `B`.
+        """
+        state, node = self.state, self.node
+        if state.office is not Office.COORDINATOR or state.few_since == NEVER:
+            return False
+        if state.office_at >= state.few_since:
+            return node.now >= state.office_at + node.times.startup_ms
+        kept_ms = 3 * node.times.lease_ms if node.groups.holds_any() else 0
+        return node.now >= state.few_since + kept_ms
+
     def _may_win(self) -> bool:
         """Whether those heard now, with the arbiter where it decides, could be enough."""
         node = self.node
@@ -181,7 +196,13 @@ class Votes:
         """
         state = self.state
         if state.office is Office.COORDINATOR and not self.in_office():
-            self._resign(say.authority_lapsed(self.node.me, state.office_term.number))
+            why = say.authority_lapsed(self.node.me, state.office_term.number)
+            arbiter = self.node.settings.arbiter
+            if arbiter is not None and self._offers_arbiter():
+                state.wait_until = self.node.now + self.node.times.lease_ms
+                heard, of = self._heard_of_those_in()
+                why = say.offers_arbiter(self.node.me, arbiter.name, heard, of)
+            self._resign(why)
 
     def heard(self, p: PeerState, beat: Beat) -> None:
         """Takes term, votes and asking of a believed beat; renews the holder's lease."""
@@ -248,16 +269,26 @@ class Votes:
         state.arbiter_error = event.error
         if not event.error:
             state.arbiter_ok_at = self.node.now
+            if not event.held and state.few_since != NEVER:
+                self._refused()
         # One to an earlier candidacy begins no office: `_pre_given` wants one of its own.
         if event.held and state.office is not Office.NONE:
             state.arbiter_at = max(state.arbiter_at, event.asked_at)
         self.node.changed = True
+
+    def _refused(self) -> None:
+        """The arbiter is another's; a server that died does not renew it for longer than `L`."""
+        state, now = self.state, self.node.now
+        if state.refused_since == NEVER:
+            state.refused_since = now
+        state.rival = now - state.refused_since >= self.node.times.silence_ms
 
     # ------------------------------------------------------------------ each settling
 
     def settle(self) -> None:
         """Takes, keeps, loses or gives up office."""
         node, state = self.node, self.state
+        self._count_heard()
         self.lapse()
         if state.office is Office.COORDINATOR and state.term > state.office_term:
             self._resign(say.higher_term(node.me, state.term.number))
@@ -275,11 +306,34 @@ class Votes:
             node.report_due = True
             node.requests_due = True
 
+    def _count_heard(self) -> None:
+        """Since when a required arbiter would be better in the hands of others."""
+        state, arbiter = self.state, self.node.settings.arbiter
+        if arbiter is not None and arbiter.required:
+            heard, of = self._heard_of_those_in()
+            if 2 * heard < of:
+                if state.few_since == NEVER:
+                    state.few_since = self.node.now
+                return
+        if state.few_since != NEVER:
+            state.few_since = state.refused_since = state.wait_until = NEVER
+            state.rival = False
+
+    def _heard_of_those_in(self) -> tuple[int, int]:
+        """As `heard_electors`, without those that are out: they take no arbiter."""
+        membership = self.node.membership
+        heard = in_all = 1
+        for name in membership.electorate():
+            if name != self.node.me and not membership.is_out(name):
+                in_all += 1
+                heard += membership.hears(name)
+        return heard, in_all
+
     def ask_arbiter(self) -> None:
         """Asks the arbiter in its interval while we stand or are in office."""
         node, state = self.node, self.state
         arbiter = node.settings.arbiter
-        if arbiter is None or state.office is Office.NONE:
+        if arbiter is None or state.office is Office.NONE or self._offers_arbiter():
             return
         if node.now - state.arbiter_asked_at < arbiter.interval_ms:
             return
@@ -294,7 +348,7 @@ class Votes:
         if node.membership.all_others_out():
             self._stand()
             return
-        if not self._may_win():
+        if not self._may_win() or node.now < state.wait_until:
             state.stand_at = NEVER
             return
         if state.stand_at == NEVER:
@@ -310,11 +364,19 @@ class Votes:
             node.changed = True
 
     def _delay(self) -> int:
-        """By priority, growing with each vain attempt, a little by chance."""
-        step = max(self.node.times.give_up_ms // 6, 10)
-        place = self.node.settings.names.index(self.node.me)
+        """By priority, growing with each vain attempt, a little by chance.
+
+        With a required arbiter short enough to find it free within the `L` that it is offered for.
+        """
+        node = self.node
+        step = max(node.times.give_up_ms // 6, 10)
+        place = node.settings.names.index(node.me)
         attempts = min(self.state.attempts, 8)
-        return place * step + attempts * (place + 1) * step + self.node.draw(step // 2)
+        delay_ms = place * step + attempts * (place + 1) * step
+        arbiter = node.settings.arbiter
+        if arbiter is not None and arbiter.required:
+            delay_ms = min(delay_ms, node.times.lease_ms // 2)
+        return delay_ms + node.draw(step // 2)
 
     def _stand(self) -> None:
         """Votes for ourselves in a new term and asks the others."""
@@ -339,7 +401,10 @@ class Votes:
         node, state = self.node, self.state
         if state.office is Office.PRE:
             if self._pre_given():
-                self._stand()
+                if state.rival:
+                    self._leave_free()
+                else:
+                    self._stand()
                 return
         elif self.node.now < self.authority_until():
             self._take_office()
@@ -366,6 +431,16 @@ class Votes:
         if yes >= majority(len(electorate)):
             return True
         return arbiter is not None and held and 2 * yes == len(electorate)
+
+    def _leave_free(self) -> None:
+        """An arbiter that somebody renewed and now is free may be offered, but not to us.
+
+        Whoever offers it takes it back after `L`.  Free for longer than that, it is for anybody.
+        """
+        state, times = self.state, self.node.times
+        state.rival = False
+        state.wait_until = self.node.now + times.lease_ms + times.lease_ms // 2
+        self._give_up()
 
     def _give_up(self) -> None:
         state = self.state

@@ -17,7 +17,7 @@ import msgspec
 from clptools.core import sentences as say
 from clptools.core.codes import FAILED, REFUSED
 from clptools.core.quorum import NEVER
-from clptools.core.requests import ConfirmDown, ForceStop, Outcome
+from clptools.core.requests import LASTS_MS, ConfirmDown, ForceStop, Outcome
 from clptools.core.state import PeerState, Pending
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 _ASK_MS = 3_000
 """How long the BMC and the other servers have to answer."""
-_WORD_LASTS_MS = 10_000
 _BEAT_FRESH_MS = 3_000
 
 
@@ -52,8 +51,6 @@ class Vouching:
             return Outcome(code=REFUSED, text=against) if against else Outcome()
         if pending.origin:
             return self._told(pending, request, p)
-        if self._is_stale(request):
-            return _stale()
         if node.membership.hears(request.down):
             return self._is_heard(request.down)
         if p.confirmed:
@@ -67,14 +64,10 @@ class Vouching:
             node.power.ask(request.down)
         return None
 
-    def _is_stale(self, request: ConfirmDown | ForceStop) -> bool:
-        """Whether it waited for so long, in an agent that stood still, that nobody means it now."""
-        return bool(request.asked_at) and self.node.now - request.asked_at > _WORD_LASTS_MS
-
     def _told(self, pending: Pending, request: ConfirmDown, p: PeerState) -> Outcome:
         """The word comes from another server, which has looked."""
         node = self.node
-        stale = node.now - pending.sent_at > _WORD_LASTS_MS or pending.sent_at > node.now
+        stale = node.now - pending.sent_at > LASTS_MS or pending.sent_at > node.now
         if not stale and p.any_heard_at < pending.sent_at:
             self._take(request, p, pending.user)
         return Outcome()
@@ -168,8 +161,6 @@ class Vouching:
             text = f"{request.down} has no BMC in the configuration."
             hint = f"Switch it off by hand, then: clpnode confirm-down {request.down} --yes"
             return Outcome(code=REFUSED, text=text, hint=hint)
-        if self._is_stale(request):
-            return _stale()
         proven = node.membership.out_reason(request.down) == "power off"
         if proven and p.bmc.power == "off" and not p.bmc.error:
             return Outcome(text=f"{request.down} is already off.")
@@ -215,11 +206,3 @@ class Vouching:
         text = f"{request.down} was not stopped: {p.fence.text or 'its BMC does not read off'}."
         hint = f"Switch it off by hand, then: clpnode confirm-down {request.down} --yes"
         return Outcome(code=FAILED, text=text, hint=hint)
-
-
-def _stale() -> Outcome:
-    return Outcome(
-        code=REFUSED,
-        text="It was asked too long ago: this agent stood still meanwhile.",
-        hint="Look how things are (clpstat -s), then ask again.",
-    )

@@ -86,14 +86,18 @@ class Bmcs:
         """
         with contextlib.ExitStack() as stack:
             asked = stack.enter_context(self._echoes.to(server)) if echo else None
+            where = ""
             try:
                 client = self._client(server)
+                where = client.where
                 found = await power.read_in_session(
                     client, leaving=asked.send if asked else lambda: None
                 )
             except ClpError as fault:
                 said = fault.fault if isinstance(fault, BmcError) else fault.message
-                return PowerRead(server=server, power="unknown", asked_at=asked_at, error=said)
+                return PowerRead(
+                    server=server, power="unknown", asked_at=asked_at, error=said, where=where
+                )
             self._guids.told(server, found.guid)
             echoed = False
             if asked is not None and found.power is power.Power.OFF:
@@ -113,6 +117,7 @@ class Bmcs:
             session=found.session,
             session_at=found.session_at,
             echoed=echoed,
+            where=where,
         )
 
     async def fence(self, action: Fence, asked_at: int) -> FenceDone:

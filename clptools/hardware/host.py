@@ -12,10 +12,10 @@ from collections.abc import Callable
 from typing import Protocol
 
 from clptools import paths
+from clptools.common.trust import check_script
 from clptools.core.events import HostActionDone
 from clptools.faults import ClpError, ExitCode
 from clptools.hardware.sysrq import Sysrq, trigger
-from clptools.trust import check_script
 
 COMMAND_TIMEOUT_S = 30.0
 

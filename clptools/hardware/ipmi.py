@@ -12,15 +12,15 @@ import asyncio
 import os
 import socket
 import stat
-import sys
 from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
 
+from clptools.common import child_process
 from clptools.core.settings import Bmc
 from clptools.faults import ClpError, ExitCode
-from clptools.hardware.ipmi_worker import LENGTH_BYTES, Command, Result, boot_ms
+from clptools.hardware.ipmi_worker import Command, Result, boot_ms
 
 CHASSIS, APP = 0x00, 0x06
 """Network functions (IPMI 2.0, table 5-1)."""
@@ -85,7 +85,6 @@ class Asked(Protocol):
         *,
         patience_s: float = PATIENCE_S,
         urgent: bool = False,
-        limit_s: float = 30.0,
     ) -> tuple[bytes, int]:
         """The data and latency (ms) of the answer; see `BmcClient.command`."""
 
@@ -140,17 +139,9 @@ class IpmiProcesses:
     async def _start(self) -> None:
         if self._control is not None:
             self._control.close()
-        self._control, theirs = socket.socketpair()
+            self._control = None
+        self._parent, self._control = await child_process.start("clptools.hardware.ipmi_worker")
         self._control.setblocking(False)
-        try:
-            self._parent = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", "-m", "clptools.hardware.ipmi_worker"),
-                stdin=theirs.fileno(),
-                stdout=asyncio.subprocess.DEVNULL,
-                stderr=asyncio.subprocess.DEVNULL,
-            )
-        finally:
-            theirs.close()
 
     async def close(self) -> None:
         """Ends the parent; each process ends as its BMC's client is closed."""
@@ -176,7 +167,7 @@ class BmcClient:
         """`now_s` is a monotonic clock; the event loop's by default."""
         self.server = server
         self.bmc = bmc
-        self.where = f"{bmc.address}:{bmc.port}"
+        self.where = bmc.where
         self._password_file = password_file
         self._processes = processes
         self._now_s = now_s or asyncio.get_running_loop().time
@@ -190,6 +181,7 @@ class BmcClient:
         self._refused_password = ""
         self._failures = 0
         self._quiet_until_s = 0.0
+        self._quiet_s = 0.0
         self._last_fault = ""
 
     async def command(
@@ -201,16 +193,13 @@ class BmcClient:
         *,
         patience_s: float = PATIENCE_S,
         urgent: bool = False,
-        limit_s: float = 30.0,
     ) -> tuple[bytes, int]:
         """The data and latency (ms) of the answer to one request, called `what` in faults.
 
-        `urgent` asks also while the BMC is left alone.  After `patience_s` or `limit_s` the
-        request is sure not to be repeated on the wire.  Raises BmcError.
+        `urgent` asks also while the BMC is left alone.  After `patience_s` the request is sure
+        not to be repeated on the wire.  Raises BmcError.
         """
-        result = await self.ask(
-            what, netfn, command, data, patience_s=patience_s, urgent=urgent, limit_s=limit_s
-        )
+        result = await self.ask(what, netfn, command, data, patience_s=patience_s, urgent=urgent)
         return result.data, result.latency_ms
 
     async def ask(
@@ -222,7 +211,6 @@ class BmcClient:
         *,
         patience_s: float = PATIENCE_S,
         urgent: bool = False,
-        limit_s: float = 30.0,
         leaving: Callable[[], None] = lambda: None,
     ) -> Result:
         """As `command`, with the login that it was answered in.
@@ -234,22 +222,20 @@ class BmcClient:
         if quiet and not urgent and password != self._refused_password:
             quiet = not self._refused_password
         if quiet and not urgent:
-            raise self._error(what, f"not asked, left alone after: {self._last_fault}")
+            # What it last said: this question did not reach it.
+            again = f"it is asked again {self._quiet_s:g} s after that"
+            raise self._error(what, f"{self._last_fault}; {again}")
         try:
-            until_ms = boot_ms() + round(min(patience_s, limit_s) * 1000)
+            until_ms = boot_ms() + round(patience_s * 1000)
             async with asyncio.timeout(patience_s), self._lock:
                 request = self._request(netfn, command, data, password, until_ms)
                 result = await self._exchange(what, request, leaving)
+            if result.missed:
+                raise TimeoutError
         except TimeoutError:
             waiting = f" to {self._owed_to}" if self._owed_to not in ("", what) else ""
             text = f"no answer{waiting} within {patience_s:g} s"
             raise self._failed(what, text, _QUIET_FIRST_S) from None
-        except OSError:
-            self._hang_up()
-            raise self._failed(what, "the IPMI process ended") from None
-        if result.missed:
-            text = f"no answer within {min(patience_s, limit_s):g} s"
-            raise self._failed(what, text, _QUIET_FIRST_S)
         return self._told(what, result, password)
 
     async def once(
@@ -278,9 +264,6 @@ class BmcClient:
             busy = f", which has not answered to {self._owed_to}" if self._owed_to else ""
             text = f"not sent: its turn did not come within {left_s:g} s{busy}"
             raise self._error(what, text) from None
-        except OSError:
-            self._hang_up()
-            raise self._failed(what, "the IPMI process ended") from None
         self._told(what, result, password)
 
     def _password(self, what: str) -> str:
@@ -330,6 +313,14 @@ class BmcClient:
         )
 
     async def _exchange(self, what: str, command: Command, leaving: Callable[[], None]) -> Result:
+        """What the process of this BMC says to one command.  Raises BmcError if it ended."""
+        try:
+            return await self._sent(what, command, leaving)
+        except OSError:
+            self._hang_up()
+            raise self._failed(what, "the IPMI process ended") from None
+
+    async def _sent(self, what: str, command: Command, leaving: Callable[[], None]) -> Result:
         if self._owed is not None and not self._owed.done():
             # One request in flight: an earlier one, given up by its caller, ends first.
             await asyncio.shield(self._owed)
@@ -338,25 +329,21 @@ class BmcClient:
             self._writer = writer
             self._reading = asyncio.get_running_loop().create_task(self._read(reader, writer))
         leaving()
-        request = msgspec.msgpack.encode(command)
         self._owed = asyncio.get_running_loop().create_future()
         self._owed_to = what
-        self._writer.write(len(request).to_bytes(LENGTH_BYTES) + request)
+        self._writer.write(child_process.framed(command))
         return await asyncio.shield(self._owed)
 
     async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Hands results to whoever waits, until the process ends."""
         try:
             while True:
-                length = int.from_bytes(await reader.readexactly(LENGTH_BYTES))
-                if length > _MAX_RESULT_BYTES:
-                    return
-                result = msgspec.msgpack.decode(await reader.readexactly(length), type=Result)
+                result = await child_process.read(reader, Result, _MAX_RESULT_BYTES)
                 if self._owed is not None and not self._owed.done():
                     self._owed.set_result(result)
                 if result.fault:
                     return  # that process ends, the next request gets a new one
-        except (OSError, EOFError, msgspec.MsgspecError):
+        except (OSError, EOFError, ValueError, msgspec.MsgspecError):
             return
         finally:
             writer.close()
@@ -369,7 +356,8 @@ class BmcClient:
     def _failed(self, what: str, fault: str, quiet_s: float = 0.0) -> BmcError:
         self._failures += 1
         grown_s = min(_QUIET_FIRST_S * 2 ** min(self._failures - 1, 8), _QUIET_MOST_S)
-        self._quiet_until_s = self._now_s() + (quiet_s or grown_s)
+        self._quiet_s = quiet_s or grown_s
+        self._quiet_until_s = self._now_s() + self._quiet_s
         self._last_fault = fault
         return self._error(what, fault, self._failures)
 

@@ -26,6 +26,7 @@ from typing import Any
 
 import msgspec
 
+from clptools.common.child_process import framed, heed_no_terminal, receive
 from clptools.hardware.coredump import dump_nothing
 
 IDLE_S = 55.0
@@ -34,7 +35,6 @@ _KEPT_MS = 63_000
 """A BMC that got nothing for so long has closed the session: 60 s +- 3 s (IPMI 2.0, 6.12.15)."""
 _FIRST_RETRY_S = 0.25
 """pyghmi repeats a lost packet after this and up to 0.5 s more; its own value is twice that."""
-LENGTH_BYTES = 4
 _LOGIN_S = 10.0
 """A login that takes longer ends the process: pyghmi may begin it again for ever."""
 _ANSWER_MS = 1_000
@@ -382,12 +382,11 @@ def serve(connection: socket.socket) -> None:
                 session.close()
                 connection.setblocking(True)
                 select.select([connection], [], [])
-            data = _frame(connection)
-            if data is None:
+            command = receive(connection, Command)
+            if command is None:
                 return
-            result = session.perform(msgspec.msgpack.decode(data, type=Command))
-            answer = msgspec.msgpack.encode(result)
-            connection.sendall(len(answer).to_bytes(LENGTH_BYTES) + answer)
+            result = session.perform(command)
+            connection.sendall(framed(result))
             if result.fault:
                 # pyghmi keeps what is left of a failed session, and would find it again.
                 return
@@ -395,21 +394,6 @@ def serve(connection: socket.socket) -> None:
         return
     finally:
         session.close()
-
-
-def _frame(connection: socket.socket) -> bytes | None:
-    head = _exactly(connection, LENGTH_BYTES)
-    return None if head is None else _exactly(connection, int.from_bytes(head))
-
-
-def _exactly(connection: socket.socket, count: int) -> bytes | None:
-    data = b""
-    while len(data) < count:
-        got = connection.recv(count - len(data))
-        if not got:
-            return None
-        data += got
-    return data
 
 
 def _prepare(session: Any) -> None:
@@ -450,12 +434,12 @@ def _name_logins(session_class: Any) -> None:
 
 def main() -> None:
     """Forks a process for each socket that arrives on standard input."""
+    heed_no_terminal()
     from pyghmi.ipmi.private import session
 
     dump_nothing()
     _prepare(session)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     with socket.socket(fileno=0) as control:
         while True:
             data, handles, _, _ = socket.recv_fds(control, 1, 1)

@@ -188,7 +188,6 @@ class OwnBmc:
         *,
         patience_s: float = 3.0,
         urgent: bool = False,
-        limit_s: float = 30.0,
     ) -> tuple[bytes, int]:
         """As `BmcClient.command`.  Raises BmcError."""
         loop = asyncio.get_running_loop()
@@ -209,13 +208,7 @@ class OwnBmc:
         self.where = self._lan.where
         gone_s = loop.time() - begun
         return await self._lan.command(
-            what,
-            netfn,
-            command,
-            data,
-            patience_s=patience_s - gone_s,
-            urgent=urgent,
-            limit_s=limit_s - gone_s,
+            what, netfn, command, data, patience_s=patience_s - gone_s, urgent=urgent
         )
 
     def _tell(self, error: OSError) -> None:

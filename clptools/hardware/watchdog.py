@@ -283,12 +283,10 @@ class OwnTimer:
     async def _write(
         self, what: str, command: int, data: bytes, until_ms: int, *, urgent: bool
     ) -> None:
-        limit_s = (until_ms - self._now_ms()) / 1000
-        if limit_s <= 0:
+        left_s = (until_ms - self._now_ms()) / 1000
+        if left_s <= 0:
             raise self._too_late(what)
-        await self.bmc.command(
-            what, APP, command, data, urgent=urgent, patience_s=limit_s, limit_s=limit_s
-        )
+        await self.bmc.command(what, APP, command, data, urgent=urgent, patience_s=left_s)
 
     def _patient_until(self) -> int:
         return self._now_ms() + round(_PATIENCE_S * 1000)

@@ -8,10 +8,10 @@ import os
 import signal
 
 from clptools import paths
+from clptools.common.trust import check_script
 from clptools.core.settings import Monitor
 from clptools.faults import ClpError
 from clptools.intake.source import Faults
-from clptools.trust import check_script
 
 MONITOR_SCRIPTS = "monitor.s"
 OUTPUT_BYTES = 4096

@@ -7,9 +7,9 @@ import contextlib
 import os
 from collections.abc import Callable
 
+from clptools.common.plainfile import beginning
 from clptools.faults import ClpError
 from clptools.intake.source import Faults
-from clptools.plainfile import beginning
 
 PID_MAX = 1 << 22
 """No process has a higher id (proc(5), `pid_max`)."""

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import cast
 
+from clptools.common.loading import load
 from clptools.core.events import MessageSeen
 from clptools.core.settings import Settings
 from clptools.faults import ClpError
@@ -13,7 +14,6 @@ from clptools.intake.door import OnMessage
 from clptools.intake.kernel import Kernel
 from clptools.intake.registry import SOURCES
 from clptools.intake.source import Faults, Watch, Watched, watched
-from clptools.loading import load
 
 PENDING = 1024
 """Messages told and not yet durable; beyond it they are dropped and counted.  Faults and their

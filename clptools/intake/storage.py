@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable
 from functools import partial
 
-from clptools import diskchild
+from clptools.common import disk_child
 from clptools.intake.disks import Disks
 from clptools.intake.kernel import Kernel, names, read_text
 from clptools.intake.kmsg import Finding, Line
@@ -258,7 +258,7 @@ async def _child(
     One that is late is told of, killed, and waited for: if it hangs in the kernel, a second one
     would only hang beside it.
     """
-    process = await diskchild.start(task, path)
+    process = await disk_child.start(task, path)
     saying = asyncio.ensure_future(process.communicate())
     try:
         done, _ = await asyncio.wait({saying}, timeout=timeout_s)
@@ -271,7 +271,7 @@ async def _child(
         with contextlib.suppress(ProcessLookupError):
             process.kill()
         raise
-    return process.returncode or 0, diskchild.last_line(out) or "the probe was killed"
+    return process.returncode or 0, disk_child.last_line(out) or "the probe was killed"
 
 
 def read_line(line: Line) -> Finding | None:

@@ -10,18 +10,18 @@ that fails or loops from now on.
 from __future__ import annotations
 
 import asyncio
-import errno
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
+from clptools.common import system_bus
+from clptools.common.loading import load
+from clptools.common.system_bus import BUS, MANAGER, NAME, PATH, PROPERTIES, SERVICE, UNIT, Owner
 from clptools.faults import ClpError, ExitCode
 from clptools.intake.health import watch_health
 from clptools.intake.kernel import Kernel
 from clptools.intake.processes import Process, watch_pid_file
 from clptools.intake.source import Faults
-from clptools.loading import load
-from clptools.systemdbus import BUS, MANAGER, NAME, PATH, PROPERTIES, SERVICE, UNIT, Owner
 
 if TYPE_CHECKING:
     from dbus_fast import Message
@@ -110,16 +110,8 @@ class Units:
     async def run(self) -> None:
         """Until the bus goes away.  Raises ClpError."""
         await asyncio.to_thread(load, "dbus_fast.aio")
-        from dbus_fast import BusType
-        from dbus_fast.aio import MessageBus
-
         try:
-            bus = await MessageBus(bus_type=BusType.SYSTEM).connect()
-        except Exception as fault:
-            # The library raises what the address, the socket or the handshake happens to raise.
-            raise _unreachable(str(fault)) from fault
-        self._bus = bus
-        try:
+            bus = self._bus = await system_bus.connect()
             bus.add_message_handler(self._hear)
             await self._subscribe()
             # The library has no types for this one.
@@ -275,25 +267,11 @@ class Units:
     async def _call(
         self, to: str, path: str, interface: str, method: str, signature: str = "", *body: str
     ) -> list[Any]:
-        from dbus_fast import Message, MessageType
-
-        message = Message(
-            destination=to,
-            path=path,
-            interface=interface,
-            member=method,
-            signature=signature,
-            body=list(body),
-        )
         assert self._bus is not None
         try:
-            reply = await self._bus.call(message)
-        except EOFError as fault:
-            raise ConnectionResetError(errno.ECONNRESET, "the bus went away") from fault
-        if reply is None or reply.message_type is MessageType.ERROR:
-            said = str(reply.body[0]) if reply and reply.body else "no answer"
-            raise _unreachable(f"{method}: {said}")
-        return list(reply.body)
+            return await system_bus.call(self._bus, to, path, interface, method, signature, *body)
+        except system_bus.Refused as refused:
+            raise _unreachable(f"{method}: {refused}") from None
 
 
 def _unreachable(said: str) -> ClpError:

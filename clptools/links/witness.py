@@ -26,7 +26,7 @@ Exchange = Callable[[dict[str, bytes]], Awaitable[dict[str, bytes]]]
 _FAULTS_TOLD = 2
 _BUNDLE = b"\0"
 _PAGES = 2
-"""With each beat: the mail of 32 servers must fit into a box (`arbiters/witness_mail.py`)."""
+"""With each beat: the mail of 32 servers must fit into a box (`arbiters/witness_server.py`)."""
 _PAGES_KEPT = 64
 _datagrams = msgspec.msgpack.Decoder(list[bytes])
 

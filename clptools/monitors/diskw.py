@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-from clptools import diskchild
+from clptools.common import disk_child
 from clptools.core.settings import Monitor
 from clptools.monitors.base import NORMAL, MonitorContext, Status, Verdict, error, own_option
 
@@ -17,7 +17,7 @@ async def check(monitor: Monitor, context: MonitorContext) -> Verdict:
     """Read a device or file, or write below a directory."""
     path = own_option(monitor, "path", context.server)
     stuck = _stuck.get(path)
-    process = stuck or await diskchild.start("try", path)
+    process = stuck or await disk_child.start("try", path)
     try:
         async with asyncio.timeout(monitor.timeout_ms / 1000):
             await process.wait()
@@ -34,5 +34,5 @@ async def check(monitor: Monitor, context: MonitorContext) -> Verdict:
     if process.returncode == 0:
         return NORMAL
     assert process.stdout is not None
-    said = diskchild.last_line(await process.stdout.read(10_000))
+    said = disk_child.last_line(await process.stdout.read(10_000))
     return error(f"{path}: {said or 'the probe was killed'}")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
+from clptools.common.ping import ping
 from clptools.core.settings import Monitor
 from clptools.faults import ClpError, ExitCode
 from clptools.monitors.base import NORMAL, MonitorContext, Verdict, error
-from clptools.ping import ping
 
 
 async def check(monitor: Monitor, context: MonitorContext) -> Verdict:

@@ -10,10 +10,10 @@ import asyncio
 import contextlib
 import os
 
+from clptools.common.plainfile import beginning
 from clptools.core.settings import Monitor
 from clptools.faults import ClpError, ExitCode
 from clptools.monitors.base import NORMAL, MonitorContext, Verdict, error, own_option
-from clptools.plainfile import beginning
 
 _reading: dict[str, asyncio.Future[bytes]] = {}
 """Files that are being read: one that hangs holds one thread, not one more each round."""

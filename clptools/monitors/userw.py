@@ -17,12 +17,12 @@ from collections.abc import Callable
 from typing import Protocol
 
 from clptools import paths
+from clptools.common.trust import check_script
 from clptools.core.events import WatchdogChanged
 from clptools.core.settings import Settings
 from clptools.faults import ClpError, ExitCode
 from clptools.monitors.guard_client import GuardClient
 from clptools.monitors.softdog import Softdog
-from clptools.trust import check_script
 
 
 class BmcTimer(Protocol):

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from clptools.common.loading import load
 from clptools.core.settings import Resource
 from clptools.faults import ClpError, ExitCode
-from clptools.loading import load
 from clptools.resources.base import ResourceContext, ResourceOutcome
 from clptools.resources.neighbours import (
     PROBE_SPACING_S,

@@ -13,8 +13,9 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from clptools.loading import load
-from clptools.systemdbus import MANAGER, NAME, PATH
+from clptools.common import system_bus
+from clptools.common.loading import load
+from clptools.common.system_bus import MANAGER, NAME, PATH
 
 if TYPE_CHECKING:
     from dbus_fast.aio import MessageBus
@@ -55,8 +56,7 @@ class Scopes:
             self._bus = None
 
     async def _place(self, name: str, pid: int) -> None:
-        from dbus_fast import BusType, Message, MessageType, Variant
-        from dbus_fast.aio import MessageBus
+        from dbus_fast import Variant
 
         properties = [
             ["Description", Variant("s", f"clptools script of {name}")],
@@ -65,24 +65,15 @@ class Scopes:
             ["Before", Variant("as", [AGENT_UNIT])],
             ["CollectMode", Variant("s", "inactive-or-failed")],
         ]
-        message = Message(
-            destination=NAME,
-            path=PATH,
-            interface=MANAGER,
-            member="StartTransientUnit",
-            signature="ssa(sv)a(sa(sv))",
-            body=[unit_name(name, pid), "fail", properties, []],
-        )
+        method, signature = "StartTransientUnit", "ssa(sv)a(sa(sv))"
+        body: tuple[object, ...] = (unit_name(name, pid), "fail", properties, [])
         try:
             if self._bus is None or not self._bus.connected:
-                self._bus = await MessageBus(bus_type=BusType.SYSTEM).connect()
-            reply = await self._bus.call(message)
+                self._bus = await system_bus.connect()
+            await system_bus.call(self._bus, NAME, PATH, MANAGER, method, signature, *body)
         except Exception as fault:
-            # The library raises whatever the socket or the handshake happens to raise.
+            # Refused, or whatever the library happens to raise.
             self._failed(name, pid, str(fault))
-            return
-        if reply.message_type is MessageType.ERROR:
-            self._failed(name, pid, str(reply.body[0] if reply.body else reply.error_name))
 
     def _failed(self, name: str, pid: int, why: str) -> None:
         """Worth a line, unless the script was over before it could be moved."""

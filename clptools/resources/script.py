@@ -22,10 +22,10 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from clptools import paths
+from clptools.common.trust import check_script
 from clptools.faults import ClpError, ExitCode
 from clptools.resources.leftovers import POLL_S, Register, Running, end, signal_group, wait_gone
 from clptools.resources.output import OutputPipe
-from clptools.trust import check_script
 
 GRACE_MS = 5_000
 """From TERM to KILL."""

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
+from clptools.common import system_bus
+from clptools.common.loading import load
+from clptools.common.system_bus import BUS, MANAGER, NAME, PATH, PROPERTIES, SERVICE, UNIT, Owner
 from clptools.config.machine import unit_name
 from clptools.core.settings import Resource
 from clptools.faults import ClpError, ExitCode
-from clptools.loading import load
 from clptools.resources.base import ResourceContext, ResourceOutcome
-from clptools.systemdbus import BUS, MANAGER, NAME, PATH, PROPERTIES, SERVICE, UNIT, Owner
 
 if TYPE_CHECKING:
     from dbus_fast import Message
@@ -88,13 +88,9 @@ async def _systemd() -> AsyncIterator[_Systemd]:
     Raises:
         ClpError: there is none.
     """
-    from dbus_fast import BusType
-    from dbus_fast.aio import MessageBus
-
     try:
-        bus = await MessageBus(bus_type=BusType.SYSTEM).connect()
-    except Exception as fault:
-        # The library raises what the address, the socket or the handshake happens to raise.
+        bus = await system_bus.connect()
+    except OSError as fault:
         raise ClpError(
             ExitCode.FAILED,
             f"systemd cannot be reached over D-Bus: {fault}",
@@ -211,23 +207,9 @@ class _Systemd:
         signature: str = "",
         *body: str | int,
     ) -> list[Any]:
-        from dbus_fast import Message, MessageType
-
-        message = Message(
-            destination=to,
-            path=path,
-            interface=interface,
-            member=method,
-            signature=signature,
-            body=list(body),
-        )
         try:
-            reply = await self._bus.call(message)
-        except EOFError as fault:
-            raise ConnectionResetError(errno.ECONNRESET, "the bus went away") from fault
-        if reply.message_type is MessageType.ERROR:
-            if reply.error_name == NO_SUCH_UNIT:
-                raise LookupError(reply.error_name)
-            said = str(reply.body[0]) if reply.body else str(reply.error_name)
-            raise ClpError(ExitCode.FAILED, f"systemd refused {method}: {said}")
-        return list(reply.body)
+            return await system_bus.call(self._bus, to, path, interface, method, signature, *body)
+        except system_bus.Refused as refused:
+            if refused.name == NO_SUCH_UNIT:
+                raise LookupError(refused.name) from None
+            raise ClpError(ExitCode.FAILED, f"systemd refused {method}: {refused}") from None

@@ -12,10 +12,13 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from clptools.core.actions import Fence
 from clptools.core.events import FenceDone, PowerRead
 
 if TYPE_CHECKING:
+    from clptools.core.settings import Settings
     from clptools.sim.host import Host
     from clptools.sim.world import World
 
@@ -82,10 +85,20 @@ class Bmc:
 class Bmcs:
     """All BMCs, as the agents reach them."""
 
-    def __init__(self, world: World, servers: tuple[str, ...], rng: Random) -> None:
+    def __init__(self, world: World, settings: Settings, rng: Random) -> None:
         self._world = world
         self._rng = rng
-        self.of = {name: Bmc(name) for name in servers}
+        self.of = {name: Bmc(name) for name in settings.names}
+        self._at = {s.bmc.where: s.name for s in settings.servers if s.bmc is not None}
+
+    def _asked(self, asker: str, server: str) -> tuple[Bmc, str]:
+        """The BMC that `asker` takes for the one of `server`, by its configuration, and where."""
+        found = self._world.hosts[asker].settings.server(server)
+        where = found.bmc.where if found is not None and found.bmc is not None else ""
+        if not where:
+            return self.of[server], ""
+        owner = self._at.get(where)
+        return (self.of[owner] if owner else Bmc(server, dead=True)), where
 
     def _reachable(self, asker: str, bmc: Bmc) -> bool:
         return not bmc.dead and asker not in bmc.cut_from and self._world.t >= bmc.away_until
@@ -112,13 +125,13 @@ class Bmcs:
 
     def read(self, asker: str, server: str, asked_at: int, echo: bool) -> None:
         """Ask for power and beat; the `PowerRead` comes later."""
-        bmc, world = self.of[server], self._world
+        (bmc, where), world = self._asked(asker, server), self._world
         begin = self._begin(asker, bmc)
+        read = PowerRead(server=server, power="unknown", asked_at=asked_at, where=where)
         if not self._reachable(asker, bmc):
             end = begin + TIMEOUT_US
             bmc.busy_until[asker] = end
-            lost = PowerRead(server=server, power="unknown", asked_at=asked_at, error="no answer")
-            world.tell_later(end, asker, lost)
+            world.tell_later(end, asker, replace(read, error="no answer"))
             return
         echoed = echo and self._echoes(asker, server)
         took = 2_000 + int(self._rng.random() * 10_000) + bmc.slow_us
@@ -126,21 +139,20 @@ class Bmcs:
         bmc.busy_until[asker] = end
         # A slow answer is an old one: the BMC looked soon, and took its time to say so.
         looked = begin + int(min(took, 10_000) * self._rng.random())
-        world.at(looked, self._look, asker, bmc, (asked_at, end), (echo, echoed))
+        world.at(looked, self._look, asker, bmc, read, end, (echo, echoed))
 
     def _echoes(self, asker: str, server: str) -> bool:
         """Whether the server's kernel answers an ICMP echo in time: its agent need not run."""
         host = self._world.hosts[server]
         return host.os_up and not host.stalled and self._world.network.connected(asker, server)
 
-    def _look(self, asker: str, bmc: Bmc, times: tuple[int, int], echo: tuple[bool, bool]) -> None:
-        (asked_at, end), (asked, echoed) = times, echo
+    def _look(
+        self, asker: str, bmc: Bmc, read: PowerRead, end: int, echo: tuple[bool, bool]
+    ) -> None:
+        asked, echoed = echo
         world, host = self._world, self._host(bmc)
         if not self._reachable(asker, bmc):
-            lost = PowerRead(
-                server=bmc.server, power="unknown", asked_at=asked_at, error="connection lost"
-            )
-            world.tell_later(end, asker, lost)
+            world.tell_later(end, asker, replace(read, error="connection lost"))
             return
         sensed = world.t >= bmc.blind_until
         lies = bmc.lies_off or (bmc.blinks and self._contradicted(bmc))
@@ -149,17 +161,16 @@ class Bmcs:
         if asked and not on:
             end = max(end, world.t + ECHO_US)
             bmc.busy_until[asker] = max(bmc.busy_until[asker], end)
-        read = PowerRead(
-            server=bmc.server,
+        answer = replace(
+            read,
             power="on" if on else "off",
-            asked_at=asked_at,
             beat=self._beat(bmc) if on else "",
             latency_ms=(end - world.t) // 1000,
             session=session.name if session is not None else "",
             session_at=world.hosts[asker].now(session.opened_us) if session is not None else 0,
             echoed=echoed and not on,
         )
-        world.tell_later(end, asker, read)
+        world.tell_later(end, asker, answer)
 
     def _contradicted(self, bmc: Bmc) -> bool:
         world, host = self._world, self._world.hosts[bmc.server]
@@ -175,7 +186,8 @@ class Bmcs:
         stale = known is None or now - known.used_us > IDLE_US
         if known is None or stale or not known.name.startswith(f"{incarnation}/"):
             bmc.logins += 1
-            known = bmc.sessions[asker] = Session(f"{incarnation}/{bmc.logins}", now, now)
+            name = f"{incarnation}/{bmc.server}/{bmc.logins}"
+            known = bmc.sessions[asker] = Session(name, now, now)
         known.used_us = now
         return known
 
@@ -195,13 +207,13 @@ class Bmcs:
 
     def fence(self, asker: str, order: Fence, asked_at: int) -> None:
         """Send one control command, in time or never; the `FenceDone` comes later."""
-        bmc, world = self.of[order.server], self._world
+        (bmc, _), world = self._asked(asker, order.server), self._world
         begin = self._begin(asker, bmc)
         bmc.busy_until[asker] = begin + 20_000
         world.at(begin, self._send, asker, order, asked_at)
 
     def _send(self, asker: str, order: Fence, asked_at: int) -> None:
-        bmc, world = self.of[order.server], self._world
+        (bmc, _), world = self._asked(asker, order.server), self._world
         sent, error = True, ""
         if world.hosts[asker].node is None:
             return  # a fencer that is dead sends nothing

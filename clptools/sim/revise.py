@@ -71,6 +71,15 @@ def revised(world: World, now: Settings, words: list[str]) -> Settings:
     if what == "forced-stop":
         forced = msgspec.structs.replace(now.forced_stop, action=names[0])
         return msgspec.structs.replace(now, forced_stop=forced)
+    if what == "bmc":
+        server, address = names
+        servers = tuple(
+            msgspec.structs.replace(s, bmc=msgspec.structs.replace(s.bmc, address=address))
+            if s.name == server and s.bmc is not None
+            else s
+            for s in now.servers
+        )
+        return msgspec.structs.replace(now, servers=servers)
     if what == "timeouts":
         interval, timeout = (round(float(name) * 1000) for name in names)
         changed = msgspec.structs.replace(

@@ -402,8 +402,8 @@ def _monitor(world: World, words: Words) -> None:
 
 def _request(world: World, words: Words) -> None:
     host, what, rest = world.hosts[words[0]], words[1], words[2:]
-    force = "force" in rest
-    rest = [w for w in rest if w != "force"]
+    force, late = "force" in rest, "late" in rest
+    rest = [w for w in rest if w not in ("force", "late")]
     made = REQUESTS[what](rest, force)
     if isinstance(made, r.ConfirmDown) and "mistaken" not in words:
         if world.hosts[made.down].powered:
@@ -418,7 +418,8 @@ def _request(world: World, words: Words) -> None:
     if isinstance(made, r.ServiceStop):
         _service_stop(world, host.name, made)
     world.requests += 1
-    seen = e.RequestSeen(id=f"r{world.requests}", user="root", request=made)
+    asked_at = host.now(world.t) - r.LASTS_MS - 1 if late else 0
+    seen = e.RequestSeen(id=f"r{world.requests}", user="root", request=made, asked_at=asked_at)
     world.step(host, seen)
 
 
@@ -576,8 +577,8 @@ VERBS: dict[str, Verb] = {
     "revise": Verb(
         _revise,
         "revise server1 remove|add server3 | remove-group|add-group G | leases L SELF-STOP WAIT"
-        " | userw METHOD | group-servers G server1 ... | forced-stop ACTION | timeouts INTERVAL"
-        " TIMEOUT | again | same | ... [-server3: not told]",
+        " | userw METHOD | bmc S ADDRESS | group-servers G server1 ... | forced-stop ACTION"
+        " | timeouts INTERVAL TIMEOUT | again | same | ... [-server3: not told]",
     ),
     "advance": Verb(_advance, "advance 12.5"),
     "until": Verb(_until, "until failover1 server2 20      # or: any, -, !server1"),

@@ -97,7 +97,7 @@ class World:
         names = settings.names
         links = tuple(i.name for i in settings.interconnects if i.is_lan)
         self.network = Network(links, Random(f"{seed} network"), steady)
-        self.bmcs = Bmcs(self, names, self.chance("bmcs"))
+        self.bmcs = Bmcs(self, settings, self.chance("bmcs"))
         self.arbiters = {
             x.name: ArbiterModel(self, x, self.chance(x.name))
             for x in settings.arbiters

@@ -15,8 +15,10 @@ from clptools import paths
 from clptools.agent import configuration
 from clptools.agent.agent import Agent
 from clptools.agent.loop import Loop
-from clptools.core.events import AgentStarted, Event, MessageSeen
+from clptools.core.events import AgentStarted, AgentStopping, Event, MessageSeen
+from clptools.core.settings import Settings
 from clptools.links.certs import Minting
+from clptools.links.peer import PeerChannel
 from tests.agent.test_main import PORT, TOML, free_port
 from tests.intake.conftest import until
 
@@ -34,9 +36,12 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (config / "clp.toml").write_text(TOML.replace(str(PORT), str(free_port())))
 
 
-async def started() -> Agent:
+async def started(agents: list[Agent] | None = None) -> Agent:
+    """An agent of the configuration; it is in `agents` before it starts."""
     key = b"k" * 32
     agent = Agent(key, Minting(key, paths.server_name()))
+    if agents is not None:
+        agents.append(agent)
     loaded, edited = configuration.in_force()
     assert loaded.settings is not None, loaded.reports
     await agent.start(loaded.settings, edited)
@@ -99,6 +104,35 @@ def test_only_the_first_core_of_a_boot_is_told_that_it_is(
     boot.write_text("01234567-89ab-cdef-0123-456789abcdef\n")
     asyncio.run(story())
     assert told == [(True, True), (False, True)]
+
+
+def test_a_stop_while_the_agent_still_opens_stops_what_the_core_knows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A core that was begun after the word would run on; one never begun would stop nothing."""
+    told: list[type[Event]] = []
+    put, open_channel = Loop.put, PeerChannel.start
+
+    def noting(loop: Loop, event: Event) -> None:
+        told.append(type(event))
+        put(loop, event)
+
+    monkeypatch.setattr(Loop, "put", noting)
+
+    async def story() -> None:
+        async def asked_meanwhile(channel: PeerChannel, settings: Settings | None) -> None:
+            asyncio.get_running_loop().call_soon(agents[0].stop)
+            await asyncio.sleep(0)
+            await open_channel(channel, settings)
+
+        monkeypatch.setattr(PeerChannel, "start", asked_meanwhile)
+        agent = await started(agents)
+        assert told[:2] == [AgentStarted, AgentStopping]
+        assert await asyncio.wait_for(agent.ended, 20) == 0
+        await agent.close()
+
+    agents: list[Agent] = []
+    asyncio.run(story())
 
 
 def hang(agent: Agent) -> threading.Event:

@@ -271,6 +271,46 @@ def test_a_state_of_this_boot_says_that_an_agent_ran_whatever_the_note_says(root
     assert not opened().first_of_boot
 
 
+@pytest.mark.parametrize("before", [None, b"0" * 32])
+def test_purged_or_restored_within_a_boot_is_not_first_of_it(
+    root: Path, before: bytes | None
+) -> None:
+    """What the agent of before started may run: a grant elsewhere would make it two."""
+    opened().close()
+    shutil.rmtree(paths.data_dir())
+    shutil.rmtree(paths.run_dir())
+    if before is not None:
+        os.makedirs(paths.data_dir())
+        boot_file().write_bytes(before)
+    store = opened()
+    assert (store.first_of_boot, store.noted) == (False, True)
+    store = reopened(store, b"x" * 16)
+    assert (store.first_of_boot, store.noted) == (True, True)
+
+
+def test_a_mark_of_somebody_else_says_nothing_and_is_replaced(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mark = Path(paths.boot_mark_file())
+    target = root / "target"
+    target.write_bytes(BOOT)
+    mark.parent.mkdir(parents=True)
+    mark.symlink_to(target)
+    store = opened()
+    assert store.first_of_boot
+    assert not mark.is_symlink()
+    assert (mark.read_bytes(), target.read_bytes()) == (BOOT, BOOT)
+    assert not store.complaints
+
+
+def test_a_boot_that_cannot_be_marked_is_told_and_all_else_is_as_before(root: Path) -> None:
+    Path(paths.boot_mark_file()).mkdir(parents=True)
+    store = opened()
+    assert (store.first_of_boot, store.noted) == (True, True)
+    (complaint,) = store.complaints
+    assert "do not purge" in complaint
+
+
 def test_the_boot_is_on_the_disk_before_anybody_hears_of_it(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -102,6 +102,8 @@ class FakeBackend:
         """Servers that do not answer."""
         self.lit: list[tuple[str, bool, str]] = []
         self.outcome = Outcome()
+        self.late: list[str] = []
+        """What was refused because it came up late."""
         self.steps: tuple[str, ...] = ()
         self.hold = False
         """Requests do not end while it is set."""
@@ -147,7 +149,7 @@ class FakeBackend:
             await asyncio.Event().wait()
 
     async def request(
-        self, request: Request, user: str, progress: Callable[[str], None]
+        self, request: Request, user: str, progress: Callable[[str], None], asked_at: int = 0
     ) -> Outcome:
         self.asked.append((request, user))
         for step in self.steps:
@@ -155,6 +157,9 @@ class FakeBackend:
         while self.hold:
             await asyncio.sleep(0.005)
         return self.outcome
+
+    def refused_late(self, text: str) -> None:
+        self.late.append(text)
 
     def config(self) -> ConfigFiles:
         return self.files
@@ -218,6 +223,22 @@ class Agent:
             self.backend.changed.set()
 
         self.loop.call_soon_threadsafe(change)
+
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Its loop stands still in the block."""
+        stands, go_on = threading.Event(), threading.Event()
+
+        def stand() -> None:
+            stands.set()
+            assert go_on.wait(60)
+
+        self.loop.call_soon_threadsafe(stand)
+        assert stands.wait(10)
+        try:
+            yield
+        finally:
+            go_on.set()
 
     @contextlib.contextmanager
     def running(self) -> Iterator[Agent]:

@@ -21,8 +21,10 @@ from hypothesis import strategies as st
 
 from clptools.api.address import private_path
 from clptools.api.backend import Explanation
+from clptools.api.boot_time import boot_ms
 from clptools.api.client import Client
 from clptools.api.methods import Caller
+from clptools.core import sentences
 from clptools.core.requests import GroupMove, Outcome
 from clptools.core.view import ClusterView, StatusView
 from clptools.reports import ClpError, ExitCode
@@ -105,6 +107,49 @@ def test_a_request_shows_its_steps_and_its_outcome(agent: Agent) -> None:
         {"outcome": {"code": 6, "text": "no", "hint": "ask again"}},
     ]
     assert agent.backend.asked == [(GroupMove(group="failover1", to="server2"), "alice (root)")]
+
+
+CHANGING: list[tuple[str, dict[str, object], str]] = [
+    ("Request", {"request": {"type": "group-stop", "group": "failover1"}}, "group-stop"),
+    ("PushConfig", {"files": {"clp.toml": ""}}, "a push of the configuration"),
+    ("RunScript", {"script": "weekly"}, "the script 'weekly'"),
+    ("Identify", {"on": True}, "identify LED on"),
+    ("WriteLog", {"text": "backup begins"}, "the log line 'backup begins'"),
+]
+
+
+@pytest.mark.parametrize(("method", "parameters", "named"), CHANGING, ids=[m for m, *_ in CHANGING])
+def test_a_change_that_comes_up_late_is_refused_and_told(
+    agent: Agent, method: str, parameters: dict[str, object], named: str
+) -> None:
+    call: dict[str, object] = {"method": f"org.clptools.Node.{method}", "parameters": parameters}
+    [late] = exchange(agent, call | {"asked_at": boot_ms() - 754_000})
+    assert late["error"] == "org.clptools.Node.Fault"
+    told = late["parameters"]
+    assert isinstance(told, dict)
+    assert (told["code"], told["hint"]) == (6, sentences.ASK_AGAIN)
+    assert named in told["message"]
+    assert "asked by root 754." in told["message"]
+    backend = agent.backend
+    assert backend.late == [told["message"]]
+    assert not (backend.asked or backend.pushed or backend.scripts or backend.lit or backend.logged)
+    # In time, and from a caller that says nothing of it: carried out.
+    in_time = exchange(agent, call | {"asked_at": boot_ms() - 5_000}, call)
+    assert all("error" not in reply for reply in in_time)
+    assert len(backend.late) == 1
+
+
+def test_what_only_reads_is_never_late(agent: Agent) -> None:
+    long_ago = {"asked_at": boot_ms() - 754_000}
+    push = {"files": {"clp.toml": ""}, "dry_run": True}
+    replies = exchange(
+        agent,
+        {"method": "org.clptools.Node.GetStatus", **long_ago},
+        {"method": "org.clptools.Node.GetConfig", **long_ago},
+        {"method": "org.clptools.Node.PushConfig", "parameters": push, **long_ago},
+    )
+    assert all("error" not in reply for reply in replies)
+    assert agent.backend.late == []
 
 
 def test_without_more_only_the_outcome_comes(agent: Agent) -> None:

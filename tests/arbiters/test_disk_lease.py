@@ -10,13 +10,16 @@ from collections.abc import Callable
 import pytest
 
 from clptools.arbiters.base import Held
-from clptools.arbiters.disk_lease import DiskLease, Read, Steps, Write
-from clptools.arbiters.disk_slots import (
+from clptools.arbiters.disk_lease import (
     AREA_BYTES,
     SLOT_BYTES,
     SLOTS,
     Claim,
+    DiskLease,
+    Read,
     Slot,
+    Steps,
+    Write,
     decode,
     encode,
     foreign,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -12,18 +13,19 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
+from clptools.arbiters import witness_server
 from clptools.arbiters.base import Held
-from clptools.arbiters.web import Answer, Site
 from clptools.arbiters.witness import WitnessArbiter
-from clptools.arbiters.witness_leases import MAX_SERVERS, Leases
 from clptools.arbiters.witness_messages import MAC_HEADER, PATH, Ask, Signer
-from clptools.arbiters.witness_server import Places, source_of
+from clptools.arbiters.witness_server import MAX_SERVERS, Leases
+from clptools.common.http import Response, Server, Site
 from clptools.core.settings import Arbiter, Option
-from tests.arbiters.parts import AUTHKEY, Certificates, Program, Witness, context, until
+from tests.arbiters.parts import AUTHKEY, Certificates, Program, Witness, context, free_port, until
 
 LEASE_MS = 100
 
@@ -80,10 +82,10 @@ def test_a_false_witness_is_not_believed() -> None:
 def test_a_recorded_request_has_no_effect_and_a_recorded_answer_is_refused(
     witness: Witness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recorded: list[tuple[bytes, str, Answer]] = []
+    recorded: list[tuple[bytes, str, Response]] = []
     real = Site.request
 
-    async def listening(self: Site, method: str, path: str = "", **more: object) -> Answer:
+    async def listening(self: Site, method: str, path: str = "", **more: object) -> Response:
         answer = await real(self, method, path, **more)  # type: ignore[arg-type]  # as given
         mac = dict(more["headers"])[MAC_HEADER]  # type: ignore[call-overload]  # pairs
         recorded.append((more["body"], mac, answer))  # type: ignore[arg-type]  # bytes
@@ -101,7 +103,7 @@ def test_a_recorded_request_has_no_effect_and_a_recorded_answer_is_refused(
             assert answer.status == 200
     assert hold(second).held
 
-    async def replayed(self: Site, method: str, path: str = "", **more: object) -> Answer:
+    async def replayed(self: Site, method: str, path: str = "", **more: object) -> Response:
         return next(answer for _, _, answer in recorded if b'"held":true' in answer.body)
 
     monkeypatch.setattr(Site, "request", replayed)
@@ -200,7 +202,7 @@ def answers(witness: Witness) -> bool:
     """Whether a server that never was here gets its answer at once."""
     with socket.create_connection(("127.0.0.1", witness.port), 1, ("127.0.10.1", 0)) as sock:
         try:
-            sock.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            sock.sendall(b"GET / HTTP/1.1\r\nHost: witness\r\n\r\n")
             return b" 200 " in sock.recv(4096)
         except OSError:
             return False
@@ -239,23 +241,6 @@ def test_a_handshake_that_never_ends_takes_a_place_and_not_for_long(tmp_path: Pa
             until("they have to go", lambda: handles(program) < 16, 4)
     finally:
         program.kill()
-
-
-def test_a_site_with_a_whole_network_of_addresses_is_one_source() -> None:
-    assert source_of("2001:db8::1") == source_of("2001:db8::ffff:1") != source_of("2001:db8:1::1")
-    assert source_of("fe80::1%eth0") == "fe80::/64"
-    assert source_of("::ffff:192.0.2.1") == source_of("192.0.2.1") == "192.0.2.1"
-
-
-def test_places_come_back_and_the_memory_of_servers_is_bounded() -> None:
-    places = Places()
-    for n in range(5000):
-        taken = places.take(f"source{n}")
-        assert taken
-        places.know(f"source{n}")
-        places.give_back(taken)
-    assert not places._taken
-    assert len(places._known) == 1024
 
 
 def test_signed_nonsense_is_refused(witness: Witness) -> None:
@@ -311,6 +296,24 @@ def test_it_ends_in_words(tmp_path: Path) -> None:
         .splitlines()[0]
         .startswith(f"clpwitnessd: {key}: ")
     )
+
+
+def test_a_signal_as_soon_as_it_listens_ends_it_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = tmp_path / "authkey"
+    key.write_bytes(AUTHKEY)
+    key.chmod(0o400)
+    listen, listens = Server.start, f"127.0.0.1:{free_port()}"
+
+    async def listened(server: Server, *where: Any) -> int:
+        port = await listen(server, *where)
+        assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+        os.kill(os.getpid(), signal.SIGTERM)
+        return port
+
+    monkeypatch.setattr(Server, "start", listened)
+    assert witness_server.main(["--listen", listens, "--authkey", str(key)]) == 0
 
 
 def test_sigterm_ends_it(witness: Program) -> None:

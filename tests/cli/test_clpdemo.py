@@ -95,6 +95,27 @@ def test_whoever_stops_it_finds_nothing_left(tmp_path: Path, sign: signal.Signal
     assert left_behind(tmp_path) == []
 
 
+def test_a_signal_while_the_cluster_is_made_leaves_nothing(tmp_path: Path) -> None:
+    """Its folder is there, but nobody has it yet who would remove it."""
+    code = (
+        "import os, signal, sys\n"
+        "from clptools.cli.main import run\n"
+        "from clptools.sim.loopback import LoopbackCluster\n"
+        "make = LoopbackCluster.__init__\n"
+        "def made(*words, **more):\n"
+        "    make(*words, **more)\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "LoopbackCluster.__init__ = made\n"
+        "sys.exit(run('clpdemo', []))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment(tmp_path), capture_output=True, text=True, timeout=30,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (128 + signal.SIGTERM, "")
+    assert left_behind(tmp_path) == []
+
+
 def test_a_step_that_does_not_come_true_is_one_clear_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -375,4 +375,4 @@ def test_the_plain_status_imports_nothing_heavy(agent: Agent) -> None:
     )
     assert done.returncode == 0
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
-    assert not loaded & {"msgspec", "rich", "typer", "asyncio", "dataclasses", "unicodedata"}
+    assert not loaded & {"msgspec", "rich", "typer", "asyncio", "dataclasses", "unicodedata", "h11"}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from clptools.agent.lock import LockFile
 from clptools.api.backend import ConfigFiles
 from clptools.cli.json_types import ExplanationJson, HardwareJson
 from clptools.cli.main import run
@@ -252,6 +254,32 @@ def test_without_an_agent_the_layout_comes_from_the_file(root: Path, capsys: Out
     assert err.count("\n") == 1
     assert run("clpstat", ["-g"]) == 3
     assert "    server1 [x] : \n" in capsys.readouterr().out
+
+
+def test_an_agent_that_runs_without_its_socket_is_named_and_nothing_is_shown_as_offline(
+    root: Path, capsys: Output
+) -> None:
+    """`/run` was wiped under it: it makes its socket again."""
+    path = root / "var/lib/clptools/lock"
+    path.parent.mkdir(parents=True)
+    lock = LockFile(str(path))
+    lock.take()
+    try:
+        for words in ([], ["--mon"], ["--json"]):
+            assert run("clpstat", words) == 3
+            out, err = capsys.readouterr()
+            assert "Offline" not in out
+            told = f"The node agent (process {os.getpid()}) runs, but its socket "
+            assert told in out + err
+            assert "ask again in a second" in out + err
+        assert run("clphealthchk", []) == 100
+        assert "stopped" not in capsys.readouterr().out
+        assert run("clpmsg", ["NIC", "link down"]) == 3
+        assert "is missing" in capsys.readouterr().err
+    finally:
+        lock.release()
+    assert run("clpstat", []) == 3
+    assert "No node agent answers" in capsys.readouterr().err, "it has ended, its lock file stays"
 
 
 def test_without_an_agent_json_holds_the_view_and_the_fault(root: Path, capsys: Output) -> None:

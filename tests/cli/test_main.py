@@ -140,7 +140,7 @@ def test_reading_commands_import_nothing_heavy(agent: Agent, line: str) -> None:
     ran = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, timeout=30)
     assert ran.returncode == 0, ran.stderr
     loaded = set(json.loads(ran.stderr.replace("'", '"')))
-    heavy = {"msgspec", "asyncio", "typer", "rich", "argparse", "dataclasses", "subprocess"}
+    heavy = {"msgspec", "asyncio", "typer", "rich", "argparse", "dataclasses", "subprocess", "h11"}
     assert not loaded & {*heavy, "tomlkit", "tomli_w"}
 
 

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from clptools.api.client import Client
+from clptools.cli import start_agent
 from tests.api.fake import socket_path
 from tests.cli.conftest import Clp
 
@@ -73,6 +75,38 @@ def test_a_local_start_brings_the_agent_up_once(started: Path, clp: Clp) -> None
     assert again.code == 0
     assert "already" in again.out
     assert clp("clphealthchk").code == 0
+
+
+def test_beside_an_agent_that_stands_still_none_is_started_and_it_is_named(
+    started: Path, clp: Clp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    etc = started / "etc/clptools"
+    etc.mkdir(parents=True)
+    (etc / "clp.toml").write_text(CONFIG.format(port=free_port()))
+    (etc / "clp.toml").chmod(0o640)
+    assert clp("clpcfctrl", "--keygen").code == 0
+    assert clp("clpcl", "-s", "-w", "20").code == 0
+    with Client() as client:
+        pid = client.agent_pid
+    log = (started / "var/log/clptools/clpnode.log").read_text()
+    monkeypatch.setattr(start_agent, "READ_TIMEOUT_S", 0.5)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        ran = clp("clpcl", "-s")
+        assert ran.code == 7
+        assert ran.err.startswith(
+            f"clpcl: clpnode (pid {pid}) is stopped (state T).\nLet it go on: "
+        )
+        assert (started / "var/log/clptools/clpnode.log").read_text() == log
+        # Nor where its sockets are gone: a second one finds the locks, and ends.
+        for file in (started / "run/clptools").glob("*.sock"):
+            file.rename(file.with_suffix(".away"))
+        away = clp("clpcl", "-s")
+        assert (away.code, away.err) == (7, ran.err)
+    finally:
+        for file in (started / "run/clptools").glob("*.away"):
+            file.rename(file.with_suffix(".sock"))
+        os.kill(pid, signal.SIGCONT)
 
 
 def test_an_agent_that_cannot_start_is_told_with_its_log(started: Path, clp: Clp) -> None:

@@ -269,16 +269,18 @@ class Cluster:
         self.run(1 * S)
         return self.online(group)
 
-    def ask(self, name: str, request: Request, user: str = "root") -> str:
+    def ask(self, name: str, request: Request, user: str = "root", asked_at: int = 0) -> str:
         """Puts a request to that server's socket; returns its id."""
         self._ids += 1
         number = f"r{self._ids}"
-        self.tell(name, e.RequestSeen(id=number, user=user, request=request))
+        self.tell(name, e.RequestSeen(id=number, user=user, request=request, asked_at=asked_at))
         return number
 
-    def answer(self, name: str, request: Request, within_ms: int = 60 * S) -> Outcome:
+    def answer(
+        self, name: str, request: Request, within_ms: int = 60 * S, asked_at: int = 0
+    ) -> Outcome:
         """Asks, and waits for the outcome."""
-        number = self.ask(name, request)
+        number = self.ask(name, request, asked_at=asked_at)
         self.until(lambda: number in self.outcomes, within_ms)
         return self.outcomes[number]
 

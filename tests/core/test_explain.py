@@ -312,6 +312,23 @@ def test_a_monitor_tells_what_made_it_bad_since_it_was_well() -> None:
     assert found.then[0].startswith("Event 4711 is open on server1")
 
 
+@pytest.mark.parametrize(
+    ("suspended", "mend"),
+    [
+        (False, "Resume it: clpmonctrl -r -m mrw1 -h server1"),
+        (True, "The cluster is suspended: no monitor acts. Resume it: clpcl --resume"),
+    ],
+)
+def test_a_suspended_monitor_tells_the_command_that_resumes_it(suspended: bool, mend: str) -> None:
+    cluster = ClusterView(
+        name="cluster", status="Caution", coordinator="server1", suspended=suspended
+    )
+    there = {"server1": MonitorOnServerView(status="Suspend")}
+    monitor = MonitorView(name="mrw1", type="mrw", status="Suspend", servers=there)
+    found = story("mrw1", [], view(cluster=cluster, monitors=(monitor,)))
+    assert [line for line in found.then if "esume" in line] == [mend]
+
+
 def test_a_server_that_is_away_tells_since_when_and_what_its_bmc_says() -> None:
     servers = (
         ServerView(

@@ -24,9 +24,18 @@ from clptools.core.messages import (
 )
 from clptools.core.node import Node
 from clptools.core.quorum import NEVER
-from clptools.core.requests import ConfirmDown, ForceStop, GroupMove, Outcome, ServiceStop
+from clptools.core.requests import (
+    ConfirmDown,
+    ForceStop,
+    GroupMove,
+    GroupStop,
+    MonitorSuspend,
+    Outcome,
+    ServiceStop,
+)
 from clptools.core.settings import Arbiter, Group
 from clptools.core.state import Office
+from clptools.core.timing import drift_ms
 from tests.core.driver import Alone, Cluster, Host, S, names, settings
 
 L, H, D = 3 * S, 6 * S, 160
@@ -1430,6 +1439,42 @@ def test_an_order_leaves_in_the_first_fifth_of_the_own_turn(
     assert fences(me) == ["server2"]
 
 
+def test_turns_count_from_the_peers_instant_or_a_step_after_it() -> None:
+    """[...] and from no later than a step after the instant from which the peer counts them."""
+    me = half(False)
+    p = me.node.state.peers["server2"]
+    me.run(10 * S)
+    begins, step = p.turns_at, me.node.times.turns_step_ms
+    me.beat("server2", sent_at=20 * S, turns_ms=10 * S)
+    assert p.turns_at == max(begins, me.t - 10 * S + step) < min(p.heard_at, p.echoed_at)
+    # A beat of an earlier version says nothing: the own last exchange counts.
+    me.beat("server2", sent_at=20 * S + 1)
+    assert p.turns_at == min(p.heard_at, p.echoed_at)
+    # What comes next cannot set it back.
+    me.beat("server2", sent_at=20 * S + 2, turns_ms=20 * S)
+    assert p.turns_at == min(p.heard_at, p.echoed_at)
+
+
+def test_a_beat_that_waited_says_from_when_turns_count_as_of_its_sending() -> None:
+    """What it waited for is its travel time beyond that of the fastest before it."""
+    me = half(False)
+    p = me.node.state.peers["server2"]
+    me.beat("server2", sent_at=20 * S, turns_ms=2 * S)
+    at, sent_at = p.turns_at, 20 * S
+    me.run(9 * S)  # sent after 4 s, it waited for 5 s
+    me.beat("server2", sent_at=sent_at + 4 * S, turns_ms=6 * S)
+    drift = drift_ms(9 * S)
+    assert at <= p.turns_at <= at + me.node.times.turns_step_ms + drift
+
+
+def test_our_beats_say_from_when_we_count_turns() -> None:
+    me = half(False)
+    p = me.node.state.peers["server2"]
+    me.run(1 * S)
+    sent = me.sent["server2"]
+    assert sent.sent_at - sent.turns_ms == p.turns_at
+
+
 def places(c: Cluster) -> list[int | None]:
     """The places of all servers that run, each as it sees itself."""
     nodes = [h.node for h in c.hosts.values() if h.node is not None]
@@ -1774,17 +1819,27 @@ def test_a_forced_stop_is_done_when_the_bmc_reads_off_not_when_a_person_vouched(
     assert "was not stopped" in outcome.text
 
 
-def test_a_persons_word_that_waited_in_an_agent_that_stood_still_is_refused() -> None:
+def test_what_waited_in_an_agent_that_stood_still_is_refused_and_told() -> None:
     """A person's request that waited for 10 s is refused: nobody means it any more."""
     c = Cluster(settings(2, forced_stop="power-off"))
     assert c.settle() == "server1"
     c.run(30 * S)
     old = c.now("server2") - 11 * S
     for request in (
-        ForceStop(down="server1", asked_at=old),
-        ConfirmDown(down="server1", asked_at=old),
+        ForceStop(down="server1"),
+        ConfirmDown(down="server1"),
+        GroupMove(group="failover1", to="server2"),
+        GroupStop(group="failover1"),
+        MonitorSuspend(),
+        ServiceStop(server="*"),
     ):
-        outcome = c.answer("server2", request)
+        outcome = c.answer("server2", request, asked_at=old)
         assert outcome.code == 6
-        assert "too long ago" in outcome.text
+        assert "asked by root 11.0 s ago" in outcome.text
+        assert c.said(934, "nm")[-1] == outcome.text
+    assert "group-stop" in " ".join(c.said(934))
+    c.run(5 * S)
     assert c.online() == "server1"
+    just = c.now("server2") - 9 * S
+    assert c.answer("server2", GroupMove(group="failover1", to="server2"), asked_at=just).code == 0
+    assert c.online() == "server2"

@@ -233,6 +233,11 @@ def test_stop_resource_stops_it_and_what_depends_on_it_and_nothing_else() -> Non
 def test_a_suspended_monitor_records_and_does_not_act() -> None:
     c = cluster(mrw())
     assert c.answer("server1", MonitorSuspend(monitors=("mrw1",))).code == 0
+    c.run(1 * S)
+    for server in ("server1", "server2"):
+        monitor = next(m for m in c.view(server).monitors if m.name == "mrw1")
+        assert monitor.status == "Suspend", "clpstat -s names it, whoever answers"
+        assert monitor.servers["server1"].status == "Suspend"
     fatal(c)
     c.run(3 * S)
     assert c.online() == "server1"

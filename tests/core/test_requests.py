@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from clptools.core import actions as a
@@ -128,6 +129,35 @@ def test_a_move_of_what_does_not_run_is_refused() -> None:
     c = cluster()
     c.answer("server1", GroupStop(group="failover1"))
     assert c.answer("server1", GroupMove(group="failover1")).code == 6
+
+
+def test_a_move_that_no_server_would_take_says_why_each_of_the_others_does_not() -> None:
+    c = cluster()
+    c.power_off("server3")
+    c.run(5 * S)
+    assert c.answer("server2", ServiceStop()).code == 0
+    c.run(5 * S)
+    outcome = c.answer("server1", GroupMove(group="failover1"))
+    assert outcome.code == 6
+    assert outcome.text == "failover1 stays on server1: no other server would take it now."
+    assert outcome.hint == (
+        "It can move as soon as another server may run it "
+        "(server2: it is out (left); server3: it is out (power off))."
+    )
+
+
+def test_a_failover_of_what_nobody_may_run_says_what_it_waits_for() -> None:
+    cfg = settings(3)
+    there = tuple(msgspec.structs.replace(g, servers=("server2",)) for g in cfg.groups)
+    c = Cluster(msgspec.structs.replace(cfg, groups=there))
+    assert c.settle() == "server2"
+    c.power_off("server2")
+    c.run(5 * S)
+    outcome = c.answer("server1", GroupMove(group="failover1", failover=True))
+    assert outcome.code == 6
+    assert outcome.text == (
+        "failover1 waits for a server that may run it (server2: it is out (power off))."
+    )
 
 
 def test_a_move_to_a_server_that_is_away_is_refused_with_the_reason() -> None:

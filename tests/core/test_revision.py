@@ -11,7 +11,7 @@ from clptools.core import actions as a
 from clptools.core import events as e
 from clptools.core.durable import Durable
 from clptools.core.revision import OFFER_MS, joining
-from clptools.core.settings import Arbiter, Settings
+from clptools.core.settings import Arbiter, Server, Settings
 from clptools.core.timing import times as times_of
 from tests.core.driver import Alone, Cluster, S, settings
 
@@ -336,3 +336,67 @@ def test_who_has_a_bmc_is_part_of_who_votes_how() -> None:
     """One without a BMC is admitted after a boot by its disk alone; the others may have it for
     out by that BMC, until all have the same configuration."""
     assert settings(3).voters != settings(3, bmc=False).voters
+
+
+def readdressed(cfg: Settings, server: str, address: str) -> Settings:
+    def moved(s: Server) -> Server:
+        assert s.bmc is not None
+        return replace(s, bmc=replace(s.bmc, address=address)) if s.name == server else s
+
+    return replace(cfg, servers=tuple(moved(s) for s in cfg.servers), revision=2)
+
+
+def test_an_off_counts_only_through_the_address_that_is_in_force() -> None:
+    """The other one may be another server's."""
+    cfg = settings(3)
+    assert cfg.servers[1].bmc is not None
+    old, new = cfg.servers[1].bmc.where, "192.168.0.99:623"
+    me = Alone(cfg, durable=Durable(), member=True)
+    me.run(4 * S)
+    peer = me.node.state.peers["server2"]
+    me.power("server2", "off", where=new)
+    assert not me.node.membership.is_out("server2"), "by an address that is yet to come"
+    me.power("server2", "off", where=old)
+    assert me.node.membership.is_out("server2")
+    me.tell(e.SettingsChanged(settings=readdressed(cfg, "server2", "192.168.0.99")))
+    assert not me.node.membership.is_out("server2"), "what was read through the one before is over"
+    assert isinstance(me.last[0], a.Persist)
+    assert "server2" not in me.last[0].durable.off
+    me.power("server2", "off", where=old)
+    assert not me.node.membership.is_out("server2"), "asked before, answered after"
+    assert peer.bmc.power == "unknown"
+    me.power("server2", "off", where=new)
+    assert me.node.membership.is_out("server2")
+
+
+@pytest.mark.parametrize(("address", "counts"), [("192.168.0.11", True), ("192.168.0.99", False)])
+def test_an_agent_that_starts_with_another_address_takes_no_off_of_the_one_before(
+    address: str, counts: bool
+) -> None:
+    cfg = settings(3)
+    me = Alone(cfg, durable=Durable(), member=True)
+    me.run(4 * S)
+    me.power("server2", "off")
+    kept = me.node.memory.durable()
+    again = Alone(readdressed(cfg, "server2", address), at=me.t, durable=kept, member=True)
+    assert again.node.membership.is_out("server2") is counts
+
+
+def test_a_push_that_leaves_a_bmc_where_it_is_forgets_nothing_of_it() -> None:
+    cfg = settings(3)
+    me = Alone(cfg, durable=Durable(), member=True)
+    me.run(4 * S)
+    me.power("server2", "off")
+    me.tell(e.SettingsChanged(settings=readdressed(cfg, "server3", "192.168.0.99")))
+    assert me.node.membership.is_out("server2")
+
+
+def test_that_a_bmc_lies_is_known_until_the_one_at_the_new_address_reads_on() -> None:
+    """Who corrects the address is no reason to believe the next one at once."""
+    cfg = settings(3)
+    me = Alone(cfg, durable=Durable(), member=True)
+    me.run(4 * S)
+    me.node.state.peers["server2"].bmc.lies = True
+    me.tell(e.SettingsChanged(settings=readdressed(cfg, "server2", "192.168.0.99")))
+    me.power("server2", "off", where="192.168.0.99:623")
+    assert not me.node.membership.is_out("server2")

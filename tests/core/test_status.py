@@ -190,7 +190,9 @@ def test_a_server_that_boots_while_the_other_is_dark_says_what_it_waits_for() ->
         (["Normal", "Offline"], "Normal"),
         (["Error", "Offline"], "Error"),
         (["Suspend", "Suspend"], "Suspend"),
-        (["Suspend", "Normal"], "Normal"),
+        (["Suspend", "Normal"], "Suspend"),
+        (["Suspend", "Offline"], "Suspend"),
+        (["Suspend", "Error"], "Error"),
         (["Offline", "Offline"], "Offline"),
         (["Unknown", "Unknown"], "Unknown"),
         (["Normal", "Unknown"], "Normal"),
@@ -198,7 +200,7 @@ def test_a_server_that_boots_while_the_other_is_dark_says_what_it_waits_for() ->
     ],
 )
 def test_one_word_for_a_monitor_on_all_servers(words: list[str], word: str) -> None:
-    """Normal if all are, Caution if some are bad, the worst word if all are."""
+    """Normal if all are, Caution if some are bad, the worst if all are; Suspend shows."""
     assert monitor_word(words) == word
 
 

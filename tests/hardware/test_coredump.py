@@ -7,10 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import msgspec
-
+from clptools.common.child_process import framed
 from clptools.hardware.coredump import dump_nothing
-from clptools.hardware.ipmi_worker import LENGTH_BYTES, Command, boot_ms
+from clptools.hardware.ipmi_worker import Command, boot_ms
 from tests.coredump import dumps, needs_dumps
 
 
@@ -26,9 +25,8 @@ def test_the_ipmi_worker_leaves_no_passwords_in_a_dump(tmp_path: Path) -> None:
         number=1, address="127.0.0.1", port=9, user="u", password="p", netfn=6, command=1,
         until_ms=boot_ms() + 500,
     )  # fmt: skip
-    data = msgspec.msgpack.encode(command)
     ours.settimeout(20)
-    ours.sendall(len(data).to_bytes(LENGTH_BYTES) + data)
+    ours.sendall(framed(command))
     ours.recv(1)  # an answer or its end: it works
     assert not dumps(worker, tmp_path)
     for each in (control, theirs, ours):

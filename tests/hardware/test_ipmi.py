@@ -72,7 +72,7 @@ def test_a_wrong_password_is_not_tried_again_until_it_is_changed(tmp_path: Path)
             password_file(tmp_path, "wrong")
             with pytest.raises(BmcError, match="Incorrect password"):
                 await status(client)
-            with pytest.raises(BmcError, match="left alone after: Incorrect password"):
+            with pytest.raises(BmcError, match=r"Incorrect password.*; it is asked again 60 s"):
                 await status(client)
             password_file(tmp_path)
             assert await status(client)
@@ -100,7 +100,7 @@ def test_a_bmc_that_is_not_there_costs_its_patience_and_is_then_left_alone(tmp_p
                 before = time.monotonic()
                 with pytest.raises(BmcError, match=r"attempt 1: no answer within 0\.3 s"):
                     await status(client, 0.3)
-                with pytest.raises(BmcError, match="not asked, left alone"):
+                with pytest.raises(BmcError, match=r"0\.3 s; it is asked again 0\.5 s after that"):
                     await status(client)
                 assert time.monotonic() - before < 3, "neither waited for pyghmi"
 
@@ -187,7 +187,7 @@ def test_fuzz_a_bmc_that_answers_nonsense_is_no_answer(
         bmc = Bmc(address="127.79.0.2", port=port, user="clp")
         client = BmcClient("server2", bmc, password_file(tmp_path), processes)
         for _ in range(2):
-            with pytest.raises(BmcError, match=r"no answer|malformed|left alone|not enabled"):
+            with pytest.raises(BmcError, match=r"no answer|malformed|asked again|not enabled"):
                 await status(client, 0.8)
         client.close()
         await processes.close()
@@ -242,7 +242,7 @@ def test_a_request_is_not_repeated_after_its_limit(tmp_path: Path) -> None:
                     await status(client)
                     relay.asking = False
                     with pytest.raises(BmcError, match=r"no answer within 0\.2 s"):
-                        await client.command("set", APP, 0x25, patience_s=5, limit_s=0.2)
+                        await client.command("set", APP, 0x25, patience_s=0.2)
                     relay.asking = True
                     relay.requests = 0
                     # What would be repeated had left before this is answered.

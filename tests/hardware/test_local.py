@@ -138,9 +138,8 @@ class Lan:
         *,
         patience_s: float = 3.0,
         urgent: bool = False,
-        limit_s: float = 30.0,
     ) -> tuple[bytes, int]:
-        self.asked.append((what, limit_s))
+        self.asked.append((what, patience_s))
         return b"\x41\0\0\0\x05\0\x05\0", 1
 
 
@@ -185,7 +184,7 @@ def test_a_device_that_hangs_is_left_alone_and_the_lan_asked_within_the_limit(
         told: list[str] = []
         own = OwnBmc(lan, LocalIpmi(driver.path, driver), told.append)
         for _ in range(2):
-            await own.command("get watchdog timer", 0x06, 0x25, limit_s=4.0)
+            await own.command("get watchdog timer", 0x06, 0x25, patience_s=4.0)
         assert len(driver.asked) == 1
         assert len(lan.asked) == 2
         assert lan.asked[0][1] < 3.95

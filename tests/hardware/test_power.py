@@ -318,7 +318,7 @@ def test_without_leave_to_ping_no_echo_is_told_once(
             async with server1(tmp_path, monkeypatch, told, server1=one, server2=two) as bmcs:
                 settings = settings_of(server1=one, server2=two)
                 bmcs.apply(over(settings, server1="127.0.0.1", server2="192.0.2.1"))
-                monkeypatch.setattr("clptools.ping._open", refused)
+                monkeypatch.setattr("clptools.common.ping._open", refused)
                 for _ in range(2):
                     found = await bmcs.read_power("server2", 1, echo=True)
                     assert (found.power, found.echoed, found.error) == ("off", False, "")
@@ -396,7 +396,6 @@ class Panel:
         *,
         patience_s: float = 3.0,
         urgent: bool = False,
-        limit_s: float = 30.0,
     ) -> tuple[bytes, int]:
         assert (netfn, command) == (0x00, 0x04)
         if len(data) > 1 and not self._lights_for_ever:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from clptools import diskchild
+from clptools.common import disk_child
 from clptools.core import journal
 from clptools.core.settings import Monitor
 from clptools.intake import storage
@@ -362,7 +362,7 @@ def test_an_nvme_controllers_warnings(tmp_path: Path, monkeypatch: pytest.Monkey
     child.write_text(
         f"import sys\nprint(open(sys.argv[2]).read().strip())\nopen({str(asked)!r}, 'a').write('x')"
     )
-    monkeypatch.setattr(diskchild, "CHILD", str(child))
+    monkeypatch.setattr(disk_child, "CHILD", str(child))
     monkeypatch.setattr(storage, "SMART_S", 0.05)
 
     async def body(one: Monitor, by_event: bool) -> None:
@@ -399,7 +399,7 @@ def test_an_nvme_controller_that_nobody_wants_is_not_asked_and_one_that_comes_is
     asked.touch()
     child = tmp_path / "child.py"
     child.write_text(f"import sys\nprint(4)\nopen({str(asked)!r}, 'a').write(sys.argv[2] + '\\n')")
-    monkeypatch.setattr(diskchild, "CHILD", str(child))
+    monkeypatch.setattr(disk_child, "CHILD", str(child))
 
     async def body() -> None:
         one = mrw("HA/SS", "nvme1n1", probe_interval_ms=0, smart_interval_ms=20.0)
@@ -423,7 +423,7 @@ def test_a_disk_that_hangs_is_told_and_never_blocks(
     hang.touch()
     child = tmp_path / "child.py"
     child.write_text(f"import os,time\nwhile os.path.exists({str(hang)!r}): time.sleep(0.01)")
-    monkeypatch.setattr(diskchild, "CHILD", str(child))
+    monkeypatch.setattr(disk_child, "CHILD", str(child))
 
     async def body() -> None:
         one = mrw("HA/SS", "sdb", probe_interval_ms=20.0, probe_timeout_ms=300.0)
@@ -443,7 +443,7 @@ def test_a_disk_that_came_after_the_agent_is_read_too(
     kernel, _, _ = spoken(tmp_path)
     child = tmp_path / "child.py"
     child.write_text("import sys\nsys.exit('Input/output error')")
-    monkeypatch.setattr(diskchild, "CHILD", str(child))
+    monkeypatch.setattr(disk_child, "CHILD", str(child))
 
     async def body() -> None:
         async with Heard(mrw("HA/SS", "sdb", probe_interval_ms=20.0), kernel=kernel) as heard:

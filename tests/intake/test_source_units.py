@@ -16,7 +16,7 @@ import pytest
 from dbus_fast import BusType, Message, MessageType, Variant
 from dbus_fast.aio import MessageBus
 
-from clptools import systemdbus
+from clptools.common import system_bus
 from clptools.core.settings import Monitor
 from clptools.intake import units
 from tests.intake.source_room import Heard, mrw
@@ -56,7 +56,7 @@ class Manager:
         """Who asks, on the bus."""
 
     def path(self, unit: str) -> str:
-        return f"{systemdbus.PATH}/unit/{unit.replace('-', '_2d').replace('.', '_2e')}"
+        return f"{system_bus.PATH}/unit/{unit.replace('-', '_2d').replace('.', '_2e')}"
 
     def handle(self, message: Message) -> Message | None:
         if message.message_type is not MessageType.METHOD_CALL:
@@ -88,10 +88,10 @@ class Manager:
             message_type=MessageType.SIGNAL,
             destination=to,
             path=self.path(unit),
-            interface=systemdbus.PROPERTIES,
+            interface=system_bus.PROPERTIES,
             member="PropertiesChanged",
             signature="sa{sv}as",
-            body=[systemdbus.UNIT, values, []],
+            body=[system_bus.UNIT, values, []],
         )
 
     async def execute_anew(self) -> None:
@@ -99,7 +99,7 @@ class Manager:
         self.bus.disconnect()
         self.bus = await MessageBus(bus_type=BusType.SYSTEM).connect()
         self.bus.add_message_handler(self.handle)
-        await self.bus.request_name(systemdbus.NAME)
+        await self.bus.request_name(system_bus.NAME)
 
 
 @asynccontextmanager
@@ -108,7 +108,7 @@ async def managed(**states: str) -> AsyncIterator[Manager]:
     manager.states = {f"{name}.service": (state, "running") for name, state in states.items()}
     manager.bus = await MessageBus(bus_type=BusType.SYSTEM).connect()
     manager.bus.add_message_handler(manager.handle)
-    await manager.bus.request_name(systemdbus.NAME)
+    await manager.bus.request_name(system_bus.NAME)
     try:
         yield manager
     finally:

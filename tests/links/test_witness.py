@@ -10,8 +10,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from clptools.arbiters.witness_mail import MAX_AGE_MS, MAX_SERVERS, Mailboxes, MailExchange
+from clptools.arbiters.witness import MailExchange
 from clptools.arbiters.witness_messages import Post
+from clptools.arbiters.witness_server import MAX_AGE_MS, MAX_BOXES, Mailboxes
 from clptools.faults import ClpError
 from clptools.links.witness import WitnessLink
 from tests.arbiters.parts import Witness, context
@@ -62,8 +63,8 @@ def test_old_beats_are_no_sign_of_life_and_boxes_are_bounded() -> None:
     assert exchange("b", MAX_AGE_MS + 1) == {}
     exchange("a", 5000, b=b"2")
     assert exchange("b", 5000 + MAX_AGE_MS) == {"a": b"2"}
-    exchange("a", 0, **{f"s{n}": b"" for n in range(2 * MAX_SERVERS)})
-    assert len(boxes._clusters["k c"]) == MAX_SERVERS
+    exchange("a", 0, **{f"s{n}": b"" for n in range(2 * MAX_BOXES)})
+    assert len(boxes._clusters["k c"]) == MAX_BOXES
     for n in range(100):
         exchange(f"t{n}", 0, s1=bytes(100_000))
     assert sum(map(len, exchange("s1", 0).values())) < 200_000

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from clptools import diskchild
+from clptools.common import disk_child
 from clptools.core.settings import Group, Monitor, Option, Resource, Settings
 from clptools.faults import ClpError, ExitCode
 from clptools.monitors import bmcw, diskw, fipw, genw, ipw, miiw, pidw
@@ -266,7 +266,7 @@ class TestDiskw:
             f"time.sleep(1000 if os.path.exists('{tmp_path}/hung') else 0)\n"
         )
         (tmp_path / "hung").touch()
-        monkeypatch.setattr(diskchild, "CHILD", str(probe))
+        monkeypatch.setattr(disk_child, "CHILD", str(probe))
         one = monitor(path=str(tmp_path), timeout_ms=1_000)
 
         async def main() -> None:

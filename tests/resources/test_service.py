@@ -13,7 +13,7 @@ import pytest
 from dbus_fast import BusType, Message, MessageType, Variant
 from dbus_fast.aio import MessageBus
 
-from clptools import systemdbus
+from clptools.common import system_bus
 from clptools.core.settings import Resource
 from clptools.resources import service
 from clptools.resources.base import ResourceContext, ResourceOutcome
@@ -68,7 +68,7 @@ class Manager:
     async def connect(self) -> None:
         self.bus = await MessageBus(bus_type=BusType.SYSTEM).connect()
         self.bus.add_message_handler(self.handle)
-        await self.bus.request_name(systemdbus.NAME)
+        await self.bus.request_name(system_bus.NAME)
 
     def handle(self, message: Message) -> Message | None:
         if message.message_type is not MessageType.METHOD_CALL:
@@ -80,13 +80,13 @@ class Manager:
             )
         self.calls.append(" ".join(map(str, [method, *message.body])))
         if method == "LoadUnit":
-            path = f"{systemdbus.PATH}/unit/db_2eservice"
+            path = f"{system_bus.PATH}/unit/db_2eservice"
             return Message.new_method_return(message, "o", [path])
         if method in self.after:
             if not self.known:
                 return Message.new_error(message, service.NO_SUCH_UNIT, "Unit db not loaded.")
             self.jobs += 1
-            job = f"{systemdbus.PATH}/job/{self.jobs}"
+            job = f"{system_bus.PATH}/job/{self.jobs}"
             self.unit["ActiveState"] = self.after[method]
             # systemd tells the end of a quick job before it answers the call, too.
             if not self.silent:
@@ -101,8 +101,8 @@ class Manager:
         return Message(
             message_type=MessageType.SIGNAL,
             destination=to,
-            path=systemdbus.PATH,
-            interface=systemdbus.MANAGER,
+            path=system_bus.PATH,
+            interface=system_bus.MANAGER,
             member="JobRemoved",
             signature="uoss",
             body=[self.jobs, job, "db.service", self.result],
@@ -252,7 +252,7 @@ def test_a_job_during_which_systemd_is_executed_anew_ends_as_any_other() -> None
                 await asyncio.sleep(0.01)
         manager.bus.disconnect()
         await manager.connect()
-        manager.bus.send(manager.removed(f"{systemdbus.PATH}/job/1"))
+        manager.bus.send(manager.removed(f"{system_bus.PATH}/job/1"))
         return await started
 
     assert asyncio.run(main()).ok

@@ -17,7 +17,7 @@ from clptools.core import actions as a
 from clptools.core import events as e
 from clptools.core.messages import NO_EPOCH, Shared, Vote
 from clptools.core.node import Node
-from clptools.core.quorum import NEVER
+from clptools.core.quorum import NEVER, majority
 from clptools.core.settings import Settings
 from clptools.core.state import Office, Phase
 from clptools.core.timing import times
@@ -93,6 +93,25 @@ def leaveescape(node: Node) -> None:
         old()
 
     old = put(node.membership, "_end_newcomer", end)
+
+
+@mutation
+def admitsbymost(node: Node) -> None:
+    """A newcomer takes part once a majority counts it, each itself full for `L + d`."""
+    full_since: dict[str, int] = {}
+
+    def lacks() -> tuple[str, ...]:
+        missing = old()
+        for name, p in node.state.peers.items():
+            if p.beat is None or p.beat.newcomer or name in missing:
+                full_since.pop(name, None)
+            else:
+                full_since.setdefault(name, node.now)
+        silence = node.times.silence_ms
+        counts = sum(1 for since in full_since.values() if node.now - since >= silence)
+        return () if counts >= majority(len(node.membership.electorate())) else missing
+
+    old = put(node.membership, "lacks", lacks)
 
 
 @mutation
@@ -309,6 +328,22 @@ def latewords(node: Node) -> None:
 
 
 @mutation
+def oldrequests(node: Node) -> None:
+    """What a person asked for is done however long it waited."""
+
+    def seen(event: e.RequestSeen) -> None:
+        old(msgspec.structs.replace(event, asked_at=0))
+
+    old = handle(node, e.RequestSeen, seen)
+
+
+@mutation
+def oldforwards(node: Node) -> None:
+    """The same for what came from another server."""
+    put(node.operations, "_waited_ms", lambda message: 0)
+
+
+@mutation
 def blindwords(node: Node) -> None:
     """A word for a server counts against what is known."""
     put(node.vouching, "_against", lambda name, p: "")
@@ -431,6 +466,41 @@ def oldyes(node: Node) -> None:
             return bool(old())
 
     old = put(node.votes, "_pre_given", pre_given)
+
+
+@mutation
+def keepsarbiter(node: Node) -> None:
+    """A coordinator that hears less than half renews a required arbiter all the same."""
+    put(node.votes, "_offers_arbiter", lambda: False)
+
+
+@mutation
+def offersatonce(node: Node) -> None:
+    """A required arbiter is offered while others behind cut cables do not know that it lives."""
+
+    def offers() -> bool:
+        with briefly(node.groups, "holds_any", lambda: False):
+            return bool(old())
+
+    old = put(node.votes, "_offers_arbiter", offers)
+
+
+@mutation
+def takesoffered(node: Node) -> None:
+    """A required arbiter that is offered is taken by who hears less than half."""
+    put(node.votes, "_refused", lambda: None)
+
+
+@mutation
+def offersagain(node: Node) -> None:
+    """A required arbiter that nobody else wants is offered again and again."""
+
+    def offers() -> bool:
+        state = node.state.votes
+        with briefly(state, "office_at", min(state.office_at, state.few_since - 1)):
+            return bool(old())
+
+    old = put(node.votes, "_offers_arbiter", offers)
 
 
 @mutation
@@ -868,11 +938,21 @@ def wholeturn(node: Node) -> None:
     """An order leaves at any time of its turn."""
 
     def turn_of(place: int, p: Any, revision: Any) -> bool:
-        silent_ms = node.now - min(p.heard_at, p.echoed_at) - revision.lost_ms
+        silent_ms = node.now - p.turns_at - revision.lost_ms
         turn = silent_ms // revision.cluster.fence_delay_ms
         return silent_ms >= 0 and turn % node.fencing._places(revision) == place
 
     put(node.fencing, "_turn_of", turn_of)
+
+
+@mutation
+def ownexchange(node: Node) -> None:
+    """Turns count from what oneself takes for the last exchange."""
+
+    def count_turns(p: Any, beat: Any) -> None:
+        p.turns_at = min(p.heard_at, p.echoed_at)
+
+    put(node.membership, "_count_turns", count_turns)
 
 
 @mutation
@@ -1119,6 +1199,12 @@ def unheardsuspend(node: Node) -> None:
         return [] if shared else list(old(event, now))
 
     old = put(node, "step", step)
+
+
+@mutation
+def oldaddress(node: Node) -> None:
+    """What was read through an address stands for the one that a push gives instead."""
+    put(node.power, "readdressed", lambda before: None)
 
 
 # --- recovery --------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ SCENARIOS = Path(__file__).parent.parent / "scenarios"
 UNSAFE = [
     ("nonewcomer", "p24-left-silence-does-not-end-by-time"),
     ("leaveescape", "p24-left-silence-does-not-end-by-time"),
+    ("admitsbymost", "p23-most-do-not-admit"),
     ("nopurge", "p09-state-lost"),
     ("purgefree", "p09-state-lost"),
     ("purgesown", "s08-not-its-server-and-state-lost"),
@@ -33,6 +34,7 @@ UNSAFE = [
     ("offwhileheard", "s01-one-false-off"),
     ("noecho", "s01-false-off-while-the-agent-is-paused"),
     ("anysession", "s01b-bmc-restarts-with-the-shared-port"),
+    ("oldaddress", "s22-on-of-another-bmc"),
     ("latewords", "s07-late-confirm-down"),
     ("blindwords", "s15-confirm-down-is-checked"),
     ("bindsbyone", "s05-arbiter-removed-and-cut"),
@@ -96,10 +98,15 @@ NEEDLESS = [
     ("relaysdeaf", "g04-one-direction-cut"),
     ("votesbelow", "g18-late-asking-of-a-term-below"),
     ("carriesgrants", "g19-office-carries-no-grant"),
+    ("keepsarbiter", "required-cut-off-coordinator"),
+    ("offersatonce", "required-all-cut-off"),
+    ("takesoffered", "required-all-cut-off"),
 ]
 """(guard, schedule): without it the group is out of service for longer."""
 
 TOLD = [
+    ("oldrequests", "late-requests"),
+    ("oldforwards", "late-requests-of-others"),
     ("dropatonce", "p17-standby-powered-on"),
     ("nostandagain", "fence-cut-of-two"),
     ("deafasks", "p16-deaf-coordinator"),
@@ -118,6 +125,8 @@ TOLD = [
     ("unsteady", "s03-bmc-network-back-first"),
     ("saysitcounts", "revision-off-servers-boot-with-the-old"),
     ("losershoots", "tie-holder-behind-cut-cables"),
+    ("keepsarbiter", "required-cut-off-holder-of-five"),
+    ("offersagain", "required-survivor"),
 ]
 """(guard, schedule): without it the story goes another way."""
 
@@ -125,6 +134,7 @@ BROKEN = [
     ("unaware", "I5", "s11-suspended-and-elected-unaware"),
     ("ownturns", "I13", "g12-turns-of-both-revisions"),
     ("wholeturn", "I13", "g13-end-of-the-own-turn"),
+    ("ownexchange", "I13", "s03-exchange-of-a-machine-that-stood-still"),
 ]
 """(guard, promise, schedule): without it this promise is broken."""
 

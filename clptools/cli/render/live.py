@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from clptools.api.client import Client
+from clptools.api.client import Client, Silent
 from clptools.cli.render.explain import explanation
 from clptools.cli.render.screen import WELL, Line, Size, frame, text_frame
 from clptools.cli.render.status import hardware
@@ -41,6 +41,7 @@ REDRAW_S = 1.0
 RETRY_S = 0.5
 CALL_TIMEOUT_S = 2.0
 EVENTS_KEPT = 200
+_NOBODY = "no node agent answers"
 QUIT_KEYS = ("q", "\x03", "\x04")
 
 
@@ -52,6 +53,7 @@ class Feed:
         self.events: deque[EventJson] = deque(maxlen=EVENTS_KEPT)
         self.received_at = time.monotonic()
         self.lost_at: float | None = None
+        self._why = _NOBODY
         self.wake, self._waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._cursor = ""
 
@@ -68,6 +70,12 @@ class Feed:
         with suppress(ClpError), Client(timeout_s=CALL_TIMEOUT_S) as client:
             self._take(cast("StatusJson", client.call("GetStatus")["status"]))
 
+    def lost(self) -> str:
+        """Why nothing comes, and for how long; empty while it does."""
+        if self.lost_at is None:
+            return ""
+        return f"{self._why} ({duration(time.monotonic() - self.lost_at)}): trying again"
+
     def drain(self) -> None:
         """Forgets the wake-ups that came so far."""
         with suppress(BlockingIOError):
@@ -76,8 +84,10 @@ class Feed:
 
     def _forever(self, listen: Callable[[], None]) -> None:
         while True:
-            with suppress(ClpError):
+            try:
                 listen()
+            except ClpError as error:
+                self._why = error.message.rstrip(".") if isinstance(error, Silent) else _NOBODY
             if self.lost_at is None:
                 self.lost_at = time.monotonic()
             self._notify()
@@ -152,7 +162,6 @@ class Screen:
             title = self.subject if self.page == "explain" else "hardware"
             self.frozen = text_frame(title, self.page_text, size, now)
         else:
-            lost = self.feed.lost_at
             self.frozen = frame(
                 self.feed.status,
                 list(self.feed.events),
@@ -160,9 +169,7 @@ class Screen:
                 now,
                 only_bad=self.only_bad,
                 paused=self.paused,
-                lost=""
-                if lost is None
-                else f"no node agent answers ({duration(time.monotonic() - lost)}): trying again",
+                lost=self.feed.lost(),
             )
         return self.frozen
 

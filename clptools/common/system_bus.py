@@ -1,4 +1,4 @@
-"""systemd on the system bus (org.freedesktop.systemd1(5)): its names, and which sender it is.
+"""systemd on the system bus (org.freedesktop.systemd1(5)): its names, calls, and its sender.
 
 Any local user may send a signal that looks like one of systemd's.  A match rule with a sender
 keeps out what is sent to everybody, but not what somebody sends to us alone.
@@ -6,11 +6,13 @@ keeps out what is sent to everybody, but not what somebody sends to us alone.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dbus_fast import Message
+    from dbus_fast.aio import MessageBus
 
 NAME = "org.freedesktop.systemd1"
 PATH = "/org/freedesktop/systemd1"
@@ -23,6 +25,59 @@ BUS = ("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus")
 OWNER_RULE = (
     f"type='signal',sender='{BUS[0]}',interface='{BUS[2]}',member='NameOwnerChanged',arg0='{NAME}'"
 )
+
+
+class Refused(Exception):
+    """A call was answered with an error; the text is what was said."""
+
+    def __init__(self, name: str, text: str) -> None:
+        """`name`: the error's, such as `org.freedesktop.systemd1.NoSuchUnit`."""
+        super().__init__(text)
+        self.name = name
+
+
+async def connect() -> MessageBus:
+    """A connection to the system bus.  Raises OSError, whose text says what is wrong."""
+    from dbus_fast import BusType
+    from dbus_fast.aio import MessageBus
+
+    try:
+        return await MessageBus(bus_type=BusType.SYSTEM).connect()
+    except Exception as fault:
+        # The library raises what the address, the socket or the handshake happens to raise.
+        raise ConnectionError(str(fault)) from fault
+
+
+async def call(
+    bus: MessageBus,
+    to: str,
+    path: str,
+    interface: str,
+    method: str,
+    signature: str = "",
+    *body: object,
+) -> list[Any]:
+    """The reply's body.  Raises Refused; OSError: the bus is gone."""
+    from dbus_fast import Message, MessageType
+
+    message = Message(
+        destination=to,
+        path=path,
+        interface=interface,
+        member=method,
+        signature=signature,
+        body=list(body),
+    )
+    try:
+        reply = await bus.call(message)
+    except EOFError as fault:
+        raise ConnectionResetError(errno.ECONNRESET, "the bus went away") from fault
+    if reply is None:
+        raise Refused("", "no answer")
+    if reply.message_type is MessageType.ERROR:
+        name = str(reply.error_name)
+        raise Refused(name, str(reply.body[0]) if reply.body else name)
+    return list(reply.body)
 
 
 class Owner:

@@ -106,7 +106,7 @@ def smart(path: str) -> None:
 
 
 def main() -> int:
-    """`diskchild.py read|try|smart PATH`."""
+    """`disk_child.py read|try|smart PATH`."""
     try:
         {"read": read, "try": read_or_write, "smart": smart}[sys.argv[1]](sys.argv[2])
     except OSError as fault:

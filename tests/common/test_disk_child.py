@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from clptools import diskchild
+from clptools.common import disk_child
 
 
 def child(*words: str) -> tuple[int, str]:
     done = subprocess.run(
-        [sys.executable, "-I", "-S", diskchild.CHILD, *words],
+        [sys.executable, "-I", "-S", disk_child.CHILD, *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
-    return done.returncode, diskchild.last_line(done.stdout)
+    return done.returncode, disk_child.last_line(done.stdout)
 
 
 @pytest.mark.parametrize("task", ["read", "try"])

@@ -1,0 +1,75 @@
+"""The agent's process by the kernel's word: why it gives no sign of life, and what mends that.
+
+Source of the states: proc_pid_stat(5), field 3.
+"""
+
+from __future__ import annotations
+
+import os
+
+from clptools.paths import server_name
+
+STOPPED, TRACED, DISK = "T", "t", "D"
+_THEN = "It then refuses every change that was asked for more than 10 s before."
+
+
+def state(pid: int) -> str:
+    """The letter of a process's state; empty where the kernel does not tell."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            # The name, in parentheses, may hold anything.
+            return file.read(4096).rpartition(b")")[2].split()[0].decode("ascii", "replace")
+    except (OSError, IndexError):
+        return ""
+
+
+def stands(pid: int) -> bool:
+    """Whether it does nothing at all until somebody lets it go on."""
+    return pid > 0 and state(pid) in (STOPPED, TRACED)
+
+
+def beside(path: str) -> int:
+    """Process id of the agent whose socket this is, by its lock file; 0: unknown."""
+    try:
+        with open(os.path.dirname(path) + "/lock", "rb") as file:
+            return int(file.read(32))
+    except (OSError, ValueError):
+        return 0
+
+
+def described(pid: int, path: str) -> tuple[str, str]:
+    """What an agent that gives no sign of life is at, and what mends it."""
+    now = state(pid)
+    name = f"clpnode (pid {pid})"
+    if now == STOPPED:
+        return f"{name} is stopped (state T).", f"Let it go on: kill -CONT {pid}.  {_THEN}"
+    if now == TRACED:
+        by = _tracer(pid)
+        return (
+            f"{name} is stopped by a debugger (state t{by}).",
+            f"End the debugger, and it goes on.  {_THEN}",
+        )
+    if now == DISK:
+        mend = (
+            "No signal ends that: dmesg tells which disk hangs.  If it cannot be mended, on "
+            f"another server: clpforcestop {server_name()} --yes"
+        )
+        return f"{name} does not answer (state D: waits for the disk).", mend
+    if now:
+        return (
+            f"{name} does not answer (state {now}).",
+            f"If it stays so: kill -KILL {pid}, then clpcl -s; the groups run on meanwhile.",
+        )
+    return (
+        f"The node agent at {path} does not answer.",
+        "Is it alive? systemctl status clpnode",
+    )
+
+
+def _tracer(pid: int) -> str:
+    try:
+        with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
+            by = next(line.split()[1] for line in file if line.startswith("TracerPid:"))
+    except (OSError, StopIteration, IndexError):
+        return ""
+    return "" if by == "0" else f", by pid {by}"

@@ -1,0 +1,1 @@
+"""What two or more rooms share; nothing here knows of a cluster."""
