@@ -14,6 +14,7 @@ from clptools.cli.man import page
 from clptools.cli.man_config import config_page
 from clptools.cli.options import Command
 from clptools.cli.registry import COMMANDS, DESCRIBED
+from clptools.cli.scenarios_page import scenarios_page
 from clptools.registries import registries
 
 ROOT = Path(__file__).parent.parent.parent
@@ -31,6 +32,7 @@ def files() -> dict[str, str]:
     every = commands()
     return {
         **{f"man/{command.name}.8": page(command, every) for command in every},
+        "docs/scenarios.md": scenarios_page(),
         "man/clp.toml.5": config_page(registries()),
         "completions/clptools.bash": shells.bash(every),
         "completions/_clptools": shells.zsh(every),

@@ -103,7 +103,7 @@ FRAME = {
     "cluster": Frame(
         f"cluster NAME|{HANDED} [KEY=VALUE ...]",
         "cluster 3bmc groups=2 boot=90",
-        "The first line: the cluster that the story is about. `clpsim --config FILE --play ...` "
+        "The first line: the cluster that the story is about. `clpsim --config FILE --play STORY` "
         f"hands over a configuration of your own: `cluster {HANDED}`.",
     ),
     "expect": Frame(
@@ -291,7 +291,7 @@ def make_world(
         if settings is None:
             raise BadLine(
                 f"cluster {HANDED}: no configuration was handed over; "
-                "clpsim --config FILE --play ... does"
+                "clpsim --config FILE --play STORY does"
             )
         if options:
             raise BadLine(f"cluster {HANDED}: {next(iter(options))} belongs to sample clusters")

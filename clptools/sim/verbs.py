@@ -374,7 +374,7 @@ BMC_WAYS: dict[str, Way] = {
     "cut": Way(
         lambda w, b, n, x: b.cut_from.update(h.name for h in x.servers()),
         "cut [SERVER ...]",
-        "It does not hear these servers, or none.",
+        "It does not hear these servers; with none named it hears nobody.",
     ),
     "restart": Way(
         lambda w, b, n, x: _restart(w, n, x),
@@ -392,7 +392,7 @@ BMC_WAYS: dict[str, Way] = {
     "blinks": Way(
         lambda w, b, n, x: setattr(b, "blinks", True),
         "blinks",
-        "It reads off now and then, at random.",
+        "It reads off, but only while something could contradict it.",
     ),
     "sessionless": Way(
         lambda w, b, n, x: setattr(b, "sessionless", True),
@@ -749,7 +749,7 @@ VERBS: dict[str, Verb] = {
         _each(lambda w, h: w.kill(h)),
         "kill [SERVER ...]",
         "kill server1",
-        "The agent is killed (SIGKILL) and started again after a moment.",
+        "The agent is killed (SIGKILL); `start` starts it again.",
     ),
     "leave": Verb(
         _each(lambda w, h: w.leave(h)),
@@ -962,8 +962,8 @@ VERBS: dict[str, Verb] = {
         _arbiter,
         "arbiter down|slow SECONDS|cut [SERVER ...]|mend",
         "arbiter down",
-        "The arbiter answers nobody, answers late, does not hear these servers (or none), or "
-        "works again.",
+        "The arbiter answers nobody, answers late, does not hear these servers (none named: "
+        "anybody), or works again.",
     ),
     "script": Verb(
         _script,
