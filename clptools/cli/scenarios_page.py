@@ -123,7 +123,7 @@ def _takes(key: Key) -> str:
     if key.takes is str:
         return "a word"
     kind = "whole" if key.takes is int else "number"
-    return f"{kind}, {key.low:,g} to {key.high:,g}"
+    return f"{kind}, {key.low:,.12g} to {key.high:,.12g}"
 
 
 def scenarios_page() -> str:
