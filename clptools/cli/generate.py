@@ -1,6 +1,7 @@
-"""Man pages and completions from the commands' own data: `python -m clptools.cli.generate`.
+"""Man pages, completions, the page of scenarios, from data: `python -m clptools.cli.generate`.
 
-Run it after a change of a command's data; a test compares the files with what it would write.
+Run it after a change of a command's data, or of the language of scenarios; a test compares the
+files with what it would write.
 """
 
 from __future__ import annotations

@@ -348,7 +348,7 @@ def _release(world: World, words: Words) -> None:
 
 def _restart(world: World, name: str, words: Words) -> None:
     takes_us = words.us()
-    silent = words.one_of("manner", "silent") if words.more else ""
+    silent = words.more and words.one_of("manner", "off", "silent") == "silent"
     world.bmcs.restart(name, *((takes_us, 0) if silent else (0, takes_us)))
 
 
@@ -378,9 +378,9 @@ BMC_WAYS: dict[str, Way] = {
     ),
     "restart": Way(
         lambda w, b, n, x: _restart(w, n, x),
-        "restart SECONDS [silent]",
-        "It restarts: its sessions are lost, and so long it reads off; `silent`: it does not "
-        "answer.",
+        "restart SECONDS [off|silent]",
+        "It restarts: its sessions are lost, and for so long it reads off (`off`, the default) or "
+        "does not answer (`silent`).",
     ),
     "still": Way(lambda w, b, n, x: w.bmcs.stop_beats(n), "still", "Its heartbeat stops."),
     "stuck-on": Way(

@@ -12,6 +12,7 @@ import pytest
 from clptools.cli.scenarios_page import SECTIONS
 from clptools.core.node import Node
 from clptools.sim import clusters, scenario
+from clptools.sim.faults import KINDS, schedule
 from clptools.sim.promises import PROMISES
 from clptools.sim.revise import REVISIONS
 from clptools.sim.scenario import CLUSTER_KEYS, FRAME, WORLD_KEYS
@@ -231,3 +232,19 @@ def test_a_line_alone_is_told_as_in_a_file() -> None:
     world = World(clusters.sample("2bmc"), 1, Node, Node.restore)
     with pytest.raises(BadLine, match=r"usage: drift SERVER PPM; an example: drift server1 10000"):
         perform(world, "drift server1 fast")
+
+
+def test_random_schedules_speak_the_language() -> None:
+    """Each kind of line once: a fault that no verb understands would end a run."""
+    told: set[tuple[str, str]] = set()
+    for seed in range(120):
+        name, options = clusters.TURNS[seed % len(clusters.TURNS)]
+        settings = clusters.sample(name, **options)
+        world = World(settings, 1, Node, Node.restore)
+        world.check.strict = False
+        for _, line in schedule(settings, seed, 600.0, tuple(KINDS)):
+            kind = name, re.sub(r"\d+", "", line)
+            if kind not in told:
+                told.add(kind)
+                perform(world, line)
+    assert len(told) > 1000
