@@ -431,7 +431,7 @@ def test_a_machine_set_back_to_its_snapshot_is_as_it_was() -> None:
 
 def test_every_verb_understands_its_own_example() -> None:
     for verb in VERBS.values():
-        w = World(sample("3bmc"), 1, Stub, Stub.restore)
+        w = World(sample("3bmc"), 1, Node, Node.restore)
         w.check.strict = False
         perform(w, "start")
         perform(w, verb.example)
