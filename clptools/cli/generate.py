@@ -1,6 +1,7 @@
-"""Man pages and completions from the commands' own data: `python -m clptools.cli.generate`.
+"""Man pages, completions, the page of scenarios, from data: `python -m clptools.cli.generate`.
 
-Run it after a change of a command's data; a test compares the files with what it would write.
+Run it after a change of a command's data, or of the language of scenarios; a test compares the
+files with what it would write.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from clptools.cli.man import page
 from clptools.cli.man_config import config_page
 from clptools.cli.options import Command
 from clptools.cli.registry import COMMANDS, DESCRIBED
+from clptools.cli.scenarios_page import scenarios_page
 from clptools.registries import registries
 
 ROOT = Path(__file__).parent.parent.parent
@@ -31,6 +33,7 @@ def files() -> dict[str, str]:
     every = commands()
     return {
         **{f"man/{command.name}.8": page(command, every) for command in every},
+        "docs/scenarios.md": scenarios_page(),
         "man/clp.toml.5": config_page(registries()),
         "completions/clptools.bash": shells.bash(every),
         "completions/_clptools": shells.zsh(every),

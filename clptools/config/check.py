@@ -14,6 +14,7 @@ from clptools.config.address import endpoint
 from clptools.config.devices import is_device
 from clptools.config.facts import Facts
 from clptools.config.keywords import BMCNOTICE, CATEGORIES, TRAP_PORT
+from clptools.config.limits import LEASE_BEATS, lease_that_fits
 from clptools.config.load import Loaded
 from clptools.config.places import Places
 from clptools.config.registries import Registries
@@ -24,8 +25,6 @@ from clptools.config.units import unit_name
 from clptools.core.settings import Monitor, Settings
 from clptools.reports import Report
 
-LEASE_BEATS = 8
-"""Two heartbeats within the quarter of a lease that a candidate has."""
 STARTUP_WAIT_MS = 120_000
 """A minute for the boot, and one for the BMC's session."""
 FENCE_DELAY_MS = 5000
@@ -100,6 +99,7 @@ def _links(settings: Settings, places: Places) -> Iterator[Report]:
                 "Set user, and its password: clpbmccnf -u USER SERVER.",
                 table=f"server:{server.name}.bmc",
             )
+    # Arbiters need no look: what fits this lease fits a longer one.
     lease, interval = settings.cluster.lease_ms, settings.cluster.heartbeat_interval_ms
     if settings.leases_armed and lease < LEASE_BEATS * interval:
         yield places.warn(
@@ -107,7 +107,7 @@ def _links(settings: Settings, places: Places) -> Iterator[Report]:
             f"lease ({lease / 1000:g} s) is short for heartbeats every {interval / 1000:g} s: a "
             "candidate has a quarter of it to be elected, and a lost heartbeat costs the election; "
             "a healthy holder may stop itself before somebody is elected",
-            f"Write lease = {LEASE_BEATS * interval / 1000:g} or more.",
+            f"Write lease = {lease_that_fits(settings.cluster)} or more.",
             table="cluster",
             key="lease",
         )

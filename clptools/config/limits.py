@@ -5,12 +5,18 @@ The single keys were checked as they were read; `core.timing` says what the leng
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from clptools.config.table import Source, Table, element, elements
 from clptools.core.settings import Arbiter, Cluster, Monitor
 from clptools.core.timing import Times, times
 
 SOFTDOG_STEP_MS = 1000
 """The Linux watchdog interface takes whole seconds (watchdog-api)."""
+LEASE_BEATS = 8
+"""Two heartbeats within the quarter of a lease that a candidate has."""
+ARBITER_DEFAULT_MS = 1000
+"""`interval` and `timeout` of an arbiter follow the lease up to this."""
 
 
 def check_limits(
@@ -23,10 +29,35 @@ def check_limits(
     """Note an error for every pair of keys that cannot work together."""
     table = element(source, document, "cluster")
     lengths = times(cluster)
+    nps = [
+        (np, arbiter)
+        for np, arbiter in zip(elements(source, document, "np"), arbiters, strict=False)
+        if arbiter.decides
+    ]
+    fits = lease_that_fits(cluster, (_asked_ms(np, arbiter) for np, arbiter in nps))
     _check_heartbeats(table, cluster, lengths)
-    _check_leases(table, cluster, monitors, lengths)
-    for np, arbiter in zip(elements(source, document, "np"), arbiters, strict=False):
-        _check_arbiter(np, arbiter, cluster)
+    _check_leases(table, cluster, monitors, lengths, fits)
+    for np, arbiter in nps:
+        _check_arbiter(np, arbiter, cluster, fits)
+
+
+def lease_that_fits(cluster: Cluster, asked_ms: Iterable[int] = ()) -> str:
+    """The shortest `lease` of which no check complains, in seconds as it is written.
+
+    One value for all checks: else the mend of one leads to the complaint of the next.  `asked_ms`
+    are the spans within which arbiters must have been asked and have answered.
+    """
+    beats = -(-LEASE_BEATS * cluster.heartbeat_interval_ms // 100)
+    tenths = max(beats, *(ms // 100 + 1 for ms in (0, *asked_ms)))
+    return f"{tenths / 10:g}"
+
+
+def _asked_ms(np: Table, arbiter: Arbiter) -> int:
+    """`interval` and `timeout` together, however long the lease is; 0 where they follow it."""
+    given = {"interval": arbiter.interval_ms, "timeout": arbiter.timeout_ms}
+    if not given.keys() & np.raw.keys():
+        return 0
+    return sum(ms if key in np.raw else ARBITER_DEFAULT_MS for key, ms in given.items())
 
 
 def _seconds(ms: int) -> str:
@@ -46,7 +77,7 @@ def _check_heartbeats(table: Table, cluster: Cluster, lengths: Times) -> None:
 
 
 def _check_leases(
-    table: Table, cluster: Cluster, monitors: tuple[Monitor, ...], lengths: Times
+    table: Table, cluster: Cluster, monitors: tuple[Monitor, ...], lengths: Times, fits: str
 ) -> None:
     interval = cluster.heartbeat_interval_ms
     # Authority must outlast two lost answers, or every lost datagram ends an office.
@@ -56,7 +87,7 @@ def _check_leases(
             "lease" if "lease" in table.raw else "heartbeat_interval",
             f"lease ({_seconds(cluster.lease_ms)}) must outlast two lost heartbeats and the "
             f"clocks' drift: heartbeat_interval is {_seconds(interval)}",
-            f"Raise lease to {_seconds(5 * interval)} or more.",
+            f"Write lease = {fits} or more.",
         )
     method = next((m.options.get("method") for m in monitors if m.type == "userw"), "none")
     if method == "softdog" and lengths.watchdog_ms < SOFTDOG_STEP_MS:
@@ -69,9 +100,7 @@ def _check_leases(
         )
 
 
-def _check_arbiter(table: Table, arbiter: Arbiter, cluster: Cluster) -> None:
-    if not arbiter.decides:
-        return
+def _check_arbiter(table: Table, arbiter: Arbiter, cluster: Cluster, fits: str) -> None:
     if arbiter.interval_ms + arbiter.timeout_ms >= cluster.lease_ms:
         table.say(
             "error",
@@ -79,5 +108,5 @@ def _check_arbiter(table: Table, arbiter: Arbiter, cluster: Cluster) -> None:
             f"interval ({_seconds(arbiter.interval_ms)}) and timeout "
             f"({_seconds(arbiter.timeout_ms)}) together must stay below [cluster] lease "
             f"({_seconds(cluster.lease_ms)}), for which the arbiter's word holds",
-            "Lower them, or raise lease.",
+            f"Lower them, or write lease = {fits} or more.",
         )
