@@ -15,14 +15,19 @@ import pytest
 from clptools.cli.command import UsageError, parse
 from clptools.cli.registry import COMMANDS, DESCRIBED
 from clptools.core.groups import Groups
+from clptools.core.sentences import fence_failed
 from clptools.core.state import GroupRun
 from clptools.core.states import GROUP_TRANSITIONS, GroupState
 from clptools.sim.clusters import sample
 from clptools.sim.explore import Plan, run_seed
+from clptools.sim.promises import PROMISES
 from tests.test_architecture import MAY_IMPORT, VARIANTS
 
 ROOT = Path(__file__).parent.parent
-PAGES = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/rules.md")
+PAGES = (
+    "README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/rules.md",
+    "docs/scenarios.md",
+)  # fmt: skip
 NOT_PARSED = {"clpnode", "clpwitnessd"}
 """They read their own command lines."""
 
@@ -173,6 +178,19 @@ def test_every_scenario_that_the_rules_name_exists() -> None:
     assert named, "the rules name the scenarios that need them"
     files = [path.stem for path in (ROOT / "tests/scenarios").glob("*.txt")]
     assert not [n for n in named if not any(f.startswith(n) for f in files)]
+
+
+def test_the_rules_list_the_promises_as_the_simulator_says_them() -> None:
+    listed = section("docs/rules.md", "What the simulator checks")
+    found = re.findall(r"^- \*\*(\w+)\*\*: (.+?)\.$(?!\n  )", listed, re.M)
+    assert dict(found) == PROMISES
+
+
+def test_an_alert_that_the_rules_name_is_told_with_its_words() -> None:
+    rules = " ".join(text("docs/rules.md").split())
+    named = re.findall(r"\brc (\d+)", rules)
+    assert named == ["433"]
+    assert f"rc 433: *{fence_failed('SERVER', 'why')}*" in rules
 
 
 def test_every_section_of_the_rules_that_a_docstring_names_exists() -> None:

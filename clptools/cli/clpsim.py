@@ -13,14 +13,17 @@ if TYPE_CHECKING:
     from clptools.core.settings import Settings
     from clptools.sim.explore import Plan, Run
     from clptools.sim.faults import Line
+    from clptools.sim.world import Tell
+
+_CLUSTER = "[--config FILE | --sample NAME]"
 
 COMMAND = Command(
     "clpsim",
     summary="rehearse faults on this configuration in virtual time",
     synopsis=(
-        "[--config FILE | --sample NAME] [--seeds A:B] [--hours H] [--faults LIST]",
-        "[--config FILE | --sample NAME] --seed N [--explain] [--shrink]",
-        "[--config FILE | --sample NAME] --systematic [--pairs] [--most N] [--stories LIST]",
+        f"{_CLUSTER} [--seeds A:B] [--hours H] [--faults LIST] [--deep] [--jobs N]",
+        f"{_CLUSTER} --seed N [--hours H] [--faults LIST] [--deep] [--explain] [--shrink]",
+        f"{_CLUSTER} --systematic [--pairs] [--most N] [--stories LIST] [--jobs N]",
         "[--config FILE] --play FILE",
     ),
     description=(
@@ -38,9 +41,14 @@ COMMAND = Command(
             "cut, push, ...) are told again and again, and between any two actions of a server in "
             "which more happens than the usual each fault of a catalogue comes once, alone, soon "
             "or late mended; with --pairs each two of a short list. What breaks a promise is told "
-            "as a scenario, which --play repeats."
+            "as a scenario, which --play repeats; docs/scenarios.md of the source tree has their "
+            "language."
         ),
-        "Exit code 9: a promise was broken; the line says how to repeat it.",
+        (
+            "Exit code 9: a promise was broken; the line says which, what it promises, and how to "
+            "repeat it. Exit code 2: the scenario is wrong; the line is FILE:LINE and what would "
+            "mend it."
+        ),
     ),
     options=(
         Option("--config", metavar="FILE", help="Rehearse this configuration.", complete="file"),
@@ -62,9 +70,19 @@ COMMAND = Command(
             metavar="LIST",
             help="all, mild, beyond (what no rule survives), or kinds of faults, with commas.",
         ),
-        Option("--jobs", metavar="N", help="Processes to use.", whole=True, low=1, high=1024),
+        Option(
+            "--jobs",
+            metavar="N",
+            help="With --seeds or --systematic: processes to use.",
+            whole=True,
+            low=1,
+            high=1024,
+        ),
         Option("--deep", help="Check records, ledger and replay too (slower)."),
-        Option("--explain", help="With --seed: tell the whole story."),
+        Option(
+            "--explain",
+            help="With --seed: tell the whole story; with --shrink, of the short one.",
+        ),
         Option("--shrink", help="With --seed: find a shorter schedule that breaks the same."),
         Option("--systematic", help="Every fault at every place of every story."),
         Option("--pairs", help="With --systematic: every two faults of a short list instead."),
@@ -92,14 +110,36 @@ _SHRINKING_RUNS = 40
 _LARGE = "large"
 """`--sample large`: clusters of 7 to 32 servers in turn."""
 
+MODES = ("play", "systematic", "seed", "seeds")
+"""What is to be done; `seeds` where none of them is given."""
+_CHANCE = ("seeds", "seed")
+NEEDS = {
+    "config": MODES,
+    "sample": ("systematic", *_CHANCE),
+    "hours": _CHANCE,
+    "faults": _CHANCE,
+    "deep": _CHANCE,
+    "jobs": ("seeds", "systematic"),
+    "explain": ("seed",),
+    "shrink": ("seed",),
+    "pairs": ("systematic",),
+    "most": ("systematic",),
+    "stories": ("systematic",),
+}
+"""Option -> what it goes with; with anything else it would say nothing."""
+
 
 def run(args: Args) -> Answer:
     """Carries it out."""
-    if args.given("play") or args.given("systematic"):
+    mode = _mode(args)
+    if mode == "play":
         from clptools.cli import sim_systematic
 
-        carry_out = sim_systematic.play if args.given("play") else sim_systematic.run
-        return carry_out(args, settings_of(args))
+        return sim_systematic.play(args, settings_of)
+    if mode == "systematic":
+        from clptools.cli import sim_systematic
+
+        return sim_systematic.run(args, settings_of(args))
     seeds = _seeds(args)
     hours = args.number("hours")
     settings = settings_of(args)
@@ -110,6 +150,41 @@ def run(args: Args) -> Answer:
     if args.given("seed"):
         return _one(args, made[seeds[0] % len(made)], seeds[0])
     return _many(args, made, seeds)
+
+
+def _mode(args: Args) -> str:
+    """Which of `MODES`; a line with an option that has no meaning there is refused."""
+    given = [mode for mode in MODES if args.given(mode)]
+    if len(given) > 1:
+        raise ClpError(
+            ExitCode.USAGE,
+            f"--{given[1]} cannot go with --{given[0]}: each is a run of its own.",
+            f"Leave --{given[0]} or --{given[1]} out.",
+        )
+    mode = given[0] if given else "seeds"
+    for name, modes in NEEDS.items():
+        if args.given(name) and mode not in modes:
+            needed = " or ".join(f"--{x}" for x in modes)
+            with_it = f", and says nothing with --{mode}" if given else ""
+            # Random runs of many seeds are what is done without any of them.
+            add = "" if given else f"Add --{modes[0]}{_value(modes[0])}, or leave it out."
+            raise ClpError(
+                ExitCode.USAGE,
+                f"--{name} needs {needed}{with_it}.",
+                add or f"Leave --{name} or --{mode} out.",
+            )
+    if args.given("config") and args.given("sample"):
+        raise ClpError(
+            ExitCode.USAGE,
+            "--sample cannot go with --config: one cluster is rehearsed.",
+            "Leave one of them out.",
+        )
+    return mode
+
+
+def _value(mode: str) -> str:
+    metavar = next(option.metavar for option in COMMAND.options if option.name == mode)
+    return f" {metavar}" if metavar else ""
 
 
 def _seeds(args: Args) -> range:
@@ -146,7 +221,9 @@ def settings_of(args: Args) -> Settings | None:
         try:
             return sample(args.text("sample"))
         except Unknown as error:
-            raise ClpError(ExitCode.NO_SUCH, f"{error}.") from None
+            raise ClpError(
+                ExitCode.USAGE, f"--sample {error}; {_LARGE} is 7 to 32 servers in turn."
+            ) from None
     file = args.text("config")
     if not file:
         file = paths.config_file()
@@ -190,6 +267,7 @@ def _repeat(args: Args) -> str:
 
 def _many(args: Args, plans: list[Plan], seeds: range) -> Answer:
     from clptools.sim.explore import run_jobs, shorten
+    from clptools.sim.promises import PROMISES
     from clptools.sim.summary import Summary
 
     jobs = int(args.number("jobs") or os.cpu_count() or 1)
@@ -213,6 +291,7 @@ def _many(args: Args, plans: list[Plan], seeds: range) -> Answer:
                 "time_s": v.time_s,
                 "group": v.group,
                 "servers": list(v.servers),
+                "promise": PROMISES[v.invariant],
                 "text": v.text,
                 "reproduce": f"{repeat} --seed {v.seed} --explain",
             }
@@ -250,27 +329,36 @@ def _head(args: Args, plans: list[Plan]) -> str:
 def _one(args: Args, plan: Plan, seed: int) -> Answer:
     from clptools.sim.explore import run_seed
 
-    if args.given("shrink"):
-        return _shrunk(plan, seed)
     told: list[str] = []
-    done = run_seed(plan, seed, tell=told.append if args.given("explain") else None)
+    tell = told.append if args.given("explain") else None
+    if args.given("shrink"):
+        return _shrunk(plan, seed, tell, told)
+    done = run_seed(plan, seed, tell=tell)
     return Answer("\n".join([*told, *_verdict(done)]), _fields(done), _code(done))
 
 
-def _shrunk(plan: Plan, seed: int) -> Answer:
+def _shrunk(plan: Plan, seed: int, tell: Tell | None, told: list[str]) -> Answer:
     from clptools.sim.explore import shorten
 
-    lines, done = shorten(plan, seed)
+    lines, done = shorten(plan, seed, tell=tell)
     fields = _fields(done) | {"schedule": _schedule_fields(lines)}
-    return Answer("\n".join([*_schedule(lines), *_verdict(done)]), fields, _code(done))
+    return Answer("\n".join([*_schedule(lines), *told, *_verdict(done)]), fields, _code(done))
 
 
 def _fields(done: Run) -> dict[str, object]:
+    from clptools.sim.promises import PROMISES
+
     return {
         "seed": done.seed,
         "simulated_s": done.simulated_s,
         "violations": [
-            {"invariant": v.invariant, "time_s": v.time_s, "group": v.group, "text": v.text}
+            {
+                "invariant": v.invariant,
+                "promise": PROMISES[v.invariant],
+                "time_s": v.time_s,
+                "group": v.group,
+                "text": v.text,
+            }
             for v in done.violations
         ],
     }
@@ -282,6 +370,6 @@ def _code(done: Run) -> int:
 
 def _verdict(done: Run) -> list[str]:
     if done.violations:
-        return [f"Broken: {v.line()}" for v in done.violations]
+        return [f"Broken: {v.told()}" for v in done.violations]
     longest = max(done.gaps_s, default=0.0)
     return [f"Seed {done.seed}: every promise held; longest interruption {longest:.1f} s."]

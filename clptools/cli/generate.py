@@ -1,7 +1,8 @@
 """What is made from other data of the package: `python -m clptools.cli.generate`.
 
-Man pages and completions come from the commands, the types of the socket's JSON from the structs of
-the agent.  Run it after a change of these; a test compares the files with what it would write.
+Man pages and completions come from the commands, the page of scenarios from their language, the
+types of the socket's JSON from the structs of the agent.  Run it after a change of these; a test
+compares the files with what it would write.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from clptools.cli import shells
 from clptools.cli.command import Command
 from clptools.cli.man import config_page, page
 from clptools.cli.registry import COMMANDS, DESCRIBED
+from clptools.cli.scenarios_page import scenarios_page
 from clptools.core.requests import Outcome, Request
 from clptools.core.view import StatusView
 from clptools.registries import registries
@@ -53,6 +55,7 @@ def files() -> dict[str, str]:
     every = commands()
     return {
         **{f"man/{command.name}.8": page(command, every) for command in every},
+        "docs/scenarios.md": scenarios_page(),
         "man/clp.toml.5": config_page(registries()),
         "completions/clptools.bash": shells.bash(every),
         "completions/_clptools": shells.zsh(every),

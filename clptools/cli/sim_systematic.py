@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -22,6 +23,7 @@ _SHOWN = 10
 
 def run(args: Args, settings: Settings | None) -> Answer:
     """Every fault at every place of every story."""
+    from clptools.sim.promises import PROMISES
     from clptools.sim.systematic import cpu_s
 
     tasks = _tasks(args, settings)
@@ -63,6 +65,7 @@ def run(args: Args, settings: Settings | None) -> Answer:
                 "at": x.at,
                 "faults": list(x.faults),
                 "invariant": x.invariant,
+                "promise": PROMISES[x.invariant],
                 "text": x.text,
                 "reproduce": x.reproduce,
             }
@@ -77,7 +80,11 @@ def run(args: Args, settings: Settings | None) -> Answer:
     told.append(f"Broken in {broke:,} of {schedules:,} schedules:")
     for x in broken[:_SHOWN]:
         what = " and ".join(x.faults) or "no fault at all"
-        told += [f"  {x.story}: {x.text}", f"    after: {what}", f"    at:    {x.at or '-'}"]
+        told += [
+            f"  {x.story}: {x.text}",
+            f"    after: {what}",
+            f"    at:    {x.at or '-'}",
+        ]
     if len(broken) > _SHOWN:
         told.append(f"  {len(broken) - _SHOWN} more: --json has their scenarios.")
     told += ["The first as a scenario; clpsim --play FILE repeats it:", "", broken[0].reproduce]
@@ -94,8 +101,12 @@ def _tasks(args: Args, settings: Settings | None) -> list[tuple[str, Task]]:
     unknown = [name for name in only if name not in known]
     if unknown:
         raise ClpError(
-            ExitCode.NO_SUCH, f"{', '.join(unknown)}: no such story.", f"Known: {', '.join(known)}"
+            ExitCode.USAGE,
+            f"--stories {', '.join(unknown)}: no such story.",
+            f"Known: {', '.join(known)}",
         )
+    if args.given("stories") and not only:
+        raise ClpError(ExitCode.USAGE, "--stories names no story.", f"Known: {', '.join(known)}")
     options = {
         "pairs": args.given("pairs"),
         "most": args.whole("most", 0),
@@ -103,12 +114,44 @@ def _tasks(args: Args, settings: Settings | None) -> list[tuple[str, Task]]:
         "only": only,
     }
     if settings is not None and not args.given("sample"):
-        return [("this configuration", own_task(settings, **options))]
-    names = [args.text("sample")] if args.given("sample") else list(SAMPLES)
-    try:
-        return [(name, sample_task(name, **options)) for name in names]
-    except Unknown as error:
-        raise ClpError(ExitCode.NO_SUCH, f"{error}.") from None
+        tasks = [("this configuration", own_task(settings, **options))]
+    else:
+        names = [args.text("sample")] if args.given("sample") else list(SAMPLES)
+        try:
+            tasks = [(name, sample_task(name, **options)) for name in names]
+        except Unknown as error:
+            raise ClpError(ExitCode.USAGE, f"--sample {error}.") from None
+    _check_needs(only, tasks)
+    return tasks
+
+
+_NEEDS = {
+    "two": "two servers",
+    "three": "three servers",
+    "few": "three servers at most",
+    "bmc": "a BMC for each server",
+    "arbiter": "an arbiter",
+    "mrw": "a message receive monitor",
+    "genw": "a custom monitor",
+}
+"""Words of `Tale.needs`, for people."""
+
+
+def _check_needs(only: tuple[str, ...], tasks: list[tuple[str, Task]]) -> None:
+    """A story that none of these clusters can live through would be left out without a word."""
+    from clptools.sim.stories import TALES, stories
+
+    told = {story.name for _, task in tasks for story in stories(task.settings)}
+    needs = {tale.name: tale.needs for tale in TALES}
+    for name in only:
+        if name not in told:
+            where = ", ".join(cluster for cluster, _ in tasks)
+            raise ClpError(
+                ExitCode.USAGE,
+                f"--stories {name}: {where} cannot live through it; it needs: "
+                f"{', '.join(_NEEDS[x] for x in needs[name].split()) or 'a group'}.",
+                f"Known there: {', '.join(sorted(told)) or 'none'}",
+            )
 
 
 def _cluster(args: Args, name: str, task: Task) -> list[Outcome]:
@@ -127,21 +170,29 @@ def _cluster(args: Args, name: str, task: Task) -> list[Outcome]:
     return total
 
 
-def play(args: Args, settings: Settings | None) -> Answer:
+_LARGEST = 4_000_000
+"""Bytes of a scenario; what is longer is something else."""
+
+
+def play(args: Args, settings_of: Callable[[Args], Settings | None]) -> Answer:
     """Play one scenario file, and say what happened and which promises were broken."""
     from clptools.core.node import Node
     from clptools.sim import scenario
-    from clptools.sim.verbs import BadLine
+    from clptools.sim.promises import PROMISES
+    from clptools.sim.words import BadLine
 
     file = args.text("play")
-    try:
-        if file == "-":
-            text = sys.stdin.read()
-        else:
-            with open(file, encoding="utf-8") as opened:
-                text = opened.read()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ClpError(ExitCode.FAILED, f"{file}: {error}.") from None
+    name = "standard input" if file == "-" else file
+    text = _read(file, name)
+    settings = None
+    if scenario.wants_config(text):
+        settings = settings_of(args)
+    elif args.given("config"):
+        raise ClpError(
+            ExitCode.USAGE,
+            f"--config says nothing here: {name} is about another cluster.",
+            f"Leave it out, or begin the scenario with: cluster {scenario.HANDED}",
+        )
     written: list[str] = []
     expected: list[str] = []
     try:
@@ -149,11 +200,39 @@ def play(args: Args, settings: Settings | None) -> Answer:
             text, Node, Node.restore, settings=settings, written=written, expected=expected
         )
     except BadLine as error:
-        raise ClpError(ExitCode.USAGE, f"{file}: {error}") from None
+        raise ClpError(ExitCode.USAGE, f"{name}:{error.line}: {error}") from None
     violations = world.check.violations
-    fields: dict[str, object] = {"violations": msgspec.to_builtins(violations)}
-    told = [*written, *[f"Broken: {v.line()}" for v in violations]]
+    fields: dict[str, object] = {
+        "violations": [
+            {**msgspec.to_builtins(v), "promise": PROMISES[v.invariant]} for v in violations
+        ]
+    }
+    told = [*written, *[f"Broken: {v.told()}" for v in violations]]
     if not violations:
         told.append("Every promise held.")
     found = any(v.invariant not in expected for v in violations)
     return Answer("\n".join(told), fields, ExitCode.FOUND if found else ExitCode.DONE)
+
+
+def _read(file: str, name: str) -> str:
+    """The text of a scenario.  What cannot be opened is the system's word, and ends with 1."""
+    try:
+        with open(0 if file == "-" else file, "rb", closefd=file != "-") as opened:
+            data = opened.read(_LARGEST + 1)
+    except OSError as error:
+        if isinstance(error, PermissionError):
+            raise
+        raise ClpError(ExitCode.FAILED, f"{name}: {error.strerror or error}.") from None
+    if len(data) > _LARGEST:
+        raise ClpError(
+            ExitCode.USAGE, f"{name}:1: more than {_LARGEST:,} bytes; that is no scenario."
+        )
+    try:
+        return data.decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ClpError(
+            ExitCode.USAGE,
+            f"{name}:{line}: not UTF-8 text: byte {error.object[error.start]:#04x}; a scenario is "
+            "plain text",
+        ) from None

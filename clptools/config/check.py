@@ -12,6 +12,7 @@ from ipaddress import ip_address
 
 from clptools.config.address import endpoint
 from clptools.config.facts import Facts
+from clptools.config.limits import LEASE_BEATS, lease_that_fits
 from clptools.config.load import Loaded
 from clptools.config.machine import is_device, unit_name
 from clptools.config.monitors import BMCNOTICE, CATEGORIES, TRAP_PORT
@@ -23,8 +24,6 @@ from clptools.config.variants import Registries
 from clptools.core.settings import Monitor, Settings
 from clptools.reports import Report
 
-LEASE_BEATS = 8
-"""Two heartbeats within the quarter of a lease that a candidate has."""
 STARTUP_WAIT_MS = 120_000
 """A minute for the boot, and one for the BMC's session."""
 FENCE_DELAY_MS = 5000
@@ -99,6 +98,7 @@ def _links(settings: Settings, places: Places) -> Iterator[Report]:
                 "Set user, and its password: clpbmccnf -u USER SERVER.",
                 table=f"server:{server.name}.bmc",
             )
+    # Arbiters need no look: what fits this lease fits a longer one.
     lease, interval = settings.cluster.lease_ms, settings.cluster.heartbeat_interval_ms
     if settings.leases_armed and lease < LEASE_BEATS * interval:
         yield places.warn(
@@ -106,7 +106,7 @@ def _links(settings: Settings, places: Places) -> Iterator[Report]:
             f"lease ({lease / 1000:g} s) is short for heartbeats every {interval / 1000:g} s: a "
             "candidate has a quarter of it to be elected, and a lost heartbeat costs the election; "
             "a healthy holder may stop itself before somebody is elected",
-            f"Write lease = {LEASE_BEATS * interval / 1000:g} or more.",
+            f"Write lease = {lease_that_fits(settings.cluster)} or more.",
             table="cluster",
             key="lease",
         )

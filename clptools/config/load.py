@@ -14,6 +14,7 @@ import msgspec
 from clptools.config import fields_of_monitors as fields
 from clptools.config.alerts import Alert
 from clptools.config.groups import read_groups
+from clptools.config.limits import check_limits
 from clptools.config.lines import Lines
 from clptools.config.monitors import Surroundings, read_monitors
 from clptools.config.servers import (
@@ -24,10 +25,9 @@ from clptools.config.servers import (
     read_server_groups,
     read_servers,
 )
-from clptools.config.table import Names, Source, Table, build, element, elements, near
+from clptools.config.table import Names, Source, build, element, elements, near
 from clptools.config.variants import Registries
-from clptools.core.settings import Arbiter, Cluster, Interconnect, Monitor, Settings, TrapProfile
-from clptools.core.timing import Times, times
+from clptools.core.settings import Interconnect, Settings, TrapProfile
 from clptools.faults import ClpError, ExitCode
 from clptools.reports import Report
 
@@ -209,80 +209,3 @@ def _read_alert(source: Source, document: dict[str, object]) -> Alert:
             "Name the file with the password, mode 0400, on every server.",
         )
     return alert
-
-
-# ---------------------------------------------------------------------- limits of two keys
-
-
-SOFTDOG_STEP_MS = 1000
-"""The Linux watchdog interface takes whole seconds (watchdog-api)."""
-
-
-def check_limits(
-    source: Source,
-    document: dict[str, object],
-    cluster: Cluster,
-    arbiters: tuple[Arbiter, ...],
-    monitors: tuple[Monitor, ...],
-) -> None:
-    """Note an error for every pair of keys that cannot work together."""
-    table = element(source, document, "cluster")
-    lengths = times(cluster)
-    _check_heartbeats(table, cluster, lengths)
-    _check_leases(table, cluster, monitors, lengths)
-    for np, arbiter in zip(elements(source, document, "np"), arbiters, strict=False):
-        _check_arbiter(np, arbiter, cluster)
-
-
-def _seconds(ms: int) -> str:
-    return f"{ms / 1000:g} s"
-
-
-def _check_heartbeats(table: Table, cluster: Cluster, lengths: Times) -> None:
-    interval = cluster.heartbeat_interval_ms
-    if lengths.lost_ms <= lengths.missed_ms:
-        table.say(
-            "error",
-            "heartbeat_timeout" if "heartbeat_timeout" in table.raw else "heartbeat_interval",
-            f"heartbeat_timeout ({_seconds(lengths.lost_ms)}) must be longer than two missed "
-            f"heartbeats: heartbeat_interval is {_seconds(interval)}",
-            f"Raise heartbeat_timeout above {_seconds(lengths.missed_ms)}.",
-        )
-
-
-def _check_leases(
-    table: Table, cluster: Cluster, monitors: tuple[Monitor, ...], lengths: Times
-) -> None:
-    interval = cluster.heartbeat_interval_ms
-    # Authority must outlast two lost answers, or every lost datagram ends an office.
-    if lengths.authority_ms <= 2 * interval:
-        table.say(
-            "error",
-            "lease" if "lease" in table.raw else "heartbeat_interval",
-            f"lease ({_seconds(cluster.lease_ms)}) must outlast two lost heartbeats and the "
-            f"clocks' drift: heartbeat_interval is {_seconds(interval)}",
-            f"Raise lease to {_seconds(5 * interval)} or more.",
-        )
-    method = next((m.options.get("method") for m in monitors if m.type == "userw"), "none")
-    if method == "softdog" and lengths.watchdog_ms < SOFTDOG_STEP_MS:
-        table.say(
-            "error",
-            "self_stop",
-            f"self_stop ({_seconds(cluster.self_stop_ms)}) is too short for userw method "
-            '"softdog", which counts whole seconds and must act within half of it',
-            'Raise self_stop to 2.3 or more, or choose method "ipmi" or "guard".',
-        )
-
-
-def _check_arbiter(table: Table, arbiter: Arbiter, cluster: Cluster) -> None:
-    if not arbiter.decides:
-        return
-    if arbiter.interval_ms + arbiter.timeout_ms >= cluster.lease_ms:
-        table.say(
-            "error",
-            "interval" if "interval" in table.raw else "timeout",
-            f"interval ({_seconds(arbiter.interval_ms)}) and timeout "
-            f"({_seconds(arbiter.timeout_ms)}) together must stay below [cluster] lease "
-            f"({_seconds(cluster.lease_ms)}), for which the arbiter's word holds",
-            "Lower them, or raise lease.",
-        )

@@ -43,6 +43,7 @@ class Break:
     line: str
     later_us: int
     before: bool
+    perform: Perform
 
 
 @dataclass(slots=True)
@@ -50,18 +51,25 @@ class Breaks:
     """All such lines of one world; called between any two actions."""
 
     world: World
-    perform: Perform
     until_us: int = 0
     """When the last line that has its place is to be carried out."""
     waiting: dict[str, list[Break]] = field(default_factory=dict)
     """Server -> its lines."""
 
-    def add(self, host: Host, count: int, line: str, later_us: int, *, before: bool) -> None:
-        """At, and that long after, the `count`-th action of that server from now on."""
+    def add(
+        self,
+        host: Host,
+        count: int,
+        line: str,
+        later_us: int,
+        perform: Perform,
+        *,
+        before: bool,
+    ) -> None:
+        """At, and that long after, the `count`-th action of that server from now on (from 1)."""
         left = count - 1 if before else count
-        if left < 0:
-            raise ValueError(count)
-        self.waiting.setdefault(host.name, []).append(Break(left, line, later_us, before))
+        item = Break(left, line, later_us, before, perform)
+        self.waiting.setdefault(host.name, []).append(item)
 
     def __call__(self, host: Host, actions: Sequence[Action], done: int) -> None:
         """So many actions of this server's list are done."""
@@ -76,7 +84,7 @@ class Breaks:
         for item in due:
             lines.remove(item)
             self.until_us = max(self.until_us, self.world.t + item.later_us)
-            strike(self.world, self.perform, item.line, item.later_us)
+            strike(self.world, item.perform, item.line, item.later_us)
 
 
 def last_break(world: World) -> int:

@@ -251,15 +251,17 @@ def run_jobs(jobs: Sequence[tuple[Plan, int]], processes: int = 1) -> Iterator[R
         yield from pool.map(_run_one, jobs, chunksize=max(1, min(8, len(jobs) // 16)))
 
 
-def shorten(plan: Plan, seed: int, tries: int = 150) -> tuple[tuple[Line, ...], Run]:
+def shorten(
+    plan: Plan, seed: int, tries: int = 150, *, tell: Tell | None = None
+) -> tuple[tuple[Line, ...], Run]:
     """A seed's schedule without the lines that its first broken promise does not need.
 
-    Takes up to `tries` runs.
+    Takes up to `tries` runs; the story of the last one is told.
     """
     lines = tuple(schedule(plan.settings, seed, plan.seconds, kinds_of(plan.faults)))
     whole = run_seed(plan, seed)
     if not whole.violations:
-        return lines, whole
+        return lines, whole if tell is None else run_seed(plan, seed, tell=tell)
     wanted = whole.violations[0].invariant
     if wanted != "I8":
         # What came after it does not matter.
@@ -272,4 +274,4 @@ def shorten(plan: Plan, seed: int, tries: int = 150) -> tuple[tuple[Line, ...], 
         return any(v.invariant == wanted for v in again.violations)
 
     short = shrink(lines, broken, tries)
-    return short, run_seed(msgspec.structs.replace(plan, lines=short), seed)
+    return short, run_seed(msgspec.structs.replace(plan, lines=short), seed, tell=tell)

@@ -1,19 +1,7 @@
 """The promises, checked after every step against the ground truth of the world.
 
-    I1    a failover group is never physically active on two servers
-    AUTH  no two coordinators have authority at one instant (the reason behind I1)
-    I2    restarts and failovers stay within their limits
-    I3    one final action an incident at most, and none on the last server
-    I4    each change of a group or a monitor has a record that names it and says why
-    I5    nothing acts while the cluster is suspended
-    I6    a deassertion closes exactly what it opened
-    I7    a trap that comes twice causes nothing
-    I8    after the faults the cluster settles, and groups run where they may (`explore.py`)
-    I9    the journal, replayed, gives the same actions byte for byte
-    I10   service during faults: what some server may run, by evidence that is to be had, runs
-    I11   a healthy holder does not stop
-    I12   nobody is powered off who had been heard for more than a second
-    I13   the servers do not switch each other off until none is left
+`promises.py` says what each of I1 to I13 promises; AUTH is the reason behind I1, and I8 is
+judged at the end of a story (`explore.py`).
 
 I4, I6 and I7 look into the core's state; they cost time and are checked in deep runs.  I5 over
 the whole cluster, and I10 to I13, are judged with `strict` (`evidence.py`).
@@ -33,6 +21,7 @@ from clptools.core.recovery import PASSIVE
 from clptools.core.timing import times
 from clptools.sim.counts import Counts
 from clptools.sim.evidence import LOOK_US, Evidence, Situation
+from clptools.sim.promises import named
 from clptools.sim.recorder import Recorder
 from clptools.sim.service import Service
 
@@ -69,10 +58,17 @@ class Violation(msgspec.Struct, frozen=True, kw_only=True):
     text: str = ""
 
     def line(self) -> str:
-        """One line for people."""
-        where = f" {self.group}" if self.group else ""
+        """One line for the story."""
+        return f"{self.invariant}{self._where()}"
+
+    def told(self) -> str:
+        """One line for people, with what was promised."""
+        return f"{named(self.invariant)}{self._where()}"
+
+    def _where(self) -> str:
+        group = f" {self.group}" if self.group else ""
         servers = f" on {', '.join(self.servers)}" if self.servers else ""
-        return f"{self.invariant}{where}{servers} at {self.time_s:.3f} s: {self.text}"
+        return f"{group}{servers} at {self.time_s:.3f} s: {self.text}"
 
 
 class Checker:

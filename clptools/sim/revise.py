@@ -8,7 +8,8 @@ with say all there is: a revision leaves something of them out, or takes it in a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -16,6 +17,7 @@ from clptools.core import events as e
 from clptools.core.revision import joining
 from clptools.core.settings import Monitor, Settings
 from clptools.core.stretch import stretched
+from clptools.sim.words import BadLine, Words
 
 if TYPE_CHECKING:
     from clptools.sim.host import Host
@@ -26,67 +28,147 @@ _LOST = 0.1
 
 
 def revised(world: World, now: Settings, words: list[str]) -> Settings:
-    """What `now` becomes.  Raises ValueError."""
-    what, *names = words
-    whole = world.settings
-    if what == "same":
-        return now
-    if what == "again":
-        return msgspec.structs.replace(whole, revision=now.revision)
-    if what == "remove":
-        return _with_servers(whole, now, tuple(n for n in now.names if n not in names))
-    if what == "add":
-        return _with_servers(whole, now, tuple(n for n in whole.names if n in (*now.names, *names)))
-    if what == "remove-group":
-        return msgspec.structs.replace(
-            now, groups=tuple(g for g in now.groups if g.name not in names)
-        )
-    if what == "add-group":
-        known = {g.name for g in now.groups} | set(names)
-        groups = tuple(g for g in whole.groups if g.name in known)
-        return _with_servers(whole, msgspec.structs.replace(now, groups=groups), now.names)
-    if what == "remove-arbiter":
-        return msgspec.structs.replace(now, arbiters=())
-    if what == "add-arbiter":
-        return msgspec.structs.replace(now, arbiters=whole.arbiters)
-    if what == "leases":
-        lease, self_stop, wait = (round(float(name) * 1000) for name in names)
-        changed = msgspec.structs.replace(
-            now.cluster, lease_ms=lease, self_stop_ms=self_stop, startup_wait_ms=wait
-        )
-        return msgspec.structs.replace(now, cluster=changed)
-    if what == "userw":
-        return msgspec.structs.replace(
-            now, monitors=tuple(_by_method(m, names[0]) for m in now.monitors)
-        )
-    if what == "group-servers":
-        group, *order = names
-        groups = tuple(
-            msgspec.structs.replace(g, servers=tuple(n for n in order if n in now.names))
-            if g.name == group
-            else g
-            for g in now.groups
-        )
-        return msgspec.structs.replace(now, groups=groups)
-    if what == "forced-stop":
-        forced = msgspec.structs.replace(now.forced_stop, action=names[0])
-        return msgspec.structs.replace(now, forced_stop=forced)
-    if what == "bmc":
-        server, address = names
-        servers = tuple(
-            msgspec.structs.replace(s, bmc=msgspec.structs.replace(s.bmc, address=address))
-            if s.name == server and s.bmc is not None
-            else s
-            for s in now.servers
-        )
-        return msgspec.structs.replace(now, servers=servers)
-    if what == "timeouts":
-        interval, timeout = (round(float(name) * 1000) for name in names)
-        changed = msgspec.structs.replace(
-            now.cluster, heartbeat_interval_ms=interval, heartbeat_timeout_ms=timeout
-        )
-        return msgspec.structs.replace(now, cluster=changed)
-    raise ValueError(what)
+    """What `now` becomes.  Raises BadLine."""
+    line = Words(world, words)
+    change = REVISIONS[line.one_of("revision", *REVISIONS)]
+    made = change.make(world.settings, now, line)
+    line.end()
+    return made
+
+
+def _servers(line: Words) -> set[str]:
+    if not line.more:
+        raise BadLine("SERVER is missing")
+    return {host.name for host in line.servers()}
+
+
+def _remove(whole: Settings, now: Settings, line: Words) -> Settings:
+    gone = _servers(line)
+    return _with_servers(whole, now, tuple(n for n in now.names if n not in gone))
+
+
+def _add(whole: Settings, now: Settings, line: Words) -> Settings:
+    wanted = {*now.names, *_servers(line)}
+    return _with_servers(whole, now, tuple(n for n in whole.names if n in wanted))
+
+
+def _remove_group(whole: Settings, now: Settings, line: Words) -> Settings:
+    gone = line.group()
+    return msgspec.structs.replace(now, groups=tuple(g for g in now.groups if g.name != gone))
+
+
+def _add_group(whole: Settings, now: Settings, line: Words) -> Settings:
+    known = {g.name for g in now.groups} | {line.group()}
+    groups = tuple(g for g in whole.groups if g.name in known)
+    return _with_servers(whole, msgspec.structs.replace(now, groups=groups), now.names)
+
+
+def _group_servers(whole: Settings, now: Settings, line: Words) -> Settings:
+    group = line.group()
+    order = tuple(h.name for h in line.servers() if h.name in now.names)
+    groups = tuple(
+        msgspec.structs.replace(g, servers=order) if g.name == group else g for g in now.groups
+    )
+    return msgspec.structs.replace(now, groups=groups)
+
+
+def _ms(line: Words, what: str, low: float) -> int:
+    return round(line.number(what, low, 3600) * 1000)
+
+
+def _leases(whole: Settings, now: Settings, line: Words) -> Settings:
+    changed = msgspec.structs.replace(
+        now.cluster,
+        lease_ms=_ms(line, "LEASE", 0.2),
+        self_stop_ms=_ms(line, "SELF-STOP", 0.2),
+        startup_wait_ms=_ms(line, "STARTUP-WAIT", 1),
+    )
+    return msgspec.structs.replace(now, cluster=changed)
+
+
+def _timeouts(whole: Settings, now: Settings, line: Words) -> Settings:
+    changed = msgspec.structs.replace(
+        now.cluster,
+        heartbeat_interval_ms=_ms(line, "INTERVAL", 0.02),
+        heartbeat_timeout_ms=_ms(line, "TIMEOUT", 0.1),
+    )
+    return msgspec.structs.replace(now, cluster=changed)
+
+
+def _forced_stop(whole: Settings, now: Settings, line: Words) -> Settings:
+    action = line.one_of("action", "none", "power-off", "reset", "power-cycle", "nmi")
+    forced = msgspec.structs.replace(now.forced_stop, action=action)
+    return msgspec.structs.replace(now, forced_stop=forced)
+
+
+def _userw(whole: Settings, now: Settings, line: Words) -> Settings:
+    method = line.one_of("method", "none", "softdog", "ipmi", "guard", "keepalive")
+    monitors = tuple(_by_method(m, method) for m in now.monitors)
+    return msgspec.structs.replace(now, monitors=monitors)
+
+
+def _bmc(whole: Settings, now: Settings, line: Words) -> Settings:
+    name, address = line.server().name, line.word("ADDRESS")
+    servers = tuple(
+        msgspec.structs.replace(s, bmc=msgspec.structs.replace(s.bmc, address=address))
+        if s.name == name and s.bmc is not None
+        else s
+        for s in now.servers
+    )
+    return msgspec.structs.replace(now, servers=servers)
+
+
+class Revision(NamedTuple):
+    """One change of the configuration, and how it is written."""
+
+    make: Callable[[Settings, Settings, Words], Settings]
+    """From what the world began with, and what is in force."""
+    usage: str
+    does: str
+
+
+REVISIONS: dict[str, Revision] = {
+    "same": Revision(lambda whole, now, line: now, "same", "Nothing changes but the number."),
+    "again": Revision(
+        lambda whole, now, line: msgspec.structs.replace(whole, revision=now.revision),
+        "again",
+        "All is as it was when the story began.",
+    ),
+    "remove": Revision(_remove, "remove SERVER ...", "Servers are taken out of the cluster."),
+    "add": Revision(_add, "add SERVER ...", "They are taken in again."),
+    "remove-group": Revision(_remove_group, "remove-group GROUP", "A group is taken out."),
+    "add-group": Revision(_add_group, "add-group GROUP", "It is taken in again."),
+    "remove-arbiter": Revision(
+        lambda whole, now, line: msgspec.structs.replace(now, arbiters=()),
+        "remove-arbiter",
+        "The arbiter is taken out.",
+    ),
+    "add-arbiter": Revision(
+        lambda whole, now, line: msgspec.structs.replace(now, arbiters=whole.arbiters),
+        "add-arbiter",
+        "It is taken in again.",
+    ),
+    "group-servers": Revision(
+        _group_servers, "group-servers GROUP SERVER ...", "A group's servers, in this order."
+    ),
+    "leases": Revision(
+        _leases,
+        "leases LEASE SELF-STOP STARTUP-WAIT",
+        "`lease`, `self_stop` and `startup_wait`, in seconds.",
+    ),
+    "timeouts": Revision(
+        _timeouts,
+        "timeouts INTERVAL TIMEOUT",
+        "`heartbeat_interval` and `heartbeat_timeout`, in seconds.",
+    ),
+    "userw": Revision(
+        _userw, "userw METHOD", "`method` of the user mode monitor, and so the watchdog."
+    ),
+    "bmc": Revision(_bmc, "bmc SERVER ADDRESS", "Where a server's BMC is asked from now on."),
+    "forced-stop": Revision(
+        _forced_stop, "forced-stop ACTION", "`action` of the forced stop; `none`: there is none."
+    ),
+}
 
 
 def _by_method(monitor: Monitor, method: str) -> Monitor:

@@ -1,4 +1,4 @@
-"""Scenario files: a story in verbs, `----`, and below it what happened.
+"""Scenario files: a story in verbs, `----`, and below it what happened (`docs/scenarios.md`).
 
     # Title: what is proved.
     cluster 3bmc groups=2
@@ -12,35 +12,119 @@
     ----
     ...
 
-A blank line ends the expected text.  `cluster NAME KEY=VALUE ...` comes first: a sample cluster
-of `clusters.py` with its keywords, and of the world `seed`, `uptime` (seconds), `boot` (seconds),
-`drift` (ppm of all), `steady` (1: no chance).  `cluster config` is the configuration that the
-player was handed.  `expect I1` says that this promise is broken, and meant to be.  `settle` waits
-for what `before` and `after` still have to do, mends everything, and waits till all is well; with
-`aided` a person helps.
+A blank line ends the expected text.  What is wrong with a file is told as `BadLine`, with the
+number of its line.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import msgspec
 
+from clptools.core.numbers import ACTION
 from clptools.core.settings import Settings
 from clptools.sim.breaks import last_break
-from clptools.sim.clusters import sample
+from clptools.sim.clusters import Unknown, sample
 from clptools.sim.explore import mend_and_settle
 from clptools.sim.host import SECOND, MakeNode
-from clptools.sim.verbs import BadLine, perform
+from clptools.sim.promises import PROMISES
+from clptools.sim.verbs import perform
+from clptools.sim.words import SECONDS_MAX, BadLine, number_in, one_of, shown, whole_in
 from clptools.sim.world import World
 
-WORLD_KEYS = {"seed", "uptime", "boot", "drift", "steady"}
 HANDED = "config"
+
+
+class Key(NamedTuple):
+    """What `KEY=VALUE` of a `cluster` line takes, and what it means."""
+
+    takes: type[int] | type[float] | type[str] | tuple[str, ...]
+    """A whole number, a number, any word, or one of these."""
+    low: float
+    high: float
+    does: str
+
+    def read(self, name: str, word: str) -> int | float | str:
+        """The value.  Raises BadLine."""
+        if self.takes is int:
+            return whole_in(word, name, int(self.low), int(self.high))
+        if self.takes is float:
+            return number_in(word, name, self.low, self.high)
+        return one_of(word, name, self.takes) if isinstance(self.takes, tuple) else word
+
+
+def _words(does: str, *words: str) -> Key:
+    return Key(words, 0, 0, does)
+
+
+def _yes(does: str) -> Key:
+    return Key(int, 0, 1, does)
+
+
+_RESETS = ("none", "reset", "power-off", "power-cycle", "nmi")
+
+WORLD_KEYS = {
+    "seed": Key(int, 0, 10**12, "What chance begins with; 1 if it is not given."),
+    "uptime": Key(float, 0, SECONDS_MAX, "Seconds since the servers were booted; 1000."),
+    "boot": Key(float, 0, 86_400, "Seconds that a server takes to boot; 10."),
+    "drift": Key(int, -500_000, 500_000, "Millionths by which all clocks run fast; 0."),
+    "steady": _yes("1: datagrams take the same time always, and none of it is chance."),
+}
+CLUSTER_KEYS = {
+    "groups": Key(int, 1, 64, "Failover groups; 1."),
+    "resources": Key(int, 1, 26, "Resources of each group; 1."),
+    "links": Key(int, 1, 16, "LAN interconnects; 1."),
+    "interval_s": Key(float, 0.02, 60, "`heartbeat_interval`; 0.2."),
+    "timeout_s": Key(float, 0.1, 3600, "`heartbeat_timeout`; 3."),
+    "lease_s": Key(float, 0.2, 3600, "`lease`; 3."),
+    "self_stop_s": Key(float, 0.2, 3600, "`self_stop`; 6."),
+    "startup_wait_s": Key(float, 1, 3600, "`startup_wait`; 60."),
+    "forced_stop": _words("`[forced_stop] action`; power-off where there are BMCs.", *_RESETS),
+    "after_recovery": _words("What the BMC does after a recovery by `mrw1`; none.", *_RESETS),
+    "final_action": _words("Final action of `mrw1` and `genw1`; none.", "none", *ACTION),
+    "script": Key(str, 0, 0, "Name of a recovery script of `genw1`; none."),
+    "migrate": _yes("1: resources migrate before the failovers of `mrw1`."),
+    "bmchb": _yes("1: there is a BMC interconnect too."),
+    "raid": _yes("1: there is a monitor `mrw3` for messages of the category RAID."),
+}
+
+
+class Frame(NamedTuple):
+    """A line that is no verb: it makes the world, or judges it."""
+
+    usage: str
+    example: str
+    does: str
+
+
+FRAME = {
+    "cluster": Frame(
+        f"cluster NAME|{HANDED} [KEY=VALUE ...]",
+        "cluster 3bmc groups=2 boot=90",
+        "The first line: the cluster that the story is about. `clpsim --config FILE --play STORY` "
+        f"hands over a configuration of your own: `cluster {HANDED}`.",
+    ),
+    "expect": Frame(
+        "expect PROMISE ...",
+        "expect I1",
+        "These promises are broken in this story, and are meant to be.",
+    ),
+    "settle": Frame(
+        "settle [aided]",
+        "settle",
+        "What `before` and `after` still have to do is done; then all is mended and switched on, "
+        "and time passes until all is well. `aided`: a person helps.",
+    ),
+}
 
 
 class Block(msgspec.Struct, kw_only=True):
     """Some lines of verbs and what they printed."""
 
+    number: int
+    """The number of its first line in the file, from 1."""
     lines: list[str]
     expected: list[str]
 
@@ -60,21 +144,30 @@ def parse(text: str) -> list[Block]:
     """The blocks of a file; comments stay with their lines."""
     blocks: list[Block] = []
     lines: list[str] = []
-    rest = iter(text.splitlines())
-    for line in rest:
+    begins = 1
+    # Only this ends a line for an editor, too: `splitlines` knows eight more.
+    rest = enumerate(text.split("\n"), start=1)
+    for number, line in rest:
         if line.strip() != "----":
             lines.append(line)
             continue
-        expected: list[str] = []
-        for below in rest:
-            if not below.strip():
+        block = Block(number=begins, lines=lines, expected=[])
+        blocks.append(block)
+        lines, begins = [], number + 1
+        for below, words in rest:
+            begins = below + 1
+            if not words.strip():
                 break
-            expected.append(below)
-        blocks.append(Block(lines=lines, expected=expected))
-        lines = []
+            block.expected.append(words)
     if any(line.strip() for line in lines):
-        blocks.append(Block(lines=lines, expected=[]))
+        blocks.append(Block(number=begins, lines=lines, expected=[]))
     return blocks
+
+
+def wants_config(text: str) -> bool:
+    """Whether the cluster of this file is a configuration that must be handed over."""
+    begun = (line.split()[:2] for block in parse(text) for line in block.lines)
+    return ["cluster", HANDED] in begun
 
 
 def run(text: str, make_node: MakeNode, restore_node: MakeNode) -> Result:
@@ -120,31 +213,53 @@ def _play(
 ) -> World:
     told: list[str] = []
     world: World | None = None
+    number = 1
     for block in parse(text):
         told.clear()
-        for line in block.lines:
+        for number, line in enumerate(block.lines, start=block.number):
             words = line.split()
             if not words or words[0].startswith("#"):
                 continue
-            if words[0] == "cluster":
-                world = make_world(words[1:], make_node, restore_node, settings)
-                world.tell = told.append
-                world.journal = world.check.deep = deep
-            elif words[0] == "expect":
-                expected += words[1:]
-            elif world is None:
-                raise BadLine(f"{line}: a scenario begins with `cluster NAME`")
-            elif words[0] == "settle":
-                settle(world, aided="aided" in words)
-            else:
-                printed = perform(world, line)
-                if printed:
-                    told += printed.splitlines()
+            try:
+                if words[0] == "cluster" and world is None:
+                    world = make_world(words[1:], make_node, restore_node, settings)
+                    world.tell = told.append
+                    world.journal = world.check.deep = deep
+                elif words[0] == "expect":
+                    expected += _promises(words[1:])
+                elif world is None:
+                    raise BadLine(f"{shown(line)}: {_BEGINS}")
+                else:
+                    world.line = number
+                    told += _perform(world, line, words).splitlines()
+            except BadLine as error:
+                raise error.of(number) from None
         written += [*block.lines, "----", *told, ""]
     if world is None:
-        raise BadLine("a scenario begins with `cluster NAME`")
+        raise BadLine(_BEGINS).of(number)
     world.check.finish()
     return world
+
+
+_BEGINS = f"a scenario begins with its cluster; an example: {FRAME['cluster'].example}"
+
+
+def _perform(world: World, line: str, words: list[str]) -> str:
+    """One line of a story that has begun; the text that it prints, or nothing.  Raises BadLine."""
+    if words[0] == "cluster":
+        raise BadLine(f"{shown(line)}: a second cluster; a scenario has one, put it into its own")
+    if words[0] != "settle":
+        return perform(world, line)
+    if words[1:] not in ([], ["aided"]):
+        raise BadLine(f"{shown(line)}: usage: {FRAME['settle'].usage}")
+    settle(world, aided="aided" in words)
+    return ""
+
+
+def _promises(names: list[str]) -> list[str]:
+    if not names:
+        raise BadLine(f"expect: PROMISE is missing; an example: {FRAME['expect'].example}")
+    return [one_of(name, "promise", tuple(PROMISES)) for name in names]
 
 
 def settle(world: World, *, aided: bool) -> None:
@@ -158,35 +273,48 @@ def make_world(
     words: list[str], make_node: MakeNode, restore_node: MakeNode, settings: Settings | None
 ) -> World:
     """The world of a `cluster` line; `settings` are those of `cluster config`.  Raises BadLine."""
-    options = dict(word.split("=", 1) for word in words[1:] if "=" in word)
-    ours = {key: options.pop(key) for key in list(options) if key in WORLD_KEYS}
-    if words[0] == HANDED:
+    if not words:
+        raise BadLine(f"cluster: NAME is missing; an example: {FRAME['cluster'].example}")
+    name, *given = words
+    options: dict[str, str] = {}
+    for word in given:
+        key, equals, value = word.partition("=")
+        if not equals or key not in {**CLUSTER_KEYS, **WORLD_KEYS}:
+            known = " ".join({**CLUSTER_KEYS, **WORLD_KEYS})
+            raise BadLine(f"cluster {shown(name)}: {shown(word)}: not KEY=VALUE; keys: {known}")
+        options[key] = value
+    ours = {
+        key: WORLD_KEYS[key].read(key, options.pop(key))
+        for key in WORLD_KEYS.keys() & options.keys()
+    }
+    if name == HANDED:
         if settings is None:
-            raise BadLine(f"cluster {HANDED}: no configuration was handed over")
+            raise BadLine(
+                f"cluster {HANDED}: no configuration was handed over; "
+                "clpsim --config FILE --play STORY does"
+            )
+        if options:
+            raise BadLine(f"cluster {HANDED}: {next(iter(options))} belongs to sample clusters")
     else:
-        settings = configure(words[0], options)
-    seed, steady = int(ours.get("seed", "1")), ours.get("steady") == "1"
-    world = World(settings, seed, make_node, restore_node, steady=steady)
+        try:
+            settings = configure(name, options)
+        except Unknown as error:
+            raise BadLine(f"cluster {shown(str(error))}") from None
+    world = World(
+        settings, int(ours.get("seed", 1)), make_node, restore_node, steady=ours.get("steady") == 1
+    )
     for host in world.hosts.values():
-        host.boot_us = -round(float(ours.get("uptime", "1000")) * SECOND)
-        host.rate = 1_000_000 + int(ours.get("drift", "0"))
-    boot = round(float(ours.get("boot", "10")) * SECOND)
+        host.boot_us = -round(float(ours.get("uptime", 1000)) * SECOND)
+        host.rate = 1_000_000 + int(ours.get("drift", 0))
+    boot = round(float(ours.get("boot", 10)) * SECOND)
     world.boot_us = (boot, boot)
     return world
 
 
 def configure(name: str, options: dict[str, str]) -> Settings:
-    """A sample cluster with `KEY=VALUE` words as its keywords."""
-    values: dict[str, object] = {}
-    for key, word in options.items():
-        number = word.replace(".", "", 1).isdigit()
-        values[key] = (
-            (float(word) if "." in word or key.endswith("_s") else int(word)) if (number) else word
-        )
-    try:
-        return sample(name, **values)  # type: ignore[arg-type]  # keywords of a text file
-    except TypeError as error:
-        raise BadLine(f"cluster {name}: {error}") from None
+    """A sample cluster with `KEY=VALUE` words as its keywords.  Raises BadLine, Unknown."""
+    values = {key: CLUSTER_KEYS[key].read(key, word) for key, word in options.items()}
+    return sample(name, **values)  # type: ignore[arg-type]  # each of the type that it takes
 
 
 def schedule_text(cluster: str, seed: int, lines: Iterable[tuple[float, str]]) -> str:

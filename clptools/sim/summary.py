@@ -75,7 +75,7 @@ class Summary(msgspec.Struct, kw_only=True):
 
 
 def _violations(violations: Iterable[Violation], repeat: str) -> list[str]:
-    return [f"  seed {v.seed}: {v.line()}" for v in violations]
+    return [f"  seed {v.seed}: {v.told()}" for v in violations]
 
 
 def span(seconds: float) -> str:

@@ -288,7 +288,7 @@ class _Explorer:
                 at="; ".join(place.text() for place, _ in self._struck),
                 faults=tuple(_words(fault) for _, fault in self._struck),
                 invariant=v.invariant,
-                text=v.line(),
+                text=v.told(),
                 reproduce=self._scenario(v.line()),
             )
             for v in found.values()

@@ -81,6 +81,8 @@ class World:
         """Servers that an operator powered off by `clpforcestop`, whatever was heard of them."""
         self.aliases: dict[str, str] = {}
         """`@coordinator1` of a schedule -> the server it was when first named."""
+        self.line = 0
+        """The line of the scenario that is being played, from 1; 0: not from a file."""
         self.traps = 0
         self.storms = 0
         self.requests = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import msgspec
@@ -30,6 +31,37 @@ def warnings(text: str, facts: Facts | None = None) -> list[str]:
 
 def test_the_sample_needs_no_warning_on_a_machine_that_fits_it() -> None:
     assert warnings(SAMPLE, HERE) == []
+
+
+NP = '[[np]]\ntype = "ping"\ntargets = ["10.0.0.9"]\n'
+
+
+@pytest.mark.parametrize(
+    ("cluster", "np"),
+    [
+        ("lease = 0.1", ""),
+        ("lease = 0.5", ""),
+        ("lease = 1.2", ""),
+        ("lease = 0.1\nheartbeat_interval = 0.02", ""),
+        ("heartbeat_interval = 1.337\nheartbeat_timeout = 9", ""),
+        ("heartbeat_interval = 60\nheartbeat_timeout = 600", ""),
+        ("lease = 0.3", NP),
+        ("lease = 0.3", NP + "interval = 2\n"),
+        ("lease = 1.5\nheartbeat_interval = 0.5", NP + "timeout = 1.2\n"),
+        ("lease = 1.5", NP + "interval = 60\ntimeout = 60\n"),
+    ],
+)
+def test_a_lease_that_is_too_short_is_mended_in_one_step(cluster: str, np: str) -> None:
+    def complaints(lease: str) -> list[str]:
+        keys = [x for x in cluster.split("\n") if not (lease and x.startswith("lease"))]
+        loaded = read(THREE + "\n".join(["[cluster]", *keys, lease, np]))
+        found = loaded.errors or check(loaded, registries())
+        return [r.hint for r in found if "lease" in r.hint]
+
+    first = complaints("")
+    mends = {found[1] for hint in first if (found := re.search(r"(lease = [0-9.]+)", hint))}
+    assert len(mends) == 1, first
+    assert complaints(mends.pop()) == []
 
 
 @pytest.mark.parametrize(

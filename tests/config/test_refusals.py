@@ -248,11 +248,16 @@ CASES = {
     ),
     "a lease below the heartbeats": (
         TWO + "[cluster]\nlease = 0.4\n",
-        ["cluster.lease", "lease (0.4 s)", "heartbeat_interval is 0.2 s"],
+        ["cluster.lease", "lease (0.4 s)", "heartbeat_interval is 0.2 s", "Write lease = 1.6"],
     ),
     "an arbiter slower than the lease": (
         TWO + '[[np]]\ntype = "ping"\ntargets = ["10.0.0.9"]\ntimeout = 3\n',
-        ["np.ping.timeout", "interval (1 s) and timeout (3 s)", "lease (3 s)"],
+        [
+            "np.ping.timeout",
+            "interval (1 s) and timeout (3 s)",
+            "lease (3 s)",
+            "write lease = 4.1 or more",
+        ],
     ),
     "a watchdog too coarse": (
         THREE + '[cluster]\nself_stop = 2\n[[monitor]]\ntype = "userw"\nmethod = "softdog"\n',

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import re
 import zlib
+from itertools import combinations
 from pathlib import Path
 
 import pytest
 
+from clptools.cli import clpsim
 from clptools.core import events as e
 from clptools.core.journal import MAGIC, Entry, Head, record
 from clptools.core.node import Node
@@ -16,6 +18,7 @@ from clptools.core.settings import Settings
 from clptools.sim import explore
 from clptools.sim.clusters import sample
 from clptools.sim.host import Host
+from clptools.sim.promises import PROMISES
 from clptools.sim.verbs import perform
 from clptools.sim.world import World
 from tests.cli.conftest import Clp, clp, node
@@ -83,18 +86,134 @@ def test_a_fault_of_the_core_is_shown_with_command_and_schedule(
 
 
 @pytest.mark.parametrize(
-    ("line", "code"),
+    ("line", "mend"),
     [
-        (("--sample", "nothing"), 5),
-        (("--seeds", "a:b"), 2),
-        (("--seeds", "5:1"), 2),
-        (("--faults", "rain"), 2),
+        (("--sample", "nothing"), "known: 1bmc, "),
+        (("--systematic", "--sample", "nothing"), "known: 1bmc, "),
+        (("--systematic", "--sample", "large"), "known: 1bmc, "),
+        (("--systematic", "--stories", "move,nothing"), "Known: first-start, "),
+        (("--systematic", "--stories", ","), "Known: first-start, "),
+        (("--systematic", "--sample", "3bmc", "--stories", "push-arbiter"), "an arbiter"),
+        (("--seeds", "a:b"), "--seeds 1:100"),
+        (("--seeds", "5:1"), "--seeds 1:5"),
+        (("--faults", "rain"), "mild, "),
     ],
 )
-def test_what_it_does_not_understand_it_says(clp: Clp, line: tuple[str, ...], code: int) -> None:
+def test_what_it_does_not_understand_it_says(clp: Clp, line: tuple[str, ...], mend: str) -> None:
     ran = clp("clpsim", *line)
-    assert (ran.code, ran.out) == (code, "")
-    assert ran.err
+    assert (ran.code, ran.out) == (2, "")
+    assert mend in ran.err
+
+
+EXAMPLES = {
+    "config": ("--config", "clp.toml"),
+    "sample": ("--sample", "3bmc"),
+    "hours": ("--hours", "0.01"),
+    "faults": ("--faults", "mild"),
+    "jobs": ("--jobs", "1"),
+    "most": ("--most", "9"),
+    "stories": ("--stories", "move"),
+    "seed": ("--seed", "1"),
+    "seeds": ("--seeds", "1:2"),
+    "play": ("--play", "story.txt"),
+}
+
+
+def words_of(name: str) -> tuple[str, ...]:
+    return EXAMPLES.get(name, (f"--{name}",))
+
+
+def test_every_option_says_what_it_goes_with() -> None:
+    assert {*clpsim.NEEDS, *clpsim.MODES, "json"} == {x.name for x in clpsim.COMMAND.options}
+
+
+@pytest.mark.parametrize(
+    ("mode", "name"),
+    [(m, n) for m in ("", *clpsim.MODES) for n, fit in clpsim.NEEDS.items()
+     if (m or "seeds") not in fit],
+)  # fmt: skip
+def test_an_option_that_would_say_nothing_is_refused(clp: Clp, mode: str, name: str) -> None:
+    ran = clp("clpsim", *words_of(name), *(words_of(mode) if mode else ()))
+    assert (ran.code, ran.out) == (2, "")
+    first, hint = ran.err.splitlines()
+    needed = " or ".join(f"--{x}" for x in clpsim.NEEDS[name])
+    assert first.startswith(f"clpsim: --{name} needs {needed}")
+    assert f"--{mode or clpsim.NEEDS[name][0]}" in hint
+
+
+@pytest.mark.parametrize(("one", "two"), [*combinations(clpsim.MODES, 2), ("config", "sample")])
+def test_two_runs_at_once_are_refused(clp: Clp, one: str, two: str) -> None:
+    ran = clp("clpsim", *words_of(one), *words_of(two))
+    assert (ran.code, ran.out) == (2, "")
+    assert f"--{two} cannot go with --{one}" in ran.err
+
+
+def test_the_story_of_a_short_schedule_is_told(clp: Clp) -> None:
+    ran = clp("clpsim", *WEAK, "--seed", "1", "--shrink", "--explain")
+    assert "everything is mended" in ran.out or "VIOLATED" in ran.out
+
+
+# --- --play ----------------------------------------------------------------------------------
+
+SPLIT = "cluster 2weak\nlog none\nstart\nadvance 5\ncut server1 server2\nadvance 30\n"
+
+
+def test_a_broken_promise_is_told_with_what_it_promises(clp: Clp, tmp_path: Path) -> None:
+    story = tmp_path / "story.txt"
+    story.write_text(SPLIT)
+    ran = clp("clpsim", "--play", str(story))
+    assert ran.code == 9
+    assert f"Broken: I1 ({PROMISES['I1']}) failover1 on server1, server2 at" in ran.out
+    told = json.loads(clp("clpsim", "--json", "--play", str(story)).out)
+    assert {v["invariant"]: v["promise"] for v in told["violations"]}["I1"] == PROMISES["I1"]
+    story.write_text(f"{SPLIT}expect I1 AUTH\n")
+    assert clp("clpsim", "--play", str(story)).code == 0
+
+    ran = clp("clpsim", *WEAK, "--seeds", "1:12", "--jobs", "1")
+    assert f"({PROMISES['I1']})" in ran.out or f"({PROMISES['AUTH']})" in ran.out
+
+
+@pytest.mark.parametrize(
+    ("content", "line", "mend"),
+    [
+        (b"", 1, "cluster 3bmc"),
+        (b"cluster 2bmc\n\nfly server1\n", 3, "known: advance"),
+        (b"cluster 2bmc\r\nstart\r\ncut server1\r\n", 3, "cut server1 server2 lankhb1"),
+        (b"cluster 2bmc\nstart\n\xff\xfe\x00", 3, "plain text"),
+        (b"\x7fELF\x02\x01\x01\x00\n\x00\x00", 1, "cluster 3bmc"),
+        (b"#" * 4_000_001, 1, "4,000,000 bytes"),
+        (b"cluster config\n", 1, "--config FILE"),
+    ],
+)
+def test_a_wrong_scenario_is_told_as_file_and_line(
+    clp: Clp, tmp_path: Path, content: bytes, line: int, mend: str
+) -> None:
+    story = tmp_path / "story.txt"
+    story.write_bytes(content)
+    ran = clp("clpsim", "--play", str(story))
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith(f"clpsim: {story}:{line}: ")
+    assert mend in ran.err
+
+
+def test_what_cannot_be_read_is_the_systems_word(clp: Clp, tmp_path: Path) -> None:
+    ran = clp("clpsim", "--play", str(tmp_path))
+    assert (ran.code, ran.err) == (1, f"clpsim: {tmp_path}: Is a directory.\n")
+    gone = tmp_path / "gone"
+    ran = clp("clpsim", "--play", str(gone))
+    assert (ran.code, ran.err) == (1, f"clpsim: {gone}: No such file or directory.\n")
+
+
+def test_a_scenario_of_a_sample_needs_no_configuration(clp: Clp, tmp_path: Path) -> None:
+    story, config = tmp_path / "story.txt", tmp_path / "clp.toml"
+    config.write_text("[[server]\n")
+    story.write_text("\ufeffcluster 2bmc\nstart\nadvance 3\n")
+    assert clp("clpsim", "--play", str(story)).code == 0
+    ran = clp("clpsim", "--config", str(config), "--play", str(story))
+    assert (ran.code, ran.out) == (2, "")
+    assert "cluster config" in ran.err
+    story.write_text("cluster config\nstart\n")
+    assert clp("clpsim", "--config", str(config), "--play", str(story)).code == 8
 
 
 # --- clpreplay -------------------------------------------------------------------------------
