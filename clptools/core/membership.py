@@ -207,7 +207,7 @@ class Membership:
         if p.lost or before is None or _differs(before, beat):
             node.changed = True
         if beat.authority and (before is None or not before.authority):
-            node.beats.answer_at_once(beat.sender)
+            node.beats.answer_at_once(beat.sender, first=True)
 
     def _ours(self, beat: Beat) -> Beat:
         """An answer to an incarnation before ours is none: its clock may have begun anew since."""
@@ -277,8 +277,7 @@ class Membership:
         p.incarnation = beat.incarnation
         p.believed_at = node.now
         # It is told at once that it is counted.
-        p.urgent_at = NEVER
-        node.beats.answer_at_once(beat.sender)
+        node.beats.answer_at_once(beat.sender, first=True)
         p.seq = 0
         p.beat = None
         # Its paths begin anew: while it did not run, nothing on them was late.
