@@ -1004,7 +1004,8 @@ VERBS: dict[str, Verb] = {
         _request,
         "request SERVER REQUEST ... [late]",
         "request server1 move failover1 server2",
-        "A person asks that server for something; see below. `late`: it had waited for more than 10 s.",
+        "A person asks that server for something; see below. `late`: it had waited for more than "
+        "10 s.",
     ),
     "revise": Verb(
         _revise,
