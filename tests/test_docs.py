@@ -190,7 +190,7 @@ def test_an_alert_that_the_rules_name_is_told_with_its_words() -> None:
     rules = " ".join(text("docs/rules.md").split())
     named = re.findall(r"\brc (\d+)", rules)
     assert named == ["433"]
-    assert f"rc 433: *{fence_failed('SERVER', 'why')}*" in rules
+    assert f"rc 433: *{fence_failed('SERVER', 'why', ())}*" in rules
 
 
 def test_every_section_of_the_rules_that_a_docstring_names_exists() -> None:

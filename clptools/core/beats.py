@@ -21,10 +21,15 @@ class Beats:
         self.asked_for: list[str] = []
         """Peers that get an answer at the end of this step."""
 
-    def answer_at_once(self, name: str) -> None:
-        """Answers one peer now instead of at the next interval (not in a flood)."""
+    def answer_at_once(self, name: str, *, first: bool = False) -> None:
+        """Answers one peer now instead of at the next interval (not in a flood).
+
+        `first`: the first answer to something that comes once a term or incarnation.  It is never
+        held back: an election is three such answers within a few milliseconds.
+        """
         p = self.node.state.peers[name]
-        if self.node.now - p.urgent_at < self.node.times.interval_ms // 8:
+        recent = self.node.now - p.urgent_at < self.node.times.interval_ms // 8
+        if recent and not first:
             return
         p.urgent_at = self.node.now
         if name not in self.asked_for:

@@ -210,7 +210,7 @@ class Membership:
         if p.lost or before is None or _differs(before, beat):
             node.changed = True
         if beat.authority and (before is None or not before.authority):
-            node.beats.answer_at_once(beat.sender)
+            node.beats.answer_at_once(beat.sender, first=True)
 
     def _compare_clocks(self, p: PeerState, beat: Beat) -> None:
         """A beat that waited, on its way or while we stood still, is told by one that did not."""
@@ -296,8 +296,7 @@ class Membership:
         p.incarnation = beat.incarnation
         p.believed_at = node.now
         # It is told at once that it is counted.
-        p.urgent_at = NEVER
-        node.beats.answer_at_once(beat.sender)
+        node.beats.answer_at_once(beat.sender, first=True)
         p.seq = 0
         p.beat = None
         p.least_ms = None

@@ -253,7 +253,7 @@ class Votes:
         p.given = Vote(term=term, sent_at=beat.sent_at)
         node.dirty = True
         node.changed = True
-        node.beats.answer_at_once(name)
+        node.beats.answer_at_once(name, first=True)
 
     def _asked_before(self, p: PeerState, beat: Beat) -> None:
         if self._would_vote(beat.sender) and beat.ask_term > self.state.term:

@@ -1002,9 +1002,10 @@ VERBS: dict[str, Verb] = {
     ),
     "request": Verb(
         _request,
-        "request SERVER REQUEST ...",
+        "request SERVER REQUEST ... [late]",
         "request server1 move failover1 server2",
-        "A person asks that server for something; see below.",
+        "A person asks that server for something; see below. `late`: it had waited for more than "
+        "10 s.",
     ),
     "revise": Verb(
         _revise,

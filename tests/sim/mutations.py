@@ -403,11 +403,18 @@ def slowalways(node: Node) -> None:
 @mutation
 def recvauth(node: Node) -> None:
     """Receive time for authority."""
+    sent: dict[str, int] = {}
 
     def heard(p: Any, beat: Any) -> None:
+        received = p.vote_at
+        if received != NEVER:
+            p.vote_at = sent.get(beat.sender, received)
         before = p.vote_at
         old(p, beat)
-        if p.vote_at != before:
+        if p.vote_at == before:
+            p.vote_at = received
+        else:
+            sent[beat.sender] = p.vote_at
             p.vote_at = node.now
 
     old = put(node.votes, "heard", heard)
@@ -737,6 +744,12 @@ def nodrift(node: Node) -> None:
 def shortlease(node: Node) -> None:
     """`H` = `L`."""
     retime(node, holder_ms=node.times.lease_ms)
+
+
+@mutation
+def slowvotes(node: Node) -> None:
+    """A vote waits for the next heartbeat, where a pre-vote was answered a moment ago."""
+    old = put(node.beats, "answer_at_once", lambda name, *, first=False: old(name))
 
 
 # --- grants and proof ------------------------------------------------------------------------

@@ -79,6 +79,7 @@ UNSAFE = [
 
 NEEDLESS = [
     ("mute", "p13-vm-pause"),
+    ("slowvotes", "p15-two-coordinators-die"),
     ("norunstate", "kill-agent"),
     ("onends", "p17-standby-powered-on"),
     ("slowalways", "power-loss"),
