@@ -14,10 +14,10 @@ import pytest
 
 from clptools.cli.command import UsageError, parse
 from clptools.cli.registry import COMMANDS, DESCRIBED
-from clptools.core.groups import Groups
+from clptools.core.groups.lifecycle import Groups
+from clptools.core.model.state import GroupRun
+from clptools.core.model.states import GROUP_TRANSITIONS, GroupState
 from clptools.core.sentences import fence_failed
-from clptools.core.state import GroupRun
-from clptools.core.states import GROUP_TRANSITIONS, GroupState
 from clptools.sim.clusters import sample
 from clptools.sim.explore import Plan, run_seed
 from clptools.sim.promises import PROMISES

@@ -30,8 +30,8 @@ from clptools.agent.surroundings import Surroundings
 from clptools.api import peer as said
 from clptools.api.backend import EventRecord
 from clptools.api.server import Server
-from clptools.core.actions import Record
-from clptools.core.events import (
+from clptools.core.model.actions import Record
+from clptools.core.model.events import (
     AgentStarted,
     AgentStopping,
     ControlSeen,
@@ -39,13 +39,13 @@ from clptools.core.events import (
     SettingsChanged,
     SettingsOffered,
 )
-from clptools.core.journal import Head
-from clptools.core.ledger import grave_classes
-from clptools.core.messages import Control
+from clptools.core.model.messages import Control
+from clptools.core.model.settings import Settings
+from clptools.core.model.view import StatusView
+from clptools.core.monitors.event_ledger import grave_classes
 from clptools.core.node import Node
-from clptools.core.settings import Settings
-from clptools.core.stretch import stretched
-from clptools.core.view import StatusView
+from clptools.core.report.journal import Head
+from clptools.core.requests.timeout_ratio import stretched
 from clptools.links.certs import Minting
 from clptools.links.peer import PeerChannel
 from clptools.reports import ClpError, ExitCode

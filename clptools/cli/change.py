@@ -30,7 +30,7 @@ def one_of(command: Command, args: Args, *names: str) -> str:
 
 
 def change(args: Args, request: RequestJson, timeout_s: float | None = None) -> Answer:
-    """Has the agent carry out a request of `clptools.core.requests`; waits for its end.
+    """Has the agent carry out a request of `clptools.core.model.requests`; waits for its end.
 
     A terminal sees each step, unless one JSON object is wanted.
     `timeout_s` None waits as long as it takes, 0 only for a refusal.  Raises ClpError with

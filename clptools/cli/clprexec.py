@@ -199,7 +199,7 @@ def _ask(
     import msgspec
 
     from clptools.api.peer import Transaction, TransactionScript
-    from clptools.core.requests import ExternalNotice, GroupMove, Outcome
+    from clptools.core.model.requests import ExternalNotice, GroupMove, Outcome
     from clptools.links.outside import call
 
     request: Transaction | TransactionScript

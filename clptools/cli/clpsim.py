@@ -10,7 +10,7 @@ from clptools.cli.command import Answer, Args, Command, Option
 from clptools.faults import ClpError, ExitCode
 
 if TYPE_CHECKING:
-    from clptools.core.settings import Settings
+    from clptools.core.model.settings import Settings
     from clptools.sim.explore import Plan, Run
     from clptools.sim.faults import Line
     from clptools.sim.world import Tell

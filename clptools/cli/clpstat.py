@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         StatusJson,
     )
     from clptools.config.load import Loaded
-    from clptools.core.settings import Settings
+    from clptools.core.model.settings import Settings
 
 COMMAND = Command(
     "clpstat",

@@ -10,7 +10,7 @@ from clptools.cli.command import Answer, Args, Argument, Command, Option, as_jso
 from clptools.faults import ClpError, ExitCode
 
 if TYPE_CHECKING:
-    from clptools.core.settings import Settings
+    from clptools.core.model.settings import Settings
     from clptools.intake.pet import DecodedTrap
     from clptools.intake.reading import Reading
 

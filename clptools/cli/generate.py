@@ -36,8 +36,8 @@ from clptools.cli.command import Command
 from clptools.cli.man import config_page, page
 from clptools.cli.registry import COMMANDS, DESCRIBED
 from clptools.cli.scenarios_page import scenarios_page
-from clptools.core.requests import Outcome, Request
-from clptools.core.view import StatusView
+from clptools.core.model.requests import Outcome, Request
+from clptools.core.model.view import StatusView
 from clptools.registries import registries
 
 ROOT = Path(__file__).parent.parent.parent

@@ -14,7 +14,7 @@ from clptools.cli.command import Answer, Args
 from clptools.faults import ClpError, ExitCode
 
 if TYPE_CHECKING:
-    from clptools.core.settings import Settings
+    from clptools.core.model.settings import Settings
     from clptools.sim.systematic import Broken, Outcome, Task
 
 _SHOWN = 10

@@ -21,7 +21,7 @@ from clptools.config.safety import watchdog_method
 from clptools.config.scripts import scripts_of
 from clptools.config.table import near
 from clptools.config.variants import Registries
-from clptools.core.settings import Monitor, Settings
+from clptools.core.model.settings import Monitor, Settings
 from clptools.reports import Report
 
 STARTUP_WAIT_MS = 120_000

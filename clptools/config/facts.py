@@ -23,7 +23,7 @@ from clptools.config.machine import devices, enabled_by, unit_name
 from clptools.config.scripts import scripts_of
 from clptools.config.secretfile import MAKE_AUTHKEY, how_bmc, how_snmp, read_secret
 from clptools.config.variants import Registries
-from clptools.core.settings import Settings
+from clptools.core.model.settings import Settings
 from clptools.faults import ClpError, ExitCode
 
 

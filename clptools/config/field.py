@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from clptools.config.address import canonical, endpoint
-from clptools.core.settings import Option
+from clptools.core.model.settings import Option
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,7 +10,7 @@ from clptools.config import fields
 from clptools.config.servers import note_keepalive, options_of, variant
 from clptools.config.table import Names, Source, Table, build, elements, known_servers, near
 from clptools.config.variants import Registries
-from clptools.core.settings import Group, Resource, ServerGroup
+from clptools.core.model.settings import Group, Resource, ServerGroup
 
 ALL_GROUPS = "All Groups"
 

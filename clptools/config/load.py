@@ -27,7 +27,7 @@ from clptools.config.servers import (
 )
 from clptools.config.table import Names, Source, build, element, elements, near
 from clptools.config.variants import Registries
-from clptools.core.settings import Interconnect, Settings, TrapProfile
+from clptools.core.model.settings import Interconnect, Settings, TrapProfile
 from clptools.faults import ClpError, ExitCode
 from clptools.reports import Report
 

@@ -15,7 +15,15 @@ from clptools.config.groups import ALL_GROUPS
 from clptools.config.servers import note_keepalive, options_of, variant
 from clptools.config.table import Names, Source, Table, build, elements, known_servers, near, shown
 from clptools.config.variants import Registries
-from clptools.core.settings import Group, Monitor, Option, Recovery, Server, ServerGroup, SnmpUser
+from clptools.core.model.settings import (
+    Group,
+    Monitor,
+    Option,
+    Recovery,
+    Server,
+    ServerGroup,
+    SnmpUser,
+)
 
 MONITOR_SCRIPTS = "monitor.s"
 """Folder under `scripts/` for the scripts of monitors, as in the original."""

@@ -12,7 +12,7 @@ from clptools.common.plainfile import beginning
 from clptools.config.field import SCRIPT, Field
 from clptools.config.monitors import MONITOR_SCRIPTS
 from clptools.config.variants import Registries
-from clptools.core.settings import Option, Settings
+from clptools.core.model.settings import Option, Settings
 from clptools.faults import ClpError, ExitCode
 
 SCRIPT_BYTES_MAX = 4 * 1024 * 1024

@@ -21,7 +21,7 @@ from clptools.config.table import (
     near,
 )
 from clptools.config.variants import REFUSED, Registries, Variants
-from clptools.core.settings import (
+from clptools.core.model.settings import (
     Arbiter,
     Bmc,
     Cluster,

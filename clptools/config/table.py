@@ -19,7 +19,7 @@ from clptools.config import fields_of_monitors as of_monitors
 from clptools.config.field import Fault, Field
 from clptools.config.lines import Json, Lines, Path
 from clptools.config.variants import Registries
-from clptools.core.settings import Option
+from clptools.core.model.settings import Option
 from clptools.faults import ClpError, ExitCode
 from clptools.reports import Report
 

@@ -21,7 +21,17 @@ from typing import Any
 import msgspec
 
 from clptools.core import numbers
-from clptools.core.actions import (
+from clptools.core.cluster.election import Votes
+from clptools.core.cluster.heartbeats import Beats
+from clptools.core.cluster.holdings import Holdings
+from clptools.core.cluster.membership import Membership
+from clptools.core.cluster.power import Power
+from clptools.core.cluster.revision import Revision
+from clptools.core.groups.intents import Policy
+from clptools.core.groups.lifecycle import Groups
+from clptools.core.groups.placement import Placement
+from clptools.core.groups.selection import Choice
+from clptools.core.model.actions import (
     Action,
     ClearTimer,
     Persist,
@@ -29,10 +39,8 @@ from clptools.core.actions import (
     SendControl,
     SetTimer,
 )
-from clptools.core.beats import Beats
-from clptools.core.change import in_the_way
-from clptools.core.choice import Choice
-from clptools.core.events import (
+from clptools.core.model.change import in_the_way
+from clptools.core.model.events import (
     AgentStarted,
     AgentStopping,
     ArbiterAnswered,
@@ -54,34 +62,26 @@ from clptools.core.events import (
     TimerFired,
     WatchdogChanged,
 )
-from clptools.core.fencing import Fencing
-from clptools.core.group_requests import GroupRequests
-from clptools.core.groups import Groups
-from clptools.core.holdings import Holdings
-from clptools.core.lease import Lease
-from clptools.core.ledger import Ledger
-from clptools.core.membership import Membership
-from clptools.core.memory import Memory
-from clptools.core.messages import Answer, Echo, Forward, Grant, Order, Report, Shared
-from clptools.core.monitor_requests import MonitorRequests
-from clptools.core.operations import Operations
-from clptools.core.placement import Placement
-from clptools.core.policy import Policy
-from clptools.core.power import Power
-from clptools.core.proof import Proof
-from clptools.core.quorum import NEVER
-from clptools.core.recovery import Recovery
-from clptools.core.report import OwnReport
-from clptools.core.revision import Revision
-from clptools.core.service import Service
-from clptools.core.settings import Settings
-from clptools.core.state import NodeState, PeerState, Phase
-from clptools.core.status import Status
-from clptools.core.stretch import Stretching
-from clptools.core.timing import times, times_of_both
-from clptools.core.view import StatusView
-from clptools.core.votes import Votes
-from clptools.core.vouching import Vouching
+from clptools.core.model.messages import Answer, Echo, Forward, Grant, Order, Report, Shared
+from clptools.core.model.quorum import NEVER
+from clptools.core.model.settings import Settings
+from clptools.core.model.state import NodeState, PeerState, Phase
+from clptools.core.model.timing import times, times_of_both
+from clptools.core.model.view import StatusView
+from clptools.core.monitors.event_ledger import Ledger
+from clptools.core.monitors.recovery import Recovery
+from clptools.core.report.durable_state import Memory
+from clptools.core.report.own_status import OwnReport
+from clptools.core.report.status import Status
+from clptools.core.requests.groups import GroupRequests
+from clptools.core.requests.monitors import MonitorRequests
+from clptools.core.requests.router import Operations
+from clptools.core.requests.service import Service
+from clptools.core.requests.timeout_ratio import Stretching
+from clptools.core.requests.vouching import Vouching
+from clptools.core.safety.clearance import Proof
+from clptools.core.safety.fencing import Fencing
+from clptools.core.safety.lease import Lease
 
 BEAT_TIMER = "beat"
 """Every heartbeat interval: beats go out, everything is settled."""

@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from clptools.core.settings import TrapProfile
+from clptools.core.model.settings import TrapProfile
 
 SHIPPED = ("default", "dell", "supermicro")
 

@@ -14,7 +14,7 @@ from clptools.config.field import (
     one_or_per_server,
     text,
 )
-from clptools.core.settings import Resource, Settings
+from clptools.core.model.settings import Resource, Settings
 from clptools.faults import ClpError
 
 if TYPE_CHECKING:

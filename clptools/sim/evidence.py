@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from clptools.core.messages import Beat
-from clptools.core.quorum import majority
-from clptools.core.settings import Group
-from clptools.core.state import Phase
-from clptools.core.timing import times
+from clptools.core.model.messages import Beat
+from clptools.core.model.quorum import majority
+from clptools.core.model.settings import Group
+from clptools.core.model.state import Phase
+from clptools.core.model.timing import times
 from clptools.sim.bmc_model import Bmc
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from time import process_time
 
 import msgspec
 
+from clptools.core.model.settings import Settings
 from clptools.core.node import Node
-from clptools.core.settings import Settings
 from clptools.sim.faults import Line, kinds_of, schedule
 from clptools.sim.host import SECOND, MakeNode
 from clptools.sim.invariants import Violation

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from clptools.core import actions as a
-from clptools.core import events as e
-from clptools.core.messages import NO_EPOCH, Beat, Epoch, Report
-from clptools.core.quorum import majority
-from clptools.core.recovery import PASSIVE
-from clptools.core.timing import times
+from clptools.core.model import actions as a
+from clptools.core.model import events as e
+from clptools.core.model.messages import NO_EPOCH, Beat, Epoch, Report
+from clptools.core.model.quorum import majority
+from clptools.core.model.timing import times
+from clptools.core.monitors.recovery import PASSIVE
 from clptools.sim.counts import Counts
 from clptools.sim.evidence import LOOK_US, Evidence, Situation
 from clptools.sim.promises import named
@@ -26,7 +26,7 @@ from clptools.sim.recorder import Recorder
 from clptools.sim.service import Service
 
 if TYPE_CHECKING:
-    from clptools.core.settings import Group
+    from clptools.core.model.settings import Group
     from clptools.sim.host import Host
     from clptools.sim.world import World
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from clptools.core import events as e
-from clptools.core.revision import joining
-from clptools.core.settings import Monitor, Settings
-from clptools.core.stretch import stretched
+from clptools.core.cluster.revision import joining
+from clptools.core.model import events as e
+from clptools.core.model.settings import Monitor, Settings
+from clptools.core.requests.timeout_ratio import stretched
 from clptools.sim.words import BadLine, Words
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from clptools.core.describe import describe_epoch, describe_term
+from clptools.core.report.describe import describe_epoch, describe_term
 
 if TYPE_CHECKING:
     from clptools.sim.host import Host

@@ -11,9 +11,9 @@ import shlex
 from collections.abc import Callable
 from typing import NamedTuple, get_args
 
-from clptools.core import actions as a
-from clptools.core import events as e
-from clptools.core import requests as r
+from clptools.core.model import actions as a
+from clptools.core.model import events as e
+from clptools.core.model import requests as r
 from clptools.sim import snapshot
 from clptools.sim.bmc_model import Bmc
 from clptools.sim.breaks import AT_ONCE, Breaks, Perform

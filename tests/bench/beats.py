@@ -6,13 +6,13 @@ import time
 
 import msgspec
 
-from clptools.core import actions as a
-from clptools.core.datagram import MAX_BYTES, datagram_bytes
-from clptools.core.messages import Beat, Echo, Epoch, Term
+from clptools.core.model import actions as a
+from clptools.core.model.datagram import MAX_BYTES, datagram_bytes
+from clptools.core.model.messages import Beat, Echo, Epoch, Term
+from clptools.core.model.settings import Cluster, Server, Settings
+from clptools.core.model.state import GroupRun
+from clptools.core.model.states import GroupState
 from clptools.core.node import Node
-from clptools.core.settings import Cluster, Server, Settings
-from clptools.core.state import GroupRun
-from clptools.core.states import GroupState
 from tests.bench.report import Row, Section
 
 _INCARNATION = "0123456789abcdef"

@@ -8,7 +8,7 @@ from typing import Any, cast
 import msgspec
 
 from clptools.cli.json_types import EventJson, StatusJson
-from clptools.core.view import (
+from clptools.core.model.view import (
     ArbiterView,
     BmcView,
     ClusterView,

@@ -10,7 +10,7 @@ import pytest
 from clptools.cli.json_types import StatusJson
 from clptools.cli.render import maps
 from clptools.cli.render.status import status
-from clptools.core.view import ClusterView, ResourceView
+from clptools.core.model.view import ClusterView, ResourceView
 from tests.cli import clpstat_samples as samples
 
 FIELD_SAMPLE = """\

@@ -21,7 +21,7 @@ from clptools.cli.man import SAMPLE
 from clptools.cli.registry import COMMANDS, DESCRIBED
 from clptools.cli.typer_app import read
 from clptools.config.load import loads
-from clptools.core.settings import Resource
+from clptools.core.model.settings import Resource
 from clptools.registries import registries
 from clptools.resources.base import ResourceContext, script_environment
 from clptools.resources.script import Script, ScriptResult

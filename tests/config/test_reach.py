@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from clptools.config import facts
-from clptools.core.settings import Bmc, Cluster, Interconnect, Server, Settings
+from clptools.core.model.settings import Bmc, Cluster, Interconnect, Server, Settings
 from tests.resources.netns import inside, wire
 
 pytestmark = pytest.mark.root

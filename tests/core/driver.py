@@ -14,12 +14,11 @@ from typing import Any
 
 import msgspec
 
-from clptools.core import actions as a
-from clptools.core import events as e
-from clptools.core.messages import Beat, Control, Echo, Grant, Shared, Term, Vote
-from clptools.core.node import Node
-from clptools.core.requests import Outcome, Request
-from clptools.core.settings import (
+from clptools.core.model import actions as a
+from clptools.core.model import events as e
+from clptools.core.model.messages import Beat, Control, Echo, Grant, Shared, Term, Vote
+from clptools.core.model.requests import Outcome, Request
+from clptools.core.model.settings import (
     Arbiter,
     Bmc,
     ForcedStop,
@@ -30,11 +29,12 @@ from clptools.core.settings import (
     Server,
     Settings,
 )
-from clptools.core.settings import (
+from clptools.core.model.settings import (
     Cluster as ClusterSettings,
 )
-from clptools.core.stretch import stretched
-from clptools.core.view import GroupView, StatusView
+from clptools.core.model.view import GroupView, StatusView
+from clptools.core.node import Node
+from clptools.core.requests.timeout_ratio import stretched
 
 S = 1000
 """A second, in ms."""

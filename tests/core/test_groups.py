@@ -7,17 +7,17 @@ import itertools
 import msgspec
 import pytest
 
-from clptools.core import actions as a
-from clptools.core import events as e
-from clptools.core.requests import (
+from clptools.core.model import actions as a
+from clptools.core.model import events as e
+from clptools.core.model.requests import (
     GroupMove,
     GroupStart,
     GroupStop,
     ResourceStart,
     ResourceStop,
 )
-from clptools.core.settings import Group, Resource
-from clptools.core.states import GroupState
+from clptools.core.model.settings import Group, Resource
+from clptools.core.model.states import GroupState
 from tests.core.driver import EXEC, FIP, Cluster, S, names, settings
 
 DISK = Resource(name="disk1", type="exec")

@@ -8,15 +8,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from clptools.core import actions as a
-from clptools.core import events as e
-from clptools.core.datagram import MAX_BYTES, PACKED, PLAIN, datagram_bytes, form
-from clptools.core.holdings import MAX_LINES, says_unproven, told
-from clptools.core.messages import Beat, Echo, Epoch, Holding, Line, Term, Vote
+from clptools.core.cluster.holdings import MAX_LINES, says_unproven, told
+from clptools.core.model import actions as a
+from clptools.core.model import events as e
+from clptools.core.model.datagram import MAX_BYTES, PACKED, PLAIN, datagram_bytes, form
+from clptools.core.model.messages import Beat, Echo, Epoch, Holding, Line, Term, Vote
+from clptools.core.model.settings import Bmc, Cluster, Server, Settings
+from clptools.core.model.state import GroupRun, PeerHoldings
+from clptools.core.model.states import GroupState
 from clptools.core.node import Node
-from clptools.core.settings import Bmc, Cluster, Server, Settings
-from clptools.core.state import GroupRun, PeerHoldings
-from clptools.core.states import GroupState
 from tests.core.driver import Alone, S, settings
 
 LONG = 63

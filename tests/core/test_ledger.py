@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from clptools.core import actions as a
-from clptools.core import events as e
-from clptools.core import ledger
-from clptools.core.requests import Acknowledge, ExternalNotice, RequestBase
-from clptools.core.settings import Monitor, Recovery
+from clptools.core.model import actions as a
+from clptools.core.model import events as e
+from clptools.core.model.requests import Acknowledge, ExternalNotice, RequestBase
+from clptools.core.model.settings import Monitor, Recovery
+from clptools.core.monitors import event_ledger as ledger
 from tests.core.driver import Alone, S, settings
 
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from clptools.core import actions as a
-from clptools.core import events as e
-from clptools.core.durable import Durable, HeldGroup, LedgerFile
-from clptools.core.messages import (
+from clptools.core.model import actions as a
+from clptools.core.model import events as e
+from clptools.core.model.durable import Durable, HeldGroup, LedgerFile
+from clptools.core.model.messages import (
     Answer,
     Beat,
     Echo,
@@ -22,9 +22,8 @@ from clptools.core.messages import (
     Term,
     Vote,
 )
-from clptools.core.node import Node
-from clptools.core.quorum import NEVER
-from clptools.core.requests import (
+from clptools.core.model.quorum import NEVER
+from clptools.core.model.requests import (
     ConfirmDown,
     ForceStop,
     GroupMove,
@@ -33,9 +32,10 @@ from clptools.core.requests import (
     Outcome,
     ServiceStop,
 )
-from clptools.core.settings import Arbiter, Group
-from clptools.core.state import Office
-from clptools.core.timing import drift_ms
+from clptools.core.model.settings import Arbiter, Group
+from clptools.core.model.state import Office
+from clptools.core.model.timing import drift_ms
+from clptools.core.node import Node
 from tests.core.driver import Alone, Cluster, Host, S, names, settings
 
 L, H, D = 3 * S, 6 * S, 160

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from clptools.core.events import AgentStarted, Event, MessageSeen
+from clptools.core.model.events import AgentStarted, Event, MessageSeen
+from clptools.core.model.settings import Monitor, Server, Settings
 from clptools.core.node import Node
-from clptools.core.settings import Monitor, Server, Settings
 
 
 def told(*events: Event) -> tuple[list[str], str]:

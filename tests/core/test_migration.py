@@ -7,11 +7,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from clptools.core import actions as a
-from clptools.core import events as e
-from clptools.core.requests import GroupMove, GroupStop
-from clptools.core.settings import Group, Monitor, Recovery, Resource
-from clptools.core.states import GroupState
+from clptools.core.model import actions as a
+from clptools.core.model import events as e
+from clptools.core.model.requests import GroupMove, GroupStop
+from clptools.core.model.settings import Group, Monitor, Recovery, Resource
+from clptools.core.model.states import GroupState
 from tests.core.driver import EXEC, FIP, Cluster, S, names, settings
 
 VM = msgspec.structs.replace(EXEC, name="vm1", depends=("fip1",), migrates=True)

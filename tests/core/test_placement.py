@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from clptools.core import actions as a
-from clptools.core import events as e
-from clptools.core.messages import Grant, Holding, Order
-from clptools.core.requests import Acknowledge, GroupMove, GroupStart, GroupStop
-from clptools.core.settings import Group, Monitor, Recovery, ServerGroup
+from clptools.core.model import actions as a
+from clptools.core.model import events as e
+from clptools.core.model.messages import Grant, Holding, Order
+from clptools.core.model.requests import Acknowledge, GroupMove, GroupStart, GroupStop
+from clptools.core.model.settings import Group, Monitor, Recovery, ServerGroup
 from tests.core.driver import EXEC, FIP, Alone, Cluster, S, names, settings
 
 

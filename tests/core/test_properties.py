@@ -9,11 +9,11 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as bounded
 from hypothesis import strategies as st
 
-from clptools.core import actions as a
-from clptools.core import events as e
-from clptools.core import requests as r
-from clptools.core.durable import Durable, HeldGroup
-from clptools.core.messages import (
+from clptools.core.model import actions as a
+from clptools.core.model import events as e
+from clptools.core.model import requests as r
+from clptools.core.model.durable import Durable, HeldGroup
+from clptools.core.model.messages import (
     Beat,
     Echo,
     Epoch,
@@ -27,10 +27,10 @@ from clptools.core.messages import (
     Term,
     Vote,
 )
+from clptools.core.model.settings import Arbiter, Monitor, Recovery, Settings
+from clptools.core.model.view import ServerView
 from clptools.core.node import Node
-from clptools.core.settings import Arbiter, Monitor, Recovery, Settings
-from clptools.core.stretch import stretched
-from clptools.core.view import ServerView
+from clptools.core.requests.timeout_ratio import stretched
 from tests.core.driver import Alone, Cluster, S, encoded, names, settings
 
 MRW = Monitor(

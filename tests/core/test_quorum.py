@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import settings as bounded
 from hypothesis import strategies as st
 
+from clptools.core.cluster.election import FOREVER
+from clptools.core.model.quorum import NEVER, answered_by, majority
+from clptools.core.model.settings import Arbiter
 from clptools.core.node import Node
-from clptools.core.quorum import NEVER, answered_by, majority
-from clptools.core.settings import Arbiter
-from clptools.core.votes import FOREVER
 from tests.core.driver import settings
 
 NOW = 1_000_000

@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from clptools.core import actions as a
-from clptools.core import events as e
-from clptools.core.requests import (
+from clptools.core.model import actions as a
+from clptools.core.model import events as e
+from clptools.core.model.requests import (
     ExternalNotice,
     GroupStop,
     MonitorResume,
@@ -17,7 +17,7 @@ from clptools.core.requests import (
     Resume,
     Suspend,
 )
-from clptools.core.settings import Monitor, Recovery, ServerGroup
+from clptools.core.model.settings import Monitor, Recovery, ServerGroup
 from tests.core.driver import Cluster, S, names, settings
 
 

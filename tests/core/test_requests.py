@@ -5,10 +5,10 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from clptools.core import actions as a
-from clptools.core import events as e
-from clptools.core.messages import Answer, Forward
-from clptools.core.requests import (
+from clptools.core.model import actions as a
+from clptools.core.model import events as e
+from clptools.core.model.messages import Answer, Forward
+from clptools.core.model.requests import (
     Acknowledge,
     ConfirmDown,
     GroupMove,
@@ -23,8 +23,8 @@ from clptools.core.requests import (
     ResourceStop,
     ServiceStop,
 )
-from clptools.core.settings import Monitor, Recovery
-from clptools.core.state import Phase
+from clptools.core.model.settings import Monitor, Recovery
+from clptools.core.model.state import Phase
 from tests.core.driver import Cluster, S, names, settings
 
 MRW = Monitor(name="mrw1", type="mrw", servers=names(3), category="BMCNOTICE")

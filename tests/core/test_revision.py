@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from clptools.core import actions as a
-from clptools.core import events as e
-from clptools.core.durable import Durable
-from clptools.core.revision import OFFER_MS, joining
-from clptools.core.settings import Arbiter, Server, Settings
-from clptools.core.timing import times as times_of
+from clptools.core.cluster.revision import OFFER_MS, joining
+from clptools.core.model import actions as a
+from clptools.core.model import events as e
+from clptools.core.model.durable import Durable
+from clptools.core.model.settings import Arbiter, Server, Settings
+from clptools.core.model.timing import times as times_of
 from tests.core.driver import Alone, Cluster, S, settings
 
 ETCD = Arbiter(name="etcd1", type="etcd")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from clptools.core import actions as a
-from clptools.core import events as e
-from clptools.core.requests import (
+from clptools.core.model import actions as a
+from clptools.core.model import events as e
+from clptools.core.model.requests import (
     GroupStart,
     GroupStop,
     Resume,
@@ -14,7 +14,7 @@ from clptools.core.requests import (
     ServiceStop,
     Suspend,
 )
-from clptools.core.settings import Group
+from clptools.core.model.settings import Group
 from tests.core.driver import Alone, Cluster, S, settings
 
 MANUAL = Group(name="failover1", servers=("server1", "server2"), failover="manual")

@@ -6,12 +6,12 @@ import copy
 
 import pytest
 
-from clptools.core import actions as a
-from clptools.core import events as e
-from clptools.core.requests import GroupMove, GroupStart, GroupStop, ServiceStop
-from clptools.core.settings import Arbiter, Monitor
-from clptools.core.status import monitor_word
-from clptools.core.view import HeartbeatView, ServerView
+from clptools.core.model import actions as a
+from clptools.core.model import events as e
+from clptools.core.model.requests import GroupMove, GroupStart, GroupStop, ServiceStop
+from clptools.core.model.settings import Arbiter, Monitor
+from clptools.core.model.view import HeartbeatView, ServerView
+from clptools.core.report.status import monitor_word
 from tests.core.driver import Cluster, S, names, settings
 
 MRW = Monitor(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clptools.core.settings import TrapProfile
+from clptools.core.model.settings import TrapProfile
 from clptools.intake import pet
 from clptools.intake.pet import DecodedTrap, decode_pet
 from clptools.intake.profile import ClassTable, EventClass, row_fault

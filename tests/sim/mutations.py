@@ -13,14 +13,14 @@ from typing import Any
 
 import msgspec
 
-from clptools.core import actions as a
-from clptools.core import events as e
-from clptools.core.messages import NO_EPOCH, Shared, Vote
+from clptools.core.model import actions as a
+from clptools.core.model import events as e
+from clptools.core.model.messages import NO_EPOCH, Shared, Vote
+from clptools.core.model.quorum import NEVER, majority
+from clptools.core.model.settings import Settings
+from clptools.core.model.state import Office, Phase
+from clptools.core.model.timing import times
 from clptools.core.node import Node
-from clptools.core.quorum import NEVER, majority
-from clptools.core.settings import Settings
-from clptools.core.state import Office, Phase
-from clptools.core.timing import times
 
 Mutate = Callable[[Node], None]
 MUTATIONS: dict[str, Mutate] = {}

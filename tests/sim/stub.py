@@ -5,10 +5,10 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from clptools.core import actions as a
-from clptools.core import events as e
-from clptools.core.messages import Beat
-from clptools.core.settings import Settings
+from clptools.core.model import actions as a
+from clptools.core.model import events as e
+from clptools.core.model.messages import Beat
+from clptools.core.model.settings import Settings
 
 
 class Stub:
