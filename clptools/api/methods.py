@@ -20,9 +20,9 @@ from clptools.api.backend import (
     HardwareView,
     LogsPart,
 )
+from clptools.core.describe import describe_request
 from clptools.core.model.requests import Outcome, Request
 from clptools.core.model.view import StatusView
-from clptools.core.report.describe import describe_request
 from clptools.reports import ClpError, ExitCode
 
 EVENTS_PER_CALL = 1000

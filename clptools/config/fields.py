@@ -1,7 +1,7 @@
 """The tables of `clp.toml`: one `Field` a key.
 
 The loader reads by them, and the manual and completion are made from them (monitors, traps and
-alerts: `fields_of_monitors`).  Defaults equal those of `clptools.core.model.settings`; a test compares
+alerts: `fields_of_monitors`).  Defaults equal those of `core/model/settings.py`; a test compares
 them.  Keys of one resource, monitor, interconnect or NP type alone are in the `registry.py` of
 the room that carries it out; the choice of actions depends on the host actions there are, hence
 the functions.

@@ -1,7 +1,7 @@
 """What a trap would do here: the monitors that would change, the recovery that would run.
 
-For `clptrap decode`; nothing runs.  The rules are the ledger's (`clptools.core.monitors.event_ledger`), on a
-cluster in which nothing is open.
+For `clptrap decode`; nothing runs.  The rules are the ledger's
+(`core/monitors/event_ledger.py`), on a cluster in which nothing is open.
 """
 
 from __future__ import annotations

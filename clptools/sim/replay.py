@@ -11,10 +11,10 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from clptools.core.describe import describe_action, describe_event
 from clptools.core.model import actions as a
 from clptools.core.model import events as e
 from clptools.core.node import Node
-from clptools.core.report.describe import describe_action, describe_event
 from clptools.core.report.journal import (
     UNDECODABLE,
     BadJournal,

@@ -412,7 +412,7 @@ class _Explorer:
         hosts = self._world.hosts.values()
         roles = {actor} | {h.name for h in hosts if h.active}
         offices = [h for h in hosts if h.node is not None]
-        roles |= {h.name for h in offices if h.node.state.votes.office == "coordinator"}
+        roles |= {h.name for h in offices if h.node.state.election.office == "coordinator"}
         return roles if len(roles) > 1 else roles | {next(n for n in names if n != actor)}
 
     # --- copies ----------------------------------------------------------------------------

@@ -89,7 +89,9 @@ def _named(world: World, word: str) -> str:
 def _whoever(world: World, word: str) -> str | None:
     if word == "@coordinator":
         offices = (h for h in world.hosts.values() if h.node is not None)
-        return next((h.name for h in offices if h.node.state.votes.office == "coordinator"), None)
+        return next(
+            (h.name for h in offices if h.node.state.election.office == "coordinator"), None
+        )
     if word == "@holder":
         return next((h.name for h in world.hosts.values() if h.active), None)
     raise BadLine(f"{shown(word)}: not @coordinator or @holder")

@@ -12,10 +12,10 @@ from heapq import heappop, heappush
 from random import Random
 from typing import Any
 
+from clptools.core.describe import describe_action, describe_event
 from clptools.core.model import actions as a
 from clptools.core.model import events as e
 from clptools.core.model.settings import Settings
-from clptools.core.report.describe import describe_action, describe_event
 from clptools.sim.arbiter_model import ArbiterModel
 from clptools.sim.bmc_model import Bmcs
 from clptools.sim.executor import Executor

@@ -140,7 +140,7 @@ def test_a_server_that_leaves_meanwhile_stops_at_once_and_a_late_end_changes_not
     assert c.did(a.RunResource, "server1")[-1].factor == "SERVERSTOP"
     c.run(25 * S)
     assert since(c, before) == ["vm1 migrate", "vm1 stop"]
-    assert c.node("server1").state.groups["failover1"].state is GroupState.STOPPING
+    assert c.node("server1").state.lifecycle.runs["failover1"].state is GroupState.STOPPING
     c.until(lambda: c.online() == "server2")
 
 

@@ -21,16 +21,17 @@ class Stub:
         self.seen: list[tuple[int, e.Event]] = []
         self.seq = 0
         self.state = SimpleNamespace(
-            votes=SimpleNamespace(office="none", told=""),
-            groups={},
+            election=SimpleNamespace(office="none", told=""),
+            lifecycle=SimpleNamespace(runs={}),
             monitors={},
-            events={},
-            newcomer=False,
-            ratio=1,
-            shared=SimpleNamespace(suspended=False),
+            ledger=SimpleNamespace(events={}),
+            life=SimpleNamespace(newcomer=False),
+            ratio=SimpleNamespace(ratio=1),
+            policy=SimpleNamespace(shared=SimpleNamespace(suspended=False)),
         )
-
-        self.membership = SimpleNamespace(is_out=lambda name: False, is_online=lambda name: True)
+        self.peers = SimpleNamespace(
+            is_out=lambda name: False, is_online=lambda name: True, ripe=lambda: True
+        )
 
     def step(self, event: e.Event, now: int) -> list[a.Action]:
         self.seen.append((now, event))

@@ -229,13 +229,15 @@ def test_a_suspension_that_ends_by_itself_is_seen(asked: bool) -> None:
     world.check.strict = True
     for line in ("start", "advance 8", "request server1 suspend", "advance 2"):
         perform(world, line)
-    assert all(h.node.state.shared.suspended for h in world.hosts.values())
+    assert all(h.node.state.policy.shared.suspended for h in world.hosts.values())
     if asked:
         perform(world, "request server1 resume")
     for host in world.hosts.values():
-        shared = host.node.state.shared
+        shared = host.node.state.policy.shared
         later = shared.version._replace(n=shared.version.n + 5)
-        host.node.state.shared = msgspec.structs.replace(shared, version=later, suspended=False)
+        host.node.state.policy.shared = msgspec.structs.replace(
+            shared, version=later, suspended=False
+        )
     world.advance(1)
     assert [v.invariant for v in world.check.violations] == ([] if asked else ["I5"])
 

@@ -20,19 +20,16 @@ Why a list that is not whole proves nothing, and a whole one is the right one:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import msgspec
 
 from clptools.core import sentences as say
+from clptools.core.cluster.peers import Peers
 from clptools.core.model.actions import SendBeat
 from clptools.core.model.datagram import MAX_BYTES, datagram_bytes, line_bytes
 from clptools.core.model.messages import NO_EPOCH, Beat, Echo, Holding, Line
 from clptools.core.model.quorum import NEVER
-from clptools.core.model.state import PeerHoldings, PeerState
-
-if TYPE_CHECKING:
-    from clptools.core.node import Node
+from clptools.core.model.state import PeerHoldings, PeerState, SentState
+from clptools.core.step import Change, Step
 
 MAX_LINES = 4096
 """Kept of one peer: more groups than any configuration has."""
@@ -71,12 +68,19 @@ def says_unproven(p: PeerState, group: str) -> bool:
 class Holdings:
     """Our own list and its pages, and those of the peers."""
 
-    def __init__(self, node: Node) -> None:
-        self.node = node
+    def __init__(self, step: Step, state: SentState, peers: Peers) -> None:
+        self.step = step
+        self.state = state
+        self.peers = peers
         self._numbered: tuple[object, object, object] = (None, None, None)
         """What was numbered last: the same for all peers in one round of beats."""
 
     # ------------------------------------------------------------------ ours
+
+    def next_seq(self) -> int:
+        """Numbers every heartbeat and page of this incarnation."""
+        self.state.seq += 1
+        return self.state.seq
 
     def have(self, p: PeerState, echo: Echo | None) -> int:
         """For `Beat.have`: of the incarnation that the beat answers."""
@@ -91,51 +95,49 @@ class Holdings:
 
     def listed(self, beat: Beat) -> Beat:
         """The same beat with its holdings named, not told; `pages` brings them."""
-        state = self.node.state
         self._number(beat)
         return msgspec.structs.replace(
             beat,
             holdings=(),
             unproven=(),
             purging=(),
-            listed=state.lines_number,
-            count=len(state.lines),
-            total=state.lines_total,
+            listed=self.state.lines_number,
+            count=len(self.state.lines),
+            total=self.state.lines_total,
         )
 
     def pages(self, beat: Beat, via: str) -> None:
         """Sends what the receiver of a listed beat lacks: what is new at once, all now and then."""
-        node = self.node
-        known = node.state.peers[beat.to].holdings
-        if not node.membership.hears(beat.to):
+        step = self.step
+        known = self.peers[beat.to].holdings
+        if not self.peers.hears(beat.to):
             # Without its echo they would prove nothing to it; once it is heard they go at once.
             known.lacks_since = NEVER
             return
         since = max(known.has, known.sent)
-        if known.has == node.state.lines_number:
+        if known.has == self.state.lines_number:
             known.lacks_since = NEVER
         else:
             if known.lacks_since == NEVER:
-                known.lacks_since = node.now
+                known.lacks_since = step.now
             # Less and less often: a path that carries no page must not be filled with them.
-            pause = max(node.times.interval_ms, (node.now - known.lacks_since) // 8)
-            if node.now - known.repeated_at >= min(pause, _REPEAT_MS):
-                known.repeated_at = node.now
+            pause = max(step.times.interval_ms, (step.now - known.lacks_since) // 8)
+            if step.now - known.repeated_at >= min(pause, _REPEAT_MS):
+                known.repeated_at = step.now
                 since = known.has
-        known.sent = node.state.lines_number
+        known.sent = self.state.lines_number
         for lines in self._cut(since):
-            node.state.seq += 1
             page = Beat(
-                sender=node.me,
+                sender=step.me,
                 to=beat.to,
-                incarnation=node.state.incarnation,
-                seq=node.state.seq,
-                sent_at=node.now,
+                incarnation=step.life.incarnation,
+                seq=self.next_seq(),
+                sent_at=step.now,
                 page=lines,
             )
-            node.emit(SendBeat(beat=page))
+            step.do(SendBeat(beat=page))
             if via:
-                node.emit(SendBeat(beat=page, via=via))
+                step.do(SendBeat(beat=page, via=via))
 
     def _number(self, beat: Beat) -> None:
         """Numbers what changed since the last time."""
@@ -143,29 +145,28 @@ class Holdings:
         if all(part is before for part, before in zip(parts, self._numbered, strict=True)):
             return
         self._numbered = parts
-        state = self.node.state
         said = {h.group: h for h in beat.holdings}
         unproven, purging = set(beat.unproven), set(beat.purging)
-        for group in dict.fromkeys((*state.lines, *said, *beat.unproven, *beat.purging)):
+        for group in dict.fromkeys((*self.state.lines, *said, *beat.unproven, *beat.purging)):
             line = Line(
                 number=0,
                 holding=said.get(group) or _nothing(group),
                 unproven=group in unproven,
                 purging=group in purging,
             )
-            before = state.lines.get(group)
+            before = self.state.lines.get(group)
             if before is not None and line == msgspec.structs.replace(before, number=0):
                 continue
-            state.lines_number += 1
-            state.lines_total += state.lines_number - (before.number if before else 0)
-            state.lines[group] = msgspec.structs.replace(line, number=state.lines_number)
+            self.state.lines_number += 1
+            self.state.lines_total += self.state.lines_number - (before.number if before else 0)
+            self.state.lines[group] = msgspec.structs.replace(line, number=self.state.lines_number)
 
     def _cut(self, since: int) -> list[tuple[Line, ...]]:
         """The lines newer than `since`, page by page."""
         found: list[tuple[Line, ...]] = []
         lines: list[Line] = []
         room = PAGE_ROOM
-        for line in self.node.state.lines.values():
+        for line in self.state.lines.values():
             if line.number <= since:
                 continue
             size = line_bytes(line)
@@ -189,7 +190,7 @@ class Holdings:
             known.lacks_since = NEVER
         if beat.listed:
             if known.lacking_since == NEVER:
-                known.lacking_since = self.node.now
+                known.lacking_since = self.step.now
             self._join(name, p, beat)
         else:
             self._tell(name, known, beat)
@@ -248,31 +249,31 @@ class Holdings:
         known.lacking_since = NEVER
         if known.lacking_told:
             known.lacking_told = False
-            self.node.record("nm", 933, "INFO", (name,), say.pages_again(name))
+            self.step.record("nm", 933, "INFO", (name,), say.pages_again(name))
         if (
             before is None
             or before.holdings != beat.holdings
             or before.unproven != beat.unproven
             or before.purging != beat.purging
         ):
-            self.node.changed = True
+            self.step.changed(Change.DECISIONS)
 
     # ------------------------------------------------------------------ each settling
 
     def settle(self) -> None:
         """Small datagrams arrive and pages do not: somebody must look at the MTU."""
-        node = self.node
-        for name, p in node.state.peers.items():
+        step = self.step
+        for name, p in self.peers.items():
             known = p.holdings
             if known.lacking_since == NEVER or known.lacking_told:
                 continue
-            if not node.membership.hears(name):
-                known.lacking_since = node.now
-            elif node.now - known.lacking_since > node.times.lost_ms:
+            if not self.peers.hears(name):
+                known.lacking_since = step.now
+            elif step.now - known.lacking_since > step.times.lost_ms:
                 known.lacking_told = True
-                heard = [n for n, at in p.link_at.items() if node.now - at <= node.times.hear_ms]
+                heard = [n for n, at in p.link_at.items() if step.now - at <= step.times.hear_ms]
                 text = say.no_pages(name, sorted(heard), MAX_BYTES)
-                node.record("nm", 932, "WARN", (name, node.me), text)
+                step.record("nm", 932, "WARN", (name, step.me), text)
 
 
 def _nothing(group: str) -> Holding:

@@ -14,18 +14,15 @@ yet, and some stay wrong.  So an "off" counts only
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from clptools.core import sentences as say
+from clptools.core.cluster.peers import Peers
 from clptools.core.model.actions import ReadPower
 from clptools.core.model.events import PowerRead
 from clptools.core.model.messages import Echo
 from clptools.core.model.quorum import NEVER
 from clptools.core.model.settings import Settings
 from clptools.core.model.state import BmcState, PeerState
-
-if TYPE_CHECKING:
-    from clptools.core.node import Node
+from clptools.core.step import Change, Step
 
 SESSION_MS = 60_000
 """A session this old is of a BMC that knows its host."""
@@ -40,45 +37,44 @@ _LAG_MS = 400
 """Between two hurried reads, and what a read takes."""
 _STILL_MS = 2_000
 """A beat in the BMC that did not change for so long, and was read: longer than a slow BMC takes."""
-_WRITE_MS = 10_000
-"""How much older the off read in `/run` may be than the newest: half a minute less of `B`."""
 
 
 class Power:
     """The chassis power of all servers, as far as their BMCs say it."""
 
-    def __init__(self, node: Node) -> None:
-        self.node = node
+    def __init__(self, step: Step, peers: Peers) -> None:
+        self.step = step
+        self.peers = peers
 
     # ------------------------------------------------------------------ answers
 
     def read(self, event: PowerRead) -> None:
         """A BMC answered, or did not."""
-        node = self.node
-        p = node.state.peers.get(event.server)
-        if p is None and event.server != node.me:
+        step = self.step
+        p = self.peers.get(event.server)
+        if p is None and event.server != step.me:
             return
-        if event.where and event.where != node.settings.bmc_at(event.server):
+        if event.where and event.where != step.settings.bmc_at(event.server):
             return  # asked before a push changed the address, or after one that is still to come
-        bmc = node.state.bmc if p is None else p.bmc
+        bmc = self.peers.own_bmc if p is None else p.bmc
         bmc.asked_at = NEVER
         bmc.latency_ms = event.latency_ms
         bmc.error = event.error
         self._beat(bmc, event)
         if event.power != bmc.power:
-            bmc.change_at = node.now
-            node.changed = True
+            bmc.change_at = step.now
+            step.changed(Change.DECISIONS)
         bmc.power = event.power
         if p is None:
             if event.power != "unknown":
-                bmc.at = node.now
+                bmc.at = step.now
             return
         if event.power == "unknown":
             bmc.answers_since = NEVER
         else:
-            bmc.at = node.now
+            bmc.at = step.now
             if bmc.answers_since == NEVER:
-                bmc.answers_since = node.now
+                bmc.answers_since = step.now
         bmc.doubt = ""
         if event.power == "off":
             self._off(p, event)
@@ -87,9 +83,9 @@ class Power:
         if event.power != "unknown":
             bmc.session = event.session
         # Of one that is heard, "on" again and again is nothing that decisions hang on.
-        heard = node.now - p.heard_at <= node.times.missed_ms
-        if not heard or event.power == "off" or node.membership.is_out(event.server):
-            node.changed = True
+        heard = step.now - p.heard_at <= step.times.missed_ms
+        if not heard or event.power == "off" or self.peers.is_out(event.server):
+            step.changed(Change.DECISIONS)
 
     def readdressed(self, before: Settings) -> None:
         """What was read through an address says nothing any more once a push gives another.
@@ -97,58 +93,54 @@ class Power:
         The one before may have been another server's.  That its BMC lies is kept: the next "on"
         ends it, if the address was to blame.
         """
-        node = self.node
-        for name in node.settings.names:
-            if before.bmc_at(name) == node.settings.bmc_at(name):
+        step = self.step
+        for name in step.settings.names:
+            if before.bmc_at(name) == step.settings.bmc_at(name):
                 continue
-            p = node.state.peers.get(name)
+            p = self.peers.get(name)
             if p is None:
-                node.state.bmc = BmcState()
+                self.peers.state.own_bmc = BmcState()
                 continue
             p.bmc = BmcState(lies=p.bmc.lies)
             if p.off_asked_at != NEVER:
                 p.off_asked_at = NEVER
-                node.dirty = True
 
     def _beat(self, bmc: BmcState, event: PowerRead) -> None:
         """What its server's heartbeat in the BMC shows."""
         if event.beat:
-            bmc.beat_read_at = self.node.now
+            bmc.beat_read_at = self.step.now
         if event.beat and event.beat != bmc.beat:
             bmc.beat = event.beat
-            bmc.beat_at = self.node.now
+            bmc.beat_at = self.step.now
 
     def _on(self, p: PeerState, event: PowerRead) -> None:
-        node, bmc = self.node, p.bmc
-        bmc.on_at = node.now
+        step, bmc = self.step, p.bmc
+        bmc.on_at = step.now
         bmc.off_at = NEVER
         if bmc.lies and self._heard(p):
             bmc.lies = False
-            node.ledger.keep()
-            node.record("nm", 3, "INFO", (event.server,), say.bmc_truthful(event.server))
+            step.record("nm", 3, "INFO", (event.server,), say.bmc_truthful(event.server))
 
     def _off(self, p: PeerState, event: PowerRead) -> None:
-        node, bmc = self.node, p.bmc
+        step, bmc = self.step, p.bmc
         if event.session != bmc.session:
             bmc.on_at = NEVER  # another session: what the one before had read is not its word
-        bmc.off_at = node.now
+        bmc.off_at = step.now
         bmc.off_asked_at = event.asked_at
-        bmc.off_seen_at = node.now
+        bmc.off_seen_at = step.now
         bmc.doubt = self._doubtful(p, event)
         if bmc.doubt:
             return
-        fresh = not node.membership.is_out(event.server)
+        fresh = not self.peers.is_out(event.server)
         p.off_asked_at = max(p.off_asked_at, event.asked_at)
         p.on_told = False
-        if fresh or p.off_asked_at - p.off_written >= _WRITE_MS:
-            node.dirty = True
         if fresh:
-            node.record("nm", 2, "WARN", (event.server,), say.reads_off(event.server))
+            step.record("nm", 2, "WARN", (event.server,), say.reads_off(event.server))
 
     def _doubtful(self, p: PeerState, event: PowerRead) -> str:
         """Why this "off" proves nothing; empty: it does."""
         bmc = p.bmc
-        if event.asked_at - p.any_heard_at <= self.node.times.missed_ms:
+        if event.asked_at - p.any_heard_at <= self.step.times.missed_ms:
             return say.off_while_heard
         if event.echoed:
             return say.off_while_echoing
@@ -171,24 +163,23 @@ class Power:
         if bmc.lies or bmc.off_at == NEVER or not lived:
             return
         bmc.lies = True
-        self.node.ledger.keep()
-        self.node.record("nm", 3, "WARN", (server,), say.bmc_lies(server))
-        self.node.changed = True
+        self.step.record("nm", 3, "WARN", (server,), say.bmc_lies(server))
+        self.step.changed(Change.DECISIONS)
 
     def _heard(self, p: PeerState) -> bool:
-        return self.node.now - p.heard_at <= self.node.times.missed_ms
+        return self.step.now - p.heard_at <= self.step.times.missed_ms
 
     # ------------------------------------------------------------------ questions
 
     def ask_due(self) -> None:
         """Asks the BMC of every server that misses two beats, and of all in their turn."""
-        node = self.node
-        now = node.now
-        for server in node.settings.servers:
+        step = self.step
+        now = step.now
+        for server in step.settings.servers:
             if server.bmc is None:
                 continue
-            p = node.state.peers.get(server.name)
-            bmc = node.state.bmc if p is None else p.bmc
+            p = self.peers.get(server.name)
+            bmc = self.peers.own_bmc if p is None else p.bmc
             if bmc.asked_at != NEVER and now - bmc.asked_at < _READ_STUCK_MS:
                 continue
             hurry = self._silent(p) or (p is None and self._beats() and self._any_silent())
@@ -197,26 +188,26 @@ class Power:
 
     def _silent(self, p: PeerState | None) -> bool:
         """Whether a server misses two beats, on every path and by every incarnation."""
-        return p is not None and self.node.now - p.any_heard_at > self.node.times.missed_ms
+        return p is not None and self.step.now - p.any_heard_at > self.step.times.missed_ms
 
     def _any_silent(self) -> bool:
-        return any(p.incarnation and self._silent(p) for p in self.node.state.peers.values())
+        return any(p.incarnation and self._silent(p) for p in self.peers.values())
 
     def ask(self, name: str) -> None:
         """Begins one read of a server's BMC."""
-        p = self.node.state.peers.get(name)
-        bmc = self.node.state.bmc if p is None else p.bmc
-        bmc.asked_at = self.node.now
-        bmc.next_at = self.node.now + (self._own_ms() if p is None else self.interval_ms())
-        self.node.emit(ReadPower(server=name, echo=self._silent(p)))
+        p = self.peers.get(name)
+        bmc = self.peers.own_bmc if p is None else p.bmc
+        bmc.asked_at = self.step.now
+        bmc.next_at = self.step.now + (self._own_ms() if p is None else self.interval_ms())
+        self.step.do(ReadPower(server=name, echo=self._silent(p)))
 
     def _own_ms(self) -> int:
         """How often we look at our own: by it we know whether the others see us beat there."""
         return self.interval_ms() if self._beats() else _READ_OWN_MS
 
     def _beats(self) -> bool:
-        links = self.node.settings.interconnects
-        return any(i.type == "bmchb" and self.node.me in i.addresses for i in links)
+        links = self.step.settings.interconnects
+        return any(i.type == "bmchb" and self.step.me in i.addresses for i in links)
 
     def looks_hung(self, p: PeerState) -> bool:
         """Whether another server may take us for hung: our own heartbeat in our BMC stopped when
@@ -224,7 +215,7 @@ class Power:
 
         It is set once an interval, and read three times in one while somebody is silent.
         """
-        bmc, now = self.node.state.bmc, self.node.now
+        bmc, now = self.peers.own_bmc, self.step.now
         if not self._beats() or bmc.beat_at == NEVER:
             return False
         long_before = min(p.heard_at, p.echoed_at) - 3 * self.interval_ms() - _LAG_MS
@@ -241,29 +232,31 @@ class Power:
         bmc, interval_ms = p.bmc, self.interval_ms()
         if bmc.power != "on" or bmc.beat_at == NEVER:
             return False
-        if self.node.times.lost_ms < interval_ms * 13 // 5 + _LAG_MS:
+        if self.step.times.lost_ms < interval_ms * 13 // 5 + _LAG_MS:
             return False
         together = -2 * interval_ms <= bmc.beat_at - p.heard_at <= interval_ms
         return together and bmc.beat_read_at - bmc.beat_at >= max(2 * interval_ms, _STILL_MS)
 
     def interval_ms(self) -> int:
         """The interval of the `bmchb` interconnect, or 1 s."""
-        links = self.node.settings.interconnects
+        links = self.step.settings.interconnects
         return next((i.interval_ms for i in links if i.type == "bmchb"), 1_000)
 
     # ------------------------------------------------------------------ each settling
 
-    def settle(self) -> None:
-        """Says early that a server which is on again, and silent, will count again."""
-        node = self.node
-        for name, p in node.state.peers.items():
+    def settle(self, at_stake: list[str]) -> None:
+        """Says early that a server which is on again, and silent, will count again.
+
+        `at_stake`: groups that we hold, and must stop where the lease is not renewed.
+        """
+        step = self.step
+        for name, p in self.peers.items():
             if p.on_told or p.bmc.power != "on" or p.off_asked_at == NEVER:
                 continue
-            left_ms = p.off_asked_at + node.times.startup_ms - node.now
-            if not 0 < left_ms <= node.times.startup_ms // 2 or not node.membership.is_out(name):
+            left_ms = p.off_asked_at + step.times.startup_ms - step.now
+            if not 0 < left_ms <= step.times.startup_ms // 2 or not self.peers.is_out(name):
                 continue
             p.on_told = True
-            binds = node.lease.binds() and node.groups.holds_any()
-            if binds and not node.membership.majority_without_out():
-                text = say.counts_again(name, node.me, node.groups.held(), left_ms)
-                node.record("nm", 4, "WARN", (name, node.me), text)
+            if at_stake and not self.peers.majority_without_out():
+                text = say.counts_again(name, step.me, at_stake, left_ms)
+                step.record("nm", 4, "WARN", (name, step.me), text)

@@ -13,20 +13,18 @@ both, nobody may do anything for longer than either allows, and who boots is not
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from clptools.core import sentences as say
+from clptools.core.cluster.peers import Peers
 from clptools.core.model.actions import SetMember
 from clptools.core.model.events import SettingsOffered
 from clptools.core.model.quorum import NEVER
 from clptools.core.model.settings import Arbiter, Cluster, InForce, Settings
-from clptools.core.model.state import Phase
-from clptools.core.model.timing import times
-
-if TYPE_CHECKING:
-    from clptools.core.node import Node
+from clptools.core.model.state import Phase, RevisionState
+from clptools.core.model.timing import times, times_of_both
+from clptools.core.step import Change, Step
 
 _TURNS_KEPT = 8
 OFFER_MS = 60_000
@@ -52,18 +50,20 @@ def joining(names: Iterable[str], known: Mapping[str, tuple[str, ...]]) -> tuple
 class Revision:
     """The change of servers, arbiters or lengths that is under way, if one is."""
 
-    def __init__(self, node: Node) -> None:
-        self.node = node
+    def __init__(self, step: Step, state: RevisionState, peers: Peers) -> None:
+        self.step = step
+        self.state = state
+        self.peers = peers
 
     def refuses(self, settings: Settings) -> str:
         """Why who votes cannot become what `settings` say; empty: it can."""
-        node = self.node
-        if node.state.phase is not Phase.RUNNING or node.me not in node.settings.names:
+        step = self.step
+        if step.life.phase is not Phase.RUNNING or step.me not in step.settings.names:
             return ""
-        for name in (node.me, *node.state.peers):
+        for name in (step.me, *self.peers):
             if name not in settings.names and not self.has_gone(name):
                 return say.may_not_be_removed(name)
-        if node.state.revision_names and settings.voters != node.settings.voters:
+        if self.state.names and settings.voters != step.settings.voters:
             return say.change_under_way(self.behind())
         return ""
 
@@ -72,25 +72,25 @@ class Revision:
 
         One that is merely off may boot with the configuration of before, while we are off.
         """
-        p = self.node.state.peers.get(name)
+        p = self.peers.get(name)
         return p is not None and bool(p.left or p.confirmed)
 
     def behind(self) -> list[str]:
         """Servers that have not shown that they vote by our configuration."""
-        mine = self.node.state.voters
+        mine = self.step.settings.voters
         return [
             name
-            for name, p in self.node.state.peers.items()
+            for name, p in self.peers.items()
             if not self.has_gone(name) and (p.beat is None or p.beat.voters != mine)
         ]
 
     def in_force(self) -> tuple[InForce, ...]:
         """Ours, and the one before while some may still vote by it."""
-        state, now = self.node.state, self.node.settings.in_force
-        before = state.revision_cluster
-        if not state.revision_names or before is None:
+        now = self.step.settings.in_force
+        before = self.state.cluster
+        if not self.state.names or before is None:
             return (now,)
-        names, arbiter = state.revision_names, state.revision_arbiter
+        names, arbiter = self.state.names, self.state.arbiter
         return (
             now,
             msgspec.structs.replace(now, names=names, arbiter=arbiter, cluster=before),
@@ -102,67 +102,68 @@ class Revision:
 
     def turns(self) -> tuple[InForce, ...]:
         """Ours, and those by which somebody who is not out may still take turns."""
-        return (self.node.settings.in_force, *self.node.state.turns_before)
+        return (self.step.settings.in_force, *self.state.turns_before)
 
     def before_turns(self, before: InForce) -> None:
         """Another configuration took effect: whoever has not got it takes turns by `before`."""
-        state, now = self.node.state, self.node.settings.in_force
-        if before == now or before in state.turns_before:
+        now = self.step.settings.in_force
+        if before == now or before in self.state.turns_before:
             return
-        state.turns_before = [*state.turns_before, before][-_TURNS_KEPT:]
-        self.node.dirty = True
+        self.state.turns_before = [*self.state.turns_before, before][-_TURNS_KEPT:]
 
     def _end_turns(self) -> None:
-        node, number = self.node, self.node.settings.revision
-        if not node.state.turns_before:
+        number = self.step.settings.revision
+        if not self.state.turns_before:
             return
         if all(
-            (p.beat is not None and p.beat.revision == number) or node.membership.is_out(name)
-            for name, p in node.state.peers.items()
+            (p.beat is not None and p.beat.revision == number) or self.peers.is_out(name)
+            for name, p in self.peers.items()
         ):
-            node.state.turns_before = []
-            node.dirty = True
+            self.state.turns_before = []
 
-    def settle(self) -> None:
-        """Ends what is through."""
+    def settle(self) -> bool:
+        """Ends what is through; whether that was the revision before."""
         self._end_turns()
-        self._end_revision()
-        node = self.node
-        if node.state.phase is Phase.RUNNING and node.me in node.settings.names:
+        ended = self._end_revision()
+        step = self.step
+        if step.life.phase is Phase.RUNNING and step.me in step.settings.names:
             self._end_doubt()
+        return ended
 
-    def begin(self, names: tuple[str, ...], arbiter: Arbiter | None, cluster: Cluster) -> None:
+    def begin(self, names: tuple[str, ...], arbiter: Arbiter | None, cluster: Cluster) -> int:
         """While servers, arbiters or lengths change, what decides holds by both revisions.
 
         `names` are the voters of the revision before, without those that are out and removed;
-        `cluster` has its lengths.
+        `cluster` has its lengths.  Returns by how many ms that shortens a holder's lease.
         """
-        node = self.node
-        state = node.state
-        settings = node.settings
+        step = self.step
+        settings = step.settings
         same = (names, arbiter) == (settings.names, settings.arbiter)
         if not names or (same and cluster.lengths == settings.cluster.lengths):
-            return
-        if state.offered == settings.voters:
-            state.offered_at = NEVER
-        if not state.revision_names:
-            state.revision_names, state.revision_arbiter = names, arbiter
-            state.revision_cluster = cluster
-        state.revision_at = node.now
+            return 0
+        if self.state.offered == settings.voters:
+            self.state.offered_at = NEVER
+        if not self.state.names:
+            self.state.names, self.state.arbiter = names, arbiter
+            self.state.cluster = cluster
+        self.state.at = step.now
         self.doubt()
-        node.retime()
-        node.lease.shorten(times(cluster).holder_ms - node.times.holder_ms)
-        node.dirty = True
+        self.retime()
+        return times(cluster).holder_ms - step.times.holder_ms
+
+    def retime(self) -> None:
+        """The lengths of our configuration, or of both while another may still be in force."""
+        before, now = self.state.cluster, self.step.settings.cluster
+        self.step.times = times(now) if before is None else times_of_both(before, now)
 
     def offered(self, event: SettingsOffered) -> None:
         """Another configuration is prepared: from here on others may vote by it."""
-        node, voters = self.node, event.settings.voters
-        state = node.state
-        if voters == node.settings.voters:
+        step, voters = self.step, event.settings.voters
+        if voters == step.settings.voters:
             return
-        another = node.now < state.offered_at + OFFER_MS and state.offered != voters
-        state.offered = -1 if another else voters
-        state.offered_at = node.now
+        another = step.now < self.state.offered_at + OFFER_MS and self.state.offered != voters
+        self.state.offered = -1 if another else voters
+        self.state.offered_at = step.now
         self.doubt()
 
     def doubt(self) -> None:
@@ -171,15 +172,13 @@ class Revision:
         Who boots meanwhile may have the other one, so time alone admits it no more: it needs
         the word of every server, and those that vote by another do not give it.
         """
-        node = self.node
-        state = node.state
-        state.doubt = True
-        state.doubt_at = node.now
-        node.dirty = True
-        node.changed = True
-        if state.member:
-            state.member = False
-            node.emit(SetMember(member=False))
+        step = self.step
+        self.state.doubt = True
+        self.state.doubt_at = step.now
+        step.changed(Change.DECISIONS)
+        if step.life.member:
+            step.life.member = False
+            step.do(SetMember(member=False))
 
     def _end_doubt(self) -> None:
         """It ends when every server that has not left votes by ours, for `L + d`.
@@ -187,34 +186,31 @@ class Revision:
         One that is merely off is waited for: it may have taken over what we have not, and rule
         by it when we boot, or boot with what we had before.
         """
-        node = self.node
-        state = node.state
-        if not state.doubt or state.newcomer:
+        step = self.step
+        if not self.state.doubt or step.life.newcomer:
             return
-        if self.behind() or node.now < state.offered_at + OFFER_MS:
-            state.doubt_at = node.now
-        elif node.now - state.doubt_at >= node.times.silence_ms:
-            state.doubt = False
-            state.member = True
-            node.emit(SetMember(member=True))
-            node.dirty = True
+        if self.behind() or step.now < self.state.offered_at + OFFER_MS:
+            self.state.doubt_at = step.now
+        elif step.now - self.state.doubt_at >= step.times.silence_ms:
+            self.state.doubt = False
+            step.life.member = True
+            step.do(SetMember(member=True))
 
-    def _end_revision(self) -> None:
+    def _end_revision(self) -> bool:
         """The revision before ends when every server that is not out votes by ours, for `L + d`.
 
         Who is out does not vote, and does so again only when it has ours (`doubt`).
         """
-        node = self.node
-        state = node.state
-        if not state.revision_names:
-            return
-        if any(not node.membership.is_out(name) for name in self.behind()):
-            state.revision_at = node.now
-        elif node.now - state.revision_at >= node.times.silence_ms:
-            state.revision_names = ()
-            state.revision_arbiter = None
-            state.revision_cluster = None
-            node.retime()
-            node.lease.arm()
-            node.dirty = True
-            node.changed = True
+        step = self.step
+        if not self.state.names:
+            return False
+        if any(not self.peers.is_out(name) for name in self.behind()):
+            self.state.at = step.now
+        elif step.now - self.state.at >= step.times.silence_ms:
+            self.state.names = ()
+            self.state.arbiter = None
+            self.state.cluster = None
+            self.retime()
+            step.changed(Change.DECISIONS)
+            return True
+        return False

@@ -17,20 +17,25 @@ After a boot the stop scripts run as well (a *purge*), but nothing is held: noth
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import msgspec
 
 from clptools.core import sentences as say
+from clptools.core.cluster.election import Election
+from clptools.core.cluster.peers import Peers
+from clptools.core.cluster.shared_policy import SharedPolicy
+from clptools.core.groups.intents import Intents
 from clptools.core.groups.migration import Migration
+from clptools.core.groups.selection import Selection
 from clptools.core.model.actions import RunResource
 from clptools.core.model.events import ResourceDone, ResourceSaid
+from clptools.core.model.group_runs import held, holds_any
 from clptools.core.model.messages import Epoch, Grant
 from clptools.core.model.quorum import NEVER
 from clptools.core.model.settings import Group, Resource, dependencies, dependents
-from clptools.core.model.state import GroupRun, Phase
+from clptools.core.model.state import GroupRun, LifecycleState, Phase
 from clptools.core.model.states import GroupState, GroupWhy, ResourceState
-
-if TYPE_CHECKING:
-    from clptools.core.node import Node
+from clptools.core.safety.lease import Lease
+from clptools.core.step import Change, Step
 
 _ON = (ResourceState.ONLINE, ResourceState.STARTING, ResourceState.START_FAILED)
 """States that a stop must undo: a failed start may have left something behind."""
@@ -50,56 +55,79 @@ def pause_ms(times: int) -> int:
     return min(FIRST_PAUSE_MS << min(times, 8), LONGEST_PAUSE_MS)
 
 
-class Groups:
+class Exhausted(msgspec.Struct, frozen=True):
+    """A resource that could be started nowhere, or not be stopped."""
+
+    group: str
+    resource: Resource
+    op: str
+
+
+class Lifecycle:
     """What runs here."""
 
-    def __init__(self, node: Node) -> None:
-        self.node = node
-        self.migration = Migration(node)
+    def __init__(
+        self,
+        step: Step,
+        state: LifecycleState,
+        peers: Peers,
+        policy: SharedPolicy,
+        election: Election,
+        lease: Lease,
+        intents: Intents,
+        selection: Selection,
+    ) -> None:
+        self.step = step
+        self.state = state
+        self.peers = peers
+        self.policy = policy
+        self.election = election
+        self.lease = lease
+        self.intents = intents
+        self.selection = selection
+        self.migration = Migration(step, self)
 
     def run(self, name: str) -> GroupRun:
         """The state of a group here, made when first asked for."""
-        runs = self.node.state.groups
+        runs = self.runs
         found = runs.get(name)
         if found is None:
-            found = runs[name] = GroupRun(since=self.node.now)
+            found = runs[name] = GroupRun(since=self.step.now)
         return found
 
-    def holds_any(self) -> bool:
-        """Whether anything is held here."""
-        return any(run.held for run in self.node.state.groups.values())
+    @property
+    def runs(self) -> dict[str, GroupRun]:
+        """Group -> how it is here."""
+        return self.state.runs
 
     def held(self) -> list[str]:
         """Names of what is held here, in configured order."""
-        runs = self.node.state.groups
-        names = [g.name for g in self.node.settings.groups if g.name in runs and runs[g.name].held]
-        return names + [n for n, r in runs.items() if r.held and n not in names]
+        return held(self.runs, self.step.settings)
 
     def online(self, target: str) -> list[str]:
         """Held and running groups that `target` names: a group, a resource, or `All Groups`."""
-        runs = self.node.state.groups
+        runs = self.runs
         running = [n for n in self.held() if runs[n].state is GroupState.ONLINE]
         if target == "All Groups":
             return running
-        group = self.node.settings.group_of(target)
+        group = self.step.settings.group_of(target)
         return [n for n in running if group is not None and n == group.name]
 
     # ------------------------------------------------------------------ beginning
 
     def take(self, grant: Grant) -> None:
         """A grant arrived: take it, or refuse it silently (it will not get better)."""
-        node = self.node
-        state = node.state
-        if node.settings.group(grant.group) is None or state.phase is not Phase.RUNNING:
+        step = self.step
+        if step.settings.group(grant.group) is None or step.life.phase is not Phase.RUNNING:
             return
         run = self.run(grant.group)
-        if grant.incarnation != state.incarnation or state.newcomer or not state.noted:
+        if grant.incarnation != step.life.incarnation or step.life.newcomer or not step.life.noted:
             return
-        if grant.epoch.term != state.votes.term or grant.epoch <= run.seen or run.held:
+        if grant.epoch.term != self.election.state.term or grant.epoch <= run.seen or run.held:
             return
-        if not grant.sent_at <= node.now < grant.sent_at + node.times.holder_ms:
+        if not grant.sent_at <= step.now < grant.sent_at + step.times.holder_ms:
             return
-        node.lease.answered(grant.sent_at)
+        self.lease.answered(grant.sent_at)
         self.begin(grant.group, grant.epoch, grant.event, grant.previous, grant.off)
 
     def begin(
@@ -109,7 +137,7 @@ class Groups:
 
         `off`: servers that are proven powered off.
         """
-        node = self.node
+        step = self.step
         run = self.run(name)
         run.held = True
         run.seen = epoch
@@ -127,11 +155,11 @@ class Groups:
         run.wanted_off = []
         run.texts = {}
         run.failed = ""
-        group = node.settings.group(name)
+        group = step.settings.group(name)
         resources = group.resources if group is not None else ()
         run.resources = {r.name: ResourceState.OFFLINE for r in resources}
         self._enter(name, run, GroupState.STARTING)
-        node.record("rc", 10, "INFO", (name, node.me), say.group_starts(name, node.me, epoch.n))
+        step.record("rc", 10, "INFO", (name, step.me), say.group_starts(name, step.me, epoch.n))
         self._advance_start(name, run)
 
     def purge(self, *, held: bool) -> None:
@@ -141,7 +169,7 @@ class Groups:
         `held`: within a boot all of it counts as running until it is stopped.  Since a boot
         nothing can run: the server is only the last choice for what is not stopped yet.
         """
-        for group in self.node.settings.groups:
+        for group in self.step.settings.groups:
             if not group.resources:
                 continue
             run = self.run(group.name)
@@ -161,49 +189,44 @@ class Groups:
         self._enter(name, run, GroupState.STOPPING)
         self._advance_stop(name, run)
 
-    def purging(self) -> tuple[str, ...]:
-        """Groups that are not held, and of which something may be left from before the boot."""
-        runs = self.node.state.groups
-        return tuple(name for name, run in runs.items() if run.purge and not run.held)
-
     def settle(self) -> None:
         """Tries purges again that did not end well."""
-        node = self.node
-        if node.state.phase is not Phase.RUNNING or node.state.shared.suspended:
+        step = self.step
+        if step.life.phase is not Phase.RUNNING or self.policy.shared.suspended:
             return
-        for name, run in list(node.state.groups.items()):
-            if run.purge and run.purge_at != NEVER and node.now >= run.purge_at:
+        for name, run in list(self.runs.items()):
+            if run.purge and run.purge_at != NEVER and step.now >= run.purge_at:
                 self._purge(name, run)
 
     def _purge_failed(self, name: str, run: GroupRun) -> None:
         """Told once; the server stays the last choice for the group until it ends well."""
-        node = self.node
+        step = self.step
         pause = pause_ms(run.purges)
         run.purges += 1
-        run.purge_at = node.now + pause
+        run.purge_at = step.now + pause
         self._enter(name, run, GroupState.NONE)
         if run.purges > 1:
             return
         failed = [r for r, s in run.resources.items() if s is ResourceState.STOP_FAILED]
-        node.record(
+        step.record(
             "rc",
             942,
             "WARN",
-            (name, *failed, node.me),
-            say.not_purged(name, node.me, failed, pause),
+            (name, *failed, step.me),
+            say.not_purged(name, step.me, failed, pause),
             because=tuple(run.texts[r] for r in failed if run.texts.get(r)),
         )
 
     def resume(self) -> None:
         """After an agent restart: go on with what was held; half-done work is stopped first."""
-        for name, run in list(self.node.state.groups.items()):
+        for name, run in list(self.runs.items()):
             if run.purge and not run.held:
                 self._purge(name, run)
             if not run.held:
                 continue
             if run.state is GroupState.ONLINE:
-                self.node.record(
-                    "rc", 11, "INFO", (name, self.node.me), say.found_again(name, self.node.me)
+                self.step.record(
+                    "rc", 11, "INFO", (name, self.step.me), say.found_again(name, self.step.me)
                 )
                 continue
             busy = (*_BUSY.values(), ResourceState.STOP_FAILED)
@@ -234,7 +257,7 @@ class Groups:
         `migrate`: what can be migrated is, before.  Without it nothing is, and a migration that
         is under way ends.
         """
-        node = self.node
+        step = self.step
         run = self.run(name)
         if not run.held:
             return
@@ -254,7 +277,7 @@ class Groups:
             if again and state is ResourceState.STOP_FAILED:
                 run.resources[resource] = ResourceState.START_FAILED
         self._enter(name, run, GroupState.STOPPING)
-        node.record("rc", 20, "INFO", (name, node.me), say.group_stops(name, node.me, reason))
+        step.record("rc", 20, "INFO", (name, step.me), say.group_stops(name, step.me, reason))
         if migrate:
             self.migration.plan(name, run)
         self._advance_stop(name, run)
@@ -263,7 +286,7 @@ class Groups:
         """Restarts a group, or a resource with those that depend on it, in place."""
         for name in self.online(target):
             run = self.run(name)
-            group = self.node.settings.group(name)
+            group = self.step.settings.group(name)
             if group is None:
                 continue
             if group.resource(target) is None:
@@ -309,69 +332,79 @@ class Groups:
 
     # ------------------------------------------------------------------ results
 
-    def done(self, event: ResourceDone) -> None:
-        """An operation on a resource ended; it counts if it is the one ordered last."""
-        run = self.node.state.groups.get(event.group)
+    def done(self, event: ResourceDone) -> Exhausted | None:
+        """An operation on a resource ended; it counts if it is the one ordered last.
+
+        Returns what has failed for good here: its final action comes first, then `go_on`.
+        """
+        run = self.runs.get(event.group)
         if run is None or run.busy.get(event.resource) != event.number:
-            return
+            return None
+        self.step.changed(Change.REPORT)
         if event.text:
             run.texts[event.resource] = event.text
         if event.op == "start":
-            self._start_done(event, run)
-        elif event.op == "migrate":
-            self.migration.done(event, run)
-            self._advance_stop(event.group, run)
+            return self._start_done(event, run)
+        if event.op == "stop":
+            return self._stop_done(event, run)
+        self.migration.done(event, run)
+        self._advance_stop(event.group, run)
+        return None
+
+    def go_on(self, exhausted: Exhausted) -> None:
+        """The final action of a resource has begun, or there is none: the group goes on."""
+        if exhausted.op == "start":
+            self.stop(exhausted.group, GroupWhy.START_FAILED, "GROUPSTOP")
         else:
-            self._stop_done(event, run)
-        self.node.dirty = True
-        self.node.report_due = True
+            self._stopped(exhausted.group, self.run(exhausted.group))
 
     def said(self, event: ResourceSaid) -> None:
         """A remark on an operation that goes on."""
-        node = self.node
-        subjects = (event.group, event.resource, node.me)
-        node.record("rc", 941, "WARN", subjects, say.remark(event.resource, node.me, event.text))
+        step = self.step
+        subjects = (event.group, event.resource, step.me)
+        step.record("rc", 941, "WARN", subjects, say.remark(event.resource, step.me, event.text))
 
-    def _start_done(self, event: ResourceDone, run: GroupRun) -> None:
-        node = self.node
+    def _start_done(self, event: ResourceDone, run: GroupRun) -> Exhausted | None:
+        step = self.step
         name = event.group
         if run.state is GroupState.STOPPING:
             # Its stop waits for what depends on it.
             ended = ResourceState.ONLINE if event.ok else ResourceState.START_FAILED
             self.put(run, event.resource, ended)
             self._advance_stop(name, run)
-            return
+            return None
         if event.ok:
             self.put(run, event.resource, ResourceState.ONLINE)
             if run.stopping_only:
                 self._advance_partial(name, run)
             else:
                 self._advance_start(name, run)
-            return
+            return None
         configured = self._resource(name, event.resource)
         tried = run.retries.get(event.resource, 0)
         self.put(run, event.resource, ResourceState.START_FAILED)
-        node.record(
+        step.record(
             "rc",
             32,
             "ERROR",
-            (name, event.resource, node.me),
-            say.start_failed(event.resource, node.me, event.text, event.timed_out),
+            (name, event.resource, step.me),
+            say.start_failed(event.resource, step.me, event.text, event.timed_out),
         )
         if configured is not None and tried < configured.start_retries:
             run.retries[event.resource] = tried + 1
             self.put(run, event.resource, ResourceState.OFFLINE)
             self._advance_start(name, run)
-            return
+            return None
         run.failed = event.resource
         # Once: what fails again after a pause would end the machine again and again.
-        first = not node.policy.intent(name).rounds
+        first = not self.intents.of(name).rounds
         if configured is not None and first and not self._tried_elsewhere(name):
-            self.node.recovery.final.of_resource(configured, name)
+            return Exhausted(name, configured, "start")
         self.stop(name, GroupWhy.START_FAILED, "GROUPSTOP")
+        return None
 
-    def _stop_done(self, event: ResourceDone, run: GroupRun) -> None:
-        node = self.node
+    def _stop_done(self, event: ResourceDone, run: GroupRun) -> Exhausted | None:
+        step = self.step
         name = event.group
         if event.ok:
             self.put(run, event.resource, ResourceState.OFFLINE)
@@ -379,16 +412,21 @@ class Groups:
             self.put(run, event.resource, ResourceState.STOP_FAILED)
         else:
             self.put(run, event.resource, ResourceState.STOP_FAILED)
-            node.record(
+            step.record(
                 "rc",
                 42,
                 "ERROR",
-                (name, event.resource, node.me),
-                say.stop_failed(event.resource, node.me, event.text, event.timed_out),
+                (name, event.resource, step.me),
+                say.stop_failed(event.resource, step.me, event.text, event.timed_out),
             )
             configured = self._resource(name, event.resource)
             if configured is not None:
-                self.node.recovery.final.of_resource(configured, name)
+                return Exhausted(name, configured, "stop")
+        self._stopped(name, run)
+        return None
+
+    def _stopped(self, name: str, run: GroupRun) -> None:
+        """A stop ended, well or not: on with what it was for."""
         if run.state is GroupState.STARTING:
             self._advance_partial(name, run)
         else:
@@ -396,19 +434,19 @@ class Groups:
 
     def _tried_elsewhere(self, name: str) -> bool:
         """Whether the start that failed here will be tried on another server."""
-        node = self.node
-        group = node.settings.group(name)
-        intent = node.policy.intent(name)
+        step = self.step
+        group = step.settings.group(name)
+        intent = self.intents.of(name)
         if group is None or intent.failures >= max(r.failover_on_failure for r in group.resources):
             return False
-        others = (s for s in group.servers if s not in (node.me, *intent.avoid))
-        return any(node.choice.eligible(group, server) for server in others)
+        others = (s for s in group.servers if s not in (step.me, *intent.avoid))
+        return any(self.selection.eligible(group, server) for server in others)
 
     # ------------------------------------------------------------------ order
 
     def _advance_start(self, name: str, run: GroupRun) -> None:
         """Starts whatever has all it depends on; Online when nothing is left to start."""
-        group = self.node.settings.group(name)
+        group = self.step.settings.group(name)
         if group is None or run.state is not GroupState.STARTING:
             return
         left = False
@@ -424,15 +462,15 @@ class Groups:
             self._came_online(name, run, group)
 
     def _came_online(self, name: str, run: GroupRun, group: Group) -> None:
-        node = self.node
-        took = node.now - run.since
+        step = self.step
+        took = step.now - run.since
         run.off = ()  # what is restarted later is another story: they may be on by then
         self._enter(name, run, GroupState.ONLINE)
         order = [r.name for r in group.resources if r.name not in run.wanted_off]
-        node.record("rc", 11, "INFO", (name, node.me), say.group_online(name, node.me, order, took))
+        step.record("rc", 11, "INFO", (name, step.me), say.group_online(name, step.me, order, took))
 
     def _advance_partial(self, name: str, run: GroupRun) -> None:
-        group = self.node.settings.group(name)
+        group = self.step.settings.group(name)
         if group is None:
             return
         left = [
@@ -454,7 +492,7 @@ class Groups:
 
     def _advance_stop(self, name: str, run: GroupRun) -> None:
         """Stops whatever nothing running depends on; released when all is off."""
-        group = self.node.settings.group(name)
+        group = self.step.settings.group(name)
         known = {r.name for r in group.resources} if group is not None else set()
         for gone in [r for r in run.resources if r not in known]:
             del run.resources[gone]
@@ -480,61 +518,60 @@ class Groups:
             self._purge_failed(name, run)
         else:
             if run.purge:
-                run.purge_at = self.node.now + pause_ms(run.purges)
+                run.purge_at = self.step.now + pause_ms(run.purges)
                 run.purges += 1
             self._enter(name, run, GroupState.STOP_FAILED)
-            self.node.record(
-                "rc", 22, "ERROR", (name, self.node.me), say.group_stuck(name, self.node.me)
+            self.step.record(
+                "rc", 22, "ERROR", (name, self.step.me), say.group_stuck(name, self.step.me)
             )
 
     def _released(self, name: str, run: GroupRun) -> None:
-        node = self.node
-        took = node.now - run.since
+        step = self.step
+        took = step.now - run.since
         purge, run.purge, run.forced = run.purge, False, False
         failed, run.purges = run.purges, 0
-        if run.restart and node.lease.runs() and node.state.phase is Phase.RUNNING:
+        if run.restart and self.lease.runs() and step.life.phase is Phase.RUNNING:
             run.restart = False
             for resource in run.resources:
                 run.resources[resource] = ResourceState.OFFLINE
             run.retries = {}
             self._enter(name, run, GroupState.STARTING)
-            text = say.group_starts(name, node.me, run.seen.n)
-            node.record("rc", 10, "INFO", (name, node.me), text)
+            text = say.group_starts(name, step.me, run.seen.n)
+            step.record("rc", 10, "INFO", (name, step.me), text)
             self._advance_start(name, run)
             return
         run.restart = False
         run.held = False
         run.why = run.next_why
         self._enter(name, run, GroupState.NONE)
-        if node.state.phase is Phase.RUNNING and not self.holds_any():
+        if step.life.phase is Phase.RUNNING and not holds_any(self.runs):
             # Armed only now: until here nobody could have fed the watchdog of a newcomer.
-            node.lease.arm()
+            self.lease.arm()
         if purge:
             if failed:
-                node.record("rc", 942, "INFO", (name, node.me), say.purged(name, node.me))
+                step.record("rc", 942, "INFO", (name, step.me), say.purged(name, step.me))
             return
-        group = node.settings.group(name)
+        group = step.settings.group(name)
         order = [r.name for r in reversed(group.resources)] if group is not None else []
-        node.record(
+        step.record(
             "rc",
             21,
             "INFO",
-            (name, node.me),
-            say.group_released(name, node.me, order, took, run.seen.n),
+            (name, step.me),
+            say.group_released(name, step.me, order, took, run.seen.n),
         )
 
     def operate(self, name: str, run: GroupRun, resource: Resource, op: str) -> None:
         """Begins the start, stop or migration of a resource."""
-        node = self.node
+        step = self.step
         self.put(run, resource.name, _BUSY[op])
-        number = run.busy[resource.name] = node.state.next_operation
-        node.state.next_operation += 1
-        membership = node.membership
-        known = [s for s in run.off if s in node.state.peers and not membership.hears(s)]
+        number = run.busy[resource.name] = self.state.next_operation
+        self.state.next_operation += 1
+        known = [s for s in run.off if s in self.peers and not self.peers.hears(s)]
         off = tuple(known) if op == "start" else ()
-        group = node.settings.group(name)
+        group = step.settings.group(name)
         servers = group.servers if group is not None else ()
-        node.emit(
+        step.do(
             RunResource(
                 group=name,
                 resource=resource.name,
@@ -543,7 +580,7 @@ class Groups:
                 event=run.event,
                 factor="" if op == "start" else run.factor,
                 previous=run.previous,
-                priority=servers.index(node.me) + 1 if node.me in servers else 1,
+                priority=servers.index(step.me) + 1 if step.me in servers else 1,
                 forced=run.forced,
                 off=off,
                 macs_off=self._macs(off),
@@ -553,10 +590,10 @@ class Groups:
 
     def _macs(self, off: tuple[str, ...]) -> tuple[str, ...]:
         """MAC addresses of these servers that no other server has."""
-        node = self.node
+        step = self.step
         theirs: set[str] = set()
-        others = set(node.state.macs)
-        for name, p in node.state.peers.items():
+        others = set(step.life.macs)
+        for name, p in self.peers.items():
             (theirs if name in off else others).update(p.macs)
         return tuple(sorted(theirs - others))
 
@@ -564,18 +601,14 @@ class Groups:
         """The one place where a resource changes its state; what it was busy with is over."""
         run.resources[resource] = state
         run.busy.pop(resource, None)
-        self.node.dirty = True
-        self.node.report_due = True
+        self.step.changed(Change.REPORT)
 
     def _enter(self, name: str, run: GroupRun, state: GroupState) -> None:
         """The one place where a group changes its state."""
         run.state = state
-        run.since = self.node.now
-        self.node.dirty = True
-        self.node.changed = True
-        self.node.urgent = True
-        self.node.report_due = True
+        run.since = self.step.now
+        self.step.changed(Change.DECISIONS, Change.BEATS, Change.REPORT)
 
     def _resource(self, group: str, resource: str) -> Resource | None:
-        configured = self.node.settings.group(group)
+        configured = self.step.settings.group(group)
         return configured.resource(resource) if configured is not None else None

@@ -1,27 +1,31 @@
 """The coordinator's work: where each group should be, and one grant at a time to get it there.
 
 Only with authority, and never while the cluster is suspended.  What is wanted of the groups
-(`Shared`) is policy: losing it costs comfort, never safety; the proof is in `core/safety/clearance.py`.
+(`Shared`) is policy: losing it costs comfort, never safety; the proof is in
+`core/safety/clearance.py`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import msgspec
 
 from clptools.core import sentences as say
-from clptools.core.cluster.holdings import holds
-from clptools.core.groups.lifecycle import pause_ms
+from clptools.core.cluster.election import Election
+from clptools.core.cluster.holdings import holds, says_unproven
+from clptools.core.cluster.peers import Peers
+from clptools.core.cluster.shared_policy import SharedPolicy
+from clptools.core.groups.intents import Intents
+from clptools.core.groups.lifecycle import Lifecycle, pause_ms
+from clptools.core.groups.selection import Selection
 from clptools.core.model.actions import SendControl
 from clptools.core.model.messages import Epoch, Grant, Intent, Order
 from clptools.core.model.quorum import NEVER
 from clptools.core.model.settings import Group
-from clptools.core.model.state import GrantState, GroupRun, Phase, Waiting
+from clptools.core.model.state import GrantState, GroupRun, OfficeState, Phase, Waiting
 from clptools.core.model.states import GroupState, GroupWhy, group_why
-
-if TYPE_CHECKING:
-    from clptools.core.node import Node
+from clptools.core.safety.clearance import Clearance
+from clptools.core.safety.fencing import Stake, StopFailed
+from clptools.core.step import Change, Step
 
 _ORDER_MS = 1_000
 """Proofs that say that a server has no power."""
@@ -40,62 +44,77 @@ class Held(msgspec.Struct, frozen=True, kw_only=True):
 class Placement:
     """Decides, in office, who runs what."""
 
-    def __init__(self, node: Node) -> None:
-        self.node = node
-
-    # ------------------------------------------------------------------ shared policy
+    def __init__(
+        self,
+        step: Step,
+        state: OfficeState,
+        peers: Peers,
+        policy: SharedPolicy,
+        election: Election,
+        clearance: Clearance,
+        intents: Intents,
+        selection: Selection,
+        lifecycle: Lifecycle,
+    ) -> None:
+        self.step = step
+        self.state = state
+        self.peers = peers
+        self.policy = policy
+        self.election = election
+        self.clearance = clearance
+        self.intents = intents
+        self.selection = selection
+        self.lifecycle = lifecycle
 
     def office_begins(self) -> None:
         """Nothing of an earlier office is carried over but the shared policy."""
-        state = self.node.state
-        state.grants = {}
-        state.granted_at = {}
-        state.granted_epoch = {}
-        state.ordered_at = {}
-        state.waiting = {}
-        state.waiting_told = []
-        state.retry_at = {}
+        self.state.grants = {}
+        self.clearance.office_begins()
+        self.state.ordered_at = {}
+        self.state.waiting = {}
+        self.state.waiting_told = []
+        self.state.retry_at = {}
 
     # ------------------------------------------------------------------ each settling
 
     def settle(self) -> None:
         """One look at every group."""
-        node = self.node
-        if not node.votes.in_office():
-            if node.state.waiting:
-                node.state.waiting = {}
+        step = self.step
+        if not self.election.in_office():
+            if self.state.waiting:
+                self.state.waiting = {}
             return
-        if node.state.shared.suspended:
-            node.state.waiting = {}
+        if self.policy.shared.suspended:
+            self.state.waiting = {}
             return
-        behind = self.node.policy.behind()
+        behind = self.policy.behind()
         if behind:
-            for group in node.settings.groups:
+            for group in step.settings.groups:
                 if not self.holders(group.name):
                     self._wait(group.name, say.waits_for_policy(behind), ())
             return
-        if node.state.shared.closing and (not node.state.closing or self._stop_is_over()):
+        if self.policy.shared.closing and (not self.policy.state.closing or self._stop_is_over()):
             # Left over from a stop of all that is over: somebody did not hear or follow it.
-            node.state.closing = False
-            self.node.policy.share(msgspec.structs.replace(node.state.shared, closing=False))
-        for group in node.settings.groups:
+            self.policy.stop_is_over()
+            self.policy.share(msgspec.structs.replace(self.policy.shared, closing=False))
+        for group in step.settings.groups:
             self._place(group)
 
     def _stop_is_over(self) -> bool:
         """Whether nobody follows it any more: all that are heard, we too, have started since."""
-        node = self.node
-        return node.state.phase is Phase.RUNNING and not any(
-            p.left or (p.beat is not None and p.beat.stopped) for p in node.state.peers.values()
+        step = self.step
+        return step.life.phase is Phase.RUNNING and not any(
+            p.left or (p.beat is not None and p.beat.stopped) for p in self.peers.values()
         )
 
     def reports(self, group: str) -> list[Held]:
         """What every server, out or not, last said of a group; ours first."""
-        node = self.node
+        step = self.step
         found: list[Held] = []
-        run = node.state.groups.get(group)
+        run = self.lifecycle.runs.get(group)
         if run is not None:
-            found.append(_own(node.me, run))
-        for name, p in node.state.peers.items():
+            found.append(_own(step.me, run))
+        for name, p in self.peers.items():
             found.extend(
                 Held(server=name, seen=h.seen, held=h.held, state=h.state, why=h.why)
                 for h in holds(p)
@@ -108,51 +127,94 @@ class Placement:
         return [
             h
             for h in self.reports(group)
-            if h.held and (h.server == self.node.me or not self.node.membership.is_out(h.server))
+            if h.held and (h.server == self.step.me or not self.peers.is_out(h.server))
         ]
+
+    def waiting_for(self, server: str) -> tuple[str, ...]:
+        """Groups that wait until it is proven down."""
+        found = {g.name: self.wait_of(g.name) for g in self.step.settings.groups}
+        return tuple(group for group, wait in found.items() if wait and server in wait[0].servers)
+
+    def wait_of(self, group: str) -> tuple[Waiting, int] | None:
+        """What a group waits for, and since when."""
+        return self.state.waiting.get(group) or self._no_office(group)
+
+    def _no_office(self, group: str) -> tuple[Waiting, int] | None:
+        """Nobody can decide: what a group that is not run by anybody heard waits for."""
+        step = self.step
+        serving = step.life.phase is Phase.RUNNING
+        if self.election.quorate() or not serving or not self.intents.of(group).wanted:
+            return None
+        if any(self.peers.is_online(h.server) for h in self.holders(group)):
+            return None
+        # Lost, or dark since we started: a server that boots alone waits, too.
+        dark = [
+            n
+            for n, p in self.peers.items()
+            if not self.peers.is_out(n) and (p.lost or not p.incarnation)
+        ]
+        if not dark:
+            return None
+        since = max(max(self.peers[n].lost_since for n in dark), step.life.started_at)
+        return Waiting(text=say.waits_for_quorum(dark), servers=tuple(dark)), since
+
+    def stop_failed(self, failed: StopFailed) -> None:
+        """A forced stop ended without proof: says so, and which groups go on waiting."""
+        step = self.step
+        groups = self.waiting_for(failed.server)
+        text = say.fence_failed(failed.server, failed.why, groups)
+        step.record("rc", 433, "WARN", (failed.server, step.me, *groups), text)
+
+    def stake(self) -> Stake:
+        """What our work on groups means for forced stops."""
+        return Stake(
+            waited_for=frozenset(s for w, _ in self.state.waiting.values() for s in w.servers),
+            granted={group: grant.server for group, grant in self.state.grants.items()},
+        )
 
     def unproven(self) -> tuple[str, ...]:
         """Groups that could not start elsewhere, were they stopped where they run."""
-        node = self.node
-        dark = [s for s in node.state.peers if not node.membership.is_online(s)]
+        step = self.step
+        dark = [s for s in self.peers if not self.peers.is_online(s)]
         if not dark:
             return ()
-        return tuple(g.name for g in node.settings.groups if self._is_unproven(g.name, dark))
+        return tuple(g.name for g in step.settings.groups if self._is_unproven(g.name, dark))
 
     def _is_unproven(self, group: str, dark: list[str]) -> bool:
         holders = {h.server for h in self.holders(group)}
-        return any(s not in holders and not self.node.proof.cleared(group, s).ok for s in dark)
+        return any(s not in holders and not self.clearance.cleared(group, s).ok for s in dark)
 
     def _place(self, group: Group) -> None:
-        node = self.node
         reports = self.reports(group.name)
         self._react(group, reports)
-        intent = self.node.policy.intent(group.name)
-        holders = [h for h in reports if h.held and not node.proof.cleared(group.name, h.server).ok]
-        grant = node.state.grants.get(group.name)
+        intent = self.intents.of(group.name)
+        holders = [
+            h for h in reports if h.held and not self.clearance.cleared(group.name, h.server).ok
+        ]
+        grant = self.state.grants.get(group.name)
         if grant is not None:
             self._follow(group, grant, holders)
-            grant = node.state.grants.get(group.name)
+            grant = self.state.grants.get(group.name)
         if holders:
-            dark = [h.server for h in holders if not node.membership.is_online(h.server)]
+            dark = [h.server for h in holders if not self.peers.is_online(h.server)]
             if intent.wanted and len(dark) == len(holders):
                 self._wait(group.name, say.waits_for_proof(dark), tuple(dark))
             elif intent.wanted and all(_is_stuck_purge(h) for h in holders):
                 self._wait(group.name, say.waits_for_stop([h.server for h in holders]), ())
             else:
-                node.state.waiting.pop(group.name, None)
+                self.state.waiting.pop(group.name, None)
             self._keep(group, intent, holders)
             return
         if grant is not None:
             return
-        if not intent.wanted or node.state.shared.closing:
-            node.state.waiting.pop(group.name, None)
+        if not intent.wanted or self.policy.shared.closing:
+            self.state.waiting.pop(group.name, None)
             return
         self._start(group, intent)
 
     def _react(self, group: Group, reports: list[Held]) -> None:
         """Acts once on each release: what comes next depends on why it was released."""
-        intent = self.node.policy.intent(group.name)
+        intent = self.intents.of(group.name)
         released = [h for h in reports if not h.held and h.why and h.seen.n > intent.handled]
         if not released:
             return
@@ -179,39 +241,39 @@ class Placement:
                 failures=intent.failures + 1,
                 preferred="",
             )
-        self.node.policy.amend(change)
+        self.intents.amend(change)
 
     def _follow(self, group: Group, grant: GrantState, holders: list[Held]) -> None:
         """A grant under way: taken, refused, or to be said again."""
-        node = self.node
+        step = self.step
         target = grant.server
         said = [h for h in self.reports(group.name) if h.server == target]
         if said and said[0].seen >= grant.epoch:
             holding = said[0]
             if holding.held and holding.state == GroupState.ONLINE:
-                del node.state.grants[group.name]
+                del self.state.grants[group.name]
                 self._settled(group, target)
             elif not holding.held:
-                del node.state.grants[group.name]
+                del self.state.grants[group.name]
             return
-        if target == node.me or holders:
-            node.state.grants.pop(group.name, None)
+        if target == step.me or holders:
+            self.state.grants.pop(group.name, None)
             return
-        p = node.state.peers.get(target)
-        if p is None or not self.node.choice.eligible(group, target):
+        p = self.peers.get(target)
+        if p is None or not self.selection.eligible(group, target):
             # Never said again to one that is out, leaves, or is not configured any more.
-            del node.state.grants[group.name]
+            del self.state.grants[group.name]
             return
-        if node.now - grant.granted_at > node.times.holder_ms:
-            del node.state.grants[group.name]
+        if step.now - grant.granted_at > step.times.holder_ms:
+            del self.state.grants[group.name]
             return
-        last = node.state.granted_at[group.name][target]
-        if node.now - last >= node.times.interval_ms:
+        last = self.clearance.granted_at(group.name, target)
+        if step.now - last >= step.times.interval_ms:
             self._send_grant(group.name, grant)
 
     def _settled(self, group: Group, server: str) -> None:
         """It runs: what was remembered for its way there is over."""
-        intent = self.node.policy.intent(group.name)
+        intent = self.intents.of(group.name)
         calm = Intent(
             group=group.name,
             wanted=True,
@@ -221,11 +283,11 @@ class Placement:
             stays=intent.stays,
         )
         if calm != intent:
-            self.node.policy.amend(calm)
+            self.intents.amend(calm)
 
     def _keep(self, group: Group, intent: Intent, holders: list[Held]) -> None:
         """Held somewhere: stop or move it where that is wanted."""
-        node = self.node
+        step = self.step
         newest = max(holders, key=lambda h: h.seen)
         for other in holders:
             if other is not newest and other.state != GroupState.STOP_FAILED and other.seen.n:
@@ -233,11 +295,11 @@ class Placement:
         if newest.state == GroupState.STOPPING:
             if intent.force and not intent.wanted:
                 # The stop itself is tried once, however it ends; what goes before it is given up.
-                if newest.server != node.me or node.groups.run(group.name).migrations:
+                if newest.server != step.me or self.lifecycle.run(group.name).migrations:
                     self._order(group, newest, GroupWhy.STOPPED, "GROUPSTOP", intent.reason)
-                self.node.policy.amend(msgspec.structs.replace(intent, force=False))
+                self.intents.amend(msgspec.structs.replace(intent, force=False))
             return
-        if not intent.wanted or node.state.shared.closing:
+        if not intent.wanted or self.policy.shared.closing:
             if newest.state != GroupState.STOP_FAILED or intent.force:
                 self._order(group, newest, GroupWhy.STOPPED, "GROUPSTOP", intent.reason)
             return
@@ -246,12 +308,12 @@ class Placement:
         preferred = intent.preferred
         may_move = group.name not in self.unproven()
         if newest.server not in group.servers and may_move:
-            target, _ = self.node.choice.choose(group, intent)
+            target, _ = self.selection.choose(group, intent)
             if target:
                 reason = say.not_its_server(group.name, newest.server)
                 self._order(group, newest, GroupWhy.MOVE, "GROUPMOVE", reason)
                 return
-        if preferred != newest.server and may_move and self.node.choice.would_take(group, intent):
+        if preferred != newest.server and may_move and self.selection.would_take(group, intent):
             factor = "GROUPFAILOVER" if intent.avoid else "GROUPMOVE"
             self._order(group, newest, GroupWhy.MOVE, factor, intent.reason)
             return
@@ -260,40 +322,40 @@ class Placement:
         best = self._failback(group, newest.server) if may_move else ""
         if best:
             reason = say.failback(group.name, best)
-            self.node.policy.amend(msgspec.structs.replace(intent, preferred=best, reason=reason))
+            self.intents.amend(msgspec.structs.replace(intent, preferred=best, reason=reason))
 
     def _failback(self, group: Group, current: str) -> str:
         """The best server, if the group should go back to it by itself."""
         if group.failback != "auto" or group.servers[0] == current:
             return ""
         best = group.servers[0]
-        intent = self.node.policy.intent(group.name)
+        intent = self.intents.of(group.name)
         if intent.stays:
-            if not self.node.membership.is_online(best):
-                self.node.policy.amend(msgspec.structs.replace(intent, stays=False))
+            if not self.peers.is_online(best):
+                self.intents.amend(msgspec.structs.replace(intent, stays=False))
             return ""
-        if not self.node.choice.eligible(group, best):
+        if not self.selection.eligible(group, best):
             return ""
-        if not self.node.choice.is_free(group, best):
+        if not self.selection.is_free(group, best):
             return ""
         return best
 
     def _order(self, group: Group, held: Held, why: GroupWhy, factor: str, reason: str) -> None:
-        node = self.node
-        if held.server == node.me:
-            node.groups.stop(group.name, why, factor, reason=reason)
+        step = self.step
+        if held.server == step.me:
+            self.lifecycle.stop(group.name, why, factor, reason=reason)
             return
         key = f"{group.name}/{held.server}"
-        if node.now - node.state.ordered_at.get(key, NEVER) < _ORDER_MS:
+        if step.now - self.state.ordered_at.get(key, NEVER) < _ORDER_MS:
             return
-        node.state.ordered_at[key] = node.now
-        node.emit(
+        self.state.ordered_at[key] = step.now
+        step.do(
             SendControl(
                 to=held.server,
                 message=Order(
                     group=group.name,
                     epoch=held.seen,
-                    term=node.state.votes.office_term,
+                    term=self.election.state.office_term,
                     why=why,
                     factor=factor,
                     reason=reason,
@@ -303,26 +365,24 @@ class Placement:
 
     def ordered(self, order: Order) -> None:
         """The coordinator wants a group of ours stopped."""
-        node = self.node
-        run = node.state.groups.get(order.group)
+        run = self.lifecycle.runs.get(order.group)
         if run is None or not run.held or run.seen != order.epoch:
             return
-        if order.term < node.state.votes.term:
+        if order.term < self.election.state.term:
             return
         if run.state is GroupState.STOPPING and not run.migrations:
             return
-        node.groups.stop(order.group, group_why(order.why), order.factor, reason=order.reason)
+        self.lifecycle.stop(order.group, group_why(order.why), order.factor, reason=order.reason)
 
     # ------------------------------------------------------------------ starting
 
     def _start(self, group: Group, intent: Intent) -> None:
-        node = self.node
-        others = [s for s in node.state.peers if not node.proof.cleared(group.name, s).ok]
-        own = node.state.groups.get(group.name)
+        others = [s for s in self.peers if not self.clearance.cleared(group.name, s).ok]
+        own = self.lifecycle.runs.get(group.name)
         if own is not None and own.held:
             return
         intent = self._tried_again(group, intent)
-        target, reason = self.node.choice.choose(group, intent)
+        target, reason = self.selection.choose(group, intent)
         if not target:
             self._wait(group.name, reason, ())
             return
@@ -330,9 +390,7 @@ class Placement:
         if uncleared:
             self._wait(group.name, say.waits_for_proof(uncleared), tuple(uncleared))
             return
-        proofs = {
-            s: node.proof.cleared(group.name, s).proof for s in node.state.peers if s != target
-        }
+        proofs = {s: self.clearance.cleared(group.name, s).proof for s in self.peers if s != target}
         self._grant(group, intent, target, reason, proofs)
 
     def _tried_again(self, group: Group, intent: Intent) -> Intent:
@@ -340,53 +398,51 @@ class Placement:
 
         The pauses grow; an operator's start is a new intent, and begins at once.
         """
-        node = self.node
-        if not node.choice.exhausted(group, intent):
-            node.state.retry_at.pop(group.name, None)
+        step = self.step
+        if not self.selection.exhausted(group, intent):
+            self.state.retry_at.pop(group.name, None)
             return intent
-        at = node.state.retry_at.get(group.name)
+        at = self.state.retry_at.get(group.name)
         if at is None:
             pause = pause_ms(intent.rounds)
-            node.state.retry_at[group.name] = node.now + pause
+            self.state.retry_at[group.name] = step.now + pause
             text = say.starts_nowhere(group.name, intent.avoid, pause)
-            node.record("rc", 12, "ERROR", (group.name,), text)
-            if group.name not in node.state.waiting_told:
+            step.record("rc", 12, "ERROR", (group.name,), text)
+            if group.name not in self.state.waiting_told:
                 # With this it is told what it waits for.
-                node.state.waiting_told = [*node.state.waiting_told, group.name]
-        elif node.now >= at:
-            del node.state.retry_at[group.name]
+                self.state.waiting_told = [*self.state.waiting_told, group.name]
+        elif step.now >= at:
+            del self.state.retry_at[group.name]
             # Manual is about lost servers: it was started, and is to be tried to the end.
             event = "START" if group.failover == "manual" else intent.event
             again = msgspec.structs.replace(
                 intent, avoid=(), failures=0, rounds=intent.rounds + 1, event=event
             )
-            node.policy.amend(again)
+            self.intents.amend(again)
             return again
         return intent
 
     def _wait(self, group: str, text: str, servers: tuple[str, ...]) -> None:
         """Notes what a group waits for; said once the wait is no mere round trip."""
-        node = self.node
-        waiting = node.state.waiting
+        step = self.step
+        waiting = self.state.waiting
         wait = Waiting(text=text, servers=servers)
-        was, began = waiting.get(group, (None, node.now))
+        was, began = waiting.get(group, (None, step.now))
         if was == wait:
-            if group not in node.state.waiting_told and node.now - began > node.times.lease_ms // 2:
-                node.state.waiting_told = [*node.state.waiting_told, group]
-                node.record("rc", 65, "WARN", (group,), say.waits(group, text))
+            if group not in self.state.waiting_told and step.now - began > step.times.lease_ms // 2:
+                self.state.waiting_told = [*self.state.waiting_told, group]
+                step.record("rc", 65, "WARN", (group,), say.waits(group, text))
             return
         waiting[group] = (wait, began)
-        self.node.report_due = True
+        step.changed(Change.REPORT)
 
     def _grant(
         self, group: Group, intent: Intent, target: str, reason: str, proofs: dict[str, str]
     ) -> None:
-        node = self.node
-        state = node.state
-        term = state.votes.office_term
+        step = self.step
+        term = self.election.state.office_term
         numbers = [h.seen.n for h in self.reports(group.name)]
-        granted = state.granted_epoch.setdefault(group.name, {})
-        numbers += [e.n for e in granted.values()]
+        numbers += [e.n for e in self.clearance.epochs(group.name)]
         numbers.append(intent.handled)
         epoch = Epoch(term.number, term.candidate, max(numbers, default=0) + 1)
         ran = [h.server for h in self.reports(group.name) if h.held and h.server != target]
@@ -394,44 +450,43 @@ class Placement:
         previous = ran[0] if ran else intent.previous
         if previous == target:
             previous = ""
-        state.granted_at.setdefault(group.name, {})[target] = node.now
-        granted[target] = epoch
+        self.clearance.granted(group.name, target, epoch)
         # An order is not repeated for a while; one to stop this epoch would be the first.
-        state.ordered_at.pop(f"{group.name}/{target}", None)
+        self.state.ordered_at.pop(f"{group.name}/{target}", None)
         grant = GrantState(
             server=target,
             epoch=epoch,
-            granted_at=node.now,
+            granted_at=step.now,
             event=event,
             previous=previous,
             reason=reason,
             off=tuple(s for s, proof in proofs.items() if proof == "power off"),
         )
-        waited = state.waiting.pop(group.name, None)
-        state.waiting_told = [g for g in state.waiting_told if g != group.name]
-        node.record(
+        waited = self.state.waiting.pop(group.name, None)
+        self.state.waiting_told = [g for g in self.state.waiting_told if g != group.name]
+        step.record(
             "rc",
             64,
             "INFO",
             (group.name, target),
-            say.granted(node.me, group.name, epoch.n, target, reason),
-            because=say.proofs(group.name, proofs, node.now - waited[1] if waited else 0),
+            say.granted(step.me, group.name, epoch.n, target, reason),
+            because=say.proofs(group.name, proofs, step.now - waited[1] if waited else 0),
         )
-        if target == node.me:
-            node.groups.begin(group.name, epoch, event, previous, grant.off)
-            state.grants[group.name] = grant
+        if target == step.me:
+            self.lifecycle.begin(group.name, epoch, event, previous, grant.off)
+            self.state.grants[group.name] = grant
             return
-        state.grants[group.name] = grant
+        self.state.grants[group.name] = grant
         self._send_grant(group.name, grant)
 
     def _send_grant(self, group: str, grant: GrantState) -> None:
         """Says a grant, or says it again; each time it is granted anew as far as proof goes."""
-        node = self.node
-        p = node.state.peers[grant.server]
+        step = self.step
+        p = self.peers[grant.server]
         if p.beat is None:
             return
-        node.state.granted_at[group][grant.server] = node.now
-        node.emit(
+        self.clearance.granted(group, grant.server, grant.epoch)
+        step.do(
             SendControl(
                 to=grant.server,
                 message=Grant(
@@ -446,6 +501,26 @@ class Placement:
                 ),
             )
         )
+
+    def stays(self, group: Group, outside: str = "") -> str:
+        """Why the group had better go on here; empty: another server would take it, and could.
+
+        `outside`: a server found for it in another server group.
+        """
+        step = self.step
+        ruler = self.election.coordinator()
+        if ruler == step.me:
+            unproven = group.name in self.unproven()
+        else:
+            p = self.peers.get(ruler)
+            unproven = p is not None and says_unproven(p, group.name)
+        if unproven:
+            return say.nowhere_proven(group.name, step.me)
+        able = any(
+            s != step.me and not self.selection.not_eligible(s) and not self.selection.is_barred(s)
+            for s in group.servers
+        )
+        return "" if outside or able else say.nowhere(group.name, step.me)
 
 
 def _is_stuck_purge(held: Held) -> bool:

@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from clptools.core import sentences as say
-from clptools.core.cluster.holdings import says_unproven, told
+from clptools.core.cluster.holdings import told
+from clptools.core.cluster.peers import Peers
+from clptools.core.model.group_runs import Runs, purging
 from clptools.core.model.messages import Intent
+from clptools.core.model.open_events import Events, bars
 from clptools.core.model.settings import Group
+from clptools.core.model.state import MonitorRun
+from clptools.core.step import Step
 
-if TYPE_CHECKING:
-    from clptools.core.node import Node
 
-
-class Choice:
+class Selection:
     """Reads what is known of the servers; changes nothing."""
 
-    def __init__(self, node: Node) -> None:
-        self.node = node
+    def __init__(
+        self,
+        step: Step,
+        group_runs: Runs,
+        monitors: Mapping[str, MonitorRun],
+        events: Events,
+        peers: Peers,
+    ) -> None:
+        self.step = step
+        self.group_runs = group_runs
+        self.monitors = monitors
+        self.events = events
+        self.peers = peers
 
     def choose(self, group: Group, intent: Intent) -> tuple[str, str]:
         """The server for the next start and why; or nothing, and why not."""
@@ -54,7 +67,7 @@ class Choice:
             return names
         home = {
             s
-            for g in self.node.settings.server_groups
+            for g in self.step.settings.server_groups
             if g.name in group.server_groups and intent.previous in g.servers
             for s in g.servers
         }
@@ -62,9 +75,9 @@ class Choice:
 
     def _ailing(self, name: str) -> int:
         bad = ("Error", "Caution", "Stall")
-        if name == self.node.me:
-            return sum(1 for m in self.node.state.monitors.values() if m.status in bad)
-        report = self.node.state.peers[name].report
+        if name == self.step.me:
+            return sum(1 for m in self.monitors.values() if m.status in bad)
+        report = self.peers[name].report
         monitors = report.server.monitors.values() if report is not None else ()
         return sum(1 for m in monitors if m.status in bad)
 
@@ -79,19 +92,19 @@ class Choice:
 
     def not_eligible(self, name: str) -> str:
         """Why a server takes no group now; empty: it may."""
-        node = self.node
-        if name == node.me:
-            if not node.membership.is_online(name):
+        step = self.step
+        if name == step.me:
+            if not self.peers.is_online(name):
                 return say.stopping
-            if not node.state.noted:
+            if not step.life.noted:
                 return say.boot_not_noted
-            return say.newcomer if node.state.newcomer else ""
-        if name not in node.state.peers:
+            return say.newcomer if step.life.newcomer else ""
+        if name not in self.peers:
             return say.unknown_server
-        p = node.state.peers[name]
-        if node.membership.is_out(name):
-            return say.out(node.membership.out_reason(name))
-        if not node.membership.is_online(name) or not node.membership.hears(name):
+        p = self.peers[name]
+        if self.peers.is_out(name):
+            return say.out(self.peers.out_reason(name))
+        if not self.peers.is_online(name) or not self.peers.hears(name):
             return say.not_heard
         beat = p.beat
         if beat is None or beat.stopped:
@@ -104,25 +117,25 @@ class Choice:
 
     def is_purging(self, group: Group, name: str) -> bool:
         """Whether something of the group may be left there from before its boot."""
-        if name == self.node.me:
-            return group.name in self.node.groups.purging()
-        beat = told(self.node.state.peers[name])
+        if name == self.step.me:
+            return group.name in purging(self.group_runs)
+        beat = told(self.peers[name])
         return beat is not None and group.name in beat.purging
 
     def is_barred(self, name: str) -> bool:
         """Whether a server has an open fatal hardware event."""
-        if name == self.node.me:
-            return self.node.ledger.barred()
-        beat = self.node.state.peers[name].beat
+        if name == self.step.me:
+            return bars(self.events)
+        beat = self.peers[name].beat
         return beat is not None and beat.barred
 
     def fatal_event(self, name: str) -> str:
         """Number and meaning of the open fatal event that bars a server, as far as it told."""
-        if name == self.node.me:
-            own = self.node.state.events.values()
+        if name == self.step.me:
+            own = self.events.values()
             told = [(e.id, e.meaning) for e in own if e.event_class == "FATAL"]
         else:
-            report = self.node.state.peers[name].report
+            report = self.peers[name].report
             events = report.server.open_events if report is not None else ()
             told = [(e.id, e.meaning) for e in events if e.event_class == "FATAL"]
         return f"{told[-1][0]}, {told[-1][1]}" if told else ""
@@ -134,23 +147,3 @@ class Choice:
             for s in group.servers
             if s != beside
         ]
-
-    def stays(self, group: Group, outside: str = "") -> str:
-        """Why the group had better go on here; empty: another server would take it, and could.
-
-        `outside`: a server found for it in another server group.
-        """
-        node = self.node
-        ruler = node.votes.coordinator()
-        if ruler == node.me:
-            unproven = group.name in node.placement.unproven()
-        else:
-            p = node.state.peers.get(ruler)
-            unproven = p is not None and says_unproven(p, group.name)
-        if unproven:
-            return say.nowhere_proven(group.name, node.me)
-        able = any(
-            s != node.me and not self.not_eligible(s) and not self.is_barred(s)
-            for s in group.servers
-        )
-        return "" if outside or able else say.nowhere(group.name, node.me)

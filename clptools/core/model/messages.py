@@ -76,7 +76,10 @@ class Holding(Message, array_like=True, frozen=True, kw_only=True):
 
 
 class Line(Message, array_like=True, frozen=True, kw_only=True):
-    """All that a server says of one group, numbered anew with every change (`core/cluster/holdings.py`)."""
+    """All that a server says of one group, numbered anew with every change.
+
+    See `core/cluster/holdings.py`.
+    """
 
     number: int
     holding: Holding

@@ -287,7 +287,7 @@ class Settings(Frozen, frozen=True, kw_only=True, dict=True):
     trap_profiles: tuple[TrapProfile, ...] = ()
     revision: int = 0
     ratio: int = 1
-    """How many times as long as configured the time-outs in here are (`core/requests/timeout_ratio.py`)."""
+    """How many times as long as configured the time-outs in here are."""
 
     # Asked for several times in every step of a core, hence kept.
 

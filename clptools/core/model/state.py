@@ -9,6 +9,7 @@ from enum import StrEnum
 
 import msgspec
 
+from clptools.core.model.durable import Durable
 from clptools.core.model.messages import (
     NO_EPOCH,
     NO_TERM,
@@ -188,8 +189,6 @@ class PeerState(msgspec.Struct):
     confirmed: str = ""
     off_asked_at: int = NEVER
     """When the newest off read was asked that counts."""
-    off_written: int = NEVER
-    """The same, as it was persisted last."""
     on_told: bool = False
     """It was said that it is on again, unheard, and counts again when the wait is over."""
     out_since: int = NEVER
@@ -386,15 +385,14 @@ class Copies(msgspec.Struct):
     """It is so: each of them said it again after the others had."""
 
 
-class NodeState(msgspec.Struct):
-    """The whole memory of a core."""
+class Life(msgspec.Struct):
+    """This incarnation: since when it lives, and how far it is from taking part or from its end."""
 
     incarnation: str
-    seed: int
-    draws: int = 0
     started_at: int = NEVER
     phase: Phase = Phase.RUNNING
     then: str = ""
+    """What follows when it has left: a host action, `exit`, `start`, or nothing."""
     no_move: bool = False
     left_at: int = NEVER
     newcomer: bool = False
@@ -402,13 +400,91 @@ class NodeState(msgspec.Struct):
     had_state: bool = False
     noted: bool = True
     """This boot's id is on the disk; without it we take no grant."""
+    macs: tuple[str, ...] = ()
+    """MAC addresses of this server."""
+
+
+class StepState(msgspec.Struct):
+    """What one step leaves to the next."""
+
+    seed: int
+    draws: int = 0
+    timers: dict[str, int] = {}
+    next_token: int = 1
+    decisions_due: bool = False
+    """Something that decisions depend on changed: settle."""
+    report_due: bool = False
+    """Our status changed: the others are told, at most once an interval."""
+    reported_at: int = NEVER
+    reports: int = 0
+    unsettled_at: int = NEVER
+    """When it was last said that settling does not come to an end."""
+
+
+class PeersState(msgspec.Struct):
+    """The other servers, and our own BMC, which is shown and nothing else."""
+
+    known: dict[str, PeerState] = {}
+    own_bmc: BmcState = msgspec.field(default_factory=BmcState)
+    duplicate_at: int = NEVER
+    """When it was last said that another agent runs under our name."""
+
+
+class SentState(msgspec.Struct):
+    """What our heartbeats said: numbers never go back."""
+
     seq: int = 0
-    peers: dict[str, PeerState] = {}
-    bmc: BmcState = msgspec.field(default_factory=BmcState)
-    """Our own BMC; shown, and nothing else."""
-    votes: VoteState = msgspec.field(default_factory=VoteState)
-    lease_until: int = NEVER
-    lease_written: int = NEVER
+    lines: dict[str, Line] = {}
+    """Group -> what we say of it, once it did not fit into a beat."""
+    lines_number: int = 1
+    """Number of the newest line, or of the empty list."""
+    lines_total: int = 0
+    """Sum of their numbers."""
+
+
+class RevisionState(msgspec.Struct):
+    """The change of servers, arbiters or lengths that is under way, if one is."""
+
+    names: tuple[str, ...] = ()
+    """Servers of the previous revision, while a majority must be one in both."""
+    arbiter: Arbiter | None = None
+    cluster: Cluster | None = None
+    """Its lengths, while those of both count; time-outs as configured, not stretched."""
+    turns_before: list[InForce] = []
+    """Revisions that somebody who is not out may still take turns by (`safety/fencing.py`)."""
+    at: int = NEVER
+    doubt: bool = False
+    """Voters or lengths change, and somebody may not have heard of it: the bit is not set."""
+    doubt_at: int = NEVER
+    """When a server was last known to vote by another configuration."""
+    offered_at: int = NEVER
+    """When a configuration was prepared here that may still be put in force."""
+    offered: int = 0
+    """Its `voters`; -1: several such."""
+
+
+class PolicyState(msgspec.Struct):
+    """The shared policy, as this server knows it."""
+
+    shared: Shared = msgspec.field(default_factory=lambda: Shared(version=NO_EPOCH))
+    suspended_at: int = NEVER
+    closing: bool = False
+    """This incarnation was there when all servers were told to stop the service."""
+
+
+class RatioState(msgspec.Struct):
+    """How many times as long as configured our time-outs are, and until when."""
+
+    ratio: int = 1
+    until: int = NEVER
+
+
+class LeaseState(msgspec.Struct):
+    """The holder's lease and the watchdog."""
+
+    until: int = NEVER
+    waived: bool = False
+    """Suspended, and everybody who might clear us knows that we do not stop ourselves."""
     watchdog_wanted: bool = False
     """It is to be fed."""
     watchdog_as: tuple[str, int] = ("", 0)
@@ -420,76 +496,94 @@ class NodeState(msgspec.Struct):
     """Why it is not armed, as it was said."""
     armed: bool = False
     watchdog: str = ""
-    groups: dict[str, GroupRun] = {}
-    lines: dict[str, Line] = {}
-    """Group -> what we say of it, once it did not fit into a beat."""
-    lines_number: int = 1
-    """Number of the newest line, or of the empty list."""
-    lines_total: int = 0
-    """Sum of their numbers."""
-    shared: Shared = msgspec.field(default_factory=lambda: Shared(version=NO_EPOCH))
-    ratio: int = 1
-    """How many times as long as configured our time-outs are."""
-    ratio_until: int = NEVER
-    """When they are as configured again."""
-    suspended_at: int = NEVER
-    waived: bool = False
-    """Suspended, and everybody who might clear us knows that we do not stop ourselves."""
-    closing: bool = False
-    """This incarnation was there when all servers were told to stop the service."""
-    grants: dict[str, GrantState] = {}
+
+
+class ClearanceState(msgspec.Struct):
+    """What this office granted: evidence from before a grant says nothing about it."""
+
     granted_at: dict[str, dict[str, int]] = {}
     """Group -> server -> when we last granted it in this office."""
     granted_epoch: dict[str, dict[str, Epoch]] = {}
+
+
+class LifecycleState(msgspec.Struct):
+    """The groups on this server."""
+
+    runs: dict[str, GroupRun] = {}
+    next_operation: int = 1
+    """Number of the next operation on a resource."""
+
+
+class OfficeState(msgspec.Struct):
+    """A coordinator's work on groups; nothing of it outlives the office."""
+
+    grants: dict[str, GrantState] = {}
     ordered_at: dict[str, int] = {}
     waiting: dict[str, tuple[Waiting, int]] = {}
     """Group -> (what it waits for, since)."""
     waiting_told: list[str] = []
-    copies: dict[str, Copies] = {}
     retry_at: dict[str, int] = {}
     """Group that could be started nowhere -> when all of it is tried again."""
-    monitors: dict[str, MonitorRun] = {}
+
+
+class LedgerState(msgspec.Struct):
+    """Open hardware events, and what was said of messages that no monitor takes."""
+
     events: dict[str, OpenEvent] = {}
     """`monitor/key` -> open hardware event."""
     unclaimed: dict[str, Unclaimed] = {}
     """Key of a message -> what was told of it; only faults that no monitor takes."""
     next_event: int = 1
-    halts: dict[str, int] = {}
-    """`rm`, `rc` -> final actions in a row that ended this machine."""
     duplicates: list[str] = []
+
+
+class FinalState(msgspec.Struct):
+    """Final actions in a row."""
+
+    halts: dict[str, int] = {}
+    """`rm`, `rc` -> how many of them ended this machine."""
     deadman_until: int = NEVER
     """Until then the BMC's watchdog timer that may expire is one that we armed ourselves."""
+
+
+class RequestsState(msgspec.Struct):
+    """Requests whose end somebody waits for."""
+
     pending: dict[str, Pending] = {}
     answered: list[str] = []
     """Requests of other servers that were answered last: a second copy is no second request."""
-    next_token: int = 1
-    next_operation: int = 1
-    """Number of the next operation on a resource."""
-    macs: tuple[str, ...] = ()
-    """MAC addresses of this server."""
-    report_number: int = 0
-    report_at: int = NEVER
-    voters: int = 0
-    """`Beat.voters` of the configuration that we run."""
-    revision_names: tuple[str, ...] = ()
-    """Servers of the previous revision, while a majority must be one in both."""
-    revision_arbiter: Arbiter | None = None
-    revision_cluster: Cluster | None = None
-    """Its lengths, while those of both count; time-outs as configured, not stretched."""
-    turns_before: list[InForce] = []
-    """Revisions that somebody who is not out may still take turns by (`fencing.py`)."""
-    revision_at: int = NEVER
-    doubt: bool = False
-    """Voters or lengths change, and somebody may not have heard of it: the bit is not set."""
-    doubt_at: int = NEVER
-    """When a server was last known to vote by another configuration."""
-    offered_at: int = NEVER
-    """When a configuration was prepared here that may still be put in force."""
-    offered: int = 0
-    """Its `voters`; -1: several such."""
-    timers: dict[str, int] = {}
-    changed: bool = False
-    """Something that decisions depend on changed: settle."""
-    report_due: bool = False
-    """Our status changed: the others are told, at most once an interval."""
-    twin_at: int = NEVER
+
+
+class WrittenState(msgspec.Struct):
+    """What survives us as it was written last."""
+
+    durable: Durable | None = None
+    """In `/run`; None: nothing yet."""
+    next_event: int = 1
+    """Of the ledger on the disk, as are the others."""
+    open_events: int = 0
+    halts: dict[str, int] = {}
+    liars: tuple[str, ...] = ()
+
+
+class NodeState(msgspec.Struct):
+    """The whole memory of a core: one struct a part."""
+
+    step: StepState
+    life: Life
+    peers: PeersState = msgspec.field(default_factory=PeersState)
+    sent: SentState = msgspec.field(default_factory=SentState)
+    revision: RevisionState = msgspec.field(default_factory=RevisionState)
+    policy: PolicyState = msgspec.field(default_factory=PolicyState)
+    ratio: RatioState = msgspec.field(default_factory=RatioState)
+    election: VoteState = msgspec.field(default_factory=VoteState)
+    lease: LeaseState = msgspec.field(default_factory=LeaseState)
+    clearance: ClearanceState = msgspec.field(default_factory=ClearanceState)
+    lifecycle: LifecycleState = msgspec.field(default_factory=LifecycleState)
+    office: OfficeState = msgspec.field(default_factory=OfficeState)
+    copies: dict[str, Copies] = {}
+    monitors: dict[str, MonitorRun] = {}
+    ledger: LedgerState = msgspec.field(default_factory=LedgerState)
+    final: FinalState = msgspec.field(default_factory=FinalState)
+    requests: RequestsState = msgspec.field(default_factory=RequestsState)
+    written: WrittenState = msgspec.field(default_factory=WrittenState)

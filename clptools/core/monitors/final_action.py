@@ -7,18 +7,20 @@ elsewhere.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from clptools.core import numbers
 from clptools.core import sentences as say
+from clptools.core.cluster.peers import Peers
+from clptools.core.groups.intents import Intents
+from clptools.core.groups.leaving import Leaving
+from clptools.core.groups.lifecycle import Lifecycle
+from clptools.core.groups.placement import Placement
+from clptools.core.groups.selection import Selection
 from clptools.core.model.actions import ArmDeadman, HostAction, StandDown
 from clptools.core.model.quorum import NEVER
 from clptools.core.model.settings import Monitor, Resource
-from clptools.core.model.state import MonitorRun, Phase
+from clptools.core.model.state import FinalState, MonitorRun, Phase
 from clptools.core.model.states import GroupState, GroupWhy
-
-if TYPE_CHECKING:
-    from clptools.core.node import Node
+from clptools.core.step import Step
 
 _ENDS_SERVER = frozenset(
     {
@@ -40,11 +42,28 @@ _DEADMAN_GRACE_MS = 60_000
 """How long after its deadline a BMC's word of the timer that we armed may still come."""
 
 
-class Final:
+class FinalAction:
     """Final actions and `after_recovery` of this server."""
 
-    def __init__(self, node: Node) -> None:
-        self.node = node
+    def __init__(
+        self,
+        step: Step,
+        state: FinalState,
+        peers: Peers,
+        intents: Intents,
+        selection: Selection,
+        lifecycle: Lifecycle,
+        placement: Placement,
+        leaving: Leaving,
+    ) -> None:
+        self.step = step
+        self.state = state
+        self.peers = peers
+        self.intents = intents
+        self.selection = selection
+        self.lifecycle = lifecycle
+        self.placement = placement
+        self.leaving = leaving
 
     def of_monitor(self, monitor: Monitor, run: MonitorRun) -> None:
         """The final action of a monitor: once an incident."""
@@ -54,12 +73,12 @@ class Final:
         run.finals += 1
         if action == "none":
             if run.restarts or run.failovers:
-                self.node.record(
+                self.step.record(
                     numbers.module(monitor),
                     931,
                     "WARN",
-                    (monitor.name, self.node.me),
-                    say.used_up(monitor.name, self.node.me, run.restarts, run.failovers),
+                    (monitor.name, self.step.me),
+                    say.used_up(monitor.name, self.step.me, run.restarts, run.failovers),
                 )
             return
         if self._may(action, "rm", 200):
@@ -78,51 +97,49 @@ class Final:
 
     def _may(self, action: str, kind: str, last_number: int) -> bool:
         """Whether it is done: not on the last server, nor where it ended the server too often."""
-        node = self.node
+        step = self.step
         if action in _ENDS_SERVER and not self.another_normal_server():
-            node.record(kind, last_number, "WARN", (node.me,), say.last_server(action, node.me))
+            step.record(kind, last_number, "WARN", (step.me,), say.last_server(action, step.me))
             return False
         if action in _ENDS_SERVER and action != "stop-cluster":
-            limit = node.settings.cluster.max_reboots
-            count = node.state.halts.get(kind, 0)
+            limit = step.settings.cluster.max_reboots
+            count = self.state.halts.get(kind, 0)
             if limit and count >= limit:
-                text = say.too_many_halts(action, node.me, count)
-                node.record(kind, 100, "WARN", (node.me,), text)
+                text = say.too_many_halts(action, step.me, count)
+                step.record(kind, 100, "WARN", (step.me,), text)
                 return False
-            node.state.halts[kind] = count + 1
-            node.ledger.keep()
+            self.state.halts[kind] = count + 1
         return True
 
     def _record(self, module: str, number: int, action: str, reason: str) -> None:
-        node = self.node
-        node.record(module, number, "ERROR", (node.me,), say.final(action, node.me, reason))
+        step = self.step
+        step.record(module, number, "ERROR", (step.me,), say.final(action, step.me, reason))
 
     def _perform(self, action: str, target: str, reason: str) -> None:
         """Carries a final action out."""
-        node = self.node
+        step = self.step
         if action == "stop-resource":
             self._stop_resource(target)
         elif action == "stop-group":
-            for name in node.groups.online(target):
-                node.groups.stop(name, GroupWhy.STOPPED, "GROUPSTOP")
+            for name in self.lifecycle.online(target):
+                self.lifecycle.stop(name, GroupWhy.STOPPED, "GROUPSTOP")
         elif action == "stop-cluster":
-            node.service.leave("", no_move=False)
+            self.leaving.begin("", no_move=False)
         elif action in ("shutdown", "reboot"):
-            node.service.leave(action, no_move=False)
+            self.leaving.begin(action, no_move=False)
         else:
-            node.emit(HostAction(action=action, reason=reason))
+            step.do(HostAction(action=action, reason=reason))
 
     def _stop_resource(self, target: str) -> None:
         """Stops it with those that depend on it; the rest of its group goes on."""
-        groups = self.node.groups
-        for group in self.node.settings.groups:
+        groups = self.lifecycle
+        for group in self.step.settings.groups:
             if group.resource(target) is not None and groups.online(group.name):
                 groups.stop_resource(group, target, also=True)
 
     def another_normal_server(self) -> bool:
         """Whether some other server takes part and could run things."""
-        node = self.node
-        return any(not node.choice.not_eligible(name) for name in node.state.peers)
+        return any(not self.selection.not_eligible(name) for name in self.peers)
 
     # ------------------------------------------------------------------ after recovery
 
@@ -132,9 +149,9 @@ class Final:
         Only for a failover that begins: nothing would keep it from the groups that stay here.
         """
         recovery = monitor.recovery
-        deadline = self.node.now + recovery.after_recovery_deadline_ms
-        self.node.state.deadman_until = deadline + _DEADMAN_GRACE_MS
-        self.node.emit(
+        deadline = self.step.now + recovery.after_recovery_deadline_ms
+        self.state.deadman_until = deadline + _DEADMAN_GRACE_MS
+        self.step.do(
             ArmDeadman(
                 action=recovery.after_recovery, deadline_ms=recovery.after_recovery_deadline_ms
             )
@@ -142,64 +159,63 @@ class Final:
 
     def stand_down(self) -> None:
         """Nothing is to follow any more: the timer of this or an earlier boot is called off."""
-        own = self.node.settings.server(self.node.me)
+        own = self.step.settings.server(self.step.me)
         if own is not None and own.bmc is not None:
-            self.node.emit(StandDown())
+            self.step.do(StandDown())
 
     def _is_tried(self, name: str) -> bool:
         """Whether a group is to run somewhere, and not given up for a while."""
-        intent = self.node.policy.intent(name)
-        group = self.node.settings.group(name)
-        return intent.wanted and (group is None or not self.node.choice.exhausted(group, intent))
+        intent = self.intents.of(name)
+        group = self.step.settings.group(name)
+        return intent.wanted and (group is None or not self.selection.exhausted(group, intent))
 
     def after(self, monitor: Monitor, run: MonitorRun) -> None:
         """The recovery is done once its groups run elsewhere: now the BMC may act."""
-        node = self.node
+        step = self.step
         target = monitor.recovery.target
         moving = [
             g.name
-            for g in node.settings.groups
+            for g in step.settings.groups
             if target in ("All Groups", g.name) or g.resource(target) is not None
         ]
         for name in moving:
-            own = node.state.groups.get(name)
+            own = self.lifecycle.runs.get(name)
             if own is not None and own.held:
                 return
             elsewhere = any(
-                h.held and h.state == GroupState.ONLINE for h in node.placement.reports(name)
+                h.held and h.state == GroupState.ONLINE for h in self.placement.reports(name)
             )
-            if not elsewhere and node.now < run.deadline and self._is_tried(name):
+            if not elsewhere and step.now < run.deadline and self._is_tried(name):
                 return
         run.step = ""
         run.deadline = NEVER
         action = f"bmc-{monitor.recovery.after_recovery}"
         if not self.another_normal_server():
-            node.record("rm", 200, "WARN", (node.me,), say.last_server(action, node.me))
+            step.record("rm", 200, "WARN", (step.me,), say.last_server(action, step.me))
             self.stand_down()
             return
-        node.record(
+        step.record(
             numbers.module(monitor),
             numbers.ACTION[action],
             "WARN",
-            (*moving, monitor.name, node.me),
-            say.after_recovery(node.me, monitor.recovery.after_recovery),
+            (*moving, monitor.name, step.me),
+            say.after_recovery(step.me, monitor.recovery.after_recovery),
         )
         stuck = any(
-            run.held and run.state is GroupState.STOP_FAILED for run in node.state.groups.values()
+            run.held and run.state is GroupState.STOP_FAILED for run in self.lifecycle.runs.values()
         )
-        if node.state.phase is Phase.RUNNING and not stuck:
+        if step.life.phase is Phase.RUNNING and not stuck:
             # It says so first: a server that only fell silent would be powered off by the other,
             # and stay so.
-            node.service.leave(action, no_move=False)
+            self.leaving.begin(action, no_move=False)
         else:
-            node.emit(HostAction(action=action, reason=say.final_for(monitor.name)))
+            step.do(HostAction(action=action, reason=say.final_for(monitor.name)))
 
     # ------------------------------------------------------------------ each settling
 
     def settle(self) -> None:
         """A machine that has run long enough since has no halts in a row any more."""
-        node = self.node
-        ran_ms = node.now - node.state.started_at
-        if node.state.halts and ran_ms >= node.settings.cluster.max_reboots_reset_ms:
-            node.state.halts = {}
-            node.ledger.keep()
+        step = self.step
+        ran_ms = step.now - step.life.started_at
+        if self.state.halts and ran_ms >= step.settings.cluster.max_reboots_reset_ms:
+            self.state.halts = {}

@@ -9,21 +9,24 @@ suspended, nothing if the target is not active, and a final action never takes t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from clptools.core import numbers
 from clptools.core import sentences as say
+from clptools.core.cluster.election import Election
+from clptools.core.cluster.shared_policy import SharedPolicy
+from clptools.core.groups.lifecycle import Lifecycle
+from clptools.core.groups.placement import Placement
+from clptools.core.groups.selection import Selection
 from clptools.core.model.actions import FaultMonitor, RunMonitor, RunScript
 from clptools.core.model.events import MonitorResult, ScriptDone
-from clptools.core.model.requests import GroupMove
+from clptools.core.model.open_events import Events
+from clptools.core.model.requests import GroupMove, Request
 from clptools.core.model.settings import Group, Monitor
 from clptools.core.model.state import MonitorRun, Phase
 from clptools.core.model.states import GroupWhy, MonitorStatus
-from clptools.core.monitors.event_ledger import is_linked
-from clptools.core.monitors.final_action import Final
-
-if TYPE_CHECKING:
-    from clptools.core.node import Node
+from clptools.core.monitors.final_action import FinalAction
+from clptools.core.monitors.runs import MonitorRuns
+from clptools.core.monitors.severity import is_linked, status_of
+from clptools.core.step import Change, Step
 
 PASSIVE = frozenset({"mrw", "userw"})
 """Monitors without rounds of their own."""
@@ -40,30 +43,38 @@ _SCRIPT_TIMEOUT_MS = 180_000
 class Recovery:
     """Monitors of this server and what their errors lead to."""
 
-    def __init__(self, node: Node) -> None:
-        self.node = node
-        self.final = Final(node)
-
-    def run(self, name: str) -> MonitorRun:
-        """The state of a monitor here, made when first asked for."""
-        runs = self.node.state.monitors
-        found = runs.get(name)
-        if found is None:
-            found = runs[name] = MonitorRun()
-        return found
-
-    def here(self) -> list[Monitor]:
-        """The monitors that run on this server."""
-        return [m for m in self.node.settings.monitors if self.node.me in m.servers]
+    def __init__(
+        self,
+        step: Step,
+        runs: MonitorRuns,
+        events: Events,
+        policy: SharedPolicy,
+        election: Election,
+        selection: Selection,
+        placement: Placement,
+        lifecycle: Lifecycle,
+        final: FinalAction,
+    ) -> None:
+        self.step = step
+        self.runs = runs
+        self.events = events
+        self.policy = policy
+        self.election = election
+        self.selection = selection
+        self.placement = placement
+        self.lifecycle = lifecycle
+        self.final = final
+        self.wanted: list[Request] = []
+        """What a recovery asks of the coordinator, until it is handed on."""
 
     # ------------------------------------------------------------------ status
 
     def result(self, event: MonitorResult) -> None:
         """An active monitor's verdict."""
-        monitor = self.node.settings.monitor(event.monitor)
+        monitor = self.step.settings.monitor(event.monitor)
         if monitor is None:
             return
-        run = self.run(event.monitor)
+        run = self.runs.run(event.monitor)
         if run.suspended or not run.running:
             return
         status = _WORDS.get(event.status, MonitorStatus.UNKNOWN)
@@ -76,21 +87,20 @@ class Recovery:
         self, monitor: Monitor, run: MonitorRun, status: MonitorStatus, text: str, number: int
     ) -> None:
         """The one place where a monitor changes its status; a new Error is recovered."""
-        node = self.node
+        step = self.step
         was = run.status
         run.status = status
         run.text = text
-        node.report_due = True
-        node.changed = True
+        step.changed(Change.REPORT, Change.DECISIONS)
         bad = status is MonitorStatus.ERROR
         module = numbers.module(monitor)
-        node.record(
+        step.record(
             module,
             _number(module, was, status),
             "ERROR" if bad else ("INFO" if status is MonitorStatus.NORMAL else "WARN"),
-            (monitor.name, node.me),
+            (monitor.name, step.me),
             say.monitor_goes(
-                monitor.name, node.me, was, status, text, self._plan(monitor, run) if bad else ""
+                monitor.name, step.me, was, status, text, self._plan(monitor, run) if bad else ""
             ),
             event=number,
         )
@@ -115,7 +125,7 @@ class Recovery:
         """The next of the steps that still has a count left."""
         recovery = monitor.recovery
         start = _STEPS.index(recovery.action)
-        floor = self.node.now - recovery.window_ms
+        floor = self.step.now - recovery.window_ms
         scripts, restarts, failovers = (
             sum(at > floor for at in counted)
             for counted in (run.scripts, run.restarts, run.failovers)
@@ -136,17 +146,17 @@ class Recovery:
     # ------------------------------------------------------------------ steps
 
     def _recover(self, monitor: Monitor, run: MonitorRun, text: str) -> None:
-        node = self.node
-        shared = node.state.shared
+        step = self.step
+        shared = self.policy.shared
         if run.step:
             return
-        if shared.suspended or run.suspended or node.state.phase is not Phase.RUNNING:
+        if shared.suspended or run.suspended or step.life.phase is not Phase.RUNNING:
             self._held_back(monitor, run, "rm", 192, say.recovery_suspended(monitor.name))
             return
         recovery = monitor.recovery
-        if recovery.target and not node.groups.online(recovery.target):
+        if recovery.target and not self.lifecycle.online(recovery.target):
             self._held_back(
-                monitor, run, numbers.module(monitor), 25, say.inactive(recovery.target, node.me)
+                monitor, run, numbers.module(monitor), 25, say.inactive(recovery.target, step.me)
             )
             return
         run.held_back = ""
@@ -161,7 +171,7 @@ class Recovery:
     ) -> None:
         """Says why nothing is recovered: once, however many rounds find it so."""
         if run.held_back != text:
-            self.node.record(module, event_id, "WARN", (monitor.name, self.node.me), text)
+            self.step.record(module, event_id, "WARN", (monitor.name, self.step.me), text)
         run.held_back = text
 
     def _unprepared(self, monitor: Monitor, run: MonitorRun) -> bool:
@@ -176,17 +186,15 @@ class Recovery:
         """Takes the step that is due."""
         recovery = monitor.recovery
         due = self._due(monitor, run)
-        floor = self.node.now - recovery.window_ms
+        floor = self.step.now - recovery.window_ms
         for counted in (run.scripts, run.restarts, run.failovers):
             counted[:] = [t for t in counted if t > floor]
         if due == "script":
-            run.scripts.append(self.node.now)
-            self.node.dirty = True
+            run.scripts.append(self.step.now)
             run.step = "script"
             self._script(monitor, run, recovery.script, text)
         elif due == "restart":
-            run.restarts.append(self.node.now)
-            self.node.dirty = True
+            run.restarts.append(self.step.now)
             self._restart(monitor, run)
         elif due == "failover":
             self._failover(monitor, run)
@@ -194,18 +202,17 @@ class Recovery:
             self.final.of_monitor(monitor, run)
 
     def _script(self, monitor: Monitor, run: MonitorRun, script: str, text: str) -> None:
-        node = self.node
-        run.token = f"{monitor.name}:{node.state.next_token}"
-        node.state.next_token += 1
-        keyword = monitor.keywords.get(node.me, "") or run.device
-        node.record(
+        step = self.step
+        run.token = f"{monitor.name}:{step.token()}"
+        keyword = monitor.keywords.get(step.me, "") or run.device
+        step.record(
             numbers.module(monitor),
             930 if run.step == "pre-action" else 170,
             "INFO",
-            (monitor.name, node.me),
-            say.script_runs(node.me, script, monitor.name),
+            (monitor.name, step.me),
+            say.script_runs(step.me, script, monitor.name),
         )
-        node.emit(
+        step.do(
             RunScript(
                 token=run.token,
                 script=script,
@@ -221,116 +228,115 @@ class Recovery:
 
     def script_done(self, event: ScriptDone) -> None:
         """A recovery or pre-action script ended; the recovery goes on either way."""
-        node = self.node
+        step = self.step
         name = event.token.rpartition(":")[0]
-        monitor = node.settings.monitor(name)
-        run = node.state.monitors.get(name)
+        monitor = step.settings.monitor(name)
+        run = self.runs.state.get(name)
         if monitor is None or run is None or run.token != event.token:
             return
-        step, run.step, run.token = run.step, "", ""
-        ended, failed = (82, 83) if step == "pre-action" else (932, 171)
-        node.record(
+        ended_step, run.step, run.token = run.step, "", ""
+        ended, failed = (82, 83) if ended_step == "pre-action" else (932, 171)
+        step.record(
             numbers.module(monitor),
             ended if event.ok else failed,
             "INFO" if event.ok else "ERROR",
-            (name, node.me),
+            (name, step.me),
             say.script_ended(name, event.ok, event.timed_out, event.text),
         )
-        if step == "pre-action" and run.status is MonitorStatus.ERROR:
+        if ended_step == "pre-action" and run.status is MonitorStatus.ERROR:
             self._next(monitor, run, run.text)
 
     def _restart(self, monitor: Monitor, run: MonitorRun) -> None:
-        node = self.node
+        step = self.step
         target = monitor.recovery.target
-        groups = node.groups.online(target)
-        node.record(
+        groups = self.lifecycle.online(target)
+        step.record(
             numbers.module(monitor),
             13,
             "WARN",
-            (monitor.name, target, *groups, node.me),
-            say.restarts(node.me, target, monitor.name, len(run.restarts)),
+            (monitor.name, target, *groups, step.me),
+            say.restarts(step.me, target, monitor.name, len(run.restarts)),
         )
-        node.groups.restart(target)
+        self.lifecycle.restart(target)
 
     def _failover(self, monitor: Monitor, run: MonitorRun) -> None:
         """Stops the target here at once; the coordinator starts it where it may run next."""
-        node = self.node
+        step = self.step
         recovery = monitor.recovery
         moved = False
-        for name in node.groups.online(recovery.target):
-            group = node.settings.group(name)
+        for name in self.lifecycle.online(recovery.target):
+            group = step.settings.group(name)
             if group is None:
                 continue
             outside = self._outside(group, monitor)
             inside = recovery.failover_outside_server_group and not outside
-            stays = node.choice.stays(group, outside)
+            stays = self.placement.stays(group, outside)
             if stays:
                 # Said once, however many rounds find it so.
                 if run.stays.get(name) != stays:
-                    node.record("rc", 65, "WARN", (name, monitor.name, node.me), stays)
+                    step.record("rc", 65, "WARN", (name, monitor.name, step.me), stays)
                 run.stays[name] = stays
                 continue
             run.stays.pop(name, None)
             if recovery.after_recovery != "none" and not moved:
                 self.final.arm_deadman(monitor)
             moved = True
-            node.record(
+            step.record(
                 numbers.module(monitor),
                 14,
                 "WARN",
-                (name, monitor.name, node.me),
-                say.fails_over(node.me, name, monitor.name),
+                (name, monitor.name, step.me),
+                say.fails_over(step.me, name, monitor.name),
                 because=(say.none_outside(name),) if inside else (),
             )
             if outside:
-                node.operations.ask_coordinator(
+                self.wanted.append(
                     GroupMove(group=name, to=outside, failover=True, reason=monitor.name)
                 )
-            node.groups.stop(
+            self.lifecycle.stop(
                 name,
                 GroupWhy.FAILOVER,
                 "GROUPFAILOVER",
                 migrate=recovery.migrate_before_failover,
             )
         if moved:
-            run.failovers.append(node.now)
-            node.dirty = True
+            run.failovers.append(step.now)
             if recovery.after_recovery != "none":
                 run.step = "after"
-                run.deadline = node.now + recovery.after_recovery_deadline_ms
+                run.deadline = step.now + recovery.after_recovery_deadline_ms
 
     def _could_not_move(self, monitor: Monitor, run: MonitorRun) -> bool:
         """Whether a fault that is still open found no server for its groups, and now there is one.
 
         An active monitor finds out in its next round; a message receive monitor has none.
         """
-        node = self.node
+        step = self.step
         idle = run.status is MonitorStatus.ERROR and not run.step and not run.suspended
-        if not run.stays or not idle or node.state.shared.suspended:
+        if not run.stays or not idle or self.policy.shared.suspended:
             return False
-        if not node.votes.coordinator():
+        if not self.election.coordinator():
             return False  # nobody yet who would start them there
-        active = [n for n in node.groups.online(monitor.recovery.target) if n in run.stays]
-        groups = [node.settings.group(name) for name in active]
+        active = [n for n in self.lifecycle.online(monitor.recovery.target) if n in run.stays]
+        groups = [step.settings.group(name) for name in active]
         return any(
-            group is not None and not node.choice.stays(group, self._outside(group, monitor))
+            group is not None and not self.placement.stays(group, self._outside(group, monitor))
             for group in groups
         )
 
     def _outside(self, group: Group, monitor: Monitor) -> str:
         """The first server that would take the group and is in none of its server groups here,
         where the monitor asks for one."""
-        node = self.node
+        step = self.step
         if not monitor.recovery.failover_outside_server_group:
             return ""
         ours = {
             server
-            for g in node.settings.server_groups
-            if g.name in group.server_groups and node.me in g.servers
+            for g in step.settings.server_groups
+            if g.name in group.server_groups and step.me in g.servers
             for server in g.servers
         }
         for name in group.servers:
-            able = not node.choice.not_eligible(name) and not node.choice.is_barred(name)
+            able = not self.selection.not_eligible(name) and not self.selection.is_barred(name)
             if name not in ours and able:
                 return name
         return ""
@@ -339,10 +345,10 @@ class Recovery:
 
     def settle(self) -> None:
         """Which active monitors should run now; what follows a finished recovery."""
-        node = self.node
+        step = self.step
         self.final.settle()
-        for monitor in self.here():
-            run = self.run(monitor.name)
+        for monitor in self.runs.here():
+            run = self.runs.run(monitor.name)
             if run.step == "after":
                 self.final.after(monitor, run)
             if monitor.type in PASSIVE:
@@ -350,15 +356,15 @@ class Recovery:
                     self._recover(monitor, run, run.text)
                 continue
             wanted = (
-                node.state.phase is Phase.RUNNING
-                and not node.state.shared.suspended
+                step.life.phase is Phase.RUNNING
+                and not self.policy.shared.suspended
                 and not run.suspended
-                and (monitor.timing != "active" or bool(node.groups.online(monitor.target)))
+                and (monitor.timing != "active" or bool(self.lifecycle.online(monitor.target)))
             )
             if wanted is not run.running:
                 run.running = wanted
-                node.report_due = True
-                node.emit(RunMonitor(monitor=monitor.name, on=wanted))
+                step.changed(Change.REPORT)
+                step.do(RunMonitor(monitor=monitor.name, on=wanted))
                 if not wanted:
                     run.status = MonitorStatus.NORMAL
                     self._forget_step(run)
@@ -367,52 +373,49 @@ class Recovery:
 
     def suspend(self, names: tuple[str, ...], on: bool, user: str) -> list[str]:
         """Suspends or resumes monitors (empty: all); returns which were changed."""
-        node = self.node
+        step = self.step
         changed = []
-        for monitor in self.here():
-            run = self.run(monitor.name)
+        for monitor in self.runs.here():
+            run = self.runs.run(monitor.name)
             if (names and monitor.name not in names) or run.suspended is on:
                 continue
             run.suspended = on
-            node.dirty = True
             changed.append(monitor.name)
             if not on and monitor.type == "mrw":
-                node.ledger.refresh(monitor, run)
-            node.record(
+                run.status = status_of(monitor, self.events)
+            step.record(
                 "rm",
                 29 if on else 30,
                 "INFO",
-                (monitor.name, node.me),
-                say.monitor_suspended(monitor.name, node.me, on, user),
+                (monitor.name, step.me),
+                say.monitor_suspended(monitor.name, step.me, on, user),
             )
-        node.changed = True
-        node.report_due = True
+        step.changed(Change.DECISIONS, Change.REPORT)
         return changed
 
     def clear_counters(self, names: tuple[str, ...]) -> list[str]:
         """Sets the recovery counters of monitors (empty: all) to zero."""
         cleared = []
-        for monitor in self.here():
+        for monitor in self.runs.here():
             if names and monitor.name not in names:
                 continue
-            run = self.run(monitor.name)
+            run = self.runs.run(monitor.name)
             run.scripts, run.restarts, run.failovers, run.finals = [], [], [], 0
             cleared.append(monitor.name)
-        self.node.report_due = True
-        self.node.dirty = True
+        self.step.changed(Change.REPORT)
         return cleared
 
     def fault(self, monitor: Monitor, on: bool) -> None:
         """Dummy failure of an active monitor."""
-        run = self.run(monitor.name)
+        run = self.runs.run(monitor.name)
         run.fault = on
-        self.node.emit(FaultMonitor(monitor=monitor.name, on=on))
-        self.node.record(
+        self.step.do(FaultMonitor(monitor=monitor.name, on=on))
+        self.step.record(
             "rm",
             180 if on else 181,
             "INFO",
-            (monitor.name, self.node.me),
-            say.dummy(monitor.name, self.node.me, on),
+            (monitor.name, self.step.me),
+            say.dummy(monitor.name, self.step.me, on),
         )
 
 

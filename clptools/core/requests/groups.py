@@ -7,11 +7,17 @@ do the rest; a resource is its holder's.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from clptools.core import sentences as say
+from clptools.core.cluster.election import Election
+from clptools.core.cluster.peers import Peers
+from clptools.core.cluster.shared_policy import SharedPolicy
+from clptools.core.groups.intents import Intents
+from clptools.core.groups.lifecycle import Lifecycle
+from clptools.core.groups.placement import Placement
+from clptools.core.groups.selection import Selection
 from clptools.core.model.codes import FAILED, NO_SUCH, REFUSED
 from clptools.core.model.messages import Intent
 from clptools.core.model.requests import (
@@ -25,16 +31,37 @@ from clptools.core.model.requests import (
 from clptools.core.model.settings import Group
 from clptools.core.model.state import Pending
 from clptools.core.model.states import GroupState, ResourceState
-
-if TYPE_CHECKING:
-    from clptools.core.node import Node
+from clptools.core.requests.forwarding import Forwarding
+from clptools.core.safety.clearance import Clearance
+from clptools.core.step import Step
 
 
 class GroupRequests:
     """Start, stop and move by command."""
 
-    def __init__(self, node: Node) -> None:
-        self.node = node
+    def __init__(
+        self,
+        step: Step,
+        peers: Peers,
+        policy: SharedPolicy,
+        election: Election,
+        clearance: Clearance,
+        intents: Intents,
+        selection: Selection,
+        placement: Placement,
+        lifecycle: Lifecycle,
+        forwarding: Forwarding,
+    ) -> None:
+        self.step = step
+        self.peers = peers
+        self.policy = policy
+        self.election = election
+        self.clearance = clearance
+        self.intents = intents
+        self.selection = selection
+        self.placement = placement
+        self.lifecycle = lifecycle
+        self.forwarding = forwarding
 
     # ------------------------------------------------------------------ the end of them
 
@@ -69,11 +96,11 @@ class GroupRequests:
         return worst
 
     def _groups(self, name: str) -> list[Group]:
-        return [g for g in self.node.settings.groups if name in ("", g.name)]
+        return [g for g in self.step.settings.groups if name in ("", g.name)]
 
     def where(self, group: str) -> tuple[str, str]:
         """The server that holds a group and the state it is in there; or nothing."""
-        held = list(self.node.placement.holders(group))
+        held = list(self.placement.holders(group))
         if not held:
             return "", ""
         newest = max(held, key=lambda h: h.seen)
@@ -81,7 +108,7 @@ class GroupRequests:
 
     def _started(self, group: Group, pending: Pending) -> Outcome | None:
         server, state = self.where(group.name)
-        intent = self.node.policy.intent(group.name)
+        intent = self.intents.of(group.name)
         if server and state == GroupState.ONLINE:
             return Outcome()
         if server and state == GroupState.STOP_FAILED:
@@ -89,14 +116,14 @@ class GroupRequests:
         if not server and not intent.wanted:
             tried = intent.avoid or ("any server",)
             return Outcome(code=FAILED, text=say.start_ended_badly(group.name, tried[-1]))
-        if not server and self.node.choice.exhausted(group, intent):
+        if not server and self.selection.exhausted(group, intent):
             text = say.start_ended_badly(group.name, intent.avoid[-1])
             return Outcome(code=FAILED, text=text, hint="It is tried again by itself.")
         return None
 
     def _moved(self, group: Group, pending: Pending) -> Outcome | None:
         server, state = self.where(group.name)
-        intent = self.node.policy.intent(group.name)
+        intent = self.intents.of(group.name)
         if server and state == GroupState.STOP_FAILED:
             return Outcome(code=FAILED, text=say.group_stuck(group.name, server))
         if server and state == GroupState.ONLINE and not intent.preferred:
@@ -107,7 +134,7 @@ class GroupRequests:
                     text=f"{say.start_ended_badly(group.name, wanted)} It runs on {server}.",
                 )
             return Outcome()
-        if not server and (not intent.wanted or self.node.choice.exhausted(group, intent)):
+        if not server and (not intent.wanted or self.selection.exhausted(group, intent)):
             return Outcome(code=FAILED, text=say.start_ended_badly(group.name, pending.server))
         return None
 
@@ -115,42 +142,42 @@ class GroupRequests:
         server, state = self.where(group.name)
         if not server:
             return Outcome()
-        if state == GroupState.STOP_FAILED and not self.node.policy.intent(group.name).force:
+        if state == GroupState.STOP_FAILED and not self.intents.of(group.name).force:
             return Outcome(code=FAILED, text=say.group_stuck(group.name, server))
         return None
 
     # ------------------------------------------------------------------ groups (coordinator)
 
     def refused_now(self) -> Outcome | None:
-        node = self.node
-        if not node.votes.in_office():
-            text = say.no_coordinator(f"{node.me} was asked, and is not it any more")
+        step = self.step
+        if not self.election.in_office():
+            text = say.no_coordinator(f"{step.me} was asked, and is not it any more")
             return Outcome(code=REFUSED, text=text)
-        if node.state.shared.suspended:
-            by = node.state.shared.suspended_by
+        if self.policy.shared.suspended:
+            by = self.policy.shared.suspended_by
             return Outcome(
                 code=REFUSED, text=say.cluster_suspended(by), hint="Resume it: clpcl --resume"
             )
         return None
 
     def _no_group(self, name: str) -> Outcome:
-        known = ", ".join(g.name for g in self.node.settings.groups) or "none"
+        known = ", ".join(g.name for g in self.step.settings.groups) or "none"
         return Outcome(code=NO_SUCH, text=f"No such group: {name}; known: {known}.")
 
     def _cannot_take(self, group: Group, server: str, force: bool) -> Outcome | None:
-        node = self.node
-        if server not in node.settings.names:
-            return self.node.operations.no_server(server)
+        step = self.step
+        if server not in step.settings.names:
+            return self.forwarding.no_server(server)
         if server not in group.servers:
             text = say.cannot_take(group.name, server, "it is not among the group's servers")
             return Outcome(code=REFUSED, text=text)
-        why = node.choice.not_eligible(server)
+        why = self.selection.not_eligible(server)
         if why:
             return Outcome(code=REFUSED, text=say.cannot_take(group.name, server, why))
-        if node.choice.is_barred(server) and not force:
+        if self.selection.is_barred(server) and not force:
             return Outcome(
                 code=REFUSED,
-                text=say.barred(group.name, server, node.choice.fatal_event(server)),
+                text=say.barred(group.name, server, self.selection.fatal_event(server)),
                 hint="Move it all the same: -f",
             )
         return None
@@ -165,15 +192,14 @@ class GroupRequests:
 
         For a move, too: the group would stop, and then wait.  No force overrides it.
         """
-        node = self.node
         dark = [
             s
-            for s in node.state.peers
-            if not node.membership.is_online(s) and not node.proof.cleared(group.name, s).ok
+            for s in self.peers
+            if not self.peers.is_online(s) and not self.clearance.cleared(group.name, s).ok
         ]
         if not dark:
             return None
-        wanted = node.policy.intent(group.name).wanted and self.where(group.name)[0] in ("", *dark)
+        wanted = self.intents.of(group.name).wanted and self.where(group.name)[0] in ("", *dark)
         return Outcome(
             code=REFUSED,
             text=say.no_proof_yet(group.name, dark),
@@ -190,7 +216,7 @@ class GroupRequests:
         for group in groups:
             server, _ = self.where(group.name)
             refused = self._unproven(group)
-            if refused is not None and not (server and self.node.membership.is_online(server)):
+            if refused is not None and not (server and self.peers.is_online(server)):
                 return refused
         begun = False
         said = ""
@@ -211,8 +237,8 @@ class GroupRequests:
                     return refused
             begun = True
             pending.groups.append(group.name)
-            old = self.node.policy.intent(group.name)
-            self.node.policy.amend(
+            old = self.intents.of(group.name)
+            self.intents.amend(
                 Intent(
                     group=group.name,
                     wanted=True,
@@ -236,7 +262,7 @@ class GroupRequests:
         begun = False
         said = ""
         for group in groups:
-            old = self.node.policy.intent(group.name)
+            old = self.intents.of(group.name)
             server, state = self.where(group.name)
             if request.server and server != request.server:
                 if not request.group:
@@ -254,7 +280,7 @@ class GroupRequests:
                 )
             begun = True
             pending.groups.append(group.name)
-            self.node.policy.amend(
+            self.intents.amend(
                 Intent(
                     group=group.name,
                     wanted=False,
@@ -274,10 +300,10 @@ class GroupRequests:
         groups = self._groups(request.group)
         begun = False
         said = ""
-        node = self.node
+        step = self.step
         for group in groups:
             server, _ = self.where(group.name)
-            if not request.group and server != (request.server or pending.origin or node.me):
+            if not request.group and server != (request.server or pending.origin or step.me):
                 continue
             if request.server and server not in ("", request.server):
                 return _elsewhere(group.name, server)
@@ -290,15 +316,15 @@ class GroupRequests:
             if request.to and server == request.to:
                 said = say.already(group.name, server)
                 continue
-            old = node.policy.intent(group.name)
+            old = self.intents.of(group.name)
             to = request.to
             if not to:
                 elsewhere = msgspec.structs.replace(old, preferred="", avoid=(server,))
-                to, why = node.choice.choose(group, elsewhere)
+                to, why = self.selection.choose(group, elsewhere)
                 if not to and not server:
                     return Outcome(code=REFUSED, text=say.waits(group.name, why))
                 if not to or to == server:
-                    others = node.choice.why_not(group, elsewhere, beside=server)
+                    others = self.selection.why_not(group, elsewhere, beside=server)
                     return Outcome(
                         code=REFUSED,
                         text=say.nowhere(group.name, server),
@@ -311,7 +337,7 @@ class GroupRequests:
             pending.groups.append(group.name)
             pending.server = to
             verb = "failed it over" if request.failover else "moved it"
-            node.policy.amend(
+            self.intents.amend(
                 Intent(
                     group=group.name,
                     wanted=True,
@@ -330,25 +356,27 @@ class GroupRequests:
     # ------------------------------------------------------------------ resources (holder)
 
     def holder_of(self, resource: str) -> str:
-        group = self.node.settings.group_of(resource)
+        group = self.step.settings.group_of(resource)
         return self.where(group.name)[0] if group is not None else ""
 
     def resource(self, pending: Pending) -> Outcome | None:
-        node = self.node
+        step = self.step
         request = pending.request
         assert isinstance(request, ResourceStart | ResourceStop)
-        group = node.settings.group_of(request.resource)
+        group = step.settings.group_of(request.resource)
         if group is None or group.resource(request.resource) is None:
-            known = ", ".join(r.name for g in node.settings.groups for r in g.resources)
+            known = ", ".join(r.name for g in step.settings.groups for r in g.resources)
             return Outcome(
                 code=NO_SUCH, text=f"No such resource: {request.resource}; known: {known}."
             )
-        if node.state.shared.suspended:
-            return Outcome(code=REFUSED, text=say.cluster_suspended(node.state.shared.suspended_by))
+        if self.policy.shared.suspended:
+            return Outcome(
+                code=REFUSED, text=say.cluster_suspended(self.policy.shared.suspended_by)
+            )
         server = self.where(group.name)[0]
         if request.server and server not in ("", request.server):
             return _elsewhere(group.name, server)
-        run = node.state.groups.get(group.name)
+        run = self.lifecycle.runs.get(group.name)
         if run is None or run.state is not GroupState.ONLINE:
             return Outcome(
                 code=REFUSED,
@@ -360,16 +388,16 @@ class GroupRequests:
         if run.resources.get(request.resource) is wanted:
             word = "online" if starting else "offline"
             return Outcome(text=f"{request.resource} is already {word}.")
-        act = node.groups.start_resource if starting else node.groups.stop_resource
+        act = self.lifecycle.start_resource if starting else self.lifecycle.stop_resource
         refusal = act(group, request.resource, request.force)
         if refusal:
             return Outcome(code=REFUSED, text=refusal, hint="Include them: -f")
         return None
 
     def _resource_through(self, request: ResourceStart | ResourceStop) -> Outcome | None:
-        node = self.node
-        group = node.settings.group_of(request.resource)
-        run = node.state.groups.get(group.name) if group is not None else None
+        step = self.step
+        group = step.settings.group_of(request.resource)
+        run = self.lifecycle.runs.get(group.name) if group is not None else None
         if run is None or run.state is GroupState.NONE:
             return Outcome(code=FAILED, text=f"The group of {request.resource} is not online.")
         state = run.resources.get(request.resource)

@@ -8,11 +8,18 @@ Leaving releases everything, clears the `member` bit, deletes the state and only
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import msgspec
 
 from clptools.core import sentences as say
+from clptools.core.cluster.election import Election
+from clptools.core.cluster.heartbeats import Heartbeats
+from clptools.core.cluster.peers import Peers
+from clptools.core.cluster.shared_policy import SharedPolicy
+from clptools.core.groups.intents import Intents
+from clptools.core.groups.leaving import Leaving
+from clptools.core.groups.lifecycle import Lifecycle
+from clptools.core.groups.placement import Placement
+from clptools.core.groups.selection import Selection
 from clptools.core.model.actions import (
     Exit,
     HostAction,
@@ -26,10 +33,11 @@ from clptools.core.model.events import HostActionDone
 from clptools.core.model.quorum import majority
 from clptools.core.model.requests import Outcome, Resume, ServiceStop, Suspend
 from clptools.core.model.state import Pending, Phase
-from clptools.core.model.states import GroupState, GroupWhy
-
-if TYPE_CHECKING:
-    from clptools.core.node import Node
+from clptools.core.model.states import GroupState
+from clptools.core.requests.forwarding import Forwarding
+from clptools.core.requests.groups import GroupRequests
+from clptools.core.safety.lease import Lease
+from clptools.core.step import Change, Step
 
 _TELL_MS = 2_000
 """How long those who do not answer are told that we left."""
@@ -40,223 +48,229 @@ _HAND_OVER_MS = 30_000
 class Service:
     """This server's cluster service, and the suspension of the cluster."""
 
-    def __init__(self, node: Node) -> None:
-        self.node = node
+    def __init__(
+        self,
+        step: Step,
+        peers: Peers,
+        policy: SharedPolicy,
+        election: Election,
+        heartbeats: Heartbeats,
+        lease: Lease,
+        intents: Intents,
+        selection: Selection,
+        lifecycle: Lifecycle,
+        placement: Placement,
+        leaving: Leaving,
+        forwarding: Forwarding,
+        group_requests: GroupRequests,
+    ) -> None:
+        self.step = step
+        self.peers = peers
+        self.policy = policy
+        self.election = election
+        self.heartbeats = heartbeats
+        self.lease = lease
+        self.intents = intents
+        self.selection = selection
+        self.lifecycle = lifecycle
+        self.placement = placement
+        self.leaving = leaving
+        self.forwarding = forwarding
+        self.group_requests = group_requests
 
     def start(self, pending: Pending) -> Outcome | None:
-        node = self.node
+        step = self.step
         request = pending.request
         if request.server == "*":
             self._to_all(pending)
-        if node.state.phase is Phase.RUNNING:
-            node.state.closing = False
-            node.changed = True
-            return Outcome(text=f"The cluster service of {node.me} is already running.")
-        if node.state.phase in (Phase.LEAVING, Phase.TELLING) and not node.state.then:
+        if step.life.phase is Phase.RUNNING:
+            self.policy.stop_is_over()
+            step.changed(Change.DECISIONS)
+            return Outcome(text=f"The cluster service of {step.me} is already running.")
+        if step.life.phase in (Phase.LEAVING, Phase.TELLING) and not step.life.then:
             # It is stopping: it starts again as soon as it has left.
-            node.state.then = "start"
+            step.life.then = "start"
             pending.stage = "leaving"
             return None
-        if node.state.phase is not Phase.STOPPED:
+        if step.life.phase is not Phase.STOPPED:
             return Outcome(
-                code=REFUSED, text=f"{node.me} is stopping.", hint="Try again in a moment."
+                code=REFUSED, text=f"{step.me} is stopping.", hint="Try again in a moment."
             )
-        node.emit(SetService(stopped=False))
-        self.node.operations.finish(pending, Outcome())
-        node.emit(Reincarnate())
-        node.state.phase = Phase.DONE
+        step.do(SetService(stopped=False))
+        self.forwarding.finish(pending, Outcome())
+        step.do(Reincarnate())
+        step.life.phase = Phase.DONE
         return None
 
     def stop(self, pending: Pending) -> Outcome | None:
-        node = self.node
+        step = self.step
         request = pending.request
         assert isinstance(request, ServiceStop)
-        if node.state.phase is Phase.STOPPED:
+        if step.life.phase is Phase.STOPPED:
             return self._stop_again(pending, request.then)
-        if node.state.shared.suspended:
-            by = node.state.shared.suspended_by
+        if self.policy.shared.suspended:
+            by = self.policy.shared.suspended_by
             return Outcome(
                 code=REFUSED, text=say.cluster_suspended(by), hint="Resume it: clpcl --resume"
             )
         everywhere = request.server == "*" or request.everywhere
         if everywhere:
-            node.state.closing = True
-            if node.votes.in_office():
-                shared = msgspec.structs.replace(node.state.shared, closing=True)
-                node.policy.share(shared)
+            self.policy.stop_begins()
+            if self.election.in_office():
+                shared = msgspec.structs.replace(self.policy.shared, closing=True)
+                self.policy.share(shared)
         if request.server == "*":
             self._to_all(pending)
-        node.record("pm", 31, "INFO", (node.me,), say.service_stops(node.me, pending.user))
-        self.leave(request.then, no_move=everywhere)
+        step.record("pm", 31, "INFO", (step.me,), say.service_stops(step.me, pending.user))
+        self.leaving.begin(request.then, no_move=everywhere)
         pending.stage = "leaving"
         return None
 
     def _stop_again(self, pending: Pending, then: str) -> Outcome | None:
         """Already stopped: what was to follow is done all the same."""
-        node = self.node
+        step = self.step
         if then == "start":
             return self.start(pending)
         if pending.request.server == "*":
             self._to_all(pending)
         if not then:
-            return Outcome(text=f"The cluster service of {node.me} is already stopped.")
+            return Outcome(text=f"The cluster service of {step.me} is already stopped.")
         pending.stage = "host"
-        node.emit(HostAction(action=then, reason=f"{pending.user} asked for it"))
+        step.do(HostAction(action=then, reason=f"{pending.user} asked for it"))
         return None
 
     def _to_all(self, pending: Pending) -> None:
         """The same request to every other server, by name."""
-        node = self.node
-        for name in node.state.peers:
+        for name in self.peers:
             one = msgspec.structs.replace(pending.request, server=name)
             if isinstance(one, ServiceStop):
                 one = msgspec.structs.replace(one, everywhere=True)
-            node.operations.pass_on(name, pending.user, one)
-
-    def leave(self, then: str, *, no_move: bool) -> None:
-        """Begins to leave: no group is taken any more, those held are stopped."""
-        node = self.node
-        state = node.state
-        if state.phase is not Phase.RUNNING:
-            return
-        state.phase = Phase.LEAVING
-        state.then = then
-        state.no_move = no_move
-        state.left_at = node.now
-        for name in node.groups.held():
-            node.groups.stop(name, GroupWhy.LEAVING, "CLUSTERSTOP" if no_move else "SERVERSTOP")
-        node.urgent = True
-        node.changed = True
+            self.forwarding.pass_on(name, pending.user, one)
 
     def agent_stopping(self) -> None:
         """SIGTERM.  Suspended, or with the service stopped, nothing is released."""
-        node = self.node
-        if node.state.phase in (Phase.STOPPED, Phase.DONE):
+        step = self.step
+        if step.life.phase in (Phase.STOPPED, Phase.DONE):
             self._exit()
-        elif node.state.phase is Phase.RUNNING and not node.state.shared.suspended:
-            self.leave("exit", no_move=False)
+        elif step.life.phase is Phase.RUNNING and not self.policy.shared.suspended:
+            self.leaving.begin("exit", no_move=False)
         else:
-            node.state.then = "exit"
+            step.life.then = "exit"
 
     def _exit(self) -> None:
-        node = self.node
-        node.lease.disarm()
-        node.emit(Exit())
-        node.state.phase = Phase.DONE
+        step = self.step
+        self.lease.disarm()
+        step.do(Exit())
+        step.life.phase = Phase.DONE
 
     def _end_suspended(self) -> None:
         """Our groups may only outlive us once nobody would clear us by our lease."""
-        node = self.node
-        if not node.state.shared.suspended:
-            self.leave("exit", no_move=False)
-        elif not node.lease.binds() or not node.groups.holds_any():
+        if not self.policy.shared.suspended:
+            self.leaving.begin("exit", no_move=False)
+        elif not self.lease.binds() or not self.lifecycle.held():
             self._exit()
 
     def settle(self) -> None:
         """Goes on with leaving."""
-        node = self.node
-        state = node.state
-        if state.phase is Phase.RUNNING and state.then == "exit":
+        step = self.step
+        if step.life.phase is Phase.RUNNING and step.life.then == "exit":
             self._end_suspended()
-        elif state.phase is Phase.LEAVING:
-            held = node.groups.held()
-            stuck = [n for n in held if state.groups[n].state is GroupState.STOP_FAILED]
+        elif step.life.phase is Phase.LEAVING:
+            held = self.lifecycle.held()
+            stuck = [n for n in held if self.lifecycle.runs[n].state is GroupState.STOP_FAILED]
             if held and len(stuck) == len(held):
                 self._cannot_leave(stuck)
-            elif not held and not node.urgent and not self._waits_to_hand_over():
+            elif not held and not step.beats_due and not self._waits_to_hand_over():
                 # The beat that tells of the last release goes out before the word "left".
                 self._left()
-        elif state.phase is Phase.TELLING:
+        elif step.life.phase is Phase.TELLING:
             untold = [
                 name
-                for name, p in state.peers.items()
+                for name, p in self.peers.items()
                 if p.beat is not None
-                and node.me not in p.beat.out
-                and node.now - p.heard_at <= node.times.hear_ms
+                and step.me not in p.beat.out
+                and step.now - p.heard_at <= step.times.hear_ms
             ]
-            if not untold or node.now - state.left_at > _TELL_MS:
+            if not untold or step.now - step.life.left_at > _TELL_MS:
                 self._after_leaving()
 
     def _waits_to_hand_over(self) -> bool:
         """As coordinator: until what we held is started elsewhere, if anybody would take it."""
-        node = self.node
-        state = node.state
-        if state.no_move or not node.votes.in_office():
+        step = self.step
+        if step.life.no_move or not self.election.in_office():
             return False
-        if node.now - state.left_at > _HAND_OVER_MS:
+        if step.now - step.life.left_at > _HAND_OVER_MS:
             return False
-        for group in node.settings.groups:
-            if group.name in state.grants:
+        for group in step.settings.groups:
+            if group.name in self.placement.state.grants:
                 return True
-            intent = node.policy.intent(group.name)
-            server, _ = node.group_requests.where(group.name)
-            if intent.wanted and not server and node.choice.choose(group, intent)[0]:
+            intent = self.intents.of(group.name)
+            server, _ = self.group_requests.where(group.name)
+            if intent.wanted and not server and self.selection.choose(group, intent)[0]:
                 return True
         return False
 
     def _cannot_leave(self, stuck: list[str]) -> None:
-        node = self.node
-        text = say.leave_failed(node.me, stuck)
-        node.record("pm", 930, "ERROR", (node.me, *stuck), text)
-        if node.state.then == "exit":
-            node.emit(Exit())
-            node.state.phase = Phase.DONE
+        step = self.step
+        text = say.leave_failed(step.me, stuck)
+        step.record("pm", 930, "ERROR", (step.me, *stuck), text)
+        if step.life.then == "exit":
+            step.do(Exit())
+            step.life.phase = Phase.DONE
             return
-        node.state.phase = Phase.RUNNING
-        node.changed = True
+        step.life.phase = Phase.RUNNING
+        step.changed(Change.DECISIONS)
         self._end_leaving(Outcome(code=FAILED, text=text))
 
     def _end_leaving(self, outcome: Outcome) -> None:
-        for pending in list(self.node.state.pending.values()):
+        for pending in list(self.forwarding.state.pending.values()):
             if pending.stage == "leaving":
-                self.node.operations.finish(pending, outcome)
+                self.forwarding.finish(pending, outcome)
 
     def _left(self) -> None:
         """Everything is released: the bit, the state, then the word."""
-        node = self.node
-        state = node.state
-        state.phase = Phase.TELLING
-        state.left_at = node.now
-        state.member = False
-        state.votes.vote = ""
-        node.lease.disarm()
-        node.emit(SetMember(member=False))
-        node.emit(Persist(durable=None))
-        node.record("nm", 2, "INFO", (node.me,), say.service_stopped(node.me))
-        node.beats.tell_left(list(state.peers))
-        node.changed = True
+        step = self.step
+        step.life.phase = Phase.TELLING
+        step.life.left_at = step.now
+        step.life.member = False
+        self.election.state.vote = ""
+        self.lease.disarm()
+        step.do(SetMember(member=False))
+        step.do(Persist(durable=None))
+        step.record("nm", 2, "INFO", (step.me,), say.service_stopped(step.me))
+        self.heartbeats.tell_left(list(self.peers))
+        step.changed(Change.DECISIONS)
 
     def _after_leaving(self) -> None:
-        node = self.node
-        state = node.state
-        then = state.then
-        state.phase = Phase.STOPPED
+        step = self.step
+        then = step.life.then
+        step.life.phase = Phase.STOPPED
         if then == "exit":
-            node.emit(Exit())
-            state.phase = Phase.DONE
+            step.do(Exit())
+            step.life.phase = Phase.DONE
             return
         if then != "start":
-            node.emit(SetService(stopped=True))
+            step.do(SetService(stopped=True))
         if then in ("", "start"):
             self._end_leaving(Outcome())
         if then == "start":
-            node.emit(Reincarnate())
-            state.phase = Phase.DONE
+            step.do(Reincarnate())
+            step.life.phase = Phase.DONE
         elif then:
-            for pending in state.pending.values():
+            for pending in self.forwarding.state.pending.values():
                 if pending.stage == "leaving":
                     pending.stage = "host"
-            node.emit(HostAction(action=then, reason=f"{node.me} has left the cluster for it"))
+            step.do(HostAction(action=then, reason=f"{step.me} has left the cluster for it"))
 
     def host_action_done(self, event: HostActionDone) -> None:
         """Whoever asked for this server's shutdown hears whether it has begun."""
         outcome = Outcome()
         if not event.ok:
-            text = say.not_shut_down(self.node.me, event.action, event.text)
+            text = say.not_shut_down(self.step.me, event.action, event.text)
             outcome = Outcome(code=FAILED, text=text)
-        for pending in list(self.node.state.pending.values()):
+        for pending in list(self.forwarding.state.pending.values()):
             if pending.stage == "host":
-                self.node.operations.finish(pending, outcome)
+                self.forwarding.finish(pending, outcome)
 
     # ------------------------------------------------------------------ suspend and resume
 
@@ -269,13 +283,12 @@ class Service:
         return self._set_suspended(pending, False, True)
 
     def _set_suspended(self, pending: Pending, on: bool, force: bool) -> Outcome | None:
-        node = self.node
-        shared = node.state.shared
-        if not node.votes.in_office():
-            return self.node.group_requests.refused_now()
+        shared = self.policy.shared
+        if not self.election.in_office():
+            return self.group_requests.refused_now()
         if shared.suspended is on:
             return Outcome(text=f"The cluster is already {'suspended' if on else 'running'}.")
-        away = [s for s in node.state.peers if not node.membership.is_online(s)]
+        away = [s for s in self.peers if not self.peers.is_online(s)]
         if away and not force:
             return Outcome(
                 code=REFUSED,
@@ -283,24 +296,23 @@ class Service:
                 f"{'is' if len(away) == 1 else 'are'} not.",
                 hint="Suspend all the same: clpcl --suspend --force",
             )
-        node.policy.share(
+        self.policy.share(
             msgspec.structs.replace(shared, suspended=on, suspended_by=pending.user if on else "")
         )
         return None
 
     def through(self, pending: Pending) -> Outcome | None:
         """Suspended or resumed is the cluster once everybody who is heard says so."""
-        node = self.node
         if not isinstance(pending.request, Suspend | Resume):
             return None
         on = isinstance(pending.request, Suspend)
         told = {
             name: p.beat.suspended is on
-            for name, p in node.state.peers.items()
-            if p.beat is not None and node.membership.is_online(name)
+            for name, p in self.peers.items()
+            if p.beat is not None and self.peers.is_online(name)
         }
         # A majority of those that vote: whoever is elected next hears of it from one of them.
-        electorate = node.membership.electorate()
+        electorate = self.peers.electorate()
         many = 1 + sum(1 for name in electorate if told.get(name, False))
         done = all(told.values()) and many >= majority(len(electorate))
         return Outcome() if done else None

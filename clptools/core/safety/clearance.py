@@ -6,18 +6,19 @@ from before says nothing about what may have been granted since.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 import msgspec
 
 from clptools.core import sentences as say
+from clptools.core.cluster.election import Election
 from clptools.core.cluster.holdings import told
-from clptools.core.model.messages import NO_EPOCH, Holding
+from clptools.core.cluster.peers import Peers
+from clptools.core.model.group_runs import Runs
+from clptools.core.model.messages import NO_EPOCH, Epoch, Holding
 from clptools.core.model.quorum import NEVER
-from clptools.core.model.state import PeerState
-
-if TYPE_CHECKING:
-    from clptools.core.node import Node
+from clptools.core.model.state import ClearanceState, PeerState
+from clptools.core.step import Step
 
 
 class Cleared(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,34 +29,57 @@ class Cleared(msgspec.Struct, frozen=True, kw_only=True):
     """`released`, `left`, `power off`, `lease`, `operator`, `no proof`."""
 
 
-class Proof:
+class Clearance:
     """Clears servers, for a coordinator with authority."""
 
-    def __init__(self, node: Node) -> None:
-        self.node = node
+    def __init__(
+        self, step: Step, state: ClearanceState, group_runs: Runs, peers: Peers, election: Election
+    ) -> None:
+        self.step = step
+        self.state = state
+        self.group_runs = group_runs
+        self.peers = peers
+        self.election = election
 
     def since(self, group: str, server: str) -> int:
         """When we took office or last granted `group` to `server`, the later."""
-        granted = self.node.state.granted_at.get(group, {}).get(server, NEVER)
-        return max(self.node.state.votes.office_at, granted)
+        return max(self.election.state.office_at, self.granted_at(group, server))
+
+    def office_begins(self) -> None:
+        """What an earlier office granted is no concern of this one."""
+        self.state.granted_at = {}
+        self.state.granted_epoch = {}
+
+    def granted(self, group: str, server: str, epoch: Epoch) -> None:
+        """We granted `group` to `server`, or said so again: evidence from before is void."""
+        self.state.granted_at.setdefault(group, {})[server] = self.step.now
+        self.state.granted_epoch.setdefault(group, {})[server] = epoch
+
+    def granted_at(self, group: str, server: str) -> int:
+        """When we last granted `group` to `server` in this office, or `NEVER`."""
+        return self.state.granted_at.get(group, {}).get(server, NEVER)
+
+    def epochs(self, group: str) -> Iterable[Epoch]:
+        """Epochs under which `group` was granted in this office."""
+        return self.state.granted_epoch.get(group, {}).values()
 
     def cleared(self, group: str, server: str) -> Cleared:
         """Whether `server` is proven not to run `group`."""
-        node = self.node
-        if server == node.me:
-            run = node.state.groups.get(group)
+        step = self.step
+        if server == step.me:
+            run = self.group_runs.get(group)
             return Cleared(ok=run is None or not run.held, proof="released")
-        p = node.state.peers.get(server)
+        p = self.peers.get(server)
         if p is None:
             return Cleared(ok=True, proof="operator")
-        if node.membership.is_out(server):
-            return Cleared(ok=True, proof=node.membership.out_reason(server))
+        if self.peers.is_out(server):
+            return Cleared(ok=True, proof=self.peers.out_reason(server))
         since = self.since(group, server)
         if self._released(p, group, server, since):
             return Cleared(ok=True, proof="released")
-        if self.lease_clears_at(p, since) <= node.now:
+        if self.lease_clears_at(p, since) <= step.now:
             return Cleared(ok=True, proof="lease")
-        if node.settings.cluster.takeover_without_proof and p.lost:
+        if step.settings.cluster.takeover_without_proof and p.lost:
             return Cleared(ok=True, proof="no proof")
         return Cleared(ok=False)
 
@@ -65,49 +89,49 @@ class Proof:
         One of an earlier office it refuses once it knows our term, which its beat shows: who takes
         us for a stranger answers, too, and does not know it.
         """
-        node = self.node
+        step = self.step
         # A newer beat whose list is not whole says nothing of groups: neither does its echo.
         beat = told(p)
         if beat is None or beat.echo is None or beat.echo.sent_at <= since:
             return False
-        if beat.term != node.state.votes.office_term:
+        if beat.term != self.election.state.office_term:
             return False
         holding = _holding(beat.holdings, group)
         if holding is not None and holding.held:
             return False
-        granted = node.state.granted_epoch.get(group, {}).get(server, NO_EPOCH)
+        granted = self.state.granted_epoch.get(group, {}).get(server, NO_EPOCH)
         if granted == NO_EPOCH:
             return True
         if holding is not None and holding.seen >= granted:
             return True
-        return beat.echo.sent_at > since + node.times.grant_dead_ms
+        return beat.echo.sent_at > since + step.times.grant_dead_ms
 
     def lease_clears_at(self, p: PeerState, since: int) -> int:
         """When the lease alone clears it; far away where it said that no watchdog binds it."""
-        node = self.node
-        if p.beat is None or not p.beat.armed or not node.settings.leases_armed:
+        step = self.step
+        if p.beat is None or not p.beat.armed or not step.settings.leases_armed:
             return -NEVER
-        return max(since, p.answered_at) + node.times.clear_by_lease_ms
+        return max(since, p.answered_at) + step.times.clear_by_lease_ms
 
     def missing(self, group: str, server: str) -> dict[str, str]:
         """Proof -> why it is not there."""
-        node = self.node
-        p = node.state.peers[server]
+        step = self.step
+        p = self.peers[server]
         since = self.since(group, server)
-        settings = node.settings
+        settings = step.settings
         configured = settings.server(server)
         bmc = configured.bmc if configured is not None else None
         clears_at = self.lease_clears_at(p, since)
         return {
-            "released": say.no_release(server, node.membership.hears(server)),
+            "released": say.no_release(server, self.peers.hears(server)),
             "power off": say.no_power(
                 bmc.address if bmc else "", p.bmc.power, p.bmc.error, p.bmc.doubt
             ),
             "forced stop": say.no_fence(settings.forced_stop.action, p.fence.text),
             "lease": say.no_lease(
-                node.settings.leases_armed,
+                step.settings.leases_armed,
                 p.beat is not None and p.beat.armed,
-                clears_at - node.now if clears_at < -NEVER else None,
+                clears_at - step.now if clears_at < -NEVER else None,
             ),
         }
 

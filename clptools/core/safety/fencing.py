@@ -21,18 +21,24 @@ has listened again: the silence was its own.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+
+import msgspec
 
 from clptools.core import sentences as say
+from clptools.core.cluster.election import Election
 from clptools.core.cluster.holdings import holds
+from clptools.core.cluster.peers import Peers
+from clptools.core.cluster.power import Power
+from clptools.core.cluster.revision import Revision
+from clptools.core.cluster.shared_policy import SharedPolicy
 from clptools.core.model.actions import Fence
 from clptools.core.model.events import FenceDone
+from clptools.core.model.group_runs import Runs
 from clptools.core.model.quorum import NEVER
 from clptools.core.model.settings import InForce
 from clptools.core.model.state import ForcedStopState, PeerState, Phase
-
-if TYPE_CHECKING:
-    from clptools.core.node import Node
+from clptools.core.step import Change, Step
 
 _RETRY_MS = 10_000
 _WITHIN_MS = 500
@@ -47,185 +53,222 @@ _SHORTEST_MS = 1_000
 """Of a turn, whatever an older configuration says."""
 
 
+class Stake(msgspec.Struct, frozen=True):
+    """What the coordinator's work on groups means for forced stops."""
+
+    waited_for: frozenset[str] = frozenset()
+    """Servers of which a group waits for proof."""
+    granted: Mapping[str, str] = {}
+    """Group -> server to which it was granted, and that has not answered."""
+
+
+class StopFailed(msgspec.Struct, frozen=True):
+    """A forced stop that ended without an off read."""
+
+    server: str
+    why: str
+
+
 class Fencing:
     """Stops by BMC what cannot be cleared otherwise."""
 
-    def __init__(self, node: Node) -> None:
-        self.node = node
+    def __init__(
+        self,
+        step: Step,
+        group_runs: Runs,
+        peers: Peers,
+        power: Power,
+        policy: SharedPolicy,
+        revision: Revision,
+        election: Election,
+    ) -> None:
+        self.step = step
+        self.group_runs = group_runs
+        self.peers = peers
+        self.power = power
+        self.policy = policy
+        self.revision = revision
+        self.election = election
 
     # ------------------------------------------------------------------ each settling
 
-    def settle(self) -> None:
-        """Goes on with forced stops that are under way, and begins those that are needed."""
-        node = self.node
-        for server in node.settings.servers:
-            p = node.state.peers.get(server.name)
+    def settle(self, stake: Stake) -> list[StopFailed]:
+        """Goes on with forced stops that are under way, and begins those that are needed.
+
+        Returns those that failed.
+        """
+        step = self.step
+        failed: list[StopFailed] = []
+        for server in step.settings.servers:
+            p = self.peers.get(server.name)
             if p is None or server.bmc is None:
                 continue
             if p.fence.since != NEVER:
-                self._end(server.name, p)
-            elif self._needed(server.name, p) and self._may(p):
+                ended = self._end(server.name, p)
+                failed += [ended] if ended is not None else []
+            elif self._needed(server.name, p, stake) and self._may(p, stake):
                 self.begin(server.name, p)
             if p.fence.since != NEVER:
-                self._order(server.name, p)
+                self._order(server.name, p, stake)
+        return failed
 
-    def _needed(self, name: str, p: PeerState) -> bool:
+    def _needed(self, name: str, p: PeerState, stake: Stake) -> bool:
         """It is lost, was in contact with us since boot, is not out, and something waits for it."""
-        node = self.node
-        if node.settings.forced_stop.action == "none" or not self._able():
+        step = self.step
+        if step.settings.forced_stop.action == "none" or not self._able():
             return False
-        if not p.lost or node.membership.is_out(name):
+        if not p.lost or self.peers.is_out(name):
             return False
-        if node.now < p.fence.retry_at or self._may_boot(p):
+        if step.now < p.fence.retry_at or self._may_boot(p):
             return False
         # In a tie that an arbiter decided, too: the loser may not know that it lost.
-        if not node.votes.in_office() or node.membership.hears_half():
+        if not self.election.in_office() or self.peers.hears_half():
             return True
         held = any(h.held for h in holds(p))
-        return held or any(name in w.servers for w, _ in node.state.waiting.values())
+        return held or name in stake.waited_for
 
     def _able(self) -> bool:
         """Whether we take part, and know what is wanted."""
-        node = self.node
-        running = node.state.phase is Phase.RUNNING and not node.state.newcomer
-        return running and not node.state.shared.suspended and not node.policy.behind()
+        step = self.step
+        running = step.life.phase is Phase.RUNNING and not step.life.newcomer
+        return running and not self.policy.shared.suspended and not self.policy.behind()
 
-    def _order(self, name: str, p: PeerState) -> None:
+    def _order(self, name: str, p: PeerState, stake: Stake) -> None:
         """Gives the next order, if it may leave now."""
-        node, fence = self.node, p.fence
-        if fence.ordered_at != NEVER and node.now - fence.ordered_at < _ORDER_STUCK_MS:
+        step, fence = self.step, p.fence
+        if fence.ordered_at != NEVER and step.now - fence.ordered_at < _ORDER_STUCK_MS:
             return
-        if fence.sent_at != NEVER and node.now - fence.sent_at < _AGAIN_MS:
+        if fence.sent_at != NEVER and step.now - fence.sent_at < _AGAIN_MS:
             return
-        if fence.orders > node.settings.forced_stop.retries:
+        if fence.orders > step.settings.forced_stop.retries:
             return
-        if not (self._strikable(name, p) and (fence.wanted_by or (self._able() and self._may(p)))):
+        if not (
+            self._strikable(name, p) and (fence.wanted_by or (self._able() and self._may(p, stake)))
+        ):
             return
         fence.orders += 1
-        fence.ordered_at = node.now
+        fence.ordered_at = step.now
         command = self._command(p)
-        node.emit(Fence(server=name, action=command, ordered_at=node.now, within_ms=_WITHIN_MS))
+        step.do(Fence(server=name, action=command, ordered_at=step.now, within_ms=_WITHIN_MS))
 
     def _command(self, p: PeerState) -> str:
         """What the BMC is told: a reset begins as power off, so that it can be read back."""
-        nmi = self.node.settings.forced_stop.action == "nmi" and not p.fence.wanted_by
+        nmi = self.step.settings.forced_stop.action == "nmi" and not p.fence.wanted_by
         return "nmi" if nmi else "power-off"
 
     def _strikable(self, name: str, p: PeerState) -> bool:
         """Whether the order would hit a silent server, by a BMC whose word can be proof after."""
-        node, bmc = self.node, p.bmc
-        if bmc.power != "on" or (node.membership.is_out(name) and not p.fence.wanted_by):
+        step, bmc = self.step, p.bmc
+        if bmc.power != "on" or (self.peers.is_out(name) and not p.fence.wanted_by):
             return False
-        steady = bmc.answers_since != NEVER and node.now - bmc.answers_since >= _STEADY_MS
-        if not steady or node.now - bmc.at > _STEADY_MS:
+        steady = bmc.answers_since != NEVER and step.now - bmc.answers_since >= _STEADY_MS
+        if not steady or step.now - bmc.at > _STEADY_MS:
             return False
         if p.fence.wanted_by:
             return True  # a person wants it off, heard or not
-        silent_ms = node.now - max(p.heard_at, p.any_heard_at)
-        return silent_ms > node.times.lost_ms and not self._may_boot(p)
+        silent_ms = step.now - max(p.heard_at, p.any_heard_at)
+        return silent_ms > step.times.lost_ms and not self._may_boot(p)
 
     def _may_boot(self, p: PeerState) -> bool:
         """Whether it was off since it was last heard, for all that its BMC said, proof or not."""
         off_at = p.bmc.off_seen_at
         heard_at = max(p.heard_at, p.any_heard_at)
-        return off_at > heard_at and self.node.now - off_at < self.node.times.startup_ms
+        return off_at > heard_at and self.step.now - off_at < self.step.times.startup_ms
 
     def begin(self, name: str, p: PeerState, user: str = "") -> None:
         """Begins a forced stop; `user`: who asked for it, whatever is heard of that server."""
-        node = self.node
-        word = node.settings.forced_stop.action
-        if user or (len(node.settings.servers) == 2 and word != "nmi"):
+        step = self.step
+        word = step.settings.forced_stop.action
+        if user or (len(step.settings.servers) == 2 and word != "nmi"):
             # With two servers a reset would not lower the electorate: only power off is proof.
             word = "power-off"
-        p.fence = ForcedStopState(since=node.now, wanted_by=user, text=say.fence_under_way)
+        p.fence = ForcedStopState(since=step.now, wanted_by=user, text=say.fence_under_way)
         number = {"power-off": 400, "power-cycle": 401, "reset": 402, "nmi": 403}[word]
-        silent_ms = node.now - p.heard_at
-        text = say.fences(node.me, name, word, silent_ms, p.fence.wanted_by)
-        node.record("rc", number, "WARN", (name, node.me), text)
+        silent_ms = step.now - p.heard_at
+        text = say.fences(step.me, name, word, silent_ms, p.fence.wanted_by)
+        step.record("rc", number, "WARN", (name, step.me), text)
 
-    def _end(self, name: str, p: PeerState) -> None:
+    def _end(self, name: str, p: PeerState) -> StopFailed | None:
         """Ends a forced stop that is through, not wanted any more, or over its time."""
-        node, fence = self.node, p.fence
-        forced = node.settings.forced_stop
+        step, fence = self.step, p.fence
+        forced = step.settings.forced_stop
         if fence.wanted_by:
             off = p.off_asked_at >= fence.since
         else:
-            off = node.membership.is_out(name)
-        if off and node.membership.out_reason(name) != "power off":
+            off = self.peers.is_out(name)
+        if off and self.peers.out_reason(name) != "power off":
             self._over(p, "", 0)  # another proof came first
         elif off:
             sent = fence.sent_at != NEVER
-            self._over(p, say.fence_done, node.times.boot_ms)
-            node.record("rc", 404, "INFO", (name, node.me), say.fenced(name, sent))
-            two = len(node.settings.servers) == 2
+            self._over(p, say.fence_done, step.times.boot_ms)
+            step.record("rc", 404, "INFO", (name, step.me), say.fenced(name, sent))
+            two = len(step.settings.servers) == 2
             again = forced.action in ("reset", "power-cycle") and not (two or fence.wanted_by)
-            if sent and again and not node.state.shared.suspended:
-                node.emit(
+            if sent and again and not self.policy.shared.suspended:
+                step.do(
                     Fence(
                         server=name,
                         action="power-on",
-                        ordered_at=node.now,
+                        ordered_at=step.now,
                         within_ms=_POWER_ON_MS,
                     )
                 )
         elif not fence.wanted_by and not p.lost:
             self._over(p, say.fence_called_off(name), 0)
-            node.record("rc", 434, "INFO", (name, node.me), say.fence_called_off(name))
-        elif node.now - fence.since >= forced.timeout_ms:
-            self._failed(name, p, fence)
+            step.record("rc", 434, "INFO", (name, step.me), say.fence_called_off(name))
+        elif step.now - fence.since >= forced.timeout_ms:
+            return self._failed(name, p, fence)
+        return None
 
-    def _failed(self, name: str, p: PeerState, fence: ForcedStopState) -> None:
-        node = self.node
+    def _failed(self, name: str, p: PeerState, fence: ForcedStopState) -> StopFailed:
+        step = self.step
         why = fence.text if fence.text != say.fence_under_way else ""
-        why = why or say.still_on(node.settings.forced_stop.timeout_ms, p.bmc.error, p.bmc.doubt)
+        why = why or say.still_on(step.settings.forced_stop.timeout_ms, p.bmc.error, p.bmc.doubt)
         self._over(p, why, _RETRY_MS)
-        groups = node.status.waiting_for(name)
-        text = say.fence_failed(name, why, groups)
-        node.record("rc", 433, "WARN", (name, node.me, *groups), text)
-        node.changed = True
+        step.changed(Change.DECISIONS)
+        return StopFailed(name, why)
 
     def _over(self, p: PeerState, text: str, pause_ms: int) -> None:
         """`pause_ms`: one that was stopped boots now; it is left alone for so long."""
-        p.fence = ForcedStopState(text=text, retry_at=self.node.now + pause_ms)
-        self.node.changed = True
+        p.fence = ForcedStopState(text=text, retry_at=self.step.now + pause_ms)
+        self.step.changed(Change.DECISIONS)
 
     # ------------------------------------------------------------------ answers
 
     def done(self, event: FenceDone) -> None:
         """An order was carried out, or never left."""
-        node = self.node
-        p = node.state.peers.get(event.server)
+        step = self.step
+        p = self.peers.get(event.server)
         if p is None or event.action == "power-on":
             if p is not None and not event.sent:
                 text = say.stays_off(event.server, event.error)
-                node.record("rc", 435, "WARN", (event.server, node.me), text)
+                step.record("rc", 435, "WARN", (event.server, step.me), text)
             return
         p.fence.ordered_at = NEVER
         if p.fence.since == NEVER:
             return
         if event.sent:
-            p.fence.sent_at = node.now
+            p.fence.sent_at = step.now
             p.fence.text = say.nmi_proves_nothing if event.action == "nmi" else ""
         else:
             p.fence.text = event.error
-        node.power.ask(event.server)
-        node.changed = True
+        self.power.ask(event.server)
+        step.changed(Change.DECISIONS)
 
     # ------------------------------------------------------------------ whose turn it is
 
-    def _may(self, p: PeerState) -> bool:
-        node = self.node
-        membership = node.membership
-        if node.now - node.woke_at <= node.times.hear_ms:
+    def _may(self, p: PeerState, stake: Stake) -> bool:
+        step = self.step
+        if step.now - step.woke_at <= step.times.hear_ms:
             return False
-        if node.votes.in_office() and membership.hears_majority():
+        if self.election.in_office() and self.peers.hears_majority():
             return True
-        if not membership.hears_half() or node.power.looks_hung(p):
+        if not self.peers.hears_half() or self.power.looks_hung(p):
             return False
-        if node.power.stands_still(p):
+        if self.power.stands_still(p):
             return True
-        revisions = node.revision.turns()
-        places = [self._place(r) for r in revisions]
+        revisions = self.revision.turns()
+        places = [self._place(r, stake) for r in revisions]
         if any(place is None for place in places):
             return False
         place = max(x for x in places if x is not None)
@@ -237,12 +280,12 @@ class Fencing:
         A BMC holds the button for 4 s: its victim is to be off before the next turn begins.
         """
         turn_ms = max(revision.cluster.fence_delay_ms, _SHORTEST_MS)
-        silent_ms = self.node.now - p.turns_at - revision.lost_ms
+        silent_ms = self.step.now - p.turns_at - revision.lost_ms
         if silent_ms < 0:
             return False
         turn, into_ms = divmod(silent_ms, turn_ms)
         mine = turn % self._places(revision) == place
-        window_ms = max(turn_ms // 5, _WITHIN_MS + 2 * self.node.times.interval_ms)
+        window_ms = max(turn_ms // 5, _WITHIN_MS + 2 * self.step.times.interval_ms)
         return mine and into_ms + _WITHIN_MS <= window_ms
 
     def _places(self, revision: InForce) -> int:
@@ -250,33 +293,31 @@ class Fencing:
         weak = revision.arbiter is not None and not revision.arbiter.strong
         return 1 + len(revision.names) * (2 if weak else 1)
 
-    def _place(self, revision: InForce) -> int | None:
+    def _place(self, revision: InForce, stake: Stake) -> int | None:
         """Our place among those who may fence in an exact half; None: we do not.
 
         The arbiter's winner comes before the loser, whoever holds a group: a holder behind cut
         cables must not stop the server that its clients still reach.
         """
-        node, arbiter = self.node, revision.arbiter
-        if node.me not in revision.names:
+        step, arbiter = self.step, revision.arbiter
+        if step.me not in revision.names:
             return None
-        by_name = 1 + sorted(revision.names).index(node.me)
+        by_name = 1 + sorted(revision.names).index(step.me)
         if arbiter is None:
-            return 0 if self._holds(revision.first) else by_name
-        if node.votes.in_office():
+            return 0 if self._holds(revision.first, stake) else by_name
+        if self.election.in_office():
             # A weak arbiter says yes to both halves.
-            return 0 if arbiter.strong or self._holds(revision.first) else by_name
-        votes = node.state.votes
-        if not votes.arbiter_error and node.now - votes.arbiter_ok_at <= node.times.lease_ms:
+            return 0 if arbiter.strong or self._holds(revision.first, stake) else by_name
+        votes = self.election.state
+        if not votes.arbiter_error and step.now - votes.arbiter_ok_at <= step.times.lease_ms:
             return None  # it can be asked, and its yes is not ours
         # Who holds a group may change before this, by the end of a lease; our place does not.
         return by_name if arbiter.strong else len(revision.names) + by_name
 
-    def _holds(self, group: str) -> bool:
+    def _holds(self, group: str, stake: Stake) -> bool:
         """Whether we hold the first group; one that we granted to another is that one's."""
-        node = self.node
-        run = node.state.groups.get(group)
+        run = self.group_runs.get(group)
         # One that is only stopped because our state is lost may be another one's.
         if run is None or not run.held or run.purge:
             return False
-        grant = node.state.grants.get(group)
-        return grant is None or grant.server == node.me
+        return stake.granted.get(group, self.step.me) == self.step.me

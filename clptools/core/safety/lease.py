@@ -7,107 +7,127 @@ no longer fed, sees to it that a server which cannot stop them is reset in time.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import msgspec
 
 from clptools.core import sentences as say
+from clptools.core.cluster.election import Election
+from clptools.core.cluster.peers import Peers
+from clptools.core.cluster.revision import Revision
+from clptools.core.cluster.shared_policy import SharedPolicy
 from clptools.core.model.actions import ArmWatchdog, DisarmWatchdog, HostAction, PetWatchdog
 from clptools.core.model.events import WatchdogChanged
+from clptools.core.model.group_runs import Runs, holds_any
 from clptools.core.model.quorum import NEVER
-from clptools.core.model.state import PeerState, Phase
-from clptools.core.model.states import GroupState, GroupWhy
-
-if TYPE_CHECKING:
-    from clptools.core.node import Node
+from clptools.core.model.state import LeaseState, PeerState, Phase
+from clptools.core.model.states import GroupState
+from clptools.core.step import Change, Step
 
 _ARMED_AGAIN_MS = 5_000
 """How long a watchdog that could not be armed is left alone."""
 
 
+class SelfStop(msgspec.Struct, frozen=True):
+    """The lease is over: these groups stop at once, and then this action ends the server."""
+
+    groups: list[str]
+    action: HostAction | None
+
+
 class Lease:
     """Whether this server may still run what it holds."""
 
-    def __init__(self, node: Node) -> None:
-        self.node = node
+    def __init__(
+        self,
+        step: Step,
+        state: LeaseState,
+        group_runs: Runs,
+        peers: Peers,
+        policy: SharedPolicy,
+        revision: Revision,
+        election: Election,
+    ) -> None:
+        self.step = step
+        self.state = state
+        self.group_runs = group_runs
+        self.peers = peers
+        self.policy = policy
+        self.revision = revision
+        self.election = election
 
     def runs(self) -> bool:
         """Whether the lease runs, or does not bind us."""
-        return not self.binds() or self.node.now < self.node.state.lease_until
+        return not self.binds() or self.step.now < self.state.until
 
     def binds(self) -> bool:
         """Whether passing the lease obliges us to stop."""
-        return self.node.revision.leases_bind() and not self.node.state.waived
+        return self.revision.leases_bind() and not self.state.waived
 
     def promised(self) -> bool:
         """What our beats say: the watchdog is armed and the lease binds."""
-        state = self.node.state
-        binds = self.binds() and not state.shared.suspended
-        return state.armed and binds and state.disarmed_from == NEVER
+        binds = self.binds() and not self.policy.shared.suspended
+        return self.state.armed and binds and self.state.disarmed_from == NEVER
 
     def answered(self, sent_at: int) -> None:
         """A coordinator with authority answered our beat of `sent_at`."""
-        node = self.node
-        until = sent_at + node.times.holder_ms
-        if until <= node.state.lease_until or sent_at > node.now:
+        step = self.step
+        until = sent_at + step.times.holder_ms
+        if until <= self.state.until or sent_at > step.now:
             return
-        node.state.lease_until = until
-        # Written now and then only: an older lease after an agent restart errs to the safe side.
-        if until - node.state.lease_written > node.times.lease_ms // 2:
-            node.dirty = True
+        self.state.until = until
 
     def shorten(self, by_ms: int) -> None:
         """The holder's lease became shorter by that much: so does what was given of it."""
-        if by_ms > 0 and self.node.state.lease_until != NEVER:
-            self.node.state.lease_until -= by_ms
+        if by_ms > 0 and self.state.until != NEVER:
+            self.state.until -= by_ms
 
-    def settle(self) -> None:
-        """Renews our own lease in office; stops everything once it is over."""
-        node = self.node
-        if node.votes.in_office():
-            self.answered(node.now)
+    def settle(self) -> SelfStop | None:
+        """Renews our own lease in office; returns what is to be stopped once it is over."""
+        step = self.step
+        if self.election.in_office():
+            self.answered(step.now)
         self._waive()
-        if not self.runs():
-            self._self_stop()
+        return None if self.runs() else self._self_stop()
 
     def _waive(self) -> None:
         """Suspended, nobody stops by lease: but only once all know that we shall not."""
-        node = self.node
-        state = node.state
-        if not state.shared.suspended:
+        step = self.step
+        if not self.policy.shared.suspended:
             # The lease binds again from the first that a coordinator gives us; until then our
             # beats do not say that it does, and nobody clears us by it.
-            if state.waived and node.now < state.lease_until:
-                state.waived = False
-                node.dirty = True
-                node.urgent = True
+            if self.state.waived and step.now < self.state.until:
+                self.state.waived = False
+                step.changed(Change.BEATS)
             return
-        if state.waived:
+        if self.state.waived:
             return
-        state.waived = all(
-            node.membership.is_out(name)
-            or (p.beat is not None and p.beat.suspended and self._knows(p, state.suspended_at))
-            for name, p in state.peers.items()
+        self.state.waived = all(
+            self.peers.is_out(name)
+            or (
+                p.beat is not None
+                and p.beat.suspended
+                and self._knows(p, self.policy.state.suspended_at)
+            )
+            for name, p in self.peers.items()
         )
-        node.dirty = node.dirty or state.waived
 
-    def _self_stop(self) -> None:
-        node = self.node
+    def _self_stop(self) -> SelfStop | None:
+        step = self.step
         stopping = [
             name
-            for name, run in node.state.groups.items()
+            for name, run in self.group_runs.items()
             if run.held
             and (run.state in (GroupState.STARTING, GroupState.ONLINE) or run.migrations)
         ]
         if not stopping:
-            return
-        overdue = node.now - node.state.lease_until
-        node.record(
-            "nm", 40, "ERROR", (node.me, *stopping), say.lease_over(node.me, stopping, overdue)
+            return None
+        overdue = step.now - self.state.until
+        step.record(
+            "nm", 40, "ERROR", (step.me, *stopping), say.lease_over(step.me, stopping, overdue)
         )
-        for name in stopping:
-            node.groups.stop(name, GroupWhy.LEASE, "GROUPSTOP", forced=True)
-        action = node.settings.cluster.partition_action
-        if action not in ("none", "stop"):
-            node.emit(HostAction(action=action, reason=say.partition(node.me)))
+        word = step.settings.cluster.partition_action
+        ends = word not in ("none", "stop")
+        action = HostAction(action=word, reason=say.partition(step.me)) if ends else None
+        return SelfStop(stopping, action)
 
     # ------------------------------------------------------------------ watchdog
     #
@@ -119,7 +139,7 @@ class Lease:
     def begin(self) -> None:
         """The agent started: what its predecessor armed may still run."""
         if not self._configured()[0]:
-            self.node.state.watchdog_as = ("left", 0)
+            self.state.watchdog_as = ("left", 0)
         self.arm()
 
     def arm(self) -> None:
@@ -127,49 +147,46 @@ class Lease:
 
         Opening a device feeds it: that needs the lease as feeding does.
         """
-        node = self.node
-        state = node.state
         wanted = self._configured()
-        if wanted == state.watchdog_as:
-            state.disarmed_from = NEVER
+        if wanted == self.state.watchdog_as:
+            self.state.disarmed_from = NEVER
             return
-        if state.watchdog_as[0] not in ("", wanted[0]) and not self._may_disarm():
+        if self.state.watchdog_as[0] not in ("", wanted[0]) and not self._may_disarm():
             return
         if not wanted[0]:
             self.disarm()
         elif self._may_feed():
             # Not armed until it says so: it may still have the longer time-out of before.
-            state.armed = False
-            state.watchdog_fault = ""
-            state.watchdog_as = wanted
-            state.watchdog_wanted = True
-            state.disarmed_from = NEVER
+            self.state.armed = False
+            self.state.watchdog_fault = ""
+            self.state.watchdog_as = wanted
+            self.state.watchdog_wanted = True
+            self.state.disarmed_from = NEVER
             self._arm()
 
     def _configured(self) -> tuple[str, int]:
         """Method and time-out that are configured for us; `("", 0)`: none."""
-        node = self.node
-        for monitor in node.settings.monitors:
-            if monitor.type == "userw" and node.me in monitor.servers:
+        step = self.step
+        for monitor in step.settings.monitors:
+            if monitor.type == "userw" and step.me in monitor.servers:
                 method = str(monitor.options.get("method", "none"))
-                return (method, node.times.watchdog_ms) if method != "none" else ("", 0)
+                return (method, step.times.watchdog_ms) if method != "none" else ("", 0)
         return ("", 0)
 
     def _may_feed(self) -> bool:
-        return self.runs() or not self.node.groups.holds_any()
+        return self.runs() or not holds_any(self.group_runs)
 
     def _may_disarm(self) -> bool:
         """Whether nobody believes any more that the watchdog binds us."""
-        node = self.node
-        state = node.state
-        if state.disarmed_from == NEVER:
-            state.disarmed_from = node.now
-            node.urgent = True
-        if not node.revision.leases_bind():
+        step = self.step
+        if self.state.disarmed_from == NEVER:
+            self.state.disarmed_from = step.now
+            step.changed(Change.BEATS)
+        if not self.revision.leases_bind():
             return True
         return all(
-            node.membership.is_out(name) or self._knows(p, state.disarmed_from)
-            for name, p in state.peers.items()
+            self.peers.is_out(name) or self._knows(p, self.state.disarmed_from)
+            for name, p in self.peers.items()
         )
 
     def _knows(self, p: PeerState, since: int) -> bool:
@@ -179,44 +196,42 @@ class Lease:
 
     def disarm(self) -> None:
         """Disarms it; only while nobody relies on it."""
-        state = self.node.state
-        if state.watchdog_as[0]:
-            state.watchdog_wanted = False
-            state.watchdog_as = ("", 0)
-            state.armed = False
-            state.disarmed_from = NEVER
-            self.node.emit(DisarmWatchdog())
+        if self.state.watchdog_as[0]:
+            self.state.watchdog_wanted = False
+            self.state.watchdog_as = ("", 0)
+            self.state.armed = False
+            self.state.disarmed_from = NEVER
+            self.step.do(DisarmWatchdog())
 
     def _arm(self) -> None:
-        node = self.node
-        method, timeout_ms = node.state.watchdog_as
-        node.state.watchdog_again_at = node.now + _ARMED_AGAIN_MS
-        node.emit(ArmWatchdog(timeout_ms=timeout_ms, method=method))
+        step = self.step
+        method, timeout_ms = self.state.watchdog_as
+        self.state.watchdog_again_at = step.now + _ARMED_AGAIN_MS
+        step.do(ArmWatchdog(timeout_ms=timeout_ms, method=method))
 
     def changed(self, event: WatchdogChanged) -> None:
         """The watchdog was armed, or could not be: said once, and tried again."""
-        node = self.node
-        node.state.armed = event.armed
-        node.state.watchdog = event.method
-        node.urgent = True
-        node.report_due = True
-        node.state.watchdog_again_at = node.now + _ARMED_AGAIN_MS
+        step = self.step
+        self.state.armed = event.armed
+        self.state.watchdog = event.method
+        step.changed(Change.BEATS, Change.REPORT)
+        self.state.watchdog_again_at = step.now + _ARMED_AGAIN_MS
         fault = "" if event.armed else event.text
-        if fault and fault != node.state.watchdog_fault and node.state.watchdog_wanted:
-            node.record("userw", 2, "WARN", (node.me, "userw"), fault)
-        node.state.watchdog_fault = fault
+        if fault and fault != self.state.watchdog_fault and self.state.watchdog_wanted:
+            step.record("userw", 2, "WARN", (step.me, "userw"), fault)
+        self.state.watchdog_fault = fault
 
     def pet(self) -> None:
         """Feeds the watchdog while the lease runs or nothing is held.
 
         Arming feeds as well, so one that could not be armed is tried again only then.
         """
-        node = self.node
-        if node.state.phase not in (Phase.RUNNING, Phase.LEAVING):
+        step = self.step
+        if step.life.phase not in (Phase.RUNNING, Phase.LEAVING):
             return  # it has left, and disarmed it
         self.arm()
-        if not node.state.watchdog_wanted or not self._may_feed():
+        if not self.state.watchdog_wanted or not self._may_feed():
             return
-        node.emit(PetWatchdog())
-        if not node.state.armed and node.now >= node.state.watchdog_again_at:
+        step.do(PetWatchdog())
+        if not self.state.armed and step.now >= self.state.watchdog_again_at:
             self._arm()
