@@ -10,7 +10,7 @@ from typing import Literal, NotRequired, TypeAlias, TypedDict
 
 
 class AcknowledgeJson(TypedDict):
-    """`core.requests.Acknowledge`."""
+    """`core.model.requests.Acknowledge`."""
 
     type: Literal["acknowledge"]
     server: NotRequired[str]
@@ -19,7 +19,7 @@ class AcknowledgeJson(TypedDict):
 
 
 class ArbiterJson(TypedDict):
-    """`core.view.ArbiterView`."""
+    """`core.model.view.ArbiterView`."""
 
     name: str
     type: str
@@ -37,7 +37,7 @@ class BecauseJson(TypedDict):
 
 
 class BmcJson(TypedDict):
-    """`core.view.BmcView`."""
+    """`core.model.view.BmcView`."""
 
     address: str
     power: str
@@ -49,7 +49,7 @@ class BmcJson(TypedDict):
 
 
 class ClearHaltsJson(TypedDict):
-    """`core.requests.ClearHalts`."""
+    """`core.model.requests.ClearHalts`."""
 
     type: Literal["clear-halts"]
     server: NotRequired[str]
@@ -57,7 +57,7 @@ class ClearHaltsJson(TypedDict):
 
 
 class ClusterJson(TypedDict):
-    """`core.view.ClusterView`."""
+    """`core.model.view.ClusterView`."""
 
     name: str
     status: str
@@ -73,7 +73,7 @@ class ClusterJson(TypedDict):
 
 
 class ConfirmDownJson(TypedDict):
-    """`core.requests.ConfirmDown`."""
+    """`core.model.requests.ConfirmDown`."""
 
     type: Literal["confirm-down"]
     server: NotRequired[str]
@@ -110,7 +110,7 @@ class ExplanationJson(TypedDict):
 
 
 class ExternalNoticeJson(TypedDict):
-    """`core.requests.ExternalNotice`."""
+    """`core.model.requests.ExternalNotice`."""
 
     type: Literal["external-notice"]
     server: NotRequired[str]
@@ -123,7 +123,7 @@ class ExternalNoticeJson(TypedDict):
 
 
 class ForceStopJson(TypedDict):
-    """`core.requests.ForceStop`."""
+    """`core.model.requests.ForceStop`."""
 
     type: Literal["force-stop"]
     server: NotRequired[str]
@@ -131,7 +131,7 @@ class ForceStopJson(TypedDict):
 
 
 class GroupJson(TypedDict):
-    """`core.view.GroupView`."""
+    """`core.model.view.GroupView`."""
 
     name: str
     status: str
@@ -148,7 +148,7 @@ class GroupJson(TypedDict):
 
 
 class GroupMoveJson(TypedDict):
-    """`core.requests.GroupMove`."""
+    """`core.model.requests.GroupMove`."""
 
     type: Literal["group-move"]
     server: NotRequired[str]
@@ -160,7 +160,7 @@ class GroupMoveJson(TypedDict):
 
 
 class GroupStartJson(TypedDict):
-    """`core.requests.GroupStart`."""
+    """`core.model.requests.GroupStart`."""
 
     type: Literal["group-start"]
     server: NotRequired[str]
@@ -169,7 +169,7 @@ class GroupStartJson(TypedDict):
 
 
 class GroupStopJson(TypedDict):
-    """`core.requests.GroupStop`."""
+    """`core.model.requests.GroupStop`."""
 
     type: Literal["group-stop"]
     server: NotRequired[str]
@@ -194,7 +194,7 @@ class HardwareOfServerJson(TypedDict):
 
 
 class HeartbeatJson(TypedDict):
-    """`core.view.HeartbeatView`."""
+    """`core.model.view.HeartbeatView`."""
 
     name: str
     type: str
@@ -203,7 +203,7 @@ class HeartbeatJson(TypedDict):
 
 
 class HeldGroupJson(TypedDict):
-    """`core.view.HeldGroupView`."""
+    """`core.model.view.HeldGroupView`."""
 
     name: str
     status: str
@@ -213,7 +213,7 @@ class HeldGroupJson(TypedDict):
 
 
 class MonitorClearJson(TypedDict):
-    """`core.requests.MonitorClear`."""
+    """`core.model.requests.MonitorClear`."""
 
     type: Literal["monitor-clear"]
     server: NotRequired[str]
@@ -221,7 +221,7 @@ class MonitorClearJson(TypedDict):
 
 
 class MonitorFaultJson(TypedDict):
-    """`core.requests.MonitorFault`."""
+    """`core.model.requests.MonitorFault`."""
 
     type: Literal["monitor-fault"]
     server: NotRequired[str]
@@ -230,7 +230,7 @@ class MonitorFaultJson(TypedDict):
 
 
 class MonitorJson(TypedDict):
-    """`core.view.MonitorView`."""
+    """`core.model.view.MonitorView`."""
 
     name: str
     type: str
@@ -240,7 +240,7 @@ class MonitorJson(TypedDict):
 
 
 class MonitorOnServerJson(TypedDict):
-    """`core.view.MonitorOnServerView`."""
+    """`core.model.view.MonitorOnServerView`."""
 
     status: str
     text: str
@@ -250,7 +250,7 @@ class MonitorOnServerJson(TypedDict):
 
 
 class MonitorResumeJson(TypedDict):
-    """`core.requests.MonitorResume`."""
+    """`core.model.requests.MonitorResume`."""
 
     type: Literal["monitor-resume"]
     server: NotRequired[str]
@@ -258,7 +258,7 @@ class MonitorResumeJson(TypedDict):
 
 
 class MonitorSuspendJson(TypedDict):
-    """`core.requests.MonitorSuspend`."""
+    """`core.model.requests.MonitorSuspend`."""
 
     type: Literal["monitor-suspend"]
     server: NotRequired[str]
@@ -278,7 +278,7 @@ OpenEventJson = TypedDict(
         "acknowledged": bool,
     },
 )
-"""`core.view.OpenEventView`."""
+"""`core.model.view.OpenEventView`."""
 
 
 OpenHardwareJson = TypedDict(
@@ -298,7 +298,7 @@ OpenHardwareJson = TypedDict(
 
 
 class OutcomeJson(TypedDict):
-    """`core.requests.Outcome`."""
+    """`core.model.requests.Outcome`."""
 
     code: NotRequired[int]
     text: NotRequired[str]
@@ -306,14 +306,14 @@ class OutcomeJson(TypedDict):
 
 
 class PeerJson(TypedDict):
-    """`core.view.PeerView`."""
+    """`core.model.view.PeerView`."""
 
     status: str
     last_seen_s: float | None
 
 
 class ResourceJson(TypedDict):
-    """`core.view.ResourceView`."""
+    """`core.model.view.ResourceView`."""
 
     name: str
     type: str
@@ -322,7 +322,7 @@ class ResourceJson(TypedDict):
 
 
 class ResourceStartJson(TypedDict):
-    """`core.requests.ResourceStart`."""
+    """`core.model.requests.ResourceStart`."""
 
     type: Literal["resource-start"]
     server: NotRequired[str]
@@ -331,7 +331,7 @@ class ResourceStartJson(TypedDict):
 
 
 class ResourceStopJson(TypedDict):
-    """`core.requests.ResourceStop`."""
+    """`core.model.requests.ResourceStop`."""
 
     type: Literal["resource-stop"]
     server: NotRequired[str]
@@ -340,14 +340,14 @@ class ResourceStopJson(TypedDict):
 
 
 class ResumeJson(TypedDict):
-    """`core.requests.Resume`."""
+    """`core.model.requests.Resume`."""
 
     type: Literal["resume"]
     server: NotRequired[str]
 
 
 class ServerJson(TypedDict):
-    """`core.view.ServerView`."""
+    """`core.model.view.ServerView`."""
 
     name: str
     status: str
@@ -370,14 +370,14 @@ class ServerJson(TypedDict):
 
 
 class ServiceStartJson(TypedDict):
-    """`core.requests.ServiceStart`."""
+    """`core.model.requests.ServiceStart`."""
 
     type: Literal["service-start"]
     server: NotRequired[str]
 
 
 class ServiceStopJson(TypedDict):
-    """`core.requests.ServiceStop`."""
+    """`core.model.requests.ServiceStop`."""
 
     type: Literal["service-stop"]
     server: NotRequired[str]
@@ -386,7 +386,7 @@ class ServiceStopJson(TypedDict):
 
 
 class StatusJson(TypedDict):
-    """`core.view.StatusView`."""
+    """`core.model.view.StatusView`."""
 
     schema: int
     cluster: ClusterJson
@@ -396,7 +396,7 @@ class StatusJson(TypedDict):
 
 
 class StretchTimeoutsJson(TypedDict):
-    """`core.requests.StretchTimeouts`."""
+    """`core.model.requests.StretchTimeouts`."""
 
     type: Literal["stretch-timeouts"]
     server: NotRequired[str]
@@ -405,7 +405,7 @@ class StretchTimeoutsJson(TypedDict):
 
 
 class SuspendJson(TypedDict):
-    """`core.requests.Suspend`."""
+    """`core.model.requests.Suspend`."""
 
     type: Literal["suspend"]
     server: NotRequired[str]
@@ -413,7 +413,7 @@ class SuspendJson(TypedDict):
 
 
 class WaitingJson(TypedDict):
-    """`core.view.WaitingView`."""
+    """`core.model.view.WaitingView`."""
 
     text: str
     since_s: float
