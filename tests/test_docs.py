@@ -17,7 +17,7 @@ from clptools.cli.registry import COMMANDS, DESCRIBED
 from clptools.core.groups.lifecycle import Lifecycle
 from clptools.core.model.state import GroupRun
 from clptools.core.model.states import GROUP_TRANSITIONS, GroupState
-from clptools.core.sentences import fence_failed
+from clptools.core.notices.safety import ForcedStopFailed
 from clptools.sim.clusters import sample
 from clptools.sim.explore import Plan, run_seed
 from clptools.sim.promises import PROMISES
@@ -194,7 +194,7 @@ def test_an_alert_that_the_rules_name_is_told_with_its_words() -> None:
     rules = " ".join(text("docs/rules.md").split())
     named = re.findall(r"\brc (\d+)", rules)
     assert named == ["433"]
-    assert f"rc 433: *{fence_failed('SERVER', 'why', ())}*" in rules
+    assert f"rc 433: *{ForcedStopFailed('SERVER', 'why', ()).told()}*" in rules
 
 
 def test_every_section_of_the_rules_that_a_docstring_names_exists() -> None:

@@ -22,8 +22,6 @@ from typing import Any
 
 import msgspec
 
-from clptools.core import numbers
-from clptools.core import sentences as say
 from clptools.core.cluster.answers import Answers
 from clptools.core.cluster.election import Election
 from clptools.core.cluster.heartbeats import Heartbeats, OwnWord
@@ -93,6 +91,8 @@ from clptools.core.monitors.event_ledger import EventLedger
 from clptools.core.monitors.final_action import FinalAction
 from clptools.core.monitors.recovery import Recovery
 from clptools.core.monitors.runs import MonitorRuns
+from clptools.core.notices import cluster as of_cluster
+from clptools.core.notices import monitors as of_monitors
 from clptools.core.report.durable_state import DurableState
 from clptools.core.report.own_status import OwnStatus
 from clptools.core.report.status import Status
@@ -472,13 +472,7 @@ class Node:
         self.lease.shorten(self.revision.begin(voters, arbiter, cluster))
         self.revision.before_turns(before)
         self.lease.arm()
-        self.context.record(
-            "cfmgr",
-            1,
-            "INFO",
-            (self.me,),
-            f"{self.me} took over configuration revision {self.settings.revision}.",
-        )
+        self.context.notice(of_cluster.RevisionInForce(self.settings.revision))
         self.context.changed(Change.BEATS, Change.REPORT)
 
     def _beat_seen(self, event: BeatSeen) -> None:
@@ -560,13 +554,7 @@ class Node:
     def _host_action_done(self, event: HostActionDone) -> None:
         self.service.host_action_done(event)
         if not event.ok:
-            self.context.record(
-                "rm",
-                numbers.FAILED.get(event.action, numbers.FAILED["shutdown"]),
-                "ERROR",
-                (self.me,),
-                f"{event.action} was not done on {self.me}: {event.text.rstrip('.')}.",
-            )
+            self.context.notice(of_monitors.HostActionFailed(event.action, event.text))
 
     # ------------------------------------------------------------------ time
 
@@ -670,7 +658,7 @@ class Node:
         step = self.context
         if step.now - step.state.unsettled_at >= _UNSETTLED_MS:
             step.state.unsettled_at = step.now
-            step.record("nm", 934, "ERROR", (step.me,), say.unsettled(step.me, _SETTLE_ROUNDS))
+            step.notice(of_cluster.RulesUnsettled(_SETTLE_ROUNDS))
 
     def own_word(self) -> OwnWord:
         """What our heartbeats say of this server now."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from clptools.core import notices
 from clptools.core.model import actions as a
 from clptools.core.model import events as e
 from clptools.core.model.durable import Durable, HeldGroup, LedgerFile
@@ -1836,8 +1837,8 @@ def test_what_waited_in_an_agent_that_stood_still_is_refused_and_told() -> None:
         outcome = c.answer("server2", request, asked_at=old)
         assert outcome.code == 6
         assert "asked by root 11.0 s ago" in outcome.text
-        assert c.said(934, "nm")[-1] == outcome.text
-    assert "group-stop" in " ".join(c.said(934))
+        assert c.said(notices.requests.AskedLate)[-1] == outcome.text
+    assert "group-stop" in " ".join(c.said(notices.requests.AskedLate))
     c.run(5 * S)
     assert c.online() == "server1"
     just = c.now("server2") - 9 * S

@@ -31,6 +31,7 @@ from clptools.faults import ClpError, ExitCode
 from clptools.links import connection, delivery, frames, listener
 from clptools.links.certs import OUTSIDE, Minting, context, mint
 from clptools.links.peer import PeerChannel
+from tests.noticed import Noticed
 
 KEY = b"k" * 32
 NAMES = ("server1", "server2", "server3")
@@ -64,7 +65,7 @@ class Agent:
     def __init__(self, name: str, key: bytes = KEY) -> None:
         self.heard: list[tuple[str, Any]] = []
         self.connected: list[str] = []
-        self.told: list[str] = []
+        self.told = Noticed()
         self.asked: list[tuple[str, Any]] = []
         self.sources: list[str] = []
         self.denied: list[tuple[str, str]] = []
@@ -80,7 +81,7 @@ class Agent:
             on_call=self.answer,
             on_denied=lambda address, why: self.denied.append((address, why)),
             on_connected=self.connected.append,
-            on_change=self.told.append,
+            on_change=self.told.take,
         )
 
     async def answer(self, sender: str, request: Any, source: str) -> msgspec.Struct:

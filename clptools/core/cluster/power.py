@@ -14,7 +14,7 @@ yet, and some stay wrong.  So an "off" counts only
 
 from __future__ import annotations
 
-from clptools.core import sentences as say
+from clptools.core import phrases as say
 from clptools.core.cluster.peers import Peers
 from clptools.core.model.actions import ReadPower
 from clptools.core.model.events import PowerRead
@@ -22,6 +22,7 @@ from clptools.core.model.messages import Echo
 from clptools.core.model.quorum import NEVER
 from clptools.core.model.settings import Settings
 from clptools.core.model.state import BmcState, PeerState
+from clptools.core.notices import cluster as notices
 from clptools.core.step import Change, Step
 
 SESSION_MS = 60_000
@@ -119,7 +120,7 @@ class Power:
         bmc.off_at = NEVER
         if bmc.lies and self._heard(p):
             bmc.lies = False
-            step.record("nm", 3, "INFO", (event.server,), say.bmc_truthful(event.server))
+            step.notice(notices.BmcTruthful(event.server))
 
     def _off(self, p: PeerState, event: PowerRead) -> None:
         step, bmc = self.step, p.bmc
@@ -135,7 +136,7 @@ class Power:
         p.off_asked_at = max(p.off_asked_at, event.asked_at)
         p.on_told = False
         if fresh:
-            step.record("nm", 2, "WARN", (event.server,), say.reads_off(event.server))
+            step.notice(notices.ServerReadsOff(event.server))
 
     def _doubtful(self, p: PeerState, event: PowerRead) -> str:
         """Why this "off" proves nothing; empty: it does."""
@@ -163,7 +164,7 @@ class Power:
         if bmc.lies or bmc.off_at == NEVER or not lived:
             return
         bmc.lies = True
-        self.step.record("nm", 3, "WARN", (server,), say.bmc_lies(server))
+        self.step.notice(notices.BmcLies(server))
         self.step.changed(Change.DECISIONS)
 
     def _heard(self, p: PeerState) -> bool:
@@ -258,5 +259,4 @@ class Power:
                 continue
             p.on_told = True
             if at_stake and not self.peers.majority_without_out():
-                text = say.counts_again(name, step.me, at_stake, left_ms)
-                step.record("nm", 4, "WARN", (name, step.me), text)
+                step.notice(notices.CountsAgain(name, left_ms, at_stake))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from clptools.core import sentences as say
+from clptools.core import phrases as say
 from clptools.core.cluster.election import Election
 from clptools.core.cluster.peers import Peers
 from clptools.core.cluster.timeout_ratio import TimeoutRatio
@@ -43,6 +43,7 @@ from clptools.core.model.requests import (
     Suspend,
 )
 from clptools.core.model.state import Pending, Phase
+from clptools.core.notices import requests as notices
 from clptools.core.requests.forwarding import Forwarding
 from clptools.core.requests.groups import GroupRequests
 from clptools.core.requests.monitors import MonitorRequests
@@ -123,9 +124,10 @@ class Router:
 
     def _refuse_late(self, pending: Pending, waited_ms: int) -> None:
         """It waited behind a disk that took nothing: whoever asked may have asked elsewhere."""
-        text = say.asked_late(describe_request(pending.request), pending.user, waited_ms)
-        self.step.record("nm", 934, "WARN", (self.step.me,), text)
-        self.forwarding.finish(pending, Outcome(code=REFUSED, text=text, hint=say.ASK_AGAIN))
+        late = notices.AskedLate(describe_request(pending.request), pending.user, waited_ms)
+        self.step.notice(late)
+        outcome = Outcome(code=REFUSED, text=late.told(), hint=say.ASK_AGAIN)
+        self.forwarding.finish(pending, outcome)
 
     def forwarded(self, message: Forward) -> None:
         """A request came from another server."""

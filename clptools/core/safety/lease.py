@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
-from clptools.core import sentences as say
+from clptools.core import phrases as say
 from clptools.core.cluster.election import Election
 from clptools.core.cluster.peers import Peers
 from clptools.core.cluster.revision import Revision
@@ -20,6 +20,7 @@ from clptools.core.model.group_runs import Runs, holds_any
 from clptools.core.model.quorum import NEVER
 from clptools.core.model.state import LeaseState, PeerState, Phase
 from clptools.core.model.states import GroupState
+from clptools.core.notices import safety as notices
 from clptools.core.step import Change, Step
 
 _ARMED_AGAIN_MS = 5_000
@@ -121,9 +122,7 @@ class Lease:
         if not stopping:
             return None
         overdue = step.now - self.state.until
-        step.record(
-            "nm", 40, "ERROR", (step.me, *stopping), say.lease_over(step.me, stopping, overdue)
-        )
+        step.notice(notices.LeaseEnded(stopping, overdue))
         word = step.settings.cluster.partition_action
         ends = word not in ("none", "stop")
         action = HostAction(action=word, reason=say.partition(step.me)) if ends else None
@@ -218,7 +217,7 @@ class Lease:
         self.state.watchdog_again_at = step.now + _ARMED_AGAIN_MS
         fault = "" if event.armed else event.text
         if fault and fault != self.state.watchdog_fault and self.state.watchdog_wanted:
-            step.record("userw", 2, "WARN", (step.me, "userw"), fault)
+            step.notice(notices.WatchdogNotArmed(fault))
         self.state.watchdog_fault = fault
 
     def pet(self) -> None:
