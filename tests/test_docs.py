@@ -27,6 +27,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = (
     "README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/rules.md",
     "docs/scenarios.md",
+    "docs/events.md",
 )  # fmt: skip
 NOT_PARSED = {"clpnode", "clpwitnessd"}
 """They read their own command lines."""

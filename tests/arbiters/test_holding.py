@@ -12,6 +12,7 @@ import pytest
 from clptools.arbiters import holding
 from clptools.arbiters.base import ArbiterContext, Held
 from clptools.arbiters.holding import Arbiters
+from clptools.arbiters.notices import ArbiterAnswers, ArbiterSilent
 from clptools.arbiters.registry import FIELDS, VARIANTS
 from clptools.core.model.settings import Arbiter, Cluster, Option, Server, Settings
 from tests.arbiters.parts import AUTHKEY, shared_file
@@ -98,6 +99,7 @@ def test_no_call_waits_for_ever(made: list[Slow]) -> None:
         made[0].may_answer.set()
         assert (await arbiters.hold("np", 3000, 6)).held
         assert said[1:] == ["NP resolution np answers again"]
+        assert said.kinds == [ArbiterSilent, ArbiterAnswers]
         await arbiters.release("np")
         await arbiters.close()
         assert made[0].closed

@@ -542,6 +542,8 @@ def test_the_final_action_of_a_resource_waits_until_no_other_server_is_tried(
     c.until(lambda: bool(c.did(a.HostAction)))
     assert not c.did(a.HostAction, "server1")
     assert [x.action for x in c.did(a.HostAction, "server2")] == ["bmc-reset"]
+    told = c.said(notices.monitors.ResourceFinalAction)
+    assert told == ["server2 runs bmc-reset: final action of exec1."]
 
 
 def test_the_final_action_of_a_resource_that_cannot_be_stopped_comes_at_once() -> None:

@@ -106,7 +106,7 @@ def test_one_that_fails_or_never_ends_holds_no_failover_up(how: str) -> None:
         c.tell("server1", late)
     c.until(lambda: c.online() == "server2")
     assert since(c, before) == ["vm1 migrate", "vm1 stop", "fip1 stop"]
-    (failed,) = [r for r in c.did(a.Record) if (r.module, r.event_id) == ("rc", 57)]
+    (failed,) = [r for r in c.did(a.Record) if r.code == "MigrationFailed"]
     assert failed.level == "WARN" and {"failover1", "vm1"} <= set(failed.subjects)
 
 

@@ -18,7 +18,7 @@ from clptools.core.model.requests import (
 from clptools.core.model.settings import Monitor, Recovery
 from clptools.core.notices import cluster as of_all
 from clptools.core.notices import monitors
-from clptools.core.notices.form import OTHERS, Notice
+from clptools.core.notices.form import OTHERS, Kinds, Notice
 from clptools.core.notices.monitors import ACTIONS
 from tests.core.driver import Cluster, S, names, settings
 
@@ -67,7 +67,9 @@ def test_a_final_action_and_its_failure(action: str, begins: int, fails: int) ->
     c = cluster(genw(final_action=action))
     verdict(c, "error")
     c.run(5 * S)
-    assert numbered(c, "rm", begins)
+    (begun,) = numbered(c, "rm", begins)
+    assert begun in Kinds(monitors.FinalActionBegins)
+    assert (begun.level, begun.text) == ("ERROR", f"server1 runs {action}: final action of genw1.")
     c.tell("server1", e.HostActionDone(action=action, ok=False, text="no answer"))
     assert numbered(c, "rm", fails)
 

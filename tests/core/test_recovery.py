@@ -418,7 +418,7 @@ def test_with_no_server_outside_it_fails_over_inside_and_says_so() -> None:
     fatal(c)
     c.run(5 * S)
     assert c.online() == "server2"
-    (given_up,) = [r for r in c.did(a.Record, "server1") if (r.module, r.event_id) == ("mm", 14)]
+    (given_up,) = [r for r in c.did(a.Record, "server1") if r.code == "RecoveryFailsOver"]
     assert "No server outside its server group" in given_up.because[0]
 
 

@@ -13,7 +13,7 @@ from clptools.core.model.messages import Beat
 from clptools.core.model.settings import Cluster, Interconnect, Server, Settings
 from clptools.links.address import plain
 from clptools.links.lan import RELAY, LanHeartbeats
-from clptools.links.notices import LinkNotOpen, LinkOpen, SendFails
+from clptools.links.notices import LinkNotOpen, LinkOpen, SendFails, SendsAgain
 from clptools.links.wire import Wire
 from tests.noticed import Noticed
 
@@ -214,6 +214,11 @@ def test_a_network_that_cannot_be_reached_is_told_once_and_raises_nothing() -> N
         assert len(one.told) == 1
         assert one.told.kinds == [SendFails]
         assert "cannot send to server2 at 192.0.2.1" in one.told[0]
+        (link,) = one.lan._links.values()
+        link._targets["server2"] = ("127.77.1.2", settings.cluster.port)
+        for seq in range(2):
+            one.lan.send(beat("server1", "server2", seq))
+        assert one.told.kinds[1:] == [SendsAgain]
         one.lan.close()
 
     run(test)

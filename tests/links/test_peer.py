@@ -30,6 +30,7 @@ from clptools.core.model.settings import Cluster, Interconnect, Server, Settings
 from clptools.faults import ClpError, ExitCode
 from clptools.links import connection, delivery, frames, listener
 from clptools.links.certs import OUTSIDE, Minting, context, mint
+from clptools.links.notices import PeerConnected, PeerLost
 from clptools.links.peer import PeerChannel
 from tests.noticed import Noticed
 
@@ -154,6 +155,8 @@ def test_a_server_that_was_taken_out_and_comes_anew_is_heard_at_once() -> None:
             one.channel.apply(both)
             one.channel.send("server2", grant("again"))
             await until(lambda: two.heard[20:] == [("server1", grant("again"))])
+            assert two.told.kinds == [PeerConnected, PeerLost, PeerConnected]
+            assert two.told[1] == "control channel: lost server1"
 
     run(test)
 

@@ -256,16 +256,11 @@ def _group_state(teller: Teller, group: GroupView, at: float) -> str:
     epoch = f", epoch {group.epoch}" if group.epoch else ""
     if group.waiting_for is not None:
         since = teller.since(teller.now - group.waiting_for.since_s)
-        return f"{group.name} is {group.status} and {waits(group.waiting_for.text)} {since}."
+        return f"{group.name} is {group.status} and {group.waiting_for.text} {since}."
     if group.current is not None:
         return f"{group.name} is {group.status} on {group.current} {teller.since(at)}{epoch}."
     wanted = "" if group.wanted else " and stays so until it is started"
     return f"{group.name} is {group.status}{wanted}."
-
-
-def waits(text: str) -> str:
-    """`waits for ...`, whether the text says so itself or only what is waited for."""
-    return text if text.startswith("wait") else f"waits for {text}"
 
 
 def _arrival(of_group: list[Recorded]) -> Recorded | None:
