@@ -133,6 +133,13 @@ class Membership:
         heard, of = self.heard_electors()
         return 2 * heard == of
 
+    def hears_newcomer(self) -> bool:
+        """Whether one of those heard now is a newcomer: elsewhere it may be out, and not count."""
+        return any(
+            p.beat is not None and p.beat.newcomer and self.hears(name)
+            for name, p in self.peers.items()
+        )
+
     def majority_without_out(self) -> bool:
         """Whether those heard now are a majority of all, were nobody out any more."""
         names = self.node.settings.names
@@ -225,7 +232,7 @@ class Membership:
         turns_at = min(p.heard_at, p.echoed_at)
         if beat.turns_ms and p.least_ms is not None:
             peers_at = beat.sent_at - beat.turns_ms + p.least_ms
-            turns_at = min(turns_at, peers_at + self.node.times.turns_step_ms)
+            turns_at = min(turns_at, peers_at + self.node.revision.turns_step_ms())
         p.turns_at = max(p.turns_at, turns_at)
 
     def _ours(self, beat: Beat) -> Beat:

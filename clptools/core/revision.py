@@ -23,7 +23,7 @@ from clptools.core.events import SettingsOffered
 from clptools.core.quorum import NEVER
 from clptools.core.settings import Arbiter, Cluster, InForce, Settings
 from clptools.core.state import Phase
-from clptools.core.timing import times
+from clptools.core.timing import times, turns_step_ms
 
 if TYPE_CHECKING:
     from clptools.core.node import Node
@@ -103,6 +103,10 @@ class Revision:
     def turns(self) -> tuple[InForce, ...]:
         """Ours, and those by which somebody who is not out may still take turns."""
         return (self.node.settings.in_force, *self.node.state.turns_before)
+
+    def turns_step_ms(self) -> int:
+        """The shorter step while some count by a revision before: its turns are as short."""
+        return min(turns_step_ms(r.cluster) for r in self.turns())
 
     def before_turns(self, before: InForce) -> None:
         """Another configuration took effect: whoever has not got it takes turns by `before`."""

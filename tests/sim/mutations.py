@@ -20,7 +20,7 @@ from clptools.core.node import Node
 from clptools.core.quorum import NEVER, majority
 from clptools.core.settings import Settings
 from clptools.core.state import Office, Phase
-from clptools.core.timing import times
+from clptools.core.timing import times, turn_ms
 
 Mutate = Callable[[Node], None]
 MUTATIONS: dict[str, Mutate] = {}
@@ -956,6 +956,25 @@ def wholeturn(node: Node) -> None:
         return silent_ms >= 0 and turn % node.fencing._places(revision) == place
 
     put(node.fencing, "_turn_of", turn_of)
+
+
+@mutation
+def shortturns(node: Node) -> None:
+    """A turn is `fence_delay`, however far apart two zeros of the turns may be."""
+
+    def turn_of(place: int, p: Any, revision: Any) -> bool:
+        cluster = revision.cluster
+        delay = cluster.fence_delay_ms - (turn_ms(cluster) - cluster.fence_delay_ms)
+        cluster = msgspec.structs.replace(cluster, fence_delay_ms=delay)
+        return bool(old(place, p, msgspec.structs.replace(revision, cluster=cluster)))
+
+    old = put(node.fencing, "_turn_of", turn_of)
+
+
+@mutation
+def newcomershalf(node: Node) -> None:
+    """A newcomer makes a half as any other."""
+    put(node.membership, "hears_newcomer", lambda: False)
 
 
 @mutation

@@ -135,6 +135,8 @@ BROKEN = [
     ("unaware", "I5", "s11-suspended-and-elected-unaware"),
     ("ownturns", "I13", "g12-turns-of-both-revisions"),
     ("wholeturn", "I13", "g13-end-of-the-own-turn"),
+    ("newcomershalf", "I13", "p20-newcomer-is-no-half"),
+    ("shortturns", "I13", "s03-slow-heartbeats-longer-turns"),
     ("ownexchange", "I13", "s03-exchange-of-a-machine-that-stood-still"),
 ]
 """(guard, promise, schedule): without it this promise is broken."""
