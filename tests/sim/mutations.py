@@ -20,7 +20,7 @@ from clptools.core.node import Node
 from clptools.core.quorum import NEVER, majority
 from clptools.core.settings import Settings
 from clptools.core.state import Office, Phase
-from clptools.core.timing import times, turn_ms
+from clptools.core.timing import times, turn_ms, turns_step_ms
 
 Mutate = Callable[[Node], None]
 MUTATIONS: dict[str, Mutate] = {}
@@ -969,6 +969,12 @@ def shortturns(node: Node) -> None:
         return bool(old(place, p, msgspec.structs.replace(revision, cluster=cluster)))
 
     old = put(node.fencing, "_turn_of", turn_of)
+
+
+@mutation
+def longsteps(node: Node) -> None:
+    """The zero of the turns leaps as far as the own interval lets it, whoever has another one."""
+    put(node.revision, "turns_step_ms", lambda: turns_step_ms(node.settings.cluster))
 
 
 @mutation

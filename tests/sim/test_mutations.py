@@ -137,6 +137,7 @@ BROKEN = [
     ("wholeturn", "I13", "g13-end-of-the-own-turn"),
     ("newcomershalf", "I13", "p20-newcomer-is-no-half"),
     ("shortturns", "I13", "s03-slow-heartbeats-longer-turns"),
+    ("longsteps", "I13", "s03-interval-pushed-and-cut"),
     ("ownexchange", "I13", "s03-exchange-of-a-machine-that-stood-still"),
 ]
 """(guard, promise, schedule): without it this promise is broken."""
