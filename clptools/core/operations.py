@@ -91,15 +91,15 @@ class Operations:
         )
         waited_ms = self.node.now - event.asked_at if event.asked_at else 0
         if waited_ms > LASTS_MS:
-            self._refuse_late(pending, waited_ms)
+            self.finish(pending, self.late(pending, waited_ms))
         else:
             self._route(pending)
 
-    def _refuse_late(self, pending: Pending, waited_ms: int) -> None:
+    def late(self, pending: Pending, waited_ms: int) -> Outcome:
         """It waited behind a disk that took nothing: whoever asked may have asked elsewhere."""
         text = say.asked_late(describe_request(pending.request), pending.user, waited_ms)
         self.node.record("nm", 934, "WARN", (self.node.me,), text)
-        self.finish(pending, Outcome(code=REFUSED, text=text, hint=say.ASK_AGAIN))
+        return Outcome(code=REFUSED, text=text, hint=say.ASK_AGAIN)
 
     def forwarded(self, message: Forward) -> None:
         """A request came from another server."""
@@ -115,7 +115,7 @@ class Operations:
             return
         waited_ms = self._waited_ms(message)
         if waited_ms > LASTS_MS:
-            self._refuse_late(pending, waited_ms)
+            self.finish(pending, self.late(pending, waited_ms))
             return
         service = isinstance(message.request, ServiceStart | ServiceStop)
         if self.node.state.phase is Phase.STOPPED and not service:

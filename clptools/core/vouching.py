@@ -123,6 +123,9 @@ class Vouching:
             return None
         for number in [n for n, x in node.state.pending.items() if x.asks_for == pending.id]:
             del node.state.pending[number]
+        waited_ms = node.now - pending.since
+        if waited_ms > LASTS_MS:
+            return node.operations.late(pending, waited_ms)  # we stood still while we looked
         own = self._against(request.down, p)
         against = [*([f"{node.me}: {own}"] if own else []), *pending.against]
         heard = any(line.endswith("is heard.") for line in against)

@@ -978,6 +978,17 @@ def longsteps(node: Node) -> None:
 
 
 @mutation
+def staywords(node: Node) -> None:
+    """A person's word is taken however long this server stood still while it looked."""
+
+    def late(pending: Any, waited_ms: int) -> Any:
+        with briefly(pending, "since", node.now - 4_000):
+            return node.vouching._looked(pending, pending.request)
+
+    put(node.operations, "late", late)
+
+
+@mutation
 def newcomershalf(node: Node) -> None:
     """A newcomer makes a half as any other."""
     put(node.membership, "hears_newcomer", lambda: False)

@@ -36,6 +36,7 @@ UNSAFE = [
     ("anysession", "s01b-bmc-restarts-with-the-shared-port"),
     ("oldaddress", "s22-on-of-another-bmc"),
     ("latewords", "s07-late-confirm-down"),
+    ("staywords", "s07-word-of-a-server-that-stood-still"),
     ("blindwords", "s15-confirm-down-is-checked"),
     ("bindsbyone", "s05-arbiter-removed-and-cut"),
     ("staleleft", "p25-lateleft"),
