@@ -221,10 +221,12 @@ class Fencing:
             return False
         if node.votes.in_office() and membership.hears_majority():
             return True
-        if not membership.hears_half() or membership.hears_newcomer() or node.power.looks_hung(p):
+        if not membership.hears_half() or node.power.looks_hung(p):
             return False
         if node.power.stands_still(p):
             return True
+        if membership.hears_newcomer():
+            return False
         revisions = node.revision.turns()
         places = [self._place(r) for r in revisions]
         if any(place is None for place in places):
