@@ -273,7 +273,8 @@ class Checker:
             )
         victim.struck_by = by.name
         others = [h for h in self.world.hosts.values() if h is not victim]
-        if others and by.struck_by and not any(h.powered for h in others):
+        none_left = others and by.struck_by and not any(h.powered for h in others)
+        if none_left or (by.struck_by == victim.name and not by.powered):
             self.report("I13", "the servers switched each other off", by.name, victim.name)
 
     def _needless(self, host: Host, action: a.RunResource) -> None:

@@ -1444,7 +1444,7 @@ def test_turns_count_from_the_peers_instant_or_a_step_after_it() -> None:
     me = half(False)
     p = me.node.state.peers.known["server2"]
     me.run(10 * S)
-    begins, step = p.turns_at, me.node.times.turns_step_ms
+    begins, step = p.turns_at, me.node.revision.turns_step_ms()
     me.beat("server2", sent_at=20 * S, turns_ms=10 * S)
     assert p.turns_at == max(begins, me.t - 10 * S + step) < min(p.heard_at, p.echoed_at)
     # A beat of an earlier version says nothing: the own last exchange counts.
@@ -1464,7 +1464,7 @@ def test_a_beat_that_waited_says_from_when_turns_count_as_of_its_sending() -> No
     me.run(9 * S)  # sent after 4 s, it waited for 5 s
     me.beat("server2", sent_at=sent_at + 4 * S, turns_ms=6 * S)
     drift = drift_ms(9 * S)
-    assert at <= p.turns_at <= at + me.node.times.turns_step_ms + drift
+    assert at <= p.turns_at <= at + me.node.revision.turns_step_ms() + drift
 
 
 def test_our_beats_say_from_when_we_count_turns() -> None:

@@ -130,7 +130,7 @@ class Membership:
         turns_at = min(p.heard_at, p.echoed_at)
         if beat.turns_ms and p.least_ms is not None:
             peers_at = beat.sent_at - beat.turns_ms + p.least_ms
-            turns_at = min(turns_at, peers_at + self.step.times.turns_step_ms)
+            turns_at = min(turns_at, peers_at + self.revision.turns_step_ms())
         p.turns_at = max(p.turns_at, turns_at)
 
     def _ours(self, beat: Beat) -> Beat:

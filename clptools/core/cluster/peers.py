@@ -133,6 +133,12 @@ class Peers:
         heard, of = self.heard_electors()
         return 2 * heard == of
 
+    def hears_newcomer(self) -> bool:
+        """Whether one of those heard now is a newcomer: elsewhere it may be out, and not count."""
+        return any(
+            p.beat is not None and p.beat.newcomer and self.hears(name) for name, p in self.items()
+        )
+
     def majority_without_out(self) -> bool:
         """Whether those heard now are a majority of all, were nobody out any more."""
         names = self.step.settings.names

@@ -141,6 +141,9 @@ class Vouching:
             n for n, x in self.forwarding.state.pending.items() if x.asks_for == pending.id
         ]:
             del self.forwarding.state.pending[number]
+        waited_ms = step.now - pending.since
+        if waited_ms > LASTS_MS:
+            return self.forwarding.late(pending, waited_ms)  # we stood still while we looked
         own = self._against(request.down, p)
         against = [*([f"{step.me}: {own}"] if own else []), *pending.against]
         heard = any(line.endswith("is heard.") for line in against)

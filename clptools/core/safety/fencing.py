@@ -9,14 +9,14 @@ not heard, and its BMC has answered for a second without a gap (where both netwo
 together, its heartbeats come first).  What the BMC answers to an order is no evidence; off reads
 are, by the one rule of `power.py`.
 
-Only a coordinator that hears a majority fences, or an exact half.  There both sides may mean to,
-so each has turns of its own: from the last exchange on, place by place takes its turn of
-`fence_delay`, and an order leaves only in the first fifth of it, so that its victim is off before
-the next one begins.  Place 0 is the holder of the first configured group; all others follow by
-name.  An arbiter decides this, too: whom it says yes to has place 0.  There is no such danger where
-the BMC heartbeat stopped with the others: a server whose BMC heartbeat stopped is hung and cannot
-fence us.  A server that stood still itself, a paused machine for instance, fences nobody before it
-has listened again: the silence was its own.
+Only a coordinator that hears a majority fences, or an exact half without newcomers.  There both
+sides may mean to, so each has turns of its own: from the last exchange on, place by place takes
+its turn (`timing.turn_ms`), and an order leaves only in the first fifth of it, so that its victim
+is off before the next one begins.  Place 0 is the holder of the first configured group; all others
+follow by name.  An arbiter decides this, too: whom it says yes to has place 0.  There is no such
+danger where the BMC heartbeat stopped with the others: a server whose BMC heartbeat stopped is hung
+and cannot fence us.  A server that stood still itself, a paused machine for instance, fences nobody
+before it has listened again: the silence was its own.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from clptools.core.cluster.peers import Peers
 from clptools.core.cluster.power import Power
 from clptools.core.cluster.revision import Revision
 from clptools.core.cluster.shared_policy import SharedPolicy
+from clptools.core.model import timing
 from clptools.core.model.actions import Fence
 from clptools.core.model.events import FenceDone
 from clptools.core.model.group_runs import Runs
@@ -267,6 +268,8 @@ class Fencing:
             return False
         if self.power.stands_still(p):
             return True
+        if self.peers.hears_newcomer():
+            return False
         revisions = self.revision.turns()
         places = [self._place(r, stake) for r in revisions]
         if any(place is None for place in places):
@@ -279,13 +282,14 @@ class Fencing:
 
         A BMC holds the button for 4 s: its victim is to be off before the next turn begins.
         """
-        turn_ms = max(revision.cluster.fence_delay_ms, _SHORTEST_MS)
+        turn_ms = max(timing.turn_ms(revision.cluster), _SHORTEST_MS)
         silent_ms = self.step.now - p.turns_at - revision.lost_ms
         if silent_ms < 0:
             return False
         turn, into_ms = divmod(silent_ms, turn_ms)
         mine = turn % self._places(revision) == place
-        window_ms = max(turn_ms // 5, _WITHIN_MS + 2 * self.step.times.interval_ms)
+        interval_ms = revision.cluster.heartbeat_interval_ms
+        window_ms = max(turn_ms // 5, _WITHIN_MS + 2 * interval_ms)
         return mine and into_ms + _WITHIN_MS <= window_ms
 
     def _places(self, revision: InForce) -> int:
