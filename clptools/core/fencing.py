@@ -78,11 +78,22 @@ class Fencing:
             return False
         if node.now < p.fence.retry_at or self._may_boot(p):
             return False
+        if self._was_off(p) and node.membership.hears_majority() and not self._waited_for(name):
+            return False  # a power-off would only begin its long boot anew
         # In a tie that an arbiter decided, too: the loser may not know that it lost.
         if not node.votes.in_office() or node.membership.hears_half():
             return True
         held = any(h.held for h in holds(p))
-        return held or any(name in w.servers for w, _ in node.state.waiting.values())
+        return held or self._waited_for(name)
+
+    def _waited_for(self, name: str) -> bool:
+        return any(name in w.servers for w, _ in self.node.state.waiting.values())
+
+    def may_ever(self, name: str) -> bool:
+        """Whether the configuration lets us stop that server."""
+        server = self.node.settings.server(name)
+        stops = self.node.settings.forced_stop.action != "none"
+        return stops and server is not None and server.bmc is not None
 
     def _able(self) -> bool:
         """Whether we take part, and know what is wanted."""
@@ -125,10 +136,13 @@ class Fencing:
         return silent_ms > node.times.lost_ms and not self._may_boot(p)
 
     def _may_boot(self, p: PeerState) -> bool:
+        """Whether it was off since it was last heard, and not long ago."""
+        recent = self.node.now - p.bmc.off_seen_at < self.node.times.startup_ms
+        return recent and self._was_off(p)
+
+    def _was_off(self, p: PeerState) -> bool:
         """Whether it was off since it was last heard, for all that its BMC said, proof or not."""
-        off_at = p.bmc.off_seen_at
-        heard_at = max(p.heard_at, p.any_heard_at)
-        return off_at > heard_at and self.node.now - off_at < self.node.times.startup_ms
+        return p.bmc.off_seen_at > max(p.heard_at, p.any_heard_at)
 
     def begin(self, name: str, p: PeerState, user: str = "") -> None:
         """Begins a forced stop; `user`: who asked for it, whatever is heard of that server."""

@@ -263,7 +263,12 @@ class Power:
             if not 0 < left_ms <= node.times.startup_ms // 2 or not node.membership.is_out(name):
                 continue
             p.on_told = True
-            binds = node.lease.binds() and node.groups.holds_any()
-            if binds and not node.membership.majority_without_out():
+            if node.membership.majority_without_out():
+                continue
+            if node.membership.half_without_out() and node.fencing.may_ever(name):
+                text = say.stopped_if_silent(name, node.me, left_ms)
+            elif node.lease.binds() and node.groups.holds_any():
                 text = say.counts_again(name, node.me, node.groups.held(), left_ms)
-                node.record("nm", 4, "WARN", (name, node.me), text)
+            else:
+                continue
+            node.record("nm", 4, "WARN", (name, node.me), text)

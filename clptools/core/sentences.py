@@ -275,6 +275,15 @@ def counts_again(server: str, me: str, groups: Sequence[str], left_ms: int) -> s
     )
 
 
+def stopped_if_silent(server: str, me: str, left_ms: int) -> str:
+    """A server that boots for too long faces an exact half, which will power it off."""
+    return (
+        f"{server} is switched on and not heard. In {seconds(left_ms)} it counts again for the "
+        f"majority, and {me} powers it off unless it is heard by then. If it only takes longer "
+        "to boot: clpcl --suspend --force until it is up, then a longer [cluster] startup_wait"
+    )
+
+
 def replayed(server: str) -> str:
     """Somebody sends recorded datagrams."""
     return (

@@ -910,6 +910,12 @@ def minorityfences(node: Node) -> None:
 
 
 @mutation
+def fencesboots(node: Node) -> None:
+    """A majority fences who boots for longer than the wait, whether or not a group needs it."""
+    put(node.fencing, "_waited_for", lambda name: True)
+
+
+@mutation
 def deaffences(node: Node) -> None:
     """A coordinator that hears nobody fences."""
 
