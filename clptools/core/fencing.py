@@ -95,6 +95,11 @@ class Fencing:
         stops = self.node.settings.forced_stop.action != "none"
         return stops and server is not None and server.bmc is not None
 
+    def may_begin(self) -> bool:
+        """Whether this server may stop any other now, in its turn."""
+        membership = self.node.membership
+        return self._able() and (membership.hears_majority() or membership.hears_half())
+
     def _able(self) -> bool:
         """Whether we take part, and know what is wanted."""
         node = self.node

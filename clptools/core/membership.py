@@ -382,6 +382,8 @@ class Membership:
             if p.incarnation and silent and not p.lost:
                 p.lost = True
                 p.lost_since = node.now
+                if p.fence.since == NEVER:
+                    p.fence.text = ""  # how one went that it has outlived
                 node.report_due = True
                 ago = node.now - p.heard_at
                 node.record("nm", 80, "WARN", (name,), say.lost(name, ago, sorted(p.link_at)))
@@ -402,7 +404,7 @@ class Membership:
         if beat.voters in (node.state.voters, p.not_counted) or node.state.newcomer:
             return
         p.not_counted = beat.voters
-        text = say.not_counted(name, beat.revision, node.settings.revision)
+        text = say.not_counted(name, beat.revision, node.me, node.settings.revision)
         node.record("cfmgr", 2, "WARN", (name, node.me), text)
 
     def _warn_of_delay(self, name: str, p: PeerState) -> None:

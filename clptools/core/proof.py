@@ -103,7 +103,12 @@ class Proof:
             "power off": say.no_power(
                 bmc.address if bmc else "", p.bmc.power, p.bmc.error, p.bmc.doubt
             ),
-            "forced stop": say.no_fence(settings.forced_stop.action, p.fence.text),
+            "forced stop": say.no_fence(
+                settings.forced_stop.action,
+                bmc is not None,
+                p.fence.text,
+                node.fencing.may_begin(),
+            ),
             "lease": say.no_lease(
                 node.settings.leases_armed,
                 p.beat is not None and p.beat.armed,
