@@ -167,10 +167,10 @@ class Node:
         self.lease = Lease(
             step, state.lease, runs, peers, self.policy, self.revision, self.election
         )
-        self.clearance = Clearance(step, state.clearance, runs, peers, self.election)
         self.fencing = Fencing(
             step, runs, peers, self.power, self.policy, self.revision, self.election
         )
+        self.clearance = Clearance(step, state.clearance, runs, peers, self.election, self.fencing)
         # groups
         self.intents = Intents(step, self.policy)
         self.selection = Selection(step, runs, state.monitors, state.ledger.events, peers)

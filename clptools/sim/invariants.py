@@ -275,7 +275,8 @@ class Checker:
         others = [h for h in self.world.hosts.values() if h is not victim]
         none_left = others and by.struck_by and not any(h.powered for h in others)
         if none_left or (by.struck_by == victim.name and not by.powered):
-            self.report("I13", "the servers switched each other off", by.name, victim.name)
+            names = dict.fromkeys((by.name, victim.name))  # one, if it switched itself off
+            self.report("I13", "the servers switched each other off", *names)
 
     def _needless(self, host: Host, action: a.RunResource) -> None:
         """A stop begins: what ran whole here had a reason to stop, or had none."""

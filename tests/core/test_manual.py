@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from clptools.core import sentences as say
 from clptools.core.model import actions as a
 from clptools.core.model import events as e
 from clptools.core.model.durable import Durable, HeldGroup, LedgerFile
@@ -452,6 +453,7 @@ def test_confirm_down_names_it() -> None:
     confirm(me)
     me.power("server2", "unknown", error="no answer")
     assert me.node.peers.out_reason("server2") == "operator"
+    assert outcome(me).text == "server2 counts as down until it is heard again."
     (written,) = me.of(a.Persist)
     assert written.durable.confirmed == {"server2": "anna"}
 
@@ -499,6 +501,7 @@ def test_with_force_it_counts_against_a_reading_which_is_recorded() -> None:
     me.power("server2", "on")
     assert outcome(me).code == 0
     assert me.node.peers.out_reason("server2") == "operator"
+    assert outcome(me).text == "server2 counts as down until it is heard again."
     (record,) = (r for r in me.of(a.Record) if r.event_id == 931)
     assert "against what was known (server1: its BMC read on" in record.text
 
@@ -1720,6 +1723,29 @@ def test_failure_holds_the_failover() -> None:
     waiting = next(g for g in me.node.view(me.t).groups if g.name == "failover1").waiting_for
     assert waiting is not None
     assert "no answer" in waiting.proofs["forced stop"]
+
+
+def waiting_for_fence(me: Alone) -> str:
+    waiting = next(g for g in me.node.view(me.t).groups if g.name == "failover1").waiting_for
+    assert waiting is not None
+    return waiting.proofs["forced stop"]
+
+
+def test_a_forced_stop_of_before_says_nothing_of_the_next_silence() -> None:
+    """It was stopped, came back, and is silent again with a BMC that nobody reaches."""
+    me = coordinator(forced_stop="power-off", watchdog=False, groups=(ELSEWHERE,))
+    epoch = me.grants[-1][1].epoch
+    held = (Holding(group="failover1", seen=epoch, held=True, state="online"),)
+    me.votes("server2", holdings=held)
+    fence = me.node.peers["server2"].fence
+    fence.text, fence.retry_at = say.fence_done, me.t + 60 * S
+    me.power("server2", "unknown", error="no answer")
+    me.run(4 * S, lambda: me.votes("server3"))
+    assert me.node.peers["server2"].lost
+    assert waiting_for_fence(me).startswith("to come: "), "so `clpstat` does not give up"
+    fence.retry_at = 0
+    me.run(S, lambda: me.votes("server3"))
+    assert waiting_for_fence(me) == say.fence_under_way
 
 
 def test_a_beat_heard_while_it_was_fenced_keeps_it_in() -> None:

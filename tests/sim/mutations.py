@@ -907,6 +907,17 @@ def minorityfences(node: Node) -> None:
 
 
 @mutation
+def fencesboots(node: Node) -> None:
+    """A majority fences who boots for longer than the wait, whether or not a group needs it."""
+
+    def needed(name: str, p: Any, stake: Any) -> bool:
+        waited_for = stake.waited_for | {name}
+        return bool(old(name, p, msgspec.structs.replace(stake, waited_for=waited_for)))
+
+    old = put(node.fencing, "_needed", needed)
+
+
+@mutation
 def deaffences(node: Node) -> None:
     """A coordinator that hears nobody fences."""
 

@@ -126,6 +126,7 @@ TOLD = [
     ("notmeant", "g05-request-to-the-boot-before"),
     ("unsteady", "s03-bmc-network-back-first"),
     ("saysitcounts", "revision-off-servers-boot-with-the-old"),
+    ("fencesboots", "p19-majority-lets-it-boot"),
     ("losershoots", "tie-holder-behind-cut-cables"),
     ("keepsarbiter", "required-cut-off-holder-of-five"),
     ("offersagain", "required-survivor"),

@@ -276,6 +276,8 @@ class Membership:
             if p.incarnation and silent and not p.lost:
                 p.lost = True
                 p.lost_since = step.now
+                if p.fence.since == NEVER:
+                    p.fence.text = ""  # how one went that it has outlived
                 step.changed(Change.REPORT)
                 ago = step.now - p.heard_at
                 step.record("nm", 80, "WARN", (name,), say.lost(name, ago, sorted(p.link_at)))
@@ -296,7 +298,7 @@ class Membership:
         if beat.voters in (step.settings.voters, p.not_counted) or step.life.newcomer:
             return
         p.not_counted = beat.voters
-        text = say.not_counted(name, beat.revision, step.settings.revision)
+        text = say.not_counted(name, beat.revision, step.me, step.settings.revision)
         step.record("cfmgr", 2, "WARN", (name, step.me), text)
 
     def _warn_of_delay(self, name: str, p: PeerState) -> None:

@@ -162,8 +162,7 @@ class Vouching:
                 alone.append(name)
             else:
                 self.forwarding.pass_on(name, pending.user, request)
-        text = f"Say it on {say.listed(alone)} as well." if alone else ""
-        return Outcome(text=text)
+        return Outcome(text=say.counts_as_down(request.down, alone))
 
     # ------------------------------------------------------------------ clpforcestop
 

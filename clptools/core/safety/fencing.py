@@ -122,11 +122,17 @@ class Fencing:
             return False
         if step.now < p.fence.retry_at or self._may_boot(p):
             return False
+        if self._was_off(p) and self.peers.hears_majority() and name not in stake.waited_for:
+            return False  # a power-off would only begin its long boot anew
         # In a tie that an arbiter decided, too: the loser may not know that it lost.
         if not self.election.in_office() or self.peers.hears_half():
             return True
         held = any(h.held for h in holds(p))
         return held or name in stake.waited_for
+
+    def may_begin(self) -> bool:
+        """Whether this server may stop any other now, in its turn."""
+        return self._able() and (self.peers.hears_majority() or self.peers.hears_half())
 
     def _able(self) -> bool:
         """Whether we take part, and know what is wanted."""
@@ -171,10 +177,13 @@ class Fencing:
         return silent_ms > step.times.lost_ms and not self._may_boot(p)
 
     def _may_boot(self, p: PeerState) -> bool:
+        """Whether it was off since it was last heard, and not long ago."""
+        recent = self.step.now - p.bmc.off_seen_at < self.step.times.startup_ms
+        return recent and self._was_off(p)
+
+    def _was_off(self, p: PeerState) -> bool:
         """Whether it was off since it was last heard, for all that its BMC said, proof or not."""
-        off_at = p.bmc.off_seen_at
-        heard_at = max(p.heard_at, p.any_heard_at)
-        return off_at > heard_at and self.step.now - off_at < self.step.times.startup_ms
+        return p.bmc.off_seen_at > max(p.heard_at, p.any_heard_at)
 
     def begin(self, name: str, p: PeerState, user: str = "") -> None:
         """Begins a forced stop; `user`: who asked for it, whatever is heard of that server."""
