@@ -523,7 +523,9 @@ class Node:
         elif self.life.phase in (Phase.STOPPED, Phase.DONE, Phase.TELLING):
             return
         elif isinstance(message, Grant):
-            self.lifecycle.take(message)
+            p = self.peers.get(sender)
+            if p is not None and p.incarnation == message.epoch.candidate:
+                self.lifecycle.take(message)  # else another one hands on what is not its own
         elif isinstance(message, Order):
             self.placement.ordered(message)
         elif isinstance(message, Shared):
