@@ -176,6 +176,7 @@ def _fields(reading: Reading, decoded: DecodedTrap, settings: Settings | None) -
     return {
         "trap": msgspec.to_builtins(decoded),
         "source": reading.source or None,
+        "hint": decoded.hint or None,
         "would": [msgspec.to_builtins(change) for change in reading.would(decoded, settings)],
     }
 

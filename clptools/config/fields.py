@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from clptools.config import fields_of_monitors as of_monitors
+from clptools.config import fields_of_traps as of_traps
 from clptools.config.field import Field
 from clptools.config.kinds import (
     BOOLEAN,
@@ -339,4 +340,6 @@ def sections(registries: Registries) -> Iterator[tuple[str, tuple[Field, ...]]]:
     yield "[[monitor.snmpv3_user]]", of_monitors.SNMP_USER
     yield "[monitor.recovery]", of_monitors.recovery(registries)
     yield "[alert]", of_monitors.ALERT
-    yield "[[trap_profile]]", of_monitors.TRAP_PROFILE
+    yield "[[trap_profile]]", of_traps.TRAP_PROFILE
+    yield "[[trap_profile.trap]]", of_traps.TRAP
+    yield "[trap_profile.trap.CONDITION]", of_traps.CONDITION

@@ -11,6 +11,7 @@ from typing import Any
 
 from clptools.config import fields
 from clptools.config import fields_of_monitors as of_monitors
+from clptools.config import fields_of_traps as of_traps
 from clptools.config.document import Json
 from clptools.config.field import Fault, Field
 from clptools.config.registries import Registries
@@ -55,7 +56,7 @@ def fields_of(kind: str, table: Json, registries: Registries) -> dict[str, Field
         case "snmpv3_user":
             common = of_monitors.SNMP_USER
         case _:
-            common = of_monitors.TRAP_PROFILE
+            common = of_traps.TRAP_PROFILE
     return {field.name: field for field in (*common, *own)}
 
 

@@ -25,8 +25,9 @@ from clptools.config.servers import (
     read_server_groups,
     read_servers,
 )
-from clptools.config.table import Names, Source, build, element, elements, near
-from clptools.core.settings import Interconnect, Settings, TrapProfile
+from clptools.config.table import Source, build, element, near
+from clptools.config.trap_profiles import read_profiles
+from clptools.core.settings import Interconnect, Settings
 from clptools.faults import ClpError, ExitCode
 from clptools.reports import Report
 
@@ -166,7 +167,7 @@ def _read(source: Source, document: dict[str, object], registries: Registries) -
         server_groups=server_groups,
         groups=groups,
         monitors=monitors,
-        trap_profiles=_read_profiles(source, document),
+        trap_profiles=read_profiles(source, document),
     )
 
 
@@ -178,18 +179,6 @@ def _suggestions(interconnects: tuple[Interconnect, ...]) -> dict[str, tuple[str
             for server, address in link.addresses.items():
                 found.setdefault(server, (address, f"interconnect {index}"))
     return found
-
-
-def _read_profiles(source: Source, document: dict[str, object]) -> tuple[TrapProfile, ...]:
-    names = Names("a trap profile")
-    found: list[TrapProfile] = []
-    for table in elements(source, document, "trap_profile"):
-        values = table.read(fields.TRAP_PROFILE)
-        makers = values.pop("manufacturer")
-        names.take(table, str(values["name"]))
-        numbers = tuple(int(m) for m in makers) if isinstance(makers, tuple) else ()
-        found.append(build(TrapProfile, values, manufacturers=numbers))
-    return tuple(found)
 
 
 def _read_alert(source: Source, document: dict[str, object]) -> Alert:

@@ -121,11 +121,13 @@ class Ledger:
         if monitor is None or self._duplicate(monitor, event.duplicate_key):
             return
         expected = self.node.now < self.node.state.deadman_until
-        ours = expected and event.row.startswith(_WATCHDOG_ROWS)
-        if event.event_class == "CLEAR":
+        ours = expected and (event.own_watchdog or event.row.startswith(_WATCHDOG_ROWS))
+        if event.event_class == "CLEAR" or (event.event_class == "INFO" and event.closes):
             for key in event.closes or (event.key,):
-                self._close(monitor, key, event.clears, event.meaning)
-        elif event.event_class in _OPENING and not ours:
+                self._close_all(monitor, key, event)
+        if event.event_class == "CLEAR":
+            return
+        if event.event_class in _OPENING and not ours:
             self._open(monitor, event.key, event.event_class, event.meaning, event.source)
         elif event.event_class == "INFO" or ours:
             self.node.record(
@@ -268,6 +270,14 @@ class Ledger:
         classes = grave_classes((monitor,))
         same = (e for e in self.open_of(monitor.name) if (e.event_class in classes) is grave)
         return sum(1 for _ in same) >= _OPEN_KEPT
+
+    def _close_all(self, monitor: Monitor, key: str, event: HardwareSeen) -> None:
+        """Closes what is open under `key`; one that ends in `*` stands for all that begin so."""
+        keys = [key]
+        if key.endswith("*"):
+            keys = [e.key for e in self.open_of(monitor.name) if e.key.startswith(key[:-1])]
+        for one in keys:
+            self._close(monitor, one, event.clears, event.meaning)
 
     def _close(self, monitor: Monitor, key: str, clears: str, meaning: str) -> None:
         node = self.node

@@ -10,6 +10,7 @@ from __future__ import annotations
 import msgspec
 
 from clptools.intake import ber
+from clptools.intake.families import OPENS
 from clptools.intake.octets import SHORTEST, Fields
 from clptools.intake.profile import ClassTable, EventClass, Row, row_id
 from clptools.intake.snmp import (
@@ -69,11 +70,27 @@ class DecodedTrap(msgspec.Struct, frozen=True, kw_only=True):
     """The profile that the row came from."""
     closes: tuple[int, ...] = ()
     """CLEAR: offsets of the same sensor and event type that are closed."""
+    fault_key: str = ""
+    """Of a trap that is no PET: identity of the fault, where a family of traps knows it."""
+    fault_closes: tuple[str, ...] = ()
+    """The same of all faults that it ends, where these are more than its own."""
+    own_watchdog: bool = False
+    """It tells of the BMC's timer, which this cluster itself may have armed."""
     said_origin: str = ""
     """agent-addr or snmpTrapAddress: what the trap says of its origin, never trusted."""
     varbinds: tuple[tuple[str, str], ...] = ()
     """Of a generic trap: its own variables, OID and value."""
     quirks: tuple[str, ...] = ()
+
+    @property
+    def hint(self) -> str:
+        """Where no row knows it: how it is given one; else empty."""
+        if self.row or self.event_class is not EventClass.UNKNOWN:
+            return ""
+        name = f"specific {self.specific}" if self.format == "pet" else f"oid {self.oid}"
+        if name in ("specific None", "oid "):
+            return ""
+        return f'rows = {{ "{name}" = "ERROR" }} in a [[trap_profile]] gives it a class'
 
     @property
     def presence(self) -> bool:
@@ -89,7 +106,7 @@ class DecodedTrap(msgspec.Struct, frozen=True, kw_only=True):
     def key(self) -> str:
         """Identity of the fault: what a deassertion of the same event closes."""
         if self.format != "pet":
-            return f"oid/{self.oid}"
+            return self.fault_key or f"oid/{self.oid}"
         return self.key_of(self.closes[0] if self.closes else self.offset)
 
     @property
@@ -112,7 +129,7 @@ class DecodedTrap(msgspec.Struct, frozen=True, kw_only=True):
 def is_pet(trap: Trap) -> bool:
     """Whether it is a PET, by its name or, where that is unusable, by its octets."""
     return _named(trap) or any(
-        _is_pet_varbind(bind) and len(bind.value) >= SHORTEST for bind in trap.varbinds
+        len(bind.value) >= SHORTEST and _is_pet_varbind(bind) for bind in trap.varbinds
     )
 
 
@@ -229,7 +246,7 @@ def duplicate_key(trap: Trap, decoded: DecodedTrap, source: str) -> str:
 
 def journal_varbinds(trap: Trap) -> tuple[tuple[str, str], ...]:
     """The variables as the journal keeps them; the community, where a proxy added it, never."""
-    return tuple((b.oid, b.text()[:4096]) for b in trap.varbinds if b.oid != TRAP_COMMUNITY)
+    return tuple([(b.oid, b.text()[:4096]) for b in trap.varbinds if b.oid != TRAP_COMMUNITY])
 
 
 def _named(trap: Trap) -> bool:
@@ -323,8 +340,14 @@ def _meaning(
 
 def _generic(trap: Trap, table: ClassTable) -> DecodedTrap:
     row = table.exact(None, f"oid {trap.oid}")
-    event_class = row.event_class if row else EventClass.UNKNOWN
-    meaning = table.meaning(None, (f"oid {trap.oid}",)) or f"trap {trap.oid or 'without a name'}"
+    told = table.families.read(trap, table)
+    event_class = told.event_class if told else EventClass.UNKNOWN
+    meaning = told.meaning if told else f"trap {trap.oid or 'without a name'}"
+    if row is not None and told is not None and told.fixed and row.event_class in OPENS:
+        row = None  # what a variable calls a test, or over, no row makes a fault again
+    if row is not None:
+        event_class = row.event_class
+        meaning = table.meaning(None, (row.id,)) or meaning
     variables = tuple(v for v in journal_varbinds(trap) if v[0] not in (SYS_UPTIME, TRAP_OID))
     return DecodedTrap(
         format="generic",
@@ -333,8 +356,11 @@ def _generic(trap: Trap, table: ClassTable) -> DecodedTrap:
         specific=trap.specific,
         event_class=event_class,
         meaning=meaning,
-        row=row.id if row else "",
-        profile=row.profile if row else "",
+        row=row.id if row else told.row if told else "",
+        profile=row.profile if row else told.profile if told else "",
+        fault_key=told.key if told else "",
+        fault_closes=told.closes if told else (),
+        own_watchdog=told.own_watchdog if told else False,
         said_origin=trap.agent_address,
         varbinds=variables,
         quirks=trap.quirks,

@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterable
-from enum import StrEnum
 from functools import lru_cache
 from importlib import resources
 from typing import Any
@@ -19,21 +18,10 @@ from typing import Any
 import msgspec
 
 from clptools.core.settings import TrapProfile
+from clptools.intake.event_class import EventClass as EventClass
+from clptools.intake.families import Families
 
 SHIPPED = ("default", "dell", "supermicro")
-
-
-class EventClass(StrEnum):
-    """What a trap means for recovery."""
-
-    FATAL = "FATAL"
-    ERROR = "ERROR"
-    PREDICT = "PREDICT"
-    PERFORMANCE = "PERFORMANCE"
-    REDUNDANCY = "REDUNDANCY"
-    INFO = "INFO"
-    CLEAR = "CLEAR"
-    UNKNOWN = "UNKNOWN"
 
 
 CLASSES = frozenset(EventClass)
@@ -94,7 +82,10 @@ class ClassTable:
     """
 
     def __init__(self, site: Iterable[TrapProfile] = ()) -> None:
+        site = tuple(site)
         shipped, self.names = _shipped()
+        self.families = Families(site)
+        """Of traps that are no PETs."""
         self._profiles = shipped + tuple(
             Profile(
                 name=profile.name,
@@ -157,9 +148,10 @@ class ClassTable:
             rows: dict[str, Row] = {}
             meanings: dict[str, str] = {}
             for profile in self._profiles:
-                if profile.manufacturers and key not in profile.manufacturers:
-                    continue
+                applies = not profile.manufacturers or key in profile.manufacturers
                 for row, event_class in profile.rows.items():
+                    if not applies and not row.startswith("oid "):
+                        continue  # a name says itself whose it is
                     rows.pop(row, None)
                     if event_class != "off":
                         rows[row] = Row(
@@ -169,7 +161,11 @@ class ClassTable:
                             closes=profile.closes.get(row, ()),
                             meaning=profile.meanings.get(row, ""),
                         )
-                meanings.update(profile.meanings)
+                meanings |= {
+                    row: text
+                    for row, text in profile.meanings.items()
+                    if applies or row.startswith("oid ")
+                }
             merged = self._merged[key] = (rows, meanings)
         return merged
 

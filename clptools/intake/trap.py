@@ -61,14 +61,19 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
     """Something that people should be told, and that is no event of the core."""
 
     kind: str
-    """`refused`, `storm`, `bind`, `bound`, `keys`, `profile`, `presence`, `rehearsal` or
-    `fault`."""
+    """`refused`, `storm`, `bind`, `bound`, `keys`, `profile`, `presence`, `rehearsal`, `unknown`
+    or `fault`."""
     text: str
     """One sentence."""
     source: str = ""
     rehearsal: tuple[HardwareSeen, ...] = ()
     """What a rehearsal trap would have been, for each monitor: show it, never act on it."""
 
+
+UNKNOWN_AGAIN_MS = 3_600_000
+"""A trap of the own BMC that no row knows is told of this often, by its name."""
+UNKNOWN_NAMES = 32
+"""Names told of within that time; a BMC that sends more of them has another trouble."""
 
 NOTES, NOTES_AT_ONCE = 1, 30
 """Notes of refused traps a second, and at once."""
@@ -129,6 +134,8 @@ class TrapReceiver:
         """By whether they are of the cluster: a flood of others keeps no rehearsal out."""
         self._storms: dict[str, Storm[_Taken]] = {}
         self._noted: dict[tuple[str, str], int] = {}
+        self._unknown: dict[tuple[str, str], int] = {}
+        """Source and name of traps that no row knows -> when that was told."""
         self._notes = Bucket(NOTES, NOTES_AT_ONCE)
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -306,7 +313,32 @@ class TrapReceiver:
             if answer:
                 answer.send(now_ms)
             return
+        if decoded.hint:
+            self._note_unknown(decoded, source, now_ms)
         self._take(monitors, trap, decoded, source, answer, now_ms)
+
+    def _note_unknown(self, decoded: DecodedTrap, source: str, now_ms: int) -> None:
+        """Says once an hour what no row knows, and how it is given one."""
+        key = (source, decoded.oid)
+        told = self._unknown
+        if key in told and now_ms - told[key] < UNKNOWN_AGAIN_MS:
+            return
+        for old in [k for k, at in told.items() if now_ms - at >= UNKNOWN_AGAIN_MS]:
+            del told[old]
+        if len(told) >= UNKNOWN_NAMES:
+            return
+        told[key] = now_ms
+        more = " Further names are only counted for an hour." if len(told) == UNKNOWN_NAMES else ""
+        said = "; ".join(value for _, value in decoded.varbinds if not value.isdecimal())[:200]
+        text = f"BMC {source} sent {decoded.oid}, which no row knows"
+        text += f' ("{said}")' if said else f" ({decoded.meaning})"
+        self._on_note(
+            Note(
+                kind="unknown",
+                text=f"{text}: nothing follows. {decoded.hint}.{more}",
+                source=source,
+            )
+        )
 
     def _take(
         self,
@@ -488,6 +520,7 @@ def event_of(
 ) -> HardwareSeen:
     """What the core is told of a trap."""
     by_row = bool(decoded.profile)
+    closes = decoded.fault_closes
     return HardwareSeen(
         monitor=monitor,
         key=decoded.key,
@@ -496,8 +529,9 @@ def event_of(
         # A class that only the severity told may differ between a fault and its end: then the
         # key alone says what is closed.
         clears=decoded.clears.value if decoded.clears and by_row else "",
-        closes=tuple(decoded.key_of(offset) for offset in decoded.closes),
+        closes=closes or tuple(decoded.key_of(offset) for offset in decoded.closes),
         row=decoded.row,
+        own_watchdog=decoded.own_watchdog,
         meaning=decoded.meaning,
         source=source,
         varbinds=pet.journal_varbinds(trap),

@@ -1,0 +1,505 @@
+"""Traps that are no PETs: vendors' families as data, from `profiles/*.toml` and `[[trap_profile]]`.
+
+A profile says below which OID its traps are, and in `[[trap]]` tables how traps of one sort of
+part are read: class, what names the part, what ends what.  The first table that gives a trap a
+class decides; the site's come before those that ship.  Names are compared without the 0 that SMIv2
+puts before the last arc: v1 traps always get one (RFC 3584, section 3.1), whatever the MIB says.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from importlib import resources
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from clptools.config.trap_names import (
+    EVERYTHING_BELOW,
+    InstancePart,
+    instance_parts,
+    pattern_bounds,
+)
+from clptools.config.trap_profiles import shipped_profile
+from clptools.core.settings import TrapCondition, TrapFamily, TrapProfile
+from clptools.intake import ber
+from clptools.intake.event_class import EventClass
+from clptools.intake.snmp import Trap, VarBind
+
+if TYPE_CHECKING:
+    from clptools.intake.profile import ClassTable
+
+SHIPPED = ("dell-idrac", "hpe-ilo", "lenovo-xcc", "fujitsu-irmc", "huawei-ibmc", "cisco-cimc")
+KNOWN = 4_096
+"""Names whose tables are remembered; a sender that invents names makes them be forgotten."""
+INSTANCE_CHARS = 96
+TEXT_CHARS = 240
+
+OPENS = frozenset({"FATAL", "ERROR", "PREDICT", "PERFORMANCE", "REDUNDANCY"})
+
+_PLACE = re.compile(r"\{([0-9.]+)\}")
+
+
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """What a family says of one trap."""
+
+    event_class: EventClass
+    key: str
+    """Identity of the fault."""
+    closes: tuple[str, ...] = ()
+    """Keys that it ends; one that ends in `*`: all that begin so."""
+    meaning: str
+    row: str
+    profile: str
+    own_watchdog: bool = False
+    fixed: bool = False
+    """A variable says that it is a test, or over: no row of a name alone may say otherwise."""
+
+
+class Families:
+    """The families in force: the site's, then those that ship."""
+
+    def __init__(self, site: Iterable[TrapProfile] = ()) -> None:
+        site = tuple(site)
+        self._off = frozenset(
+            plain_name(row[4:].strip("."))
+            for profile in site
+            for row, event_class in profile.rows.items()
+            if row.startswith("oid ") and event_class == "off"
+        )
+        own = [table for profile in site for table in _tables(profile)]
+        self._tables: tuple[_Table, ...] = (*own, *_shipped())
+        self._index = _Index(self._tables)
+        self._known: dict[str, tuple[_One | _Several, ...]] = {}
+
+    def read(self, trap: Trap, rows: ClassTable) -> Told | None:
+        """What the families say of a trap; None: none of them knows it."""
+        name = plain_name(trap.oid)
+        found = self._candidates(name)
+        if not found or name in self._off:
+            return None
+        binds = _Binds(trap.varbinds)
+        for step in found:
+            at = step.find(binds)
+            if at is None:
+                continue
+            told = at[0].read(name, at[1], binds, rows)
+            if told is not None:
+                return told
+        return None
+
+    def kin(self, oid: str) -> str:
+        """What traps have in common that may speak of one fault; empty: no family knows it."""
+        name = plain_name(oid)
+        return vendor_of(name) if self._candidates(name) else ""
+
+    def may_be(self, oid: str, classes: frozenset[str]) -> bool:
+        """Whether a trap of that name may be of one of these classes."""
+        return any(
+            table.may_be(event_class, classes)
+            for table, event_class in self._index.find(plain_name(oid))
+        )
+
+    def _candidates(self, name: str) -> tuple[_One | _Several, ...]:
+        found = self._known.get(name)
+        if found is None:
+            if len(self._known) >= KNOWN:
+                self._known.clear()
+            found = self._known[name] = tuple(_steps(self._index.find(name)))
+        return found
+
+
+def plain_name(oid: str) -> str:
+    """A trap's name without the 0 before its last arc."""
+    head, _, last = oid.rpartition(".")
+    return f"{head[:-2]}.{last}" if head.endswith(".0") else oid
+
+
+def vendor_of(oid: str) -> str:
+    """The part of a name that says whose it is: `1.3.6.1.4.1.232`."""
+    return ".".join(oid.split(".", 7)[:7])
+
+
+class _Binds:
+    """A trap's variables, found by OID."""
+
+    def __init__(self, varbinds: tuple[VarBind, ...]) -> None:
+        self._binds = varbinds
+        self._by_oid = {bind.oid: bind for bind in varbinds}
+        self._words: dict[str, str] = {}
+
+    def word(self, oid: str) -> str:
+        """What the variables at or below `oid` say, joined by dots; empty: there is none."""
+        found = self._words.get(oid)
+        if found is None:
+            plain = self._by_oid.get(oid + ".0")
+            if plain is not None:
+                found = words_of(plain)
+            else:
+                below = oid + "."
+                found = ".".join(
+                    [words_of(b) for b in self._binds if b.oid.startswith(below) or b.oid == oid]
+                )
+            self._words[oid] = found
+        return found
+
+    def first(self, oid: str) -> VarBind | None:
+        """The first variable at or below `oid`."""
+        plain = self._by_oid.get(oid + ".0")
+        if plain is not None:
+            return plain
+        below = oid + "."
+        return next((b for b in self._binds if b.oid.startswith(below) or b.oid == oid), None)
+
+
+def words_of(bind: VarBind) -> str:
+    """A value as people write it, and as it stands in a key: without padding and controls."""
+    if bind.tag != ber.OCTETS:
+        return bind.text()[:TEXT_CHARS]
+    raw = bind.value.strip(b"\0 \t\r\n")
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return raw.hex()[:TEXT_CHARS]
+    if text.isprintable():
+        return text[:TEXT_CHARS]
+    return "".join(c if c.isprintable() else " " for c in text)[:TEXT_CHARS]
+
+
+class _Values:
+    """Values of a variable, and what each stands for."""
+
+    def __init__(self, values: dict[str, str], mask: int) -> None:
+        self._mask = mask
+        self._exact = {k.upper(): v for k, v in values.items() if "*" not in k}
+        self._globs = [(k.upper(), v) for k, v in values.items() if "*" in k]
+        plain = not mask and not self._globs and not any(k.isdecimal() for k in self._exact)
+        self.words = frozenset(self._exact) if plain else frozenset()
+        """All that it finds, where these are words and no numbers; else nothing."""
+
+    def find(self, bind: VarBind | None) -> str:
+        """What it stands for; empty: nothing."""
+        if bind is None:
+            return ""
+        number = bind.number()
+        if number is None:
+            text = words_of(bind)
+            if self._mask or text.isdecimal():
+                number = _number_in(text)
+        else:
+            text = str(number)
+        if number is not None:
+            # Values above 2^31 of a signed type come as negative ones.
+            if number < 0:
+                number &= 0xFFFFFFFF
+            if self._mask:
+                number &= self._mask
+            found = self._exact.get(str(number))
+            if found is not None:
+                return found
+        if self._mask:
+            return ""
+        text = text.upper()
+        found = self._exact.get(text)
+        if found is not None:
+            return found
+        return next((v for glob, v in self._globs if _like(text, glob)), "")
+
+
+def _number_in(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= 20 else None
+
+
+def _like(text: str, glob: str) -> bool:
+    word = glob.strip("*")
+    if glob.startswith("*") and glob.endswith("*"):
+        return word in text
+    return text.endswith(word) if glob.startswith("*") else text.startswith(word)
+
+
+class _Condition:
+    def __init__(self, condition: TrapCondition, root: str) -> None:
+        self._oid = _below(root, condition.variable)
+        self._values = _Values(dict.fromkeys(condition.values, "yes"), condition.mask)
+
+    def fits(self, binds: _Binds) -> bool:
+        return bool(self._values.find(binds.first(self._oid)))
+
+
+class _Part:
+    """One of the variables that name a part."""
+
+    def __init__(self, part: InstancePart, root: str) -> None:
+        self._choices = tuple((_below(root, oid), skip) for oid, skip in part)
+
+    def word(self, binds: _Binds) -> str:
+        for oid, skip in self._choices:
+            word = binds.word(oid)
+            if word:
+                return (word[skip:] or word)[:INSTANCE_CHARS]
+        return ""
+
+
+class _Table:
+    """One `[[trap]]` below one enterprise."""
+
+    def __init__(self, profile: TrapProfile, family: TrapFamily, root: str) -> None:
+        self.profile = profile.name
+        self.family = family
+        self.root = root
+        self.row = f"trap {family.name or next(iter(family.match))}"
+        self.variable = _below(root, family.variable) if family.variable else ""
+        self.values = _Values(family.classes, family.mask)
+        self.parts = tuple(_Part(p, root) for p in instance_parts(family.instance))
+        self.text = _below(root, family.text) if family.text else ""
+        self.conditions = {
+            name: _Condition(condition, root)
+            for name in ("test", "recovered", "ok", "clear_if", "clear_unless")
+            if (condition := getattr(family, name)) is not None
+        }
+        self.others: tuple[_Table, ...] = ()
+        """Families of the profile that it closes: the first table of each."""
+        told = {*family.classes.values(), *family.levels.values(), family.event_class}
+        self.possible = frozenset(told)
+        """Classes that it gives, whatever the name; empty text among them."""
+        self.news = bool(family.closes) and {*told, *family.match.values()} - {""} == {"INFO"}
+        """It is only news, and ends something all the same ("power is on")."""
+
+    def may_be(self, event_class: str, classes: frozenset[str]) -> bool:
+        """Whether what it says may be of one of these classes."""
+        if self.family.ipmi:
+            return True
+        ends = self.news or "recovered" in self.conditions
+        possible = self.possible | {event_class, "CLEAR" if ends else ""}
+        return not possible.isdisjoint(classes)
+
+    def read(self, name: str, event_class: str, binds: _Binds, rows: ClassTable) -> Told | None:
+        """What it says of a trap; None: nothing."""
+        family = self.family
+        if family.ipmi:
+            return self._ipmi(name, binds, rows)
+        told = by_value = self.values.find(binds.first(self.variable)) if self.variable else ""
+        level = family.levels.get(str(self._split(name)[1])) if family.step else None
+        if not self.variable:
+            told = level or event_class or family.event_class
+        elif not told:
+            told = event_class or family.event_class
+        elif level == "CLEAR" and told in OPENS and self._fits("clear_if", binds, default=True):
+            # The variable says how grave it is, the number which way it went.
+            told = "CLEAR"
+        if not told:
+            return None
+        fixed = by_value == "CLEAR"
+        if self._fits("test", binds):
+            told, fixed = "INFO", True
+        elif told in OPENS:
+            if self._fits("recovered", binds):
+                told, fixed = "CLEAR", True
+            elif self._fits("ok", binds):
+                told, fixed = "INFO", True
+        elif told == "CLEAR" and (
+            not self._fits("clear_if", binds, default=True)
+            or (by_value != "CLEAR" and self._fits("clear_unless", binds))
+        ):
+            told = "INFO"
+        return self._told(name, EventClass(told), binds, fixed)
+
+    def key(self, name: str, binds: _Binds) -> str:
+        """The fault's key."""
+        return self._key(name, [part.word(binds) for part in self.parts])
+
+    def closed_key(self, name: str, binds: _Binds) -> str:
+        """The same for a fault that another table's trap ends; what that trap does not name at
+        the end of the part's words stands for all."""
+        words = [part.word(binds) for part in self.parts]
+        known = len(words)
+        while known and not words[known - 1]:
+            known -= 1
+        if not 0 < known < len(words):
+            return self._key(name, words)
+        return self._key(name, words[:known]) + "|*"
+
+    def _key(self, name: str, words: list[str]) -> str:
+        family = self.family
+        thing = family.name
+        if not thing:
+            thing = name.removeprefix(self.root + ".")
+            if family.step:
+                head = thing.rpartition(".")[0]
+                thing = f"{head}.{self._split(name)[0]}/{family.step}".lstrip(".")
+        key = f"trap/{self.profile}/{thing}"
+        return f"{key}/{'|'.join(words)}" if words else key
+
+    def _split(self, name: str) -> tuple[int, int]:
+        number = int(name.rpartition(".")[2]) - self.family.base
+        return divmod(number, self.family.step)
+
+    def _fits(self, condition: str, binds: _Binds, default: bool = False) -> bool:
+        found = self.conditions.get(condition)
+        return default if found is None else found.fits(binds)
+
+    def _told(self, name: str, event_class: EventClass, binds: _Binds, fixed: bool) -> Told:
+        key = self.key(name, binds)
+        closes: tuple[str, ...] = ()
+        if self.others and (event_class is EventClass.CLEAR or self.news):
+            others = tuple(other.closed_key(name, binds) for other in self.others)
+            closes = others if self.news else (key, *others)
+        return Told(
+            event_class=event_class,
+            key=key,
+            closes=closes,
+            meaning=self._meaning(name, event_class, binds),
+            row=self.row,
+            profile=self.profile,
+            own_watchdog=self.family.own_watchdog,
+            fixed=fixed,
+        )
+
+    def _meaning(self, name: str, event_class: EventClass, binds: _Binds) -> str:
+        def put(found: re.Match[str]) -> str:
+            place = found[1]
+            if "." in place:
+                return binds.word(_below(self.root, place))
+            number = int(place)
+            return self.parts[number].word(binds) if number < len(self.parts) else ""
+
+        meaning = self.family.meaning or self.family.name
+        meaning = _PLACE.sub(put, meaning).strip() if meaning else f"trap {name}"
+        text = binds.word(self.text) if self.text else ""
+        if text:
+            meaning = f"{meaning}: {text}"
+        return meaning + (" (cleared)" if event_class is EventClass.CLEAR else "")
+
+    def _ipmi(self, name: str, binds: _Binds, rows: ClassTable) -> Told | None:
+        head, _, last = name.rpartition(".")
+        arc, number = int(head.rpartition(".")[2]), int(last)
+        offset, way = divmod(number, 16)
+        sensor_type, event_type = arc & 0xFF, arc >> 8 or 0x6F
+        row = rows.row(None, sensor_type, event_type, offset)
+        if way not in (1, 2) or row is None:
+            return None
+        words = [part.word(binds) for part in self.parts]
+        key = f"trap/{self.profile}/{head.removeprefix(self.root + '.')}.{offset}/16"
+        names = rows.names
+        texts = names.sensor_events if event_type == 0x6F else names.events
+        states = texts.get(sensor_type if event_type == 0x6F else event_type, ())
+        state = states[offset] if offset < len(states) else f"offset {offset:X}h"
+        meaning = f"{names.sensors.get(sensor_type, f'sensor type {sensor_type:02X}h')}: {state}"
+        return Told(
+            event_class=row.event_class if way == 1 else EventClass.CLEAR,
+            key=f"{key}/{'|'.join(words)}" if words else key,
+            meaning=meaning if way == 1 else f"{meaning} (cleared)",
+            row=row.id,
+            profile=row.profile,
+            own_watchdog=self.family.own_watchdog,
+        )
+
+
+class _One:
+    """A table that is to be asked."""
+
+    def __init__(self, table: _Table, event_class: str) -> None:
+        self._at = (table, event_class)
+
+    def find(self, _: _Binds) -> tuple[_Table, str] | None:
+        return self._at
+
+
+class _Several:
+    """Tables that wait for words of one variable, and have nothing to say without: of dozens the
+    one that has the word is found at once."""
+
+    def __init__(self, variable: str) -> None:
+        self.variable = variable
+        self._by_word: dict[str, tuple[_Table, str]] = {}
+
+    def add(self, table: _Table, event_class: str) -> None:
+        for word in table.values.words:
+            self._by_word.setdefault(word, (table, event_class))
+
+    def find(self, binds: _Binds) -> tuple[_Table, str] | None:
+        return self._by_word.get(binds.word(self.variable).upper())
+
+
+def _steps(tables: Iterable[tuple[_Table, str]]) -> Iterator[_One | _Several]:
+    several: _Several | None = None
+    for table, event_class in tables:
+        told_alone = event_class or table.family.event_class
+        if told_alone or not table.variable or not table.values.words:
+            several = None
+            yield _One(table, event_class)
+            continue
+        if several is None or several.variable != table.variable:
+            several = _Several(table.variable)
+            yield several
+        several.add(table, event_class)
+
+
+class _Index:
+    """Which tables may speak of a name."""
+
+    def __init__(self, tables: tuple[_Table, ...]) -> None:
+        self._tables = tables
+        self._exact: dict[str, dict[int, str]] = {}
+        self._ranges: dict[str, list[tuple[int, int, int, str]]] = {}
+        self._below: dict[str, dict[int, str]] = {}
+        for place, table in enumerate(tables):
+            for pattern, event_class in table.family.match.items():
+                self._add(place, _below(table.root, pattern), event_class)
+
+    def find(self, name: str) -> tuple[tuple[_Table, str], ...]:
+        """Tables in their order, each with the class that `match` gives there."""
+        found: dict[int, str] = {}
+        arcs = name.split(".")
+        for length in range(len(arcs)):
+            for place, event_class in self._below.get(".".join(arcs[:length]), {}).items():
+                found.setdefault(place, event_class)
+        head, _, last = name.rpartition(".")
+        number = int(last) if last.isdecimal() else -1
+        ranges = self._ranges.get(head, ())
+        found |= {place: given for low, high, place, given in ranges if low <= number <= high}
+        found.update(self._exact.get(name, {}))
+        return tuple((self._tables[place], found[place]) for place in sorted(found))
+
+    def _add(self, place: int, pattern: str, event_class: str) -> None:
+        head, low, high = pattern_bounds(pattern)
+        if high == EVERYTHING_BELOW:
+            self._below.setdefault(head, {})[place] = event_class
+        elif low == high:
+            self._exact.setdefault(f"{head}.{low}", {})[place] = event_class
+        else:
+            self._ranges.setdefault(head, []).append((low, high, place, event_class))
+
+
+def _below(root: str, oid: str) -> str:
+    """An OID as a profile has it, in full: what begins at the root of all stands for itself."""
+    oid = oid.lstrip(".")
+    return oid if not root or oid.startswith("1.3.6.1.") else f"{root}.{oid}"
+
+
+def _tables(profile: TrapProfile) -> list[_Table]:
+    found: list[_Table] = []
+    for root in profile.enterprises or ("",):
+        tables = [_Table(profile, family, root) for family in profile.traps]
+        named: dict[str, _Table] = {}
+        for table in tables:
+            if table.family.name:
+                named.setdefault(table.family.name, table)
+        for table in tables:
+            names = (name for name in table.family.closes if name in named)
+            table.others = tuple(named[name] for name in names)
+        found += tables
+    return found
+
+
+@lru_cache(maxsize=1)
+def _shipped() -> tuple[_Table, ...]:
+    folder = resources.files("clptools.intake") / "profiles"
+    found: list[_Table] = []
+    for name in SHIPPED:
+        text = (folder / f"{name}.toml").read_text(encoding="utf-8")
+        found += _tables(shipped_profile(tomllib.loads(text)))
+    return tuple(found)
