@@ -71,8 +71,7 @@ class Families:
             if row.startswith("oid ") and event_class == "off"
         )
         own = [table for profile in site for table in _tables(profile)]
-        self._tables: tuple[_Table, ...] = (*own, *_shipped())
-        self._index = _Index(self._tables)
+        self._indexes = (_Index(own), _shipped())
         self._known: dict[str, tuple[_One | _Several, ...]] = {}
 
     def read(self, trap: Trap, rows: ClassTable) -> Told | None:
@@ -100,15 +99,19 @@ class Families:
         """Whether a trap of that name may be of one of these classes."""
         return any(
             table.may_be(event_class, classes)
-            for table, event_class in self._index.find(plain_name(oid))
+            for table, event_class in self._find(plain_name(oid))
         )
+
+    def _find(self, name: str) -> Iterator[tuple[_Table, str]]:
+        for index in self._indexes:
+            yield from index.find(name)
 
     def _candidates(self, name: str) -> tuple[_One | _Several, ...]:
         found = self._known.get(name)
         if found is None:
             if len(self._known) >= KNOWN:
                 self._known.clear()
-            found = self._known[name] = tuple(_steps(self._index.find(name)))
+            found = self._known[name] = tuple(_steps(self._find(name)))
         return found
 
 
@@ -292,20 +295,23 @@ class _Table:
             told = "CLEAR"
         if not told:
             return None
-        fixed = by_value == "CLEAR"
+        return self._told(name, *self._weighed(told, by_value, binds), binds)
+
+    def _weighed(self, told: str, by_value: str, binds: _Binds) -> tuple[EventClass, bool]:
+        """A class as the conditions leave it, and whether a variable took a fault back."""
         if self._fits("test", binds):
-            told, fixed = "INFO", True
-        elif told in OPENS:
+            return EventClass.INFO, True
+        if told in OPENS:
             if self._fits("recovered", binds):
-                told, fixed = "CLEAR", True
-            elif self._fits("ok", binds):
-                told, fixed = "INFO", True
+                return EventClass.CLEAR, True
+            if self._fits("ok", binds):
+                return EventClass.INFO, True
         elif told == "CLEAR" and (
             not self._fits("clear_if", binds, default=True)
             or (by_value != "CLEAR" and self._fits("clear_unless", binds))
         ):
-            told = "INFO"
-        return self._told(name, EventClass(told), binds, fixed)
+            return EventClass.INFO, False
+        return EventClass(told), by_value == "CLEAR"
 
     def key(self, name: str, binds: _Binds) -> str:
         """The fault's key."""
@@ -341,7 +347,7 @@ class _Table:
         found = self.conditions.get(condition)
         return default if found is None else found.fits(binds)
 
-    def _told(self, name: str, event_class: EventClass, binds: _Binds, fixed: bool) -> Told:
+    def _told(self, name: str, event_class: EventClass, fixed: bool, binds: _Binds) -> Told:
         key = self.key(name, binds)
         closes: tuple[str, ...] = ()
         if self.others and (event_class is EventClass.CLEAR or self.news):
@@ -388,13 +394,16 @@ class _Table:
         states = texts.get(sensor_type if event_type == 0x6F else event_type, ())
         state = states[offset] if offset < len(states) else f"offset {offset:X}h"
         meaning = f"{names.sensors.get(sensor_type, f'sensor type {sensor_type:02X}h')}: {state}"
+        told = row.event_class if way == 1 else EventClass.CLEAR
+        event_class, fixed = self._weighed(told, "", binds)
         return Told(
-            event_class=row.event_class if way == 1 else EventClass.CLEAR,
+            event_class=event_class,
             key=f"{key}/{'|'.join(words)}" if words else key,
-            meaning=meaning if way == 1 else f"{meaning} (cleared)",
+            meaning=f"{meaning} (cleared)" if event_class is EventClass.CLEAR else meaning,
             row=row.id,
             profile=row.profile,
-            own_watchdog=self.family.own_watchdog,
+            own_watchdog=row.id.startswith("23h/6F/"),
+            fixed=fixed,
         )
 
 
@@ -441,7 +450,7 @@ def _steps(tables: Iterable[tuple[_Table, str]]) -> Iterator[_One | _Several]:
 class _Index:
     """Which tables may speak of a name."""
 
-    def __init__(self, tables: tuple[_Table, ...]) -> None:
+    def __init__(self, tables: list[_Table]) -> None:
         self._tables = tables
         self._exact: dict[str, dict[int, str]] = {}
         self._ranges: dict[str, list[tuple[int, int, int, str]]] = {}
@@ -496,10 +505,10 @@ def _tables(profile: TrapProfile) -> list[_Table]:
 
 
 @lru_cache(maxsize=1)
-def _shipped() -> tuple[_Table, ...]:
+def _shipped() -> _Index:
     folder = resources.files("clptools.intake") / "profiles"
     found: list[_Table] = []
     for name in SHIPPED:
         text = (folder / f"{name}.toml").read_text(encoding="utf-8")
         found += _tables(shipped_profile(tomllib.loads(text)))
-    return tuple(found)
+    return _Index(found)
