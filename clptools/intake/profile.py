@@ -20,7 +20,7 @@ import msgspec
 
 from clptools.core.settings import TrapProfile
 
-SHIPPED = ("default", "dell", "supermicro")
+SHIPPED = ("default", "dell", "supermicro", "intel")
 
 
 class EventClass(StrEnum):
@@ -51,6 +51,14 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     rows: dict[str, str] = {}
     closes: dict[str, tuple[int, ...]] = {}
     meanings: dict[str, str] = {}
+    deasserted: dict[str, str] = {}
+    """Good states, such as presence: the class of their deassertion, which their assertion ends."""
+    shifted: tuple[int, ...] = ()
+    """OEM sensor types whose trap numbers the maker sends shifted by a nibble."""
+    coded: tuple[int, ...] = ()
+    """OEM sensor types whose whole last byte is the event: no direction, no reserved bits."""
+    numbers: dict[str, int] = {}
+    """Trap numbers that the maker misspells, in decimal, and what each of them means."""
 
 
 class Names(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,6 +82,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     profile: str
     closes: tuple[int, ...] = ()
     """CLEAR rows: the offsets of the same sensor that it closes."""
+    deasserted: EventClass | None = None
+    """CLEAR rows: the class of the deassertion, where the row itself says it."""
     meaning: str = ""
     """The profile's own text, where it has one."""
 
@@ -118,7 +128,36 @@ class ClassTable:
         for key in _keys(sensor_type, event_type, offset):
             if key in rows:
                 return rows[key]
-        return None
+        if manufacturer is not None or not _is_oem(sensor_type, event_type):
+            return None
+        # The sender does not say who made it: what only one maker uses, it means.
+        found = [
+            row
+            for known in sorted(self._known)
+            if (row := self.row(known, sensor_type, event_type, offset)) is not None
+        ]
+        return found[0] if len({row.profile for row in found}) == 1 else None
+
+    def number(self, manufacturer: int | None, specific: int) -> int:
+        """What a trap number means where its maker is known to misspell it; else itself."""
+        profiles = self._of(manufacturer)
+        return next((n for p in profiles if (n := p.numbers.get(str(specific)))), specific)
+
+    def is_shifted(self, manufacturer: int | None, sensor_type: int) -> bool:
+        """Whether that maker shifts the trap numbers of an OEM sensor type by a nibble."""
+        return any(sensor_type in profile.shifted for profile in self._of(manufacturer))
+
+    def is_coded(self, manufacturer: int | None, sensor_type: int) -> bool:
+        """Whether the last byte of that maker's trap numbers of a sensor type is a code."""
+        return any(sensor_type in profile.coded for profile in self._of(manufacturer))
+
+    def _of(self, manufacturer: int | None) -> Iterable[Profile]:
+        """The makers' profiles that apply; all of them where the sender does not say its maker."""
+        return (
+            p
+            for p in self._profiles
+            if p.manufacturers and (manufacturer is None or manufacturer in p.manufacturers)
+        )
 
     def exact(self, manufacturer: int | None, key: str) -> Row | None:
         """The row `specific N` or `oid ...`."""
@@ -167,6 +206,7 @@ class ClassTable:
                             event_class=EventClass(event_class),
                             profile=profile.name,
                             closes=profile.closes.get(row, ()),
+                            deasserted=_class_or_none(profile.deasserted.get(row)),
                             meaning=profile.meanings.get(row, ""),
                         )
                 meanings.update(profile.meanings)
@@ -184,6 +224,15 @@ def row_id(sensor_type: int | None, event_type: int | None, offset: int | None) 
     sensor = "*" if sensor_type is None else f"{sensor_type:02X}h"
     event = "*" if event_type is None else f"{event_type:02X}"
     return f"{sensor}/{event}/{'*' if offset is None else f'{offset:X}'}"
+
+
+def _is_oem(sensor_type: int | None, event_type: int | None) -> bool:
+    """Whether a maker alone says what it means (IPMI 2.0, tables 42-1 and 42-3)."""
+    return (sensor_type or 0) >= 0xC0 or 0x70 <= (event_type or 0) <= 0x7F
+
+
+def _class_or_none(text: str | None) -> EventClass | None:
+    return None if text is None else EventClass(text)
 
 
 def _keys(sensor_type: int | None, event_type: int | None, offset: int) -> tuple[str, ...]:
@@ -206,9 +255,16 @@ def _shipped() -> tuple[tuple[Profile, ...], Names]:
         Profile(
             name=table["name"],
             manufacturers=tuple(table.get("manufacturers", ())) if n else (),
-            rows=table.get("rows", {}),
-            closes={row: tuple(offsets) for row, offsets in table.get("closes", {}).items()},
+            rows={**dict.fromkeys(table.get("deasserted", {}), "CLEAR"), **table.get("rows", {})},
+            closes={
+                **{row: (int(row[-1], 16),) for row in table.get("deasserted", {})},
+                **{row: tuple(offsets) for row, offsets in table.get("closes", {}).items()},
+            },
+            deasserted=table.get("deasserted", {}),
             meanings=table.get("meanings", {}),
+            shifted=tuple(table.get("shifted", ())),
+            coded=tuple(table.get("coded", ())),
+            numbers=table.get("numbers", {}),
         )
         for n, table in enumerate(tables)
     )
