@@ -25,7 +25,8 @@ from clptools.config.servers import (
     read_server_groups,
     read_servers,
 )
-from clptools.config.table import Names, Source, build, element, elements, near
+from clptools.config.table import Names, Source, Table, build, element, elements, near
+from clptools.config.trap_rows import is_oid, row_fault
 from clptools.core.settings import Interconnect, Settings, TrapProfile
 from clptools.faults import ClpError, ExitCode
 from clptools.reports import Report
@@ -188,8 +189,29 @@ def _read_profiles(source: Source, document: dict[str, object]) -> tuple[TrapPro
         makers = values.pop("manufacturer")
         names.take(table, str(values["name"]))
         numbers = tuple(int(m) for m in makers) if isinstance(makers, tuple) else ()
+        _check_rows(table, bool(numbers))
         found.append(build(TrapProfile, values, manufacturers=numbers))
     return tuple(found)
+
+
+def _check_rows(table: Table, of_maker: bool) -> None:
+    """Rows that never match anything: whoever wrote them means something."""
+    for name in ("rows", "meanings"):
+        rows = table.raw.get(name)
+        for row in rows if isinstance(rows, dict) else ():
+            if fault := row_fault(row):
+                hint = (
+                    'Write "0Dh/6F/2", "*/04/1", "specific 1001", or "oid 1.3.6.1.4.1.232.0.9014".'
+                )
+                table.error(name, fault, hint, at=(row,))
+            elif of_maker and is_oid(row):
+                table.error(
+                    name,
+                    "a trap that is no PET does not say who made its BMC: with manufacturer it "
+                    "never matches",
+                    "Put it into a [[trap_profile]] without manufacturer; its OID names the maker.",
+                    at=(row,),
+                )
 
 
 def _read_alert(source: Source, document: dict[str, object]) -> Alert:

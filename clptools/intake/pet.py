@@ -240,17 +240,17 @@ def duplicate_key(trap: Trap, decoded: DecodedTrap, source: str) -> str:
 
     A PET is known by GUID, sequence and timestamp (an unacknowledged BMC sends it again and
     again), a notification of v2c or v3 by its request id.  There are BMCs that count nothing: what
-    a trap says belongs to its key as well.
+    a trap says belongs to its key as well, and one that has neither id nor time has none.
     """
-    said = hashlib.blake2b(trap.varbind_bytes, digest_size=8).hexdigest()
     if decoded.format == "pet":
         if decoded.guid is None or (decoded.sequence is None and decoded.timestamp is None):
             return ""
         octets = b"".join(bind.value for bind in trap.varbinds if _is_pet_varbind(bind))
         said = hashlib.blake2b(octets, digest_size=8).hexdigest()
         return f"{decoded.guid}/{decoded.sequence}/{decoded.timestamp}/{trap.specific}/{said}"
-    if trap.version is Version.V1 or not trap.request_id:
+    if trap.version is Version.V1 or not trap.request_id or not (trap.inform or trap.uptime):
         return ""
+    said = hashlib.blake2b(trap.varbind_bytes, digest_size=8).hexdigest()
     return f"{source}/{trap.request_id}/{trap.uptime}/{trap.oid}/{said}"
 
 

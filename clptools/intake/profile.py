@@ -8,7 +8,6 @@ is no PET.  The more exact row wins; of rows with one id the later profile's: de
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections.abc import Iterable
 from enum import StrEnum
@@ -18,6 +17,7 @@ from typing import Any
 
 import msgspec
 
+from clptools.config.trap_rows import row_fault
 from clptools.core.settings import TrapProfile
 
 SHIPPED = ("default", "dell", "supermicro", "intel")
@@ -37,10 +37,6 @@ class EventClass(StrEnum):
 
 
 CLASSES = frozenset(EventClass)
-
-_ROW = re.compile(
-    r"(?:(?:[0-9A-F]{2}h|\*)/(?:[0-9A-F]{2}|\*)/(?:[0-9A-F]|\*)|specific \d{1,10}|oid [0-9.]+)"
-)
 
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,15 +84,6 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     """The profile's own text, where it has one."""
 
 
-def row_fault(row: str, event_class: str) -> str:
-    """What is wrong with a row of a configuration; empty: nothing."""
-    if not _ROW.fullmatch(row):
-        return f'"{row}" is no row: write "0Dh/6F/2", "*/04/1", "specific 1001" or "oid 1.3.6..."'
-    if event_class != "off" and event_class not in CLASSES:
-        return f'"{event_class}" is no class: {", ".join(EventClass)} or off'
-    return ""
-
-
 class ClassTable:
     """The rows in force for every manufacturer, with the site's profiles over the shipped ones.
 
@@ -109,7 +96,11 @@ class ClassTable:
             Profile(
                 name=profile.name,
                 manufacturers=profile.manufacturers,
-                rows={r: c for r, c in profile.rows.items() if not row_fault(r, c)},
+                rows={
+                    row: event_class
+                    for row, event_class in profile.rows.items()
+                    if not row_fault(row) and (event_class == "off" or event_class in CLASSES)
+                },
                 meanings=profile.meanings,
             )
             for profile in site

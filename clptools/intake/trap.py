@@ -17,6 +17,7 @@ from typing import NamedTuple
 import msgspec
 
 from clptools.config.address import Endpoint
+from clptools.config.trap_rows import row_fault
 from clptools.core.events import HardwareSeen
 from clptools.core.ledger import grave_classes
 from clptools.core.settings import Settings, SnmpUser
@@ -36,7 +37,7 @@ from clptools.intake.match import (
     plain_source,
 )
 from clptools.intake.pet import DecodedTrap
-from clptools.intake.profile import ClassTable, EventClass, row_fault
+from clptools.intake.profile import ClassTable, EventClass
 from clptools.intake.rehearse import RehearsalGate, is_rehearsal
 from clptools.intake.snmp import Trap, V3Message
 from clptools.intake.usm import Engine, Refused, UserKeys, Usm, engine_id
@@ -147,8 +148,8 @@ class TrapReceiver:
         self._grave = grave_classes(settings.monitors)
         self._glance = Glance(self._table, self._grave)
         for profile in settings.trap_profiles:
-            for row, event_class in profile.rows.items():
-                if fault := row_fault(row, event_class):
+            for row in profile.rows:
+                if fault := row_fault(row):
                     text = f"trap_profile {profile.name}: {fault}; this row is left out"
                     self._on_note(Note(kind="profile", text=text))
         wanted = {admission.address: admission for admission in admissions(settings, self._server)}
