@@ -77,7 +77,8 @@ class DecodedTrap(msgspec.Struct, frozen=True, kw_only=True):
     opens: int | None = None
     """The deassertion of a good state: the offset under which the fault is open."""
     number: int | None = None
-    """A doubtful trap number that is a fault: nothing but itself ends it."""
+    """A trap number of which it is in doubt whether it tells of a fault or of an end.  As a fault
+    it has a key of its own, which only the same number ends."""
     said_origin: str = ""
     """agent-addr or snmpTrapAddress: what the trap says of its origin, never trusted."""
     varbinds: tuple[tuple[str, str], ...] = ()
@@ -101,7 +102,17 @@ class DecodedTrap(msgspec.Struct, frozen=True, kw_only=True):
             return f"oid/{self.oid}"
         if self.closes:
             return self.key_of(self.closes[0])
+        if self.number is not None and self.event_class is not EventClass.CLEAR:
+            return self._key(f"specific {self.number}")
         return self.key_of(self.offset if self.opens is None else self.opens)
+
+    @property
+    def closed(self) -> tuple[str, ...]:
+        """CLEAR: every key that it closes, where that is more than `key` alone."""
+        keys = tuple(self.key_of(offset) for offset in self.closes)
+        if self.number is None or self.event_class is not EventClass.CLEAR:
+            return keys
+        return (*(keys or (self.key,)), self._key(f"specific {self.number}"))
 
     @property
     def fault(self) -> str:
@@ -113,12 +124,12 @@ class DecodedTrap(msgspec.Struct, frozen=True, kw_only=True):
 
     def key_of(self, offset: int | None) -> str:
         """The key of another offset of the same sensor and event type."""
+        return self._key(row_id(self.sensor_type, self.event_type, offset))
+
+    def _key(self, event: str) -> str:
         device = "--" if self.sensor_device is None else f"{self.sensor_device:02X}"
         sensor = "--" if self.sensor is None else f"{self.sensor:02X}"
         entity = "-" if self.entity is None else f"{self.entity[0]}.{self.entity[1]}"
-        event = row_id(self.sensor_type, self.event_type, offset)
-        if self.number is not None:
-            event = f"specific {self.number}"
         return f"pet/{device}.{sensor}/{entity}/{event}"
 
 
@@ -174,12 +185,12 @@ def decode_pet(
     )
     # A fault must not be taken for the end of one: where the number is in doubt, only a severity
     # that is calm may say that something ended.
-    misread = (
+    dubious = (
         doubtful
         and exact is None
-        and fields.severity not in CALM
         and (deasserted or (row is not None and row.event_class is EventClass.CLEAR))
     )
+    misread = dubious and fields.severity not in CALM
     if misread:
         quirks.append(f"doubtful trap number {specific}: it ends nothing, its severity decides")
         row, deasserted = None, False
@@ -230,7 +241,7 @@ def decode_pet(
         profile=row.profile if row else "",
         closes=told.closes,
         opens=told.opens,
-        number=specific if misread else None,
+        number=specific if dubious else None,
         quirks=tuple(quirks),
     )
 

@@ -496,8 +496,8 @@ def event_of(
         event_class=decoded.event_class.value,
         # A class that only the severity told may differ between a fault and its end: then the
         # key alone says what is closed.  So it does where several states are.
-        clears=decoded.clears.value if decoded.clears and by_row and not decoded.closes else "",
-        closes=tuple(decoded.key_of(offset) for offset in decoded.closes),
+        clears=decoded.clears.value if decoded.clears and by_row and not decoded.closed else "",
+        closes=decoded.closed,
         row=decoded.row,
         meaning=decoded.meaning,
         source=source,
