@@ -20,14 +20,12 @@ from clptools.config.trap_names import (
     pattern_fault,
     value_fault,
 )
+from clptools.config.trap_rows import is_oid, row_fault
 from clptools.core.settings import Option, TrapCondition, TrapFamily, TrapProfile
 
 CONDITIONS = ("test", "recovered", "ok", "clear_if", "clear_unless")
-PET_BITS = 24
-"""Specific-trap numbers of PETs are not wider (IPMI 2.0, section 17.16)."""
 SIGNED = 1 << 31
 
-_ROW = re.compile(r"(?:[0-9A-F]{2}h|\*)/(?:[0-9A-F]{2}|\*)/(?:[0-9A-F]|\*)")
 _MEANING_PLACE = re.compile(r"\{([^{}]*)\}")
 
 
@@ -62,13 +60,7 @@ def _profile(table: Table, earlier: _Earlier | None) -> TrapProfile:
     makers = values.pop("manufacturer")
     roots = values.pop("enterprise")
     text = str(values.pop("text") or "")
-    rows = values["rows"] if isinstance(values["rows"], dict) else {}
-    meanings = values["meanings"] if isinstance(values["meanings"], dict) else {}
-    _check_rows(table, rows, earlier or _Earlier())
-    for row in meanings:
-        fault = _row_fault(row)
-        if fault:
-            table.error("meanings", *fault, at=(row,))
+    _check_rows(table, bool(makers), earlier or _Earlier())
     numbers = tuple(int(m) for m in makers) if isinstance(makers, tuple) else ()
     enterprises = tuple(str(r).strip(".") for r in roots) if isinstance(roots, tuple) else ()
     shared = {name: _condition(table, name) for name in CONDITIONS}
@@ -89,54 +81,52 @@ def _profile(table: Table, earlier: _Earlier | None) -> TrapProfile:
 # -- rows of the class table ------------------------------------------------------------------
 
 
-def _row_fault(row: str) -> tuple[str, str] | None:
-    """What is wrong with a row's id, and the mend."""
-    word, _, rest = row.partition(" ")
-    if word == "oid":
-        return _name_fault(rest)
-    if word == "specific":
-        if not rest.isascii() or not rest.isdecimal():
-            return "no number", 'Write it in decimal: "specific 1001".'
-        if int(rest) >> PET_BITS:
-            return (
-                f"a PET's number has {PET_BITS} bits, this row can never match",
-                'A trap that is no PET is named by its OID: "oid 1.3.6.1.4.1....".',
-            )
-        return None
-    if not _ROW.fullmatch(row):
-        return "no row", 'Write "0Dh/6F/2", "*/04/1", "specific 1001" or "oid 1.3.6.1...."'
-    return None
+def _check_rows(table: Table, of_maker: bool, earlier: _Earlier) -> None:
+    """Rows that never match anything: whoever wrote them means something."""
+    for name in ("rows", "meanings"):
+        rows = table.raw.get(name)
+        for row, told in rows.items() if isinstance(rows, dict) else ():
+            if fault := row_fault(row):
+                table.error(name, fault, _row_mend(row), at=(row,))
+            elif of_maker and is_oid(row):
+                table.error(
+                    name,
+                    "a trap that is no PET does not say who made its BMC: with manufacturer it "
+                    "never matches",
+                    "Put it into a [[trap_profile]] without manufacturer; its OID names the maker.",
+                    at=(row,),
+                )
+            elif name == "rows":
+                _check_row(table, row, str(told), earlier)
 
 
-def _name_fault(name: str) -> tuple[str, str] | None:
-    fault = pattern_fault(name)
-    if name.startswith("."):
-        return "an OID here has no dot at its beginning", f'Write "oid {name.lstrip(".")}".'
-    if fault is None and ("*" in name or ".." in name):
-        return "one whole OID is meant", "Many names at once are a [[trap_profile.trap]]."
-    if fault is None and not name.startswith("1.3.6.1."):
-        return "this OID can never be a trap's name", "Names of traps begin with 1.3.6.1."
-    return fault
+def _row_mend(row: str) -> str:
+    if row.startswith("oid ."):
+        return f'Write "oid {row[4:].strip(".")}": no dot at its beginning.'
+    return 'Write "0Dh/6F/2", "*/04/1", "specific 1001", or "oid 1.3.6.1.4.1.232.0.9014".'
 
 
-def _check_rows(table: Table, rows: dict[str, str], earlier: _Earlier) -> None:
-    for row, event_class in rows.items():
-        fault = _row_fault(row)
-        if fault:
-            table.error("rows", *fault, at=(row,))
-            continue
-        line = table.source.lines.line((*table.path, "rows", row))
-        makers = str(table.raw.get("manufacturer", "")) if not row.startswith("oid ") else ""
-        known = earlier.rows.setdefault((makers, row), (event_class, line))
-        if known[0] != event_class:
+def _check_row(table: Table, row: str, event_class: str, earlier: _Earlier) -> None:
+    line = table.source.lines.line((*table.path, "rows", row))
+    makers = "" if is_oid(row) else str(table.raw.get("manufacturer", ""))
+    known = earlier.rows.setdefault((makers, row), (event_class, line))
+    if known[0] != event_class:
+        table.error(
+            "rows",
+            f"line {known[1]} says {known[0]} of the same row",
+            "One of them can never count: take it out.",
+            at=(row,),
+        )
+    if is_oid(row):
+        name = row[4:]
+        if not name.startswith("1.3.6.1."):
             table.error(
                 "rows",
-                f"line {known[1]} says {known[0]} of the same row",
-                "One of them can never count: take it out.",
+                "this OID can never be a trap's name",
+                "Names of traps begin with 1.3.6.1.",
                 at=(row,),
             )
-        if row.startswith("oid "):
-            _warn_number(table, "rows", row, int(row.rpartition(".")[2]))
+        _warn_number(table, "rows", row, int(name.rpartition(".")[2]))
 
 
 # -- families ---------------------------------------------------------------------------------

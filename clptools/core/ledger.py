@@ -24,9 +24,11 @@ if TYPE_CHECKING:
 _LINKAGE = frozenset({"BMCNOTICE", "NIC", "FC", "SPS", "MCE"})
 
 _DUPLICATES_KEPT = 512
+_DUPLICATES_MS = 1_800_000
+"""No BMC resends a trap for half an hour: seven times, 255 s apart (IPMI 2.0, table 23-4)."""
 _OPENING = ("FATAL", "ERROR", "REDUNDANCY", "PREDICT", "PERFORMANCE")
 """Classes that open an event, the gravest first."""
-_WATCHDOG_ROWS = "23h/6F/"
+_WATCHDOG_ROWS = ("23h/6F/", "11h/6F/")
 """Rows of the class table about the BMC's watchdog timer (IPMI 2.0, table 42-3)."""
 _MM = {"FATAL": 914, "PERFORMANCE": 915, "PREDICT": 916}
 """Number in the alert log by class, for traps; all others are 903, as are messages."""
@@ -194,11 +196,14 @@ class Ledger:
         """Whether a trap is a resend of one already taken."""
         if not key:
             return False
-        state = self.node.state
+        now, known = self.node.now, self.node.state.duplicates
         full = f"{monitor.name}/{key}"
-        if full in state.duplicates:
+        if now - known.get(full, now - _DUPLICATES_MS - 1) <= _DUPLICATES_MS:
             return True
-        state.duplicates = [*state.duplicates, full][-_DUPLICATES_KEPT:]
+        known.pop(full, None)
+        known[full] = now
+        if len(known) > _DUPLICATES_KEPT:
+            del known[next(iter(known))]
         return False
 
     # ------------------------------------------------------------------ opening and closing

@@ -456,7 +456,8 @@ class NodeState(msgspec.Struct):
     next_event: int = 1
     halts: dict[str, int] = {}
     """`rm`, `rc` -> final actions in a row that ended this machine."""
-    duplicates: list[str] = []
+    duplicates: dict[str, int] = {}
+    """Traps taken -> when."""
     deadman_until: int = NEVER
     """Until then the BMC's watchdog timer that may expire is one that we armed ourselves."""
     pending: dict[str, Pending] = {}

@@ -98,8 +98,7 @@ class Families:
     def may_be(self, oid: str, classes: frozenset[str]) -> bool:
         """Whether a trap of that name may be of one of these classes."""
         return any(
-            table.may_be(event_class, classes)
-            for table, event_class in self._find(plain_name(oid))
+            table.may_be(event_class, classes) for table, event_class in self._find(plain_name(oid))
         )
 
     def _find(self, name: str) -> Iterator[tuple[_Table, str]]:

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import msgspec
 
 from clptools.config.address import Endpoint
+from clptools.config.trap_rows import row_fault
 from clptools.core.events import HardwareSeen
 from clptools.core.ledger import grave_classes
 from clptools.core.settings import Settings, SnmpUser
@@ -36,7 +37,7 @@ from clptools.intake.match import (
     plain_source,
 )
 from clptools.intake.pet import DecodedTrap
-from clptools.intake.profile import ClassTable, EventClass, row_fault
+from clptools.intake.profile import ClassTable, EventClass
 from clptools.intake.rehearse import RehearsalGate, is_rehearsal
 from clptools.intake.snmp import Trap, V3Message
 from clptools.intake.usm import Engine, Refused, UserKeys, Usm, engine_id
@@ -154,8 +155,8 @@ class TrapReceiver:
         self._grave = grave_classes(settings.monitors)
         self._glance = Glance(self._table, self._grave)
         for profile in settings.trap_profiles:
-            for row, event_class in profile.rows.items():
-                if fault := row_fault(row, event_class):
+            for row in profile.rows:
+                if fault := row_fault(row):
                     text = f"trap_profile {profile.name}: {fault}; this row is left out"
                     self._on_note(Note(kind="profile", text=text))
         wanted = {admission.address: admission for admission in admissions(settings, self._server)}
@@ -520,16 +521,15 @@ def event_of(
 ) -> HardwareSeen:
     """What the core is told of a trap."""
     by_row = bool(decoded.profile)
-    closes = decoded.fault_closes
     return HardwareSeen(
         monitor=monitor,
         key=decoded.key,
         duplicate_key=duplicate_key,
         event_class=decoded.event_class.value,
         # A class that only the severity told may differ between a fault and its end: then the
-        # key alone says what is closed.
-        clears=decoded.clears.value if decoded.clears and by_row else "",
-        closes=closes or tuple(decoded.key_of(offset) for offset in decoded.closes),
+        # key alone says what is closed.  So it does where several states are.
+        clears=decoded.clears.value if decoded.clears and by_row and not decoded.closed else "",
+        closes=decoded.closed,
         row=decoded.row,
         own_watchdog=decoded.own_watchdog,
         meaning=decoded.meaning,
