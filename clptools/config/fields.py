@@ -29,6 +29,7 @@ from clptools.config.kinds import (
     text,
 )
 from clptools.config.registries import Registries
+from clptools.config.trap_sources import TRAP_SOURCES
 
 _cluster = partial(Field, section="cluster")
 
@@ -149,6 +150,14 @@ BMC = (
         parse=text(max_bytes=16),
         default="",
         help="IPMI account; its password is in bmc/SERVER (clpbmccnf).",
+    ),
+    Field(
+        section="server.bmc",
+        name="trap_sources",
+        parse=TRAP_SOURCES,
+        help="Further addresses from which this server's traps may come: the BMC's other port, a "
+        'chassis manager. One that speaks for several servers: { address = "…", variable = "OID", '
+        "value = …}, the variable that names the server (its slot), and what it says for this one.",
     ),
 )
 

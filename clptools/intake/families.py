@@ -80,7 +80,7 @@ class Families:
         found = self._candidates(name)
         if not found or name in self._off:
             return None
-        binds = _Binds(trap.varbinds)
+        binds = Binds(trap.varbinds)
         for step in found:
             at = step.find(binds)
             if at is None:
@@ -125,7 +125,7 @@ def vendor_of(oid: str) -> str:
     return ".".join(oid.split(".", 7)[:7])
 
 
-class _Binds:
+class Binds:
     """A trap's variables, found by OID."""
 
     def __init__(self, varbinds: tuple[VarBind, ...]) -> None:
@@ -227,7 +227,7 @@ class _Condition:
         self._oid = _below(root, condition.variable)
         self._values = _Values(dict.fromkeys(condition.values, "yes"), condition.mask)
 
-    def fits(self, binds: _Binds) -> bool:
+    def fits(self, binds: Binds) -> bool:
         return bool(self._values.find(binds.first(self._oid)))
 
 
@@ -237,7 +237,7 @@ class _Part:
     def __init__(self, part: InstancePart, root: str) -> None:
         self._choices = tuple((_below(root, oid), skip) for oid, skip in part)
 
-    def word(self, binds: _Binds) -> str:
+    def word(self, binds: Binds) -> str:
         for oid, skip in self._choices:
             word = binds.word(oid)
             if word:
@@ -278,7 +278,7 @@ class _Table:
         possible = self.possible | {event_class, "CLEAR" if ends else ""}
         return not possible.isdisjoint(classes)
 
-    def read(self, name: str, event_class: str, binds: _Binds, rows: ClassTable) -> Told | None:
+    def read(self, name: str, event_class: str, binds: Binds, rows: ClassTable) -> Told | None:
         """What it says of a trap; None: nothing."""
         family = self.family
         if family.ipmi:
@@ -296,7 +296,7 @@ class _Table:
             return None
         return self._told(name, *self._weighed(told, by_value, binds), binds)
 
-    def _weighed(self, told: str, by_value: str, binds: _Binds) -> tuple[EventClass, bool]:
+    def _weighed(self, told: str, by_value: str, binds: Binds) -> tuple[EventClass, bool]:
         """A class as the conditions leave it, and whether a variable took a fault back."""
         if self._fits("test", binds):
             return EventClass.INFO, True
@@ -312,11 +312,11 @@ class _Table:
             return EventClass.INFO, False
         return EventClass(told), by_value == "CLEAR"
 
-    def key(self, name: str, binds: _Binds) -> str:
+    def key(self, name: str, binds: Binds) -> str:
         """The fault's key."""
         return self._key(name, [part.word(binds) for part in self.parts])
 
-    def closed_key(self, name: str, binds: _Binds) -> str:
+    def closed_key(self, name: str, binds: Binds) -> str:
         """The same for a fault that another table's trap ends; what that trap does not name at
         the end of the part's words stands for all."""
         words = [part.word(binds) for part in self.parts]
@@ -342,11 +342,11 @@ class _Table:
         number = int(name.rpartition(".")[2]) - self.family.base
         return divmod(number, self.family.step)
 
-    def _fits(self, condition: str, binds: _Binds, default: bool = False) -> bool:
+    def _fits(self, condition: str, binds: Binds, default: bool = False) -> bool:
         found = self.conditions.get(condition)
         return default if found is None else found.fits(binds)
 
-    def _told(self, name: str, event_class: EventClass, fixed: bool, binds: _Binds) -> Told:
+    def _told(self, name: str, event_class: EventClass, fixed: bool, binds: Binds) -> Told:
         key = self.key(name, binds)
         closes: tuple[str, ...] = ()
         if self.others and (event_class is EventClass.CLEAR or self.news):
@@ -363,7 +363,7 @@ class _Table:
             fixed=fixed,
         )
 
-    def _meaning(self, name: str, event_class: EventClass, binds: _Binds) -> str:
+    def _meaning(self, name: str, event_class: EventClass, binds: Binds) -> str:
         def put(found: re.Match[str]) -> str:
             place = found[1]
             if "." in place:
@@ -378,7 +378,7 @@ class _Table:
             meaning = f"{meaning}: {text}"
         return meaning + (" (cleared)" if event_class is EventClass.CLEAR else "")
 
-    def _ipmi(self, name: str, binds: _Binds, rows: ClassTable) -> Told | None:
+    def _ipmi(self, name: str, binds: Binds, rows: ClassTable) -> Told | None:
         head, _, last = name.rpartition(".")
         arc, number = int(head.rpartition(".")[2]), int(last)
         offset, way = divmod(number, 16)
@@ -412,7 +412,7 @@ class _One:
     def __init__(self, table: _Table, event_class: str) -> None:
         self._at = (table, event_class)
 
-    def find(self, _: _Binds) -> tuple[_Table, str] | None:
+    def find(self, _: Binds) -> tuple[_Table, str] | None:
         return self._at
 
 
@@ -428,7 +428,7 @@ class _Several:
         for word in table.values.words:
             self._by_word.setdefault(word, (table, event_class))
 
-    def find(self, binds: _Binds) -> tuple[_Table, str] | None:
+    def find(self, binds: Binds) -> tuple[_Table, str] | None:
         return self._by_word.get(binds.word(self.variable).upper())
 
 

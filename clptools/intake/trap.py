@@ -20,9 +20,10 @@ from clptools.config.address import Endpoint
 from clptools.config.trap_rows import row_fault
 from clptools.core.events import HardwareSeen
 from clptools.core.ledger import grave_classes
-from clptools.core.settings import Settings, SnmpUser
+from clptools.core.settings import Settings, SnmpUser, TrapSource
 from clptools.intake import pet, snmp
 from clptools.intake.ber import DecodeError
+from clptools.intake.families import Binds, words_of
 from clptools.intake.glance import Glance, ends_grave, is_grave, sensor_of
 from clptools.intake.listen import Listener
 from clptools.intake.match import (
@@ -35,6 +36,7 @@ from clptools.intake.match import (
     Storm,
     admissions,
     plain_source,
+    source_of,
 )
 from clptools.intake.pet import DecodedTrap
 from clptools.intake.profile import ClassTable, EventClass
@@ -201,10 +203,12 @@ class TrapReceiver:
     def datagram(self, listener: Listener, data: bytes, cut: bool, peer: tuple[str, int]) -> None:
         """Judges one datagram, or lets it wait.  Never raises."""
         self._counters.received += 1
-        datagram = _Datagram(listener, data, cut, plain_source(peer[0]), peer)
-        bmc = listener.admission.bmc
-        own = bool(bmc) and datagram.source == bmc
-        sensor = self._looked_at(data) if own else None
+        datagram = _Datagram(listener, data, cut, source_of(peer), peer)
+        admission = listener.admission
+        own = admission.speaks(datagram.source)
+        # Whether a chassis manager speaks of this server, only reading it in full can tell.
+        looked_at = own and not admission.shares(datagram.source)
+        sensor = self._looked_at(data) if looked_at else None
         now_ms = self._now_ms()
         if sensor is None:
             if own and not self._rested:
@@ -268,8 +272,8 @@ class TrapReceiver:
         listener, data, cut, source, peer = datagram
         now_ms = self._now_ms()
         admission = listener.admission
-        own = bool(admission.bmc) and source == admission.bmc
-        if not own and not self._foreign[source in admission.cluster].take(now_ms):
+        own = admission.speaks(source)
+        if not own and not self._foreign[plain_source(source) in admission.cluster].take(now_ms):
             self._refuse_foreign(source)
             return
         if cut:
@@ -289,6 +293,10 @@ class TrapReceiver:
             return
         if not own:
             self._refuse_foreign(source)
+            return
+        shared = admission.shares(source)
+        if shared and not any(_names(trap, entry) for entry in shared):
+            self._counters.elsewhere += 1
             return
         monitors = admission.listeners(trap.community, trap.user)
         if not monitors:
@@ -316,7 +324,9 @@ class TrapReceiver:
             return
         if decoded.hint:
             self._note_unknown(decoded, source, now_ms)
-        self._take(monitors, trap, decoded, source, answer, now_ms)
+        # A chassis manager's sensors are not the BMC's, however alike their numbers are.
+        prefix = f"{source}/" if shared else ""
+        self._take(monitors, trap, decoded, source, prefix, answer, now_ms)
 
     def _note_unknown(self, decoded: DecodedTrap, source: str, now_ms: int) -> None:
         """Says once an hour what no row knows, and how it is given one."""
@@ -347,6 +357,7 @@ class TrapReceiver:
         trap: Trap,
         decoded: DecodedTrap,
         source: str,
+        prefix: str,
         answer: _Answer | None,
         now_ms: int,
     ) -> None:
@@ -359,7 +370,7 @@ class TrapReceiver:
                 if answer is not None:
                     earlier.add_done_callback(answer.after)
                 return
-        events = tuple(event_of(monitor, trap, decoded, source, key) for monitor in monitors)
+        events = tuple(event_of(m, trap, decoded, source, key, prefix) for m in monitors)
         urgent = is_grave(decoded, self._grave)
         ends = ends_grave(decoded, self._grave)
         taken = _Taken(events, key, answer, urgent or ends)
@@ -517,25 +528,36 @@ class TrapReceiver:
 
 
 def event_of(
-    monitor: str, trap: Trap, decoded: DecodedTrap, source: str, duplicate_key: str
+    monitor: str,
+    trap: Trap,
+    decoded: DecodedTrap,
+    source: str,
+    duplicate_key: str,
+    prefix: str = "",
 ) -> HardwareSeen:
-    """What the core is told of a trap."""
+    """What the core is told of a trap; `prefix` stands before the keys of its faults."""
     by_row = bool(decoded.profile)
     return HardwareSeen(
         monitor=monitor,
-        key=decoded.key,
+        key=prefix + decoded.key,
         duplicate_key=duplicate_key,
         event_class=decoded.event_class.value,
         # A class that only the severity told may differ between a fault and its end: then the
         # key alone says what is closed.  So it does where several states are.
         clears=decoded.clears.value if decoded.clears and by_row and not decoded.closed else "",
-        closes=decoded.closed,
+        closes=tuple(prefix + key for key in decoded.closed),
         row=decoded.row,
         own_watchdog=decoded.own_watchdog,
         meaning=decoded.meaning,
         source=source,
         varbinds=pet.journal_varbinds(trap),
     )
+
+
+def _names(trap: Trap, source: TrapSource) -> bool:
+    """Whether a chassis manager's trap speaks of this server."""
+    said = Binds(trap.varbinds).first(source.variable)
+    return said is not None and words_of(said) == source.value
 
 
 class _Datagram(NamedTuple):

@@ -102,6 +102,7 @@ EXAMPLES: dict[str, object] = {
     "table of row to text": {"0Dh/6F/2": "t"}, "table of row": {"0Dh/6F/2": "ERROR"},
     "category": "NIC", "keyword": "eth0", "table of server to keyword": {"s": "eth0"},
     "script": "a.sh", "OID": "1.3.6", "OID or list of OIDs": "1.3.6.1.4.1.99",
+    "list of addresses or tables": ["10.0.0.50"],
 }  # fmt: skip
 
 
