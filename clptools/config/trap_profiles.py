@@ -25,6 +25,8 @@ from clptools.core.settings import Option, TrapCondition, TrapFamily, TrapProfil
 
 CONDITIONS = ("test", "recovered", "ok", "clear_if", "clear_unless")
 SIGNED = 1 << 31
+_ROOT = "1.3.6.1."
+"""Names of traps and of vendors' variables begin so."""
 
 _MEANING_PLACE = re.compile(r"\{([^{}]*)\}")
 
@@ -63,6 +65,13 @@ def _profile(table: Table, earlier: _Earlier | None) -> TrapProfile:
     _check_rows(table, bool(makers), earlier or _Earlier())
     numbers = tuple(int(m) for m in makers) if isinstance(makers, tuple) else ()
     enterprises = tuple(str(r).strip(".") for r in roots) if isinstance(roots, tuple) else ()
+    for root in enterprises:
+        if not root.startswith(_ROOT):
+            table.error(
+                "enterprise",
+                f"no trap's name begins with {root}: what is below it can never match",
+                "Write it from the root on, as 1.3.6.1.4.1.232.",
+            )
     shared = {name: _condition(table, name) for name in CONDITIONS}
     families: list[TrapFamily] = []
     read: list[tuple[Table, TrapFamily]] = []
@@ -119,7 +128,7 @@ def _check_row(table: Table, row: str, event_class: str, earlier: _Earlier) -> N
         )
     if is_oid(row):
         name = row[4:]
-        if not name.startswith("1.3.6.1."):
+        if not name.startswith(_ROOT):
             table.error(
                 "rows",
                 "this OID can never be a trap's name",
@@ -204,12 +213,14 @@ def _values(table: Table, name: str, given: Option) -> dict[str, str]:
         if dots and _is_number(low) and _is_number(high):
             first, last = int(low, 0), int(high, 0)
             if not 0 <= last - first < MOST:
-                table.error(name, f"no range of at most {MOST} numbers", at=(key,))
+                text = f"no range of at most {MOST} numbers, from low to high"
+                table.error(name, text, 'Write it as "3..5".', at=(key,))
                 continue
             keys = [str(n) for n in range(first, last + 1)]
         for one in keys:
             if found.get(one, event_class) != event_class:
-                table.error(name, f"says {found[one]} and {event_class} of {one}", at=(key,))
+                text = f"says {found[one]} and {event_class} of {one}"
+                table.error(name, text, "Take it out of one of them.", at=(key,))
             found[one] = event_class
     return found
 
@@ -257,11 +268,12 @@ def _check_family(table: Table, family: TrapFamily) -> bool:
     if family.variable and not (family.classes or family.event_class or any(family.match.values())):
         table.error("variable", "nothing says what its values mean", "Add classes.")
     if family.classes and not family.variable:
-        table.error("classes", "needs variable, whose values they are")
+        table.error("classes", "needs variable, whose values they are", "Name its OID.")
     if family.mask and not family.variable:
-        table.error("mask", "needs variable, whose bits they are")
+        table.error("mask", "needs variable, whose bits they are", "Name its OID.")
     if bool(family.step) is not bool(family.levels) and family.levels:
-        table.error("levels", "needs step: the number is step * thing + level + base")
+        text = "needs step: the number is step * thing + level + base"
+        table.error("levels", text, "Add step, or take levels out.")
     if family.step:
         for level in family.levels:
             if not level.isdecimal() or int(level) >= family.step:
@@ -303,6 +315,8 @@ def _check_families(
     known = {family.name for _, family in read}
     first: dict[str, tuple[Table, TrapFamily]] = {}
     for table, family in read:
+        if not enterprises:
+            _check_roots(table, family)
         for name in family.closes:
             if name not in known or not name:
                 table.error(
@@ -320,6 +334,24 @@ def _check_families(
                 "Write the same in both, or give them different names.",
             )
         _check_reach(table, family, enterprises, earlier)
+
+
+def _check_roots(table: Table, family: TrapFamily) -> None:
+    """Without `enterprise`, every OID stands in full."""
+    variables = [family.variable] if family.variable else []
+    variables += [oid for part in instance_parts(family.instance) for oid, _ in part]
+    for name, oids in (("match", list(family.match)), ("variable", variables)):
+        found = next((oid for oid in oids if oid != "*" and not _is_whole(oid)), "")
+        if found:
+            table.error(
+                "instance" if name == "variable" and found != family.variable else name,
+                f'"{found}" can never match: the profile has no enterprise that it is below',
+                'Write enterprise = "1.3.6.1.4.1.…" in the profile, or the whole OID.',
+            )
+
+
+def _is_whole(oid: str) -> bool:
+    return oid.lstrip(".").startswith(_ROOT)
 
 
 def _check_reach(
@@ -378,4 +410,4 @@ def _only_class(family: TrapFamily, given: str) -> str:
 
 def _in_full(root: str, pattern: str) -> str:
     pattern = pattern.lstrip(".")
-    return pattern if not root or pattern.startswith("1.3.6.1.") else f"{root}.{pattern}"
+    return pattern if not root or pattern.startswith(_ROOT) else f"{root}.{pattern}"

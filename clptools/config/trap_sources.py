@@ -10,6 +10,7 @@ from clptools.config.trap_names import oid_fault
 from clptools.core.settings import Option, TrapSource
 
 _KEYS = ("address", "variable", "value")
+_MEND = 'Write { address = "…", variable = "1.3.6.1.4.1.…", value = 3 }.'
 
 
 def _source(entry: object) -> TrapSource | Fault:
@@ -27,9 +28,9 @@ def _source(entry: object) -> TrapSource | Fault:
     except ValueError as error:
         return Fault(text=str(error), hint='Write "192.168.0.50", without a port.')
     if not isinstance(variable, str) or isinstance(value, bool) or not isinstance(value, str | int):
-        return Fault(text="variable is an OID in quotes, value a number or text")
+        return Fault(text="variable is an OID in quotes, value a number or text", hint=_MEND)
     if (variable == "") is not (value == ""):
-        return Fault(text="variable and value go together")
+        return Fault(text="variable and value go together", hint=_MEND)
     if variable and (fault := oid_fault(variable)) is not None:
         return Fault(text=f"variable: {fault[0]}", hint=fault[1])
     return TrapSource(address=address, variable=variable.strip("."), value=str(value))
