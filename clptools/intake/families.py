@@ -71,8 +71,12 @@ class Families:
             if row.startswith("oid ") and event_class == "off"
         )
         own = [table for profile in site for table in _tables(profile)]
-        self._indexes = (_Index(own), _shipped())
+        self._own = _Index(own)
         self._known: dict[str, tuple[_One | _Several, ...]] = {}
+
+    def load(self) -> None:
+        """Reads what ships, if nobody has: now, and not when the first fatal trap comes."""
+        _shipped()
 
     def read(self, trap: Trap, rows: ClassTable) -> Told | None:
         """What the families say of a trap; None: none of them knows it."""
@@ -102,8 +106,8 @@ class Families:
         )
 
     def _find(self, name: str) -> Iterator[tuple[_Table, str]]:
-        for index in self._indexes:
-            yield from index.find(name)
+        yield from self._own.find(name)
+        yield from _shipped().find(name)
 
     def _candidates(self, name: str) -> tuple[_One | _Several, ...]:
         found = self._known.get(name)

@@ -94,13 +94,13 @@ class DecodedTrap(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def hint(self) -> str:
-        """Where no row knows it: how it is given one; else empty."""
+        """Where no row knows it: what in `clp.toml` gives it a class; else empty."""
         if self.row or self.event_class is not EventClass.UNKNOWN:
             return ""
         name = f"specific {self.specific}" if self.format == "pet" else f"oid {self.oid}"
         if name in ("specific None", "oid "):
             return ""
-        return f'rows = {{ "{name}" = "ERROR" }} in a [[trap_profile]] gives it a class'
+        return f'[[trap_profile]]: rows = {{ "{name}" = "ERROR" }}'
 
     @property
     def presence(self) -> bool:

@@ -24,7 +24,7 @@ def told(
     lines += [f"  {line}" for line in _body(decoded)]
     lines.append(_class_line(decoded))
     if decoded.hint:
-        lines.append(_wrapped("Row     ", f"{decoded.hint} (man clp.toml)."))
+        lines += ["Row     none; this in clp.toml gives it a class:", f"        {decoded.hint}"]
     label = "Would   "
     for change in changes:
         lines.append(_wrapped(label, change.text))

@@ -119,6 +119,7 @@ class TrapReceiver:
         self._listeners: dict[Endpoint, Listener] = {}
         self._usms: dict[Endpoint, tuple[list[tuple[SnmpUser, UserKeys]], Usm | None]] = {}
         self._table = ClassTable(settings.trap_profiles)
+        self._table.families.load()
         self._engine: Engine | None = None
         self._grave = grave_classes(settings.monitors)
         self._glance = Glance(self._table, self._grave)
@@ -346,7 +347,7 @@ class TrapReceiver:
         self._on_note(
             Note(
                 kind="unknown",
-                text=f"{text}: nothing follows. {decoded.hint}.{more}",
+                text=f"{text}: nothing follows. A class is given by {decoded.hint}.{more}",
                 source=source,
             )
         )
