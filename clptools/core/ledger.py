@@ -38,6 +38,8 @@ and every change of the ledger costs what is in it."""
 _MORE_KEY = "more"
 """Fault key of one event that stands for all grave ones above `_OPEN_KEPT`: no deassertion
 closes it, since nobody remembers which they were."""
+_ALL_PARTS = "|*"
+"""End of a key that names some of a part's words, and means every part that has them."""
 _UNCLAIMED_KEPT = 256
 _UNCLAIMED_AGAIN_MS = 3_600_000
 """A message that no monitor takes and that keeps coming is told of this often."""
@@ -277,9 +279,9 @@ class Ledger:
         return sum(1 for _ in same) >= _OPEN_KEPT
 
     def _close_all(self, monitor: Monitor, key: str, event: HardwareSeen) -> None:
-        """Closes what is open under `key`; one that ends in `*` stands for all that begin so."""
+        """Closes what is open under `key`; one that ends in `|*` stands for all that begin so."""
         keys = [key]
-        if key.endswith("*"):
+        if key.endswith(_ALL_PARTS):
             keys = [e.key for e in self.open_of(monitor.name) if e.key.startswith(key[:-1])]
         for one in keys:
             self._close(monitor, one, event.clears, event.meaning)

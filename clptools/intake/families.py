@@ -19,15 +19,14 @@ import msgspec
 
 from clptools.config.trap_names import (
     EVERYTHING_BELOW,
-    InstancePart,
     instance_parts,
     pattern_bounds,
 )
 from clptools.config.trap_profiles import shipped_profile
-from clptools.core.settings import TrapCondition, TrapFamily, TrapProfile
-from clptools.intake import ber
+from clptools.core.settings import TrapFamily, TrapProfile
 from clptools.intake.event_class import EventClass
-from clptools.intake.snmp import Trap, VarBind
+from clptools.intake.snmp import Trap
+from clptools.intake.variables import Binds, Condition, Part, Values, in_full
 
 if TYPE_CHECKING:
     from clptools.intake.profile import ClassTable
@@ -35,8 +34,6 @@ if TYPE_CHECKING:
 SHIPPED = ("dell-idrac", "hpe-ilo", "lenovo-xcc", "fujitsu-irmc", "huawei-ibmc", "cisco-cimc")
 KNOWN = 4_096
 """Names whose tables are remembered; a sender that invents names makes them be forgotten."""
-INSTANCE_CHARS = 96
-TEXT_CHARS = 240
 
 OPENS = frozenset({"FATAL", "ERROR", "PREDICT", "PERFORMANCE", "REDUNDANCY"})
 
@@ -50,7 +47,7 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     key: str
     """Identity of the fault."""
     closes: tuple[str, ...] = ()
-    """Keys that it ends; one that ends in `*`: all that begin so."""
+    """Keys that it ends; one that ends in `|*`: all that begin so."""
     meaning: str
     row: str
     profile: str
@@ -129,126 +126,6 @@ def vendor_of(oid: str) -> str:
     return ".".join(oid.split(".", 7)[:7])
 
 
-class Binds:
-    """A trap's variables, found by OID."""
-
-    def __init__(self, varbinds: tuple[VarBind, ...]) -> None:
-        self._binds = varbinds
-        self._by_oid = {bind.oid: bind for bind in varbinds}
-        self._words: dict[str, str] = {}
-
-    def word(self, oid: str) -> str:
-        """What the variables at or below `oid` say, joined by dots; empty: there is none."""
-        found = self._words.get(oid)
-        if found is None:
-            plain = self._by_oid.get(oid + ".0")
-            if plain is not None:
-                found = words_of(plain)
-            else:
-                below = oid + "."
-                found = ".".join(
-                    [words_of(b) for b in self._binds if b.oid.startswith(below) or b.oid == oid]
-                )
-            self._words[oid] = found
-        return found
-
-    def first(self, oid: str) -> VarBind | None:
-        """The first variable at or below `oid`."""
-        plain = self._by_oid.get(oid + ".0")
-        if plain is not None:
-            return plain
-        below = oid + "."
-        return next((b for b in self._binds if b.oid.startswith(below) or b.oid == oid), None)
-
-
-def words_of(bind: VarBind) -> str:
-    """A value as people write it, and as it stands in a key: without padding and controls."""
-    if bind.tag != ber.OCTETS:
-        return bind.text()[:TEXT_CHARS]
-    raw = bind.value.strip(b"\0 \t\r\n")
-    try:
-        text = raw.decode("utf-8")
-    except UnicodeDecodeError:
-        return raw.hex()[:TEXT_CHARS]
-    if text.isprintable():
-        return text[:TEXT_CHARS]
-    return "".join(c if c.isprintable() else " " for c in text)[:TEXT_CHARS]
-
-
-class _Values:
-    """Values of a variable, and what each stands for."""
-
-    def __init__(self, values: dict[str, str], mask: int) -> None:
-        self._mask = mask
-        self._exact = {k.upper(): v for k, v in values.items() if "*" not in k}
-        self._globs = [(k.upper(), v) for k, v in values.items() if "*" in k]
-        plain = not mask and not self._globs and not any(k.isdecimal() for k in self._exact)
-        self.words = frozenset(self._exact) if plain else frozenset()
-        """All that it finds, where these are words and no numbers; else nothing."""
-
-    def find(self, bind: VarBind | None) -> str:
-        """What it stands for; empty: nothing."""
-        if bind is None:
-            return ""
-        number = bind.number()
-        if number is None:
-            text = words_of(bind)
-            if self._mask or text.isdecimal():
-                number = _number_in(text)
-        else:
-            text = str(number)
-        if number is not None:
-            # Values above 2^31 of a signed type come as negative ones.
-            if number < 0:
-                number &= 0xFFFFFFFF
-            if self._mask:
-                number &= self._mask
-            found = self._exact.get(str(number))
-            if found is not None:
-                return found
-        if self._mask:
-            return ""
-        text = text.upper()
-        found = self._exact.get(text)
-        if found is not None:
-            return found
-        return next((v for glob, v in self._globs if _like(text, glob)), "")
-
-
-def _number_in(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdecimal() and len(text) <= 20 else None
-
-
-def _like(text: str, glob: str) -> bool:
-    word = glob.strip("*")
-    if glob.startswith("*") and glob.endswith("*"):
-        return word in text
-    return text.endswith(word) if glob.startswith("*") else text.startswith(word)
-
-
-class _Condition:
-    def __init__(self, condition: TrapCondition, root: str) -> None:
-        self._oid = _below(root, condition.variable)
-        self._values = _Values(dict.fromkeys(condition.values, "yes"), condition.mask)
-
-    def fits(self, binds: Binds) -> bool:
-        return bool(self._values.find(binds.first(self._oid)))
-
-
-class _Part:
-    """One of the variables that name a part."""
-
-    def __init__(self, part: InstancePart, root: str) -> None:
-        self._choices = tuple((_below(root, oid), skip) for oid, skip in part)
-
-    def word(self, binds: Binds) -> str:
-        for oid, skip in self._choices:
-            word = binds.word(oid)
-            if word:
-                return (word[skip:] or word)[:INSTANCE_CHARS]
-        return ""
-
-
 class _Table:
     """One `[[trap]]` below one enterprise."""
 
@@ -257,12 +134,12 @@ class _Table:
         self.family = family
         self.root = root
         self.row = f"trap {family.name or next(iter(family.match))}"
-        self.variable = _below(root, family.variable) if family.variable else ""
-        self.values = _Values(family.classes, family.mask)
-        self.parts = tuple(_Part(p, root) for p in instance_parts(family.instance))
-        self.text = _below(root, family.text) if family.text else ""
+        self.variable = in_full(root, family.variable) if family.variable else ""
+        self.values = Values(family.classes, family.mask)
+        self.parts = tuple(Part(p, root) for p in instance_parts(family.instance))
+        self.text = in_full(root, family.text) if family.text else ""
         self.conditions = {
-            name: _Condition(condition, root)
+            name: Condition(condition, root)
             for name in ("test", "recovered", "ok", "clear_if", "clear_unless")
             if (condition := getattr(family, name)) is not None
         }
@@ -371,7 +248,7 @@ class _Table:
         def put(found: re.Match[str]) -> str:
             place = found[1]
             if "." in place:
-                return binds.word(_below(self.root, place))
+                return binds.word(in_full(self.root, place))
             number = int(place)
             return self.parts[number].word(binds) if number < len(self.parts) else ""
 
@@ -460,7 +337,7 @@ class _Index:
         self._below: dict[str, dict[int, str]] = {}
         for place, table in enumerate(tables):
             for pattern, event_class in table.family.match.items():
-                self._add(place, _below(table.root, pattern), event_class)
+                self._add(place, in_full(table.root, pattern), event_class)
 
     def find(self, name: str) -> tuple[tuple[_Table, str], ...]:
         """Tables in their order, each with the class that `match` gives there."""
@@ -484,12 +361,6 @@ class _Index:
             self._exact.setdefault(f"{head}.{low}", {})[place] = event_class
         else:
             self._ranges.setdefault(head, []).append((low, high, place, event_class))
-
-
-def _below(root: str, oid: str) -> str:
-    """An OID as a profile has it, in full: what begins at the root of all stands for itself."""
-    oid = oid.lstrip(".")
-    return oid if not root or oid.startswith("1.3.6.1.") else f"{root}.{oid}"
 
 
 def _tables(profile: TrapProfile) -> list[_Table]:

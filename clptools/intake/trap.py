@@ -23,7 +23,6 @@ from clptools.core.ledger import grave_classes
 from clptools.core.settings import Settings, SnmpUser, TrapSource
 from clptools.intake import pet, snmp
 from clptools.intake.ber import DecodeError
-from clptools.intake.families import Binds, words_of
 from clptools.intake.glance import Glance, ends_grave, is_grave, sensor_of
 from clptools.intake.listen import Listener
 from clptools.intake.match import (
@@ -43,6 +42,7 @@ from clptools.intake.profile import ClassTable, EventClass
 from clptools.intake.rehearse import RehearsalGate, is_rehearsal
 from clptools.intake.snmp import Trap, V3Message
 from clptools.intake.usm import Engine, Refused, UserKeys, Usm, engine_id
+from clptools.intake.variables import Binds, words_of
 from clptools.intake.waiting import Waiting
 from clptools.reports import ClpError
 

@@ -380,6 +380,10 @@ def test_a_star_closes_all_that_begin_so_and_nothing_else() -> None:
         box.trap("ERROR", key)
     box.trap("CLEAR", "trap/redundancy/1", closes=("trap/redundancy/1", "trap/fan/1|*"))
     assert box.open == ["trap/fan/12|1", "trap/fan"]
+    # A PET's event of no offset is one key, and no star.
+    box.trap("FATAL", "pet/20.30/7.1/07h/6F/0")
+    box.trap("CLEAR", "pet/20.30/7.1/07h/6F/*")
+    assert "pet/20.30/7.1/07h/6F/0" in box.open
 
 
 def test_news_may_end_what_it_names_and_opens_nothing() -> None:

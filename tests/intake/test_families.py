@@ -282,6 +282,17 @@ def test_every_shipped_profile_passes_the_check_of_a_sites() -> None:
         assert not source.reports, [r.message for r in source.reports]
 
 
+def test_a_part_that_is_called_star_is_one_part() -> None:
+    box = Box()
+    for name in ("PSU|1", "PSU|*"):
+        box.tell(
+            event_of("mrw1", *read(dell(1, 2185, 5).of(((f"{DELL}.1.6.0", name),))), "10.0.0.1", "")
+        )
+    said = dell(1, 2187, 3).of(((f"{DELL}.1.6.0", "PSU|*"),))
+    box.tell(event_of("mrw1", *read(said), "10.0.0.1", ""))
+    assert box.open == ["trap/dell-idrac/system 17/PSU|1"]
+
+
 def test_hostile_variables_do_not_raise() -> None:
     for value in ("\x00" * 50, "ä" * 300, "|/*{0}" * 100, ""):
         said = dell(1, 2185, 5).of(((f"{DELL}.1.6.0", value),))
