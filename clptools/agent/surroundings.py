@@ -37,7 +37,13 @@ from clptools.resources.script import Script, ScriptRunner
 
 logger = logging.getLogger(__name__)
 
-_NOTE_LEVELS = {"bind": "WARN", "keys": "WARN", "fault": "ERROR", "storm": "WARN"}
+_NOTE_LEVELS = {
+    "bind": "WARN",
+    "keys": "WARN",
+    "fault": "ERROR",
+    "storm": "WARN",
+    "unknown": "WARN",
+}
 _BAD_WORDS = ("cannot", "lost", "no longer", "another", "stays off", "does not")
 
 

@@ -35,8 +35,9 @@ COMMAND = Command(
         ),
         (
             "Where a number or its octets depart from the specification, quirks say how it was "
-            "read. Some BMCs of Supermicro are said to shift some numbers by one nibble: these are "
-            "not decoded to their meaning, unless a [[trap_profile]] names them (specific N)."
+            "read. A number in doubt never ends a fault while its severity is non-critical or "
+            "worse: its severity gives the class. A [[trap_profile]] gives it one of its own "
+            "(specific N)."
         ),
         (
             "test sends a rehearsal trap to the keyword address of SERVER, through the real "
@@ -175,6 +176,7 @@ def _fields(reading: Reading, decoded: DecodedTrap, settings: Settings | None) -
     return {
         "trap": msgspec.to_builtins(decoded),
         "source": reading.source or None,
+        "hint": decoded.hint or None,
         "would": [msgspec.to_builtins(change) for change in reading.would(decoded, settings)],
     }
 
