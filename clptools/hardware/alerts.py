@@ -179,6 +179,10 @@ class IpmiAlerts:
             policies=await self._policies() if alerting else (),
         )
 
+    async def destinations(self) -> tuple[Destination, ...]:
+        """Those of the LAN channel.  Raises BmcError."""
+        return await self._destinations(await self._channel())
+
     async def check(self, wanted: Wanted) -> tuple[Finding, ...]:
         """As `AlertWay.check`."""
         return findings(await self.read(), wanted)

@@ -256,13 +256,17 @@ def duplicate_key(trap: Trap, decoded: DecodedTrap, source: str) -> str:
     if decoded.format == "pet":
         if decoded.guid is None or (decoded.sequence is None and decoded.timestamp is None):
             return ""
-        octets = b"".join(bind.value for bind in trap.varbinds if _is_pet_varbind(bind))
-        said = hashlib.blake2b(octets, digest_size=8).hexdigest()
+        said = hashlib.blake2b(octets_of(trap), digest_size=8).hexdigest()
         return f"{decoded.guid}/{decoded.sequence}/{decoded.timestamp}/{trap.specific}/{said}"
     if trap.version is Version.V1 or not trap.request_id or not (trap.inform or trap.uptime):
         return ""
     said = hashlib.blake2b(trap.varbind_bytes, digest_size=8).hexdigest()
     return f"{source}/{trap.request_id}/{trap.uptime}/{trap.oid}/{said}"
+
+
+def octets_of(trap: Trap) -> bytes:
+    """The octets of a PET; empty: it has none."""
+    return next((bind.value for bind in trap.varbinds if _is_pet_varbind(bind)), b"")
 
 
 def journal_varbinds(trap: Trap) -> tuple[tuple[str, str], ...]:

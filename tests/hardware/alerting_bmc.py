@@ -199,8 +199,11 @@ def serve(settings: dict[str, Any]) -> None:
 class AlertingBmc:
     """One that runs."""
 
-    def __init__(self, address: str, port: int, log: Path) -> None:
+    def __init__(
+        self, address: str, port: int, log: Path, process: subprocess.Popen[bytes]
+    ) -> None:
         self.address, self.port, self.user, self._log = address, port, "clp", log
+        self.process = process
 
     def asked(self, netfn: int, command: int) -> list[bytes]:
         """The data of all such requests until now."""
@@ -231,7 +234,7 @@ def alerting(folder: Path, address: str, *quirks: str) -> Iterator[AlertingBmc]:
         deadline = time.monotonic() + 20
         while not probe.answers(0.2):
             assert process.poll() is None and time.monotonic() < deadline
-        yield AlertingBmc(address, port, log)
+        yield AlertingBmc(address, port, log, process)
     finally:
         process.kill()
         process.wait()
