@@ -270,6 +270,27 @@ def test_dells_own_sensors_are_known(specific: int, event_class: str, maker: int
     assert (over.event_class, over.key) == ("CLEAR", told(12611334, manufacturer=maker).key)
 
 
+CISCO = {
+    # Cisco UCS C-Series CLI configuration guide 1.5, "Platform Event Trap Descriptions".
+    0: "INFO",
+    65799: "UNKNOWN",
+    65801: "ERROR",
+    131330: "ERROR",
+    131337: "ERROR",
+    262402: "ERROR",
+    459776: "CLEAR",
+    459777: "PREDICT",
+    460032: "CLEAR",
+    524533: "ERROR",
+}
+
+
+@pytest.mark.parametrize("specific", CISCO)
+def test_ciscos_numbers_are_read_as_its_guide_has_them(specific: int) -> None:
+    for octets in (None, PetEvent(specific=specific, severity=0, sensor=0).octets()):
+        assert decode_pet(specific, octets, TABLE, NOW).event_class == CISCO[specific]
+
+
 def test_an_oem_sensor_of_another_maker_is_not_dells() -> None:
     assert told(12611334, 0x10, manufacturer=119).event_class == "ERROR"
     assert told(788208, 0x10, manufacturer=674).event_class == "ERROR"
