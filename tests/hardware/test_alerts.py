@@ -16,10 +16,12 @@ from clptools.core.settings import Bmc
 from clptools.faults import ClpError
 from clptools.hardware.alerts import SENSOR_EVENT, IpmiAlerts, Wanted
 from clptools.hardware.ipmi import BmcClient, BmcError, IpmiProcesses
+from clptools.hardware.local import LocalIpmi, OwnBmc
 from clptools.intake import pet, snmp
 from clptools.intake.profile import ClassTable
-from tests.hardware.alerting_bmc import AlertingBmc, alerting
+from tests.hardware.alerting_bmc import AlertingBmc, Memory, alerting
 from tests.hardware.bmc_sim import client_of, password_file, run, simulated
+from tests.hardware.test_local import Driver, Lan
 
 _numbers = itertools.count(1)
 ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="NOT TESTED: port 162 needs root")
@@ -258,5 +260,90 @@ def test_ipmi_sim_takes_filters_and_policies_as_they_are_set(tmp_path: Path) -> 
             for finding in findings(replace(await way.read(), destinations=(there,)), wanted):
                 await way.set(finding)
             assert findings(replace(await way.read(), destinations=(there,)), wanted) == ()
+
+    run(test)
+
+
+class InBand(Driver):
+    """The kernel's driver before that BMC, which has LAN channels 1 and 8; 8 has its address."""
+
+    def __init__(self, folder: Path, address: str, *quirks: str) -> None:
+        super().__init__(folder)
+        self.memory = Memory(quirks)
+        self._address = address
+
+    def _perform(self, command: int, data: bytes) -> bytes:
+        netfn = self.asked[-1][0]
+        if (netfn, command) == (0x06, 0x42):
+            medium = {0x0E: 0x0C, 1: 4, 8: 4}.get(data[0])
+            number = 0x0F if data[0] == 0x0E else data[0]
+            return b"\xcc" if medium is None else bytes((0, number, medium, 1, 0, 0, 0, 0, 0, 0))
+        if (netfn, command) == (0x0C, 2) and data[1] == 3:
+            own = socket.inet_aton(self._address if data[0] == 8 else "10.9.9.9")
+            return b"\0\x11" + own
+        code, answer = self.memory.answer(self._address, netfn, command, data)
+        return bytes((code,)) + answer
+
+
+@ROOT
+def test_in_band_without_network_password_or_rights(tmp_path: Path) -> None:
+    """By `/dev/ipmi0`: the channel with the BMC's address is found, and nothing goes over LAN."""
+    address, host = place()
+    wanted = Wanted(server="server1", host=host, communities=("clp",))
+
+    async def test() -> None:
+        driver, lan = InBand(tmp_path, address), Lan()
+        asked = OwnBmc(lan, LocalIpmi(driver.path, driver))
+        way = IpmiAlerts(asked, address)
+        with listening(host) as sock:
+            await mend(way, wanted)
+            assert await way.check(wanted) == ()
+            state = await way.read()
+            assert (state.channel, state.policies[0].channel) == (8, 8)
+            assert "channel 8" in await way.send_test(wanted)
+            assert (await received(sock)).meaning == "test trap"
+        assert way.where == driver.path
+        assert not lan.asked
+        asked.close()
+
+    run(test)
+
+
+def test_in_band_a_bmc_whose_channels_have_other_addresses_takes_the_first(tmp_path: Path) -> None:
+    async def test() -> None:
+        driver = InBand(tmp_path, "192.168.0.11")
+        asked = OwnBmc(Lan(), LocalIpmi(driver.path, driver))
+        assert (await IpmiAlerts(asked, "192.168.0.99").read()).channel == 1
+        asked.close()
+
+    run(test)
+
+
+@pytest.mark.parametrize("code", [0xC0, 0xD4, 0xFF])
+def test_a_refusal_that_is_no_answer_is_not_taken_for_one(tmp_path: Path, code: int) -> None:
+    """Busy, or without the right: nothing is known then, and nothing is called missing."""
+
+    async def test() -> None:
+        driver = InBand(tmp_path, "192.168.0.11")
+        driver._perform = lambda *_: bytes((code,))  # type: ignore[method-assign]
+        asked = OwnBmc(Lan(), LocalIpmi(driver.path, driver))
+        with pytest.raises(BmcError):
+            await IpmiAlerts(asked, "192.168.0.11").check(Wanted(server="s", host="10.0.0.1"))
+        asked.close()
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    "answer", [b"", b"\0", b"\0\x11", b"\0\x11\xff", b"\0" + bytes(3), b"\0" + b"\xff" * 30]
+)
+def test_fuzz_nonsense_from_a_bmc_is_a_finding_and_no_fault(tmp_path: Path, answer: bytes) -> None:
+    async def test() -> None:
+        driver = InBand(tmp_path, "192.168.0.11")
+        driver._perform = lambda *_: answer or b"\0"  # type: ignore[method-assign]
+        asked = OwnBmc(Lan(), LocalIpmi(driver.path, driver))
+        way = IpmiAlerts(asked, "192.168.0.11")
+        assert await way.check(Wanted(server="server1", host="10.0.0.1"))
+        asked.close()
 
     run(test)
