@@ -132,6 +132,19 @@ def test_a_good_state_that_ends_is_bad_news_until_it_is_back(gone: int, severity
     assert told(gone, 0x04).event_class == "CLEAR"
 
 
+@pytest.mark.parametrize(
+    "bad, good", [(0x070900, 0x070901), (0x0D0A04, 0x0D0A00), (0x0D0A06, 0x0D0A03)]
+)
+def test_what_is_enabled_or_runs_again_ends_what_was_not(bad: int, good: int) -> None:
+    opened, end = told(bad, 0x10), told(good, 0x10)
+    assert opened.event_class in ("ERROR", "PERFORMANCE")
+    assert end.event_class == "CLEAR"
+    assert opened.key in {end.key_of(offset) for offset in end.closes}
+    # It ends: bad news as grave as the BMC says.
+    for severity, event_class in ((0x20, "FATAL"), (0x10, "ERROR"), (0x02, "INFO")):
+        assert told(good | 0x80, severity).event_class == event_class
+
+
 def test_a_part_that_no_row_knows_is_missing_by_its_severity() -> None:
     assert told(0x150881, 0x10).event_class == "ERROR"
     assert told(0x150881, 0x20).event_class == "FATAL"
