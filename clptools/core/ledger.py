@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _LINKAGE = frozenset({"BMCNOTICE", "NIC", "FC", "SPS", "MCE"})
 
 _DUPLICATES_KEPT = 512
-_DUPLICATES_MS = 1_800_000
+DUPLICATES_MS = 1_800_000
 """No BMC resends a trap for half an hour: seven times, 255 s apart (IPMI 2.0, table 23-4)."""
 _OPENING = ("FATAL", "ERROR", "REDUNDANCY", "PREDICT", "PERFORMANCE")
 """Classes that open an event, the gravest first."""
@@ -194,9 +194,9 @@ class Ledger:
         """Whether a trap is a resend of one already taken."""
         if not key:
             return False
-        now, known = self.node.now, self.node.state.duplicates
+        now, known = self.node.now, self.node.state.traps_taken
         full = f"{monitor.name}/{key}"
-        if now - known.get(full, now - _DUPLICATES_MS - 1) <= _DUPLICATES_MS:
+        if now - known.get(full, now - DUPLICATES_MS - 1) <= DUPLICATES_MS:
             return True
         known.pop(full, None)
         known[full] = now

@@ -456,8 +456,8 @@ class NodeState(msgspec.Struct):
     next_event: int = 1
     halts: dict[str, int] = {}
     """`rm`, `rc` -> final actions in a row that ended this machine."""
-    duplicates: dict[str, int] = {}
-    """Traps taken -> when."""
+    traps_taken: dict[str, int] = {}
+    """Duplicate key of a trap -> when it was taken."""
     deadman_until: int = NEVER
     """Until then the BMC's watchdog timer that may expire is one that we armed ourselves."""
     pending: dict[str, Pending] = {}

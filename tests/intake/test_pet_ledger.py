@@ -123,7 +123,7 @@ def test_a_trap_that_comes_twice_acts_once_and_after_half_an_hour_again() -> Non
     assert count() == 2
     for number in range(2_000):
         alone.tell(msgspec.structs.replace(seen, duplicate_key=f"d{number}"))
-    assert len(alone.node.state.duplicates) <= 512
+    assert len(alone.node.state.traps_taken) <= 512
 
 
 def test_bmcs_that_count_nothing_lose_no_trap() -> None:
