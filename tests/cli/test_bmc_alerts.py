@@ -54,11 +54,11 @@ keyword_on = {{ server1 = "{hosts[0]}", server2 = "{hosts[1]}" }}
 @contextmanager
 def cluster(root: Path, *quirks: str) -> Iterator[tuple[list[AlertingBmc], list[str]]]:
     """Two servers with BMCs of the same quirks, and the keyword addresses."""
-    number = next(_numbers)
-    hosts = [f"127.82.{number}.{server}" for server in (1, 2)]
+    net = f"127.{100 + os.getpid() % 100}.{200 + next(_numbers)}"
+    hosts = [f"{net}.{server}" for server in (1, 2)]
     with (
-        alerting(root / "bmc", f"127.82.{number}.11", *quirks) as first,
-        alerting(root / "bmc", f"127.82.{number}.12", *quirks) as second,
+        alerting(root / "bmc", f"{net}.11", *quirks) as first,
+        alerting(root / "bmc", f"{net}.12", *quirks) as second,
     ):
         folder = root / "etc/clptools"
         (folder / "bmc").mkdir(parents=True)

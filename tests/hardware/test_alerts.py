@@ -29,8 +29,8 @@ ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="NOT TESTED: port 162 needs 
 
 def place() -> tuple[str, str]:
     """An address for a BMC, and one for a trap receiver."""
-    number = next(_numbers)
-    return f"127.81.{number}.1", f"127.81.{number}.2"
+    net = f"127.{100 + os.getpid() % 100}.{next(_numbers)}"
+    return f"{net}.1", f"{net}.2"
 
 
 @contextmanager
