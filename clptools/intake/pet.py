@@ -320,6 +320,7 @@ def _number(specific: int | None, fields: Fields, table: ClassTable, quirks: lis
     spelling = table.spelling(fields.manufacturer)
     meant = spelling.numbers.get(specific, specific)
     departures = _departures(meant, table)
+    guessed = False
     if meant != specific:
         quirks.append(f"trap number {specific} is read as {meant}, as its maker means it")
     elif departures and specific >> 12 in spelling.shifted:
@@ -327,7 +328,7 @@ def _number(specific: int | None, fields: Fields, table: ClassTable, quirks: lis
         whole = specific >> 4 << 8 | specific & 0x0F
         if not _departures(whole, table):
             quirks.append(f"trap number {specific} is shifted by a nibble: read as {whole}")
-            meant, departures = whole, ()
+            meant, departures, guessed = whole, (), True
     sensor_type = meant >> 16
     event_type = meant >> 8 & 0x7F or None
     if sensor_type in spelling.coded:
@@ -341,7 +342,8 @@ def _number(specific: int | None, fields: Fields, table: ClassTable, quirks: lis
         event_type,
         None if meant & 0x0F == 0x0F else meant & 0x0F,
         deasserted=bit_15 or bool(meant & 0x80),
-        doubtful=bool(departures),
+        # No maker's table has a shifted number that is an end.
+        doubtful=guessed or bool(departures),
     )
 
 

@@ -198,9 +198,11 @@ def test_supermicros_codes_and_shifted_numbers_have_keys_of_their_own() -> None:
     drive = told(788208, manufacturer=10876)
     assert (drive.sensor_type, drive.event_type, drive.offset) == (0xC0, 0x6F, 0)
     assert "Supermicro" in drive.meaning
-    for end in (0xC06F80, 0xC0EF00, 0xC0EF0):
-        over = told(end, 0x10, manufacturer=10876)
+    for end, severity in ((0xC06F80, 0x10), (0xC0EF00, 0x10), (0xC0EF0, 0x02)):
+        over = told(end, severity, manufacturer=10876)
         assert (over.event_class, over.clears, over.key) == ("CLEAR", "PREDICT", drive.key)
+    # Shifted and with bit 15 is a guess.
+    assert told(0xC0EF0, 0x10, manufacturer=10876).event_class == "ERROR"
     assert told(192258, 0x10, manufacturer=10876).event_class == "CLEAR"
     prochot = told(519946, 0x10, manufacturer=10876)
     assert (prochot.event_class, prochot.key) == ("CLEAR", told(487178).key)

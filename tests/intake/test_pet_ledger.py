@@ -57,7 +57,7 @@ def pet(specific: int, severity: int = 0x10, maker: int = 0, sensor: int = 0x30)
     "fault, end, event_class",
     [
         (pet(788208, maker=10876), pet(0xC06F80, maker=10876), "PREDICT"),
-        (pet(816881, maker=10876), pet(0xC7EF1, maker=10876), "PERFORMANCE"),
+        (pet(816881, maker=10876), pet(0xC76F81, maker=10876), "PERFORMANCE"),
         (pet(800499, maker=0x7C2A0000), pet(800499, 0x04, maker=10876), "PERFORMANCE"),
         (pet(13332389, maker=10876), pet(13332389, 0x04, maker=10876), "FATAL"),
         (pet(552832), pet(0x086F00), "REDUNDANCY"),
