@@ -16,9 +16,9 @@ from clptools.agent.devices import Devices
 from clptools.api.address import SocketAddress
 from clptools.arbiters.base import ArbiterContext
 from clptools.arbiters.holding import Arbiters
-from clptools.core.events import BeatSeen, Event
-from clptools.core.messages import Beat
-from clptools.core.settings import Settings
+from clptools.core.model.events import BeatSeen, Event
+from clptools.core.model.messages import Beat
+from clptools.core.model.settings import Settings
 from clptools.hardware.bmcs import Bmcs
 from clptools.hardware.host import Host
 from clptools.intake.door import MessageDoor, bind_door

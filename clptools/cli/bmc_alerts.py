@@ -17,7 +17,7 @@ from clptools.hardware.local import LocalIpmi, OwnBmc
 from clptools.intake.match import admissions, communities
 
 if TYPE_CHECKING:
-    from clptools.core.settings import Bmc, Settings
+    from clptools.core.model.settings import Bmc, Settings
 
 PATIENCE_S = 60.0
 """For all that is asked of one BMC: up to 200 requests, 0.1 s each where it is slow."""

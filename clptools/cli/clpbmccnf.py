@@ -5,14 +5,13 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from clptools.cli.answer import Answer, done
-from clptools.cli.options import Args, Argument, Command, Option
+from clptools.cli.command import Answer, Args, Argument, Command, Option, done
 from clptools.faults import ClpError, ExitCode
 from clptools.paths import bmc_password_file, config_file, server_name, snmp_key_file
 
 if TYPE_CHECKING:
     from clptools.cli.bmc_alerts import Way
-    from clptools.core.settings import Settings
+    from clptools.core.model.settings import Settings
 
 COMMAND = Command(
     "clpbmccnf",
@@ -119,7 +118,7 @@ def _settings() -> Settings:
 def _ask_to_set(found: list[Way]) -> None:
     """Shows what differs, and asks.  Raises ClpError where the answer is not yes."""
     from clptools.cli.bmc_alerts import told
-    from clptools.cli.talk import Cancelled, Ended, Talk
+    from clptools.cli.wizard_steps import Cancelled, Ended, Talk
 
     talk = Talk(sys.stderr)
     for way in found:
@@ -150,7 +149,7 @@ def _alerts_answer(found: list[Way], refused: list[str] | None = None) -> Answer
 
 
 def _store_bmc(args: Args) -> Answer:
-    from clptools.config.passwords import write_bmc_password
+    from clptools.config.secretfile import write_bmc_password
 
     server = args.word() or server_name()
     _check_name(server)
@@ -163,7 +162,7 @@ def _store_bmc(args: Args) -> Answer:
 
 def _store_snmp(args: Args) -> Answer:
     from clptools.config.load import load
-    from clptools.config.passwords import write_snmp_keys
+    from clptools.config.secretfile import write_snmp_keys
     from clptools.registries import registries
 
     if args.words or args.given("user") or args.given("new"):
@@ -181,8 +180,7 @@ def _store_snmp(args: Args) -> Answer:
 
 def _check_name(name: str) -> None:
     """It becomes the name of a file."""
-    from clptools.config.field import Fault
-    from clptools.config.kinds import NAME
+    from clptools.config.field import NAME, Fault
 
     read = NAME.read(name)
     if isinstance(read, Fault):

@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from clptools.cli.answer import Answer
-from clptools.cli.options import Args, Argument, Command, Option
+from clptools.cli.command import Answer, Args, Argument, Command, Option
 from clptools.faults import ExitCode
 from clptools.paths import config_file, server_name
 
 if TYPE_CHECKING:
     from clptools.config.load import Loaded
     from clptools.config.safety import Safety
-    from clptools.core.settings import Settings
+    from clptools.core.model.settings import Settings
     from clptools.reports import Report
 
 COMMAND = Command(
@@ -51,8 +50,8 @@ def run(args: Args) -> Answer:
 
     import msgspec
 
+    from clptools.cli.render.findings import as_json, render_text
     from clptools.config.load import load
-    from clptools.config.present import as_json, render_text
     from clptools.registries import registries
 
     reports, verdict = judge(load(args.word() or config_file(), registries()), ask=True)
@@ -71,8 +70,7 @@ def judge(loaded: Loaded, ask: bool = False) -> tuple[tuple[Report, ...], Safety
     With `ask` the other servers are asked over the network as well.
     """
     from clptools.config.check import check
-    from clptools.config.facts import gather
-    from clptools.config.reach import unechoed
+    from clptools.config.facts import gather, unechoed
     from clptools.config.safety import safety
     from clptools.registries import registries
 

@@ -6,12 +6,11 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from clptools.cli.answer import Answer
-from clptools.cli.options import Args, Command, Option
+from clptools.cli.command import Answer, Args, Command, Option
 from clptools.faults import ClpError, ExitCode
 
 if TYPE_CHECKING:
-    from clptools.core.settings import Settings
+    from clptools.core.model.settings import Settings
     from clptools.sim.explore import Plan, Run
     from clptools.sim.faults import Line
     from clptools.sim.world import Tell

@@ -6,12 +6,11 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from clptools.cli.answer import Answer, as_json, done
-from clptools.cli.options import Args, Argument, Command, Option
+from clptools.cli.command import Answer, Args, Argument, Command, Option, as_json, done
 from clptools.faults import ClpError, ExitCode
 
 if TYPE_CHECKING:
-    from clptools.core.settings import Settings
+    from clptools.core.model.settings import Settings
     from clptools.intake.pet import DecodedTrap
     from clptools.intake.reading import Reading
 
@@ -232,7 +231,7 @@ def _test(args: Args) -> Answer:
     import socket
     import time
 
-    from clptools.config.authkey import read_authkey
+    from clptools.config.secretfile import read_authkey
     from clptools.intake.match import admissions
     from clptools.intake.rehearse import build_rehearsal, is_answer, pet_event
 

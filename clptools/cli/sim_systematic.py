@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from clptools.cli.answer import Answer
-from clptools.cli.options import Args
+from clptools.cli.command import Answer, Args
 from clptools.faults import ClpError, ExitCode
 
 if TYPE_CHECKING:
-    from clptools.core.settings import Settings
+    from clptools.core.model.settings import Settings
     from clptools.sim.systematic import Broken, Outcome, Task
 
 _SHOWN = 10

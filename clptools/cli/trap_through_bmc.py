@@ -7,12 +7,12 @@ import socket
 import time
 from typing import TYPE_CHECKING, cast
 
-from clptools.cli.answer import Answer, done
 from clptools.cli.bmc_alerts import alert_ways, servers_of, wanted_of
+from clptools.cli.command import Answer, done
 from clptools.faults import ClpError, ExitCode
 
 if TYPE_CHECKING:
-    from clptools.core.settings import Settings
+    from clptools.core.model.settings import Settings
     from clptools.hardware.alerts import Wanted
 
 ARRIVES_WITHIN_S = 10.0

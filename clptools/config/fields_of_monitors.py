@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from functools import partial
 
-from clptools.config.field import Field
-from clptools.config.kinds import (
+from clptools.config.field import (
     BOOLEAN,
     ENDPOINT,
     NAME,
     PATH,
     SCRIPT,
     TEXT,
+    Field,
     choice,
     integer,
     list_of,
@@ -21,7 +21,7 @@ from clptools.config.kinds import (
     table_of,
     text,
 )
-from clptools.config.registries import Registries
+from clptools.config.variants import Registries
 
 MAX_CATEGORY_BYTES = 32
 MAX_KEYWORD_BYTES = 1023

@@ -14,20 +14,21 @@ import msgspec
 from clptools.config import fields_of_monitors as fields
 from clptools.config.alerts import Alert
 from clptools.config.groups import read_groups
-from clptools.config.interconnects import read_arbiters, read_interconnects
 from clptools.config.limits import check_limits
 from clptools.config.lines import Lines
 from clptools.config.monitors import Surroundings, read_monitors
-from clptools.config.registries import Registries
 from clptools.config.servers import (
+    read_arbiters,
     read_cluster,
     read_forced_stop,
+    read_interconnects,
     read_server_groups,
     read_servers,
 )
 from clptools.config.table import Names, Source, Table, build, element, elements, near
 from clptools.config.trap_rows import is_oid, row_fault
-from clptools.core.settings import Interconnect, Settings, TrapProfile
+from clptools.config.variants import Registries
+from clptools.core.model.settings import Interconnect, Settings, TrapProfile
 from clptools.faults import ClpError, ExitCode
 from clptools.reports import Report
 

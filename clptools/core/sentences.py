@@ -869,3 +869,11 @@ def linkage_owned(monitor: str, category: str) -> str:
         f"{monitor} belongs to category {category}: its status follows the hardware alone, "
         "and no request from outside changes it."
     )
+
+
+def unsettled(server: str, rounds: int) -> str:
+    """The rules asked for one change after another."""
+    return (
+        f"The rules on {server} came to no end within {rounds} rounds; they go on with the next "
+        "event. This is a fault of clptools: send the journal with a report (clplogcc)."
+    )

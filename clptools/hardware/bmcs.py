@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 from clptools import paths
 from clptools.config.address import endpoint
-from clptools.core.actions import Fence
-from clptools.core.events import FenceDone, HostActionDone, PowerRead
-from clptools.core.settings import Settings
+from clptools.core.model.actions import Fence
+from clptools.core.model.events import FenceDone, HostActionDone, PowerRead
+from clptools.core.model.settings import Settings
 from clptools.faults import ClpError, ExitCode
 from clptools.hardware import power, watchdog
 from clptools.hardware.acknowledge import Acknowledger

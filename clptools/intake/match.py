@@ -12,7 +12,7 @@ from typing import Generic, NamedTuple, TypeVar
 import msgspec
 
 from clptools.config.address import Endpoint, endpoint
-from clptools.core.settings import Monitor, Settings, SnmpUser
+from clptools.core.model.settings import Monitor, Settings, SnmpUser
 
 CATEGORY = "BMCNOTICE"
 DEFAULT_PORT = 162

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from clptools.config.trap_rows import row_fault
-from clptools.core.settings import TrapProfile
+from clptools.core.model.settings import TrapProfile
 
 SHIPPED = ("default", "dell", "supermicro", "intel")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable
 
-from clptools.core.settings import Settings
+from clptools.core.model.settings import Settings
 from clptools.intake.pet import DecodedTrap
 from clptools.intake.profile import EventClass, shipped_names
 from clptools.intake.would import WouldChange, servers_of

@@ -18,9 +18,9 @@ import msgspec
 
 from clptools.config.address import Endpoint
 from clptools.config.trap_rows import row_fault
-from clptools.core.events import HardwareSeen
-from clptools.core.ledger import grave_classes
-from clptools.core.settings import Settings, SnmpUser
+from clptools.core.model.events import HardwareSeen
+from clptools.core.model.settings import Settings, SnmpUser
+from clptools.core.monitors.severity import grave_classes
 from clptools.intake import pet, snmp
 from clptools.intake.ber import DecodeError
 from clptools.intake.glance import Glance, ends_grave, is_grave, sensor_of

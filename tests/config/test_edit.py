@@ -7,22 +7,22 @@ import tomllib
 
 import pytest
 
-from clptools.config.document import Document, written
+from clptools.config.document import Document
 from clptools.config.edit import SORTS, Configuration
-from clptools.config.field import Field
-from clptools.config.fields import sections
-from clptools.config.keys import SINGLE, checked, from_word
-from clptools.config.kinds import (
+from clptools.config.field import (
     NAME,
     TEXT,
+    Field,
     list_of,
     numbers,
     one_or_per_server,
     per_server,
     seconds,
 )
+from clptools.config.fields import sections
 from clptools.config.references import forget, rename
-from clptools.config.table import near
+from clptools.config.statements import written
+from clptools.config.table import SINGLE, checked, from_word, near
 from clptools.faults import ClpError
 from clptools.registries import registries
 from tests.config.sample import SAMPLE
@@ -80,8 +80,7 @@ def test_every_key_of_the_configuration_can_be_set_shown_and_taken_out(
         word = value if isinstance(value, str) else written(value)
     config.set(path, word)
     assert config.place(path).value == value
-    text, kept = config.document.text()
-    assert kept and tomllib.loads(text) == config.tables
+    assert tomllib.loads(config.document.text()) == config.tables
     assert config.take_out(path)
     assert config.place(path).value is None
 
@@ -219,12 +218,11 @@ target = "g"
 def test_a_new_name_is_followed_everywhere(kind: str, old: str, places: int) -> None:
     config = configuration(TARGETS)
     assert len(rename(config, config.find(kind, old), "new")) == places
-    text, kept = config.document.text()
-    assert kept
+    text = config.document.text()
     assert text == re.sub(rf'(["{{ ]){old}(["\s])(?!=)', r"\1new\2", text) or kind != "server"
     assert f'"{old}"' not in text
     assert rename(config, config.find(kind, "new"), old)[:0] == []
-    assert config.document.text()[0] == TARGETS
+    assert config.document.text() == TARGETS
 
 
 def test_a_forgotten_server_stands_nowhere_any_more() -> None:
@@ -232,7 +230,7 @@ def test_a_forgotten_server_stands_nowhere_any_more() -> None:
     found = config.find("server", "s")
     config.delete(found)
     assert forget(config, found) == []
-    text = config.document.text()[0]
+    text = config.document.text()
     assert not re.search(r'"s"|\bs =', text)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from clptools.core.settings import Bmc
+from clptools.core.model.settings import Bmc
 from clptools.faults import ClpError
 from clptools.hardware.alerts import SENSOR_EVENT, IpmiAlerts, Wanted
 from clptools.hardware.ipmi import BmcClient, BmcError, IpmiProcesses

@@ -7,7 +7,7 @@ import asyncio
 import msgspec
 import pytest
 
-from clptools.core.events import HardwareSeen
+from clptools.core.model.events import HardwareSeen
 from clptools.intake import ber, snmp
 from clptools.intake.rehearse import PetEvent, build_pet_trap
 from clptools.intake.snmp import Version
@@ -42,7 +42,7 @@ def opened(*sent: PetEvent | bytes, version: Version = V2C) -> list[list[str]]:
                 )
                 for event in heard.events[before[0] :]:
                     alone.tell(event)
-                told.append(sorted(e.event_class for e in alone.node.state.events.values()))
+                told.append(sorted(e.event_class for e in alone.node.state.ledger.events.values()))
 
     asyncio.run(scenario())
     return told
@@ -113,7 +113,7 @@ def test_a_trap_that_comes_twice_acts_once_and_after_half_an_hour_again() -> Non
     )
 
     def count() -> int:
-        return next(iter(alone.node.state.events.values())).count
+        return next(iter(alone.node.state.ledger.events.values())).count
 
     for _ in range(3):
         alone.tell(seen)
@@ -123,7 +123,7 @@ def test_a_trap_that_comes_twice_acts_once_and_after_half_an_hour_again() -> Non
     assert count() == 2
     for number in range(2_000):
         alone.tell(msgspec.structs.replace(seen, duplicate_key=f"d{number}"))
-    assert len(alone.node.state.traps_taken) <= 512
+    assert len(alone.node.state.ledger.traps_taken) <= 512
 
 
 def test_bmcs_that_count_nothing_lose_no_trap() -> None:

@@ -12,9 +12,9 @@ import time
 import msgspec
 import pytest
 
-from clptools.core.events import MessageSeen
-from clptools.core.ledger import grave_classes
-from clptools.core.settings import Interconnect, Monitor, TrapProfile
+from clptools.core.model.events import MessageSeen
+from clptools.core.model.settings import Interconnect, Monitor, TrapProfile
+from clptools.core.monitors.event_ledger import grave_classes
 from clptools.intake import ber, pet, snmp, sources
 from clptools.intake.glance import Glance, ends_grave, is_grave, sensor_of
 from clptools.intake.profile import ClassTable, EventClass

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from clptools.config.address import Endpoint
-from clptools.core.settings import Monitor, Settings
+from clptools.core.model.settings import Monitor, Settings
 from clptools.intake.match import (
     BURST,
     FAULTS,

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from clptools.cli import clpsim
-from clptools.core import events as e
-from clptools.core.journal import MAGIC, Entry, Head, record
+from clptools.core.model import events as e
+from clptools.core.model.settings import Settings
 from clptools.core.node import Node
-from clptools.core.settings import Settings
+from clptools.core.report.journal import MAGIC, Entry, Head, record
 from clptools.sim import explore
 from clptools.sim.clusters import sample
 from clptools.sim.host import Host
