@@ -253,6 +253,7 @@ class Surroundings:
             authkey=self._authkey,
             boots=starts,
             read_user_keys=lambda user: read_keys(paths.snmp_key_file(user.user)),
+            on_pet=self._bmcs.pet_taken,
         )
         self._traps.start()
 

@@ -8,6 +8,7 @@ A trap that is no PET is told here too, as `generic`, by rows keyed on its OID.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -275,13 +276,17 @@ def duplicate_key(trap: Trap, decoded: DecodedTrap, source: str) -> str:
     if decoded.format == "pet":
         if decoded.guid is None or (decoded.sequence is None and decoded.timestamp is None):
             return ""
-        octets = b"".join(bind.value for bind in trap.varbinds if _is_pet_varbind(bind))
-        said = hashlib.blake2b(octets, digest_size=8).hexdigest()
+        said = hashlib.blake2b(octets_of(trap), digest_size=8).hexdigest()
         return f"{decoded.guid}/{decoded.sequence}/{decoded.timestamp}/{trap.specific}/{said}"
     if trap.version is Version.V1 or not trap.request_id or not (trap.inform or trap.uptime):
         return ""
     said = hashlib.blake2b(trap.varbind_bytes, digest_size=8).hexdigest()
     return f"{source}/{trap.request_id}/{trap.uptime}/{trap.oid}/{said}"
+
+
+def octets_of(trap: Trap) -> bytes:
+    """The octets of a PET; empty: it has none."""
+    return next((bind.value for bind in trap.varbinds if _is_pet_varbind(bind)), b"")
 
 
 def journal_varbinds(trap: Trap) -> tuple[tuple[str, str], ...]:
@@ -331,21 +336,22 @@ def _number(specific: int | None, fields: Fields, table: ClassTable, quirks: lis
     if specific >> 24:
         quirks.append(f"specific trap {specific} is wider than 24 bits: not used")
         return _Number(doubtful=True)
-    maker = fields.manufacturer
-    meant = table.number(maker, specific)
+    spelling = table.spelling(fields.manufacturer)
+    meant = spelling.numbers.get(specific, specific)
+    departures = _departures(meant, table)
+    guessed = False
     if meant != specific:
         quirks.append(f"trap number {specific} is read as {meant}, as its maker means it")
-    elif _departures(specific, table) and table.is_shifted(maker, specific >> 12):
+    elif departures and specific >> 12 in spelling.shifted:
         # Direction and reserved bits are left out; only the offset follows the event type.
         whole = specific >> 4 << 8 | specific & 0x0F
         if not _departures(whole, table):
             quirks.append(f"trap number {specific} is shifted by a nibble: read as {whole}")
-            meant = whole
-    sensor_type = meant >> 16 & 0xFF
+            meant, departures, guessed = whole, (), True
+    sensor_type = meant >> 16
     event_type = meant >> 8 & 0x7F or None
-    if table.is_coded(maker, sensor_type):
+    if sensor_type in spelling.coded:
         return _Number(sensor_type, event_type, meant & 0xFF, coded=True)
-    departures = _departures(meant, table)
     quirks += departures
     bit_15 = bool(meant & 0x8000)
     if bit_15:
@@ -355,13 +361,17 @@ def _number(specific: int | None, fields: Fields, table: ClassTable, quirks: lis
         event_type,
         None if meant & 0x0F == 0x0F else meant & 0x0F,
         deasserted=bit_15 or bool(meant & 0x80),
-        doubtful=bool(departures),
+        # No maker's table has a shifted number that is an end.
+        doubtful=guessed or bool(departures),
     )
 
 
-def _departures(number: int, table: ClassTable) -> list[str]:
+def _departures(number: int, table: ClassTable) -> Sequence[str]:
     """In what a trap number is unlike any that the specification, or bit 15, allows."""
-    sensor_type, event_type, offset = number >> 16, number >> 8 & 0x7F, number & 0x0F
+    sensor_type, event_type, offset = number >> 16, number >> 8 & 0xFF, number & 0x0F
+    if event_type == 0x6F and not number & 0x70 and not 0x2C < sensor_type < 0xC0:
+        return ()  # nearly all
+    event_type &= 0x7F
     bit_15 = number & 0x8000
     found: list[str] = []
     if 0x0C < event_type < 0x6F:

@@ -12,7 +12,7 @@ import tomllib
 from collections.abc import Iterable
 from functools import lru_cache
 from importlib import resources
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -72,6 +72,26 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     """The profile's own text, where it has one."""
 
 
+class Spelling(NamedTuple):
+    """Departures of a maker's trap numbers, as `Profile` has them."""
+
+    shifted: frozenset[int]
+    coded: frozenset[int]
+    numbers: dict[int, int]
+
+
+_REGULAR = Spelling(frozenset(), frozenset(), {})
+
+
+def _spelling(profiles: Iterable[Profile]) -> Spelling:
+    found = tuple(profiles)
+    return Spelling(
+        frozenset(n for p in found for n in p.shifted),
+        frozenset(n for p in found for n in p.coded),
+        {int(number): meant for p in found for number, meant in p.numbers.items()},
+    )
+
+
 class ClassTable:
     """The rows in force for every manufacturer, with the site's profiles over the shipped ones.
 
@@ -97,6 +117,14 @@ class ClassTable:
             for profile in site
         )
         self._known = frozenset(m for p in self._profiles for m in p.manufacturers)
+        self._spellings: dict[int | None, Spelling] = {
+            maker: _spelling(
+                p
+                for p in self._profiles
+                if p.manufacturers and (maker is None or maker in p.manufacturers)
+            )
+            for maker in (None, *self._known)
+        }
         self._merged: dict[int | None, tuple[dict[str, Row], dict[str, str]]] = {}
         for manufacturer in (None, *self._known):
             # Now, and not when the first fatal trap comes.
@@ -120,26 +148,9 @@ class ClassTable:
         ]
         return found[0] if len({row.profile for row in found}) == 1 else None
 
-    def number(self, manufacturer: int | None, specific: int) -> int:
-        """What a trap number means where its maker is known to misspell it; else itself."""
-        profiles = self._of(manufacturer)
-        return next((n for p in profiles if (n := p.numbers.get(str(specific)))), specific)
-
-    def is_shifted(self, manufacturer: int | None, sensor_type: int) -> bool:
-        """Whether that maker shifts the trap numbers of an OEM sensor type by a nibble."""
-        return any(sensor_type in profile.shifted for profile in self._of(manufacturer))
-
-    def is_coded(self, manufacturer: int | None, sensor_type: int) -> bool:
-        """Whether the last byte of that maker's trap numbers of a sensor type is a code."""
-        return any(sensor_type in profile.coded for profile in self._of(manufacturer))
-
-    def _of(self, manufacturer: int | None) -> Iterable[Profile]:
-        """The makers' profiles that apply; all of them where the sender does not say its maker."""
-        return (
-            p
-            for p in self._profiles
-            if p.manufacturers and (manufacturer is None or manufacturer in p.manufacturers)
-        )
+    def spelling(self, manufacturer: int | None) -> Spelling:
+        """How that maker writes trap numbers; all makers' where the sender does not say its own."""
+        return self._spellings.get(manufacturer, _REGULAR)
 
     def exact(self, manufacturer: int | None, key: str) -> Row | None:
         """The row `specific N` or `oid ...`."""
@@ -217,6 +228,7 @@ def _class_or_none(text: str | None) -> EventClass | None:
     return None if text is None else EventClass(text)
 
 
+@lru_cache(maxsize=4_096)
 def _keys(sensor_type: int | None, event_type: int | None, offset: int) -> tuple[str, ...]:
     return (
         row_id(sensor_type, event_type, offset),

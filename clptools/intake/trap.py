@@ -84,6 +84,8 @@ NOTES, NOTES_AT_ONCE = 1, 30
 OnEvent = Callable[[HardwareSeen], Awaitable[None]]
 OnNote = Callable[[Note], None]
 ReadUserKeys = Callable[[SnmpUser], UserKeys]
+OnPet = Callable[[bytes], None]
+"""Told the octets of each PET that is on the disk: its BMC may wait for an acknowledgement."""
 
 
 class TrapReceiver:
@@ -104,7 +106,9 @@ class TrapReceiver:
         authkey: bytes = b"",
         boots: int = 1,
         read_user_keys: ReadUserKeys | None = None,
+        on_pet: OnPet = lambda _: None,
     ) -> None:
+        self._on_pet = on_pet
         self._counters = Counters()
         self.presence_at_ms: dict[str, int] = {}
         """BMC -> when (loop time) its last presence trap came: for the BMC heartbeat."""
@@ -307,7 +311,11 @@ class TrapReceiver:
                 if trap.user
                 else "wrong community",
             )
-        answer = _Answer(listener, peer, trap, message) if trap.inform else None
+        answer: _Answer | _Acknowledgement | None = None
+        if trap.inform:
+            answer = _Answer(listener, peer, trap, message)
+        elif octets := pet.octets_of(trap):
+            answer = _Acknowledgement(self._on_pet, octets)
         decoded = pet.decode_trap(trap, self._table, self._wall())
         if not waited:
             # What came before of the same sensor comes first: a fault must not overtake the end
@@ -359,7 +367,7 @@ class TrapReceiver:
         decoded: DecodedTrap,
         source: str,
         prefix: str,
-        answer: _Answer | None,
+        answer: _Answer | _Acknowledgement | None,
         now_ms: int,
     ) -> None:
         key = pet.duplicate_key(trap, decoded, source)
@@ -577,7 +585,7 @@ class _Taken(NamedTuple):
     events: tuple[HardwareSeen, ...]
     key: str
     """Its duplicate key; empty: none."""
-    answer: _Answer | None
+    answer: _Answer | _Acknowledgement | None
     grave: bool
     """Whether it is of a class that no storm may cost, or may be the end of what is."""
 
@@ -605,3 +613,20 @@ class _Answer:
             self._listener.send(snmp.response(self._trap), self._peer)
         elif usm is not None:
             self._listener.send(usm.response(self._message, self._trap, now_ms), self._peer)
+
+
+class _Acknowledgement:
+    """The same of a PET, which is no INFORM: its BMC is told by other ways."""
+
+    def __init__(self, on_pet: OnPet, octets: bytes) -> None:
+        self._on_pet = on_pet
+        self._octets = octets
+
+    def after(self, delivered: asyncio.Task[bool]) -> None:
+        """As `_Answer.after`."""
+        if not delivered.cancelled() and delivered.result():
+            self.send(0)
+
+    def send(self, _now_ms: int) -> None:
+        """Tells of it now."""
+        self._on_pet(self._octets)

@@ -132,6 +132,19 @@ def test_a_good_state_that_ends_is_bad_news_until_it_is_back(gone: int, severity
     assert told(gone, 0x04).event_class == "CLEAR"
 
 
+@pytest.mark.parametrize(
+    "bad, good", [(0x070900, 0x070901), (0x0D0A04, 0x0D0A00), (0x0D0A06, 0x0D0A03)]
+)
+def test_what_is_enabled_or_runs_again_ends_what_was_not(bad: int, good: int) -> None:
+    opened, end = told(bad, 0x10), told(good, 0x10)
+    assert opened.event_class in ("ERROR", "PERFORMANCE")
+    assert end.event_class == "CLEAR"
+    assert opened.key in {end.key_of(offset) for offset in end.closes}
+    # It ends: bad news as grave as the BMC says.
+    for severity, event_class in ((0x20, "FATAL"), (0x10, "ERROR"), (0x02, "INFO")):
+        assert told(good | 0x80, severity).event_class == event_class
+
+
 def test_a_part_that_no_row_knows_is_missing_by_its_severity() -> None:
     assert told(0x150881, 0x10).event_class == "ERROR"
     assert told(0x150881, 0x20).event_class == "FATAL"
@@ -185,9 +198,11 @@ def test_supermicros_codes_and_shifted_numbers_have_keys_of_their_own() -> None:
     drive = told(788208, manufacturer=10876)
     assert (drive.sensor_type, drive.event_type, drive.offset) == (0xC0, 0x6F, 0)
     assert "Supermicro" in drive.meaning
-    for end in (0xC06F80, 0xC0EF00, 0xC0EF0):
-        over = told(end, 0x10, manufacturer=10876)
+    for end, severity in ((0xC06F80, 0x10), (0xC0EF00, 0x10), (0xC0EF0, 0x02)):
+        over = told(end, severity, manufacturer=10876)
         assert (over.event_class, over.clears, over.key) == ("CLEAR", "PREDICT", drive.key)
+    # Shifted and with bit 15 is a guess.
+    assert told(0xC0EF0, 0x10, manufacturer=10876).event_class == "ERROR"
     assert told(192258, 0x10, manufacturer=10876).event_class == "CLEAR"
     prochot = told(519946, 0x10, manufacturer=10876)
     assert (prochot.event_class, prochot.key) == ("CLEAR", told(487178).key)
@@ -268,6 +283,27 @@ def test_dells_own_sensors_are_known(specific: int, event_class: str, maker: int
         assert (found.event_class, found.profile) == (event_class, "dell")
     over = told(12611462, 0x10, manufacturer=maker)
     assert (over.event_class, over.key) == ("CLEAR", told(12611334, manufacturer=maker).key)
+
+
+CISCO = {
+    # Cisco UCS C-Series CLI configuration guide 1.5, "Platform Event Trap Descriptions".
+    0: "INFO",
+    65799: "UNKNOWN",
+    65801: "ERROR",
+    131330: "ERROR",
+    131337: "ERROR",
+    262402: "ERROR",
+    459776: "CLEAR",
+    459777: "PREDICT",
+    460032: "CLEAR",
+    524533: "ERROR",
+}
+
+
+@pytest.mark.parametrize("specific", CISCO)
+def test_ciscos_numbers_are_read_as_its_guide_has_them(specific: int) -> None:
+    for octets in (None, PetEvent(specific=specific, severity=0, sensor=0).octets()):
+        assert decode_pet(specific, octets, TABLE, NOW).event_class == CISCO[specific]
 
 
 def test_an_oem_sensor_of_another_maker_is_not_dells() -> None:

@@ -57,7 +57,7 @@ def pet(specific: int, severity: int = 0x10, maker: int = 0, sensor: int = 0x30)
     "fault, end, event_class",
     [
         (pet(788208, maker=10876), pet(0xC06F80, maker=10876), "PREDICT"),
-        (pet(816881, maker=10876), pet(0xC7EF1, maker=10876), "PERFORMANCE"),
+        (pet(816881, maker=10876), pet(0xC76F81, maker=10876), "PERFORMANCE"),
         (pet(800499, maker=0x7C2A0000), pet(800499, 0x04, maker=10876), "PERFORMANCE"),
         (pet(13332389, maker=10876), pet(13332389, 0x04, maker=10876), "FATAL"),
         (pet(552832), pet(0x086F00), "REDUNDANCY"),
@@ -123,7 +123,7 @@ def test_a_trap_that_comes_twice_acts_once_and_after_half_an_hour_again() -> Non
     assert count() == 2
     for number in range(2_000):
         alone.tell(msgspec.structs.replace(seen, duplicate_key=f"d{number}"))
-    assert len(alone.node.state.ledger.duplicates) <= 512
+    assert len(alone.node.state.ledger.traps_taken) <= 512
 
 
 def test_bmcs_that_count_nothing_lose_no_trap() -> None:

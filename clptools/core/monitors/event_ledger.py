@@ -20,7 +20,7 @@ from clptools.core.monitors.severity import OPENING, grave_classes, rank, status
 from clptools.core.step import Change, Step
 
 _DUPLICATES_KEPT = 512
-_DUPLICATES_MS = 1_800_000
+DUPLICATES_MS = 1_800_000
 """No BMC resends a trap for half an hour: seven times, 255 s apart (IPMI 2.0, table 23-4)."""
 _WATCHDOG_ROWS = ("23h/6F/", "11h/6F/")
 """Rows of the class table about the BMC's watchdog timer (IPMI 2.0, table 42-3)."""
@@ -157,9 +157,9 @@ class EventLedger:
         """Whether a trap is a resend of one already taken."""
         if not key:
             return False
-        now, known = self.step.now, self.state.duplicates
+        now, known = self.step.now, self.state.traps_taken
         full = f"{monitor.name}/{key}"
-        if now - known.get(full, now - _DUPLICATES_MS - 1) <= _DUPLICATES_MS:
+        if now - known.get(full, now - DUPLICATES_MS - 1) <= DUPLICATES_MS:
             return True
         known.pop(full, None)
         known[full] = now
