@@ -42,6 +42,7 @@ _OF_TRAPS: dict[str, type[notices.TrapNoted | notices.TrapsAtRisk | notices.Trap
     "bind": notices.TrapsAtRisk,
     "keys": notices.TrapsAtRisk,
     "storm": notices.TrapsAtRisk,
+    "unknown": notices.TrapsAtRisk,
     "fault": notices.TrapFailed,
 }
 """What the trap receiver's notes are, by their kind; any other is `TrapNoted`."""
@@ -248,6 +249,7 @@ class Surroundings:
             authkey=self._authkey,
             boots=starts,
             read_user_keys=lambda user: read_keys(paths.snmp_key_file(user.user)),
+            on_pet=self._bmcs.pet_taken,
         )
         self._traps.start()
 

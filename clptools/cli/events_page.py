@@ -56,11 +56,16 @@ def events_page() -> str:
 
 def _section(module: str, notices: Iterable[type[Notice]]) -> str:
     found = [kind for kind in notices if kind.entry.modules[0] == module]
-    found.sort(key=lambda kind: min(number for _, number in kind.entry.places()))
+    found.sort(key=_order)
     others = sorted({m for kind in found for m in kind.entry.modules} - {module})
     beside = f" (also {', '.join(others)})" if others else ""
     title = f"## {module}{beside}: {MODULES[module]}"
     return "\n".join([title, "", *map(_entry, found)])
+
+
+def _order(kind: type[Notice]) -> tuple[int, str]:
+    """By number; who declares it decides next, whichever module was imported first."""
+    return min(number for _, number in kind.entry.places()), kind.__module__
 
 
 def _entry(kind: type[Notice]) -> str:

@@ -145,6 +145,41 @@ _OTHER_SCRIPTS = (
     "CLP_FACTOR. The script of [alert] has CLP_EVENT=ALERT, CLP_SERVER, CLP_LEVEL, CLP_MODULE, "
     "CLP_EVENT_ID, CLP_TIME and CLP_MESSAGE."
 )
+_TRAPS = (
+    "Traps of BMCs that are no PETs are read by profiles: those that ship, for Dell iDRAC, HPE iLO "
+    "(NEC's models with iLO, too), Lenovo XCC and IMM, Fujitsu iRMC, Huawei and xFusion iBMC and "
+    "Cisco CIMC, and the site's own, which come first. A trap that no row knows is told in the "
+    "alert log, once an hour and name, with the row that gives it a class; clptrap decode says the "
+    "same. In a profile, tables of one name speak of one sort of fault, and the variables of "
+    "instance tell one part from another: a CLEAR ends what is open under the same name and part, "
+    "whatever opened it, and what closes names. This family opens and ends its own fault; the last "
+    "table gives all other traps of the vendor a class:"
+)
+TRAP_SAMPLE = """\
+[[trap_profile]]
+name = "site"
+enterprise = "1.3.6.1.4.1.49871.5"
+text = "1.9"
+test = { variable = "1.7", value = 1 }
+
+[[trap_profile.trap]]
+name = "supply"
+match = { "0.10" = "ERROR", "0.11" = "PREDICT", "0.12" = "CLEAR" }
+instance = ["1.2", "1.3"]
+meaning = "power supply {1} of chassis {0}"
+
+[[trap_profile.trap]]
+name = "drive"
+match = ["0.20"]
+variable = "1.5"
+classes = { 2 = "CLEAR", "3..5" = "PREDICT", 6 = "ERROR" }
+instance = ["1.4"]
+meaning = "drive {0}"
+
+[[trap_profile.trap]]
+match = ["0.*"]
+class = "INFO"
+"""
 SAMPLE = """\
 [cluster]
 name = "cluster"
@@ -200,6 +235,8 @@ def config_page(registries: Registries) -> str:
     lines.append(".SH TABLES")
     for heading, fields in sections(registries):
         lines += [f".SS {text(heading)}", *_keys(fields)]
+    lines += [".SH TRAPS", text(_TRAPS), ".PP", ".nf"]
+    lines += [*map(text, TRAP_SAMPLE.splitlines()), ".fi"]
     lines += [".SH SCRIPTS", text(_SCRIPTS)]
     for names, meaning in _VARIABLES:
         lines += [".TP", rf"\fB{text(names)}\fR", text(meaning)]

@@ -9,9 +9,10 @@ checked.
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from urllib.parse import urlsplit
 
 import msgspec
@@ -352,3 +353,12 @@ def _url(value: str) -> None:
 
 URL = _checked(_url, "url")
 """An http or https URL without credentials."""
+
+
+def near(word: object, known: Iterable[str]) -> str:
+    """`Did you mean …?` for the nearest known word, else the words there are."""
+    words = list(known)
+    found = difflib.get_close_matches(str(word), words, n=1, cutoff=0.6)
+    if found:
+        return f"Did you mean {found[0]}?"
+    return f"Known: {', '.join(words)}." if words else ""

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from clptools.config import fields_of_monitors as of_monitors
+from clptools.config import fields_of_traps as of_traps
 from clptools.config.field import (
     BOOLEAN,
     ENDPOINT,
@@ -73,7 +74,8 @@ CLUSTER = (
         default=5.0,
         help="Where exactly half of the servers hear each other, they take turns of this length in "
         "forcing the others to stop: first the holder of the first group (or whom an arbiter "
-        "decides for), then the others by name.  A turn is longer than a forced stop takes.",
+        "decides for), then the others by name.  A turn is longer than a forced stop takes; where "
+        "heartbeat_interval is above 0.2 s, five times what it exceeds that is added.",
     ),
     _cluster(
         name="startup_wait",
@@ -148,6 +150,14 @@ BMC = (
         parse=text(max_bytes=16),
         default="",
         help="IPMI account; its password is in bmc/SERVER (clpbmccnf).",
+    ),
+    Field(
+        section="server.bmc",
+        name="trap_sources",
+        parse=of_traps.TRAP_SOURCES,
+        help="Further addresses from which this server's traps may come: the BMC's other port, a "
+        'chassis manager. One that speaks for several servers: { address = "…", variable = "OID", '
+        "value = …}, the variable that names the server (its slot), and what it says for this one.",
     ),
 )
 
@@ -339,4 +349,6 @@ def sections(registries: Registries) -> Iterator[tuple[str, tuple[Field, ...]]]:
     yield "[[monitor.snmpv3_user]]", of_monitors.SNMP_USER
     yield "[monitor.recovery]", of_monitors.recovery(registries)
     yield "[alert]", of_monitors.ALERT
-    yield "[[trap_profile]]", of_monitors.TRAP_PROFILE
+    yield "[[trap_profile]]", of_traps.TRAP_PROFILE
+    yield "[[trap_profile.trap]]", of_traps.TRAP
+    yield "[trap_profile.trap.CONDITION]", of_traps.CONDITION

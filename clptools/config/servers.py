@@ -9,17 +9,9 @@ import ipaddress
 
 from clptools.config import fields
 from clptools.config.address import Endpoint, canonical, endpoint
-from clptools.config.field import Field
-from clptools.config.table import (
-    Names,
-    Source,
-    Table,
-    build,
-    element,
-    elements,
-    known_servers,
-    near,
-)
+from clptools.config.field import Field, near
+from clptools.config.table import Names, Source, Table, build, element, elements, known_servers
+from clptools.config.trap_sources import TrapSources
 from clptools.config.variants import REFUSED, Registries, Variants
 from clptools.core.model.settings import (
     Arbiter,
@@ -73,6 +65,7 @@ def read_servers(source: Source, document: dict[str, object]) -> tuple[Server, .
     names = Names("a server")
     found: list[Server] = []
     bmcs: dict[tuple[str, int], str] = {}
+    sources = TrapSources()
     for table in elements(source, document, "server"):
         name = str(table.read(fields.SERVER, inner=("bmc",))["name"])
         if name and not names.take(table, name):
@@ -80,7 +73,7 @@ def read_servers(source: Source, document: dict[str, object]) -> tuple[Server, .
         if len(found) == MAX_SERVERS:
             table.error("name", f"more than {MAX_SERVERS} servers")
             break
-        bmc = _read_bmc(table, bmcs, name)
+        bmc = _read_bmc(table, bmcs, sources, name)
         found.append(Server(name=name, bmc=bmc))
     if not found:
         source.say(
@@ -89,7 +82,9 @@ def read_servers(source: Source, document: dict[str, object]) -> tuple[Server, .
     return tuple(found)
 
 
-def _read_bmc(table: Table, bmcs: dict[tuple[str, int], str], server: str) -> Bmc | None:
+def _read_bmc(
+    table: Table, bmcs: dict[tuple[str, int], str], sources: TrapSources, server: str
+) -> Bmc | None:
     inner = table.one("bmc")
     if inner is None:
         return None
@@ -105,7 +100,8 @@ def _read_bmc(table: Table, bmcs: dict[tuple[str, int], str], server: str) -> Bm
             "Each server has its own BMC: a forced stop would hit the wrong one.",
         )
     bmcs[host, port] = server
-    return Bmc(address=host, port=port, user=str(values["user"]))
+    more = sources.read(inner, server, host)
+    return Bmc(address=host, port=port, user=str(values["user"]), trap_sources=more)
 
 
 def read_forced_stop(

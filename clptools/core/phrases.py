@@ -141,11 +141,23 @@ def no_power(address: str, power: str, error: str, doubt: str) -> str:
     return f"no: its BMC {address} reads {power}{but}"
 
 
-def no_fence(action: str, text: str) -> str:
-    """Why there is no forced stop."""
+def no_fence(action: str, bmc: bool, text: str, to_come: bool) -> str:
+    """Why there is no forced stop.  `to_come`: this server may, in its turn."""
     if action == "none":
         return "no: not configured"
+    if not bmc:
+        return "no: no BMC is configured"
+    if text == fence_under_way:
+        return text
+    if not text and to_come:
+        return "to come: in this server's turn, while the BMC answers"
     return f"no: {text or 'not begun'}"
+
+
+def counts_as_down(server: str, alone: Sequence[str]) -> str:
+    """A person's word is taken; `alone`: servers to which it could not be passed on."""
+    also = f" Say it on {listed(alone)} as well." if alone else ""
+    return f"{server} counts as down until it is heard again.{also}"
 
 
 def no_lease(armed_here: bool, armed_there: bool, left_ms: int | None) -> str:

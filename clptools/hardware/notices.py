@@ -69,3 +69,13 @@ class IpmiDeviceSilent(Notice, frozen=True):
 
     device: str
     why: str
+
+
+class NotAcknowledged(Notice, frozen=True):
+    """The own BMC wants its traps acknowledged, and takes no acknowledgement."""
+
+    entry = Entry("pm", 920, WARN)
+    about = ("me",)
+    says = "{why}: it sends its traps again; each is acted on once"
+
+    why: str

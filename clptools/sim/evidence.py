@@ -225,14 +225,18 @@ class Evidence:
     def _may_start(self, group: Group, clique: list[Host]) -> bool:
         """Whether the clique's policy wants it, and nothing that people did is in the way."""
         shared = max((h.node.state.policy.shared for h in clique), key=lambda x: x.version)
-        if shared.suspended or shared.closing or group.startup != "auto":
+        # A push may have changed its servers, or be under way: what all of the clique know counts.
+        known = [_group(h, group.name) for h in clique]
+        if any(g is None or g.startup != "auto" or g.failover != "auto" for g in known):
+            return False
+        if not any(all(h.name in g.servers for g in known if g) for h in clique):
+            return False
+        if shared.suspended or shared.closing:
             return False
         intent = next((i for i in shared.intents if i.group == group.name), None)
         if intent is not None and not (
             intent.wanted and not intent.avoid and not intent.preferred and not intent.failures
         ):
-            return False
-        if not any(h.name in group.servers for h in clique) or group.failover != "auto":
             return False
         for host in clique:
             if any(g == group.name for g, _ in host.active) or not self._scripts_work(host, group):
@@ -303,6 +307,11 @@ def _since(when: dict[str, int], name: str, true: bool, now: int) -> None:
         when.setdefault(name, now)
     else:
         when.pop(name, None)
+
+
+def _group(host: Host, name: str) -> Group | None:
+    """A group as the configuration of that server has it."""
+    return next((g for g in host.settings.groups if g.name == name), None)
 
 
 def _alike(one: Host, two: Host) -> bool:

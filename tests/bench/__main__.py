@@ -14,6 +14,7 @@ from tests.bench.report import markdown
 NAMES = (
     "trap",
     "storm",
+    "families",
     "move",
     "power",
     "lease",
@@ -25,6 +26,7 @@ NAMES = (
     "simulator",
     "seeds",
     "systematic",
+    "house",
     "false_takeover",
     "whole",
     "rival",

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from clptools.core import notices
+from clptools.core import phrases as say
 from clptools.core.model import actions as a
 from clptools.core.model import events as e
 from clptools.core.model.durable import Durable, HeldGroup, LedgerFile
@@ -453,6 +454,7 @@ def test_confirm_down_names_it() -> None:
     confirm(me)
     me.power("server2", "unknown", error="no answer")
     assert me.node.peers.out_reason("server2") == "operator"
+    assert outcome(me).text == "server2 counts as down until it is heard again."
     (written,) = me.of(a.Persist)
     assert written.durable.confirmed == {"server2": "anna"}
 
@@ -500,6 +502,7 @@ def test_with_force_it_counts_against_a_reading_which_is_recorded() -> None:
     me.power("server2", "on")
     assert outcome(me).code == 0
     assert me.node.peers.out_reason("server2") == "operator"
+    assert outcome(me).text == "server2 counts as down until it is heard again."
     (text,) = me.said(notices.safety.ConfirmedDown)
     assert "against what was known (server1: its BMC read on" in text
 
@@ -1447,7 +1450,7 @@ def test_turns_count_from_the_peers_instant_or_a_step_after_it() -> None:
     me = half(False)
     p = me.node.state.peers.known["server2"]
     me.run(10 * S)
-    begins, step = p.turns_at, me.node.times.turns_step_ms
+    begins, step = p.turns_at, me.node.revision.turns_step_ms()
     me.beat("server2", sent_at=20 * S, turns_ms=10 * S)
     assert p.turns_at == max(begins, me.t - 10 * S + step) < min(p.heard_at, p.echoed_at)
     # A beat of an earlier version says nothing: the own last exchange counts.
@@ -1467,7 +1470,7 @@ def test_a_beat_that_waited_says_from_when_turns_count_as_of_its_sending() -> No
     me.run(9 * S)  # sent after 4 s, it waited for 5 s
     me.beat("server2", sent_at=sent_at + 4 * S, turns_ms=6 * S)
     drift = drift_ms(9 * S)
-    assert at <= p.turns_at <= at + me.node.times.turns_step_ms + drift
+    assert at <= p.turns_at <= at + me.node.revision.turns_step_ms() + drift
 
 
 def test_our_beats_say_from_when_we_count_turns() -> None:
@@ -1724,6 +1727,29 @@ def test_failure_holds_the_failover() -> None:
     waiting = next(g for g in me.node.view(me.t).groups if g.name == "failover1").waiting_for
     assert waiting is not None
     assert "no answer" in waiting.proofs["forced stop"]
+
+
+def waiting_for_fence(me: Alone) -> str:
+    waiting = next(g for g in me.node.view(me.t).groups if g.name == "failover1").waiting_for
+    assert waiting is not None
+    return waiting.proofs["forced stop"]
+
+
+def test_a_forced_stop_of_before_says_nothing_of_the_next_silence() -> None:
+    """It was stopped, came back, and is silent again with a BMC that nobody reaches."""
+    me = coordinator(forced_stop="power-off", watchdog=False, groups=(ELSEWHERE,))
+    epoch = me.grants[-1][1].epoch
+    held = (Holding(group="failover1", seen=epoch, held=True, state="online"),)
+    me.votes("server2", holdings=held)
+    fence = me.node.peers["server2"].fence
+    fence.text, fence.retry_at = say.fence_done, me.t + 60 * S
+    me.power("server2", "unknown", error="no answer")
+    me.run(4 * S, lambda: me.votes("server3"))
+    assert me.node.peers["server2"].lost
+    assert waiting_for_fence(me).startswith("to come: "), "so `clpstat` does not give up"
+    fence.retry_at = 0
+    me.run(S, lambda: me.votes("server3"))
+    assert waiting_for_fence(me) == say.fence_under_way
 
 
 def test_a_beat_heard_while_it_was_fenced_keeps_it_in() -> None:

@@ -130,7 +130,7 @@ class Membership:
         turns_at = min(p.heard_at, p.echoed_at)
         if beat.turns_ms and p.least_ms is not None:
             peers_at = beat.sent_at - beat.turns_ms + p.least_ms
-            turns_at = min(turns_at, peers_at + self.step.times.turns_step_ms)
+            turns_at = min(turns_at, peers_at + self.revision.turns_step_ms())
         p.turns_at = max(p.turns_at, turns_at)
 
     def _ours(self, beat: Beat) -> Beat:
@@ -276,6 +276,8 @@ class Membership:
             if p.incarnation and silent and not p.lost:
                 p.lost = True
                 p.lost_since = step.now
+                if p.fence.since == NEVER:
+                    p.fence.text = ""  # how one went that it has outlived
                 step.changed(Change.REPORT)
                 step.notice(notices.ServerLost(name, step.now - p.heard_at, sorted(p.link_at)))
             elif p.lost and not silent:
@@ -295,7 +297,10 @@ class Membership:
         if beat.voters in (step.settings.voters, p.not_counted) or step.life.newcomer:
             return
         p.not_counted = beat.voters
-        step.notice(notices.NotCounted(name, beat.revision, step.settings.revision))
+        ours = step.settings.revision
+        newer = beat.revision > ours
+        kind = notices.CountsNewer if newer else notices.NotCounted
+        step.notice(kind(name, beat.revision, ours))
 
     def _warn_of_delay(self, name: str, p: PeerState) -> None:
         """Early word of a heartbeat path that is about to time out (lanhb/lankhb 71)."""

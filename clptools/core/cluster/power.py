@@ -258,5 +258,15 @@ class Power:
             if not 0 < left_ms <= step.times.startup_ms // 2 or not self.peers.is_out(name):
                 continue
             p.on_told = True
-            if at_stake and not self.peers.majority_without_out():
+            if self.peers.majority_without_out():
+                continue
+            if self.peers.half_without_out() and self._may_be_stopped(name):
+                step.notice(notices.StoppedIfSilent(name, left_ms))
+            elif at_stake:
                 step.notice(notices.CountsAgain(name, left_ms, at_stake))
+
+    def _may_be_stopped(self, name: str) -> bool:
+        """Whether the configuration lets us stop that server by its BMC."""
+        server = self.step.settings.server(name)
+        stops = self.step.settings.forced_stop.action != "none"
+        return stops and server is not None and server.bmc is not None

@@ -176,10 +176,13 @@ class HardwareSeen(EventBase, tag="hardware-seen", frozen=True, kw_only=True):
     clears: str = ""
     """For CLEAR: the class it closes; empty: whatever `key` opened."""
     closes: tuple[str, ...] = ()
-    """For CLEAR: every key it closes, where that is more than `key` alone ("fully redundant"
-    closes each degree of lost redundancy of the sensor)."""
+    """Every key it closes, where that is more than `key` alone ("fully redundant" closes each
+    degree of lost redundancy of the sensor); `|*` at the end: whatever begins so.  An INFO may
+    close others, too ("power is on" ends "power failed")."""
     row: str = ""
     """The row of the class table that decided: `23h/6F/1`, `severity 20h`, `oid 1.3...`."""
+    own_watchdog: bool = False
+    """It may be the BMC's timer that this agent armed, told by a trap that is no PET."""
     meaning: str
     source: str
     varbinds: tuple[tuple[str, str], ...] = ()

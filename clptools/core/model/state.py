@@ -534,7 +534,8 @@ class LedgerState(msgspec.Struct):
     unclaimed: dict[str, Unclaimed] = {}
     """Key of a message -> what was told of it; only faults that no monitor takes."""
     next_event: int = 1
-    duplicates: list[str] = []
+    traps_taken: dict[str, int] = {}
+    """Duplicate key of a trap -> when it was taken."""
 
 
 class FinalState(msgspec.Struct):

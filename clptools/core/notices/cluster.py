@@ -171,6 +171,25 @@ class CountsAgain(Notice, frozen=True):
     groups: Names
 
 
+class StoppedIfSilent(Notice, frozen=True):
+    """A server boots for very long.  An exact half has to power it off before it may run its
+    groups."""
+
+    entry = Entry("nm", 4, WARN)
+    about = ("server", "me")
+    says = (
+        "{server} is switched on and not heard. In {left_ms:s} it counts again for the majority, "
+        "and {me} powers it off unless it is heard by then."
+    )
+    hint = (
+        "If it only takes longer to boot: clpcl --suspend --force until it is up, then a longer "
+        "[[cluster]] startup_wait"
+    )
+
+    server: str
+    left_ms: int
+
+
 # ---------------------------------------------------------------------- the coordinator
 
 
@@ -250,6 +269,22 @@ class NotCounted(Notice, frozen=True):
     says = (
         "{server} runs configuration revision {theirs}, whose servers, arbiters or leases are not "
         "those of revision {ours}: it takes part when it has the newest (clpcfctrl --push)."
+    )
+
+    server: str
+    theirs: int
+    ours: int
+
+
+class CountsNewer(Notice, frozen=True):
+    """A server has started with a newer configuration, which counts other votes than ours."""
+
+    entry = Entry("cfmgr", 2, WARN)
+    about = ("server", "me")
+    says = (
+        "{server} runs configuration revision {theirs}, whose servers, arbiters or leases are not "
+        "those of revision {ours}: it takes part when {me} has its newer one (on {server}: "
+        "clpcfctrl --push)."
     )
 
     server: str

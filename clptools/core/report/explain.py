@@ -42,6 +42,7 @@ _ENDS = (
     cluster.BmcLies,
     cluster.BmcTruthful,
     cluster.CountsAgain,
+    cluster.StoppedIfSilent,
     cluster.DuplicateName,
     cluster.HeartbeatsReplayed,
     cluster.AuthorityLapsed,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from clptools.core import phrases as say
 from clptools.core.cluster.peers import Peers
+from clptools.core.describe import describe_request
 from clptools.core.model.actions import Progress, Reply, SendControl
-from clptools.core.model.codes import NO_SUCH
+from clptools.core.model.codes import NO_SUCH, REFUSED
 from clptools.core.model.messages import Answer, Forward
 from clptools.core.model.requests import Outcome, Request
 from clptools.core.model.state import Pending, RequestsState
+from clptools.core.notices.requests import AskedLate
 from clptools.core.step import Step
 
 _ANSWERED_KEPT = 64
@@ -82,3 +85,9 @@ class Forwarding:
         """There is no such server."""
         known = ", ".join(self.step.settings.names)
         return Outcome(code=NO_SUCH, text=f"No such server: {name}; known: {known}.")
+
+    def late(self, pending: Pending, waited_ms: int) -> Outcome:
+        """It waited behind a disk that took nothing: whoever asked may have asked elsewhere."""
+        late = AskedLate(describe_request(pending.request), pending.user, waited_ms)
+        self.step.notice(late)
+        return Outcome(code=REFUSED, text=late.told(), hint=say.ASK_AGAIN)

@@ -13,7 +13,6 @@ from clptools.core import phrases as say
 from clptools.core.cluster.election import Election
 from clptools.core.cluster.peers import Peers
 from clptools.core.cluster.timeout_ratio import TimeoutRatio
-from clptools.core.describe import describe_request
 from clptools.core.model.actions import Reply
 from clptools.core.model.codes import NO_AGENT, REFUSED, TIMED_OUT
 from clptools.core.model.events import RequestSeen
@@ -43,7 +42,6 @@ from clptools.core.model.requests import (
     Suspend,
 )
 from clptools.core.model.state import Pending, Phase
-from clptools.core.notices import requests as notices
 from clptools.core.requests.forwarding import Forwarding
 from clptools.core.requests.groups import GroupRequests
 from clptools.core.requests.monitors import MonitorRequests
@@ -118,16 +116,9 @@ class Router:
         )
         waited_ms = self.step.now - event.asked_at if event.asked_at else 0
         if waited_ms > LASTS_MS:
-            self._refuse_late(pending, waited_ms)
+            self.forwarding.finish(pending, self.forwarding.late(pending, waited_ms))
         else:
             self._route(pending)
-
-    def _refuse_late(self, pending: Pending, waited_ms: int) -> None:
-        """It waited behind a disk that took nothing: whoever asked may have asked elsewhere."""
-        late = notices.AskedLate(describe_request(pending.request), pending.user, waited_ms)
-        self.step.notice(late)
-        outcome = Outcome(code=REFUSED, text=late.told(), hint=say.ASK_AGAIN)
-        self.forwarding.finish(pending, outcome)
 
     def forwarded(self, message: Forward) -> None:
         """A request came from another server."""
@@ -143,7 +134,7 @@ class Router:
             return
         waited_ms = self._waited_ms(message)
         if waited_ms > LASTS_MS:
-            self._refuse_late(pending, waited_ms)
+            self.forwarding.finish(pending, self.forwarding.late(pending, waited_ms))
             return
         service = isinstance(message.request, ServiceStart | ServiceStop)
         if self.step.life.phase is Phase.STOPPED and not service:
