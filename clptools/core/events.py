@@ -109,6 +109,10 @@ class FenceDone(EventBase, tag="fence-done", frozen=True, kw_only=True):
     asked_at: int
     sent: bool = False
     """It left, and the BMC accepted it."""
+    left: bool = False
+    """It left and was not answered: the BMC may have accepted it."""
+    refused: bool = False
+    """The BMC would refuse it each time; any other refusal passes."""
     error: str = ""
 
 

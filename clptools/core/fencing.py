@@ -42,6 +42,8 @@ _STEADY_MS = 1_000
 _ORDER_STUCK_MS = 10_000
 _AGAIN_MS = 3_000
 """How long a BMC that accepted an order has to carry it out before it gets another one."""
+_BUSY_MS = 500
+"""After an order that a busy BMC refused, or that did not leave: it was none."""
 _POWER_ON_MS = 60_000
 _SHORTEST_MS = 1_000
 """Of a turn, whatever an older configuration says."""
@@ -95,13 +97,12 @@ class Fencing:
         node, fence = self.node, p.fence
         if fence.ordered_at != NEVER and node.now - fence.ordered_at < _ORDER_STUCK_MS:
             return
-        if fence.sent_at != NEVER and node.now - fence.sent_at < _AGAIN_MS:
+        if node.now < fence.again_at:
             return
         if fence.orders > node.settings.forced_stop.retries:
             return
         if not (self._strikable(name, p) and (fence.wanted_by or (self._able() and self._may(p)))):
             return
-        fence.orders += 1
         fence.ordered_at = node.now
         command = self._command(p)
         node.emit(Fence(server=name, action=command, ordered_at=node.now, within_ms=_WITHIN_MS))
@@ -203,11 +204,17 @@ class Fencing:
         p.fence.ordered_at = NEVER
         if p.fence.since == NEVER:
             return
-        if event.sent:
+        p.fence.again_at = node.now + (_AGAIN_MS if event.sent or event.left else _BUSY_MS)
+        changes = p.fence.sent_at != NEVER  # then even a lack of privilege passes
+        if event.sent or event.left:
+            p.fence.orders += 1
             p.fence.sent_at = node.now
+        p.fence.text = event.error
+        if event.sent:
             p.fence.text = say.nmi_proves_nothing if event.action == "nmi" else ""
-        else:
-            p.fence.text = event.error
+        elif event.refused and not changes:
+            self._failed(event.server, p, p.fence)
+            return
         node.power.ask(event.server)
         node.changed = True
 

@@ -92,10 +92,13 @@ class ForcedStopState(msgspec.Struct):
     since: int = NEVER
     """When it began, or `NEVER`: none is under way."""
     orders: int = 0
+    """Those that the BMC accepted, or may have."""
     ordered_at: int = NEVER
     """When the order that is not answered was given, or `NEVER`."""
     sent_at: int = NEVER
-    """When the BMC last accepted one of this stop, or `NEVER`."""
+    """When the BMC last accepted one of this stop, or may have; or `NEVER`."""
+    again_at: int = 0
+    """The next order not before this."""
     retry_at: int = 0
     """Not again before this."""
     wanted_by: str = ""

@@ -126,7 +126,7 @@ class Bmcs:
         `power-on` alone is repeated, until it reads on or that time is over.
         """
         until_ms = asked_at + action.within_ms
-        error = ""
+        error, left, refused = "", False, False
         try:
             client = self._client(action.server)
             if action.action == "power-on":
@@ -136,11 +136,15 @@ class Bmcs:
                 await power.order(client, action.action, until_ms=until_ms, left_s=left_s)
         except ClpError as fault:
             error = fault.message
+            left = isinstance(fault, BmcError) and fault.left
+            refused = isinstance(fault, BmcError) and fault.for_good
         return FenceDone(
             server=action.server,
             action=action.action,
             asked_at=asked_at,
             sent=not error,
+            left=left,
+            refused=refused,
             error=error,
         )
 
@@ -199,7 +203,7 @@ class Bmcs:
         fault: BmcError | None = None
         while left_s := self._left_s(until_ms):
             try:
-                state, _ = await power.read(client, urgent=True, patience_s=min(left_s, 2.0))
+                state, _ = await power.read(client, urgent=True, patience_s=min(left_s, power.READ_S))
                 if state is power.Power.ON:
                     return
                 left_s = self._left_s(until_ms)

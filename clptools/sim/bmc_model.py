@@ -53,6 +53,12 @@ class Bmc:
     cut off.  Where nothing can, no rule helps (`docs/rules.md`, *What remains*)."""
     fence_fails: bool = False
     """It refuses control commands."""
+    fence_busy_us: int = 0
+    """It refuses them for so long from the first one on, and takes them then."""
+    fence_unanswered: bool = False
+    """It carries them out and answers none."""
+    free_at: int = 0
+    """When that ends; 0: none came yet."""
     fence_lies: bool = False
     """It accepts them and does nothing."""
     fence_late_us: int = 0
@@ -76,8 +82,9 @@ class Bmc:
     def mend(self) -> None:
         """Back to a BMC that answers truly and at once."""
         self.dead = self.stuck_on = self.lies_off = self.fence_fails = False
-        self.fence_lies = self.sessionless = self.blinks = False
+        self.fence_unanswered = self.fence_lies = self.sessionless = self.blinks = False
         self.slow_us = self.fence_late_us = self.away_until = self.blind_until = 0
+        self.fence_busy_us = self.free_at = 0
         self.still = self.drives = ""
         self.cut_from.clear()
 
@@ -214,7 +221,7 @@ class Bmcs:
 
     def _send(self, asker: str, order: Fence, asked_at: int) -> None:
         (bmc, _), world = self._asked(asker, order.server), self._world
-        sent, error = True, ""
+        sent, error, left = True, "", False
         if world.hosts[asker].node is None:
             return  # a fencer that is dead sends nothing
         if world.hosts[asker].now(world.t) > order.ordered_at + order.within_ms:
@@ -223,12 +230,24 @@ class Bmcs:
             sent, error = False, "no answer"
         elif bmc.fence_fails:
             sent, error = False, "completion code D5h"
+        elif bmc.fence_busy_us:
+            bmc.free_at = bmc.free_at or world.t + bmc.fence_busy_us
+            if world.t < bmc.free_at:
+                sent, error = False, "BMC busy (0xc0)"
         if sent and not bmc.fence_lies:
             self._carry_out(asker, bmc, order)
+        if sent and bmc.fence_unanswered:
+            sent, left, error = False, True, "sent, but not answered"
         done = FenceDone(
-            server=order.server, action=order.action, asked_at=asked_at, sent=sent, error=error
+            server=order.server,
+            action=order.action,
+            asked_at=asked_at,
+            sent=sent,
+            left=left,
+            error=error,
         )
-        world.tell_later(world.t + (20_000 if sent else TIMEOUT_US), asker, done)
+        quick = sent or "code" in error or "busy" in error
+        world.tell_later(world.t + (20_000 if quick else TIMEOUT_US), asker, done)
 
     def _carry_out(self, asker: str, bmc: Bmc, order: Fence) -> None:
         world = self._world

@@ -290,7 +290,8 @@ def sound(bmc: Bmc, now: int) -> bool:
     """Whether nothing is wrong with it, or with the way to it."""
     wrong = bmc.dead or bmc.slow_us or bmc.stuck_on or bmc.lies_off or bmc.blinks or bmc.fence_fails
     tricks = bmc.fence_lies or bmc.fence_late_us or bmc.drives or bmc.still or bmc.cut_from
-    return not (wrong or tricks or now < max(bmc.away_until, bmc.blind_until))
+    busy = bmc.fence_busy_us or bmc.fence_unanswered
+    return not (wrong or tricks or busy or now < max(bmc.away_until, bmc.blind_until))
 
 
 def _since(when: dict[str, int], name: str, true: bool, now: int) -> None:
