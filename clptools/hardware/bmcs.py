@@ -203,7 +203,9 @@ class Bmcs:
         fault: BmcError | None = None
         while left_s := self._left_s(until_ms):
             try:
-                state, _ = await power.read(client, urgent=True, patience_s=min(left_s, power.READ_S))
+                state, _ = await power.read(
+                    client, urgent=True, patience_s=min(left_s, power.READ_S)
+                )
                 if state is power.Power.ON:
                     return
                 left_s = self._left_s(until_ms)
@@ -233,7 +235,7 @@ class Bmcs:
         if not paths.root() and self._asking is None:
             self._asking = asyncio.get_running_loop().create_task(self._ask_guid())
         if self.timer is None:
-            self.timer = OwnTimer(self._own, self._now_ms)
+            self.timer = OwnTimer(self._own, self._now_ms, paths.deadman_file())
         else:
             self.timer.bmc = self._own
 
