@@ -10,6 +10,10 @@ yet, and some stay wrong.  So an "off" counts only
   sessions.  Where the protocol keeps none, within 10 s of an "on": none restarts in less;
 - from a BMC that does not lie.  It lies if its server answers a heartbeat that was sent after the
   BMC had answered off; then nothing it says is proof until it reads on while its server is heard.
+
+A BMC has few sessions, often four.  So two servers keep one with it: the coordinator and who is
+listed first, as all know alike.  The others look at it once a minute, and ask as those two do
+while its server is not heard.
 """
 
 from __future__ import annotations
@@ -32,6 +36,10 @@ SESSION_MS = 60_000
 ON_LASTS_MS = 10_000
 """Without sessions: no BMC restarts, and answers again, within this."""
 _READ_STUCK_MS = 60_000
+_KEEPERS = 2
+"""Servers that keep a session with a BMC, its own not counted."""
+_READ_RARELY_MS = 60_000
+"""By any other server; the session ends with the answer."""
 _READ_OWN_MS = 10_000
 """Without a heartbeat in it: only shown."""
 _HURRY_MS = 700
@@ -192,8 +200,24 @@ class Power:
             if bmc.asked_at != NEVER and now - bmc.asked_at < _READ_STUCK_MS:
                 continue
             hurry = self._silent(p) or (p is None and self._beats() and self._any_silent())
-            if now >= bmc.next_at - (_HURRY_MS if hurry else 0):
+            early_ms = _HURRY_MS if hurry else 0
+            if p is not None and self._needs(server.name, p):
+                # By another server's turn it would be late: it needs this one only now.
+                early_ms = max(early_ms, bmc.next_at - bmc.began_at - self.interval_ms())
+            if now >= bmc.next_at - early_ms:
                 self.ask(server.name)
+
+    def keepers(self, server: str) -> tuple[str, ...]:
+        """Who keeps a session with that server's BMC: the coordinator, and who is listed first."""
+        coordinator = self.node.votes.coordinator()
+        listed = self.node.settings.names
+        first = (coordinator, *(name for name in listed if name != coordinator))
+        return tuple(name for name in first if name and name != server)[:_KEEPERS]
+
+    def _needs(self, server: str, p: PeerState) -> bool:
+        """Whether its BMC is to be asked in short turns: we keep a session, or it is not heard."""
+        sought = p.fence.since != NEVER or self.node.membership.is_out(server)
+        return sought or not self._heard(p) or self.node.me in self.keepers(server)
 
     def _silent(self, p: PeerState | None) -> bool:
         """Whether a server misses two beats, on every path and by every incarnation."""
@@ -206,9 +230,12 @@ class Power:
         """Begins one read of a server's BMC."""
         p = self.node.state.peers.get(name)
         bmc = self.node.state.bmc if p is None else p.bmc
-        bmc.asked_at = self.node.now
-        bmc.next_at = self.node.now + (self._own_ms() if p is None else self.interval_ms())
-        self.node.emit(ReadPower(server=name, echo=self._silent(p)))
+        now = self.node.now
+        bmc.asked_at = bmc.began_at = now
+        keep = self._beats() if p is None else self._needs(name, p)
+        turn_ms = self._own_ms() if p is None else self.interval_ms()
+        bmc.next_at = now + (turn_ms if keep or p is None else _READ_RARELY_MS)
+        self.node.emit(ReadPower(server=name, echo=self._silent(p), keep=keep))
 
     def _own_ms(self) -> int:
         """How often we look at our own: by it we know whether the others see us beat there."""

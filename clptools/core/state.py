@@ -83,6 +83,8 @@ class BmcState(msgspec.Struct):
     latency_ms: int = 0
     asked_at: int = NEVER
     """When a read was begun that is not answered, or `NEVER`."""
+    began_at: int = NEVER
+    """When the newest was."""
     next_at: int = 0
 
 

@@ -78,12 +78,23 @@ class Bmcs:
             client.close()
         await self._processes.close()
 
-    async def read_power(self, server: str, asked_at: int, echo: bool = False) -> PowerRead:
+    async def read_power(
+        self, server: str, asked_at: int, echo: bool = False, keep: bool = True
+    ) -> PowerRead:
         """Power state and beat; a fault is in the answer, never raised.
 
         With `echo` the server's kernel is asked as well, on every LAN interconnect, as the
-        question leaves; "off" is told only once an answer to that would have come.
+        question leaves; "off" is told only once an answer to that would have come.  Without
+        `keep` the session ends with it, unless our own timer needs that.
         """
+        try:
+            return await self._read_power(server, asked_at, echo)
+        finally:
+            fed = server == self._server and self.timer and self.timer.state is not State.BEAT
+            if not keep and not fed and (client := self._clients.get(server)) is not None:
+                client.rest()
+
+    async def _read_power(self, server: str, asked_at: int, echo: bool) -> PowerRead:
         with contextlib.ExitStack() as stack:
             asked = stack.enter_context(self._echoes.to(server)) if echo else None
             where = ""

@@ -421,6 +421,11 @@ class BmcClient:
             self._writer = None
         self._owed = None
 
+    def rest(self) -> None:
+        """As `close`, unless something is under way; the next request opens another session."""
+        if not self._lock.locked() and (self._owed is None or self._owed.done()):
+            self._hang_up()
+
     def close(self) -> None:
         """Ends the process, which ends the session with the BMC."""
         self._hang_up()

@@ -130,7 +130,7 @@ class Bmcs:
 
     # --- reads ---------------------------------------------------------------------------
 
-    def read(self, asker: str, server: str, asked_at: int, echo: bool) -> None:
+    def read(self, asker: str, server: str, asked_at: int, echo: bool, keep: bool = True) -> None:
         """Ask for power and beat; the `PowerRead` comes later."""
         (bmc, where), world = self._asked(asker, server), self._world
         begin = self._begin(asker, bmc)
@@ -146,7 +146,7 @@ class Bmcs:
         bmc.busy_until[asker] = end
         # A slow answer is an old one: the BMC looked soon, and took its time to say so.
         looked = begin + int(min(took, 10_000) * self._rng.random())
-        world.at(looked, self._look, asker, bmc, read, end, (echo, echoed))
+        world.at(looked, self._look, asker, bmc, read, end, (echo, echoed), keep)
 
     def _echoes(self, asker: str, server: str) -> bool:
         """Whether the server's kernel answers an ICMP echo in time: its agent need not run."""
@@ -154,7 +154,13 @@ class Bmcs:
         return host.os_up and not host.stalled and self._world.network.connected(asker, server)
 
     def _look(
-        self, asker: str, bmc: Bmc, read: PowerRead, end: int, echo: tuple[bool, bool]
+        self,
+        asker: str,
+        bmc: Bmc,
+        read: PowerRead,
+        end: int,
+        echo: tuple[bool, bool],
+        keep: bool,
     ) -> None:
         asked, echoed = echo
         world, host = self._world, self._host(bmc)
@@ -165,6 +171,8 @@ class Bmcs:
         lies = bmc.lies_off or (bmc.blinks and self._contradicted(bmc))
         on = (host.powered or bmc.stuck_on) and not lies and sensed
         session = self._session(asker, bmc)
+        if not keep:
+            bmc.sessions.pop(asker, None)
         if asked and not on:
             end = max(end, world.t + ECHO_US)
             bmc.busy_until[asker] = max(bmc.busy_until[asker], end)

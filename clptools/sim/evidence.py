@@ -270,7 +270,9 @@ class Evidence:
             off = self._off_since.get(host.name, world.t)
             known = all(self._fit_since[m.name] < off - _KNOWN_US for m in clique)
             known = known and self._sound_since[host.name] < off - _KNOWN_US
-            return "off" if known else "off-young"
+            # Others than these two may have had no session with its BMC before.
+            keep = [name for name in settings.names if name != host.name][:2]
+            return "off" if known and all(m.name in keep for m in clique) else "off-young"
         if not host.os_up or (host.node is not None and host.node.state.newcomer):
             return ""
         if not all((m.incarnation, host.name) in self._met for m in clique):
