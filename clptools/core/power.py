@@ -36,6 +36,8 @@ SESSION_MS = 60_000
 ON_LASTS_MS = 10_000
 """Without sessions: no BMC restarts, and answers again, within this."""
 _READ_STUCK_MS = 60_000
+_MEND_MS = 5_000
+"""A BMC that starts refuses logins, too."""
 _KEEPERS = 2
 """Servers that keep a session with a BMC, its own not counted."""
 _READ_RARELY_MS = 60_000
@@ -73,6 +75,7 @@ class Power:
         bmc.latency_ms = event.latency_ms
         bmc.error = event.error
         self._beat(bmc, event)
+        self._tell_mend(bmc, event)
         if event.power != bmc.power:
             bmc.change_at = node.now
             node.changed = True
@@ -125,6 +128,21 @@ class Power:
         if event.beat and event.beat != bmc.beat:
             bmc.beat = event.beat
             bmc.beat_at = self.node.now
+
+    def _tell_mend(self, bmc: BmcState, event: PowerRead) -> None:
+        """An alert where a person must mend something; without it a power loss is not proven."""
+        node, server = self.node, event.server
+        if event.power != "unknown":
+            if bmc.mend_told:
+                node.record("nm", 5, "INFO", (server, node.me), say.bmc_asked(server, node.me))
+            bmc.mend_since, bmc.mend_told = NEVER, False
+        elif event.mend:
+            if bmc.mend_since == NEVER:
+                bmc.mend_since = node.now
+            elif not bmc.mend_told and node.now - bmc.mend_since >= _MEND_MS:
+                bmc.mend_told = True
+                text = say.bmc_refuses(server, node.me, event.error, event.mend)
+                node.record("nm", 5, "WARN", (server, node.me), text)
 
     def _on(self, p: PeerState, event: PowerRead) -> None:
         node, bmc = self.node, p.bmc

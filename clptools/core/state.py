@@ -83,6 +83,9 @@ class BmcState(msgspec.Struct):
     latency_ms: int = 0
     asked_at: int = NEVER
     """When a read was begun that is not answered, or `NEVER`."""
+    mend_since: int = NEVER
+    """Since when a person must do something before it answers; or `NEVER`."""
+    mend_told: bool = False
     began_at: int = NEVER
     """When the newest was."""
     next_at: int = 0

@@ -14,7 +14,7 @@ from clptools.faults import ClpError, ExitCode
 from clptools.hardware import power, watchdog
 from clptools.hardware.echoes import Echoes
 from clptools.hardware.guids import Guids
-from clptools.hardware.ipmi import APP, Asked, BmcClient, BmcError, IpmiProcesses
+from clptools.hardware.ipmi import APP, Asked, BmcClient, BmcError, IpmiProcesses, mend
 from clptools.hardware.local import LocalIpmi, OwnBmc
 from clptools.hardware.watchdog import OwnTimer, State
 
@@ -106,8 +106,14 @@ class Bmcs:
                 )
             except ClpError as fault:
                 said = fault.fault if isinstance(fault, BmcError) else fault.message
+                bmc = self._clients[server].bmc if server in self._clients else None
                 return PowerRead(
-                    server=server, power="unknown", asked_at=asked_at, error=said, where=where
+                    server=server,
+                    power="unknown",
+                    asked_at=asked_at,
+                    error=said,
+                    where=where,
+                    mend=mend(server, bmc.user, said) if bmc is not None else "",
                 )
             self._guids.told(server, found.guid)
             echoed = False
@@ -192,6 +198,9 @@ class Bmcs:
         """Whether the own BMC works; a remark for people.  Raises ClpError."""
         client = self._client(self._server)
         _, latency_ms = await power.read(client)
+        if client.level == "USER":
+            text = f"BMC {client.where}: {client.bmc.user} is USER there and may switch no power"
+            raise ClpError(ExitCode.FAILED, text, "give the account the level OPERATOR")
         return f"BMC {client.where} answers in {latency_ms} ms"
 
     def _client(self, server: str) -> BmcClient:

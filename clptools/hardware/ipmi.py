@@ -96,6 +96,18 @@ def refusal(code: int) -> str:
     return f"{_CODES.get(code, 'refused')} ({code:#04x})"
 
 
+def mend(server: str, user: str, fault: str) -> str:
+    """What a person can do about a fault of a login; empty: nothing, or it passes by itself."""
+    low = fault.lower()
+    if "password" in low or "unauthorized name" in low:
+        return f"Set it on this server: clpbmccnf -u {user or 'USER'} {server}"
+    if "is closed there" in low or "ipmi 1.5" in low or "without authentication" in low:
+        return f"Switch IPMI 2.0 over LAN on in the BMC of {server}."
+    if "privilege" in low or "level user" in low:
+        return f"Give {user or 'the account'} the level OPERATOR in the BMC of {server}."
+    return ""
+
+
 class Asked(Protocol):
     """A BMC that takes requests, by whatever way."""
 

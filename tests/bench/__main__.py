@@ -16,6 +16,7 @@ NAMES = (
     "storm",
     "move",
     "power",
+    "bmcs",
     "lease",
     "partition",
     "idle",

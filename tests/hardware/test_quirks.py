@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from clptools import paths
 from clptools.agent.clock import boot_ms
 from clptools.hardware import power
 from clptools.hardware.ipmi import BmcClient, BmcError
 from clptools.hardware.power import Power, Reading
 from tests.hardware.bmc_sim import client_of, run
 from tests.hardware.quirks.server import quirky
+from tests.hardware.test_power import server1
 
 BUSY = [0xC0, 0xC3, 0xC4, 0xD2, 0xD5, 0xFF]
 
@@ -268,5 +270,24 @@ def test_a_closed_port_is_named(tmp_path: Path) -> None:
                 began = time.monotonic()
                 await until_read(client)
                 assert time.monotonic() - began < 3
+
+    run(test)
+
+
+def test_a_refused_password_is_told_with_its_mend_and_tried_again_once_it_is_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test() -> None:
+        with quirky(tmp_path, "none") as bmc:
+            async with server1(tmp_path, monkeypatch, server2=bmc) as bmcs:
+                file = Path(paths.bmc_password_file("server2"))
+                file.chmod(0o600)
+                file.write_text("wrong")
+                for _ in range(2):
+                    read = await bmcs.read_power("server2", 1)
+                    assert "Incorrect password" in read.error
+                    assert read.mend == "Set it on this server: clpbmccnf -u clp server2"
+                file.write_text(bmc.password)
+                assert (await bmcs.read_power("server2", 2)).power == "on"
 
     run(test)
