@@ -1695,6 +1695,22 @@ def test_what_the_bmc_would_refuse_each_time_fails_at_once() -> None:
     assert len(fences(me)) == 1
 
 
+def test_a_bmc_that_a_person_must_mend_is_told_once_and_its_end_too() -> None:
+    me = striking()
+    me.bmcs.clear()  # this test answers for them
+
+    def said(power: str, **more: str) -> list[str]:
+        for _ in range(12):
+            me.tell(e.PowerRead(server="server2", power=power, asked_at=me.t, **more))
+            me.run(1000)
+        return [r.text for r in me.of(a.Record, last=False) if (r.module, r.event_id) == ("nm", 5)]
+
+    assert said("unknown", error="no answer") == []
+    told = "server1 cannot ask the BMC of server2: Incorrect password. Set it."
+    assert said("unknown", error="Incorrect password", mend="Set it.") == [told]
+    assert said("on") == [told, "server1 can ask the BMC of server2 again."]
+
+
 def test_a_lack_of_privilege_after_an_accepted_order_is_a_power_change() -> None:
     me = striking()
     ordered(me)
