@@ -112,6 +112,8 @@ class Asked(Protocol):
     """A BMC that takes requests, by whatever way."""
 
     server: str
+    latency_s: float
+    """What it took for its last answer."""
 
     @property
     def where(self) -> str:
@@ -211,6 +213,7 @@ class BmcClient:
         self.where = bmc.where
         self.level = ""
         """The privilege level of the account there, as the last answer's login had it."""
+        self.latency_s = 0.0
         self._password_file = password_file
         self._processes = processes
         self._now_s = now_s or asyncio.get_running_loop().time
@@ -344,6 +347,7 @@ class BmcClient:
         self._taken_password = password
         self._refusals = 0
         self.level = result.level
+        self.latency_s = result.latency_ms / 1000
         if result.code:
             raise BmcError(self.server, self.where, what, 1, refusal(result.code), result.code)
         return result

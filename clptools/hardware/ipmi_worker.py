@@ -287,7 +287,7 @@ class Session:
     def _reach(self, command: Command, question: _Question | None = None) -> bool:
         """Whether the BMC answers outside of sessions; asked again until then or `until_ms`.
 
-        An answer to `question`, of which datagrams are under way, shows it, too.  The socket is a
+        An answer in the session, where `question` was put, shows it, too.  The socket is a
         new one: no answer to an earlier call is taken for one to this.
         """
         sent: list[int] = []
@@ -332,8 +332,8 @@ class Session:
     def _probed(
         self, probe: socket.socket, patient_ms: int, question: _Question | None
     ) -> int | None:
-        """Waits so long for an answer to a probe, and returns its number; or for one to `question`:
-        -1.  None: nothing came.  Raises OSError."""
+        """Waits so long for an answer to a probe, and returns its number; with `question` also for
+        one in the session: -1.  None: nothing came.  Raises OSError."""
         from pyghmi.ipmi.private import session as pyghmi
 
         until = boot_ms() + patient_ms
@@ -344,8 +344,8 @@ class Session:
                 return number
             if self._open is not None:
                 _listen(self._open, 0)
-            if question is not None and question.answers:
-                return -1
+                if question is not None and self._open.remseqnumber != self._number:
+                    return -1  # to this or to an earlier one: it is there
         return None
 
     def _logged_in(self, command: Command) -> bool:

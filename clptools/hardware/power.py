@@ -19,8 +19,9 @@ from clptools.hardware.ipmi import CHASSIS, Asked, BmcClient, BmcError
 POLL_S = 0.2
 """Between two reads of a power state that is to change."""
 READ_S = 5.0
-"""For one read: a loaded BMC takes seconds."""
+"""For one read: a loaded BMC takes seconds; more, where it was seen to be slower still."""
 
+_SLOWEST_S = 15.0
 _ORDER_S = 1.0
 """For the answer to a control command; reads tell what became of one that is lost."""
 _AGAIN_S = 3.0
@@ -59,9 +60,10 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def read_in_session(
-    bmc: BmcClient, *, patience_s: float = READ_S, leaving: Callable[[], None] = lambda: None
+    bmc: BmcClient, *, patience_s: float = 0.0, leaving: Callable[[], None] = lambda: None
 ) -> Reading:
     """As `read`; `leaving` is called as the question leaves.  Raises BmcError."""
+    patience_s = patience_s or _patience_s(bmc, READ_S)
     result = await bmc.ask(
         "chassis status", CHASSIS, _STATUS, patience_s=patience_s, leaving=leaving
     )
@@ -74,14 +76,17 @@ async def read_in_session(
     )
 
 
-async def read(
-    bmc: Asked, *, urgent: bool = False, patience_s: float = READ_S
-) -> tuple[Power, int]:
-    """Power state and latency in ms.  Raises BmcError."""
+async def read(bmc: Asked, *, urgent: bool = False, patience_s: float = 0.0) -> tuple[Power, int]:
+    """Power state and latency in ms; `patience_s` 0: as long as fits this BMC.  Raises BmcError."""
+    patience_s = patience_s or _patience_s(bmc, READ_S)
     data, latency_ms = await bmc.command(
         "chassis status", CHASSIS, _STATUS, urgent=urgent, patience_s=patience_s
     )
     return _power(bmc, data), latency_ms
+
+
+def _patience_s(bmc: Asked, least_s: float) -> float:
+    return max(least_s, min(4 * bmc.latency_s, _SLOWEST_S))
 
 
 def _power(bmc: Asked, data: bytes) -> Power:
