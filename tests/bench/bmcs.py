@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from clptools.faults import ClpError
 from clptools.hardware import power
 from clptools.hardware.ipmi import BmcClient, BmcError
 from clptools.sim.bmc import SimulatedBmc
@@ -113,6 +114,15 @@ async def _stop(quirk: str, options: dict[str, float]) -> float:
             return time.monotonic() - begun
 
 
+def _restart(bmc: SimulatedBmc) -> None:
+    """`ipmi_sim` finds its TCP port taken for a moment, now and then."""
+    for _ in range(20):
+        with contextlib.suppress(ClpError):
+            bmc.restart(60.0)
+            return
+        time.sleep(0.5)
+
+
 async def _restarts(
     made: Callable[[Path], AbstractContextManager[SimulatedBmc]], refusing_s: float
 ) -> list[float]:
@@ -122,7 +132,7 @@ async def _restarts(
         with made(folder) as bmc, client_of(bmc, folder) as client:
             before = (await _until_read(client)).session
             for _ in range(ROUNDS):
-                restarting = asyncio.create_task(asyncio.to_thread(bmc.restart, 60.0))
+                restarting = asyncio.create_task(asyncio.to_thread(_restart, bmc))
                 while not restarting.done():
                     with contextlib.suppress(BmcError):
                         await power.read(client, patience_s=1.0)
