@@ -261,6 +261,16 @@ def bmc_lies(server: str) -> str:
     )
 
 
+def bmc_refuses(server: str, me: str, why: str, mend: str) -> str:
+    """A BMC that is no proof until a person did something."""
+    return f"{me} cannot ask the BMC of {server}: {why}. {mend}"
+
+
+def bmc_asked(server: str, me: str) -> str:
+    """It was mended."""
+    return f"{me} can ask the BMC of {server} again."
+
+
 def bmc_truthful(server: str) -> str:
     """A BMC that is proof again."""
     return f"The BMC of {server} reads on while {server} is heard: what it says counts again."
