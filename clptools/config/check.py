@@ -266,6 +266,7 @@ def _here(
         )
         return
     yield from _rivals(facts, places)
+    yield from _power_key(settings, facts, places)
     yield from _addresses(settings, facts, places)
     yield from _files(settings, facts, places, registries)
     for server, fault in facts.bmc.items():
@@ -283,6 +284,26 @@ def _here(
     for monitor in settings.monitors:
         if facts.server in monitor.servers:
             yield from _device(monitor, facts, places)
+
+
+def _power_key(settings: Settings, facts: Facts, places: Places) -> Iterator[Report]:
+    """Some BMCs press the power button for a power off: then the OS shuts down by itself first."""
+    own = settings.server(facts.server)
+    if own is None or own.bmc is None:
+        return
+    who = "acpid" if "acpid" in facts.processes else "logind" if facts.power_key else ""
+    if who:
+        mend = (
+            "systemctl disable --now acpid"
+            if who == "acpid"
+            else "HandlePowerKey=ignore in /etc/systemd/logind.conf, then restart it"
+        )
+        yield places.warn(
+            "",
+            f"{who} of {facts.server} shuts down when the power button is pressed, as some BMCs do "
+            "for a forced stop: that then takes as long as the shutdown",
+            mend,
+        )
 
 
 def _rivals(facts: Facts, places: Places) -> Iterator[Report]:

@@ -217,14 +217,14 @@ FORCED_STOP = (
         name="timeout",
         parse=seconds(1, 600),
         default=30,
-        help="How long one try may take, until it is read back.",
+        help="How long it may take until the server reads off; nothing else ends it.",
     ),
     Field(
         section="forced_stop",
         name="retries",
         parse=integer(0, 10),
         default=2,
-        help="Further tries; after the last, groups of that server wait for another proof.",
+        help="Further orders to a BMC that may have accepted one; one that is busy is waited out.",
     ),
 )
 

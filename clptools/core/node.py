@@ -120,7 +120,7 @@ class Node(Parts):
             ControlSeen: self._control_seen,
             TimerFired: self._timer_fired,
             PowerRead: self.power.read,
-            FenceDone: self.fencing.done,
+            FenceDone: self._fence_done,
             ArbiterAnswered: self.election.arbiter,
             ResourceDone: self._resource_done,
             ResourceSaid: self.lifecycle.said,
@@ -347,6 +347,11 @@ class Node(Parts):
             self.final.of_resource(exhausted.resource, exhausted.group)
             self.lifecycle.go_on(exhausted)
 
+    def _fence_done(self, event: FenceDone) -> None:
+        failed = self.fencing.done(event)
+        if failed is not None:
+            self.placement.stop_failed(failed)
+
     def _hand_on_wishes(self) -> None:
         """What recoveries ask of the coordinator."""
         while self.recovery.wanted:
@@ -371,7 +376,7 @@ class Node(Parts):
                 [n for n, p in self.peers.items() if p.beat and self.me not in p.beat.out]
             )
             return
-        self.power.ask_due()
+        self.power.ask_due(self.election.coordinator())
         self.election.ask_arbiter()
         self._settle()
         self.copies.settle()

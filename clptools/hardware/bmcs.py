@@ -17,7 +17,7 @@ from clptools.hardware import power, watchdog
 from clptools.hardware.acknowledge import Acknowledger
 from clptools.hardware.echoes import Echoes
 from clptools.hardware.guids import Guids
-from clptools.hardware.ipmi import APP, Asked, BmcClient, BmcError, IpmiProcesses
+from clptools.hardware.ipmi import APP, Asked, BmcClient, BmcError, IpmiProcesses, mend
 from clptools.hardware.local import LocalIpmi, OwnBmc
 from clptools.hardware.watchdog import OwnTimer, State
 
@@ -94,12 +94,23 @@ class Bmcs:
             client.close()
         await self._processes.close()
 
-    async def read_power(self, server: str, asked_at: int, echo: bool = False) -> PowerRead:
+    async def read_power(
+        self, server: str, asked_at: int, echo: bool = False, keep: bool = True
+    ) -> PowerRead:
         """Power state and beat; a fault is in the answer, never raised.
 
         With `echo` the server's kernel is asked as well, on every LAN interconnect, as the
-        question leaves; "off" is told only once an answer to that would have come.
+        question leaves; "off" is told only once an answer to that would have come.  Without
+        `keep` the session ends with it, unless our own timer needs that.
         """
+        try:
+            return await self._read_power(server, asked_at, echo)
+        finally:
+            fed = server == self._server and self.timer and self.timer.state is not State.BEAT
+            if not keep and not fed and (client := self._clients.get(server)) is not None:
+                client.rest()
+
+    async def _read_power(self, server: str, asked_at: int, echo: bool) -> PowerRead:
         with contextlib.ExitStack() as stack:
             asked = stack.enter_context(self._echoes.to(server)) if echo else None
             where = ""
@@ -111,8 +122,14 @@ class Bmcs:
                 )
             except ClpError as fault:
                 said = fault.fault if isinstance(fault, BmcError) else fault.message
+                bmc = self._clients[server].bmc if server in self._clients else None
                 return PowerRead(
-                    server=server, power="unknown", asked_at=asked_at, error=said, where=where
+                    server=server,
+                    power="unknown",
+                    asked_at=asked_at,
+                    error=said,
+                    where=where,
+                    mend=mend(server, bmc.user, said) if bmc is not None else "",
                 )
             self._guids.told(server, found.guid)
             echoed = False
@@ -142,7 +159,7 @@ class Bmcs:
         `power-on` alone is repeated, until it reads on or that time is over.
         """
         until_ms = asked_at + action.within_ms
-        error = ""
+        error, left, refused = "", False, False
         try:
             client = self._client(action.server)
             if action.action == "power-on":
@@ -152,11 +169,15 @@ class Bmcs:
                 await power.order(client, action.action, until_ms=until_ms, left_s=left_s)
         except ClpError as fault:
             error = fault.message
+            left = isinstance(fault, BmcError) and fault.left
+            refused = isinstance(fault, BmcError) and fault.for_good
         return FenceDone(
             server=action.server,
             action=action.action,
             asked_at=asked_at,
             sent=not error,
+            left=left,
+            refused=refused,
             error=error,
         )
 
@@ -193,6 +214,9 @@ class Bmcs:
         """Whether the own BMC works; a remark for people.  Raises ClpError."""
         client = self._client(self._server)
         _, latency_ms = await power.read(client)
+        if client.level == "USER":
+            text = f"BMC {client.where}: {client.bmc.user} is USER there and may switch no power"
+            raise ClpError(ExitCode.FAILED, text, "give the account the level OPERATOR")
         return f"BMC {client.where} answers in {latency_ms} ms"
 
     def _client(self, server: str) -> BmcClient:
@@ -215,7 +239,9 @@ class Bmcs:
         fault: BmcError | None = None
         while left_s := self._left_s(until_ms):
             try:
-                state, _ = await power.read(client, urgent=True, patience_s=min(left_s, 2.0))
+                state, _ = await power.read(
+                    client, urgent=True, patience_s=min(left_s, power.READ_S)
+                )
                 if state is power.Power.ON:
                     return
                 left_s = self._left_s(until_ms)
@@ -245,7 +271,7 @@ class Bmcs:
         if not paths.root() and self._asking is None:
             self._asking = asyncio.get_running_loop().create_task(self._ask_guid())
         if self.timer is None:
-            self.timer = OwnTimer(self._own, self._now_ms)
+            self.timer = OwnTimer(self._own, self._now_ms, paths.deadman_file())
         else:
             self.timer.bmc = self._own
 

@@ -279,7 +279,9 @@ class Evidence:
             off = self._off_since.get(host.name, world.t)
             known = all(self._fit_since[m.name] < off - _KNOWN_US for m in clique)
             known = known and self._sound_since[host.name] < off - _KNOWN_US
-            return "off" if known else "off-young"
+            # Others than these two may have had no session with its BMC before.
+            keep = [name for name in settings.names if name != host.name][:2]
+            return "off" if known and all(m.name in keep for m in clique) else "off-young"
         if not host.os_up or (host.node is not None and host.node.state.life.newcomer):
             return ""
         if not all((m.incarnation, host.name) in self._met for m in clique):
@@ -299,7 +301,8 @@ def sound(bmc: Bmc, now: int) -> bool:
     """Whether nothing is wrong with it, or with the way to it."""
     wrong = bmc.dead or bmc.slow_us or bmc.stuck_on or bmc.lies_off or bmc.blinks or bmc.fence_fails
     tricks = bmc.fence_lies or bmc.fence_late_us or bmc.drives or bmc.still or bmc.cut_from
-    return not (wrong or tricks or now < max(bmc.away_until, bmc.blind_until))
+    busy = bmc.fence_busy_us or bmc.fence_unanswered
+    return not (wrong or tricks or busy or now < max(bmc.away_until, bmc.blind_until))
 
 
 def _since(when: dict[str, int], name: str, true: bool, now: int) -> None:

@@ -17,6 +17,7 @@ NAMES = (
     "families",
     "move",
     "power",
+    "bmcs",
     "lease",
     "partition",
     "idle",

@@ -1352,12 +1352,13 @@ def fences(me: Alone) -> list[str]:
     return [x.server for x in me.of(a.Fence, last=False)]
 
 
-def ordered(me: Alone, *, sent: bool = True, error: str = "") -> None:
+def ordered(me: Alone, *, sent: bool = True, error: str = "", **more: bool) -> None:
     """What became of the newest order."""
     order = me.of(a.Fence, last=False)[-1]
-    me.tell(
-        e.FenceDone(server=order.server, action=order.action, asked_at=me.t, sent=sent, error=error)
+    done = e.FenceDone(
+        server=order.server, action=order.action, asked_at=me.t, sent=sent, error=error, **more
     )
+    me.tell(done)
 
 
 def striking(**more: Any) -> Alone:
@@ -1672,13 +1673,57 @@ def test_a_forced_stop_is_called_off_when_its_server_is_heard() -> None:
     assert fences(me) == ["server2"]
 
 
-def test_retries_are_counted() -> None:
-    """One order after another: as many again as `retries` says."""
+def answering(me: Alone, **known: Any) -> int:
+    """How many orders the BMC gets in 20 s that answers each of them so."""
+    for _ in range(200):
+        if me.node.state.peers["server2"].fence.ordered_at != NEVER:
+            ordered(me, **known)
+        me.run(100, lambda: me.votes("server3"))
+    return len(fences(me))
+
+
+@pytest.mark.parametrize("known", [{"sent": True}, {"sent": False, "left": True, "error": "?"}])
+def test_retries_are_counted(known: dict[str, Any]) -> None:
+    """One order after another: as many again as `retries` says, of those it may have accepted."""
     me = striking()
-    for _ in range(20):
-        ordered(me, sent=False, error="D5h")
-        me.run(500, lambda: me.votes("server3"))
-    assert fences(me) == ["server2"] * (1 + me.node.settings.forced_stop.retries)
+    assert answering(me, **known) == 1 + me.node.settings.forced_stop.retries
+
+
+def test_a_busy_bmc_costs_no_try() -> None:
+    """Neither does an order that did not leave; it is given again after half a second."""
+    me = striking()
+    assert answering(me, sent=False, error="BMC busy (0xc0)") > 25
+
+
+def test_what_the_bmc_would_refuse_each_time_fails_at_once() -> None:
+    me = striking()
+    ordered(me, sent=False, refused=True, error="account lacks the privilege (0xd4)")
+    assert any(r.event_id == 433 for r in me.of(a.Record, last=False))
+    assert len(fences(me)) == 1
+
+
+def test_a_bmc_that_a_person_must_mend_is_told_once_and_its_end_too() -> None:
+    me = striking()
+    me.bmcs.clear()  # this test answers for them
+
+    def said(power: str, **more: str) -> list[str]:
+        for _ in range(12):
+            me.tell(e.PowerRead(server="server2", power=power, asked_at=me.t, **more))
+            me.run(1000)
+        return me.said(notices.cluster.BmcRefuses, notices.cluster.BmcAnswers)
+
+    assert said("unknown", error="no answer") == []
+    told = "server1 cannot ask the BMC of server2: Incorrect password. Set it."
+    assert said("unknown", error="Incorrect password", mend="Set it.") == [told]
+    assert said("on") == [told, "server1 can ask the BMC of server2 again."]
+
+
+def test_a_lack_of_privilege_after_an_accepted_order_is_a_power_change() -> None:
+    me = striking()
+    ordered(me)
+    me.run(3300, lambda: me.votes("server3"))
+    ordered(me, sent=False, refused=True, error="account lacks the privilege (0xd4)")
+    assert not any(r.event_id == 433 for r in me.of(a.Record, last=False))
 
 
 def test_a_bmc_that_accepted_has_three_seconds_to_carry_it_out() -> None:

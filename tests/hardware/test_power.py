@@ -33,6 +33,7 @@ from tests.hardware.bmc_sim import (
     settings_of,
     simulated,
 )
+from tests.hardware.quirks.server import quirky
 from tests.noticed import Noticed
 
 KINDS = pytest.mark.parametrize("kind", [IPMI_SIM, PYGHMI])
@@ -514,5 +515,33 @@ def test_a_timer_that_runs_is_fed_on_whatever_a_push_makes_of_its_bmc(
                 await timer.disarm()
                 bmcs.apply(Settings())
                 assert bmcs.timer is None
+
+    run(test)
+
+
+def test_a_bmc_that_is_only_looked_at_has_its_session_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has one; each of two agents gets its answer."""
+
+    async def test() -> None:
+        with quirky(tmp_path, "few_slots", slots=1) as bmc:
+            async with server1(tmp_path, monkeypatch, server2=bmc) as bmcs:
+                first = await bmcs.read_power("server2", 1, keep=False)
+                assert first.power == "on"
+                async with asyncio.timeout(5):
+                    with client_of(bmc, tmp_path) as other:
+                        while True:
+                            try:
+                                await power.read(other, urgent=True)
+                                break
+                            except BmcError:
+                                await asyncio.sleep(0.05)
+                        other.rest()
+                    while (again := await bmcs.read_power("server2", 2)).power == "unknown":
+                        await asyncio.sleep(0.05)
+                assert again.session != first.session
+                kept = await bmcs.read_power("server2", 3)
+                assert kept.session == again.session
 
     run(test)

@@ -96,6 +96,8 @@ class PowerRead(EventBase, tag="power-read", frozen=True, kw_only=True):
     """The server's kernel answered an ICMP echo that went out with the question."""
     where: str = ""
     """Address and port that were asked; empty: an agent of before told none."""
+    mend: str = ""
+    """With `error`: what a person can do about it; empty: nothing, or it passes by itself."""
 
 
 class FenceDone(EventBase, tag="fence-done", frozen=True, kw_only=True):
@@ -109,6 +111,10 @@ class FenceDone(EventBase, tag="fence-done", frozen=True, kw_only=True):
     asked_at: int
     sent: bool = False
     """It left, and the BMC accepted it."""
+    left: bool = False
+    """It left and was not answered: the BMC may have accepted it."""
+    refused: bool = False
+    """The BMC would refuse it each time; any other refusal passes."""
     error: str = ""
 
 

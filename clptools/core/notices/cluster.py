@@ -154,6 +154,29 @@ class BmcTruthful(Notice, frozen=True):
     server: str
 
 
+class BmcRefuses(Notice, frozen=True):
+    """A BMC cannot be asked until a person did something: it is no proof until then."""
+
+    entry = Entry("nm", 5, WARN)
+    about = ("server", "me")
+    says = "{me} cannot ask the BMC of {server}: {why}."
+    hint = "{mends}"
+
+    server: str
+    why: str
+    mends: str
+
+
+class BmcAnswers(Notice, frozen=True):
+    """What kept a BMC from being asked was mended."""
+
+    entry = Entry("nm", 5, INFO)
+    about = ("server", "me")
+    says = "{me} can ask the BMC of {server} again."
+
+    server: str
+
+
 class CountsAgain(Notice, frozen=True):
     """A server that was off is on and silent.  An off read lasts for `startup_wait`: after that
     it counts for the majority again, and those that run may have none without it."""

@@ -50,6 +50,8 @@ _STEADY_MS = 1_000
 _ORDER_STUCK_MS = 10_000
 _AGAIN_MS = 3_000
 """How long a BMC that accepted an order has to carry it out before it gets another one."""
+_BUSY_MS = 500
+"""After an order that a busy BMC refused, or that did not leave: it was none."""
 _POWER_ON_MS = 60_000
 _SHORTEST_MS = 1_000
 """Of a turn, whatever an older configuration says."""
@@ -146,7 +148,7 @@ class Fencing:
         step, fence = self.step, p.fence
         if fence.ordered_at != NEVER and step.now - fence.ordered_at < _ORDER_STUCK_MS:
             return
-        if fence.sent_at != NEVER and step.now - fence.sent_at < _AGAIN_MS:
+        if step.now < fence.again_at:
             return
         if fence.orders > step.settings.forced_stop.retries:
             return
@@ -154,7 +156,6 @@ class Fencing:
             self._strikable(name, p) and (fence.wanted_by or (self._able() and self._may(p, stake)))
         ):
             return
-        fence.orders += 1
         fence.ordered_at = step.now
         command = self._command(p)
         step.do(Fence(server=name, action=command, ordered_at=step.now, within_ms=_WITHIN_MS))
@@ -246,25 +247,31 @@ class Fencing:
 
     # ------------------------------------------------------------------ answers
 
-    def done(self, event: FenceDone) -> None:
-        """An order was carried out, or never left."""
+    def done(self, event: FenceDone) -> StopFailed | None:
+        """An order was carried out, or never left; returns a forced stop that failed by it."""
         step = self.step
         p = self.peers.get(event.server)
         if p is None or event.action == "power-on":
             if p is not None and not event.sent:
                 why = event.error or say.not_switched_on
                 step.notice(notices.ForcedStopStaysOff(event.server, why))
-            return
+            return None
         p.fence.ordered_at = NEVER
         if p.fence.since == NEVER:
-            return
-        if event.sent:
+            return None
+        p.fence.again_at = step.now + (_AGAIN_MS if event.sent or event.left else _BUSY_MS)
+        changes = p.fence.sent_at != NEVER  # then even a lack of privilege passes
+        if event.sent or event.left:
+            p.fence.orders += 1
             p.fence.sent_at = step.now
+        p.fence.text = event.error
+        if event.sent:
             p.fence.text = say.nmi_proves_nothing if event.action == "nmi" else ""
-        else:
-            p.fence.text = event.error
+        elif event.refused and not changes:
+            return self._failed(event.server, p, p.fence)
         self.power.ask(event.server)
         step.changed(Change.DECISIONS)
+        return None
 
     # ------------------------------------------------------------------ whose turn it is
 
