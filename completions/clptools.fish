@@ -23,6 +23,7 @@ complete -c clpbmccnf -s u -l user -x -d 'The BMC\'s user, as clp.toml has it.'
 complete -c clpbmccnf -s p -l password -x -d 'Refused: everybody on the server can read the arguments of a command.'
 complete -c clpbmccnf -l new -d 'SERVER is not in the configuration yet.'
 complete -c clpbmccnf -l snmp -x -d 'Store the pass phrases of this SNMPv3 user.'
+complete -c clpbmccnf -l certificate -d 'Show the certificate of the BMC, for Redfish.'
 complete -c clpbmccnf -l json -d 'Print one JSON object instead of text, errors too.'
 complete -c clpbmccnf -l help -d 'Show a summary and exit.'
 

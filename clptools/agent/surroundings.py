@@ -205,6 +205,9 @@ class Surroundings:
         for beats in self._bmc_beats:
             beats.close()
         timer = self._bmcs.timer
+        own = settings.server(self._server)
+        if own is not None and own.bmc is not None and own.bmc.is_redfish:
+            timer = None  # nobody could read a beat in it
         self._bmc_beats = [
             BmcHeartbeat(path.name, timer, path.interval_ms, self.network)
             for path in settings.interconnects

@@ -9,10 +9,12 @@ from clptools.cli.options import Args, Argument, Command, Option
 from clptools.faults import ClpError, ExitCode
 from clptools.paths import bmc_password_file, config_file, server_name, snmp_key_file
 
+_CONNECT_S = 5.0
+
 COMMAND = Command(
     "clpbmccnf",
     summary="store the password of a server's BMC, or the pass phrases of an SNMPv3 user",
-    synopsis=("[-u USER] [--new] [SERVER]", "--snmp USER"),
+    synopsis=("[-u USER] [--new] [SERVER]", "--snmp USER", "--certificate [SERVER]"),
     description=(
         (
             "Asks for the password, or reads it from standard input (one line). It is stored in "
@@ -31,6 +33,12 @@ COMMAND = Command(
             "takes one line or two. They are stored in snmp/USER, as clp.toml(5) describes it; "
             "every server needs them."
         ),
+        (
+            "With --certificate it shows the SHA-256 of the certificate that the BMC has now, as "
+            '[server.bmc] wants it for protocol = "redfish", and compares it with what stands '
+            "there. Nothing is sent to the BMC. Compare it with what the BMC's own page shows "
+            "before you pin it: whoever stands between could show another."
+        ),
     ),
     options=(
         Option("-u", "--user", metavar="USER", help="The BMC's user, as clp.toml has it."),
@@ -42,12 +50,14 @@ COMMAND = Command(
         ),
         Option("--new", help="SERVER is not in the configuration yet."),
         Option("--snmp", metavar="USER", help="Store the pass phrases of this SNMPv3 user."),
+        Option("--certificate", help="Show the certificate of the BMC, for Redfish."),
     ),
     arguments=(Argument("SERVER", help="Whose BMC it is.", complete="server"),),
     examples=(
         ("clpbmccnf -u clp server1", "asks for the password of server1's BMC"),
         ("clpbmccnf -u clp server2 < password", "reads it"),
         ("clpbmccnf --snmp trapper", "asks for the pass phrases of that SNMPv3 user"),
+        ("clpbmccnf --certificate server2", "shows what to pin of the BMC of server2"),
     ),
 )
 
@@ -60,7 +70,57 @@ def run(args: Args) -> Answer:
             "A password is not taken as an argument: everybody on the server could read it.",
             "Type it when asked, or hand it in on standard input. Change the one you gave.",
         )
+    if args.given("certificate"):
+        return _certificate(args)
     return _store_snmp(args) if args.given("snmp") else _store_bmc(args)
+
+
+def _certificate(args: Args) -> Answer:
+    """Exit code 9: it is another than the pinned one.  Raises ClpError."""
+    import asyncio
+
+    from clptools.common.http import HttpError
+    from clptools.common.kept_http import KeptConnection, pinned_tls
+    from clptools.config.load import load
+    from clptools.config.servers import HTTPS_PORT
+    from clptools.registries import registries
+
+    if args.given("user") or args.given("new") or args.given("snmp"):
+        raise ClpError(ExitCode.USAGE, "--certificate [SERVER] stands alone.")
+    name = args.word() or server_name()
+    settings = load(config_file(), registries()).settings
+    server = settings.server(name) if settings is not None else None
+    if server is None or server.bmc is None:
+        text = f"{name}: no such server with a BMC in {config_file()}."
+        raise ClpError(ExitCode.NO_SUCH, text, "[server.bmc] names its address.")
+    bmc = server.bmc
+    port = bmc.port if bmc.is_redfish else HTTPS_PORT
+
+    async def shown() -> str:
+        async with asyncio.timeout(_CONNECT_S):
+            connection = await KeptConnection.open(bmc.address, port, pinned_tls("any", ""))
+        connection.close()
+        return connection.certificate
+
+    where = f"BMC of {name} ({bmc.address} port {port})"
+    try:
+        found = asyncio.run(shown())
+    except TimeoutError:
+        raise ClpError(ExitCode.FAILED, f"{where}: no answer within {_CONNECT_S:g} s") from None
+    except HttpError as fault:
+        raise ClpError(ExitCode.FAILED, f"{where}: {fault}") from None
+    line = f'certificate = "{found}"'
+    if not bmc.certificate:
+        text = f'{line}\nPut that under [server.bmc] of {name}, with protocol = "redfish".'
+    elif bmc.certificate == found:
+        text = f"{line}\nIt is the one that {config_file()} has."
+    else:
+        text = f"{line}\n{config_file()} has another: {bmc.certificate}"
+    differs = bool(bmc.certificate) and bmc.certificate != found
+    answer = done(text, server=name, certificate=found, pinned=bmc.certificate)
+    if differs:
+        answer.code = ExitCode.FOUND
+    return answer
 
 
 def _store_bmc(args: Args) -> Answer:

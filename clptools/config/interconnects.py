@@ -9,7 +9,7 @@ from clptools.config.address import Endpoint, canonical
 from clptools.config.field import Field
 from clptools.config.refused import REFUSED
 from clptools.config.registries import Registries, Variants
-from clptools.config.servers import BMC_PORT
+from clptools.config.servers import BMC_PORT, HTTPS_PORT
 from clptools.config.table import Names, Source, Table, build, elements, known_servers, near
 from clptools.core.settings import Arbiter, Cluster, Interconnect, Option, Server
 
@@ -67,7 +67,8 @@ class _Interconnects:
                 found[server.name] = given[server.name]
             elif server.bmc is not None:
                 bmc = Endpoint(server.bmc.address, server.bmc.port)
-                found[server.name] = bmc.host if bmc.port == BMC_PORT else str(bmc)
+                usual = HTTPS_PORT if server.bmc.is_redfish else BMC_PORT
+                found[server.name] = bmc.host if bmc.port == usual else str(bmc)
             if server.bmc is None:
                 table.error(
                     "address",

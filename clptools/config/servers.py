@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from clptools.config import fields
 from clptools.config.address import endpoint
 from clptools.config.registries import Registries
@@ -19,6 +21,8 @@ from clptools.core.settings import Bmc, Cluster, ForcedStop, Server, ServerGroup
 MAX_SERVERS = 32
 BMC_PORT = 623
 """RMCP+ (IPMI 2.0, section 13.1.2)."""
+HTTPS_PORT = 443
+"""Redfish (DSP0266, 13.2)."""
 
 
 def read_cluster(source: Source, document: dict[str, object], registries: Registries) -> Cluster:
@@ -78,8 +82,9 @@ def _read_bmc(table: Table, bmcs: dict[tuple[str, int], str], server: str) -> Bm
     if inner is None:
         return None
     values = inner.read(fields.BMC)
+    bmc = build(Bmc, values)
     try:
-        host, port = endpoint(str(values["address"]), BMC_PORT)
+        host, port = endpoint(bmc.address, HTTPS_PORT if bmc.is_redfish else BMC_PORT)
     except ValueError:  # said by the reading
         return None
     if (host, port) in bmcs:
@@ -89,7 +94,16 @@ def _read_bmc(table: Table, bmcs: dict[tuple[str, int], str], server: str) -> Bm
             "Each server has its own BMC: a forced stop would hit the wrong one.",
         )
     bmcs[host, port] = server
-    return Bmc(address=host, port=port, user=str(values["user"]))
+    if bmc.is_redfish and bool(bmc.certificate) == bool(bmc.ca):
+        inner.error(
+            "protocol",
+            "redfish takes either certificate or ca: whom the password may be sent to",
+            f"clpbmccnf --certificate {server} shows what the BMC has.",
+        )
+    for key in ("system", "certificate", "ca"):
+        if not bmc.is_redfish and values[key]:
+            inner.error(key, 'belongs to protocol = "redfish"', f"Leave {key} out.")
+    return msgspec.structs.replace(bmc, address=host, port=port)
 
 
 def read_forced_stop(
