@@ -19,6 +19,7 @@ from clptools.common.redfish import (
     Service,
     link,
     links,
+    submit_test_event,
     system_path,
     text_of,
 )
@@ -88,7 +89,6 @@ class RedfishPower:
                 if word == "Off":
                     doubt = await self._chassis_doubts(system)
         except TimeoutError:
-            self._service.close()
             raise self._failed("power state", f"no answer within {patience_s:g} s") from None
         except RedfishError as error:
             raise self._failed("power state", error) from None
@@ -129,7 +129,6 @@ class RedfishPower:
                 body = {"ResetType": kind}
                 await self._service.order(self._reset, body, until_ms, leaving)
         except TimeoutError:
-            self._service.close()
             text = "sent, but not answered" if left else "not sent: the BMC did not answer in time"
             raise self._error(what, text) from None
         except RedfishError as error:
@@ -204,11 +203,20 @@ class RedfishPower:
                         continue
                     return f"{self.server}: identify LED {'on' if on else 'off'}"
         except TimeoutError:
-            self._service.close()
             raise self._failed(what, "no answer in time") from None
         except RedfishError as error:
             raise self._failed(what, error) from None
         raise self._error(what, fault, 1)
+
+    async def test_event(self, word: str) -> None:
+        """Lets the BMC itself send an event that says `word`.  Raises BmcError."""
+        try:
+            async with asyncio.timeout(5 * PATIENCE_S):
+                await submit_test_event(self._service, word)
+        except TimeoutError:
+            raise self._failed("test event", "no answer in time") from None
+        except RedfishError as error:
+            raise self._failed("test event", error) from None
 
     def close(self) -> None:
         """Ends the connection."""
@@ -259,7 +267,6 @@ class RedfishPower:
             async with asyncio.timeout(2 * PATIENCE_S):
                 await self._service.send("POST", self._reset, {"ResetType": kind})
         except TimeoutError:
-            self._service.close()
             raise self._error(what, "no answer in time") from None
         except RedfishError as error:
             raise self._error(what, str(error), error.status) from None
@@ -303,6 +310,15 @@ class RedfishPower:
 
     def _error(self, what: str, fault: str, code: int = 0) -> BmcError:
         return BmcError(self.server, self.where, what, self._failures or 1, fault, code)
+
+
+async def send_test_event(server: str, bmc: Bmc, word: str) -> None:
+    """Lets the BMC itself send a test event that says `word`.  Raises BmcError."""
+    power = RedfishPower(server, bmc, lambda: round(asyncio.get_running_loop().time() * 1000))
+    try:
+        await power.test_event(word)
+    finally:
+        power.close()
 
 
 def access_of(bmc: Bmc) -> Access:

@@ -39,7 +39,8 @@ class EventClass(StrEnum):
 CLASSES = frozenset(EventClass)
 
 _ROW = re.compile(
-    r"(?:(?:[0-9A-F]{2}h|\*)/(?:[0-9A-F]{2}|\*)/(?:[0-9A-F]|\*)|specific \d{1,10}|oid [0-9.]+)"
+    r"(?:(?:[0-9A-F]{2}h|\*)/(?:[0-9A-F]{2}|\*)/(?:[0-9A-F]|\*)|specific \d{1,10}|oid [0-9.]+"
+    r"|redfish [A-Za-z0-9_-]+\.[A-Za-z0-9_-]+)"
 )
 
 
@@ -81,7 +82,10 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 def row_fault(row: str, event_class: str) -> str:
     """What is wrong with a row of a configuration; empty: nothing."""
     if not _ROW.fullmatch(row):
-        return f'"{row}" is no row: write "0Dh/6F/2", "*/04/1", "specific 1001" or "oid 1.3.6..."'
+        return (
+            f'"{row}" is no row: write "0Dh/6F/2", "*/04/1", "specific 1001", "oid 1.3.6..." or '
+            '"redfish REGISTRY.MESSAGE"'
+        )
     if event_class != "off" and event_class not in CLASSES:
         return f'"{event_class}" is no class: {", ".join(EventClass)} or off'
     return ""
