@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -169,6 +170,8 @@ class Bmcs:
 
     async def stand_down(self) -> str:
         """Calls off the dead-man of this or an earlier boot; returns what was in the way."""
+        if self._own_client is not None and not self._reaches_timer():
+            return ""  # so no agent before us could arm it
         try:
             await self._own_timer().stand_down()
         except ClpError as fault:
@@ -211,6 +214,10 @@ class Bmcs:
                 "[server.bmc] names its address and user",
             )
         return client
+
+    def _reaches_timer(self) -> bool:
+        by_lan = isinstance(self._own_client, BmcClient)
+        return by_lan or (not paths.root() and os.path.exists(self._device.device))
 
     def _own_timer(self) -> OwnTimer:
         self._client(self._server)

@@ -71,8 +71,15 @@ def free_port(address: str) -> int:
 class Redfish:
     """A running BMC."""
 
-    def __init__(self, folder: Path, wrap: tuple[str, ...] = (), **options: Any) -> None:
-        """`wrap`: the command that it is run by, into a namespace say."""
+    def __init__(
+        self,
+        folder: Path,
+        wrap: tuple[str, ...] = (),
+        environment: dict[str, str] | None = None,
+        **options: Any,
+    ) -> None:
+        """`wrap`: the command that it is run by, into a namespace say; `environment`: its own and
+        the machine's."""
         self.folder = folder
         self.address = str(options.pop("address", "") or f"127.80.{next(_numbers)}.1")
         self.port = int(options.pop("port", 0)) or free_port(self.address)
@@ -80,6 +87,7 @@ class Redfish:
         self._options = {"folder": str(folder), "address": self.address, "port": self.port}
         self._options |= options
         self._wrap = wrap
+        self._environment = environment
         self._process: subprocess.Popen[str] | None = None
 
     def start(self) -> None:
@@ -91,12 +99,19 @@ class Redfish:
                     *(sys.executable, "-m", "tests.redfish.bmc", json.dumps(self._options)),
                 ],
                 cwd=_REPOSITORY,
+                env=self._environment,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
             )
         assert self._read() == {"ready": True}
+
+    @property
+    def process(self) -> subprocess.Popen[str]:
+        """What runs it."""
+        assert self._process is not None
+        return self._process
 
     def stop(self) -> None:
         """It is gone, with what runs on it."""
