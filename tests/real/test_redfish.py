@@ -46,8 +46,8 @@ class RedfishCluster(Cluster):
     def redfish(self, node: Node) -> Redfish:
         return self.bmcs[node.number - 1]
 
-    def redfish_toml(self, more: str = "") -> str:
-        text = self.toml(more=more)
+    def redfish_toml(self, recovery: str) -> str:
+        text = self.toml(more='[forced_stop]\naction = "power-off"\n', recovery=recovery)
         for node, bmc in zip(self, self.bmcs, strict=True):
             address = f'address = "{self.bmc(node.number)}"\nuser = "clp"'
             assert address in text
@@ -74,10 +74,10 @@ def bmc_of(node: Node, other: Node) -> dict[str, object]:
 
 
 @contextmanager
-def running(**options: bool) -> Iterator[RedfishCluster]:
+def running(recovery: str = "", **options: bool) -> Iterator[RedfishCluster]:
     pytest.importorskip("sushy_tools", reason="NOT TESTED: sushy-tools is not installed")
     with RedfishCluster(**options) as made:
-        made.configure(made.redfish_toml('[forced_stop]\naction = "power-off"\n'))
+        made.configure(made.redfish_toml(recovery))
         for node, bmc in zip(made, made.bmcs, strict=True):
             bmc.start()
             node.bmc = bmc.process
@@ -136,3 +136,15 @@ def test_an_event_that_the_bmc_pushes_moves_the_group_too() -> None:
         until("it was answered", lambda: bmc.do("look")["pushed"] == [204])
         cluster.redfish(second).do("switch", on=False)
         until("power off was the proof", lambda: group(first).get("current") == first.name, 10)
+
+
+def test_what_the_bmc_was_going_to_do_is_done_after_the_recovery() -> None:
+    """Without /dev/ipmi0 no timer can be armed first, and that is said."""
+    with running('after_recovery = "reset"\n') as cluster:
+        first, second = settled(cluster)
+        bmc = cluster.redfish(first)
+        until("its events are heard", lambda: bmc.do("look")["streams"])
+        bmc.event(CRITICAL, "Critical", CPU)
+        until("the event moved the group", lambda: group(second).get("current") == second.name)
+        until("then it was reset", lambda: bmc.counter("reset ForceRestart") == 1, 30)
+        assert "/dev/ipmi0 alone" in second.alerts() + first.alerts()
