@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from clptools.cli.main import run as clp
 from clptools.common.redfish import LINK_MS, RedfishError, Service, submit_test_event
 from clptools.core.actions import Fence
 from clptools.core.settings import Bmc, Cluster, Server, Settings
@@ -314,6 +315,36 @@ def test_it_submits_a_test_event(tmp_path: Path) -> None:
         run(test)
     with redfish(tmp_path, sse=False, push=False) as bare:
         run(none)
+
+
+def test_clpbmccnf_shows_the_certificate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CLP_ROOT", str(tmp_path))
+    monkeypatch.setenv("CLP_SERVER", "server1")
+    file = tmp_path / "etc/clptools/clp.toml"
+    file.parent.mkdir(parents=True)
+
+    def shown(pinned: str) -> tuple[int, str]:
+        file.write_text(
+            '[[server]]\nname = "server1"\n[server.bmc]\n'
+            f'address = "{bmc.address}:{bmc.port}"\nprotocol = "redfish"\n'
+            f'certificate = "{pinned}"\n'
+        )
+        code = clp("clpbmccnf", ["--certificate"])
+        said = capsys.readouterr()
+        return code, said.out + said.err
+
+    with redfish(tmp_path) as bmc:
+        code, out = shown(bmc.certificate)
+        assert (code, out.splitlines()[0]) == (0, f'certificate = "{bmc.certificate}"')
+        code, out = shown("ab" * 32)
+        assert code == 9
+        assert "has another: sha256:abab" in out
+        assert bmc.counter("asked") == 0
+    code, out = shown("ab" * 32)
+    assert code == 1
+    assert "connection refused" in out
 
 
 @contextmanager
