@@ -191,7 +191,7 @@ class RedfishPower:
                 system = await self._read_system()
                 for path in (self._system, *links(system, "Links", "Chassis")[:_CHASSIS_MOST]):
                     found = system if path == self._system else await self._service.get(path)
-                    body = _led(found, on)
+                    body = led(found, on)
                     if body is None:
                         continue
                     try:
@@ -332,7 +332,7 @@ def access_of(bmc: Bmc) -> Access:
     )
 
 
-def _led(resource: Json, on: bool) -> Json | None:
+def led(resource: Json, on: bool) -> Json | None:
     """What lights or darkens it; None: it has none."""
     if "LocationIndicatorActive" in resource:
         return {"LocationIndicatorActive": on}

@@ -15,14 +15,12 @@ import asyncio
 import contextlib
 import hashlib
 import hmac
-import os
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from clptools import paths
-from clptools.common.http import HttpError, Request, Response, Server, cause
+from clptools.common.http import HttpError, Server, cause
 from clptools.common.kept_http import KeptConnection
 from clptools.common.redfish import (
     ROOT,
@@ -33,16 +31,19 @@ from clptools.common.redfish import (
     link,
     links,
     path_of,
-    text_of,
 )
 from clptools.config.address import Endpoint
 from clptools.config.passwords import read_bmc_password
 from clptools.core.events import HardwareSeen
 from clptools.core.settings import Bmc, Settings
+from clptools.intake.event_stream import StreamParser
 from clptools.intake.match import BURST, RATE, Bucket, admissions
 from clptools.intake.profile import EventClass
-from clptools.intake.redfish_events import EventTable, Told, entry_of, events_of
+from clptools.intake.redfish_events import EventTable, Told, events_of
 from clptools.intake.redfish_identity import listener_tls
+from clptools.intake.redfish_log import Known, find_logs, name_of, newest
+from clptools.intake.redfish_push import PushHandler, subscriptions
+from clptools.intake.redfish_seen import KEPT, Seen
 
 LOG_S = 10.0
 """Between two reads of the log."""
@@ -52,28 +53,14 @@ ANSWER_S = 5.0
 """For one answer of the service."""
 AGAIN_S = (1.0, 60.0)
 """How soon what could not go on is begun anew: at first, and at last."""
-EVENT_BYTES = 1_048_576
-"""Of one event in a stream, and of one that is pushed."""
 STUCK_S = 10.0
 """A stream that stops inside an event is given up after this."""
 STREAM_FAULTS = 3
 """Streams that could not be had one after the other, and pushes are asked for as well."""
-LATE_S = 60.0
-"""An event that is so much older than the newest of its fault, and comes as shortly after that,
-was overtaken; a greater difference is a clock that was set."""
-KEPT = 2048
-"""Events and faults remembered."""
 PENDING, GRAVE_PENDING = 256, 4096
 """Events taken and not yet durable: all, and fatal ones and ends."""
 UNKNOWN_AGAIN_S = 3600.0
 """A message that no row knows is told this often."""
-KNOWN_S = 600.0
-"""How long ago an agent may have run that what came since is news."""
-KNOWN_BYTES = 262_144
-_LOGS = ("EventLog", "Event", "Lclog", "IML", "Log", "Sel", "SEL")
-"""Names of logs that have events, best first."""
-_PAGE = 50
-_LOG_MOST = 2
 _GRAVE = (EventClass.FATAL, EventClass.CLEAR)
 
 OnEvent = Callable[[HardwareSeen], Awaitable[None]]
@@ -207,9 +194,7 @@ class _Watch:
         self._service = Service(access, lambda: read_bmc_password(owner.server), self._now_ms)
         self._tasks: list[asyncio.Task[None]] = []
         self._pending: set[asyncio.Task[bool]] = set()
-        self._seen = _Seen()
-        self._newest: OrderedDict[str, tuple[float, float]] = OrderedDict()
-        """Fault -> the BMC's and our own time of its newest event."""
+        self._seen = Seen()
         self._bucket = Bucket(RATE, BURST)
         self._said: dict[str, str] = {}
         self._unknown_told: OrderedDict[str, float] = OrderedDict()
@@ -217,14 +202,14 @@ class _Watch:
         self._stream_since = 0.0
         self._wants_push = asyncio.Event()
         self._listener: Server | None = None
-        self._logs: dict[str, bool] = {}
-        """Path of a log's entries -> whether it was read before."""
+        self._logs: list[str] = []
+        """Paths of entries."""
+        self._read: set[str] = set()
+        """Those that were read before."""
+        self._looked = asyncio.Event()
+        """What the log has was remembered, or cannot be: what is told from now on is news."""
         self._log_read_at = 0.0
-        self._known = self._read_known()
-        self._entries: dict[str, list[str]] = {}
-        """Path of a log's entries -> names of the newest."""
-        self._kept: dict[str, list[str]] = {}
-        self._kept_at = 0.0
+        self._known = Known(bmc.where, self._loop.time())
         self._owed: dict[str, float] = {}
         """Events that the log told, and the stream not yet: since when."""
 
@@ -257,6 +242,8 @@ class _Watch:
                 return
             except RedfishError as error:
                 fault = str(error)
+                if error.status == 404 and name == "log":
+                    self._logs = []
                 if error.is_credentials:
                     delay_s = AGAIN_S[1]
             except TimeoutError:
@@ -269,6 +256,8 @@ class _Watch:
                 # A service may send what nobody thought of; the others and the agent go on.
                 fault = f"it cannot be read ({error!r})"[:200]
             self._counters.faults += 1
+            if name == "log":
+                self._looked.set()
             self._tell(name, f"{_WAYS[name]}: {fault}")
             if self._loop.time() - begun > AGAIN_S[1]:
                 delay_s = AGAIN_S[0]
@@ -298,6 +287,7 @@ class _Watch:
 
     async def _follow(self) -> None:
         """Streams, one after the other."""
+        await self._looked.wait()
         failed, last = 0, ""
         while True:
             uri = path_of((await self._event_service()).get("ServerSentEventUri"))
@@ -319,7 +309,7 @@ class _Watch:
             self._stream, self._stream_since = connection, self._loop.time()
             self._owed.clear()
             self._works("stream")
-            parser = _StreamParser()
+            parser = StreamParser()
             try:
                 while True:
                     limit = STUCK_S if parser.inside else None
@@ -359,7 +349,7 @@ class _Watch:
         while not link(await self._event_service(), "Subscriptions"):
             await asyncio.sleep(SUBSCRIPTION_S)
         if self._listener is None:
-            listener = Server(_PushHandler(self._secret, self._pushed, self._counters))
+            listener = Server(PushHandler(self._secret, self._pushed, self._refused))
             await listener.start(self.address.host, self.address.port, await listener_tls())
             self._listener = listener
         while True:
@@ -377,27 +367,11 @@ class _Watch:
             with contextlib.suppress(RedfishError):
                 if (await self._get(each)).get("Destination") == destination:
                     return
-        base = {
-            "Destination": destination,
-            "Context": f"clptools {self._owner.server}",
-            "Protocol": "Redfish",
-        }
-        known = service.get("RegistryPrefixes")
-        newer: Json = {"SubscriptionType": "RedfishEvent", "EventFormatType": "Event"}
-        types = ["StatusChange", "ResourceUpdated", "ResourceAdded", "ResourceRemoved", "Alert"]
         last = RedfishError("it takes no subscription")
-        # iLO 5 wants event types, newer services refuse them; many verify a certificate that they
-        # cannot know unless they are told not to.
-        for more in (
-            newer | {"VerifyCertificate": False},
-            newer | ({"RegistryPrefixes": known} if isinstance(known, list) and known else {}),
-            {"EventTypes": types},
-            {"EventTypes": ["Alert"]},
-            {},
-        ):
+        for body in subscriptions(destination, f"clptools {self._owner.server}", service):
             try:
                 async with asyncio.timeout(ANSWER_S):
-                    await self._service.send("POST", path, base | more)
+                    await self._service.send("POST", path, body)
             except RedfishError as error:
                 if not 400 <= error.status < 500 or error.status in (401, 403, 404):
                     raise
@@ -409,110 +383,46 @@ class _Watch:
     async def _pushed(self, data: bytes) -> bool:
         return await self._told(data, "push")
 
+    def _refused(self) -> None:
+        self._counters.refused += 1
+
     # ------------------------------------------------------------------ the log
 
     async def _read_logs(self) -> None:
         while True:
             if not self._logs:
-                self._logs = dict.fromkeys(await self._find_logs(), False)
+                self._logs = await find_logs(self._get, self._bmc.system)
                 if not self._logs:
                     raise RedfishError("it has no log of events")
             begun = self._loop.time()
             for path in self._logs:
                 await self._read_log(path)
             self._works("log")
+            self._looked.set()
             self._log_read_at = begun
-            self._keep_known()
+            self._known.keep(begun)
             self._check_stream()
             await asyncio.sleep(LOG_S)
-
-    async def _find_logs(self) -> list[str]:
-        root = await self._get(ROOT)
-        found: dict[str, tuple[int, str]] = {}
-        for kind in ("Systems", "Managers"):
-            if not (path := link(root, kind)):
-                continue
-            for member in links(await self._get(path), "Members")[:8]:
-                named = member.rstrip("/").rpartition("/")[2]
-                if kind == "Systems" and self._bmc.system not in ("", named, member):
-                    continue
-                services = link(await self._get(member), "LogServices")
-                for each in links(await self._get(services), "Members")[:16] if services else ():
-                    name = each.rstrip("/").rpartition("/")[2]
-                    if name not in _LOGS:
-                        continue
-                    entries = link(await self._get(each), "Entries")
-                    if entries:
-                        found[entries] = (_LOGS.index(name), entries)
-        return sorted(found, key=lambda path: found[path])[:_LOG_MOST]
 
     async def _read_log(self, path: str) -> None:
         """Its newest entries; the first time they are only remembered.
 
         Unless an agent before us read it a moment ago: then what it had not seen is news.
         """
-        was_read = self._logs[path]
-        rows = await self._newest_rows(path)
-        entries = sorted((t for row in rows if (t := entry_of(row)) is not None), key=_age)
-        if not was_read and self._known is None:
-            for told in entries:
+        entries = await newest(self._get, path)
+        before = None if path in self._read else self._known.before
+        remember = path not in self._read and before is None
+        for told in entries:
+            if remember or (before is not None and name_of(told) in before):
                 self._seen.first("log", told)
-        else:
-            for told in entries:
-                if not was_read and self._known and _name(told) in self._known:
-                    self._seen.first("log", told)
-                    continue
-                whole = self._stream is not None and self._stream_since < self._log_read_at
-                new = not self._seen.knows("log", told)
-                if whole and new and not self._seen.knows("stream", told):
-                    self._owed.setdefault(told.identity, self._loop.time())
-                self._take(told, "log")
-        self._logs[path] = True
-        self._entries[path] = [_name(told) for told in entries]
-
-    def _keep_known(self) -> None:
-        """Notes what the log has, for an agent that starts while the BMC goes on."""
-        if self._entries == self._kept and self._loop.time() - self._kept_at < KNOWN_S / 2:
-            return
-        self._kept, self._kept_at = dict(self._entries), self._loop.time()
-        known = _Known(
-            where=self._bmc.where,
-            at_s=self._loop.time(),
-            entries=[name for names in self._entries.values() for name in names],
-        )
-        with contextlib.suppress(OSError):
-            path = _known_file()
-            with open(f"{path}.new", "wb") as file:
-                file.write(msgspec.json.encode(known))
-            os.replace(f"{path}.new", path)
-
-    def _read_known(self) -> frozenset[str] | None:
-        """What an agent had seen a moment ago, or None."""
-        try:
-            with open(_known_file(), "rb") as file:
-                known = msgspec.json.decode(file.read(KNOWN_BYTES), type=_Known)
-        except (OSError, msgspec.MsgspecError):
-            return None
-        fresh = 0 <= self._loop.time() - known.at_s <= KNOWN_S
-        return frozenset(known.entries) if fresh and known.where == self._bmc.where else None
-
-    async def _newest_rows(self, path: str) -> list[Json]:
-        separator = "&" if "?" in path else "?"
-        try:
-            page = await self._get(f"{path}{separator}$top={_PAGE}")
-        except RedfishError as error:
-            if error.status not in (400, 404, 501):
-                raise
-            page = await self._get(path)
-        rows = _rows(page)
-        count = page.get("Members@odata.count")
-        more = isinstance(count, int) and count > len(rows)
-        oldest_first = len(rows) > 1 and _stamp(rows[0]) < _stamp(rows[-1])
-        if more and oldest_first:
-            assert isinstance(count, int)
-            skip = max(count - _PAGE, 0)
-            rows = _rows(await self._get(f"{path}{separator}$skip={skip}&$top={_PAGE}"))
-        return rows
+                continue
+            whole = self._stream is not None and self._stream_since < self._log_read_at
+            new = not self._seen.knows("log", told)
+            if whole and new and not self._seen.tells("stream", told):
+                self._owed.setdefault(told.identity, self._loop.time())
+            self._take(told, "log")
+        self._read.add(path)
+        self._known.read(path, entries)
 
     def _check_stream(self) -> None:
         """A stream that does not tell what the log has told for long hangs: another is begun."""
@@ -539,7 +449,7 @@ class _Watch:
         if way == "log" and (self._stream is not None or self._listener is not None):
             self._counters.log_filled += 1
         judged = self.table.judge(told)
-        if self._is_late(judged.key, told):
+        if self._seen.is_late(judged.key, told, self._loop.time()):
             self._counters.late += 1
             return None
         if told.test:
@@ -582,20 +492,6 @@ class _Watch:
         task.add_done_callback(self._pending.discard)
         return task
 
-    def _is_late(self, key: str, told: Told) -> bool:
-        """Whether a newer event of that fault has overtaken it."""
-        if told.at_s is None:
-            return False
-        now = self._loop.time()
-        last = self._newest.get(key)
-        if last is not None and 0 < last[0] - told.at_s <= LATE_S and now - last[1] <= LATE_S:
-            return True
-        self._newest[key] = (told.at_s, now)
-        self._newest.move_to_end(key)
-        if len(self._newest) > KEPT:
-            self._newest.popitem(last=False)
-        return False
-
     def _tell_unknown(self, told: Told, event_class: EventClass) -> None:
         now = self._loop.time()
         last = self._unknown_told.get(told.message)
@@ -625,142 +521,4 @@ class _Watch:
         return int(self._loop.time() * 1000)
 
 
-class _Known(msgspec.Struct, frozen=True, kw_only=True):
-    """What an agent had seen of a BMC's logs, in `/run`: it ends with the boot."""
-
-    where: str
-    at_s: float
-    """By the clock of the event loop, which counts from the boot."""
-    entries: list[str]
-
-
-def _known_file() -> str:
-    return f"{paths.run_dir()}/redfish"
-
-
-def _name(told: Told) -> str:
-    return f"{told.identity}#{told.id}"
-
-
 _WAYS = {"stream": "the stream", "push": "pushes", "log": "the log"}
-
-
-class _Seen:
-    """Which events came already, by each way.
-
-    Two events of one second may be alike: then the way that told both, under two ids, is right,
-    and another way that told one has told one of them.
-    """
-
-    def __init__(self) -> None:
-        self._events: OrderedDict[str, dict[str, set[str]]] = OrderedDict()
-        self._taken: dict[str, int] = {}
-
-    def first(self, way: str, told: Told) -> bool:
-        """Whether it is news; remembers it."""
-        ways = self._events.setdefault(told.identity, {})
-        ids = ways.setdefault(way, set())
-        known = told.id in ids
-        if not known and len(ids) < KEPT:
-            ids.add(told.id)
-        self._events.move_to_end(told.identity)
-        if len(self._events) > KEPT:
-            self._taken.pop(self._events.popitem(last=False)[0], None)
-        if known or len(ids) <= self._taken.get(told.identity, 0):
-            return False
-        self._taken[told.identity] = len(ids)
-        return True
-
-    def knows(self, way: str, told: Told) -> bool:
-        """Whether it came by that way."""
-        return bool(self._events.get(told.identity, {}).get(way))
-
-    def forget(self, told: Told) -> None:
-        """As if it had never come."""
-        self._events.pop(told.identity, None)
-        self._taken.pop(told.identity, None)
-
-    def count(self, told: Told) -> int:
-        """How many alike were taken."""
-        return self._taken.get(told.identity, 0)
-
-
-class _StreamParser:
-    """Server-sent events (WHATWG HTML, 9.2.6), read from pieces as they come."""
-
-    def __init__(self) -> None:
-        self._rest = b""
-        self._data: list[bytes] = []
-        self._size = 0
-        self._id = ""
-
-    @property
-    def inside(self) -> bool:
-        """Whether an event has begun and not ended."""
-        return bool(self._rest or self._data)
-
-    def feed(self, piece: bytes) -> list[tuple[str, bytes]]:
-        """(id, data) of the events that end in it.  Raises RedfishError: one is too long."""
-        found: list[tuple[str, bytes]] = []
-        lines = (self._rest + piece).replace(b"\r\n", b"\n").split(b"\n")
-        self._rest = lines.pop()
-        for line in lines:
-            line = line.removesuffix(b"\r")
-            if not line:
-                if self._data:
-                    found.append((self._id, b"\n".join(self._data)))
-                self._data, self._size = [], 0
-                continue
-            name, _, value = line.partition(b":")
-            value = value.removeprefix(b" ")
-            if name == b"data":
-                self._data.append(value)
-                self._size += len(value)
-            elif name == b"id":
-                self._id = text_of(value.decode("ascii", "replace"), 128)
-        if self._size + len(self._rest) > EVENT_BYTES:
-            raise RedfishError("an event in it is too long")
-        return found
-
-
-class _PushHandler:
-    """Takes what is posted to the secret path, and answers once it is durable."""
-
-    def __init__(
-        self,
-        secret: str,
-        take: Callable[[bytes], Awaitable[bool]],
-        counters: RedfishCounters,
-    ) -> None:
-        self._secret = secret
-        self._take = take
-        self._counters = counters
-
-    def room(self, request: Request) -> int:
-        """How long the body may be.  Raises HttpError."""
-        if not hmac.compare_digest(request.path.encode(), self._secret.encode()):
-            self._counters.refused += 1
-            raise HttpError("no such path", 404)
-        if request.method != "POST":
-            raise HttpError("POST is wanted", 405)
-        return EVENT_BYTES
-
-    async def respond(self, request: Request) -> Response:
-        """204 once it is kept, 503 where it could not be: the BMC shall try again."""
-        kept = await self._take(request.body)
-        return Response(status=204 if kept else 503, trusts=kept)
-
-
-def _rows(page: Json) -> list[Json]:
-    rows = page.get("Members")
-    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
-
-
-def _stamp(row: Json) -> str:
-    return text_of(row.get("Created"), 64)
-
-
-def _age(told: Told) -> tuple[float, int]:
-    """Oldest first; within a second by number."""
-    number = int(told.id) if told.id.isascii() and told.id.isdigit() and len(told.id) < 18 else 0
-    return (told.at_s or 0.0, number)

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -23,7 +24,7 @@ from clptools.faults import ClpError
 from clptools.hardware.bmcs import Bmcs
 from clptools.hardware.ipmi import BmcError
 from clptools.hardware.power import Power
-from clptools.hardware.redfish import RedfishPower, access_of
+from clptools.hardware.redfish import RedfishPower, access_of, led
 from tests.redfish.parts import (
     PASSWORD,
     Redfish,
@@ -315,6 +316,34 @@ def test_it_submits_a_test_event(tmp_path: Path) -> None:
         run(test)
     with redfish(tmp_path, sse=False, push=False) as bare:
         run(none)
+
+
+@pytest.mark.parametrize(
+    ("resource", "on", "off"),
+    [
+        ({"IndicatorLED": "Off"}, {"IndicatorLED": "Lit"}, {"IndicatorLED": "Off"}),
+        ({"IndicatorLED": "Blinking"}, {"IndicatorLED": "Blinking"}, {"IndicatorLED": "Off"}),
+        (
+            {"IndicatorLED": "Lit", "LocationIndicatorActive": False},
+            {"LocationIndicatorActive": True},
+            {"LocationIndicatorActive": False},
+        ),
+        ({}, None, None),
+    ],
+)
+def test_the_led_that_a_resource_has(
+    resource: dict[str, Any], on: dict[str, Any] | None, off: dict[str, Any] | None
+) -> None:
+    assert (led(resource, True), led(resource, False)) == (on, off)
+
+
+def test_who_speaks_ipmi_does_not_pay_for_it() -> None:
+    code = (
+        "import sys; import clptools.agent.agent; "
+        "print([m for m in sys.modules if 'redfish' in m or 'kept_http' in m])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_clpbmccnf_shows_the_certificate(

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clptools.core.settings import TrapProfile
+from clptools.intake.event_stream import StreamParser
 from clptools.intake.profile import EventClass, row_fault
 from clptools.intake.redfish_events import EventTable, Told, entry_of, events_of
 
@@ -141,6 +142,23 @@ def test_a_test_of_ours_is_news_alone() -> None:
     assert EventTable().judge(test).event_class is EventClass.INFO
 
 
+def test_an_event_stream_is_read_however_it_is_cut() -> None:
+    stream = b": hello\r\n\r\nid: 7\r\ndata: {}\r\ndata: x\r\n\r\nretry: 1\n\ndata:y\n\n"
+    whole = StreamParser().feed(stream)
+    assert whole == [("7", b"{}\nx"), ("7", b"y")]
+    for cut in range(len(stream)):
+        parser = StreamParser()
+        assert parser.feed(stream[:cut]) + parser.feed(stream[cut:]) == whole
+        assert not parser.inside
+
+
+@given(st.lists(st.binary(max_size=30), max_size=8))
+def test_fuzz_no_piece_of_a_stream_raises(pieces: list[bytes]) -> None:
+    parser = StreamParser()
+    for piece in pieces:
+        parser.feed(piece)
+
+
 json = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=40),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner),
@@ -155,7 +173,7 @@ names = st.sampled_from(
 
 
 @given(st.lists(st.dictionaries(names, json) | json, max_size=4) | json)
-def test_no_record_raises(rows: Any) -> None:
+def test_fuzz_no_record_raises(rows: Any) -> None:
     table = EventTable()
     for each in events_of({"Events": rows}):
         table.judge(each)
