@@ -129,7 +129,8 @@ def _store_bmc(args: Args) -> Answer:
     server = args.word() or server_name()
     _check_name(server)
     known = _in_configuration(server, args.text("user"), args.given("new"))
-    write_bmc_password(server, _password(server))
+    redfish = not known or _speaks_redfish(server)
+    write_bmc_password(server, _password(server), redfish=redfish)
     path = bmc_password_file(server)
     note = "" if known else f"\n{server} is not in {config_file()} yet."
     return done(f"Command succeeded.{note}", server=server, file=path)
@@ -184,6 +185,15 @@ def _in_configuration(server: str, user: str, new: bool) -> bool:
             "Change user under [server.bmc] there, then: clpcfctrl --push",
         )
     return True
+
+
+def _speaks_redfish(server: str) -> bool:
+    from clptools.config.load import load
+    from clptools.registries import registries
+
+    settings = load(config_file(), registries()).settings
+    found = settings.server(server) if settings is not None else None
+    return found is not None and found.bmc is not None and found.bmc.is_redfish
 
 
 def _password(server: str) -> str:

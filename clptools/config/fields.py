@@ -146,9 +146,10 @@ BMC = (
     Field(
         section="server.bmc",
         name="user",
-        parse=text(max_bytes=16),
+        parse=text(max_bytes=64),
         default="",
-        help="Account on the BMC; its password is in bmc/SERVER (clpbmccnf).",
+        help="Account on the BMC, of 16 bytes at most for IPMI; its password is in bmc/SERVER "
+        "(clpbmccnf).",
     ),
     Field(
         section="server.bmc",

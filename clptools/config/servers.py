@@ -21,6 +21,8 @@ from clptools.core.settings import Bmc, Cluster, ForcedStop, Server, ServerGroup
 MAX_SERVERS = 32
 BMC_PORT = 623
 """RMCP+ (IPMI 2.0, section 13.1.2)."""
+IPMI_USER_BYTES = 16
+"""IPMI 2.0, 22.28."""
 HTTPS_PORT = 443
 """Redfish (DSP0266, 13.2)."""
 
@@ -100,6 +102,10 @@ def _read_bmc(table: Table, bmcs: dict[tuple[str, int], str], server: str) -> Bm
             "redfish takes either certificate or ca: whom the password may be sent to",
             f"clpbmccnf --certificate {server} shows what the BMC has.",
         )
+    if not bmc.is_redfish and len(bmc.user.encode()) > IPMI_USER_BYTES:
+        inner.error("user", f"longer than {IPMI_USER_BYTES} bytes, no BMC takes that by IPMI")
+    if ":" in bmc.user and bmc.is_redfish:
+        inner.error("user", "must not contain a colon: HTTP ends the name there")
     for key in ("system", "certificate", "ca"):
         if not bmc.is_redfish and values[key]:
             inner.error(key, 'belongs to protocol = "redfish"', f"Leave {key} out.")

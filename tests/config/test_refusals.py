@@ -57,6 +57,18 @@ CASES = {
         BMCS.replace('user = "clp"', 'user = "clp", protocol = "redfish", certificate = "ab"', 1),
         ["server.server1.bmc.certificate", "no SHA-256", "64 hexadecimal digits"],
     ),
+    "an account that IPMI cannot name": (
+        BMCS.replace('user = "clp"', f'user = "{"c" * 17}"', 1),
+        ["server.server1.bmc.user", "longer than 16 bytes"],
+    ),
+    "an account that HTTP cannot name": (
+        BMCS.replace(
+            'user = "clp"',
+            f'user = "a:b", protocol = "redfish", certificate = "{"ab" * 32}"',
+            1,
+        ),
+        ["server.server1.bmc.user", "colon"],
+    ),
     "a certificate for IPMI": (
         BMCS.replace('user = "clp"', f'user = "clp", certificate = "{"ab" * 32}"', 1),
         ["server.server1.bmc.certificate", "belongs to protocol"],
