@@ -29,6 +29,8 @@ MAX_BODY_BYTES = 1_048_576
 LINK_MS = 10_000
 """No BMC restarts, and answers again, in less: a connection that follows on an answer within this
 leads to a service that has not restarted (docs/rules.md, *Out*)."""
+REFUSED_MS = 60_000
+"""How long a password that was refused is not shown again: BMCs lock accounts."""
 _TEXT = 200
 _PATH = re.compile(r"/[!-~]{0,1023}")
 _numbers = itertools.count(1)
@@ -78,6 +80,9 @@ class Service:
         self._lock = asyncio.Lock()
         self._connection: KeptConnection | None = None
         self._answered_at: int | None = None
+        self._refused = ""
+        """A password that was refused."""
+        self._refused_at = 0
 
     async def get(self, path: str, *, leaving: Callable[[], None] = lambda: None) -> Json:
         """A resource; `leaving` is called as the question leaves.
@@ -165,7 +170,13 @@ class Service:
         leaving: Callable[[], None] = lambda: None,
     ) -> Response:
         connection = await self._connected()
-        lines = [("Accept", "application/json"), ("OData-Version", "4.0"), *self._authorization()]
+        lines = [
+            ("Accept", "application/json"),
+            # Without this some services compress whatever is asked for.
+            ("Accept-Encoding", "identity"),
+            ("OData-Version", "4.0"),
+            *self._authorization(),
+        ]
         if body:
             lines.append(("Content-Type", "application/json"))
         asked_at, new = self._now_ms(), not connection.used
@@ -177,6 +188,8 @@ class Service:
         except HttpError as error:
             raise RedfishError(str(error)) from None
         self._link(asked_at, new)
+        if answer.status == 401:
+            self._refused, self._refused_at = self._password(), self._answered_at or 0
         return answer
 
     def _link(self, asked_at: int, new: bool) -> None:
@@ -207,9 +220,12 @@ class Service:
 
     def _authorization(self) -> tuple[tuple[str, str], ...]:
         try:
-            pair = f"{self.access.user}:{self._password()}"
+            password = self._password()
         except ClpError as fault:
             raise RedfishError(fault.message) from None
+        if password == self._refused and self._now_ms() - self._refused_at < REFUSED_MS:
+            raise RedfishError(_REFUSED, 401)
+        pair = f"{self.access.user}:{password}"
         return (("Authorization", f"Basic {base64.b64encode(pair.encode()).decode()}"),)
 
 
@@ -306,6 +322,10 @@ async def submit_test_event(service: Service, word: str) -> None:
     raise last
 
 
+_REFUSED = (
+    f"it refuses user and password (401); it is asked again after {REFUSED_MS // 1000} s, or with "
+    "another password"
+)
 TEST_TEXT = "clptools test"
 TEST_MESSAGE = "ResourceEvent.1.2.1.TestMessage"
 
@@ -341,7 +361,7 @@ def _accepted(answer: Response) -> Response:
 
 def _refusal(answer: Response) -> str:
     if answer.status == 401:
-        return "it refuses user and password (401)"
+        return _REFUSED
     if answer.status == 403:
         return "the account lacks the privilege (403)"
     if 300 <= answer.status < 400:

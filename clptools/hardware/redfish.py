@@ -36,8 +36,6 @@ _SWITCH_S = 30.0
 _ANSWER_S = 2.0
 """How long the answer to an order that left is waited for."""
 _QUIET_FIRST_S, _QUIET_MOST_S = 0.5, 5.0
-_QUIET_REFUSED_S = 60.0
-"""After a refused password: BMCs lock accounts."""
 _CHASSIS_MOST = 8
 _ORDERS = {"power-off": "ForceOff", "power-on": "On", "nmi": "Nmi"}
 _ACTIONS = {"reset": "ForceRestart", "power-cycle": "PowerCycle", "nmi": "Nmi"}
@@ -67,7 +65,6 @@ class RedfishPower:
         self._quiet_until = 0
         self._quiet_s = 0.0
         self._last_fault = ""
-        self._refused_password = ""
 
     async def read(
         self, *, patience_s: float = PATIENCE_S, leaving: Callable[[], None] = lambda: None
@@ -76,7 +73,7 @@ class RedfishPower:
 
         `leaving` is called as the question leaves.  Raises BmcError.
         """
-        if self._now_ms() < self._quiet_until and not self._has_new_password():
+        if self._now_ms() < self._quiet_until:
             again = f"it is asked again {self._quiet_s:g} s after that"
             raise self._error("power state", f"{self._last_fault}; {again}")
         doubt = ""
@@ -94,7 +91,6 @@ class RedfishPower:
             raise self._failed("power state", error) from None
         self._failures = 0
         self._quiet_until = 0
-        self._refused_password = ""
         if word not in ("On", "Off"):
             doubt = f"PowerState says {text_of(word, 40) or 'nothing'}"
         if doubt:
@@ -286,24 +282,10 @@ class RedfishPower:
             text = f"does not read {wanted.value} after {_SWITCH_S:g} s"
             raise fault or self._error(f"power {wanted.value}", text) from None
 
-    def _has_new_password(self) -> bool:
-        if not self._refused_password:
-            return False
-        try:
-            return self._password() != self._refused_password
-        except ClpError:
-            return False
-
     def _failed(self, what: str, fault: RedfishError | str) -> BmcError:
         status = fault.status if isinstance(fault, RedfishError) else 0
         self._failures += 1
         self._quiet_s = min(_QUIET_FIRST_S * 2 ** min(self._failures - 1, 8), _QUIET_MOST_S)
-        if isinstance(fault, RedfishError) and fault.is_credentials:
-            self._quiet_s = _QUIET_REFUSED_S
-            try:
-                self._refused_password = self._password()
-            except ClpError:
-                self._refused_password = ""
         self._quiet_until = self._now_ms() + round(self._quiet_s * 1000)
         self._last_fault = str(fault)
         return self._error(what, str(fault), status)

@@ -53,6 +53,8 @@ ANSWER_S = 5.0
 """For one answer of the service."""
 AGAIN_S = (1.0, 60.0)
 """How soon what could not go on is begun anew: at first, and at last."""
+PASSWORD_S = 5.0
+"""Between two looks whether there is another password, where one was refused."""
 STUCK_S = 10.0
 """A stream that stops inside an event is given up after this."""
 STREAM_FAULTS = 3
@@ -245,7 +247,7 @@ class _Watch:
                 if error.status == 404 and name == "log":
                     self._logs = []
                 if error.is_credentials:
-                    delay_s = AGAIN_S[1]
+                    delay_s = min(delay_s, PASSWORD_S)  # the service is spared, see `Service`
             except TimeoutError:
                 fault = f"no answer within {ANSWER_S:g} s"
             except OSError as error:

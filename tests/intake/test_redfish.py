@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from clptools.common import redfish as common
 from clptools.core.events import HardwareSeen
 from clptools.core.settings import Cluster, Monitor, Server, Settings
 from clptools.hardware.redfish import send_test_event
@@ -242,7 +243,11 @@ def test_a_stream_that_sends_nonsense_is_begun_anew(tmp_path: Path, data: str, n
 
 
 @pytest.mark.parametrize("mode", ["html", "redirect", "401", "503", "empty", "huge", "hang"])
-def test_a_service_that_answers_nonsense_stops_nothing(tmp_path: Path, mode: str) -> None:
+def test_a_service_that_answers_nonsense_stops_nothing(
+    tmp_path: Path, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(common, "REFUSED_MS", 500)
+
     async def story(ears: Ears) -> None:
         ears.bmc.do("set", mode=mode)
         ears.intake.apply(ears.settings())
@@ -256,6 +261,34 @@ def test_a_service_that_answers_nonsense_stops_nothing(tmp_path: Path, mode: str
         ears.bmc.event(CRITICAL, "Critical", CPU)
         await until("it goes on", lambda: ears.classes() == ["FATAL"])
         assert any("it works again" in note for note in ears.notes)
+
+    tell(tmp_path, story)
+
+
+def test_a_refused_password_is_not_shown_by_each_way(tmp_path: Path) -> None:
+    async def story(ears: Ears) -> None:
+        file = tmp_path / "etc/clptools/bmc/server1"
+        file.write_text("wrong")
+        ears.intake.apply(ears.settings())
+        await until("it is said", lambda: any("401" in note for note in ears.notes))
+        await asyncio.sleep(2)
+        assert ears.bmc.counter("refused") == 1
+        file.write_text(PASSWORD)
+        await until("a stream", lambda: ears.bmc.do("look")["streams"])
+
+    tell(tmp_path, story)
+
+
+def test_another_certificate_is_one_line_and_gets_no_password(tmp_path: Path) -> None:
+    async def story(ears: Ears) -> None:
+        bmc = ears.bmc.settings(certificate="sha256:" + "ab" * 32)
+        server = Server(name="server1", bmc=bmc)
+        ears.intake.apply(ears.settings(servers=(server,)))
+        await until("it is said", lambda: len(ears.notes) >= 2)
+        await asyncio.sleep(1)
+        assert len(ears.notes) == 2
+        assert all("another certificate than the pinned one" in note for note in ears.notes)
+        assert ears.bmc.counter("asked") == 0
 
     tell(tmp_path, story)
 
