@@ -58,11 +58,13 @@ PASSWORD_S = 5.0
 STUCK_S = 10.0
 """A stream that stops inside an event is given up after this."""
 STREAM_FAULTS = 3
-"""Streams that could not be had one after the other, and pushes are asked for as well."""
+"""So many streams that could not be had or ended soon, and pushes are asked for as well."""
+SHORT_S = 10.0
+"""A stream that ends within this ends soon."""
 PENDING, GRAVE_PENDING = 256, 4096
 """Events taken and not yet durable: all, and fatal ones and ends."""
-UNKNOWN_AGAIN_S = 3600.0
-"""A message that no row knows is told this often."""
+AGAIN_TOLD_S = 3600.0
+"""What goes on, and a message that no row knows, is told this often."""
 _GRAVE = (EventClass.FATAL, EventClass.CLEAR)
 
 OnEvent = Callable[[HardwareSeen], Awaitable[None]]
@@ -198,10 +200,14 @@ class _Watch:
         self._pending: set[asyncio.Task[bool]] = set()
         self._seen = Seen()
         self._bucket = Bucket(RATE, BURST)
-        self._said: dict[str, str] = {}
+        self._faults: dict[str, str] = {}
+        """Way -> why it does not work."""
+        self._told_at: dict[str, float] = {}
         self._unknown_told: OrderedDict[str, float] = OrderedDict()
         self._stream: KeptConnection | None = None
         self._stream_since = 0.0
+        self._streams_failed = 0
+        """Streams one after the other that could not be had, or ended soon."""
         self._wants_push = asyncio.Event()
         self._listener: Server | None = None
         self._logs: list[str] = []
@@ -260,21 +266,34 @@ class _Watch:
             self._counters.faults += 1
             if name == "log":
                 self._looked.set()
-            self._tell(name, f"{_WAYS[name]}: {fault}")
+            self._fails(name, fault)
             if self._loop.time() - begun > AGAIN_S[1]:
                 delay_s = AGAIN_S[0]
             await asyncio.sleep(delay_s)
             delay_s = min(delay_s * 2, AGAIN_S[1])
 
-    def _tell(self, name: str, text: str) -> None:
-        if self._said.get(name) != text:
-            self._said[name] = text
-            self._owner.note(f"Redfish events of {self._owner.server} ({self._bmc.where}), {text}")
+    def _fails(self, way: str, fault: str) -> None:
+        """Said once, for all ways that have it."""
+        known = fault in self._faults.values()
+        self._faults[way] = fault
+        if not known:
+            self._note(f"{_WAYS[way]}: {fault}")
 
-    def _works(self, name: str) -> None:
-        if self._said.pop(name, ""):
-            where = f"{self._owner.server} ({self._bmc.where})"
-            self._owner.note(f"Redfish events of {where}, {_WAYS[name]}: it works again")
+    def _works(self, way: str) -> None:
+        fault = self._faults.pop(way, "")
+        if fault and fault not in self._faults.values():
+            self._note(f"{_WAYS[way]}: it works again")
+
+    def _tell(self, name: str, text: str) -> None:
+        """Said once an hour."""
+        now = self._loop.time()
+        last = self._told_at.get(name)
+        if last is None or now - last >= AGAIN_TOLD_S:
+            self._told_at[name] = now
+            self._note(text)
+
+    def _note(self, text: str) -> None:
+        self._owner.note(f"Redfish events of {self._owner.server} ({self._bmc.where}), {text}")
 
     async def _get(self, path: str) -> Json:
         async with asyncio.timeout(ANSWER_S):
@@ -290,8 +309,10 @@ class _Watch:
     async def _follow(self) -> None:
         """Streams, one after the other."""
         await self._looked.wait()
-        failed, last = 0, ""
+        last = ""
         while True:
+            if self._streams_failed >= STREAM_FAULTS:
+                self._wants_push.set()
             uri = path_of((await self._event_service()).get("ServerSentEventUri"))
             if not uri:
                 # A BMC that starts may not say yet that it has one.
@@ -303,11 +324,8 @@ class _Watch:
                 async with asyncio.timeout(ANSWER_S):
                     connection, pieces = await self._service.stream(uri, headers)
             except (RedfishError, TimeoutError):
-                failed += 1
-                if failed >= STREAM_FAULTS:
-                    self._wants_push.set()
+                self._streams_failed += 1
                 raise
-            failed = 0
             self._stream, self._stream_since = connection, self._loop.time()
             self._owed.clear()
             self._works("stream")
@@ -329,7 +347,9 @@ class _Watch:
                 self._stream = None
                 connection.close()
                 self._counters.stream_ended += 1
-            await asyncio.sleep(AGAIN_S[0])
+            short = self._loop.time() - self._stream_since < SHORT_S
+            self._streams_failed = self._streams_failed + 1 if short else 0
+            await asyncio.sleep(min(AGAIN_S[0] * 2**self._streams_failed, AGAIN_S[1]))
 
     async def _told(self, data: bytes, way: str) -> bool:
         """An Event in JSON; whether all of it became durable."""
@@ -497,7 +517,7 @@ class _Watch:
     def _tell_unknown(self, told: Told, event_class: EventClass) -> None:
         now = self._loop.time()
         last = self._unknown_told.get(told.message)
-        if last is not None and now - last < UNKNOWN_AGAIN_S:
+        if last is not None and now - last < AGAIN_TOLD_S:
             return
         self._unknown_told[told.message] = now
         if len(self._unknown_told) > KEPT:
