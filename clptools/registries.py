@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import cache
 
 from clptools.arbiters.registry import FIELDS as ARBITERS
-from clptools.config.registries import Registries
+from clptools.config.variants import Registries
 from clptools.hardware.registry import VARIANTS as HOST_ACTIONS
 from clptools.intake.registry import FIELDS as SOURCES
 from clptools.links.registry import FIELDS as LINKS

@@ -43,6 +43,11 @@ def imports(path: Path) -> Iterator[tuple[int, str]]:
 
 FILES = sorted(PACKAGE.rglob("*.py"))
 
+CORE_ROOMS = ("model", "cluster", "safety", "groups", "monitors", "requests", "report")
+"""From the lowest to the highest: each imports from itself and from those before it."""
+CORE_SHARED = ("step", "sentences", "numbers", "describe")
+"""Modules of the core that every room but `model` may import; they import from `model` alone."""
+
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_imports_go_down_only(path: Path) -> None:
@@ -68,6 +73,14 @@ def test_the_core_has_no_clock_no_socket_no_chance(path: Path) -> None:
             assert name.split(".")[1] == "core", f"{path}:{line}: the core imports {name}"
 
 
+def test_the_library_that_edits_is_loaded_by_an_edit_alone() -> None:
+    users = {path for path in FILES if any(name == "tomlkit" for _, name in imports(path))}
+    assert users == {PACKAGE / "config" / "statements.py"}
+    for path in users:
+        at_the_top = [n for n in ast.parse(path.read_text()).body if isinstance(n, ast.Import)]
+        assert "tomlkit" not in {alias.name for n in at_the_top for alias in n.names}
+
+
 def test_http_is_spoken_in_one_place() -> None:
     """Its limits are there; `h11` elsewhere would be a second parser without them."""
     found = {
@@ -77,3 +90,66 @@ def test_http_is_spoken_in_one_place() -> None:
         if name == "h11" or name in {"http.client", "http.server", "urllib.request"}
     }
     assert found == {"common/http.py", "common/kept_http.py"}
+
+
+CORE = sorted(p for p in (PACKAGE / "core").rglob("*.py") if p.name != "__init__.py")
+
+
+def core_imports(path: Path) -> list[tuple[int, list[str]]]:
+    """Line and path below `clptools.core` of what a file of the core imports from there."""
+    return [
+        (line, name.split(".")[2:])
+        for line, name in imports(path)
+        if name.startswith("clptools.core.")
+    ]
+
+
+@pytest.mark.parametrize("path", CORE, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_rooms_of_the_core_import_down_only(path: Path) -> None:
+    room = path.relative_to(PACKAGE / "core").parts[0]
+    if room == "node.py":
+        return  # the door: it opens every room
+    for line, name in core_imports(path):
+        where = f"{path}:{line}: imports {'.'.join(name)}"
+        assert name[0] != "node", where
+        if room not in CORE_ROOMS:
+            assert name[0] == "model" or name[0] in CORE_SHARED, where
+        elif name[0] in CORE_SHARED:
+            assert room != "model", where
+        else:
+            assert CORE_ROOMS.index(name[0]) <= CORE_ROOMS.index(room), where
+
+
+@pytest.mark.parametrize("room", CORE_ROOMS)
+def test_no_circle_within_a_room(room: str) -> None:
+    asks = {
+        path.stem: {name[1] for _, name in core_imports(path) if name[0] == room and len(name) > 1}
+        for path in (PACKAGE / "core" / room).glob("*.py")
+    }
+    while asks:
+        leaves = [name for name, others in asks.items() if not others & asks.keys()]
+        assert leaves, f"these import each other: {sorted(asks)}"
+        for name in leaves:
+            del asks[name]
+
+
+@pytest.mark.parametrize("path", CORE, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_no_import_hides_from_the_eye(path: Path) -> None:
+    """Nor is anything imported for its types alone: what is named is asked."""
+    assert "TYPE_CHECKING" not in path.read_text()
+    tree = ast.parse(path.read_text())
+    inner = [n for n in ast.walk(tree) if isinstance(n, ast.Import | ast.ImportFrom)]
+    assert all(node in tree.body for node in inner), f"{path}: an import inside of something"
+
+
+@pytest.mark.parametrize("path", CORE, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_no_part_takes_the_whole_core(path: Path) -> None:
+    if path.name == "node.py":
+        return
+    for line, name in core_imports(path):
+        assert name[0] != "node", f"{path}:{line}"
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.arg) and node.annotation is not None:
+            assert ast.unparse(node.annotation) not in ("Node", "NodeState"), (
+                f"{path}:{node.lineno}"
+            )

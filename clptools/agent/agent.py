@@ -30,8 +30,9 @@ from clptools.agent.surroundings import Surroundings
 from clptools.api import peer as said
 from clptools.api.backend import EventRecord
 from clptools.api.server import Server
-from clptools.core.actions import Record
-from clptools.core.events import (
+from clptools.core.cluster.timeout_ratio import stretched
+from clptools.core.model.actions import Record
+from clptools.core.model.events import (
     AgentStarted,
     AgentStopping,
     ControlSeen,
@@ -39,13 +40,12 @@ from clptools.core.events import (
     SettingsChanged,
     SettingsOffered,
 )
-from clptools.core.journal import Head
-from clptools.core.ledger import grave_classes
-from clptools.core.messages import Control
+from clptools.core.model.messages import Control
+from clptools.core.model.settings import Settings
+from clptools.core.model.view import StatusView
+from clptools.core.monitors.severity import grave_classes
 from clptools.core.node import Node
-from clptools.core.settings import Settings
-from clptools.core.stretch import stretched
-from clptools.core.view import StatusView
+from clptools.core.report.journal import Head
 from clptools.links.certs import Minting
 from clptools.links.peer import PeerChannel
 from clptools.reports import ClpError, ExitCode
@@ -331,7 +331,7 @@ class Agent:
         """Keys of what the ledger has open."""
         if self._core is None:
             return frozenset()
-        return frozenset(event.key for event in self._core.node.state.events.values())
+        return frozenset(event.key for event in self._core.node.state.ledger.events.values())
 
     async def tell_durably(self, event: Event) -> None:
         """Tell the core, and return once the event is on the disk.  Raises OSError."""

@@ -36,11 +36,11 @@ from clptools.api.backend import (
     OpenHardware,
 )
 from clptools.api.methods import CountersReply, HardwareReply, StatusReply
-from clptools.core import explain
-from clptools.core.actions import Record
-from clptools.core.events import Event, RequestSeen
-from clptools.core.requests import ExternalNotice, Outcome, Request, ServiceStart
-from clptools.core.view import OpenEventView, StatusView
+from clptools.core.model.actions import Record
+from clptools.core.model.events import Event, RequestSeen
+from clptools.core.model.requests import ExternalNotice, Outcome, Request, ServiceStart
+from clptools.core.model.view import OpenEventView, StatusView
+from clptools.core.report import explain
 from clptools.reports import ClpError, ExitCode
 from clptools.resources.script import Script, ScriptRunner
 

@@ -23,7 +23,7 @@ from clptools.config.alerts import Alert
 from clptools.config.load import Loaded, load
 from clptools.config.scripts import script_text
 from clptools.config.write import sync_folder
-from clptools.core.settings import Settings
+from clptools.core.model.settings import Settings
 from clptools.registries import registries
 from clptools.reports import ClpError, ExitCode, Report
 

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from clptools.core.actions import Fence
-from clptools.core.events import (
+from clptools.core.model.actions import Fence
+from clptools.core.model.events import (
     ArbiterAnswered,
     FenceDone,
     HostActionDone,
     PowerRead,
     WatchdogChanged,
 )
-from clptools.core.messages import Beat, Control
+from clptools.core.model.messages import Beat, Control
 from clptools.resources.script import ScriptRunner
 
 

@@ -22,10 +22,10 @@ from clptools.agent.loop import Loop
 from clptools.agent.memory import lock_memory
 from clptools.agent.records import Records
 from clptools.agent.store import Store
-from clptools.core import actions, events
-from clptools.core.durable import LedgerFile
-from clptools.core.requests import Outcome
-from clptools.core.settings import Resource, Settings
+from clptools.core.model import actions, events
+from clptools.core.model.durable import LedgerFile
+from clptools.core.model.requests import Outcome
+from clptools.core.model.settings import Resource, Settings
 from clptools.reports import ClpError
 from clptools.resources.base import ResourceContext, product_environment
 from clptools.resources.registry import perform as perform_resource

@@ -17,8 +17,8 @@ import zlib
 from collections.abc import Callable
 from concurrent.futures import Executor
 
-from clptools.core import journal as form
-from clptools.core.events import BeatSeen, Event, TimerFired
+from clptools.core.model.events import BeatSeen, Event, TimerFired
+from clptools.core.report import journal as form
 
 _IDLE_FLUSH_S = 2.0
 _SOON_S = 0.05

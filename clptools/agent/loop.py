@@ -20,8 +20,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 from clptools.agent.slots import MAY_PASS
-from clptools.core.actions import Action
-from clptools.core.events import BeatSeen, Event, HardwareSeen, MessageSeen, TimerFired
+from clptools.core.model.actions import Action
+from clptools.core.model.events import BeatSeen, Event, HardwareSeen, MessageSeen, TimerFired
 
 _SLICE_MS = 20
 """After this long the queue lets sockets and processes have their turn."""

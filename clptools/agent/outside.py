@@ -12,8 +12,8 @@ from collections.abc import Awaitable
 from clptools.agent import clock
 from clptools.agent.records import Records, one_line
 from clptools.api import peer as said
-from clptools.core.actions import Record
-from clptools.core.requests import ExternalNotice, Outcome
+from clptools.core.model.actions import Record
+from clptools.core.model.requests import ExternalNotice, Outcome
 from clptools.faults import ClpError
 
 _KNOCKS_APART_S = 600.0

@@ -19,9 +19,9 @@ from clptools.agent import clock, configuration
 from clptools.api import peer as said
 from clptools.api.backend import ConfigFiles
 from clptools.config import history
-from clptools.core.requests import Outcome
-from clptools.core.revision import OFFER_MS, joining
-from clptools.core.settings import Settings
+from clptools.core.cluster.revision import OFFER_MS, joining
+from clptools.core.model.requests import Outcome
+from clptools.core.model.settings import Settings
 from clptools.reports import ClpError, ExitCode, Report
 
 PREPARE_TIMEOUT_S = 20.0

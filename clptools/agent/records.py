@@ -22,7 +22,7 @@ import msgspec
 from clptools import paths
 from clptools.agent import clock
 from clptools.api.backend import EventRecord
-from clptools.core.actions import Record
+from clptools.core.model.actions import Record
 
 KEPT = 10_000
 SYSLOG = "/dev/log"

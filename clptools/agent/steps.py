@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from clptools.agent.records import Records
 from clptools.api.backend import EventRecord
-from clptools.core.requests import GroupMove, GroupStart, Request
+from clptools.core.model.requests import GroupMove, GroupStart, Request
 
 _LAST_STEP_S = 0.2
 """How long the last step may come later than the end of the request: its record comes by the

@@ -21,7 +21,7 @@ import msgspec
 from clptools import paths
 from clptools.agent.lock import AgentLock
 from clptools.agent.slots import MAY_PASS, Slots, TooLarge, preallocated
-from clptools.core.durable import Durable, LedgerFile, OpenEntry
+from clptools.core.model.durable import Durable, LedgerFile, OpenEntry
 from clptools.reports import ClpError, ExitCode
 
 logger = logging.getLogger(__name__)

@@ -17,9 +17,9 @@ from clptools.agent.devices import Devices
 from clptools.api.address import SocketAddress
 from clptools.arbiters.base import ArbiterContext
 from clptools.arbiters.holding import Arbiters
-from clptools.core.events import BeatSeen, Event
-from clptools.core.messages import Beat
-from clptools.core.settings import Settings
+from clptools.core.model.events import BeatSeen, Event
+from clptools.core.model.messages import Beat
+from clptools.core.model.settings import Settings
 from clptools.hardware.bmcs import Bmcs
 from clptools.hardware.host import Host
 from clptools.intake.door import MessageDoor, bind_door
@@ -41,7 +41,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_NOTE_LEVELS = {"bind": "WARN", "keys": "WARN", "fault": "ERROR", "storm": "WARN"}
+_NOTE_LEVELS = {
+    "bind": "WARN",
+    "keys": "WARN",
+    "fault": "ERROR",
+    "storm": "WARN",
+    "unknown": "WARN",
+}
 _WELL = re.compile(r"works again$|^Test event ")
 _BAD_WORDS = ("cannot", "lost", "no longer", "another", "stays off", "does not")
 
@@ -262,6 +268,7 @@ class Surroundings:
             authkey=self._authkey,
             boots=starts,
             read_user_keys=lambda user: read_keys(paths.snmp_key_file(user.user)),
+            on_pet=self._bmcs.pet_taken,
         )
         self._traps.start()
 

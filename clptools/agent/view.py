@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from clptools.core.view import ClusterView, GroupView, ServerView, StatusView
+from clptools.core.model.view import ClusterView, GroupView, ServerView, StatusView
 
 _AGES = frozenset({"last_seen_s", "since_s", "lease_s", "latency_ms", "first", "last"})
 """Fields that only say how long ago, or how fast: they change without anything happening."""

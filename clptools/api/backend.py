@@ -10,8 +10,8 @@ from typing import Protocol
 
 import msgspec
 
-from clptools.core.requests import Outcome, Request
-from clptools.core.view import StatusView
+from clptools.core.model.requests import Outcome, Request
+from clptools.core.model.view import StatusView
 
 
 class EventRecord(msgspec.Struct, frozen=True, kw_only=True):

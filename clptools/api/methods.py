@@ -21,8 +21,8 @@ from clptools.api.backend import (
     LogsPart,
 )
 from clptools.core.describe import describe_request
-from clptools.core.requests import Outcome, Request
-from clptools.core.view import StatusView
+from clptools.core.model.requests import Outcome, Request
+from clptools.core.model.view import StatusView
 from clptools.reports import ClpError, ExitCode
 
 EVENTS_PER_CALL = 1000

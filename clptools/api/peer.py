@@ -10,9 +10,9 @@ from __future__ import annotations
 import msgspec
 
 from clptools.api.backend import ConfigFiles, EventRecord, LogsPart
-from clptools.core.messages import Control
-from clptools.core.requests import ExternalNotice, GroupMove, Outcome
-from clptools.core.view import StatusView
+from clptools.core.model.messages import Control
+from clptools.core.model.requests import ExternalNotice, GroupMove, Outcome
+from clptools.core.model.view import StatusView
 
 
 class PeerMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -16,7 +16,7 @@ from clptools.api.backend import Backend
 from clptools.api.boot_time import boot_ms
 from clptools.api.methods import METHODS, Caller, Method, Parameters
 from clptools.core import sentences
-from clptools.core.requests import LASTS_MS
+from clptools.core.model.requests import LASTS_MS
 from clptools.reports import ClpError, ExitCode
 from clptools.version import VERSION
 

@@ -16,7 +16,7 @@ from clptools.arbiters.disk_lease import SLOTS
 from clptools.arbiters.disk_worker import Command, Result, Setup
 from clptools.common import child_process
 from clptools.common.child_process import framed
-from clptools.core.settings import Arbiter
+from clptools.core.model.settings import Arbiter
 
 _MAX_RESULT_BYTES = 16_384
 _LAST_S = 1.0

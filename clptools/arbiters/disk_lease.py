@@ -47,7 +47,7 @@ from enum import IntEnum
 import msgspec
 
 from clptools.arbiters.base import Held
-from clptools.core.timing import drift_margin
+from clptools.core.model.timing import drift_margin
 
 SLOT_BYTES = 4096
 SLOTS = 64

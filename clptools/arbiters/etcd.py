@@ -31,7 +31,7 @@ import msgspec
 from clptools.arbiters.base import ArbiterContext, Held
 from clptools.common.http import HttpError, Response, Site, client_tls
 from clptools.config.secretfile import read_secret
-from clptools.core.settings import Arbiter
+from clptools.core.model.settings import Arbiter
 from clptools.faults import ClpError
 
 _UNAUTHENTICATED, _INVALID_ARGUMENT, _UNAVAILABLE = 16, 3, 14

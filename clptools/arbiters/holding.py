@@ -11,8 +11,8 @@ from typing import Any, cast
 
 from clptools.arbiters.base import ArbiterContext, Held, NpResolution
 from clptools.arbiters.registry import VARIANTS
-from clptools.core.events import ArbiterAnswered
-from clptools.core.settings import Arbiter, Settings
+from clptools.core.model.events import ArbiterAnswered
+from clptools.core.model.settings import Arbiter, Settings
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ import ssl
 
 from clptools.arbiters.base import ArbiterContext, Held
 from clptools.common.http import HttpError, Site, client_tls
-from clptools.core.settings import Arbiter
+from clptools.core.model.settings import Arbiter
 from clptools.faults import ClpError
 
 _NO_HEAD = (405, 501)

@@ -6,7 +6,7 @@ import asyncio
 
 from clptools.arbiters.base import ArbiterContext, Held
 from clptools.common.ping import ping
-from clptools.core.settings import Arbiter
+from clptools.core.model.settings import Arbiter
 
 
 def build(arbiter: Arbiter, context: ArbiterContext) -> PingArbiter:

@@ -5,8 +5,16 @@
 
 from __future__ import annotations
 
-from clptools.config.field import Field
-from clptools.config.kinds import ADDRESS, BOOLEAN, PATH, TEXT, URL, list_of, one_or_per_server
+from clptools.config.field import (
+    ADDRESS,
+    BOOLEAN,
+    PATH,
+    TEXT,
+    URL,
+    Field,
+    list_of,
+    one_or_per_server,
+)
 
 VARIANTS: dict[str, str] = {
     "ping": "clptools.arbiters.ping",

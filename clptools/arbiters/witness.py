@@ -23,7 +23,7 @@ from clptools.arbiters.witness_messages import (
     Signer,
 )
 from clptools.common.http import HttpError, Site, client_tls
-from clptools.core.settings import Arbiter
+from clptools.core.model.settings import Arbiter
 from clptools.faults import ClpError, ExitCode
 
 A = TypeVar("A", Answer, Mail)

@@ -1,4 +1,4 @@
-"""What follows `clpcfset add` and `del`: objects, by the original's words or clearer ones."""
+"""`clpcfset add`, `del` and `show`: objects, by the original's words or clearer ones."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ from itertools import takewhile
 
 from clptools.cli import cfset_original as of_the_original
 from clptools.cli.cfset_session import Session, digits, make, path_of, usage
-from clptools.config.edit import Configuration, Found, kind_of
+from clptools.cli.command import Answer
+from clptools.config.edit import SORTS, Configuration, Found, kind_of
+from clptools.config.field import Field, near
+from clptools.config.lines import Json
 from clptools.config.references import forget
-from clptools.config.table import near
+from clptools.config.statements import written
+from clptools.config.table import SINGLE, fields_of, inner_of
 from clptools.faults import ClpError, ExitCode
 
 ADD = {
@@ -191,3 +195,62 @@ _OBJECTS: dict[str, Callable[[Session, list[str]], Found]] = {
     "snmpv3_user": _user,
     "trap_profile": _plain("trap_profile"),
 }
+
+
+# ---------------------------------------------------------------------- show
+
+
+def overview(config: Configuration) -> Answer:
+    """The objects by kind."""
+    lines = [f"{'cluster':<13} {config.tables.get('cluster', {}).get('name', 'cluster')}"]
+    for kind in SORTS:
+        shown = [
+            f"{one.name} ({one.table['type']})" if "type" in one.table else one.name
+            for one in config.all_of(kind)
+        ]
+        if shown:
+            lines.append(f"{kind:<13} {', '.join(shown)}")
+    return Answer("\n".join(lines), {"configuration": config.tables})
+
+
+def keys(config: Configuration, path: str) -> Answer:
+    """Every key of one object: what is set, then what is not, with its default."""
+    table = config.tables.get(path, {}) if path in SINGLE else config.object_at(path)[0].table
+    return Answer("\n".join(lines_of(config, path)), {"path": path, "keys": table})
+
+
+def lines_of(config: Configuration, path: str) -> list[str]:
+    """The keys of an object or single table, a line each."""
+    if path in SINGLE:
+        kind, table = path, config.tables.get(path, {})
+    else:
+        found, _ = config.object_at(path)
+        kind, table = found.kind, found.table
+    lines = _lines(table, fields_of(kind, table, config.registries), "")
+    for name, inner in inner_of(kind, config.registries).items():
+        below = table.get(name, {})
+        lines += _lines(below if isinstance(below, dict) else {}, inner, f"{name}.")
+    return lines
+
+
+def _lines(table: Json, fields: dict[str, Field], before: str) -> list[str]:
+    lines = []
+    for name, field in fields.items():
+        if name in table:
+            said = f"{before}{name} = {written(table[name])}"
+        elif field.default is not None:
+            said = f"# {before}{name} = {written(field.default)}"
+        else:
+            said = f"# {before}{name}"
+        lines.append(f"{said:<38}  # {field.help}")
+    return lines
+
+
+def key(config: Configuration, path: str) -> Answer:
+    """The value of one key, or its default; nothing where it has none."""
+    place = config.place(path)
+    value = place.value
+    if value is None and not place.entry:
+        value = place.field.default
+    shown = value if isinstance(value, str) else "" if value is None else written(value)
+    return Answer(shown, {"path": path, "value": value, "set": place.value is not None})

@@ -12,11 +12,11 @@ from collections.abc import Callable
 
 from clptools.cli.cfset_session import Session, make, path_of, usage
 from clptools.config import original
-from clptools.config.document import Json
 from clptools.config.edit import SORTS, Configuration, Found
+from clptools.config.field import near
+from clptools.config.lines import Json
 from clptools.config.original import Meant, NotCarried
-from clptools.config.refused import REFUSED
-from clptools.config.table import near
+from clptools.config.variants import REFUSED
 from clptools.faults import ClpError, ExitCode
 
 _DEVICES = ("lan", "mdc", "disk", "bmc", "witness", "ping", "http", "com")

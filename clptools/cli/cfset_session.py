@@ -25,7 +25,7 @@ class Session:
         self.path = path
         self.new = new
         try:
-            self.document = Document(text)
+            self.document = Document(text, path)
         except (tomllib.TOMLDecodeError, RecursionError) as fault:
             report = loads(text, registries(), path).reports[0]
             raise ClpError(ExitCode.INVALID_CONFIG, str(report), report.hint) from fault
@@ -62,11 +62,11 @@ class Session:
 
         Raises ClpError; the file is then as it was.
         """
-        text, kept = self.document.text()
+        text = self.document.text()
         changed = text != self.document.original or self.new
         if changed:
             try:
-                self._write(text, keep_old=not kept)
+                self._write(text)
             except OSError as fault:
                 raise _cannot(self.path, fault) from fault
         try:
@@ -75,19 +75,15 @@ class Session:
             raise _cannot(fault.filename or "scripts", fault) from fault
         return changed
 
-    def _write(self, text: str, *, keep_old: bool) -> None:
+    def _write(self, text: str) -> None:
         os.makedirs(self.folder or ".", mode=0o750, exist_ok=True)
         target, mode = os.path.realpath(self.path), CONFIG_MODE
         if os.path.exists(target):
             mode = os.stat(target).st_mode & 0o777
-        if keep_old:
-            backup = f"{self.path}.bak"
-            replace_file(backup, self.document.original.encode(), mode)
-            self.note(f"Comments could not be kept; the file as it was is {backup}.")
         replace_file(target, text.encode(), mode)
 
     def _scripts(self) -> None:
-        from clptools.config.skeletons import make
+        from clptools.config.scripts import make
 
         base = os.path.join(self.folder, "scripts")
         for old, new in self.renamed:

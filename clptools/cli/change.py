@@ -5,9 +5,11 @@ from __future__ import annotations
 import sys
 
 from clptools.api.client import Client, Silent, user
-from clptools.cli.answer import Answer, done
-from clptools.cli.options import Args, Command
+from clptools.cli.command import TYPE_CHECKING, Answer, Args, Command, done
 from clptools.faults import ClpError, ExitCode
+
+if TYPE_CHECKING:
+    from clptools.cli.json_types import RequestJson
 
 REFUSALS_TAKE_S = 1.0
 """How long `-w 0` still waits: long enough to hear of a refusal, not of the end."""
@@ -27,8 +29,8 @@ def one_of(command: Command, args: Args, *names: str) -> str:
     )
 
 
-def change(args: Args, request: dict[str, object], timeout_s: float | None = None) -> Answer:
-    """Has the agent carry out a request of `clptools.core.requests`; waits for its end.
+def change(args: Args, request: RequestJson, timeout_s: float | None = None) -> Answer:
+    """Has the agent carry out a request of `clptools.core.model.requests`; waits for its end.
 
     A terminal sees each step, unless one JSON object is wanted.
     `timeout_s` None waits as long as it takes, 0 only for a refusal.  Raises ClpError with
@@ -38,9 +40,7 @@ def change(args: Args, request: dict[str, object], timeout_s: float | None = Non
     return outcome(follow(request, timeout_s, shows=shows))
 
 
-def follow(
-    request: dict[str, object], timeout_s: float | None, *, shows: bool
-) -> dict[str, object]:
+def follow(request: RequestJson, timeout_s: float | None, *, shows: bool) -> dict[str, object]:
     """The outcome of a request, as it came; `shows` its steps as they come."""
     asked = {key: value for key, value in request.items() if value not in ("", None)}
     patience = REFUSALS_TAKE_S if timeout_s == 0 else timeout_s

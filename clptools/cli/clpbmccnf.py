@@ -1,20 +1,29 @@
-"""`clpbmccnf`: the password of a server's BMC, and the pass phrases of its SNMPv3 user."""
+"""`clpbmccnf`: the password of a server's BMC, the pass phrases of its SNMPv3 user, its alerts."""
 
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
-from clptools.cli.answer import Answer, done
-from clptools.cli.options import Args, Argument, Command, Option
+from clptools.cli.command import Answer, Args, Argument, Command, Option, done
 from clptools.faults import ClpError, ExitCode
 from clptools.paths import bmc_password_file, config_file, server_name, snmp_key_file
+
+if TYPE_CHECKING:
+    from clptools.cli.bmc_alerts import Way
+    from clptools.core.model.settings import Settings
 
 _CONNECT_S = 5.0
 
 COMMAND = Command(
     "clpbmccnf",
-    summary="store the password of a server's BMC, or the pass phrases of an SNMPv3 user",
-    synopsis=("[-u USER] [--new] [SERVER]", "--snmp USER", "--certificate [SERVER]"),
+    summary="store the password of a server's BMC, and let it send its traps to the cluster",
+    synopsis=(
+        "[-u USER] [--new] [SERVER]",
+        "--snmp USER",
+        "--alerts [--check | --yes] [SERVER]",
+        "--certificate [SERVER]",
+    ),
     description=(
         (
             "Asks for the password, or reads it from standard input (one line). It is stored in "
@@ -39,6 +48,16 @@ COMMAND = Command(
             "there. Nothing is sent to the BMC. Compare it with what the BMC's own page shows "
             "before you pin it: whoever stands between could show another."
         ),
+        (
+            "With --alerts it lets the BMC of SERVER (left out: of every server) send its traps to "
+            "the keyword address of the monitor: destination, policy, event filter, community and "
+            "the switches, over LAN or, for this server, by the kernel's driver. What it would set "
+            "is shown first, and asked for. What others have set up there stays."
+        ),
+        (
+            "With --check nothing is set: exit code 9 where a trap would not be sent, 1 where that "
+            "could not be asked. Then: clptrap test --through-bmc."
+        ),
     ),
     options=(
         Option("-u", "--user", metavar="USER", help="The BMC's user, as clp.toml has it."),
@@ -49,6 +68,9 @@ COMMAND = Command(
             help="Refused: everybody on the server can read the arguments of a command.",
         ),
         Option("--new", help="SERVER is not in the configuration yet."),
+        Option("--alerts", help="Look at the BMC's alerts, and set them."),
+        Option("--check", help="With --alerts: only look."),
+        Option("--yes", help="With --alerts: set them without a question."),
         Option("--snmp", metavar="USER", help="Store the pass phrases of this SNMPv3 user."),
         Option("--certificate", help="Show the certificate of the BMC, for Redfish."),
     ),
@@ -56,6 +78,7 @@ COMMAND = Command(
     examples=(
         ("clpbmccnf -u clp server1", "asks for the password of server1's BMC"),
         ("clpbmccnf -u clp server2 < password", "reads it"),
+        ("clpbmccnf --alerts", "lets the BMCs of all servers send their traps here"),
         ("clpbmccnf --snmp trapper", "asks for the pass phrases of that SNMPv3 user"),
         ("clpbmccnf --certificate server2", "shows what to pin of the BMC of server2"),
     ),
@@ -72,6 +95,10 @@ def run(args: Args) -> Answer:
         )
     if args.given("certificate"):
         return _certificate(args)
+    if args.given("alerts"):
+        return _alerts(args)
+    if args.given("check") or args.given("yes"):
+        raise ClpError(ExitCode.USAGE, "--check and --yes go with --alerts.")
     return _store_snmp(args) if args.given("snmp") else _store_bmc(args)
 
 
@@ -85,7 +112,7 @@ def _certificate(args: Args) -> Answer:
     from clptools.config.servers import HTTPS_PORT
     from clptools.registries import registries
 
-    if args.given("user") or args.given("new") or args.given("snmp"):
+    if any(map(args.given, ("user", "new", "snmp", "alerts", "check", "yes"))):
         raise ClpError(ExitCode.USAGE, "--certificate [SERVER] stands alone.")
     name = args.word() or server_name()
     settings = load(config_file(), registries()).settings
@@ -123,8 +150,71 @@ def _certificate(args: Args) -> Answer:
     return answer
 
 
+def _alerts(args: Args) -> Answer:
+    import asyncio
+
+    from clptools.cli import bmc_alerts
+
+    if args.given("snmp") or args.given("user") or args.given("new"):
+        raise ClpError(ExitCode.USAGE, "--alerts goes with --check or --yes, and a server.")
+    settings = _settings()
+    servers = bmc_alerts.servers_of(settings, args.words)
+    own = server_name()
+    found = asyncio.run(bmc_alerts.look(settings, servers, own))
+    settable = any(finding.changes for way in found for finding in way.findings)
+    if args.given("check") or not settable:
+        return _alerts_answer(found)
+    if not args.given("yes"):
+        _ask_to_set(found)
+    found, refused = asyncio.run(bmc_alerts.mend(settings, servers, own))
+    return _alerts_answer(found, refused)
+
+
+def _settings() -> Settings:
+    from clptools.config.load import load
+    from clptools.registries import registries
+
+    loaded = load(config_file(), registries())
+    if loaded.settings is None:
+        raise ClpError(ExitCode.INVALID_CONFIG, str(loaded.errors[0]), "All of them: clpcfchk")
+    return loaded.settings
+
+
+def _ask_to_set(found: list[Way]) -> None:
+    """Shows what differs, and asks.  Raises ClpError where the answer is not yes."""
+    from clptools.cli.bmc_alerts import told
+    from clptools.cli.wizard_steps import Cancelled, Ended, Talk
+
+    talk = Talk(sys.stderr)
+    for way in found:
+        talk.say(told(way))
+    try:
+        agreed = talk.yes("Set what can be set?", default=False)
+    except (Ended, Cancelled):
+        agreed = False
+    if not agreed:
+        raise ClpError(ExitCode.USAGE, "Nothing was set.", "Without a question: --yes")
+
+
+def _alerts_answer(found: list[Way], refused: list[str] | None = None) -> Answer:
+    from clptools.cli.bmc_alerts import as_object, told
+
+    lines = [told(way) for way in found]
+    if refused is not None:
+        lines += [f"Not set: {text}" for text in refused]
+    code = ExitCode.DONE
+    if any(way.fault for way in found):
+        code = ExitCode.FAILED
+    elif any(not way.clear for way in found):
+        code = ExitCode.FOUND
+    elif refused is not None:
+        lines.append("Prove it: clptrap test --through-bmc --to SERVER")
+    fields = {"ways": [as_object(way) for way in found], "refused": refused or []}
+    return Answer("\n".join(lines), fields, code)
+
+
 def _store_bmc(args: Args) -> Answer:
-    from clptools.config.passwords import write_bmc_password
+    from clptools.config.secretfile import write_bmc_password
 
     server = args.word() or server_name()
     _check_name(server)
@@ -138,7 +228,7 @@ def _store_bmc(args: Args) -> Answer:
 
 def _store_snmp(args: Args) -> Answer:
     from clptools.config.load import load
-    from clptools.config.passwords import write_snmp_keys
+    from clptools.config.secretfile import write_snmp_keys
     from clptools.registries import registries
 
     if args.words or args.given("user") or args.given("new"):
@@ -156,8 +246,7 @@ def _store_snmp(args: Args) -> Answer:
 
 def _check_name(name: str) -> None:
     """It becomes the name of a file."""
-    from clptools.config.field import Fault
-    from clptools.config.kinds import NAME
+    from clptools.config.field import NAME, Fault
 
     read = NAME.read(name)
     if isinstance(read, Fault):

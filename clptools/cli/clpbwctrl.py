@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from clptools.api.client import Client
-from clptools.cli.answer import Answer, done
+from clptools.cli.command import Answer, Args, Command, Option, done
 from clptools.cli.names import local_server, objects, status
-from clptools.cli.options import Args, Command, Option
 from clptools.faults import ClpError, ExitCode
 
 COMMAND = Command(

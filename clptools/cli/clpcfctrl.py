@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 
 from clptools.api.client import Client, Json, user
-from clptools.cli.answer import SUCCEEDED, Answer, done
 from clptools.cli.change import one_of, outcome
-from clptools.cli.options import FORCE, Args, Argument, Command, Option
+from clptools.cli.command import FORCE, SUCCEEDED, Answer, Args, Argument, Command, Option, done
 from clptools.faults import ClpError, ExitCode
 from clptools.paths import authkey_file, config_dir
 
@@ -137,8 +136,8 @@ def read(folder: str) -> dict[str, str]:
 
     Raises ClpError: INVALID_CONFIG with every error, FAILED where a script cannot be distributed.
     """
+    from clptools.cli.render.findings import render_text
     from clptools.config.load import load
-    from clptools.config.present import render_text
     from clptools.config.scripts import script_text
     from clptools.registries import registries
 
@@ -236,9 +235,9 @@ def translate(path: str, folder: str, *, force: bool) -> Answer:
     """A `clp.conf` as `clp.toml`; what needs a hand is listed, and makes the code 8 if it must."""
     import msgspec
 
+    from clptools.cli.render.findings import as_json, render_report
     from clptools.config.importer import import_clp_conf
     from clptools.config.load import loads
-    from clptools.config.present import as_json, render_report
     from clptools.config.write import CONFIG_MODE, replace_file
     from clptools.registries import registries
 
@@ -262,7 +261,7 @@ def translate(path: str, folder: str, *, force: bool) -> Answer:
 
 def keygen(force: bool) -> Answer:
     """The authkey.  An existing one is not replaced without `--force`."""
-    from clptools.config.authkey import keygen as make
+    from clptools.config.secretfile import keygen as make
 
     path = make(authkey_file(), force=force)
     return done(f"{path} made. Copy it to every server (mode 0400).\n{SUCCEEDED}", file=path)

@@ -6,8 +6,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from clptools.cli.answer import SUCCEEDED, Answer, done
-from clptools.cli.options import FORCE, Args, Argument, Command, Option
+from clptools.cli.command import FORCE, SUCCEEDED, Answer, Args, Argument, Command, Option, done
 from clptools.faults import ClpError, ExitCode
 
 if TYPE_CHECKING:
@@ -31,9 +30,9 @@ COMMAND = Command(
         (
             "It edits clp.toml in the current folder, or where -x or --file say, and makes it with "
             "create or wizard. The file is written whole or not at all; comments that are not "
-            "about what goes stay where they are. Where the file is written so that this cannot "
-            "be done, it is written anew, and the old one kept as clp.toml.bak. Nothing takes "
-            "effect before clpcfctrl --push -x DIR."
+            "about what goes stay where they are. Where a change cannot be made in the file as it "
+            "is written, clpcfset says so and changes nothing. Nothing takes effect before "
+            "clpcfctrl --push -x DIR."
         ),
         (
             "Kinds are server (srv), interconnect (hb), np, server_group (svg), group (grp), "
@@ -124,7 +123,7 @@ def run(args: Args) -> Answer:
             session = opened(path)
             _VERBS[verb](session, words)
         else:
-            from clptools.config.table import near
+            from clptools.config.field import near
 
             hint = near(verb, ("wizard", "create", *_VERBS, "show"))
             raise ClpError(ExitCode.USAGE, f"{verb}: no such verb.", hint)
@@ -245,9 +244,9 @@ def _none(verb: str, words: list[str]) -> None:
 
 def show(session: Session, words: list[str]) -> Answer:
     """The objects there are, the keys of one, or one key's value."""
-    from clptools.cli.cfset_show import key, keys, overview
+    from clptools.cli.cfset_forms import key, keys, overview
     from clptools.config.edit import SHORT, SORTS
-    from clptools.config.keys import SINGLE
+    from clptools.config.table import SINGLE
 
     if len(words) > 1:
         raise ClpError(ExitCode.USAGE, "show takes one PATH.")

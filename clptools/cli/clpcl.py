@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from clptools.cli.answer import Answer, done
 from clptools.cli.change import change, one_of
-from clptools.cli.options import APITO, Args, Command, Option, host, wait
+from clptools.cli.command import APITO, Answer, Args, Command, Option, done, host, wait
 from clptools.cli.start_agent import start_agent
 from clptools.faults import ClpError, ExitCode
 

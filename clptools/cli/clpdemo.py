@@ -6,8 +6,7 @@ import signal
 import sys
 from typing import NoReturn
 
-from clptools.cli.answer import Answer
-from clptools.cli.options import Args, Command, Option
+from clptools.cli.command import Answer, Args, Command, Option
 
 COMMAND = Command(
     "clpdemo",

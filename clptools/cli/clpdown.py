@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from clptools.cli.answer import Answer
 from clptools.cli.change import change
-from clptools.cli.options import Args, Command, Option, host, wait
+from clptools.cli.command import TYPE_CHECKING, Answer, Args, Command, Option, host, wait
+
+if TYPE_CHECKING:
+    from clptools.cli.json_types import ServiceStopJson
 
 COMMAND = Command(
     "clpdown",
@@ -29,5 +31,5 @@ COMMAND = Command(
 def run(args: Args) -> Answer:
     """Carries it out."""
     then = "reboot" if args.given("reboot") else "shutdown"
-    request: dict[str, object] = {"type": "service-stop", "then": then}
-    return change(args, {**request, "server": args.text("host")}, args.number("wait"))
+    request: ServiceStopJson = {"type": "service-stop", "server": args.text("host"), "then": then}
+    return change(args, request, args.number("wait"))

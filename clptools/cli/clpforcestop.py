@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from clptools.cli.answer import Answer
 from clptools.cli.change import change
-from clptools.cli.options import Args, Argument, Command, Option, wait
+from clptools.cli.command import TYPE_CHECKING, Answer, Args, Argument, Command, Option, wait
 from clptools.faults import ClpError, ExitCode
+
+if TYPE_CHECKING:
+    from clptools.cli.json_types import ForceStopJson
 
 COMMAND = Command(
     "clpforcestop",
@@ -44,4 +46,5 @@ def run(args: Args) -> Answer:
             f"Nothing was done: {server} would lose power at once.",
             f"If you mean it: clpforcestop {server} --yes.  In order: clpdown -h {server}",
         )
-    return change(args, {"type": "force-stop", "down": server}, args.number("wait"))
+    request: ForceStopJson = {"type": "force-stop", "down": server}
+    return change(args, request, args.number("wait"))

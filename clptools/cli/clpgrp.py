@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 from clptools.api.client import Client
-from clptools.cli.answer import Answer
 from clptools.cli.change import change, one_of
+from clptools.cli.command import (
+    APITO,
+    FORCE,
+    TYPE_CHECKING,
+    Answer,
+    Args,
+    Argument,
+    Command,
+    Option,
+    host,
+)
 from clptools.cli.names import known_group
-from clptools.cli.options import APITO, FORCE, Args, Argument, Command, Option, host
+
+if TYPE_CHECKING:
+    from clptools.cli.json_types import GroupMoveJson, GroupStartJson, GroupStopJson
 
 COMMAND = Command(
     "clpgrp",
@@ -50,14 +62,20 @@ COMMAND = Command(
 def run(args: Args) -> Answer:
     """Carries it out."""
     what = one_of(COMMAND, args, "start", "stop", "move", "where")
-    group = args.word()
     if what == "where":
-        return where(group)
-    request: dict[str, object] = {"type": f"group-{what}", "group": group}
-    request |= {"server": args.text("host"), "force": args.given("force")}
-    if what == "move":
-        request["to"] = args.text("to")
-    return change(args, request, timeout_s=args.number("apito"))
+        return where(args.word())
+    return change(args, wanted(what, args), timeout_s=args.number("apito"))
+
+
+def wanted(what: str, args: Args) -> GroupStartJson | GroupStopJson | GroupMoveJson:
+    """The request."""
+    group, server, force = args.word(), args.text("host"), args.given("force")
+    if what == "start":
+        return {"type": "group-start", "group": group, "server": server, "force": force}
+    if what == "stop":
+        return {"type": "group-stop", "group": group, "server": server, "force": force}
+    to = args.text("to")
+    return {"type": "group-move", "group": group, "server": server, "to": to, "force": force}
 
 
 def where(group: str) -> Answer:

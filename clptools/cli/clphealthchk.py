@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from clptools.api.client import Client, SocketMissing
-from clptools.cli.answer import Answer
+from clptools.cli.command import Answer, Args, Command, Option
 from clptools.cli.names import status
-from clptools.cli.options import Args, Command, Option
 from clptools.faults import ClpError, ExitCode
 
 COMMAND = Command(

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from clptools.api.client import Client, user
-from clptools.cli.answer import Answer, done
 from clptools.cli.change import one_of
+from clptools.cli.command import Answer, Args, Command, Option, done, host, wait
 from clptools.cli.names import local_server, objects, status
-from clptools.cli.options import Args, Command, Option, host, wait
 from clptools.faults import ClpError, ExitCode
 
 COMMAND = Command(

@@ -10,9 +10,8 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from clptools.api.client import Client
-from clptools.cli.answer import Answer, done
+from clptools.cli.command import Answer, Args, Command, Option, done, host
 from clptools.cli.names import find, objects, status
-from clptools.cli.options import Args, Command, Option, host
 from clptools.faults import ClpError, ExitCode
 from clptools.paths import server_name
 

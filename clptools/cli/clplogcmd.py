@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from clptools.api.client import Client
-from clptools.cli.answer import Answer, done
-from clptools.cli.options import Args, Command, Option
+from clptools.cli.command import Answer, Args, Command, Option, done
 from clptools.faults import ClpError, ExitCode
 
 COMMAND = Command(

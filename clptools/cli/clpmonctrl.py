@@ -3,11 +3,29 @@
 from __future__ import annotations
 
 from clptools.api.client import Client
-from clptools.cli.answer import Answer, done
 from clptools.cli.change import change, one_of
+from clptools.cli.command import (
+    TYPE_CHECKING,
+    Answer,
+    Args,
+    Argument,
+    Command,
+    Option,
+    done,
+    host,
+    wait,
+)
 from clptools.cli.names import find, local_server, objects, status
-from clptools.cli.options import Args, Argument, Command, Option, host, wait
 from clptools.faults import ClpError, ExitCode
+
+if TYPE_CHECKING:
+    from clptools.cli.json_types import (
+        AcknowledgeJson,
+        MonitorClearJson,
+        MonitorFaultJson,
+        MonitorResumeJson,
+        MonitorSuspendJson,
+    )
 
 COMMAND = Command(
     "clpmonctrl",
@@ -73,8 +91,18 @@ def run(args: Args) -> Answer:
         return acknowledge(args, monitors, server, wait_s)
     if what in ("dummy-on", "dummy-off"):
         return dummy(args, monitors, server, wait_s)
-    request: dict[str, object] = {"type": f"monitor-{what}", "monitors": monitors}
-    return change(args, {**request, "server": server}, timeout_s=wait_s)
+    return change(args, wanted(what, list(monitors), server), timeout_s=wait_s)
+
+
+def wanted(
+    what: str, monitors: list[str], server: str
+) -> MonitorSuspendJson | MonitorResumeJson | MonitorClearJson:
+    """The request."""
+    if what == "suspend":
+        return {"type": "monitor-suspend", "monitors": monitors, "server": server}
+    if what == "resume":
+        return {"type": "monitor-resume", "monitors": monitors, "server": server}
+    return {"type": "monitor-clear", "monitors": monitors, "server": server}
 
 
 def acknowledge(args: Args, monitors: tuple[str, ...], server: str, wait_s: float) -> Answer:
@@ -82,8 +110,8 @@ def acknowledge(args: Args, monitors: tuple[str, ...], server: str, wait_s: floa
     if len(monitors) != 1:
         raise ClpError(ExitCode.USAGE, "--acknowledge needs one monitor: -m NAME.")
     event = args.whole("event", 0)  # 0: all of it
-    request: dict[str, object] = {"type": "acknowledge", "monitor": monitors[0], "event": event}
-    return change(args, {**request, "server": server}, timeout_s=wait_s)
+    request: AcknowledgeJson = {"type": "acknowledge", "monitor": monitors[0], "event": event}
+    return change(args, request | {"server": server}, timeout_s=wait_s)
 
 
 def dummy(args: Args, monitors: tuple[str, ...], server: str, wait_s: float) -> Answer:
@@ -91,10 +119,11 @@ def dummy(args: Args, monitors: tuple[str, ...], server: str, wait_s: float) -> 
     on = args.given("dummy-on")
     if on and not monitors:
         raise ClpError(ExitCode.USAGE, "-e needs a monitor: -m NAME.")
-    said = []
-    for monitor in monitors or ("",):
-        request: dict[str, object] = {"type": "monitor-fault", "monitor": monitor, "on": on}
-        said.append(change(args, {**request, "server": server}, timeout_s=wait_s).text)
+    request: MonitorFaultJson = {"type": "monitor-fault", "on": on, "server": server}
+    said = [
+        change(args, request | {"monitor": monitor}, timeout_s=wait_s).text
+        for monitor in monitors or ("",)
+    ]
     return done("\n".join(dict.fromkeys(said)))
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from clptools.cli.answer import Answer, done
-from clptools.cli.options import Args, Argument, Command, Option
+from clptools.cli.command import Answer, Args, Argument, Command, Option, done
 from clptools.faults import ClpError, ExitCode
 
 COMMAND = Command(

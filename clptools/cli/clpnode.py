@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clptools.cli.options import Argument, Command, Option
+from clptools.cli.command import Argument, Command, Option
 
 COMMAND = Command(
     "clpnode",

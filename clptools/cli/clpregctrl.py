@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from clptools.api.client import Client
-from clptools.cli.answer import Answer
 from clptools.cli.change import change, one_of
+from clptools.cli.command import TYPE_CHECKING, Answer, Args, Command, Option
 from clptools.cli.names import objects, status
-from clptools.cli.options import Args, Command, Option
 from clptools.faults import ClpError, ExitCode
+
+if TYPE_CHECKING:
+    from clptools.cli.json_types import ClearHaltsJson
 
 COMMAND = Command(
     "clpregctrl",
@@ -40,7 +42,8 @@ def run(args: Args) -> Answer:
     kind = args.text("type")
     if kind not in TYPES or args.text("registry") != "haltcount":
         raise ClpError(ExitCode.USAGE, "--clear needs -t rc or -t rm, and -r haltcount.")
-    return change(args, {"type": "clear-halts", "kind": kind})
+    request: ClearHaltsJson = {"type": "clear-halts", "kind": kind}
+    return change(args, request)
 
 
 def counts() -> Answer:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from clptools.cli.answer import Answer
-from clptools.cli.options import Args, Argument, Command, Option
+from clptools.cli.command import Answer, Args, Argument, Command, Option
 from clptools.faults import ClpError, ExitCode
 
 if TYPE_CHECKING:

@@ -6,12 +6,14 @@ import os
 import time
 
 from clptools.api.client import Client, Json, user
-from clptools.cli.answer import Answer
 from clptools.cli.change import one_of, outcome
+from clptools.cli.command import TYPE_CHECKING, Answer, Args, Argument, Command, Option, wait
 from clptools.cli.names import known_resource
-from clptools.cli.options import Args, Argument, Command, Option, wait
 from clptools.faults import ClpError, ExitCode
 from clptools.paths import authkey_file, server_name
+
+if TYPE_CHECKING:
+    from clptools.cli.json_types import ExternalNoticeJson, GroupMoveJson
 
 COMMAND = Command(
     "clprexec",
@@ -116,11 +118,8 @@ def run(args: Args) -> Answer:
     return outcome(ended)
 
 
-def wanted(what: str, args: Args) -> Json:
-    """The request, as `clptools.core.requests` has it; `script` for a script.
-
-    Raises ClpError (USAGE).
-    """
+def wanted(what: str, args: Args) -> GroupMoveJson | ExternalNoticeJson | None:
+    """The request; None for a script, which is no request to the core.  Raises ClpError (USAGE)."""
     name, resource = args.word(), args.text("resource")
     if resource and what != "failover":
         raise ClpError(ExitCode.USAGE, "-r goes with --failover.")
@@ -132,14 +131,20 @@ def wanted(what: str, args: Args) -> Json:
     if what == "script":
         if not name:
             raise ClpError(ExitCode.USAGE, "--script needs the name of a script.")
-        return {"type": "script", "script": name}
+        return None
     if bool(name) == bool(resource or category):
         one = "a group or -r RESOURCE" if what == "failover" else "a monitor or -k CATEGORY"
         raise ClpError(ExitCode.USAGE, f"--{what} needs {one}, one of them.")
     if what == "failover":
         return {"type": "group-move", "group": name, "failover": True, "reason": "clprexec"}
-    request: Json = {"type": "external-notice", "clear": what == "clear", "origin": server_name()}
-    return request | ({"monitor": name} if name else {"category": category, "keyword": keyword})
+    return {
+        "type": "external-notice",
+        "monitor": name,
+        "category": category,
+        "keyword": keyword,
+        "clear": what == "clear",
+        "origin": server_name(),
+    }
 
 
 def told(ended: Json) -> str:
@@ -153,22 +158,23 @@ def _seconds(args: Args) -> float:
     return WAIT_S if given is None else max(given, 0.1)
 
 
-def _inside(args: Args, request: Json) -> Json:
+def _inside(args: Args, request: GroupMoveJson | ExternalNoticeJson | None) -> Json:
     """Asked of the local agent."""
     with Client() as client:
         client.finish_within(_seconds(args))
-        if request["type"] == "script":
-            script = {"script": request["script"], "timeout_s": _seconds(args)}
-            ended = client.call("RunScript", user=user(), **script).get("outcome")
+        if request is None:
+            script, timeout_s = args.word(), _seconds(args)
+            reply = client.call("RunScript", user=user(), script=script, timeout_s=timeout_s)
+            ended = reply.get("outcome")
         else:
-            if args.given("resource"):
+            if args.given("resource") and request["type"] == "group-move":
                 group, _ = known_resource(client, args.text("resource"))
-                request = {**request, "group": group["name"]}
+                request["group"] = str(group["name"])
             ended = client.call("Request", request=request, user=user()).get("outcome")
     return ended if isinstance(ended, dict) else {}
 
 
-def _outside(args: Args, asked: Json, log: Log) -> Json:
+def _outside(args: Args, asked: GroupMoveJson | ExternalNoticeJson | None, log: Log) -> Json:
     """Asked of the first of the servers that answers."""
     hosts = [host for host in args.text("host").split(",") if host]
     if not 0 < len(hosts) <= HOSTS_MAX:
@@ -185,19 +191,20 @@ def _outside(args: Args, asked: Json, log: Log) -> Json:
     raise AssertionError("the last server's fault was raised")
 
 
-def _ask(host: str, port: int, key: bytes, asked: Json, args: Args) -> Json:
+def _ask(
+    host: str, port: int, key: bytes, asked: GroupMoveJson | ExternalNoticeJson | None, args: Args
+) -> Json:
     """One request over the control channel, and its outcome."""
     # Imported here: only a request to another server pays for TLS.
     import msgspec
 
     from clptools.api.peer import Transaction, TransactionScript
-    from clptools.core.requests import ExternalNotice, GroupMove, Outcome
+    from clptools.core.model.requests import ExternalNotice, GroupMove, Outcome
     from clptools.links.outside import call
 
     request: Transaction | TransactionScript
-    if asked["type"] == "script":
-        script = str(asked["script"])
-        request = TransactionScript(script=script, timeout_s=_seconds(args), user=user())
+    if asked is None:
+        request = TransactionScript(script=args.word(), timeout_s=_seconds(args), user=user())
     else:
         of_core = msgspec.convert(asked, GroupMove | ExternalNotice)
         request = Transaction(request=of_core, resource=args.text("resource"), user=user())

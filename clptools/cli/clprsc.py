@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from clptools.api.client import Client
-from clptools.cli.answer import Answer
 from clptools.cli.change import change, one_of
+from clptools.cli.command import APITO, TYPE_CHECKING, Answer, Args, Argument, Command, Option, host
 from clptools.cli.names import Json, find, known_resource, objects, status
-from clptools.cli.options import APITO, Args, Argument, Command, Option, host
 from clptools.faults import ClpError, ExitCode
+
+if TYPE_CHECKING:
+    from clptools.cli.json_types import ResourceStartJson, ResourceStopJson
 
 COMMAND = Command(
     "clprsc",
@@ -56,8 +58,12 @@ def run(args: Args) -> Answer:
         raise ClpError(ExitCode.USAGE, "RESOURCE is missing.", "More: clprsc --help")
     if what == "where":
         return where(resource)
-    request: dict[str, object] = {"type": f"resource-{what}", "resource": resource}
-    request |= {"server": args.text("host"), "force": args.given("force")}
+    request: ResourceStartJson | ResourceStopJson
+    server, force = args.text("host"), args.given("force")
+    if what == "start":
+        request = {"type": "resource-start", "resource": resource, "server": server, "force": force}
+    else:
+        request = {"type": "resource-stop", "resource": resource, "server": server, "force": force}
     return change(args, request, timeout_s=args.number("apito"))
 
 

@@ -6,12 +6,11 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from clptools.cli.answer import Answer
-from clptools.cli.options import Args, Command, Option
+from clptools.cli.command import Answer, Args, Command, Option
 from clptools.faults import ClpError, ExitCode
 
 if TYPE_CHECKING:
-    from clptools.core.settings import Settings
+    from clptools.core.model.settings import Settings
     from clptools.sim.explore import Plan, Run
     from clptools.sim.faults import Line
     from clptools.sim.world import Tell
@@ -342,6 +341,8 @@ def _shrunk(plan: Plan, seed: int, tell: Tell | None, told: list[str]) -> Answer
     from clptools.sim.explore import shorten
 
     lines, done = shorten(plan, seed, tell=tell)
+    if not done.violations:
+        lines = ()  # there is nothing to make smaller, and hundreds of lines would hide that
     fields = _fields(done) | {"schedule": _schedule_fields(lines)}
     return Answer("\n".join([*_schedule(lines), *told, *_verdict(done)]), fields, _code(done))
 

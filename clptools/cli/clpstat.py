@@ -11,21 +11,20 @@ import sys
 import time
 from typing import TYPE_CHECKING, NoReturn, cast
 
-from clptools.cli.answer import Answer
-from clptools.cli.options import Args, Argument, Command, Option, host
+from clptools.cli.command import Answer, Args, Argument, Command, Option, host
 from clptools.faults import ClpError, ExitCode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from clptools.api.client import Client
-    from clptools.cli.render.shape import (
+    from clptools.cli.json_types import (
         ExplanationJson,
         HardwareJson,
         StatusJson,
     )
     from clptools.config.load import Loaded
-    from clptools.core.settings import Settings
+    from clptools.core.model.settings import Settings
 
 COMMAND = Command(
     "clpstat",
@@ -373,7 +372,7 @@ def explain(args: Args) -> Answer:
 def hardware(args: Args) -> Answer:
     """`--hw`."""
     from clptools.api.client import Client
-    from clptools.cli.render.hardware import hardware as page
+    from clptools.cli.render.status import hardware as page
 
     with Client() as client:
         found = cast("HardwareJson", client.call("GetHardware")["hardware"])

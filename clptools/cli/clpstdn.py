@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from clptools.cli.answer import Answer
 from clptools.cli.change import change
-from clptools.cli.options import Args, Command, Option, wait
+from clptools.cli.command import TYPE_CHECKING, Answer, Args, Command, Option, wait
+
+if TYPE_CHECKING:
+    from clptools.cli.json_types import ServiceStopJson
 
 COMMAND = Command(
     "clpstdn",
@@ -28,5 +30,5 @@ COMMAND = Command(
 def run(args: Args) -> Answer:
     """Carries it out."""
     then = "reboot" if args.given("reboot") else "shutdown"
-    request: dict[str, object] = {"type": "service-stop", "then": then, "server": "*"}
+    request: ServiceStopJson = {"type": "service-stop", "then": then, "server": "*"}
     return change(args, request, args.number("wait"))

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 
 from clptools.api.client import Client
-from clptools.cli.answer import Answer
 from clptools.cli.change import change, one_of
+from clptools.cli.command import TYPE_CHECKING, Answer, Args, Command, Option, wait
 from clptools.cli.names import status
-from clptools.cli.options import Args, Command, Option, wait
 from clptools.faults import ClpError, ExitCode
+
+if TYPE_CHECKING:
+    from clptools.cli.json_types import StretchTimeoutsJson
 
 COMMAND = Command(
     "clptoratio",
@@ -83,7 +85,7 @@ def run(args: Args) -> Answer:
         )
     if what == "show":
         return show()
-    request: dict[str, object] = {"type": "stretch-timeouts", "ratio": ratio}
+    request: StretchTimeoutsJson = {"type": "stretch-timeouts", "ratio": ratio}
     if ratio > 1:
         request["for_ms"] = _time_ms(args.text("time"))
     given_s = args.number("wait")

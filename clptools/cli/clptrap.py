@@ -6,12 +6,11 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from clptools.cli.answer import Answer, as_json, done
-from clptools.cli.options import Args, Argument, Command, Option
+from clptools.cli.command import Answer, Args, Argument, Command, Option, as_json, done
 from clptools.faults import ClpError, ExitCode
 
 if TYPE_CHECKING:
-    from clptools.core.settings import Settings
+    from clptools.core.model.settings import Settings
     from clptools.intake.pet import DecodedTrap
     from clptools.intake.reading import Reading
 
@@ -23,6 +22,7 @@ COMMAND = Command(
         "decode --specific N [--octets HEX]",
         "decode --pcap FILE",
         "test --to SERVER CLASS",
+        "test --through-bmc [--to SERVER]",
     ),
     description=(
         (
@@ -36,14 +36,21 @@ COMMAND = Command(
         ),
         (
             "Where a number or its octets depart from the specification, quirks say how it was "
-            "read. Some BMCs of Supermicro are said to shift some numbers by one nibble: these are "
-            "not decoded to their meaning, unless a [[trap_profile]] names them (specific N)."
+            "read. A number in doubt never ends a fault while its severity is non-critical or "
+            "worse: its severity gives the class. A [[trap_profile]] gives it one of its own "
+            "(specific N)."
         ),
         (
             "test sends a rehearsal trap to the keyword address of SERVER, through the real "
             "socket, proved by the authkey: it is shown and counted there and never recovers. "
             "CLASS is FATAL, ERROR, PREDICT, PERFORMANCE, REDUNDANCY, INFO, CLEAR or UNKNOWN, or "
             "an event such as 0Dh/6F/2."
+        ),
+        (
+            "test --through-bmc lets the BMC of SERVER (left out: of this server) itself send a "
+            "test trap, and waits until it arrives at the keyword address: 1 where it was refused "
+            "there, with the reason, 7 where nothing came within 10 s. What a BMC needs for that: "
+            "clpbmccnf --alerts. Where no agent runs on this server, the command itself listens."
         ),
     ),
     options=(
@@ -56,6 +63,7 @@ COMMAND = Command(
             help="Another configuration than this server's.",
             complete="file",
         ),
+        Option("--through-bmc", help="The BMC of SERVER itself sends the trap."),
         Option("--to", metavar="SERVER", help="Where a rehearsal trap goes.", complete="server"),
     ),
     arguments=(
@@ -65,6 +73,7 @@ COMMAND = Command(
         ("clptrap decode --specific 880385", "what a number in a log means"),
         ("clptrap decode --pcap bmc.pcap", "what a BMC sent"),
         ("clptrap test --to server1 FATAL", "whether traps reach server1"),
+        ("clptrap test --through-bmc --to server1", "whether those of its BMC do"),
     ),
 )
 
@@ -78,7 +87,7 @@ def run(args: Args) -> Answer:
     if args.words[0] == "decode":
         return _decode(args)
     if args.words[0] == "test":
-        return _test(args)
+        return _through_bmc(args) if args.given("through-bmc") else _test(args)
     raise ClpError(ExitCode.USAGE, f"{args.words[0]!r} is neither decode nor test.", MORE)
 
 
@@ -176,6 +185,7 @@ def _fields(reading: Reading, decoded: DecodedTrap, settings: Settings | None) -
     return {
         "trap": msgspec.to_builtins(decoded),
         "source": reading.source or None,
+        "hint": decoded.hint or None,
         "would": [msgspec.to_builtins(change) for change in reading.would(decoded, settings)],
     }
 
@@ -206,12 +216,23 @@ def _text(reading: Reading, decoded: DecodedTrap, settings: Settings | None) -> 
 # ---------------------------------------------------------------------- test
 
 
+def _through_bmc(args: Args) -> Answer:
+    from clptools.cli.trap_through_bmc import test_through_bmc
+    from clptools.paths import server_name
+
+    if len(args.words) != 1:
+        text = "Write: clptrap test --through-bmc [--to SERVER]: a BMC sends no class of ours."
+        raise ClpError(ExitCode.USAGE, text, MORE)
+    own = server_name()
+    return test_through_bmc(_settings(args), args.text("to") or own, own)
+
+
 def _test(args: Args) -> Answer:
     import secrets
     import socket
     import time
 
-    from clptools.config.authkey import read_authkey
+    from clptools.config.secretfile import read_authkey
     from clptools.intake.match import admissions
     from clptools.intake.rehearse import build_rehearsal, is_answer, pet_event
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 
 from clptools.api.client import Client, Silent
-from clptools.cli.answer import Answer
+from clptools.cli.command import Answer, Args, Command, Option
 from clptools.cli.names import Json, find, objects
-from clptools.cli.options import Args, Command, Option
 from clptools.faults import ClpError, ExitCode
 
 COMMAND = Command(

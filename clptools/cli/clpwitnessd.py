@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clptools.cli.options import Command, Option
+from clptools.cli.command import Command, Option
 
 COMMAND = Command(
     "clpwitnessd",

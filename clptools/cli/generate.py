@@ -1,25 +1,47 @@
-"""Man pages, completions, the page of scenarios, from data: `python -m clptools.cli.generate`.
+"""What is made from other data of the package: `python -m clptools.cli.generate`.
 
-Run it after a change of a command's data, or of the language of scenarios; a test compares the
-files with what it would write.
+Man pages and completions come from the commands, the page of scenarios from their language, the
+types of the socket's JSON from the structs of the agent.  Run it after a change of these; a test
+compares the files with what it would write.
 """
 
 from __future__ import annotations
 
+import json
 import sys
+from collections.abc import Iterator
 from importlib import import_module
+from keyword import iskeyword
 from pathlib import Path
+from typing import get_args
 
+from msgspec.inspect import (
+    BoolType,
+    DictType,
+    EnumType,
+    FloatType,
+    IntType,
+    NoneType,
+    StrType,
+    StructType,
+    Type,
+    UnionType,
+    VarTupleType,
+    type_info,
+)
+
+from clptools.api.backend import EventRecord, Explanation, HardwareView
 from clptools.cli import shells
-from clptools.cli.man import page
-from clptools.cli.man_config import config_page
-from clptools.cli.options import Command
+from clptools.cli.command import Command
+from clptools.cli.man import config_page, page
 from clptools.cli.registry import COMMANDS, DESCRIBED
 from clptools.cli.scenarios_page import scenarios_page
+from clptools.core.model.requests import Outcome, Request
+from clptools.core.model.view import StatusView
 from clptools.registries import registries
 
 ROOT = Path(__file__).parent.parent.parent
-"""The source tree; the files are no part of the package."""
+"""The source tree."""
 
 
 def commands() -> tuple[Command, ...]:
@@ -38,6 +60,7 @@ def files() -> dict[str, str]:
         "completions/clptools.bash": shells.bash(every),
         "completions/_clptools": shells.zsh(every),
         "completions/clptools.fish": shells.fish(every),
+        "clptools/cli/json_types.py": json_types(),
     }
 
 
@@ -51,6 +74,94 @@ def main() -> int:
         if f"man/{page_file.name}" not in wanted:
             page_file.unlink()
     return 0
+
+
+# ---------------------------------------------------------------------- types of JSON
+
+
+JSON_TYPES = '''\
+"""The JSON of the agent's socket, as `json` reads and writes it.
+
+Made by python -m clptools.cli.generate from the structs that each type names; do not edit.
+For the type checker only: import this module under `TYPE_CHECKING`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NotRequired, TypeAlias, TypedDict
+'''
+PLAIN: dict[type[Type], str] = {
+    StrType: "str", IntType: "int", FloatType: "float", BoolType: "bool", NoneType: "None"
+}  # fmt: skip
+
+
+SHOWN = (StatusView, EventRecord, Explanation, HardwareView)
+"""What the agent answers, beside `Outcome`."""
+
+
+def json_types() -> str:
+    """The text of `json_types.py`: the structs of the socket's JSON, as types for mypy.
+
+    A command that answers in two interpreter starts cannot afford msgspec, which costs as much as
+    the interpreter itself; it works on the decoded JSON.
+    """
+    found: dict[str, StructType] = {}
+    for struct in (*SHOWN, *get_args(Request), Outcome):
+        found |= {_type_name(one.cls): one for one in _structs(type_info(struct))}
+    parts = [JSON_TYPES, *(_type(name, found[name]) for name in sorted(found))]
+    either = "\n    | ".join(_type_name(struct) for struct in get_args(Request))
+    parts.append(f"RequestJson: TypeAlias = (\n    {either}\n)\n")
+    return "\n\n".join(parts)
+
+
+def _type_name(struct: type) -> str:
+    return struct.__name__.removesuffix("View").removesuffix("Record") + "Json"
+
+
+def _structs(of: Type) -> Iterator[StructType]:
+    """The structs of which a type is made."""
+    match of:
+        case StructType(fields=fields):
+            yield of
+            for field in fields:
+                yield from _structs(field.type)
+        case DictType(value_type=inner) | VarTupleType(item_type=inner):
+            yield from _structs(inner)
+        case UnionType(types=types):
+            for one in types:
+                yield from _structs(one)
+
+
+def _as_json(of: Type) -> str:
+    match of:
+        case StructType(cls=struct):
+            return _type_name(struct)
+        case DictType(value_type=inner):
+            return f"dict[str, {_as_json(inner)}]"
+        case VarTupleType(item_type=inner):
+            return f"list[{_as_json(inner)}]"
+        case UnionType(types=types):
+            return " | ".join(_as_json(one) for one in types)
+        case EnumType(cls=enum):
+            return f"Literal[{', '.join(json.dumps(one.value) for one in enum)}]"
+        case _:
+            return PLAIN[type(of)]
+
+
+def _type(name: str, of: StructType) -> str:
+    """What the struct leaves out where it is the default may be left out."""
+    keys = {of.tag_field: f'Literal["{of.tag}"]'} if of.tag_field else {}
+    for field in of.fields:
+        optional = of.cls.__struct_config__.omit_defaults and not field.required
+        said = _as_json(field.type)
+        keys[field.encode_name] = f"NotRequired[{said}]" if optional else said
+    said = f'"""`{of.cls.__module__.removeprefix("clptools.")}.{of.cls.__name__}`."""'
+    if not any(map(iskeyword, keys)):
+        lines = [f"    {key}: {value}" for key, value in keys.items()]
+        return "\n".join([f"class {name}(TypedDict):", f"    {said}", "", *lines]) + "\n"
+    lines = [f'        "{key}": {value},' for key, value in keys.items()]
+    start = [f"{name} = TypedDict(", f'    "{name}",', "    {"]
+    return "\n".join([*start, *lines, "    },", ")", said]) + "\n"
 
 
 if __name__ == "__main__":

@@ -10,9 +10,7 @@ import io
 import os
 import sys
 
-from clptools.cli.answer import Answer, as_json
-from clptools.cli.options import Command
-from clptools.cli.parse import UnknownOption, UsageError, parse
+from clptools.cli.command import Answer, Command, UnknownOption, UsageError, as_json, parse
 from clptools.cli.registry import COMMANDS
 from clptools.faults import ClpError, ExitCode
 
@@ -71,9 +69,9 @@ def _answer(name: str, line: list[str]) -> Answer:
     module = __import__(COMMANDS[name], fromlist=("COMMAND", "run"))
     command: Command = module.COMMAND
     if line[:1] == ["--complete"]:
-        from clptools.cli.complete import names
+        from clptools.cli.names import live_names
 
-        return Answer("\n".join(names("".join(line[1:2]))))
+        return Answer("\n".join(live_names("".join(line[1:2]))))
     if "--help" in line:
         from clptools.cli.typer_app import help_text
 

@@ -1,11 +1,17 @@
-"""Completion for bash, zsh and fish, from the commands' data; live names come from the agent."""
+"""Completion for bash, zsh and fish, from the commands' data; live names come from the agent.
+
+Libraries do it worse here.  typer's own asks Python and typer at every Tab, three interpreter
+starts; these scripts start nothing but for a live name.  shtab (1.13) writes a whole engine for
+each command, 300 kB in place of 51 kB, wants each command as an argparse parser first, and live
+names by hand in the language of each shell all the same.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from clptools.cli.complete import KINDS
-from clptools.cli.options import Command, Option
+from clptools.cli.command import Command, Option
+from clptools.cli.names import KINDS
 
 MADE = "# Made by python -m clptools.cli.generate; do not edit."
 LIVE = (*KINDS, "any")

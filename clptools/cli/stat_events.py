@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import sys
+import time
 from typing import TYPE_CHECKING, cast
 
 from clptools.api.client import READ_TIMEOUT_S, Client
-from clptools.cli.answer import Answer, as_json
+from clptools.cli.command import Answer, as_json
+from clptools.cli.render.text import clean
 from clptools.faults import ClpError, ExitCode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from clptools.cli.options import Args
-    from clptools.cli.render.shape import EventJson
+    from clptools.cli.command import Args
+    from clptools.cli.json_types import EventJson
 
 
 def events(args: Args) -> Answer:
@@ -57,9 +59,21 @@ def recorded(client: Client, cursor: str, follow: bool) -> Iterator[EventJson]:
 def write_event(event: EventJson, *, as_text: bool) -> None:
     """One line."""
     if as_text:
-        from clptools.cli.render.events import event_line
-
         line = event_line(event)
     else:
         line = as_json(cast("dict[str, object]", event))
     sys.stdout.write(line + "\n")
+
+
+# ---------------------------------------------------------------------- an event in a line
+
+
+def event_line(event: EventJson) -> str:
+    """One event as text, with full date: `2026-11-23 03:12:06.9 server1 ERROR rm 9 ...`."""
+    tenths = int(event["time"] * 10 + 0.5)
+    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(tenths // 10))
+    because = "".join(f" | {clean(reason)}" for reason in event["because"])
+    return (
+        f"{when}.{tenths % 10}  {clean(event['server'])}  {event['level']:<5}  "
+        f"{clean(event['module'])} {event['event_id']}  {clean(event['text'])}{because}"
+    )

@@ -9,7 +9,7 @@ import inspect
 
 import typer
 
-from clptools.cli.options import Args, Argument, Command, Option
+from clptools.cli.command import Args, Argument, Command, Option
 
 
 def help_text(command: Command) -> str:

@@ -9,15 +9,14 @@ from __future__ import annotations
 import os
 import sys
 
-from clptools.cli.answer import SUCCEEDED, Answer, done
+from clptools.cli.cfset_forms import lines_of
 from clptools.cli.cfset_session import Session, alone, path_of, read
-from clptools.cli.cfset_show import lines_of
 from clptools.cli.clpcfset import HEAD
-from clptools.cli.talk import Cancelled, Ended, Talk
-from clptools.cli.wizard_steps import STEPS, Step, describe
+from clptools.cli.command import SUCCEEDED, Answer, done
+from clptools.cli.wizard_steps import STEPS, Cancelled, Ended, Step, Talk, describe
 from clptools.config.edit import Found
-from clptools.config.keys import SINGLE
 from clptools.config.references import forget, rename
+from clptools.config.table import SINGLE
 from clptools.faults import ClpError, ExitCode
 
 _INTERRUPTED = 130
@@ -207,15 +206,15 @@ class _Wizard:
 
     def _end(self) -> str:
         from clptools.cli.clpcfchk import judge
+        from clptools.cli.render.findings import render_text
         from clptools.config.load import loads
-        from clptools.config.present import render_text
         from clptools.registries import registries
 
         self.talk.say(f"\nStep {len(STEPS) + 1} of {len(STEPS) + 1}: look it through and write it")
         for step in STEPS[1:]:
             for found in self.config.all_of(step.kind):
                 self.talk.say(f"  {step.kind:<13} {describe(found)}")
-        text, _ = self.session.document.text()
+        text = self.session.document.text()
         reports, verdict = judge(loads(text, registries(), self.session.path))
         said = render_text(reports, verdict).removesuffix(" Nothing was changed.")
         self.talk.say(said)

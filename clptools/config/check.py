@@ -11,18 +11,17 @@ from collections.abc import Iterable, Iterator
 from ipaddress import ip_address
 
 from clptools.config.address import endpoint
-from clptools.config.devices import is_device
 from clptools.config.facts import Facts
-from clptools.config.keywords import BMCNOTICE, CATEGORIES, TRAP_PORT
+from clptools.config.field import near
 from clptools.config.limits import LEASE_BEATS, lease_that_fits
 from clptools.config.load import Loaded
+from clptools.config.machine import is_device, unit_name
+from clptools.config.monitors import BMCNOTICE, CATEGORIES, TRAP_PORT
 from clptools.config.places import Places
-from clptools.config.registries import Registries
 from clptools.config.safety import watchdog_method
 from clptools.config.scripts import scripts_of
-from clptools.config.table import near
-from clptools.config.units import unit_name
-from clptools.core.settings import Monitor, Settings
+from clptools.config.variants import Registries
+from clptools.core.model.settings import Monitor, Settings
 from clptools.reports import Report
 
 STARTUP_WAIT_MS = 120_000

@@ -10,14 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from clptools.config.document import Document, Json
-from clptools.config.field import Field
+from clptools.config.document import Document
+from clptools.config.field import NAME, Field, near
 from clptools.config.groups import ALL_GROUPS, REFUSED_GROUPS
-from clptools.config.keys import SINGLE, checked, fields_of, from_word, inner_of
-from clptools.config.kinds import NAME
-from clptools.config.refused import REFUSED
-from clptools.config.registries import Registries, Variants
-from clptools.config.table import near
+from clptools.config.lines import Json
+from clptools.config.table import SINGLE, checked, fields_of, from_word, inner_of
+from clptools.config.variants import REFUSED, Registries, Variants
 from clptools.faults import ClpError, ExitCode
 
 

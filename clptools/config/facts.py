@@ -1,10 +1,12 @@
 """What the check wants to know of this machine; gathered apart, so that the check is a function.
 
-Gathering reads `/proc`, `/sys` and file modes; it asks no network and changes nothing.
+Gathering reads `/proc`, `/sys` and file modes and changes nothing; only `unechoed` asks the
+network.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ipaddress
 import os
@@ -15,14 +17,13 @@ from functools import partial
 import msgspec
 
 from clptools import paths
+from clptools.common.ping import ping
 from clptools.common.trust import check_script
-from clptools.config import authkey, passwords
-from clptools.config.devices import devices
-from clptools.config.registries import Registries
+from clptools.config.machine import devices, enabled_by, unit_name
 from clptools.config.scripts import scripts_of
-from clptools.config.secretfile import read_secret
-from clptools.config.units import enabled_by, unit_name
-from clptools.core.settings import Settings
+from clptools.config.secretfile import MAKE_AUTHKEY, how_bmc, how_snmp, read_secret
+from clptools.config.variants import Registries
+from clptools.core.model.settings import Settings
 from clptools.faults import ClpError, ExitCode
 
 
@@ -53,7 +54,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     bmc: dict[str, str] = {}
     """Server -> what is wrong with its BMC or account, from whoever asked the BMC."""
     unechoed: frozenset[str] = frozenset()
-    """Servers with a BMC that answer, but to no ICMP echo, from whoever asked (`config.reach`)."""
+    """Servers with a BMC that answer, but to no ICMP echo, from whoever asked (`unechoed`)."""
 
 
 def gather(
@@ -113,13 +114,13 @@ def _check_writers(path: str) -> None:
 
 def secret_files(settings: Settings) -> Iterator[tuple[str, str]]:
     """The files with secrets that every server needs, each with how it is made."""
-    yield paths.authkey_file(), authkey.MAKE
+    yield paths.authkey_file(), MAKE_AUTHKEY
     for server in settings.servers:
         if server.bmc is not None:
-            yield paths.bmc_password_file(server.name), passwords.how_bmc(server.name)
+            yield paths.bmc_password_file(server.name), how_bmc(server.name)
     users = {user.user for monitor in settings.monitors for user in monitor.snmpv3_users}
     for user in sorted(users):
-        yield paths.snmp_key_file(user), passwords.how_snmp(user)
+        yield paths.snmp_key_file(user), how_snmp(user)
     for arbiter in settings.arbiters:
         password = arbiter.options.get("password_file")
         if isinstance(password, str) and password:
@@ -180,3 +181,53 @@ def _processes() -> frozenset[str]:
         if pid.isdigit():
             found.add(_read(f"/proc/{pid}/comm").strip())
     return frozenset(found - {""})
+
+
+# ---------------------------------------------------------------------- echoes
+
+
+ECHO_TIMEOUT_S = 1.0
+
+
+def unechoed(settings: Settings, server: str) -> frozenset[str]:
+    """Servers with a BMC that answer on their port and to no ICMP echo, on every LAN interconnect.
+
+    Asked from `server`.  An "off" of a BMC is not believed while its server's kernel answers an
+    echo (`[server.bmc]`); an echo that is filtered takes that guard away, and nothing else shows
+    it.  One that answers on no port may be down, and is not among them.
+    """
+    return asyncio.run(_unechoed(settings, server))
+
+
+async def _unechoed(settings: Settings, server: str) -> frozenset[str]:
+    peers = [peer.name for peer in settings.servers if peer.bmc and peer.name != server]
+    found = await asyncio.gather(*(_mute(settings, server, peer) for peer in peers))
+    return frozenset(peer for peer, mute in zip(peers, found, strict=True) if mute)
+
+
+async def _mute(settings: Settings, server: str, peer: str) -> bool:
+    paths = [
+        (path.addresses[server], path.addresses[peer])
+        for path in settings.interconnects
+        if path.is_lan and {server, peer} <= path.addresses.keys()
+    ]
+    answers = await asyncio.gather(
+        *(_answers(own, other, settings.cluster.port) for own, other in paths)
+    )
+    return any(port for port, _ in answers) and not any(echo for _, echo in answers)
+
+
+async def _answers(own: str, other: str, port: int) -> tuple[bool, bool]:
+    """Whether it answers on its port, and to an echo; also where we may not send any."""
+    try:
+        echoed = await ping(other, ECHO_TIMEOUT_S, source=own)
+    except PermissionError:
+        return False, True
+    except OSError:
+        return False, False
+    with contextlib.suppress(OSError):
+        async with asyncio.timeout(ECHO_TIMEOUT_S):
+            _, writer = await asyncio.open_connection(other, port, local_addr=(own, 0))
+            writer.close()
+            return True, echoed
+    return False, echoed

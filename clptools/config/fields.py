@@ -1,7 +1,7 @@
 """The tables of `clp.toml`: one `Field` a key.
 
 The loader reads by them, and the manual and completion are made from them (monitors, traps and
-alerts: `fields_of_monitors`).  Defaults equal those of `clptools.core.settings`; a test compares
+alerts: `fields_of_monitors`).  Defaults equal those of `core/model/settings.py`; a test compares
 them.  Keys of one resource, monitor, interconnect or NP type alone are in the `registry.py` of
 the room that carries it out; the choice of actions depends on the host actions there are, hence
 the functions.
@@ -13,14 +13,15 @@ from collections.abc import Iterator
 from functools import partial
 
 from clptools.config import fields_of_monitors as of_monitors
-from clptools.config.field import Field
-from clptools.config.kinds import (
+from clptools.config import fields_of_traps as of_traps
+from clptools.config.field import (
     BOOLEAN,
     ENDPOINT,
     FINGERPRINT,
     NAME,
     PATH,
     TEXT,
+    Field,
     choice,
     integer,
     list_of,
@@ -28,7 +29,7 @@ from clptools.config.kinds import (
     seconds,
     text,
 )
-from clptools.config.registries import Registries
+from clptools.config.variants import Registries
 
 _cluster = partial(Field, section="cluster")
 
@@ -74,7 +75,8 @@ CLUSTER = (
         default=5.0,
         help="Where exactly half of the servers hear each other, they take turns of this length in "
         "forcing the others to stop: first the holder of the first group (or whom an arbiter "
-        "decides for), then the others by name.  A turn is longer than a forced stop takes.",
+        "decides for), then the others by name.  A turn is longer than a forced stop takes; where "
+        "heartbeat_interval is above 0.2 s, five times what it exceeds that is added.",
     ),
     _cluster(
         name="startup_wait",
@@ -180,6 +182,14 @@ BMC = (
         parse=PATH,
         help="redfish: PEM file of the CA that signed the BMC's certificate, which then has to "
         "name its address; in place of certificate.",
+    ),
+    Field(
+        section="server.bmc",
+        name="trap_sources",
+        parse=of_traps.TRAP_SOURCES,
+        help="Further addresses from which this server's traps may come: the BMC's other port, a "
+        'chassis manager. One that speaks for several servers: { address = "…", variable = "OID", '
+        "value = …}, the variable that names the server (its slot), and what it says for this one.",
     ),
 )
 
@@ -371,4 +381,6 @@ def sections(registries: Registries) -> Iterator[tuple[str, tuple[Field, ...]]]:
     yield "[[monitor.snmpv3_user]]", of_monitors.SNMP_USER
     yield "[monitor.recovery]", of_monitors.recovery(registries)
     yield "[alert]", of_monitors.ALERT
-    yield "[[trap_profile]]", of_monitors.TRAP_PROFILE
+    yield "[[trap_profile]]", of_traps.TRAP_PROFILE
+    yield "[[trap_profile.trap]]", of_traps.TRAP
+    yield "[trap_profile.trap.CONDITION]", of_traps.CONDITION

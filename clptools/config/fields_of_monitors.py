@@ -1,35 +1,29 @@
-"""The tables `[[monitor]]` and below it, `[alert]` and `[[trap_profile]]`; see `fields`."""
+"""The tables `[[monitor]]` and below it, and `[alert]`; see `fields`."""
 
 from __future__ import annotations
 
 from functools import partial
 
-from clptools.config.field import Field
-from clptools.config.kinds import (
+from clptools.config.field import (
     BOOLEAN,
     ENDPOINT,
     NAME,
     PATH,
     SCRIPT,
     TEXT,
+    Field,
     choice,
     integer,
     list_of,
-    numbers,
     per_server,
     seconds,
-    table_of,
     text,
 )
-from clptools.config.registries import Registries
+from clptools.config.fields_of_traps import CLASSES
+from clptools.config.variants import Registries
 
 MAX_CATEGORY_BYTES = 32
 MAX_KEYWORD_BYTES = 1023
-
-CLASSES = (
-    "FATAL", "ERROR", "PREDICT", "PERFORMANCE", "REDUNDANCY", "INFO", "CLEAR", "UNKNOWN",
-)  # fmt: skip
-"""Classes of hardware events."""
 
 _monitor = partial(Field, section="monitor")
 
@@ -277,27 +271,4 @@ ALERT = (
         help="Community of the traps sent.",
     ),
     _alert(name="script", parse=PATH, help="Executable that is run for each alert."),
-)
-
-TRAP_PROFILE = (
-    Field(section="trap_profile", name="name", parse=NAME, required=True, help="Name."),
-    Field(
-        section="trap_profile",
-        name="manufacturer",
-        parse=numbers(1, 2**32 - 1),
-        help="IANA numbers of the makers it is for; left out: every BMC.",
-    ),
-    Field(
-        section="trap_profile",
-        name="rows",
-        parse=table_of("row", choice(*CLASSES, "off")),
-        help='Rows of the class table, as "0Dh/6F/2" or "redfish REGISTRY.MESSAGE", and the class '
-        "each gets, or off.",
-    ),
-    Field(
-        section="trap_profile",
-        name="meanings",
-        parse=table_of("row", TEXT),
-        help="Rows of the class table, and the text for the operator.",
-    ),
 )

@@ -7,11 +7,11 @@ from graphlib import CycleError, TopologicalSorter
 import msgspec
 
 from clptools.config import fields
-from clptools.config.interconnects import options_of, variant
-from clptools.config.registries import Registries
-from clptools.config.servers import note_keepalive
-from clptools.config.table import Names, Source, Table, build, elements, known_servers, near
-from clptools.core.settings import Group, Resource, ServerGroup
+from clptools.config.field import near
+from clptools.config.servers import note_keepalive, options_of, variant
+from clptools.config.table import Names, Source, Table, build, elements, known_servers
+from clptools.config.variants import Registries
+from clptools.core.model.settings import Group, Resource, ServerGroup
 
 ALL_GROUPS = "All Groups"
 

@@ -18,7 +18,7 @@ from clptools.config.clpconf import name_of, number_of, parameters_of, parsed, t
 from clptools.config.document import rendered
 from clptools.config.groups import ALL_GROUPS
 from clptools.config.original import Meant, NotCarried
-from clptools.config.refused import REFUSED
+from clptools.config.variants import REFUSED
 from clptools.reports import Report
 
 _SECTIONS = ("heartbeat", "networkpartition", "resource", "monitor")

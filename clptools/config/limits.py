@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from clptools.config.table import Source, Table, element, elements
-from clptools.core.settings import Arbiter, Cluster, Monitor
-from clptools.core.timing import Times, times
+from clptools.core.model.settings import Arbiter, Cluster, Monitor
+from clptools.core.model.timing import Times, times
 
 SOFTDOG_STEP_MS = 1000
 """The Linux watchdog interface takes whole seconds (watchdog-api)."""

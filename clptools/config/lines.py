@@ -8,10 +8,13 @@ from 0 where a list is entered: `("monitor", 1, "recovery", "target")`.
 from __future__ import annotations
 
 import tomllib
+from typing import Any
 
 import msgspec
 
 Path = tuple[str | int, ...]
+Json = dict[str, Any]
+"""A table as `tomllib` reads it; its values are checked by the fields, not by their types here."""
 
 
 class Statement(msgspec.Struct, frozen=True):

@@ -8,7 +8,7 @@ import msgspec
 
 from clptools.config.lines import Lines, Path
 from clptools.config.load import Loaded
-from clptools.core.settings import Settings
+from clptools.core.model.settings import Settings
 from clptools.reports import Report
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from clptools.config.document import Json
 from clptools.config.edit import SORTS, Configuration, Found
 from clptools.config.field import Field
-from clptools.config.keys import fields_of, inner_of
+from clptools.config.lines import Json
 from clptools.config.monitors import MONITOR_SCRIPTS
+from clptools.config.table import fields_of, inner_of
 from clptools.faults import ClpError, ExitCode
 
 _LISTS = {"server": ("servers",), "server_group": ("server_groups",), "resource": ("depends",)}

@@ -11,9 +11,9 @@ from enum import StrEnum
 
 import msgspec
 
-from clptools.core.power import SESSION_MS
-from clptools.core.settings import Server, Settings
-from clptools.core.timing import Times, times
+from clptools.core.cluster.power import SESSION_MS
+from clptools.core.model.settings import Server, Settings
+from clptools.core.model.timing import Times, times
 
 POWER_READ_MS = 50
 """What a BMC usually takes to say that the power is off."""

@@ -1,18 +1,18 @@
-"""Which scripts a server runs under a configuration, and where they lie."""
+"""Which scripts a server runs under a configuration, where they lie, and frames of new ones."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import msgspec
 
 from clptools import paths
 from clptools.common.plainfile import beginning
-from clptools.config.field import Field
-from clptools.config.kinds import SCRIPT
+from clptools.config.field import SCRIPT, Field
 from clptools.config.monitors import MONITOR_SCRIPTS
-from clptools.config.registries import Registries
-from clptools.core.settings import Option, Settings
+from clptools.config.variants import Registries
+from clptools.core.model.settings import Option, Settings
 from clptools.faults import ClpError, ExitCode
 
 SCRIPT_BYTES_MAX = 4 * 1024 * 1024
@@ -90,3 +90,56 @@ def script_text(path: str) -> str:
 def _unfit(path: str, why: str) -> ClpError:
     hint = "Keep it outside of scripts/, and let a script call it."
     return ClpError(ExitCode.FAILED, f"{path}: {why}, so it cannot be distributed.", hint)
+
+
+# ---------------------------------------------------------------------- frames to fill in
+
+
+START = """\
+#!/bin/sh
+# Starts {resource} of {group}.  Exit status 0: it runs; anything else: it does not, and the group
+# is stopped here and tried on the next server.
+set -eu
+
+# A restart here, by a monitor say, is told as the start before it was.
+case "${{CLP_EVENT:-}}" in
+START)      # by an operator, or with the cluster
+    ;;
+FAILOVER)   # taken over from ${{CLP_SERVER_PREV:-another server}}: data may need a check
+    ;;
+*)
+    echo "not started by the cluster (CLP_EVENT is not set)" >&2
+    exit 1
+    ;;
+esac
+
+# Start the application here, and return when it answers.
+"""
+STOP = """\
+#!/bin/sh
+# Stops {resource} of {group}.  Exit status 0 is a promise that it no longer runs here: another
+# server starts it next.  Stopping what does not run is success.
+set -eu
+
+# Stop the application here, and wait until it is gone.  CLP_FACTOR says why it is stopped.
+"""
+MODE = 0o750
+
+
+def make(folder: str, group: str, resource: str) -> list[str]:
+    """Makes `scripts/GROUP/RESOURCE/start.sh` and `stop.sh` where they are missing.
+
+    Returns the paths of those made.  Raises OSError.
+    """
+    place = os.path.join(folder, "scripts", group, resource)
+    made: list[str] = []
+    for name, frame in (("start.sh", START), ("stop.sh", STOP)):
+        path = os.path.join(place, name)
+        if os.path.lexists(path):
+            continue
+        os.makedirs(place, mode=0o750, exist_ok=True)
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, MODE), "w") as file:
+            os.fchmod(file.fileno(), MODE)
+            file.write(frame.format(group=group, resource=resource))
+        made.append(path)
+    return made

@@ -7,8 +7,10 @@ argument, a log or the journal.
 from __future__ import annotations
 
 import os
+import secrets
 import stat
 
+from clptools import paths
 from clptools.config.write import replace_file
 from clptools.faults import ClpError, ExitCode
 
@@ -65,3 +67,118 @@ def write_secret(path: str, content: bytes) -> None:
 
 def _reason(fault: OSError) -> str:
     return (fault.strerror or "failed").lower()
+
+
+# ---------------------------------------------------------------------- the cluster's authkey
+
+
+AUTHKEY_BYTES = 32
+MAKE_AUTHKEY = "Make it once with clpcfctrl --keygen, and copy it to every server (mode 0400)."
+
+
+def keygen(path: str = "", *, force: bool = False) -> str:
+    """Make a new authkey; returns its path.
+
+    Raises:
+        ClpError: there is one already (`force` replaces it), or it cannot be written.
+    """
+    path = path or paths.authkey_file()
+    if not force and os.path.lexists(path):
+        raise ClpError(
+            ExitCode.REFUSED,
+            f"{path}: there is a key already",
+            "A new key locks out servers that have the old one. Replace it all the same: --force",
+        )
+    write_secret(path, secrets.token_bytes(AUTHKEY_BYTES))
+    return path
+
+
+def read_authkey(path: str = "") -> bytes:
+    """The key.
+
+    Raises:
+        ClpError: it is missing, others may read it, or it is too short to be one.
+    """
+    path = path or paths.authkey_file()
+    key = read_secret(path, MAKE_AUTHKEY)
+    if len(key) < AUTHKEY_BYTES:
+        raise ClpError(
+            ExitCode.FAILED,
+            f"{path}: {len(key)} bytes, a key has {AUTHKEY_BYTES} or more",
+            MAKE_AUTHKEY,
+        )
+    return key
+
+
+# ---------------------------------------------------------------------- of BMCs and SNMPv3 users
+
+
+MAX_BMC_BYTES = 20
+"""IPMI 2.0 section 22.30: a password has at most 20 bytes."""
+MAX_REDFISH_BYTES = 255
+MIN_SNMP_CHARACTERS = 8
+"""RFC 3414 section 11.2: shorter ones are no secret."""
+
+
+def how_bmc(server: str) -> str:
+    """How the password file of a BMC is made."""
+    return f"Set it: clpbmccnf -u USER {server}"
+
+
+def how_snmp(user: str) -> str:
+    """How the key file of an SNMPv3 user is made."""
+    return f"Set them: clpbmccnf --snmp {user}"
+
+
+def read_bmc_password(server: str) -> str:
+    """The password of `server`'s BMC.
+
+    Raises ClpError if it is missing, others may read it, or it is no text.
+    """
+    mend, path = how_bmc(server), paths.bmc_password_file(server)
+    try:
+        password = read_secret(path, mend).decode().partition("\n")[0].rstrip("\r")
+    except UnicodeDecodeError:
+        raise ClpError(ExitCode.FAILED, f"{path}: not text", mend) from None
+    if not password:
+        raise ClpError(ExitCode.FAILED, f"{path}: empty", mend)
+    return password
+
+
+def write_bmc_password(server: str, password: str, *, redfish: bool = False) -> None:
+    """Keep the password of `server`'s BMC; by Redfish it may be longer than by IPMI.
+
+    Raises ClpError if it cannot be one.
+    """
+    _check(password, "BMC password")
+    most = MAX_REDFISH_BYTES if redfish else MAX_BMC_BYTES
+    if len(password.encode()) > most:
+        by = "" if redfish else " by IPMI"
+        raise ClpError(
+            ExitCode.USAGE,
+            f"BMC password of {server}: longer than {most} bytes, no BMC takes that{by}",
+        )
+    write_secret(paths.bmc_password_file(server), f"{password}\n".encode())
+
+
+def write_snmp_keys(user: str, auth: str, priv: str = "") -> None:
+    """Keep the pass phrases of an SNMPv3 user, as `intake.usm` reads them.
+
+    Without `priv` the first serves for both.  Raises ClpError if they cannot be ones.
+    """
+    for phrase in (auth, priv or auth):
+        _check(phrase, f"pass phrase of {user}")
+        if len(phrase) < MIN_SNMP_CHARACTERS:
+            text = f"pass phrase of {user}: shorter than {MIN_SNMP_CHARACTERS} characters"
+            raise ClpError(ExitCode.USAGE, text)
+        if phrase.endswith(" "):
+            text = f"pass phrase of {user}: ends in a blank, which does not count in the file"
+            raise ClpError(ExitCode.USAGE, text)
+    write_secret(paths.snmp_key_file(user), f"auth={auth}\npriv={priv or auth}\n".encode())
+
+
+def _check(secret: str, what: str) -> None:
+    if not secret:
+        raise ClpError(ExitCode.USAGE, f"{what}: empty")
+    if any(ord(c) < 32 or ord(c) == 127 for c in secret):
+        raise ClpError(ExitCode.USAGE, f"{what}: holds a control character")

@@ -1,4 +1,4 @@
-"""Reading one table of `clp.toml` by its fields, and saying what is wrong with it and where.
+"""One table of `clp.toml` by its fields: read, with what is wrong with it and where, or edited.
 
 A fault never ends the reading: it is noted and a stand-in value goes on, so that one run
 names every fault.
@@ -6,15 +6,21 @@ names every fault.
 
 from __future__ import annotations
 
-import difflib
+import re
+import tomllib
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
-from clptools.config.field import Fault, Field
-from clptools.config.lines import Lines, Path
-from clptools.core.settings import Option
+from clptools.config import fields
+from clptools.config import fields_of_monitors as of_monitors
+from clptools.config import fields_of_traps as of_traps
+from clptools.config.field import Fault, Field, near
+from clptools.config.lines import Json, Lines, Path
+from clptools.config.variants import Registries
+from clptools.core.model.settings import Option
+from clptools.faults import ClpError, ExitCode
 from clptools.reports import Report
 
 _SHOWN = 60
@@ -34,15 +40,6 @@ def shown(value: object) -> str:
         text = "[" + ", ".join(shown(one) for one in value) + "]"
         return text if len(text) <= _SHOWN else "[…]"
     return "{…}" if isinstance(value, dict) else str(value)
-
-
-def near(word: object, known: Iterable[str]) -> str:
-    """`Did you mean …?` for the nearest known word, else the words there are."""
-    words = list(known)
-    found = difflib.get_close_matches(str(word), words, n=1, cutoff=0.6)
-    if found:
-        return f"Did you mean {found[0]}?"
-    return f"Known: {', '.join(words)}." if words else ""
 
 
 class Source:
@@ -247,3 +244,109 @@ def known_servers(table: Table, name: str, given: Iterable[str], servers: Sequen
             hint = near(server, servers)
             at: tuple[str | int, ...] = (index,) if is_list else (server,)
             table.error(name, f'no such server "{server}"', hint, at)
+
+
+# ---------------------------------------------------------------------- keys that are edited
+
+
+SINGLE = ("cluster", "forced_stop", "alert")
+"""Tables that there are once, and so have no name."""
+
+_NUMBER = re.compile(r"[+-]?\d+", re.ASCII)
+_FRACTION = re.compile(r"[+-]?\d*\.\d+|[+-]?\d+\.", re.ASCII)
+
+
+def fields_of(kind: str, table: Json, registries: Registries) -> dict[str, Field]:
+    """The keys that a table may have, as its type and category are now."""
+    own: tuple[Field, ...] = ()
+    name = str(table.get("type", ""))
+    match kind:
+        case "cluster":
+            common = fields.cluster(registries)
+        case "forced_stop":
+            common = fields.FORCED_STOP
+        case "alert":
+            common = of_monitors.ALERT
+        case "server":
+            common = fields.SERVER
+        case "interconnect":
+            common, own = fields.INTERCONNECT, registries.links.get(name, ())
+        case "np":
+            common, own = fields.NP, registries.arbiters.get(name, ())
+        case "server_group":
+            common = fields.SERVER_GROUP
+        case "group":
+            common = fields.GROUP
+        case "resource":
+            common, own = fields.resource(registries), registries.resources.get(name, ())
+        case "monitor":
+            common, own = of_monitors.MONITOR, registries.monitors.get(name, ())
+            if name == "mrw":
+                source = registries.sources.get(str(table.get("category")), ())
+                own = (*of_monitors.MRW, *own, *source)
+        case "snmpv3_user":
+            common = of_monitors.SNMP_USER
+        case _:
+            common = of_traps.TRAP_PROFILE
+    return {field.name: field for field in (*common, *own)}
+
+
+def inner_of(kind: str, registries: Registries) -> dict[str, dict[str, Field]]:
+    """The tables within a table of that kind that there are once."""
+    if kind == "server":
+        return {"bmc": {field.name: field for field in fields.BMC}}
+    if kind == "monitor":
+        return {"recovery": {field.name: field for field in of_monitors.recovery(registries)}}
+    return {}
+
+
+def checked(label: str, field: Field, value: Any) -> Any:
+    """`value` for the file, if the key takes it.  Raises ClpError (INVALID_CONFIG)."""
+    read = field.parse(value)
+    if not isinstance(read, Fault):
+        return value
+    hint = read.hint
+    if not hint and field.parse.choices and isinstance(value, str):
+        close = near(value, field.parse.choices)
+        hint = close if close.startswith("Did") else ""
+    at = "".join(f".{step}" for step in read.at if isinstance(step, str))
+    message = f"{label}{field.name}{at} = {shown(value)}: {read.text}."
+    raise ClpError(ExitCode.INVALID_CONFIG, message, hint)
+
+
+def from_word(field: Field, word: str) -> Any:
+    """What a word of a command line says, as a value of the file; `checked` judges it.
+
+    Lists stand with commas, tables as `server1=…,server2=…`; both may also stand as in the file.
+    """
+    shape = field.parse.shape
+    if shape in ("list", "numbers"):
+        if word.startswith("["):
+            return _as_in_the_file(word)
+        items = [item.strip() for item in word.split(",")] if word.strip() else []
+        return [_number(item) for item in items] if shape == "numbers" else items
+    if "table" in shape and word.startswith("{"):
+        return _as_in_the_file(word)
+    if shape == "table":
+        pairs = [pair.partition("=") for pair in word.split(",") if pair.strip()]
+        if all(equals for _, equals, _ in pairs):
+            return {key.strip(): value.strip() for key, _, value in pairs}
+        return word
+    if shape == "number":
+        return _number(word)
+    if shape == "boolean":
+        return {"true": True, "false": False}.get(word, word)
+    return word
+
+
+def _number(word: str) -> int | float | str:
+    if _NUMBER.fullmatch(word):
+        return int(word) if len(word) < 20 else word
+    return float(word) if _FRACTION.fullmatch(word) else word
+
+
+def _as_in_the_file(word: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {word}")["value"]
+    except (tomllib.TOMLDecodeError, RecursionError):
+        return word

@@ -10,7 +10,7 @@ import os
 import tempfile
 
 from clptools.config.load import Loaded, loads
-from clptools.config.registries import Registries
+from clptools.config.variants import Registries
 from clptools.faults import ClpError, ExitCode
 
 CONFIG_MODE = 0o640

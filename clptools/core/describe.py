@@ -12,11 +12,11 @@ from typing import Any
 
 import msgspec
 
-from clptools.core import actions as a
-from clptools.core import events as e
-from clptools.core import messages as m
-from clptools.core.durable import Durable
-from clptools.core.requests import Outcome, Request
+from clptools.core.model import actions as a
+from clptools.core.model import events as e
+from clptools.core.model import messages as m
+from clptools.core.model.durable import Durable
+from clptools.core.model.requests import Outcome, Request
 
 
 def describe_event(event: e.Event, now: int) -> str:

@@ -6,33 +6,50 @@ The agent and the simulator both drive exactly this.
 
     event --> gate --> the part whose business it is --> settle --> [Persist] + actions
 
-Settling asks every part, in the order of the rules, what follows from what is known now, until
-nothing changes any more.  `Persist` comes first in the list whenever the state of the rules
-changed, so nothing is used or told before it is written.
+The parts lie in rooms, and each asks only those below it.  What one of them finds out for a part
+above it, it returns, and the node hands it on.  Settling asks every part, in the order of the
+rules, what follows from what is known now, until nothing changes any more.  `Persist` comes first
+in the list whenever the state that must survive differs from what was written, so nothing is used
+or told before it is written.
 
 Any exception out of `step` is a bug.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
 
 from clptools.core import numbers
-from clptools.core.actions import (
+from clptools.core import sentences as say
+from clptools.core.cluster.answers import Answers
+from clptools.core.cluster.election import Election
+from clptools.core.cluster.heartbeats import Heartbeats, OwnWord
+from clptools.core.cluster.holdings import Holdings
+from clptools.core.cluster.membership import Membership
+from clptools.core.cluster.peers import Peers
+from clptools.core.cluster.power import Power
+from clptools.core.cluster.revision import Revision
+from clptools.core.cluster.shared_policy import SharedPolicy
+from clptools.core.cluster.timeout_ratio import TimeoutRatio
+from clptools.core.groups.copies import CopyWatch
+from clptools.core.groups.intents import Intents
+from clptools.core.groups.leaving import Leaving
+from clptools.core.groups.lifecycle import Lifecycle
+from clptools.core.groups.placement import Placement
+from clptools.core.groups.selection import Selection
+from clptools.core.model.actions import (
     Action,
     ClearTimer,
+    KeepLedger,
     Persist,
-    Record,
     SendControl,
     SetTimer,
 )
-from clptools.core.beats import Beats
-from clptools.core.change import in_the_way
-from clptools.core.choice import Choice
-from clptools.core.events import (
+from clptools.core.model.change import in_the_way
+from clptools.core.model.events import (
     AgentStarted,
     AgentStopping,
     ArbiterAnswered,
@@ -54,34 +71,42 @@ from clptools.core.events import (
     TimerFired,
     WatchdogChanged,
 )
-from clptools.core.fencing import Fencing
-from clptools.core.group_requests import GroupRequests
-from clptools.core.groups import Groups
-from clptools.core.holdings import Holdings
-from clptools.core.lease import Lease
-from clptools.core.ledger import Ledger
-from clptools.core.membership import Membership
-from clptools.core.memory import Memory
-from clptools.core.messages import Answer, Echo, Forward, Grant, Order, Report, Shared
-from clptools.core.monitor_requests import MonitorRequests
-from clptools.core.operations import Operations
-from clptools.core.placement import Placement
-from clptools.core.policy import Policy
-from clptools.core.power import Power
-from clptools.core.proof import Proof
-from clptools.core.quorum import NEVER
-from clptools.core.recovery import Recovery
-from clptools.core.report import OwnReport
-from clptools.core.revision import Revision
-from clptools.core.service import Service
-from clptools.core.settings import Settings
-from clptools.core.state import NodeState, PeerState, Phase
-from clptools.core.status import Status
-from clptools.core.stretch import Stretching
-from clptools.core.timing import times, times_of_both
-from clptools.core.view import StatusView
-from clptools.core.votes import Votes
-from clptools.core.vouching import Vouching
+from clptools.core.model.group_runs import purging
+from clptools.core.model.messages import (
+    Answer,
+    Echo,
+    Forward,
+    Grant,
+    Holding,
+    Order,
+    Report,
+    Shared,
+)
+from clptools.core.model.open_events import bars
+from clptools.core.model.quorum import NEVER
+from clptools.core.model.settings import Settings
+from clptools.core.model.state import Life, NodeState, Phase, StepState
+from clptools.core.model.states import GroupWhy
+from clptools.core.model.timing import Times, times
+from clptools.core.model.view import StatusView
+from clptools.core.monitors.event_ledger import EventLedger
+from clptools.core.monitors.final_action import FinalAction
+from clptools.core.monitors.recovery import Recovery
+from clptools.core.monitors.runs import MonitorRuns
+from clptools.core.report.durable_state import DurableState
+from clptools.core.report.own_status import OwnStatus
+from clptools.core.report.status import Status
+from clptools.core.requests.forwarding import Forwarding
+from clptools.core.requests.groups import GroupRequests
+from clptools.core.requests.monitors import MonitorRequests
+from clptools.core.requests.router import Router
+from clptools.core.requests.service import Service
+from clptools.core.requests.timeout_ratio import RatioRequests
+from clptools.core.requests.vouching import Vouching
+from clptools.core.safety.clearance import Clearance
+from clptools.core.safety.fencing import Fencing
+from clptools.core.safety.lease import Lease
+from clptools.core.step import Change, Step
 
 BEAT_TIMER = "beat"
 """Every heartbeat interval: beats go out, everything is settled."""
@@ -90,6 +115,8 @@ DUE_TIMER = "due"
 
 _REPORT_MS = 5_000
 _SETTLE_ROUNDS = 8
+_UNSETTLED_MS = 60_000
+"""How often it is said that settling comes to no end."""
 
 
 class _Snapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,44 +130,188 @@ class _Snapshot(msgspec.Struct, frozen=True, kw_only=True):
 class Node:
     """One server's core."""
 
-    def __init__(self, settings: Settings, server: str, incarnation: str, seed: int) -> None:
-        self.me = server
-        self.now = 0
-        self.woke_at = 0
-        """When this server last came back from standing still: what it did not hear until then
-        is no silence of the others."""
-        self.actions: list[Action] = []
-        self.dirty = False
-        """The state of the rules changed: it is persisted at the head of this step's list."""
-        self.urgent = False
-        """Our beats say something new: send them now."""
-        self.requests_due = False
-        self.state = NodeState(incarnation=incarnation, seed=seed)
+    def __init__(
+        self,
+        settings: Settings,
+        server: str,
+        incarnation: str,
+        seed: int,
+        state: NodeState | None = None,
+    ) -> None:
+        """`state`: what a snapshot remembers; without it a new incarnation begins."""
+        new = NodeState(step=StepState(seed=seed), life=Life(incarnation=incarnation))
+        self._furnish(settings, server, state or new)
+
+    def _furnish(self, settings: Settings, server: str, state: NodeState) -> None:
+        """Builds the parts around a state, from the lowest room to the highest."""
+        self.state = state
+        self.life = state.life
+        step = self.context = Step(
+            server, settings, times(settings.cluster), state.step, state.life
+        )
+        runs = state.lifecycle.runs
+        # cluster
+        peers = self.peers = Peers(step, state.peers)
+        self.answers = Answers(step, peers)
+        self.holdings = Holdings(step, state.sent, peers)
+        self.power = Power(step, peers)
+        self.ratio = TimeoutRatio(step, state.ratio, peers)
+        self.revision = Revision(step, state.revision, peers)
+        self.membership = Membership(
+            step, state.peers, peers, self.answers, self.holdings, self.power, self.revision
+        )
+        self.election = Election(step, state.election, runs, peers, self.answers, self.revision)
+        self.policy = SharedPolicy(step, state.policy, peers, self.ratio, self.election)
+        self.heartbeats = Heartbeats(step, peers, self.holdings, self.policy, self.election)
+        # safety
+        self.lease = Lease(
+            step, state.lease, runs, peers, self.policy, self.revision, self.election
+        )
+        self.fencing = Fencing(
+            step, runs, peers, self.power, self.policy, self.revision, self.election
+        )
+        self.clearance = Clearance(step, state.clearance, runs, peers, self.election, self.fencing)
+        # groups
+        self.intents = Intents(step, self.policy)
+        self.selection = Selection(step, runs, state.monitors, state.ledger.events, peers)
+        self.lifecycle = Lifecycle(
+            step,
+            state.lifecycle,
+            peers,
+            self.policy,
+            self.election,
+            self.lease,
+            self.intents,
+            self.selection,
+        )
+        self.placement = Placement(
+            step,
+            state.office,
+            peers,
+            self.policy,
+            self.election,
+            self.clearance,
+            self.intents,
+            self.selection,
+            self.lifecycle,
+        )
+        self.leaving = Leaving(step, self.lifecycle)
+        self.copies = CopyWatch(step, state.copies, runs, peers, self.placement)
+        # monitors
+        self.monitor_runs = MonitorRuns(step, state.monitors)
+        self.final = FinalAction(
+            step,
+            state.final,
+            peers,
+            self.intents,
+            self.selection,
+            self.lifecycle,
+            self.placement,
+            self.leaving,
+        )
+        self.recovery = Recovery(
+            step,
+            self.monitor_runs,
+            state.ledger.events,
+            self.policy,
+            self.election,
+            self.selection,
+            self.placement,
+            self.lifecycle,
+            self.final,
+        )
+        self.ledger = EventLedger(step, state.ledger, self.monitor_runs, self.final, self.recovery)
+        # requests
+        self.forwarding = Forwarding(step, state.requests, peers)
+        step.listener = self.forwarding.progress
+        self.group_requests = GroupRequests(
+            step,
+            peers,
+            self.policy,
+            self.election,
+            self.clearance,
+            self.intents,
+            self.selection,
+            self.placement,
+            self.lifecycle,
+            self.forwarding,
+        )
+        self.service = Service(
+            step,
+            peers,
+            self.policy,
+            self.election,
+            self.heartbeats,
+            self.lease,
+            self.intents,
+            self.selection,
+            self.lifecycle,
+            self.placement,
+            self.leaving,
+            self.forwarding,
+            self.group_requests,
+        )
+        self.vouching = Vouching(
+            step,
+            peers,
+            self.power,
+            self.fencing,
+            self.selection,
+            self.placement,
+            self.forwarding,
+        )
+        self.router = Router(
+            step,
+            peers,
+            self.ratio,
+            self.election,
+            self.forwarding,
+            self.group_requests,
+            MonitorRequests(step, peers, self.monitor_runs, self.final, self.recovery, self.ledger),
+            RatioRequests(step, peers, self.election, self.policy, self.ratio, self.group_requests),
+            self.service,
+            self.vouching,
+        )
+        # report
+        self.own_status = OwnStatus(
+            step,
+            peers,
+            self.policy,
+            self.election,
+            self.lease,
+            self.lifecycle,
+            self.monitor_runs,
+            self.final,
+            self.ledger,
+        )
+        self.status = Status(
+            step,
+            peers,
+            self.policy,
+            self.ratio,
+            self.election,
+            self.clearance,
+            self.intents,
+            self.selection,
+            self.placement,
+            state.copies,
+            self.own_status,
+        )
+        self.durable = DurableState(
+            step,
+            state.written,
+            peers,
+            self.policy,
+            self.ratio,
+            self.revision,
+            self.election,
+            self.lease,
+            self.lifecycle,
+            self.monitor_runs,
+            self.final,
+            self.ledger,
+        )
         self._configure(settings)
-        self.membership = Membership(self)
-        self.power = Power(self)
-        self.revision = Revision(self)
-        self.votes = Votes(self)
-        self.lease = Lease(self)
-        self.holdings = Holdings(self)
-        self.beats = Beats(self)
-        self.proof = Proof(self)
-        self.fencing = Fencing(self)
-        self.groups = Groups(self)
-        self.policy = Policy(self)
-        self.choice = Choice(self)
-        self.placement = Placement(self)
-        self.ledger = Ledger(self)
-        self.recovery = Recovery(self)
-        self.group_requests = GroupRequests(self)
-        self.service = Service(self)
-        self.stretching = Stretching(self)
-        self.monitor_requests = MonitorRequests(self)
-        self.vouching = Vouching(self)
-        self.operations = Operations(self)
-        self.report = OwnReport(self)
-        self.status = Status(self)
-        self.memory = Memory(self)
         self._handlers: dict[type[Event], Callable[[Any], None]] = {
             AgentStarted: self._started,
             AgentStopping: self._stopping,
@@ -151,88 +322,84 @@ class Node:
             TimerFired: self._timer_fired,
             PowerRead: self.power.read,
             FenceDone: self.fencing.done,
-            ArbiterAnswered: self.votes.arbiter,
-            ResourceDone: self.groups.done,
-            ResourceSaid: self.groups.said,
+            ArbiterAnswered: self.election.arbiter,
+            ResourceDone: self._resource_done,
+            ResourceSaid: self.lifecycle.said,
             ScriptDone: self.recovery.script_done,
             MonitorResult: self.recovery.result,
             HardwareSeen: self.ledger.hardware,
             MessageSeen: self.ledger.message,
             WatchdogChanged: self.lease.changed,
-            RequestSeen: self.operations.request,
+            RequestSeen: self.router.request,
             HostActionDone: self._host_action_done,
         }
 
     def _configure(self, settings: Settings) -> None:
-        self.settings = settings
-        self.retime()
-        self.state.voters = settings.voters
-        known = self.state.peers
-        self.state.peers = {
-            name: known.get(name) or PeerState() for name in settings.names if name != self.me
-        }
+        self.context.settings = settings
+        self.revision.retime()
+        self.peers.configure(settings.names)
 
-    def retime(self) -> None:
-        """The lengths of our configuration, or of both while another may still be in force."""
-        before, now = self.state.revision_cluster, self.settings.cluster
-        self.times = times(now) if before is None else times_of_both(before, now)
-
-    # What lives on from one step to the next is in the state, and so in every snapshot.
+    # What runs around a core reads these.
 
     @property
-    def changed(self) -> bool:
-        """Something that decisions depend on changed: settle."""
-        return self.state.changed
-
-    @changed.setter
-    def changed(self, changed: bool) -> None:
-        self.state.changed = changed
+    def me(self) -> str:
+        """This server's name."""
+        return self.context.me
 
     @property
-    def report_due(self) -> bool:
-        """Our status changed: the others are told, at most once an interval."""
-        return self.state.report_due
+    def now(self) -> int:
+        """When the newest event was taken (ms, this server's monotonic clock)."""
+        return self.context.now
 
-    @report_due.setter
-    def report_due(self, due: bool) -> None:
-        self.state.report_due = due
+    @property
+    def settings(self) -> Settings:
+        """The configuration that is in force here."""
+        return self.context.settings
+
+    @property
+    def times(self) -> Times:
+        """The lengths that are in force here."""
+        return self.context.times
 
     # ------------------------------------------------------------------ the door
 
     def step(self, event: Event, now: int) -> list[Action]:
         """Takes one event at `now` (ms, this server's monotonic clock); returns what to do."""
-        if now > self.now:
-            if now - self.now > self.times.hear_ms:
-                self.woke_at = now
-            self.now = now
-        self.actions = []
-        self.votes.lapse()
+        step = self.context
+        if now > step.now:
+            if now - step.now > step.times.hear_ms:
+                step.woke_at = now
+            step.now = now
+        self.election.lapse()
         self._handlers[type(event)](event)
-        if self.changed or self.requests_due:
+        self._hand_on_wishes()
+        # A heartbeat that calls for no settling can only have lengthened the lease.
+        quiet = type(event) is BeatSeen and not step.settling_due
+        if step.settling_due:
             self._settle()
-        if self.urgent or self.beats.asked_for:
+        if step.beats_due or self.answers.due:
             self._send_urgent()
-        if self.report_due:
+        if step.state.report_due:
             self._report()
-        if self.dirty:
+        if not quiet or self.durable.lease_due():
             self._persist()
-        actions, self.actions = self.actions, []
-        return actions
+        return step.take()
 
     def view(self, now: int) -> StatusView:
         """What this server knows of the cluster at `now`; changes nothing."""
-        was = self.now
-        self.now = max(was, now)
+        step = self.context
+        was = step.now
+        step.now = max(was, now)
         try:
             return self.status.view()
         finally:
             # Replay feeds events alone: looking must not move the time that they are taken at.
-            self.now = was
+            step.now = was
 
     def refuses(self, settings: Settings) -> str:
         """Why `settings` cannot take effect while things run as they do; empty: they can."""
         return self.revision.refuses(settings) or in_the_way(
-            self.settings, settings, self.groups.held()
+            self.settings, settings, self.lifecycle.held()
         )
 
     def snapshot(self) -> bytes:
@@ -241,7 +408,7 @@ class Node:
             _Snapshot(
                 server=self.me,
                 now=self.now,
-                woke_at=self.woke_at,
+                woke_at=self.context.woke_at,
                 settings=self.settings,
                 state=self.state,
             )
@@ -254,85 +421,43 @@ class Node:
         Raises msgspec.DecodeError or msgspec.ValidationError if `data` is no snapshot.
         """
         saved = msgspec.msgpack.decode(data, type=_Snapshot)
-        node = cls(settings, saved.server, saved.state.incarnation, saved.state.seed)
-        node.state = saved.state
-        if saved.state.revision_cluster is not None:
-            node.retime()
-        node.now = saved.now
-        node.woke_at = saved.woke_at
+        life, seed = saved.state.life, saved.state.step.seed
+        node = cls(settings, saved.server, life.incarnation, seed, saved.state)
+        node.context.now = saved.now
+        node.context.woke_at = saved.woke_at
         return node
-
-    # ------------------------------------------------------------------ for the parts
-
-    def emit(self, action: Action) -> None:
-        """Adds an action to this step's list."""
-        self.actions.append(action)
-
-    def record(
-        self,
-        module: str,
-        event_id: int,
-        level: str,
-        subjects: tuple[str, ...],
-        text: str,
-        because: tuple[str, ...] = (),
-        event: int = 0,
-    ) -> None:
-        """One line for the alert log, the journal and `--explain`."""
-        self.actions.append(
-            Record(
-                module=module,
-                event_id=event_id,
-                level=level,
-                subjects=subjects,
-                text=text,
-                because=because,
-                event=event,
-            )
-        )
-        if self.state.pending:
-            self.operations.progress(text, subjects)
-
-    def draw(self, below: int) -> int:
-        """The next number of this core's own sequence, in `range(below)` (splitmix64)."""
-        self.state.draws += 1
-        z = (self.state.seed + self.state.draws * 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF
-        z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
-        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
-        return (z ^ (z >> 31)) % max(below, 1)
 
     # ------------------------------------------------------------------ events
 
     def _started(self, event: AgentStarted) -> None:
-        state = self.state
-        state.started_at = self.now
-        state.member = event.member
-        state.noted = event.noted
-        state.macs = event.macs
-        self.ledger.restore(event.ledger)
+        life = self.life
+        life.started_at = self.now
+        life.member = event.member
+        life.noted = event.noted
+        life.macs = event.macs
+        self.durable.restore(event.ledger)
         if event.stopped:
-            state.phase = Phase.STOPPED
+            life.phase = Phase.STOPPED
             return
         durable = event.durable
-        state.had_state = durable is not None
+        life.had_state = durable is not None
         if durable is None:
-            state.newcomer = True
+            life.newcomer = True
             # After a boot nothing of ours runs: the boot is the proof.
-            self.groups.purge(held=not event.first_of_boot)
-            self.recovery.final.stand_down()
+            self.lifecycle.purge(held=not event.first_of_boot)
+            self.final.stand_down()
         else:
-            self.memory.remember(durable)
+            self.durable.remember(durable)
         self.lease.begin()
-        self.dirty = True
-        self.changed = True
+        self.context.changed(Change.DECISIONS)
         self._tick()
 
     def _stopping(self, event: AgentStopping) -> None:
         self.service.agent_stopping()
-        self.changed = True
+        self.context.changed(Change.DECISIONS)
 
     def _settings_changed(self, event: SettingsChanged) -> None:
-        self.changed = True
+        self.context.changed(Change.DECISIONS)
         if event.stretch:
             # Nothing in it that others must know, or that has to be agreed on.
             self._configure(event.settings)
@@ -340,66 +465,73 @@ class Node:
         settings = self.settings
         before = settings.in_force
         old, arbiter, cluster = before.names, before.arbiter, before.cluster
-        gone = {n for n in self.state.peers if self.revision.has_gone(n)}
+        gone = {n for n in self.peers if self.revision.has_gone(n)}
         self._configure(event.settings)
         self.power.readdressed(settings)
         voters = tuple(n for n in old if n not in gone or n in self.settings.names)
-        self.revision.begin(voters, arbiter, cluster)
+        self.lease.shorten(self.revision.begin(voters, arbiter, cluster))
         self.revision.before_turns(before)
         self.lease.arm()
-        self.record(
+        self.context.record(
             "cfmgr",
             1,
             "INFO",
             (self.me,),
             f"{self.me} took over configuration revision {self.settings.revision}.",
         )
-        self.urgent = True
-        self.report_due = True
+        self.context.changed(Change.BEATS, Change.REPORT)
 
     def _beat_seen(self, event: BeatSeen) -> None:
         beat = event.beat
-        if self.state.phase in (Phase.STOPPED, Phase.DONE):
+        if self.life.phase in (Phase.STOPPED, Phase.DONE):
             if beat.page:
                 return
-            p = self.state.peers.get(beat.sender)
+            p = self.peers.get(beat.sender)
             # One that has left as well is not answered: it would answer that, and so without end.
             told = beat.left or self.me in beat.out
             if p is not None and beat.to == self.me and not told:
                 p.echo = Echo(incarnation=beat.incarnation, sent_at=beat.sent_at)
                 p.stranger = None
-                self.beats.tell_left([beat.sender])
+                self.heartbeats.tell_left([beat.sender])
             return
-        self.membership.beat(event)
+        heard = self.membership.hear(event, self.election.in_office())
+        if heard is not None and heard.beat is not None:
+            if heard.beat.policy < self.policy.shared.version:
+                self.policy.tell(beat.sender, heard)
+            answered_at = self.election.heard(heard, heard.beat)
+            if answered_at is not None:
+                self.lease.answered(answered_at)
         if beat.page:
             return
-        if self.state.phase is Phase.TELLING:
-            p = self.state.peers.get(beat.sender)
+        if self.life.phase is Phase.TELLING:
+            p = self.peers.get(beat.sender)
             if p is not None and beat.left:
                 # It has left as well: there is nobody to be told.
                 p.beat = None
             elif p is not None and self.me not in beat.out:
-                self.beats.tell_left([beat.sender])
-            self.changed = True
+                self.heartbeats.tell_left([beat.sender])
+            self.context.changed(Change.DECISIONS)
 
     def _control_seen(self, event: ControlSeen) -> None:
         message = event.message
         sender = event.sender
         if isinstance(message, Forward):
             if message.sender == sender:
-                self.operations.forwarded(message)
+                self.router.forwarded(message)
         elif isinstance(message, Answer):
-            self.operations.answered(message)
-        elif self.state.phase in (Phase.STOPPED, Phase.DONE, Phase.TELLING):
+            self.router.answered(message)
+        elif self.life.phase in (Phase.STOPPED, Phase.DONE, Phase.TELLING):
             return
         elif isinstance(message, Grant):
-            self.groups.take(message)
+            p = self.peers.get(sender)
+            if p is not None and p.incarnation == message.epoch.candidate:
+                self.lifecycle.take(message)  # else another one hands on what is not its own
         elif isinstance(message, Order):
             self.placement.ordered(message)
         elif isinstance(message, Shared):
             self.policy.heard(sender, message)
         elif isinstance(message, Report):
-            p = self.state.peers.get(sender)
+            p = self.peers.get(sender)
             if p is None or message.sender != sender or message.incarnation != p.incarnation:
                 return
             if p.report is None or message.number > p.report.number:
@@ -407,20 +539,30 @@ class Node:
                 p.reported_at = self.now
                 if message.server.macs not in ((), p.macs):
                     p.macs = message.server.macs
-                    self.dirty = True
-                self.requests_due = True
+                self.context.changed(Change.REQUESTS)
 
     def _timer_fired(self, event: TimerFired) -> None:
-        self.state.timers.pop(event.name, None)
+        self.context.state.timers.pop(event.name, None)
         if event.name == BEAT_TIMER:
             self._tick()
         elif event.name == DUE_TIMER:
-            self.changed = True
+            self.context.changed(Change.DECISIONS)
+
+    def _resource_done(self, event: ResourceDone) -> None:
+        exhausted = self.lifecycle.done(event)
+        if exhausted is not None:
+            self.final.of_resource(exhausted.resource, exhausted.group)
+            self.lifecycle.go_on(exhausted)
+
+    def _hand_on_wishes(self) -> None:
+        """What recoveries ask of the coordinator."""
+        while self.recovery.wanted:
+            self.router.ask_coordinator(self.recovery.wanted.pop(0))
 
     def _host_action_done(self, event: HostActionDone) -> None:
         self.service.host_action_done(event)
         if not event.ok:
-            self.record(
+            self.context.record(
                 "rm",
                 numbers.FAILED.get(event.action, numbers.FAILED["shutdown"]),
                 "ERROR",
@@ -432,118 +574,164 @@ class Node:
 
     def _tick(self) -> None:
         """Every heartbeat interval."""
-        phase = self.state.phase
+        phase = self.life.phase
         if phase in (Phase.STOPPED, Phase.DONE):
             return
-        self.set_timer(BEAT_TIMER, self.now + self.times.interval_ms)
-        self.changed = True
+        self._set_timer(BEAT_TIMER, self.now + self.times.interval_ms)
+        self.context.changed(Change.DECISIONS)
         if phase is Phase.TELLING:
-            self.beats.tell_left(
-                [n for n, p in self.state.peers.items() if p.beat and self.me not in p.beat.out]
+            self.heartbeats.tell_left(
+                [n for n, p in self.peers.items() if p.beat and self.me not in p.beat.out]
             )
             return
         self.power.ask_due()
-        self.votes.ask_arbiter()
+        self.election.ask_arbiter()
         self._settle()
-        self.status.watch_copies()
-        self.beats.send_to(list(self.state.peers))
-        self.urgent = False
-        self.beats.asked_for.clear()
+        self.copies.settle()
+        self._send_to(self.peers)
         self.lease.pet()
-        if self.now - self.state.report_at >= _REPORT_MS:
-            self.report_due = True
+        if self.now - self.context.state.reported_at >= _REPORT_MS:
+            self.context.changed(Change.REPORT)
 
-    def set_timer(self, name: str, at: int) -> None:
+    def _set_timer(self, name: str, at: int) -> None:
         """Wakes us at `at`; a timer that is set for that instant already is left alone."""
-        if self.state.timers.get(name) == at:
+        timers = self.context.state.timers
+        if timers.get(name) == at:
             return
-        self.state.timers[name] = at
-        self.emit(SetTimer(name=name, at=at))
+        timers[name] = at
+        self.context.do(SetTimer(name=name, at=at))
 
     def _next_due(self) -> None:
         """One timer for the earliest end of a lease, promise, candidacy or patience.
 
         It is moved forward only: an end that moved away is noticed when the timer fires.
         """
-        votes = self.state.votes
+        votes = self.election.state
         candidates = (
-            self.votes.authority_until() if votes.office == "coordinator" else NEVER,
-            self.state.lease_until if self.groups.holds_any() and self.lease.binds() else NEVER,
+            self.election.authority_until() if votes.office == "coordinator" else NEVER,
+            self.lease.state.until if self.lifecycle.held() and self.lease.binds() else NEVER,
             votes.promise_until,
             votes.stand_at,
             self.membership.lost_at,
             votes.asked_at + self.times.give_up_ms if votes.office in ("pre", "candidate") else 0,
         )
         due = min((c for c in candidates if self.now < c < -NEVER), default=NEVER)
-        current = self.state.timers.get(DUE_TIMER, NEVER)
+        current = self.context.state.timers.get(DUE_TIMER, NEVER)
         if due == NEVER or (self.now < current <= due):
             return
         if due - self.now < self.times.interval_ms or current <= self.now:
-            self.set_timer(DUE_TIMER, due)
+            self._set_timer(DUE_TIMER, due)
 
     # ------------------------------------------------------------------ settling
 
     def _settle(self) -> None:
         """What follows from what is known, until nothing changes any more."""
-        if self.state.phase in (Phase.STOPPED, Phase.DONE):
-            self.changed = False
-            self.requests_due = False
-            if self.state.timers:
-                for name in list(self.state.timers):
-                    del self.state.timers[name]
-                    self.emit(ClearTimer(name=name))
+        step = self.context
+        if self.life.phase in (Phase.STOPPED, Phase.DONE):
+            step.settling()
+            for name in list(step.state.timers):
+                del step.state.timers[name]
+                step.do(ClearTimer(name=name))
             return
         for _ in range(_SETTLE_ROUNDS):
-            self.changed = False
-            self.requests_due = False
-            self.membership.settle()
-            self.holdings.settle()
-            self.power.settle()
-            self.revision.settle()
-            self.votes.settle()
-            self.lease.settle()
-            self.stretching.settle()
-            self.groups.settle()
-            self.placement.settle()
-            self.fencing.settle()
-            self.recovery.settle()
-            self.operations.settle()
-            if not self.changed:
+            step.settling()
+            self._settle_once()
+            if not step.state.decisions_due:
                 break
+        else:
+            self._say_unsettled()
         self._next_due()
 
+    def _settle_once(self) -> None:
+        """Every part once, in the order of the rules."""
+        self.membership.settle()
+        self.holdings.settle()
+        self.power.settle(self.lifecycle.held() if self.lease.binds() else [])
+        if self.revision.settle():
+            self.lease.arm()
+        if self.election.settle():
+            self.placement.office_begins()
+        self_stop = self.lease.settle()
+        if self_stop is not None:
+            for name in self_stop.groups:
+                self.lifecycle.stop(name, GroupWhy.LEASE, "GROUPSTOP", forced=True)
+            if self_stop.action is not None:
+                self.context.do(self_stop.action)
+        if self.ratio.settle(self.policy.shared) and self.election.in_office():
+            self.policy.stretch(1, 0, "")
+        self.lifecycle.settle()
+        self.placement.settle()
+        for failed in self.fencing.settle(self.placement.stake()):
+            self.placement.stop_failed(failed)
+        self.recovery.settle()
+        self._hand_on_wishes()
+        self.router.settle()
+
+    def _say_unsettled(self) -> None:
+        """Rules that contradict each other are a bug: it must not go unseen."""
+        step = self.context
+        if step.now - step.state.unsettled_at >= _UNSETTLED_MS:
+            step.state.unsettled_at = step.now
+            step.record("nm", 934, "ERROR", (step.me,), say.unsettled(step.me, _SETTLE_ROUNDS))
+
+    def own_word(self) -> OwnWord:
+        """What our heartbeats say of this server now."""
+        runs = self.lifecycle.runs
+        return OwnWord(
+            holdings=tuple(
+                Holding(group=name, seen=run.seen, held=run.held, state=run.state, why=run.why)
+                for name, run in runs.items()
+                if run.held or run.seen.n
+            ),
+            unproven=self.placement.unproven() if self.election.in_office() else (),
+            purging=purging(runs),
+            armed=self.lease.promised(),
+            barred=bars(self.ledger.state.events),
+        )
+
+    def _send_to(self, names: Iterable[str]) -> None:
+        self.heartbeats.send_to(names, self.own_word())
+        self.context.beats_sent()
+        self.answers.due.clear()
+
     def _send_urgent(self) -> None:
-        names = list(self.state.peers) if self.urgent else self.beats.asked_for
-        if self.state.phase in (Phase.RUNNING, Phase.LEAVING):
-            self.beats.send_to(list(names))
-        self.urgent = False
-        self.beats.asked_for.clear()
+        names = list(self.peers) if self.context.beats_due else list(self.answers.due)
+        if self.life.phase in (Phase.RUNNING, Phase.LEAVING):
+            self._send_to(names)
+        self.context.beats_sent()
+        self.answers.due.clear()
 
     def _report(self) -> None:
         """Our status for everybody's view, at most once an interval."""
-        if self.state.phase not in (Phase.RUNNING, Phase.LEAVING):
-            self.report_due = False
+        state = self.context.state
+        if self.life.phase not in (Phase.RUNNING, Phase.LEAVING):
+            state.report_due = False
             return
-        if self.now - self.state.report_at < self.times.interval_ms:
+        if self.now - state.reported_at < self.times.interval_ms:
             return
-        self.report_due = False
-        self.state.report_at = self.now
-        self.state.report_number += 1
+        state.report_due = False
+        state.reported_at = self.now
+        state.reports += 1
         report = Report(
             sender=self.me,
-            incarnation=self.state.incarnation,
-            number=self.state.report_number,
-            server=self.report.own(),
+            incarnation=self.life.incarnation,
+            number=state.reports,
+            server=self.own_status.own(),
         )
-        for name in self.state.peers:
-            if self.membership.hears(name):
-                self.emit(SendControl(to=name, message=report))
+        for name in self.peers:
+            if self.peers.hears(name):
+                self.context.do(SendControl(to=name, message=report))
 
     def _persist(self) -> None:
-        self.dirty = False
-        if self.state.phase in (Phase.RUNNING, Phase.LEAVING):
-            # SetMember keeps its place: the bit may only be set for a state that is written.
-            self.actions.insert(0, Persist(durable=self.memory.durable()))
+        """What must survive goes to the head of the list: it is written before it is used."""
+        ledger = self.durable.ledger_due()
+        if ledger is not None:
+            self.context.actions.insert(0, KeepLedger(ledger=ledger))
+        if self.life.phase in (Phase.RUNNING, Phase.LEAVING):
+            durable = self.durable.due()
+            if durable is not None:
+                # SetMember keeps its place: the bit may only be set for a state that is written.
+                self.context.actions.insert(0, Persist(durable=durable))
 
 
 __all__ = ["BEAT_TIMER", "DUE_TIMER", "Node"]

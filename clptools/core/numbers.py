@@ -6,7 +6,7 @@ numbered from 930: its own end before that in every module.
 
 from __future__ import annotations
 
-from clptools.core.settings import Monitor
+from clptools.core.model.settings import Monitor
 
 ACTION = {
     "stop-group": 12,

@@ -9,11 +9,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from clptools import paths
-from clptools.core.actions import Fence
-from clptools.core.events import FenceDone, HostActionDone, PowerRead
-from clptools.core.settings import Bmc, Settings
+from clptools.config.address import endpoint
+from clptools.core.model.actions import Fence
+from clptools.core.model.events import FenceDone, HostActionDone, PowerRead
+from clptools.core.model.settings import Bmc, Settings
 from clptools.faults import ClpError, ExitCode
 from clptools.hardware import power, watchdog
+from clptools.hardware.acknowledge import Acknowledger
 from clptools.hardware.echoes import Echoes
 from clptools.hardware.guids import Guids
 from clptools.hardware.ipmi import APP, Asked, BmcClient, BmcError, IpmiProcesses
@@ -48,6 +50,7 @@ class Bmcs:
         """Servers whose BMC carries a heartbeat."""
         self._echoes = Echoes(server, on_change)
         self._guids = Guids(server, on_change)
+        self._acknowledger = Acknowledger(on_change)
         self._asking: asyncio.Task[None] | None = None
         self.timer: OwnTimer | None = None
         """The own BMC's watchdog timer; None: this server has no BMC."""
@@ -72,6 +75,17 @@ class Bmcs:
         }
         self._echoes.apply(settings)
         self._guids.apply(settings)
+        own = settings.server(self._server)
+        keywords = (monitor.keywords.get(self._server) for monitor in settings.monitors)
+        self._acknowledger.apply(
+            self._own if own is not None and own.bmc is not None else None,
+            own.bmc.address if own is not None and own.bmc is not None else "",
+            frozenset(endpoint(keyword, 0).host for keyword in keywords if keyword),
+        )
+
+    def pet_taken(self, octets: bytes) -> None:
+        """A PET of the own BMC is on the disk: acknowledged, where the BMC wants that."""
+        self._acknowledger.taken(octets)
 
     def _made(self, name: str, bmc: Bmc) -> BmcClient | RedfishPower:
         if bmc.is_redfish:
@@ -84,6 +98,7 @@ class Bmcs:
         """Ends every session; the own timer runs on if it runs."""
         if self._asking is not None:
             self._asking.cancel()
+        self._acknowledger.close()
         self._close_own()
         for client in self._clients.values():
             client.close()

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from ipaddress import ip_address
 
 from clptools.common.ping import Echo
-from clptools.core.settings import Settings
+from clptools.core.model.settings import Settings
 
 WINDOW_S = 0.05
 """How long an answer is waited for.  One that comes later counts if the BMC took longer still:

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable
 
 from clptools import paths
-from clptools.core.settings import Bmc, Settings
+from clptools.core.model.settings import Bmc, Settings
 
 PRODUCT_UUID = "/sys/class/dmi/id/product_uuid"
 _NONE = (bytes(16), b"\xff" * 16)

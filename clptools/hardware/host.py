@@ -13,7 +13,7 @@ from typing import Protocol
 
 from clptools import paths
 from clptools.common.trust import check_script
-from clptools.core.events import HostActionDone
+from clptools.core.model.events import HostActionDone
 from clptools.faults import ClpError, ExitCode
 from clptools.hardware.sysrq import Sysrq, trigger
 

@@ -18,7 +18,7 @@ from typing import Protocol
 import msgspec
 
 from clptools.common import child_process
-from clptools.core.settings import Bmc
+from clptools.core.model.settings import Bmc
 from clptools.faults import ClpError, ExitCode
 from clptools.hardware.ipmi_worker import Command, Result, boot_ms
 

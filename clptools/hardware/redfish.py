@@ -23,8 +23,8 @@ from clptools.common.redfish import (
     system_path,
     text_of,
 )
-from clptools.config.passwords import read_bmc_password
-from clptools.core.settings import Bmc
+from clptools.config.secretfile import read_bmc_password
+from clptools.core.model.settings import Bmc
 from clptools.faults import ClpError, ExitCode
 from clptools.hardware.ipmi import BmcError
 from clptools.hardware.power import POLL_S, Power, Reading

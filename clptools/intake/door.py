@@ -17,7 +17,7 @@ from enum import StrEnum
 
 import msgspec
 
-from clptools.core.events import MessageSeen
+from clptools.core.model.events import MessageSeen
 
 DATAGRAM_BYTES = 16_384
 CATEGORY_BYTES = 32

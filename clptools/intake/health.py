@@ -9,7 +9,7 @@ import signal
 
 from clptools import paths
 from clptools.common.trust import check_script
-from clptools.core.settings import Monitor
+from clptools.core.model.settings import Monitor
 from clptools.faults import ClpError
 from clptools.intake.source import Faults
 

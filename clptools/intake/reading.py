@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from clptools.core.settings import Settings, SnmpUser
+from clptools.core.model.settings import Settings, SnmpUser
 from clptools.intake import pcap, pet, snmp
 from clptools.intake.ber import DecodeError
 from clptools.intake.match import DEFAULT_PORT

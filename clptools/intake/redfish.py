@@ -33,9 +33,9 @@ from clptools.common.redfish import (
     path_of,
 )
 from clptools.config.address import Endpoint
-from clptools.config.passwords import read_bmc_password
-from clptools.core.events import HardwareSeen
-from clptools.core.settings import Bmc, Settings
+from clptools.config.secretfile import read_bmc_password
+from clptools.core.model.events import HardwareSeen
+from clptools.core.model.settings import Bmc, Settings
 from clptools.intake.event_stream import StreamParser
 from clptools.intake.match import BURST, RATE, Bucket, admissions
 from clptools.intake.profile import EventClass
@@ -497,6 +497,7 @@ class _Watch:
                 event_class=judged.event_class.value,
                 closes=judged.closes,
                 row=judged.row,
+                own_watchdog=judged.own_watchdog,
                 meaning=told.text,
                 source=self._bmc.address,
                 varbinds=(

@@ -21,13 +21,11 @@ from typing import Any
 import msgspec
 
 from clptools.common.redfish import TEST_TEXT, Json, text_of
-from clptools.core.settings import TrapProfile
+from clptools.core.model.settings import TrapProfile
 from clptools.intake.profile import EventClass
 
 ROW = "redfish "
 """How rows of a site's `[[trap_profile]]` begin that are of Redfish."""
-OWN_WATCHDOG = "23h/6F/"
-"""Rows of the BMC's own watchdog timer, as for traps."""
 RECORDS = 256
 """Of one Event; more are an attack."""
 _ID = re.compile(r"([A-Za-z0-9_-]{1,64})\.(?:\d{1,6}\.){0,4}([A-Za-z0-9_-]{1,96})")
@@ -71,6 +69,8 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
     """CLEAR: every key that it closes."""
     known: bool
     """Whether a row told the class, and not the severity."""
+    own_watchdog: bool = False
+    """It tells of the BMC's timer."""
 
 
 class _Family(msgspec.Struct, frozen=True, kw_only=True):
@@ -168,8 +168,6 @@ class EventTable:
         site = self._site.get(told.message, "")
         if told.test or site or event_class:
             word = "INFO" if told.test else site or event_class
-            if family is not None and family.own_watchdog:
-                row = OWN_WATCHDOG + row
             if word != "off":
                 closes = (f"{thing}/{each.name}" for each, word in families if word == "CLEAR")
                 return Judged(
@@ -178,6 +176,7 @@ class EventTable:
                     row=row,
                     closes=tuple(closes) if word == "CLEAR" else (),
                     known=True,
+                    own_watchdog=family is not None and family.own_watchdog,
                 )
         by_severity = self._severities.get(told.severity, EventClass.UNKNOWN)
         return Judged(

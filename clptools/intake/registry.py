@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from clptools.config.field import Field
-from clptools.config.kinds import PATH, SCRIPT, integer, number, one_or_per_server, seconds
+from clptools.config.field import PATH, SCRIPT, Field, integer, number, one_or_per_server, seconds
 
 SOURCES: dict[str, str] = {
     "NIC": "clptools.intake.netlink",

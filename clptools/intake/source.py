@@ -13,8 +13,8 @@ from typing import Protocol
 
 import msgspec
 
-from clptools.core.events import MessageSeen
-from clptools.core.settings import Monitor, Option, Settings
+from clptools.core.model.events import MessageSeen
+from clptools.core.model.settings import Monitor, Option, Settings
 from clptools.intake.kernel import Kernel
 from clptools.intake.registry import FIELDS, SOURCES
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import cast
 
 from clptools.common.loading import load
-from clptools.core.events import MessageSeen
-from clptools.core.settings import Settings
+from clptools.core.model.events import MessageSeen
+from clptools.core.model.settings import Settings
 from clptools.faults import ClpError
 from clptools.intake.door import OnMessage
 from clptools.intake.kernel import Kernel

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable
 
-from clptools.core.settings import Settings
+from clptools.core.model.settings import Settings
 from clptools.intake.pet import DecodedTrap
 from clptools.intake.profile import EventClass, shipped_names
 from clptools.intake.would import WouldChange, servers_of
@@ -23,6 +23,8 @@ def told(
     lines = [_head(decoded, source, settings)]
     lines += [f"  {line}" for line in _body(decoded)]
     lines.append(_class_line(decoded))
+    if decoded.hint:
+        lines += ["Row     none; this in clp.toml gives it a class:", f"        {decoded.hint}"]
     label = "Would   "
     for change in changes:
         lines.append(_wrapped(label, change.text))

@@ -23,7 +23,7 @@ from typing import Any
 import msgspec
 
 from clptools.config.secretfile import read_secret
-from clptools.core.settings import SnmpUser
+from clptools.core.model.settings import SnmpUser
 from clptools.intake import ber, snmp
 from clptools.intake.ber import DecodeError
 from clptools.intake.snmp import Trap, V3Message

@@ -16,8 +16,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Protocol
 
-from clptools.core.messages import Beat
-from clptools.core.settings import Settings
+from clptools.core.model.messages import Beat
+from clptools.core.model.settings import Settings
 from clptools.links.address import keep_trying, plain
 from clptools.links.wire import MAX_FRAME_BYTES, DecodeError, Reason, Replays, Wire
 

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from clptools.core.settings import Interconnect, Settings
+from clptools.core.model.settings import Interconnect, Settings
 from clptools.faults import ClpError, ExitCode
 from clptools.links import frames
 from clptools.links.address import plain

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from clptools.config.field import Field
-from clptools.config.kinds import URL, choice
+from clptools.config.field import URL, Field, choice
 
 VARIANTS: dict[str, str] = {
     "lankhb": "clptools.links.lan",

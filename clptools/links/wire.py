@@ -1,6 +1,6 @@
 """The heartbeat datagram: what is on the wire, and what is thrown away before it is read.
 
-    version (1) | cluster id (8) | payload of one Beat (core/datagram.py) | HMAC-SHA-256 (32)
+    version (1) | cluster id (8) | payload of one Beat (core/model/datagram.py) | HMAC-SHA-256 (32)
 
 The version is the payload's form; a server that does not know a form drops it.  The code is over
 everything before it, keyed by `keys.derive(authkey, "heartbeat")`, and is compared before a byte
@@ -15,8 +15,8 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from enum import StrEnum
 
-from clptools.core import datagram
-from clptools.core.messages import Beat
+from clptools.core.model import datagram
+from clptools.core.model.messages import Beat
 from clptools.links.keys import cluster_id, derive
 
 VERSIONS = (datagram.PLAIN, datagram.PACKED)

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import msgspec
 
-from clptools.core.settings import Monitor, Settings
+from clptools.core.model.settings import Monitor, Settings
 
 
 class Status(StrEnum):

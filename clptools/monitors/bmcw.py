@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from clptools.core.settings import Monitor
+from clptools.core.model.settings import Monitor
 from clptools.faults import ClpError, ExitCode
 from clptools.monitors.base import MonitorContext, Status, Verdict
 

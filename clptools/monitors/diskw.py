@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 
 from clptools.common import disk_child
-from clptools.core.settings import Monitor
+from clptools.core.model.settings import Monitor
 from clptools.monitors.base import NORMAL, MonitorContext, Status, Verdict, error, own_option
 
 _stuck: dict[str, asyncio.subprocess.Process] = {}

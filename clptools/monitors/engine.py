@@ -14,8 +14,8 @@ from typing import cast
 
 import msgspec
 
-from clptools.core.events import MonitorResult
-from clptools.core.settings import Monitor, Settings
+from clptools.core.model.events import MonitorResult
+from clptools.core.model.settings import Monitor, Settings
 from clptools.faults import ClpError
 from clptools.monitors.base import MonitorContext, MonitorModule, Status, Verdict, error
 from clptools.monitors.registry import VARIANTS

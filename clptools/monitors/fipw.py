@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipaddress import ip_interface
 
-from clptools.core.settings import Monitor, Resource
+from clptools.core.model.settings import Monitor, Resource
 from clptools.faults import ClpError, ExitCode
 from clptools.monitors.base import NORMAL, MonitorContext, Verdict, error
 from clptools.monitors.netdev import interface_with, link_fault

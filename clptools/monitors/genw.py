@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from clptools import paths
-from clptools.core.settings import Monitor
+from clptools.core.model.settings import Monitor
 from clptools.monitors.base import NORMAL, MonitorContext, Status, Verdict
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from clptools.common.ping import ping
-from clptools.core.settings import Monitor
+from clptools.core.model.settings import Monitor
 from clptools.faults import ClpError, ExitCode
 from clptools.monitors.base import NORMAL, MonitorContext, Verdict, error
 

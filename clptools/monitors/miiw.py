@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clptools.core.settings import Monitor
+from clptools.core.model.settings import Monitor
 from clptools.faults import ClpError, ExitCode
 from clptools.monitors.base import NORMAL, MonitorContext, Verdict, error, own_option
 from clptools.monitors.netdev import link_fault

@@ -11,7 +11,7 @@ import contextlib
 import os
 
 from clptools.common.plainfile import beginning
-from clptools.core.settings import Monitor
+from clptools.core.model.settings import Monitor
 from clptools.faults import ClpError, ExitCode
 from clptools.monitors.base import NORMAL, MonitorContext, Verdict, error, own_option
 

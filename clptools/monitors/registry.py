@@ -6,11 +6,11 @@ the core's settings (`clptools.config.fields`).
 
 from __future__ import annotations
 
-from clptools.config.field import Field
-from clptools.config.kinds import (
+from clptools.config.field import (
     ADDRESS,
     PATH,
     SCRIPT,
+    Field,
     choice,
     list_of,
     one_or_per_server,

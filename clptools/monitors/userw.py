@@ -18,8 +18,8 @@ from typing import Protocol
 
 from clptools import paths
 from clptools.common.trust import check_script
-from clptools.core.events import WatchdogChanged
-from clptools.core.settings import Settings
+from clptools.core.model.events import WatchdogChanged
+from clptools.core.model.settings import Settings
 from clptools.faults import ClpError, ExitCode
 from clptools.monitors.guard_client import GuardClient
 from clptools.monitors.softdog import Softdog

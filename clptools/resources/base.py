@@ -9,7 +9,7 @@ from typing import Protocol
 
 import msgspec
 
-from clptools.core.settings import Resource
+from clptools.core.model.settings import Resource
 from clptools.resources.script import Script, ScriptResult
 from clptools.version import VERSION
 

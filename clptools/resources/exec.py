@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from clptools import paths
-from clptools.core.settings import Resource
+from clptools.core.model.settings import Resource
 from clptools.resources import scope
 from clptools.resources.base import (
     ResourceContext,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from clptools.common.loading import load
-from clptools.core.settings import Resource
+from clptools.core.model.settings import Resource
 from clptools.faults import ClpError, ExitCode
 from clptools.resources.base import ResourceContext, ResourceOutcome
 from clptools.resources.neighbours import (

@@ -5,16 +5,16 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
-from clptools.config.field import Field
-from clptools.config.kinds import (
+from clptools.config.field import (
     BOOLEAN,
     NETWORK,
     SCRIPT,
+    Field,
     integer,
     one_or_per_server,
     text,
 )
-from clptools.core.settings import Resource, Settings
+from clptools.core.model.settings import Resource, Settings
 from clptools.faults import ClpError
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from clptools.common import system_bus
 from clptools.common.loading import load
 from clptools.common.system_bus import BUS, MANAGER, NAME, PATH, PROPERTIES, SERVICE, UNIT, Owner
-from clptools.config.units import unit_name
-from clptools.core.settings import Resource
+from clptools.config.machine import unit_name
+from clptools.core.model.settings import Resource
 from clptools.faults import ClpError, ExitCode
 from clptools.resources.base import ResourceContext, ResourceOutcome
 

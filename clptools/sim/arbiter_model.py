@@ -9,8 +9,8 @@ from __future__ import annotations
 from random import Random
 from typing import TYPE_CHECKING
 
-from clptools.core.events import ArbiterAnswered
-from clptools.core.settings import Arbiter
+from clptools.core.model.events import ArbiterAnswered
+from clptools.core.model.settings import Arbiter
 
 if TYPE_CHECKING:
     from clptools.sim.world import World

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from clptools.core.actions import Fence
-from clptools.core.events import FenceDone, PowerRead
+from clptools.core.model.actions import Fence
+from clptools.core.model.events import FenceDone, PowerRead
 
 if TYPE_CHECKING:
-    from clptools.core.settings import Settings
+    from clptools.core.model.settings import Settings
     from clptools.sim.host import Host
     from clptools.sim.world import World
 

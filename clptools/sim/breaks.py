@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from clptools.core.actions import Action
+    from clptools.core.model.actions import Action
     from clptools.sim.host import Host
     from clptools.sim.world import World
 

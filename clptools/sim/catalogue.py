@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from clptools.core import actions as a
-from clptools.core.settings import Settings
+from clptools.core.model import actions as a
+from clptools.core.model.settings import Settings
 
 LATE = -1.0
 """Seconds that follow from the configuration: `late_s`."""

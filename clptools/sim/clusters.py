@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from clptools.core.settings import (
+from clptools.core.model.settings import (
     Arbiter,
     Bmc,
     Cluster,

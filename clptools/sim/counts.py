@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from clptools.core import actions as a
-from clptools.core import events as e
-from clptools.core import requests as r
-from clptools.core.messages import Forward
-from clptools.core.settings import Monitor
+from clptools.core.model import actions as a
+from clptools.core.model import events as e
+from clptools.core.model import requests as r
+from clptools.core.model.messages import Forward
+from clptools.core.model.settings import Monitor
 
 if TYPE_CHECKING:
     from clptools.sim.host import Host

@@ -14,8 +14,8 @@ from typing import Any
 
 import msgspec
 
-from clptools.core.settings import Cluster
-from clptools.core.timing import times
+from clptools.core.model.settings import Cluster
+from clptools.core.model.timing import times
 from clptools.faults import ClpError, ExitCode
 from clptools.sim.loopback import LoopbackCluster, LoopbackServer, last_words
 

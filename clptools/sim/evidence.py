@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from clptools.core.messages import Beat
-from clptools.core.quorum import majority
-from clptools.core.settings import Group
-from clptools.core.state import Phase
-from clptools.core.timing import times
+from clptools.core.model.messages import Beat
+from clptools.core.model.quorum import majority
+from clptools.core.model.settings import Group
+from clptools.core.model.state import Phase
+from clptools.core.model.timing import times
 from clptools.sim.bmc_model import Bmc
 
 if TYPE_CHECKING:
@@ -117,15 +117,18 @@ class Evidence:
             _since(self._off_since, host.name, not host.powered, now)
             _since(self._sound_since, host.name, sound(self._world.bmcs.of[host.name], now), now)
         fit = [h for h in hosts if h.name in self._fit_since]
+        # An agent that starts is silent in elections at first, however short it was away.
+        voting = [h for h in fit if h.node is not None and h.node.peers.ripe()]
         for host in hosts:
-            heard = sum(1 for o in fit if o is host or (_alike(host, o) and self._mutual(host, o)))
+            others = (o for o in voting if o is not host)
+            heard = 1 + sum(1 for o in others if _alike(host, o) and self._mutual(host, o))
             healthy = (
                 host in fit and heard >= majority(len(host.settings.names)) and self._decides(host)
             )
             _since(self._healthy_since, host.name, healthy, now)
 
     def healthy_us(self, host: Host) -> int:
-        """For how long it has exchanged heartbeats with a majority that is fit."""
+        """For how long it has exchanged heartbeats with a majority that is fit, and may vote."""
         return self._world.t - self._healthy_since.get(host.name, self._world.t)
 
     def _is_fit(self, host: Host) -> bool:
@@ -135,10 +138,10 @@ class Evidence:
             return False
         state = node.state
         return (
-            state.phase is Phase.RUNNING
-            and not state.newcomer
-            and not state.revision_names
-            and state.ratio == 1
+            state.life.phase is Phase.RUNNING
+            and not state.life.newcomer
+            and not state.revision.names
+            and state.ratio.ratio == 1
             and host.name in host.settings.names
             and host.disk.noted == host.boots
         )
@@ -221,15 +224,19 @@ class Evidence:
 
     def _may_start(self, group: Group, clique: list[Host]) -> bool:
         """Whether the clique's policy wants it, and nothing that people did is in the way."""
-        shared = max((h.node.state.shared for h in clique), key=lambda x: x.version)
-        if shared.suspended or shared.closing or group.startup != "auto":
+        shared = max((h.node.state.policy.shared for h in clique), key=lambda x: x.version)
+        # A push may have changed its servers, or be under way: what all of the clique know counts.
+        known = [_group(h, group.name) for h in clique]
+        if any(g is None or g.startup != "auto" or g.failover != "auto" for g in known):
+            return False
+        if not any(all(h.name in g.servers for g in known if g) for h in clique):
+            return False
+        if shared.suspended or shared.closing:
             return False
         intent = next((i for i in shared.intents if i.group == group.name), None)
         if intent is not None and not (
             intent.wanted and not intent.avoid and not intent.preferred and not intent.failures
         ):
-            return False
-        if not any(h.name in group.servers for h in clique) or group.failover != "auto":
             return False
         for host in clique:
             if any(g == group.name for g, _ in host.active) or not self._scripts_work(host, group):
@@ -240,7 +247,7 @@ class Evidence:
         return True
 
     def _is_held(self, host: Host, group: Group) -> bool:
-        run = host.node.state.groups.get(group.name)
+        run = host.node.state.lifecycle.runs.get(group.name)
         return run is not None and bool(run.held)
 
     def _is_clean(self, host: Host, group: Group) -> bool:
@@ -263,7 +270,9 @@ class Evidence:
         bmc = settings.server(host.name)
         readable = bmc is not None and bmc.bmc is not None and host.name in self._sound_since
         # One that lied is no proof to whoever saw it, until it reads on while its server is heard.
-        readable = readable and not any(m.node.state.peers[host.name].bmc.lies for m in clique)
+        readable = readable and not any(
+            m.node.state.peers.known[host.name].bmc.lies for m in clique
+        )
         if not host.powered:
             if not readable:
                 return ""
@@ -271,7 +280,7 @@ class Evidence:
             known = all(self._fit_since[m.name] < off - _KNOWN_US for m in clique)
             known = known and self._sound_since[host.name] < off - _KNOWN_US
             return "off" if known else "off-young"
-        if not host.os_up or (host.node is not None and host.node.state.newcomer):
+        if not host.os_up or (host.node is not None and host.node.state.life.newcomer):
             return ""
         if not all((m.incarnation, host.name) in self._met for m in clique):
             return ""
@@ -300,8 +309,13 @@ def _since(when: dict[str, int], name: str, true: bool, now: int) -> None:
         when.pop(name, None)
 
 
+def _group(host: Host, name: str) -> Group | None:
+    """A group as the configuration of that server has it."""
+    return next((g for g in host.settings.groups if g.name == name), None)
+
+
 def _alike(one: Host, two: Host) -> bool:
     """Whether both vote by the same configuration."""
     return bool(one.node is not None and two.node is not None) and (
-        one.node.state.voters == two.node.state.voters
+        one.node.settings.voters == two.node.settings.voters
     )

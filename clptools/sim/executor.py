@@ -9,9 +9,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from clptools.core import actions as a
-from clptools.core import events as e
-from clptools.core.stretch import stretched
+from clptools.core.cluster.timeout_ratio import stretched
+from clptools.core.model import actions as a
+from clptools.core.model import events as e
 from clptools.sim.host import SECOND, Host, Operation, Watchdog
 from clptools.sim.network import CONTROL
 

@@ -15,8 +15,8 @@ from time import process_time
 
 import msgspec
 
+from clptools.core.model.settings import Settings
 from clptools.core.node import Node
-from clptools.core.settings import Settings
 from clptools.sim.faults import Line, kinds_of, schedule
 from clptools.sim.host import SECOND, MakeNode
 from clptools.sim.invariants import Violation
@@ -124,7 +124,7 @@ def _mend(world: World) -> None:
         bool(wait.servers) and host.now(world.t) - since > 30_000
         for host in world.hosts.values()
         if host.node is not None
-        for wait, since in host.node.state.waiting.values()
+        for wait, since in host.node.state.office.waiting.values()
     )
     world.network.protected.clear()
     world.network.heal()
@@ -232,9 +232,9 @@ def settled(world: World) -> bool:
             return False
     told = set()
     for host in world.hosts.values():
-        if not host.configured or host.node is None or host.node.state.newcomer:
+        if not host.configured or host.node is None or host.node.state.life.newcomer:
             return False
-        told.add(host.node.state.votes.told)
+        told.add(host.node.state.election.told)
     return len(told) == 1 and "" not in told
 
 

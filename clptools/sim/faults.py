@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from random import Random
 from typing import NamedTuple
 
-from clptools.core.settings import Settings
+from clptools.core.model.settings import Settings
 
 Line = tuple[float, str]
 """(true seconds, line)."""

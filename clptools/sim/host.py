@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from clptools.core.actions import Action, RunResource
-from clptools.core.durable import Durable, LedgerFile
-from clptools.core.settings import Settings
+from clptools.core.model.actions import Action, RunResource
+from clptools.core.model.durable import Durable, LedgerFile
+from clptools.core.model.settings import Settings
 from clptools.sim.recorder import Recorder
 
 if TYPE_CHECKING:

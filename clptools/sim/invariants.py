@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from clptools.core import actions as a
-from clptools.core import events as e
-from clptools.core.messages import NO_EPOCH, Beat, Epoch, Report
-from clptools.core.quorum import majority
-from clptools.core.recovery import PASSIVE
-from clptools.core.timing import times
+from clptools.core.model import actions as a
+from clptools.core.model import events as e
+from clptools.core.model.messages import NO_EPOCH, Beat, Epoch, Report
+from clptools.core.model.quorum import majority
+from clptools.core.model.timing import times
+from clptools.core.monitors.event_ledger import DUPLICATES_MS
+from clptools.core.monitors.recovery import PASSIVE
 from clptools.sim.counts import Counts
 from clptools.sim.evidence import LOOK_US, Evidence, Situation
 from clptools.sim.promises import named
@@ -26,7 +27,7 @@ from clptools.sim.recorder import Recorder
 from clptools.sim.service import Service
 
 if TYPE_CHECKING:
-    from clptools.core.settings import Group
+    from clptools.core.model.settings import Group
     from clptools.sim.host import Host
     from clptools.sim.world import World
 
@@ -87,7 +88,7 @@ class Checker:
         self.counts = Counts(world)
         self._seen_states: dict[str, dict[str, Any]] = {}
         self._open_before: dict[str, Any] = {}
-        self._traps: dict[str, set[str]] = {}
+        self._traps: dict[str, dict[str, int]] = {}
         self._begun: dict[tuple[str, str, int], int] = {}
         self._suspension: Epoch | None = None
         """The newest word of a suspension that a majority knew, and nobody took back."""
@@ -155,12 +156,12 @@ class Checker:
         rulers = []
         for other in self.world.hosts.values():
             node = other.node
-            if node is None or node.state.votes.office != "coordinator":
+            if node is None or node.state.election.office != "coordinator":
                 continue
-            kept, node.now = node.now, other.now(self.world.t)
-            if node.votes.in_office():
+            kept, node.context.now = node.now, other.now(self.world.t)
+            if node.election.in_office():
                 rulers.append(other.name)
-            node.now = kept
+            node.context.now = kept
         if len(rulers) > 1:
             self.report("AUTH", "two coordinators with authority", *rulers)
 
@@ -176,19 +177,19 @@ class Checker:
 
     def after(self, host: Host) -> None:
         """The step is through."""
-        if host.node.state.votes.office == "coordinator":
+        if host.node.state.election.office == "coordinator":
             self._two_authorities(host)
 
     def _suspended(self, host: Host, *, acts_alone: bool = True) -> bool:
         """Whether this server knows the cluster as suspended and nobody knows better; or does not
         know it though a majority does, and has for longer than any grant lives."""
-        if host.node is None or not (host.node.state.shared.suspended or self.strict):
+        if host.node is None or not (host.node.state.policy.shared.suspended or self.strict):
             return False
         nodes = [h.node for h in self.world.hosts.values() if h.node is not None]
-        newest = max((n.state.shared for n in nodes), key=lambda x: x.version)
+        newest = max((n.state.policy.shared for n in nodes), key=lambda x: x.version)
         if not newest.suspended:
             return False
-        if host.node.state.shared.suspended:
+        if host.node.state.policy.shared.suspended:
             return True
         if acts_alone or not self.strict:
             return False
@@ -197,12 +198,12 @@ class Checker:
 
     def _suspended_since(self, host: Host) -> int:
         """When this server learned it, or a majority had, or "now" if it has not."""
-        if host.node.state.shared.suspended:
-            return host.when(host.node.state.suspended_at)
+        if host.node.state.policy.shared.suspended:
+            return host.when(host.node.state.policy.suspended_at)
         learned = sorted(
-            h.when(h.node.state.suspended_at)
+            h.when(h.node.state.policy.suspended_at)
             for h in self.world.hosts.values()
-            if h.node is not None and h.node.state.shared.suspended
+            if h.node is not None and h.node.state.policy.shared.suspended
         )
         most = majority(len(host.settings.names))
         return learned[most - 1] if len(learned) >= most else self.world.t
@@ -213,7 +214,9 @@ class Checker:
 
     def _look_at_suspension(self) -> None:
         """What a majority knows as suspended stays so until somebody ends it, or all forgot."""
-        known = [h.node.state.shared for h in self.world.hosts.values() if h.node is not None]
+        known = [
+            h.node.state.policy.shared for h in self.world.hosts.values() if h.node is not None
+        ]
         suspended = [shared.version for shared in known if shared.suspended]
         newest = max((shared.version for shared in known), default=NO_EPOCH)
         kept = self._suspension
@@ -271,8 +274,10 @@ class Checker:
             )
         victim.struck_by = by.name
         others = [h for h in self.world.hosts.values() if h is not victim]
-        if others and by.struck_by and not any(h.powered for h in others):
-            self.report("I13", "the servers switched each other off", by.name, victim.name)
+        none_left = others and by.struck_by and not any(h.powered for h in others)
+        if none_left or (by.struck_by == victim.name and not by.powered):
+            names = dict.fromkeys((by.name, victim.name))  # one, if it switched itself off
+            self.report("I13", "the servers switched each other off", *names)
 
     def _needless(self, host: Host, action: a.RunResource) -> None:
         """A stop begins: what ran whole here had a reason to stop, or had none."""
@@ -342,7 +347,7 @@ class Checker:
         # A purge (stopping what an earlier boot may have left) is no change of a group.
         seen: dict[str, Any] = {
             name: ("none", False) if g.purge else (str(g.state), g.held)
-            for name, g in state.groups.items()
+            for name, g in state.lifecycle.runs.items()
         }
         # A monitor without rounds is off, because of something that has a record of its own.
         settings = host.settings
@@ -364,20 +369,21 @@ class Checker:
         if type(event) is e.HardwareSeen:
             self._hardware(host, event, actions)
         self._open_before[host.incarnation] = {
-            key: (x.event_class, x.count) for key, x in state.events.items()
+            key: (x.event_class, x.count) for key, x in state.ledger.events.items()
         }
 
     def _hardware(self, host: Host, event: e.HardwareSeen, actions: list[a.Action]) -> None:
         before = self._open_before.get(host.incarnation, {})
-        after = {k: (x.event_class, x.count) for k, x in host.node.state.events.items()}
+        after = {k: (x.event_class, x.count) for k, x in host.node.state.ledger.events.items()}
         if event.duplicate_key:
-            traps = self._traps.setdefault(host.incarnation, set())
+            traps = self._traps.setdefault(host.incarnation, {})
             again = f"{event.monitor}/{event.duplicate_key}"
-            if again in traps:
+            now = host.node.now
+            if again in traps and now - traps[again] <= DUPLICATES_MS:
                 if before != after or any(_acts(x) for x in actions):
                     self.report("I7", f"the second {event.key} acted", host.name)
                 return
-            traps.add(again)
+            traps[again] = now
         closed = set(before) - set(after)
         mine = f"{event.monitor}/{event.key}"
         if event.event_class != "CLEAR":

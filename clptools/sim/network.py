@@ -12,7 +12,7 @@ from random import Random
 
 from msgspec import msgpack
 
-from clptools.core.messages import Beat
+from clptools.core.model.messages import Beat
 
 CONTROL = "control"
 """Pseudo path name in `hold`: the control channel."""

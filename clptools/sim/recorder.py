@@ -13,10 +13,10 @@ from typing import Any
 
 from msgspec import msgpack
 
-from clptools.core.actions import Action
-from clptools.core.events import Event
-from clptools.core.journal import Entry
-from clptools.core.settings import Settings
+from clptools.core.model.actions import Action
+from clptools.core.model.events import Event
+from clptools.core.model.settings import Settings
+from clptools.core.report.journal import Entry
 
 _SEGMENT = 700
 """Events of a segment: a few heartbeats' worth up to half a minute."""

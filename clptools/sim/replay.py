@@ -11,11 +11,19 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from clptools.core import actions as a
-from clptools.core import events as e
 from clptools.core.describe import describe_action, describe_event
-from clptools.core.journal import UNDECODABLE, BadJournal, Damaged, Entry, Head, Unfinished, read
+from clptools.core.model import actions as a
+from clptools.core.model import events as e
 from clptools.core.node import Node
+from clptools.core.report.journal import (
+    UNDECODABLE,
+    BadJournal,
+    Damaged,
+    Entry,
+    Head,
+    Unfinished,
+    read,
+)
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):

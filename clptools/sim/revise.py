@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from clptools.core import events as e
-from clptools.core.revision import joining
-from clptools.core.settings import Monitor, Settings
-from clptools.core.stretch import stretched
+from clptools.core.cluster.revision import joining
+from clptools.core.cluster.timeout_ratio import stretched
+from clptools.core.model import events as e
+from clptools.core.model.settings import Monitor, Settings
 from clptools.sim.words import BadLine, Words
 
 if TYPE_CHECKING:
@@ -210,7 +210,7 @@ def push(world: World, by: Host, words: list[str]) -> str:
     if dark:
         return f"{dark[0]} does not answer"
     removed = [world.hosts[n] for n in by.settings.names if n not in new.names]
-    running = [h.name for h in removed if h is by or by.node.membership.is_online(h.name)]
+    running = [h.name for h in removed if h is by or by.node.peers.is_online(h.name)]
     if running:
         return f"{running[0]} still runs"
     refused = [r for h in hosts if h.node is not None and (r := h.node.refuses(new))]

@@ -23,8 +23,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from clptools.core.model.settings import Settings
 from clptools.core.numbers import ACTION
-from clptools.core.settings import Settings
 from clptools.sim.breaks import last_break
 from clptools.sim.clusters import Unknown, sample
 from clptools.sim.explore import mend_and_settle

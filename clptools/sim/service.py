@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from clptools.core.actions import RunResource
+from clptools.core.model.actions import RunResource
 
 if TYPE_CHECKING:
     from clptools.sim.host import Host

@@ -33,26 +33,26 @@ def _host(world: World, host: Host) -> str:
     words = []
     if host.frozen:
         words.append("paused")
-    if state.newcomer:
+    if state.life.newcomer:
         words.append("newcomer")
-    if state.votes.office == "coordinator":
-        words.append(f"coordinator {describe_term(state.votes.office_term)}")
-    elif state.votes.told:
-        words.append(f"follows {state.votes.told}")
+    if state.election.office == "coordinator":
+        words.append(f"coordinator {describe_term(state.election.office_term)}")
+    elif state.election.told:
+        words.append(f"follows {state.election.told}")
     else:
         words.append("no coordinator")
     others = [n for n in host.node.settings.names if n != host.name]
-    out = [n for n in others if host.node.membership.is_out(n)]
+    out = [n for n in others if host.node.peers.is_out(n)]
     if out:
         words.append(f"out {','.join(out)}")
-    for name, group in state.groups.items():
+    for name, group in state.lifecycle.runs.items():
         if group.held:
             words.append(f"holds {name} {describe_epoch(group.seen)} {group.state}")
     for name, monitor in state.monitors.items():
         if monitor.status not in ("Normal", "Offline", "Unused"):
             words.append(f"{name} {monitor.status}")
-    if state.shared.suspended:
+    if state.policy.shared.suspended:
         words.append("suspended")
-    if state.ratio > 1:
-        words.append(f"time-outs x{state.ratio}")
+    if state.ratio.ratio > 1:
+        words.append(f"time-outs x{state.ratio.ratio}")
     return ", ".join(words)

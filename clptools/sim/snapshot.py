@@ -10,8 +10,8 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from clptools.core.durable import Durable
-from clptools.core.settings import Settings
+from clptools.core.model.durable import Durable
+from clptools.core.model.settings import Settings
 from clptools.sim.host import Disk, Watchdog
 
 if TYPE_CHECKING:

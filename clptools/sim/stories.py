@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from clptools.core.settings import Settings
+from clptools.core.model.settings import Settings
 from clptools.sim.catalogue import late_s
 
 NEW = "start"

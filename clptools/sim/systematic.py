@@ -18,11 +18,11 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from clptools.core import actions as a
-from clptools.core.durable import Durable
-from clptools.core.messages import Control, Grant, Report
+from clptools.core.model import actions as a
+from clptools.core.model.durable import Durable
+from clptools.core.model.messages import Control, Grant, Report
+from clptools.core.model.settings import Settings
 from clptools.core.node import Node
-from clptools.core.settings import Settings
 from clptools.sim.breaks import strike
 from clptools.sim.catalogue import Fault, catalogue, comes_between, is_seen, touches
 from clptools.sim.children import Children
@@ -412,7 +412,7 @@ class _Explorer:
         hosts = self._world.hosts.values()
         roles = {actor} | {h.name for h in hosts if h.active}
         offices = [h for h in hosts if h.node is not None]
-        roles |= {h.name for h in offices if h.node.state.votes.office == "coordinator"}
+        roles |= {h.name for h in offices if h.node.state.election.office == "coordinator"}
         return roles if len(roles) > 1 else roles | {next(n for n in names if n != actor)}
 
     # --- copies ----------------------------------------------------------------------------

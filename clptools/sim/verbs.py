@@ -11,9 +11,9 @@ import shlex
 from collections.abc import Callable
 from typing import NamedTuple, get_args
 
-from clptools.core import actions as a
-from clptools.core import events as e
-from clptools.core import requests as r
+from clptools.core.model import actions as a
+from clptools.core.model import events as e
+from clptools.core.model import requests as r
 from clptools.sim import snapshot
 from clptools.sim.bmc_model import Bmc
 from clptools.sim.breaks import AT_ONCE, Breaks, Perform
@@ -89,7 +89,9 @@ def _named(world: World, word: str) -> str:
 def _whoever(world: World, word: str) -> str | None:
     if word == "@coordinator":
         offices = (h for h in world.hosts.values() if h.node is not None)
-        return next((h.name for h in offices if h.node.state.votes.office == "coordinator"), None)
+        return next(
+            (h.name for h in offices if h.node.state.election.office == "coordinator"), None
+        )
     if word == "@holder":
         return next((h.name for h in world.hosts.values() if h.active), None)
     raise BadLine(f"{shown(word)}: not @coordinator or @holder")

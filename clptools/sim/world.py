@@ -12,10 +12,10 @@ from heapq import heappop, heappush
 from random import Random
 from typing import Any
 
-from clptools.core import actions as a
-from clptools.core import events as e
 from clptools.core.describe import describe_action, describe_event
-from clptools.core.settings import Settings
+from clptools.core.model import actions as a
+from clptools.core.model import events as e
+from clptools.core.model.settings import Settings
 from clptools.sim.arbiter_model import ArbiterModel
 from clptools.sim.bmc_model import Bmcs
 from clptools.sim.executor import Executor

@@ -15,8 +15,8 @@ from clptools import paths
 from clptools.agent import configuration
 from clptools.agent.agent import Agent
 from clptools.agent.loop import Loop
-from clptools.core.events import AgentStarted, AgentStopping, Event, MessageSeen
-from clptools.core.settings import Settings
+from clptools.core.model.events import AgentStarted, AgentStopping, Event, MessageSeen
+from clptools.core.model.settings import Settings
 from clptools.links.certs import Minting
 from clptools.links.peer import PeerChannel
 from tests.agent.test_main import PORT, TOML, free_port

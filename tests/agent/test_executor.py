@@ -18,11 +18,11 @@ from clptools.agent.devices import Devices
 from clptools.agent.executor import Executor, Replies
 from clptools.agent.records import Records
 from clptools.agent.store import Store
-from clptools.core import actions, events
-from clptools.core.durable import Durable, LedgerFile
-from clptools.core.messages import Beat, Control
-from clptools.core.requests import Outcome
-from clptools.core.settings import Group, Resource, Settings
+from clptools.core.model import actions, events
+from clptools.core.model.durable import Durable, LedgerFile
+from clptools.core.model.messages import Beat, Control
+from clptools.core.model.requests import Outcome
+from clptools.core.model.settings import Group, Resource, Settings
 from clptools.hardware.host import Host
 from clptools.resources import fip
 from clptools.resources.base import ResourceContext, ResourceOutcome

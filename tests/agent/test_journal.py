@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from clptools.agent.journal import Journal
-from clptools.core import journal as form
-from clptools.core.events import BeatSeen, Event, MessageSeen, TimerFired
-from clptools.core.messages import Beat, Epoch, Holding, Term
-from clptools.core.settings import Settings
+from clptools.core.model.events import BeatSeen, Event, MessageSeen, TimerFired
+from clptools.core.model.messages import Beat, Epoch, Holding, Term
+from clptools.core.model.settings import Settings
+from clptools.core.report import journal as form
 
 
 class Bench:

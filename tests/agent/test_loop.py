@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from clptools.agent.loop import Loop
-from clptools.core.actions import Action, ClearTimer, PetWatchdog, Progress, SetTimer
-from clptools.core.events import (
+from clptools.core.model.actions import Action, ClearTimer, PetWatchdog, Progress, SetTimer
+from clptools.core.model.events import (
     AgentStopping,
     Event,
     HardwareSeen,

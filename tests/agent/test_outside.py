@@ -15,10 +15,10 @@ from clptools.agent.backend import AgentBackend
 from clptools.agent.executor import Replies
 from clptools.agent.records import Records
 from clptools.api.peer import Ask, Transaction, TransactionScript
-from clptools.core import events as e
-from clptools.core.actions import Progress, Reply
-from clptools.core.requests import ExternalNotice, GroupMove, Outcome
-from clptools.core.view import StatusView
+from clptools.core.model import events as e
+from clptools.core.model.actions import Progress, Reply
+from clptools.core.model.requests import ExternalNotice, GroupMove, Outcome
+from clptools.core.model.view import StatusView
 from clptools.faults import ClpError, ExitCode
 from clptools.links.certs import OUTSIDE
 from clptools.resources.script import ScriptRunner

@@ -15,8 +15,8 @@ from clptools.agent import configuration
 from clptools.agent.push import Pushes
 from clptools.api import peer as said
 from clptools.api.backend import ConfigFiles
-from clptools.core.requests import Outcome
-from clptools.core.settings import Server, Settings
+from clptools.core.model.requests import Outcome
+from clptools.core.model.settings import Server, Settings
 from clptools.faults import ClpError, ExitCode
 
 CONFIG = """

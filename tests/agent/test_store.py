@@ -17,8 +17,8 @@ from clptools import paths
 from clptools.agent import clock
 from clptools.agent.store import LEDGER_BYTES, Store
 from clptools.agent.store import STATE_BYTES as SLOT_BYTES
-from clptools.core.durable import Durable, HeldGroup, LedgerFile, OpenEntry
-from clptools.core.messages import Epoch, Term
+from clptools.core.model.durable import Durable, HeldGroup, LedgerFile, OpenEntry
+from clptools.core.model.messages import Epoch, Term
 from clptools.reports import ClpError, ExitCode
 
 BOOT = bytes(range(16))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from clptools.agent.view import blank, changes, local_part
-from clptools.core.view import (
+from clptools.core.model.view import (
     ClusterView,
     GroupView,
     HeartbeatView,

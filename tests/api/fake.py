@@ -19,8 +19,8 @@ from clptools.api.backend import (
 )
 from clptools.api.connection import Limits
 from clptools.api.server import LIMITS, Server
-from clptools.core.requests import Outcome, Request
-from clptools.core.view import (
+from clptools.core.model.requests import Outcome, Request
+from clptools.core.model.view import (
     ClusterView,
     GroupView,
     MonitorOnServerView,

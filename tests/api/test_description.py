@@ -9,7 +9,7 @@ import msgspec
 from clptools.api import backend, methods
 from clptools.api.client import Client
 from clptools.api.varlink import description
-from clptools.core import requests, view
+from clptools.core.model import requests, view
 from tests.api.fake import Agent
 
 STRUCTS: dict[str, type[msgspec.Struct]] = {

@@ -25,8 +25,8 @@ from clptools.api.boot_time import boot_ms
 from clptools.api.client import Client
 from clptools.api.methods import Caller
 from clptools.core import sentences
-from clptools.core.requests import GroupMove, Outcome
-from clptools.core.view import ClusterView, StatusView
+from clptools.core.model.requests import GroupMove, Outcome
+from clptools.core.model.view import ClusterView, StatusView
 from clptools.reports import ClpError, ExitCode
 from tests.api.fake import Agent, socket_path
 

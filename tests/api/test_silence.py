@@ -16,7 +16,7 @@ import pytest
 
 from clptools.api import agent_process, client
 from clptools.api.client import Client, Silent
-from clptools.core.requests import Outcome
+from clptools.core.model.requests import Outcome
 from clptools.faults import ClpError, ExitCode
 from tests.api.fake import Agent, socket_path
 

@@ -15,7 +15,7 @@ import pytest
 
 from clptools.arbiters.base import Held
 from clptools.arbiters.disk import DiskArbiter
-from clptools.core.settings import Arbiter
+from clptools.core.model.settings import Arbiter
 from tests.arbiters.parts import context, shared_file
 
 LEASE_MS = 600

@@ -12,7 +12,7 @@ import pytest
 
 from clptools.arbiters.base import Held
 from clptools.arbiters.etcd import EtcdArbiter
-from clptools.core.settings import Arbiter, Option
+from clptools.core.model.settings import Arbiter, Option
 from tests.arbiters.parts import Certificates, Etcd, context, free_port
 
 LEASE_MS = 1000

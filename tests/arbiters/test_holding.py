@@ -13,7 +13,7 @@ from clptools.arbiters import holding
 from clptools.arbiters.base import ArbiterContext, Held
 from clptools.arbiters.holding import Arbiters
 from clptools.arbiters.registry import FIELDS, VARIANTS
-from clptools.core.settings import Arbiter, Cluster, Option, Server, Settings
+from clptools.core.model.settings import Arbiter, Cluster, Option, Server, Settings
 from tests.arbiters.parts import AUTHKEY, shared_file
 
 

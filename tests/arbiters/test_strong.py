@@ -15,7 +15,7 @@ import pytest
 
 from clptools.arbiters import disk, etcd, witness
 from clptools.arbiters.base import ArbiterContext, Held, NpResolution
-from clptools.core.settings import Arbiter
+from clptools.core.model.settings import Arbiter
 from tests.arbiters.parts import Etcd, Program, Witness, context, shared_file
 
 LEASE_MS = 1000

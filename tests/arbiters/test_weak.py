@@ -16,7 +16,7 @@ import pytest
 from clptools.arbiters.base import Held
 from clptools.arbiters.http import HttpArbiter
 from clptools.arbiters.ping import PingArbiter
-from clptools.core.settings import Arbiter
+from clptools.core.model.settings import Arbiter
 from tests.arbiters.parts import context, free_port
 
 NOBODY = "192.0.2.1"

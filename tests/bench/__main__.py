@@ -14,6 +14,7 @@ from tests.bench.report import markdown
 NAMES = (
     "trap",
     "storm",
+    "families",
     "move",
     "power",
     "lease",

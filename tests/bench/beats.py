@@ -6,13 +6,13 @@ import time
 
 import msgspec
 
-from clptools.core import actions as a
-from clptools.core.datagram import MAX_BYTES, datagram_bytes
-from clptools.core.messages import Beat, Echo, Epoch, Term
+from clptools.core.model import actions as a
+from clptools.core.model.datagram import MAX_BYTES, datagram_bytes
+from clptools.core.model.messages import Beat, Echo, Epoch, Term
+from clptools.core.model.settings import Cluster, Server, Settings
+from clptools.core.model.state import GroupRun
+from clptools.core.model.states import GroupState
 from clptools.core.node import Node
-from clptools.core.settings import Cluster, Server, Settings
-from clptools.core.state import GroupRun
-from clptools.core.states import GroupState
 from tests.bench.report import Row, Section
 
 _INCARNATION = "0123456789abcdef"
@@ -70,31 +70,33 @@ def _holder(servers: int, groups: int) -> Node:
     names = [f"{i:02d}".ljust(_NAME_BYTES, "s") for i in range(servers)]
     made = Settings(cluster=Cluster(), servers=tuple(Server(name=n) for n in names))
     node = Node(made, names[0], _INCARNATION, 1)
-    node.now = 10**9
+    node.context.now = 10**9
     state = node.state
-    state.votes.term = Term(10**4, _INCARNATION)
-    state.shared = msgspec.structs.replace(state.shared, version=Epoch(10**4, _INCARNATION, 10**4))
+    state.election.term = Term(10**4, _INCARNATION)
+    state.policy.shared = msgspec.structs.replace(
+        state.policy.shared, version=Epoch(10**4, _INCARNATION, 10**4)
+    )
     for i in range(groups):
-        state.groups[f"{i:03d}".ljust(_NAME_BYTES, "g")] = GroupRun(
+        state.lifecycle.runs[f"{i:03d}".ljust(_NAME_BYTES, "g")] = GroupRun(
             held=True, seen=Epoch(10**4, _INCARNATION, 10**4), state=GroupState.ONLINE
         )
-    for p in state.peers.values():
+    for p in state.peers.known.values():
         p.incarnation = _INCARNATION
         p.echo = Echo(incarnation=_INCARNATION, sent_at=node.now)
     return node
 
 
 def _interval(node: Node) -> list[Beat]:
-    node.now += node.times.interval_ms
-    for p in node.state.peers.values():
+    node.context.now += node.times.interval_ms
+    for p in node.state.peers.known.values():
         p.heard_at = p.direct_at = node.now
-    node.actions = []
-    node.beats.send_to(list(node.state.peers))
-    return [x.beat for x in node.actions if isinstance(x, a.SendBeat)]
+    node.context.actions = []
+    node.heartbeats.send_to(node.peers, node.own_word())
+    return [x.beat for x in node.context.actions if isinstance(x, a.SendBeat)]
 
 
 def _confirmed(node: Node) -> list[Beat]:
     """An interval after everybody has the whole list."""
-    for p in node.state.peers.values():
-        p.holdings.has = node.state.lines_number
+    for p in node.state.peers.known.values():
+        p.holdings.has = node.state.sent.lines_number
     return _interval(node)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from clptools.core.settings import Bmc
+from clptools.core.model.settings import Bmc
 from clptools.hardware.ipmi import BmcError
 from clptools.hardware.power import Power
 from clptools.hardware.redfish import RedfishPower

@@ -19,8 +19,8 @@ from pathlib import Path
 import msgspec
 
 from clptools.agent.priority import come_first
-from clptools.core.events import MessageSeen
-from clptools.core.settings import Monitor, Option, Server, Settings
+from clptools.core.model.events import MessageSeen
+from clptools.core.model.settings import Monitor, Option, Server, Settings
 from clptools.intake.kmsg import Finding, Kmsg, Line
 from clptools.intake.sources import Sources
 from clptools.sim.loopback import LoopbackCluster

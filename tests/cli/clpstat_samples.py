@@ -7,8 +7,8 @@ from typing import Any, cast
 
 import msgspec
 
-from clptools.cli.render.shape import EventJson, StatusJson
-from clptools.core.view import (
+from clptools.cli.json_types import EventJson, StatusJson
+from clptools.core.model.view import (
     ArbiterView,
     BmcView,
     ClusterView,

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from clptools.core import requests
-from clptools.core.requests import Outcome
+from clptools.core.model import requests
+from clptools.core.model.requests import Outcome
 from tests.api.fake import Agent
 from tests.cli.conftest import Clp
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from clptools.core.settings import Settings
+from clptools.core.model.settings import Settings
 from tests.cli.conftest import Clp
 from tests.config.sample import SAMPLE, good
 

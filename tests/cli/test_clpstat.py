@@ -23,7 +23,7 @@ import pytest
 
 from clptools.api.backend import HardwareOfServer, HardwareView
 from clptools.cli.main import run
-from clptools.core.view import ClusterView, ServerView, WaitingView
+from clptools.core.model.view import ClusterView, ServerView, WaitingView
 from tests.api.fake import Agent, record, sample_status, socket_path
 
 LINE = [sys.executable, "-m", "clptools.cli.main", "clpstat"]

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Any, get_type_hints
+from typing import Any
 
-import msgspec
 import pytest
 
-from clptools.api import backend
-from clptools.cli.render import maps, shape
+from clptools.cli.json_types import StatusJson
+from clptools.cli.render import maps
 from clptools.cli.render.status import status
-from clptools.core import view
-from clptools.core.view import ClusterView, ResourceView
+from clptools.core.model.view import ClusterView, ResourceView
 from tests.cli import clpstat_samples as samples
 
 FIELD_SAMPLE = """\
@@ -35,7 +33,7 @@ FIELD_SAMPLE = """\
 """  # noqa: W291 - the trailing blanks are part of the layout
 
 
-def field_cluster() -> shape.StatusJson:
+def field_cluster() -> StatusJson:
     """The cluster of the measured sample."""
     names = ("116rhel94", "117rhel94")
     found = samples.status(
@@ -272,37 +270,6 @@ def test_the_np_matrix() -> None:
     assert "  NP0 : pingnp1\n" in text
     assert "          NP   0\n" in text
     assert text.count("    server0  : o\n    server1  : x\n") == 2
-
-
-STRUCTS = {
-    "PeerJson": view.PeerView,
-    "HeartbeatJson": view.HeartbeatView,
-    "ArbiterJson": view.ArbiterView,
-    "BmcJson": view.BmcView,
-    "OpenEventJson": view.OpenEventView,
-    "MonitorOnServerJson": view.MonitorOnServerView,
-    "ResourceJson": view.ResourceView,
-    "HeldGroupJson": view.HeldGroupView,
-    "ServerJson": view.ServerView,
-    "WaitingJson": view.WaitingView,
-    "GroupJson": view.GroupView,
-    "MonitorJson": view.MonitorView,
-    "ClusterJson": view.ClusterView,
-    "StatusJson": view.StatusView,
-    "EventJson": backend.EventRecord,
-    "BecauseJson": backend.Because,
-    "ExplanationJson": backend.Explanation,
-    "HardwareOfServerJson": backend.HardwareOfServer,
-    "HardwareJson": backend.HardwareView,
-}
-
-
-@pytest.mark.parametrize(("name", "struct"), STRUCTS.items())
-def test_the_types_of_the_renderers_name_the_keys_of_the_contract(
-    name: str, struct: type[msgspec.Struct]
-) -> None:
-    keys = {field.encode_name for field in msgspec.structs.fields(struct)}
-    assert set(get_type_hints(getattr(shape, name))) == keys
 
 
 def test_a_group_that_runs_twice_is_plain_in_every_layout() -> None:

@@ -12,13 +12,12 @@ import pytest
 
 from clptools.agent.lock import LockFile
 from clptools.api.backend import ConfigFiles
+from clptools.cli.json_types import ExplanationJson, HardwareJson
 from clptools.cli.main import run
-from clptools.cli.render.events import event_line
 from clptools.cli.render.explain import explanation
-from clptools.cli.render.hardware import hardware
-from clptools.cli.render.shape import ExplanationJson, HardwareJson
-from clptools.cli.render.status import status
+from clptools.cli.render.status import hardware, status
 from clptools.cli.render.text import clean, clock, cut, duration, field, width, wrap
+from clptools.cli.stat_events import event_line
 from clptools.faults import ClpError, ExitCode
 from tests.api.fake import Agent, socket_path
 from tests.cli import clpstat_samples as samples

@@ -7,7 +7,7 @@ import json
 import msgspec
 import pytest
 
-from clptools.core.requests import MAX_RATIO, MAX_RATIO_MS, Outcome
+from clptools.core.model.requests import MAX_RATIO, MAX_RATIO_MS, Outcome
 from tests.api.fake import Agent, sample_status
 from tests.cli.conftest import Clp
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from clptools.core.requests import Outcome
+from clptools.core.model.requests import Outcome
 from clptools.intake.usm import read_keys
 from tests.api.fake import Agent
 from tests.cli.conftest import Clp

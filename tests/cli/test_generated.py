@@ -15,14 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clptools.cli import clpgrp
+from clptools.cli.command import Args, Command, UsageError, parse
 from clptools.cli.generate import ROOT, commands, files
-from clptools.cli.man_config import SAMPLE
-from clptools.cli.options import Args, Command
-from clptools.cli.parse import UsageError, parse
+from clptools.cli.man import SAMPLE
 from clptools.cli.registry import COMMANDS, DESCRIBED
 from clptools.cli.typer_app import read
 from clptools.config.load import loads
-from clptools.core.settings import Resource
+from clptools.core.model.settings import Resource
 from clptools.registries import registries
 from clptools.resources.base import ResourceContext, script_environment
 from clptools.resources.script import Script, ScriptResult

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from clptools.cli import clpgrp
-from clptools.cli.options import Args
+from clptools.cli.command import Args
 from tests.api.fake import Agent
 from tests.cli.conftest import Clp
 
@@ -141,4 +141,21 @@ def test_reading_commands_import_nothing_heavy(agent: Agent, line: str) -> None:
     assert ran.returncode == 0, ran.stderr
     loaded = set(json.loads(ran.stderr.replace("'", '"')))
     heavy = {"msgspec", "asyncio", "typer", "rich", "argparse", "dataclasses", "subprocess", "h11"}
-    assert not loaded & heavy
+    assert not loaded & {*heavy, "tomlkit", "tomli_w"}
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "agent.main",
+        "cli.clpcfchk",
+        "cli.clpcfctrl",
+        "cli.clpcfset",
+        "cli.wizard",
+        "config.importer",
+    ],
+)
+def test_only_an_edit_loads_the_library_that_edits(module: str) -> None:
+    look = f"import sys, clptools.{module}; assert not {{'tomlkit', 'tomli_w'}} & set(sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, timeout=60)
+    assert ran.returncode == 0, ran.stderr

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from clptools.cli.man_config import SAMPLE
+from clptools.cli.man import SAMPLE
 from tests.cli.conftest import Ran
 
 OTHER = 65534

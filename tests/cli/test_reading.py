@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from clptools.core.view import MonitorOnServerView, StatusView
+from clptools.core.model.view import MonitorOnServerView, StatusView
 from tests.api.fake import Agent, sample_status, socket_path
 from tests.cli.conftest import Clp
 

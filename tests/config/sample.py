@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from clptools.config.load import Loaded, loads
-from clptools.core.settings import Settings
+from clptools.core.model.settings import Settings
 from clptools.registries import registries
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"

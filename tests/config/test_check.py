@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from clptools import paths
-from clptools.config import units
+from clptools.config import machine
 from clptools.config.check import check
 from clptools.config.facts import Facts, FileFault, gather
 from clptools.registries import registries
@@ -181,7 +181,7 @@ def test_a_unit_that_systemd_starts_at_boot_by_itself(
     for name in (enabled, "other.service"):
         if name:
             (wants / name).symlink_to(f"/lib/systemd/system/{name}")
-    monkeypatch.setattr(units, "DIRECTORIES", (str(tmp_path), str(tmp_path / "none")))
+    monkeypatch.setattr(machine, "DIRECTORIES", (str(tmp_path), str(tmp_path / "none")))
     text = TWO + (
         '[[group]]\nname = "failover1"\n'
         '[[group.resource]]\ntype = "service"\nname = "db1"\nunit = "db"\n'

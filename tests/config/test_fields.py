@@ -8,7 +8,7 @@ import pytest
 from clptools.config import fields, fields_of_monitors
 from clptools.config.alerts import Alert
 from clptools.config.field import Field
-from clptools.core.settings import (
+from clptools.core.model.settings import (
     Arbiter,
     Cluster,
     ForcedStop,

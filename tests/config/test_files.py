@@ -10,8 +10,9 @@ import pytest
 
 from clptools import paths
 from clptools.config import history
-from clptools.config.authkey import keygen, read_authkey
-from clptools.config.passwords import (
+from clptools.config.secretfile import (
+    keygen,
+    read_authkey,
     read_bmc_password,
     write_bmc_password,
     write_snmp_keys,

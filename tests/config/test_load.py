@@ -11,9 +11,9 @@ import tomli_w
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from clptools.cli.render.findings import render_report
 from clptools.config.document import Document
 from clptools.config.load import load, loads
-from clptools.config.present import render_report
 from clptools.registries import registries
 from tests.config.sample import BMCS, EXAMPLES, SAMPLE, THREE, TWO, changed, good, read
 
@@ -219,7 +219,7 @@ def test_a_byte_order_mark_that_an_editor_hides_does_no_harm(tmp_path: Path) -> 
     loaded = load(str(file), registries())
     assert loaded.settings == good(TWO)
     assert loaded.text == TWO
-    assert Document("\ufeff" + TWO).text() == (TWO, True)
+    assert Document("\ufeff" + TWO).text() == TWO
 
 
 junk = st.recursive(

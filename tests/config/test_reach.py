@@ -9,8 +9,8 @@ import time
 import msgspec
 import pytest
 
-from clptools.config import reach
-from clptools.core.settings import Bmc, Cluster, Interconnect, Server, Settings
+from clptools.config import facts
+from clptools.core.model.settings import Bmc, Cluster, Interconnect, Server, Settings
 from tests.resources.netns import inside, wire
 
 pytestmark = pytest.mark.root
@@ -45,7 +45,7 @@ def test_an_echo_that_is_filtered_is_noticed() -> None:
     with wire() as (one, two):
 
         def asked(settings: Settings = SETTINGS) -> frozenset[str]:
-            return inside(one, reach._unechoed(settings, "server1"))
+            return inside(one, facts._unechoed(settings, "server1"))
 
         assert asked() == frozenset(), "nothing listens there: it may be down"
         listener = subprocess.Popen(
@@ -59,7 +59,7 @@ def test_an_echo_that_is_filtered_is_noticed() -> None:
             in_ns(two, "sysctl", "-w", "net.ipv4.icmp_echo_ignore_all=1")
             began = time.monotonic()
             assert asked() == {"server2"}
-            assert time.monotonic() - began < 2 * reach.TIMEOUT_S + 1
+            assert time.monotonic() - began < 2 * facts.ECHO_TIMEOUT_S + 1
             without = tuple(Server(name=server.name) for server in SETTINGS.servers)
             assert asked(msgspec.structs.replace(SETTINGS, servers=without)) == frozenset()
         finally:

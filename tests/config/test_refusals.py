@@ -299,6 +299,19 @@ CASES = {
         TWO + '[[trap_profile]]\nname = "site"\nrows = { "0Ch/6F/5" = "PREDICTED" }\n',
         ["trap_profile.site.rows.0Ch/6F/5", "must be one of"],
     ),
+    "a row with an OID that begins with a dot": (
+        TWO + '[[trap_profile]]\nname = "site"\nrows = { "oid .1.3.6.1.4.1.232.0.1" = "FATAL" }\n',
+        ["trap_profile.site.rows.oid .1.3.6", "is no row"],
+    ),
+    "a row that matches nothing": (
+        TWO + '[[trap_profile]]\nname = "site"\nmeanings = { "0Dh/*/2" = "a drive" }\n',
+        ["trap_profile.site.meanings.0Dh/*/2", "matches nothing"],
+    ),
+    "a maker beside an OID": (
+        TWO + '[[trap_profile]]\nname = "site"\nmanufacturer = 674\n'
+        'rows = { "oid 1.3.6.1.4.1.674.1" = "FATAL" }\n',
+        ["trap_profile.site.rows.oid 1.3.6.1.4.1.674.1", "does not say who made its BMC"],
+    ),
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from clptools.config.present import as_json, render_text
+from clptools.cli.render.findings import as_json, render_text
 from clptools.config.safety import Case, Fault, Safety, safety
 from tests.config.sample import BMCS, SAMPLE, THREE, TWO, good, read
 

@@ -14,12 +14,12 @@ from typing import Any
 
 import msgspec
 
-from clptools.core import actions as a
-from clptools.core import events as e
-from clptools.core.messages import Beat, Control, Echo, Grant, Shared, Term, Vote
-from clptools.core.node import Node
-from clptools.core.requests import Outcome, Request
-from clptools.core.settings import (
+from clptools.core.cluster.timeout_ratio import stretched
+from clptools.core.model import actions as a
+from clptools.core.model import events as e
+from clptools.core.model.messages import Beat, Control, Echo, Grant, Shared, Term, Vote
+from clptools.core.model.requests import Outcome, Request
+from clptools.core.model.settings import (
     Arbiter,
     Bmc,
     ForcedStop,
@@ -30,11 +30,12 @@ from clptools.core.settings import (
     Server,
     Settings,
 )
-from clptools.core.settings import (
+from clptools.core.model.settings import (
     Cluster as ClusterSettings,
 )
-from clptools.core.stretch import stretched
-from clptools.core.view import GroupView, StatusView
+from clptools.core.model.state import Phase
+from clptools.core.model.view import GroupView, StatusView
+from clptools.core.node import Node
 
 S = 1000
 """A second, in ms."""
@@ -85,6 +86,13 @@ def settings(
         monitors=(userw(count, "softdog" if armed else "none"), *monitors),
         revision=revision,
     )
+
+
+def assert_written(node: Node) -> None:
+    """No step may leave behind what must survive and is not on its way to be written."""
+    assert node.durable.ledger_due() is None
+    if node.life.phase in (Phase.RUNNING, Phase.LEAVING):
+        assert node.durable.due() is None
 
 
 class Host:
@@ -247,7 +255,7 @@ class Cluster:
 
     def coordinator(self) -> str:
         """Who is in office; empty: nobody.  Fails when two are."""
-        office = [n for n, h in self.hosts.items() if h.node and h.node.votes.in_office()]
+        office = [n for n, h in self.hosts.items() if h.node and h.node.election.in_office()]
         assert len(office) <= 1, f"two coordinators: {office}"
         return office[0] if office else ""
 
@@ -258,7 +266,7 @@ class Cluster:
     def online(self, group: str = "failover1") -> str:
         """Where a group is held and Online; empty: nowhere."""
         for name, host in self.hosts.items():
-            run = host.node.state.groups.get(group) if host.node else None
+            run = host.node.state.lifecycle.runs.get(group) if host.node else None
             if run is not None and run.held and run.state == "online":
                 return name
         return ""
@@ -305,6 +313,7 @@ class Cluster:
         if node is None:
             return []
         actions = node.step(event, self.now(name))
+        assert_written(node)
         for action in actions:
             self._do(host, node, action)
         return actions
@@ -347,13 +356,13 @@ class Cluster:
             self._do_more(host, action)
 
     def _timer(self, host: Host, node: Node, action: a.SetTimer) -> None:
-        if host.node is node and node.state.timers.get(action.name) == action.at:
+        if host.node is node and node.state.step.timers.get(action.name) == action.at:
             self.tell(host.name, e.TimerFired(name=action.name))
 
     def _read(self, name: str, action: a.ReadPower) -> None:
         asked, server = self.now(name), action.server
         other = self.hosts[server]
-        incarnation = self.node(name).state.incarnation
+        incarnation = self.node(name).state.life.incarnation
         if not other.bmc:
             other.sessions.pop(incarnation, None)
             lost = e.PowerRead(server=server, power="unknown", asked_at=asked, error="timeout")
@@ -534,15 +543,15 @@ class Alone:
         """Lets so much time pass, timers firing; `each` is done before every one of them."""
         end = self.t + ms
         while True:
-            timers = self.node.state.timers
+            timers = self.node.state.step.timers
             due = min(timers.items(), key=lambda item: item[1], default=("", end + 1))
             if due[1] > end:
                 break
             self.t = max(self.t, due[1])
             each()
-            if self.node.state.timers.get(due[0]) == due[1]:
+            if self.node.state.step.timers.get(due[0]) == due[1]:
                 self.tell(e.TimerFired(name=due[0]))
-        self.t = self.node.now = end
+        self.t = self.node.context.now = end
 
     def bmc(self, server: str, power: str) -> None:
         """From here on its BMC answers this to every question, and to what is asked already."""
@@ -582,7 +591,7 @@ class Alone:
         vote = None
         if mine is not None and mine.ask:
             vote = Vote(term=mine.ask_term, sent_at=mine.sent_at, pre=mine.ask == "pre")
-        term = self.node.state.votes.term
+        term = self.node.state.election.term
         self.beat(sender, **{"vote": vote, "term": term, **fields})
 
     def rules(self, sender: str, number: int = 1, **fields: Any) -> None:

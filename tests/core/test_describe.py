@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import get_args
 
-from clptools.core import actions, describe, events, messages
-from clptools.core.durable import Durable, HeldGroup
-from clptools.core.messages import Beat, Epoch, Grant, Holding, Term, Vote
+from clptools.core import describe
+from clptools.core.model import actions, events, messages
+from clptools.core.model.durable import Durable, HeldGroup
+from clptools.core.model.messages import Beat, Epoch, Grant, Holding, Term, Vote
 
 
 def test_no_type_is_without_words() -> None:

@@ -12,10 +12,8 @@ import pytest
 
 from clptools.api.backend import EventRecord
 from clptools.core import sentences as say
-from clptools.core.actions import Record
-from clptools.core.explain import Story, ago, explain, names
-from clptools.core.node import Node
-from clptools.core.view import (
+from clptools.core.model.actions import Record
+from clptools.core.model.view import (
     BmcView,
     ClusterView,
     GroupView,
@@ -27,6 +25,8 @@ from clptools.core.view import (
     StatusView,
     WaitingView,
 )
+from clptools.core.node import Node
+from clptools.core.report.explain import Story, ago, explain, names
 from clptools.sim.clusters import sample
 from clptools.sim.verbs import perform
 from clptools.sim.world import World

@@ -7,17 +7,18 @@ import itertools
 import msgspec
 import pytest
 
-from clptools.core import actions as a
-from clptools.core import events as e
-from clptools.core.requests import (
+from clptools.core.model import actions as a
+from clptools.core.model import events as e
+from clptools.core.model.group_runs import purging
+from clptools.core.model.requests import (
     GroupMove,
     GroupStart,
     GroupStop,
     ResourceStart,
     ResourceStop,
 )
-from clptools.core.settings import Group, Resource
-from clptools.core.states import GroupState
+from clptools.core.model.settings import Group, Resource
+from clptools.core.model.states import GroupState
 from tests.core.driver import EXEC, FIP, Cluster, S, names, settings
 
 DISK = Resource(name="disk1", type="exec")
@@ -106,7 +107,7 @@ def test_a_group_that_starts_nowhere_is_tried_again_after_pauses_and_says_so() -
     assert not c.said(65), "told once what it waits for"
     c.scripts.clear()
     c.until(lambda: c.online() == "server1", 700 * S)
-    assert c.node("server1").policy.intent("failover1").rounds == 0
+    assert c.node("server1").intents.of("failover1").rounds == 0
 
 
 def test_an_operators_start_does_not_wait_for_the_next_try() -> None:
@@ -161,11 +162,11 @@ def test_a_new_coordinator_goes_on_with_the_pauses() -> None:
     c = Cluster(settings(3))
     c.scripts[("*", "exec1 start")] = "fail"
     c.run(100 * S)
-    rounds = c.node("server1").policy.intent("failover1").rounds
+    rounds = c.node("server1").intents.of("failover1").rounds
     assert rounds
     c.power_off(c.coordinator())
     c.until(lambda: bool(c.coordinator()))
-    assert c.node(c.coordinator()).policy.intent("failover1").rounds == rounds
+    assert c.node(c.coordinator()).intents.of("failover1").rounds == rounds
 
 
 def test_the_final_action_of_a_resource_is_not_repeated_with_the_tries() -> None:
@@ -173,7 +174,7 @@ def test_the_final_action_of_a_resource_is_not_repeated_with_the_tries() -> None
     c = Cluster(settings(3, groups=(group(last, servers=3),)))
     c.scripts[("*", "exec1 start")] = "fail"
     c.run(200 * S)
-    assert c.node("server1").policy.intent("failover1").rounds
+    assert c.node("server1").intents.of("failover1").rounds
     assert len(c.did(a.HostAction)) == 1
 
 
@@ -351,7 +352,7 @@ def test_a_purge_within_a_boot_that_fails_holds_the_group_and_is_shown() -> None
     c.start("server1")
     c.start("server2")
     c.run(20 * S)
-    assert c.node("server1").state.groups["failover1"].state is GroupState.STOP_FAILED
+    assert c.node("server1").state.lifecycle.runs["failover1"].state is GroupState.STOP_FAILED
     assert started(c, "server2") == ["exec1 stop", "fip1 stop"]
     assert c.group(at="server2").status == "Offline Failure"
 
@@ -363,10 +364,11 @@ def test_a_purge_after_a_boot_holds_nothing_however_it_ends(how: str) -> None:
     c.scripts[("*", "exec1 stop")] = how
     for name in c.cfg.names:
         c.start(name)
-    assert c.node("server1").groups.purging() == ("failover1",)
-    assert not c.node("server1").groups.held()
+    assert purging(c.node("server1").lifecycle.runs) == ("failover1",)
+    assert not c.node("server1").lifecycle.held()
     c.until(lambda: bool(c.online()))
-    assert c.node(c.online()).groups.purging() == (), "it was started: now it is held"
+    here = c.node(c.online())
+    assert purging(here.lifecycle.runs) == (), "it was started: now it is held"
 
 
 def test_a_purge_that_failed_is_told_once_and_tried_again_less_and_less_often() -> None:
@@ -386,10 +388,10 @@ def test_a_purge_that_failed_is_told_once_and_tried_again_less_and_less_often() 
     (told,) = c.said(942)
     assert "exec1" in told and "last choice" in told and "30 s" in told
     assert not c.said(42) and not c.said(22)
-    assert c.node("server1").groups.purging() == ("failover1",)
+    assert purging(c.node("server1").lifecycle.runs) == ("failover1",)
     c.scripts.clear()
     c.run(600 * S)
-    assert c.node("server1").groups.purging() == ()
+    assert purging(c.node("server1").lifecycle.runs) == ()
     assert started(c, "server1")[-2:] == ["exec1 stop", "fip1 stop"]
     assert "Nothing of failover1 is left on server1" in c.said(942)[-1]
 
@@ -402,10 +404,10 @@ def test_a_purge_goes_on_in_the_next_agent() -> None:
     c.kill("server1")
     c.scripts.clear()
     c.start("server1")
-    assert c.node("server1").groups.purging() == ("failover1",)
-    assert not c.node("server1").groups.held()
+    assert purging(c.node("server1").lifecycle.runs) == ("failover1",)
+    assert not c.node("server1").lifecycle.held()
     c.run(1 * S)
-    assert c.node("server1").groups.purging() == ()
+    assert purging(c.node("server1").lifecycle.runs) == ()
 
 
 def test_a_final_action_is_not_for_a_purge_after_a_boot() -> None:
@@ -440,8 +442,8 @@ def test_the_end_of_an_operation_that_gave_way_counts_for_nothing(ok: bool) -> N
     here = c.settle()
     c.scripts[("*", "exec1 stop")] = c.scripts[("*", "exec1 start")] = "hang"
     node = c.node(here)
-    node.groups.restart("failover1")
-    stop = node.actions[-1]
+    node.lifecycle.restart("failover1")
+    stop = node.context.actions[-1]
     assert isinstance(stop, a.RunResource)
 
     def done(run: a.RunResource, ok: bool = True) -> None:
@@ -462,7 +464,7 @@ def test_the_end_of_an_operation_that_gave_way_counts_for_nothing(ok: bool) -> N
     assert (start.op, start.epoch) == ("start", stop.epoch)
     for late in (stop, msgspec.structs.replace(start, number=start.number - 2)):
         done(late, ok)
-        assert c.node(here).state.groups["failover1"].state is GroupState.STARTING
+        assert c.node(here).state.lifecycle.runs["failover1"].state is GroupState.STARTING
     done(start)
     assert c.online() == here
 
@@ -480,8 +482,8 @@ def test_a_start_knows_the_mac_addresses_of_servers_that_are_off(twin: bool) -> 
     assert c.settle() == "server1"
     c.run(10 * S)
     if twin:
-        c.node("server3").state.peers["server1"].macs = ("02:00:00:00:00:02",)
-        c.node("server2").state.peers["server1"].macs = ("02:00:00:00:00:02",)
+        c.node("server3").state.peers.known["server1"].macs = ("02:00:00:00:00:02",)
+        c.node("server2").state.peers.known["server1"].macs = ("02:00:00:00:00:02",)
     c.power_off("server1")
     c.until(lambda: c.online() not in ("", "server1"))
     start = c.did(a.RunResource, c.online())[-1]
@@ -504,7 +506,7 @@ def test_mac_addresses_of_others_outlive_them_and_an_agent_restart() -> None:
     c.run(60 * S)
     c.kill("server2")
     c.start("server2")
-    assert c.node("server2").state.peers["server1"].macs == ("02:00:00:00:00:01",)
+    assert c.node("server2").state.peers.known["server1"].macs == ("02:00:00:00:00:01",)
 
 
 def test_the_watchdog_is_armed_after_a_purge_that_an_agent_restart_interrupted() -> None:
@@ -518,7 +520,7 @@ def test_the_watchdog_is_armed_after_a_purge_that_an_agent_restart_interrupted()
     c.run(100)
     c.start("server1")
     c.run(10 * S)
-    assert c.node("server1").state.armed
+    assert c.node("server1").state.lease.armed
 
 
 def test_a_group_without_resources_comes_online_and_goes() -> None:

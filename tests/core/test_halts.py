@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import msgspec
 
-from clptools.core.actions import Action, HostAction, KeepLedger, Record
-from clptools.core.durable import LedgerFile
-from clptools.core.events import AgentStarted, BeatSeen, MessageSeen, RequestSeen
-from clptools.core.messages import Beat, Echo
+from clptools.core.model.actions import Action, HostAction, KeepLedger, Record
+from clptools.core.model.durable import LedgerFile
+from clptools.core.model.events import AgentStarted, BeatSeen, MessageSeen, RequestSeen
+from clptools.core.model.messages import Beat, Echo
+from clptools.core.model.requests import Acknowledge, ClearHalts
+from clptools.core.model.settings import Cluster, Monitor, Recovery, Server, Settings
 from clptools.core.node import Node
-from clptools.core.requests import Acknowledge, ClearHalts
-from clptools.core.settings import Cluster, Monitor, Recovery, Server, Settings
 
 SETTINGS = Settings(
     cluster=Cluster(max_reboots=2, max_reboots_reset_ms=600_000),

@@ -8,15 +8,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from clptools.core import actions as a
-from clptools.core import events as e
-from clptools.core.datagram import MAX_BYTES, PACKED, PLAIN, datagram_bytes, form
-from clptools.core.holdings import MAX_LINES, says_unproven, told
-from clptools.core.messages import Beat, Echo, Epoch, Holding, Line, Term, Vote
+from clptools.core.cluster.holdings import MAX_LINES, says_unproven, told
+from clptools.core.model import actions as a
+from clptools.core.model import events as e
+from clptools.core.model.datagram import MAX_BYTES, PACKED, PLAIN, datagram_bytes, form
+from clptools.core.model.messages import Beat, Echo, Epoch, Holding, Line, Term, Vote
+from clptools.core.model.settings import Bmc, Cluster, Server, Settings
+from clptools.core.model.state import GroupRun, PeerHoldings
+from clptools.core.model.states import GroupState
 from clptools.core.node import Node
-from clptools.core.settings import Bmc, Cluster, Server, Settings
-from clptools.core.state import GroupRun, PeerHoldings
-from clptools.core.states import GroupState
 from tests.core.driver import Alone, S, settings
 
 LONG = 63
@@ -38,17 +38,19 @@ def large(servers: int, groups: int, name_bytes: int = LONG) -> Node:
         servers=tuple(Server(name=n, bmc=Bmc(address="192.0.2.1")) for n in names),
     )
     node = Node(made, names[0], INCARNATION, 1)
-    node.now = 10**9
+    node.context.now = 10**9
     state = node.state
-    state.newcomer = True
-    state.votes.term = Term(10**6, INCARNATION)
-    state.shared = msgspec.structs.replace(state.shared, version=Epoch(10**6, INCARNATION, 10**6))
+    state.life.newcomer = True
+    state.election.term = Term(10**6, INCARNATION)
+    state.policy.shared = msgspec.structs.replace(
+        state.policy.shared, version=Epoch(10**6, INCARNATION, 10**6)
+    )
     for i in range(groups):
-        state.groups[f"{i:03d}".ljust(name_bytes, "g")] = run_of(10**6)
-    for p in state.peers.values():
+        state.lifecycle.runs[f"{i:03d}".ljust(name_bytes, "g")] = run_of(10**6)
+    for p in state.peers.known.values():
         p.incarnation = INCARNATION
         p.echo = Echo(incarnation=INCARNATION, sent_at=node.now)
-        p.given = Vote(term=state.votes.term, sent_at=node.now, pre=True)
+        p.given = Vote(term=state.election.term, sent_at=node.now, pre=True)
         p.heard_at = p.direct_at = node.now
         p.off_asked_at = node.now
     return node
@@ -56,10 +58,10 @@ def large(servers: int, groups: int, name_bytes: int = LONG) -> Node:
 
 def sent(node: Node, to: list[str] | None = None) -> list[Beat]:
     """What goes out in one interval."""
-    node.actions = []
-    node.beats.send_to(to or list(node.state.peers))
-    found = [x.beat for x in node.actions if isinstance(x, a.SendBeat)]
-    node.actions = []
+    node.context.actions = []
+    node.heartbeats.send_to(to or list(node.peers), node.own_word())
+    found = [x.beat for x in node.context.actions if isinstance(x, a.SendBeat)]
+    node.context.actions = []
     return found
 
 
@@ -72,11 +74,11 @@ def test_whatever_the_cluster_every_datagram_fits(
     node = large(servers, groups, name_bytes)
     beats = sent(node)
     assert max(map(datagram_bytes, beats)) <= MAX_BYTES
-    for name in node.state.peers:
+    for name in node.state.peers.known:
         lines = [x for b in beats if b.to == name for x in b.page]
         whole = [b for b in beats if b.to == name and len(b.holdings) == groups and not b.listed]
         assert whole or len(lines) == groups
-    node.now += 1
+    node.context.now += 1
     assert not [b for b in sent(node) if b.page], "and not again within the interval"
 
 
@@ -87,8 +89,8 @@ def test_a_small_cluster_says_all_in_one_beat_that_every_version_reads() -> None
 
 def test_an_earlier_version_gets_all_in_one_beat_however_long() -> None:
     node = large(3, 200)
-    old, new = node.state.peers
-    node.state.peers[old].reads_lists = False
+    old, new = node.state.peers.known
+    node.state.peers.known[old].reads_lists = False
     beats = sent(node)
     assert [(form(b), len(b.holdings)) for b in beats if b.to == old] == [(PLAIN, 200)]
     assert {form(b) for b in beats if b.to == new} == {PACKED}
@@ -97,46 +99,46 @@ def test_an_earlier_version_gets_all_in_one_beat_however_long() -> None:
 
 def test_over_an_earlier_version_goes_only_what_it_can_pass_on() -> None:
     node = large(3, 200)
-    other, to = node.state.peers
-    node.state.peers[to].direct_at = 0
-    node.state.peers[other].beat = Beat(
+    other, to = node.state.peers.known
+    node.state.peers.known[to].direct_at = 0
+    node.state.peers.known[other].beat = Beat(
         sender=other, to=node.me, incarnation=INCARNATION, seq=1, sent_at=1, hears=(to,)
     )
 
     def over() -> list[Beat]:
-        node.actions = []
-        node.beats.send_to([to])
-        return [x.beat for x in node.actions if isinstance(x, a.SendBeat) and x.via]
+        node.context.actions = []
+        node.heartbeats.send_to([to], node.own_word())
+        return [x.beat for x in node.context.actions if isinstance(x, a.SendBeat) and x.via]
 
     assert {form(b) for b in over()} == {PACKED}
-    node.state.peers[other].reads_lists = False
+    node.state.peers.known[other].reads_lists = False
     assert [(form(b), len(b.holdings)) for b in over()] == [(PLAIN, 200)]
 
 
 def test_a_changed_line_goes_at_once_and_alone_and_all_again_until_confirmed() -> None:
     node = large(2, 40)
-    (to,) = node.state.peers
+    (to,) = node.state.peers.known
     number = sent(node)[0].listed
-    node.now += 1
-    next(iter(node.state.groups.values())).seen = Epoch(4, INCARNATION, 1)
+    node.context.now += 1
+    next(iter(node.state.lifecycle.runs.values())).seen = Epoch(4, INCARNATION, 1)
     listed, page = sent(node)
     assert (listed.listed, len(page.page)) == (number + 1, 1)
-    node.now += node.times.interval_ms
+    node.context.now += node.times.interval_ms
     assert sum(len(b.page) for b in sent(node)) == 40, "nothing of it was confirmed"
-    node.state.peers[to].holdings.has = number
-    node.now += node.times.interval_ms
+    node.state.peers.known[to].holdings.has = number
+    node.context.now += node.times.interval_ms
     assert sum(len(b.page) for b in sent(node)) == 1
-    node.state.peers[to].holdings.has = number + 1
-    node.now += node.times.interval_ms
+    node.state.peers.known[to].holdings.has = number + 1
+    node.context.now += node.times.interval_ms
     assert len(sent(node)) == 1
 
 
 def test_a_path_that_carries_no_page_is_not_filled_with_them() -> None:
     node = large(2, 200)
-    (p,) = node.state.peers.values()
+    (p,) = node.state.peers.known.values()
     pages = 0
     for _ in range(5 * 60):
-        node.now += node.times.interval_ms
+        node.context.now += node.times.interval_ms
         p.heard_at = p.direct_at = node.now
         pages += sum(1 for b in sent(node) if b.page)
     assert pages / 60 < 20, "a second"
@@ -159,40 +161,40 @@ class Pair:
         self.true: dict[int, dict[str, Holding]] = {}
         """Number of a beat -> what server1 said of groups when it sent that."""
         for node, other in ((self.one, "server2"), (self.two, "server1")):
-            node.now = 10 * S
-            p = node.state.peers[other]
+            node.context.now = 10 * S
+            p = node.state.peers.known[other]
             p.incarnation = "two" if other == "server2" else "one"
 
     def change(self, group: str, n: int, held: bool) -> None:
-        self.one.state.groups[group] = run_of(n, held=held)
+        self.one.state.lifecycle.runs[group] = run_of(n, held=held)
 
     def tell(self) -> list[Beat]:
         """server1's interval."""
-        self.one.now += 200
-        p = self.one.state.peers["server2"]
+        self.one.context.now += 200
+        p = self.one.state.peers.known["server2"]
         p.heard_at = p.direct_at = self.one.now
         beats = sent(self.one)
-        self.true[beats[0].seq] = {h.group: h for h in self.one.beats.own_holdings()}
+        self.true[beats[0].seq] = {h.group: h for h in self.one.own_word().holdings}
         self.wire += beats
         return beats
 
     def arrives(self, beat: Beat) -> None:
-        self.two.now += 1
-        self.two.membership.beat(e.BeatSeen(link="lankhb1", beat=beat))
+        self.two.context.now += 1
+        self.two.membership.hear(e.BeatSeen(link="lankhb1", beat=beat), in_office=False)
 
     def answer(self) -> None:
         """server2's interval, which arrives."""
-        self.two.now += 200
+        self.two.context.now += 200
         (beat,) = sent(self.two)
-        self.one.membership.beat(e.BeatSeen(link="lankhb1", beat=beat))
+        self.one.membership.hear(e.BeatSeen(link="lankhb1", beat=beat), in_office=False)
 
     @property
     def known(self) -> PeerHoldings:
-        return self.two.state.peers["server1"].holdings
+        return self.two.state.peers.known["server1"].holdings
 
     def check(self) -> None:
         """What server2 takes for whole is what was so when that very beat was sent."""
-        beat = told(self.two.state.peers["server1"])
+        beat = told(self.two.state.peers.known["server1"])
         if beat is not None:
             assert {h.group: h for h in beat.holdings} == self.true[beat.seq]
             assert beat.echo == next(b for b in self.wire if b.seq == beat.seq).echo
@@ -207,7 +209,7 @@ def test_fuzz_lost_late_doubled_and_replayed_pages_never_make_another_list() -> 
             if what < 0.25:
                 pair.change(chance.choice(pair.groups), n, held=chance.random() < 0.5)
             elif what < 0.3:
-                pair.one.state.groups.pop(chance.choice(pair.groups), None)
+                pair.one.state.lifecycle.runs.pop(chance.choice(pair.groups), None)
             elif what < 0.5:
                 for beat in pair.tell():
                     if chance.random() < 0.4:
@@ -222,7 +224,7 @@ def test_fuzz_lost_late_doubled_and_replayed_pages_never_make_another_list() -> 
                 pair.arrives(beat)
             pair.answer()
             pair.check()
-        newest = told(pair.two.state.peers["server1"])
+        newest = told(pair.two.state.peers.known["server1"])
         assert newest is not None
         assert newest.seq == max(pair.true), "on a path that works the list gets whole"
 
@@ -262,10 +264,10 @@ def test_each_page_may_be_the_one_that_is_lost() -> None:
         other.wire, other.true = pair.wire, pair.true
         for beat in beats[:lost] + beats[lost + 1 :]:
             other.arrives(beat)
-        assert told(other.two.state.peers["server1"]) is None
+        assert told(other.two.state.peers.known["server1"]) is None
         other.arrives(beats[lost])
         other.check()
-        assert told(other.two.state.peers["server1"]) is not None
+        assert told(other.two.state.peers.known["server1"]) is not None
 
 
 def test_hostile_pages_take_bounded_memory_and_end_nothing() -> None:
@@ -308,9 +310,9 @@ def coordinator() -> Alone:
     for _ in range(30):
         me.run(200)
         me.votes("server2", holdings=(HELD,), lists=True)
-        if me.node.votes.in_office():
+        if me.node.election.in_office():
             break
-    assert me.node.votes.in_office()
+    assert me.node.election.in_office()
     return me
 
 
@@ -324,11 +326,11 @@ def page(me: Alone, *lines: Line) -> None:
 
 def test_a_release_is_proven_by_a_whole_list_alone() -> None:
     me = coordinator()
-    peer = me.node.state.peers["server2"]
+    peer = me.node.state.peers.known["server2"]
 
     def proven() -> bool:
-        since = me.node.proof.since("failover1", "server2")
-        return me.node.proof._released(peer, "failover1", "server2", since)
+        since = me.node.clearance.since("failover1", "server2")
+        return me.node.clearance._released(peer, "failover1", "server2", since)
 
     me.run(200)
     me.votes("server2", lists=True, listed=2, count=1, total=2)
@@ -344,7 +346,7 @@ def test_a_release_is_proven_by_a_whole_list_alone() -> None:
 
 def test_a_newer_echo_does_not_make_an_older_list_newer() -> None:
     me = coordinator()
-    peer = me.node.state.peers["server2"]
+    peer = me.node.state.peers.known["server2"]
     me.run(200)
     me.votes("server2", lists=True, listed=2, count=1, total=2)
     page(me, Line(number=2, holding=FREE))
@@ -352,7 +354,7 @@ def test_a_newer_echo_does_not_make_an_older_list_newer() -> None:
     assert whole is not None
     assert whole.echo is not None
     since = whole.echo.sent_at
-    released = me.node.proof._released
+    released = me.node.clearance._released
     assert released(peer, "failover1", "server2", since - 1)
     me.run(200)
     me.votes("server2", lists=True, listed=3, count=1, total=3)
@@ -364,7 +366,7 @@ def test_a_newer_echo_does_not_make_an_older_list_newer() -> None:
 
 def test_another_incarnation_begins_anew() -> None:
     me = coordinator()
-    peer = me.node.state.peers["server2"]
+    peer = me.node.state.peers.known["server2"]
     me.votes("server2", lists=True, listed=2, count=1, total=2)
     page(me, Line(number=2, holding=FREE))
     assert told(peer) is not None

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from clptools.core import actions as a
-from clptools.core import events as e
-from clptools.core import ledger
-from clptools.core.requests import Acknowledge, ExternalNotice, RequestBase
-from clptools.core.settings import Monitor, Recovery
+from clptools.core.model import actions as a
+from clptools.core.model import events as e
+from clptools.core.model.open_events import bars
+from clptools.core.model.requests import Acknowledge, ExternalNotice, RequestBase
+from clptools.core.model.settings import Monitor, Recovery
+from clptools.core.monitors import event_ledger as ledger
 from tests.core.driver import Alone, S, settings
 
 
@@ -45,10 +46,10 @@ class Box(Alone):
 
     @property
     def open(self) -> list[str]:
-        return [x.key for x in self.node.state.events.values()]
+        return [x.key for x in self.node.state.ledger.events.values()]
 
     def status(self, name: str = "mrw1") -> str:
-        return str(self.node.recovery.run(name).status)
+        return str(self.node.monitor_runs.run(name).status)
 
     def ask(self, request: RequestBase) -> Any:
         self.asked += 1
@@ -98,7 +99,7 @@ def test_the_same_fault_again_folds_into_the_open_event() -> None:
     box.trap("FATAL")
     box.run(1 * S)
     box.trap("FATAL")
-    (event,) = box.node.state.events.values()
+    (event,) = box.node.state.ledger.events.values()
     assert (event.count, event.last_at - event.first_at) == (2, 1 * S)
 
 
@@ -106,7 +107,7 @@ def test_a_resend_of_one_trap_counts_once() -> None:
     box = Box()
     for _ in range(3):
         box.trap("FATAL", duplicate_key="guid/7/100")
-    assert [x.count for x in box.node.state.events.values()] == [1]
+    assert [x.count for x in box.node.state.ledger.events.values()] == [1]
 
 
 def test_a_lesser_word_of_the_same_fault_does_not_hide_the_fatal_one() -> None:
@@ -114,7 +115,7 @@ def test_a_lesser_word_of_the_same_fault_does_not_hide_the_fatal_one() -> None:
     box.trap("FATAL")
     box.trap("ERROR")
     assert box.status() == "Error"
-    assert box.node.ledger.barred()
+    assert bars(box.node.state.ledger.events)
 
 
 def test_a_warning_that_becomes_fatal_is_fatal() -> None:
@@ -165,7 +166,7 @@ def test_an_operator_acknowledges_one_event_or_all_recorded_with_the_name() -> N
     box = Box()
     for key in ("k1", "k2", "k3"):
         box.trap("FATAL", key)
-    number = box.node.state.events["mrw1/k2"].id
+    number = box.node.state.ledger.events["mrw1/k2"].id
     assert box.ask(Acknowledge(monitor="mrw1", event=number)).code == 0
     assert box.open == ["k1", "k3"]
     assert any("anna" in r.text for r in box.of(a.Record))
@@ -184,12 +185,12 @@ def test_the_ledger_is_on_disk_after_each_change_and_comes_back_without_recovery
     assert [x.key for x in kept.entries] == ["k1", "k2"]
     again = Box(mrw(recovery=Recovery(action="final", final_action="bmc-reset")), ledger=kept)
     assert (again.open, again.status()) == (["k1", "k2"], "Error")
-    assert again.node.ledger.barred()
+    assert bars(again.node.state.ledger.events)
     again.run(3 * S)
     again.trap("FATAL", "k1")
     assert not again.of(a.HostAction, last=False)
     again.trap("FATAL", "k9")
-    assert max(x.id for x in again.node.state.events.values()) == kept.next_event
+    assert max(x.id for x in again.node.state.ledger.events.values()) == kept.next_event
 
 
 def test_events_of_a_monitor_that_is_not_configured_any_more_are_dropped() -> None:
@@ -198,7 +199,7 @@ def test_events_of_a_monitor_that_is_not_configured_any_more_are_dropped() -> No
     kept = box.of(a.KeepLedger)[-1].ledger
     again = Box(mrw("mrw2"), ledger=kept)
     assert again.open == []
-    assert not again.node.ledger.barred()
+    assert not bars(again.node.state.ledger.events)
 
 
 def test_messages_go_to_every_monitor_of_that_category_and_keyword() -> None:
@@ -250,8 +251,8 @@ def test_what_no_monitor_takes_is_remembered_within_bounds() -> None:
     box = Box(mrw("mrw1", "FC"))
     for number in range(1_000):
         box.tell(e.MessageSeen(category="BACKUP", keyword=f"tape{number}"))
-    assert len(box.node.state.unclaimed) == 256
-    assert "BACKUP/tape999" in box.node.state.unclaimed
+    assert len(box.node.state.ledger.unclaimed) == 256
+    assert "BACKUP/tape999" in box.node.state.ledger.unclaimed
 
 
 def test_a_message_and_a_trap_have_their_own_numbers_in_the_alert_log() -> None:
@@ -314,7 +315,7 @@ def test_a_notice_is_for_the_monitors_it_names_and_comes_once() -> None:
     assert box.ask(ExternalNotice(monitor="mrw2", text="tape full")).code == 0
     assert (box.status("mrw1"), box.status("mrw2")) == ("Normal", "Error")
     assert box.ask(ExternalNotice(category="backup", keyword="tape0", text="again")).code == 0
-    counts = {x.monitor: x.count for x in box.node.state.events.values()}
+    counts = {x.monitor: x.count for x in box.node.state.ledger.events.values()}
     assert counts == {"mrw1": 1, "mrw2": 2}
 
 
@@ -335,7 +336,7 @@ def test_a_storm_of_equal_messages_is_one_open_event_with_a_count() -> None:
     box = Box(mrw("mrw1", "NIC"))
     for _ in range(1_000):
         box.tell(e.MessageSeen(category="NIC", keyword="eth0", text="link down"))
-    (event,) = box.node.state.events.values()
+    (event,) = box.node.state.ledger.events.values()
     assert event.count == 1_000
     assert len(told(box, 903)) == 1
 
@@ -372,3 +373,35 @@ def test_whatever_a_monitor_recovers_on_has_its_place() -> None:
         box.trap("ERROR", f"k{n}")
     box.trap("REDUNDANCY", "fans")
     assert box.status() == "Error"
+
+
+def test_a_star_closes_all_that_begin_so_and_nothing_else() -> None:
+    box = Box()
+    for key in ("trap/fan/1|1", "trap/fan/1|2", "trap/fan/12|1", "trap/fan"):
+        box.trap("ERROR", key)
+    box.trap("CLEAR", "trap/redundancy/1", closes=("trap/redundancy/1", "trap/fan/1|*"))
+    assert box.open == ["trap/fan/12|1", "trap/fan"]
+    # A PET's event of no offset is one key, and no star.
+    box.trap("FATAL", "pet/20.30/7.1/07h/6F/0")
+    box.trap("CLEAR", "pet/20.30/7.1/07h/6F/*")
+    assert "pet/20.30/7.1/07h/6F/0" in box.open
+
+
+def test_news_may_end_what_it_names_and_opens_nothing() -> None:
+    box = Box()
+    box.trap("ERROR", "trap/power")
+    box.trap("INFO", "trap/power")
+    assert box.open == ["trap/power"]
+    box.trap("INFO", "trap/on", closes=("trap/power",))
+    assert not box.open
+    assert box.status() == "Normal"
+
+
+def test_the_end_of_the_timer_that_we_armed_is_news_whoever_tells_it() -> None:
+    for armed in (True, False):
+        box = Box()
+        if armed:
+            box.node.state.final.deadman_until = box.node.now + 60 * S
+        box.trap("FATAL", "trap/watchdog", own_watchdog=True)
+        box.trap("FATAL", "trap/cpu")
+        assert box.open == (["trap/cpu"] if armed else ["trap/watchdog", "trap/cpu"])

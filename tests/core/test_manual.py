@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from clptools.core import actions as a
-from clptools.core import events as e
-from clptools.core.durable import Durable, HeldGroup, LedgerFile
-from clptools.core.messages import (
+from clptools.core import sentences as say
+from clptools.core.model import actions as a
+from clptools.core.model import events as e
+from clptools.core.model.durable import Durable, HeldGroup, LedgerFile
+from clptools.core.model.messages import (
     Answer,
     Beat,
     Echo,
@@ -22,9 +23,8 @@ from clptools.core.messages import (
     Term,
     Vote,
 )
-from clptools.core.node import Node
-from clptools.core.quorum import NEVER
-from clptools.core.requests import (
+from clptools.core.model.quorum import NEVER
+from clptools.core.model.requests import (
     ConfirmDown,
     ForceStop,
     GroupMove,
@@ -33,9 +33,10 @@ from clptools.core.requests import (
     Outcome,
     ServiceStop,
 )
-from clptools.core.settings import Arbiter, Group
-from clptools.core.state import Office
-from clptools.core.timing import drift_ms
+from clptools.core.model.settings import Arbiter, Group
+from clptools.core.model.state import Office
+from clptools.core.model.timing import drift_ms
+from clptools.core.node import Node
 from tests.core.driver import Alone, Cluster, Host, S, names, settings
 
 L, H, D = 3 * S, 6 * S, 160
@@ -59,7 +60,7 @@ def coordinator(count: int = 3, **more: Any) -> Alone:
     me = member(count, **more)
     others = [n for n in me.node.settings.names if n != me.node.me]
     me.run(3 * S, lambda: [me.votes(n) for n in others] and None)
-    assert me.node.votes.in_office()
+    assert me.node.election.in_office()
     return me
 
 
@@ -81,7 +82,7 @@ def grant(me: Alone, **fields: Any) -> Grant:
 
 
 def holds(me: Alone) -> bool:
-    run = me.node.state.groups.get("failover1")
+    run = me.node.state.lifecycle.runs.get("failover1")
     return run is not None and run.held
 
 
@@ -106,10 +107,10 @@ def test_answers_carry_the_askers_incarnation_and_send_time() -> None:
 def test_answers_to_another_incarnation_renew_nothing() -> None:
     """Answers to another incarnation [...] are dropped."""
     me = led()
-    lease = me.node.state.lease_until
+    lease = me.node.state.lease.until
     me.run(300)
     me.rules("server2", 9, echo=Echo(incarnation="before", sent_at=me.t))
-    assert me.node.state.lease_until == lease
+    assert me.node.state.lease.until == lease
 
 
 def test_messages_of_one_that_left_are_dropped() -> None:
@@ -118,15 +119,15 @@ def test_messages_of_one_that_left_are_dropped() -> None:
     me.run(10)
     me.run(200)
     me.beat("server2", left=True)
-    assert me.node.membership.is_out("server2")
+    assert me.node.peers.is_out("server2")
     me.rules("server2", 9)
-    assert me.node.membership.is_out("server2")
+    assert me.node.peers.is_out("server2")
 
 
 def test_a_term_names_its_candidate() -> None:
     """A term is (number, candidate's incarnation)."""
     me = coordinator()
-    assert me.node.state.votes.office_term.candidate == "me"
+    assert me.node.state.election.office_term.candidate == "me"
     assert Term(7, "a") != Term(7, "b")
 
 
@@ -168,7 +169,7 @@ class Watched(Cluster):
         for said in beat.holdings:
             assert (written[said.group].seen, written[said.group].held) == (said.seen, said.held)
         for name in beat.out:
-            reason = host.node.membership.out_reason(name) if host.node else ""
+            reason = host.node.peers.out_reason(name) if host.node else ""
             if reason == "left":
                 assert name in run.left
             if reason == "operator":
@@ -231,11 +232,11 @@ def test_a_server_is_out_while_its_bmc_read_off_until_B() -> None:
     me = member(startup_wait_ms=20 * S)
     asked = me.t
     me.power("server2", "off", asked)
-    assert me.node.membership.is_out("server2")
+    assert me.node.peers.is_out("server2")
     me.run(20 * S - 1)
-    assert me.node.membership.is_out("server2")
+    assert me.node.peers.is_out("server2")
     me.run(1)
-    assert not me.node.membership.is_out("server2")
+    assert not me.node.peers.is_out("server2")
 
 
 def test_a_later_read_of_off_lasts_longer_and_on_ends_nothing() -> None:
@@ -247,7 +248,7 @@ def test_a_later_read_of_off_lasts_longer_and_on_ends_nothing() -> None:
     me.run(1 * S)
     me.power("server2", "on")
     me.run(18 * S)
-    assert me.node.membership.is_out("server2"), "it may be booting"
+    assert me.node.peers.is_out("server2"), "it may be booting"
 
 
 @pytest.mark.parametrize("heard_after", [False, True])
@@ -261,7 +262,7 @@ def test_a_read_counts_only_if_nothing_was_heard_since_it_was_asked(heard_after:
     if heard_after:
         me.beat("server2")
     me.power("server2", "off", asked)
-    assert me.node.membership.is_out("server2") is not heard_after
+    assert me.node.peers.is_out("server2") is not heard_after
 
 
 def silent(me: Alone, ms: int = 500) -> None:
@@ -277,9 +278,9 @@ def test_an_off_counts_only_if_two_beats_were_missed_when_it_was_asked() -> None
     asked = me.t
     me.run(5 * S)
     me.power("server2", "off", asked)
-    assert not me.node.membership.is_out("server2"), "one beat had been missed then"
+    assert not me.node.peers.is_out("server2"), "one beat had been missed then"
     me.power("server2", "off")
-    assert me.node.membership.is_out("server2")
+    assert me.node.peers.is_out("server2")
 
 
 def test_an_off_does_not_count_while_the_kernel_answers() -> None:
@@ -287,9 +288,9 @@ def test_an_off_does_not_count_while_the_kernel_answers() -> None:
     me = member()
     silent(me)
     me.power("server2", "off", echoed=True)
-    assert not me.node.membership.is_out("server2")
+    assert not me.node.peers.is_out("server2")
     me.power("server2", "off")
-    assert me.node.membership.is_out("server2"), "its BMC is no liar for that"
+    assert me.node.peers.is_out("server2"), "its BMC is no liar for that"
 
 
 def test_with_the_question_goes_an_echo_once_two_beats_are_missed() -> None:
@@ -313,7 +314,7 @@ def test_in_a_young_session_an_off_does_not_count(age: int, counts: bool) -> Non
     has lost its sessions."""
     me = member()
     me.power("server2", "off", session="s1", session_at=me.t - age)
-    assert me.node.membership.is_out("server2") is counts
+    assert me.node.peers.is_out("server2") is counts
 
 
 def test_unless_it_read_on_in_the_same() -> None:
@@ -322,13 +323,13 @@ def test_unless_it_read_on_in_the_same() -> None:
     me.power("server2", "on", session="s1", session_at=me.t)
     me.run(1 * S)
     me.power("server2", "off", session="s2", session_at=me.t)
-    assert not me.node.membership.is_out("server2"), "another session"
+    assert not me.node.peers.is_out("server2"), "another session"
     me.power("server2", "off", session="s1", session_at=me.t)
-    assert not me.node.membership.is_out("server2"), "what it read before is forgotten by now"
+    assert not me.node.peers.is_out("server2"), "what it read before is forgotten by now"
     me.power("server2", "on", session="s3", session_at=me.t)
     me.run(1 * S)
     me.power("server2", "off", session="s3", session_at=me.t)
-    assert me.node.membership.is_out("server2")
+    assert me.node.peers.is_out("server2")
 
 
 @pytest.mark.parametrize(("ago", "counts"), [(10 * S, True), (10 * S + 1, False)])
@@ -336,11 +337,11 @@ def test_without_sessions_an_on_stands_for_one_for_ten_seconds(ago: int, counts:
     """Where the protocol keeps none, within 10 s of an "on": none restarts in less."""
     me = member()
     me.power("server2", "off", session="")
-    assert not me.node.membership.is_out("server2")
+    assert not me.node.peers.is_out("server2")
     me.power("server2", "on", session="")
     me.run(ago)
     me.power("server2", "off", session="")
-    assert me.node.membership.is_out("server2") is counts
+    assert me.node.peers.is_out("server2") is counts
 
 
 def liars(me: Alone) -> list[tuple[str, ...]]:
@@ -363,15 +364,15 @@ def test_a_bmc_whose_server_answers_what_was_sent_after_the_off_is_no_proof() ->
     assert liars(me) == [("server2",)]
     silent(me)
     me.power("server2", "off")
-    assert not me.node.membership.is_out("server2")
+    assert not me.node.peers.is_out("server2")
     me.power("server2", "on")
-    assert me.node.state.peers["server2"].bmc.lies, "it is not heard"
+    assert me.node.state.peers.known["server2"].bmc.lies, "it is not heard"
     me.beat("server2")
     me.power("server2", "on")
     assert liars(me) == [("server2",), ()]
     silent(me)
     me.power("server2", "off")
-    assert me.node.membership.is_out("server2")
+    assert me.node.peers.is_out("server2")
 
 
 def test_a_server_that_booted_since_makes_its_bmc_no_liar() -> None:
@@ -384,7 +385,7 @@ def test_a_server_that_booted_since_makes_its_bmc_no_liar() -> None:
     me.beat("server2", incarnation="server2#2")
     me.run(300)
     me.beat("server2", incarnation="server2#2")
-    assert me.node.state.peers["server2"].incarnation == "server2#2"
+    assert me.node.state.peers.known["server2"].incarnation == "server2#2"
     assert liars(me) == []
 
 
@@ -393,7 +394,7 @@ def test_who_lied_is_remembered_over_a_boot() -> None:
     me = Alone(settings(3), durable=None, member=True, ledger=LedgerFile(liars=("server2",)))
     me.run(5 * S)
     me.power("server2", "off")
-    assert not me.node.membership.is_out("server2")
+    assert not me.node.peers.is_out("server2")
 
 
 @pytest.mark.parametrize("answers", [False, True])
@@ -410,7 +411,7 @@ def test_a_stranger_that_only_replays_keeps_no_off_from_counting(answers: bool) 
     me.run(300, stranger)
     stranger()
     me.power("server2", "off")
-    assert me.node.membership.is_out("server2") is not answers
+    assert me.node.peers.is_out("server2") is not answers
 
 
 def test_a_late_left_counts_for_nothing() -> None:
@@ -422,10 +423,10 @@ def test_a_late_left_counts_for_nothing() -> None:
     me.run(50)
     me.beat("server2")
     me.beat("server2", left=True, answers=asked)
-    assert not me.node.membership.is_out("server2")
+    assert not me.node.peers.is_out("server2")
     me.run(200)
     me.beat("server2", left=True)
-    assert me.node.membership.is_out("server2")
+    assert me.node.peers.is_out("server2")
 
 
 def test_left_without_an_answer_to_us_counts_for_nothing() -> None:
@@ -433,7 +434,7 @@ def test_left_without_an_answer_to_us_counts_for_nothing() -> None:
     me = member()
     for echo in (None, Echo(incarnation="before", sent_at=me.t)):
         me.beat("server2", left=True, echo=echo)
-        assert not me.node.membership.is_out("server2")
+        assert not me.node.peers.is_out("server2")
 
 
 def confirm(me: Alone, *, force: bool = False) -> None:
@@ -451,7 +452,8 @@ def test_confirm_down_names_it() -> None:
     me = member()
     confirm(me)
     me.power("server2", "unknown", error="no answer")
-    assert me.node.membership.out_reason("server2") == "operator"
+    assert me.node.peers.out_reason("server2") == "operator"
+    assert outcome(me).text == "server2 counts as down until it is heard again."
     (written,) = me.of(a.Persist)
     assert written.durable.confirmed == {"server2": "anna"}
 
@@ -476,7 +478,7 @@ def test_a_word_against_the_reading_is_refused_with_the_reading() -> None:
     assert outcome(me).code == 6
     assert "its BMC read on" in outcome(me).text
     assert outcome(me).hint == "Make it true: clpforcestop server2 --yes"
-    assert not me.node.membership.is_out("server2")
+    assert not me.node.peers.is_out("server2")
 
 
 def test_it_waits_for_the_answers_and_no_longer() -> None:
@@ -498,7 +500,8 @@ def test_with_force_it_counts_against_a_reading_which_is_recorded() -> None:
     confirm(me, force=True)
     me.power("server2", "on")
     assert outcome(me).code == 0
-    assert me.node.membership.out_reason("server2") == "operator"
+    assert me.node.peers.out_reason("server2") == "operator"
+    assert outcome(me).text == "server2 counts as down until it is heard again."
     (record,) = (r for r in me.of(a.Record) if r.event_id == 931)
     assert "against what was known (server1: its BMC read on" in record.text
 
@@ -514,7 +517,7 @@ def test_and_never_against_being_heard() -> None:
     me.control("server3", Answer(id=asked.id, outcome=heard))
     assert outcome(me).code == 6
     assert "server3: server2 is heard." in outcome(me).text
-    assert not me.node.membership.is_out("server2")
+    assert not me.node.peers.is_out("server2")
     me = member()
     confirm(me, force=True)
     me.beat("server2")
@@ -533,7 +536,7 @@ def test_a_server_that_is_asked_says_what_speaks_against_it_and_does_nothing() -
     ((to, answer),) = me.control_of(Answer)
     assert (to, answer.outcome.code) == ("server3", 6)
     assert answer.outcome.text == "server2 is heard."
-    assert not me.node.membership.is_out("server2")
+    assert not me.node.peers.is_out("server2")
 
 
 @pytest.mark.parametrize(
@@ -560,7 +563,7 @@ def test_a_late_word_does_nothing(age: int, heard_ago: int, counts: bool) -> Non
         sent_at=me.t - age,
     )
     me.control("server3", word)
-    assert me.node.membership.is_out("server2") is counts
+    assert me.node.peers.is_out("server2") is counts
 
 
 def test_a_word_names_the_beat_of_each_server_that_it_goes_to() -> None:
@@ -579,17 +582,17 @@ def test_a_word_names_the_beat_of_each_server_that_it_goes_to() -> None:
 def test_hearing_it_ends_all_three(reason: str) -> None:
     """Hearing it ends all three."""
     me = member()
-    p = me.node.state.peers["server2"]
+    p = me.node.state.peers.known["server2"]
     if reason == "power off":
         me.power("server2", "off")
     elif reason == "left":
         p.left = True
     else:
         p.confirmed = "anna"
-    assert me.node.membership.out_reason("server2") == reason
+    assert me.node.peers.out_reason("server2") == reason
     me.run(200)
     me.beat("server2", newcomer=True)
-    assert not me.node.membership.is_out("server2")
+    assert not me.node.peers.is_out("server2")
 
 
 @pytest.mark.parametrize(
@@ -607,11 +610,11 @@ def test_for_a_coordinator_hearing_a_newcomer_does_not(fields: dict[str, Any], e
     """[...] for a coordinator, hearing that it is no newcomer, or one that after its first L + d
     lacks nothing but us."""
     me = coordinator(3)
-    me.node.state.peers["server2"].left = True
+    me.node.state.peers.known["server2"].left = True
     me.votes("server3")
-    assert me.node.votes.in_office()
+    assert me.node.election.in_office()
     me.beat("server2", **fields)
-    assert me.node.membership.is_out("server2") is not ends
+    assert me.node.peers.is_out("server2") is not ends
 
 
 # ---------------------------------------------------------------------- newcomer
@@ -621,7 +624,7 @@ def newcomer(count: int = 3, **started: Any) -> Alone:
     me = Alone(settings(count), **started)
     me.scripts_end()
     me.run(L + D + 300)
-    assert me.node.state.newcomer
+    assert me.node.state.life.newcomer
     return me
 
 
@@ -634,7 +637,7 @@ def test_a_newcomer_neither_votes_nor_stands() -> None:
     assert all(
         b.vote is None and not b.ask for b in (x.beat for x in me.of(a.SendBeat, last=False))
     )
-    assert me.node.state.votes.office is Office.NONE
+    assert me.node.state.election.office is Office.NONE
 
 
 def test_a_newcomer_takes_no_grant() -> None:
@@ -650,18 +653,18 @@ def test_until_every_other_server_is_out_or_counts_it() -> None:
     me = newcomer()
     me.beat("server2", counts=False)
     me.beat("server3")
-    assert me.node.membership.lacks() == ("server2",)
-    assert me.node.state.newcomer
+    assert me.node.peers.lacks() == ("server2",)
+    assert me.node.state.life.newcomer
     me.run(500)
     me.power("server2", "off")
-    assert not me.node.state.newcomer
+    assert not me.node.state.life.newcomer
 
 
 def test_an_answer_to_another_incarnation_admits_nobody() -> None:
     """[...] has answered that it counts it."""
     me = newcomer(2)
     me.beat("server2", echo=Echo(incarnation="before", sent_at=me.t))
-    assert me.node.state.newcomer
+    assert me.node.state.life.newcomer
 
 
 def test_a_member_is_admitted_by_time_from_B_after_boot() -> None:
@@ -669,9 +672,9 @@ def test_a_member_is_admitted_by_time_from_B_after_boot() -> None:
     me = Alone(settings(3), at=30 * S, durable=None, member=True)
     me.scripts_end()
     me.run(306_100 - 30 * S - 250)
-    assert me.node.state.newcomer
+    assert me.node.state.life.newcomer
     me.run(500)
-    assert not me.node.state.newcomer
+    assert not me.node.state.life.newcomer
 
 
 def test_one_that_left_is_never_admitted_by_time() -> None:
@@ -679,15 +682,15 @@ def test_one_that_left_is_never_admitted_by_time() -> None:
     me = Alone(settings(3), at=30 * S, durable=None, member=False)
     me.scripts_end()
     me.run(900 * S)
-    assert me.node.state.newcomer
+    assert me.node.state.life.newcomer
 
 
 def test_without_bmc_a_member_is_admitted_at_once() -> None:
     """[...] without BMC at once."""
     me = Alone(settings(3, bmc=False), at=30 * S, durable=None, member=True)
-    assert not me.node.state.newcomer
+    assert not me.node.state.life.newcomer
     me = Alone(settings(3, bmc=False), at=30 * S, durable=None, member=False)
-    assert me.node.state.newcomer
+    assert me.node.state.life.newcomer
 
 
 # ---------------------------------------------------------------------- leaving
@@ -762,9 +765,9 @@ def test_a_vote_is_given_once_a_term() -> None:
     assert ask(me, "server2", 5) is not None
     me.run(L)
     assert ask(me, "server3", 4) is None, "below the highest known"
-    me.node.state.votes.promise_until = 0
+    me.node.state.election.promise_until = 0
     term = Term(5, "server2#1")
-    assert me.node.state.votes.vote_term == term
+    assert me.node.state.election.vote_term == term
 
 
 @pytest.mark.parametrize(("vote", "given"), [("server2", True), ("server3", False), ("", False)])
@@ -796,7 +799,7 @@ def test_a_strict_majority_its_own_vote_included(count: int, voters: int, office
     give = others(me)[:voters]
     rest = others(me)[voters:]
     me.run(4 * S, lambda: [me.votes(n) for n in give] + [me.beat(n) for n in rest] and None)
-    assert me.node.votes.in_office() is office
+    assert me.node.election.in_office() is office
 
 
 def test_authority_lasts_until_L_less_d_after_the_send_time_of_what_was_answered() -> None:
@@ -807,8 +810,8 @@ def test_authority_lasts_until_L_less_d_after_the_send_time_of_what_was_answered
     assert asked.ask == "vote"
     me.run(500)
     me.votes("server2", vote=Vote(term=asked.ask_term, sent_at=asked.sent_at))
-    until = me.node.votes.authority_until()
-    newest = max(p.vote_at for p in me.node.state.peers.values())
+    until = me.node.election.authority_until()
+    newest = max(p.vote_at for p in me.node.state.peers.known.values())
     assert until == newest + L - D
     assert newest <= me.t - 500, "send time, not when the answer came"
 
@@ -816,14 +819,14 @@ def test_authority_lasts_until_L_less_d_after_the_send_time_of_what_was_answered
 def test_lapsed_authority_ends_the_office() -> None:
     """Lapsed authority ends the office: a new term, nothing carried over."""
     me = coordinator()
-    term = me.node.state.votes.office_term
-    since = me.node.state.votes.office_at
+    term = me.node.state.election.office_term
+    since = me.node.state.election.office_at
     me.run(L)
-    assert me.node.state.votes.office is not Office.COORDINATOR
+    assert me.node.state.election.office is not Office.COORDINATOR
     me.run(3 * S, lambda: [me.votes(n) for n in others(me)] and None)
-    assert me.node.votes.in_office()
-    assert me.node.state.votes.office_term > term
-    assert me.node.state.votes.office_at > since
+    assert me.node.election.in_office()
+    assert me.node.state.election.office_term > term
+    assert me.node.state.election.office_at > since
 
 
 def test_an_office_that_lapsed_unnoticed_is_not_revived_by_a_late_answer() -> None:
@@ -831,11 +834,11 @@ def test_an_office_that_lapsed_unnoticed_is_not_revived_by_a_late_answer() -> No
     me = coordinator()
     me.run(400)
     late = me.sent["server2"]
-    term = me.node.state.votes.office_term
-    me.t = max(p.vote_at for p in me.node.state.peers.values()) + L - D + 1  # no timer fires
+    term = me.node.state.election.office_term
+    me.t = max(p.vote_at for p in me.node.state.peers.known.values()) + L - D + 1  # no timer fires
     assert late.sent_at + L - D > me.t
     me.votes("server2", vote=Vote(term=late.ask_term, sent_at=late.sent_at))
-    state = me.node.state.votes
+    state = me.node.state.election
     assert not (state.office is Office.COORDINATOR and state.office_term == term)
 
 
@@ -845,29 +848,29 @@ def test_it_asks_for_votes_only_while_it_hears_a_majority() -> None:
     me.run(200, lambda: [me.votes(n) for n in others(me)] and None)
     assert me.sent["server2"].ask == "vote"
     me.run(1500, lambda: me.votes("server2"))
-    assert me.node.votes.in_office()
+    assert me.node.election.in_office()
     assert me.sent["server2"].ask == ""
 
 
 def test_it_stands_again_above_any_higher_term() -> None:
     """[...] and stands again above any higher term."""
     me = coordinator()
-    number = me.node.state.votes.office_term.number
+    number = me.node.state.election.office_term.number
     me.votes("server2", term=Term(number + 5, "server2#1"))
-    assert me.node.state.votes.office is Office.CANDIDATE
-    assert me.node.state.votes.office_term == Term(number + 6, "me")
+    assert me.node.state.election.office is Office.CANDIDATE
+    assert me.node.state.election.office_term == Term(number + 6, "me")
     me.run(500, lambda: [me.votes(n) for n in others(me)] and None)
-    assert me.node.votes.in_office()
+    assert me.node.election.in_office()
 
 
 def test_candidates_ask_first_whether_they_would_be_given_the_vote() -> None:
     """Candidates: pre-vote."""
     me = member()
-    term = me.node.state.votes.term
+    term = me.node.state.election.term
     me.run(2 * S, lambda: [me.beat(n) for n in others(me)] and None)
     asked = {x.beat.ask for x in me.of(a.SendBeat, last=False)}
     assert asked == {"", "pre"}
-    assert me.node.state.votes.term == term, "a pre-vote raises no term"
+    assert me.node.state.election.term == term, "a pre-vote raises no term"
 
 
 def test_candidates_wait_by_priority() -> None:
@@ -892,7 +895,7 @@ def test_none_when_all_others_are_out() -> None:
     me = member(2)
     me.run(200)
     me.power("server2", "off")
-    assert me.node.votes.in_office()
+    assert me.node.election.in_office()
 
 
 def test_after_a_quarter_of_L_one_gives_up_and_its_promise_to_itself_ends() -> None:
@@ -909,7 +912,7 @@ def test_after_a_quarter_of_L_one_gives_up_and_its_promise_to_itself_ends() -> N
     began = [x.beat.sent_at for x in me.of(a.SendBeat, last=False) if x.beat.ask == "vote"]
     assert began
     me2 = member()
-    while me2.node.state.votes.office is not Office.CANDIDATE:
+    while me2.node.state.election.office is not Office.CANDIDATE:
         me2.run(10, lambda: None)
         for n in others(me2):
             mine = me2.sent[n]
@@ -920,8 +923,8 @@ def test_after_a_quarter_of_L_one_gives_up_and_its_promise_to_itself_ends() -> N
     stood = me2.t
     me2.run(L // 4 + 10)
     assert me2.t - stood < L
-    assert me2.node.state.votes.office is not Office.CANDIDATE
-    assert me2.node.votes.bound_to() == ""
+    assert me2.node.state.election.office is not Office.CANDIDATE
+    assert me2.node.election.bound_to() == ""
 
 
 # ---------------------------------------------------------------------- electorate
@@ -933,9 +936,9 @@ def test_all_configured_servers_less_those_out_for_L_and_d() -> None:
     me.power("server2", "off")
     began = me.t
     me.run(L + D - 50)
-    assert me.node.membership.electorate() == ("server1", "server2", "server3")
+    assert me.node.peers.electorate() == ("server1", "server2", "server3")
     me.run(began + L + D - me.t)
-    assert me.node.membership.electorate() == ("server1", "server3")
+    assert me.node.peers.electorate() == ("server1", "server3")
 
 
 def test_at_once_when_all_others_are_out() -> None:
@@ -943,7 +946,7 @@ def test_at_once_when_all_others_are_out() -> None:
     me = member(3)
     me.power("server2", "off")
     me.power("server3", "off")
-    assert me.node.membership.electorate() == ("server1",)
+    assert me.node.peers.electorate() == ("server1",)
 
 
 @pytest.mark.parametrize(("reached", "office"), [(True, True), (False, False)])
@@ -961,10 +964,10 @@ def test_the_arbiters_lease_counts_from_send_time() -> None:
     """An arbiter, a lease counted from send time."""
     me = member(2, arbiter=ETCD)
     me.run(1 * S, lambda: me.beat("server2") and None)
-    asked = me.node.state.votes.arbiter_asked_at
+    asked = me.node.state.election.arbiter_asked_at
     assert asked > 0
     me.tell(e.ArbiterAnswered(name="etcd1", held=True, asked_at=asked))
-    assert me.node.state.votes.arbiter_at == asked
+    assert me.node.state.election.arbiter_at == asked
 
 
 def test_a_required_arbiter_replaces_the_majority_for_everyone() -> None:
@@ -995,7 +998,7 @@ def test_a_grant_for_this_incarnation_term_and_beat_is_taken() -> None:
     me = led()
     made = grant(me)
     assert holds(me)
-    assert me.node.state.groups["failover1"].seen == made.epoch
+    assert me.node.state.lifecycle.runs["failover1"].seen == made.epoch
     assert [r.op for r in me.of(a.RunResource)] == ["start"]
 
 
@@ -1014,7 +1017,7 @@ def test_a_grant_is_refused(fields: dict[str, Any]) -> None:
     """Refused: another incarnation, another term than the highest known [...]."""
     me = led()
     grant(me, **fields)
-    assert not any(r.held for r in me.node.state.groups.values())
+    assert not any(r.held for r in me.node.state.lifecycle.runs.values())
 
 
 def test_an_epoch_not_above_the_last_is_refused() -> None:
@@ -1049,7 +1052,7 @@ def test_a_grant_that_answers_what_was_never_sent_is_refused() -> None:
     me = led()
     grant(me, sent_at=me.t + 10 * S)
     assert not holds(me)
-    assert me.node.state.lease_until <= me.t + H
+    assert me.node.state.lease.until <= me.t + H
 
 
 # ---------------------------------------------------------------------- grant: the proofs
@@ -1064,11 +1067,11 @@ def granting(count: int = 3, **more: Any) -> Alone:
 
 
 def since(me: Alone, server: str = "server2") -> int:
-    return me.node.proof.since("failover1", server)
+    return me.node.clearance.since("failover1", server)
 
 
 def proof(me: Alone, server: str = "server2") -> str:
-    found = me.node.proof.cleared("failover1", server)
+    found = me.node.clearance.cleared("failover1", server)
     return found.proof if found.ok else ""
 
 
@@ -1076,8 +1079,8 @@ def test_proof_released() -> None:
     """released: answering a heartbeat sent after `since` (which taught it our term) it holds
     nothing."""
     me = coordinator(groups=(Group(name="failover1", servers=("server3",)),))
-    p = me.node.state.peers["server2"]
-    me.node.state.votes.office_at = me.t
+    p = me.node.state.peers.known["server2"]
+    me.node.state.election.office_at = me.t
     assert proof(me) == ""
     me.run(200)
     me.votes("server2")
@@ -1108,7 +1111,7 @@ def test_proof_left_power_off_operator_are_being_out() -> None:
     """left: out; power off: out; operator: out."""
     for how in ("left", "power off", "operator"):
         me = coordinator()
-        p = me.node.state.peers["server2"]
+        p = me.node.state.peers.known["server2"]
         me.run(400, lambda me=me: me.votes("server3"))  # type: ignore[misc]
         if how == "left":
             p.left = True
@@ -1133,7 +1136,7 @@ def test_proof_lease() -> None:
     me = coordinator(bmc=False)
     me.votes("server2", armed=True, holdings=HELD)
     me.run(200)
-    answered = me.node.state.peers["server2"].answered_at
+    answered = me.node.state.peers.known["server2"].answered_at
     assert answered > 0
     clears = max(answered, since(me)) + H + 6 * S + 340
     me.run(clears - me.t - 1, lambda: me.votes("server3"))
@@ -1154,9 +1157,9 @@ def test_no_lease_proof_for_two_with_bmc_alone() -> None:
     """Two servers with BMC alone need none [no armed lease]."""
     me = member(2)
     assert not me.node.settings.leases_armed
-    me.node.state.votes.office_at = me.t
+    me.node.state.election.office_at = me.t
     me.beat("server2", armed=True)
-    assert me.node.proof.lease_clears_at(me.node.state.peers["server2"], me.t) > 10**12
+    assert me.node.clearance.lease_clears_at(me.node.state.peers.known["server2"], me.t) > 10**12
 
 
 def test_without_proof_the_group_waits_and_says_for_what() -> None:
@@ -1206,23 +1209,23 @@ def test_until_H_after_the_send_time_of_the_newest_beat_that_was_answered_with_a
     answered."""
     me = holder()
     answered = me.sent["server2"].sent_at
-    assert me.node.state.lease_until == answered + H
+    assert me.node.state.lease.until == answered + H
     me.run(1 * S)
     me.beat("server2", term=Term(9, "server2#1"))
-    assert me.node.state.lease_until == answered + H, "without authority it renews nothing"
+    assert me.node.state.lease.until == answered + H, "without authority it renews nothing"
 
 
 def test_an_answer_to_a_beat_of_the_future_renews_nothing() -> None:
     """[...] the send time of its newest heartbeat."""
     me = holder()
     me.rules("server2", 9, echo=Echo(incarnation="me", sent_at=me.t + 100 * S))
-    assert me.node.state.lease_until <= me.t + H
+    assert me.node.state.lease.until <= me.t + H
 
 
 def test_past_it_self_stop_seconds_to_stop() -> None:
     """Past it: self_stop seconds to stop."""
     me = holder()
-    until = me.node.state.lease_until
+    until = me.node.state.lease.until
     me.forget()
     me.run(until - me.t - 1)
     assert not me.of(a.RunResource, last=False)
@@ -1234,7 +1237,7 @@ def test_past_it_self_stop_seconds_to_stop() -> None:
 def test_the_watchdog_is_petted_only_while_the_lease_runs_or_nothing_is_held() -> None:
     """The watchdog is petted only while the lease runs or nothing is held."""
     me = holder()
-    until = me.node.state.lease_until
+    until = me.node.state.lease.until
     me.run(until - me.t + 300)
     petted = len(me.of(a.PetWatchdog, last=False))
     me.run(2 * S)
@@ -1264,7 +1267,7 @@ def test_arming_again_waits_while_the_lease_is_over_and_something_is_held() -> N
     """[...] petted only while the lease runs or nothing is held: arming is feeding, too."""
     me = holder()
     me.tell(e.WatchdogChanged(armed=False, method="ipmi", text="userw (ipmi): no answer"))
-    until = me.node.state.lease_until
+    until = me.node.state.lease.until
     me.run(until - me.t + 300)
     me.forget()
     me.run(70 * S)
@@ -1336,7 +1339,7 @@ def lost(me: Alone, server: str, *heard: str) -> None:
     on."""
     me.bmc(server, "on")
     me.run(4 * S, lambda: [me.votes(n) for n in heard] and None)
-    assert me.node.state.peers[server].lost
+    assert me.node.state.peers.known[server].lost
 
 
 ELSEWHERE = Group(name="failover1", servers=("server2", "server3"))
@@ -1429,7 +1432,7 @@ def test_an_order_leaves_in_the_first_fifth_of_the_own_turn(
     the next one begins."""
     me = half(False)
     me.bmc("server2", "unknown")
-    p = me.node.state.peers["server2"]
+    p = me.node.state.peers.known["server2"]
     heard = min(p.heard_at, p.echoed_at)
     me.run(heard + int(answers_s * S) - me.t)
     me.bmc("server2", "on")
@@ -1442,9 +1445,9 @@ def test_an_order_leaves_in_the_first_fifth_of_the_own_turn(
 def test_turns_count_from_the_peers_instant_or_a_step_after_it() -> None:
     """[...] and from no later than a step after the instant from which the peer counts them."""
     me = half(False)
-    p = me.node.state.peers["server2"]
+    p = me.node.state.peers.known["server2"]
     me.run(10 * S)
-    begins, step = p.turns_at, me.node.times.turns_step_ms
+    begins, step = p.turns_at, me.node.revision.turns_step_ms()
     me.beat("server2", sent_at=20 * S, turns_ms=10 * S)
     assert p.turns_at == max(begins, me.t - 10 * S + step) < min(p.heard_at, p.echoed_at)
     # A beat of an earlier version says nothing: the own last exchange counts.
@@ -1458,18 +1461,18 @@ def test_turns_count_from_the_peers_instant_or_a_step_after_it() -> None:
 def test_a_beat_that_waited_says_from_when_turns_count_as_of_its_sending() -> None:
     """What it waited for is its travel time beyond that of the fastest before it."""
     me = half(False)
-    p = me.node.state.peers["server2"]
+    p = me.node.state.peers.known["server2"]
     me.beat("server2", sent_at=20 * S, turns_ms=2 * S)
     at, sent_at = p.turns_at, 20 * S
     me.run(9 * S)  # sent after 4 s, it waited for 5 s
     me.beat("server2", sent_at=sent_at + 4 * S, turns_ms=6 * S)
     drift = drift_ms(9 * S)
-    assert at <= p.turns_at <= at + me.node.times.turns_step_ms + drift
+    assert at <= p.turns_at <= at + me.node.revision.turns_step_ms() + drift
 
 
 def test_our_beats_say_from_when_we_count_turns() -> None:
     me = half(False)
-    p = me.node.state.peers["server2"]
+    p = me.node.state.peers.known["server2"]
     me.run(1 * S)
     sent = me.sent["server2"]
     assert sent.sent_at - sent.turns_ms == p.turns_at
@@ -1478,7 +1481,7 @@ def test_our_beats_say_from_when_we_count_turns() -> None:
 def places(c: Cluster) -> list[int | None]:
     """The places of all servers that run, each as it sees itself."""
     nodes = [h.node for h in c.hosts.values() if h.node is not None]
-    return [n.fencing._place(r) for n in nodes for r in n.revision.turns()]
+    return [n.fencing._place(r, n.placement.stake()) for n in nodes for r in n.revision.turns()]
 
 
 @pytest.mark.parametrize("count", [2, 4])
@@ -1511,8 +1514,8 @@ def test_what_we_granted_is_the_grantees() -> None:
     """[...] the holder of the first configured group: one that we granted is that one's."""
     me = coordinator(2, groups=(Group(name="failover1", servers=("server2",)),))
     assert me.grants
-    me.node.groups.run("failover1").held = True
-    assert me.node.fencing._place(me.node.settings.in_force) == 1
+    me.node.lifecycle.run("failover1").held = True
+    assert me.node.fencing._place(me.node.settings.in_force, me.node.placement.stake()) == 1
 
 
 @pytest.mark.parametrize(
@@ -1557,10 +1560,10 @@ def test_one_that_stood_still_listens_before_it_fences() -> None:
     me = half(True)
     me.t += 3500
     me.tell(e.TimerFired(name="beat"))
-    assert me.node.state.peers["server2"].lost
+    assert me.node.state.peers.known["server2"].lost
     assert fences(me) == []
     restored = Node.restore(me.node.settings, me.node.snapshot())
-    assert restored.woke_at == me.node.woke_at
+    assert restored.context.woke_at == me.node.context.woke_at
     me.rules("server2", 10)
     me.run(1 * S, lambda: me.rules("server2", 10))
     assert fences(me) == []
@@ -1621,7 +1624,7 @@ def test_not_one_whose_bmc_reads_off() -> None:
         me.power("server2", "off", session="new", session_at=me.t)
 
     me.run(8 * S, blind)
-    assert not me.node.membership.is_out("server2")
+    assert not me.node.peers.is_out("server2")
     assert fences(me) == []
 
 
@@ -1660,7 +1663,7 @@ def test_a_forced_stop_is_called_off_when_its_server_is_heard() -> None:
     me.votes("server2", holdings=HELD)
     ordered(me, sent=False, error="it could not be sent in time")
     assert [r.event_id for r in me.of(a.Record, last=False) if r.event_id in (433, 434)] == [434]
-    assert me.node.state.peers["server2"].fence.since == NEVER
+    assert me.node.state.peers.known["server2"].fence.since == NEVER
     me.run(2900, lambda: me.votes("server3"))
     assert fences(me) == ["server2"]
 
@@ -1687,7 +1690,7 @@ def test_a_bmc_that_accepted_has_three_seconds_to_carry_it_out() -> None:
 def test_one_that_still_reads_on_at_the_time_out_has_failed() -> None:
     """Time-out: failed, again later."""
     me = striking()
-    began = me.node.state.peers["server2"].fence.since
+    began = me.node.state.peers.known["server2"].fence.since
     me.run(began + 30 * S - 10 - me.t, lambda: me.votes("server3"))
     assert not any(r.event_id == 433 for r in me.of(a.Record, last=False))
     me.run(300, lambda: me.votes("server3"))
@@ -1711,7 +1714,7 @@ def test_failure_holds_the_failover() -> None:
 
     def refuses() -> None:
         me.votes("server3")
-        if me.node.state.peers["server2"].fence.ordered_at != NEVER:
+        if me.node.state.peers.known["server2"].fence.ordered_at != NEVER:
             ordered(me, sent=False, error="no answer")
 
     me.run(31 * S, refuses)
@@ -1722,6 +1725,29 @@ def test_failure_holds_the_failover() -> None:
     assert "no answer" in waiting.proofs["forced stop"]
 
 
+def waiting_for_fence(me: Alone) -> str:
+    waiting = next(g for g in me.node.view(me.t).groups if g.name == "failover1").waiting_for
+    assert waiting is not None
+    return waiting.proofs["forced stop"]
+
+
+def test_a_forced_stop_of_before_says_nothing_of_the_next_silence() -> None:
+    """It was stopped, came back, and is silent again with a BMC that nobody reaches."""
+    me = coordinator(forced_stop="power-off", watchdog=False, groups=(ELSEWHERE,))
+    epoch = me.grants[-1][1].epoch
+    held = (Holding(group="failover1", seen=epoch, held=True, state="online"),)
+    me.votes("server2", holdings=held)
+    fence = me.node.peers["server2"].fence
+    fence.text, fence.retry_at = say.fence_done, me.t + 60 * S
+    me.power("server2", "unknown", error="no answer")
+    me.run(4 * S, lambda: me.votes("server3"))
+    assert me.node.peers["server2"].lost
+    assert waiting_for_fence(me).startswith("to come: "), "so `clpstat` does not give up"
+    fence.retry_at = 0
+    me.run(S, lambda: me.votes("server3"))
+    assert waiting_for_fence(me) == say.fence_under_way
+
+
 def test_a_beat_heard_while_it_was_fenced_keeps_it_in() -> None:
     """A read counts only if nothing was heard of the server since it was asked."""
     me = striking()
@@ -1730,7 +1756,7 @@ def test_a_beat_heard_while_it_was_fenced_keeps_it_in() -> None:
     me.run(100)
     me.beat("server2", holdings=HELD)
     me.power("server2", "off", asked)
-    assert not me.node.membership.is_out("server2")
+    assert not me.node.peers.is_out("server2")
 
 
 def test_clpforcestop_stops_one_that_is_heard_and_ends_when_it_reads_off() -> None:
@@ -1772,7 +1798,7 @@ def test_who_knows_of_a_newer_policy_places_nothing_until_it_has_it() -> None:
     it."""
     me = member(groups=(ELSEWHERE,))
     me.run(3 * S, lambda: knows_more(me))
-    assert me.node.votes.in_office()
+    assert me.node.election.in_office()
     assert me.grants == []
     waiting = next(g for g in me.node.view(me.t).groups if g.name == "failover1").waiting_for
     assert waiting is not None

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from clptools.core.events import AgentStarted, Event, MessageSeen
+from clptools.core.model.events import AgentStarted, Event, MessageSeen
+from clptools.core.model.settings import Monitor, Server, Settings
 from clptools.core.node import Node
-from clptools.core.settings import Monitor, Server, Settings
 
 
 def told(*events: Event) -> tuple[list[str], str]:
@@ -14,8 +14,8 @@ def told(*events: Event) -> tuple[list[str], str]:
     node.step(AgentStarted(durable=None, member=False), 0)
     for at, event in enumerate(events, start=1):
         node.step(event, at)
-    word = node.recovery.run("nic1").status.value
-    return [event.key for event in node.state.events.values()], word
+    word = node.monitor_runs.run("nic1").status.value
+    return [event.key for event in node.state.ledger.events.values()], word
 
 
 def nic(fault: str, *, recovered: bool = False, predictive: bool = False) -> MessageSeen:

@@ -7,11 +7,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from clptools.core import actions as a
-from clptools.core import events as e
-from clptools.core.requests import GroupMove, GroupStop
-from clptools.core.settings import Group, Monitor, Recovery, Resource
-from clptools.core.states import GroupState
+from clptools.core.model import actions as a
+from clptools.core.model import events as e
+from clptools.core.model.requests import GroupMove, GroupStop
+from clptools.core.model.settings import Group, Monitor, Recovery, Resource
+from clptools.core.model.states import GroupState
 from tests.core.driver import EXEC, FIP, Cluster, S, names, settings
 
 VM = msgspec.structs.replace(EXEC, name="vm1", depends=("fip1",), migrates=True)
@@ -140,7 +140,7 @@ def test_a_server_that_leaves_meanwhile_stops_at_once_and_a_late_end_changes_not
     assert c.did(a.RunResource, "server1")[-1].factor == "SERVERSTOP"
     c.run(25 * S)
     assert since(c, before) == ["vm1 migrate", "vm1 stop"]
-    assert c.node("server1").state.groups["failover1"].state is GroupState.STOPPING
+    assert c.node("server1").state.lifecycle.runs["failover1"].state is GroupState.STOPPING
     c.until(lambda: c.online() == "server2")
 
 

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from clptools.core import actions as a
-from clptools.core import events as e
 from clptools.core import numbers
-from clptools.core.requests import MonitorFault, MonitorResume, MonitorSuspend, Resume, Suspend
-from clptools.core.settings import Monitor, Recovery
+from clptools.core.model import actions as a
+from clptools.core.model import events as e
+from clptools.core.model.requests import (
+    MonitorFault,
+    MonitorResume,
+    MonitorSuspend,
+    Resume,
+    Suspend,
+)
+from clptools.core.model.settings import Monitor, Recovery
 from tests.core.driver import Cluster, S, names, settings
 
 

@@ -9,11 +9,12 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as bounded
 from hypothesis import strategies as st
 
-from clptools.core import actions as a
-from clptools.core import events as e
-from clptools.core import requests as r
-from clptools.core.durable import Durable, HeldGroup
-from clptools.core.messages import (
+from clptools.core.cluster.timeout_ratio import stretched
+from clptools.core.model import actions as a
+from clptools.core.model import events as e
+from clptools.core.model import requests as r
+from clptools.core.model.durable import Durable, HeldGroup
+from clptools.core.model.messages import (
     Beat,
     Echo,
     Epoch,
@@ -27,10 +28,9 @@ from clptools.core.messages import (
     Term,
     Vote,
 )
+from clptools.core.model.settings import Arbiter, Monitor, Recovery, Settings
+from clptools.core.model.view import ServerView
 from clptools.core.node import Node
-from clptools.core.settings import Arbiter, Monitor, Recovery, Settings
-from clptools.core.stretch import stretched
-from clptools.core.view import ServerView
 from tests.core.driver import Alone, Cluster, S, encoded, names, settings
 
 MRW = Monitor(
@@ -254,7 +254,7 @@ def tell(
     for wait, happened in events:
         end = now + wait
         for _ in range(20):
-            due = min(node.state.timers.items(), key=lambda t: t[1], default=("", end + 1))
+            due = min(node.state.step.timers.items(), key=lambda t: t[1], default=("", end + 1))
             if due[1] > end:
                 break
             now = max(now, due[1])
@@ -320,8 +320,8 @@ def test_whatever_peers_say_nothing_starts_without_a_valid_grant(
     me.beat("server3")
     for wait, sender, message in said:
         me.run(wait, lambda: me.rules("server2", 3))
-        known = me.node.state.votes.term
-        seen = me.node.groups.run("failover1").seen
+        known = me.node.state.election.term
+        seen = me.node.lifecycle.run("failover1").seen
         me.control(sender, message)
         begun = [x for x in me.of(a.RunResource) if x.op == "start"]
         if begun:
@@ -342,8 +342,8 @@ def test_control_messages_alone_neither_elect_nor_extend_a_lease_beyond_H(
     for wait, sender, message in said:
         me.run(wait)
         me.control(sender, message)
-        assert not me.node.votes.in_office()
-        assert me.node.state.lease_until <= me.t + 6 * S
+        assert not me.node.election.in_office()
+        assert me.node.state.lease.until <= me.t + 6 * S
 
 
 def test_the_journal_of_a_failover_replays_exactly() -> None:

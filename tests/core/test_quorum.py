@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import settings as bounded
 from hypothesis import strategies as st
 
+from clptools.core.cluster.election import FOREVER
+from clptools.core.model.quorum import NEVER, answered_by, majority
+from clptools.core.model.settings import Arbiter
 from clptools.core.node import Node
-from clptools.core.quorum import NEVER, answered_by, majority
-from clptools.core.settings import Arbiter
-from clptools.core.votes import FOREVER
 from tests.core.driver import settings
 
 NOW = 1_000_000
@@ -37,8 +37,8 @@ def authority(others: tuple[str, ...], arbiter: str) -> int:
     if arbiter != "none":
         made = Arbiter(name="etcd1", type="etcd", required=arbiter.startswith("required"))
     node = Node(settings(len(others) + 1, arbiter=made), "server1", "i1", 1)
-    node.now = NOW
-    for p, said in zip(node.state.peers.values(), others, strict=True):
+    node.context.now = NOW
+    for p, said in zip(node.state.peers.known.values(), others, strict=True):
         if said == "out":
             p.confirmed = "root"
             p.out_since = NOW - 60_000
@@ -46,8 +46,8 @@ def authority(others: tuple[str, ...], arbiter: str) -> int:
             p.vote_at = NOW + int(said)
     held = arbiter.rpartition(" ")[2]
     if held not in ("none", "-"):
-        node.state.votes.arbiter_at = NOW + int(held)
-    return node.votes.authority_until()
+        node.state.election.arbiter_at = NOW + int(held)
+    return node.election.authority_until()
 
 
 def slow(others: tuple[str, ...], arbiter: str) -> int:

@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from clptools.core import actions as a
-from clptools.core import events as e
-from clptools.core.requests import (
+from clptools.core.model import actions as a
+from clptools.core.model import events as e
+from clptools.core.model.requests import (
     ExternalNotice,
     GroupStop,
     MonitorResume,
@@ -17,7 +17,7 @@ from clptools.core.requests import (
     Resume,
     Suspend,
 )
-from clptools.core.settings import Monitor, Recovery, ServerGroup
+from clptools.core.model.settings import Monitor, Recovery, ServerGroup
 from tests.core.driver import Cluster, S, names, settings
 
 
@@ -85,7 +85,7 @@ def test_script_restart_failover_final_in_this_order_while_counts_last() -> None
     c.tell("server1", e.ScriptDone(token=script.token, ok=True))
     for count in (1, 2):
         error(c)
-        assert c.node("server1").state.groups["failover1"].state != "online"
+        assert c.node("server1").state.lifecycle.runs["failover1"].state != "online"
         c.until(lambda: c.online() == "server1")
         assert len(c.node("server1").state.monitors["genw1"].restarts) == count
     error(c)
@@ -329,7 +329,7 @@ def test_a_server_that_its_bmc_resets_after_the_recovery_is_not_powered_off_for_
     assert c.hosts["server1"].powered
     assert c.online() == "server2"
     c.run(10 * S)
-    assert not c.node("server1").state.newcomer
+    assert not c.node("server1").state.life.newcomer
 
 
 def test_the_timer_is_not_armed_where_nothing_fails_over() -> None:
@@ -359,9 +359,9 @@ def test_our_own_dead_man_timer_is_information() -> None:
     c = cluster(mrw(after_recovery="reset"))
     fatal(c)
     c.until(lambda: c.online() == "server2")
-    before = len(c.node("server1").state.events)
+    before = len(c.node("server1").state.ledger.events)
     fatal(c, key="watchdog", row="23h/6F/1", meaning="watchdog: hard reset")
-    assert len(c.node("server1").state.events) == before
+    assert len(c.node("server1").state.ledger.events) == before
     assert c.said(912, "mm")
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from clptools.core import actions as a
-from clptools.core import events as e
-from clptools.core.messages import Answer, Forward
-from clptools.core.requests import (
+from clptools.core.model import actions as a
+from clptools.core.model import events as e
+from clptools.core.model.messages import Answer, Forward
+from clptools.core.model.requests import (
     Acknowledge,
     ConfirmDown,
     GroupMove,
@@ -23,8 +23,8 @@ from clptools.core.requests import (
     ResourceStop,
     ServiceStop,
 )
-from clptools.core.settings import Monitor, Recovery
-from clptools.core.state import Phase
+from clptools.core.model.settings import Monitor, Recovery
+from clptools.core.model.state import Phase
 from tests.core.driver import Cluster, S, names, settings
 
 MRW = Monitor(name="mrw1", type="mrw", servers=names(3), category="BMCNOTICE")
@@ -266,12 +266,12 @@ def test_a_request_that_was_on_its_way_over_a_boot_is_over() -> None:
     c.run(S)
     orders = dict(held)
     assert set(orders) == {"server1", "server3"}
+    c.tell("server3", e.ControlSeen(sender="server2", message=orders["server3"]))
+    assert c.node("server3").life.phase is not Phase.RUNNING, "this one was asked"
     c.reset("server1")
     c.run(60 * S)
     c.tell("server1", e.ControlSeen(sender="server2", message=orders["server1"]))
-    assert c.node("server1").state.phase is Phase.RUNNING
-    c.tell("server3", e.ControlSeen(sender="server2", message=orders["server3"]))
-    assert c.node("server3").state.phase is not Phase.RUNNING, "this one was asked"
+    assert c.node("server1").life.phase is Phase.RUNNING
 
 
 def test_a_server_whose_service_is_stopped_refuses_what_is_forwarded_to_it() -> None:

@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from clptools.core import actions as a
-from clptools.core import events as e
-from clptools.core.durable import Durable
-from clptools.core.revision import OFFER_MS, joining
-from clptools.core.settings import Arbiter, Server, Settings
-from clptools.core.timing import times as times_of
+from clptools.core import sentences as say
+from clptools.core.cluster.revision import OFFER_MS, joining
+from clptools.core.model import actions as a
+from clptools.core.model import events as e
+from clptools.core.model.durable import Durable
+from clptools.core.model.settings import Arbiter, Server, Settings
+from clptools.core.model.timing import times as times_of
 from tests.core.driver import Alone, Cluster, S, settings
 
 ETCD = Arbiter(name="etcd1", type="etcd")
@@ -20,10 +21,16 @@ WITNESS = Arbiter(name="witness1", type="witness")
 REQUIRED = Arbiter(name="etcd1", type="etcd", required=True)
 
 
+def test_who_lacks_the_newest_configuration_is_named() -> None:
+    older, newer = say.not_counted("b", 1, "a", 2), say.not_counted("b", 2, "a", 1)
+    assert older.endswith("it takes part when it has the newest (clpcfctrl --push).")
+    assert newer.endswith("it takes part when a has its newer one (on b: clpcfctrl --push).")
+
+
 def voted(me: Alone, **at: int) -> None:
     """The others answered our asking beats of these instants."""
     for name, when in at.items():
-        me.node.state.peers[name].vote_at = when
+        me.node.state.peers.known[name].vote_at = when
 
 
 def changed(before: Settings, after: Settings, **more: Any) -> Alone:
@@ -34,7 +41,7 @@ def changed(before: Settings, after: Settings, **more: Any) -> Alone:
 
 
 def has_authority(me: Alone) -> bool:
-    return me.t < me.node.votes.authority_until()
+    return me.t < me.node.election.authority_until()
 
 
 def test_two_that_become_four_need_a_majority_of_both() -> None:
@@ -48,13 +55,13 @@ def test_two_that_become_four_need_a_majority_of_both() -> None:
 def test_another_arbiter_decides_no_tie_until_all_run_the_new_revision() -> None:
     """One half may still be under the arbiter of before."""
     me = changed(settings(2, arbiter=ETCD), settings(2, arbiter=WITNESS))
-    me.node.state.votes.arbiter_at = me.t
+    me.node.state.election.arbiter_at = me.t
     assert not has_authority(me)
     voted(me, server2=me.t)
     assert has_authority(me)
     me.run(4 * S, lambda: me.beat("server2", revision=2) and None)
     voted(me, server2=0)
-    me.node.state.votes.arbiter_at = me.t
+    me.node.state.election.arbiter_at = me.t
     assert has_authority(me)
 
 
@@ -69,24 +76,24 @@ def test_an_arbiter_that_is_not_required_any_more_leaves_the_votes_of_all() -> N
 def test_it_ends_when_every_server_that_is_not_out_runs_the_new_one_for_L_and_d() -> None:
     me = changed(settings(2), settings(3))
     me.run(4 * S, lambda: me.beat("server2", revision=2) and None)
-    assert me.node.state.revision_names, "server3 is behind"
-    me.node.state.peers["server3"].confirmed = "anna"
+    assert me.node.state.revision.names, "server3 is behind"
+    me.node.state.peers.known["server3"].confirmed = "anna"
     me.run(3160 - 250, lambda: me.beat("server2", revision=2) and None)
-    assert me.node.state.revision_names
+    assert me.node.state.revision.names
     me.run(500, lambda: me.beat("server2", revision=2) and None)
-    assert not me.node.state.revision_names
+    assert not me.node.state.revision.names
 
 
 def test_an_agent_that_finds_another_configuration_at_its_start_counts_both() -> None:
     first = Alone(settings(2), durable=Durable(), member=True)
     written = [x.durable for x in first.of(a.Persist, last=False)][-1]
     again = Alone(settings(4, revision=2), durable=written, member=True)
-    assert again.node.state.revision_names == ("server1", "server2")
+    assert again.node.state.revision.names == ("server1", "server2")
     kept = [x.durable for x in again.of(a.Persist, last=False)][-1]
     third = Alone(settings(4, revision=2), durable=kept, member=True)
-    assert third.node.state.revision_names == ("server1", "server2")
+    assert third.node.state.revision.names == ("server1", "server2")
     same = Alone(settings(2), durable=written, member=True)
-    assert not same.node.state.revision_names
+    assert not same.node.state.revision.names
 
 
 def test_a_server_that_takes_part_cannot_be_configured_away() -> None:
@@ -99,7 +106,7 @@ def test_a_server_that_takes_part_cannot_be_configured_away() -> None:
     assert "clpnode confirm-down server3" in c.node("server1").refuses(less), (
         "it may boot with the old configuration while these two are off"
     )
-    c.node("server1").state.peers["server3"].confirmed = "anna"
+    c.node("server1").state.peers.known["server3"].confirmed = "anna"
     assert c.node("server1").refuses(less) == ""
 
 
@@ -123,20 +130,20 @@ def test_a_cluster_grows_and_shrinks_under_its_groups() -> None:
     c.run(30 * S)
     assert c.online() == "server1"
     assert c.view("server2").cluster.electorate == ("server1", "server2", "server3")
-    assert not c.node("server1").state.revision_names
-    assert not c.node("server3").state.newcomer
+    assert not c.node("server1").state.revision.names
+    assert not c.node("server3").state.life.newcomer
 
 
 def test_without_a_configuration_one_is_no_member_and_stands_for_nothing() -> None:
     me = Alone(Settings(), durable=None, member=False)
     me.run(10 * S)
-    assert me.node.state.newcomer
+    assert me.node.state.life.newcomer
     me.tell(e.SettingsChanged(settings=settings(3)))
     me.run(5 * S)
-    assert me.node.state.newcomer
+    assert me.node.state.life.newcomer
     for name in ("server2", "server3"):
         me.beat(name)
-    assert not me.node.state.newcomer
+    assert not me.node.state.life.newcomer
 
 
 def test_one_that_is_configured_away_does_no_harm() -> None:
@@ -144,7 +151,7 @@ def test_one_that_is_configured_away_does_no_harm() -> None:
     me.run(5 * S, lambda: me.beat("server1") and None)
     me.tell(e.SettingsChanged(settings=settings(2, revision=2)))
     me.run(10 * S, lambda: me.beat("server1") and None)
-    assert not me.node.votes.in_office()
+    assert not me.node.election.in_office()
 
 
 def lengths(cfg: Settings, lease_ms: int, self_stop_ms: int, revision: int = 2) -> Settings:
@@ -180,7 +187,7 @@ def test_what_a_longer_lease_gave_is_shortened_with_it() -> None:
     old = lengths(settings(3, watchdog=True), 5000, 15000, revision=1)
     me = Alone(old, durable=Durable(lease_until=1_010_000), member=True)
     me.tell(e.SettingsChanged(settings=lengths(old, 3000, 6000)))
-    assert me.node.state.lease_until == 1_010_000 - (2 * 5000 - 2 * 3000)
+    assert me.node.state.lease.until == 1_010_000 - (2 * 5000 - 2 * 3000)
 
 
 def test_the_watchdog_is_armed_anew_where_its_time_out_or_method_changes() -> None:
@@ -192,7 +199,7 @@ def test_the_watchdog_is_armed_anew_where_its_time_out_or_method_changes() -> No
     assert me.of(a.ArmWatchdog, last=False) == []
     me.tell(e.SettingsChanged(settings=lengths(cfg, 3000, 4000, revision=3)))
     assert [x.timeout_ms for x in me.of(a.ArmWatchdog, last=False)] == [4000 * 9 // 20]
-    assert not me.node.state.armed, "it may still have the longer one"
+    assert not me.node.state.lease.armed, "it may still have the longer one"
     monitors = tuple(
         replace(m, options={"method": "guard"}) if m.type == "userw" else m for m in cfg.monitors
     )
@@ -245,10 +252,10 @@ def test_the_lease_binds_by_either_revision_and_clears_only_whom_it_binds(added:
     me.tell(e.SettingsChanged(settings=new))
     me.beat("server2", armed=old.leases_armed, voters=old.voters, revision=1)
     assert me.node.lease.binds()
-    assert me.node.proof.lease_clears_at(me.node.state.peers["server2"], me.t) > 10**12
+    assert me.node.clearance.lease_clears_at(me.node.state.peers.known["server2"], me.t) > 10**12
     me.run(5 * S, lambda: me.beat("server2", armed=True) and None)
     assert me.node.lease.binds() is added
-    clears_at = me.node.proof.lease_clears_at(me.node.state.peers["server2"], me.t)
+    clears_at = me.node.clearance.lease_clears_at(me.node.state.peers.known["server2"], me.t)
     assert (clears_at < 10**12) is added
 
 
@@ -353,20 +360,20 @@ def test_an_off_counts_only_through_the_address_that_is_in_force() -> None:
     old, new = cfg.servers[1].bmc.where, "192.168.0.99:623"
     me = Alone(cfg, durable=Durable(), member=True)
     me.run(4 * S)
-    peer = me.node.state.peers["server2"]
+    peer = me.node.state.peers.known["server2"]
     me.power("server2", "off", where=new)
-    assert not me.node.membership.is_out("server2"), "by an address that is yet to come"
+    assert not me.node.peers.is_out("server2"), "by an address that is yet to come"
     me.power("server2", "off", where=old)
-    assert me.node.membership.is_out("server2")
+    assert me.node.peers.is_out("server2")
     me.tell(e.SettingsChanged(settings=readdressed(cfg, "server2", "192.168.0.99")))
-    assert not me.node.membership.is_out("server2"), "what was read through the one before is over"
+    assert not me.node.peers.is_out("server2"), "what was read through the one before is over"
     assert isinstance(me.last[0], a.Persist)
     assert "server2" not in me.last[0].durable.off
     me.power("server2", "off", where=old)
-    assert not me.node.membership.is_out("server2"), "asked before, answered after"
+    assert not me.node.peers.is_out("server2"), "asked before, answered after"
     assert peer.bmc.power == "unknown"
     me.power("server2", "off", where=new)
-    assert me.node.membership.is_out("server2")
+    assert me.node.peers.is_out("server2")
 
 
 @pytest.mark.parametrize(("address", "counts"), [("192.168.0.11", True), ("192.168.0.99", False)])
@@ -377,9 +384,9 @@ def test_an_agent_that_starts_with_another_address_takes_no_off_of_the_one_befor
     me = Alone(cfg, durable=Durable(), member=True)
     me.run(4 * S)
     me.power("server2", "off")
-    kept = me.node.memory.durable()
+    kept = me.node.durable.now()
     again = Alone(readdressed(cfg, "server2", address), at=me.t, durable=kept, member=True)
-    assert again.node.membership.is_out("server2") is counts
+    assert again.node.peers.is_out("server2") is counts
 
 
 def test_a_push_that_leaves_a_bmc_where_it_is_forgets_nothing_of_it() -> None:
@@ -388,7 +395,7 @@ def test_a_push_that_leaves_a_bmc_where_it_is_forgets_nothing_of_it() -> None:
     me.run(4 * S)
     me.power("server2", "off")
     me.tell(e.SettingsChanged(settings=readdressed(cfg, "server3", "192.168.0.99")))
-    assert me.node.membership.is_out("server2")
+    assert me.node.peers.is_out("server2")
 
 
 def test_that_a_bmc_lies_is_known_until_the_one_at_the_new_address_reads_on() -> None:
@@ -396,7 +403,7 @@ def test_that_a_bmc_lies_is_known_until_the_one_at_the_new_address_reads_on() ->
     cfg = settings(3)
     me = Alone(cfg, durable=Durable(), member=True)
     me.run(4 * S)
-    me.node.state.peers["server2"].bmc.lies = True
+    me.node.state.peers.known["server2"].bmc.lies = True
     me.tell(e.SettingsChanged(settings=readdressed(cfg, "server2", "192.168.0.99")))
     me.power("server2", "off", where="192.168.0.99:623")
-    assert not me.node.membership.is_out("server2")
+    assert not me.node.peers.is_out("server2")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from clptools.core import actions as a
-from clptools.core import events as e
-from clptools.core.requests import (
+from clptools.core.model import actions as a
+from clptools.core.model import events as e
+from clptools.core.model.requests import (
     GroupStart,
     GroupStop,
     Resume,
@@ -14,7 +14,7 @@ from clptools.core.requests import (
     ServiceStop,
     Suspend,
 )
-from clptools.core.settings import Group
+from clptools.core.model.settings import Group
 from tests.core.driver import Alone, Cluster, S, settings
 
 MANUAL = Group(name="failover1", servers=("server1", "server2"), failover="manual")
@@ -303,11 +303,11 @@ def test_a_stopped_server_answers_the_beat_it_heard_last() -> None:
     """Not one of an incarnation that it never came to believe."""
     me = Alone(settings(3), "server3")
     me.beat("server2", echo=None, incarnation="server2#1")
-    assert me.node.state.peers["server2"].stranger is not None
+    assert me.node.state.peers.known["server2"].stranger is not None
     me.tell(e.RequestSeen(id="r1", user="root", request=ServiceStop()))
     me.scripts_end()
     me.run(3 * S)
-    assert me.node.state.phase == "stopped"
+    assert me.node.state.life.phase == "stopped"
     me.beat("server2", incarnation="server2#2", sent_at=777)
     (beat,) = [x.beat for x in me.of(a.SendBeat)]
     assert beat.left

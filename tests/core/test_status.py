@@ -6,12 +6,12 @@ import copy
 
 import pytest
 
-from clptools.core import actions as a
-from clptools.core import events as e
-from clptools.core.requests import GroupMove, GroupStart, GroupStop, ServiceStop
-from clptools.core.settings import Arbiter, Monitor
-from clptools.core.status import monitor_word
-from clptools.core.view import HeartbeatView, ServerView
+from clptools.core.model import actions as a
+from clptools.core.model import events as e
+from clptools.core.model.requests import GroupMove, GroupStart, GroupStop, ServiceStop
+from clptools.core.model.settings import Arbiter, Monitor
+from clptools.core.model.view import HeartbeatView, ServerView
+from clptools.core.report.status import monitor_word
 from tests.core.driver import Cluster, S, names, settings
 
 MRW = Monitor(
@@ -261,8 +261,8 @@ def test_two_servers_that_run_a_group_are_an_error_wherever_anybody_looks() -> N
     """By a fault of ours, or of whoever vouched for a server: it must never be, and is told."""
     c = cluster()
     assert c.online() == "server1"
-    runs = c.node("server1").state.groups["failover1"]
-    c.node("server2").state.groups["failover1"] = copy.deepcopy(runs)
+    runs = c.node("server1").state.lifecycle.runs["failover1"]
+    c.node("server2").state.lifecycle.runs["failover1"] = copy.deepcopy(runs)
     runs.seen = runs.seen._replace(n=runs.seen.n + 1)
     c.scripts["server2", "exec1 stop"] = 10_000
     c.run(2 * S)
@@ -287,8 +287,8 @@ def test_two_servers_that_run_a_group_are_an_error_wherever_anybody_looks() -> N
 
 def test_a_server_that_stops_at_once_what_another_has_by_a_newer_grant_tells_it() -> None:
     c = cluster()
-    runs = c.node("server1").state.groups["failover1"]
-    c.node("server2").state.groups["failover1"] = copy.deepcopy(runs)
+    runs = c.node("server1").state.lifecycle.runs["failover1"]
+    c.node("server2").state.lifecycle.runs["failover1"] = copy.deepcopy(runs)
     runs.seen = runs.seen._replace(n=runs.seen.n + 1)
     c.scripts["server2", "exec1 stop"] = 300  # a heartbeat interval, and too short for the others
     c.run(2 * S)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import msgspec
 
-from clptools.core import actions as a
-from clptools.core import events as e
-from clptools.core.messages import NO_EPOCH, Shared
-from clptools.core.requests import GroupStop, ServiceStop, StretchTimeouts
-from clptools.core.settings import Arbiter, ForcedStop, Monitor, Settings
-from clptools.core.stretch import stretched
-from clptools.core.timing import Times, times
+from clptools.core.cluster.timeout_ratio import stretched
+from clptools.core.model import actions as a
+from clptools.core.model import events as e
+from clptools.core.model.messages import NO_EPOCH, Shared
+from clptools.core.model.requests import GroupStop, ServiceStop, StretchTimeouts
+from clptools.core.model.settings import Arbiter, ForcedStop, Monitor, Settings
+from clptools.core.model.timing import Times, times
 from tests.core.driver import Alone, Cluster, S, settings
 
 HOUR = 3_600_000
@@ -262,4 +262,4 @@ def test_a_mere_stretch_is_no_new_configuration() -> None:
     done = me.tell(e.SettingsChanged(settings=stretched(cfg, 3), stretch=True))
     assert me.node.settings.cluster.heartbeat_timeout_ms == 9_000
     assert not [x for x in done if isinstance(x, a.Record | a.ArmWatchdog | a.SetMember)]
-    assert me.node.state.revision_names == ()
+    assert me.node.state.revision.names == ()

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import settings as bounded
 from hypothesis import strategies as st
 
-from clptools.core.settings import Cluster
-from clptools.core.timing import drift_margin, times
+from clptools.core.model.settings import Cluster
+from clptools.core.model.timing import drift_margin, times
 
 DEFAULT = times(Cluster())
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from clptools.core.settings import Bmc, Cluster, Interconnect, Server, Settings
+from clptools.core.model.settings import Bmc, Cluster, Interconnect, Server, Settings
 from clptools.hardware import power
 from clptools.hardware.ipmi import BmcClient, IpmiProcesses
 from clptools.hardware.power import Power

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from clptools.core.events import HostActionDone
+from clptools.core.model.events import HostActionDone
 from clptools.faults import ClpError, ExitCode
 from clptools.hardware import host as module
 from clptools.hardware.host import Host

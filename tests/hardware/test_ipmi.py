@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from clptools.core.settings import Bmc
+from clptools.core.model.settings import Bmc
 from clptools.faults import ClpError
 from clptools.hardware.ipmi import APP, CHASSIS, BmcClient, BmcError, IpmiProcesses, read_password
 from clptools.sim.bmc import IPMI_SIM, PYGHMI
@@ -255,7 +255,7 @@ def test_a_request_is_not_repeated_after_its_limit(tmp_path: Path) -> None:
 def test_the_processes_end_with_an_agent_that_is_killed(tmp_path: Path) -> None:
     script = (
         "import asyncio, os, signal\n"
-        "from clptools.core.settings import Bmc\n"
+        "from clptools.core.model.settings import Bmc\n"
         "from clptools.hardware.ipmi import *\n"
         "async def main():\n"
         "    bmc = Bmc(address='127.79.0.1', port=9, user='u')\n"

@@ -13,8 +13,8 @@ import pytest
 
 from clptools import paths
 from clptools.agent.clock import boot_ms
-from clptools.core.actions import Fence
-from clptools.core.settings import Bmc, Interconnect, Server, Settings
+from clptools.core.model.actions import Fence
+from clptools.core.model.settings import Bmc, Interconnect, Server, Settings
 from clptools.faults import ClpError
 from clptools.hardware import power
 from clptools.hardware.bmcs import Bmcs

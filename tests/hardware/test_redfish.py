@@ -18,8 +18,8 @@ import pytest
 
 from clptools.cli.main import run as clp
 from clptools.common.redfish import LINK_MS, RedfishError, Service, submit_test_event
-from clptools.core.actions import Fence
-from clptools.core.settings import Bmc, Cluster, Server, Settings
+from clptools.core.model.actions import Fence
+from clptools.core.model.settings import Bmc, Cluster, Server, Settings
 from clptools.faults import ClpError
 from clptools.hardware.bmcs import Bmcs
 from clptools.hardware.ipmi import BmcError

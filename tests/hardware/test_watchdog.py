@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from clptools.agent.clock import boot_ms
-from clptools.core.events import WatchdogChanged
+from clptools.core.model.events import WatchdogChanged
 from clptools.faults import ClpError, ExitCode
 from clptools.hardware import power, watchdog
 from clptools.hardware.ipmi import BmcClient, BmcError

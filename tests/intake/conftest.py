@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 import pytest
 
-from clptools.core.events import HardwareSeen
-from clptools.core.settings import Bmc, Monitor, Server, Settings, SnmpUser
+from clptools.core.model.events import HardwareSeen
+from clptools.core.model.settings import Bmc, Monitor, Server, Settings, SnmpUser
 from clptools.intake.trap import Note, TrapReceiver
 from clptools.intake.usm import UserKeys
 

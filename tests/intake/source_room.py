@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from clptools.core.events import MessageSeen
-from clptools.core.settings import Monitor, Option, Server, Settings
+from clptools.core.model.events import MessageSeen
+from clptools.core.model.settings import Monitor, Option, Server, Settings
 from clptools.intake.kernel import Kernel
 from clptools.intake.kmsg import Finding, Kmsg, Line, Read, Take, line_of
 from clptools.intake.source import Faults, watched

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clptools.core.events import MessageSeen
+from clptools.core.model.events import MessageSeen
 from clptools.intake.door import MessageDoor, bind_door, read_message
 from tests.intake.conftest import until
 

@@ -14,8 +14,8 @@ import msgspec
 import pytest
 
 from clptools.common import redfish as common
-from clptools.core.events import HardwareSeen
-from clptools.core.settings import Cluster, Monitor, Server, Settings
+from clptools.core.model.events import HardwareSeen
+from clptools.core.model.settings import Cluster, Monitor, Server, Settings
 from clptools.hardware.redfish import send_test_event
 from clptools.intake import redfish as intake
 from clptools.intake.redfish import RedfishEvents

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clptools.core.settings import TrapProfile
+from clptools.config.trap_rows import row_fault
+from clptools.core.model.settings import TrapProfile
 from clptools.intake.event_stream import StreamParser
-from clptools.intake.profile import EventClass, row_fault
+from clptools.intake.profile import EventClass
 from clptools.intake.redfish_events import EventTable, Told, entry_of, events_of
 
 CPU = "/redfish/v1/Systems/1/Processors/CPU0"
@@ -103,13 +104,13 @@ def test_without_an_origin_the_first_argument_is_the_thing() -> None:
 
 def test_the_bmcs_own_watchdog_is_known_as_that() -> None:
     judged = EventTable().judge(told("IDRAC.2.8.ASR0001"))
-    assert (judged.event_class, judged.row[:7]) == (EventClass.FATAL, "23h/6F/")
+    assert (judged.event_class, judged.own_watchdog) == (EventClass.FATAL, True)
 
 
 def test_the_sites_row_goes_before() -> None:
     row = "redfish iLOEvents.SomethingNew"
-    assert row_fault(row, "FATAL") == ""
-    assert row_fault("redfish Something", "FATAL")
+    assert row_fault(row) == ""
+    assert row_fault("redfish Something")
     table = EventTable(
         [TrapProfile(name="mine", rows={row: "FATAL", "redfish IDRAC.CPU0000": "off"})]
     )

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clptools.core.settings import SnmpUser
+from clptools.core.model.settings import SnmpUser
 from clptools.intake import ber, pet, snmp
 from clptools.intake.ber import DecodeError
 from clptools.intake.profile import ClassTable, EventClass

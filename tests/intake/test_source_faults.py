@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from clptools.core.settings import Settings
+from clptools.core.model.settings import Settings
 from clptools.intake.source import watched
 from tests.intake.source_room import SERVER, Told, mrw, settings
 

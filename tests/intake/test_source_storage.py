@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from clptools.common import disk_child
-from clptools.core import journal
-from clptools.core.settings import Monitor
+from clptools.core.model.settings import Monitor
+from clptools.core.report import journal
 from clptools.intake import storage
 from clptools.intake.disks import Disks
 from clptools.intake.kernel import Kernel

@@ -17,7 +17,7 @@ from dbus_fast import BusType, Message, MessageType, Variant
 from dbus_fast.aio import MessageBus
 
 from clptools.common import system_bus
-from clptools.core.settings import Monitor
+from clptools.core.model.settings import Monitor
 from clptools.intake import units
 from tests.intake.source_room import Heard, mrw
 

@@ -12,9 +12,9 @@ import time
 import msgspec
 import pytest
 
-from clptools.core.events import MessageSeen
-from clptools.core.ledger import grave_classes
-from clptools.core.settings import Interconnect, Monitor, TrapProfile
+from clptools.core.model.events import MessageSeen
+from clptools.core.model.settings import Interconnect, Monitor, TrapProfile
+from clptools.core.monitors.event_ledger import grave_classes
 from clptools.intake import ber, pet, snmp, sources
 from clptools.intake.glance import Glance, ends_grave, is_grave, sensor_of
 from clptools.intake.profile import ClassTable, EventClass
@@ -147,7 +147,8 @@ def other(oid: str, *, v1: bool, more: bytes = b"") -> bytes:
 @pytest.mark.parametrize(
     "oid, waits",
     [
-        ("1.3.6.1.4.1.674.10892.5.3.2.1.0.2233", True),
+        ("1.3.6.1.4.1.674.10892.5.3.2.1.0.2233", False),
+        ("1.3.6.1.4.1.231.2.10.2.2.10.20.0.2100", True),
         ("1.3.6.1.4.1.674.16384.0.4294967295", True),
         (f"{snmp.STANDARD_TRAPS}.1", True),
         ("1.3.6.1.4.1.99.1.0.7", False),

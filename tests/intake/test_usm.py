@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from clptools.core.settings import SnmpUser
+from clptools.core.model.settings import SnmpUser
 from clptools.intake import snmp
 from clptools.intake.snmp import V3Message
 from clptools.intake.usm import Engine, Refused, UserKeys, Usm, engine_id, read_keys

@@ -9,8 +9,8 @@ from collections.abc import Callable, Coroutine
 import msgspec
 import pytest
 
-from clptools.core.messages import Beat
-from clptools.core.settings import Cluster, Interconnect, Server, Settings
+from clptools.core.model.messages import Beat
+from clptools.core.model.settings import Cluster, Interconnect, Server, Settings
 from clptools.links.address import plain
 from clptools.links.lan import RELAY, LanHeartbeats
 from clptools.links.wire import Wire

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from clptools.api.peer import AskConfig, Transaction
-from clptools.core.requests import ExternalNotice, Outcome
+from clptools.core.model.requests import ExternalNotice, Outcome
 from clptools.faults import ClpError, ExitCode
 from clptools.links.certs import OUTSIDE
 from clptools.links.outside import call

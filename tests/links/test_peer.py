@@ -24,9 +24,9 @@ from clptools.api.peer import (
     PushPrepare,
     Transaction,
 )
-from clptools.core.messages import Answer, Epoch, Grant
-from clptools.core.requests import ExternalNotice, Outcome
-from clptools.core.settings import Cluster, Interconnect, Server, Settings
+from clptools.core.model.messages import Answer, Epoch, Grant
+from clptools.core.model.requests import ExternalNotice, Outcome
+from clptools.core.model.settings import Cluster, Interconnect, Server, Settings
 from clptools.faults import ClpError, ExitCode
 from clptools.links import connection, delivery, frames, listener
 from clptools.links.certs import OUTSIDE, Minting, context, mint

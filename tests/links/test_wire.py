@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clptools.core.datagram import datagram_bytes
-from clptools.core.messages import Beat, Echo, Epoch, Holding, Line, Term, Vote
+from clptools.core.model.datagram import datagram_bytes
+from clptools.core.model.messages import Beat, Echo, Epoch, Holding, Line, Term, Vote
 from clptools.links.keys import derive
 from clptools.links.wire import WINDOW, DecodeError, Replays, ReplayWindow, Wire
 

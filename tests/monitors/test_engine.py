@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from clptools.core.events import MonitorResult
-from clptools.core.settings import Monitor, Settings
+from clptools.core.model.events import MonitorResult
+from clptools.core.model.settings import Monitor, Settings
 from clptools.faults import ClpError, ExitCode
 from clptools.monitors import registry
 from clptools.monitors.base import NORMAL, MonitorContext, ScriptEnd, Status, Verdict, error

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from clptools.common import disk_child
-from clptools.core.settings import Group, Monitor, Option, Resource, Settings
+from clptools.core.model.settings import Group, Monitor, Option, Resource, Settings
 from clptools.faults import ClpError, ExitCode
 from clptools.monitors import bmcw, diskw, fipw, genw, ipw, miiw, pidw
 from clptools.monitors.base import MonitorContext, MonitorModule, ScriptEnd, Status, Verdict

@@ -17,8 +17,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from clptools.core.events import WatchdogChanged
-from clptools.core.settings import Cluster, Monitor, Server, Settings
+from clptools.core.model.events import WatchdogChanged
+from clptools.core.model.settings import Cluster, Monitor, Server, Settings
 from clptools.faults import ClpError, ExitCode
 from clptools.monitors import guard
 from clptools.monitors.softdog import (
@@ -148,7 +148,7 @@ def test_fed_it_sleeps_unfed_it_acts_after_the_timeout(fired: Path, node_root: P
 
 FEEDER = """
 import asyncio, sys, time
-from clptools.core.settings import *
+from clptools.core.model.settings import *
 from clptools.monitors.userw import Watchdog
 def now(): return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
 async def main():

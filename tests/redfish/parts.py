@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from clptools.common.kept_http import fingerprint
-from clptools.core.settings import Bmc
+from clptools.core.model.settings import Bmc
 
 PASSWORD = "s3cret-Pass"
 _numbers = itertools.count(1)

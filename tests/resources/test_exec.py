@@ -10,7 +10,7 @@ import threading
 
 import pytest
 
-from clptools.core.settings import Resource
+from clptools.core.model.settings import Resource
 from clptools.resources import exec as exec_
 from clptools.resources import registry, turns
 from clptools.resources.base import ResourceContext, ResourceOutcome

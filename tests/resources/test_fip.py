@@ -12,7 +12,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from clptools.core.settings import Option, Resource
+from clptools.core.model.settings import Option, Resource
 from clptools.resources import neighbours
 from clptools.resources.base import ResourceContext, ResourceOutcome
 from clptools.resources.macs import own_macs

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from dbus_fast import Message, MessageType
 
-from clptools.core.settings import Group, Resource, Settings
+from clptools.core.model.settings import Group, Resource, Settings
 from clptools.resources import registry, scope
 from clptools.resources.scope import Scopes, unit_name
 from clptools.resources.script import Script, ScriptRunner

@@ -14,7 +14,7 @@ from dbus_fast import BusType, Message, MessageType, Variant
 from dbus_fast.aio import MessageBus
 
 from clptools.common import system_bus
-from clptools.core.settings import Resource
+from clptools.core.model.settings import Resource
 from clptools.resources import service
 from clptools.resources.base import ResourceContext, ResourceOutcome
 from clptools.resources.registry import perform

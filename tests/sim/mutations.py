@@ -13,14 +13,14 @@ from typing import Any
 
 import msgspec
 
-from clptools.core import actions as a
-from clptools.core import events as e
-from clptools.core.messages import NO_EPOCH, Shared, Vote
+from clptools.core.model import actions as a
+from clptools.core.model import events as e
+from clptools.core.model.messages import NO_EPOCH, Shared, Vote
+from clptools.core.model.quorum import NEVER, majority
+from clptools.core.model.state import Office, Phase
+from clptools.core.model.timing import times, turn_ms, turns_step_ms
 from clptools.core.node import Node
-from clptools.core.quorum import NEVER, majority
-from clptools.core.settings import Settings
-from clptools.core.state import Office, Phase
-from clptools.core.timing import times
+from clptools.core.step import Change
 
 Mutate = Callable[[Node], None]
 MUTATIONS: dict[str, Mutate] = {}
@@ -35,8 +35,8 @@ def mutant(*names: str) -> type[Node]:
     """The core without these guards."""
 
     class Mutant(Node):
-        def __init__(self, settings: Settings, server: str, incarnation: str, seed: int) -> None:
-            super().__init__(settings, server, incarnation, seed)
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args)
             for name in names:
                 MUTATIONS[name](self)
 
@@ -67,7 +67,7 @@ def briefly(target: Any, name: str, value: Any) -> Any:
 
 
 def retime(node: Node, **changes: int) -> None:
-    node.times = msgspec.structs.replace(node.times, **changes)
+    node.context.times = msgspec.structs.replace(node.times, **changes)
 
 
 # --- newcomers, state ------------------------------------------------------------------------
@@ -79,7 +79,7 @@ def nonewcomer(node: Node) -> None:
 
     def started(event: e.AgentStarted) -> None:
         old(event)
-        node.state.newcomer = False
+        node.state.life.newcomer = False
 
     old = handle(node, e.AgentStarted, started)
 
@@ -89,7 +89,7 @@ def leaveescape(node: Node) -> None:
     """A server that left is a member again by time."""
 
     def end() -> None:
-        node.state.member = True
+        node.state.life.member = True
         old()
 
     old = put(node.membership, "_end_newcomer", end)
@@ -102,22 +102,22 @@ def admitsbymost(node: Node) -> None:
 
     def lacks() -> tuple[str, ...]:
         missing = old()
-        for name, p in node.state.peers.items():
+        for name, p in node.state.peers.known.items():
             if p.beat is None or p.beat.newcomer or name in missing:
                 full_since.pop(name, None)
             else:
                 full_since.setdefault(name, node.now)
         silence = node.times.silence_ms
         counts = sum(1 for since in full_since.values() if node.now - since >= silence)
-        return () if counts >= majority(len(node.membership.electorate())) else missing
+        return () if counts >= majority(len(node.peers.electorate())) else missing
 
-    old = put(node.membership, "lacks", lacks)
+    old = put(node.peers, "lacks", lacks)
 
 
 @mutation
 def nopurge(node: Node) -> None:
     """Lost state: does not stop the groups first."""
-    put(node.groups, "purge", lambda held: None)
+    put(node.lifecycle, "purge", lambda held: None)
 
 
 @mutation
@@ -127,10 +127,10 @@ def purgesown(node: Node) -> None:
     def purge(*, held: bool) -> None:
         settings = node.settings
         own = tuple(g for g in settings.groups if node.me in g.servers)
-        with briefly(node, "settings", msgspec.structs.replace(settings, groups=own)):
+        with briefly(node.context, "settings", msgspec.structs.replace(settings, groups=own)):
             old(held=held)
 
-    old = put(node.groups, "purge", purge)
+    old = put(node.lifecycle, "purge", purge)
 
 
 @mutation
@@ -138,27 +138,27 @@ def purgebars(node: Node) -> None:
     """A server with something left from before its boot gets no group, not even as the last."""
 
     def eligible(group: Any, name: str) -> bool:
-        return old(group, name) and not node.choice.is_purging(group, name)
+        return old(group, name) and not node.selection.is_purging(group, name)
 
-    old = put(node.choice, "eligible", eligible)
+    old = put(node.selection, "eligible", eligible)
 
 
 @mutation
 def purgefirst(node: Node) -> None:
     """A server with something left from before its boot is as good as any other."""
-    put(node.choice, "is_purging", lambda group, name: False)
+    put(node.selection, "is_purging", lambda group, name: False)
 
 
 @mutation
 def purgefree(node: Node) -> None:
     """Lost state within a boot: what the stop scripts have not ended yet counts as stopped."""
-    purge = put(node.groups, "purge", lambda held: purge(held=False))
+    purge = put(node.lifecycle, "purge", lambda held: purge(held=False))
 
 
 @mutation
 def purgeholds(node: Node) -> None:
     """A purge after a boot holds what its stop script does not end, though nothing can run."""
-    purge = put(node.groups, "purge", lambda held: purge(held=True))
+    purge = put(node.lifecycle, "purge", lambda held: purge(held=True))
 
 
 @mutation
@@ -170,7 +170,7 @@ def givenup(node: Node) -> None:
 @mutation
 def norestartsilence(node: Node) -> None:
     """No `L + d` after agent start."""
-    put(node.votes, "_silent_for", lambda name: False)
+    put(node.election, "_silent_for", lambda name: False)
 
 
 @mutation
@@ -193,11 +193,11 @@ def norunstate(node: Node) -> None:
 def mute(node: Node) -> None:
     """Silent after agent start."""
 
-    def send_to(names: list[str]) -> None:
-        if node.membership.ripe():
-            old(names)
+    def send_to(names: Any, own: Any) -> None:
+        if node.peers.ripe():
+            old(names, own)
 
-    old = put(node.beats, "send_to", send_to)
+    old = put(node.heartbeats, "send_to", send_to)
 
 
 @mutation
@@ -237,10 +237,9 @@ def reduceatonce(node: Node) -> None:
     """Out counts at once."""
 
     def voters(names: tuple[str, ...]) -> tuple[str, ...]:
-        membership = node.membership
-        return tuple(n for n in names if n == node.me or not membership.is_out(n))
+        return tuple(n for n in names if n == node.me or not node.peers.is_out(n))
 
-    put(node.membership, "_voters", voters)
+    put(node.peers, "voters", voters)
 
 
 @mutation
@@ -248,9 +247,9 @@ def lapse(node: Node) -> None:
     """Off lasts for ever."""
 
     def is_out(name: str) -> bool:
-        return old(name) or node.state.peers[name].off_asked_at != NEVER
+        return old(name) or node.state.peers.known[name].off_asked_at != NEVER
 
-    old = put(node.membership, "is_out", is_out)
+    old = put(node.peers, "is_out", is_out)
 
 
 @mutation
@@ -258,10 +257,10 @@ def lapse2(node: Node) -> None:
     """Off lasts 2 `B`."""
 
     def is_out(name: str) -> bool:
-        p = node.state.peers[name]
+        p = node.state.peers.known[name]
         return old(name) or node.now < p.off_asked_at + 2 * node.times.startup_ms
 
-    old = put(node.membership, "is_out", is_out)
+    old = put(node.peers, "is_out", is_out)
 
 
 @mutation
@@ -269,7 +268,7 @@ def stalereads(node: Node) -> None:
     """An off read counts though the server was heard since."""
 
     def power(event: e.PowerRead) -> None:
-        p = node.state.peers.get(event.server)
+        p = node.state.peers.known.get(event.server)
         if p is None:
             return
         with briefly(p, "any_heard_at", NEVER):
@@ -340,7 +339,7 @@ def oldrequests(node: Node) -> None:
 @mutation
 def oldforwards(node: Node) -> None:
     """The same for what came from another server."""
-    put(node.operations, "_waited_ms", lambda message: 0)
+    put(node.router, "_waited_ms", lambda message: 0)
 
 
 @mutation
@@ -354,13 +353,13 @@ def staleleft(node: Node) -> None:
     """A late "left" counts, also that of an incarnation known to be over."""
 
     def seen(event: e.BeatSeen) -> None:
-        p = node.state.peers.get(event.beat.sender)
+        p = node.state.peers.known.get(event.beat.sender)
         if p is None or not event.beat.left:
             old(event)
             return
         with briefly(p, "any_heard_at", NEVER), briefly(p, "retired", []):
             node.membership._left(p, event.beat)
-        node.changed = True
+        node.context.changed(Change.DECISIONS)
         node._settle()
 
     old = handle(node, e.BeatSeen, seen)
@@ -371,7 +370,7 @@ def onends(node: Node) -> None:
     """Reading "on" ends being out."""
 
     def power(event: e.PowerRead) -> None:
-        p = node.state.peers.get(event.server)
+        p = node.state.peers.known.get(event.server)
         if p is not None and event.power == "on":
             p.off_asked_at = NEVER
         old(event)
@@ -383,9 +382,8 @@ def onends(node: Node) -> None:
 def dropatonce(node: Node) -> None:
     """A coordinator counts a newcomer at once."""
 
-    def ends(p: Any, beat: Any) -> None:
-        with briefly(node.votes, "in_office", lambda: False):
-            old(p, beat)
+    def ends(p: Any, beat: Any, in_office: bool) -> None:
+        old(p, beat, False)
 
     old = put(node.membership, "_hearing_ends_out", ends)
 
@@ -393,8 +391,7 @@ def dropatonce(node: Node) -> None:
 @mutation
 def slowalways(node: Node) -> None:
     """No shrinking at once when all others are out."""
-    membership = node.membership
-    put(membership, "electorate", lambda: membership._voters(node.settings.names))
+    put(node.peers, "electorate", lambda: node.peers.voters(node.settings.names))
 
 
 # --- votes -----------------------------------------------------------------------------------
@@ -417,7 +414,7 @@ def recvauth(node: Node) -> None:
             sent[beat.sender] = p.vote_at
             p.vote_at = node.now
 
-    old = put(node.votes, "heard", heard)
+    old = put(node.election, "heard", heard)
 
 
 @mutation
@@ -427,11 +424,11 @@ def anyterm(node: Node) -> None:
     def heard(p: Any, beat: Any) -> None:
         vote = beat.vote
         if vote is not None and not vote.pre:
-            ours = msgspec.structs.replace(vote, term=node.state.votes.office_term)
+            ours = msgspec.structs.replace(vote, term=node.state.election.office_term)
             beat = msgspec.structs.replace(beat, vote=ours)
         old(p, beat)
 
-    old = put(node.votes, "heard", heard)
+    old = put(node.election, "heard", heard)
 
 
 @mutation
@@ -441,12 +438,12 @@ def futurevotes(node: Node) -> None:
     def heard(p: Any, beat: Any) -> None:
         old(p, beat)
         vote = beat.vote
-        if vote is None or vote.pre or vote.term != node.state.votes.office_term:
+        if vote is None or vote.pre or vote.term != node.state.election.office_term:
             return
         if vote.sent_at > node.now:
             p.vote_at = vote.sent_at
 
-    old = put(node.votes, "heard", heard)
+    old = put(node.election, "heard", heard)
 
 
 @mutation
@@ -454,13 +451,13 @@ def votesbelow(node: Node) -> None:
     """Votes for a term below the highest known."""
 
     def asked(p: Any, beat: Any) -> None:
-        state = node.state.votes
+        state = node.state.election
         known = state.term
         with briefly(state, "term", min(known, beat.ask_term)):
             old(p, beat)
         state.term = max(known, beat.ask_term)
 
-    old = put(node.votes, "_asked", asked)
+    old = put(node.election, "_asked", asked)
 
 
 @mutation
@@ -468,17 +465,17 @@ def oldyes(node: Node) -> None:
     """An arbiter's yes to an earlier candidacy begins another one."""
 
     def pre_given() -> bool:
-        state = node.state.votes
+        state = node.state.election
         with briefly(state, "asked_at", min(state.asked_at, state.arbiter_at)):
             return bool(old())
 
-    old = put(node.votes, "_pre_given", pre_given)
+    old = put(node.election, "_pre_given", pre_given)
 
 
 @mutation
 def keepsarbiter(node: Node) -> None:
     """A coordinator that hears less than half renews a required arbiter all the same."""
-    put(node.votes, "_offers_arbiter", lambda: False)
+    put(node.election, "_offers_arbiter", lambda: False)
 
 
 @mutation
@@ -486,16 +483,16 @@ def offersatonce(node: Node) -> None:
     """A required arbiter is offered while others behind cut cables do not know that it lives."""
 
     def offers() -> bool:
-        with briefly(node.groups, "holds_any", lambda: False):
+        with briefly(node.election, "group_runs", {}):
             return bool(old())
 
-    old = put(node.votes, "_offers_arbiter", offers)
+    old = put(node.election, "_offers_arbiter", offers)
 
 
 @mutation
 def takesoffered(node: Node) -> None:
     """A required arbiter that is offered is taken by who hears less than half."""
-    put(node.votes, "_refused", lambda: None)
+    put(node.election, "_refused", lambda: None)
 
 
 @mutation
@@ -503,11 +500,11 @@ def offersagain(node: Node) -> None:
     """A required arbiter that nobody else wants is offered again and again."""
 
     def offers() -> bool:
-        state = node.state.votes
+        state = node.state.election
         with briefly(state, "office_at", min(state.office_at, state.few_since - 1)):
             return bool(old())
 
-    old = put(node.votes, "_offers_arbiter", offers)
+    old = put(node.election, "_offers_arbiter", offers)
 
 
 @mutation
@@ -515,21 +512,21 @@ def freetie(node: Node) -> None:
     """A tie without arbiter."""
 
     def until(electorate: tuple[str, ...]) -> int:
-        with briefly(node.state.votes, "arbiter_at", node.now):
+        with briefly(node.state.election, "arbiter_at", node.now):
             return int(old(electorate))
 
     def pre_given() -> bool:
-        with briefly(node.state.votes, "arbiter_at", node.now):
+        with briefly(node.state.election, "arbiter_at", node.now):
             return bool(old_pre())
 
-    old = put(node.votes, "_until", until)
-    old_pre = put(node.votes, "_pre_given", pre_given)
+    old = put(node.election, "_until", until)
+    old_pre = put(node.election, "_pre_given", pre_given)
 
 
 @mutation
 def officestays(node: Node) -> None:
     """Lapsed office goes on."""
-    put(node.votes, "_resign", lambda why: None)
+    put(node.election, "_resign", lambda why: None)
 
 
 @mutation
@@ -538,10 +535,10 @@ def nostandagain(node: Node) -> None:
 
     def resign(why: str) -> None:
         old(why)
-        node.votes._stand = lambda: setattr(node.votes, "_stand", stand)  # type: ignore[method-assign]  # once
+        node.election._stand = lambda: setattr(node.election, "_stand", stand)  # type: ignore[method-assign]  # once
 
-    stand = node.votes._stand
-    old = put(node.votes, "_resign", resign)
+    stand = node.election._stand
+    old = put(node.election, "_resign", resign)
 
 
 @mutation
@@ -549,10 +546,10 @@ def novoid(node: Node) -> None:
     """A promise is not void when its coordinator is out."""
 
     def bound_to() -> str:
-        with briefly(node.membership, "is_out", lambda name: False):
+        with briefly(node.peers, "is_out", lambda name: False):
             return str(old())
 
-    old = put(node.votes, "bound_to", bound_to)
+    old = put(node.election, "bound_to", bound_to)
 
 
 @mutation
@@ -560,7 +557,7 @@ def losespromise(node: Node) -> None:
     """A promise that is renewed before a candidacy ends with it."""
 
     def asked(p: Any, beat: Any) -> None:
-        state = node.state.votes
+        state = node.state.election
         again = beat.ask_term == state.vote_term and state.vote == beat.sender
         if state.office is Office.PRE and again:
             state.promise_until = node.now + node.times.lease_ms
@@ -570,16 +567,16 @@ def losespromise(node: Node) -> None:
 
     def end() -> None:
         old_end()
-        node.state.votes.promise_until = NEVER
+        node.state.election.promise_until = NEVER
 
-    old = put(node.votes, "_asked", asked)
-    old_end = put(node.votes, "_end_office", end)
+    old = put(node.election, "_asked", asked)
+    old_end = put(node.election, "_end_office", end)
 
 
 @mutation
 def deafasks(node: Node) -> None:
     """Asks for votes while deaf."""
-    put(node.votes, "_may_win", lambda: True)
+    put(node.election, "_may_win", lambda: True)
 
 
 @mutation
@@ -587,22 +584,22 @@ def oneway(node: Node) -> None:
     """Who was coordinator keeps asking for votes, whomever it hears."""
 
     def asking() -> str:
-        ruled = node.state.votes.office_term.candidate == node.state.incarnation
+        ruled = node.state.election.office_term.candidate == node.state.life.incarnation
         return "vote" if ruled else str(old())
 
-    old = put(node.votes, "asking", asking)
+    old = put(node.election, "asking", asking)
 
 
 @mutation
 def norelay(node: Node) -> None:
     """No relay."""
-    put(node.beats, "_relay_to", lambda name, hears: "")
+    put(node.heartbeats, "_relay_to", lambda name, hears: "")
 
 
 @mutation
 def relaysdeaf(node: Node) -> None:
     """Lets relay what is for a server that is not heard, not for one that does not hear us."""
-    put(node.beats, "_cut_off", lambda p: node.now - p.direct_at > node.times.hear_ms)
+    put(node.heartbeats, "_cut_off", lambda p: node.now - p.direct_at > node.times.hear_ms)
 
 
 # --- the holder's lease ----------------------------------------------------------------------
@@ -625,7 +622,7 @@ def nowatchdog(node: Node) -> None:
     """No watchdog, though it says that it is armed."""
 
     def arm() -> None:
-        node.state.armed = True
+        node.state.lease.armed = True
 
     put(node.lease, "arm", arm)
 
@@ -674,7 +671,7 @@ def stillarmed(node: Node) -> None:
 
     def arm() -> None:
         old()
-        node.state.armed = True
+        node.state.lease.armed = True
 
     old = put(node.lease, "_arm", arm)
 
@@ -684,8 +681,8 @@ def armedsuspended(node: Node) -> None:
     """A suspended server's beats go on promising to stop."""
 
     def promised() -> bool:
-        running = msgspec.structs.replace(node.state.shared, suspended=False)
-        with briefly(node.state, "shared", running):
+        running = msgspec.structs.replace(node.state.policy.shared, suspended=False)
+        with briefly(node.state.policy, "shared", running):
             return bool(old())
 
     old = put(node.lease, "promised", promised)
@@ -713,11 +710,11 @@ def answeranyway(node: Node) -> None:
     """Answers renew leases without authority."""
 
     def heard(p: Any, beat: Any) -> None:
-        if beat.echo is not None and beat.echo.incarnation == node.state.incarnation:
+        if beat.echo is not None and beat.echo.incarnation == node.state.life.incarnation:
             node.lease.answered(beat.echo.sent_at)
         old(p, beat)
 
-    old = put(node.votes, "heard", heard)
+    old = put(node.election, "heard", heard)
 
 
 @mutation
@@ -749,7 +746,7 @@ def shortlease(node: Node) -> None:
 @mutation
 def slowvotes(node: Node) -> None:
     """A vote waits for the next heartbeat, where a pre-vote was answered a moment ago."""
-    old = put(node.beats, "answer_at_once", lambda name, *, first=False: old(name))
+    old = put(node.answers, "at_once", lambda name, *, first=False: old(name))
 
 
 # --- grants and proof ------------------------------------------------------------------------
@@ -760,12 +757,12 @@ def grantforever(node: Node) -> None:
     """A grant without age."""
 
     def take(grant: Any) -> None:
-        lease = node.state.lease_until
+        lease = node.state.lease.until
         with briefly(node.lease, "answered", lambda sent_at: None):
             old(msgspec.structs.replace(grant, sent_at=node.now))
-        node.state.lease_until = max(lease, node.state.lease_until)
+        node.state.lease.until = max(lease, node.state.lease.until)
 
-    old = put(node.groups, "take", take)
+    old = put(node.lifecycle, "take", take)
 
 
 @mutation
@@ -773,9 +770,9 @@ def noinc(node: Node) -> None:
     """A grant to an earlier incarnation is taken."""
 
     def take(grant: Any) -> None:
-        old(msgspec.structs.replace(grant, incarnation=node.state.incarnation))
+        old(msgspec.structs.replace(grant, incarnation=node.state.life.incarnation))
 
-    old = put(node.groups, "take", take)
+    old = put(node.lifecycle, "take", take)
 
 
 @mutation
@@ -783,10 +780,10 @@ def takesleaving(node: Node) -> None:
     """A server that is leaving takes a grant."""
 
     def take(grant: Any) -> None:
-        with briefly(node.state, "phase", Phase.RUNNING):
+        with briefly(node.state.life, "phase", Phase.RUNNING):
             old(grant)
 
-    old = put(node.groups, "take", take)
+    old = put(node.lifecycle, "take", take)
 
 
 @mutation
@@ -797,7 +794,7 @@ def grantnolease(node: Node) -> None:
         with briefly(node.lease, "answered", lambda sent_at: None):
             old(grant)
 
-    old = put(node.groups, "take", take)
+    old = put(node.lifecycle, "take", take)
 
 
 @mutation
@@ -805,10 +802,10 @@ def oldterm(node: Node) -> None:
     """A grant of another term is taken."""
 
     def take(grant: Any) -> None:
-        with briefly(node.state.votes, "term", grant.epoch.term):
+        with briefly(node.state.election, "term", grant.epoch.term):
             old(grant)
 
-    old = put(node.groups, "take", take)
+    old = put(node.lifecycle, "take", take)
 
 
 @mutation
@@ -816,13 +813,13 @@ def oldepoch(node: Node) -> None:
     """An epoch not above the last is taken."""
 
     def take(grant: Any) -> None:
-        run = node.groups.run(grant.group)
+        run = node.lifecycle.run(grant.group)
         seen, run.seen = run.seen, NO_EPOCH
         old(grant)
         if run.seen == NO_EPOCH:
             run.seen = seen
 
-    old = put(node.groups, "take", take)
+    old = put(node.lifecycle, "take", take)
 
 
 @mutation
@@ -830,10 +827,10 @@ def newcomergrants(node: Node) -> None:
     """A newcomer takes grants."""
 
     def take(grant: Any) -> None:
-        with briefly(node.state, "newcomer", False):
+        with briefly(node.state.life, "newcomer", False):
             old(grant)
 
-    old = put(node.groups, "take", take)
+    old = put(node.lifecycle, "take", take)
 
 
 @mutation
@@ -843,7 +840,7 @@ def nooffice(node: Node) -> None:
     def lease_clears_at(p: Any, since: int) -> int:
         return int(old(p, NEVER))
 
-    old = put(node.proof, "lease_clears_at", lease_clears_at)
+    old = put(node.clearance, "lease_clears_at", lease_clears_at)
 
 
 @mutation
@@ -851,10 +848,10 @@ def noepochack(node: Node) -> None:
     """A report is not tied to the granted epoch."""
 
     def released(*args: Any) -> bool:
-        with briefly(node.state, "granted_epoch", {}):
+        with briefly(node.state.clearance, "granted_epoch", {}):
             return bool(old(*args))
 
-    old = put(node.proof, "_released", released)
+    old = put(node.clearance, "_released", released)
 
 
 @mutation
@@ -864,7 +861,7 @@ def oldreports(node: Node) -> None:
     def released(p: Any, group: str, server: str, since: int) -> bool:
         return bool(old(p, group, server, NEVER))
 
-    old = put(node.proof, "_released", released)
+    old = put(node.clearance, "_released", released)
 
 
 @mutation
@@ -875,11 +872,11 @@ def strangersrelease(node: Node) -> None:
         beat = p.holdings.told
         if beat is None:
             return bool(old(p, *args))
-        knowing = msgspec.structs.replace(beat, term=node.state.votes.office_term)
+        knowing = msgspec.structs.replace(beat, term=node.state.election.office_term)
         with briefly(p.holdings, "told", knowing):
             return bool(old(p, *args))
 
-    old = put(node.proof, "_released", released)
+    old = put(node.clearance, "_released", released)
 
 
 @mutation
@@ -906,15 +903,26 @@ def unprovenmoves(node: Node) -> None:
 @mutation
 def minorityfences(node: Node) -> None:
     """Anybody fences."""
-    put(node.fencing, "_may", lambda p: True)
+    put(node.fencing, "_may", lambda p, stake: True)
+
+
+@mutation
+def fencesboots(node: Node) -> None:
+    """A majority fences who boots for longer than the wait, whether or not a group needs it."""
+
+    def needed(name: str, p: Any, stake: Any) -> bool:
+        waited_for = stake.waited_for | {name}
+        return bool(old(name, p, msgspec.structs.replace(stake, waited_for=waited_for)))
+
+    old = put(node.fencing, "_needed", needed)
 
 
 @mutation
 def deaffences(node: Node) -> None:
     """A coordinator that hears nobody fences."""
 
-    def may(p: Any) -> bool:
-        return node.state.votes.office is Office.COORDINATOR or bool(old(p))
+    def may(p: Any, stake: Any) -> bool:
+        return node.state.election.office is Office.COORDINATOR or bool(old(p, stake))
 
     old = put(node.fencing, "_may", may)
 
@@ -934,8 +942,8 @@ def anystill(node: Node) -> None:
 def losershoots(node: Node) -> None:
     """In a tie the holder is first, whatever the arbiter says."""
 
-    def place(revision: Any) -> int | None:
-        return old(msgspec.structs.replace(revision, arbiter=None))
+    def place(revision: Any, stake: Any) -> int | None:
+        return old(msgspec.structs.replace(revision, arbiter=None), stake)
 
     old = put(node.fencing, "_place", place)
 
@@ -956,6 +964,42 @@ def wholeturn(node: Node) -> None:
         return silent_ms >= 0 and turn % node.fencing._places(revision) == place
 
     put(node.fencing, "_turn_of", turn_of)
+
+
+@mutation
+def shortturns(node: Node) -> None:
+    """A turn is `fence_delay`, however far apart two zeros of the turns may be."""
+
+    def turn_of(place: int, p: Any, revision: Any) -> bool:
+        cluster = revision.cluster
+        delay = cluster.fence_delay_ms - (turn_ms(cluster) - cluster.fence_delay_ms)
+        cluster = msgspec.structs.replace(cluster, fence_delay_ms=delay)
+        return bool(old(place, p, msgspec.structs.replace(revision, cluster=cluster)))
+
+    old = put(node.fencing, "_turn_of", turn_of)
+
+
+@mutation
+def longsteps(node: Node) -> None:
+    """The zero of the turns leaps as far as the own interval lets it, whoever has another one."""
+    put(node.revision, "turns_step_ms", lambda: turns_step_ms(node.settings.cluster))
+
+
+@mutation
+def staywords(node: Node) -> None:
+    """A person's word is taken however long this server stood still while it looked."""
+
+    def late(pending: Any, waited_ms: int) -> Any:
+        with briefly(pending, "since", node.now - 4_000):
+            return node.vouching._looked(pending, pending.request)
+
+    put(node.forwarding, "late", late)
+
+
+@mutation
+def newcomershalf(node: Node) -> None:
+    """A newcomer makes a half as any other."""
+    put(node.peers, "hears_newcomer", lambda: False)
 
 
 @mutation
@@ -989,7 +1033,7 @@ def unsteady(node: Node) -> None:
 @mutation
 def anyholder(node: Node) -> None:
     """Place 0 is whoever holds any group."""
-    put(node.fencing, "_holds", lambda group: node.groups.holds_any())
+    put(node.fencing, "_holds", lambda group, stake: bool(node.lifecycle.held()))
 
 
 @mutation
@@ -1014,7 +1058,7 @@ def neveroff(node: Node) -> None:
 @mutation
 def notmeant(node: Node) -> None:
     """A request that was on its way over a boot is carried out."""
-    put(node.operations, "_meant", lambda message: True)
+    put(node.router, "_meant", lambda message: True)
 
 
 @mutation
@@ -1028,14 +1072,14 @@ def grantout(node: Node) -> None:
     """One that is out, and a newcomer yet, is granted a group."""
 
     def not_eligible(name: str) -> str:
-        p = node.state.peers.get(name)
+        p = node.state.peers.known.get(name)
         if p is None or p.beat is None:
             return str(old(name))
         admitted = msgspec.structs.replace(p.beat, newcomer=False)
-        with briefly(p, "beat", admitted), briefly(node.membership, "is_out", lambda name: False):
+        with briefly(p, "beat", admitted), briefly(node.peers, "is_out", lambda name: False):
             return str(old(name))
 
-    old = put(node.choice, "not_eligible", not_eligible)
+    old = put(node.selection, "not_eligible", not_eligible)
 
 
 @mutation
@@ -1050,7 +1094,11 @@ def stopstays(node: Node) -> None:
 @mutation
 def onelength(node: Node) -> None:
     """The lengths of a new revision count at once, and alone."""
-    put(node, "retime", lambda: setattr(node, "times", times(node.settings.cluster)))
+    put(
+        node.revision,
+        "retime",
+        lambda: setattr(node.context, "times", times(node.settings.cluster)),
+    )
 
 
 @mutation
@@ -1059,11 +1107,11 @@ def stretchedlease(node: Node) -> None:
 
     def retime() -> None:
         old()
-        cluster, ratio = node.settings.cluster, node.state.shared.ratio
+        cluster, ratio = node.settings.cluster, node.state.policy.shared.ratio
         longer = msgspec.structs.replace(cluster, lease_ms=cluster.lease_ms * ratio)
-        node.times = times(longer)
+        node.context.times = times(longer)
 
-    old = put(node, "retime", retime)
+    old = put(node.revision, "retime", retime)
 
 
 @mutation
@@ -1077,7 +1125,7 @@ def shortdoubt(node: Node) -> None:
     """What was offered and may be in force elsewhere is not waited for."""
 
     def end() -> None:
-        with briefly(node.state, "offered_at", NEVER):
+        with briefly(node.state.revision, "offered_at", NEVER):
             old()
 
     old = put(node.revision, "_end_doubt", end)
@@ -1087,30 +1135,32 @@ def shortdoubt(node: Node) -> None:
 def saysitcounts(node: Node) -> None:
     """Tells one that votes by another configuration that it is counted."""
 
-    def send_to(names: list[str]) -> None:
-        peers = [node.state.peers[name] for name in names]
+    def send_to(names: Any, own: Any) -> None:
+        names = list(names)
+        peers = [node.state.peers.known[name] for name in names]
         voters = [p.voters for p in peers]
         for p in peers:
-            p.voters = node.state.voters
-        old(names)
+            p.voters = node.settings.voters
+        old(names, own)
         for p, kept in zip(peers, voters, strict=True):
             p.voters = kept
 
-    old = put(node.beats, "send_to", send_to)
+    old = put(node.heartbeats, "send_to", send_to)
 
 
 @mutation
 def countsbehind(node: Node) -> None:
     """Who votes by another configuration is counted."""
 
-    def heard(event: e.BeatSeen) -> None:
-        alike = msgspec.structs.replace(event.beat, voters=node.state.voters)
-        old(msgspec.structs.replace(event, beat=alike))
-        p = node.state.peers.get(alike.sender)
+    def hear(event: e.BeatSeen, in_office: bool) -> Any:
+        alike = msgspec.structs.replace(event.beat, voters=node.settings.voters)
+        heard = old(msgspec.structs.replace(event, beat=alike), in_office)
+        p = node.state.peers.known.get(alike.sender)
         if p is not None and p.beat is alike:
             p.beat = event.beat
+        return heard
 
-    old = put(node.membership, "beat", heard)
+    old = put(node.membership, "hear", hear)
 
 
 @mutation

@@ -5,10 +5,10 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from clptools.core import actions as a
-from clptools.core import events as e
-from clptools.core.messages import Beat
-from clptools.core.settings import Settings
+from clptools.core.model import actions as a
+from clptools.core.model import events as e
+from clptools.core.model.messages import Beat
+from clptools.core.model.settings import Settings
 
 
 class Stub:
@@ -21,16 +21,17 @@ class Stub:
         self.seen: list[tuple[int, e.Event]] = []
         self.seq = 0
         self.state = SimpleNamespace(
-            votes=SimpleNamespace(office="none", told=""),
-            groups={},
+            election=SimpleNamespace(office="none", told=""),
+            lifecycle=SimpleNamespace(runs={}),
             monitors={},
-            events={},
-            newcomer=False,
-            ratio=1,
-            shared=SimpleNamespace(suspended=False),
+            ledger=SimpleNamespace(events={}),
+            life=SimpleNamespace(newcomer=False),
+            ratio=SimpleNamespace(ratio=1),
+            policy=SimpleNamespace(shared=SimpleNamespace(suspended=False)),
         )
-
-        self.membership = SimpleNamespace(is_out=lambda name: False, is_online=lambda name: True)
+        self.peers = SimpleNamespace(
+            is_out=lambda name: False, is_online=lambda name: True, ripe=lambda: True
+        )
 
     def step(self, event: e.Event, now: int) -> list[a.Action]:
         self.seen.append((now, event))

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from clptools.cli import clpsim
-from clptools.core import events as e
-from clptools.core.journal import MAGIC, Entry, Head, record
+from clptools.core.model import events as e
+from clptools.core.model.settings import Settings
 from clptools.core.node import Node
-from clptools.core.settings import Settings
+from clptools.core.report.journal import MAGIC, Entry, Head, record
 from clptools.sim import explore
 from clptools.sim.clusters import sample
 from clptools.sim.host import Host
@@ -34,6 +34,18 @@ def test_a_safe_cluster_keeps_its_promises(clp: Clp) -> None:
     assert ran.code == 0
     assert "4 runs of 72 s, 3 servers, all faults" in ran.out
     assert "never two        held in every run" in ran.out
+
+
+def test_one_run_is_one(clp: Clp) -> None:
+    ran = clp("clpsim", "--sample", "3bmc", "--hours", "0.01", "--seeds", "1", "--jobs", "1")
+    assert ran.out.startswith("1 run of 36 s, 3 servers, ")
+
+
+def test_what_broke_nothing_is_not_made_smaller(clp: Clp) -> None:
+    ran = clp("clpsim", "--sample", "3bmc", "--hours", "0.02", "--seed", "1", "--shrink")
+    assert ran.code == 0
+    assert ran.out.startswith("Seed 1: every promise held; ")
+    assert len(ran.out.splitlines()) == 1
 
 
 def test_the_contract_of_its_json(clp: Clp) -> None:

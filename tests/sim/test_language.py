@@ -98,6 +98,7 @@ def test_every_revision_is_played(name: str) -> None:
         "leases": "2 4 30",
         "timeouts": "0.5 4",
         "userw": "guard",
+        "bmc": "server2 192.168.0.13",
         "forced-stop": "none",
     }
     play(f"cluster 3bmc\nstart\nadvance 5\nrevise server1 {name} {words.get(name, '')} -nobody")

@@ -36,6 +36,7 @@ UNSAFE = [
     ("anysession", "s01b-bmc-restarts-with-the-shared-port"),
     ("oldaddress", "s22-on-of-another-bmc"),
     ("latewords", "s07-late-confirm-down"),
+    ("staywords", "s07-word-of-a-server-that-stood-still"),
     ("blindwords", "s15-confirm-down-is-checked"),
     ("bindsbyone", "s05-arbiter-removed-and-cut"),
     ("staleleft", "p25-lateleft"),
@@ -125,6 +126,7 @@ TOLD = [
     ("notmeant", "g05-request-to-the-boot-before"),
     ("unsteady", "s03-bmc-network-back-first"),
     ("saysitcounts", "revision-off-servers-boot-with-the-old"),
+    ("fencesboots", "p19-majority-lets-it-boot"),
     ("losershoots", "tie-holder-behind-cut-cables"),
     ("keepsarbiter", "required-cut-off-holder-of-five"),
     ("offersagain", "required-survivor"),
@@ -135,6 +137,9 @@ BROKEN = [
     ("unaware", "I5", "s11-suspended-and-elected-unaware"),
     ("ownturns", "I13", "g12-turns-of-both-revisions"),
     ("wholeturn", "I13", "g13-end-of-the-own-turn"),
+    ("newcomershalf", "I13", "p20-newcomer-is-no-half"),
+    ("shortturns", "I13", "s03-slow-heartbeats-longer-turns"),
+    ("longsteps", "I13", "s03-interval-pushed-and-cut"),
     ("ownexchange", "I13", "s03-exchange-of-a-machine-that-stood-still"),
 ]
 """(guard, promise, schedule): without it this promise is broken."""
@@ -229,13 +234,15 @@ def test_a_suspension_that_ends_by_itself_is_seen(asked: bool) -> None:
     world.check.strict = True
     for line in ("start", "advance 8", "request server1 suspend", "advance 2"):
         perform(world, line)
-    assert all(h.node.state.shared.suspended for h in world.hosts.values())
+    assert all(h.node.state.policy.shared.suspended for h in world.hosts.values())
     if asked:
         perform(world, "request server1 resume")
     for host in world.hosts.values():
-        shared = host.node.state.shared
+        shared = host.node.state.policy.shared
         later = shared.version._replace(n=shared.version.n + 5)
-        host.node.state.shared = msgspec.structs.replace(shared, version=later, suspended=False)
+        host.node.state.policy.shared = msgspec.structs.replace(
+            shared, version=later, suspended=False
+        )
     world.advance(1)
     assert [v.invariant for v in world.check.violations] == ([] if asked else ["I5"])
 

@@ -62,7 +62,7 @@ def test_the_scenario_of_a_pair_repeats_it() -> None:
 def test_a_core_that_raises_is_told_as_a_broken_promise() -> None:
     class Raises(Node):
         def step(self, event: object, now: int) -> object:  # type: ignore[override]  # a broken one
-            if self.state.incarnation == "server1#2":
+            if self.life.incarnation == "server1#2":
                 raise ZeroDivisionError("no second life")
             return super().step(event, now)  # type: ignore[arg-type]  # handed on as it came
 

@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from clptools.core import actions as a
-from clptools.core.datagram import PACKED, form
-from clptools.core.messages import Beat
+from clptools.core.model import actions as a
+from clptools.core.model.datagram import PACKED, form
+from clptools.core.model.messages import Beat
 from clptools.core.node import Node
 from clptools.sim.clusters import sample
 from clptools.sim.executor import Executor

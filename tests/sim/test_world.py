@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from clptools.core import actions as a
-from clptools.core import events as e
-from clptools.core.durable import Durable
+from clptools.core.model import actions as a
+from clptools.core.model import events as e
+from clptools.core.model.durable import Durable
+from clptools.core.model.settings import Resource
 from clptools.core.node import Node
-from clptools.core.settings import Resource
 from clptools.sim.clusters import Unknown, sample
 from clptools.sim.host import Host
 from clptools.sim.verbs import VERBS, BadLine, perform

@@ -13,7 +13,7 @@ import msgspec
 
 from clptools.cli.render.status import COMMENTS, FOOTER, NP_COMMENTS
 from clptools.cli.render.text import clean
-from clptools.core.settings import (
+from clptools.core.model.settings import (
     Arbiter,
     Group,
     Interconnect,

@@ -5,11 +5,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from clptools.cli.render.text import clean, clock, pad, width, wrap
-from clptools.cli.render.waiting import waiting_lines
+from clptools.cli.render.text import clean, clock, duration, names, pad, width, wrap
 
 if TYPE_CHECKING:
-    from clptools.cli.render.shape import BecauseJson, ExplanationJson, StatusJson
+    from clptools.cli.json_types import BecauseJson, ExplanationJson, GroupJson, StatusJson
 
 COLUMNS = 80
 
@@ -67,3 +66,71 @@ def sentence(step: BecauseJson) -> str:
     source += [f"event {event['id']}"] if "id" in event else []
     text = clean(step["text"])
     return f"{text} ({clean(', '.join(source))})" if source else text
+
+
+# ---------------------------------------------------------------------- why it does not start
+
+
+PROOF_COLUMNS = 12
+"""`forced stop` and a blank."""
+
+
+def waiting_lines(
+    view: StatusJson, group: GroupJson, columns: int = 80, now: float | None = None
+) -> list[str]:
+    """The lines for a group that waits (none for one that does not); `now`: wall clock."""
+    waiting = group["waiting_for"]
+    if waiting is None:
+        return []
+    now = time.time() if now is None else now
+    since = clock(now - waiting["since_s"], now)
+    lines = wrap(
+        f"{clean(group['name'])} is {clean(group['status'])} and {clean(waiting['text'])} "
+        f"since {since} ({duration(waiting['since_s'])}).",
+        columns,
+    )
+    heard = last_heard(view, waiting["server"], now) if waiting["server"] else ""
+    if heard:
+        lines += wrap(f"It may still run on {clean(waiting['server'])}, {heard}.", columns, "  ")
+    if waiting["proofs"]:
+        for proof, why in waiting["proofs"].items():
+            start = f"  {proof:<{PROOF_COLUMNS - 1}} "
+            lines += wrap(clean(why), columns, " " * len(start), first=start)
+    return lines + mend_lines(waiting["server"], waiting["proofs"], waiting["mend"], columns)
+
+
+def mend_lines(server: str, proofs: dict[str, str], mend: str, columns: int) -> list[str]:
+    """What happens next, and the command that allows it now."""
+    lines: list[str] = []
+    by_itself = any(not why.startswith(("no:", "not ")) for why in proofs.values())
+    if proofs:
+        lines.append(
+            "It goes on as soon as one of them is there."
+            if by_itself
+            else "Nothing else will happen by itself."
+        )
+    if not mend:
+        return lines
+    if "confirm-down" in mend:
+        advice = f"If you have made sure that {clean(server)} is down and stays down:"
+    else:
+        advice = "What would allow it now:"
+    return [*wrap(" ".join([*lines, advice]), columns), f"  {clean(mend)}"]
+
+
+def last_heard(view: StatusJson, server: str, now: float) -> str:
+    """`last heard 03:12:06.3 on lankhb1 and lanhb1`, as the answering server tells it."""
+    seen: dict[str, float] = {}
+    for local in view["servers"]:
+        if not local["local"]:
+            continue
+        for beat in local["heartbeats"]:
+            age = beat["peers"].get(server, {"status": "", "last_seen_s": None})["last_seen_s"]
+            if age is not None:
+                seen[beat["name"]] = age
+    if not seen:
+        return "not heard since this server started" if server else ""
+    newest = min(seen.values())
+    # Paths that fell silent together (one or two heartbeats apart) are named together.
+    paths = [clean(name) for name, age in seen.items() if age - newest < 1.0]
+    return f"last heard {clock(now - newest, now)} on {names(paths)}"

@@ -23,13 +23,13 @@ from rich.text import Text
 
 from clptools.api.client import Client, Silent
 from clptools.cli.render.explain import explanation
-from clptools.cli.render.hardware import hardware
 from clptools.cli.render.screen import WELL, Line, Size, frame, text_frame
+from clptools.cli.render.status import hardware
 from clptools.cli.render.text import duration
 from clptools.faults import ClpError
 
 if TYPE_CHECKING:
-    from clptools.cli.render.shape import (
+    from clptools.cli.json_types import (
         EventJson,
         ExplanationJson,
         HardwareJson,

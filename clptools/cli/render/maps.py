@@ -12,7 +12,7 @@ from clptools.cli.render.status import FOOTER, stopped
 from clptools.cli.render.text import clean
 
 if TYPE_CHECKING:
-    from clptools.cli.render.shape import GroupJson, ServerJson, StatusJson
+    from clptools.cli.json_types import GroupJson, ServerJson, StatusJson
 
 GROUP_HEADER = " ======================  GROUPMAP INFORMATION  ======================="
 MONITOR_HEADER = " =================== MONITOR RESOURCE STATUS ========================="

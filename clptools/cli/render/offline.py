@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from clptools.core.settings import Settings
-from clptools.core.view import (
+from clptools.core.model.settings import Settings
+from clptools.core.model.view import (
     ArbiterView,
     ClusterView,
     GroupView,

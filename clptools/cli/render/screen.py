@@ -13,7 +13,7 @@ from clptools.cli.render.status import where
 from clptools.cli.render.text import clean, clock, cut, field, width
 
 if TYPE_CHECKING:
-    from clptools.cli.render.shape import (
+    from clptools.cli.json_types import (
         EventJson,
         GroupJson,
         MonitorJson,

@@ -1,0 +1,1 @@
+"""Who is there: heartbeats, power, election, revisions."""

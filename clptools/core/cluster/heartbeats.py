@@ -1,0 +1,170 @@
+"""Our heartbeats: what they say, to whom, and by which way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from clptools.core.cluster.election import Election
+from clptools.core.cluster.holdings import Holdings
+from clptools.core.cluster.peers import Peers
+from clptools.core.cluster.shared_policy import SharedPolicy
+from clptools.core.model.actions import SendBeat
+from clptools.core.model.messages import Beat, Echo, Holding
+from clptools.core.model.quorum import NEVER
+from clptools.core.model.state import PeerState, Phase
+from clptools.core.step import Step
+
+
+class OwnWord(msgspec.Struct, frozen=True, kw_only=True):
+    """What our heartbeats say of this server's groups, watchdog and hardware."""
+
+    holdings: tuple[Holding, ...]
+    """Of each group that we hold or have seen an epoch of."""
+    unproven: tuple[str, ...]
+    """In office: groups that could not start elsewhere, were they stopped where they run."""
+    purging: tuple[str, ...]
+    armed: bool
+    barred: bool
+
+
+class Heartbeats:
+    """Builds and sends heartbeats."""
+
+    def __init__(
+        self, step: Step, peers: Peers, holdings: Holdings, policy: SharedPolicy, election: Election
+    ) -> None:
+        self.step = step
+        self.peers = peers
+        self.holdings = holdings
+        self.policy = policy
+        self.election = election
+
+    def send_to(self, names: Iterable[str], own: OwnWord) -> None:
+        """Sends a beat to each of these, over a third server to those not heard directly."""
+        step = self.step
+        now = step.now
+        peers = self.peers
+        hears = self._hears()
+        out = tuple(n for n in peers if peers.is_out(n))
+        election = self.election
+        authority = election.in_office()
+        coordinator = step.me if authority else election.heard_coordinator()
+        ask = election.asking()
+        ask_term = election.ask_term()
+        lacks = peers.lacks() if step.life.newcomer else ()
+        ripe = step.life.newcomer and peers.ripe()
+        for name in names:
+            p = peers[name]
+            seq = self.holdings.next_seq()
+            echo = self._echo(p)
+            if authority and echo is not None and echo != p.answered_echo:
+                p.answered_at = now
+                p.answered_echo = echo
+            beat = Beat(
+                sender=step.me,
+                to=name,
+                incarnation=step.life.incarnation,
+                seq=seq,
+                sent_at=now,
+                echo=echo,
+                term=election.state.term,
+                ask=ask,
+                ask_term=ask_term,
+                vote=p.given,
+                authority=authority,
+                coordinator=coordinator,
+                newcomer=step.life.newcomer,
+                ripe=ripe,
+                lacks=lacks,
+                counts=name not in out and p.voters == step.settings.voters and echo is p.echo,
+                out=out,
+                hears=hears,
+                holdings=own.holdings,
+                policy=self.policy.shared.version,
+                armed=own.armed,
+                suspended=self.policy.shared.suspended,
+                stopped=step.life.phase is not Phase.RUNNING,
+                barred=own.barred,
+                revision=step.settings.revision,
+                voters=step.settings.voters,
+                unproven=own.unproven,
+                purging=own.purging,
+                lists=True,
+                have=self.holdings.have(p, echo),
+                turns_ms=self._turns_ms(p, echo),
+            )
+            via = self._relay_to(name, hears) if self._cut_off(p) else ""
+            self._send(beat, via)
+
+    def _send(self, beat: Beat, via: str) -> None:
+        """Sends a beat as it is, or listed with its pages; an earlier version gets it as it is."""
+        step = self.step
+        peers = self.peers
+        listed = beat
+        if not self.holdings.fits(beat):
+            listed = self.holdings.listed(beat)
+        reads = peers[beat.to].reads_lists
+        step.do(SendBeat(beat=listed if reads else beat))
+        relays = bool(via) and reads and peers[via].reads_lists
+        if via:
+            # An earlier version would pass on only what it knows of.
+            step.do(SendBeat(beat=listed if relays else beat, via=via))
+        if listed.listed and reads:
+            self.holdings.pages(listed, via if relays else "")
+
+    def tell_left(self, names: list[str]) -> None:
+        """Answers "left" to each of these that we have heard."""
+        step = self.step
+        for name in names:
+            p = self.peers[name]
+            beat = Beat(
+                sender=step.me,
+                to=name,
+                incarnation=step.life.incarnation,
+                seq=self.holdings.next_seq(),
+                sent_at=step.now,
+                echo=self._echo(p),
+                left=True,
+                lists=True,
+            )
+            step.do(SendBeat(beat=beat))
+            via = self._relay_to(name, self._hears()) if self._cut_off(p) else ""
+            if via:
+                step.do(SendBeat(beat=beat, via=via))
+
+    def _echo(self, p: PeerState) -> Echo | None:
+        """The newest beat heard; of an unknown incarnation once the known one is silent."""
+        if p.stranger is not None and (
+            not p.incarnation or self.step.now - p.heard_at > self.step.times.hear_ms
+        ):
+            return p.stranger
+        return p.echo
+
+    def _turns_ms(self, p: PeerState, echo: Echo | None) -> int:
+        """`Beat.turns_ms`; nothing to an incarnation with which we have exchanged nothing."""
+        if echo is None or echo is not p.echo or p.turns_at == NEVER:
+            return 0
+        return self.step.now - p.turns_at
+
+    def _hears(self) -> tuple[str, ...]:
+        """Whom we hear directly."""
+        step = self.step
+        since = step.now - step.times.hear_ms
+        return tuple(n for n, p in self.peers.items() if p.direct_at >= since)
+
+    def _cut_off(self, p: PeerState) -> bool:
+        """Whether one of us does not hear the other directly: cables fail in one direction, too."""
+        step = self.step
+        silent = step.now - p.direct_at > step.times.hear_ms
+        return silent or (p.beat is not None and step.me not in p.beat.hears)
+
+    def _relay_to(self, name: str, hears: tuple[str, ...]) -> str:
+        """Somebody we hear directly who hears `name`; empty: nobody."""
+        peers = self.peers
+        for other in hears:
+            beat = peers[other].beat
+            if beat is not None and name in beat.hears:
+                return other
+        return ""

@@ -1,0 +1,353 @@
+"""Who is heard, out, a newcomer (`docs/rules.md`, *Words and lengths*, *Out*, *State*).
+
+An incarnation is believed only when one of its beats answers a beat of ours that was sent after
+we last heard the one before: then it lives now, and is no replay.  Only what is believed, or
+answers us in this way, counts as heard.  So an off read, "left" and `confirm-down` follow one
+rule: each counts only if nothing was heard of that server since the instant that it answers.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from clptools.core import sentences as say
+from clptools.core.cluster.answers import Answers
+from clptools.core.cluster.holdings import Holdings
+from clptools.core.cluster.peers import Peers
+from clptools.core.cluster.power import Power
+from clptools.core.cluster.revision import Revision
+from clptools.core.model.actions import SendBeat, SetMember
+from clptools.core.model.events import BeatSeen
+from clptools.core.model.messages import Beat, Echo
+from clptools.core.model.quorum import NEVER
+from clptools.core.model.state import PeersState, PeerState, Phase
+from clptools.core.model.timing import drift_ms
+from clptools.core.step import Change, Step
+
+_RETIRED_KEPT = 16
+_DUPLICATE_ALERT_MS = 60_000
+_REPLAY_MS = 60_000
+"""A beat that is this much older than what was heard since was not late: it was replayed."""
+DELAY_WARNING_PERCENT = 80
+"""Of the heartbeat time-out: the reference's default delay warning rate."""
+
+
+class Membership:
+    """The other servers, as far as this one knows."""
+
+    def __init__(
+        self,
+        step: Step,
+        state: PeersState,
+        peers: Peers,
+        answers: Answers,
+        holdings: Holdings,
+        power: Power,
+        revision: Revision,
+    ) -> None:
+        self.step = step
+        self.state = state
+        self.peers = peers
+        self.answers = answers
+        self.holdings = holdings
+        self.power = power
+        self.revision = revision
+        self.lost_at = NEVER
+        """When the next of those that miss beats will be lost; found anew in each settling."""
+
+    # ------------------------------------------------------------------ what happens
+
+    def hear(self, event: BeatSeen, in_office: bool) -> PeerState | None:
+        """A heartbeat arrived: believe, relay, or drop it; returns who is heard by it now.
+
+        `in_office`: whether we are coordinator with authority.
+        """
+        step, beat = self.step, event.beat
+        if beat.sender == step.me:
+            if beat.incarnation != step.life.incarnation:
+                self._duplicate()
+            return None
+        p = self.peers.get(beat.sender)
+        if p is None:
+            return None
+        if beat.to != step.me:
+            self._relay(beat)
+            return None
+        if beat.page:
+            self.holdings.page(beat.sender, p, beat)
+            return None
+        beat = self._ours(beat)
+        if beat.incarnation in p.retired:
+            self._replayed(p, beat)
+            return None
+        if beat.left:
+            self._left(p, beat)
+            return None
+        if beat.incarnation != p.incarnation and not self._believe(p, beat):
+            self._stranger(p, beat)
+            return None
+        if beat.seq <= p.seq:
+            self._overtaken(p, beat, event.link)
+            self._replayed(p, beat)
+            return None
+        before = p.beat
+        self._compare_clocks(p, beat)
+        p.any_heard_at = step.now
+        p.voters = beat.voters
+        p.reads_lists = beat.lists
+        p.seq = beat.seq
+        p.beat = beat
+        self.holdings.heard(beat.sender, p, beat)
+        p.echo = Echo(incarnation=beat.incarnation, sent_at=beat.sent_at)
+        p.heard_at = step.now
+        if event.link != "relay":
+            p.direct_at = step.now
+            p.link_at[event.link] = step.now
+        self._hearing_ends_out(p, beat, in_office)
+        if beat.echo is not None:
+            p.echoed_at = max(p.echoed_at, beat.echo.sent_at)
+            self.power.answered(beat.sender, p, beat.echo)
+            if beat.counts and not p.counts_me:
+                p.counts_me = True
+                step.changed(Change.DECISIONS)
+            self._count_turns(p, beat)
+        if p.lost or before is None or _differs(before, beat):
+            step.changed(Change.DECISIONS)
+        if beat.authority and (before is None or not before.authority):
+            self.answers.at_once(beat.sender, first=True)
+        return p
+
+    def _compare_clocks(self, p: PeerState, beat: Beat) -> None:
+        """A beat that waited, on its way or while we stood still, is told by one that did not."""
+        took_ms = self.step.now - beat.sent_at
+        if p.least_ms is not None:
+            took_ms = min(took_ms, p.least_ms + drift_ms(self.step.now - p.heard_at))
+        p.least_ms = took_ms
+
+    def _count_turns(self, p: PeerState, beat: Beat) -> None:
+        """Turns count from the last exchange that went there and back, and from no later than a
+        step after the instant from which the peer counts them (`docs/rules.md`, *Fencing*)."""
+        turns_at = min(p.heard_at, p.echoed_at)
+        if beat.turns_ms and p.least_ms is not None:
+            peers_at = beat.sent_at - beat.turns_ms + p.least_ms
+            turns_at = min(turns_at, peers_at + self.revision.turns_step_ms())
+        p.turns_at = max(p.turns_at, turns_at)
+
+    def _ours(self, beat: Beat) -> Beat:
+        """An answer to an incarnation before ours is none: its clock may have begun anew since."""
+        echo = beat.echo
+        if echo is None or echo.incarnation == self.step.life.incarnation:
+            return beat
+        return msgspec.structs.replace(beat, echo=None)
+
+    def _stranger(self, p: PeerState, beat: Beat) -> None:
+        """Answers an incarnation that we do not believe, so that it can answer us.
+
+        Until it has, it is not heard: anybody may have recorded its beats.
+        """
+        if beat.echo is not None and beat.echo.sent_at > p.any_heard_at:
+            p.any_heard_at = self.step.now
+        # One of an earlier version would not understand an answer in pages.
+        p.reads_lists = beat.lists
+        p.stranger = Echo(incarnation=beat.incarnation, sent_at=beat.sent_at)
+        self.answers.at_once(beat.sender)
+
+    def _overtaken(self, p: PeerState, beat: Beat, link: str) -> None:
+        """A path may be slower than another by more than an interval (a witness is), and carries.
+
+        It carried as of the instant when the same beat would have come by the faster path.
+        """
+        if p.beat is not None and link != "relay":
+            at = p.heard_at - (p.beat.sent_at - beat.sent_at)
+            p.link_at[link] = max(p.link_at.get(link, NEVER), at)
+
+    def _replayed(self, p: PeerState, beat: Beat) -> None:
+        """A beat from long ago: told, and nothing else."""
+        now = self.step.now
+        if beat.incarnation in p.retired:
+            old = now - p.retired_at > _REPLAY_MS
+        else:
+            old = p.beat is not None and p.beat.sent_at - beat.sent_at > _REPLAY_MS
+        if old and now - p.replay_told_at >= _DUPLICATE_ALERT_MS:
+            p.replay_told_at = now
+            self.step.record("nm", 12, "WARN", (beat.sender,), say.replayed(beat.sender))
+
+    def _duplicate(self) -> None:
+        if self.step.now - self.state.duplicate_at >= _DUPLICATE_ALERT_MS:
+            self.state.duplicate_at = self.step.now
+            self.step.record("nm", 11, "ERROR", (self.step.me,), say.twin(self.step.me))
+
+    def _relay(self, beat: Beat) -> None:
+        """Passes on what one server says to another that does not hear it."""
+        target = self.peers.get(beat.to)
+        if target is not None and self.step.life.phase is Phase.RUNNING:
+            self.step.do(SendBeat(beat=beat))
+
+    def _believe(self, p: PeerState, beat: Beat) -> bool:
+        """Whether a beat of another incarnation shows that this one lives now."""
+        step = self.step
+        echo = beat.echo
+        if echo is None:
+            return False
+        if p.incarnation and not p.left:
+            if echo.sent_at <= p.heard_at:
+                return False
+            if step.now - p.heard_at <= step.times.hear_ms:
+                return False
+        if p.incarnation:
+            p.retired = [*p.retired, p.incarnation][-_RETIRED_KEPT:]
+            p.retired_at = step.now
+        p.incarnation = beat.incarnation
+        p.believed_at = step.now
+        # It is told at once that it is counted.
+        self.answers.at_once(beat.sender, first=True)
+        p.seq = 0
+        p.beat = None
+        p.least_ms = None
+        p.turns_at = NEVER
+        # Its paths begin anew: while it did not run, nothing on them was late.
+        p.link_at = {}
+        p.late = []
+        p.counts_me = False
+        p.stranger = None
+        p.echo = None
+        p.vote_at = NEVER
+        p.pre_at = NEVER
+        p.given = None
+        p.report = None
+        step.state.reported_at = NEVER
+        step.changed(Change.DECISIONS)
+        return True
+
+    def _left(self, p: PeerState, beat: Beat) -> None:
+        """ "Left" counts only if nothing was heard of it since the beat that it answers."""
+        step = self.step
+        echo = beat.echo
+        if echo is None or p.any_heard_at >= echo.sent_at or p.left:
+            return
+        p.left = True
+        retired = {p.incarnation, beat.incarnation} - {""}
+        p.retired = [*p.retired, *sorted(retired)][-_RETIRED_KEPT:]
+        p.retired_at = step.now
+        p.incarnation = ""
+        p.beat = None
+        p.report = None
+        p.lost = False
+        p.echo = None
+        step.record("nm", 2, "INFO", (beat.sender,), say.has_left(beat.sender))
+        self.answers.at_once(beat.sender)
+        step.changed(Change.DECISIONS)
+
+    def _hearing_ends_out(self, p: PeerState, beat: Beat, in_office: bool) -> None:
+        """Hearing a server ends its being out; a coordinator waits until all others count it."""
+        if not (p.left or p.confirmed or p.off_asked_at != NEVER):
+            return
+        if in_office:
+            alike = beat.voters == self.step.settings.voters
+            settled = not beat.newcomer or (
+                alike and beat.ripe and set(beat.lacks) <= {self.step.me}
+            )
+            if not settled:
+                return
+        p.left = False
+        p.confirmed = ""
+        p.off_asked_at = NEVER
+        p.out_since = NEVER
+        self.step.changed(Change.DECISIONS)
+
+    # ------------------------------------------------------------------ each settling
+
+    def settle(self) -> None:
+        """Out, lost and newcomer follow from what is known now."""
+        step = self.step
+        self.lost_at = NEVER
+        for name, p in self.peers.items():
+            out = self.peers.is_out(name)
+            if out and p.out_since == NEVER:
+                p.out_since = step.now
+                step.changed(Change.DECISIONS)
+            elif not out:
+                p.out_since = NEVER
+            self._warn_of_delay(name, p)
+            silent = step.now - p.heard_at > step.times.lost_ms
+            if not silent and step.now - p.heard_at > step.times.missed_ms:
+                lost_at = p.heard_at + step.times.lost_ms + 1
+                self.lost_at = lost_at if self.lost_at == NEVER else min(self.lost_at, lost_at)
+            if p.incarnation and silent and not p.lost:
+                p.lost = True
+                p.lost_since = step.now
+                if p.fence.since == NEVER:
+                    p.fence.text = ""  # how one went that it has outlived
+                step.changed(Change.REPORT)
+                ago = step.now - p.heard_at
+                step.record("nm", 80, "WARN", (name,), say.lost(name, ago, sorted(p.link_at)))
+            elif p.lost and not silent:
+                p.lost = False
+                p.fence.retry_at = 0
+                step.changed(Change.REPORT)
+                step.record("nm", 81, "INFO", (name,), say.heard_again(name))
+            if p.beat is not None and p.beat.newcomer:
+                self._say_if_not_counted(name, p, p.beat)
+        configured = step.me in step.settings.names
+        if step.life.newcomer and step.life.phase is Phase.RUNNING and configured:
+            self._end_newcomer()
+
+    def _say_if_not_counted(self, name: str, p: PeerState, beat: Beat) -> None:
+        """A newcomer that votes by another configuration than ours: once for each."""
+        step = self.step
+        if beat.voters in (step.settings.voters, p.not_counted) or step.life.newcomer:
+            return
+        p.not_counted = beat.voters
+        text = say.not_counted(name, beat.revision, step.me, step.settings.revision)
+        step.record("cfmgr", 2, "WARN", (name, step.me), text)
+
+    def _warn_of_delay(self, name: str, p: PeerState) -> None:
+        """Early word of a heartbeat path that is about to time out (lanhb/lankhb 71)."""
+        step = self.step
+        if not p.incarnation or p.lost:
+            return
+        limit = step.times.lost_ms * DELAY_WARNING_PERCENT // 100
+        for link in step.settings.interconnects:
+            delay = step.now - p.link_at.get(link.name, step.now)
+            if delay <= limit:
+                if link.name in p.late and link.name in p.link_at:
+                    p.late = [late for late in p.late if late != link.name]
+            elif link.name not in p.late:
+                p.late = [*p.late, link.name]
+                text = say.late(name, link.name, step.times.lost_ms, delay)
+                step.record(link.type, 71, "WARN", (name, link.name, step.me), text)
+
+    def _end_newcomer(self) -> None:
+        step = self.step
+        by_all = not self.peers.lacks()
+        server = step.settings.server(step.me)
+        without_bmc = server is None or server.bmc is None
+        by_time = step.life.member and (without_bmc or step.now >= step.times.boot_ms)
+        if not (by_all or by_time):
+            return
+        step.life.newcomer = False
+        step.changed(Change.DECISIONS, Change.BEATS, Change.REPORT)
+        if not step.life.member and not self.revision.state.doubt:
+            step.life.member = True
+            step.do(SetMember(member=True))
+        step.record("nm", 1, "INFO", (step.me,), say.admitted(step.me, by_all))
+
+
+def _differs(before: Beat, beat: Beat) -> bool:
+    """Whether a beat says something new that decisions depend on."""
+    return (
+        before.term != beat.term
+        or before.authority != beat.authority
+        or before.coordinator != beat.coordinator
+        or before.newcomer != beat.newcomer
+        or before.ripe != beat.ripe
+        or before.lacks != beat.lacks
+        or before.stopped != beat.stopped
+        or before.suspended != beat.suspended
+        or before.barred != beat.barred
+        or before.policy != beat.policy
+        or before.armed != beat.armed
+        or before.out != beat.out
+        or before.revision != beat.revision
+        or before.voters != beat.voters
+    )

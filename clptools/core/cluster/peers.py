@@ -1,0 +1,166 @@
+"""The other servers as they are known now: questions, and nothing else (`docs/rules.md`, *Out*)."""
+
+from __future__ import annotations
+
+from collections.abc import ItemsView, Iterator, ValuesView
+
+from clptools.core.model.quorum import NEVER, majority
+from clptools.core.model.state import BmcState, PeersState, PeerState, Phase
+from clptools.core.step import Step
+
+
+class Peers:
+    """Every other configured server by its name, and what follows from what we know of it."""
+
+    def __init__(self, step: Step, state: PeersState) -> None:
+        self.step = step
+        self.state = state
+
+    def __getitem__(self, name: str) -> PeerState:
+        return self.state.known[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.state.known
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.state.known)
+
+    def __len__(self) -> int:
+        return len(self.state.known)
+
+    def get(self, name: str) -> PeerState | None:
+        """One of them; None: it is ourselves, or not configured."""
+        return self.state.known.get(name)
+
+    def items(self) -> ItemsView[str, PeerState]:
+        """Name and state of each."""
+        return self.state.known.items()
+
+    def values(self) -> ValuesView[PeerState]:
+        """State of each."""
+        return self.state.known.values()
+
+    @property
+    def own_bmc(self) -> BmcState:
+        """What our own BMC said."""
+        return self.state.own_bmc
+
+    def configure(self, names: tuple[str, ...]) -> None:
+        """The servers are these from now on; who stays is remembered."""
+        known = self.state.known
+        self.state.known = {n: known.get(n) or PeerState() for n in names if n != self.step.me}
+
+    def is_out(self, name: str) -> bool:
+        """Whether a server is out for us: left, confirmed down, or its BMC read off."""
+        p = self[name]
+        if p.left or p.confirmed:
+            return True
+        return self.step.now < p.off_asked_at + self.step.times.startup_ms
+
+    def out_reason(self, name: str) -> str:
+        """Why it is out: `left`, `operator`, `power off`; empty when it is not."""
+        p = self[name]
+        if self.step.now < p.off_asked_at + self.step.times.startup_ms:
+            return "power off"
+        if p.left:
+            return "left"
+        return "operator" if p.confirmed else ""
+
+    def all_others_out(self) -> bool:
+        """Whether nobody else is left."""
+        return all(self.is_out(name) for name in self)
+
+    def hears(self, name: str) -> bool:
+        """Whether it is heard now, directly or relayed."""
+        p = self[name]
+        return bool(p.incarnation) and self.step.now - p.heard_at <= self.step.times.hear_ms
+
+    def is_online(self, name: str) -> bool:
+        """Whether a server takes part: heard within the time-out, neither out nor leaving."""
+        if name == self.step.me:
+            return self.step.life.phase is Phase.RUNNING
+        p = self[name]
+        if p.beat is None or p.lost or self.is_out(name):
+            return False
+        return self.step.now - p.heard_at <= self.step.times.lost_ms
+
+    def electorate(self) -> tuple[str, ...]:
+        """All configured servers, less those out for `L + d`, or at once when all others are."""
+        if not self._any_marked():
+            return self.step.settings.names
+        if self.all_others_out():
+            return (self.step.me,)
+        return self.voters(self.step.settings.names)
+
+    def _any_marked(self) -> bool:
+        """Whether anybody was ever said to be out, and not heard since; or nobody else is there.
+
+        Asked many times in every step, and nearly always nobody was.
+        """
+        for p in self.values():
+            if p.left or p.confirmed or p.off_asked_at != NEVER:
+                return True
+        return not self
+
+    def voters(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        """Those of `names` that count: all but who has been out for `L + d`."""
+        now, silence = self.step.now, self.step.times.silence_ms
+        return tuple(
+            name
+            for name in names
+            if name == self.step.me
+            or name not in self
+            or not (
+                self[name].out_since != NEVER
+                and now - self[name].out_since >= silence
+                and self.is_out(name)
+            )
+        )
+
+    def heard_electors(self) -> tuple[int, int]:
+        """How many of the electorate we hear now, ourselves included, and of how many."""
+        electorate = self.electorate()
+        heard = sum(1 for name in electorate if name == self.step.me or self.hears(name))
+        return heard, len(electorate)
+
+    def hears_majority(self) -> bool:
+        """Whether those heard now are a strict majority."""
+        heard, of = self.heard_electors()
+        return heard >= majority(of)
+
+    def hears_half(self) -> bool:
+        """Whether those heard now are exactly half."""
+        heard, of = self.heard_electors()
+        return 2 * heard == of
+
+    def hears_newcomer(self) -> bool:
+        """Whether one of those heard now is a newcomer: elsewhere it may be out, and not count."""
+        return any(
+            p.beat is not None and p.beat.newcomer and self.hears(name) for name, p in self.items()
+        )
+
+    def majority_without_out(self) -> bool:
+        """Whether those heard now are a majority of all, were nobody out any more."""
+        heard, of = self._heard_of_all()
+        return heard >= majority(of)
+
+    def half_without_out(self) -> bool:
+        """Whether they are exactly half of all."""
+        heard, of = self._heard_of_all()
+        return 2 * heard == of
+
+    def _heard_of_all(self) -> tuple[int, int]:
+        names = self.step.settings.names
+        return sum(1 for name in names if name == self.step.me or self.hears(name)), len(names)
+
+    def lacks(self) -> tuple[str, ...]:
+        """As a newcomer: who neither counts us nor is out for us."""
+        return tuple(
+            name
+            for name, p in self.items()
+            if not (p.counts_me and p.incarnation) and not self.is_out(name)
+        )
+
+    def ripe(self) -> bool:
+        """Whether our first `L + d` is over."""
+        return self.step.now >= self.step.life.started_at + self.step.times.silence_ms

@@ -1,0 +1,274 @@
+"""What BMCs say of their servers, and when that proves anything (`docs/rules.md`, *Out*).
+
+All are asked in their turn, and one whose server misses two beats at once: "off" clears it long
+before the time-out.  A BMC can be wrong: right after its own restart it has not sensed the host
+yet, and some stay wrong.  So an "off" counts only
+
+- if its server had been silent for two beats when the BMC was asked, and is silent still: the
+  kernel, too, which an ICMP echo asks together with the question;
+- in a session in which it read on before, or that is 60 s old: a BMC that restarted has lost its
+  sessions.  Where the protocol keeps none, within 10 s of an "on": none restarts in less;
+- from a BMC that does not lie.  It lies if its server answers a heartbeat that was sent after the
+  BMC had answered off; then nothing it says is proof until it reads on while its server is heard.
+"""
+
+from __future__ import annotations
+
+from clptools.core import sentences as say
+from clptools.core.cluster.peers import Peers
+from clptools.core.model.actions import ReadPower
+from clptools.core.model.events import PowerRead
+from clptools.core.model.messages import Echo
+from clptools.core.model.quorum import NEVER
+from clptools.core.model.settings import Settings
+from clptools.core.model.state import BmcState, PeerState
+from clptools.core.step import Change, Step
+
+SESSION_MS = 60_000
+"""A session this old is of a BMC that knows its host."""
+ON_LASTS_MS = 10_000
+"""Without sessions: no BMC restarts, and answers again, within this."""
+_READ_STUCK_MS = 60_000
+_READ_OWN_MS = 10_000
+"""Without a heartbeat in it: only shown."""
+_HURRY_MS = 700
+"""How much earlier than its turn a BMC is asked again while its server misses beats."""
+_LAG_MS = 400
+"""Between two hurried reads, and what a read takes."""
+_STILL_MS = 2_000
+"""A beat in the BMC that did not change for so long, and was read: longer than a slow BMC takes."""
+
+
+class Power:
+    """The chassis power of all servers, as far as their BMCs say it."""
+
+    def __init__(self, step: Step, peers: Peers) -> None:
+        self.step = step
+        self.peers = peers
+
+    # ------------------------------------------------------------------ answers
+
+    def read(self, event: PowerRead) -> None:
+        """A BMC answered, or did not."""
+        step = self.step
+        p = self.peers.get(event.server)
+        if p is None and event.server != step.me:
+            return
+        if event.where and event.where != step.settings.bmc_at(event.server):
+            return  # asked before a push changed the address, or after one that is still to come
+        bmc = self.peers.own_bmc if p is None else p.bmc
+        bmc.asked_at = NEVER
+        bmc.latency_ms = event.latency_ms
+        bmc.error = event.error
+        self._beat(bmc, event)
+        if event.power != bmc.power:
+            bmc.change_at = step.now
+            step.changed(Change.DECISIONS)
+        bmc.power = event.power
+        if p is None:
+            if event.power != "unknown":
+                bmc.at = step.now
+            return
+        if event.power == "unknown":
+            bmc.answers_since = NEVER
+        else:
+            bmc.at = step.now
+            if bmc.answers_since == NEVER:
+                bmc.answers_since = step.now
+        bmc.doubt = ""
+        if event.power == "off":
+            self._off(p, event)
+        elif event.power == "on":
+            self._on(p, event)
+        if event.power != "unknown":
+            bmc.session = event.session
+        # Of one that is heard, "on" again and again is nothing that decisions hang on.
+        heard = step.now - p.heard_at <= step.times.missed_ms
+        if not heard or event.power == "off" or self.peers.is_out(event.server):
+            step.changed(Change.DECISIONS)
+
+    def readdressed(self, before: Settings) -> None:
+        """What was read through an address says nothing any more once a push gives another.
+
+        The one before may have been another server's.  That its BMC lies is kept: the next "on"
+        ends it, if the address was to blame.
+        """
+        step = self.step
+        for name in step.settings.names:
+            if before.bmc_at(name) == step.settings.bmc_at(name):
+                continue
+            p = self.peers.get(name)
+            if p is None:
+                self.peers.state.own_bmc = BmcState()
+                continue
+            p.bmc = BmcState(lies=p.bmc.lies)
+            if p.off_asked_at != NEVER:
+                p.off_asked_at = NEVER
+
+    def _beat(self, bmc: BmcState, event: PowerRead) -> None:
+        """What its server's heartbeat in the BMC shows."""
+        if event.beat:
+            bmc.beat_read_at = self.step.now
+        if event.beat and event.beat != bmc.beat:
+            bmc.beat = event.beat
+            bmc.beat_at = self.step.now
+
+    def _on(self, p: PeerState, event: PowerRead) -> None:
+        step, bmc = self.step, p.bmc
+        bmc.on_at = step.now
+        bmc.off_at = NEVER
+        if bmc.lies and self._heard(p):
+            bmc.lies = False
+            step.record("nm", 3, "INFO", (event.server,), say.bmc_truthful(event.server))
+
+    def _off(self, p: PeerState, event: PowerRead) -> None:
+        step, bmc = self.step, p.bmc
+        if event.session != bmc.session:
+            bmc.on_at = NEVER  # another session: what the one before had read is not its word
+        bmc.off_at = step.now
+        bmc.off_asked_at = event.asked_at
+        bmc.off_seen_at = step.now
+        bmc.doubt = self._doubtful(p, event)
+        if bmc.doubt:
+            return
+        fresh = not self.peers.is_out(event.server)
+        p.off_asked_at = max(p.off_asked_at, event.asked_at)
+        p.on_told = False
+        if fresh:
+            step.record("nm", 2, "WARN", (event.server,), say.reads_off(event.server))
+
+    def _doubtful(self, p: PeerState, event: PowerRead) -> str:
+        """Why this "off" proves nothing; empty: it does."""
+        bmc = p.bmc
+        if event.asked_at - p.any_heard_at <= self.step.times.missed_ms:
+            return say.off_while_heard
+        if event.echoed:
+            return say.off_while_echoing
+        if bmc.lies:
+            return say.off_by_a_liar
+        if not event.session:
+            fresh = bmc.on_at != NEVER and event.asked_at - bmc.on_at <= ON_LASTS_MS
+            return "" if fresh else say.off_without_on
+        if bmc.on_at != NEVER or event.asked_at - event.session_at >= SESSION_MS:
+            return ""
+        return say.off_in_young_session
+
+    def answered(self, server: str, p: PeerState, echo: Echo) -> None:
+        """Its server answered a beat of ours: a BMC that had said off before that was sent lies.
+
+        Not so of one that booted since it was asked: another incarnation is believed now.
+        """
+        bmc = p.bmc
+        lived = p.believed_at < bmc.off_asked_at and bmc.off_at < echo.sent_at
+        if bmc.lies or bmc.off_at == NEVER or not lived:
+            return
+        bmc.lies = True
+        self.step.record("nm", 3, "WARN", (server,), say.bmc_lies(server))
+        self.step.changed(Change.DECISIONS)
+
+    def _heard(self, p: PeerState) -> bool:
+        return self.step.now - p.heard_at <= self.step.times.missed_ms
+
+    # ------------------------------------------------------------------ questions
+
+    def ask_due(self) -> None:
+        """Asks the BMC of every server that misses two beats, and of all in their turn."""
+        step = self.step
+        now = step.now
+        for server in step.settings.servers:
+            if server.bmc is None:
+                continue
+            p = self.peers.get(server.name)
+            bmc = self.peers.own_bmc if p is None else p.bmc
+            if bmc.asked_at != NEVER and now - bmc.asked_at < _READ_STUCK_MS:
+                continue
+            hurry = self._silent(p) or (p is None and self._beats() and self._any_silent())
+            if now >= bmc.next_at - (_HURRY_MS if hurry else 0):
+                self.ask(server.name)
+
+    def _silent(self, p: PeerState | None) -> bool:
+        """Whether a server misses two beats, on every path and by every incarnation."""
+        return p is not None and self.step.now - p.any_heard_at > self.step.times.missed_ms
+
+    def _any_silent(self) -> bool:
+        return any(p.incarnation and self._silent(p) for p in self.peers.values())
+
+    def ask(self, name: str) -> None:
+        """Begins one read of a server's BMC."""
+        p = self.peers.get(name)
+        bmc = self.peers.own_bmc if p is None else p.bmc
+        bmc.asked_at = self.step.now
+        bmc.next_at = self.step.now + (self._own_ms() if p is None else self.interval_ms())
+        self.step.do(ReadPower(server=name, echo=self._silent(p)))
+
+    def _own_ms(self) -> int:
+        """How often we look at our own: by it we know whether the others see us beat there."""
+        return self.interval_ms() if self._beats() else _READ_OWN_MS
+
+    def _beats(self) -> bool:
+        links = self.step.settings.interconnects
+        return any(i.type == "bmchb" and self.step.me in i.addresses for i in links)
+
+    def looks_hung(self, p: PeerState) -> bool:
+        """Whether another server may take us for hung: our own heartbeat in our BMC stopped when
+        we lost each other (`stands_still`, from the other side).
+
+        It is set once an interval, and read three times in one while somebody is silent.
+        """
+        bmc, now = self.peers.own_bmc, self.step.now
+        if not self._beats() or bmc.beat_at == NEVER:
+            return False
+        long_before = min(p.heard_at, p.echoed_at) - 3 * self.interval_ms() - _LAG_MS
+        return now - bmc.beat_at > self.interval_ms() * 8 // 5 and bmc.beat_at > long_before
+
+    def stands_still(self, p: PeerState) -> bool:
+        """Whether a server's BMC shows that it fell silent as a whole.
+
+        Behind cut cables it would go on beating there.  A beat that stopped long before, or after,
+        tells of another trouble: of the timer that carries it.  A server whose beat stopped within
+        an interval of the cut knows by now that it looks hung, and fences nobody: hence the length
+        of `heartbeat_timeout` that this needs.
+        """
+        bmc, interval_ms = p.bmc, self.interval_ms()
+        if bmc.power != "on" or bmc.beat_at == NEVER:
+            return False
+        if self.step.times.lost_ms < interval_ms * 13 // 5 + _LAG_MS:
+            return False
+        together = -2 * interval_ms <= bmc.beat_at - p.heard_at <= interval_ms
+        return together and bmc.beat_read_at - bmc.beat_at >= max(2 * interval_ms, _STILL_MS)
+
+    def interval_ms(self) -> int:
+        """The interval of the `bmchb` interconnect, or 1 s."""
+        links = self.step.settings.interconnects
+        return next((i.interval_ms for i in links if i.type == "bmchb"), 1_000)
+
+    # ------------------------------------------------------------------ each settling
+
+    def settle(self, at_stake: list[str]) -> None:
+        """Says early that a server which is on again, and silent, will count again.
+
+        `at_stake`: groups that we hold, and must stop where the lease is not renewed.
+        """
+        step = self.step
+        for name, p in self.peers.items():
+            if p.on_told or p.bmc.power != "on" or p.off_asked_at == NEVER:
+                continue
+            left_ms = p.off_asked_at + step.times.startup_ms - step.now
+            if not 0 < left_ms <= step.times.startup_ms // 2 or not self.peers.is_out(name):
+                continue
+            p.on_told = True
+            if self.peers.majority_without_out():
+                continue
+            if self.peers.half_without_out() and self._may_be_stopped(name):
+                text = say.stopped_if_silent(name, step.me, left_ms)
+            elif at_stake:
+                text = say.counts_again(name, step.me, at_stake, left_ms)
+            else:
+                continue
+            step.record("nm", 4, "WARN", (name, step.me), text)
+
+    def _may_be_stopped(self, name: str) -> bool:
+        """Whether the configuration lets us stop that server by its BMC."""
+        server = self.step.settings.server(name)
+        stops = self.step.settings.forced_stop.action != "none"
+        return stops and server is not None and server.bmc is not None

@@ -1,0 +1,220 @@
+"""From one configuration to the next, while servers may run either (`docs/rules.md`, *Revisions*).
+
+    offered --> [put in force here] --> all vote by it for L + d
+       '--- the disk does not say `member` ------'
+                '--- what decides holds by both --'
+
+A push is prepared everywhere before it is put in force anywhere, and put in force on servers
+that join only once all older ones have it (`joining`); but the word that puts it in force may
+be lost.  So until all are known to vote by one configuration, a majority is one in
+both, nobody may do anything for longer than either allows, and who boots is not admitted by time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from clptools.core import sentences as say
+from clptools.core.cluster.peers import Peers
+from clptools.core.model.actions import SetMember
+from clptools.core.model.events import SettingsOffered
+from clptools.core.model.quorum import NEVER
+from clptools.core.model.settings import Arbiter, Cluster, InForce, Settings
+from clptools.core.model.state import Phase, RevisionState
+from clptools.core.model.timing import times, times_of_both, turns_step_ms
+from clptools.core.step import Change, Step
+
+_TURNS_KEPT = 8
+OFFER_MS = 60_000
+"""A configuration that was prepared and not put in force within this never is."""
+
+
+def joining(names: Iterable[str], known: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """Which of the servers of a push are told last, once all others have it on their disks.
+
+    `known`: for each server, the servers of the configuration it has (none: `()`).  Those that
+    no other server's configuration names come into the cluster.  Were one of them told and an
+    older server not, the older one could boot, find that all it knows of are off, and rule
+    beside it.  A server that is alone with its configuration is the cluster they come to.
+    """
+    configured = [name for name, servers in known.items() if servers]
+    if len(configured) == 1:
+        older = {*configured, *known[configured[0]]}
+    else:
+        older = {n for at, servers in known.items() for n in servers if n != at}
+    return tuple(name for name in names if name not in older)
+
+
+class Revision:
+    """The change of servers, arbiters or lengths that is under way, if one is."""
+
+    def __init__(self, step: Step, state: RevisionState, peers: Peers) -> None:
+        self.step = step
+        self.state = state
+        self.peers = peers
+
+    def refuses(self, settings: Settings) -> str:
+        """Why who votes cannot become what `settings` say; empty: it can."""
+        step = self.step
+        if step.life.phase is not Phase.RUNNING or step.me not in step.settings.names:
+            return ""
+        for name in (step.me, *self.peers):
+            if name not in settings.names and not self.has_gone(name):
+                return say.may_not_be_removed(name)
+        if self.state.names and settings.voters != step.settings.voters:
+            return say.change_under_way(self.behind())
+        return ""
+
+    def has_gone(self, name: str) -> bool:
+        """Whether it gave up its part, or a person vouches for it.
+
+        One that is merely off may boot with the configuration of before, while we are off.
+        """
+        p = self.peers.get(name)
+        return p is not None and bool(p.left or p.confirmed)
+
+    def behind(self) -> list[str]:
+        """Servers that have not shown that they vote by our configuration."""
+        mine = self.step.settings.voters
+        return [
+            name
+            for name, p in self.peers.items()
+            if not self.has_gone(name) and (p.beat is None or p.beat.voters != mine)
+        ]
+
+    def in_force(self) -> tuple[InForce, ...]:
+        """Ours, and the one before while some may still vote by it."""
+        now = self.step.settings.in_force
+        before = self.state.cluster
+        if not self.state.names or before is None:
+            return (now,)
+        names, arbiter = self.state.names, self.state.arbiter
+        return (
+            now,
+            msgspec.structs.replace(now, names=names, arbiter=arbiter, cluster=before),
+        )
+
+    def leases_bind(self) -> bool:
+        """Whether the holder's lease binds: by any revision in force."""
+        return any(r.leases_armed for r in self.in_force())
+
+    def turns(self) -> tuple[InForce, ...]:
+        """Ours, and those by which somebody who is not out may still take turns."""
+        return (self.step.settings.in_force, *self.state.turns_before)
+
+    def turns_step_ms(self) -> int:
+        """The shorter step while some count by a revision before: its turns are as short."""
+        return min(turns_step_ms(r.cluster) for r in self.turns())
+
+    def before_turns(self, before: InForce) -> None:
+        """Another configuration took effect: whoever has not got it takes turns by `before`."""
+        now = self.step.settings.in_force
+        if before == now or before in self.state.turns_before:
+            return
+        self.state.turns_before = [*self.state.turns_before, before][-_TURNS_KEPT:]
+
+    def _end_turns(self) -> None:
+        number = self.step.settings.revision
+        if not self.state.turns_before:
+            return
+        if all(
+            (p.beat is not None and p.beat.revision == number) or self.peers.is_out(name)
+            for name, p in self.peers.items()
+        ):
+            self.state.turns_before = []
+
+    def settle(self) -> bool:
+        """Ends what is through; whether that was the revision before."""
+        self._end_turns()
+        ended = self._end_revision()
+        step = self.step
+        if step.life.phase is Phase.RUNNING and step.me in step.settings.names:
+            self._end_doubt()
+        return ended
+
+    def begin(self, names: tuple[str, ...], arbiter: Arbiter | None, cluster: Cluster) -> int:
+        """While servers, arbiters or lengths change, what decides holds by both revisions.
+
+        `names` are the voters of the revision before, without those that are out and removed;
+        `cluster` has its lengths.  Returns by how many ms that shortens a holder's lease.
+        """
+        step = self.step
+        settings = step.settings
+        same = (names, arbiter) == (settings.names, settings.arbiter)
+        if not names or (same and cluster.lengths == settings.cluster.lengths):
+            return 0
+        if self.state.offered == settings.voters:
+            self.state.offered_at = NEVER
+        if not self.state.names:
+            self.state.names, self.state.arbiter = names, arbiter
+            self.state.cluster = cluster
+        self.state.at = step.now
+        self.doubt()
+        self.retime()
+        return times(cluster).holder_ms - step.times.holder_ms
+
+    def retime(self) -> None:
+        """The lengths of our configuration, or of both while another may still be in force."""
+        before, now = self.state.cluster, self.step.settings.cluster
+        self.step.times = times(now) if before is None else times_of_both(before, now)
+
+    def offered(self, event: SettingsOffered) -> None:
+        """Another configuration is prepared: from here on others may vote by it."""
+        step, voters = self.step, event.settings.voters
+        if voters == step.settings.voters:
+            return
+        another = step.now < self.state.offered_at + OFFER_MS and self.state.offered != voters
+        self.state.offered = -1 if another else voters
+        self.state.offered_at = step.now
+        self.doubt()
+
+    def doubt(self) -> None:
+        """Until all are known to vote by one configuration the disk does not say `member`.
+
+        Who boots meanwhile may have the other one, so time alone admits it no more: it needs
+        the word of every server, and those that vote by another do not give it.
+        """
+        step = self.step
+        self.state.doubt = True
+        self.state.doubt_at = step.now
+        step.changed(Change.DECISIONS)
+        if step.life.member:
+            step.life.member = False
+            step.do(SetMember(member=False))
+
+    def _end_doubt(self) -> None:
+        """It ends when every server that has not left votes by ours, for `L + d`.
+
+        One that is merely off is waited for: it may have taken over what we have not, and rule
+        by it when we boot, or boot with what we had before.
+        """
+        step = self.step
+        if not self.state.doubt or step.life.newcomer:
+            return
+        if self.behind() or step.now < self.state.offered_at + OFFER_MS:
+            self.state.doubt_at = step.now
+        elif step.now - self.state.doubt_at >= step.times.silence_ms:
+            self.state.doubt = False
+            step.life.member = True
+            step.do(SetMember(member=True))
+
+    def _end_revision(self) -> bool:
+        """The revision before ends when every server that is not out votes by ours, for `L + d`.
+
+        Who is out does not vote, and does so again only when it has ours (`doubt`).
+        """
+        step = self.step
+        if not self.state.names:
+            return False
+        if any(not self.peers.is_out(name) for name in self.behind()):
+            self.state.at = step.now
+        elif step.now - self.state.at >= step.times.silence_ms:
+            self.state.names = ()
+            self.state.arbiter = None
+            self.state.cluster = None
+            self.retime()
+            step.changed(Change.DECISIONS)
+            return True
+        return False

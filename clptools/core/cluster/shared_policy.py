@@ -1,0 +1,124 @@
+"""What is wanted of the groups: policy that all servers share, and that only an office changes.
+
+Losing it costs comfort, never safety.  The highest version stands; whoever hears a server that
+knows an older one tells it.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from clptools.core import sentences as say
+from clptools.core.cluster.election import Election
+from clptools.core.cluster.peers import Peers
+from clptools.core.cluster.timeout_ratio import TimeoutRatio
+from clptools.core.model.actions import SendControl
+from clptools.core.model.messages import Epoch, Shared
+from clptools.core.model.quorum import NEVER
+from clptools.core.model.state import PeerState, PolicyState
+from clptools.core.step import Change, Step
+
+_TELL_MS = 500
+
+
+class SharedPolicy:
+    """The shared policy as this server knows it."""
+
+    def __init__(
+        self, step: Step, state: PolicyState, peers: Peers, ratio: TimeoutRatio, election: Election
+    ) -> None:
+        self.step = step
+        self.state = state
+        self.peers = peers
+        self.ratio = ratio
+        self.election = election
+
+    @property
+    def shared(self) -> Shared:
+        """What stands now."""
+        return self.state.shared
+
+    def share(self, shared: Shared) -> None:
+        """New policy under a new version, told to everybody at once."""
+        term = self.election.state.office_term
+        known = self.shared.version
+        version = Epoch(term.number, term.candidate, known.n + 1)
+        if version <= known:
+            # Told late, by an office before a boot: terms began again since.
+            version = Epoch(known.number + 1, term.candidate, known.n + 1)
+        self.adopt(msgspec.structs.replace(shared, version=version))
+        for name, p in self.peers.items():
+            if self.peers.hears(name):
+                p.told_policy_at = NEVER
+                self.tell(name, p)
+
+    def adopt(self, shared: Shared) -> None:
+        """Takes policy over, ours or a coordinator's."""
+        step = self.step
+        before, self.state.shared = self.shared, shared
+        if shared.suspended != before.suspended:
+            self.state.suspended_at = step.now
+            step.changed(Change.BEATS)
+            step.record(
+                "pm",
+                35 if shared.suspended else 34,
+                "INFO",
+                (step.settings.cluster.name, step.me),
+                say.suspended(step.me, shared.suspended, shared.suspended_by),
+            )
+        self.ratio.adopted(before, shared)
+        step.changed(Change.REPORT, Change.DECISIONS)
+
+    def heard(self, sender: str, shared: Shared) -> None:
+        """Somebody told a policy; the highest version stands."""
+        if shared.version <= self.shared.version:
+            return
+        p = self.peers.get(sender)
+        if p is not None and p.incarnation == shared.version.candidate and shared.closing:
+            self.state.closing = True
+        self.adopt(shared)
+
+    def stretch(self, ratio: int, for_ms: int, user: str) -> None:
+        """In office: one time-out ratio for all, for so long."""
+        shared = self.shared
+        self.share(
+            msgspec.structs.replace(
+                shared,
+                ratio=ratio,
+                ratio_ms=for_ms if ratio > 1 else 0,
+                ratio_by=user,
+                ratio_number=shared.ratio_number + 1,
+            )
+        )
+
+    def stop_begins(self) -> None:
+        """All servers were told to stop the service, this incarnation among them."""
+        self.state.closing = True
+
+    def stop_is_over(self) -> None:
+        """This incarnation is not part of a stop of all any more."""
+        self.state.closing = False
+
+    def behind(self) -> list[str]:
+        """Servers that know a newer policy than we do: what it says may forbid what we would do.
+
+        Whoever was told that a policy is in force was told by a majority, so one of those that
+        elected us names it.  One that named it and is gone for good holds nothing up.
+        """
+        step = self.step
+        version, lasts = self.shared.version, step.times.clear_by_lease_ms
+        return [
+            name
+            for name, p in self.peers.items()
+            if p.beat is not None
+            and p.beat.policy > version
+            and not self.peers.is_out(name)
+            and step.now - p.heard_at <= lasts
+        ]
+
+    def tell(self, name: str, p: PeerState) -> None:
+        """Tells a server that knows less what is wanted of the groups."""
+        step = self.step
+        if step.now - p.told_policy_at >= _TELL_MS:
+            p.told_policy_at = step.now
+            step.do(SendControl(to=name, message=self.shared))

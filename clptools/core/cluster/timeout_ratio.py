@@ -1,0 +1,138 @@
+"""Time-outs stretched for a while (`clptoratio`): which lengths, and how long.
+
+Stretched is what somebody waits for before he calls it failed.  The lengths that promise 1 hangs
+on (lease, self-stop, startup wait, fence delay, those of arbiters) and the heartbeat interval
+never are: they hold for all servers alike, and a ratio reaches one server after the other.
+
+    operator --> coordinator --> [shared policy: ratio, for so long] --> every server, until
+                                    ^                                    its own clock says so
+                                    '--- the time is over: ratio 1
+
+Going back to what is configured needs nobody's leave: each server does so when the time is over
+for it, and a coordinator then tells those that heard of it later.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from clptools.core import sentences as say
+from clptools.core.cluster.peers import Peers
+from clptools.core.model.actions import Stretch
+from clptools.core.model.messages import Shared
+from clptools.core.model.settings import Monitor, Settings
+from clptools.core.model.state import RatioState
+from clptools.core.step import Step
+
+
+def stretched(settings: Settings, ratio: int) -> Settings:
+    """`settings` with their time-outs `ratio` times as long; themselves for 1."""
+    if ratio == 1:
+        return settings
+    replace = msgspec.structs.replace
+    cluster, forced_stop = settings.cluster, settings.forced_stop
+    return replace(
+        settings,
+        ratio=ratio,
+        cluster=replace(cluster, heartbeat_timeout_ms=cluster.heartbeat_timeout_ms * ratio),
+        forced_stop=replace(forced_stop, timeout_ms=forced_stop.timeout_ms * ratio),
+        groups=tuple(
+            replace(
+                group,
+                resources=tuple(
+                    replace(
+                        resource,
+                        start_timeout_ms=resource.start_timeout_ms * ratio,
+                        stop_timeout_ms=resource.stop_timeout_ms * ratio,
+                        migrate_timeout_ms=resource.migrate_timeout_ms * ratio,
+                    )
+                    for resource in group.resources
+                ),
+            )
+            for group in settings.groups
+        ),
+        monitors=tuple(_monitor(monitor, ratio) for monitor in settings.monitors),
+    )
+
+
+def _monitor(monitor: Monitor, ratio: int) -> Monitor:
+    """Only what the monitor goes by is changed: whatever differs begins anew in the agent.
+
+    The watchdog's time-out follows from self-stop, and messages come when they come.
+    """
+    listens = monitor.type == "mrw" and not monitor.options.get("health_command")
+    if listens or monitor.type == "userw":
+        return monitor
+    return msgspec.structs.replace(
+        monitor, interval_ms=monitor.interval_ms * ratio, timeout_ms=monitor.timeout_ms * ratio
+    )
+
+
+class TimeoutRatio:
+    """The ratio of this server: asked for, taken over, and over."""
+
+    def __init__(self, step: Step, state: RatioState, peers: Peers) -> None:
+        self.step = step
+        self.state = state
+        self.peers = peers
+
+    def patience_ms(self) -> int:
+        """The configured heartbeat time-out: what a person who asked for something waits."""
+        return self.step.times.lost_ms // self.step.settings.ratio
+
+    def silent(self, name: str) -> bool:
+        """Whether a peer was not heard for so long; stretched, it is not lost yet."""
+        return self.step.now - self.peers[name].heard_at > self.patience_ms()
+
+    def adopted(self, before: Shared, shared: Shared) -> None:
+        """The shared policy was `before` and is `shared`: perhaps with another ratio."""
+        step = self.step
+        if _asked(shared) == _asked(before):
+            return
+        self.state.until = step.now + shared.ratio_ms
+        if shared.ratio > 1:
+            self._record(shared, shared.ratio, shared.ratio_by)
+        self.follow(shared, shared.ratio_by)
+
+    def remember(self, until: int, shared: Shared) -> None:
+        """The agent before us had taken over a ratio, which was to end at `until`."""
+        self.state.until = until
+        self.follow(shared, "")
+
+    def settle(self, shared: Shared) -> bool:
+        """Ends what has lasted its time by our own clock; whether it did, or had before."""
+        if shared.ratio == 1 or self.step.now < self.state.until:
+            return False
+        self.follow(shared, "")
+        return True
+
+    def end(self, shared: Shared, user: str) -> None:
+        """Back to what is configured, on this server alone."""
+        self.state.until = self.step.now
+        self.follow(shared, user)
+
+    def follow(self, shared: Shared, user: str) -> None:
+        """The ratio that is due, if it is another than before."""
+        step = self.step
+        due = shared.ratio if step.now < self.state.until else 1
+        if due == self.state.ratio:
+            return
+        self.state.ratio = due
+        if due == 1:
+            self._record(shared, 1, user)
+        step.do(Stretch(ratio=due))
+
+    def _record(self, shared: Shared, ratio: int, user: str) -> None:
+        step = self.step
+        step.record(
+            "pm",
+            942 if ratio > 1 else 943,
+            "INFO",
+            (step.settings.cluster.name, step.me),
+            say.stretched(step.me, ratio, shared.ratio_ms, user),
+        )
+
+
+def _asked(shared: Shared) -> tuple[int, int, int]:
+    """What tells one asking from the next: the same ratio again counts from then on anew."""
+    return (shared.ratio, shared.ratio_ms, shared.ratio_number)

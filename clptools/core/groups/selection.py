@@ -1,0 +1,149 @@
+"""Which server a group should go to next, and why not to the others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from clptools.core import sentences as say
+from clptools.core.cluster.holdings import told
+from clptools.core.cluster.peers import Peers
+from clptools.core.model.group_runs import Runs, purging
+from clptools.core.model.messages import Intent
+from clptools.core.model.open_events import Events, bars
+from clptools.core.model.settings import Group
+from clptools.core.model.state import MonitorRun
+from clptools.core.step import Step
+
+
+class Selection:
+    """Reads what is known of the servers; changes nothing."""
+
+    def __init__(
+        self,
+        step: Step,
+        group_runs: Runs,
+        monitors: Mapping[str, MonitorRun],
+        events: Events,
+        peers: Peers,
+    ) -> None:
+        self.step = step
+        self.group_runs = group_runs
+        self.monitors = monitors
+        self.events = events
+        self.peers = peers
+
+    def choose(self, group: Group, intent: Intent) -> tuple[str, str]:
+        """The server for the next start and why; or nothing, and why not."""
+        # Manual is about lost servers: a monitor's recovery and a failed start go on all the same.
+        moved = intent.preferred or intent.avoid
+        if intent.event == "FAILOVER" and group.failover == "manual" and not moved:
+            return "", say.failover_manual(group.name)
+        if self.would_take(group, intent):
+            return intent.preferred, say.asked_for(intent.reason)
+        if self.exhausted(group, intent):
+            return "", say.waits_for_next_try(group.name, intent.avoid)
+        able = [s for s in group.servers if self.eligible(group, s)]
+        wanted = [s for s in able if s not in intent.avoid]
+        if not wanted and not intent.failures:
+            wanted = able
+        free = [s for s in wanted if self.is_free(group, s)]
+        ranked = self._ranked(group, intent, free or wanted)
+        if not ranked:
+            return "", say.nobody(group.name, self.why_not(group, intent))
+        best = ranked[0]
+        return best, say.next_in_order(group.name, self.is_barred(best), not free)
+
+    def exhausted(self, group: Group, intent: Intent) -> bool:
+        """Whether its start failed on as many servers as may be tried, or on all there are."""
+        if not intent.failures:
+            return False
+        limit = max((r.failover_on_failure for r in group.resources), default=0)
+        able = [s for s in group.servers if self.eligible(group, s)]
+        return intent.failures > limit or bool(able and set(able) <= set(intent.avoid))
+
+    def _ranked(self, group: Group, intent: Intent, names: list[str]) -> list[str]:
+        """By order; dynamic: the same server group first, then fewest ailing monitors."""
+        if group.failover != "dynamic":
+            return names
+        home = {
+            s
+            for g in self.step.settings.server_groups
+            if g.name in group.server_groups and intent.previous in g.servers
+            for s in g.servers
+        }
+        return sorted(names, key=lambda s: (bool(home) and s not in home, self._ailing(s)))
+
+    def _ailing(self, name: str) -> int:
+        bad = ("Error", "Caution", "Stall")
+        if name == self.step.me:
+            return sum(1 for m in self.monitors.values() if m.status in bad)
+        report = self.peers[name].report
+        monitors = report.server.monitors.values() if report is not None else ()
+        return sum(1 for m in monitors if m.status in bad)
+
+    def would_take(self, group: Group, intent: Intent) -> bool:
+        """Whether the server that is asked for would be chosen."""
+        asked = intent.preferred
+        return self.eligible(group, asked) and (intent.force or self.is_free(group, asked))
+
+    def eligible(self, group: Group, name: str) -> bool:
+        """Whether a server could take a grant of the group now."""
+        return name in group.servers and not self.not_eligible(name)
+
+    def not_eligible(self, name: str) -> str:
+        """Why a server takes no group now; empty: it may."""
+        step = self.step
+        if name == step.me:
+            if not self.peers.is_online(name):
+                return say.stopping
+            if not step.life.noted:
+                return say.boot_not_noted
+            return say.newcomer if step.life.newcomer else ""
+        if name not in self.peers:
+            return say.unknown_server
+        p = self.peers[name]
+        if self.peers.is_out(name):
+            return say.out(self.peers.out_reason(name))
+        if not self.peers.is_online(name) or not self.peers.hears(name):
+            return say.not_heard
+        beat = p.beat
+        if beat is None or beat.stopped:
+            return say.stopping
+        return say.newcomer if beat.newcomer else ""
+
+    def is_free(self, group: Group, name: str) -> bool:
+        """Whether nothing speaks against a server but that another one could take the group."""
+        return not self.is_barred(name) and not self.is_purging(group, name)
+
+    def is_purging(self, group: Group, name: str) -> bool:
+        """Whether something of the group may be left there from before its boot."""
+        if name == self.step.me:
+            return group.name in purging(self.group_runs)
+        beat = told(self.peers[name])
+        return beat is not None and group.name in beat.purging
+
+    def is_barred(self, name: str) -> bool:
+        """Whether a server has an open fatal hardware event."""
+        if name == self.step.me:
+            return bars(self.events)
+        beat = self.peers[name].beat
+        return beat is not None and beat.barred
+
+    def fatal_event(self, name: str) -> str:
+        """Number and meaning of the open fatal event that bars a server, as far as it told."""
+        if name == self.step.me:
+            own = self.events.values()
+            told = [(e.id, e.meaning) for e in own if e.event_class == "FATAL"]
+        else:
+            report = self.peers[name].report
+            events = report.server.open_events if report is not None else ()
+            told = [(e.id, e.meaning) for e in events if e.event_class == "FATAL"]
+        return f"{told[-1][0]}, {told[-1][1]}" if told else ""
+
+    def why_not(self, group: Group, intent: Intent, beside: str = "") -> list[str]:
+        """For each server of the group, less `beside`, why it does not take it."""
+        return [
+            f"{s}: {self.not_eligible(s) or (say.failed_there if s in intent.avoid else say.free)}"
+            for s in group.servers
+            if s != beside
+        ]

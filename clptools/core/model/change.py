@@ -1,0 +1,29 @@
+"""What in a new configuration cannot take effect while groups run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from clptools.core.model.settings import Group, Settings
+
+
+def in_the_way(old: Settings, new: Settings, held: Iterable[str]) -> str:
+    """The first held group that the new configuration would pull from under itself.
+
+    A running group keeps its resources, their types, options and order, because they must be
+    stopped as they were started; time-outs, policies and comments may change.
+    Empty: nothing is in the way.
+    """
+    for name in held:
+        before, after = old.group(name), new.group(name)
+        if before is None:
+            continue
+        if after is None:
+            return f"{name} runs and is no longer configured"
+        if _shape(before) != _shape(after):
+            return f"{name} runs, and its resources would change"
+    return ""
+
+
+def _shape(group: Group) -> tuple[object, ...]:
+    return tuple((r.name, r.type, r.depends, sorted(r.options.items())) for r in group.resources)

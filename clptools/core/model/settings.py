@@ -1,0 +1,448 @@
+"""What the core must know of the configuration: frozen, typed, every name resolved.
+
+`clptools.config` fills these from `clp.toml`; nothing below the configuration layer
+sees a default, a missing key or a TOML table.  Durations are integer milliseconds
+(`_ms`); order in a tuple is priority.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from hashlib import blake2b
+
+import msgspec
+
+Option = str | int | float | bool | tuple[str, ...] | dict[str, str] | None
+"""Value of a key that only one variant (a resource type, a monitor type) understands."""
+
+
+class Frozen(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of every settings value."""
+
+
+class TrapSource(Frozen, frozen=True, kw_only=True):
+    """A further address from which a server's traps may come: the BMC's other port, or the
+    manager of a chassis that speaks for several servers."""
+
+    address: str
+    variable: str = ""
+    """OID of the variable that names the server; empty: all that comes from there is its own."""
+    value: str = ""
+    """What that variable says for this server (its slot)."""
+
+
+class Bmc(Frozen, frozen=True, kw_only=True):
+    """A server's baseboard management controller, as reached over the BMC network."""
+
+    address: str
+    port: int = 623
+    user: str = ""
+    protocol: str = "ipmi"
+    """`ipmi` or `redfish`."""
+    system: str = ""
+    """`redfish`: which of its systems; empty: the only one."""
+    certificate: str = ""
+    """`redfish`: SHA-256 of its certificate, `sha256:` and 64 digits."""
+    ca: str = ""
+    """`redfish`: PEM file of who signed it, where `certificate` is empty."""
+    trap_sources: tuple[TrapSource, ...] = ()
+
+    @property
+    def is_redfish(self) -> bool:
+        """Whether it is asked by Redfish, not by IPMI over LAN."""
+        return self.protocol == "redfish"
+
+    @property
+    def where(self) -> str:
+        """Address and port: which BMC it is."""
+        return f"{self.address}:{self.port}"
+
+
+class Server(Frozen, frozen=True, kw_only=True):
+    """One configured server."""
+
+    name: str
+    bmc: Bmc | None = None
+
+
+class Interconnect(Frozen, frozen=True, kw_only=True):
+    """One heartbeat path; the order in `Settings.interconnects` is its priority."""
+
+    name: str
+    type: str
+    """`lankhb`, `lanhb`, `bmchb` or `witnesshb`."""
+    addresses: dict[str, str]
+    """Server name -> own address on this path (for `bmchb`: the BMC's)."""
+    interval_ms: int = 200
+    url: str = ""
+    """`witnesshb` only."""
+    carrier: str = "timer"
+    """`bmchb` only: `timer` (the BMC's watchdog timer carries beats) or `power`."""
+
+    @property
+    def is_lan(self) -> bool:
+        """Whether heartbeats travel on it as datagrams between the servers."""
+        return self.type in ("lankhb", "lanhb")
+
+
+class Arbiter(Frozen, frozen=True, kw_only=True):
+    """One NP resolution resource (`[[np]]`): who decides an exact tie."""
+
+    name: str
+    type: str
+    """`majority`, `ping`, `http`, `witness`, `disk` or `etcd`."""
+    interval_ms: int = 1000
+    timeout_ms: int = 1000
+    required: bool = False
+    """etcd only: it replaces the majority, for everyone."""
+    options: dict[str, Option] = {}
+
+    @property
+    def decides(self) -> bool:
+        """Whether it can decide a tie at all (`majority` is only a name for the default)."""
+        return self.type != "majority"
+
+    @property
+    def strong(self) -> bool:
+        """Whether at most one side of a partition can win it."""
+        return self.type in ("witness", "disk", "etcd")
+
+
+class ForcedStop(Frozen, frozen=True, kw_only=True):
+    """`[forced_stop]`: how a server that cannot be cleared otherwise is fenced."""
+
+    action: str = "none"
+    """`none`, `power-off`, `reset`, `power-cycle` or `nmi`."""
+    timeout_ms: int = 30_000
+    retries: int = 2
+
+
+class ServerGroup(Frozen, frozen=True, kw_only=True):
+    """`[[server_group]]`: servers within which a dynamic failover stays first."""
+
+    name: str
+    servers: tuple[str, ...]
+
+
+class Resource(Frozen, frozen=True, kw_only=True):
+    """One group resource; `options` belong to its type alone."""
+
+    name: str
+    type: str
+    depends: tuple[str, ...] = ()
+    """Names of resources of the same group that start before it and stop after it."""
+    start_timeout_ms: int = 1_800_000
+    stop_timeout_ms: int = 1_800_000
+    migrate_timeout_ms: int = 1_800_000
+    migrates: bool = False
+    """It can carry its state over before a failover (`migrate`)."""
+    start_retries: int = 0
+    failover_on_failure: int = 1
+    final_action: str = "none"
+    comment: str = ""
+    options: dict[str, Option] = {}
+
+
+class Group(Frozen, frozen=True, kw_only=True):
+    """One failover group."""
+
+    name: str
+    servers: tuple[str, ...]
+    """Servers that may run it, best first."""
+    startup: str = "auto"
+    failover: str = "auto"
+    """`auto` (order), `dynamic` (healthiest server first), `manual` (never by itself)."""
+    failback: str = "manual"
+    server_groups: tuple[str, ...] = ()
+    resources: tuple[Resource, ...] = ()
+    """In an order that respects `depends`."""
+    comment: str = ""
+
+    def resource(self, name: str) -> Resource | None:
+        """The resource of that name, or None."""
+        return next((r for r in self.resources if r.name == name), None)
+
+
+def dependents(group: Group | None, resource: str) -> list[str]:
+    """Everything that directly or indirectly depends on `resource`, in start order."""
+    found: list[str] = []
+    for candidate in group.resources if group is not None else ():
+        if any(d == resource or d in found for d in candidate.depends):
+            found.append(candidate.name)
+    return found
+
+
+def dependencies(group: Group, resource: str) -> list[str]:
+    """Everything that `resource` directly or indirectly depends on, in start order."""
+    wanted = {resource}
+    for candidate in reversed(group.resources):
+        if candidate.name in wanted:
+            wanted.update(candidate.depends)
+    return [r.name for r in group.resources if r.name in wanted and r.name != resource]
+
+
+class Recovery(Frozen, frozen=True, kw_only=True):
+    """What a monitor's error leads to (`[monitor.recovery]`)."""
+
+    action: str = "final"
+    """`script`, `restart`, `failover` or `final`: the step with which recovery begins."""
+    target: str = ""
+    """A group, a group resource, or `All Groups`; empty: this server (final action only)."""
+    script: str = ""
+    """Absolute, or relative to `scripts/`: the configuration has put `monitor.s/<monitor>/` before
+    it; so for `pre_action_script`."""
+    restart_count: int = 3
+    failover_count: int = 1
+    window_ms: int = 86_400_000
+    """Restarts and failovers are counted within this long."""
+    final_action: str = "none"
+    migrate_before_failover: bool = False
+    """Resources of the target that can carry their state over do so before they are stopped."""
+    failover_outside_server_group: bool = False
+    pre_action_script: str = ""
+    after_recovery: str = "none"
+    """`none`, `reset`, `power-off`, `power-cycle`, `nmi`: what the BMC was going to do."""
+    after_recovery_deadline_ms: int = 300_000
+
+
+class SnmpUser(Frozen, frozen=True, kw_only=True):
+    """`[[monitor.snmpv3_user]]`: a USM user; its keys are in `snmp/<user>`, never here."""
+
+    user: str
+    auth_protocol: str = "sha256"
+    """`md5`, `sha`, `sha224`, `sha256`, `sha384` or `sha512`."""
+    priv_protocol: str = "aes"
+    """`aes`, `aes192`, `aes256`, `des`, or `none`: authNoPriv, knowingly."""
+
+
+class TrapCondition(Frozen, frozen=True, kw_only=True):
+    """What a variable of a trap must say, for something to follow."""
+
+    variable: str
+    """OID, below the profile's `enterprise`; whatever is below it counts as well."""
+    values: tuple[str, ...]
+    """One of these: numbers in decimal, or texts (`*` at an end: any text there)."""
+    mask: int = 0
+    """Only these bits of a number are looked at; 0: all."""
+
+
+class TrapFamily(Frozen, frozen=True, kw_only=True):
+    """`[[trap_profile.trap]]`: traps that are no PETs, and all speak of one sort of part."""
+
+    match: dict[str, str]
+    """Names: `0.6050`, `0.6050..6069`, `2.1.*`, below `enterprise` -> class; empty: see below."""
+    name: str = ""
+    """What stands in the fault's key; empty: the trap's own number (or `step`'s quotient)."""
+    event_class: str = ""
+    """Key `class`: of all that `match` gives none."""
+    variable: str = ""
+    """The variable whose value decides, where `classes` has it."""
+    mask: int = 0
+    classes: dict[str, str] = {}
+    """Value -> class; `*` at an end of a text: any text there."""
+    step: int = 0
+    """The trap's number is `step * thing + level + base`; 0: it is not made so."""
+    base: int = 0
+    levels: dict[str, str] = {}
+    """Level -> class."""
+    ipmi: bool = False
+    """The name ends in `sensor type + 256 * event type` and `16 * offset + 1`, or `+ 2` for a
+    deassertion: the rows of the class table give the class."""
+    instance: tuple[str, ...] = ()
+    """Variables that name the part: `6.2.9.3.1.1`, `1.18[2:]` without its first two characters,
+    `1.18|1.21` the first that says something."""
+    closes: tuple[str, ...] = ()
+    """Other families of the profile whose fault of the same part its CLEAR or INFO ends."""
+    meaning: str = ""
+    """For people; `{0}` is the first of `instance`, `{1.2}` a variable."""
+    text: str = ""
+    """The variable with the vendor's own sentence."""
+    own_watchdog: bool = False
+    """It may be the BMC's timer that this cluster itself armed."""
+    test: TrapCondition | None = None
+    """Where it fits, the trap is INFO whatever it says."""
+    recovered: TrapCondition | None = None
+    """Where it fits, what would open a fault ends it."""
+    ok: TrapCondition | None = None
+    """Where it fits, nothing is opened."""
+    clear_if: TrapCondition | None = None
+    """Only where it fits, a CLEAR is one; else it is INFO."""
+    clear_unless: TrapCondition | None = None
+    """Where it fits, a CLEAR that only the number tells is INFO."""
+
+
+class TrapProfile(Frozen, frozen=True, kw_only=True):
+    """`[[trap_profile]]`: rows that replace or switch off rows of the shipped class table."""
+
+    name: str
+    manufacturers: tuple[int, ...] = ()
+    """IANA numbers it is for (key `manufacturer`); empty: every BMC."""
+    rows: dict[str, str] = {}
+    """Row id (`0Dh/6F/2`, `*/0A/6`, `specific 1001`, `oid 1.3.6...`) -> class, or `off`."""
+    meanings: dict[str, str] = {}
+    """Row id -> text for the operator."""
+    enterprises: tuple[str, ...] = ()
+    """OIDs (key `enterprise`) below which its `traps` and their variables are; empty: the root."""
+    traps: tuple[TrapFamily, ...] = ()
+    """The first that gives a trap a class decides; the site's come before those that ship."""
+
+
+class Monitor(Frozen, frozen=True, kw_only=True):
+    """One monitor resource, with the reference's common parameters."""
+
+    name: str
+    type: str
+    servers: tuple[str, ...]
+    interval_ms: int = 60_000
+    timeout_ms: int = 120_000
+    retries: int = 0
+    start_wait_ms: int = 0
+    timing: str = "always"
+    """`always`, or `active`: only while `target` is online on this server."""
+    target: str = ""
+    comment: str = ""
+    recovery: Recovery = Recovery()
+    # message receive monitors only
+    category: str = ""
+    keywords: dict[str, str] = {}
+    """Server -> keyword there; an absent server has none (any device of the category)."""
+    stall_on_predictive_failure: bool = False
+    stall_on_performance_down: bool = False
+    recover_on: tuple[str, ...] = ("FATAL",)
+    communities: tuple[str, ...] = ()
+    """BMCNOTICE (key `community`); empty: `public`, or none at all where `snmpv3_users` are."""
+    snmpv3_users: tuple[SnmpUser, ...] = ()
+    options: dict[str, Option] = {}
+
+
+class Cluster(Frozen, frozen=True, kw_only=True):
+    """`[cluster]`."""
+
+    name: str = "cluster"
+    port: int = 29002
+    heartbeat_interval_ms: int = 200
+    heartbeat_timeout_ms: int = 3_000
+    lease_ms: int = 3_000
+    self_stop_ms: int = 6_000
+    fence_delay_ms: int = 5_000
+    startup_wait_ms: int = 300_000
+    takeover_without_proof: bool = False
+    partition_action: str = "stop"
+    action_command: str = ""
+    journal_bytes: int = 268_435_456
+    max_reboots: int = 3
+    """Final actions that end this machine, in a row; 0: no limit."""
+    max_reboots_reset_ms: int = 3_600_000
+    """Running this long without another one starts the count again."""
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """What promise 1 hangs on: it must not differ between servers unnoticed."""
+        return (self.lease_ms, self.self_stop_ms, self.startup_wait_ms, self.fence_delay_ms)
+
+
+class InForce(Frozen, frozen=True, kw_only=True):
+    """What one revision decides between servers: while two are in force both are asked."""
+
+    names: tuple[str, ...]
+    arbiter: Arbiter | None
+    cluster: Cluster
+    first: str
+    """The first configured group; empty: there is none."""
+    lost_ms: int
+    """`heartbeat_timeout` as configured: stretching reaches one server after the other."""
+
+    @property
+    def leases_armed(self) -> bool:
+        """Whether the holder's lease binds: three or more servers, or an arbiter."""
+        return len(self.names) >= 3 or self.arbiter is not None
+
+
+class Settings(Frozen, frozen=True, kw_only=True, dict=True):
+    """A whole configuration, checked."""
+
+    cluster: Cluster = Cluster()
+    servers: tuple[Server, ...] = ()
+    interconnects: tuple[Interconnect, ...] = ()
+    arbiters: tuple[Arbiter, ...] = ()
+    forced_stop: ForcedStop = ForcedStop()
+    server_groups: tuple[ServerGroup, ...] = ()
+    groups: tuple[Group, ...] = ()
+    monitors: tuple[Monitor, ...] = ()
+    trap_profiles: tuple[TrapProfile, ...] = ()
+    revision: int = 0
+    ratio: int = 1
+    """How many times as long as configured the time-outs in here are."""
+
+    # Asked for several times in every step of a core, hence kept.
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Server names, best first."""
+        return tuple(s.name for s in self.servers)
+
+    @cached_property
+    def voters(self) -> int:
+        """Servers, arbiter and lengths as one number: equal where votes are counted equally.
+
+        Who has a BMC is in it: one without is admitted after a boot by its word alone.
+        """
+        servers = [(s.name, s.bmc is not None) for s in self.servers]
+        what = msgspec.msgpack.encode((servers, self.arbiter, self.cluster.lengths))
+        return int.from_bytes(blake2b(what, digest_size=6).digest(), "big")
+
+    def server(self, name: str) -> Server | None:
+        """The server of that name, or None."""
+        return next((s for s in self.servers if s.name == name), None)
+
+    def bmc_at(self, name: str) -> str:
+        """Where that server's BMC is asked; empty: it has none."""
+        found = self.server(name)
+        return "" if found is None or found.bmc is None else found.bmc.where
+
+    def group(self, name: str) -> Group | None:
+        """The group of that name, or None."""
+        return next((g for g in self.groups if g.name == name), None)
+
+    def group_of(self, target: str) -> Group | None:
+        """The group that is, or holds the resource, called `target`."""
+        found = self.group(target)
+        if found is not None:
+            return found
+        return next((g for g in self.groups if g.resource(target) is not None), None)
+
+    def monitor(self, name: str) -> Monitor | None:
+        """The monitor of that name, or None."""
+        return next((m for m in self.monitors if m.name == name), None)
+
+    @cached_property
+    def arbiter(self) -> Arbiter | None:
+        """The arbiter that decides a tie: the first that can."""
+        return next((a for a in self.arbiters if a.decides), None)
+
+    def without_communities(self) -> Settings:
+        """The same without SNMP communities: the journal keeps settings, and never secrets."""
+        return msgspec.structs.replace(
+            self,
+            monitors=tuple(
+                msgspec.structs.replace(m, communities=()) if m.communities else m
+                for m in self.monitors
+            ),
+        )
+
+    @cached_property
+    def in_force(self) -> InForce:
+        """What of it decides between servers."""
+        cluster = self.cluster
+        return InForce(
+            names=self.names,
+            arbiter=self.arbiter,
+            cluster=cluster,
+            first=self.groups[0].name if self.groups else "",
+            lost_ms=cluster.heartbeat_timeout_ms // self.ratio,
+        )
+
+    @cached_property
+    def leases_armed(self) -> bool:
+        """Whether the holder's lease binds: three or more servers, or an arbiter."""
+        return self.in_force.leases_armed

@@ -1,0 +1,120 @@
+"""The lengths that the rules are made of, in ms (`docs/rules.md`)."""
+
+from __future__ import annotations
+
+import msgspec
+
+from clptools.core.model.settings import Cluster
+
+_LONG_MS = 490_000
+_BEATS_MS = 200
+"""The heartbeat interval that `fence_delay` is made for: its default."""
+
+
+def drift_margin(interval_ms: int) -> int:
+    """`d`: what two clocks, each up to 1 % off, may differ by over `interval_ms`.
+
+    2 % and 0.1 s; above 490 s 3 %, because 2 % + 0.1 s would then be less than 1.01 / 0.99 needs.
+    """
+    if interval_ms > _LONG_MS:
+        return interval_ms * 3 // 100
+    return interval_ms * 2 // 100 + 100
+
+
+class Times(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that follows from `[cluster]`, computed once."""
+
+    interval_ms: int
+    lost_ms: int
+    """Silence after which a server counts as lost (`heartbeat_timeout`)."""
+    missed_ms: int
+    """Silence after which two beats are missed: its BMC is asked at once."""
+    hear_ms: int
+    """A server heard within this is *heard now*: what asking and fencing need."""
+    lease_ms: int
+    """`L`, the vote lease."""
+    authority_ms: int
+    """`L - d`: how long what a majority answered carries authority."""
+    silence_ms: int
+    """`L + d`: how long a starting agent keeps its old vote, and how long out takes to count."""
+    holder_ms: int
+    """`H = 2 L`, the holder's lease: an election longer, so that none stops a service."""
+    grant_dead_ms: int
+    """`H + d`: after this no copy of a grant can be taken any more."""
+    self_stop_ms: int
+    clear_by_lease_ms: int
+    """`H + self_stop + d`."""
+    watchdog_ms: int
+    """Below `self_stop / 2`, so that check, pause and pet cannot overrun."""
+    give_up_ms: int
+    """`L / 4`: how long a candidate tries."""
+    startup_ms: int
+    """`B`."""
+    boot_ms: int
+    """`B + d`: from then on after boot a member is no newcomer by time alone."""
+    fence_delay_ms: int
+    """Of one turn to fence: `turn_ms`."""
+
+
+def drift_ms(elapsed_ms: int) -> int:
+    """What two clocks, each up to 1 % off, come to differ by, rounded up."""
+    return elapsed_ms // 50 + 1
+
+
+def turn_ms(cluster: Cluster) -> int:
+    """How long each place's turn to fence lasts.
+
+    `fence_delay`, and what slower heartbeats cost: two servers count turns from instants that may
+    differ by three intervals, and whoever has the turn notices it within two.
+    """
+    return cluster.fence_delay_ms + 5 * max(cluster.heartbeat_interval_ms - _BEATS_MS, 0)
+
+
+def turns_step_ms(cluster: Cluster) -> int:
+    """How far the instant from which one server counts turns to fence may be ahead of the other's.
+
+    Longer than the oldest beat that is answered where none is lost, so that it keeps pace.
+    """
+    return cluster.heartbeat_interval_ms * 3 // 2
+
+
+def times_of_both(before: Cluster, after: Cluster) -> Times:
+    """While some servers may still run the revision before: nobody may do anything for longer
+    than either allows, and whoever waits for that waits as long as either asks."""
+    old, new = times(before), times(after)
+    shortest = ("authority_ms", "holder_ms", "self_stop_ms", "watchdog_ms", "startup_ms")
+    longest = ("lease_ms", "silence_ms", "grant_dead_ms", "clear_by_lease_ms", "boot_ms")
+    return msgspec.structs.replace(
+        new,
+        **{name: min(getattr(old, name), getattr(new, name)) for name in shortest},
+        **{
+            name: max(getattr(old, name), getattr(new, name))
+            for name in (*longest, "fence_delay_ms")
+        },
+    )
+
+
+def times(cluster: Cluster) -> Times:
+    """The lengths for this configuration."""
+    lease = cluster.lease_ms
+    holder = 2 * lease
+    clear = holder + cluster.self_stop_ms
+    interval = cluster.heartbeat_interval_ms
+    return Times(
+        interval_ms=interval,
+        lost_ms=cluster.heartbeat_timeout_ms,
+        missed_ms=2 * interval + interval // 4,
+        hear_ms=3 * interval + interval // 2,
+        lease_ms=lease,
+        authority_ms=lease - drift_margin(lease),
+        silence_ms=lease + drift_margin(lease),
+        holder_ms=holder,
+        grant_dead_ms=holder + drift_margin(holder),
+        self_stop_ms=cluster.self_stop_ms,
+        clear_by_lease_ms=clear + drift_margin(clear),
+        watchdog_ms=cluster.self_stop_ms * 9 // 20,
+        give_up_ms=lease // 4,
+        startup_ms=cluster.startup_wait_ms,
+        boot_ms=cluster.startup_wait_ms + drift_margin(cluster.startup_wait_ms),
+        fence_delay_ms=turn_ms(cluster),
+    )

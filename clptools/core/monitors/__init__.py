@@ -1,0 +1,1 @@
+"""Hardware events and what they lead to: recovery and final actions."""

@@ -1,0 +1,221 @@
+"""What ends a recovery: the final action, and what the BMC was going to do.
+
+A final action never takes the last server, and ends this machine only so often in a row.
+`after_recovery` is armed in the BMC before the failover begins, and done once the groups run
+elsewhere.
+"""
+
+from __future__ import annotations
+
+from clptools.core import numbers
+from clptools.core import sentences as say
+from clptools.core.cluster.peers import Peers
+from clptools.core.groups.intents import Intents
+from clptools.core.groups.leaving import Leaving
+from clptools.core.groups.lifecycle import Lifecycle
+from clptools.core.groups.placement import Placement
+from clptools.core.groups.selection import Selection
+from clptools.core.model.actions import ArmDeadman, HostAction, StandDown
+from clptools.core.model.quorum import NEVER
+from clptools.core.model.settings import Monitor, Resource
+from clptools.core.model.state import FinalState, MonitorRun, Phase
+from clptools.core.model.states import GroupState, GroupWhy
+from clptools.core.step import Step
+
+_ENDS_SERVER = frozenset(
+    {
+        "stop-cluster",
+        "shutdown",
+        "reboot",
+        "sysrq-panic",
+        "keepalive-reset",
+        "keepalive-panic",
+        "bmc-reset",
+        "bmc-power-off",
+        "bmc-power-cycle",
+        "bmc-nmi",
+    }
+)
+_OF_GROUP = ("none", "stop-group", "stop-resource")
+"""Nothing to do for a resource that failed: its group stops in any case."""
+_DEADMAN_GRACE_MS = 60_000
+"""How long after its deadline a BMC's word of the timer that we armed may still come."""
+
+
+class FinalAction:
+    """Final actions and `after_recovery` of this server."""
+
+    def __init__(
+        self,
+        step: Step,
+        state: FinalState,
+        peers: Peers,
+        intents: Intents,
+        selection: Selection,
+        lifecycle: Lifecycle,
+        placement: Placement,
+        leaving: Leaving,
+    ) -> None:
+        self.step = step
+        self.state = state
+        self.peers = peers
+        self.intents = intents
+        self.selection = selection
+        self.lifecycle = lifecycle
+        self.placement = placement
+        self.leaving = leaving
+
+    def of_monitor(self, monitor: Monitor, run: MonitorRun) -> None:
+        """The final action of a monitor: once an incident."""
+        action = monitor.recovery.final_action
+        if run.finals:
+            return
+        run.finals += 1
+        if action == "none":
+            if run.restarts or run.failovers:
+                self.step.record(
+                    numbers.module(monitor),
+                    931,
+                    "WARN",
+                    (monitor.name, self.step.me),
+                    say.used_up(monitor.name, self.step.me, run.restarts, run.failovers),
+                )
+            return
+        if self._may(action, "rm", 200):
+            number = numbers.ACTION[action]
+            self._record(numbers.module(monitor), number, action, say.final_for(monitor.name))
+            self._perform(action, monitor.recovery.target, say.final_for(monitor.name))
+
+    def of_resource(self, resource: Resource, group: str) -> None:
+        """The final action of a resource that could be started nowhere, or not be stopped."""
+        if resource.final_action in _OF_GROUP:
+            return
+        action = resource.final_action
+        if self._may(action, "rc", 500):
+            self._record("rc", 930, action, say.final_for(resource.name))
+            self._perform(action, group, say.final_for(resource.name))
+
+    def _may(self, action: str, kind: str, last_number: int) -> bool:
+        """Whether it is done: not on the last server, nor where it ended the server too often."""
+        step = self.step
+        if action in _ENDS_SERVER and not self.another_normal_server():
+            step.record(kind, last_number, "WARN", (step.me,), say.last_server(action, step.me))
+            return False
+        if action in _ENDS_SERVER and action != "stop-cluster":
+            limit = step.settings.cluster.max_reboots
+            count = self.state.halts.get(kind, 0)
+            if limit and count >= limit:
+                text = say.too_many_halts(action, step.me, count)
+                step.record(kind, 100, "WARN", (step.me,), text)
+                return False
+            self.state.halts[kind] = count + 1
+        return True
+
+    def _record(self, module: str, number: int, action: str, reason: str) -> None:
+        step = self.step
+        step.record(module, number, "ERROR", (step.me,), say.final(action, step.me, reason))
+
+    def _perform(self, action: str, target: str, reason: str) -> None:
+        """Carries a final action out."""
+        step = self.step
+        if action == "stop-resource":
+            self._stop_resource(target)
+        elif action == "stop-group":
+            for name in self.lifecycle.online(target):
+                self.lifecycle.stop(name, GroupWhy.STOPPED, "GROUPSTOP")
+        elif action == "stop-cluster":
+            self.leaving.begin("", no_move=False)
+        elif action in ("shutdown", "reboot"):
+            self.leaving.begin(action, no_move=False)
+        else:
+            step.do(HostAction(action=action, reason=reason))
+
+    def _stop_resource(self, target: str) -> None:
+        """Stops it with those that depend on it; the rest of its group goes on."""
+        groups = self.lifecycle
+        for group in self.step.settings.groups:
+            if group.resource(target) is not None and groups.online(group.name):
+                groups.stop_resource(group, target, also=True)
+
+    def another_normal_server(self) -> bool:
+        """Whether some other server takes part and could run things."""
+        return any(not self.selection.not_eligible(name) for name in self.peers)
+
+    # ------------------------------------------------------------------ after recovery
+
+    def arm_deadman(self, monitor: Monitor) -> None:
+        """The BMC's timer first: what it was going to do happens even if this OS hangs.
+
+        Only for a failover that begins: nothing would keep it from the groups that stay here.
+        """
+        recovery = monitor.recovery
+        deadline = self.step.now + recovery.after_recovery_deadline_ms
+        self.state.deadman_until = deadline + _DEADMAN_GRACE_MS
+        self.step.do(
+            ArmDeadman(
+                action=recovery.after_recovery, deadline_ms=recovery.after_recovery_deadline_ms
+            )
+        )
+
+    def stand_down(self) -> None:
+        """Nothing is to follow any more: the timer of this or an earlier boot is called off."""
+        own = self.step.settings.server(self.step.me)
+        if own is not None and own.bmc is not None:
+            self.step.do(StandDown())
+
+    def _is_tried(self, name: str) -> bool:
+        """Whether a group is to run somewhere, and not given up for a while."""
+        intent = self.intents.of(name)
+        group = self.step.settings.group(name)
+        return intent.wanted and (group is None or not self.selection.exhausted(group, intent))
+
+    def after(self, monitor: Monitor, run: MonitorRun) -> None:
+        """The recovery is done once its groups run elsewhere: now the BMC may act."""
+        step = self.step
+        target = monitor.recovery.target
+        moving = [
+            g.name
+            for g in step.settings.groups
+            if target in ("All Groups", g.name) or g.resource(target) is not None
+        ]
+        for name in moving:
+            own = self.lifecycle.runs.get(name)
+            if own is not None and own.held:
+                return
+            elsewhere = any(
+                h.held and h.state == GroupState.ONLINE for h in self.placement.reports(name)
+            )
+            if not elsewhere and step.now < run.deadline and self._is_tried(name):
+                return
+        run.step = ""
+        run.deadline = NEVER
+        action = f"bmc-{monitor.recovery.after_recovery}"
+        if not self.another_normal_server():
+            step.record("rm", 200, "WARN", (step.me,), say.last_server(action, step.me))
+            self.stand_down()
+            return
+        step.record(
+            numbers.module(monitor),
+            numbers.ACTION[action],
+            "WARN",
+            (*moving, monitor.name, step.me),
+            say.after_recovery(step.me, monitor.recovery.after_recovery),
+        )
+        stuck = any(
+            run.held and run.state is GroupState.STOP_FAILED for run in self.lifecycle.runs.values()
+        )
+        if step.life.phase is Phase.RUNNING and not stuck:
+            # It says so first: a server that only fell silent would be powered off by the other,
+            # and stay so.
+            self.leaving.begin(action, no_move=False)
+        else:
+            step.do(HostAction(action=action, reason=say.final_for(monitor.name)))
+
+    # ------------------------------------------------------------------ each settling
+
+    def settle(self) -> None:
+        """A machine that has run long enough since has no halts in a row any more."""
+        step = self.step
+        ran_ms = step.now - step.life.started_at
+        if self.state.halts and ran_ms >= step.settings.cluster.max_reboots_reset_ms:
+            self.state.halts = {}

@@ -1,0 +1,430 @@
+"""From a monitor's error to what is done about it (hardware guide 3.4.4).
+
+    error --> pre-action script --> script --> restart (n times) --> failover (m times) --> final
+
+Recovery begins at the step that `action` names and goes one step further with each new error,
+while the counts (within `window`) last.  Nothing runs while the cluster or the monitor is
+suspended, nothing if the target is not active, and a final action never takes the last server.
+"""
+
+from __future__ import annotations
+
+from clptools.core import numbers
+from clptools.core import sentences as say
+from clptools.core.cluster.election import Election
+from clptools.core.cluster.shared_policy import SharedPolicy
+from clptools.core.groups.lifecycle import Lifecycle
+from clptools.core.groups.placement import Placement
+from clptools.core.groups.selection import Selection
+from clptools.core.model.actions import FaultMonitor, RunMonitor, RunScript
+from clptools.core.model.events import MonitorResult, ScriptDone
+from clptools.core.model.open_events import Events
+from clptools.core.model.requests import GroupMove, Request
+from clptools.core.model.settings import Group, Monitor
+from clptools.core.model.state import MonitorRun, Phase
+from clptools.core.model.states import GroupWhy, MonitorStatus
+from clptools.core.monitors.final_action import FinalAction
+from clptools.core.monitors.runs import MonitorRuns
+from clptools.core.monitors.severity import is_linked, status_of
+from clptools.core.step import Change, Step
+
+PASSIVE = frozenset({"mrw", "userw"})
+"""Monitors without rounds of their own."""
+
+_STEPS = ("script", "restart", "failover", "final")
+_WORDS = {
+    "normal": MonitorStatus.NORMAL,
+    "caution": MonitorStatus.CAUTION,
+    "error": MonitorStatus.ERROR,
+}
+_SCRIPT_TIMEOUT_MS = 180_000
+
+
+class Recovery:
+    """Monitors of this server and what their errors lead to."""
+
+    def __init__(
+        self,
+        step: Step,
+        runs: MonitorRuns,
+        events: Events,
+        policy: SharedPolicy,
+        election: Election,
+        selection: Selection,
+        placement: Placement,
+        lifecycle: Lifecycle,
+        final: FinalAction,
+    ) -> None:
+        self.step = step
+        self.runs = runs
+        self.events = events
+        self.policy = policy
+        self.election = election
+        self.selection = selection
+        self.placement = placement
+        self.lifecycle = lifecycle
+        self.final = final
+        self.wanted: list[Request] = []
+        """What a recovery asks of the coordinator, until it is handed on."""
+
+    # ------------------------------------------------------------------ status
+
+    def result(self, event: MonitorResult) -> None:
+        """An active monitor's verdict."""
+        monitor = self.step.settings.monitor(event.monitor)
+        if monitor is None:
+            return
+        run = self.runs.run(event.monitor)
+        if run.suspended or not run.running:
+            return
+        status = _WORDS.get(event.status, MonitorStatus.UNKNOWN)
+        if status is not run.status:
+            self.set_status(monitor, run, status, event.text, 0)
+        elif status is MonitorStatus.ERROR and not run.step:
+            self._recover(monitor, run, event.text)
+
+    def set_status(
+        self, monitor: Monitor, run: MonitorRun, status: MonitorStatus, text: str, number: int
+    ) -> None:
+        """The one place where a monitor changes its status; a new Error is recovered."""
+        step = self.step
+        was = run.status
+        run.status = status
+        run.text = text
+        step.changed(Change.REPORT, Change.DECISIONS)
+        bad = status is MonitorStatus.ERROR
+        module = numbers.module(monitor)
+        step.record(
+            module,
+            _number(module, was, status),
+            "ERROR" if bad else ("INFO" if status is MonitorStatus.NORMAL else "WARN"),
+            (monitor.name, step.me),
+            say.monitor_goes(
+                monitor.name, step.me, was, status, text, self._plan(monitor, run) if bad else ""
+            ),
+            event=number,
+        )
+        if bad:
+            run.incident += 1
+            run.finals = 0
+            run.held_back = ""
+            self._recover(monitor, run, text)
+        elif status is MonitorStatus.NORMAL:
+            run.stays.clear()
+            self._forget_step(run)
+
+    def _plan(self, monitor: Monitor, run: MonitorRun) -> str:
+        """The recovery that is due, in words, for the record of an Error."""
+        recovery = monitor.recovery
+        due = self._due(monitor, run)
+        if due == "final" and recovery.final_action == "none":
+            return ""
+        return say.plan(due, recovery.target, recovery.final_action)
+
+    def _due(self, monitor: Monitor, run: MonitorRun) -> str:
+        """The next of the steps that still has a count left."""
+        recovery = monitor.recovery
+        start = _STEPS.index(recovery.action)
+        floor = self.step.now - recovery.window_ms
+        scripts, restarts, failovers = (
+            sum(at > floor for at in counted)
+            for counted in (run.scripts, run.restarts, run.failovers)
+        )
+        if start <= 0 and recovery.script and not scripts:
+            return "script"
+        if start <= 1 and recovery.target and restarts < recovery.restart_count:
+            return "restart"
+        if start <= 2 and recovery.target and failovers < recovery.failover_count:
+            return "failover"
+        return "final"
+
+    def _forget_step(self, run: MonitorRun) -> None:
+        """What was under way is over; but what the BMC is to do after a failover stands."""
+        if run.step != "after":
+            run.step = ""
+
+    # ------------------------------------------------------------------ steps
+
+    def _recover(self, monitor: Monitor, run: MonitorRun, text: str) -> None:
+        step = self.step
+        shared = self.policy.shared
+        if run.step:
+            return
+        if shared.suspended or run.suspended or step.life.phase is not Phase.RUNNING:
+            self._held_back(monitor, run, "rm", 192, say.recovery_suspended(monitor.name))
+            return
+        recovery = monitor.recovery
+        if recovery.target and not self.lifecycle.online(recovery.target):
+            self._held_back(
+                monitor, run, numbers.module(monitor), 25, say.inactive(recovery.target, step.me)
+            )
+            return
+        run.held_back = ""
+        if recovery.pre_action_script and not self._unprepared(monitor, run):
+            run.step = "pre-action"
+            self._script(monitor, run, recovery.pre_action_script, text)
+            return
+        self._next(monitor, run, text)
+
+    def _held_back(
+        self, monitor: Monitor, run: MonitorRun, module: str, event_id: int, text: str
+    ) -> None:
+        """Says why nothing is recovered: once, however many rounds find it so."""
+        if run.held_back != text:
+            self.step.record(module, event_id, "WARN", (monitor.name, self.step.me), text)
+        run.held_back = text
+
+    def _unprepared(self, monitor: Monitor, run: MonitorRun) -> bool:
+        """Whether no script comes first: before the final action of a linked monitor (hardware
+        guide 3.4.1), or where no step is left that it could precede."""
+        if self._due(monitor, run) != "final":
+            return False
+        over = run.finals or monitor.recovery.final_action == "none"
+        return is_linked(monitor.category) or bool(over)
+
+    def _next(self, monitor: Monitor, run: MonitorRun, text: str) -> None:
+        """Takes the step that is due."""
+        recovery = monitor.recovery
+        due = self._due(monitor, run)
+        floor = self.step.now - recovery.window_ms
+        for counted in (run.scripts, run.restarts, run.failovers):
+            counted[:] = [t for t in counted if t > floor]
+        if due == "script":
+            run.scripts.append(self.step.now)
+            run.step = "script"
+            self._script(monitor, run, recovery.script, text)
+        elif due == "restart":
+            run.restarts.append(self.step.now)
+            self._restart(monitor, run)
+        elif due == "failover":
+            self._failover(monitor, run)
+        else:
+            self.final.of_monitor(monitor, run)
+
+    def _script(self, monitor: Monitor, run: MonitorRun, script: str, text: str) -> None:
+        step = self.step
+        run.token = f"{monitor.name}:{step.token()}"
+        keyword = monitor.keywords.get(step.me, "") or run.device
+        step.record(
+            numbers.module(monitor),
+            930 if run.step == "pre-action" else 170,
+            "INFO",
+            (monitor.name, step.me),
+            say.script_runs(step.me, script, monitor.name),
+        )
+        step.do(
+            RunScript(
+                token=run.token,
+                script=script,
+                timeout_ms=_SCRIPT_TIMEOUT_MS,
+                environment={
+                    "CLP_MONITORNAME": monitor.name,
+                    "CLP_CATEGORY": monitor.category,
+                    "CLP_KEYWORD": keyword,
+                    "CLP_MESSAGE": text,
+                },
+            )
+        )
+
+    def script_done(self, event: ScriptDone) -> None:
+        """A recovery or pre-action script ended; the recovery goes on either way."""
+        step = self.step
+        name = event.token.rpartition(":")[0]
+        monitor = step.settings.monitor(name)
+        run = self.runs.state.get(name)
+        if monitor is None or run is None or run.token != event.token:
+            return
+        ended_step, run.step, run.token = run.step, "", ""
+        ended, failed = (82, 83) if ended_step == "pre-action" else (932, 171)
+        step.record(
+            numbers.module(monitor),
+            ended if event.ok else failed,
+            "INFO" if event.ok else "ERROR",
+            (name, step.me),
+            say.script_ended(name, event.ok, event.timed_out, event.text),
+        )
+        if ended_step == "pre-action" and run.status is MonitorStatus.ERROR:
+            self._next(monitor, run, run.text)
+
+    def _restart(self, monitor: Monitor, run: MonitorRun) -> None:
+        step = self.step
+        target = monitor.recovery.target
+        groups = self.lifecycle.online(target)
+        step.record(
+            numbers.module(monitor),
+            13,
+            "WARN",
+            (monitor.name, target, *groups, step.me),
+            say.restarts(step.me, target, monitor.name, len(run.restarts)),
+        )
+        self.lifecycle.restart(target)
+
+    def _failover(self, monitor: Monitor, run: MonitorRun) -> None:
+        """Stops the target here at once; the coordinator starts it where it may run next."""
+        step = self.step
+        recovery = monitor.recovery
+        moved = False
+        for name in self.lifecycle.online(recovery.target):
+            group = step.settings.group(name)
+            if group is None:
+                continue
+            outside = self._outside(group, monitor)
+            inside = recovery.failover_outside_server_group and not outside
+            stays = self.placement.stays(group, outside)
+            if stays:
+                # Said once, however many rounds find it so.
+                if run.stays.get(name) != stays:
+                    step.record("rc", 65, "WARN", (name, monitor.name, step.me), stays)
+                run.stays[name] = stays
+                continue
+            run.stays.pop(name, None)
+            if recovery.after_recovery != "none" and not moved:
+                self.final.arm_deadman(monitor)
+            moved = True
+            step.record(
+                numbers.module(monitor),
+                14,
+                "WARN",
+                (name, monitor.name, step.me),
+                say.fails_over(step.me, name, monitor.name),
+                because=(say.none_outside(name),) if inside else (),
+            )
+            if outside:
+                self.wanted.append(
+                    GroupMove(group=name, to=outside, failover=True, reason=monitor.name)
+                )
+            self.lifecycle.stop(
+                name,
+                GroupWhy.FAILOVER,
+                "GROUPFAILOVER",
+                migrate=recovery.migrate_before_failover,
+            )
+        if moved:
+            run.failovers.append(step.now)
+            if recovery.after_recovery != "none":
+                run.step = "after"
+                run.deadline = step.now + recovery.after_recovery_deadline_ms
+
+    def _could_not_move(self, monitor: Monitor, run: MonitorRun) -> bool:
+        """Whether a fault that is still open found no server for its groups, and now there is one.
+
+        An active monitor finds out in its next round; a message receive monitor has none.
+        """
+        step = self.step
+        idle = run.status is MonitorStatus.ERROR and not run.step and not run.suspended
+        if not run.stays or not idle or self.policy.shared.suspended:
+            return False
+        if not self.election.coordinator():
+            return False  # nobody yet who would start them there
+        active = [n for n in self.lifecycle.online(monitor.recovery.target) if n in run.stays]
+        groups = [step.settings.group(name) for name in active]
+        return any(
+            group is not None and not self.placement.stays(group, self._outside(group, monitor))
+            for group in groups
+        )
+
+    def _outside(self, group: Group, monitor: Monitor) -> str:
+        """The first server that would take the group and is in none of its server groups here,
+        where the monitor asks for one."""
+        step = self.step
+        if not monitor.recovery.failover_outside_server_group:
+            return ""
+        ours = {
+            server
+            for g in step.settings.server_groups
+            if g.name in group.server_groups and step.me in g.servers
+            for server in g.servers
+        }
+        for name in group.servers:
+            able = not self.selection.not_eligible(name) and not self.selection.is_barred(name)
+            if name not in ours and able:
+                return name
+        return ""
+
+    # ------------------------------------------------------------------ each settling
+
+    def settle(self) -> None:
+        """Which active monitors should run now; what follows a finished recovery."""
+        step = self.step
+        self.final.settle()
+        for monitor in self.runs.here():
+            run = self.runs.run(monitor.name)
+            if run.step == "after":
+                self.final.after(monitor, run)
+            if monitor.type in PASSIVE:
+                if self._could_not_move(monitor, run):
+                    self._recover(monitor, run, run.text)
+                continue
+            wanted = (
+                step.life.phase is Phase.RUNNING
+                and not self.policy.shared.suspended
+                and not run.suspended
+                and (monitor.timing != "active" or bool(self.lifecycle.online(monitor.target)))
+            )
+            if wanted is not run.running:
+                run.running = wanted
+                step.changed(Change.REPORT)
+                step.do(RunMonitor(monitor=monitor.name, on=wanted))
+                if not wanted:
+                    run.status = MonitorStatus.NORMAL
+                    self._forget_step(run)
+
+    # ------------------------------------------------------------------ by command
+
+    def suspend(self, names: tuple[str, ...], on: bool, user: str) -> list[str]:
+        """Suspends or resumes monitors (empty: all); returns which were changed."""
+        step = self.step
+        changed = []
+        for monitor in self.runs.here():
+            run = self.runs.run(monitor.name)
+            if (names and monitor.name not in names) or run.suspended is on:
+                continue
+            run.suspended = on
+            changed.append(monitor.name)
+            if not on and monitor.type == "mrw":
+                run.status = status_of(monitor, self.events)
+            step.record(
+                "rm",
+                29 if on else 30,
+                "INFO",
+                (monitor.name, step.me),
+                say.monitor_suspended(monitor.name, step.me, on, user),
+            )
+        step.changed(Change.DECISIONS, Change.REPORT)
+        return changed
+
+    def clear_counters(self, names: tuple[str, ...]) -> list[str]:
+        """Sets the recovery counters of monitors (empty: all) to zero."""
+        cleared = []
+        for monitor in self.runs.here():
+            if names and monitor.name not in names:
+                continue
+            run = self.runs.run(monitor.name)
+            run.scripts, run.restarts, run.failovers, run.finals = [], [], [], 0
+            cleared.append(monitor.name)
+        self.step.changed(Change.REPORT)
+        return cleared
+
+    def fault(self, monitor: Monitor, on: bool) -> None:
+        """Dummy failure of an active monitor."""
+        run = self.runs.run(monitor.name)
+        run.fault = on
+        self.step.do(FaultMonitor(monitor=monitor.name, on=on))
+        self.step.record(
+            "rm",
+            180 if on else 181,
+            "INFO",
+            (monitor.name, self.step.me),
+            say.dummy(monitor.name, self.step.me, on),
+        )
+
+
+def _number(module: str, was: MonitorStatus, status: MonitorStatus) -> int:
+    """Of a monitor's change of status."""
+    if status is MonitorStatus.ERROR:
+        return 905 if module == "mm" else 9
+    if status is MonitorStatus.NORMAL:
+        return 26 if was is MonitorStatus.ERROR else 49
+    if module == "mm":
+        return 933
+    return 27 if status is MonitorStatus.UNKNOWN else 4

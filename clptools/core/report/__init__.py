@@ -1,0 +1,1 @@
+"""What is told: status, causes, the journal, the state that survives."""

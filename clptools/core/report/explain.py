@@ -1,0 +1,462 @@
+"""Why a group, a monitor or a server is as it is: the story told from the records of decisions.
+
+Every record names its subjects.  The story of a group is the chain that began its present stay
+(its stop, failover, grant and start), together with what happened to the server it left and to
+the monitors that gave it up; it does not go back further than the stay before.  Numbers of
+records are those of the original's alert log.
+
+Pure: records, view and wall clock are handed in.  Times of records are wall clock of the server
+that recorded them, seconds since 1970; order between servers is only as good as their clocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
+
+import msgspec
+
+from clptools.core import numbers
+from clptools.core.model.view import GroupView, MonitorView, OpenEventView, ServerView, StatusView
+from clptools.core.sentences import listed, mend_copies, two_copies
+
+CAUSE_S = 60.0
+"""What happened to the old server this long before its group moved belongs to the story."""
+MOST_STEPS = 30
+MOST_AFTERWARDS = 5
+RECENT = 8
+"""Records shown of a monitor or a server that is well."""
+_NOBODY: frozenset[str] = frozenset()
+
+GRANTED, STARTS, ONLINE, STOPS, RELEASED = (
+    ("rc", 64),
+    ("rc", 10),
+    ("rc", 11),
+    ("rc", 20),
+    ("rc", 21),
+)
+WAITS = ("rc", 65)
+ADMITTED, LEFT, HEARD_AGAIN = ("nm", 1), ("nm", 2), ("nm", 81)
+
+_MONITORS = ("rm", "mm")
+CHANGED = frozenset(
+    (module, number) for module in _MONITORS for number in (4, 9, 26, 27, 49, 905, 933)
+)
+"""A monitor changed its status; to Normal if the level is INFO."""
+
+OF_SERVER = frozenset(
+    {
+        *(("nm", number) for number in (1, 2, 3, 4, 11, 12, 40, 80, 81, 930, 931)),
+        *(("rc", number) for number in (*range(400, 440), 930)),
+        *(("pm", number) for number in (31, 930)),
+        *((module, number) for module in _MONITORS for number in numbers.ACTION.values()),
+        ("userw", 2),
+    }
+)
+"""Records that tell of a server's own life: membership, forced stop, leaving, final actions."""
+ENDS = OF_SERVER - {ADMITTED, HEARD_AGAIN}
+"""Those of them for which a group may leave it."""
+
+
+class Recorded(Protocol):
+    """One record, as `api.backend.EventRecord` keeps it."""
+
+    @property
+    def time(self) -> float:
+        """Wall clock."""
+
+    @property
+    def server(self) -> str:
+        """Who recorded it."""
+
+    @property
+    def module(self) -> str:
+        """With `event_id`: the number in the alert log."""
+
+    @property
+    def event_id(self) -> int:
+        """See `module`."""
+
+    @property
+    def level(self) -> str:
+        """INFO, WARN, ERROR."""
+
+    @property
+    def text(self) -> str:
+        """One sentence."""
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """Names it is about."""
+
+    @property
+    def because(self) -> tuple[str, ...]:
+        """Evidence."""
+
+    @property
+    def event(self) -> int:
+        """Open hardware event, or 0."""
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """One step of a story; the agent makes a `Because` of it."""
+
+    time: float
+    server: str
+    text: str
+    event: dict[str, str | int] = {}
+
+
+class Story(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole explanation; the agent makes an `Explanation` of it."""
+
+    subject: str
+    state: str
+    because: tuple[Step, ...] = ()
+    then: tuple[str, ...] = ()
+    """What happened since (time, two blanks, sentence), what keeps it so, what to do."""
+    waiting_for: str | None = None
+
+
+class Teller(msgspec.Struct, frozen=True, kw_only=True):
+    """What every story is told from."""
+
+    status: StatusView
+    records: tuple[Recorded, ...]
+    """By time."""
+    now: float
+    clock: Callable[[float], str]
+    """Wall clock -> local time as text, with the date where it is not today's."""
+
+    def since(self, at: float) -> str:
+        """`since 03:12:07.4 (4 min ago)`."""
+        return f"since {self.clock(at)} ({ago(self.now - at)} ago)"
+
+    def about(self, *names: str) -> list[Recorded]:
+        """Records with one of these subjects."""
+        wanted = set(names)
+        return [r for r in self.records if not wanted.isdisjoint(r.subjects)]
+
+    def step(self, record: Recorded) -> Step:
+        """A record as a step, its evidence behind it, its hardware event named."""
+        return Step(
+            time=record.time,
+            server=record.server,
+            text=" ".join([record.text, *record.because]),
+            event=self._event(record),
+        )
+
+    def steps(self, records: Iterable[Recorded]) -> tuple[Step, ...]:
+        """Records as steps; of a very long chain the beginning and the end."""
+        told = list(records)
+        if len(told) > MOST_STEPS:
+            told = told[: MOST_STEPS // 3] + told[-(MOST_STEPS - MOST_STEPS // 3) :]
+        return tuple(map(self.step, told))
+
+    def _event(self, record: Recorded) -> dict[str, str | int]:
+        if not record.event:
+            return {}
+        monitors = {monitor.name for monitor in self.status.monitors}
+        monitor = next((name for name in record.subjects if name in monitors), "")
+        found: dict[str, str | int] = {"id": record.event, "server": record.server}
+        return {**found, "monitor": monitor} if monitor else found
+
+
+def explain(
+    subject: str,
+    status: StatusView,
+    records: Sequence[Recorded],
+    now: float,
+    clock: Callable[[float], str],
+) -> Story | None:
+    """The story of a group, a group resource (of its group), a monitor or a server.
+
+    None for any other name; `names` has those there are.
+    """
+    teller = Teller(
+        status=status, records=tuple(sorted(records, key=lambda r: r.time)), now=now, clock=clock
+    )
+    for group in status.groups:
+        if subject in (group.name, *(resource.name for resource in group.resources)):
+            return _group(teller, group)
+    for monitor in status.monitors:
+        if subject == monitor.name:
+            return _monitor(teller, monitor)
+    for server in status.servers:
+        if subject == server.name:
+            return _server(teller, server)
+    return None
+
+
+def names(status: StatusView) -> tuple[str, ...]:
+    """Every name that can be explained."""
+    return (
+        *(group.name for group in status.groups),
+        *(resource.name for group in status.groups for resource in group.resources),
+        *(monitor.name for monitor in status.monitors),
+        *(server.name for server in status.servers),
+    )
+
+
+def ago(seconds: float) -> str:
+    """A span as a person says it: `0.3 s`, `35 s`, `4 min`, `5 h 12 min`, `2 d 3 h`."""
+    whole = int(max(seconds, 0.0) + 0.5)
+    if seconds < 9.95:
+        return f"{max(seconds, 0.0):.1f} s"
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3_600:
+        return f"{whole // 60} min"
+    if whole < 86_400:
+        return f"{whole // 3_600} h {whole % 3_600 // 60} min"
+    return f"{whole // 86_400} d {whole % 86_400 // 3_600} h"
+
+
+# ------------------------------------------------------------------------------ groups
+
+
+def _group(teller: Teller, group: GroupView) -> Story:
+    of_group = teller.about(group.name)
+    held = group.current is not None and group.waiting_for is None
+    arrival = _arrival(of_group) if held else None
+    chain, old, came = _chain(of_group, arrival)
+    begin = chain[0].time if chain else teller.now
+    end = arrival.time if arrival is not None else teller.now
+    story = _with_causes(teller, chain, old, max(begin - CAUSE_S, came), end)
+    at = arrival.time if arrival is not None else teller.now - group.since_s
+    waiting = group.waiting_for
+    return Story(
+        subject=group.name,
+        state=_group_state(teller, group, at),
+        because=teller.steps(story),
+        then=_group_then(teller, group, of_group, arrival, old),
+        waiting_for=waiting.text if waiting is not None else None,
+    )
+
+
+def _group_state(teller: Teller, group: GroupView, at: float) -> str:
+    if group.copies:
+        return two_copies(group.name, group.copies)
+    epoch = f", epoch {group.epoch}" if group.epoch else ""
+    if group.waiting_for is not None:
+        since = teller.since(teller.now - group.waiting_for.since_s)
+        return f"{group.name} is {group.status} and {waits(group.waiting_for.text)} {since}."
+    if group.current is not None:
+        return f"{group.name} is {group.status} on {group.current} {teller.since(at)}{epoch}."
+    wanted = "" if group.wanted else " and stays so until it is started"
+    return f"{group.name} is {group.status}{wanted}."
+
+
+def waits(text: str) -> str:
+    """`waits for ...`, whether the text says so itself or only what is waited for."""
+    return text if text.startswith("wait") else f"waits for {text}"
+
+
+def _number(record: Recorded) -> tuple[str, int]:
+    return (record.module, record.event_id)
+
+
+def _arrival(of_group: list[Recorded]) -> Recorded | None:
+    """The record with which the present stay was complete: Online after a grant or a start.
+
+    An agent that started again and found the group running began no stay.
+    """
+    started = False
+    found: Recorded | None = None
+    last: Recorded | None = None
+    for record in of_group:
+        if _number(record) in (GRANTED, STARTS):
+            started = True
+        elif _number(record) == ONLINE:
+            last = record
+            if started:
+                found, started = record, False
+    return found or last
+
+
+def _chain(of_group: list[Recorded], arrival: Recorded | None) -> tuple[list[Recorded], str, float]:
+    """What happened to the group from the end of its stay before; where and when that began."""
+    end = of_group.index(arrival) if arrival is not None else len(of_group)
+    before = [i for i in range(end) if _number(of_group[i]) == ONLINE]
+    first = before[-1] + 1 if before else 0
+    chain = of_group[first : end + 1]
+    # A monitor that found nowhere to go, in the stay before, moved nothing.
+    while chain and _number(chain[0]) == WAITS and len(chain[0].subjects) > 1:
+        chain = chain[1:]
+    stay = of_group[before[-1]] if before else None
+    return chain, stay.server if stay else "", stay.time if stay else 0.0
+
+
+def _with_causes(
+    teller: Teller, chain: list[Recorded], old: str, since: float, end: float
+) -> list[Recorded]:
+    """The chain and what led to it: the old server's end, the monitor's error, its event."""
+    monitors = {monitor.name for monitor in teller.status.monitors}
+    guilty: dict[str, set[str]] = {}
+    for record in chain:
+        guilty.setdefault(record.server, set()).update(monitors.intersection(record.subjects))
+    known = set(map(id, chain))
+    events: set[tuple[str, int]] = set()
+    # Newest first, so that the number of a hardware event is known before its own record comes.
+    for record in reversed(teller.records):
+        if id(record) in known or record.time > end:
+            continue
+        near = record.time >= since
+        of_old = near and old in record.subjects and _number(record) in ENDS
+        of_monitor = near and not guilty.get(record.server, _NOBODY).isdisjoint(record.subjects)
+        if of_old or of_monitor or (record.server, record.event) in events:
+            known.add(id(record))
+            if record.event:
+                events.add((record.server, record.event))
+    return [record for record in teller.records if id(record) in known]
+
+
+def _group_then(
+    teller: Teller,
+    group: GroupView,
+    of_group: list[Recorded],
+    arrival: Recorded | None,
+    old: str,
+) -> tuple[str, ...]:
+    after = of_group[of_group.index(arrival) + 1 :] if arrival is not None else []
+    lines = [f"{teller.clock(r.time)}  {r.text}" for r in after[-MOST_AFTERWARDS:]]
+    server = next((s for s in teller.status.servers if s.name == old), None)
+    if server is not None:
+        lines += _barred(teller.status, server)
+    if group.copies:
+        lines.append(mend_copies(group.name, group.copies))
+    elif group.status in ("Offline Failure", "Error"):
+        lines.append(f"Mend what could not be stopped, then: clpgrp -t {group.name} -f")
+    elif group.current is None and group.waiting_for is None:
+        lines.append(f"Start it: clpgrp -s {group.name}")
+    if teller.status.cluster.suspended:
+        lines.append("The cluster is suspended: nothing moves by itself. Resume it: clpcl --resume")
+    return tuple(lines)
+
+
+def _barred(status: StatusView, server: ServerView) -> list[str]:
+    """What keeps a server from receiving groups, and how to end that."""
+    return [
+        f"{server.name} gets no group while event {event.id} is open. "
+        f"Close it: {_acknowledge(status, server, event)}"
+        for event in server.open_events
+        if event.event_class == "FATAL" and not event.acknowledged
+    ]
+
+
+def _acknowledge(status: StatusView, server: ServerView, event: OpenEventView) -> str:
+    """The command that closes an event; servers number theirs alike, so it may name the server."""
+    same = sum((e.monitor, e.id) == (event.monitor, event.id) for e in _open(status))
+    there = f" -h {server.name}" if same > 1 else ""
+    return f"clpmonctrl --acknowledge -m {event.monitor} --event {event.id}{there}"
+
+
+def _open(status: StatusView) -> list[OpenEventView]:
+    return [event for server in status.servers for event in server.open_events]
+
+
+# ------------------------------------------------------------------------------ monitors
+
+
+def _monitor(teller: Teller, monitor: MonitorView) -> Story:
+    of_monitor = teller.about(monitor.name)
+    steps: list[Recorded] = []
+    words = []
+    then = []
+    for server in teller.status.servers:
+        found = monitor.servers.get(server.name)
+        if found is None:
+            continue
+        text = f" ({found.text})" if found.text and found.status != "Normal" else ""
+        words.append(f"{found.status} on {server.name}{text}")
+        own = [r for r in of_monitor if r.server == server.name]
+        if found.status == "Normal":
+            steps += own[-RECENT:] if monitor.status == "Normal" else []
+        else:
+            steps += _since_well(own)
+        if found.status == "Suspend" and not teller.status.cluster.suspended:
+            then.append(f"Resume it: clpmonctrl -r -m {monitor.name} -h {server.name}")
+        then += _open_events(teller.status, server, monitor.name)
+    if teller.status.cluster.suspended:
+        then.append("The cluster is suspended: no monitor acts. Resume it: clpcl --resume")
+    steps.sort(key=lambda r: r.time)
+    if monitor.status == "Normal":
+        steps = steps[-RECENT:]
+    statuses = {found.status for found in monitor.servers.values()}
+    if statuses == {monitor.status} and monitor.status == "Normal":
+        state = f"{monitor.name} is Normal on {listed(monitor.servers)}."
+    else:
+        state = f"{monitor.name} is {monitor.status}: {listed(words) or 'it runs nowhere'}."
+    return Story(
+        subject=monitor.name,
+        state=state,
+        because=teller.steps(steps),
+        then=tuple(then),
+    )
+
+
+def _since_well(records: list[Recorded]) -> list[Recorded]:
+    """The records after the monitor was last reported Normal."""
+    well = [i for i, r in enumerate(records) if r.level == "INFO" and _number(r) in CHANGED]
+    return records[well[-1] + 1 :] if well else records
+
+
+def _open_events(status: StatusView, server: ServerView, monitor: str) -> list[str]:
+    """The events of a monitor that are still open on a server."""
+    return [
+        f"Event {event.id} is open on {server.name}: {event.meaning} ({event.event_class}, "
+        + (f"{event.count} times, last " if event.count > 1 else "")
+        + f"{ago(event.last_s)} ago). If it never deasserts: "
+        f"{_acknowledge(status, server, event)}"
+        for event in server.open_events
+        if event.monitor == monitor and not event.acknowledged
+    ]
+
+
+# ------------------------------------------------------------------------------ servers
+
+
+def _server(teller: Teller, server: ServerView) -> Story:
+    own = [r for r in teller.about(server.name) if _number(r) in OF_SERVER]
+    # From when it last came, or, if it is away, from what began that.
+    comings = [i for i, r in enumerate(own) if _number(r) in (ADMITTED, HEARD_AGAIN)]
+    first = comings[-1] if comings else 0
+    if server.status == "Online":
+        story = own[first:] if comings else own[-RECENT:]
+    else:
+        story = own[first + 1 :] if comings else own
+    return Story(
+        subject=server.name,
+        state=_server_state(teller, server),
+        because=teller.steps(story),
+        then=_server_then(teller.status, server),
+    )
+
+
+def _server_state(teller: Teller, server: ServerView) -> str:
+    words = [f"{server.name} is {server.status}"]
+    if teller.status.cluster.coordinator == server.name:
+        words.append("is coordinator")
+    if server.name in teller.status.cluster.out:
+        words.append("is out of the electorate")
+    held = [g.name for g in teller.status.groups if g.current == server.name]
+    if held:
+        words.append(f"runs {listed(held)}")
+    bad = [h.name for h in server.heartbeats if h.status in ("Caution", "Error")]
+    if bad:
+        words.append(f"hears too little on {listed(bad)}")
+    bmc = server.bmc
+    if bmc is not None and server.status != "Online" and (bmc.reachable or bmc.error):
+        said = f"reads {bmc.power}" if bmc.reachable else f"could not be read ({bmc.error})"
+        words.append(f"its BMC {bmc.address} {said}")
+    return f"{listed(words)}."
+
+
+def _server_then(status: StatusView, server: ServerView) -> tuple[str, ...]:
+    lines = []
+    if server.newcomer:
+        lacks = f" {listed(server.lacks)}" if server.lacks else " every other server"
+        lines.append(f"It has just started: it takes part when{lacks} counts it, or is out.")
+    if server.status == "Online":
+        lines += _barred(status, server)
+    return tuple(lines)

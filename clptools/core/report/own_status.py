@@ -1,0 +1,229 @@
+"""What this server says of itself, to the others and to its own people."""
+
+from __future__ import annotations
+
+from clptools.core.cluster.election import Election
+from clptools.core.cluster.peers import Peers
+from clptools.core.cluster.shared_policy import SharedPolicy
+from clptools.core.groups.lifecycle import Lifecycle
+from clptools.core.model.open_events import open_of
+from clptools.core.model.quorum import NEVER
+from clptools.core.model.settings import Interconnect, Monitor
+from clptools.core.model.state import MonitorRun, Phase
+from clptools.core.model.states import GroupState, MonitorStatus, ResourceState
+from clptools.core.model.view import (
+    ArbiterView,
+    HeartbeatView,
+    HeldGroupView,
+    MonitorOnServerView,
+    OpenEventView,
+    PeerView,
+    ResourceView,
+    ServerView,
+)
+from clptools.core.monitors.event_ledger import EventLedger
+from clptools.core.monitors.final_action import FinalAction
+from clptools.core.monitors.runs import MonitorRuns
+from clptools.core.safety.lease import Lease
+from clptools.core.step import Step
+
+_GROUP_WORDS = {
+    GroupState.NONE: "Offline",
+    GroupState.STARTING: "Online Pending",
+    GroupState.ONLINE: "Online",
+    GroupState.STOPPING: "Offline Pending",
+    GroupState.STOP_FAILED: "Offline Failure",
+}
+_RESOURCE_WORDS = {
+    ResourceState.OFFLINE: "Offline",
+    ResourceState.STARTING: "Online Pending",
+    ResourceState.ONLINE: "Online",
+    ResourceState.MIGRATING: "Offline Pending",
+    ResourceState.STOPPING: "Offline Pending",
+    ResourceState.START_FAILED: "Online Failure",
+    ResourceState.STOP_FAILED: "Offline Failure",
+}
+
+
+class OwnStatus:
+    """Builds it; changes nothing."""
+
+    def __init__(
+        self,
+        step: Step,
+        peers: Peers,
+        policy: SharedPolicy,
+        election: Election,
+        lease: Lease,
+        lifecycle: Lifecycle,
+        runs: MonitorRuns,
+        final: FinalAction,
+        ledger: EventLedger,
+    ) -> None:
+        self.step = step
+        self.peers = peers
+        self.policy = policy
+        self.election = election
+        self.lease = lease
+        self.lifecycle = lifecycle
+        self.runs = runs
+        self.final = final
+        self.ledger = ledger
+
+    def own(self) -> ServerView:
+        """What this server reports of itself to the others."""
+        step = self.step
+        now = step.now
+        phase = step.life.phase
+        words = {Phase.RUNNING: "Online", Phase.LEAVING: "Offline Pending"}
+        status = words.get(phase, "Offline")
+        if phase is Phase.RUNNING and step.life.newcomer:
+            status = "Online Pending"
+        heartbeats = self._heartbeats()
+        if status == "Online" and any(h.status in ("Caution", "Error") for h in heartbeats):
+            status = "Caution"
+        binds = step.settings.leases_armed
+        return ServerView(
+            name=step.me,
+            status=status,
+            incarnation=step.life.incarnation,
+            heartbeats=heartbeats,
+            np=self._arbiters(),
+            newcomer=step.life.newcomer,
+            lacks=self.peers.lacks() if step.life.newcomer else (),
+            lease_s=max(0, self.lease.state.until - now) / 1000 if binds else None,
+            armed=self.lease.state.armed,
+            watchdog=self.lease.state.watchdog,
+            groups=tuple(self._held(name) for name in self.lifecycle.held()),
+            monitors={m.name: self._monitor_here(m) for m in self.runs.here()},
+            open_events=tuple(
+                OpenEventView(
+                    id=e.id,
+                    event_class=e.event_class,
+                    meaning=e.meaning,
+                    first_s=(now - e.first_at) / 1000,
+                    last_s=(now - e.last_at) / 1000,
+                    count=e.count,
+                    monitor=e.monitor,
+                    acknowledged=e.acknowledged,
+                )
+                for e in self.ledger.state.events.values()
+            ),
+            halts=dict(self.final.state.halts),
+            revision=step.settings.revision,
+            macs=step.life.macs,
+        )
+
+    def _held(self, name: str) -> HeldGroupView:
+        run = self.lifecycle.runs[name]
+        group = self.step.settings.group(name)
+        return HeldGroupView(
+            name=name,
+            status=_GROUP_WORDS[run.state],
+            epoch=run.seen.n,
+            since_s=(self.step.now - run.since) / 1000,
+            resources=tuple(
+                ResourceView(
+                    name=r.name,
+                    type=r.type,
+                    status=_RESOURCE_WORDS[run.resources.get(r.name, ResourceState.OFFLINE)],
+                    comment=r.comment,
+                )
+                for r in (group.resources if group is not None else ())
+            ),
+        )
+
+    def _monitor_here(self, monitor: Monitor) -> MonitorOnServerView:
+        step = self.step
+        run = self.runs.state.get(monitor.name) or MonitorRun()
+        status = run.status
+        text = run.text
+        if step.life.phase is not Phase.RUNNING:
+            status = MonitorStatus.OFFLINE
+        elif run.suspended or self.policy.shared.suspended:
+            status = MonitorStatus.SUSPEND
+        elif monitor.type == "userw":
+            method = str(monitor.options.get("method", "none"))
+            if method != "none" and not self.lease.state.armed:
+                status = MonitorStatus.CAUTION
+                text = "the watchdog is not armed"
+        elif monitor.type != "mrw" and not run.running:
+            status = MonitorStatus.OFFLINE
+        if monitor.type == "mrw":
+            texts = [e.meaning for e in open_of(self.ledger.state.events, monitor.name)]
+            text = "; ".join(texts[-2:])
+        return MonitorOnServerView(
+            status=str(status),
+            text=text,
+            restarts=len(run.restarts),
+            failovers=len(run.failovers),
+            scripts=len(run.scripts),
+        )
+
+    def _heartbeats(self) -> tuple[HeartbeatView, ...]:
+        return tuple(self._heartbeat(i) for i in self.step.settings.interconnects)
+
+    def _heartbeat(self, link: Interconnect) -> HeartbeatView:
+        step = self.step
+        if step.life.phase not in (Phase.RUNNING, Phase.LEAVING):
+            return HeartbeatView(name=link.name, type=link.type, status="Offline")
+        peers: dict[str, PeerView] = {}
+        for name, p in self.peers.items():
+            if link.type == "bmchb":
+                peers[name] = self._bmc_path(name, link)
+                continue
+            seen = p.link_at.get(link.name, NEVER)
+            age = None if seen == NEVER else (step.now - seen) / 1000
+            alive = seen != NEVER and step.now - seen <= step.times.lost_ms
+            peers[name] = PeerView(status="Normal" if alive else "Error", last_seen_s=age)
+        # A server that is out is not expected on the path.
+        expected = [v.status for n, v in peers.items() if not self.peers.is_out(n)]
+        bad = [s for s in expected if s not in ("Normal", "Unused")]
+        if not expected:
+            status = "Normal"
+        elif set(expected) == {"Unused"}:
+            status = "Unused"
+        elif len(bad) == len(expected):
+            status = "Caution" if set(bad) == {"Caution"} else "Error"
+        else:
+            status = "Caution" if bad else "Normal"
+        return HeartbeatView(name=link.name, type=link.type, status=status, peers=peers)
+
+    def _bmc_path(self, name: str, link: Interconnect) -> PeerView:
+        step = self.step
+        p = self.peers[name]
+        server = step.settings.server(name)
+        if server is None or server.bmc is None:
+            return PeerView(status="Unused")
+        if p.bmc.at == NEVER:
+            return PeerView(status="Error" if p.bmc.error else "Unknown")
+        patience = max(step.times.lost_ms, 5_000)
+        silent = step.now - p.bmc.at > patience
+        # A BMC that answers but whose beat stands still: the server behind it may be gone.
+        beat_at = p.bmc.beat_at if link.carrier == "timer" else NEVER
+        still = beat_at != NEVER and step.now - beat_at > patience
+        status = "Error" if silent or p.bmc.power == "off" else "Caution" if still else "Normal"
+        seen = p.bmc.at if beat_at == NEVER else beat_at
+        return PeerView(status=status, last_seen_s=(step.now - seen) / 1000)
+
+    def _arbiters(self) -> tuple[ArbiterView, ...]:
+        step = self.step
+        votes = self.election.state
+        views = []
+        for arbiter in step.settings.arbiters:
+            status = "Normal"
+            held = False
+            if arbiter is step.settings.arbiter:
+                held = step.now < votes.arbiter_at + step.times.authority_ms
+                status = "Error" if votes.arbiter_error else "Normal"
+            if step.life.phase is not Phase.RUNNING:
+                status = "Offline"
+            views.append(
+                ArbiterView(name=arbiter.name, type=arbiter.type, status=status, held=held)
+            )
+        return tuple(views)
+
+
+def group_word(state: str) -> str:
+    """How a group's state is shown; one that only a newer version knows is Unknown."""
+    return _GROUP_WORDS[GroupState(state)] if state in _GROUP_WORDS else "Unknown"

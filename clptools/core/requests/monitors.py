@@ -1,0 +1,198 @@
+"""Requests about monitors, open hardware events, and notices from outside."""
+
+from __future__ import annotations
+
+from clptools.core import sentences as say
+from clptools.core.cluster.peers import Peers
+from clptools.core.model.codes import NO_SUCH, REFUSED
+from clptools.core.model.events import MessageSeen
+from clptools.core.model.open_events import open_of
+from clptools.core.model.requests import (
+    Acknowledge,
+    ClearHalts,
+    ExternalNotice,
+    MonitorClear,
+    MonitorFault,
+    MonitorResume,
+    MonitorSuspend,
+    Outcome,
+)
+from clptools.core.model.settings import Monitor
+from clptools.core.model.state import Pending
+from clptools.core.monitors.event_ledger import EventLedger, key_of, matches
+from clptools.core.monitors.final_action import FinalAction
+from clptools.core.monitors.recovery import Recovery
+from clptools.core.monitors.runs import MonitorRuns
+from clptools.core.monitors.severity import is_linked
+from clptools.core.step import Change, Step
+
+
+class MonitorRequests:
+    """Suspend, resume, clear, acknowledge, notice."""
+
+    def __init__(
+        self,
+        step: Step,
+        peers: Peers,
+        runs: MonitorRuns,
+        final: FinalAction,
+        recovery: Recovery,
+        ledger: EventLedger,
+    ) -> None:
+        self.step = step
+        self.peers = peers
+        self.runs = runs
+        self.final = final
+        self.recovery = recovery
+        self.ledger = ledger
+
+    def _unknown_monitor(self, names: tuple[str, ...]) -> Outcome | None:
+        known = [m.name for m in self.runs.here()]
+        for name in names:
+            if name not in known:
+                text = f"No such monitor on {self.step.me}: {name}; known: {', '.join(known)}."
+                return Outcome(code=NO_SUCH, text=text)
+        return None
+
+    def suspend(self, pending: Pending) -> Outcome | None:
+        request = pending.request
+        assert isinstance(request, MonitorSuspend | MonitorResume)
+        unknown = self._unknown_monitor(request.monitors)
+        if unknown is not None:
+            return unknown
+        on = isinstance(request, MonitorSuspend)
+        changed = self.recovery.suspend(request.monitors, on, pending.user)
+        if changed:
+            return Outcome()
+        here = [m.name for m in self.runs.here()]
+        return Outcome(text=say.monitors_already(request.monitors or here, self.step.me, on))
+
+    def clear(self, pending: Pending) -> Outcome | None:
+        request = pending.request
+        assert isinstance(request, MonitorClear)
+        unknown = self._unknown_monitor(request.monitors)
+        if unknown is None:
+            self.recovery.clear_counters(request.monitors)
+        return unknown or Outcome()
+
+    def fault(self, pending: Pending) -> Outcome | None:
+        request = pending.request
+        assert isinstance(request, MonitorFault)
+        names = (request.monitor,) if request.monitor else ()
+        unknown = self._unknown_monitor(names)
+        if unknown is not None:
+            return unknown
+        for monitor in self.runs.here():
+            if names and monitor.name not in names:
+                continue
+            if monitor.type in ("mrw", "userw"):
+                if names:
+                    text = f"{monitor.name} ({monitor.type}) takes no dummy failure."
+                    return Outcome(code=REFUSED, text=text)
+                continue
+            self.recovery.fault(monitor, request.on)
+        return Outcome()
+
+    def clear_halts(self, pending: Pending) -> Outcome | None:
+        """Starts the count of final actions that ended this machine again."""
+        request = pending.request
+        assert isinstance(request, ClearHalts)
+        self.final.state.halts.pop(request.kind, None)
+        self.step.changed(Change.REPORT)
+        return Outcome()
+
+    def server_with(self, request: Acknowledge) -> str:
+        """The server that has the named open event; we first."""
+        step = self.step
+        if any(
+            request.event in (0, e.id) for e in open_of(self.ledger.state.events, request.monitor)
+        ):
+            return step.me
+        for name, p in self.peers.items():
+            if p.report is None:
+                continue
+            for event in p.report.server.open_events:
+                if event.monitor == request.monitor and request.event in (0, event.id):
+                    return name
+        return ""
+
+    def acknowledge(self, pending: Pending) -> Outcome | None:
+        step = self.step
+        request = pending.request
+        assert isinstance(request, Acknowledge)
+        monitor = step.settings.monitor(request.monitor)
+        if monitor is None or monitor.type != "mrw":
+            known = ", ".join(m.name for m in step.settings.monitors if m.type == "mrw") or "none"
+            text = f"No such message receive monitor: {request.monitor}; known: {known}."
+            return Outcome(code=NO_SUCH, text=text)
+        closed = self.ledger.acknowledge(monitor, request.event, pending.user)
+        if closed:
+            self._counted_anew(monitor)
+        if not closed and request.event:
+            return Outcome(code=NO_SUCH, text=f"{monitor.name} has no open event {request.event}.")
+        return Outcome(text="" if closed else f"{monitor.name} has no open event.")
+
+    def _counted_anew(self, monitor: Monitor) -> None:
+        """Somebody has seen to all that was open: the next fault is recovered like the first."""
+        if not open_of(self.ledger.state.events, monitor.name):
+            self.recovery.clear_counters((monitor.name,))
+
+    def external(self, pending: Pending) -> Outcome | None:
+        step = self.step
+        request = pending.request
+        assert isinstance(request, ExternalNotice)
+        here = [m for m in self.runs.here() if m.type == "mrw"]
+        if not request.monitor and is_linked(request.category):
+            # Whatever the keyword, and whether or not a monitor here has it.
+            category = request.category
+            name = next((m.name for m in here if m.category == category), "MONITOR")
+            return Outcome(
+                code=REFUSED,
+                text=f"Monitors of category {category} follow the hardware alone: "
+                "no request from outside changes them.",
+                hint=f"Close an open event: clpmonctrl --acknowledge -m {name}",
+            )
+        found = [m for m in here if _meant(m, step.me, request)]
+        thing = request.monitor or f"{request.category}.{request.keyword}".rstrip(".")
+        if not found:
+            return Outcome(code=NO_SUCH, text=f"No message receive monitor here takes {thing}.")
+        for monitor in found:
+            if is_linked(monitor.category):
+                text = say.linkage_owned(monitor.name, monitor.category)
+                return Outcome(
+                    code=REFUSED,
+                    text=text,
+                    hint=f"Close its events: clpmonctrl --acknowledge -m {monitor.name}",
+                )
+        step.record(
+            "trnsv",
+            10,
+            "INFO",
+            (step.me, *(m.name for m in found)),
+            f"A notification ({'clear' if request.clear else 'notice'} {thing}) came from outside, "
+            f"by {pending.user}.",
+        )
+        for monitor in found:
+            told = MessageSeen(
+                category=monitor.category,
+                keyword=request.keyword or monitor.keywords.get(step.me, ""),
+                text=request.text,
+                origin=request.origin or pending.user,
+            )
+            if request.clear:
+                # A keyword is one device: what is open of the monitor's others stays open.
+                key = key_of(told) if request.keyword else ""
+                self.ledger.acknowledge(monitor, 0, pending.user, key)
+                self._counted_anew(monitor)
+            else:
+                self.ledger.take(monitor, told)
+        return Outcome()
+
+
+def _meant(monitor: Monitor, server: str, request: ExternalNotice) -> bool:
+    """By its name, or by category; the keyword narrows that down, if there is one."""
+    if request.monitor:
+        return monitor.name == request.monitor
+    if not request.keyword:
+        return monitor.category == request.category
+    return matches(monitor, server, request.category, request.keyword)

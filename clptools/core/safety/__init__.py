@@ -1,0 +1,1 @@
+"""What may run where: clearance, lease, watchdog, fencing."""

@@ -1,0 +1,153 @@
+"""What clears a server of a group, and what is still missing (`docs/rules.md`, *Grants*).
+
+`since` is when we took office or last granted the group to that server, the later: evidence
+from before says nothing about what may have been granted since.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from clptools.core import sentences as say
+from clptools.core.cluster.election import Election
+from clptools.core.cluster.holdings import told
+from clptools.core.cluster.peers import Peers
+from clptools.core.model.group_runs import Runs
+from clptools.core.model.messages import NO_EPOCH, Epoch, Holding
+from clptools.core.model.quorum import NEVER
+from clptools.core.model.state import ClearanceState, PeerState
+from clptools.core.safety.fencing import Fencing
+from clptools.core.step import Step
+
+
+class Cleared(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether a server is cleared of a group, and by which proof."""
+
+    ok: bool
+    proof: str = ""
+    """`released`, `left`, `power off`, `lease`, `operator`, `no proof`."""
+
+
+class Clearance:
+    """Clears servers, for a coordinator with authority."""
+
+    def __init__(
+        self,
+        step: Step,
+        state: ClearanceState,
+        group_runs: Runs,
+        peers: Peers,
+        election: Election,
+        fencing: Fencing,
+    ) -> None:
+        self.step = step
+        self.state = state
+        self.group_runs = group_runs
+        self.peers = peers
+        self.election = election
+        self.fencing = fencing
+
+    def since(self, group: str, server: str) -> int:
+        """When we took office or last granted `group` to `server`, the later."""
+        return max(self.election.state.office_at, self.granted_at(group, server))
+
+    def office_begins(self) -> None:
+        """What an earlier office granted is no concern of this one."""
+        self.state.granted_at = {}
+        self.state.granted_epoch = {}
+
+    def granted(self, group: str, server: str, epoch: Epoch) -> None:
+        """We granted `group` to `server`, or said so again: evidence from before is void."""
+        self.state.granted_at.setdefault(group, {})[server] = self.step.now
+        self.state.granted_epoch.setdefault(group, {})[server] = epoch
+
+    def granted_at(self, group: str, server: str) -> int:
+        """When we last granted `group` to `server` in this office, or `NEVER`."""
+        return self.state.granted_at.get(group, {}).get(server, NEVER)
+
+    def epochs(self, group: str) -> Iterable[Epoch]:
+        """Epochs under which `group` was granted in this office."""
+        return self.state.granted_epoch.get(group, {}).values()
+
+    def cleared(self, group: str, server: str) -> Cleared:
+        """Whether `server` is proven not to run `group`."""
+        step = self.step
+        if server == step.me:
+            run = self.group_runs.get(group)
+            return Cleared(ok=run is None or not run.held, proof="released")
+        p = self.peers.get(server)
+        if p is None:
+            return Cleared(ok=True, proof="operator")
+        if self.peers.is_out(server):
+            return Cleared(ok=True, proof=self.peers.out_reason(server))
+        since = self.since(group, server)
+        if self._released(p, group, server, since):
+            return Cleared(ok=True, proof="released")
+        if self.lease_clears_at(p, since) <= step.now:
+            return Cleared(ok=True, proof="lease")
+        if step.settings.cluster.takeover_without_proof and p.lost:
+            return Cleared(ok=True, proof="no proof")
+        return Cleared(ok=False)
+
+    def _released(self, p: PeerState, group: str, server: str, since: int) -> bool:
+        """It answered a beat of this office, holds nothing, and no grant is under way to it.
+
+        One of an earlier office it refuses once it knows our term, which its beat shows: who takes
+        us for a stranger answers, too, and does not know it.
+        """
+        step = self.step
+        # A newer beat whose list is not whole says nothing of groups: neither does its echo.
+        beat = told(p)
+        if beat is None or beat.echo is None or beat.echo.sent_at <= since:
+            return False
+        if beat.term != self.election.state.office_term:
+            return False
+        holding = _holding(beat.holdings, group)
+        if holding is not None and holding.held:
+            return False
+        granted = self.state.granted_epoch.get(group, {}).get(server, NO_EPOCH)
+        if granted == NO_EPOCH:
+            return True
+        if holding is not None and holding.seen >= granted:
+            return True
+        return beat.echo.sent_at > since + step.times.grant_dead_ms
+
+    def lease_clears_at(self, p: PeerState, since: int) -> int:
+        """When the lease alone clears it; far away where it said that no watchdog binds it."""
+        step = self.step
+        if p.beat is None or not p.beat.armed or not step.settings.leases_armed:
+            return -NEVER
+        return max(since, p.answered_at) + step.times.clear_by_lease_ms
+
+    def missing(self, group: str, server: str) -> dict[str, str]:
+        """Proof -> why it is not there."""
+        step = self.step
+        p = self.peers[server]
+        since = self.since(group, server)
+        settings = step.settings
+        configured = settings.server(server)
+        bmc = configured.bmc if configured is not None else None
+        clears_at = self.lease_clears_at(p, since)
+        return {
+            "released": say.no_release(server, self.peers.hears(server)),
+            "power off": say.no_power(
+                bmc.address if bmc else "", p.bmc.power, p.bmc.error, p.bmc.doubt
+            ),
+            "forced stop": say.no_fence(
+                settings.forced_stop.action,
+                bmc is not None,
+                p.fence.text,
+                self.fencing.may_begin(),
+            ),
+            "lease": say.no_lease(
+                step.settings.leases_armed,
+                p.beat is not None and p.beat.armed,
+                clears_at - step.now if clears_at < -NEVER else None,
+            ),
+        }
+
+
+def _holding(holdings: tuple[Holding, ...], group: str) -> Holding | None:
+    return next((h for h in holdings if h.group == group), None)

@@ -1,0 +1,336 @@
+"""Forced stop: who may power whom off, and when (`docs/rules.md`, *Fencing*).
+
+    lost --> [order: one command, within half a second] --> reads off: proof
+               ^                                    |
+               '-- still lost, still ours to give --'-- time-out --> failed, again later
+
+The core gives one order after another, and each only while the reasons for it hold: the server is
+not heard, and its BMC has answered for a second without a gap (where both networks come back
+together, its heartbeats come first).  What the BMC answers to an order is no evidence; off reads
+are, by the one rule of `power.py`.
+
+Only a coordinator that hears a majority fences, or an exact half without newcomers.  There both
+sides may mean to, so each has turns of its own: from the last exchange on, place by place takes
+its turn (`timing.turn_ms`), and an order leaves only in the first fifth of it, so that its victim
+is off before the next one begins.  Place 0 is the holder of the first configured group; all others
+follow by name.  An arbiter decides this, too: whom it says yes to has place 0.  There is no such
+danger where the BMC heartbeat stopped with the others: a server whose BMC heartbeat stopped is hung
+and cannot fence us.  A server that stood still itself, a paused machine for instance, fences nobody
+before it has listened again: the silence was its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from clptools.core import sentences as say
+from clptools.core.cluster.election import Election
+from clptools.core.cluster.holdings import holds
+from clptools.core.cluster.peers import Peers
+from clptools.core.cluster.power import Power
+from clptools.core.cluster.revision import Revision
+from clptools.core.cluster.shared_policy import SharedPolicy
+from clptools.core.model import timing
+from clptools.core.model.actions import Fence
+from clptools.core.model.events import FenceDone
+from clptools.core.model.group_runs import Runs
+from clptools.core.model.quorum import NEVER
+from clptools.core.model.settings import InForce
+from clptools.core.model.state import ForcedStopState, PeerState, Phase
+from clptools.core.step import Change, Step
+
+_RETRY_MS = 10_000
+_WITHIN_MS = 500
+"""An order leaves within this, or never."""
+_STEADY_MS = 1_000
+"""So long its BMC has answered, without a gap, before it gets an order."""
+_ORDER_STUCK_MS = 10_000
+_AGAIN_MS = 3_000
+"""How long a BMC that accepted an order has to carry it out before it gets another one."""
+_POWER_ON_MS = 60_000
+_SHORTEST_MS = 1_000
+"""Of a turn, whatever an older configuration says."""
+
+
+class Stake(msgspec.Struct, frozen=True):
+    """What the coordinator's work on groups means for forced stops."""
+
+    waited_for: frozenset[str] = frozenset()
+    """Servers of which a group waits for proof."""
+    granted: Mapping[str, str] = {}
+    """Group -> server to which it was granted, and that has not answered."""
+
+
+class StopFailed(msgspec.Struct, frozen=True):
+    """A forced stop that ended without an off read."""
+
+    server: str
+    why: str
+
+
+class Fencing:
+    """Stops by BMC what cannot be cleared otherwise."""
+
+    def __init__(
+        self,
+        step: Step,
+        group_runs: Runs,
+        peers: Peers,
+        power: Power,
+        policy: SharedPolicy,
+        revision: Revision,
+        election: Election,
+    ) -> None:
+        self.step = step
+        self.group_runs = group_runs
+        self.peers = peers
+        self.power = power
+        self.policy = policy
+        self.revision = revision
+        self.election = election
+
+    # ------------------------------------------------------------------ each settling
+
+    def settle(self, stake: Stake) -> list[StopFailed]:
+        """Goes on with forced stops that are under way, and begins those that are needed.
+
+        Returns those that failed.
+        """
+        step = self.step
+        failed: list[StopFailed] = []
+        for server in step.settings.servers:
+            p = self.peers.get(server.name)
+            if p is None or server.bmc is None:
+                continue
+            if p.fence.since != NEVER:
+                ended = self._end(server.name, p)
+                failed += [ended] if ended is not None else []
+            elif self._needed(server.name, p, stake) and self._may(p, stake):
+                self.begin(server.name, p)
+            if p.fence.since != NEVER:
+                self._order(server.name, p, stake)
+        return failed
+
+    def _needed(self, name: str, p: PeerState, stake: Stake) -> bool:
+        """It is lost, was in contact with us since boot, is not out, and something waits for it."""
+        step = self.step
+        if step.settings.forced_stop.action == "none" or not self._able():
+            return False
+        if not p.lost or self.peers.is_out(name):
+            return False
+        if step.now < p.fence.retry_at or self._may_boot(p):
+            return False
+        if self._was_off(p) and self.peers.hears_majority() and name not in stake.waited_for:
+            return False  # a power-off would only begin its long boot anew
+        # In a tie that an arbiter decided, too: the loser may not know that it lost.
+        if not self.election.in_office() or self.peers.hears_half():
+            return True
+        held = any(h.held for h in holds(p))
+        return held or name in stake.waited_for
+
+    def may_begin(self) -> bool:
+        """Whether this server may stop any other now, in its turn."""
+        return self._able() and (self.peers.hears_majority() or self.peers.hears_half())
+
+    def _able(self) -> bool:
+        """Whether we take part, and know what is wanted."""
+        step = self.step
+        running = step.life.phase is Phase.RUNNING and not step.life.newcomer
+        return running and not self.policy.shared.suspended and not self.policy.behind()
+
+    def _order(self, name: str, p: PeerState, stake: Stake) -> None:
+        """Gives the next order, if it may leave now."""
+        step, fence = self.step, p.fence
+        if fence.ordered_at != NEVER and step.now - fence.ordered_at < _ORDER_STUCK_MS:
+            return
+        if fence.sent_at != NEVER and step.now - fence.sent_at < _AGAIN_MS:
+            return
+        if fence.orders > step.settings.forced_stop.retries:
+            return
+        if not (
+            self._strikable(name, p) and (fence.wanted_by or (self._able() and self._may(p, stake)))
+        ):
+            return
+        fence.orders += 1
+        fence.ordered_at = step.now
+        command = self._command(p)
+        step.do(Fence(server=name, action=command, ordered_at=step.now, within_ms=_WITHIN_MS))
+
+    def _command(self, p: PeerState) -> str:
+        """What the BMC is told: a reset begins as power off, so that it can be read back."""
+        nmi = self.step.settings.forced_stop.action == "nmi" and not p.fence.wanted_by
+        return "nmi" if nmi else "power-off"
+
+    def _strikable(self, name: str, p: PeerState) -> bool:
+        """Whether the order would hit a silent server, by a BMC whose word can be proof after."""
+        step, bmc = self.step, p.bmc
+        if bmc.power != "on" or (self.peers.is_out(name) and not p.fence.wanted_by):
+            return False
+        steady = bmc.answers_since != NEVER and step.now - bmc.answers_since >= _STEADY_MS
+        if not steady or step.now - bmc.at > _STEADY_MS:
+            return False
+        if p.fence.wanted_by:
+            return True  # a person wants it off, heard or not
+        silent_ms = step.now - max(p.heard_at, p.any_heard_at)
+        return silent_ms > step.times.lost_ms and not self._may_boot(p)
+
+    def _may_boot(self, p: PeerState) -> bool:
+        """Whether it was off since it was last heard, and not long ago."""
+        recent = self.step.now - p.bmc.off_seen_at < self.step.times.startup_ms
+        return recent and self._was_off(p)
+
+    def _was_off(self, p: PeerState) -> bool:
+        """Whether it was off since it was last heard, for all that its BMC said, proof or not."""
+        return p.bmc.off_seen_at > max(p.heard_at, p.any_heard_at)
+
+    def begin(self, name: str, p: PeerState, user: str = "") -> None:
+        """Begins a forced stop; `user`: who asked for it, whatever is heard of that server."""
+        step = self.step
+        word = step.settings.forced_stop.action
+        if user or (len(step.settings.servers) == 2 and word != "nmi"):
+            # With two servers a reset would not lower the electorate: only power off is proof.
+            word = "power-off"
+        p.fence = ForcedStopState(since=step.now, wanted_by=user, text=say.fence_under_way)
+        number = {"power-off": 400, "power-cycle": 401, "reset": 402, "nmi": 403}[word]
+        silent_ms = step.now - p.heard_at
+        text = say.fences(step.me, name, word, silent_ms, p.fence.wanted_by)
+        step.record("rc", number, "WARN", (name, step.me), text)
+
+    def _end(self, name: str, p: PeerState) -> StopFailed | None:
+        """Ends a forced stop that is through, not wanted any more, or over its time."""
+        step, fence = self.step, p.fence
+        forced = step.settings.forced_stop
+        if fence.wanted_by:
+            off = p.off_asked_at >= fence.since
+        else:
+            off = self.peers.is_out(name)
+        if off and self.peers.out_reason(name) != "power off":
+            self._over(p, "", 0)  # another proof came first
+        elif off:
+            sent = fence.sent_at != NEVER
+            self._over(p, say.fence_done, step.times.boot_ms)
+            step.record("rc", 404, "INFO", (name, step.me), say.fenced(name, sent))
+            two = len(step.settings.servers) == 2
+            again = forced.action in ("reset", "power-cycle") and not (two or fence.wanted_by)
+            if sent and again and not self.policy.shared.suspended:
+                step.do(
+                    Fence(
+                        server=name,
+                        action="power-on",
+                        ordered_at=step.now,
+                        within_ms=_POWER_ON_MS,
+                    )
+                )
+        elif not fence.wanted_by and not p.lost:
+            self._over(p, say.fence_called_off(name), 0)
+            step.record("rc", 434, "INFO", (name, step.me), say.fence_called_off(name))
+        elif step.now - fence.since >= forced.timeout_ms:
+            return self._failed(name, p, fence)
+        return None
+
+    def _failed(self, name: str, p: PeerState, fence: ForcedStopState) -> StopFailed:
+        step = self.step
+        why = fence.text if fence.text != say.fence_under_way else ""
+        why = why or say.still_on(step.settings.forced_stop.timeout_ms, p.bmc.error, p.bmc.doubt)
+        self._over(p, why, _RETRY_MS)
+        step.changed(Change.DECISIONS)
+        return StopFailed(name, why)
+
+    def _over(self, p: PeerState, text: str, pause_ms: int) -> None:
+        """`pause_ms`: one that was stopped boots now; it is left alone for so long."""
+        p.fence = ForcedStopState(text=text, retry_at=self.step.now + pause_ms)
+        self.step.changed(Change.DECISIONS)
+
+    # ------------------------------------------------------------------ answers
+
+    def done(self, event: FenceDone) -> None:
+        """An order was carried out, or never left."""
+        step = self.step
+        p = self.peers.get(event.server)
+        if p is None or event.action == "power-on":
+            if p is not None and not event.sent:
+                text = say.stays_off(event.server, event.error)
+                step.record("rc", 435, "WARN", (event.server, step.me), text)
+            return
+        p.fence.ordered_at = NEVER
+        if p.fence.since == NEVER:
+            return
+        if event.sent:
+            p.fence.sent_at = step.now
+            p.fence.text = say.nmi_proves_nothing if event.action == "nmi" else ""
+        else:
+            p.fence.text = event.error
+        self.power.ask(event.server)
+        step.changed(Change.DECISIONS)
+
+    # ------------------------------------------------------------------ whose turn it is
+
+    def _may(self, p: PeerState, stake: Stake) -> bool:
+        step = self.step
+        if step.now - step.woke_at <= step.times.hear_ms:
+            return False
+        if self.election.in_office() and self.peers.hears_majority():
+            return True
+        if not self.peers.hears_half() or self.power.looks_hung(p):
+            return False
+        if self.power.stands_still(p):
+            return True
+        if self.peers.hears_newcomer():
+            return False
+        revisions = self.revision.turns()
+        places = [self._place(r, stake) for r in revisions]
+        if any(place is None for place in places):
+            return False
+        place = max(x for x in places if x is not None)
+        return all(self._turn_of(place, p, r) for r in revisions)
+
+    def _turn_of(self, place: int, p: PeerState, revision: InForce) -> bool:
+        """Whether an order given now leaves in the first fifth of the turn of this place.
+
+        A BMC holds the button for 4 s: its victim is to be off before the next turn begins.
+        """
+        turn_ms = max(timing.turn_ms(revision.cluster), _SHORTEST_MS)
+        silent_ms = self.step.now - p.turns_at - revision.lost_ms
+        if silent_ms < 0:
+            return False
+        turn, into_ms = divmod(silent_ms, turn_ms)
+        mine = turn % self._places(revision) == place
+        interval_ms = revision.cluster.heartbeat_interval_ms
+        window_ms = max(turn_ms // 5, _WITHIN_MS + 2 * interval_ms)
+        return mine and into_ms + _WITHIN_MS <= window_ms
+
+    def _places(self, revision: InForce) -> int:
+        """How many places take turns."""
+        weak = revision.arbiter is not None and not revision.arbiter.strong
+        return 1 + len(revision.names) * (2 if weak else 1)
+
+    def _place(self, revision: InForce, stake: Stake) -> int | None:
+        """Our place among those who may fence in an exact half; None: we do not.
+
+        The arbiter's winner comes before the loser, whoever holds a group: a holder behind cut
+        cables must not stop the server that its clients still reach.
+        """
+        step, arbiter = self.step, revision.arbiter
+        if step.me not in revision.names:
+            return None
+        by_name = 1 + sorted(revision.names).index(step.me)
+        if arbiter is None:
+            return 0 if self._holds(revision.first, stake) else by_name
+        if self.election.in_office():
+            # A weak arbiter says yes to both halves.
+            return 0 if arbiter.strong or self._holds(revision.first, stake) else by_name
+        votes = self.election.state
+        if not votes.arbiter_error and step.now - votes.arbiter_ok_at <= step.times.lease_ms:
+            return None  # it can be asked, and its yes is not ours
+        # Who holds a group may change before this, by the end of a lease; our place does not.
+        return by_name if arbiter.strong else len(revision.names) + by_name
+
+    def _holds(self, group: str, stake: Stake) -> bool:
+        """Whether we hold the first group; one that we granted to another is that one's."""
+        run = self.group_runs.get(group)
+        # One that is only stopped because our state is lost may be another one's.
+        if run is None or not run.held or run.purge:
+            return False
+        return stake.granted.get(group, self.step.me) == self.step.me

@@ -1,0 +1,237 @@
+"""The holder's own lease and its watchdog (`docs/rules.md`, *The holder's lease and the watchdog*).
+
+A holder may run its groups until `H` after the send time of its newest heartbeat that a
+coordinator with authority answered.  Past it, it has `self_stop` to stop them; the watchdog,
+no longer fed, sees to it that a server which cannot stop them is reset in time.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from clptools.core import sentences as say
+from clptools.core.cluster.election import Election
+from clptools.core.cluster.peers import Peers
+from clptools.core.cluster.revision import Revision
+from clptools.core.cluster.shared_policy import SharedPolicy
+from clptools.core.model.actions import ArmWatchdog, DisarmWatchdog, HostAction, PetWatchdog
+from clptools.core.model.events import WatchdogChanged
+from clptools.core.model.group_runs import Runs, holds_any
+from clptools.core.model.quorum import NEVER
+from clptools.core.model.state import LeaseState, PeerState, Phase
+from clptools.core.model.states import GroupState
+from clptools.core.step import Change, Step
+
+_ARMED_AGAIN_MS = 5_000
+"""How long a watchdog that could not be armed is left alone."""
+
+
+class SelfStop(msgspec.Struct, frozen=True):
+    """The lease is over: these groups stop at once, and then this action ends the server."""
+
+    groups: list[str]
+    action: HostAction | None
+
+
+class Lease:
+    """Whether this server may still run what it holds."""
+
+    def __init__(
+        self,
+        step: Step,
+        state: LeaseState,
+        group_runs: Runs,
+        peers: Peers,
+        policy: SharedPolicy,
+        revision: Revision,
+        election: Election,
+    ) -> None:
+        self.step = step
+        self.state = state
+        self.group_runs = group_runs
+        self.peers = peers
+        self.policy = policy
+        self.revision = revision
+        self.election = election
+
+    def runs(self) -> bool:
+        """Whether the lease runs, or does not bind us."""
+        return not self.binds() or self.step.now < self.state.until
+
+    def binds(self) -> bool:
+        """Whether passing the lease obliges us to stop."""
+        return self.revision.leases_bind() and not self.state.waived
+
+    def promised(self) -> bool:
+        """What our beats say: the watchdog is armed and the lease binds."""
+        binds = self.binds() and not self.policy.shared.suspended
+        return self.state.armed and binds and self.state.disarmed_from == NEVER
+
+    def answered(self, sent_at: int) -> None:
+        """A coordinator with authority answered our beat of `sent_at`."""
+        step = self.step
+        until = sent_at + step.times.holder_ms
+        if until <= self.state.until or sent_at > step.now:
+            return
+        self.state.until = until
+
+    def shorten(self, by_ms: int) -> None:
+        """The holder's lease became shorter by that much: so does what was given of it."""
+        if by_ms > 0 and self.state.until != NEVER:
+            self.state.until -= by_ms
+
+    def settle(self) -> SelfStop | None:
+        """Renews our own lease in office; returns what is to be stopped once it is over."""
+        step = self.step
+        if self.election.in_office():
+            self.answered(step.now)
+        self._waive()
+        return None if self.runs() else self._self_stop()
+
+    def _waive(self) -> None:
+        """Suspended, nobody stops by lease: but only once all know that we shall not."""
+        step = self.step
+        if not self.policy.shared.suspended:
+            # The lease binds again from the first that a coordinator gives us; until then our
+            # beats do not say that it does, and nobody clears us by it.
+            if self.state.waived and step.now < self.state.until:
+                self.state.waived = False
+                step.changed(Change.BEATS)
+            return
+        if self.state.waived:
+            return
+        self.state.waived = all(
+            self.peers.is_out(name)
+            or (
+                p.beat is not None
+                and p.beat.suspended
+                and self._knows(p, self.policy.state.suspended_at)
+            )
+            for name, p in self.peers.items()
+        )
+
+    def _self_stop(self) -> SelfStop | None:
+        step = self.step
+        stopping = [
+            name
+            for name, run in self.group_runs.items()
+            if run.held
+            and (run.state in (GroupState.STARTING, GroupState.ONLINE) or run.migrations)
+        ]
+        if not stopping:
+            return None
+        overdue = step.now - self.state.until
+        step.record(
+            "nm", 40, "ERROR", (step.me, *stopping), say.lease_over(step.me, stopping, overdue)
+        )
+        word = step.settings.cluster.partition_action
+        ends = word not in ("none", "stop")
+        action = HostAction(action=word, reason=say.partition(step.me)) if ends else None
+        return SelfStop(stopping, action)
+
+    # ------------------------------------------------------------------ watchdog
+    #
+    #   off --arm--> armed --another method, or none, is configured--> told --all know--> off, armed
+    #
+    # Others may clear us by our lease as long as they believe that a watchdog binds us.  So one
+    # that is not wanted any more runs on until everybody has answered a beat that did not say so.
+
+    def begin(self) -> None:
+        """The agent started: what its predecessor armed may still run."""
+        if not self._configured()[0]:
+            self.state.watchdog_as = ("left", 0)
+        self.arm()
+
+    def arm(self) -> None:
+        """Brings the watchdog to what is configured, as far as that is allowed now.
+
+        Opening a device feeds it: that needs the lease as feeding does.
+        """
+        wanted = self._configured()
+        if wanted == self.state.watchdog_as:
+            self.state.disarmed_from = NEVER
+            return
+        if self.state.watchdog_as[0] not in ("", wanted[0]) and not self._may_disarm():
+            return
+        if not wanted[0]:
+            self.disarm()
+        elif self._may_feed():
+            # Not armed until it says so: it may still have the longer time-out of before.
+            self.state.armed = False
+            self.state.watchdog_fault = ""
+            self.state.watchdog_as = wanted
+            self.state.watchdog_wanted = True
+            self.state.disarmed_from = NEVER
+            self._arm()
+
+    def _configured(self) -> tuple[str, int]:
+        """Method and time-out that are configured for us; `("", 0)`: none."""
+        step = self.step
+        for monitor in step.settings.monitors:
+            if monitor.type == "userw" and step.me in monitor.servers:
+                method = str(monitor.options.get("method", "none"))
+                return (method, step.times.watchdog_ms) if method != "none" else ("", 0)
+        return ("", 0)
+
+    def _may_feed(self) -> bool:
+        return self.runs() or not holds_any(self.group_runs)
+
+    def _may_disarm(self) -> bool:
+        """Whether nobody believes any more that the watchdog binds us."""
+        step = self.step
+        if self.state.disarmed_from == NEVER:
+            self.state.disarmed_from = step.now
+            step.changed(Change.BEATS)
+        if not self.revision.leases_bind():
+            return True
+        return all(
+            self.peers.is_out(name) or self._knows(p, self.state.disarmed_from)
+            for name, p in self.peers.items()
+        )
+
+    def _knows(self, p: PeerState, since: int) -> bool:
+        """Whether it answered a beat of ours that was sent after `since`."""
+        echo = p.beat.echo if p.beat is not None else None
+        return echo is not None and echo.sent_at > since
+
+    def disarm(self) -> None:
+        """Disarms it; only while nobody relies on it."""
+        if self.state.watchdog_as[0]:
+            self.state.watchdog_wanted = False
+            self.state.watchdog_as = ("", 0)
+            self.state.armed = False
+            self.state.disarmed_from = NEVER
+            self.step.do(DisarmWatchdog())
+
+    def _arm(self) -> None:
+        step = self.step
+        method, timeout_ms = self.state.watchdog_as
+        self.state.watchdog_again_at = step.now + _ARMED_AGAIN_MS
+        step.do(ArmWatchdog(timeout_ms=timeout_ms, method=method))
+
+    def changed(self, event: WatchdogChanged) -> None:
+        """The watchdog was armed, or could not be: said once, and tried again."""
+        step = self.step
+        self.state.armed = event.armed
+        self.state.watchdog = event.method
+        step.changed(Change.BEATS, Change.REPORT)
+        self.state.watchdog_again_at = step.now + _ARMED_AGAIN_MS
+        fault = "" if event.armed else event.text
+        if fault and fault != self.state.watchdog_fault and self.state.watchdog_wanted:
+            step.record("userw", 2, "WARN", (step.me, "userw"), fault)
+        self.state.watchdog_fault = fault
+
+    def pet(self) -> None:
+        """Feeds the watchdog while the lease runs or nothing is held.
+
+        Arming feeds as well, so one that could not be armed is tried again only then.
+        """
+        step = self.step
+        if step.life.phase not in (Phase.RUNNING, Phase.LEAVING):
+            return  # it has left, and disarmed it
+        self.arm()
+        if not self.state.watchdog_wanted or not self._may_feed():
+            return
+        step.do(PetWatchdog())
+        if not self.state.armed and step.now >= self.state.watchdog_again_at:
+            self._arm()

@@ -1,0 +1,133 @@
+"""One step of a core: who and when we are, and all that a part may do.
+
+A part reads the time, the settings and this incarnation's life here.  It acts through `do` and
+`record`, and says through `changed` what follows from its work; `core/node.py` sees to that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum, auto
+
+from clptools.core.model.actions import Action, Record
+from clptools.core.model.settings import Settings
+from clptools.core.model.state import Life, StepState
+from clptools.core.model.timing import Times
+
+
+class Change(Enum):
+    """What a part's work touches."""
+
+    DECISIONS = auto()
+    """Something that decisions depend on: everything is settled again."""
+    REQUESTS = auto()
+    """Something that only requests wait for: settled, too."""
+    BEATS = auto()
+    """What our heartbeats say: they go out in this step."""
+    REPORT = auto()
+    """What we report of ourselves: the others are told, at most once an interval."""
+
+
+class Step:
+    """The context of one step."""
+
+    def __init__(
+        self, me: str, settings: Settings, times: Times, state: StepState, life: Life
+    ) -> None:
+        self.me = me
+        self.settings = settings
+        self.times = times
+        self.state = state
+        self.life = life
+        self.now = 0
+        """Milliseconds of this server's monotonic clock."""
+        self.woke_at = 0
+        """When this server last came back from standing still: what it did not hear until then
+        is no silence of the others."""
+        self.actions: list[Action] = []
+        self.listener: Callable[[str, tuple[str, ...]], None] = lambda text, subjects: None
+        """Hears the text and subjects of each record: somebody may wait for them."""
+        self._urgent = False
+        self._requests_due = False
+
+    # ------------------------------------------------------------------ what a part may do
+
+    def do(self, action: Action) -> None:
+        """Adds an action to this step's list."""
+        self.actions.append(action)
+
+    def record(
+        self,
+        module: str,
+        event_id: int,
+        level: str,
+        subjects: tuple[str, ...],
+        text: str,
+        because: tuple[str, ...] = (),
+        event: int = 0,
+    ) -> None:
+        """One line for the alert log, the journal and `--explain`."""
+        self.actions.append(
+            Record(
+                module=module,
+                event_id=event_id,
+                level=level,
+                subjects=subjects,
+                text=text,
+                because=because,
+                event=event,
+            )
+        )
+        self.listener(text, subjects)
+
+    def changed(self, *what: Change) -> None:
+        """Says what the work of a part touches."""
+        for each in what:
+            if each is Change.DECISIONS:
+                self.state.decisions_due = True
+            elif each is Change.REPORT:
+                self.state.report_due = True
+            elif each is Change.BEATS:
+                self._urgent = True
+            else:
+                self._requests_due = True
+
+    def draw(self, below: int) -> int:
+        """The next number of this core's own sequence, in `range(below)` (splitmix64)."""
+        self.state.draws += 1
+        z = (self.state.seed + self.state.draws * 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF
+        z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
+        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
+        return (z ^ (z >> 31)) % max(below, 1)
+
+    def token(self) -> int:
+        """A number that this incarnation gives once."""
+        number = self.state.next_token
+        self.state.next_token += 1
+        return number
+
+    # ------------------------------------------------------------------ what is due
+
+    @property
+    def beats_due(self) -> bool:
+        """Whether our heartbeats say something new since they were sent."""
+        return self._urgent
+
+    @property
+    def settling_due(self) -> bool:
+        """Whether anything is to be settled."""
+        return self.state.decisions_due or self._requests_due
+
+    def settling(self) -> None:
+        """A round of settling begins: what changes from here on wants another one."""
+        self.state.decisions_due = False
+        self._requests_due = False
+
+    def beats_sent(self) -> None:
+        """Every peer has a heartbeat that says all that is new."""
+        self._urgent = False
+
+    def take(self) -> list[Action]:
+        """Ends the step: its actions, in order."""
+        actions, self.actions = self.actions, []
+        return actions
