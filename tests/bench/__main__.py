@@ -26,6 +26,7 @@ NAMES = (
     "simulator",
     "seeds",
     "systematic",
+    "house",
     "false_takeover",
     "whole",
     "rival",
