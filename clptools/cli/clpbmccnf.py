@@ -56,7 +56,9 @@ COMMAND = Command(
         ),
         (
             "With --check nothing is set: exit code 9 where a trap would not be sent, 1 where that "
-            "could not be asked. Then: clptrap test --through-bmc."
+            "could not be asked. Then: clptrap test --through-bmc. Of a BMC with protocol = "
+            '"redfish" it tells whether its event service is on, and whether a stream, a log or a '
+            "subscription of the agent tells of its events; nothing is set there."
         ),
     ),
     options=(

@@ -50,6 +50,8 @@ class Options(msgspec.Struct, kw_only=True):
     sse: bool = True
     push: bool = True
     log: bool = True
+    enabled: bool = True
+    """Whether its event service is switched on."""
     event_types_only: bool = False
     """It refuses subscriptions with anything newer than EventTypes."""
     machine: tuple[str, ...] = ()
@@ -203,7 +205,7 @@ class RedfishBmc:
 
         @app.get("/redfish/v1/Managers/bmc/LogServices")
         def log_services() -> Any:
-            return flask.jsonify({"Members": [{"@odata.id": LOG}]})
+            return flask.jsonify({"Members": [{"@odata.id": LOG}] if options.log else []})
 
         @app.get(LOG)
         def log() -> Any:
@@ -224,7 +226,7 @@ class RedfishBmc:
         @app.get(EVENTS)
         def service() -> Any:
             found: Json = {
-                "ServiceEnabled": True,
+                "ServiceEnabled": options.enabled,
                 "Subscriptions": {"@odata.id": f"{EVENTS}/Subscriptions"},
                 "RegistryPrefixes": ["ResourceEvent", "Environmental"],
                 "Actions": {
@@ -275,6 +277,7 @@ class RedfishBmc:
 
         @app.post(f"{EVENTS}/Actions/EventService.SubmitTestEvent")
         def test_event() -> Any:
+            self.counters["test event"] += 1
             self.event(flask.request.get_json())
             return "", 204
 
