@@ -17,7 +17,7 @@ _clptools() {
     COMPREPLY=()
     case ${command##*/} in
         clpbmccnf)
-            flags='-u --user -p --password --new --alerts --check --yes --snmp --json --help'
+            flags='-u --user -p --password --new --alerts --check --yes --snmp --certificate --json --help'
             words=('server')
             valued='-u --user -p --password --snmp'
             case $previous in

@@ -26,6 +26,7 @@ complete -c clpbmccnf -l alerts -d 'Look at the BMC\'s alerts, and set them.'
 complete -c clpbmccnf -l check -d 'With --alerts: only look.'
 complete -c clpbmccnf -l yes -d 'With --alerts: set them without a question.'
 complete -c clpbmccnf -l snmp -x -d 'Store the pass phrases of this SNMPv3 user.'
+complete -c clpbmccnf -l certificate -d 'Show the certificate of the BMC, for Redfish.'
 complete -c clpbmccnf -l json -d 'Print one JSON object instead of text, errors too.'
 complete -c clpbmccnf -l help -d 'Show a summary and exit.'
 

@@ -17,6 +17,7 @@ from clptools.hardware.local import LocalIpmi, OwnBmc
 from clptools.intake.match import admissions, communities
 
 if TYPE_CHECKING:
+    from clptools.cli.redfish_alerts import RedfishAlerts
     from clptools.core.model.settings import Bmc, Settings
 
 PATIENCE_S = 60.0
@@ -32,6 +33,8 @@ class Way(msgspec.Struct, frozen=True, kw_only=True):
     findings: tuple[Finding, ...] = ()
     fault: str = ""
     """Why it could not be looked at; empty: it was."""
+    tells: str = "trap"
+    """What comes this way: traps, or events of Redfish."""
 
     @property
     def clear(self) -> bool:
@@ -40,7 +43,11 @@ class Way(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def wanted_of(settings: Settings, server: str) -> tuple[Wanted, ...]:
-    """The keyword addresses of one server, and what its monitors take there."""
+    """The keyword addresses of one server, and what its monitors take there.
+
+    Redfish events go to the first alone, for all monitors.
+    """
+    places = admissions(settings, server)[: 1 if is_redfish(settings, server) else None]
     return tuple(
         Wanted(
             server=server,
@@ -52,8 +59,14 @@ def wanted_of(settings: Settings, server: str) -> tuple[Wanted, ...]:
                 for community in sorted(communities(monitor))
             ),
         )
-        for place in admissions(settings, server)
+        for place in places
     )
+
+
+def is_redfish(settings: Settings, server: str) -> bool:
+    """Whether the BMC of that server tells by Redfish."""
+    found = settings.server(server)
+    return found is not None and found.bmc is not None and found.bmc.is_redfish
 
 
 def servers_of(settings: Settings, names: Iterable[str]) -> tuple[str, ...]:
@@ -83,7 +96,7 @@ async def alert_ways(
 ) -> AsyncIterator[dict[str, AlertWay]]:
     """How the alerts of these servers' BMCs are looked at; `own`: this server."""
     processes = IpmiProcesses()
-    closing: list[BmcClient | OwnBmc] = []
+    closing: list[BmcClient | OwnBmc | RedfishAlerts] = []
     ways: dict[str, AlertWay] = {}
     try:
         for name in servers:
@@ -102,9 +115,15 @@ def _way(
     bmc: Bmc,
     is_own: bool,
     processes: IpmiProcesses,
-    closing: list[BmcClient | OwnBmc],
+    closing: list[BmcClient | OwnBmc | RedfishAlerts],
 ) -> AlertWay:
     """The one place that knows by which protocol a BMC's alerts are reached."""
+    if bmc.is_redfish:
+        from clptools.cli.redfish_alerts import RedfishAlerts
+
+        service = RedfishAlerts(server, bmc)
+        closing.append(service)
+        return service
     lan = BmcClient(server, bmc, paths.bmc_password_file(server), processes)
     closing.append(lan)
     # A node that lives below CLP_ROOT is not the machine that it runs on.
@@ -140,7 +159,12 @@ async def looked_at(way: AlertWay, wanted: Wanted) -> Way:
     except ClpError as error:
         fault = error.message
     return Way(
-        server=wanted.server, bmc=way.where, address=wanted.where, findings=found, fault=fault
+        server=wanted.server,
+        bmc=way.where,
+        address=wanted.where,
+        findings=found,
+        fault=fault,
+        tells=way.tells,
     )
 
 
@@ -175,7 +199,7 @@ def told(way: Way) -> str:
     if way.fault:
         return f"{head}cannot be told. {way.fault}."
     if way.clear:
-        return f"{head}its traps are sent there."
+        return f"{head}its {way.tells}s are sent there."
     lines = [f"{head}"]
     lines[0] += f"{len(way.findings)} thing{'s' * (len(way.findings) > 1)} in the way."
     for finding in way.findings:

@@ -13,10 +13,17 @@ if TYPE_CHECKING:
     from clptools.cli.bmc_alerts import Way
     from clptools.core.model.settings import Settings
 
+_CONNECT_S = 5.0
+
 COMMAND = Command(
     "clpbmccnf",
     summary="store the password of a server's BMC, and let it send its traps to the cluster",
-    synopsis=("[-u USER] [--new] [SERVER]", "--snmp USER", "--alerts [--check | --yes] [SERVER]"),
+    synopsis=(
+        "[-u USER] [--new] [SERVER]",
+        "--snmp USER",
+        "--alerts [--check | --yes] [SERVER]",
+        "--certificate [SERVER]",
+    ),
     description=(
         (
             "Asks for the password, or reads it from standard input (one line). It is stored in "
@@ -36,6 +43,12 @@ COMMAND = Command(
             "every server needs them."
         ),
         (
+            "With --certificate it shows the SHA-256 of the certificate that the BMC has now, as "
+            '[server.bmc] wants it for protocol = "redfish", and compares it with what stands '
+            "there. Nothing is sent to the BMC. Compare it with what the BMC's own page shows "
+            "before you pin it: whoever stands between could show another."
+        ),
+        (
             "With --alerts it lets the BMC of SERVER (left out: of every server) send its traps to "
             "the keyword address of the monitor: destination, policy, event filter, community and "
             "the switches, over LAN or, for this server, by the kernel's driver. What it would set "
@@ -43,7 +56,9 @@ COMMAND = Command(
         ),
         (
             "With --check nothing is set: exit code 9 where a trap would not be sent, 1 where that "
-            "could not be asked. Then: clptrap test --through-bmc."
+            "could not be asked. Then: clptrap test --through-bmc. Of a BMC with protocol = "
+            '"redfish" it tells whether its event service is on, and whether a stream, a log or a '
+            "subscription of the agent tells of its events; nothing is set there."
         ),
     ),
     options=(
@@ -59,6 +74,7 @@ COMMAND = Command(
         Option("--check", help="With --alerts: only look."),
         Option("--yes", help="With --alerts: set them without a question."),
         Option("--snmp", metavar="USER", help="Store the pass phrases of this SNMPv3 user."),
+        Option("--certificate", help="Show the certificate of the BMC, for Redfish."),
     ),
     arguments=(Argument("SERVER", help="Whose BMC it is.", complete="server"),),
     examples=(
@@ -66,6 +82,7 @@ COMMAND = Command(
         ("clpbmccnf -u clp server2 < password", "reads it"),
         ("clpbmccnf --alerts", "lets the BMCs of all servers send their traps here"),
         ("clpbmccnf --snmp trapper", "asks for the pass phrases of that SNMPv3 user"),
+        ("clpbmccnf --certificate server2", "shows what to pin of the BMC of server2"),
     ),
 )
 
@@ -78,11 +95,61 @@ def run(args: Args) -> Answer:
             "A password is not taken as an argument: everybody on the server could read it.",
             "Type it when asked, or hand it in on standard input. Change the one you gave.",
         )
+    if args.given("certificate"):
+        return _certificate(args)
     if args.given("alerts"):
         return _alerts(args)
     if args.given("check") or args.given("yes"):
         raise ClpError(ExitCode.USAGE, "--check and --yes go with --alerts.")
     return _store_snmp(args) if args.given("snmp") else _store_bmc(args)
+
+
+def _certificate(args: Args) -> Answer:
+    """Exit code 9: it is another than the pinned one.  Raises ClpError."""
+    import asyncio
+
+    from clptools.common.http import HttpError
+    from clptools.common.kept_http import KeptConnection, pinned_tls
+    from clptools.config.load import load
+    from clptools.config.servers import HTTPS_PORT
+    from clptools.registries import registries
+
+    if any(map(args.given, ("user", "new", "snmp", "alerts", "check", "yes"))):
+        raise ClpError(ExitCode.USAGE, "--certificate [SERVER] stands alone.")
+    name = args.word() or server_name()
+    settings = load(config_file(), registries()).settings
+    server = settings.server(name) if settings is not None else None
+    if server is None or server.bmc is None:
+        text = f"{name}: no such server with a BMC in {config_file()}."
+        raise ClpError(ExitCode.NO_SUCH, text, "[server.bmc] names its address.")
+    bmc = server.bmc
+    port = bmc.port if bmc.is_redfish else HTTPS_PORT
+
+    async def shown() -> str:
+        async with asyncio.timeout(_CONNECT_S):
+            connection = await KeptConnection.open(bmc.address, port, pinned_tls("any", ""))
+        connection.close()
+        return connection.certificate
+
+    where = f"BMC of {name} ({bmc.address} port {port})"
+    try:
+        found = asyncio.run(shown())
+    except TimeoutError:
+        raise ClpError(ExitCode.FAILED, f"{where}: no answer within {_CONNECT_S:g} s") from None
+    except HttpError as fault:
+        raise ClpError(ExitCode.FAILED, f"{where}: {fault}") from None
+    line = f'certificate = "{found}"'
+    if not bmc.certificate:
+        text = f'{line}\nPut that under [server.bmc] of {name}, with protocol = "redfish".'
+    elif bmc.certificate == found:
+        text = f"{line}\nIt is the one that {config_file()} has."
+    else:
+        text = f"{line}\n{config_file()} has another: {bmc.certificate}"
+    differs = bool(bmc.certificate) and bmc.certificate != found
+    answer = done(text, server=name, certificate=found, pinned=bmc.certificate)
+    if differs:
+        answer.code = ExitCode.FOUND
+    return answer
 
 
 def _alerts(args: Args) -> Answer:
@@ -154,7 +221,8 @@ def _store_bmc(args: Args) -> Answer:
     server = args.word() or server_name()
     _check_name(server)
     known = _in_configuration(server, args.text("user"), args.given("new"))
-    write_bmc_password(server, _password(server))
+    redfish = not known or _speaks_redfish(server)
+    write_bmc_password(server, _password(server), redfish=redfish)
     path = bmc_password_file(server)
     note = "" if known else f"\n{server} is not in {config_file()} yet."
     return done(f"Command succeeded.{note}", server=server, file=path)
@@ -208,6 +276,15 @@ def _in_configuration(server: str, user: str, new: bool) -> bool:
             "Change user under [server.bmc] there, then: clpcfctrl --push",
         )
     return True
+
+
+def _speaks_redfish(server: str) -> bool:
+    from clptools.config.load import load
+    from clptools.registries import registries
+
+    settings = load(config_file(), registries()).settings
+    found = settings.server(server) if settings is not None else None
+    return found is not None and found.bmc is not None and found.bmc.is_redfish
 
 
 def _password(server: str) -> str:

@@ -105,19 +105,23 @@ def _alerts(loaded: Loaded, settings: Settings) -> tuple[Report, ...]:
     places, found = Places(loaded), []
     for way in asyncio.run(look(settings, servers, server_name())) if servers else ():
         name, table = f"{way.server}.bmc", f"server:{way.server}.bmc"
-        head = f"whether it sends its traps to {way.address}"
+        head = f"whether it sends its {way.tells}s to {way.address}"
         if way.fault:
             hint = f"Ask again: clpbmccnf --alerts --check {way.server}"
             found.append(
                 places.warn(name, f"{head} cannot be told: {way.fault}", hint, table=table)
             )
         elif way.clear:
-            found.append(places.note(name, f"its traps are sent to {way.address}", "", table=table))
+            found.append(
+                places.note(name, f"its {way.tells}s are sent to {way.address}", "", table=table)
+            )
         else:
             what = "; ".join(finding.text for finding in way.findings)
             hints = [finding.hint for finding in way.findings if finding.hint]
             if any(finding.changes for finding in way.findings):
                 hints.insert(0, f"clpbmccnf --alerts {way.server} sets what can be set.")
-            text = f"a trap of it does not reach {way.address}: {what}"
+            text = f"not every event of it reaches {way.address}: {what}"
+            if way.tells == "trap":
+                text = f"a trap of it does not reach {way.address}: {what}"
             found.append(places.warn(name, text, " ".join(hints), table=table))
     return tuple(found)

@@ -50,7 +50,9 @@ COMMAND = Command(
             "test --through-bmc lets the BMC of SERVER (left out: of this server) itself send a "
             "test trap, and waits until it arrives at the keyword address: 1 where it was refused "
             "there, with the reason, 7 where nothing came within 10 s. What a BMC needs for that: "
-            "clpbmccnf --alerts. Where no agent runs on this server, the command itself listens."
+            "clpbmccnf --alerts. Where no agent runs on this server, the command itself listens. A "
+            'BMC with protocol = "redfish" sends a test event in its place, which an agent has to '
+            "take within 20 s."
         ),
     ),
     options=(

@@ -139,6 +139,31 @@ _VARIABLES = (
     ("CLP_DISK", "SUCCESS: there is no disk resource that could have failed."),
     ("CLP_PATH, CLP_VERSION_FULL, CLP_VERSION_MAJOR, CLP_OSNAME, CLP_OSVER", "The same for all."),
 )
+_REDFISH = (
+    (
+        'A BMC with protocol = "redfish" is asked over one HTTPS connection that is kept. The '
+        "account needs to log in and to control power (Login and ConfigureComponents; Operator). "
+        "The password leaves only to the certificate that is pinned, or that the CA signed. A "
+        "system is off when it and the chassis that holds it alone say Off; PoweringOff and all "
+        "other words are unknown."
+    ),
+    (
+        "The BMC's timer, for userw method ipmi and for after_recovery, is reached by /dev/ipmi0, "
+        "which stays where IPMI over LAN is switched off; without that, after_recovery is done "
+        "after the recovery, but nothing is armed before. Heartbeats are not written into a BMC: "
+        "a bmchb interconnect shows its power alone."
+    ),
+    (
+        "Where a message receive monitor of BMCNOTICE has a keyword for the server, hardware "
+        "events of its own BMC come by Redfish, beside traps. They come by a stream of the "
+        "service, or else by events that it pushes to the keyword address (HTTPS, the same port "
+        "by TCP, a secret path; the BMC must reach it), and from its log, which is read every "
+        "10 seconds and fills the gaps of both. An event is told once, however it comes. Its "
+        "class is that of a row redfish REGISTRY.MESSAGE, as in redfish Power.PowerSupplyFailed; "
+        "where there is none, Critical is ERROR, OK ends what the same message began, and the "
+        "message is told once an hour. clpstat --hw counts what became of all of them."
+    ),
+)
 _OTHER_SCRIPTS = (
     "Recovery scripts and scripts before a recovery have CLP_MONITORNAME, CLP_CATEGORY, "
     "CLP_KEYWORD and CLP_MESSAGE. Scripts of clprexec have CLP_EVENT=TRNREQ, and who asked in "
@@ -235,6 +260,9 @@ def config_page(registries: Registries) -> str:
     lines.append(".SH TABLES")
     for heading, fields in sections(registries):
         lines += [f".SS {text(heading)}", *_keys(fields)]
+    lines.append(".SH REDFISH")
+    for paragraph in _REDFISH:
+        lines += [".PP", text(paragraph)]
     lines += [".SH TRAPS", text(_TRAPS), ".PP", ".nf"]
     lines += [*map(text, TRAP_SAMPLE.splitlines()), ".fi"]
     lines += [".SH SCRIPTS", text(_SCRIPTS)]

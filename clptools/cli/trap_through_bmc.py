@@ -1,4 +1,7 @@
-"""`clptrap test --through-bmc`: the BMC itself sends a trap, and it is seen to arrive."""
+"""`clptrap test --through-bmc`: the BMC itself sends a trap, and it is seen to arrive.
+
+A BMC that speaks Redfish sends an event in its place.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import socket
 import time
 from typing import TYPE_CHECKING, cast
 
-from clptools.cli.bmc_alerts import alert_ways, servers_of, wanted_of
+from clptools.cli.bmc_alerts import alert_ways, is_redfish, servers_of, wanted_of
 from clptools.cli.command import Answer, done
 from clptools.faults import ClpError, ExitCode
 
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
 ARRIVES_WITHIN_S = 10.0
 """BMCs queue their alerts; most send within a second."""
 LOOK_EVERY_S = 0.2
+EVENT_WITHIN_S = 20.0
+"""By Redfish; where the log alone tells, it is read every ten seconds."""
 
 _TAKEN = {
     "accepted": "taken",
@@ -42,6 +47,17 @@ _REFUSED = {
     "queue_full": ("the agent had no place for it", "See clpstat --hw."),
     "undelivered": ("it could not be made durable", "See the log: is the disk full?"),
 }
+_EVENT_TAKEN = {
+    "redfish_test": "taken as the test that it is",
+    "redfish_accepted": "taken; it does not say that it is a test",
+    "redfish_duplicate": "known as one that was taken before",
+    "redfish_late": "known as older than what was taken of its fault",
+    "redfish_storm": "dropped, in a storm of events",
+}
+_EVENT_REFUSED = {
+    "redfish_malformed": ("it is no JSON object", "See the log of {server}."),
+    "redfish_undelivered": _REFUSED["undelivered"],
+}
 
 
 def test_through_bmc(settings: Settings, server: str, own: str) -> Answer:
@@ -49,7 +65,14 @@ def test_through_bmc(settings: Settings, server: str, own: str) -> Answer:
     (name,) = servers_of(settings, (server,))
     lines: list[str] = []
     for wanted in wanted_of(settings, name):
-        seen = _AtAgent(name) if _agent_runs() else None
+        events = is_redfish(settings, name)
+        seen = _AtAgent(name, events) if _agent_runs() else None
+        if seen is None and events:
+            raise ClpError(
+                ExitCode.NO_AGENT,
+                f"No agent runs here, and events of the BMC of {name} come to an agent alone.",
+                "Start the cluster service here: clpcl -s",
+            )
         if seen is None and name != own:
             raise ClpError(
                 ExitCode.NO_AGENT,
@@ -61,7 +84,8 @@ def test_through_bmc(settings: Settings, server: str, own: str) -> Answer:
         except OSError as error:
             text = f"{wanted.where}: {error.strerror}"
             raise ClpError(ExitCode.FAILED, text, "Is it an address of this server?") from None
-        lines.append(f"The BMC of {name} sent a test trap ({arrived[0]}). {arrived[1]}")
+        what = "event" if events else "trap"
+        lines.append(f"The BMC of {name} sent a test {what} ({arrived[0]}). {arrived[1]}")
     return done("\n".join(lines), server=name)
 
 
@@ -81,14 +105,24 @@ async def _sent(
     settings: Settings, wanted: Wanted, own: str, seen: _AtAgent | _AtSocket
 ) -> tuple[str, str]:
     """What the BMC was told, and what became of the trap.  Raises ClpError."""
+    events = is_redfish(settings, wanted.server)
     with seen:
         async with alert_ways(settings, (wanted.server,), own) as ways:
             told = await ways[wanted.server].send_test(wanted)
-        deadline = time.monotonic() + ARRIVES_WITHIN_S
+        within_s = EVENT_WITHIN_S if events else ARRIVES_WITHIN_S
+        deadline = time.monotonic() + within_s
         while time.monotonic() < deadline:
             if became := seen.look(wanted):
                 return told, became
             await asyncio.sleep(LOOK_EVERY_S)
+    if events:
+        raise ClpError(
+            ExitCode.TIMED_OUT,
+            f"The BMC of {wanted.server} accepted to send a test event ({told}), and nothing came "
+            f"to the agent there within {within_s:g} s.",
+            f"clpbmccnf --alerts --check {wanted.server} looks at its event service; the log of "
+            f"{wanted.server} says which way does not work.",
+        )
     raise ClpError(
         ExitCode.TIMED_OUT,
         f"The BMC of {wanted.server} accepted to send a test trap ({told}), and nothing came to "
@@ -101,8 +135,13 @@ async def _sent(
 class _AtAgent:
     """Looks by the counters of the agent there; it may be another server's."""
 
-    def __init__(self, server: str) -> None:
+    def __init__(self, server: str, events: bool) -> None:
+        """`events`: by Redfish, not traps."""
         self._server = server
+        self._taken = _EVENT_TAKEN if events else _TAKEN
+        self._refused = _EVENT_REFUSED if events else _REFUSED
+        self._what = "An event came to the agent" if events else "A trap came to {where}"
+        self._it = "It came to the agent" if events else "It came to {where}"
         self._before: dict[str, int] = {}
 
     def __enter__(self) -> _AtAgent:
@@ -116,14 +155,14 @@ class _AtAgent:
         """What became of it; empty: nothing yet.  Raises ClpError where it was refused."""
         now = self._counters()
         grown = [name for name, count in now.items() if count > self._before.get(name, 0)]
-        for name, text in _TAKEN.items():
+        for name, text in self._taken.items():
             if name in grown:
-                return f"It came to {wanted.where} and was {text}."
-        for name, (why, hint) in _REFUSED.items():
+                return f"{self._it.format(where=wanted.where)} and was {text}."
+        for name, (why, hint) in self._refused.items():
             if name in grown:
                 raise ClpError(
                     ExitCode.FAILED,
-                    f"A trap came to {wanted.where}, and was refused: {why}.",
+                    f"{self._what.format(where=wanted.where)}, and was refused: {why}.",
                     hint.format(server=wanted.server),
                 )
         return ""

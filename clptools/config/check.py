@@ -395,7 +395,17 @@ def _timers(settings: Settings, facts: Facts, places: Places) -> Iterator[Report
     own = settings.server(facts.server)
     if "/dev/ipmi0" not in facts.absent or own is None:
         return
-    if own.bmc is not None:
+    if own.bmc is not None and own.bmc.is_redfish:
+        if method == "ipmi":
+            yield places.warn(
+                f"monitor {name}",
+                'method "ipmi", but /dev/ipmi0 is not there, and by Redfish the timer of the BMC '
+                "is not reached: the watchdog cannot be armed",
+                'modprobe ipmi_si ipmi_devintf (the ipmi service), or method = "softdog".',
+                table=f"monitor:{name}",
+                key="method",
+            )
+    elif own.bmc is not None:
         yield places.warn(
             f"{own.name}.bmc",
             "the ipmi service does not run here (/dev/ipmi0 is not there): the own BMC is reached "

@@ -302,6 +302,22 @@ ENDPOINT = _checked(lambda value: endpoint(value, 1), "address[:port]")
 """An address, or `address:port`, `[IPv6]:port`."""
 
 
+def _fingerprint(value: object) -> Option | Fault:
+    if not isinstance(value, str):
+        return _text_fault(value)
+    digits = value.lower().removeprefix("sha256:").replace(":", "")
+    if value and not re.fullmatch(r"[0-9a-f]{64}", digits):
+        return Fault(
+            text="is no SHA-256 of a certificate",
+            hint='Write "sha256:" and 64 hexadecimal digits; clpbmccnf --certificate shows them.',
+        )
+    return f"sha256:{digits}" if value else ""
+
+
+FINGERPRINT = Kind(name="SHA-256", read=_fingerprint)
+"""Of a certificate in DER, with or without colons between the bytes."""
+
+
 def _network(value: str) -> None:
     host, slash, prefix = value.partition("/")
     bits = 128 if ":" in canonical(host) else 32

@@ -17,6 +17,7 @@ from clptools.config import fields_of_traps as of_traps
 from clptools.config.field import (
     BOOLEAN,
     ENDPOINT,
+    FINGERPRINT,
     NAME,
     PATH,
     TEXT,
@@ -142,14 +143,45 @@ BMC = (
         name="address",
         parse=ENDPOINT,
         required=True,
-        help="Address of the BMC, with the port if it is not 623.",
+        help="Address of the BMC, with the port if it is not 623 (redfish: 443).",
     ),
     Field(
         section="server.bmc",
         name="user",
-        parse=text(max_bytes=16),
+        parse=text(max_bytes=64),
         default="",
-        help="IPMI account; its password is in bmc/SERVER (clpbmccnf).",
+        help="Account on the BMC, of 16 bytes at most for IPMI; its password is in bmc/SERVER "
+        "(clpbmccnf).",
+    ),
+    Field(
+        section="server.bmc",
+        name="protocol",
+        parse=choice("ipmi", "redfish"),
+        default="ipmi",
+        help="How the BMC is asked and told over its network: by IPMI 2.0, or by Redfish (HTTPS), "
+        "which tells of hardware events as well. The BMC's own timer goes by /dev/ipmi0 in both.",
+    ),
+    Field(
+        section="server.bmc",
+        name="system",
+        parse=text(max_bytes=255),
+        default="",
+        help="redfish: the system's name in the service, where that has several.",
+    ),
+    Field(
+        section="server.bmc",
+        name="certificate",
+        parse=FINGERPRINT,
+        default="",
+        help="redfish: SHA-256 of the BMC's certificate, the only one that is taken; "
+        "clpbmccnf --certificate shows it.",
+    ),
+    Field(
+        section="server.bmc",
+        name="ca",
+        parse=PATH,
+        help="redfish: PEM file of the CA that signed the BMC's certificate, which then has to "
+        "name its address; in place of certificate.",
     ),
     Field(
         section="server.bmc",

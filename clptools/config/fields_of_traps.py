@@ -77,7 +77,8 @@ TRAP_PROFILE = (
     _profile(
         name="rows",
         parse=table_of("row", choice(*CLASSES, "off")),
-        help='Rows of the class table, as "0Dh/6F/2", and the class each gets, or off.',
+        help='Rows of the class table, as "0Dh/6F/2" or "redfish REGISTRY.MESSAGE", and the class '
+        "each gets, or off.",
     ),
     _profile(
         name="meanings",

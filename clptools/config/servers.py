@@ -27,6 +27,10 @@ from clptools.core.model.settings import (
 MAX_SERVERS = 32
 BMC_PORT = 623
 """RMCP+ (IPMI 2.0, section 13.1.2)."""
+IPMI_USER_BYTES = 16
+"""IPMI 2.0, 22.28."""
+HTTPS_PORT = 443
+"""Redfish (DSP0266, 13.2)."""
 
 
 def read_cluster(source: Source, document: dict[str, object], registries: Registries) -> Cluster:
@@ -89,8 +93,10 @@ def _read_bmc(
     if inner is None:
         return None
     values = inner.read(fields.BMC)
+    values.pop("trap_sources")
+    bmc = build(Bmc, values)
     try:
-        host, port = endpoint(str(values["address"]), BMC_PORT)
+        host, port = endpoint(bmc.address, HTTPS_PORT if bmc.is_redfish else BMC_PORT)
     except ValueError:  # said by the reading
         return None
     if (host, port) in bmcs:
@@ -100,8 +106,22 @@ def _read_bmc(
             "Each server has its own BMC: a forced stop would hit the wrong one.",
         )
     bmcs[host, port] = server
+    if bmc.is_redfish and bool(bmc.certificate) == bool(bmc.ca):
+        inner.error(
+            "protocol",
+            "redfish takes either certificate or ca: whom the password may be sent to",
+            f"clpbmccnf --certificate {server} shows what the BMC has.",
+        )
+    if not bmc.is_redfish and len(bmc.user.encode()) > IPMI_USER_BYTES:
+        inner.error("user", f"longer than {IPMI_USER_BYTES} bytes, no BMC takes that by IPMI")
+    if ":" in bmc.user and bmc.is_redfish:
+        inner.error("user", "must not contain a colon: HTTP ends the name there")
+    for key in ("system", "certificate", "ca"):
+        if not bmc.is_redfish and values[key]:
+            inner.error(key, 'belongs to protocol = "redfish"', f"Leave {key} out.")
+    values |= {"address": host}
     more = sources.read(inner, server, host)
-    return Bmc(address=host, port=port, user=str(values["user"]), trap_sources=more)
+    return build(Bmc, values, port=port, trap_sources=more)
 
 
 def read_forced_stop(
@@ -200,7 +220,8 @@ class _Interconnects:
                 found[server.name] = given[server.name]
             elif server.bmc is not None:
                 bmc = Endpoint(server.bmc.address, server.bmc.port)
-                found[server.name] = bmc.host if bmc.port == BMC_PORT else str(bmc)
+                usual = HTTPS_PORT if server.bmc.is_redfish else BMC_PORT
+                found[server.name] = bmc.host if bmc.port == usual else str(bmc)
             if server.bmc is None:
                 table.error(
                     "address",

@@ -7,6 +7,7 @@ import re
 _EVENT = re.compile(r"([0-9A-F]{2}h|\*)/([0-9A-F]{2}|\*)/([0-9A-F]|\*)")
 _SPECIFIC = re.compile(r"specific (0|[1-9]\d{0,9})")
 _OID = re.compile(r"oid ((?:0|[1-9]\d*)(?:\.(?:0|[1-9]\d*))+)")
+_REDFISH = re.compile(r"redfish [A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 _32_BITS = 0xFFFFFFFF
 
 
@@ -18,7 +19,12 @@ def row_fault(row: str) -> str:
         return "" if int(found[1]) <= _32_BITS else f'"{row}": a trap number has 32 bits'
     if found := _OID.fullmatch(row):
         return _oid_fault(row, [int(arc) for arc in found[1].split(".")])
-    return f'"{row}" is no row: write "0Dh/6F/2", "*/04/1", "specific 1001" or "oid 1.3.6..."'
+    if _REDFISH.fullmatch(row):
+        return ""
+    return (
+        f'"{row}" is no row: write "0Dh/6F/2", "*/04/1", "specific 1001", "oid 1.3.6..." or '
+        '"redfish REGISTRY.MESSAGE"'
+    )
 
 
 def is_oid(row: str) -> bool:

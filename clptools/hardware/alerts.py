@@ -73,6 +73,9 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 class AlertWay(Protocol):
     """How the alerts of one BMC are looked at and set: by IPMI, or by Redfish."""
 
+    tells: str
+    """What it sends: `trap` or `event`."""
+
     @property
     def where(self) -> str:
         """How the BMC is reached, for messages."""
@@ -148,6 +151,8 @@ class Alerts(msgspec.Struct, frozen=True, kw_only=True):
 
 class IpmiAlerts:
     """By IPMI, in band where `bmc` is so asked, or over LAN."""
+
+    tells = "trap"
 
     def __init__(self, bmc: Asked, address: str) -> None:
         """`address`: of the BMC, which tells its LAN channels apart."""

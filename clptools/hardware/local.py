@@ -165,6 +165,29 @@ class LocalIpmi:
             loop.remove_reader(self._fd)
 
 
+class NoLan:
+    """A BMC that takes no IPMI over its LAN: one that is asked by Redfish."""
+
+    def __init__(self, server: str, where: str) -> None:
+        self.server = server
+        self.where = where
+        self.latency_s = 0.0
+
+    async def command(
+        self,
+        what: str,
+        netfn: int,
+        command: int,
+        data: bytes = b"",
+        *,
+        patience_s: float = 3.0,
+        urgent: bool = False,
+    ) -> tuple[bytes, int]:
+        """Raises BmcError."""
+        text = f"its timer is reached by {DEVICE} alone, as its protocol is redfish"
+        raise BmcError(self.server, self.where, what, 1, text)
+
+
 class OwnBmc:
     """The own BMC: by the device, and over its LAN where that does not answer."""
 

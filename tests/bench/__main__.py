@@ -31,6 +31,7 @@ NAMES = (
     "false_takeover",
     "whole",
     "rival",
+    "redfish",
 )
 FILE = Path(__file__).parent.parent.parent / "BENCHMARKS.md"
 _HEAD = """\

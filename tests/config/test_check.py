@@ -127,6 +127,21 @@ def test_programs_that_act_on_the_same_events(name: str) -> None:
     assert any(f"{name} runs on server1" in w for w in warnings(SAMPLE, facts))
 
 
+def test_a_timer_that_redfish_does_not_reach() -> None:
+    text = SAMPLE.replace(
+        'user = "clp"',
+        f'user = "clp"\nprotocol = "redfish"\ncertificate = "{"ab" * 32}"',
+        1,
+    )
+    there = HERE
+    absent = msgspec.structs.replace(HERE, absent=frozenset({"/dev/ipmi0"}))
+    assert warnings(text, there) == []
+    by_ipmi = re.sub(r'^method = "\w+"', 'method = "ipmi"', text, flags=re.MULTILINE)
+    assert by_ipmi != text
+    (found,) = [w for w in warnings(by_ipmi, absent) if 'method "ipmi"' in w]
+    assert "by Redfish the timer of the BMC is not reached" in found
+
+
 def test_esmpro_is_told_which_events_to_leave_alone() -> None:
     found = warnings(SAMPLE, Facts(server="server1", processes=frozenset({"ESMamvmain"})))
     assert any("C00001FD, C0000203, C0000454" in w for w in found)

@@ -49,6 +49,30 @@ CASES = {
         TWO + '[alert]\nsmtp_user = "clp"\nsmtp_tls = "tls"\n',
         ["alert.smtp_user", "smtp_password_file is missing"],
     ),
+    "redfish to whoever answers": (
+        BMCS.replace('user = "clp"', 'user = "clp", protocol = "redfish"', 1),
+        ["server.server1.bmc.protocol", "either certificate or ca", "clpbmccnf --certificate"],
+    ),
+    "a certificate's digest that is too short": (
+        BMCS.replace('user = "clp"', 'user = "clp", protocol = "redfish", certificate = "ab"', 1),
+        ["server.server1.bmc.certificate", "no SHA-256", "64 hexadecimal digits"],
+    ),
+    "an account that IPMI cannot name": (
+        BMCS.replace('user = "clp"', f'user = "{"c" * 17}"', 1),
+        ["server.server1.bmc.user", "longer than 16 bytes"],
+    ),
+    "an account that HTTP cannot name": (
+        BMCS.replace(
+            'user = "clp"',
+            f'user = "a:b", protocol = "redfish", certificate = "{"ab" * 32}"',
+            1,
+        ),
+        ["server.server1.bmc.user", "colon"],
+    ),
+    "a certificate for IPMI": (
+        BMCS.replace('user = "clp"', f'user = "clp", certificate = "{"ab" * 32}"', 1),
+        ["server.server1.bmc.certificate", "belongs to protocol"],
+    ),
     "a mirror disk, with the reason": (
         resources('type = "md"\nname = "md1"'),
         ["group.g.resource.md1.type", "there are no mirror disks", "replicate"],

@@ -1676,7 +1676,7 @@ def test_a_forced_stop_is_called_off_when_its_server_is_heard() -> None:
 def answering(me: Alone, **known: Any) -> int:
     """How many orders the BMC gets in 20 s that answers each of them so."""
     for _ in range(200):
-        if me.node.state.peers["server2"].fence.ordered_at != NEVER:
+        if me.node.peers["server2"].fence.ordered_at != NEVER:
             ordered(me, **known)
         me.run(100, lambda: me.votes("server3"))
     return len(fences(me))

@@ -37,7 +37,20 @@ class Bmc(Frozen, frozen=True, kw_only=True):
     address: str
     port: int = 623
     user: str = ""
+    protocol: str = "ipmi"
+    """`ipmi` or `redfish`."""
+    system: str = ""
+    """`redfish`: which of its systems; empty: the only one."""
+    certificate: str = ""
+    """`redfish`: SHA-256 of its certificate, `sha256:` and 64 digits."""
+    ca: str = ""
+    """`redfish`: PEM file of who signed it, where `certificate` is empty."""
     trap_sources: tuple[TrapSource, ...] = ()
+
+    @property
+    def is_redfish(self) -> bool:
+        """Whether it is asked by Redfish, not by IPMI over LAN."""
+        return self.protocol == "redfish"
 
     @property
     def where(self) -> str:
