@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from clptools import paths
 from clptools.config.address import endpoint
+from clptools.config.monitors import BMCNOTICE
 from clptools.core.model.actions import Fence
 from clptools.core.model.events import FenceDone, HostActionDone, PowerRead
 from clptools.core.model.settings import Bmc, Settings
@@ -77,7 +78,11 @@ class Bmcs:
         self._echoes.apply(settings)
         self._guids.apply(settings)
         own = settings.server(self._server)
-        keywords = (monitor.keywords.get(self._server) for monitor in settings.monitors)
+        keywords = (
+            monitor.keywords.get(self._server)
+            for monitor in settings.monitors
+            if monitor.type == "mrw" and monitor.category == BMCNOTICE
+        )
         self._acknowledger.apply(
             self._own if own is not None and own.bmc is not None else None,
             own.bmc.address if own is not None and own.bmc is not None else "",
