@@ -154,7 +154,7 @@ def test_the_command_and_its_json(clp: Clp, tmp_path: Path) -> None:
 def test_the_command_says_what_it_played(clp: Clp) -> None:
     ran = clp(*MOVE, "--sample", "2bmc", "--most", "20")
     assert ran.code == 0
-    assert "2bmc: 1 stories, 21 of " in ran.out
+    assert "2bmc: 1 story, 21 of " in ran.out
     assert ran.out.rstrip().endswith("Every promise held in 21 schedules.")
     ran = clp("clpsim", "--systematic", "--stories", "fable")
     assert ran.code == 2
