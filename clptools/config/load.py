@@ -78,7 +78,12 @@ def load(path: str, registries: Registries) -> Loaded:
         ) from fault
     except OSError as fault:
         reason = (fault.strerror or "cannot be read").lower()
-        return _unreadable(path, f"{reason}.", "clpcfset makes one; see also examples/.")
+        hint = "clpcfset makes one; see also examples/."
+        if isinstance(fault, IsADirectoryError):
+            hint = (
+                f"Move it away (mv {path} {path}.away): the configuration is a file of that name."
+            )
+        return _unreadable(path, f"{reason}.", hint)
     if len(raw) > MAX_BYTES:
         return _unreadable(path, f"larger than {MAX_BYTES >> 20} MiB.")
     try:

@@ -200,6 +200,10 @@ def test_a_file_that_cannot_be_read_is_a_report(tmp_path: Path) -> None:
     missing = load(str(tmp_path / "clp.toml"), registries())
     assert missing.settings is None
     assert str(missing.reports[0]) == f"{tmp_path}/clp.toml: no such file or directory."
+    (tmp_path / "clp.toml").mkdir()
+    folder = load(str(tmp_path / "clp.toml"), registries()).reports[0]
+    assert "is a directory" in str(folder)
+    assert folder.hint.startswith(f"Move it away (mv {tmp_path}/clp.toml ")
     latin = tmp_path / "latin.toml"
     latin.write_bytes(b'# fine\nname = "\xe4"\n')
     (report,) = load(str(latin), registries()).reports
