@@ -42,12 +42,3 @@ def boot_id() -> bytes:
     """The id of this boot, 16 bytes.  Raises OSError without /proc."""
     with open(paths.boot_id_file(), encoding="ascii") as file:
         return bytes.fromhex(file.read().strip().replace("-", ""))
-
-
-def time_of_day(wall: float) -> str:
-    """`03:12:06.9` in local time, with the date before it where that is not today's."""
-    tenths = round(wall * 10)
-    parts = time.localtime(tenths // 10)
-    today = time.localtime()
-    date = "" if parts[:3] == today[:3] else time.strftime("%Y-%m-%d ", parts)
-    return f"{date}{time.strftime('%H:%M:%S', parts)}.{tenths % 10}"

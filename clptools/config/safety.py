@@ -17,7 +17,6 @@ from clptools.core.model.timing import Times, times
 
 POWER_READ_MS = 50
 """What a BMC usually takes to say that the power is off."""
-POWER_READ_WORST_MS = 1000
 ECHO_MS = 50
 """How long an "off" waits for the answer of the server's kernel."""
 FORCED_STOP_MS = 5000

@@ -143,7 +143,6 @@ def _lines(text: str, names: dict[str, str]) -> list[str]:
 
 _INERT = (a.SetTimer, a.ClearTimer, a.Record, a.Progress, a.PetWatchdog, a.Reply)
 """Actions that nobody else sees: to break off before or after one of them is the same."""
-_BMC_WORK = (a.ArmDeadman, a.StandDown, a.HostAction)
 
 
 def is_seen(action: a.Action) -> bool:

@@ -18,7 +18,6 @@ number of its line.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
 import msgspec
@@ -315,15 +314,3 @@ def configure(name: str, options: dict[str, str]) -> Settings:
     """A sample cluster with `KEY=VALUE` words as its keywords.  Raises BadLine, Unknown."""
     values = {key: CLUSTER_KEYS[key].read(key, word) for key, word in options.items()}
     return sample(name, **values)  # type: ignore[arg-type]  # each of the type that it takes
-
-
-def schedule_text(cluster: str, seed: int, lines: Iterable[tuple[float, str]]) -> str:
-    """A random schedule as a scenario file."""
-    out = [f"cluster {cluster} seed={seed}"]
-    at = 0.0
-    for when, line in lines:
-        if when > at:
-            out.append(f"advance {when - at:.3f}")
-            at = when
-        out.append(line)
-    return "\n".join([*out, "----", ""])
