@@ -287,7 +287,7 @@ class Node(Parts):
                 p.stranger = None
                 self.heartbeats.tell_left([beat.sender])
             return
-        heard = self.membership.hear(event, self.election.in_office())
+        heard = self.membership.hear(event, self.election.in_office)
         if heard is not None and heard.beat is not None:
             if heard.beat.policy < self.policy.shared.version:
                 self.policy.tell(beat.sender, heard)

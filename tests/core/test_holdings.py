@@ -181,13 +181,13 @@ class Pair:
 
     def arrives(self, beat: Beat) -> None:
         self.two.context.now += 1
-        self.two.membership.hear(e.BeatSeen(link="lankhb1", beat=beat), in_office=False)
+        self.two.membership.hear(e.BeatSeen(link="lankhb1", beat=beat), in_office=lambda: False)
 
     def answer(self) -> None:
         """server2's interval, which arrives."""
         self.two.context.now += 200
         (beat,) = sent(self.two)
-        self.one.membership.hear(e.BeatSeen(link="lankhb1", beat=beat), in_office=False)
+        self.one.membership.hear(e.BeatSeen(link="lankhb1", beat=beat), in_office=lambda: False)
 
     @property
     def known(self) -> PeerHoldings:

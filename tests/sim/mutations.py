@@ -382,8 +382,8 @@ def onends(node: Node) -> None:
 def dropatonce(node: Node) -> None:
     """A coordinator counts a newcomer at once."""
 
-    def ends(p: Any, beat: Any, in_office: bool) -> None:
-        old(p, beat, False)
+    def ends(p: Any, beat: Any, in_office: Any) -> None:
+        old(p, beat, lambda: False)
 
     old = put(node.membership, "_hearing_ends_out", ends)
 
@@ -1152,7 +1152,7 @@ def saysitcounts(node: Node) -> None:
 def countsbehind(node: Node) -> None:
     """Who votes by another configuration is counted."""
 
-    def hear(event: e.BeatSeen, in_office: bool) -> Any:
+    def hear(event: e.BeatSeen, in_office: Any) -> Any:
         alike = msgspec.structs.replace(event.beat, voters=node.settings.voters)
         heard = old(msgspec.structs.replace(event, beat=alike), in_office)
         p = node.state.peers.known.get(alike.sender)

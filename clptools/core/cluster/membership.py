@@ -8,6 +8,8 @@ rule: each counts only if nothing was heard of that server since the instant tha
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from clptools.core.cluster.answers import Answers
@@ -57,10 +59,10 @@ class Membership:
 
     # ------------------------------------------------------------------ what happens
 
-    def hear(self, event: BeatSeen, in_office: bool) -> PeerState | None:
+    def hear(self, event: BeatSeen, in_office: Callable[[], bool]) -> PeerState | None:
         """A heartbeat arrived: believe, relay, or drop it; returns who is heard by it now.
 
-        `in_office`: whether we are coordinator with authority.
+        `in_office`: whether we are coordinator with authority; rarely asked.
         """
         step, beat = self.step, event.beat
         if beat.sender == step.me:
@@ -238,11 +240,11 @@ class Membership:
         self.answers.at_once(beat.sender)
         step.changed(Change.DECISIONS)
 
-    def _hearing_ends_out(self, p: PeerState, beat: Beat, in_office: bool) -> None:
+    def _hearing_ends_out(self, p: PeerState, beat: Beat, in_office: Callable[[], bool]) -> None:
         """Hearing a server ends its being out; a coordinator waits until all others count it."""
         if not (p.left or p.confirmed or p.off_asked_at != NEVER):
             return
-        if in_office:
+        if in_office():
             alike = beat.voters == self.step.settings.voters
             settled = not beat.newcomer or (
                 alike and beat.ripe and set(beat.lacks) <= {self.step.me}
