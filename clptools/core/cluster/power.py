@@ -191,7 +191,7 @@ class Power:
         return p is not None and self.step.now - p.any_heard_at > self.step.times.missed_ms
 
     def _any_silent(self) -> bool:
-        return any(p.incarnation and self._silent(p) for p in self.peers.values())
+        return any(p.believed and self._silent(p) for p in self.peers.values())
 
     def ask(self, name: str) -> None:
         """Begins one read of a server's BMC."""

@@ -34,6 +34,7 @@ from clptools.core.model.quorum import NEVER
 from clptools.core.model.settings import Group, Resource, dependencies, dependents
 from clptools.core.model.state import GroupRun, LifecycleState, Phase
 from clptools.core.model.states import GroupState, GroupWhy, ResourceState
+from clptools.core.model.transitions import GROUP, GroupChange
 from clptools.core.safety.lease import Lease
 from clptools.core.step import Change, Step
 
@@ -158,7 +159,7 @@ class Lifecycle:
         group = step.settings.group(name)
         resources = group.resources if group is not None else ()
         run.resources = {r.name: ResourceState.OFFLINE for r in resources}
-        self._enter(name, run, GroupState.STARTING)
+        self._enter(run, GroupChange.GRANTED)
         step.record("rc", 10, "INFO", (name, step.me), say.group_starts(name, step.me, epoch.n))
         self._advance_start(name, run)
 
@@ -186,7 +187,7 @@ class Lifecycle:
         run.factor = "GROUPSTOP"
         run.next_why = GroupWhy.NONE
         run.purge_at = NEVER
-        self._enter(name, run, GroupState.STOPPING)
+        self._enter(run, GroupChange.PURGE)
         self._advance_stop(name, run)
 
     def settle(self) -> None:
@@ -204,7 +205,7 @@ class Lifecycle:
         pause = pause_ms(run.purges)
         run.purges += 1
         run.purge_at = step.now + pause
-        self._enter(name, run, GroupState.NONE)
+        self._enter(run, GroupChange.PURGE_FAILED)
         if run.purges > 1:
             return
         failed = [r for r, s in run.resources.items() if s is ResourceState.STOP_FAILED]
@@ -236,7 +237,7 @@ class Lifecycle:
             run.next_why = GroupWhy.LEASE if run.state is GroupState.STARTING else run.why
             run.next_why = run.next_why or GroupWhy.LEASE
             run.factor = "GROUPSTOP"
-            self._enter(name, run, GroupState.STOPPING)
+            self._enter(run, GroupChange.HALF_DONE)
             self._advance_stop(name, run)
 
     # ------------------------------------------------------------------ ending
@@ -276,7 +277,7 @@ class Lifecycle:
         for resource, state in run.resources.items():
             if again and state is ResourceState.STOP_FAILED:
                 run.resources[resource] = ResourceState.START_FAILED
-        self._enter(name, run, GroupState.STOPPING)
+        self._enter(run, GroupChange.STOP)
         step.record("rc", 20, "INFO", (name, step.me), say.group_stops(name, step.me, reason))
         if migrate:
             self.migration.plan(name, run)
@@ -298,7 +299,7 @@ class Lifecycle:
         """Stops just these; what is wanted on starts again afterwards."""
         run.stopping_only = [r for r in resources if run.resources.get(r) in _ON]
         run.factor = "RESOURCERESTART"
-        self._enter(name, run, GroupState.STARTING)
+        self._enter(run, GroupChange.PARTIAL)
         self._advance_partial(name, run)
 
     def stop_resource(self, group: Group, resource: str, also: bool) -> str:
@@ -326,7 +327,7 @@ class Lifecycle:
             if run.resources.get(name) is ResourceState.START_FAILED:
                 run.resources[name] = ResourceState.OFFLINE
             run.retries.pop(name, None)
-        self._enter(group.name, run, GroupState.STARTING)
+        self._enter(run, GroupChange.PARTIAL)
         self._advance_start(group.name, run)
         return ""
 
@@ -465,7 +466,7 @@ class Lifecycle:
         step = self.step
         took = step.now - run.since
         run.off = ()  # what is restarted later is another story: they may be on by then
-        self._enter(name, run, GroupState.ONLINE)
+        self._enter(run, GroupChange.ALL_ONLINE)
         order = [r.name for r in group.resources if r.name not in run.wanted_off]
         step.record("rc", 11, "INFO", (name, step.me), say.group_online(name, step.me, order, took))
 
@@ -479,7 +480,7 @@ class Lifecycle:
         if any(run.resources.get(r) is ResourceState.STOP_FAILED for r in run.stopping_only):
             run.stopping_only = []
             run.next_why = GroupWhy.NONE
-            self._enter(name, run, GroupState.STOP_FAILED)
+            self._enter(run, GroupChange.STOP_FAILED)
             return
         for resource in reversed(group.resources):
             if resource.name in left and run.resources[resource.name] in _ON:
@@ -520,7 +521,7 @@ class Lifecycle:
             if run.purge:
                 run.purge_at = self.step.now + pause_ms(run.purges)
                 run.purges += 1
-            self._enter(name, run, GroupState.STOP_FAILED)
+            self._enter(run, GroupChange.STOP_FAILED)
             self.step.record(
                 "rc", 22, "ERROR", (name, self.step.me), say.group_stuck(name, self.step.me)
             )
@@ -535,7 +536,7 @@ class Lifecycle:
             for resource in run.resources:
                 run.resources[resource] = ResourceState.OFFLINE
             run.retries = {}
-            self._enter(name, run, GroupState.STARTING)
+            self._enter(run, GroupChange.RESTART)
             text = say.group_starts(name, step.me, run.seen.n)
             step.record("rc", 10, "INFO", (name, step.me), text)
             self._advance_start(name, run)
@@ -543,7 +544,7 @@ class Lifecycle:
         run.restart = False
         run.held = False
         run.why = run.next_why
-        self._enter(name, run, GroupState.NONE)
+        self._enter(run, GroupChange.ALL_OFF)
         if step.life.phase is Phase.RUNNING and not holds_any(self.runs):
             # Armed only now: until here nobody could have fed the watchdog of a newcomer.
             self.lease.arm()
@@ -603,9 +604,9 @@ class Lifecycle:
         run.busy.pop(resource, None)
         self.step.changed(Change.REPORT)
 
-    def _enter(self, name: str, run: GroupRun, state: GroupState) -> None:
+    def _enter(self, run: GroupRun, change: GroupChange) -> None:
         """The one place where a group changes its state."""
-        run.state = state
+        run.state = GROUP.after(run.state, change)
         run.since = self.step.now
         self.step.changed(Change.DECISIONS, Change.BEATS, Change.REPORT)
 

@@ -25,17 +25,16 @@ from clptools.core.model.messages import (
 from clptools.core.model.quorum import NEVER
 from clptools.core.model.requests import Request
 from clptools.core.model.settings import Arbiter, Cluster, InForce
-from clptools.core.model.states import GroupState, GroupWhy, MonitorStatus, ResourceState
-
-
-class Office(StrEnum):
-    """What we are in our own eyes."""
-
-    NONE = "none"
-    PRE = "pre"
-    """Asking whether votes would be given."""
-    CANDIDATE = "candidate"
-    COORDINATOR = "coordinator"
+from clptools.core.model.states import (
+    Contact,
+    GrantStage,
+    GroupState,
+    GroupWhy,
+    MonitorStatus,
+    Office,
+    ResourceState,
+    WatchdogState,
+)
 
 
 class Phase(StrEnum):
@@ -145,7 +144,9 @@ class PeerState(msgspec.Struct):
     """What we know of one other server."""
 
     # hearing it
+    contact: Contact = Contact.UNKNOWN
     incarnation: str = ""
+    """That we believe; empty: none."""
     retired: list[str] = []
     seq: int = 0
     beat: Beat | None = None
@@ -216,6 +217,11 @@ class PeerState(msgspec.Struct):
     urgent_at: int = NEVER
     told_policy_at: int = NEVER
 
+    @property
+    def believed(self) -> bool:
+        """Whether an incarnation of it has shown that it lived, and has not left since."""
+        return self.contact is Contact.BELIEVED
+
 
 class GroupRun(msgspec.Struct):
     """One group on this server."""
@@ -264,6 +270,7 @@ class GrantState(msgspec.Struct):
     server: str
     epoch: Epoch
     granted_at: int
+    stage: GrantStage = GrantStage.GRANTED
     event: str = "START"
     previous: str = ""
     reason: str = ""
@@ -485,8 +492,7 @@ class LeaseState(msgspec.Struct):
     until: int = NEVER
     waived: bool = False
     """Suspended, and everybody who might clear us knows that we do not stop ourselves."""
-    watchdog_wanted: bool = False
-    """It is to be fed."""
+    watchdog_state: WatchdogState = WatchdogState.OFF
     watchdog_as: tuple[str, int] = ("", 0)
     """Method and time-out (ms) with which it was armed last."""
     disarmed_from: int = NEVER

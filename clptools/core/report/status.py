@@ -128,8 +128,8 @@ class Status:
             status = "Offline"
         elif online:
             status = "Online"
-        elif p.lost or not p.incarnation:
-            status = "Unknown" if p.incarnation else "Offline"
+        elif p.lost or not p.believed:
+            status = "Unknown" if p.believed else "Offline"
         report = None
         if p.report is not None:
             report = _aged(p.report.server, (step.now - p.reported_at) / 1000)
