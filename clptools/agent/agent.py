@@ -43,6 +43,7 @@ from clptools.core.model.events import (
 from clptools.core.model.messages import Control
 from clptools.core.model.settings import Settings
 from clptools.core.model.view import StatusView
+from clptools.core.model.words import Level
 from clptools.core.monitors.severity import grave_classes
 from clptools.core.node import Node
 from clptools.core.report.journal import Head
@@ -128,7 +129,9 @@ class Agent:
             on_change=lambda text: self._around.network(text),
         )
         self._around = Surroundings(self.server, authkey, self._peers, self)
-        self._alerts = Alerts(self._around.scripts, lambda text: self.note("WARN", OWN[1], text))
+        self._alerts = Alerts(
+            self._around.scripts, lambda text: self.note(Level.WARN, OWN[1], text)
+        )
         self._executor = Executor(
             self.server,
             self._store,
@@ -187,12 +190,12 @@ class Agent:
         configuration.drop_all()
         ledger = self._store.ledger(clock.boot_ms(), clock.wall_s())
         for complaint in self._store.complaints:
-            self.note("WARN", 903, complaint)
+            self.note(Level.WARN, 903, complaint)
         self._executor.ledger = ledger
         self._first_of_boot = self._store.first_of_boot
         if settings is not None and edited:
             self.note(
-                "WARN",
+                Level.WARN,
                 906,
                 f"{paths.config_file()} was edited while no agent ran; it is now revision "
                 f"{settings.revision} on {self.server} alone.  Compare: clpcfctrl --compcheck",
@@ -206,7 +209,9 @@ class Agent:
             if self._stop_asked:
                 self.stop()
         else:
-            self.note("INFO", 904, f"{self.server} has no configuration; waiting for a first push.")
+            self.note(
+                Level.INFO, 904, f"{self.server} has no configuration; waiting for a first push."
+            )
         self._spawn(self._watch_configuration())
         self._spawn(self._watch_run())
         self._spawn(self._watch_disk())
@@ -237,12 +242,12 @@ class Agent:
                 if not told:
                     told = True
                     logger.error("%s.  %s", fault.message, fault.hint)
-                    self.note("ERROR", 907, f"{fault.message}.  {fault.hint}")
+                    self.note(Level.ERROR, 907, f"{fault.message}.  {fault.hint}")
                 await asyncio.sleep(_ROOM_S)
             else:
                 break
         if told:
-            self.note("INFO", 908, f"{paths.run_dir()} can be written again.")
+            self.note(Level.INFO, 908, f"{paths.run_dir()} can be written again.")
 
     def stop(self) -> None:
         """Move or stop this server's groups, leave, end.  A second call ends at once."""
@@ -292,7 +297,7 @@ class Agent:
         self._worker.shutdown()
         self._store.close()
 
-    def note(self, level: str, event_id: int, text: str) -> None:
+    def note(self, level: Level, event_id: int, text: str) -> None:
         """Record something that the core knows nothing of."""
         self._records.add(
             Record(module="pm", event_id=event_id, level=level, subjects=(self.server,), text=text)
@@ -359,7 +364,7 @@ class Agent:
             settings.cluster.journal_bytes,
             head,
             self._worker,
-            lambda text: self.note("WARN", 901, text),
+            lambda text: self.note(Level.WARN, 901, text),
         )
         loop = Loop(
             node,
@@ -411,7 +416,9 @@ class Agent:
 
     def _took_effect(self, settings: Settings, user: str) -> None:
         self._alerts.apply(settings.cluster.name, configuration.alert())
-        self.note("INFO", 905, f"Configuration revision {settings.revision} by {user} is in force.")
+        self.note(
+            Level.INFO, 905, f"Configuration revision {settings.revision} by {user} is in force."
+        )
         if self._core is None:
             try:
                 self._alone(settings)
@@ -471,7 +478,7 @@ class Agent:
         if error is None:
             text = "The state is written again; this server goes on."
             logger.warning(text)
-            self.note("WARN", 908, text)
+            self.note(Level.WARN, 908, text)
             return
         text = (
             f"The state cannot be written ({error.filename or paths.run_dir()}: {error.strerror}): "
@@ -479,7 +486,7 @@ class Agent:
             f"See: df -h {paths.run_dir()} {paths.data_dir()}; mount"
         )
         logger.critical(text)
-        self.note("ERROR", 907, text)
+        self.note(Level.ERROR, 907, text)
 
     def _end(self, status: int, at_once: bool = False) -> None:
         if not self.ended.done():
@@ -527,7 +534,7 @@ class Agent:
             self._said_changed = found
             what = "was changed" if found else "is gone"
             self.note(
-                "WARN",
+                Level.WARN,
                 902,
                 f"{paths.config_file()} {what}; this agent keeps the configuration that is in "
                 "force.  Check and distribute it: clpcfchk, then clpcfctrl --push",
@@ -545,12 +552,14 @@ class Agent:
             except (OSError, ClpError) as fault:
                 text = fault.message if isinstance(fault, ClpError) else _said(fault)
                 if text != told:
-                    self._tell_place("ERROR", f"{text}; trying again until it can be made again")
+                    self._tell_place(
+                        Level.ERROR, f"{text}; trying again until it can be made again"
+                    )
                 told = text
             else:
                 if made or told:
                     self._tell_place(
-                        "WARN",
+                        Level.WARN,
                         f"Files of this agent were removed from {paths.run_dir()}; they are made "
                         "again.  Whatever cleans up there must leave that folder alone.",
                     )
@@ -564,16 +573,18 @@ class Agent:
             try:
                 if await asyncio.to_thread(self._store.keep_disk):
                     self._tell_place(
-                        "WARN", f"{paths.data_dir()}/lock was removed; it is made again."
+                        Level.WARN, f"{paths.data_dir()}/lock was removed; it is made again."
                     )
                 told = ""
             except (OSError, ClpError) as fault:
                 text = fault.message if isinstance(fault, ClpError) else _said(fault)
                 if text != told:
-                    self._tell_place("ERROR", f"{text}; trying again until it can be made again")
+                    self._tell_place(
+                        Level.ERROR, f"{text}; trying again until it can be made again"
+                    )
                 told = text
 
-    def _tell_place(self, level: str, text: str) -> None:
+    def _tell_place(self, level: Level, text: str) -> None:
         logger.warning(text)
         self.note(level, 909, text)
 

@@ -40,6 +40,7 @@ from clptools.core.model.actions import Record
 from clptools.core.model.events import Event, RequestSeen
 from clptools.core.model.requests import ExternalNotice, Outcome, Request, ServiceStart
 from clptools.core.model.view import OpenEventView, StatusView
+from clptools.core.model.words import Level
 from clptools.core.report import explain
 from clptools.reports import ClpError, ExitCode
 from clptools.resources.script import Script, ScriptRunner
@@ -185,7 +186,7 @@ class AgentBackend:
         """Records after a cursor, then as they come."""
         return self._records.follow(since, follow)
 
-    def log(self, text: str, level: str, event_id: int) -> None:
+    def log(self, text: str, level: Level, event_id: int) -> None:
         """A record in someone's own words."""
         self._records.add(
             Record(module="logcmd", event_id=event_id, level=level, text=text, subjects=())
@@ -232,7 +233,7 @@ class AgentBackend:
     def refused_late(self, text: str) -> None:
         """A record of its own: whoever asked has long gone."""
         self._records.add(
-            Record(module="nm", event_id=934, level="WARN", text=text, subjects=(self._server,))
+            Record(module="nm", event_id=934, level=Level.WARN, text=text, subjects=(self._server,))
         )
 
     async def request(
@@ -306,7 +307,7 @@ class AgentBackend:
             Record(
                 module="pm",
                 event_id=941,
-                level="INFO",
+                level=Level.INFO,
                 subjects=(server,),
                 text=f"{text}, by {user}.",
             )

@@ -14,6 +14,7 @@ from clptools.agent.records import Records, one_line
 from clptools.api import peer as said
 from clptools.core.model.actions import Record
 from clptools.core.model.requests import ExternalNotice, Outcome
+from clptools.core.model.words import Level
 from clptools.faults import ClpError
 
 _KNOCKS_APART_S = 600.0
@@ -50,7 +51,7 @@ class Outside:
 
     def record(self, event_id: int, text: str) -> None:
         """One line for the alert log."""
-        level = "ERROR" if event_id in (_DENIED, _FAILED) else "INFO"
+        level = Level.ERROR if event_id in (_DENIED, _FAILED) else Level.INFO
         self._records.add(
             Record(
                 module="trnsv",

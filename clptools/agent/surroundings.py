@@ -19,6 +19,7 @@ from clptools.arbiters.holding import Arbiters
 from clptools.core.model.events import BeatSeen, Event
 from clptools.core.model.messages import Beat
 from clptools.core.model.settings import Settings
+from clptools.core.model.words import Level
 from clptools.hardware.bmcs import Bmcs
 from clptools.hardware.host import Host
 from clptools.intake.door import MessageDoor, bind_door
@@ -37,7 +38,7 @@ from clptools.resources.script import Script, ScriptRunner
 
 logger = logging.getLogger(__name__)
 
-_NOTE_LEVELS = {"bind": "WARN", "keys": "WARN", "fault": "ERROR", "storm": "WARN"}
+_NOTE_LEVELS = {"bind": Level.WARN, "keys": Level.WARN, "fault": Level.ERROR, "storm": Level.WARN}
 _BAD_WORDS = ("cannot", "lost", "no longer", "another", "stays off", "does not")
 
 
@@ -50,7 +51,7 @@ class Ears(Protocol):
     async def tell_durably(self, event: Event) -> None:
         """Something happened; returns once it is on the disk.  Raises OSError."""
 
-    def note(self, level: str, event_id: int, text: str) -> None:
+    def note(self, level: Level, event_id: int, text: str) -> None:
         """Something that the core knows nothing of."""
 
     def open_events(self) -> frozenset[str]:
@@ -67,7 +68,7 @@ class Surroundings:
         self._peers = peers
         self.scripts = ScriptRunner(log=lambda name, line: logger.info("%s: %s", name, line))
         self._heartbeats = LanHeartbeats(server, authkey, self._beat, self.network)
-        self._host = Host(server, log=lambda line: ears.note("WARN", 910, line))
+        self._host = Host(server, log=lambda line: ears.note(Level.WARN, 910, line))
         self._bmcs = Bmcs(server, clock.boot_ms, self.network)
         self._bmc_beats: list[BmcHeartbeat] = []
         self._watchdog = Watchdog(server, now=clock.boot_ms, changed=ears.tell)
@@ -169,7 +170,7 @@ class Surroundings:
     def network(self, text: str) -> None:
         """A link's, a channel's or a BMC's word for the log."""
         bad = any(word in text for word in _BAD_WORDS)
-        self._ears.note("WARN" if bad else "INFO", 920, text)
+        self._ears.note(Level.WARN if bad else Level.INFO, 920, text)
 
     def _beat(self, link: str, beat: Beat) -> None:
         self._ears.tell(BeatSeen(link=link, beat=beat))
@@ -251,16 +252,16 @@ class Surroundings:
         self._traps.start()
 
     def _trap_note(self, note: Note) -> None:
-        self._ears.note(_NOTE_LEVELS.get(note.kind, "INFO"), 930, note.text)
+        self._ears.note(_NOTE_LEVELS.get(note.kind, Level.INFO), 930, note.text)
 
     def _source_note(self, text: str) -> None:
-        self._ears.note("WARN", 932, text)
+        self._ears.note(Level.WARN, 932, text)
 
     def _open_door(self) -> MessageDoor | None:
         try:
             return self._bind_door()
         except OSError as error:
-            self._ears.note("ERROR", 931, f"{paths.message_socket_file()}: {error.strerror}")
+            self._ears.note(Level.ERROR, 931, f"{paths.message_socket_file()}: {error.strerror}")
             return None
 
     def _bind_door(self) -> MessageDoor:

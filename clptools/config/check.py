@@ -22,6 +22,7 @@ from clptools.config.scripts import scripts_of
 from clptools.config.table import near
 from clptools.config.variants import Registries
 from clptools.core.model.settings import Monitor, Settings
+from clptools.core.model.words import BmcAction
 from clptools.reports import Report
 
 STARTUP_WAIT_MS = 120_000
@@ -122,7 +123,7 @@ def _links(settings: Settings, places: Places) -> Iterator[Report]:
             key="startup_wait",
         )
     delay = settings.cluster.fence_delay_ms
-    if settings.forced_stop.action != "none" and delay < FENCE_DELAY_MS:
+    if settings.forced_stop.action is not BmcAction.NONE and delay < FENCE_DELAY_MS:
         yield places.warn(
             "cluster",
             f"fence_delay ({delay / 1000:g} s) is shorter than a forced stop takes "

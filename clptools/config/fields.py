@@ -28,6 +28,7 @@ from clptools.config.field import (
     text,
 )
 from clptools.config.variants import Registries
+from clptools.core.model.words import BmcAction
 
 _cluster = partial(Field, section="cluster")
 
@@ -198,7 +199,7 @@ FORCED_STOP = (
     Field(
         section="forced_stop",
         name="action",
-        parse=choice("none", "power-off", "reset", "power-cycle", "nmi"),
+        parse=choice(*BmcAction),
         default="none",
         help="What is done by its BMC to a server that cannot be proven down otherwise.",
     ),

@@ -22,13 +22,12 @@ from clptools.config.field import (
     text,
 )
 from clptools.config.variants import Registries
+from clptools.core.model.words import BmcAction, EventClass, Level, RecoveryStep
 
 MAX_CATEGORY_BYTES = 32
 MAX_KEYWORD_BYTES = 1023
 
-CLASSES = (
-    "FATAL", "ERROR", "PREDICT", "PERFORMANCE", "REDUNDANCY", "INFO", "CLEAR", "UNKNOWN",
-)  # fmt: skip
+CLASSES = tuple(EventClass)
 """Classes of hardware events."""
 
 _monitor = partial(Field, section="monitor")
@@ -159,7 +158,7 @@ def recovery(registries: Registries) -> tuple[Field, ...]:
     return (
         _recovery(
             name="action",
-            parse=choice("script", "restart", "failover", "final"),
+            parse=choice(*RecoveryStep),
             default="final",
             help="The step with which recovery begins.",
         ),
@@ -225,7 +224,13 @@ def recovery(registries: Registries) -> tuple[Field, ...]:
         ),
         _recovery(
             name="after_recovery",
-            parse=choice("none", "reset", "power-off", "power-cycle", "nmi"),
+            parse=choice(
+                BmcAction.NONE,
+                BmcAction.RESET,
+                BmcAction.POWER_OFF,
+                BmcAction.POWER_CYCLE,
+                BmcAction.NMI,
+            ),
             default="none",
             help="What the BMC was going to do, done after a failover.",
         ),
@@ -243,7 +248,7 @@ _alert = partial(Field, section="alert")
 ALERT = (
     _alert(
         name="level",
-        parse=choice("INFO", "WARN", "ERROR"),
+        parse=choice(*Level),
         default="ERROR",
         help="The least level that is passed on.",
     ),

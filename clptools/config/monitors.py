@@ -24,6 +24,7 @@ from clptools.core.model.settings import (
     ServerGroup,
     SnmpUser,
 )
+from clptools.core.model.words import BmcAction, FinalAction, RecoveryStep
 
 MONITOR_SCRIPTS = "monitor.s"
 """Folder under `scripts/` for the scripts of monitors, as in the original."""
@@ -166,17 +167,20 @@ class _Monitors:
             if recovery.target not in known:
                 self._no_target(table, "target", recovery.target, known)
             return recovery
-        if recovery.action in ("restart", "failover") or recovery.final_action == "stop-group":
+        if (
+            recovery.action in (RecoveryStep.RESTART, RecoveryStep.FAILOVER)
+            or recovery.final_action is FinalAction.STOP_GROUP
+        ):
             return msgspec.structs.replace(recovery, target=ALL_GROUPS)
         return recovery
 
     def _check_steps(self, table: Table, recovery: Recovery) -> None:
         """That the chosen steps have what they need, and nothing is set in vain."""
-        if recovery.action == "script" and not recovery.script:
+        if recovery.action is RecoveryStep.SCRIPT and not recovery.script:
             table.error("script", 'is missing, and action = "script" runs it')
-        if recovery.action != "script" and recovery.script:
+        if recovery.action is not RecoveryStep.SCRIPT and recovery.script:
             table.error("script", f'is not run by action = "{recovery.action}"')
-        if recovery.final_action == "stop-resource" and not any(
+        if recovery.final_action is FinalAction.STOP_RESOURCE and not any(
             group.resource(recovery.target) for group in self.around.groups
         ):
             table.error("final_action", "needs a group resource as recovery.target")
@@ -189,18 +193,25 @@ class _Monitors:
                 f"not for category {category}: a driver's message is acted on at once",
                 "Leave it out, or use a category of your own.",
             )
-        if recovery.pre_action_script and category == BMCNOTICE and recovery.action == "final":
+        if (
+            recovery.pre_action_script
+            and category == BMCNOTICE
+            and recovery.action is RecoveryStep.FINAL
+        ):
             table.error(
                 "pre_action_script",
                 f"no script runs before the final action of {BMCNOTICE}",
                 'Leave it out, or write action = "failover".',
             )
-        if recovery.after_recovery != "none" and category != BMCNOTICE:
+        if recovery.after_recovery is not BmcAction.NONE and category != BMCNOTICE:
             table.error(
                 "after_recovery",
                 f"only for mrw of category {BMCNOTICE}: it is what the BMC was going to do",
             )
-        elif recovery.after_recovery != "none" and recovery.action != "failover":
+        elif (
+            recovery.after_recovery is not BmcAction.NONE
+            and recovery.action is not RecoveryStep.FAILOVER
+        ):
             table.say(
                 "warning",
                 "after_recovery",

@@ -14,6 +14,7 @@ import msgspec
 from clptools.core.cluster.power import SESSION_MS
 from clptools.core.model.settings import Server, Settings
 from clptools.core.model.timing import Times, times
+from clptools.core.model.words import BmcAction
 
 POWER_READ_MS = 50
 """What a BMC usually takes to say that the power is off."""
@@ -106,7 +107,7 @@ class _Cluster:
 
     def fenced(self, server: Server) -> bool:
         """Whether it can be forced to stop."""
-        return self.settings.forced_stop.action != "none" and server.bmc is not None
+        return self.settings.forced_stop.action is not BmcAction.NONE and server.bmc is not None
 
     def election_ms(self) -> int:
         """Until someone else has authority, the coordinator having died unseen."""

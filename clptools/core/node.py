@@ -90,7 +90,7 @@ from clptools.core.model.states import GroupWhy
 from clptools.core.model.timing import Times, times
 from clptools.core.model.view import StatusView
 from clptools.core.monitors.event_ledger import EventLedger
-from clptools.core.monitors.final_action import FinalAction
+from clptools.core.monitors.final_action import FinalActions
 from clptools.core.monitors.recovery import Recovery
 from clptools.core.monitors.runs import MonitorRuns
 from clptools.core.report.durable_state import DurableState
@@ -199,7 +199,7 @@ class Node:
         self.copies = CopyWatch(step, state.copies, runs, peers, self.placement)
         # monitors
         self.monitor_runs = MonitorRuns(step, state.monitors)
-        self.final = FinalAction(
+        self.final = FinalActions(
             step,
             state.final,
             peers,

@@ -13,6 +13,7 @@ from clptools.core.model.actions import Action, Record
 from clptools.core.model.settings import Settings
 from clptools.core.model.state import Life, StepState
 from clptools.core.model.timing import Times
+from clptools.core.model.words import Level
 
 
 class Change(Enum):
@@ -71,7 +72,7 @@ class Step:
             Record(
                 module=module,
                 event_id=event_id,
-                level=level,
+                level=Level(level),
                 subjects=subjects,
                 text=text,
                 because=because,

@@ -10,6 +10,7 @@ from clptools import paths
 from clptools.core.model.actions import Fence
 from clptools.core.model.events import FenceDone, HostActionDone, PowerRead
 from clptools.core.model.settings import Settings
+from clptools.core.model.words import BmcOrder, PowerState
 from clptools.faults import ClpError, ExitCode
 from clptools.hardware import power, watchdog
 from clptools.hardware.echoes import Echoes
@@ -96,21 +97,25 @@ class Bmcs:
             except ClpError as fault:
                 said = fault.fault if isinstance(fault, BmcError) else fault.message
                 return PowerRead(
-                    server=server, power="unknown", asked_at=asked_at, error=said, where=where
+                    server=server,
+                    power=PowerState.UNKNOWN,
+                    asked_at=asked_at,
+                    error=said,
+                    where=where,
                 )
             self._guids.told(server, found.guid)
             echoed = False
-            if asked is not None and found.power is power.Power.OFF:
+            if asked is not None and found.power is PowerState.OFF:
                 echoed = await asked.answered()
         beat = ""
-        if found.power is power.Power.ON and server in self._beats:
+        if found.power is PowerState.ON and server in self._beats:
             try:
                 beat = (await watchdog.read(client, patience_s=1.0)).beat
             except ClpError:
                 beat = ""  # the power state alone is a heartbeat too
         return PowerRead(
             server=server,
-            power=found.power.value,
+            power=found.power,
             asked_at=asked_at,
             beat=beat,
             latency_ms=found.latency_ms,
@@ -129,7 +134,7 @@ class Bmcs:
         error = ""
         try:
             client = self._client(action.server)
-            if action.action == "power-on":
+            if action.action is BmcOrder.POWER_ON:
                 await self._power_on(client, until_ms)
             else:
                 left_s = self._left_s(until_ms)
@@ -200,10 +205,10 @@ class Bmcs:
         while left_s := self._left_s(until_ms):
             try:
                 state, _ = await power.read(client, urgent=True, patience_s=min(left_s, 2.0))
-                if state is power.Power.ON:
+                if state is PowerState.ON:
                     return
                 left_s = self._left_s(until_ms)
-                await power.order(client, "power-on", until_ms=until_ms, left_s=left_s)
+                await power.order(client, BmcOrder.POWER_ON, until_ms=until_ms, left_s=left_s)
                 fault = None
             except BmcError as error:
                 fault = error

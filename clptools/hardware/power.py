@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from enum import StrEnum
 
 import msgspec
 
+from clptools.core.model.words import BmcOrder, PowerState
 from clptools.faults import ClpError, ExitCode
 from clptools.hardware.ipmi import CHASSIS, Asked, BmcClient, BmcError
 
@@ -22,13 +22,7 @@ POLL_S = 0.2
 _STATUS, _CONTROL, _IDENTIFY = 0x01, 0x02, 0x04
 _LIT_S = 255
 _OFF, _ON, _CYCLE, _RESET, _NMI = 0, 1, 2, 3, 4
-
-
-class Power(StrEnum):
-    """What the chassis says."""
-
-    ON = "on"
-    OFF = "off"
+_ORDERS = {BmcOrder.POWER_OFF: _OFF, BmcOrder.POWER_ON: _ON, BmcOrder.NMI: _NMI}
 
 
 class Stopped(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,7 +35,7 @@ class Stopped(msgspec.Struct, frozen=True, kw_only=True):
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
     """A power state and the login in which the BMC told it."""
 
-    power: Power
+    power: PowerState
     latency_ms: int
     session: str
     session_at: int
@@ -66,7 +60,9 @@ async def read_in_session(
     )
 
 
-async def read(bmc: Asked, *, urgent: bool = False, patience_s: float = 2.0) -> tuple[Power, int]:
+async def read(
+    bmc: Asked, *, urgent: bool = False, patience_s: float = 2.0
+) -> tuple[PowerState, int]:
     """Power state and latency in ms.  Raises BmcError."""
     data, latency_ms = await bmc.command(
         "chassis status", CHASSIS, _STATUS, urgent=urgent, patience_s=patience_s
@@ -74,23 +70,22 @@ async def read(bmc: Asked, *, urgent: bool = False, patience_s: float = 2.0) -> 
     return _power(bmc, data), latency_ms
 
 
-def _power(bmc: Asked, data: bytes) -> Power:
+def _power(bmc: Asked, data: bytes) -> PowerState:
     if not data:
         raise BmcError(bmc.server, bmc.where, "chassis status", 1, "empty answer")
-    return Power.ON if data[0] & 1 else Power.OFF
+    return PowerState.ON if data[0] & 1 else PowerState.OFF
 
 
-async def order(bmc: BmcClient, action: str, *, until_ms: int, left_s: float) -> None:
-    """`power-off`, `power-on` or `nmi` as one datagram that leaves by `until_ms`, or never.
+async def order(bmc: BmcClient, action: BmcOrder, *, until_ms: int, left_s: float) -> None:
+    """An order as one datagram that leaves by `until_ms`, or never.
 
     An order that comes late may strike a server that can be heard again.  Raises ClpError unless
     the BMC accepted it, which proves nothing: a BMC that believes off accepts and does nothing.
     """
-    code = {"power-off": _OFF, "power-on": _ON, "nmi": _NMI}.get(action)
-    if code is None:
-        raise ClpError(ExitCode.FAILED, f"{action} is no order that can be sent once")
     name = action.replace("-", " ")
-    await bmc.once(name, CHASSIS, _CONTROL, bytes([code]), until_ms=until_ms, left_s=left_s)
+    await bmc.once(
+        name, CHASSIS, _CONTROL, bytes([_ORDERS[action]]), until_ms=until_ms, left_s=left_s
+    )
 
 
 async def stop(bmc: Asked, timeout_s: float, retries: int) -> Stopped:
@@ -116,10 +111,10 @@ async def stop(bmc: Asked, timeout_s: float, retries: int) -> Stopped:
 
 async def _stop_once(bmc: Asked, first: bool) -> Stopped:
     state, _ = await read(bmc, urgent=True)
-    if state is Power.OFF:
+    if state is PowerState.OFF:
         return Stopped(already=first)
     await _control(bmc, "power off", _OFF)
-    while state is not Power.OFF:
+    while state is not PowerState.OFF:
         await asyncio.sleep(POLL_S)
         state, _ = await read(bmc, urgent=True)
     return Stopped(already=False)
@@ -129,7 +124,7 @@ async def start(bmc: Asked, timeout_s: float) -> None:
     """Powers the server on until it reads on.  Raises BmcError."""
     try:
         async with asyncio.timeout(timeout_s):
-            while (await read(bmc, urgent=True))[0] is not Power.ON:
+            while (await read(bmc, urgent=True))[0] is not PowerState.ON:
                 await _control(bmc, "power on", _ON)
                 await asyncio.sleep(POLL_S)
     except TimeoutError:
@@ -145,7 +140,7 @@ async def act(bmc: Asked, action: str) -> str:
     """
     if action == "power-off":
         state, _ = await read(bmc, urgent=True)
-        if state is Power.OFF:
+        if state is PowerState.OFF:
             return f"{bmc.server} is off already"
         await _control(bmc, "power off", _OFF)
         return f"power off of {bmc.server} begun"
@@ -155,7 +150,7 @@ async def act(bmc: Asked, action: str) -> str:
     name = action.replace("-", " ")
     try:
         state, _ = await read(bmc, urgent=True)
-        if state is Power.ON or action == "nmi":
+        if state is PowerState.ON or action == "nmi":
             await _control(bmc, name, code)
             return f"{name} of {bmc.server} begun"
     except BmcError as error:

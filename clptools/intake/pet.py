@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import msgspec
 
+from clptools.core.model.words import EventClass
 from clptools.intake import ber
 from clptools.intake.octets import SHORTEST, Fields
-from clptools.intake.profile import ClassTable, EventClass, Row, row_id
+from clptools.intake.profile import ClassTable, Row, row_id
 from clptools.intake.snmp import (
     SYS_UPTIME,
     TRAP_COMMUNITY,

@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterable
-from enum import StrEnum
 from functools import lru_cache
 from importlib import resources
 from typing import Any
@@ -19,21 +18,9 @@ from typing import Any
 import msgspec
 
 from clptools.core.model.settings import TrapProfile
+from clptools.core.model.words import EventClass
 
 SHIPPED = ("default", "dell", "supermicro")
-
-
-class EventClass(StrEnum):
-    """What a trap means for recovery."""
-
-    FATAL = "FATAL"
-    ERROR = "ERROR"
-    PREDICT = "PREDICT"
-    PERFORMANCE = "PERFORMANCE"
-    REDUNDANCY = "REDUNDANCY"
-    INFO = "INFO"
-    CLEAR = "CLEAR"
-    UNKNOWN = "UNKNOWN"
 
 
 CLASSES = frozenset(EventClass)

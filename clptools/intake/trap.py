@@ -19,6 +19,7 @@ import msgspec
 from clptools.config.address import Endpoint
 from clptools.core.model.events import HardwareSeen
 from clptools.core.model.settings import Settings, SnmpUser
+from clptools.core.model.words import EventClass
 from clptools.core.monitors.severity import grave_classes
 from clptools.intake import pet, snmp
 from clptools.intake.ber import DecodeError
@@ -36,7 +37,7 @@ from clptools.intake.match import (
     plain_source,
 )
 from clptools.intake.pet import DecodedTrap
-from clptools.intake.profile import ClassTable, EventClass, row_fault
+from clptools.intake.profile import ClassTable, row_fault
 from clptools.intake.rehearse import RehearsalGate, is_rehearsal
 from clptools.intake.snmp import Trap, V3Message
 from clptools.intake.usm import Engine, Refused, UserKeys, Usm, engine_id
@@ -492,7 +493,7 @@ def event_of(
         monitor=monitor,
         key=decoded.key,
         duplicate_key=duplicate_key,
-        event_class=decoded.event_class.value,
+        event_class=decoded.event_class,
         # A class that only the severity told may differ between a fault and its end: then the
         # key alone says what is closed.
         clears=decoded.clears.value if decoded.clears and by_row else "",

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clptools.core.model.settings import TrapProfile
+from clptools.core.model.words import EventClass
 from clptools.intake import pet
 from clptools.intake.pet import DecodedTrap, decode_pet
-from clptools.intake.profile import ClassTable, EventClass, row_fault
+from clptools.intake.profile import ClassTable, row_fault
 from clptools.intake.rehearse import PetEvent, pet_event
 
 TABLE = ClassTable()

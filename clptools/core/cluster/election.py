@@ -20,6 +20,7 @@ from clptools.core.model.settings import Arbiter
 from clptools.core.model.state import PeerState, Phase, VoteState
 from clptools.core.model.states import Office
 from clptools.core.model.transitions import OFFICE, OfficeChange
+from clptools.core.model.words import Ask
 from clptools.core.step import Change, Step
 
 FOREVER = -NEVER
@@ -122,16 +123,16 @@ class Election:
         """Whether a coordinator with authority is known."""
         return bool(self.coordinator())
 
-    def asking(self) -> str:
-        """What our beats ask for: `pre`, `vote` or nothing."""
+    def asking(self) -> Ask:
+        """What our beats ask for."""
         office = self.state.office
         if office is Office.PRE:
-            return "pre"
+            return Ask.PRE
         if office is Office.CANDIDATE:
-            return "vote"
+            return Ask.VOTE
         if office is Office.COORDINATOR and self._may_win():
-            return "vote"
-        return ""
+            return Ask.VOTE
+        return Ask.NOTHING
 
     def ask_term(self) -> Term:
         """The term that our asking names."""
@@ -234,9 +235,9 @@ class Election:
                 p.vote_at = vote.sent_at
                 if state.office is Office.CANDIDATE:
                     step.changed(Change.DECISIONS)
-        if beat.ask == "vote":
+        if beat.ask == Ask.VOTE:
             self._asked(p, beat)
-        elif beat.ask == "pre":
+        elif beat.ask == Ask.PRE:
             self._asked_before(p, beat)
         return beat.echo.sent_at if beat.authority and beat.echo is not None else None
 

@@ -22,6 +22,7 @@ from clptools.core.model.messages import Echo
 from clptools.core.model.quorum import NEVER
 from clptools.core.model.settings import Settings
 from clptools.core.model.state import BmcState, PeerState
+from clptools.core.model.words import PowerState
 from clptools.core.step import Change, Step
 
 SESSION_MS = 60_000
@@ -66,25 +67,25 @@ class Power:
             step.changed(Change.DECISIONS)
         bmc.power = event.power
         if p is None:
-            if event.power != "unknown":
+            if event.power != PowerState.UNKNOWN:
                 bmc.at = step.now
             return
-        if event.power == "unknown":
+        if event.power == PowerState.UNKNOWN:
             bmc.answers_since = NEVER
         else:
             bmc.at = step.now
             if bmc.answers_since == NEVER:
                 bmc.answers_since = step.now
         bmc.doubt = ""
-        if event.power == "off":
+        if event.power == PowerState.OFF:
             self._off(p, event)
-        elif event.power == "on":
+        elif event.power == PowerState.ON:
             self._on(p, event)
-        if event.power != "unknown":
+        if event.power != PowerState.UNKNOWN:
             bmc.session = event.session
         # Of one that is heard, "on" again and again is nothing that decisions hang on.
         heard = step.now - p.heard_at <= step.times.missed_ms
-        if not heard or event.power == "off" or self.peers.is_out(event.server):
+        if not heard or event.power == PowerState.OFF or self.peers.is_out(event.server):
             step.changed(Change.DECISIONS)
 
     def readdressed(self, before: Settings) -> None:
@@ -230,7 +231,7 @@ class Power:
         of `heartbeat_timeout` that this needs.
         """
         bmc, interval_ms = p.bmc, self.interval_ms()
-        if bmc.power != "on" or bmc.beat_at == NEVER:
+        if bmc.power != PowerState.ON or bmc.beat_at == NEVER:
             return False
         if self.step.times.lost_ms < interval_ms * 13 // 5 + _LAG_MS:
             return False
@@ -251,7 +252,7 @@ class Power:
         """
         step = self.step
         for name, p in self.peers.items():
-            if p.on_told or p.bmc.power != "on" or p.off_asked_at == NEVER:
+            if p.on_told or p.bmc.power != PowerState.ON or p.off_asked_at == NEVER:
                 continue
             left_ms = p.off_asked_at + step.times.startup_ms - step.now
             if not 0 < left_ms <= step.times.startup_ms // 2 or not self.peers.is_out(name):

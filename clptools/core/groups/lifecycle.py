@@ -35,6 +35,7 @@ from clptools.core.model.settings import Group, Resource, dependencies, dependen
 from clptools.core.model.state import GroupRun, LifecycleState, Phase
 from clptools.core.model.states import GroupState, GroupWhy, ResourceState
 from clptools.core.model.transitions import GROUP, GroupChange
+from clptools.core.model.words import Operation
 from clptools.core.safety.lease import Lease
 from clptools.core.step import Change, Step
 
@@ -61,7 +62,7 @@ class Exhausted(msgspec.Struct, frozen=True):
 
     group: str
     resource: Resource
-    op: str
+    op: Operation
 
 
 class Lifecycle:
@@ -344,9 +345,9 @@ class Lifecycle:
         self.step.changed(Change.REPORT)
         if event.text:
             run.texts[event.resource] = event.text
-        if event.op == "start":
+        if event.op == Operation.START:
             return self._start_done(event, run)
-        if event.op == "stop":
+        if event.op == Operation.STOP:
             return self._stop_done(event, run)
         self.migration.done(event, run)
         self._advance_stop(event.group, run)
@@ -354,7 +355,7 @@ class Lifecycle:
 
     def go_on(self, exhausted: Exhausted) -> None:
         """The final action of a resource has begun, or there is none: the group goes on."""
-        if exhausted.op == "start":
+        if exhausted.op == Operation.START:
             self.stop(exhausted.group, GroupWhy.START_FAILED, "GROUPSTOP")
         else:
             self._stopped(exhausted.group, self.run(exhausted.group))
@@ -400,7 +401,7 @@ class Lifecycle:
         # Once: what fails again after a pause would end the machine again and again.
         first = not self.intents.of(name).rounds
         if configured is not None and first and not self._tried_elsewhere(name):
-            return Exhausted(name, configured, "start")
+            return Exhausted(name, configured, Operation.START)
         self.stop(name, GroupWhy.START_FAILED, "GROUPSTOP")
         return None
 
@@ -422,7 +423,7 @@ class Lifecycle:
             )
             configured = self._resource(name, event.resource)
             if configured is not None:
-                return Exhausted(name, configured, "stop")
+                return Exhausted(name, configured, Operation.STOP)
         self._stopped(name, run)
         return None
 
@@ -458,7 +459,7 @@ class Lifecycle:
             left = True
             ready = all(run.resources.get(d) is ResourceState.ONLINE for d in resource.depends)
             if state is ResourceState.OFFLINE and ready:
-                self.operate(name, run, resource, "start")
+                self.operate(name, run, resource, Operation.START)
         if not left:
             self._came_online(name, run, group)
 
@@ -486,7 +487,7 @@ class Lifecycle:
             if resource.name in left and run.resources[resource.name] in _ON:
                 blocking = [d for d in dependents(group, resource.name) if d in left]
                 if not blocking:
-                    self.operate(name, run, resource, "stop")
+                    self.operate(name, run, resource, Operation.STOP)
         if not left:
             run.stopping_only = []
             self._advance_start(name, run)
@@ -509,7 +510,7 @@ class Lifecycle:
                 if run.resources.get(d, ResourceState.OFFLINE) not in _DOWN
             ]
             if not blocking:
-                self.operate(name, run, resource, "stop")
+                self.operate(name, run, resource, Operation.STOP)
         states = run.resources.values()
         if all(s in _DOWN for s in states):
             self._released(name, run)
@@ -562,14 +563,14 @@ class Lifecycle:
             say.group_released(name, step.me, order, took, run.seen.n),
         )
 
-    def operate(self, name: str, run: GroupRun, resource: Resource, op: str) -> None:
+    def operate(self, name: str, run: GroupRun, resource: Resource, op: Operation) -> None:
         """Begins the start, stop or migration of a resource."""
         step = self.step
         self.put(run, resource.name, _BUSY[op])
         number = run.busy[resource.name] = self.state.next_operation
         self.state.next_operation += 1
         known = [s for s in run.off if s in self.peers and not self.peers.hears(s)]
-        off = tuple(known) if op == "start" else ()
+        off = tuple(known) if op == Operation.START else ()
         group = step.settings.group(name)
         servers = group.servers if group is not None else ()
         step.do(
@@ -579,7 +580,7 @@ class Lifecycle:
                 op=op,
                 epoch=run.seen.n,
                 event=run.event,
-                factor="" if op == "start" else run.factor,
+                factor="" if op == Operation.START else run.factor,
                 previous=run.previous,
                 priority=servers.index(step.me) + 1 if step.me in servers else 1,
                 forced=run.forced,

@@ -35,6 +35,7 @@ from clptools.core.model.states import (
     ResourceState,
     WatchdogState,
 )
+from clptools.core.model.words import EventClass, PowerState, RecoveryStage, Stage
 
 
 class Phase(StrEnum):
@@ -53,7 +54,7 @@ class Phase(StrEnum):
 class BmcState(msgspec.Struct):
     """What a server's BMC said last."""
 
-    power: str = "unknown"
+    power: PowerState = PowerState.UNKNOWN
     at: int = NEVER
     """When it last answered."""
     session: str = ""
@@ -284,7 +285,7 @@ class OpenEvent(msgspec.Struct):
     id: int
     monitor: str
     key: str
-    event_class: str
+    event_class: EventClass
     meaning: str
     source: str
     first_at: int
@@ -320,8 +321,7 @@ class MonitorRun(msgspec.Struct):
     held_back: str = ""
     """What kept this incident from being recovered, as it was said."""
     finals: int = 0
-    step: str = ""
-    """The recovery step under way, or empty."""
+    step: RecoveryStage = RecoveryStage.NONE
     token: str = ""
     incident: int = 0
     deadline: int = NEVER
@@ -336,7 +336,7 @@ class Pending(msgspec.Struct):
     origin: str
     """Server it came from; empty: this one."""
     since: int
-    stage: str = ""
+    stage: Stage = Stage.NEW
     server: str = ""
     epoch: int = 0
     groups: list[str] = []

@@ -13,7 +13,8 @@ from clptools.core.model.events import HardwareSeen, MessageSeen
 from clptools.core.model.open_events import open_of
 from clptools.core.model.settings import Monitor
 from clptools.core.model.state import LedgerState, OpenEvent, Unclaimed
-from clptools.core.monitors.final_action import FinalAction
+from clptools.core.model.words import EventClass, known_class
+from clptools.core.monitors.final_action import FinalActions
 from clptools.core.monitors.recovery import Recovery
 from clptools.core.monitors.runs import MonitorRuns
 from clptools.core.monitors.severity import OPENING, grave_classes, rank, status_of
@@ -22,7 +23,7 @@ from clptools.core.step import Change, Step
 _DUPLICATES_KEPT = 512
 _WATCHDOG_ROWS = "23h/6F/"
 """Rows of the class table about the BMC's watchdog timer (IPMI 2.0, table 42-3)."""
-_MM = {"FATAL": 914, "PERFORMANCE": 915, "PREDICT": 916}
+_MM = {EventClass.FATAL: 914, EventClass.PERFORMANCE: 915, EventClass.PREDICT: 916}
 """Number in the alert log by class, for traps; all others are 903, as are messages."""
 _OPEN_KEPT = 500
 """Open events of one monitor, those it recovers on and others apart: more at once are one fault,
@@ -43,7 +44,7 @@ class EventLedger:
         step: Step,
         state: LedgerState,
         runs: MonitorRuns,
-        final: FinalAction,
+        final: FinalActions,
         recovery: Recovery,
     ) -> None:
         self.step = step
@@ -63,7 +64,7 @@ class EventLedger:
                 id=e.id,
                 monitor=e.monitor,
                 key=e.key,
-                event_class=e.event_class,
+                event_class=known_class(e.event_class),
                 meaning=e.meaning,
                 source=e.source,
                 first_at=e.first_at,
@@ -81,12 +82,12 @@ class EventLedger:
             return
         expected = self.step.now < self.final.state.deadman_until
         ours = expected and event.row.startswith(_WATCHDOG_ROWS)
-        if event.event_class == "CLEAR":
+        if event.event_class == EventClass.CLEAR:
             for key in event.closes or (event.key,):
                 self._close(monitor, key, event.clears, event.meaning)
         elif event.event_class in OPENING and not ours:
             self._open(monitor, event.key, event.event_class, event.meaning, event.source)
-        elif event.event_class == "INFO" or ours:
+        elif event.event_class == EventClass.INFO or ours:
             self.step.record(
                 "mm",
                 912,
@@ -117,7 +118,7 @@ class EventLedger:
             self._close(monitor, key, "", event.text)
             return
         self.runs.run(monitor.name).device = event.keyword
-        event_class = "PREDICT" if event.predictive else "FATAL"
+        event_class = EventClass.PREDICT if event.predictive else EventClass.FATAL
         source = event.origin or event.category
         self._open(monitor, key, event_class, event.text or key, source, message=True)
 
@@ -163,7 +164,7 @@ class EventLedger:
         self,
         monitor: Monitor,
         key: str,
-        event_class: str,
+        event_class: EventClass,
         meaning: str,
         source: str,
         *,
@@ -199,7 +200,7 @@ class EventLedger:
             last_at=first,
         )
         module_id = 903 if message else _MM.get(event_class, 903)
-        level = "ERROR" if event_class == "FATAL" else "WARN"
+        level = "ERROR" if event_class == EventClass.FATAL else "WARN"
         own = step.settings.server(step.me)
         from_bmc = own is not None and own.bmc is not None and own.bmc.address == source
         step.record(
@@ -210,7 +211,7 @@ class EventLedger:
             say.hardware(step.me, source, event_class, meaning, from_bmc),
             event=number,
         )
-        if event_class == "FATAL":
+        if event_class == EventClass.FATAL:
             step.changed(Change.BEATS)
         if not grave and self._full(monitor, grave):
             step.record(

@@ -15,7 +15,7 @@ from clptools.core.model.quorum import NEVER
 from clptools.core.model.state import GroupRun, OpenEvent, WrittenState
 from clptools.core.model.states import Contact, GroupState, ResourceState
 from clptools.core.monitors.event_ledger import EventLedger
-from clptools.core.monitors.final_action import FinalAction
+from clptools.core.monitors.final_action import FinalActions
 from clptools.core.monitors.runs import MonitorRuns
 from clptools.core.safety.lease import Lease
 from clptools.core.step import Step
@@ -39,7 +39,7 @@ class DurableState:
         lease: Lease,
         lifecycle: Lifecycle,
         runs: MonitorRuns,
-        final: FinalAction,
+        final: FinalActions,
         ledger: EventLedger,
     ) -> None:
         self.step = step

@@ -18,6 +18,7 @@ import msgspec
 
 from clptools.core import numbers
 from clptools.core.model.view import GroupView, MonitorView, OpenEventView, ServerView, StatusView
+from clptools.core.model.words import EventClass, Level
 from clptools.core.sentences import listed, mend_copies, two_copies
 
 CAUSE_S = 60.0
@@ -340,7 +341,7 @@ def _barred(status: StatusView, server: ServerView) -> list[str]:
         f"{server.name} gets no group while event {event.id} is open. "
         f"Close it: {_acknowledge(status, server, event)}"
         for event in server.open_events
-        if event.event_class == "FATAL" and not event.acknowledged
+        if event.event_class == EventClass.FATAL and not event.acknowledged
     ]
 
 
@@ -397,7 +398,7 @@ def _monitor(teller: Teller, monitor: MonitorView) -> Story:
 
 def _since_well(records: list[Recorded]) -> list[Recorded]:
     """The records after the monitor was last reported Normal."""
-    well = [i for i, r in enumerate(records) if r.level == "INFO" and _number(r) in CHANGED]
+    well = [i for i, r in enumerate(records) if r.level == Level.INFO and _number(r) in CHANGED]
     return records[well[-1] + 1 :] if well else records
 
 

@@ -21,8 +21,9 @@ from clptools.core.model.view import (
     ResourceView,
     ServerView,
 )
+from clptools.core.model.words import PowerState
 from clptools.core.monitors.event_ledger import EventLedger
-from clptools.core.monitors.final_action import FinalAction
+from clptools.core.monitors.final_action import FinalActions
 from clptools.core.monitors.runs import MonitorRuns
 from clptools.core.safety.lease import Lease
 from clptools.core.step import Step
@@ -57,7 +58,7 @@ class OwnStatus:
         lease: Lease,
         lifecycle: Lifecycle,
         runs: MonitorRuns,
-        final: FinalAction,
+        final: FinalActions,
         ledger: EventLedger,
     ) -> None:
         self.step = step
@@ -202,7 +203,9 @@ class OwnStatus:
         # A BMC that answers but whose beat stands still: the server behind it may be gone.
         beat_at = p.bmc.beat_at if link.carrier == "timer" else NEVER
         still = beat_at != NEVER and step.now - beat_at > patience
-        status = "Error" if silent or p.bmc.power == "off" else "Caution" if still else "Normal"
+        status = (
+            "Error" if silent or p.bmc.power == PowerState.OFF else "Caution" if still else "Normal"
+        )
         seen = p.bmc.at if beat_at == NEVER else beat_at
         return PeerView(status=status, last_seen_s=(step.now - seen) / 1000)
 

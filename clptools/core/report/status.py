@@ -29,6 +29,7 @@ from clptools.core.model.view import (
     StatusView,
     WaitingView,
 )
+from clptools.core.model.words import PowerState
 from clptools.core.report.own_status import OwnStatus, group_word
 from clptools.core.safety.clearance import Clearance
 from clptools.core.step import Step
@@ -268,7 +269,7 @@ class Status:
     def _mend(self, server: str) -> str:
         """What a person can do about a server that nothing proves down: make it so, or vouch."""
         bmc = self.peers[server].bmc
-        if bmc.power == "on" and not bmc.error:
+        if bmc.power == PowerState.ON and not bmc.error:
             return f"clpforcestop {server} --yes"
         return f"clpnode confirm-down {server} --yes"
 

@@ -8,6 +8,7 @@ from clptools.core.model.codes import NO_SUCH
 from clptools.core.model.messages import Answer, Forward
 from clptools.core.model.requests import Outcome, Request
 from clptools.core.model.state import Pending, RequestsState
+from clptools.core.model.words import Stage
 from clptools.core.step import Step
 
 _ANSWERED_KEPT = 64
@@ -33,7 +34,7 @@ class Forwarding:
             user=asks_for.user,
             origin=self.step.me,
             since=self.step.now,
-            stage="forwarded",
+            stage=Stage.FORWARDED,
             server=name,
             incarnation=self.peers[name].incarnation,
             asks_for=asks_for.id,

@@ -34,6 +34,7 @@ from clptools.core.model.quorum import majority
 from clptools.core.model.requests import Outcome, Resume, ServiceStop, Suspend
 from clptools.core.model.state import Pending, Phase
 from clptools.core.model.states import GroupState
+from clptools.core.model.words import Stage
 from clptools.core.requests.forwarding import Forwarding
 from clptools.core.requests.groups import GroupRequests
 from clptools.core.safety.lease import Lease
@@ -90,7 +91,7 @@ class Service:
         if step.life.phase in (Phase.LEAVING, Phase.TELLING) and not step.life.then:
             # It is stopping: it starts again as soon as it has left.
             step.life.then = "start"
-            pending.stage = "leaving"
+            pending.stage = Stage.LEAVING
             return None
         if step.life.phase is not Phase.STOPPED:
             return Outcome(
@@ -123,7 +124,7 @@ class Service:
             self._to_all(pending)
         step.record("pm", 31, "INFO", (step.me,), say.service_stops(step.me, pending.user))
         self.leaving.begin(request.then, no_move=everywhere)
-        pending.stage = "leaving"
+        pending.stage = Stage.LEAVING
         return None
 
     def _stop_again(self, pending: Pending, then: str) -> Outcome | None:
@@ -135,7 +136,7 @@ class Service:
             self._to_all(pending)
         if not then:
             return Outcome(text=f"The cluster service of {step.me} is already stopped.")
-        pending.stage = "host"
+        pending.stage = Stage.HOST
         step.do(HostAction(action=then, reason=f"{pending.user} asked for it"))
         return None
 
@@ -224,7 +225,7 @@ class Service:
 
     def _end_leaving(self, outcome: Outcome) -> None:
         for pending in list(self.forwarding.state.pending.values()):
-            if pending.stage == "leaving":
+            if pending.stage == Stage.LEAVING:
                 self.forwarding.finish(pending, outcome)
 
     def _left(self) -> None:
@@ -258,8 +259,8 @@ class Service:
             step.life.phase = Phase.DONE
         elif then:
             for pending in self.forwarding.state.pending.values():
-                if pending.stage == "leaving":
-                    pending.stage = "host"
+                if pending.stage == Stage.LEAVING:
+                    pending.stage = Stage.HOST
             step.do(HostAction(action=then, reason=f"{step.me} has left the cluster for it"))
 
     def host_action_done(self, event: HostActionDone) -> None:
@@ -269,7 +270,7 @@ class Service:
             text = say.not_shut_down(self.step.me, event.action, event.text)
             outcome = Outcome(code=FAILED, text=text)
         for pending in list(self.forwarding.state.pending.values()):
-            if pending.stage == "host":
+            if pending.stage == Stage.HOST:
                 self.forwarding.finish(pending, outcome)
 
     # ------------------------------------------------------------------ suspend and resume

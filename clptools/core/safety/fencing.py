@@ -38,6 +38,7 @@ from clptools.core.model.group_runs import Runs
 from clptools.core.model.quorum import NEVER
 from clptools.core.model.settings import InForce
 from clptools.core.model.state import ForcedStopState, PeerState, Phase
+from clptools.core.model.words import BmcAction, BmcOrder, PowerState
 from clptools.core.step import Change, Step
 
 _RETRY_MS = 10_000
@@ -51,6 +52,14 @@ _AGAIN_MS = 3_000
 _POWER_ON_MS = 60_000
 _SHORTEST_MS = 1_000
 """Of a turn, whatever an older configuration says."""
+
+_BEGUN = {
+    BmcAction.POWER_OFF: 400,
+    BmcAction.POWER_CYCLE: 401,
+    BmcAction.RESET: 402,
+    BmcAction.NMI: 403,
+}
+"""Number in the alert log of a forced stop that begins."""
 
 
 class Stake(msgspec.Struct, frozen=True):
@@ -115,7 +124,7 @@ class Fencing:
     def _needed(self, name: str, p: PeerState, stake: Stake) -> bool:
         """It is lost, was in contact with us since boot, is not out, and something waits for it."""
         step = self.step
-        if step.settings.forced_stop.action == "none" or not self._able():
+        if step.settings.forced_stop.action == BmcAction.NONE or not self._able():
             return False
         if not p.lost or self.peers.is_out(name):
             return False
@@ -151,15 +160,15 @@ class Fencing:
         command = self._command(p)
         step.do(Fence(server=name, action=command, ordered_at=step.now, within_ms=_WITHIN_MS))
 
-    def _command(self, p: PeerState) -> str:
+    def _command(self, p: PeerState) -> BmcOrder:
         """What the BMC is told: a reset begins as power off, so that it can be read back."""
-        nmi = self.step.settings.forced_stop.action == "nmi" and not p.fence.wanted_by
-        return "nmi" if nmi else "power-off"
+        nmi = self.step.settings.forced_stop.action == BmcAction.NMI and not p.fence.wanted_by
+        return BmcOrder.NMI if nmi else BmcOrder.POWER_OFF
 
     def _strikable(self, name: str, p: PeerState) -> bool:
         """Whether the order would hit a silent server, by a BMC whose word can be proof after."""
         step, bmc = self.step, p.bmc
-        if bmc.power != "on" or (self.peers.is_out(name) and not p.fence.wanted_by):
+        if bmc.power != PowerState.ON or (self.peers.is_out(name) and not p.fence.wanted_by):
             return False
         steady = bmc.answers_since != NEVER and step.now - bmc.answers_since >= _STEADY_MS
         if not steady or step.now - bmc.at > _STEADY_MS:
@@ -179,11 +188,11 @@ class Fencing:
         """Begins a forced stop; `user`: who asked for it, whatever is heard of that server."""
         step = self.step
         word = step.settings.forced_stop.action
-        if user or (len(step.settings.servers) == 2 and word != "nmi"):
+        if user or (len(step.settings.servers) == 2 and word != BmcAction.NMI):
             # With two servers a reset would not lower the electorate: only power off is proof.
-            word = "power-off"
+            word = BmcAction.POWER_OFF
         p.fence = ForcedStopState(since=step.now, wanted_by=user, text=say.fence_under_way)
-        number = {"power-off": 400, "power-cycle": 401, "reset": 402, "nmi": 403}[word]
+        number = _BEGUN[word]
         silent_ms = step.now - p.heard_at
         text = say.fences(step.me, name, word, silent_ms, p.fence.wanted_by)
         step.record("rc", number, "WARN", (name, step.me), text)
@@ -203,12 +212,14 @@ class Fencing:
             self._over(p, say.fence_done, step.times.boot_ms)
             step.record("rc", 404, "INFO", (name, step.me), say.fenced(name, sent))
             two = len(step.settings.servers) == 2
-            again = forced.action in ("reset", "power-cycle") and not (two or fence.wanted_by)
+            again = forced.action in (BmcAction.RESET, BmcAction.POWER_CYCLE) and not (
+                two or fence.wanted_by
+            )
             if sent and again and not self.policy.shared.suspended:
                 step.do(
                     Fence(
                         server=name,
-                        action="power-on",
+                        action=BmcOrder.POWER_ON,
                         ordered_at=step.now,
                         within_ms=_POWER_ON_MS,
                     )
@@ -239,7 +250,7 @@ class Fencing:
         """An order was carried out, or never left."""
         step = self.step
         p = self.peers.get(event.server)
-        if p is None or event.action == "power-on":
+        if p is None or event.action == BmcOrder.POWER_ON:
             if p is not None and not event.sent:
                 text = say.stays_off(event.server, event.error)
                 step.record("rc", 435, "WARN", (event.server, step.me), text)
@@ -249,7 +260,7 @@ class Fencing:
             return
         if event.sent:
             p.fence.sent_at = step.now
-            p.fence.text = say.nmi_proves_nothing if event.action == "nmi" else ""
+            p.fence.text = say.nmi_proves_nothing if event.action == BmcOrder.NMI else ""
         else:
             p.fence.text = event.error
         self.power.ask(event.server)
