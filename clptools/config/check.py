@@ -17,10 +17,10 @@ from clptools.config.load import Loaded
 from clptools.config.machine import is_device, unit_name
 from clptools.config.monitors import BMCNOTICE, CATEGORIES, TRAP_PORT
 from clptools.config.places import Places
-from clptools.config.safety import watchdog_method
 from clptools.config.scripts import scripts_of
 from clptools.config.table import near
 from clptools.config.variants import Registries
+from clptools.core.model.options import WatchdogOptions, read, watchdog_method
 from clptools.core.model.settings import Monitor, Settings
 from clptools.core.model.words import BmcAction
 from clptools.reports import Report
@@ -142,7 +142,7 @@ def _watchdogs(settings: Settings, places: Places) -> Iterator[Report]:
     for monitor in settings.monitors:
         if monitor.type != "userw":
             continue
-        method = monitor.options.get("method")
+        method = read(WatchdogOptions, monitor.options).method
         if method == "guard":
             yield say(
                 f"monitor {monitor.name}",

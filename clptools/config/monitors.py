@@ -15,6 +15,7 @@ from clptools.config.groups import ALL_GROUPS
 from clptools.config.servers import note_keepalive, options_of, variant
 from clptools.config.table import Names, Source, Table, build, elements, known_servers, near, shown
 from clptools.config.variants import Registries
+from clptools.core.model.options import WatchdogOptions, read
 from clptools.core.model.settings import (
     Group,
     Monitor,
@@ -132,7 +133,7 @@ class _Monitors:
         if self.userw:
             table.error("type", "there is a user mode monitor already, and one is enough")
         self.userw = True
-        if monitor.options.get("method") != "keepalive":
+        if read(WatchdogOptions, monitor.options).method != "keepalive":
             return monitor
         table.say(
             "note",

@@ -12,6 +12,7 @@ from enum import StrEnum
 import msgspec
 
 from clptools.core.cluster.power import SESSION_MS
+from clptools.core.model.options import watchdog_method
 from clptools.core.model.settings import Server, Settings
 from clptools.core.model.timing import Times, times
 from clptools.core.model.words import BmcAction
@@ -78,18 +79,6 @@ class Safety(msgspec.Struct, frozen=True, kw_only=True):
 def seconds(ms: int) -> str:
     """As messages write it: `13.4 s`."""
     return f"{ms / 1000:.1f} s"
-
-
-def watchdog_method(settings: Settings, server: str) -> str:
-    """The `userw` method on that server; `none` where there is no user mode monitor."""
-    return next(
-        (
-            str(monitor.options.get("method", "none"))
-            for monitor in settings.monitors
-            if monitor.type == "userw" and server in monitor.servers
-        ),
-        "none",
-    )
 
 
 class _Cluster:

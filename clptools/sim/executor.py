@@ -13,6 +13,7 @@ from clptools.core.cluster.timeout_ratio import stretched
 from clptools.core.model import actions as a
 from clptools.core.model import events as e
 from clptools.core.model import words
+from clptools.core.model.options import watchdog_method
 from clptools.sim.host import SECOND, Host, Operation, Watchdog
 from clptools.sim.network import CONTROL
 
@@ -28,14 +29,7 @@ _ENDS_WITHIN_US = 2_000_000
 
 def configured_method(host: Host) -> str:
     """By which means the configuration on this server arms its watchdog."""
-    return next(
-        (
-            str(m.options.get("method", "none"))
-            for m in host.settings.monitors
-            if m.type == "userw" and host.name in m.servers
-        ),
-        "none",
-    )
+    return watchdog_method(host.settings, host.name)
 
 
 class Executor:

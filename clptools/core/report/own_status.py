@@ -7,6 +7,7 @@ from clptools.core.cluster.peers import Peers
 from clptools.core.cluster.shared_policy import SharedPolicy
 from clptools.core.groups.lifecycle import Lifecycle
 from clptools.core.model.open_events import open_of
+from clptools.core.model.options import WatchdogOptions, read
 from clptools.core.model.quorum import NEVER
 from clptools.core.model.settings import Interconnect, Monitor
 from clptools.core.model.state import MonitorRun, Phase
@@ -144,7 +145,7 @@ class OwnStatus:
         elif run.suspended or self.policy.shared.suspended:
             status = MonitorStatus.SUSPEND
         elif monitor.type == "userw":
-            method = str(monitor.options.get("method", "none"))
+            method = read(WatchdogOptions, monitor.options).method
             if method != "none" and not self.lease.state.armed:
                 status = MonitorStatus.CAUTION
                 text = "the watchdog is not armed"

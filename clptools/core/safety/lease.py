@@ -17,6 +17,7 @@ from clptools.core.cluster.shared_policy import SharedPolicy
 from clptools.core.model.actions import ArmWatchdog, DisarmWatchdog, HostAction, PetWatchdog
 from clptools.core.model.events import WatchdogChanged
 from clptools.core.model.group_runs import Runs, holds_any
+from clptools.core.model.options import watchdog_method
 from clptools.core.model.quorum import NEVER
 from clptools.core.model.state import LeaseState, PeerState, Phase
 from clptools.core.model.states import GroupState, WatchdogState
@@ -173,12 +174,8 @@ class Lease:
 
     def _configured(self) -> tuple[str, int]:
         """Method and time-out that are configured for us; `("", 0)`: none."""
-        step = self.step
-        for monitor in step.settings.monitors:
-            if monitor.type == "userw" and step.me in monitor.servers:
-                method = str(monitor.options.get("method", "none"))
-                return (method, step.times.watchdog_ms) if method != "none" else ("", 0)
-        return ("", 0)
+        method = watchdog_method(self.step.settings, self.step.me)
+        return (method, self.step.times.watchdog_ms) if method != "none" else ("", 0)
 
     def _is_fed(self) -> bool:
         return self.state.watchdog_state in (WatchdogState.FED, WatchdogState.TOLD)
