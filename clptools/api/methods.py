@@ -24,7 +24,7 @@ from clptools.core.describe import describe_request
 from clptools.core.model.requests import Outcome, Request
 from clptools.core.model.view import StatusView
 from clptools.core.model.words import Level
-from clptools.reports import ClpError, ExitCode
+from clptools.faults import ClpError, ExitCode
 
 EVENTS_PER_CALL = 1000
 EVENTS_PER_REPLY = 100

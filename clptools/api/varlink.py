@@ -17,7 +17,7 @@ from clptools.api.boot_time import boot_ms
 from clptools.api.methods import METHODS, Caller, Method, Parameters
 from clptools.core import sentences
 from clptools.core.model.requests import LASTS_MS
-from clptools.reports import ClpError, ExitCode
+from clptools.faults import ClpError, ExitCode
 from clptools.version import VERSION
 
 INTERFACE = "org.clptools.Node"

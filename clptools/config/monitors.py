@@ -31,7 +31,7 @@ MONITOR_SCRIPTS = "monitor.s"
 """Folder under `scripts/` for the scripts of monitors, as in the original."""
 
 
-class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
+class KnownParts(msgspec.Struct, frozen=True, kw_only=True):
     """What monitors refer to, already read."""
 
     servers: tuple[Server, ...]
@@ -52,7 +52,7 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Monitors:
-    def __init__(self, source: Source, registries: Registries, around: Surroundings) -> None:
+    def __init__(self, source: Source, registries: Registries, around: KnownParts) -> None:
         self.source = source
         self.registries = registries
         self.around = around
@@ -242,7 +242,7 @@ def read_monitors(
     source: Source,
     document: dict[str, object],
     registries: Registries,
-    around: Surroundings,
+    around: KnownParts,
 ) -> tuple[Monitor, ...]:
     """`[[monitor]]`; a `userw` is added where there is none, as the original does."""
     monitors = _Monitors(source, registries, around)
@@ -253,7 +253,7 @@ def read_monitors(
     return tuple(read)
 
 
-def _added_userw(source: Source, registries: Registries, around: Surroundings) -> Monitor:
+def _added_userw(source: Source, registries: Registries, around: KnownParts) -> Monitor:
     """The default user mode monitor.
 
     The original adds one with its keepalive driver, which is `guard` here.

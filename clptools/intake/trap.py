@@ -21,6 +21,7 @@ from clptools.core.model.events import HardwareSeen
 from clptools.core.model.settings import Settings, SnmpUser
 from clptools.core.model.words import EventClass
 from clptools.core.monitors.severity import grave_classes
+from clptools.faults import ClpError
 from clptools.intake import pet, snmp
 from clptools.intake.ber import DecodeError
 from clptools.intake.glance import Glance, ends_grave, is_grave, sensor_of
@@ -42,7 +43,6 @@ from clptools.intake.rehearse import RehearsalGate, is_rehearsal
 from clptools.intake.snmp import Trap, V3Message
 from clptools.intake.usm import Engine, Refused, UserKeys, Usm, engine_id
 from clptools.intake.waiting import Waiting
-from clptools.reports import ClpError
 
 PENDING = 1_024
 """Traps taken and not yet durable; beyond it they are dropped and counted."""

@@ -29,7 +29,7 @@ from clptools.core.model.view import (
     ServerView,
     StatusView,
 )
-from clptools.reports import ClpError, ExitCode
+from clptools.faults import ClpError, ExitCode
 
 
 def sample_status() -> StatusView:
