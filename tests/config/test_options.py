@@ -11,8 +11,11 @@ import pytest
 from clptools.arbiters import registry as arbiters
 from clptools.config.field import Field
 from clptools.core.model.options import HealthOptions, VariantOptions, on_server, read
+from clptools.core.model.words import FinalAction
+from clptools.core.numbers import ACTION
 from clptools.intake.registry import OWN
 from clptools.monitors import registry as monitors
+from clptools.registries import registries
 from clptools.resources import registry as resources
 
 ROOMS = (arbiters, monitors, resources)
@@ -48,6 +51,11 @@ def test_a_variant_declares_the_keys_of_its_registry(
 def test_the_core_knows_the_key_by_which_a_message_monitor_checks() -> None:
     found = {field.option for own in OWN.values() for field in own}
     assert {field.name for field in msgspec.structs.fields(HealthOptions)} <= found
+
+
+def test_the_core_has_a_word_and_a_number_for_every_final_action() -> None:
+    assert set(registries().final_actions) == set(FinalAction)
+    assert set(FinalAction) - set(ACTION) == {FinalAction.NONE}
 
 
 def test_a_wrong_kind_of_value_is_no_option() -> None:
