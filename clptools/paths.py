@@ -99,6 +99,11 @@ def data_dir() -> str:
     return root() + "/var/lib/clptools"
 
 
+def deadman_file() -> str:
+    """Is there while a dead-man of ours may run in the own BMC."""
+    return data_dir() + "/deadman"
+
+
 def log_dir() -> str:
     """Where the alert log is."""
     return root() + "/var/log/clptools"

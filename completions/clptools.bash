@@ -17,7 +17,7 @@ _clptools() {
     COMPREPLY=()
     case ${command##*/} in
         clpbmccnf)
-            flags='-u --user -p --password --new --snmp --json --help'
+            flags='-u --user -p --password --new --alerts --check --yes --snmp --certificate --json --help'
             words=('server')
             valued='-u --user -p --password --snmp'
             case $previous in
@@ -232,7 +232,7 @@ _clptools() {
             esac
             ;;
         clptrap)
-            flags='--specific --octets --pcap --config --to --json --help'
+            flags='--specific --octets --pcap --config --through-bmc --to --json --help'
             valued='--specific --octets --pcap --config --to'
             case $previous in
                 --specific) value=' ' ;;

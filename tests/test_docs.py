@@ -22,7 +22,7 @@ from tests.test_architecture import MAY_IMPORT, VARIANTS
 ROOT = Path(__file__).parent.parent
 PAGES = (
     "README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/rules.md",
-    "docs/scenarios.md",
+    "docs/scenarios.md", "docs/bmc.md",
 )  # fmt: skip
 NOT_PARSED = {"clpnode", "clpwitnessd"}
 """They read their own command lines."""

@@ -38,8 +38,11 @@ class Peers(Protocol):
 class Bmcs(Protocol):
     """The BMCs of all servers.  `asked_at` is given back in the answer."""
 
-    async def read_power(self, server: str, asked_at: int, echo: bool = False) -> PowerRead:
-        """Power state and beat; with `echo` the server's kernel is asked as well."""
+    async def read_power(
+        self, server: str, asked_at: int, echo: bool = False, keep: bool = True
+    ) -> PowerRead:
+        """Power state and beat; with `echo` the server's kernel is asked as well; without `keep`
+        the BMC's session ends then."""
 
     async def fence(self, action: Fence, asked_at: int) -> FenceDone:
         """One control command, in time or never."""
@@ -110,7 +113,9 @@ class Devices:
 class NoBmcs:
     """No server has a BMC that can be reached."""
 
-    async def read_power(self, server: str, asked_at: int, echo: bool = False) -> PowerRead:
+    async def read_power(
+        self, server: str, asked_at: int, echo: bool = False, keep: bool = True
+    ) -> PowerRead:
         """Unknown."""
         return PowerRead(
             server=server, power=PowerState.UNKNOWN, asked_at=asked_at, error="no BMC configured"

@@ -292,7 +292,7 @@ class Executor:
                 server=action.server, power=PowerState.UNKNOWN, asked_at=asked_at, error=text
             )
 
-        reading = self._devices.bmcs.read_power(action.server, asked_at, action.echo)
+        reading = self._devices.bmcs.read_power(action.server, asked_at, action.echo, action.keep)
         self._answer(reading, unknown)
 
     def _fence(self, action: actions.Fence) -> None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from typing import Protocol
+import re
+from typing import TYPE_CHECKING, Protocol
 
 from clptools import paths
 from clptools.agent import clock
@@ -36,9 +37,19 @@ from clptools.monitors.userw import Watchdog
 from clptools.resources.registry import warm_up
 from clptools.resources.script import Script, ScriptRunner
 
+if TYPE_CHECKING:
+    from clptools.intake.redfish import RedfishEvents
+
 logger = logging.getLogger(__name__)
 
-_NOTE_LEVELS = {"bind": Level.WARN, "keys": Level.WARN, "fault": Level.ERROR, "storm": Level.WARN}
+_NOTE_LEVELS = {
+    "bind": Level.WARN,
+    "keys": Level.WARN,
+    "fault": Level.ERROR,
+    "storm": Level.WARN,
+    "unknown": Level.WARN,
+}
+_WELL = re.compile(r"works again$|^Test event ")
 _BAD_WORDS = ("cannot", "lost", "no longer", "another", "stays off", "does not")
 
 
@@ -74,6 +85,7 @@ class Surroundings:
         self._watchdog = Watchdog(server, now=clock.boot_ms, changed=ears.tell)
         self._monitors: Engine | None = None
         self._traps: TrapReceiver | None = None
+        self._redfish: RedfishEvents | None = None
         self._door: MessageDoor | None = None
         self._door_file = (0, 0)
         """Device and inode of `message.sock` as it was made last."""
@@ -102,6 +114,7 @@ class Surroundings:
         self._watchdog.apply(settings)
         self._apply_bmc_beats(settings)
         self._apply_traps(settings, starts)
+        self._apply_redfish(settings)
         if self._door is None:
             self._door = self._open_door()
         # Libraries that the first start of a group needs.  In a thread: they are loaded from a
@@ -134,6 +147,8 @@ class Surroundings:
         """Take no more traps and messages; what was taken becomes durable first."""
         if self._traps is not None:
             await self._traps.close()
+        if self._redfish is not None:
+            await self._redfish.close()
         await self._sources.close()
         if self._door is not None:
             await self._door.close()
@@ -162,6 +177,9 @@ class Surroundings:
         found = {"heartbeat": dict(self._heartbeats.counters)}
         if self._traps is not None:
             found["trap"] = self._traps.counters.as_dict()
+        if self._redfish is not None:
+            counts = self._redfish.counters.as_dict().items()
+            found.setdefault("trap", {}).update({f"redfish_{name}": n for name, n in counts})
         if self._door is not None:
             found["message"] = self._door.counters.as_dict()
         found["source"] = self._sources.counters()
@@ -206,6 +224,9 @@ class Surroundings:
         for beats in self._bmc_beats:
             beats.close()
         timer = self._bmcs.timer
+        own = settings.server(self._server)
+        if own is not None and own.bmc is not None and own.bmc.is_redfish:
+            timer = None  # nobody could read a beat in it
         self._bmc_beats = [
             BmcHeartbeat(path.name, timer, path.interval_ms, self.network)
             for path in settings.interconnects
@@ -248,8 +269,25 @@ class Surroundings:
             authkey=self._authkey,
             boots=starts,
             read_user_keys=lambda user: read_keys(paths.snmp_key_file(user.user)),
+            on_pet=self._bmcs.pet_taken,
         )
         self._traps.start()
+
+    def _apply_redfish(self, settings: Settings) -> None:
+        own = settings.server(self._server)
+        speaks = own is not None and own.bmc is not None and own.bmc.is_redfish
+        if speaks and self._redfish is None:
+            # Only whose BMC speaks it pays for it.
+            from clptools.intake.redfish import RedfishEvents
+
+            self._redfish = RedfishEvents(
+                self._server, self._authkey, self._ears.tell_durably, self._redfish_note
+            )
+        if self._redfish is not None:
+            self._redfish.apply(settings)
+
+    def _redfish_note(self, text: str) -> None:
+        self._ears.note(Level.INFO if _WELL.search(text) else Level.WARN, 930, text)
 
     def _trap_note(self, note: Note) -> None:
         self._ears.note(_NOTE_LEVELS.get(note.kind, Level.INFO), 930, note.text)

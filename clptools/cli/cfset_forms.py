@@ -9,11 +9,11 @@ from clptools.cli import cfset_original as of_the_original
 from clptools.cli.cfset_session import Session, digits, make, path_of, usage
 from clptools.cli.command import Answer
 from clptools.config.edit import SORTS, Configuration, Found, kind_of
-from clptools.config.field import Field
+from clptools.config.field import Field, near
 from clptools.config.lines import Json
 from clptools.config.references import forget
 from clptools.config.statements import written
-from clptools.config.table import SINGLE, fields_of, inner_of, near
+from clptools.config.table import SINGLE, fields_of, inner_of
 from clptools.faults import ClpError, ExitCode
 
 ADD = {

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from clptools.cli.cfset_session import Session, make, path_of, usage
 from clptools.config import original
 from clptools.config.edit import SORTS, Configuration, Found
+from clptools.config.field import near
 from clptools.config.lines import Json
 from clptools.config.original import Meant, NotCarried
-from clptools.config.table import near
 from clptools.config.variants import REFUSED
 from clptools.faults import ClpError, ExitCode
 

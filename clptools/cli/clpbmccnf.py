@@ -1,17 +1,29 @@
-"""`clpbmccnf`: the password of a server's BMC, and the pass phrases of its SNMPv3 user."""
+"""`clpbmccnf`: the password of a server's BMC, the pass phrases of its SNMPv3 user, its alerts."""
 
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 from clptools.cli.command import Answer, Args, Argument, Command, Option, done
 from clptools.faults import ClpError, ExitCode
 from clptools.paths import bmc_password_file, config_file, server_name, snmp_key_file
 
+if TYPE_CHECKING:
+    from clptools.cli.bmc_alerts import Way
+    from clptools.core.model.settings import Settings
+
+_CONNECT_S = 5.0
+
 COMMAND = Command(
     "clpbmccnf",
-    summary="store the password of a server's BMC, or the pass phrases of an SNMPv3 user",
-    synopsis=("[-u USER] [--new] [SERVER]", "--snmp USER"),
+    summary="store the password of a server's BMC, and let it send its traps to the cluster",
+    synopsis=(
+        "[-u USER] [--new] [SERVER]",
+        "--snmp USER",
+        "--alerts [--check | --yes] [SERVER]",
+        "--certificate [SERVER]",
+    ),
     description=(
         (
             "Asks for the password, or reads it from standard input (one line). It is stored in "
@@ -30,6 +42,24 @@ COMMAND = Command(
             "takes one line or two. They are stored in snmp/USER, as clp.toml(5) describes it; "
             "every server needs them."
         ),
+        (
+            "With --certificate it shows the SHA-256 of the certificate that the BMC has now, as "
+            '[server.bmc] wants it for protocol = "redfish", and compares it with what stands '
+            "there. Nothing is sent to the BMC. Compare it with what the BMC's own page shows "
+            "before you pin it: whoever stands between could show another."
+        ),
+        (
+            "With --alerts it lets the BMC of SERVER (left out: of every server) send its traps to "
+            "the keyword address of the monitor: destination, policy, event filter, community and "
+            "the switches, over LAN or, for this server, by the kernel's driver. What it would set "
+            "is shown first, and asked for. What others have set up there stays."
+        ),
+        (
+            "With --check nothing is set: exit code 9 where a trap would not be sent, 1 where that "
+            "could not be asked. Then: clptrap test --through-bmc. Of a BMC with protocol = "
+            '"redfish" it tells whether its event service is on, and whether a stream, a log or a '
+            "subscription of the agent tells of its events; nothing is set there."
+        ),
     ),
     options=(
         Option("-u", "--user", metavar="USER", help="The BMC's user, as clp.toml has it."),
@@ -40,13 +70,19 @@ COMMAND = Command(
             help="Refused: everybody on the server can read the arguments of a command.",
         ),
         Option("--new", help="SERVER is not in the configuration yet."),
+        Option("--alerts", help="Look at the BMC's alerts, and set them."),
+        Option("--check", help="With --alerts: only look."),
+        Option("--yes", help="With --alerts: set them without a question."),
         Option("--snmp", metavar="USER", help="Store the pass phrases of this SNMPv3 user."),
+        Option("--certificate", help="Show the certificate of the BMC, for Redfish."),
     ),
     arguments=(Argument("SERVER", help="Whose BMC it is.", complete="server"),),
     examples=(
         ("clpbmccnf -u clp server1", "asks for the password of server1's BMC"),
         ("clpbmccnf -u clp server2 < password", "reads it"),
+        ("clpbmccnf --alerts", "lets the BMCs of all servers send their traps here"),
         ("clpbmccnf --snmp trapper", "asks for the pass phrases of that SNMPv3 user"),
+        ("clpbmccnf --certificate server2", "shows what to pin of the BMC of server2"),
     ),
 )
 
@@ -59,7 +95,124 @@ def run(args: Args) -> Answer:
             "A password is not taken as an argument: everybody on the server could read it.",
             "Type it when asked, or hand it in on standard input. Change the one you gave.",
         )
+    if args.given("certificate"):
+        return _certificate(args)
+    if args.given("alerts"):
+        return _alerts(args)
+    if args.given("check") or args.given("yes"):
+        raise ClpError(ExitCode.USAGE, "--check and --yes go with --alerts.")
     return _store_snmp(args) if args.given("snmp") else _store_bmc(args)
+
+
+def _certificate(args: Args) -> Answer:
+    """Exit code 9: it is another than the pinned one.  Raises ClpError."""
+    import asyncio
+
+    from clptools.common.http import HttpError
+    from clptools.common.kept_http import KeptConnection, pinned_tls
+    from clptools.config.load import load
+    from clptools.config.servers import HTTPS_PORT
+    from clptools.registries import registries
+
+    if any(map(args.given, ("user", "new", "snmp", "alerts", "check", "yes"))):
+        raise ClpError(ExitCode.USAGE, "--certificate [SERVER] stands alone.")
+    name = args.word() or server_name()
+    settings = load(config_file(), registries()).settings
+    server = settings.server(name) if settings is not None else None
+    if server is None or server.bmc is None:
+        text = f"{name}: no such server with a BMC in {config_file()}."
+        raise ClpError(ExitCode.NO_SUCH, text, "[server.bmc] names its address.")
+    bmc = server.bmc
+    port = bmc.port if bmc.is_redfish else HTTPS_PORT
+
+    async def shown() -> str:
+        async with asyncio.timeout(_CONNECT_S):
+            connection = await KeptConnection.open(bmc.address, port, pinned_tls("any", ""))
+        connection.close()
+        return connection.certificate
+
+    where = f"BMC of {name} ({bmc.address} port {port})"
+    try:
+        found = asyncio.run(shown())
+    except TimeoutError:
+        raise ClpError(ExitCode.FAILED, f"{where}: no answer within {_CONNECT_S:g} s") from None
+    except HttpError as fault:
+        raise ClpError(ExitCode.FAILED, f"{where}: {fault}") from None
+    line = f'certificate = "{found}"'
+    if not bmc.certificate:
+        text = f'{line}\nPut that under [server.bmc] of {name}, with protocol = "redfish".'
+    elif bmc.certificate == found:
+        text = f"{line}\nIt is the one that {config_file()} has."
+    else:
+        text = f"{line}\n{config_file()} has another: {bmc.certificate}"
+    differs = bool(bmc.certificate) and bmc.certificate != found
+    answer = done(text, server=name, certificate=found, pinned=bmc.certificate)
+    if differs:
+        answer.code = ExitCode.FOUND
+    return answer
+
+
+def _alerts(args: Args) -> Answer:
+    import asyncio
+
+    from clptools.cli import bmc_alerts
+
+    if args.given("snmp") or args.given("user") or args.given("new"):
+        raise ClpError(ExitCode.USAGE, "--alerts goes with --check or --yes, and a server.")
+    settings = _settings()
+    servers = bmc_alerts.servers_of(settings, args.words)
+    own = server_name()
+    found = asyncio.run(bmc_alerts.look(settings, servers, own))
+    settable = any(finding.changes for way in found for finding in way.findings)
+    if args.given("check") or not settable:
+        return _alerts_answer(found)
+    if not args.given("yes"):
+        _ask_to_set(found)
+    found, refused = asyncio.run(bmc_alerts.mend(settings, servers, own))
+    return _alerts_answer(found, refused)
+
+
+def _settings() -> Settings:
+    from clptools.config.load import load
+    from clptools.registries import registries
+
+    loaded = load(config_file(), registries())
+    if loaded.settings is None:
+        raise ClpError(ExitCode.INVALID_CONFIG, str(loaded.errors[0]), "All of them: clpcfchk")
+    return loaded.settings
+
+
+def _ask_to_set(found: list[Way]) -> None:
+    """Shows what differs, and asks.  Raises ClpError where the answer is not yes."""
+    from clptools.cli.bmc_alerts import told
+    from clptools.cli.wizard_steps import Cancelled, Ended, Talk
+
+    talk = Talk(sys.stderr)
+    for way in found:
+        talk.say(told(way))
+    try:
+        agreed = talk.yes("Set what can be set?", default=False)
+    except (Ended, Cancelled):
+        agreed = False
+    if not agreed:
+        raise ClpError(ExitCode.USAGE, "Nothing was set.", "Without a question: --yes")
+
+
+def _alerts_answer(found: list[Way], refused: list[str] | None = None) -> Answer:
+    from clptools.cli.bmc_alerts import as_object, told
+
+    lines = [told(way) for way in found]
+    if refused is not None:
+        lines += [f"Not set: {text}" for text in refused]
+    code = ExitCode.DONE
+    if any(way.fault for way in found):
+        code = ExitCode.FAILED
+    elif any(not way.clear for way in found):
+        code = ExitCode.FOUND
+    elif refused is not None:
+        lines.append("Prove it: clptrap test --through-bmc --to SERVER")
+    fields = {"ways": [as_object(way) for way in found], "refused": refused or []}
+    return Answer("\n".join(lines), fields, code)
 
 
 def _store_bmc(args: Args) -> Answer:
@@ -68,7 +221,8 @@ def _store_bmc(args: Args) -> Answer:
     server = args.word() or server_name()
     _check_name(server)
     known = _in_configuration(server, args.text("user"), args.given("new"))
-    write_bmc_password(server, _password(server))
+    redfish = not known or _speaks_redfish(server)
+    write_bmc_password(server, _password(server), redfish=redfish)
     path = bmc_password_file(server)
     note = "" if known else f"\n{server} is not in {config_file()} yet."
     return done(f"Command succeeded.{note}", server=server, file=path)
@@ -122,6 +276,15 @@ def _in_configuration(server: str, user: str, new: bool) -> bool:
             "Change user under [server.bmc] there, then: clpcfctrl --push",
         )
     return True
+
+
+def _speaks_redfish(server: str) -> bool:
+    from clptools.config.load import load
+    from clptools.registries import registries
+
+    settings = load(config_file(), registries()).settings
+    found = settings.server(server) if settings is not None else None
+    return found is not None and found.bmc is not None and found.bmc.is_redfish
 
 
 def _password(server: str) -> str:

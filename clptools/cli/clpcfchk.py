@@ -12,6 +12,7 @@ from clptools.paths import config_file, server_name
 if TYPE_CHECKING:
     from clptools.config.load import Loaded
     from clptools.config.safety import Safety
+    from clptools.core.model.settings import Settings
     from clptools.reports import Report
 
 COMMAND = Command(
@@ -27,8 +28,9 @@ COMMAND = Command(
             "A valid configuration is judged: how long until groups run elsewhere after each "
             "kind of fault, by which proof, and what they could wait for. Warnings also tell "
             "what on this machine would keep it from working, and which of the other servers that "
-            "answer now let no ICMP echo through. Scripts are looked for in scripts/ "
-            "beside FILE first, as a push of that folder brings them."
+            "answer now let no ICMP echo through. A BMC whose password this server has is asked "
+            "whether it would send its traps to the keyword address. Scripts are looked for in "
+            "scripts/ beside FILE first, as a push of that folder brings them."
         ),
     ),
     options=(Option("--strict", help="Exit code 9 if it is unsafe or there are warnings."),),
@@ -81,4 +83,45 @@ def judge(loaded: Loaded, ask: bool = False) -> tuple[tuple[Report, ...], Safety
     folder = os.path.dirname(loaded.file) or "."
     silent = unechoed(settings, server_name()) if here and ask else frozenset()
     facts = gather(settings, known, folder=folder, unechoed=silent) if here else None
-    return loaded.reports + check(loaded, known, facts), safety(settings)
+    alerts = _alerts(loaded, settings) if here and ask else ()
+    return loaded.reports + check(loaded, known, facts) + alerts, safety(settings)
+
+
+def _alerts(loaded: Loaded, settings: Settings) -> tuple[Report, ...]:
+    """Whether each server's BMC would send its traps to the keyword address."""
+    import asyncio
+
+    from clptools.cli.bmc_alerts import look, servers_of
+    from clptools.config.places import Places
+    from clptools.faults import ClpError
+    from clptools.paths import bmc_password_file
+
+    try:
+        servers = servers_of(settings, ())
+    except ClpError:
+        return ()
+    # Without the password nobody can ask; that it is missing is told elsewhere.
+    servers = tuple(name for name in servers if os.access(bmc_password_file(name), os.R_OK))
+    places, found = Places(loaded), []
+    for way in asyncio.run(look(settings, servers, server_name())) if servers else ():
+        name, table = f"{way.server}.bmc", f"server:{way.server}.bmc"
+        head = f"whether it sends its {way.tells}s to {way.address}"
+        if way.fault:
+            hint = f"Ask again: clpbmccnf --alerts --check {way.server}"
+            found.append(
+                places.warn(name, f"{head} cannot be told: {way.fault}", hint, table=table)
+            )
+        elif way.clear:
+            found.append(
+                places.note(name, f"its {way.tells}s are sent to {way.address}", "", table=table)
+            )
+        else:
+            what = "; ".join(finding.text for finding in way.findings)
+            hints = [finding.hint for finding in way.findings if finding.hint]
+            if any(finding.changes for finding in way.findings):
+                hints.insert(0, f"clpbmccnf --alerts {way.server} sets what can be set.")
+            text = f"not every event of it reaches {way.address}: {what}"
+            if way.tells == "trap":
+                text = f"a trap of it does not reach {way.address}: {what}"
+            found.append(places.warn(name, text, " ".join(hints), table=table))
+    return tuple(found)

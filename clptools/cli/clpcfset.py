@@ -123,7 +123,7 @@ def run(args: Args) -> Answer:
             session = opened(path)
             _VERBS[verb](session, words)
         else:
-            from clptools.config.table import near
+            from clptools.config.field import near
 
             hint = near(verb, ("wizard", "create", *_VERBS, "show"))
             raise ClpError(ExitCode.USAGE, f"{verb}: no such verb.", hint)

@@ -341,6 +341,8 @@ def _shrunk(plan: Plan, seed: int, tell: Tell | None, told: list[str]) -> Answer
     from clptools.sim.explore import shorten
 
     lines, done = shorten(plan, seed, tell=tell)
+    if not done.violations:
+        lines = ()  # there is nothing to make smaller, and hundreds of lines would hide that
     fields = _fields(done) | {"schedule": _schedule_fields(lines)}
     return Answer("\n".join([*_schedule(lines), *told, *_verdict(done)]), fields, _code(done))
 

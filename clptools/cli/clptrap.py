@@ -22,6 +22,7 @@ COMMAND = Command(
         "decode --specific N [--octets HEX]",
         "decode --pcap FILE",
         "test --to SERVER CLASS",
+        "test --through-bmc [--to SERVER]",
     ),
     description=(
         (
@@ -35,14 +36,23 @@ COMMAND = Command(
         ),
         (
             "Where a number or its octets depart from the specification, quirks say how it was "
-            "read. Some BMCs of Supermicro are said to shift some numbers by one nibble: these are "
-            "not decoded to their meaning, unless a [[trap_profile]] names them (specific N)."
+            "read. A number in doubt never ends a fault while its severity is non-critical or "
+            "worse: its severity gives the class. A [[trap_profile]] gives it one of its own "
+            "(specific N)."
         ),
         (
             "test sends a rehearsal trap to the keyword address of SERVER, through the real "
             "socket, proved by the authkey: it is shown and counted there and never recovers. "
             "CLASS is FATAL, ERROR, PREDICT, PERFORMANCE, REDUNDANCY, INFO, CLEAR or UNKNOWN, or "
             "an event such as 0Dh/6F/2."
+        ),
+        (
+            "test --through-bmc lets the BMC of SERVER (left out: of this server) itself send a "
+            "test trap, and waits until it arrives at the keyword address: 1 where it was refused "
+            "there, with the reason, 7 where nothing came within 10 s. What a BMC needs for that: "
+            "clpbmccnf --alerts. Where no agent runs on this server, the command itself listens. A "
+            'BMC with protocol = "redfish" sends a test event in its place, which an agent has to '
+            "take within 20 s."
         ),
     ),
     options=(
@@ -55,6 +65,7 @@ COMMAND = Command(
             help="Another configuration than this server's.",
             complete="file",
         ),
+        Option("--through-bmc", help="The BMC of SERVER itself sends the trap."),
         Option("--to", metavar="SERVER", help="Where a rehearsal trap goes.", complete="server"),
     ),
     arguments=(
@@ -64,6 +75,7 @@ COMMAND = Command(
         ("clptrap decode --specific 880385", "what a number in a log means"),
         ("clptrap decode --pcap bmc.pcap", "what a BMC sent"),
         ("clptrap test --to server1 FATAL", "whether traps reach server1"),
+        ("clptrap test --through-bmc --to server1", "whether those of its BMC do"),
     ),
 )
 
@@ -77,7 +89,7 @@ def run(args: Args) -> Answer:
     if args.words[0] == "decode":
         return _decode(args)
     if args.words[0] == "test":
-        return _test(args)
+        return _through_bmc(args) if args.given("through-bmc") else _test(args)
     raise ClpError(ExitCode.USAGE, f"{args.words[0]!r} is neither decode nor test.", MORE)
 
 
@@ -175,6 +187,7 @@ def _fields(reading: Reading, decoded: DecodedTrap, settings: Settings | None) -
     return {
         "trap": msgspec.to_builtins(decoded),
         "source": reading.source or None,
+        "hint": decoded.hint or None,
         "would": [msgspec.to_builtins(change) for change in reading.would(decoded, settings)],
     }
 
@@ -203,6 +216,17 @@ def _text(reading: Reading, decoded: DecodedTrap, settings: Settings | None) -> 
 
 
 # ---------------------------------------------------------------------- test
+
+
+def _through_bmc(args: Args) -> Answer:
+    from clptools.cli.trap_through_bmc import test_through_bmc
+    from clptools.paths import server_name
+
+    if len(args.words) != 1:
+        text = "Write: clptrap test --through-bmc [--to SERVER]: a BMC sends no class of ours."
+        raise ClpError(ExitCode.USAGE, text, MORE)
+    own = server_name()
+    return test_through_bmc(_settings(args), args.text("to") or own, own)
 
 
 def _test(args: Args) -> Answer:

@@ -139,12 +139,72 @@ _VARIABLES = (
     ("CLP_DISK", "SUCCESS: there is no disk resource that could have failed."),
     ("CLP_PATH, CLP_VERSION_FULL, CLP_VERSION_MAJOR, CLP_OSNAME, CLP_OSVER", "The same for all."),
 )
+_REDFISH = (
+    (
+        'A BMC with protocol = "redfish" is asked over one HTTPS connection that is kept. The '
+        "account needs to log in and to control power (Login and ConfigureComponents; Operator). "
+        "The password leaves only to the certificate that is pinned, or that the CA signed. A "
+        "system is off when it and the chassis that holds it alone say Off; PoweringOff and all "
+        "other words are unknown."
+    ),
+    (
+        "The BMC's timer, for userw method ipmi and for after_recovery, is reached by /dev/ipmi0, "
+        "which stays where IPMI over LAN is switched off; without that, after_recovery is done "
+        "after the recovery, but nothing is armed before. Heartbeats are not written into a BMC: "
+        "a bmchb interconnect shows its power alone."
+    ),
+    (
+        "Where a message receive monitor of BMCNOTICE has a keyword for the server, hardware "
+        "events of its own BMC come by Redfish, beside traps. They come by a stream of the "
+        "service, or else by events that it pushes to the keyword address (HTTPS, the same port "
+        "by TCP, a secret path; the BMC must reach it), and from its log, which is read every "
+        "10 seconds and fills the gaps of both. An event is told once, however it comes. Its "
+        "class is that of a row redfish REGISTRY.MESSAGE, as in redfish Power.PowerSupplyFailed; "
+        "where there is none, Critical is ERROR, OK ends what the same message began, and the "
+        "message is told once an hour. clpstat --hw counts what became of all of them."
+    ),
+)
 _OTHER_SCRIPTS = (
     "Recovery scripts and scripts before a recovery have CLP_MONITORNAME, CLP_CATEGORY, "
     "CLP_KEYWORD and CLP_MESSAGE. Scripts of clprexec have CLP_EVENT=TRNREQ, and who asked in "
     "CLP_FACTOR. The script of [alert] has CLP_EVENT=ALERT, CLP_SERVER, CLP_LEVEL, CLP_MODULE, "
     "CLP_EVENT_ID, CLP_TIME and CLP_MESSAGE."
 )
+_TRAPS = (
+    "Traps of BMCs that are no PETs are read by profiles: those that ship, for Dell iDRAC, HPE iLO "
+    "(NEC's models with iLO, too), Lenovo XCC and IMM, Fujitsu iRMC, Huawei and xFusion iBMC and "
+    "Cisco CIMC, and the site's own, which come first. A trap that no row knows is told in the "
+    "alert log, once an hour and name, with the row that gives it a class; clptrap decode says the "
+    "same. In a profile, tables of one name speak of one sort of fault, and the variables of "
+    "instance tell one part from another: a CLEAR ends what is open under the same name and part, "
+    "whatever opened it, and what closes names. This family opens and ends its own fault; the last "
+    "table gives all other traps of the vendor a class:"
+)
+TRAP_SAMPLE = """\
+[[trap_profile]]
+name = "site"
+enterprise = "1.3.6.1.4.1.49871.5"
+text = "1.9"
+test = { variable = "1.7", value = 1 }
+
+[[trap_profile.trap]]
+name = "supply"
+match = { "0.10" = "ERROR", "0.11" = "PREDICT", "0.12" = "CLEAR" }
+instance = ["1.2", "1.3"]
+meaning = "power supply {1} of chassis {0}"
+
+[[trap_profile.trap]]
+name = "drive"
+match = ["0.20"]
+variable = "1.5"
+classes = { 2 = "CLEAR", "3..5" = "PREDICT", 6 = "ERROR" }
+instance = ["1.4"]
+meaning = "drive {0}"
+
+[[trap_profile.trap]]
+match = ["0.*"]
+class = "INFO"
+"""
 SAMPLE = """\
 [cluster]
 name = "cluster"
@@ -200,6 +260,11 @@ def config_page(registries: Registries) -> str:
     lines.append(".SH TABLES")
     for heading, fields in sections(registries):
         lines += [f".SS {text(heading)}", *_keys(fields)]
+    lines.append(".SH REDFISH")
+    for paragraph in _REDFISH:
+        lines += [".PP", text(paragraph)]
+    lines += [".SH TRAPS", text(_TRAPS), ".PP", ".nf"]
+    lines += [*map(text, TRAP_SAMPLE.splitlines()), ".fi"]
     lines += [".SH SCRIPTS", text(_SCRIPTS)]
     for names, meaning in _VARIABLES:
         lines += [".TP", rf"\fB{text(names)}\fR", text(meaning)]

@@ -39,8 +39,9 @@ def run(args: Args, settings: Settings | None) -> Answer:
         played = sum(x.schedules for x in total)
         possible = sum(x.possible for x in total)
         of = f" of {possible:,}" if args.given("most") and not args.given("pairs") else ""
+        bases = f"{len(total)} {'story' if len(total) == 1 else 'stories'}"
         told.append(
-            f"{name}: {len(total)} stories, {played:,}{of} schedules of {kind} in {took:.0f} s "
+            f"{name}: {bases}, {played:,}{of} schedules of {kind} in {took:.0f} s "
             f"({played / max(took, 0.001):.0f} a second)"
         )
         clusters.append(

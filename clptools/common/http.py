@@ -1,8 +1,9 @@
 """HTTP/1.1 by h11 over asyncio's streams: a client and a server, every length bounded.
 
 One exchange a connection, on both sides: a connection that is kept may be half dead, and then
-costs the time-out of the next request.  h11 parses and frames; here are the limits, TLS, and which
-client may have how many connections (`places`).  A redirection is an answer like any other.
+costs the time-out of the next request (`kept_http` is for who needs one all the same).  h11 parses
+and frames; here are the limits, TLS, and which client may have how many connections (`places`).
+A redirection is an answer like any other.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from http import HTTPStatus
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -72,7 +73,7 @@ class Response(msgspec.Struct, frozen=True, kw_only=True):
         return self.headers.get(name.lower(), "")
 
 
-class _Incoming:
+class Incoming:
     """The message that arrives on one stream, read within a budget of bytes."""
 
     def __init__(
@@ -110,6 +111,12 @@ class _Incoming:
                 raise self._too_long(413)
         return bytes(body)
 
+    async def piece(self) -> bytes | None:
+        """What comes next of a body that has no end; None: it ended.  Raises HttpError, OSError."""
+        self._budget = MAX_HEAD_BYTES + MAX_BODY_BYTES
+        event = await self._event("is malformed")
+        return bytes(event.data) if isinstance(event, h11.Data) else None
+
     async def _event(self, fault: str) -> h11.Event:
         while True:
             try:
@@ -132,11 +139,11 @@ class _Incoming:
         return HttpError(f"{self._name} is too long", status)
 
 
-def _headers(message: h11.Request | h11.Response) -> dict[str, str]:
+def headers_of(message: h11.Request | h11.Response) -> dict[str, str]:
     return {name.decode("ascii"): value.decode("latin-1") for name, value in message.headers}
 
 
-def _sent(connection: h11.Connection, head: h11.Request | h11.Response, body: bytes) -> bytes:
+def packed(connection: h11.Connection, head: h11.Request | h11.Response, body: bytes) -> bytes:
     """A whole message in bytes.  Raises h11.LocalProtocolError: something cannot be sent."""
     events = [head, h11.Data(data=body), h11.EndOfMessage()] if body else [head, h11.EndOfMessage()]
     return b"".join(connection.send(event) or b"" for event in events)
@@ -187,7 +194,7 @@ class Site:
         connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD_BYTES)
         try:
             head = h11.Request(method=method, target=target + self._query, headers=lines)
-            sent = _sent(connection, head, body)
+            sent = packed(connection, head, body)
         except h11.LocalProtocolError:
             # h11's own text would show a header's value, which may be secret.
             raise HttpError("the request has what HTTP cannot carry") from None
@@ -225,10 +232,10 @@ async def _response(
     connection: h11.Connection, reader: asyncio.StreamReader, status_only: bool
 ) -> Response:
     """The answer to what was sent on `connection`.  Raises HttpError, OSError."""
-    incoming = _Incoming(connection, reader, MAX_HEAD_BYTES, "the answer")
+    incoming = Incoming(connection, reader, MAX_HEAD_BYTES, "the answer")
     head = await incoming.head()
     assert isinstance(head, h11.Response)
-    headers = _headers(head)
+    headers = headers_of(head)
     body = b"" if status_only else await incoming.body(headers, MAX_BODY_BYTES)
     return Response(status=head.status_code, headers=headers, body=body)
 
@@ -288,7 +295,7 @@ class Handler(Protocol):
     def room(self, request: Request) -> int:
         """How long the body of this request may be.  Raises HttpError: it is refused."""
 
-    def respond(self, request: Request) -> Response:
+    def respond(self, request: Request) -> Response | Awaitable[Response]:
         """The answer to a whole request.  Raises HttpError: it is refused."""
 
 
@@ -336,7 +343,7 @@ class Server:
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, source: str
     ) -> None:
         connection = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_ASKED_HEAD_BYTES)
-        incoming = _Incoming(connection, reader, MAX_ASKED_HEAD_BYTES, "the request")
+        incoming = Incoming(connection, reader, MAX_ASKED_HEAD_BYTES, "the request")
         method = ""
         try:
             async with asyncio.timeout(HEAD_S):
@@ -347,10 +354,11 @@ class Server:
             assert isinstance(head, h11.Request)
             method = head.method.decode("ascii")
             request = Request(
-                method=method, path=head.target.decode("ascii"), headers=_headers(head)
+                method=method, path=head.target.decode("ascii"), headers=headers_of(head)
             )
             body = await incoming.body(request.headers, self._handler.room(request))
-            response = self._handler.respond(msgspec.structs.replace(request, body=body))
+            answer = self._handler.respond(msgspec.structs.replace(request, body=body))
+            response = answer if isinstance(answer, Response) else await answer
         except HttpError as error:
             if incoming.cut_off:
                 return
@@ -375,4 +383,4 @@ def _written(connection: h11.Connection, response: Response, method: str) -> byt
             ("Connection", "close"),
         ],
     )
-    return _sent(connection, head, b"" if method == "HEAD" else response.body)
+    return packed(connection, head, b"" if method == "HEAD" else response.body)

@@ -12,13 +12,13 @@ from ipaddress import ip_address
 
 from clptools.config.address import endpoint
 from clptools.config.facts import Facts
+from clptools.config.field import near
 from clptools.config.limits import LEASE_BEATS, lease_that_fits
 from clptools.config.load import Loaded
 from clptools.config.machine import is_device, unit_name
 from clptools.config.monitors import BMCNOTICE, CATEGORIES, TRAP_PORT
 from clptools.config.places import Places
 from clptools.config.scripts import scripts_of
-from clptools.config.table import near
 from clptools.config.variants import Registries
 from clptools.core.model.options import WatchdogOptions, read, watchdog_method
 from clptools.core.model.settings import Monitor, Settings
@@ -267,6 +267,7 @@ def _here(
         )
         return
     yield from _rivals(facts, places)
+    yield from _power_key(settings, facts, places)
     yield from _addresses(settings, facts, places)
     yield from _files(settings, facts, places, registries)
     for server, fault in facts.bmc.items():
@@ -284,6 +285,26 @@ def _here(
     for monitor in settings.monitors:
         if facts.server in monitor.servers:
             yield from _device(monitor, facts, places)
+
+
+def _power_key(settings: Settings, facts: Facts, places: Places) -> Iterator[Report]:
+    """Some BMCs press the power button for a power off: then the OS shuts down by itself first."""
+    own = settings.server(facts.server)
+    if own is None or own.bmc is None:
+        return
+    who = "acpid" if "acpid" in facts.processes else "logind" if facts.power_key else ""
+    if who:
+        mend = (
+            "systemctl disable --now acpid"
+            if who == "acpid"
+            else "HandlePowerKey=ignore in /etc/systemd/logind.conf, then restart it"
+        )
+        yield places.warn(
+            "",
+            f"{who} of {facts.server} shuts down when the power button is pressed, as some BMCs do "
+            "for a forced stop: that then takes as long as the shutdown",
+            mend,
+        )
 
 
 def _rivals(facts: Facts, places: Places) -> Iterator[Report]:
@@ -375,7 +396,17 @@ def _timers(settings: Settings, facts: Facts, places: Places) -> Iterator[Report
     own = settings.server(facts.server)
     if "/dev/ipmi0" not in facts.absent or own is None:
         return
-    if own.bmc is not None:
+    if own.bmc is not None and own.bmc.is_redfish:
+        if method == "ipmi":
+            yield places.warn(
+                f"monitor {name}",
+                'method "ipmi", but /dev/ipmi0 is not there, and by Redfish the timer of the BMC '
+                "is not reached: the watchdog cannot be armed",
+                'modprobe ipmi_si ipmi_devintf (the ipmi service), or method = "softdog".',
+                table=f"monitor:{name}",
+                key="method",
+            )
+    elif own.bmc is not None:
         yield places.warn(
             f"{own.name}.bmc",
             "the ipmi service does not run here (/dev/ipmi0 is not there): the own BMC is reached "

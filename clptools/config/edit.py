@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from clptools.config.document import Document
-from clptools.config.field import NAME, Field
+from clptools.config.field import NAME, Field, near
 from clptools.config.groups import ALL_GROUPS, REFUSED_GROUPS
 from clptools.config.lines import Json
-from clptools.config.table import SINGLE, checked, fields_of, from_word, inner_of, near
+from clptools.config.table import SINGLE, checked, fields_of, from_word, inner_of
 from clptools.config.variants import REFUSED, Registries, Variants
 from clptools.faults import ClpError, ExitCode
 

@@ -53,6 +53,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """Unit of a `service` resource -> the enabled unit that starts it at boot."""
     bmc: dict[str, str] = {}
     """Server -> what is wrong with its BMC or account, from whoever asked the BMC."""
+    power_key: str = ""
+    """What logind does when the power button is pressed; empty: it does not run, or nothing."""
     unechoed: frozenset[str] = frozenset()
     """Servers with a BMC that answer, but to no ICMP echo, from whoever asked (`unechoed`)."""
 
@@ -79,12 +81,43 @@ def gather(
         addresses=own_addresses(),
         devices=devices(),
         processes=_processes(),
+        power_key=power_key(),
         absent=frozenset(path for path in _named_paths(settings) if not os.path.exists(path)),
         files=files,
         enabled=_enabled(settings),
         bmc=bmc or {},
         unechoed=unechoed,
     )
+
+
+_LOGIND = ("/usr/lib/systemd", "/run/systemd", "/etc/systemd")
+"""Where logind.conf and logind.conf.d may be, the last word last (logind.conf(5))."""
+
+
+def power_key(folders: tuple[str, ...] = _LOGIND) -> str:
+    """`HandlePowerKey` of logind's configuration; empty: logind does not run, or ignores it."""
+    if not os.path.isdir("/run/systemd/seats"):
+        return ""
+    return handle_power_key(folders)
+
+
+def handle_power_key(folders: tuple[str, ...]) -> str:
+    """`HandlePowerKey` in the files there; empty: ignore."""
+    files = [os.path.join(folder, "logind.conf") for folder in folders]
+    dropped: dict[str, str] = {}
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            for name in os.listdir(os.path.join(folder, "logind.conf.d")):
+                if name.endswith(".conf"):
+                    dropped[name] = os.path.join(folder, "logind.conf.d", name)
+    word = "poweroff"
+    for path in [*files, *(dropped[name] for name in sorted(dropped))]:
+        with contextlib.suppress(OSError), open(path, encoding="utf-8", errors="replace") as file:
+            for line in file:
+                key, equals, value = line.strip().partition("=")
+                if equals and key.strip() == "HandlePowerKey":
+                    word = value.strip() or "poweroff"
+    return "" if word == "ignore" else word
 
 
 def _comes_with(folder: str, script: str) -> bool:

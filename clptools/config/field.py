@@ -9,9 +9,10 @@ checked.
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from urllib.parse import urlsplit
 
 import msgspec
@@ -301,6 +302,22 @@ ENDPOINT = _checked(lambda value: endpoint(value, 1), "address[:port]")
 """An address, or `address:port`, `[IPv6]:port`."""
 
 
+def _fingerprint(value: object) -> Option | Fault:
+    if not isinstance(value, str):
+        return _text_fault(value)
+    digits = value.lower().removeprefix("sha256:").replace(":", "")
+    if value and not re.fullmatch(r"[0-9a-f]{64}", digits):
+        return Fault(
+            text="is no SHA-256 of a certificate",
+            hint='Write "sha256:" and 64 hexadecimal digits; clpbmccnf --certificate shows them.',
+        )
+    return f"sha256:{digits}" if value else ""
+
+
+FINGERPRINT = Kind(name="SHA-256", read=_fingerprint)
+"""Of a certificate in DER, with or without colons between the bytes."""
+
+
 def _network(value: str) -> None:
     host, slash, prefix = value.partition("/")
     bits = 128 if ":" in canonical(host) else 32
@@ -352,3 +369,12 @@ def _url(value: str) -> None:
 
 URL = _checked(_url, "url")
 """An http or https URL without credentials."""
+
+
+def near(word: object, known: Iterable[str]) -> str:
+    """`Did you mean …?` for the nearest known word, else the words there are."""
+    words = list(known)
+    found = difflib.get_close_matches(str(word), words, n=1, cutoff=0.6)
+    if found:
+        return f"Did you mean {found[0]}?"
+    return f"Known: {', '.join(words)}." if words else ""

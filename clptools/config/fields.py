@@ -13,9 +13,11 @@ from collections.abc import Iterator
 from functools import partial
 
 from clptools.config import fields_of_monitors as of_monitors
+from clptools.config import fields_of_traps as of_traps
 from clptools.config.field import (
     BOOLEAN,
     ENDPOINT,
+    FINGERPRINT,
     NAME,
     PATH,
     TEXT,
@@ -74,7 +76,8 @@ CLUSTER = (
         default=5.0,
         help="Where exactly half of the servers hear each other, they take turns of this length in "
         "forcing the others to stop: first the holder of the first group (or whom an arbiter "
-        "decides for), then the others by name.  A turn is longer than a forced stop takes.",
+        "decides for), then the others by name.  A turn is longer than a forced stop takes; where "
+        "heartbeat_interval is above 0.2 s, five times what it exceeds that is added.",
     ),
     _cluster(
         name="startup_wait",
@@ -141,14 +144,53 @@ BMC = (
         name="address",
         parse=ENDPOINT,
         required=True,
-        help="Address of the BMC, with the port if it is not 623.",
+        help="Address of the BMC, with the port if it is not 623 (redfish: 443).",
     ),
     Field(
         section="server.bmc",
         name="user",
-        parse=text(max_bytes=16),
+        parse=text(max_bytes=64),
         default="",
-        help="IPMI account; its password is in bmc/SERVER (clpbmccnf).",
+        help="Account on the BMC, of 16 bytes at most for IPMI; its password is in bmc/SERVER "
+        "(clpbmccnf).",
+    ),
+    Field(
+        section="server.bmc",
+        name="protocol",
+        parse=choice("ipmi", "redfish"),
+        default="ipmi",
+        help="How the BMC is asked and told over its network: by IPMI 2.0, or by Redfish (HTTPS), "
+        "which tells of hardware events as well. The BMC's own timer goes by /dev/ipmi0 in both.",
+    ),
+    Field(
+        section="server.bmc",
+        name="system",
+        parse=text(max_bytes=255),
+        default="",
+        help="redfish: the system's name in the service, where that has several.",
+    ),
+    Field(
+        section="server.bmc",
+        name="certificate",
+        parse=FINGERPRINT,
+        default="",
+        help="redfish: SHA-256 of the BMC's certificate, the only one that is taken; "
+        "clpbmccnf --certificate shows it.",
+    ),
+    Field(
+        section="server.bmc",
+        name="ca",
+        parse=PATH,
+        help="redfish: PEM file of the CA that signed the BMC's certificate, which then has to "
+        "name its address; in place of certificate.",
+    ),
+    Field(
+        section="server.bmc",
+        name="trap_sources",
+        parse=of_traps.TRAP_SOURCES,
+        help="Further addresses from which this server's traps may come: the BMC's other port, a "
+        'chassis manager. One that speaks for several servers: { address = "…", variable = "OID", '
+        "value = …}, the variable that names the server (its slot), and what it says for this one.",
     ),
 )
 
@@ -208,14 +250,14 @@ FORCED_STOP = (
         name="timeout",
         parse=seconds(1, 600),
         default=30,
-        help="How long one try may take, until it is read back.",
+        help="How long it may take until the server reads off; nothing else ends it.",
     ),
     Field(
         section="forced_stop",
         name="retries",
         parse=integer(0, 10),
         default=2,
-        help="Further tries; after the last, groups of that server wait for another proof.",
+        help="Further orders to a BMC that may have accepted one; one that is busy is waited out.",
     ),
 )
 
@@ -340,4 +382,6 @@ def sections(registries: Registries) -> Iterator[tuple[str, tuple[Field, ...]]]:
     yield "[[monitor.snmpv3_user]]", of_monitors.SNMP_USER
     yield "[monitor.recovery]", of_monitors.recovery(registries)
     yield "[alert]", of_monitors.ALERT
-    yield "[[trap_profile]]", of_monitors.TRAP_PROFILE
+    yield "[[trap_profile]]", of_traps.TRAP_PROFILE
+    yield "[[trap_profile.trap]]", of_traps.TRAP
+    yield "[trap_profile.trap.CONDITION]", of_traps.CONDITION

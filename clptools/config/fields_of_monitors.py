@@ -1,4 +1,4 @@
-"""The tables `[[monitor]]` and below it, `[alert]` and `[[trap_profile]]`; see `fields`."""
+"""The tables `[[monitor]]` and below it, and `[alert]`; see `fields`."""
 
 from __future__ import annotations
 
@@ -15,20 +15,16 @@ from clptools.config.field import (
     choice,
     integer,
     list_of,
-    numbers,
     per_server,
     seconds,
-    table_of,
     text,
 )
+from clptools.config.fields_of_traps import CLASSES
 from clptools.config.variants import Registries
-from clptools.core.model.words import BmcAction, EventClass, Level, RecoveryStep
+from clptools.core.model.words import BmcAction, Level, RecoveryStep
 
 MAX_CATEGORY_BYTES = 32
 MAX_KEYWORD_BYTES = 1023
-
-CLASSES = tuple(EventClass)
-"""Classes of hardware events."""
 
 _monitor = partial(Field, section="monitor")
 
@@ -282,26 +278,4 @@ ALERT = (
         help="Community of the traps sent.",
     ),
     _alert(name="script", parse=PATH, help="Executable that is run for each alert."),
-)
-
-TRAP_PROFILE = (
-    Field(section="trap_profile", name="name", parse=NAME, required=True, help="Name."),
-    Field(
-        section="trap_profile",
-        name="manufacturer",
-        parse=numbers(1, 2**32 - 1),
-        help="IANA numbers of the makers it is for; left out: every BMC.",
-    ),
-    Field(
-        section="trap_profile",
-        name="rows",
-        parse=table_of("row", choice(*CLASSES, "off")),
-        help='Rows of the class table, as "0Dh/6F/2", and the class each gets, or off.',
-    ),
-    Field(
-        section="trap_profile",
-        name="meanings",
-        parse=table_of("row", TEXT),
-        help="Rows of the class table, and the text for the operator.",
-    ),
 )

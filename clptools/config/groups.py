@@ -7,8 +7,9 @@ from graphlib import CycleError, TopologicalSorter
 import msgspec
 
 from clptools.config import fields
+from clptools.config.field import near
 from clptools.config.servers import note_keepalive, options_of, variant
-from clptools.config.table import Names, Source, Table, build, elements, known_servers, near
+from clptools.config.table import Names, Source, Table, build, elements, known_servers
 from clptools.config.variants import Registries
 from clptools.core.model.settings import Group, Resource, ServerGroup
 

@@ -13,6 +13,7 @@ import msgspec
 
 from clptools.config import fields_of_monitors as fields
 from clptools.config.alerts import Alert
+from clptools.config.field import near
 from clptools.config.groups import read_groups
 from clptools.config.limits import check_limits
 from clptools.config.lines import Lines
@@ -25,9 +26,10 @@ from clptools.config.servers import (
     read_server_groups,
     read_servers,
 )
-from clptools.config.table import Names, Source, build, element, elements, near
+from clptools.config.table import Source, build, element
+from clptools.config.trap_profiles import read_profiles
 from clptools.config.variants import Registries
-from clptools.core.model.settings import Interconnect, Settings, TrapProfile
+from clptools.core.model.settings import Interconnect, Settings
 from clptools.faults import ClpError, ExitCode
 from clptools.reports import Report
 
@@ -167,7 +169,7 @@ def _read(source: Source, document: dict[str, object], registries: Registries) -
         server_groups=server_groups,
         groups=groups,
         monitors=monitors,
-        trap_profiles=_read_profiles(source, document),
+        trap_profiles=read_profiles(source, document),
     )
 
 
@@ -179,18 +181,6 @@ def _suggestions(interconnects: tuple[Interconnect, ...]) -> dict[str, tuple[str
             for server, address in link.addresses.items():
                 found.setdefault(server, (address, f"interconnect {index}"))
     return found
-
-
-def _read_profiles(source: Source, document: dict[str, object]) -> tuple[TrapProfile, ...]:
-    names = Names("a trap profile")
-    found: list[TrapProfile] = []
-    for table in elements(source, document, "trap_profile"):
-        values = table.read(fields.TRAP_PROFILE)
-        makers = values.pop("manufacturer")
-        names.take(table, str(values["name"]))
-        numbers = tuple(int(m) for m in makers) if isinstance(makers, tuple) else ()
-        found.append(build(TrapProfile, values, manufacturers=numbers))
-    return tuple(found)
 
 
 def _read_alert(source: Source, document: dict[str, object]) -> Alert:

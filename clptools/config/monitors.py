@@ -11,9 +11,10 @@ import msgspec
 
 from clptools.config import fields_of_monitors as fields
 from clptools.config.address import Endpoint, endpoint
+from clptools.config.field import near
 from clptools.config.groups import ALL_GROUPS
 from clptools.config.servers import note_keepalive, options_of, variant
-from clptools.config.table import Names, Source, Table, build, elements, known_servers, near, shown
+from clptools.config.table import Names, Source, Table, build, elements, known_servers, shown
 from clptools.config.variants import Registries
 from clptools.core.model.options import WatchdogOptions, read
 from clptools.core.model.settings import (

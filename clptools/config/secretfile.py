@@ -115,6 +115,7 @@ def read_authkey(path: str = "") -> bytes:
 
 MAX_BMC_BYTES = 20
 """IPMI 2.0 section 22.30: a password has at most 20 bytes."""
+MAX_REDFISH_BYTES = 255
 MIN_SNMP_CHARACTERS = 8
 """RFC 3414 section 11.2: shorter ones are no secret."""
 
@@ -144,13 +145,18 @@ def read_bmc_password(server: str) -> str:
     return password
 
 
-def write_bmc_password(server: str, password: str) -> None:
-    """Keep the password of `server`'s BMC.  Raises ClpError if it cannot be one."""
+def write_bmc_password(server: str, password: str, *, redfish: bool = False) -> None:
+    """Keep the password of `server`'s BMC; by Redfish it may be longer than by IPMI.
+
+    Raises ClpError if it cannot be one.
+    """
     _check(password, "BMC password")
-    if len(password.encode()) > MAX_BMC_BYTES:
+    most = MAX_REDFISH_BYTES if redfish else MAX_BMC_BYTES
+    if len(password.encode()) > most:
+        by = "" if redfish else " by IPMI"
         raise ClpError(
             ExitCode.USAGE,
-            f"BMC password of {server}: longer than {MAX_BMC_BYTES} bytes, no BMC takes that",
+            f"BMC password of {server}: longer than {most} bytes, no BMC takes that{by}",
         )
     write_secret(paths.bmc_password_file(server), f"{password}\n".encode())
 

@@ -9,17 +9,9 @@ import ipaddress
 
 from clptools.config import fields
 from clptools.config.address import Endpoint, canonical, endpoint
-from clptools.config.field import Field
-from clptools.config.table import (
-    Names,
-    Source,
-    Table,
-    build,
-    element,
-    elements,
-    known_servers,
-    near,
-)
+from clptools.config.field import Field, near
+from clptools.config.table import Names, Source, Table, build, element, elements, known_servers
+from clptools.config.trap_sources import TrapSources
 from clptools.config.variants import REFUSED, Registries, Variants
 from clptools.core.model.settings import (
     Arbiter,
@@ -36,6 +28,10 @@ from clptools.core.model.words import BmcAction
 MAX_SERVERS = 32
 BMC_PORT = 623
 """RMCP+ (IPMI 2.0, section 13.1.2)."""
+IPMI_USER_BYTES = 16
+"""IPMI 2.0, 22.28."""
+HTTPS_PORT = 443
+"""Redfish (DSP0266, 13.2)."""
 
 
 def read_cluster(source: Source, document: dict[str, object], registries: Registries) -> Cluster:
@@ -74,6 +70,7 @@ def read_servers(source: Source, document: dict[str, object]) -> tuple[Server, .
     names = Names("a server")
     found: list[Server] = []
     bmcs: dict[tuple[str, int], str] = {}
+    sources = TrapSources()
     for table in elements(source, document, "server"):
         name = str(table.read(fields.SERVER, inner=("bmc",))["name"])
         if name and not names.take(table, name):
@@ -81,7 +78,7 @@ def read_servers(source: Source, document: dict[str, object]) -> tuple[Server, .
         if len(found) == MAX_SERVERS:
             table.error("name", f"more than {MAX_SERVERS} servers")
             break
-        bmc = _read_bmc(table, bmcs, name)
+        bmc = _read_bmc(table, bmcs, sources, name)
         found.append(Server(name=name, bmc=bmc))
     if not found:
         source.say(
@@ -90,13 +87,17 @@ def read_servers(source: Source, document: dict[str, object]) -> tuple[Server, .
     return tuple(found)
 
 
-def _read_bmc(table: Table, bmcs: dict[tuple[str, int], str], server: str) -> Bmc | None:
+def _read_bmc(
+    table: Table, bmcs: dict[tuple[str, int], str], sources: TrapSources, server: str
+) -> Bmc | None:
     inner = table.one("bmc")
     if inner is None:
         return None
     values = inner.read(fields.BMC)
+    values.pop("trap_sources")
+    bmc = build(Bmc, values)
     try:
-        host, port = endpoint(str(values["address"]), BMC_PORT)
+        host, port = endpoint(bmc.address, HTTPS_PORT if bmc.is_redfish else BMC_PORT)
     except ValueError:  # said by the reading
         return None
     if (host, port) in bmcs:
@@ -106,7 +107,22 @@ def _read_bmc(table: Table, bmcs: dict[tuple[str, int], str], server: str) -> Bm
             "Each server has its own BMC: a forced stop would hit the wrong one.",
         )
     bmcs[host, port] = server
-    return Bmc(address=host, port=port, user=str(values["user"]))
+    if bmc.is_redfish and bool(bmc.certificate) == bool(bmc.ca):
+        inner.error(
+            "protocol",
+            "redfish takes either certificate or ca: whom the password may be sent to",
+            f"clpbmccnf --certificate {server} shows what the BMC has.",
+        )
+    if not bmc.is_redfish and len(bmc.user.encode()) > IPMI_USER_BYTES:
+        inner.error("user", f"longer than {IPMI_USER_BYTES} bytes, no BMC takes that by IPMI")
+    if ":" in bmc.user and bmc.is_redfish:
+        inner.error("user", "must not contain a colon: HTTP ends the name there")
+    for key in ("system", "certificate", "ca"):
+        if not bmc.is_redfish and values[key]:
+            inner.error(key, 'belongs to protocol = "redfish"', f"Leave {key} out.")
+    values |= {"address": host}
+    more = sources.read(inner, server, host)
+    return build(Bmc, values, port=port, trap_sources=more)
 
 
 def read_forced_stop(
@@ -211,7 +227,8 @@ class _Interconnects:
                 found[server.name] = given[server.name]
             elif server.bmc is not None:
                 bmc = Endpoint(server.bmc.address, server.bmc.port)
-                found[server.name] = bmc.host if bmc.port == BMC_PORT else str(bmc)
+                usual = HTTPS_PORT if server.bmc.is_redfish else BMC_PORT
+                found[server.name] = bmc.host if bmc.port == usual else str(bmc)
             if server.bmc is None:
                 table.error(
                     "address",

@@ -6,7 +6,6 @@ names every fault.
 
 from __future__ import annotations
 
-import difflib
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,7 +15,8 @@ import msgspec
 
 from clptools.config import fields
 from clptools.config import fields_of_monitors as of_monitors
-from clptools.config.field import Fault, Field
+from clptools.config import fields_of_traps as of_traps
+from clptools.config.field import Fault, Field, near
 from clptools.config.lines import Json, Lines, Path
 from clptools.config.variants import Registries
 from clptools.core.model.settings import Option
@@ -40,15 +40,6 @@ def shown(value: object) -> str:
         text = "[" + ", ".join(shown(one) for one in value) + "]"
         return text if len(text) <= _SHOWN else "[…]"
     return "{…}" if isinstance(value, dict) else str(value)
-
-
-def near(word: object, known: Iterable[str]) -> str:
-    """`Did you mean …?` for the nearest known word, else the words there are."""
-    words = list(known)
-    found = difflib.get_close_matches(str(word), words, n=1, cutoff=0.6)
-    if found:
-        return f"Did you mean {found[0]}?"
-    return f"Known: {', '.join(words)}." if words else ""
 
 
 class Source:
@@ -296,7 +287,7 @@ def fields_of(kind: str, table: Json, registries: Registries) -> dict[str, Field
         case "snmpv3_user":
             common = of_monitors.SNMP_USER
         case _:
-            common = of_monitors.TRAP_PROFILE
+            common = of_traps.TRAP_PROFILE
     return {field.name: field for field in (*common, *own)}
 
 

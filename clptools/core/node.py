@@ -24,22 +24,7 @@ import msgspec
 
 from clptools.core import numbers
 from clptools.core import sentences as say
-from clptools.core.cluster.answers import Answers
-from clptools.core.cluster.election import Election
-from clptools.core.cluster.heartbeats import Heartbeats, OwnWord
-from clptools.core.cluster.holdings import Holdings
-from clptools.core.cluster.membership import Membership
-from clptools.core.cluster.peers import Peers
-from clptools.core.cluster.power import Power
-from clptools.core.cluster.revision import Revision
-from clptools.core.cluster.shared_policy import SharedPolicy
-from clptools.core.cluster.timeout_ratio import TimeoutRatio
-from clptools.core.groups.copies import CopyWatch
-from clptools.core.groups.intents import Intents
-from clptools.core.groups.leaving import Leaving
-from clptools.core.groups.lifecycle import Lifecycle
-from clptools.core.groups.placement import Placement
-from clptools.core.groups.selection import Selection
+from clptools.core.cluster.heartbeats import OwnWord
 from clptools.core.model.actions import (
     Action,
     ClearTimer,
@@ -87,26 +72,10 @@ from clptools.core.model.quorum import NEVER
 from clptools.core.model.settings import Settings
 from clptools.core.model.state import Life, NodeState, Phase, StepState
 from clptools.core.model.states import GroupWhy
-from clptools.core.model.timing import Times, times
+from clptools.core.model.timing import Times
 from clptools.core.model.view import StatusView
-from clptools.core.monitors.event_ledger import EventLedger
-from clptools.core.monitors.final_action import FinalActions
-from clptools.core.monitors.recovery import Recovery
-from clptools.core.monitors.runs import MonitorRuns
-from clptools.core.report.durable_state import DurableState
-from clptools.core.report.own_status import OwnStatus
-from clptools.core.report.status import Status
-from clptools.core.requests.forwarding import Forwarding
-from clptools.core.requests.groups import GroupRequests
-from clptools.core.requests.monitors import MonitorRequests
-from clptools.core.requests.router import Router
-from clptools.core.requests.service import Service
-from clptools.core.requests.timeout_ratio import RatioRequests
-from clptools.core.requests.vouching import Vouching
-from clptools.core.safety.clearance import Clearance
-from clptools.core.safety.fencing import Fencing
-from clptools.core.safety.lease import Lease
-from clptools.core.step import Change, Step
+from clptools.core.parts import Parts
+from clptools.core.step import Change
 
 BEAT_TIMER = "beat"
 """Every heartbeat interval: beats go out, everything is settled."""
@@ -127,7 +96,7 @@ class _Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     state: NodeState
 
 
-class Node:
+class Node(Parts):
     """One server's core."""
 
     def __init__(
@@ -140,177 +109,7 @@ class Node:
     ) -> None:
         """`state`: what a snapshot remembers; without it a new incarnation begins."""
         new = NodeState(step=StepState(seed=seed), life=Life(incarnation=incarnation))
-        self._furnish(settings, server, state or new)
-
-    def _furnish(self, settings: Settings, server: str, state: NodeState) -> None:
-        """Builds the parts around a state, from the lowest room to the highest."""
-        self.state = state
-        self.life = state.life
-        step = self.context = Step(
-            server, settings, times(settings.cluster), state.step, state.life
-        )
-        runs = state.lifecycle.runs
-        # cluster
-        peers = self.peers = Peers(step, state.peers)
-        self.answers = Answers(step, peers)
-        self.holdings = Holdings(step, state.sent, peers)
-        self.power = Power(step, peers)
-        self.ratio = TimeoutRatio(step, state.ratio, peers)
-        self.revision = Revision(step, state.revision, peers)
-        self.membership = Membership(
-            step, state.peers, peers, self.answers, self.holdings, self.power, self.revision
-        )
-        self.election = Election(step, state.election, runs, peers, self.answers, self.revision)
-        self.policy = SharedPolicy(step, state.policy, peers, self.ratio, self.election)
-        self.heartbeats = Heartbeats(step, peers, self.holdings, self.policy, self.election)
-        # safety
-        self.lease = Lease(
-            step, state.lease, runs, peers, self.policy, self.revision, self.election
-        )
-        self.clearance = Clearance(step, state.clearance, runs, peers, self.election)
-        self.fencing = Fencing(
-            step, runs, peers, self.power, self.policy, self.revision, self.election
-        )
-        # groups
-        self.intents = Intents(step, self.policy)
-        self.selection = Selection(step, runs, state.monitors, state.ledger.events, peers)
-        self.lifecycle = Lifecycle(
-            step,
-            state.lifecycle,
-            peers,
-            self.policy,
-            self.election,
-            self.lease,
-            self.intents,
-            self.selection,
-        )
-        self.placement = Placement(
-            step,
-            state.office,
-            peers,
-            self.policy,
-            self.election,
-            self.clearance,
-            self.intents,
-            self.selection,
-            self.lifecycle,
-        )
-        self.leaving = Leaving(step, self.lifecycle)
-        self.copies = CopyWatch(step, state.copies, runs, peers, self.placement)
-        # monitors
-        self.monitor_runs = MonitorRuns(step, state.monitors)
-        self.final = FinalActions(
-            step,
-            state.final,
-            peers,
-            self.intents,
-            self.selection,
-            self.lifecycle,
-            self.placement,
-            self.leaving,
-        )
-        self.recovery = Recovery(
-            step,
-            self.monitor_runs,
-            state.ledger.events,
-            self.policy,
-            self.election,
-            self.selection,
-            self.placement,
-            self.lifecycle,
-            self.final,
-        )
-        self.ledger = EventLedger(step, state.ledger, self.monitor_runs, self.final, self.recovery)
-        # requests
-        self.forwarding = Forwarding(step, state.requests, peers)
-        step.listener = self.forwarding.progress
-        self.group_requests = GroupRequests(
-            step,
-            peers,
-            self.policy,
-            self.election,
-            self.clearance,
-            self.intents,
-            self.selection,
-            self.placement,
-            self.lifecycle,
-            self.forwarding,
-        )
-        self.service = Service(
-            step,
-            peers,
-            self.policy,
-            self.election,
-            self.heartbeats,
-            self.lease,
-            self.intents,
-            self.selection,
-            self.lifecycle,
-            self.placement,
-            self.leaving,
-            self.forwarding,
-            self.group_requests,
-        )
-        self.vouching = Vouching(
-            step,
-            peers,
-            self.power,
-            self.fencing,
-            self.selection,
-            self.placement,
-            self.forwarding,
-        )
-        self.router = Router(
-            step,
-            peers,
-            self.ratio,
-            self.election,
-            self.forwarding,
-            self.group_requests,
-            MonitorRequests(step, peers, self.monitor_runs, self.final, self.recovery, self.ledger),
-            RatioRequests(step, peers, self.election, self.policy, self.ratio, self.group_requests),
-            self.service,
-            self.vouching,
-        )
-        # report
-        self.own_status = OwnStatus(
-            step,
-            peers,
-            self.policy,
-            self.election,
-            self.lease,
-            self.lifecycle,
-            self.monitor_runs,
-            self.final,
-            self.ledger,
-        )
-        self.status = Status(
-            step,
-            peers,
-            self.policy,
-            self.ratio,
-            self.election,
-            self.clearance,
-            self.intents,
-            self.selection,
-            self.placement,
-            state.copies,
-            self.own_status,
-        )
-        self.durable = DurableState(
-            step,
-            state.written,
-            peers,
-            self.policy,
-            self.ratio,
-            self.revision,
-            self.election,
-            self.lease,
-            self.lifecycle,
-            self.monitor_runs,
-            self.final,
-            self.ledger,
-        )
+        super().__init__(settings, server, state or new)
         self._configure(settings)
         self._handlers: dict[type[Event], Callable[[Any], None]] = {
             AgentStarted: self._started,
@@ -321,7 +120,7 @@ class Node:
             ControlSeen: self._control_seen,
             TimerFired: self._timer_fired,
             PowerRead: self.power.read,
-            FenceDone: self.fencing.done,
+            FenceDone: self._fence_done,
             ArbiterAnswered: self.election.arbiter,
             ResourceDone: self._resource_done,
             ResourceSaid: self.lifecycle.said,
@@ -523,7 +322,9 @@ class Node:
         elif self.life.phase in (Phase.STOPPED, Phase.DONE, Phase.TELLING):
             return
         elif isinstance(message, Grant):
-            self.lifecycle.take(message)
+            p = self.peers.get(sender)
+            if p is not None and p.incarnation == message.epoch.candidate:
+                self.lifecycle.take(message)  # else another one hands on what is not its own
         elif isinstance(message, Order):
             self.placement.ordered(message)
         elif isinstance(message, Shared):
@@ -551,6 +352,11 @@ class Node:
         if exhausted is not None:
             self.final.of_resource(exhausted.resource, exhausted.group)
             self.lifecycle.go_on(exhausted)
+
+    def _fence_done(self, event: FenceDone) -> None:
+        failed = self.fencing.done(event)
+        if failed is not None:
+            self.placement.stop_failed(failed)
 
     def _hand_on_wishes(self) -> None:
         """What recoveries ask of the coordinator."""
@@ -582,7 +388,7 @@ class Node:
                 [n for n, p in self.peers.items() if p.beat and self.me not in p.beat.out]
             )
             return
-        self.power.ask_due()
+        self.power.ask_due(self.election.coordinator())
         self.election.ask_arbiter()
         self._settle()
         self.copies.settle()

@@ -261,6 +261,16 @@ def bmc_lies(server: str) -> str:
     )
 
 
+def bmc_refuses(server: str, me: str, why: str, mend: str) -> str:
+    """A BMC that is no proof until a person did something."""
+    return f"{me} cannot ask the BMC of {server}: {why}. {mend}"
+
+
+def bmc_asked(server: str, me: str) -> str:
+    """It was mended."""
+    return f"{me} can ask the BMC of {server} again."
+
+
 def bmc_truthful(server: str) -> str:
     """A BMC that is proof again."""
     return f"The BMC of {server} reads on while {server} is heard: what it says counts again."
@@ -272,6 +282,15 @@ def counts_again(server: str, me: str, groups: Sequence[str], left_ms: int) -> s
         f"{server} is switched on and not heard. In {seconds(left_ms)} it counts again for the "
         f"majority, and {me} stops {listed(groups)} unless a majority is heard by then. If "
         f"{server} does not come up: clpforcestop {server} --yes"
+    )
+
+
+def stopped_if_silent(server: str, me: str, left_ms: int) -> str:
+    """A server that boots for too long faces an exact half, which will power it off."""
+    return (
+        f"{server} is switched on and not heard. In {seconds(left_ms)} it counts again for the "
+        f"majority, and {me} powers it off unless it is heard by then. If it only takes longer "
+        "to boot: clpcl --suspend --force until it is up, then a longer [cluster] startup_wait"
     )
 
 
@@ -301,11 +320,23 @@ def no_power(address: str, power: str, error: str, doubt: str) -> str:
     return f"no: its BMC {address} reads {power}{but}"
 
 
-def no_fence(action: str, text: str) -> str:
-    """Why there is no forced stop."""
+def no_fence(action: str, bmc: bool, text: str, to_come: bool) -> str:
+    """Why there is no forced stop.  `to_come`: this server may, in its turn."""
     if action == "none":
         return "no: not configured"
+    if not bmc:
+        return "no: no BMC is configured"
+    if text == fence_under_way:
+        return text
+    if not text and to_come:
+        return "to come: in this server's turn, while the BMC answers"
     return f"no: {text or 'not begun'}"
+
+
+def counts_as_down(server: str, alone: Sequence[str]) -> str:
+    """A person's word is taken; `alone`: servers to which it could not be passed on."""
+    also = f" Say it on {listed(alone)} as well." if alone else ""
+    return f"{server} counts as down until it is heard again.{also}"
 
 
 def no_lease(armed_here: bool, armed_there: bool, left_ms: int | None) -> str:
@@ -839,11 +870,13 @@ def change_under_way(behind: Sequence[str]) -> str:
     )
 
 
-def not_counted(server: str, theirs: int, ours: int) -> str:
+def not_counted(server: str, theirs: int, me: str, ours: int) -> str:
     """A server boots with other voters or lengths than ours."""
+    newest = f"on {server}: " if theirs > ours else ""
+    has = f"{me} has its newer one" if theirs > ours else "it has the newest"
     return (
         f"{server} runs configuration revision {theirs}, whose servers, arbiters or leases are "
-        f"not those of revision {ours}: it takes part when it has the newest (clpcfctrl --push)."
+        f"not those of revision {ours}: it takes part when {has} ({newest}clpcfctrl --push)."
     )
 
 

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from clptools import paths
+from clptools.config.address import endpoint
 from clptools.core.model.actions import Fence
 from clptools.core.model.events import FenceDone, HostActionDone, PowerRead
-from clptools.core.model.settings import Settings
+from clptools.core.model.settings import Bmc, Settings
 from clptools.core.model.words import BmcOrder, PowerState
 from clptools.faults import ClpError, ExitCode
 from clptools.hardware import power, watchdog
+from clptools.hardware.acknowledge import Acknowledger
 from clptools.hardware.echoes import Echoes
 from clptools.hardware.guids import Guids
-from clptools.hardware.ipmi import APP, Asked, BmcClient, BmcError, IpmiProcesses
-from clptools.hardware.local import LocalIpmi, OwnBmc
+from clptools.hardware.ipmi import APP, Asked, BmcClient, BmcError, IpmiProcesses, mend
+from clptools.hardware.local import LocalIpmi, NoLan, OwnBmc
 from clptools.hardware.watchdog import OwnTimer, State
+
+if TYPE_CHECKING:
+    from clptools.hardware.redfish import RedfishPower
 
 _GET_SYSTEM_GUID = 0x37
 """IPMI 2.0, 22.14."""
@@ -35,15 +42,16 @@ class Bmcs:
         self._now_ms = now_ms
         self._on_change = on_change
         self._processes = IpmiProcesses()
-        self._clients: dict[str, BmcClient] = {}
+        self._clients: dict[str, BmcClient | RedfishPower] = {}
         self._device = LocalIpmi()
-        self._own_client: BmcClient | None = None
+        self._own_client: BmcClient | RedfishPower | None = None
         self._own: Asked | None = None
         """The own BMC, by the kernel's driver where there is one."""
         self._beats: set[str] = set()
         """Servers whose BMC carries a heartbeat."""
         self._echoes = Echoes(server, on_change)
         self._guids = Guids(server, on_change)
+        self._acknowledger = Acknowledger(on_change)
         self._asking: asyncio.Task[None] | None = None
         self.timer: OwnTimer | None = None
         """The own BMC's watchdog timer; None: this server has no BMC."""
@@ -58,8 +66,7 @@ class Bmcs:
                     client.close()
         for name, bmc in wanted.items():
             if name not in self._clients:
-                file = paths.bmc_password_file(name)
-                self._clients[name] = BmcClient(name, bmc, file, self._processes)
+                self._clients[name] = self._made(name, bmc)
         self._apply_own(self._clients.get(self._server))
         self._beats = {
             name
@@ -69,46 +76,82 @@ class Bmcs:
         }
         self._echoes.apply(settings)
         self._guids.apply(settings)
+        own = settings.server(self._server)
+        keywords = (monitor.keywords.get(self._server) for monitor in settings.monitors)
+        self._acknowledger.apply(
+            self._own if own is not None and own.bmc is not None else None,
+            own.bmc.address if own is not None and own.bmc is not None else "",
+            frozenset(endpoint(keyword, 0).host for keyword in keywords if keyword),
+        )
+
+    def pet_taken(self, octets: bytes) -> None:
+        """A PET of the own BMC is on the disk: acknowledged, where the BMC wants that."""
+        self._acknowledger.taken(octets)
+
+    def _made(self, name: str, bmc: Bmc) -> BmcClient | RedfishPower:
+        if bmc.is_redfish:
+            from clptools.hardware.redfish import RedfishPower
+
+            return RedfishPower(name, bmc, self._now_ms)
+        return BmcClient(name, bmc, paths.bmc_password_file(name), self._processes)
 
     async def close(self) -> None:
         """Ends every session; the own timer runs on if it runs."""
         if self._asking is not None:
             self._asking.cancel()
+        self._acknowledger.close()
         self._close_own()
         for client in self._clients.values():
             client.close()
         await self._processes.close()
 
-    async def read_power(self, server: str, asked_at: int, echo: bool = False) -> PowerRead:
+    async def read_power(
+        self, server: str, asked_at: int, echo: bool = False, keep: bool = True
+    ) -> PowerRead:
         """Power state and beat; a fault is in the answer, never raised.
 
         With `echo` the server's kernel is asked as well, on every LAN interconnect, as the
-        question leaves; "off" is told only once an answer to that would have come.
+        question leaves; "off" is told only once an answer to that would have come.  Without
+        `keep` the session ends with it, unless our own timer needs that.
         """
+        try:
+            return await self._read_power(server, asked_at, echo)
+        finally:
+            fed = server == self._server and self.timer and self.timer.state is not State.BEAT
+            client = self._clients.get(server)
+            if not keep and not fed and isinstance(client, BmcClient):
+                client.rest()
+
+    async def _read_power(self, server: str, asked_at: int, echo: bool) -> PowerRead:
         with contextlib.ExitStack() as stack:
             asked = stack.enter_context(self._echoes.to(server)) if echo else None
             where = ""
             try:
                 client = self._client(server)
                 where = client.where
-                found = await power.read_in_session(
-                    client, leaving=asked.send if asked else lambda: None
-                )
+                leaving = asked.send if asked else lambda: None
+                if isinstance(client, BmcClient):
+                    found = await power.read_in_session(client, leaving=leaving)
+                else:
+                    found = await client.read(leaving=leaving)
             except ClpError as fault:
                 said = fault.fault if isinstance(fault, BmcError) else fault.message
+                bmc = self._clients[server].bmc if server in self._clients else None
                 return PowerRead(
                     server=server,
                     power=PowerState.UNKNOWN,
                     asked_at=asked_at,
                     error=said,
                     where=where,
+                    mend=mend(server, bmc.user, said) if bmc is not None else "",
                 )
             self._guids.told(server, found.guid)
             echoed = False
             if asked is not None and found.power is PowerState.OFF:
                 echoed = await asked.answered()
         beat = ""
-        if found.power is PowerState.ON and server in self._beats:
+        beats = found.power is PowerState.ON and server in self._beats
+        if beats and isinstance(client, BmcClient):
             try:
                 beat = (await watchdog.read(client, patience_s=1.0)).beat
             except ClpError:
@@ -131,21 +174,27 @@ class Bmcs:
         `power-on` alone is repeated, until it reads on or that time is over.
         """
         until_ms = asked_at + action.within_ms
-        error = ""
+        error, left, refused = "", False, False
         try:
             client = self._client(action.server)
-            if action.action is BmcOrder.POWER_ON:
+            if not isinstance(client, BmcClient):
+                await self._fence_by_redfish(client, action.action, until_ms)
+            elif action.action is BmcOrder.POWER_ON:
                 await self._power_on(client, until_ms)
             else:
                 left_s = self._left_s(until_ms)
                 await power.order(client, action.action, until_ms=until_ms, left_s=left_s)
         except ClpError as fault:
             error = fault.message
+            left = isinstance(fault, BmcError) and fault.left
+            refused = isinstance(fault, BmcError) and fault.for_good
         return FenceDone(
             server=action.server,
             action=action.action,
             asked_at=asked_at,
             sent=not error,
+            left=left,
+            refused=refused,
             error=error,
         )
 
@@ -159,6 +208,8 @@ class Bmcs:
 
     async def stand_down(self) -> str:
         """Calls off the dead-man of this or an earlier boot; returns what was in the way."""
+        if self._own_client is not None and not self._reaches_timer():
+            return ""  # so no agent before us could arm it
         try:
             await self._own_timer().stand_down()
         except ClpError as fault:
@@ -170,21 +221,34 @@ class Bmcs:
 
         Raises ClpError.
         """
-        self._client(self._server)
+        client = self._client(self._server)
+        if not isinstance(client, BmcClient):
+            return await client.act(action.removeprefix("bmc-"))
         assert self._own is not None, "a server with a BMC knows how to reach it"
         return await power.act(self._own, action.removeprefix("bmc-"))
 
     async def identify(self, server: str, on: bool) -> str:
         """The identify LED of any server, lit or dark.  Raises ClpError."""
-        return await power.identify(self._client(server), on)
+        client = self._client(server)
+        if not isinstance(client, BmcClient):
+            return await client.identify(on)
+        return await power.identify(client, on)
 
     async def check(self) -> str:
         """Whether the own BMC works; a remark for people.  Raises ClpError."""
         client = self._client(self._server)
-        _, latency_ms = await power.read(client)
+        if isinstance(client, BmcClient):
+            _, latency_ms = await power.read(client)
+            if client.level == "USER":
+                text = (
+                    f"BMC {client.where}: {client.bmc.user} is USER there and may switch no power"
+                )
+                raise ClpError(ExitCode.FAILED, text, "give the account the level OPERATOR")
+        else:
+            latency_ms = (await client.read()).latency_ms
         return f"BMC {client.where} answers in {latency_ms} ms"
 
-    def _client(self, server: str) -> BmcClient:
+    def _client(self, server: str) -> BmcClient | RedfishPower:
         client = self._clients.get(server)
         if client is None:
             raise ClpError(
@@ -194,17 +258,31 @@ class Bmcs:
             )
         return client
 
+    def _reaches_timer(self) -> bool:
+        by_lan = isinstance(self._own_client, BmcClient)
+        return by_lan or (not paths.root() and os.path.exists(self._device.device))
+
     def _own_timer(self) -> OwnTimer:
         self._client(self._server)
         assert self.timer is not None, "a server with a BMC has its timer"
         return self.timer
+
+    async def _fence_by_redfish(
+        self, client: RedfishPower, action: BmcOrder, until_ms: int
+    ) -> None:
+        if action is BmcOrder.POWER_ON:
+            await client.power_on(lambda: self._left_s(until_ms), until_ms)
+        else:
+            await client.order(action, until_ms=until_ms, left_s=self._left_s(until_ms))
 
     async def _power_on(self, client: BmcClient, until_ms: int) -> None:
         """Raises BmcError with the last fault if it does not read on by then."""
         fault: BmcError | None = None
         while left_s := self._left_s(until_ms):
             try:
-                state, _ = await power.read(client, urgent=True, patience_s=min(left_s, 2.0))
+                state, _ = await power.read(
+                    client, urgent=True, patience_s=min(left_s, power.READ_S)
+                )
                 if state is PowerState.ON:
                     return
                 left_s = self._left_s(until_ms)
@@ -218,7 +296,7 @@ class Bmcs:
     def _left_s(self, until_ms: int) -> float:
         return max(until_ms - self._now_ms(), 0) / 1000
 
-    def _apply_own(self, client: BmcClient | None) -> None:
+    def _apply_own(self, client: BmcClient | RedfishPower | None) -> None:
         """A timer that runs is kept, and fed, until the core disarms it."""
         runs = self.timer is not None and self.timer.state is not State.BEAT
         if client is self._own_client or (client is None and runs):
@@ -230,11 +308,12 @@ class Bmcs:
             self._own_client.close()
         self._own_client = client
         # A node that lives below CLP_ROOT leaves the machine it runs on alone.
-        self._own = client if paths.root() else OwnBmc(client, self._device, self._on_change)
+        lan = client if isinstance(client, BmcClient) else NoLan(client.server, client.where)
+        self._own = lan if paths.root() else OwnBmc(lan, self._device, self._on_change)
         if not paths.root() and self._asking is None:
             self._asking = asyncio.get_running_loop().create_task(self._ask_guid())
         if self.timer is None:
-            self.timer = OwnTimer(self._own, self._now_ms)
+            self.timer = OwnTimer(self._own, self._now_ms, paths.deadman_file())
         else:
             self.timer.bmc = self._own
 

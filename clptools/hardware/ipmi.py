@@ -27,31 +27,53 @@ CHASSIS, APP = 0x00, 0x06
 
 PATIENCE_S = 3.0
 """For one request, the login of a new session included."""
-_QUIET_FIRST_S, _QUIET_MOST_S = 0.5, 5.0
+_QUIET_FIRST_S, _QUIET_MOST_S = 0.5, 1.5
+"""After a failure; longer, and a BMC that restarted would not be used again within 3 s."""
 _QUIET_REFUSED_S = 60.0
+"""After a refused password."""
+_QUIET_ACCOUNTS_S = 2.0
+_PASSWORDS_OF_A_START, _NAMES_OF_A_START = 3, 30
+"""A password that this BMC has taken before is tried so often, in that rhythm: one that restarted
+may not have loaded its accounts yet.  Where it knows the user's name, it may lock the account."""
+_GRACE_S = 0.2
+"""For the word of the process why there is no answer."""
 _MAX_RESULT_BYTES = 4096
-_ANSWER_S = 2.0
+_ANSWER_S = 7.0
 """How long the process of a BMC may take to tell what became of a command that left."""
 
 _CODES = {
     0x80: "refused in this state",
     0xC0: "BMC busy",
     0xC1: "command not supported",
+    0xC3: "BMC timed out over it",
+    0xC4: "BMC out of space",
     0xC7: "wrong length",
     0xC9: "value out of range",
     0xCC: "invalid field",
+    0xD2: "BMC starts up",
     0xD3: "destination unavailable",
     0xD4: "account lacks the privilege",
     0xD5: "not possible in the present state",
+    0xFF: "unspecified error, it may be busy",
 }
 """Completion codes (IPMI 2.0, table 5-2)."""
+_FOR_GOOD = frozenset((0xC1, 0xC2, 0xC7, 0xC8, 0xC9, 0xCC, 0xCD, 0xD4, 0xD6))
+"""Those that say the same each time.  D4h is not among them while the power changes: some BMCs then
+mean "not now" (openbmc issue 1812)."""
 
 
 class BmcError(ClpError):
     """A request to a BMC failed; the message names server, address, command and attempt."""
 
     def __init__(
-        self, server: str, where: str, command: str, attempt: int, fault: str, code: int = 0
+        self,
+        server: str,
+        where: str,
+        command: str,
+        attempt: int,
+        fault: str,
+        code: int = 0,
+        left: bool = False,
     ) -> None:
         super().__init__(
             ExitCode.FAILED, f"BMC of {server} ({where}): {command}, attempt {attempt}: {fault}"
@@ -60,6 +82,13 @@ class BmcError(ClpError):
         """The fault alone, for whoever has named the BMC already."""
         self.completion_code = code
         """The BMC's own refusal; 0: it did not answer."""
+        self.left = left
+        """It left all the same, and may have been carried out."""
+
+    @property
+    def for_good(self) -> bool:
+        """The BMC would refuse it each time; else it is busy, or in a state that passes."""
+        return self.completion_code in _FOR_GOOD
 
 
 def refusal(code: int) -> str:
@@ -67,10 +96,24 @@ def refusal(code: int) -> str:
     return f"{_CODES.get(code, 'refused')} ({code:#04x})"
 
 
+def mend(server: str, user: str, fault: str) -> str:
+    """What a person can do about a fault of a login; empty: nothing, or it passes by itself."""
+    low = fault.lower()
+    if "password" in low or "unauthorized name" in low:
+        return f"Set it on this server: clpbmccnf -u {user or 'USER'} {server}"
+    if "is closed there" in low or "ipmi 1.5" in low or "without authentication" in low:
+        return f"Switch IPMI 2.0 over LAN on in the BMC of {server}."
+    if "privilege" in low or "level user" in low:
+        return f"Give {user or 'the account'} the level OPERATOR in the BMC of {server}."
+    return ""
+
+
 class Asked(Protocol):
     """A BMC that takes requests, by whatever way."""
 
     server: str
+    latency_s: float
+    """What it took for its last answer."""
 
     @property
     def where(self) -> str:
@@ -168,6 +211,9 @@ class BmcClient:
         self.server = server
         self.bmc = bmc
         self.where = bmc.where
+        self.level = ""
+        """The privilege level of the account there, as the last answer's login had it."""
+        self.latency_s = 0.0
         self._password_file = password_file
         self._processes = processes
         self._now_s = now_s or asyncio.get_running_loop().time
@@ -179,6 +225,9 @@ class BmcClient:
         """The result under way; also of a request for which nobody waits any more."""
         self._owed_to = ""
         self._refused_password = ""
+        self._taken_password = ""
+        """The one that the BMC took last."""
+        self._refusals = 0
         self._failures = 0
         self._quiet_until_s = 0.0
         self._quiet_s = 0.0
@@ -227,15 +276,17 @@ class BmcClient:
             raise self._error(what, f"{self._last_fault}; {again}")
         try:
             until_ms = boot_ms() + round(patience_s * 1000)
-            async with asyncio.timeout(patience_s), self._lock:
+            async with asyncio.timeout(patience_s + _GRACE_S), self._lock:
                 request = self._request(netfn, command, data, password, until_ms)
                 result = await self._exchange(what, request, leaving)
-            if result.missed:
+            if result.missed == "no answer":
                 raise TimeoutError
         except TimeoutError:
             waiting = f" to {self._owed_to}" if self._owed_to not in ("", what) else ""
             text = f"no answer{waiting} within {patience_s:g} s"
             raise self._failed(what, text, _QUIET_FIRST_S) from None
+        if result.missed:
+            raise self._failed(what, result.missed, _QUIET_FIRST_S)
         return self._told(what, result, password)
 
     async def once(
@@ -260,7 +311,9 @@ class BmcClient:
                 result = await self._exchange(what, request, leaving)
         except TimeoutError:
             if left:
-                raise self._failed(what, f"no answer within {left_s + _ANSWER_S:g} s") from None
+                fault = self._failed(what, f"no answer within {left_s + _ANSWER_S:g} s")
+                fault.left = True
+                raise fault from None
             busy = f", which has not answered to {self._owed_to}" if self._owed_to else ""
             text = f"not sent: its turn did not come within {left_s:g} s{busy}"
             raise self._error(what, text) from None
@@ -277,13 +330,24 @@ class BmcClient:
         if result.fault:
             if any(word in result.fault.lower() for word in ("password", "unauthorized")):
                 self._refused_password = password
-                raise self._failed(what, result.fault, _QUIET_REFUSED_S)
+                self._refusals += 1
+                name = "password" not in result.fault.lower()
+                most = _NAMES_OF_A_START if name else _PASSWORDS_OF_A_START
+                soon = password == self._taken_password and self._refusals < most
+                quiet_s = _QUIET_ACCOUNTS_S if soon else _QUIET_REFUSED_S
+                raise self._failed(what, result.fault, quiet_s)
             raise self._failed(what, result.fault)
         if result.missed:
-            raise self._error(what, result.missed)
+            fault = self._error(what, result.missed)
+            fault.left = result.left
+            raise fault
         self._failures = 0
         self._quiet_until_s = 0.0
         self._refused_password = ""
+        self._taken_password = password
+        self._refusals = 0
+        self.level = result.level
+        self.latency_s = result.latency_ms / 1000
         if result.code:
             raise BmcError(self.server, self.where, what, 1, refusal(result.code), result.code)
         return result
@@ -372,6 +436,11 @@ class BmcClient:
             self._writer.close()
             self._writer = None
         self._owed = None
+
+    def rest(self) -> None:
+        """As `close`, unless something is under way; the next request opens another session."""
+        if not self._lock.locked() and (self._owed is None or self._owed.done()):
+            self._hang_up()
 
     def close(self) -> None:
         """Ends the process, which ends the session with the BMC."""

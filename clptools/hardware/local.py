@@ -163,6 +163,29 @@ class LocalIpmi:
             loop.remove_reader(self._fd)
 
 
+class NoLan:
+    """A BMC that takes no IPMI over its LAN: one that is asked by Redfish."""
+
+    def __init__(self, server: str, where: str) -> None:
+        self.server = server
+        self.where = where
+        self.latency_s = 0.0
+
+    async def command(
+        self,
+        what: str,
+        netfn: int,
+        command: int,
+        data: bytes = b"",
+        *,
+        patience_s: float = 3.0,
+        urgent: bool = False,
+    ) -> tuple[bytes, int]:
+        """Raises BmcError."""
+        text = f"its timer is reached by {DEVICE} alone, as its protocol is redfish"
+        raise BmcError(self.server, self.where, what, 1, text)
+
+
 class OwnBmc:
     """The own BMC: by the device, and over its LAN where that does not answer."""
 
@@ -171,6 +194,7 @@ class OwnBmc:
     ) -> None:
         """`on_change(text)`: one line for the log."""
         self.server = lan.server
+        self.latency_s = 0.0
         self.where = lan.where
         """How it was reached last."""
         self._lan = lan
@@ -204,12 +228,15 @@ class OwnBmc:
                 self.where = self._local.device
                 if code:
                     raise BmcError(self.server, self.where, what, 1, refusal(code), code)
-                return answer, round((loop.time() - begun) * 1000)
+                self.latency_s = loop.time() - begun
+                return answer, round(self.latency_s * 1000)
         self.where = self._lan.where
         gone_s = loop.time() - begun
-        return await self._lan.command(
+        answered = await self._lan.command(
             what, netfn, command, data, patience_s=patience_s - gone_s, urgent=urgent
         )
+        self.latency_s = self._lan.latency_s
+        return answered
 
     def _tell(self, error: OSError) -> None:
         """Once: a driver that is not loaded stays so, and a slow one would fill the log."""

@@ -18,6 +18,15 @@ from clptools.hardware.ipmi import CHASSIS, Asked, BmcClient, BmcError
 
 POLL_S = 0.2
 """Between two reads of a power state that is to change."""
+READ_S = 5.0
+"""For one read: a loaded BMC takes seconds; more, where it was seen to be slower still."""
+
+_SLOWEST_S = 15.0
+_ORDER_S = 1.0
+"""For the answer to a control command; reads tell what became of one that is lost."""
+_AGAIN_S = 3.0
+"""How long a BMC that may have taken an order has to carry it out before it gets another one."""
+_NOT_ALLOWED = 0xD4
 
 _STATUS, _CONTROL, _IDENTIFY = 0x01, 0x02, 0x04
 _LIT_S = 255
@@ -45,9 +54,10 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def read_in_session(
-    bmc: BmcClient, *, patience_s: float = 2.0, leaving: Callable[[], None] = lambda: None
+    bmc: BmcClient, *, patience_s: float = 0.0, leaving: Callable[[], None] = lambda: None
 ) -> Reading:
     """As `read`; `leaving` is called as the question leaves.  Raises BmcError."""
+    patience_s = patience_s or _patience_s(bmc, READ_S)
     result = await bmc.ask(
         "chassis status", CHASSIS, _STATUS, patience_s=patience_s, leaving=leaving
     )
@@ -61,18 +71,25 @@ async def read_in_session(
 
 
 async def read(
-    bmc: Asked, *, urgent: bool = False, patience_s: float = 2.0
+    bmc: Asked, *, urgent: bool = False, patience_s: float = 0.0
 ) -> tuple[PowerState, int]:
-    """Power state and latency in ms.  Raises BmcError."""
+    """Power state and latency in ms; `patience_s` 0: as long as fits this BMC.  Raises BmcError."""
+    patience_s = patience_s or _patience_s(bmc, READ_S)
     data, latency_ms = await bmc.command(
         "chassis status", CHASSIS, _STATUS, urgent=urgent, patience_s=patience_s
     )
     return _power(bmc, data), latency_ms
 
 
+def _patience_s(bmc: Asked, least_s: float) -> float:
+    return max(least_s, min(4 * bmc.latency_s, _SLOWEST_S))
+
+
 def _power(bmc: Asked, data: bytes) -> PowerState:
-    if not data:
-        raise BmcError(bmc.server, bmc.where, "chassis status", 1, "empty answer")
+    if not 3 <= len(data) <= 4 or data[0] & 0x80:
+        # A bit that is reserved: what answers FFh everywhere knows nothing.
+        fault = f"an answer that is none ({data[:4].hex() or 'empty'})"
+        raise BmcError(bmc.server, bmc.where, "chassis status", 1, fault)
     return PowerState.ON if data[0] & 1 else PowerState.OFF
 
 
@@ -91,45 +108,56 @@ async def order(bmc: BmcClient, action: BmcOrder, *, until_ms: int, left_s: floa
 async def stop(bmc: Asked, timeout_s: float, retries: int) -> Stopped:
     """Powers the server off until it reads off; one that is off already is stopped.
 
-    Tries `retries` times more, all within `timeout_s`.  Raises BmcError with the last fault.
+    `timeout_s` ends it, nothing else does but a BMC that will never take the order: one that is
+    busy, restarts, or loses an answer is asked again.  An order that it may have carried out is
+    given up to `retries` times more.  Raises BmcError with the last fault.
     """
     fault: BmcError | None = None
+    orders, again_s = 0, 0.0
     try:
         async with asyncio.timeout(timeout_s):
-            for attempt in range(1, retries + 2):
+            while True:
                 try:
-                    return await _stop_once(bmc, first=attempt == 1)
+                    state, _ = await read(bmc, urgent=True)
+                    if state is PowerState.OFF:
+                        return Stopped(already=not orders)
+                    if again_s <= 0 and orders <= retries:
+                        orders, again_s = orders + 1, _AGAIN_S
+                        fault = None
+                        await _control(bmc, "power off", _OFF, patience_s=_ORDER_S)
                 except BmcError as error:
                     fault = error
-                    await asyncio.sleep(POLL_S * attempt)
+                    if error.completion_code and again_s == _AGAIN_S:
+                        orders, again_s = orders - 1, 0.0  # it was refused
+                        if error.for_good and not orders:
+                            raise
+                await asyncio.sleep(POLL_S)
+                again_s -= POLL_S
     except TimeoutError:
         text = f"still on after {timeout_s:g} s"
         raise fault or BmcError(bmc.server, bmc.where, "power off", 1, text) from None
-    assert fault is not None
-    raise fault
-
-
-async def _stop_once(bmc: Asked, first: bool) -> Stopped:
-    state, _ = await read(bmc, urgent=True)
-    if state is PowerState.OFF:
-        return Stopped(already=first)
-    await _control(bmc, "power off", _OFF)
-    while state is not PowerState.OFF:
-        await asyncio.sleep(POLL_S)
-        state, _ = await read(bmc, urgent=True)
-    return Stopped(already=False)
 
 
 async def start(bmc: Asked, timeout_s: float) -> None:
-    """Powers the server on until it reads on.  Raises BmcError."""
+    """Powers the server on until it reads on; a BMC that is busy is waited out.  Raises BmcError
+    with the last fault."""
+    fault: BmcError | None = None
     try:
         async with asyncio.timeout(timeout_s):
-            while (await read(bmc, urgent=True))[0] is not PowerState.ON:
-                await _control(bmc, "power on", _ON)
+            while True:
+                try:
+                    if (await read(bmc, urgent=True))[0] is PowerState.ON:
+                        return
+                    fault = None
+                    await _control(bmc, "power on", _ON, patience_s=_ORDER_S)
+                except BmcError as error:
+                    fault = error
+                    if error.for_good and error.completion_code != _NOT_ALLOWED:
+                        raise
                 await asyncio.sleep(POLL_S)
     except TimeoutError:
         text = f"still off after {timeout_s:g} s"
-        raise BmcError(bmc.server, bmc.where, "power on", 1, text) from None
+        raise fault or BmcError(bmc.server, bmc.where, "power on", 1, text) from None
 
 
 async def act(bmc: Asked, action: str) -> str:
@@ -179,5 +207,5 @@ async def identify(bmc: Asked, on: bool) -> str:
     return f"{bmc.server}: identify LED on"
 
 
-async def _control(bmc: Asked, name: str, value: int) -> None:
-    await bmc.command(name, CHASSIS, _CONTROL, bytes([value]), urgent=True)
+async def _control(bmc: Asked, name: str, value: int, patience_s: float = READ_S) -> None:
+    await bmc.command(name, CHASSIS, _CONTROL, bytes([value]), urgent=True, patience_s=patience_s)

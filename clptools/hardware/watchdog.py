@@ -16,6 +16,8 @@ present one.  Source: IPMI 2.0, 27.5 to 27.7.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 from collections.abc import Callable
 from enum import StrEnum
 
@@ -45,6 +47,14 @@ _WORDS = 2
 """Requests of a feeding: the new countdown, and the start."""
 _FOREIGN_S = 1.5
 """A running timer that nobody feeds has come down by then."""
+_SETTLES_S = 0.3
+"""For a BMC that tells a new setting a moment later."""
+_NO_BEATS_S = 60.0
+"""How long a BMC that carries none is left alone: it may get another firmware."""
+_DISK_S = 1.0
+"""For the mark; a disk that hangs must not keep a dead-man from being armed."""
+_LONGER_TICKS = 10
+"""A countdown may be rounded up to a whole second, not more: a lease counts on it."""
 
 
 class State(StrEnum):
@@ -95,9 +105,16 @@ async def read(bmc: Asked, *, patience_s: float = 2.0) -> Timer:
 class OwnTimer:
     """The own BMC's timer.  `now_ms` is the agent's clock (boot time)."""
 
-    def __init__(self, bmc: Asked, now_ms: Callable[[], int]) -> None:
+    def __init__(self, bmc: Asked, now_ms: Callable[[], int], mark: str = "") -> None:
+        """`mark`: the file that says, over agents and boots, that we armed a dead-man."""
         self.bmc = bmc
         """By which way it is reached; may be replaced."""
+        self._mark = mark
+        self._marked = bool(mark) and os.path.exists(mark)
+        self._no_beats = ""
+        """Why beats do not arrive; empty: they do, or nobody looked yet."""
+        self._looked_at = -1
+        """When that was found, or -1."""
         self._now_ms = now_ms
         self._lock = asyncio.Lock()
         self._beat = 0
@@ -124,8 +141,31 @@ class OwnTimer:
     async def beat(self) -> None:
         """The next beat; while the timer runs, feeding carries it.  Raises BmcError."""
         async with self._lock:
-            if self.state is State.BEAT and await self._ours():
-                await self._set(_USE_SMS_OS, ACTIONS["none"], self._next(BEATS), run=False)
+            if self.state is not State.BEAT or not await self._ours():
+                return
+            if self._no_beats:
+                if self._now_ms() - self._looked_at < _NO_BEATS_S * 1000:
+                    raise self._fault("set watchdog timer", self._no_beats)
+                self._looked_at = -1
+            ticks = self._next(BEATS)
+            await self._set(_USE_SMS_OS, ACTIONS["none"], ticks, run=False)
+            if self._looked_at < 0:
+                await self._see_beat(ticks)
+
+    async def _see_beat(self, ticks: int) -> None:
+        """Whether others can read the beat that was just written.  Raises BmcError if not."""
+        found = await read(self.bmc, patience_s=_PATIENCE_S)
+        if found.beat != str(ticks):
+            await asyncio.sleep(_SETTLES_S)
+            found = await read(self.bmc, patience_s=_PATIENCE_S)
+        self._looked_at = self._now_ms()
+        self._no_beats = ""
+        if found.beat != str(ticks):
+            self._no_beats = (
+                f"this BMC carries no beats: its timer was set to use {_USE_SMS_OS}, countdown "
+                f"{ticks}, and reads use {found.use}, countdown {found.countdown}"
+            )
+            raise self._fault("get watchdog timer", self._no_beats)
 
     async def arm(self, timeout_ms: int, failed: Callable[[str], None]) -> str:
         """Starts it as the userw watchdog; `failed(text)` is called for each feeding of which the
@@ -138,12 +178,15 @@ class OwnTimer:
             text = f"the BMC's watchdog cannot be set to {timeout_ms / 1000:g} s"
             raise ClpError(ExitCode.FAILED, text, "1 s to 6553 s are possible")
         async with self._lock:
-            if not self._armed_ms:
+            begins = not self._armed_ms
+            if begins:
                 await self._quick_enough(timeout_ms)
             self._armed_ms = timeout_ms
             self._failed = failed
             self._fed_at = self._now_ms()
-            await self._feed(self._fed_at + _late_ms(timeout_ms))
+            ticks = await self._feed(self._fed_at + _late_ms(timeout_ms))
+            if begins:
+                await self._see_armed(ticks)
         return f"BMC watchdog {self.bmc.where}, {timeout_ms / 1000:g} s"
 
     def pet(self) -> None:
@@ -168,29 +211,32 @@ class OwnTimer:
             before = self._deadline_at, self._action
             self._deadline_at = self._now_ms() + deadline_ms
             self._action = ACTIONS.get(action.removeprefix("bmc-"), ACTIONS["reset"])
+            await self._set_mark()
             try:
-                await self._feed(self._patient_until())
+                ticks = await self._feed(self._patient_until())
+                await self._see_armed(ticks)
             except BmcError:
                 self._deadline_at, self._action = before
+                with contextlib.suppress(BmcError):
+                    await self._as_before()
                 raise
         return f"{self.bmc.server}: {action} in {deadline_ms / 1000:g} s at the latest"
 
     async def stand_down(self) -> None:
         """The recovery is over and nothing is to follow.  Raises BmcError.
 
-        Of a timer that is not ours only a dead-man is stopped, one that an earlier boot left.
+        Of a timer that is not ours only a dead-man is stopped: one that an agent or boot before
+        this left, by the mark whatever the BMC says of it.
         """
         async with self._lock:
-            if not self._deadline_at:
+            if not self._deadline_at and not self._marked:
                 found = await read(self.bmc, patience_s=_PATIENCE_S)
                 if not found.running or found.use != _USE_OS_LOAD:
                     return
             self._deadline_at = 0
             self._action = ACTIONS["reset"]
-            if self._armed_ms:
-                await self._feed(self._patient_until())
-            else:
-                await self._set(_USE_SMS_OS, ACTIONS["none"], self._next(BEATS), run=False)
+            await self._as_before()
+            await self._end_mark()
 
     def close(self) -> None:
         """Ends feeding; what runs keeps running, for the next agent or for the BMC."""
@@ -207,7 +253,7 @@ class OwnTimer:
             return True
         found = await read(self.bmc, patience_s=_PATIENCE_S)
         if found.running and found.action:
-            if found.use == _USE_OS_LOAD:
+            if found.use == _USE_OS_LOAD or self._marked:
                 return False
             await asyncio.sleep(_FOREIGN_S)
             later = await read(self.bmc, patience_s=_PATIENCE_S)
@@ -247,8 +293,47 @@ class OwnTimer:
             else:
                 self.fault = ""
 
-    async def _feed(self, until_ms: int) -> None:
-        """Sets and starts the timer as armed and dead-man want it, by `until_ms` or not at all.
+    async def _see_armed(self, ticks: int) -> None:
+        """Whether the timer that was just started does what it was set to.
+
+        Raises BmcError where it would not act, or only later.  Another action that takes the
+        power away, too, will do: BMCs change one that they lack.
+        """
+        found = await read(self.bmc, patience_s=_PATIENCE_S)
+        late = found.countdown > ticks + _LONGER_TICKS
+        if found.running and found.action and not late:
+            return
+        raise self._fault(
+            "get watchdog timer",
+            f"this BMC's timer does not do what it was set to: action {self._action} in "
+            f"{ticks / 10:g} s; it reads action {found.action} in {found.countdown / 10:g} s, "
+            f"{'running' if found.running else 'not running'}",
+        )
+
+    async def _as_before(self) -> None:
+        """The timer without the dead-man that there was to be.  Raises BmcError."""
+        if self._armed_ms or self._deadline_at:
+            await self._feed(self._patient_until())
+        else:
+            await self._set(_USE_SMS_OS, ACTIONS["none"], self._next(BEATS), run=False)
+
+    async def _set_mark(self) -> None:
+        if self._mark:
+            self._marked = True
+            with contextlib.suppress(OSError):
+                async with asyncio.timeout(_DISK_S):
+                    await asyncio.to_thread(_write_mark, self._mark)
+
+    async def _end_mark(self) -> None:
+        if self._marked:
+            self._marked = False
+            with contextlib.suppress(OSError):
+                async with asyncio.timeout(_DISK_S):
+                    await asyncio.to_thread(os.unlink, self._mark)
+
+    async def _feed(self, until_ms: int) -> int:
+        """Sets and starts the timer as armed and dead-man want it, by `until_ms` or not at all;
+        returns its countdown in ticks.
 
         Raises BmcError, also where the BMC confirms it only later.
         """
@@ -263,6 +348,7 @@ class OwnTimer:
         if self._now_ms() > until_ms:
             raise self._too_late("start watchdog timer")
         self._known = True
+        return max(ticks, 1)
 
     async def _set(
         self, use: int, action: int, ticks: int, *, run: bool, until_ms: int | None = None
@@ -292,11 +378,28 @@ class OwnTimer:
         return self._now_ms() + round(_PATIENCE_S * 1000)
 
     def _too_late(self, what: str) -> BmcError:
-        return BmcError(self.bmc.server, self.bmc.where, what, 1, "not confirmed in time")
+        return self._fault(what, "not confirmed in time")
+
+    def _fault(self, what: str, text: str) -> BmcError:
+        return BmcError(self.bmc.server, self.bmc.where, what, 1, text)
 
     def _next(self, most: int) -> int:
         self._beat = self._beat % most + 1
         return self._beat
+
+
+def _write_mark(path: str) -> None:
+    """Raises OSError."""
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    folder = os.open(os.path.dirname(path), os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def _late_ms(timeout_ms: int) -> int:

@@ -7,6 +7,8 @@ no recursion, no allocation that a length field decides.  Anything unexpected ra
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 INTEGER = 0x02
 OCTETS = 0x04
 NULL = 0x05
@@ -109,6 +111,12 @@ def oid_value(content: bytes) -> str:
         raise DecodeError("object identifier is cut off")
     head = min(arcs[0] // 40, 2)
     return ".".join(map(str, (head, arcs[0] - 40 * head, *arcs[1:])))
+
+
+@lru_cache(maxsize=4_096)
+def known_oid(content: bytes) -> str:
+    """The same, remembered: a BMC names its few hundred variables again and again."""
+    return oid_value(content)
 
 
 def element(tag: int, *parts: bytes) -> bytes:

@@ -12,6 +12,7 @@ import re
 
 from clptools.core.model.words import EventClass
 from clptools.intake import ber, pet
+from clptools.intake.families import vendor_of
 from clptools.intake.octets import SHORTEST
 from clptools.intake.pet import DecodedTrap
 from clptools.intake.profile import ClassTable
@@ -80,6 +81,8 @@ _REHEARSAL = ber.oid(REHEARSAL_OID)
 _PET_VARBIND = ber.oid(pet.VARBIND)[2:]
 _STANDARD = ber.oid(STANDARD_TRAPS)[2:]
 _OTHER = b"oid "
+_KIN = b"kin "
+"""Traps of one vendor's families: one may end what another opened."""
 _PADDED = re.compile(rb"(?:^|[\x00-\x7f])\x80")
 _MANUFACTURER = slice(40, 44)
 _SENSOR = slice(27, 31)
@@ -95,6 +98,9 @@ class Glance:
         self._table = table
         self._grave = grave
         self._known: dict[tuple[bytes, int, bool, int, bool, bytes], bool] = {}
+        self._ends = grave | {EventClass.CLEAR.value}
+        self._kin: dict[bytes, bytes | None] = {}
+        """Names of traps that are no PETs -> what their order is kept by; None: may not wait."""
         self._grave_names = frozenset(
             ber.oid(name)[2:] for name, told in table.named() if told in grave or told == "CLEAR"
         )
@@ -151,7 +157,22 @@ class Glance:
         # An arc may be padded: then equal names have several encodings, and none is looked for.
         if not name or name.startswith(_PET) or _PADDED.search(name) or name in self._grave_names:
             return None
-        return _OTHER + name
+        if name not in self._kin:
+            if len(self._kin) >= KNOWN:
+                self._kin.clear()
+            self._kin[name] = self._kin_of(name)
+        return self._kin[name]
+
+    def _kin_of(self, name: bytes) -> bytes | None:
+        families = self._table.families
+        try:
+            oid = ber.oid_value(name)
+        except ber.DecodeError:
+            return None
+        kin = families.kin(oid)
+        if not kin:
+            return _OTHER + name
+        return None if families.may_be(oid, self._ends) else _KIN + kin.encode()
 
     def _may_wait(self, v1: bool, number: bytes, octets: bytes, now: float) -> bool:
         decoded = pet.decode_pet(_specific(v1, number), octets, self._table, now)
@@ -165,12 +186,14 @@ def is_grave(decoded: DecodedTrap, grave: frozenset[str]) -> bool:
 
 def ends_grave(decoded: DecodedTrap, grave: frozenset[str]) -> bool:
     """Whether it may be the end of what is."""
-    ends = decoded.event_class is EventClass.CLEAR
+    ends = decoded.event_class is EventClass.CLEAR or bool(decoded.fault_closes)
     return ends and (decoded.clears is None or decoded.clears in grave)
 
 
 def sensor_of(decoded: DecodedTrap) -> bytes:
     """The same for a trap that was read in full."""
+    if decoded.fault_key:
+        return _KIN + vendor_of(decoded.oid).encode()
     if decoded.format != "pet":
         return _OTHER + ber.oid(decoded.oid)[2:] if decoded.oid else b""
     device = 0xFF if decoded.sensor_device is None else decoded.sensor_device

@@ -209,7 +209,7 @@ def _beside(own: socket.socket, admission: Admission) -> tuple[socket.socket, ..
 
 def _places(admission: Admission) -> tuple[frozenset[str], frozenset[str]]:
     """Whose datagrams come to the first socket, and to the second."""
-    own = frozenset({admission.bmc}) - {""}
+    own = frozenset(admission.sources)
     return own, admission.cluster - own
 
 

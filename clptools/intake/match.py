@@ -1,18 +1,21 @@
 """Whose trap it is, and whether it is taken: source, community, repeats, storms, counters.
 
 The UDP source alone decides whose BMC speaks; at a keyword address only the BMC of this very server
-is heard.  agent-addr and snmpTrapAddress are shown and never trusted.
+is heard, and what it names as further sources: of one that speaks for several servers, a variable
+of the trap tells which is meant.  agent-addr and snmpTrapAddress are shown and never trusted.
 """
 
 from __future__ import annotations
 
+import contextlib
+import socket
 from collections import OrderedDict
 from typing import Generic, NamedTuple, TypeVar
 
 import msgspec
 
 from clptools.config.address import Endpoint, endpoint
-from clptools.core.model.settings import Monitor, Settings, SnmpUser
+from clptools.core.model.settings import Monitor, Settings, SnmpUser, TrapSource
 
 CATEGORY = "BMCNOTICE"
 DEFAULT_PORT = 162
@@ -38,6 +41,8 @@ FOREIGN_RATE = 50
 """Datagrams a second from foreign addresses that are worth decoding."""
 
 _OWN = ("127.0.0.1", "::1")
+_LINK_LOCAL = ("fe8", "fe9", "fea", "feb")
+"""fe80::/10 (RFC 4291, section 2.5.6)."""
 
 Value = TypeVar("Value")
 
@@ -76,6 +81,8 @@ class Counters(msgspec.Struct, kw_only=True):
     queue_full: int = 0
     undelivered: int = 0
     """Taken, but could not be made durable; not answered, so that the sender tries again."""
+    elsewhere: int = 0
+    """From a chassis manager, about another server than this."""
 
     def count(self, name: str, by: int = 1) -> None:
         """One more datagram with that fate."""
@@ -92,7 +99,9 @@ class Admission(msgspec.Struct, frozen=True, kw_only=True):
     server: str
     address: Endpoint
     bmc: str
-    """The only source; empty: this server has no BMC configured, nothing is heard."""
+    """Its BMC's address; empty: this server has none configured, nothing is heard."""
+    more: tuple[TrapSource, ...] = ()
+    """Further sources: the BMC's other port, chassis managers."""
     monitors: tuple[Monitor, ...]
     cluster: frozenset[str] = frozenset()
     """Sources of rehearsals: addresses of the cluster's servers, and this host's own."""
@@ -101,6 +110,22 @@ class Admission(msgspec.Struct, frozen=True, kw_only=True):
     def users(self) -> tuple[SnmpUser, ...]:
         """SNMPv3 users of its monitors."""
         return tuple({user.user: user for m in self.monitors for user in m.snmpv3_users}.values())
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Every address from which this server's traps come."""
+        return (*((self.bmc,) if self.bmc else ()), *(s.address for s in self.more))
+
+    def speaks(self, source: str) -> bool:
+        """Whether this server's traps come from there."""
+        return any(same_source(known, source) for known in self.sources)
+
+    def shares(self, source: str) -> tuple[TrapSource, ...]:
+        """The entries of a source that speaks for several servers; none: it speaks for this one."""
+        if self.bmc and same_source(self.bmc, source):
+            return ()
+        found = tuple(s for s in self.more if same_source(s.address, source))
+        return found if all(s.variable for s in found) else ()
 
     def listeners(self, community: bytes, user: str) -> tuple[str, ...]:
         """Monitors that take a message with that community, or from that v3 user."""
@@ -121,7 +146,7 @@ def communities(monitor: Monitor) -> frozenset[bytes]:
 def admissions(settings: Settings, server: str) -> tuple[Admission, ...]:
     """One for each keyword address of `server`, in the order of its monitors."""
     own = settings.server(server)
-    bmc = own.bmc.address if own is not None and own.bmc is not None else ""
+    bmc = own.bmc if own is not None else None
     found: dict[Endpoint, list[Monitor]] = {}
     for monitor in settings.monitors:
         keyword = monitor.keywords.get(server)
@@ -136,7 +161,11 @@ def admissions(settings: Settings, server: str) -> tuple[Admission, ...]:
         Admission(
             server=server,
             address=address,
-            bmc=plain_source(bmc),
+            bmc=known_source(bmc.address) if bmc is not None else "",
+            more=tuple(
+                msgspec.structs.replace(source, address=known_source(source.address))
+                for source in (bmc.trap_sources if bmc is not None else ())
+            ),
             monitors=tuple(monitors),
             cluster=frozenset(map(plain_source, {*servers, *_OWN, address.host})),
         )
@@ -148,6 +177,30 @@ def plain_source(host: str) -> str:
     """A source address without its zone, and an IPv4 one as such where IPv6 carried it."""
     host = host.partition("%")[0]
     return host[7:] if host.startswith("::ffff:") and "." in host else host
+
+
+def known_source(host: str) -> str:
+    """The same, with the zone of a link-local address by its name: it says which of the hosts that
+    have this address is meant."""
+    plain, _, zone = host.partition("%")
+    if not zone or not plain.lower().startswith(_LINK_LOCAL):
+        return plain_source(host)
+    with contextlib.suppress(OSError, OverflowError):
+        if zone.isdecimal():
+            zone = socket.if_indextoname(int(zone))
+    return f"{plain}%{zone}"
+
+
+def source_of(peer: tuple[str | int, ...]) -> str:
+    """The same of a socket address; the zone stands in it as a number of its own."""
+    host, scope = str(peer[0]), peer[3] if len(peer) > 3 else 0
+    return known_source(f"{host}%{scope}" if scope and "%" not in host else host)
+
+
+def same_source(known: str, source: str) -> bool:
+    """Whether a datagram of `source` comes from a configured address; one without a zone means
+    any."""
+    return known == source or ("%" not in known and known == source.partition("%")[0])
 
 
 class Recent(Generic[Value]):

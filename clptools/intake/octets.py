@@ -12,6 +12,8 @@ SHORTEST, LONGEST = 47, 110
 EPOCH = 883_612_800
 """1998-01-01 00:00:00 UTC in Unix time: where PET's clock begins."""
 DAY = 86_400
+MAKERS = 0xFFFFF
+"""The highest number of a maker: IPMI has 20 bits for it (IPMI 2.0, table 20-2)."""
 
 
 class Fields:
@@ -43,6 +45,11 @@ class Fields:
         self.trap_source = octet(24, 0xFF)
         self.event_source = octet(25, 0xFF)
         self.severity = octet(26, 0)
+        if self.severity == 0xFF:
+            self.severity = None
+        elif self.severity is not None and self.severity > 0x3F:
+            quirks.append(f"severity {self.severity:02X}h: only the bits that there are count")
+            self.severity = self.severity & 0x3F or None
         if self.severity is not None and self.severity & self.severity - 1:
             worst = 1 << self.severity.bit_length() - 1
             quirks.append(f"severity {self.severity:02X}h: the worst of it, {worst:02X}h, is used")
@@ -51,6 +58,8 @@ class Fields:
         self.sensor = octet(28, 0, 0xFF)
         self.entity = (data[29], data[30]) if size > 30 and data[29] else None
         blank = all(byte in (0, 0xFF) for byte in data[31:39])
+        self.blank = blank
+        """Whether the event data say nothing at all."""
         self.event_data: str | None = data[31:34].hex()
         self.data_offset: int | None = data[31] & 0x0F
         if size < 34 or data[31] == 0xFF or (blank and self.sensor is None):
@@ -90,9 +99,17 @@ def _manufacturer(four: bytes, table: ClassTable, quirks: list[str]) -> int | No
     known = table.names.manufacturers
     big = int.from_bytes(four, "big")
     little = int.from_bytes(four, "little")
-    if big not in known and little in known:
+    words = int.from_bytes(bytes((four[1], four[0], four[3], four[2])), "big")
+    if four in (b"\xff" * 4, b"\0\xff\xff\xff"):
+        return None
+    if big in known:
+        return big
+    if little in known or (big > MAKERS >= little):
         quirks.append("manufacturer in little-endian order")
         return little
+    if words in known:
+        quirks.append("manufacturer with the bytes of each word swapped")
+        return words
     return big or None
 
 

@@ -8,26 +8,23 @@ is no PET.  The more exact row wins; of rows with one id the later profile's: de
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections.abc import Iterable
 from functools import lru_cache
 from importlib import resources
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
+from clptools.config.trap_rows import row_fault
 from clptools.core.model.settings import TrapProfile
 from clptools.core.model.words import EventClass
+from clptools.intake.families import Families
 
-SHIPPED = ("default", "dell", "supermicro")
+SHIPPED = ("default", "dell", "supermicro", "intel")
 
 
 CLASSES = frozenset(EventClass)
-
-_ROW = re.compile(
-    r"(?:(?:[0-9A-F]{2}h|\*)/(?:[0-9A-F]{2}|\*)/(?:[0-9A-F]|\*)|specific \d{1,10}|oid [0-9.]+)"
-)
 
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,6 +35,14 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     rows: dict[str, str] = {}
     closes: dict[str, tuple[int, ...]] = {}
     meanings: dict[str, str] = {}
+    deasserted: dict[str, str] = {}
+    """Good states, such as presence: the class of their deassertion, which their assertion ends."""
+    shifted: tuple[int, ...] = ()
+    """OEM sensor types whose trap numbers the maker sends shifted by a nibble."""
+    coded: tuple[int, ...] = ()
+    """OEM sensor types whose whole last byte is the event: no direction, no reserved bits."""
+    numbers: dict[str, int] = {}
+    """Trap numbers that the maker misspells, in decimal, and what each of them means."""
 
 
 class Names(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,17 +66,30 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     profile: str
     closes: tuple[int, ...] = ()
     """CLEAR rows: the offsets of the same sensor that it closes."""
+    deasserted: EventClass | None = None
+    """CLEAR rows: the class of the deassertion, where the row itself says it."""
     meaning: str = ""
     """The profile's own text, where it has one."""
 
 
-def row_fault(row: str, event_class: str) -> str:
-    """What is wrong with a row of a configuration; empty: nothing."""
-    if not _ROW.fullmatch(row):
-        return f'"{row}" is no row: write "0Dh/6F/2", "*/04/1", "specific 1001" or "oid 1.3.6..."'
-    if event_class != "off" and event_class not in CLASSES:
-        return f'"{event_class}" is no class: {", ".join(EventClass)} or off'
-    return ""
+class Spelling(NamedTuple):
+    """Departures of a maker's trap numbers, as `Profile` has them."""
+
+    shifted: frozenset[int]
+    coded: frozenset[int]
+    numbers: dict[int, int]
+
+
+_REGULAR = Spelling(frozenset(), frozenset(), {})
+
+
+def _spelling(profiles: Iterable[Profile]) -> Spelling:
+    found = tuple(profiles)
+    return Spelling(
+        frozenset(n for p in found for n in p.shifted),
+        frozenset(n for p in found for n in p.coded),
+        {int(number): meant for p in found for number, meant in p.numbers.items()},
+    )
 
 
 class ClassTable:
@@ -81,17 +99,32 @@ class ClassTable:
     """
 
     def __init__(self, site: Iterable[TrapProfile] = ()) -> None:
+        site = tuple(site)
         shipped, self.names = _shipped()
+        self.families = Families(site)
+        """Of traps that are no PETs."""
         self._profiles = shipped + tuple(
             Profile(
                 name=profile.name,
                 manufacturers=profile.manufacturers,
-                rows={r: c for r, c in profile.rows.items() if not row_fault(r, c)},
+                rows={
+                    row: event_class
+                    for row, event_class in profile.rows.items()
+                    if not row_fault(row) and (event_class == "off" or event_class in CLASSES)
+                },
                 meanings=profile.meanings,
             )
             for profile in site
         )
         self._known = frozenset(m for p in self._profiles for m in p.manufacturers)
+        self._spellings: dict[int | None, Spelling] = {
+            maker: _spelling(
+                p
+                for p in self._profiles
+                if p.manufacturers and (maker is None or maker in p.manufacturers)
+            )
+            for maker in (None, *self._known)
+        }
         self._merged: dict[int | None, tuple[dict[str, Row], dict[str, str]]] = {}
         for manufacturer in (None, *self._known):
             # Now, and not when the first fatal trap comes.
@@ -105,7 +138,19 @@ class ClassTable:
         for key in _keys(sensor_type, event_type, offset):
             if key in rows:
                 return rows[key]
-        return None
+        if manufacturer is not None or not _is_oem(sensor_type, event_type):
+            return None
+        # The sender does not say who made it: what only one maker uses, it means.
+        found = [
+            row
+            for known in sorted(self._known)
+            if (row := self.row(known, sensor_type, event_type, offset)) is not None
+        ]
+        return found[0] if len({row.profile for row in found}) == 1 else None
+
+    def spelling(self, manufacturer: int | None) -> Spelling:
+        """How that maker writes trap numbers; all makers' where the sender does not say its own."""
+        return self._spellings.get(manufacturer, _REGULAR)
 
     def exact(self, manufacturer: int | None, key: str) -> Row | None:
         """The row `specific N` or `oid ...`."""
@@ -154,6 +199,7 @@ class ClassTable:
                             event_class=EventClass(event_class),
                             profile=profile.name,
                             closes=profile.closes.get(row, ()),
+                            deasserted=_class_or_none(profile.deasserted.get(row)),
                             meaning=profile.meanings.get(row, ""),
                         )
                 meanings.update(profile.meanings)
@@ -173,6 +219,16 @@ def row_id(sensor_type: int | None, event_type: int | None, offset: int | None) 
     return f"{sensor}/{event}/{'*' if offset is None else f'{offset:X}'}"
 
 
+def _is_oem(sensor_type: int | None, event_type: int | None) -> bool:
+    """Whether a maker alone says what it means (IPMI 2.0, tables 42-1 and 42-3)."""
+    return (sensor_type or 0) >= 0xC0 or 0x70 <= (event_type or 0) <= 0x7F
+
+
+def _class_or_none(text: str | None) -> EventClass | None:
+    return None if text is None else EventClass(text)
+
+
+@lru_cache(maxsize=4_096)
 def _keys(sensor_type: int | None, event_type: int | None, offset: int) -> tuple[str, ...]:
     return (
         row_id(sensor_type, event_type, offset),
@@ -193,9 +249,16 @@ def _shipped() -> tuple[tuple[Profile, ...], Names]:
         Profile(
             name=table["name"],
             manufacturers=tuple(table.get("manufacturers", ())) if n else (),
-            rows=table.get("rows", {}),
-            closes={row: tuple(offsets) for row, offsets in table.get("closes", {}).items()},
+            rows={**dict.fromkeys(table.get("deasserted", {}), "CLEAR"), **table.get("rows", {})},
+            closes={
+                **{row: (int(row[-1], 16),) for row in table.get("deasserted", {})},
+                **{row: tuple(offsets) for row, offsets in table.get("closes", {}).items()},
+            },
+            deasserted=table.get("deasserted", {}),
             meanings=table.get("meanings", {}),
+            shifted=tuple(table.get("shifted", ())),
+            coded=tuple(table.get("coded", ())),
+            numbers=table.get("numbers", {}),
         )
         for n, table in enumerate(tables)
     )

@@ -27,6 +27,7 @@ TRAP_ENTERPRISE = "1.3.6.1.6.3.1.1.4.3.0"
 TRAP_ADDRESS = "1.3.6.1.6.3.18.1.3.0"
 TRAP_COMMUNITY = "1.3.6.1.6.3.18.1.4.0"
 STANDARD_TRAPS = "1.3.6.1.6.3.1.1.5"
+_VENDORS = "1.3.6.1.4."
 
 
 class Version(StrEnum):
@@ -57,6 +58,12 @@ class VarBind(msgspec.Struct, frozen=True, kw_only=True):
 
     def text(self) -> str:
         """The value as a person or a journal reads it; octets as text only if all printable."""
+        if self.tag == ber.OCTETS:
+            if self.value and self.value.isascii():
+                text = self.value.decode("ascii")
+                if text.isprintable():
+                    return text
+            return self.value.hex()
         number = self.number()
         if number is not None:
             return str(number)
@@ -67,8 +74,6 @@ class VarBind(msgspec.Struct, frozen=True, kw_only=True):
             return self.value.hex()
         if self.tag == ber.IP_ADDRESS and len(self.value) == 4:
             return str(ipaddress.IPv4Address(self.value))
-        if self.tag == ber.OCTETS and self.value and all(32 <= b < 127 for b in self.value):
-            return self.value.decode("ascii")
         return self.value.hex()
 
 
@@ -317,8 +322,10 @@ def _v2_pdu(data: bytes, at: int, end: int, inform: bool) -> Trap:
     name = enterprise = address = ""
     uptime = 0
     for bind in varbinds:
+        if bind.oid.startswith(_VENDORS):
+            continue
         if bind.oid == TRAP_OID and bind.tag == ber.OID:
-            name = name or ber.oid_value(bind.value)
+            name = name or ber.known_oid(bind.value)
         elif bind.oid == TRAP_ENTERPRISE and bind.tag == ber.OID:
             enterprise = ber.oid_value(bind.value)
         elif bind.oid == TRAP_ADDRESS and bind.tag == ber.IP_ADDRESS:
@@ -350,14 +357,34 @@ def _varbinds(data: bytes, at: int, end: int) -> tuple[tuple[VarBind, ...], byte
     while at < end:
         if len(found) == VARBINDS:
             raise DecodeError(f"more than {VARBINDS} variable bindings")
-        start, stop = ber.expect(data, at, end, ber.SEQUENCE, "variable binding")
-        name, name_end = ber.expect(data, start, stop, ber.OID, "name of a variable")
-        tag, value, value_end = ber.read(data, name_end, stop)
-        found.append(
-            VarBind(oid=ber.oid_value(data[name:name_end]), tag=tag, value=data[value:value_end])
-        )
-        at = stop
+        at, bind = _short(data, at, end) or _varbind(data, at, end)
+        found.append(bind)
     return tuple(found), raw
+
+
+def _varbind(data: bytes, at: int, end: int) -> tuple[int, VarBind]:
+    start, stop = ber.expect(data, at, end, ber.SEQUENCE, "variable binding")
+    name, name_end = ber.expect(data, start, stop, ber.OID, "name of a variable")
+    tag, value, value_end = ber.read(data, name_end, stop)
+    oid = ber.known_oid(data[name:name_end])
+    return stop, VarBind(oid=oid, tag=tag, value=data[value:value_end])
+
+
+def _short(data: bytes, at: int, end: int) -> tuple[int, VarBind] | None:
+    """The same of one whose lengths take a byte each, as nearly all do; None: another form."""
+    name = at + 4
+    if name > end or data[at] != ber.SEQUENCE or data[at + 2] != ber.OID:
+        return None
+    name_end = name + data[at + 3]
+    stop = at + 2 + data[at + 1]
+    if data[at + 1] | data[at + 3] > 0x7F or not name_end + 2 <= stop <= end:
+        return None
+    tag, size = data[name_end], data[name_end + 1]
+    value = name_end + 2
+    if size > 0x7F or value + size > stop or tag & 0x1F == 0x1F:
+        return None
+    oid = ber.known_oid(data[name:name_end])
+    return stop, VarBind(oid=oid, tag=tag, value=data[value : value + size])
 
 
 def _address(content: bytes) -> str:

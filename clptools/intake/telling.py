@@ -24,6 +24,8 @@ def told(
     lines = [_head(decoded, source, settings)]
     lines += [f"  {line}" for line in _body(decoded)]
     lines.append(_class_line(decoded))
+    if decoded.hint:
+        lines += ["Row     none; this in clp.toml gives it a class:", f"        {decoded.hint}"]
     label = "Would   "
     for change in changes:
         lines.append(_wrapped(label, change.text))

@@ -17,8 +17,9 @@ from typing import NamedTuple
 import msgspec
 
 from clptools.config.address import Endpoint
+from clptools.config.trap_rows import row_fault
 from clptools.core.model.events import HardwareSeen
-from clptools.core.model.settings import Settings, SnmpUser
+from clptools.core.model.settings import Settings, SnmpUser, TrapSource
 from clptools.core.model.words import EventClass
 from clptools.core.monitors.severity import grave_classes
 from clptools.faults import ClpError
@@ -36,12 +37,14 @@ from clptools.intake.match import (
     Storm,
     admissions,
     plain_source,
+    source_of,
 )
 from clptools.intake.pet import DecodedTrap
-from clptools.intake.profile import ClassTable, row_fault
+from clptools.intake.profile import ClassTable
 from clptools.intake.rehearse import RehearsalGate, is_rehearsal
 from clptools.intake.snmp import Trap, V3Message
 from clptools.intake.usm import Engine, Refused, UserKeys, Usm, engine_id
+from clptools.intake.variables import Binds, words_of
 from clptools.intake.waiting import Waiting
 
 PENDING = 1_024
@@ -62,8 +65,8 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
     """Something that people should be told, and that is no event of the core."""
 
     kind: str
-    """`refused`, `storm`, `bind`, `bound`, `keys`, `profile`, `presence`, `rehearsal` or
-    `fault`."""
+    """`refused`, `storm`, `bind`, `bound`, `keys`, `profile`, `presence`, `rehearsal`, `unknown`
+    or `fault`."""
     text: str
     """One sentence."""
     source: str = ""
@@ -71,12 +74,19 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
     """What a rehearsal trap would have been, for each monitor: show it, never act on it."""
 
 
+UNKNOWN_AGAIN_MS = 3_600_000
+"""A trap of the own BMC that no row knows is told of this often, by its name."""
+UNKNOWN_NAMES = 32
+"""Names told of within that time; a BMC that sends more of them has another trouble."""
+
 NOTES, NOTES_AT_ONCE = 1, 30
 """Notes of refused traps a second, and at once."""
 
 OnEvent = Callable[[HardwareSeen], Awaitable[None]]
 OnNote = Callable[[Note], None]
 ReadUserKeys = Callable[[SnmpUser], UserKeys]
+OnPet = Callable[[bytes], None]
+"""Told the octets of each PET that is on the disk: its BMC may wait for an acknowledgement."""
 
 
 class TrapReceiver:
@@ -97,7 +107,9 @@ class TrapReceiver:
         authkey: bytes = b"",
         boots: int = 1,
         read_user_keys: ReadUserKeys | None = None,
+        on_pet: OnPet = lambda _: None,
     ) -> None:
+        self._on_pet = on_pet
         self._counters = Counters()
         self.presence_at_ms: dict[str, int] = {}
         """BMC -> when (loop time) its last presence trap came: for the BMC heartbeat."""
@@ -112,6 +124,7 @@ class TrapReceiver:
         self._listeners: dict[Endpoint, Listener] = {}
         self._usms: dict[Endpoint, tuple[list[tuple[SnmpUser, UserKeys]], Usm | None]] = {}
         self._table = ClassTable(settings.trap_profiles)
+        self._table.families.load()
         self._engine: Engine | None = None
         self._grave = grave_classes(settings.monitors)
         self._glance = Glance(self._table, self._grave)
@@ -130,6 +143,8 @@ class TrapReceiver:
         """By whether they are of the cluster: a flood of others keeps no rehearsal out."""
         self._storms: dict[str, Storm[_Taken]] = {}
         self._noted: dict[tuple[str, str], int] = {}
+        self._unknown: dict[tuple[str, str], int] = {}
+        """Source and name of traps that no row knows -> when that was told."""
         self._notes = Bucket(NOTES, NOTES_AT_ONCE)
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -148,8 +163,8 @@ class TrapReceiver:
         self._grave = grave_classes(settings.monitors)
         self._glance = Glance(self._table, self._grave)
         for profile in settings.trap_profiles:
-            for row, event_class in profile.rows.items():
-                if fault := row_fault(row, event_class):
+            for row in profile.rows:
+                if fault := row_fault(row):
                     text = f"trap_profile {profile.name}: {fault}; this row is left out"
                     self._on_note(Note(kind="profile", text=text))
         wanted = {admission.address: admission for admission in admissions(settings, self._server)}
@@ -194,10 +209,12 @@ class TrapReceiver:
     def datagram(self, listener: Listener, data: bytes, cut: bool, peer: tuple[str, int]) -> None:
         """Judges one datagram, or lets it wait.  Never raises."""
         self._counters.received += 1
-        datagram = _Datagram(listener, data, cut, plain_source(peer[0]), peer)
-        bmc = listener.admission.bmc
-        own = bool(bmc) and datagram.source == bmc
-        sensor = self._looked_at(data) if own else None
+        datagram = _Datagram(listener, data, cut, source_of(peer), peer)
+        admission = listener.admission
+        own = admission.speaks(datagram.source)
+        # Whether a chassis manager speaks of this server, only reading it in full can tell.
+        looked_at = own and not admission.shares(datagram.source)
+        sensor = self._looked_at(data) if looked_at else None
         now_ms = self._now_ms()
         if sensor is None:
             if own and not self._rested:
@@ -261,8 +278,8 @@ class TrapReceiver:
         listener, data, cut, source, peer = datagram
         now_ms = self._now_ms()
         admission = listener.admission
-        own = bool(admission.bmc) and source == admission.bmc
-        if not own and not self._foreign[source in admission.cluster].take(now_ms):
+        own = admission.speaks(source)
+        if not own and not self._foreign[plain_source(source) in admission.cluster].take(now_ms):
             self._refuse_foreign(source)
             return
         if cut:
@@ -283,6 +300,10 @@ class TrapReceiver:
         if not own:
             self._refuse_foreign(source)
             return
+        shared = admission.shares(source)
+        if shared and not any(_names(trap, entry) for entry in shared):
+            self._counters.elsewhere += 1
+            return
         monitors = admission.listeners(trap.community, trap.user)
         if not monitors:
             raise Refused(
@@ -291,7 +312,11 @@ class TrapReceiver:
                 if trap.user
                 else "wrong community",
             )
-        answer = _Answer(listener, peer, trap, message) if trap.inform else None
+        answer: _Answer | _Acknowledgement | None = None
+        if trap.inform:
+            answer = _Answer(listener, peer, trap, message)
+        elif octets := pet.octets_of(trap):
+            answer = _Acknowledgement(self._on_pet, octets)
         decoded = pet.decode_trap(trap, self._table, self._wall())
         if not waited:
             # What came before of the same sensor comes first: a fault must not overtake the end
@@ -307,7 +332,34 @@ class TrapReceiver:
             if answer:
                 answer.send(now_ms)
             return
-        self._take(monitors, trap, decoded, source, answer, now_ms)
+        if decoded.hint:
+            self._note_unknown(decoded, source, now_ms)
+        # A chassis manager's sensors are not the BMC's, however alike their numbers are.
+        prefix = f"{source}/" if shared else ""
+        self._take(monitors, trap, decoded, source, prefix, answer, now_ms)
+
+    def _note_unknown(self, decoded: DecodedTrap, source: str, now_ms: int) -> None:
+        """Says once an hour what no row knows, and how it is given one."""
+        key = (source, decoded.oid)
+        told = self._unknown
+        if key in told and now_ms - told[key] < UNKNOWN_AGAIN_MS:
+            return
+        for old in [k for k, at in told.items() if now_ms - at >= UNKNOWN_AGAIN_MS]:
+            del told[old]
+        if len(told) >= UNKNOWN_NAMES:
+            return
+        told[key] = now_ms
+        more = " Further names are only counted for an hour." if len(told) == UNKNOWN_NAMES else ""
+        said = "; ".join(value for _, value in decoded.varbinds if not value.isdecimal())[:200]
+        text = f"BMC {source} sent {decoded.oid}, which no row knows"
+        text += f' ("{said}")' if said else f" ({decoded.meaning})"
+        self._on_note(
+            Note(
+                kind="unknown",
+                text=f"{text}: nothing follows. A class is given by {decoded.hint}.{more}",
+                source=source,
+            )
+        )
 
     def _take(
         self,
@@ -315,7 +367,8 @@ class TrapReceiver:
         trap: Trap,
         decoded: DecodedTrap,
         source: str,
-        answer: _Answer | None,
+        prefix: str,
+        answer: _Answer | _Acknowledgement | None,
         now_ms: int,
     ) -> None:
         key = pet.duplicate_key(trap, decoded, source)
@@ -327,7 +380,7 @@ class TrapReceiver:
                 if answer is not None:
                     earlier.add_done_callback(answer.after)
                 return
-        events = tuple(event_of(monitor, trap, decoded, source, key) for monitor in monitors)
+        events = tuple(event_of(m, trap, decoded, source, key, prefix) for m in monitors)
         urgent = is_grave(decoded, self._grave)
         ends = ends_grave(decoded, self._grave)
         taken = _Taken(events, key, answer, urgent or ends)
@@ -485,24 +538,36 @@ class TrapReceiver:
 
 
 def event_of(
-    monitor: str, trap: Trap, decoded: DecodedTrap, source: str, duplicate_key: str
+    monitor: str,
+    trap: Trap,
+    decoded: DecodedTrap,
+    source: str,
+    duplicate_key: str,
+    prefix: str = "",
 ) -> HardwareSeen:
-    """What the core is told of a trap."""
+    """What the core is told of a trap; `prefix` stands before the keys of its faults."""
     by_row = bool(decoded.profile)
     return HardwareSeen(
         monitor=monitor,
-        key=decoded.key,
+        key=prefix + decoded.key,
         duplicate_key=duplicate_key,
         event_class=decoded.event_class,
         # A class that only the severity told may differ between a fault and its end: then the
-        # key alone says what is closed.
-        clears=decoded.clears.value if decoded.clears and by_row else "",
-        closes=tuple(decoded.key_of(offset) for offset in decoded.closes),
+        # key alone says what is closed.  So it does where several states are.
+        clears=decoded.clears.value if decoded.clears and by_row and not decoded.closed else "",
+        closes=tuple(prefix + key for key in decoded.closed),
         row=decoded.row,
+        own_watchdog=decoded.own_watchdog,
         meaning=decoded.meaning,
         source=source,
         varbinds=pet.journal_varbinds(trap),
     )
+
+
+def _names(trap: Trap, source: TrapSource) -> bool:
+    """Whether a chassis manager's trap speaks of this server."""
+    said = Binds(trap.varbinds).first(source.variable)
+    return said is not None and words_of(said) == source.value
 
 
 class _Datagram(NamedTuple):
@@ -521,7 +586,7 @@ class _Taken(NamedTuple):
     events: tuple[HardwareSeen, ...]
     key: str
     """Its duplicate key; empty: none."""
-    answer: _Answer | None
+    answer: _Answer | _Acknowledgement | None
     grave: bool
     """Whether it is of a class that no storm may cost, or may be the end of what is."""
 
@@ -549,3 +614,20 @@ class _Answer:
             self._listener.send(snmp.response(self._trap), self._peer)
         elif usm is not None:
             self._listener.send(usm.response(self._message, self._trap, now_ms), self._peer)
+
+
+class _Acknowledgement:
+    """The same of a PET, which is no INFORM: its BMC is told by other ways."""
+
+    def __init__(self, on_pet: OnPet, octets: bytes) -> None:
+        self._on_pet = on_pet
+        self._octets = octets
+
+    def after(self, delivered: asyncio.Task[bool]) -> None:
+        """As `_Answer.after`."""
+        if not delivered.cancelled() and delivered.result():
+            self.send(0)
+
+    def send(self, _now_ms: int) -> None:
+        """Tells of it now."""
+        self._on_pet(self._octets)

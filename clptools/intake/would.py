@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from clptools.core import sentences as say
-from clptools.core.model.settings import Monitor, Settings
+from clptools.core.model.settings import Bmc, Monitor, Settings
 from clptools.core.model.states import MonitorStatus
 from clptools.core.model.words import EventClass, FinalAction, RecoveryStep
 from clptools.intake.match import CATEGORY, plain_source
@@ -35,13 +35,19 @@ class WouldChange(msgspec.Struct, frozen=True, kw_only=True, rename={"was": "fro
 
 
 def servers_of(settings: Settings, address: str) -> tuple[str, ...]:
-    """The servers whose BMC has that address."""
+    """The servers whose BMC has that address, or names it as a further source of their traps."""
     wanted = plain_source(address)
     return tuple(
         server.name
         for server in settings.servers
-        if wanted and server.bmc is not None and plain_source(server.bmc.address) == wanted
+        if wanted
+        and server.bmc is not None
+        and wanted in map(plain_source, (server.bmc.address, *_more(server.bmc)))
     )
+
+
+def _more(bmc: Bmc) -> list[str]:
+    return [source.address for source in bmc.trap_sources]
 
 
 def would(

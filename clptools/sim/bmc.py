@@ -172,11 +172,15 @@ class SimulatedBmc:
         else:
             blind.touch()
 
-    def _start_bmc(self, timeout_s: float) -> None:
-        command = {
+    def _command(self) -> list[str]:
+        """The program that is the BMC; it runs in the folder."""
+        return {
             IPMI_SIM: ["ipmi_sim", "-n", "-c", "lan.conf", "-f", "mc.emu", "-s", "state"],
             PYGHMI: [sys.executable, "-P", "-m", "clptools.sim.bmc_server", "server.json"],
         }[self.kind]
+
+    def _start_bmc(self, timeout_s: float) -> None:
+        command = self._command()
         with open(self._folder / "bmc.log", "ab") as log:
             self._process = subprocess.Popen(
                 command, cwd=self._folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log

@@ -54,6 +54,12 @@ class Bmc:
     cut off.  Where nothing can, no rule helps (`docs/rules.md`, *What remains*)."""
     fence_fails: bool = False
     """It refuses control commands."""
+    fence_busy_us: int = 0
+    """It refuses them for so long from the first one on, and takes them then."""
+    fence_unanswered: bool = False
+    """It carries them out and answers none."""
+    free_at: int = 0
+    """When that ends; 0: none came yet."""
     fence_lies: bool = False
     """It accepts them and does nothing."""
     fence_late_us: int = 0
@@ -77,8 +83,9 @@ class Bmc:
     def mend(self) -> None:
         """Back to a BMC that answers truly and at once."""
         self.dead = self.stuck_on = self.lies_off = self.fence_fails = False
-        self.fence_lies = self.sessionless = self.blinks = False
+        self.fence_unanswered = self.fence_lies = self.sessionless = self.blinks = False
         self.slow_us = self.fence_late_us = self.away_until = self.blind_until = 0
+        self.fence_busy_us = self.free_at = 0
         self.still = self.drives = ""
         self.cut_from.clear()
 
@@ -124,7 +131,7 @@ class Bmcs:
 
     # --- reads ---------------------------------------------------------------------------
 
-    def read(self, asker: str, server: str, asked_at: int, echo: bool) -> None:
+    def read(self, asker: str, server: str, asked_at: int, echo: bool, keep: bool = True) -> None:
         """Ask for power and beat; the `PowerRead` comes later."""
         (bmc, where), world = self._asked(asker, server), self._world
         begin = self._begin(asker, bmc)
@@ -140,7 +147,7 @@ class Bmcs:
         bmc.busy_until[asker] = end
         # A slow answer is an old one: the BMC looked soon, and took its time to say so.
         looked = begin + int(min(took, 10_000) * self._rng.random())
-        world.at(looked, self._look, asker, bmc, read, end, (echo, echoed))
+        world.at(looked, self._look, asker, bmc, read, end, (echo, echoed), keep)
 
     def _echoes(self, asker: str, server: str) -> bool:
         """Whether the server's kernel answers an ICMP echo in time: its agent need not run."""
@@ -148,7 +155,13 @@ class Bmcs:
         return host.os_up and not host.stalled and self._world.network.connected(asker, server)
 
     def _look(
-        self, asker: str, bmc: Bmc, read: PowerRead, end: int, echo: tuple[bool, bool]
+        self,
+        asker: str,
+        bmc: Bmc,
+        read: PowerRead,
+        end: int,
+        echo: tuple[bool, bool],
+        keep: bool,
     ) -> None:
         asked, echoed = echo
         world, host = self._world, self._host(bmc)
@@ -159,6 +172,8 @@ class Bmcs:
         lies = bmc.lies_off or (bmc.blinks and self._contradicted(bmc))
         on = (host.powered or bmc.stuck_on) and not lies and sensed
         session = self._session(asker, bmc)
+        if not keep:
+            bmc.sessions.pop(asker, None)
         if asked and not on:
             end = max(end, world.t + ECHO_US)
             bmc.busy_until[asker] = max(bmc.busy_until[asker], end)
@@ -215,7 +230,7 @@ class Bmcs:
 
     def _send(self, asker: str, order: Fence, asked_at: int) -> None:
         (bmc, _), world = self._asked(asker, order.server), self._world
-        sent, error = True, ""
+        sent, error, left = True, "", False
         if world.hosts[asker].node is None:
             return  # a fencer that is dead sends nothing
         if world.hosts[asker].now(world.t) > order.ordered_at + order.within_ms:
@@ -224,12 +239,24 @@ class Bmcs:
             sent, error = False, "no answer"
         elif bmc.fence_fails:
             sent, error = False, "completion code D5h"
+        elif bmc.fence_busy_us:
+            bmc.free_at = bmc.free_at or world.t + bmc.fence_busy_us
+            if world.t < bmc.free_at:
+                sent, error = False, "BMC busy (0xc0)"
         if sent and not bmc.fence_lies:
             self._carry_out(asker, bmc, order)
+        if sent and bmc.fence_unanswered:
+            sent, left, error = False, True, "sent, but not answered"
         done = FenceDone(
-            server=order.server, action=order.action, asked_at=asked_at, sent=sent, error=error
+            server=order.server,
+            action=order.action,
+            asked_at=asked_at,
+            sent=sent,
+            left=left,
+            error=error,
         )
-        world.tell_later(world.t + (20_000 if sent else TIMEOUT_US), asker, done)
+        quick = sent or "code" in error or "busy" in error
+        world.tell_later(world.t + (20_000 if quick else TIMEOUT_US), asker, done)
 
     def _carry_out(self, asker: str, bmc: Bmc, order: Fence) -> None:
         world = self._world

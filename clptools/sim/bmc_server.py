@@ -41,8 +41,8 @@ def _refuse_what_it_cannot(session: Any) -> None:
     session.create_open_session_response = checked
 
 
-def serve(settings: ServerSettings) -> None:
-    """Answers until it is killed."""
+def server_of(settings: ServerSettings) -> Any:
+    """The class of a BMC with these settings; one instance of it may live in a process."""
     from pyghmi.ipmi.bmc import Bmc
     from pyghmi.ipmi.private.serversession import ServerSession
 
@@ -94,7 +94,12 @@ def serve(settings: ServerSettings) -> None:
             else:
                 super().handle_raw_request(request, session)
 
-    Server().listen()
+    return Server
+
+
+def serve(settings: ServerSettings) -> None:
+    """Answers until it is killed."""
+    server_of(settings)().listen()
 
 
 if __name__ == "__main__":

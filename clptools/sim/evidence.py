@@ -225,14 +225,18 @@ class Evidence:
     def _may_start(self, group: Group, clique: list[Host]) -> bool:
         """Whether the clique's policy wants it, and nothing that people did is in the way."""
         shared = max((h.node.state.policy.shared for h in clique), key=lambda x: x.version)
-        if shared.suspended or shared.closing or group.startup != "auto":
+        # A push may have changed its servers, or be under way: what all of the clique know counts.
+        known = [_group(h, group.name) for h in clique]
+        if any(g is None or g.startup != "auto" or g.failover != "auto" for g in known):
+            return False
+        if not any(all(h.name in g.servers for g in known if g) for h in clique):
+            return False
+        if shared.suspended or shared.closing:
             return False
         intent = next((i for i in shared.intents if i.group == group.name), None)
         if intent is not None and not (
             intent.wanted and not intent.avoid and not intent.preferred and not intent.failures
         ):
-            return False
-        if not any(h.name in group.servers for h in clique) or group.failover != "auto":
             return False
         for host in clique:
             if any(g == group.name for g, _ in host.active) or not self._scripts_work(host, group):
@@ -275,7 +279,9 @@ class Evidence:
             off = self._off_since.get(host.name, world.t)
             known = all(self._fit_since[m.name] < off - _KNOWN_US for m in clique)
             known = known and self._sound_since[host.name] < off - _KNOWN_US
-            return "off" if known else "off-young"
+            # Others than these two may have had no session with its BMC before.
+            keep = [name for name in settings.names if name != host.name][:2]
+            return "off" if known and all(m.name in keep for m in clique) else "off-young"
         if not host.os_up or (host.node is not None and host.node.state.life.newcomer):
             return ""
         if not all((m.incarnation, host.name) in self._met for m in clique):
@@ -295,7 +301,8 @@ def sound(bmc: Bmc, now: int) -> bool:
     """Whether nothing is wrong with it, or with the way to it."""
     wrong = bmc.dead or bmc.slow_us or bmc.stuck_on or bmc.lies_off or bmc.blinks or bmc.fence_fails
     tricks = bmc.fence_lies or bmc.fence_late_us or bmc.drives or bmc.still or bmc.cut_from
-    return not (wrong or tricks or now < max(bmc.away_until, bmc.blind_until))
+    busy = bmc.fence_busy_us or bmc.fence_unanswered
+    return not (wrong or tricks or busy or now < max(bmc.away_until, bmc.blind_until))
 
 
 def _since(when: dict[str, int], name: str, true: bool, now: int) -> None:
@@ -303,6 +310,11 @@ def _since(when: dict[str, int], name: str, true: bool, now: int) -> None:
         when.setdefault(name, now)
     else:
         when.pop(name, None)
+
+
+def _group(host: Host, name: str) -> Group | None:
+    """A group as the configuration of that server has it."""
+    return next((g for g in host.settings.groups if g.name == name), None)
 
 
 def _alike(one: Host, two: Host) -> bool:

@@ -48,7 +48,7 @@ class Executor:
             a.SendControl: self._send_control,
             a.SetTimer: self._set_timer,
             a.ClearTimer: self._clear_timer,
-            a.ReadPower: lambda h, x, now: world.bmcs.read(h.name, x.server, now, x.echo),
+            a.ReadPower: lambda h, x, now: world.bmcs.read(h.name, x.server, now, x.echo, x.keep),
             a.Fence: self._fence,
             a.HoldArbiter: lambda h, x, now: world.arbiters[x.name].hold(h.name, x.lease_ms, now),
             a.ReleaseArbiter: lambda h, x, now: world.arbiters[x.name].release(h.name),

@@ -19,6 +19,7 @@ from clptools.core.model.messages import NO_EPOCH, Beat, Epoch, Report
 from clptools.core.model.quorum import majority
 from clptools.core.model.timing import times
 from clptools.core.model.words import Operation
+from clptools.core.monitors.event_ledger import DUPLICATES_MS
 from clptools.core.monitors.recovery import PASSIVE
 from clptools.sim.counts import Counts
 from clptools.sim.evidence import LOOK_US, Evidence, Situation
@@ -88,7 +89,7 @@ class Checker:
         self.counts = Counts(world)
         self._seen_states: dict[str, dict[str, Any]] = {}
         self._open_before: dict[str, Any] = {}
-        self._traps: dict[str, set[str]] = {}
+        self._traps: dict[str, dict[str, int]] = {}
         self._begun: dict[tuple[str, str, int], int] = {}
         self._suspension: Epoch | None = None
         """The newest word of a suspension that a majority knew, and nobody took back."""
@@ -274,8 +275,10 @@ class Checker:
             )
         victim.struck_by = by.name
         others = [h for h in self.world.hosts.values() if h is not victim]
-        if others and by.struck_by and not any(h.powered for h in others):
-            self.report("I13", "the servers switched each other off", by.name, victim.name)
+        none_left = others and by.struck_by and not any(h.powered for h in others)
+        if none_left or (by.struck_by == victim.name and not by.powered):
+            names = dict.fromkeys((by.name, victim.name))  # one, if it switched itself off
+            self.report("I13", "the servers switched each other off", *names)
 
     def _needless(self, host: Host, action: a.RunResource) -> None:
         """A stop begins: what ran whole here had a reason to stop, or had none."""
@@ -374,13 +377,14 @@ class Checker:
         before = self._open_before.get(host.incarnation, {})
         after = {k: (x.event_class, x.count) for k, x in host.node.state.ledger.events.items()}
         if event.duplicate_key:
-            traps = self._traps.setdefault(host.incarnation, set())
+            traps = self._traps.setdefault(host.incarnation, {})
             again = f"{event.monitor}/{event.duplicate_key}"
-            if again in traps:
+            now = host.node.now
+            if again in traps and now - traps[again] <= DUPLICATES_MS:
                 if before != after or any(_acts(x) for x in actions):
                     self.report("I7", f"the second {event.key} acted", host.name)
                 return
-            traps.add(again)
+            traps[again] = now
         closed = set(before) - set(after)
         mine = f"{event.monitor}/{event.key}"
         if event.event_class != "CLEAR":

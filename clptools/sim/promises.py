@@ -19,7 +19,7 @@ PROMISES = {
     "I10": "a group that some server may run, by proof that can be had, runs there in time",
     "I11": "a healthy server that is heard does not stop its group without a reason",
     "I12": "nobody is powered off whom the one that fences had heard for more than a second",
-    "I13": "the servers do not power each other off until none is left",
+    "I13": "no two servers power each other off, and servers do not until none is left",
     "STORM": "the servers do not answer each other without end",
     "CRASH": "the agent's decisions raise no error of their own",
 }

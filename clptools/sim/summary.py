@@ -49,7 +49,8 @@ class Summary(msgspec.Struct, kw_only=True):
 
     def lines(self, head: str, repeat: str) -> list[str]:
         """For people.  `repeat` is the command that repeats a run, without its seed."""
-        told = [f"{self.runs:,} runs of {head}: {span(self.simulated_s)} in {self.cpu_s:.0f} s"]
+        took = f"{span(self.simulated_s)} in {self.cpu_s:.0f} s"
+        told = [f"{_runs(self.runs)} of {head}: {took}"]
         twice = [v for v in self.violations if v.invariant in ("I1", "AUTH")]
         others = [v for v in self.violations if v.invariant not in ("I1", "AUTH")]
         broken = f"BROKEN in {len(twice)} (seed {twice[0].seed})" if twice else "held in every run"
@@ -63,10 +64,10 @@ class Summary(msgspec.Struct, kw_only=True):
             )
         if self.waited:
             told.append(
-                f"  waited for you   in {len(self.waited)} runs (seed {self.waited[0]} shows it)"
+                f"  waited for you   in {_runs(len(self.waited))} (seed {self.waited[0]} shows it)"
             )
         if others:
-            told.append(f"  other promises   broken in {len(others)} runs")
+            told.append(f"  other promises   broken in {_runs(len(others))}")
         told += _violations(self.violations, repeat)
         seed = self.violations[0].seed if self.violations else self.percentile(1.0)[1]
         if seed:
@@ -76,6 +77,10 @@ class Summary(msgspec.Struct, kw_only=True):
 
 def _violations(violations: Iterable[Violation], repeat: str) -> list[str]:
     return [f"  seed {v.seed}: {v.told()}" for v in violations]
+
+
+def _runs(number: int) -> str:
+    return f"{number:,} run{'' if number == 1 else 's'}"
 
 
 def span(seconds: float) -> str:

@@ -410,6 +410,16 @@ BMC_WAYS: dict[str, Way] = {
         "fence-fails",
         "It refuses to switch the power.",
     ),
+    "fence-busy": Way(
+        lambda w, b, n, x: setattr(b, "fence_busy_us", x.us()),
+        "fence-busy SECONDS",
+        "It refuses to switch the power for that long from the first time on, as it is busy.",
+    ),
+    "fence-unanswered": Way(
+        lambda w, b, n, x: setattr(b, "fence_unanswered", True),
+        "fence-unanswered",
+        "It switches the power and does not answer to it.",
+    ),
     "fence-lies": Way(
         lambda w, b, n, x: setattr(b, "fence_lies", True),
         "fence-lies",

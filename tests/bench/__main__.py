@@ -14,8 +14,10 @@ from tests.bench.report import markdown
 NAMES = (
     "trap",
     "storm",
+    "families",
     "move",
     "power",
+    "bmcs",
     "lease",
     "partition",
     "idle",
@@ -25,9 +27,11 @@ NAMES = (
     "simulator",
     "seeds",
     "systematic",
+    "house",
     "false_takeover",
     "whole",
     "rival",
+    "redfish",
 )
 FILE = Path(__file__).parent.parent.parent / "BENCHMARKS.md"
 _HEAD = """\

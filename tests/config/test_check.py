@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from clptools import paths
 from clptools.config import machine
 from clptools.config.check import check
-from clptools.config.facts import Facts, FileFault, gather
+from clptools.config.facts import Facts, FileFault, gather, handle_power_key
 from clptools.registries import registries
 from tests.config.sample import BMCS, EXAMPLES, SAMPLE, THREE, TWO, changed, good, read
 
@@ -124,6 +125,21 @@ def test_a_weak_watchdog_is_told_also_where_no_lease_binds(method: str, part: st
 def test_programs_that_act_on_the_same_events(name: str) -> None:
     facts = Facts(server="server1", processes=frozenset({name}))
     assert any(f"{name} runs on server1" in w for w in warnings(SAMPLE, facts))
+
+
+def test_a_timer_that_redfish_does_not_reach() -> None:
+    text = SAMPLE.replace(
+        'user = "clp"',
+        f'user = "clp"\nprotocol = "redfish"\ncertificate = "{"ab" * 32}"',
+        1,
+    )
+    there = HERE
+    absent = msgspec.structs.replace(HERE, absent=frozenset({"/dev/ipmi0"}))
+    assert warnings(text, there) == []
+    by_ipmi = re.sub(r'^method = "\w+"', 'method = "ipmi"', text, flags=re.MULTILINE)
+    assert by_ipmi != text
+    (found,) = [w for w in warnings(by_ipmi, absent) if 'method "ipmi"' in w]
+    assert "by Redfish the timer of the BMC is not reached" in found
 
 
 def test_esmpro_is_told_which_events_to_leave_alone() -> None:
@@ -355,3 +371,43 @@ def test_a_migrate_script_that_is_not_there(
     found = warnings(text, gather(settings, registries()))
     (missing,) = [w for w in found if "group resource vm1: migrate: " in w]
     assert "no such file" in missing
+
+
+@pytest.mark.parametrize(
+    ("files", "word"),
+    [
+        ({}, "poweroff"),
+        ({"etc/logind.conf": "[Login]\n#HandlePowerKey=ignore\n"}, "poweroff"),
+        ({"etc/logind.conf": "[Login]\nHandlePowerKey=ignore\n"}, ""),
+        (
+            {
+                "etc/logind.conf": "[Login]\nHandlePowerKey=ignore\n",
+                "lib/logind.conf.d/50.conf": "[Login]\nHandlePowerKey = suspend\n",
+            },
+            "suspend",
+        ),
+        (
+            {
+                "lib/logind.conf.d/50.conf": "[Login]\nHandlePowerKey=suspend\n",
+                "etc/logind.conf.d/50.conf": "[Login]\nHandlePowerKey=ignore\n",
+            },
+            "",
+        ),
+    ],
+)
+def test_what_logind_does_with_the_power_button(
+    tmp_path: Path, files: dict[str, str], word: str
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert handle_power_key((str(tmp_path / "lib"), str(tmp_path / "etc"))) == word
+
+
+@pytest.mark.parametrize(
+    ("known", "who"), [({"power_key": "poweroff"}, "logind"), ({"processes": {"acpid"}}, "acpid")]
+)
+def test_who_shuts_down_when_the_button_is_pressed_is_told(known: Any, who: str) -> None:
+    found = warnings(SAMPLE, Facts(server="server1", **known))
+    assert any(f"{who} of server1 shuts down when the power button" in line for line in found)
+    assert not any("power button" in line for line in warnings(SAMPLE, Facts(server="server1")))

@@ -152,6 +152,19 @@ def test_bmc_heartbeats_use_the_servers_own_bmcs() -> None:
     }
 
 
+def test_a_bmc_by_redfish() -> None:
+    bytes_ = ":".join(["AB"] * 32)
+    text = TWO.replace(
+        '[[server]]\nname = "server1"',
+        '[[server]]\nname = "server1"\n[server.bmc]\naddress = "10.9.0.1"\nuser = "clp"\n'
+        f'protocol = "redfish"\ncertificate = "{bytes_}"\nsystem = "node1"',
+    )
+    bmc = good(text).servers[0].bmc
+    assert bmc is not None
+    assert bmc.where == "10.9.0.1:443"
+    assert (bmc.system, bmc.certificate) == ("node1", "sha256:" + "ab" * 32)
+
+
 def test_a_reset_with_two_servers_is_taken_as_power_off() -> None:
     loaded = read(BMCS + '[forced_stop]\naction = "reset"\n')
     assert loaded.settings is not None

@@ -49,6 +49,30 @@ CASES = {
         TWO + '[alert]\nsmtp_user = "clp"\nsmtp_tls = "tls"\n',
         ["alert.smtp_user", "smtp_password_file is missing"],
     ),
+    "redfish to whoever answers": (
+        BMCS.replace('user = "clp"', 'user = "clp", protocol = "redfish"', 1),
+        ["server.server1.bmc.protocol", "either certificate or ca", "clpbmccnf --certificate"],
+    ),
+    "a certificate's digest that is too short": (
+        BMCS.replace('user = "clp"', 'user = "clp", protocol = "redfish", certificate = "ab"', 1),
+        ["server.server1.bmc.certificate", "no SHA-256", "64 hexadecimal digits"],
+    ),
+    "an account that IPMI cannot name": (
+        BMCS.replace('user = "clp"', f'user = "{"c" * 17}"', 1),
+        ["server.server1.bmc.user", "longer than 16 bytes"],
+    ),
+    "an account that HTTP cannot name": (
+        BMCS.replace(
+            'user = "clp"',
+            f'user = "a:b", protocol = "redfish", certificate = "{"ab" * 32}"',
+            1,
+        ),
+        ["server.server1.bmc.user", "colon"],
+    ),
+    "a certificate for IPMI": (
+        BMCS.replace('user = "clp"', f'user = "clp", certificate = "{"ab" * 32}"', 1),
+        ["server.server1.bmc.certificate", "belongs to protocol"],
+    ),
     "a mirror disk, with the reason": (
         resources('type = "md"\nname = "md1"'),
         ["group.g.resource.md1.type", "there are no mirror disks", "replicate"],
@@ -274,6 +298,19 @@ CASES = {
     "an unknown class of traps": (
         TWO + '[[trap_profile]]\nname = "site"\nrows = { "0Ch/6F/5" = "PREDICTED" }\n',
         ["trap_profile.site.rows.0Ch/6F/5", "must be one of"],
+    ),
+    "a row with an OID that begins with a dot": (
+        TWO + '[[trap_profile]]\nname = "site"\nrows = { "oid .1.3.6.1.4.1.232.0.1" = "FATAL" }\n',
+        ["trap_profile.site.rows.oid .1.3.6", "is no row"],
+    ),
+    "a row that matches nothing": (
+        TWO + '[[trap_profile]]\nname = "site"\nmeanings = { "0Dh/*/2" = "a drive" }\n',
+        ["trap_profile.site.meanings.0Dh/*/2", "matches nothing"],
+    ),
+    "a maker beside an OID": (
+        TWO + '[[trap_profile]]\nname = "site"\nmanufacturer = 674\n'
+        'rows = { "oid 1.3.6.1.4.1.674.1" = "FATAL" }\n',
+        ["trap_profile.site.rows.oid 1.3.6.1.4.1.674.1", "does not say who made its BMC"],
     ),
 }
 

@@ -373,3 +373,35 @@ def test_whatever_a_monitor_recovers_on_has_its_place() -> None:
         box.trap("ERROR", f"k{n}")
     box.trap("REDUNDANCY", "fans")
     assert box.status() == "Error"
+
+
+def test_a_star_closes_all_that_begin_so_and_nothing_else() -> None:
+    box = Box()
+    for key in ("trap/fan/1|1", "trap/fan/1|2", "trap/fan/12|1", "trap/fan"):
+        box.trap("ERROR", key)
+    box.trap("CLEAR", "trap/redundancy/1", closes=("trap/redundancy/1", "trap/fan/1|*"))
+    assert box.open == ["trap/fan/12|1", "trap/fan"]
+    # A PET's event of no offset is one key, and no star.
+    box.trap("FATAL", "pet/20.30/7.1/07h/6F/0")
+    box.trap("CLEAR", "pet/20.30/7.1/07h/6F/*")
+    assert "pet/20.30/7.1/07h/6F/0" in box.open
+
+
+def test_news_may_end_what_it_names_and_opens_nothing() -> None:
+    box = Box()
+    box.trap("ERROR", "trap/power")
+    box.trap("INFO", "trap/power")
+    assert box.open == ["trap/power"]
+    box.trap("INFO", "trap/on", closes=("trap/power",))
+    assert not box.open
+    assert box.status() == "Normal"
+
+
+def test_the_end_of_the_timer_that_we_armed_is_news_whoever_tells_it() -> None:
+    for armed in (True, False):
+        box = Box()
+        if armed:
+            box.node.state.final.deadman_until = box.node.now + 60 * S
+        box.trap("FATAL", "trap/watchdog", own_watchdog=True)
+        box.trap("FATAL", "trap/cpu")
+        assert box.open == (["trap/cpu"] if armed else ["trap/watchdog", "trap/cpu"])

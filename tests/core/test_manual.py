@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from clptools.core import sentences as say
 from clptools.core.model import actions as a
 from clptools.core.model import events as e
 from clptools.core.model.durable import Durable, HeldGroup, LedgerFile
@@ -452,6 +453,7 @@ def test_confirm_down_names_it() -> None:
     confirm(me)
     me.power("server2", "unknown", error="no answer")
     assert me.node.peers.out_reason("server2") == "operator"
+    assert outcome(me).text == "server2 counts as down until it is heard again."
     (written,) = me.of(a.Persist)
     assert written.durable.confirmed == {"server2": "anna"}
 
@@ -499,6 +501,7 @@ def test_with_force_it_counts_against_a_reading_which_is_recorded() -> None:
     me.power("server2", "on")
     assert outcome(me).code == 0
     assert me.node.peers.out_reason("server2") == "operator"
+    assert outcome(me).text == "server2 counts as down until it is heard again."
     (record,) = (r for r in me.of(a.Record) if r.event_id == 931)
     assert "against what was known (server1: its BMC read on" in record.text
 
@@ -1346,12 +1349,13 @@ def fences(me: Alone) -> list[str]:
     return [x.server for x in me.of(a.Fence, last=False)]
 
 
-def ordered(me: Alone, *, sent: bool = True, error: str = "") -> None:
+def ordered(me: Alone, *, sent: bool = True, error: str = "", **more: bool) -> None:
     """What became of the newest order."""
     order = me.of(a.Fence, last=False)[-1]
-    me.tell(
-        e.FenceDone(server=order.server, action=order.action, asked_at=me.t, sent=sent, error=error)
+    done = e.FenceDone(
+        server=order.server, action=order.action, asked_at=me.t, sent=sent, error=error, **more
     )
+    me.tell(done)
 
 
 def striking(**more: Any) -> Alone:
@@ -1444,7 +1448,7 @@ def test_turns_count_from_the_peers_instant_or_a_step_after_it() -> None:
     me = half(False)
     p = me.node.state.peers.known["server2"]
     me.run(10 * S)
-    begins, step = p.turns_at, me.node.times.turns_step_ms
+    begins, step = p.turns_at, me.node.revision.turns_step_ms()
     me.beat("server2", sent_at=20 * S, turns_ms=10 * S)
     assert p.turns_at == max(begins, me.t - 10 * S + step) < min(p.heard_at, p.echoed_at)
     # A beat of an earlier version says nothing: the own last exchange counts.
@@ -1464,7 +1468,7 @@ def test_a_beat_that_waited_says_from_when_turns_count_as_of_its_sending() -> No
     me.run(9 * S)  # sent after 4 s, it waited for 5 s
     me.beat("server2", sent_at=sent_at + 4 * S, turns_ms=6 * S)
     drift = drift_ms(9 * S)
-    assert at <= p.turns_at <= at + me.node.times.turns_step_ms + drift
+    assert at <= p.turns_at <= at + me.node.revision.turns_step_ms() + drift
 
 
 def test_our_beats_say_from_when_we_count_turns() -> None:
@@ -1665,13 +1669,57 @@ def test_a_forced_stop_is_called_off_when_its_server_is_heard() -> None:
     assert fences(me) == ["server2"]
 
 
-def test_retries_are_counted() -> None:
-    """One order after another: as many again as `retries` says."""
+def answering(me: Alone, **known: Any) -> int:
+    """How many orders the BMC gets in 20 s that answers each of them so."""
+    for _ in range(200):
+        if me.node.peers["server2"].fence.ordered_at != NEVER:
+            ordered(me, **known)
+        me.run(100, lambda: me.votes("server3"))
+    return len(fences(me))
+
+
+@pytest.mark.parametrize("known", [{"sent": True}, {"sent": False, "left": True, "error": "?"}])
+def test_retries_are_counted(known: dict[str, Any]) -> None:
+    """One order after another: as many again as `retries` says, of those it may have accepted."""
     me = striking()
-    for _ in range(20):
-        ordered(me, sent=False, error="D5h")
-        me.run(500, lambda: me.votes("server3"))
-    assert fences(me) == ["server2"] * (1 + me.node.settings.forced_stop.retries)
+    assert answering(me, **known) == 1 + me.node.settings.forced_stop.retries
+
+
+def test_a_busy_bmc_costs_no_try() -> None:
+    """Neither does an order that did not leave; it is given again after half a second."""
+    me = striking()
+    assert answering(me, sent=False, error="BMC busy (0xc0)") > 25
+
+
+def test_what_the_bmc_would_refuse_each_time_fails_at_once() -> None:
+    me = striking()
+    ordered(me, sent=False, refused=True, error="account lacks the privilege (0xd4)")
+    assert any(r.event_id == 433 for r in me.of(a.Record, last=False))
+    assert len(fences(me)) == 1
+
+
+def test_a_bmc_that_a_person_must_mend_is_told_once_and_its_end_too() -> None:
+    me = striking()
+    me.bmcs.clear()  # this test answers for them
+
+    def said(power: str, **more: str) -> list[str]:
+        for _ in range(12):
+            me.tell(e.PowerRead(server="server2", power=power, asked_at=me.t, **more))
+            me.run(1000)
+        return [r.text for r in me.of(a.Record, last=False) if (r.module, r.event_id) == ("nm", 5)]
+
+    assert said("unknown", error="no answer") == []
+    told = "server1 cannot ask the BMC of server2: Incorrect password. Set it."
+    assert said("unknown", error="Incorrect password", mend="Set it.") == [told]
+    assert said("on") == [told, "server1 can ask the BMC of server2 again."]
+
+
+def test_a_lack_of_privilege_after_an_accepted_order_is_a_power_change() -> None:
+    me = striking()
+    ordered(me)
+    me.run(3300, lambda: me.votes("server3"))
+    ordered(me, sent=False, refused=True, error="account lacks the privilege (0xd4)")
+    assert not any(r.event_id == 433 for r in me.of(a.Record, last=False))
 
 
 def test_a_bmc_that_accepted_has_three_seconds_to_carry_it_out() -> None:
@@ -1720,6 +1768,29 @@ def test_failure_holds_the_failover() -> None:
     waiting = next(g for g in me.node.view(me.t).groups if g.name == "failover1").waiting_for
     assert waiting is not None
     assert "no answer" in waiting.proofs["forced stop"]
+
+
+def waiting_for_fence(me: Alone) -> str:
+    waiting = next(g for g in me.node.view(me.t).groups if g.name == "failover1").waiting_for
+    assert waiting is not None
+    return waiting.proofs["forced stop"]
+
+
+def test_a_forced_stop_of_before_says_nothing_of_the_next_silence() -> None:
+    """It was stopped, came back, and is silent again with a BMC that nobody reaches."""
+    me = coordinator(forced_stop="power-off", watchdog=False, groups=(ELSEWHERE,))
+    epoch = me.grants[-1][1].epoch
+    held = (Holding(group="failover1", seen=epoch, held=True, state="online"),)
+    me.votes("server2", holdings=held)
+    fence = me.node.peers["server2"].fence
+    fence.text, fence.retry_at = say.fence_done, me.t + 60 * S
+    me.power("server2", "unknown", error="no answer")
+    me.run(4 * S, lambda: me.votes("server3"))
+    assert me.node.peers["server2"].lost
+    assert waiting_for_fence(me).startswith("to come: "), "so `clpstat` does not give up"
+    fence.retry_at = 0
+    me.run(S, lambda: me.votes("server3"))
+    assert waiting_for_fence(me) == say.fence_under_way
 
 
 def test_a_beat_heard_while_it_was_fenced_keeps_it_in() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from clptools.core import sentences as say
 from clptools.core.cluster.revision import OFFER_MS, joining
 from clptools.core.model import actions as a
 from clptools.core.model import events as e
@@ -18,6 +19,12 @@ from tests.core.driver import Alone, Cluster, S, settings
 ETCD = Arbiter(name="etcd1", type="etcd")
 WITNESS = Arbiter(name="witness1", type="witness")
 REQUIRED = Arbiter(name="etcd1", type="etcd", required=True)
+
+
+def test_who_lacks_the_newest_configuration_is_named() -> None:
+    older, newer = say.not_counted("b", 1, "a", 2), say.not_counted("b", 2, "a", 1)
+    assert older.endswith("it takes part when it has the newest (clpcfctrl --push).")
+    assert newer.endswith("it takes part when a has its newer one (on b: clpcfctrl --push).")
 
 
 def voted(me: Alone, **at: int) -> None:

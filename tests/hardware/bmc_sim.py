@@ -31,12 +31,17 @@ def free_port(address: str) -> int:
         return int(probe.getsockname()[1])
 
 
+def free_address() -> str:
+    """Another loopback address at each call."""
+    return f"127.79.{next(_numbers)}.1"
+
+
 @contextmanager
 def simulated(folder: Path, kind: str = IPMI_SIM, on: bool = True) -> Iterator[SimulatedBmc]:
     """A running BMC; skips where `ipmi_sim` is wanted and missing."""
     if kind == IPMI_SIM and shutil.which("ipmi_sim") is None:
         pytest.skip("ipmi_sim (Debian package openipmi) is not installed")
-    address = f"127.79.{next(_numbers)}.1"
+    address = free_address()
     bmc = SimulatedBmc(
         str(folder / f"bmc-{address}"), address, free_port(address), password=PASSWORD, kind=kind
     )

@@ -124,6 +124,7 @@ class Lan:
     """The BMC's LAN: counts what is asked of it."""
 
     server = "server1"
+    latency_s = 0.0
     where = "192.168.0.11:623"
 
     def __init__(self) -> None:

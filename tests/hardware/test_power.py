@@ -15,7 +15,7 @@ from clptools import paths
 from clptools.agent.clock import boot_ms
 from clptools.core.model.actions import Fence
 from clptools.core.model.settings import Bmc, Interconnect, Server, Settings
-from clptools.core.model.words import PowerState
+from clptools.core.model.words import BmcOrder, PowerState
 from clptools.faults import ClpError
 from clptools.hardware import power
 from clptools.hardware.bmcs import Bmcs
@@ -32,6 +32,7 @@ from tests.hardware.bmc_sim import (
     settings_of,
     simulated,
 )
+from tests.hardware.quirks.server import quirky
 
 KINDS = pytest.mark.parametrize("kind", [IPMI_SIM, PYGHMI])
 
@@ -114,7 +115,7 @@ async def server1(
 
 
 def fence(action: str, within_ms: int = 10_000, server: str = "server2") -> Fence:
-    return Fence(server=server, action=action, within_ms=within_ms, ordered_at=0)
+    return Fence(server=server, action=BmcOrder(action), within_ms=within_ms, ordered_at=0)
 
 
 def test_the_agent_reads_stops_and_starts_another_server(
@@ -166,7 +167,9 @@ def test_an_order_that_cannot_be_given_says_why_in_time(
 
 
 async def order(client: BmcClient, within_ms: int) -> None:
-    await power.order(client, "power-off", until_ms=boot_ms() + within_ms, left_s=within_ms / 1000)
+    await power.order(
+        client, BmcOrder.POWER_OFF, until_ms=boot_ms() + within_ms, left_s=within_ms / 1000
+    )
 
 
 @KINDS
@@ -507,5 +510,33 @@ def test_a_timer_that_runs_is_fed_on_whatever_a_push_makes_of_its_bmc(
                 await timer.disarm()
                 bmcs.apply(Settings())
                 assert bmcs.timer is None
+
+    run(test)
+
+
+def test_a_bmc_that_is_only_looked_at_has_its_session_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has one; each of two agents gets its answer."""
+
+    async def test() -> None:
+        with quirky(tmp_path, "few_slots", slots=1) as bmc:
+            async with server1(tmp_path, monkeypatch, server2=bmc) as bmcs:
+                first = await bmcs.read_power("server2", 1, keep=False)
+                assert first.power == "on"
+                async with asyncio.timeout(5):
+                    with client_of(bmc, tmp_path) as other:
+                        while True:
+                            try:
+                                await power.read(other, urgent=True)
+                                break
+                            except BmcError:
+                                await asyncio.sleep(0.05)
+                        other.rest()
+                    while (again := await bmcs.read_power("server2", 2)).power == "unknown":
+                        await asyncio.sleep(0.05)
+                assert again.session != first.session
+                kept = await bmcs.read_power("server2", 3)
+                assert kept.session == again.session
 
     run(test)

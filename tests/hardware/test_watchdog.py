@@ -20,6 +20,7 @@ from clptools.links.bmc import BmcHeartbeat
 from clptools.monitors.userw import Watchdog
 from clptools.sim.bmc import SimulatedBmc
 from tests.hardware.bmc_sim import client_of, ipmitool, run, simulated
+from tests.hardware.quirks.server import quirky
 
 
 class Clock:
@@ -137,7 +138,7 @@ class Slow:
         self.clock.now_ms += self.takes_ms
         if what.startswith("start"):
             self.started.append(self.clock.now_ms)
-        return bytes([0x04, 0, 0, 0, 1, 0, 1, 0]), 0
+        return bytes([0x44, 1, 0, 0, 1, 0, 1, 0]), 0
 
 
 def test_the_bmc_never_acts_later_than_a_quarter_after_the_time_out() -> None:
@@ -393,3 +394,75 @@ def test_a_bmc_that_takes_no_beats_is_told_once_and_again_when_it_does() -> None
 def _needs_ipmi_sim() -> None:
     if shutil.which("ipmi_sim") is None:
         pytest.skip("ipmi_sim (Debian package openipmi) is not installed")
+
+
+@asynccontextmanager
+async def quirky_timer(
+    tmp_path: Path, mark: str = "", **options: float
+) -> AsyncIterator[tuple[OwnTimer, BmcClient]]:
+    """The timer of a BMC that reads it back otherwise than it was set."""
+    with quirky(tmp_path, "timer", **options) as bmc, client_of(bmc, tmp_path) as client:
+        timer = OwnTimer(client, Clock(), mark)
+        yield timer, client
+        timer.close()
+
+
+@pytest.mark.parametrize("options", [{"use": 0}, {"use": 1}, {"countdown": 0}, {"countdown": 600}])
+def test_a_bmc_that_carries_no_beats_is_found_out(
+    tmp_path: Path, options: dict[str, float]
+) -> None:
+    async def test() -> None:
+        async with quirky_timer(tmp_path, **options) as (timer, _):
+            for _ in range(2):
+                with pytest.raises(BmcError, match="this BMC carries no beats"):
+                    await timer.beat()
+
+    run(test)
+
+
+@pytest.mark.parametrize("options", [{"action": 0}, {"stopped": 1}, {"countdown": 6000}])
+def test_a_timer_that_would_not_act_is_not_taken_for_armed(
+    tmp_path: Path, options: dict[str, float]
+) -> None:
+    async def test() -> None:
+        async with quirky_timer(tmp_path, **options) as (timer, _):
+            with pytest.raises(BmcError, match="does not do what it was set to"):
+                await timer.arm(2_500, unexpected)
+            await timer.disarm()
+            with pytest.raises(BmcError, match="does not do what it was set to"):
+                await timer.arm_deadman("bmc-power-off", 30_000)
+
+    run(test)
+
+
+def test_another_action_that_takes_the_power_away_will_do(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with quirky_timer(tmp_path, action=watchdog.ACTIONS["reset"]) as (timer, _):
+            await timer.arm_deadman("bmc-power-off", 30_000)
+            assert timer.state is State.DEADMAN
+
+    run(test)
+
+
+@pytest.mark.parametrize("use", [0, 4])
+def test_a_deadman_of_the_agent_before_is_stopped_whatever_the_bmc_says_of_it(
+    tmp_path: Path, use: int
+) -> None:
+    mark = str(tmp_path / "deadman")
+
+    async def test() -> None:
+        async with quirky_timer(tmp_path, mark, use=use) as (timer, client):
+            await timer.arm_deadman("bmc-reset", 60_000)
+            timer.close()
+            after = OwnTimer(client, Clock(), mark)
+            await after.beat()
+            assert (await watchdog.read(client)).running, "a beat leaves it alone"
+            await after.stand_down()
+            assert not (await watchdog.read(client)).running
+            assert not Path(mark).exists()
+            later = OwnTimer(client, Clock(), mark)
+            await client.command("start watchdog timer", 6, 0x22)
+            await later.stand_down()
+            assert (await watchdog.read(client)).running, "somebody else's"
+
+    run(test)

@@ -15,6 +15,7 @@ from clptools.cli.main import run
 from clptools.intake.rehearse import build_pet_trap, pet_event
 from clptools.intake.snmp import Version
 from tests.intake.conftest import AUTHKEY, Heard, free_port
+from tests.intake.family_rows import DELL, Said, dell
 from tests.intake.test_door import Open
 
 CLP_TOML = """
@@ -109,6 +110,29 @@ def test_the_json_of_a_specific_trap_is_the_contract(root: Path) -> None:
         "mrw1", "server1", "Normal", "Caution",
     )  # fmt: skip
     assert would["recovery"] is None
+
+
+def test_a_trap_of_a_vendors_mib_is_told_by_its_family(root: Path) -> None:
+    part = ((f"{DELL}.1.6.0", "PSU.Slot.2"),)
+    code, found = decode(dell(1, 2185, 5, "PSU0001").of(part).datagram(Version.V1, 1).hex())
+    assert code == 0
+    assert found["trap"]["event_class"] == "ERROR"
+    assert found["trap"]["fault_key"] == "trap/dell-idrac/supply/PSU.Slot.2"
+    assert found["trap"]["meaning"].startswith("power supply PSU.Slot.2: What PSU0001 says")
+    assert found["hint"] is None
+
+
+def test_a_trap_that_no_row_knows_is_told_with_how_it_gets_one(root: Path) -> None:
+    said = Said("1.3.6.1.4.1.49871.5.0.7", (("1.3.6.1.4.1.49871.5.1.0", "flux"),))
+    datagram = said.datagram(Version.V2C, 1).hex()
+    code, found = decode(datagram)
+    assert code == 0
+    assert found["trap"]["event_class"] == "UNKNOWN"
+    assert 'rows = { "oid 1.3.6.1.4.1.49871.5.0.7" = "ERROR" }' in found["hint"]
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        assert run("clptrap", ["decode", datagram]) == 0
+    assert '"oid 1.3.6.1.4.1.49871.5.0.7"' in out.getvalue()
 
 
 def test_a_fatal_trap_would_fail_over(root: Path) -> None:

@@ -188,3 +188,27 @@ def test_without_a_community_of_their_own_v3_monitors_take_no_v2c() -> None:
             assert not heard.events
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("version", ["1", "2c"])
+def test_a_trap_of_a_vendors_mib_reaches_the_agent(version: str) -> None:
+    """Huawei's names have no 0 before the last number: net-snmp's v1 form must be known as well."""
+    group = "1.3.6.1.4.1.2011.2.235.1.1.500"
+    said = [f"{group}.1.2", "s", "PS1 Status", f"{group}.1.4", "i"]
+    name = {"1": [f"{group}.11.4", "127.0.0.1", "6", "{}", ""], "2c": ["", f"{group}.11.4.{{}}"]}
+
+    async def scenario() -> None:
+        async with hear(free_port()) as heard:
+            for number, severity in ((9, "3"), (10, "1")):
+                words = [word.format(number) for word in name[version]]
+                place = f"127.0.0.1:{heard.port}"
+                code, out = await run(
+                    "snmptrap", f"-v{version}", "-c", "public", place, *words, *said, severity
+                )
+                assert code == 0, out
+                await until(lambda number=number: len(heard.events) == number - 8)
+            failed, mended = heard.events
+            assert (failed.event_class, mended.event_class) == ("ERROR", "CLEAR")
+            assert failed.key == mended.key == "trap/huawei-ibmc/11.4.4/2/PS1 Status"
+
+    asyncio.run(scenario())

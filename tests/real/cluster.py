@@ -184,8 +184,8 @@ class Node:
         )
         log.close()
 
-    def power_on(self) -> None:
-        """Give this server its BMC, which runs the agent as long as the power is on."""
+    def prepare_bmc(self) -> list[str]:
+        """What a BMC of this server needs; returns the command that is the machine."""
         boot = self.root / "boot.sh"
         boot.write_text(
             # What a boot forgets: addresses that the cluster gave, and /run.
@@ -208,12 +208,17 @@ class Node:
             path.unlink(missing_ok=True)
             path.write_text(BMC_PASSWORD)
             path.chmod(0o400)
+        return self.within(str(boot))
+
+    def power_on(self) -> None:
+        """Give this server its BMC, which runs the agent as long as the power is on."""
+        machine = self.prepare_bmc()
         self.bmc = subprocess.Popen(
             [
                 *("setpriv", "--pdeathsig", "TERM"),
                 *("ip", "netns", "exec", self.cluster.wires),
                 *(sys.executable, "-m", "tests.real.bmc", str(self.root / "bmc")),
-                *(self.cluster.bmc(self.number), *self.within(str(boot))),
+                *(self.cluster.bmc(self.number), *machine),
             ],
             cwd=Path(__file__).parents[2],
             env=self.environment(),

@@ -19,7 +19,7 @@ from clptools.core.model.messages import NO_EPOCH, Shared, Vote
 from clptools.core.model.quorum import NEVER, majority
 from clptools.core.model.state import Phase
 from clptools.core.model.states import Office
-from clptools.core.model.timing import times
+from clptools.core.model.timing import times, turn_ms, turns_step_ms
 from clptools.core.model.transitions import OfficeChange
 from clptools.core.node import Node
 from clptools.core.step import Change
@@ -917,6 +917,17 @@ def minorityfences(node: Node) -> None:
 
 
 @mutation
+def fencesboots(node: Node) -> None:
+    """A majority fences who boots for longer than the wait, whether or not a group needs it."""
+
+    def needed(name: str, p: Any, stake: Any) -> bool:
+        waited_for = stake.waited_for | {name}
+        return bool(old(name, p, msgspec.structs.replace(stake, waited_for=waited_for)))
+
+    old = put(node.fencing, "_needed", needed)
+
+
+@mutation
 def deaffences(node: Node) -> None:
     """A coordinator that hears nobody fences."""
 
@@ -963,6 +974,42 @@ def wholeturn(node: Node) -> None:
         return silent_ms >= 0 and turn % node.fencing._places(revision) == place
 
     put(node.fencing, "_turn_of", turn_of)
+
+
+@mutation
+def shortturns(node: Node) -> None:
+    """A turn is `fence_delay`, however far apart two zeros of the turns may be."""
+
+    def turn_of(place: int, p: Any, revision: Any) -> bool:
+        cluster = revision.cluster
+        delay = cluster.fence_delay_ms - (turn_ms(cluster) - cluster.fence_delay_ms)
+        cluster = msgspec.structs.replace(cluster, fence_delay_ms=delay)
+        return bool(old(place, p, msgspec.structs.replace(revision, cluster=cluster)))
+
+    old = put(node.fencing, "_turn_of", turn_of)
+
+
+@mutation
+def longsteps(node: Node) -> None:
+    """The zero of the turns leaps as far as the own interval lets it, whoever has another one."""
+    put(node.revision, "turns_step_ms", lambda: turns_step_ms(node.settings.cluster))
+
+
+@mutation
+def staywords(node: Node) -> None:
+    """A person's word is taken however long this server stood still while it looked."""
+
+    def late(pending: Any, waited_ms: int) -> Any:
+        with briefly(pending, "since", node.now - 4_000):
+            return node.vouching._looked(pending, pending.request)
+
+    put(node.forwarding, "late", late)
+
+
+@mutation
+def newcomershalf(node: Node) -> None:
+    """A newcomer makes a half as any other."""
+    put(node.peers, "hears_newcomer", lambda: False)
 
 
 @mutation

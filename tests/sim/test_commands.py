@@ -36,6 +36,18 @@ def test_a_safe_cluster_keeps_its_promises(clp: Clp) -> None:
     assert "never two        held in every run" in ran.out
 
 
+def test_one_run_is_one(clp: Clp) -> None:
+    ran = clp("clpsim", "--sample", "3bmc", "--hours", "0.01", "--seeds", "1", "--jobs", "1")
+    assert ran.out.startswith("1 run of 36 s, 3 servers, ")
+
+
+def test_what_broke_nothing_is_not_made_smaller(clp: Clp) -> None:
+    ran = clp("clpsim", "--sample", "3bmc", "--hours", "0.02", "--seed", "1", "--shrink")
+    assert ran.code == 0
+    assert ran.out.startswith("Seed 1: every promise held; ")
+    assert len(ran.out.splitlines()) == 1
+
+
 def test_the_contract_of_its_json(clp: Clp) -> None:
     ran = clp("clpsim", "--json", "--hours", "0.01", "--seeds", "1:3", "--jobs", "1")
     told = json.loads(ran.out)

@@ -65,6 +65,7 @@ def test_keys_of_a_cluster_are_those_of_the_samples() -> None:
 @pytest.mark.parametrize("name", [*BMC_WAYS])
 def test_every_way_of_a_bmc_is_played(name: str) -> None:
     words = {"slow": "2", "restart": "2 silent", "swapped": "server2", "fence-late": "2"}
+    words["fence-busy"] = "2"
     play(f"cluster 2bmc\nstart\nbmc server1 {name} {words.get(name, '')}\nadvance 1")
 
 
@@ -98,8 +99,8 @@ def test_every_revision_is_played(name: str) -> None:
         "leases": "2 4 30",
         "timeouts": "0.5 4",
         "userw": "guard",
-        "forced-stop": "none",
         "bmc": "server2 192.168.0.13",
+        "forced-stop": "none",
     }
     play(f"cluster 3bmc\nstart\nadvance 5\nrevise server1 {name} {words.get(name, '')} -nobody")
 

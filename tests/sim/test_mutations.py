@@ -36,6 +36,7 @@ UNSAFE = [
     ("anysession", "s01b-bmc-restarts-with-the-shared-port"),
     ("oldaddress", "s22-on-of-another-bmc"),
     ("latewords", "s07-late-confirm-down"),
+    ("staywords", "s07-word-of-a-server-that-stood-still"),
     ("blindwords", "s15-confirm-down-is-checked"),
     ("bindsbyone", "s05-arbiter-removed-and-cut"),
     ("staleleft", "p25-lateleft"),
@@ -125,6 +126,7 @@ TOLD = [
     ("notmeant", "g05-request-to-the-boot-before"),
     ("unsteady", "s03-bmc-network-back-first"),
     ("saysitcounts", "revision-off-servers-boot-with-the-old"),
+    ("fencesboots", "p19-majority-lets-it-boot"),
     ("losershoots", "tie-holder-behind-cut-cables"),
     ("keepsarbiter", "required-cut-off-holder-of-five"),
     ("offersagain", "required-survivor"),
@@ -135,6 +137,9 @@ BROKEN = [
     ("unaware", "I5", "s11-suspended-and-elected-unaware"),
     ("ownturns", "I13", "g12-turns-of-both-revisions"),
     ("wholeturn", "I13", "g13-end-of-the-own-turn"),
+    ("newcomershalf", "I13", "p20-newcomer-is-no-half"),
+    ("shortturns", "I13", "s03-slow-heartbeats-longer-turns"),
+    ("longsteps", "I13", "s03-interval-pushed-and-cut"),
     ("ownexchange", "I13", "s03-exchange-of-a-machine-that-stood-still"),
 ]
 """(guard, promise, schedule): without it this promise is broken."""

@@ -131,7 +131,7 @@ class Membership:
         turns_at = min(p.heard_at, p.echoed_at)
         if beat.turns_ms and p.least_ms is not None:
             peers_at = beat.sent_at - beat.turns_ms + p.least_ms
-            turns_at = min(turns_at, peers_at + self.step.times.turns_step_ms)
+            turns_at = min(turns_at, peers_at + self.revision.turns_step_ms())
         p.turns_at = max(p.turns_at, turns_at)
 
     def _ours(self, beat: Beat) -> Beat:
@@ -280,6 +280,8 @@ class Membership:
             if p.believed and silent and not p.lost:
                 p.lost = True
                 p.lost_since = step.now
+                if p.fence.since == NEVER:
+                    p.fence.text = ""  # how one went that it has outlived
                 step.changed(Change.REPORT)
                 ago = step.now - p.heard_at
                 step.record("nm", 80, "WARN", (name,), say.lost(name, ago, sorted(p.link_at)))
@@ -300,7 +302,7 @@ class Membership:
         if beat.voters in (step.settings.voters, p.not_counted) or step.life.newcomer:
             return
         p.not_counted = beat.voters
-        text = say.not_counted(name, beat.revision, step.settings.revision)
+        text = say.not_counted(name, beat.revision, step.me, step.settings.revision)
         step.record("cfmgr", 2, "WARN", (name, step.me), text)
 
     def _warn_of_delay(self, name: str, p: PeerState) -> None:

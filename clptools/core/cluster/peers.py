@@ -133,11 +133,25 @@ class Peers:
         heard, of = self.heard_electors()
         return 2 * heard == of
 
+    def hears_newcomer(self) -> bool:
+        """Whether one of those heard now is a newcomer: elsewhere it may be out, and not count."""
+        return any(
+            p.beat is not None and p.beat.newcomer and self.hears(name) for name, p in self.items()
+        )
+
     def majority_without_out(self) -> bool:
         """Whether those heard now are a majority of all, were nobody out any more."""
+        heard, of = self._heard_of_all()
+        return heard >= majority(of)
+
+    def half_without_out(self) -> bool:
+        """Whether they are exactly half of all."""
+        heard, of = self._heard_of_all()
+        return 2 * heard == of
+
+    def _heard_of_all(self) -> tuple[int, int]:
         names = self.step.settings.names
-        heard = sum(1 for name in names if name == self.step.me or self.hears(name))
-        return heard >= majority(len(names))
+        return sum(1 for name in names if name == self.step.me or self.hears(name)), len(names)
 
     def lacks(self) -> tuple[str, ...]:
         """As a newcomer: who neither counts us nor is out for us."""

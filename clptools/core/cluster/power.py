@@ -10,6 +10,10 @@ yet, and some stay wrong.  So an "off" counts only
   sessions.  Where the protocol keeps none, within 10 s of an "on": none restarts in less;
 - from a BMC that does not lie.  It lies if its server answers a heartbeat that was sent after the
   BMC had answered off; then nothing it says is proof until it reads on while its server is heard.
+
+A BMC has few sessions, often four.  So two servers keep one with it: the coordinator and who is
+listed first, as all know alike.  The others look at it once a minute, and ask as those two do
+while its server is not heard.
 """
 
 from __future__ import annotations
@@ -22,7 +26,7 @@ from clptools.core.model.messages import Echo
 from clptools.core.model.quorum import NEVER
 from clptools.core.model.settings import Settings
 from clptools.core.model.state import BmcState, PeerState
-from clptools.core.model.words import PowerState
+from clptools.core.model.words import BmcAction, PowerState
 from clptools.core.step import Change, Step
 
 SESSION_MS = 60_000
@@ -30,6 +34,12 @@ SESSION_MS = 60_000
 ON_LASTS_MS = 10_000
 """Without sessions: no BMC restarts, and answers again, within this."""
 _READ_STUCK_MS = 60_000
+_MEND_MS = 5_000
+"""A BMC that starts refuses logins, too."""
+_KEEPERS = 2
+"""Servers that keep a session with a BMC, its own not counted."""
+_READ_RARELY_MS = 60_000
+"""By any other server; the session ends with the answer."""
 _READ_OWN_MS = 10_000
 """Without a heartbeat in it: only shown."""
 _HURRY_MS = 700
@@ -62,6 +72,7 @@ class Power:
         bmc.latency_ms = event.latency_ms
         bmc.error = event.error
         self._beat(bmc, event)
+        self._tell_mend(bmc, event)
         if event.power != bmc.power:
             bmc.change_at = step.now
             step.changed(Change.DECISIONS)
@@ -113,6 +124,21 @@ class Power:
         if event.beat and event.beat != bmc.beat:
             bmc.beat = event.beat
             bmc.beat_at = self.step.now
+
+    def _tell_mend(self, bmc: BmcState, event: PowerRead) -> None:
+        """An alert where a person must mend something; without it a power loss is not proven."""
+        step, server = self.step, event.server
+        if event.power != PowerState.UNKNOWN:
+            if bmc.mend_told:
+                step.record("nm", 5, "INFO", (server, step.me), say.bmc_asked(server, step.me))
+            bmc.mend_since, bmc.mend_told = NEVER, False
+        elif event.mend:
+            if bmc.mend_since == NEVER:
+                bmc.mend_since = step.now
+            elif not bmc.mend_told and step.now - bmc.mend_since >= _MEND_MS:
+                bmc.mend_told = True
+                text = say.bmc_refuses(server, step.me, event.error, event.mend)
+                step.record("nm", 5, "WARN", (server, step.me), text)
 
     def _on(self, p: PeerState, event: PowerRead) -> None:
         step, bmc = self.step, p.bmc
@@ -172,7 +198,7 @@ class Power:
 
     # ------------------------------------------------------------------ questions
 
-    def ask_due(self) -> None:
+    def ask_due(self, coordinator: str) -> None:
         """Asks the BMC of every server that misses two beats, and of all in their turn."""
         step = self.step
         now = step.now
@@ -184,8 +210,24 @@ class Power:
             if bmc.asked_at != NEVER and now - bmc.asked_at < _READ_STUCK_MS:
                 continue
             hurry = self._silent(p) or (p is None and self._beats() and self._any_silent())
-            if now >= bmc.next_at - (_HURRY_MS if hurry else 0):
-                self.ask(server.name)
+            early_ms = _HURRY_MS if hurry else 0
+            keep = self._beats() if p is None else self._needs(server.name, p, coordinator)
+            if p is not None and keep:
+                # By another server's turn it would be late: it needs this one only now.
+                early_ms = max(early_ms, bmc.next_at - bmc.began_at - self.interval_ms())
+            if now >= bmc.next_at - early_ms:
+                self.ask(server.name, keep)
+
+    def keepers(self, server: str, coordinator: str) -> tuple[str, ...]:
+        """Who keeps a session with that server's BMC: the coordinator, and who is listed first."""
+        listed = self.step.settings.names
+        first = (coordinator, *(name for name in listed if name != coordinator))
+        return tuple(name for name in first if name and name != server)[:_KEEPERS]
+
+    def _needs(self, server: str, p: PeerState, coordinator: str) -> bool:
+        """Whether its BMC is to be asked in short turns: we keep a session, or it is not heard."""
+        sought = p.fence.since != NEVER or self.peers.is_out(server)
+        return sought or not self._heard(p) or self.step.me in self.keepers(server, coordinator)
 
     def _silent(self, p: PeerState | None) -> bool:
         """Whether a server misses two beats, on every path and by every incarnation."""
@@ -194,13 +236,15 @@ class Power:
     def _any_silent(self) -> bool:
         return any(p.believed and self._silent(p) for p in self.peers.values())
 
-    def ask(self, name: str) -> None:
-        """Begins one read of a server's BMC."""
+    def ask(self, name: str, keep: bool = True) -> None:
+        """Begins one read of a server's BMC; `keep`: in a session that stays."""
         p = self.peers.get(name)
         bmc = self.peers.own_bmc if p is None else p.bmc
-        bmc.asked_at = self.step.now
-        bmc.next_at = self.step.now + (self._own_ms() if p is None else self.interval_ms())
-        self.step.do(ReadPower(server=name, echo=self._silent(p)))
+        now = self.step.now
+        bmc.asked_at = bmc.began_at = now
+        turn_ms = self._own_ms() if p is None else self.interval_ms()
+        bmc.next_at = now + (turn_ms if keep or p is None else _READ_RARELY_MS)
+        self.step.do(ReadPower(server=name, echo=self._silent(p), keep=keep))
 
     def _own_ms(self) -> int:
         """How often we look at our own: by it we know whether the others see us beat there."""
@@ -258,6 +302,18 @@ class Power:
             if not 0 < left_ms <= step.times.startup_ms // 2 or not self.peers.is_out(name):
                 continue
             p.on_told = True
-            if at_stake and not self.peers.majority_without_out():
+            if self.peers.majority_without_out():
+                continue
+            if self.peers.half_without_out() and self._may_be_stopped(name):
+                text = say.stopped_if_silent(name, step.me, left_ms)
+            elif at_stake:
                 text = say.counts_again(name, step.me, at_stake, left_ms)
-                step.record("nm", 4, "WARN", (name, step.me), text)
+            else:
+                continue
+            step.record("nm", 4, "WARN", (name, step.me), text)
+
+    def _may_be_stopped(self, name: str) -> bool:
+        """Whether the configuration lets us stop that server by its BMC."""
+        server = self.step.settings.server(name)
+        stops = self.step.settings.forced_stop.action != BmcAction.NONE
+        return stops and server is not None and server.bmc is not None

@@ -23,7 +23,7 @@ from clptools.core.model.events import SettingsOffered
 from clptools.core.model.quorum import NEVER
 from clptools.core.model.settings import Arbiter, Cluster, InForce, Settings
 from clptools.core.model.state import Phase, RevisionState
-from clptools.core.model.timing import times, times_of_both
+from clptools.core.model.timing import times, times_of_both, turns_step_ms
 from clptools.core.step import Change, Step
 
 _TURNS_KEPT = 8
@@ -103,6 +103,10 @@ class Revision:
     def turns(self) -> tuple[InForce, ...]:
         """Ours, and those by which somebody who is not out may still take turns."""
         return (self.step.settings.in_force, *self.state.turns_before)
+
+    def turns_step_ms(self) -> int:
+        """The shorter step while some count by a revision before: its turns are as short."""
+        return min(turns_step_ms(r.cluster) for r in self.turns())
 
     def before_turns(self, before: InForce) -> None:
         """Another configuration took effect: whoever has not got it takes turns by `before`."""

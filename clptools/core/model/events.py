@@ -97,6 +97,8 @@ class PowerRead(EventBase, tag="power-read", frozen=True, kw_only=True):
     """The server's kernel answered an ICMP echo that went out with the question."""
     where: str = ""
     """Address and port that were asked; empty: an agent of before told none."""
+    mend: str = ""
+    """With `error`: what a person can do about it; empty: nothing, or it passes by itself."""
 
 
 class FenceDone(EventBase, tag="fence-done", frozen=True, kw_only=True):
@@ -110,6 +112,10 @@ class FenceDone(EventBase, tag="fence-done", frozen=True, kw_only=True):
     asked_at: int
     sent: bool = False
     """It left, and the BMC accepted it."""
+    left: bool = False
+    """It left and was not answered: the BMC may have accepted it."""
+    refused: bool = False
+    """The BMC would refuse it each time; any other refusal passes."""
     error: str = ""
 
 
@@ -175,10 +181,13 @@ class HardwareSeen(EventBase, tag="hardware-seen", frozen=True, kw_only=True):
     clears: str = ""
     """For CLEAR: the class it closes; empty: whatever `key` opened."""
     closes: tuple[str, ...] = ()
-    """For CLEAR: every key it closes, where that is more than `key` alone ("fully redundant"
-    closes each degree of lost redundancy of the sensor)."""
+    """Every key it closes, where that is more than `key` alone ("fully redundant" closes each
+    degree of lost redundancy of the sensor); `|*` at the end: whatever begins so.  An INFO may
+    close others, too ("power is on" ends "power failed")."""
     row: str = ""
     """The row of the class table that decided: `23h/6F/1`, `severity 20h`, `oid 1.3...`."""
+    own_watchdog: bool = False
+    """It may be the BMC's timer that this agent armed, told by a trap that is no PET."""
     meaning: str
     source: str
     varbinds: tuple[tuple[str, str], ...] = ()

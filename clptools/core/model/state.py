@@ -84,6 +84,11 @@ class BmcState(msgspec.Struct):
     latency_ms: int = 0
     asked_at: int = NEVER
     """When a read was begun that is not answered, or `NEVER`."""
+    mend_since: int = NEVER
+    """Since when a person must do something before it answers; or `NEVER`."""
+    mend_told: bool = False
+    began_at: int = NEVER
+    """When the newest was."""
     next_at: int = 0
 
 
@@ -93,10 +98,13 @@ class ForcedStopState(msgspec.Struct):
     since: int = NEVER
     """When it began, or `NEVER`: none is under way."""
     orders: int = 0
+    """Those that the BMC accepted, or may have."""
     ordered_at: int = NEVER
     """When the order that is not answered was given, or `NEVER`."""
     sent_at: int = NEVER
-    """When the BMC last accepted one of this stop, or `NEVER`."""
+    """When the BMC last accepted one of this stop, or may have; or `NEVER`."""
+    again_at: int = 0
+    """The next order not before this."""
     retry_at: int = 0
     """Not again before this."""
     wanted_by: str = ""
@@ -540,7 +548,8 @@ class LedgerState(msgspec.Struct):
     unclaimed: dict[str, Unclaimed] = {}
     """Key of a message -> what was told of it; only faults that no monitor takes."""
     next_event: int = 1
-    duplicates: list[str] = []
+    traps_taken: dict[str, int] = {}
+    """Duplicate key of a trap -> when it was taken."""
 
 
 class FinalState(msgspec.Struct):

@@ -7,6 +7,8 @@ import msgspec
 from clptools.core.model.settings import Cluster
 
 _LONG_MS = 490_000
+_BEATS_MS = 200
+"""The heartbeat interval that `fence_delay` is made for: its default."""
 
 
 def drift_margin(interval_ms: int) -> int:
@@ -51,14 +53,29 @@ class Times(msgspec.Struct, frozen=True, kw_only=True):
     boot_ms: int
     """`B + d`: from then on after boot a member is no newcomer by time alone."""
     fence_delay_ms: int
-    turns_step_ms: int
-    """How far the instant from which one server counts turns to fence may be ahead of the other's:
-    longer than the oldest beat that is answered where none is lost, so that it keeps pace."""
+    """Of one turn to fence: `turn_ms`."""
 
 
 def drift_ms(elapsed_ms: int) -> int:
     """What two clocks, each up to 1 % off, come to differ by, rounded up."""
     return elapsed_ms // 50 + 1
+
+
+def turn_ms(cluster: Cluster) -> int:
+    """How long each place's turn to fence lasts.
+
+    `fence_delay`, and what slower heartbeats cost: two servers count turns from instants that may
+    differ by three intervals, and whoever has the turn notices it within two.
+    """
+    return cluster.fence_delay_ms + 5 * max(cluster.heartbeat_interval_ms - _BEATS_MS, 0)
+
+
+def turns_step_ms(cluster: Cluster) -> int:
+    """How far the instant from which one server counts turns to fence may be ahead of the other's.
+
+    Longer than the oldest beat that is answered where none is lost, so that it keeps pace.
+    """
+    return cluster.heartbeat_interval_ms * 3 // 2
 
 
 def times_of_both(before: Cluster, after: Cluster) -> Times:
@@ -99,6 +116,5 @@ def times(cluster: Cluster) -> Times:
         give_up_ms=lease // 4,
         startup_ms=cluster.startup_wait_ms,
         boot_ms=cluster.startup_wait_ms + drift_margin(cluster.startup_wait_ms),
-        fence_delay_ms=cluster.fence_delay_ms,
-        turns_step_ms=interval * 3 // 2,
+        fence_delay_ms=turn_ms(cluster),
     )

@@ -21,7 +21,9 @@ from clptools.core.monitors.severity import OPENING, grave_classes, rank, status
 from clptools.core.step import Change, Step
 
 _DUPLICATES_KEPT = 512
-_WATCHDOG_ROWS = "23h/6F/"
+DUPLICATES_MS = 1_800_000
+"""No BMC resends a trap for half an hour: seven times, 255 s apart (IPMI 2.0, table 23-4)."""
+_WATCHDOG_ROWS = ("23h/6F/", "11h/6F/")
 """Rows of the class table about the BMC's watchdog timer (IPMI 2.0, table 42-3)."""
 _MM = {EventClass.FATAL: 914, EventClass.PERFORMANCE: 915, EventClass.PREDICT: 916}
 """Number in the alert log by class, for traps; all others are 903, as are messages."""
@@ -31,6 +33,8 @@ and every change of the ledger costs what is in it."""
 _MORE_KEY = "more"
 """Fault key of one event that stands for all grave ones above `_OPEN_KEPT`: no deassertion
 closes it, since nobody remembers which they were."""
+_ALL_PARTS = "|*"
+"""End of a key that names some of a part's words, and means every part that has them."""
 _UNCLAIMED_KEPT = 256
 _UNCLAIMED_AGAIN_MS = 3_600_000
 """A message that no monitor takes and that keeps coming is told of this often."""
@@ -81,11 +85,14 @@ class EventLedger:
         if monitor is None or self._duplicate(monitor, event.duplicate_key):
             return
         expected = self.step.now < self.final.state.deadman_until
-        ours = expected and event.row.startswith(_WATCHDOG_ROWS)
-        if event.event_class == EventClass.CLEAR:
+        ours = expected and (event.own_watchdog or event.row.startswith(_WATCHDOG_ROWS))
+        clears = event.event_class == EventClass.CLEAR
+        if clears or (event.event_class == EventClass.INFO and event.closes):
             for key in event.closes or (event.key,):
-                self._close(monitor, key, event.clears, event.meaning)
-        elif event.event_class in OPENING and not ours:
+                self._close_all(monitor, key, event)
+        if clears:
+            return
+        if event.event_class in OPENING and not ours:
             self._open(monitor, event.key, event.event_class, event.meaning, event.source)
         elif event.event_class == EventClass.INFO or ours:
             self.step.record(
@@ -152,10 +159,14 @@ class EventLedger:
         """Whether a trap is a resend of one already taken."""
         if not key:
             return False
+        now, known = self.step.now, self.state.traps_taken
         full = f"{monitor.name}/{key}"
-        if full in self.state.duplicates:
+        if now - known.get(full, now - DUPLICATES_MS - 1) <= DUPLICATES_MS:
             return True
-        self.state.duplicates = [*self.state.duplicates, full][-_DUPLICATES_KEPT:]
+        known.pop(full, None)
+        known[full] = now
+        if len(known) > _DUPLICATES_KEPT:
+            del known[next(iter(known))]
         return False
 
     # ------------------------------------------------------------------ opening and closing
@@ -230,6 +241,18 @@ class EventLedger:
             if (e.event_class in classes) is grave
         )
         return sum(1 for _ in same) >= _OPEN_KEPT
+
+    def _close_all(self, monitor: Monitor, key: str, event: HardwareSeen) -> None:
+        """Closes what is open under `key`; one that ends in `|*` stands for all that begin so."""
+        keys = [key]
+        if key.endswith(_ALL_PARTS):
+            keys = [
+                e.key
+                for e in open_of(self.state.events, monitor.name)
+                if e.key.startswith(key[:-1])
+            ]
+        for one in keys:
+            self._close(monitor, one, event.clears, event.meaning)
 
     def _close(self, monitor: Monitor, key: str, clears: str, meaning: str) -> None:
         step = self.step

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from clptools.core import sentences as say
 from clptools.core.cluster.peers import Peers
+from clptools.core.describe import describe_request
 from clptools.core.model.actions import Progress, Reply, SendControl
-from clptools.core.model.codes import NO_SUCH
+from clptools.core.model.codes import NO_SUCH, REFUSED
 from clptools.core.model.messages import Answer, Forward
 from clptools.core.model.requests import Outcome, Request
 from clptools.core.model.state import Pending, RequestsState
@@ -83,3 +85,9 @@ class Forwarding:
         """There is no such server."""
         known = ", ".join(self.step.settings.names)
         return Outcome(code=NO_SUCH, text=f"No such server: {name}; known: {known}.")
+
+    def late(self, pending: Pending, waited_ms: int) -> Outcome:
+        """It waited behind a disk that took nothing: whoever asked may have asked elsewhere."""
+        text = say.asked_late(describe_request(pending.request), pending.user, waited_ms)
+        self.step.record("nm", 934, "WARN", (self.step.me,), text)
+        return Outcome(code=REFUSED, text=text, hint=say.ASK_AGAIN)

@@ -13,7 +13,6 @@ from clptools.core import sentences as say
 from clptools.core.cluster.election import Election
 from clptools.core.cluster.peers import Peers
 from clptools.core.cluster.timeout_ratio import TimeoutRatio
-from clptools.core.describe import describe_request
 from clptools.core.model.actions import Reply
 from clptools.core.model.codes import NO_AGENT, REFUSED, TIMED_OUT
 from clptools.core.model.events import RequestSeen
@@ -118,15 +117,9 @@ class Router:
         )
         waited_ms = self.step.now - event.asked_at if event.asked_at else 0
         if waited_ms > LASTS_MS:
-            self._refuse_late(pending, waited_ms)
+            self.forwarding.finish(pending, self.forwarding.late(pending, waited_ms))
         else:
             self._route(pending)
-
-    def _refuse_late(self, pending: Pending, waited_ms: int) -> None:
-        """It waited behind a disk that took nothing: whoever asked may have asked elsewhere."""
-        text = say.asked_late(describe_request(pending.request), pending.user, waited_ms)
-        self.step.record("nm", 934, "WARN", (self.step.me,), text)
-        self.forwarding.finish(pending, Outcome(code=REFUSED, text=text, hint=say.ASK_AGAIN))
 
     def forwarded(self, message: Forward) -> None:
         """A request came from another server."""
@@ -142,7 +135,7 @@ class Router:
             return
         waited_ms = self._waited_ms(message)
         if waited_ms > LASTS_MS:
-            self._refuse_late(pending, waited_ms)
+            self.forwarding.finish(pending, self.forwarding.late(pending, waited_ms))
             return
         service = isinstance(message.request, ServiceStart | ServiceStop)
         if self.step.life.phase is Phase.STOPPED and not service:

@@ -142,6 +142,9 @@ class Vouching:
             n for n, x in self.forwarding.state.pending.items() if x.asks_for == pending.id
         ]:
             del self.forwarding.state.pending[number]
+        waited_ms = step.now - pending.since
+        if waited_ms > LASTS_MS:
+            return self.forwarding.late(pending, waited_ms)  # we stood still while we looked
         own = self._against(request.down, p)
         against = [*([f"{step.me}: {own}"] if own else []), *pending.against]
         heard = any(line.endswith("is heard.") for line in against)
@@ -160,8 +163,7 @@ class Vouching:
                 alone.append(name)
             else:
                 self.forwarding.pass_on(name, pending.user, request)
-        text = f"Say it on {say.listed(alone)} as well." if alone else ""
-        return Outcome(text=text)
+        return Outcome(text=say.counts_as_down(request.down, alone))
 
     # ------------------------------------------------------------------ clpforcestop
 

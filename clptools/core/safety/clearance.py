@@ -18,6 +18,7 @@ from clptools.core.model.group_runs import Runs
 from clptools.core.model.messages import NO_EPOCH, Epoch, Holding
 from clptools.core.model.quorum import NEVER
 from clptools.core.model.state import ClearanceState, PeerState
+from clptools.core.safety.fencing import Fencing
 from clptools.core.step import Step
 
 
@@ -33,13 +34,20 @@ class Clearance:
     """Clears servers, for a coordinator with authority."""
 
     def __init__(
-        self, step: Step, state: ClearanceState, group_runs: Runs, peers: Peers, election: Election
+        self,
+        step: Step,
+        state: ClearanceState,
+        group_runs: Runs,
+        peers: Peers,
+        election: Election,
+        fencing: Fencing,
     ) -> None:
         self.step = step
         self.state = state
         self.group_runs = group_runs
         self.peers = peers
         self.election = election
+        self.fencing = fencing
 
     def since(self, group: str, server: str) -> int:
         """When we took office or last granted `group` to `server`, the later."""
@@ -127,7 +135,12 @@ class Clearance:
             "power off": say.no_power(
                 bmc.address if bmc else "", p.bmc.power, p.bmc.error, p.bmc.doubt
             ),
-            "forced stop": say.no_fence(settings.forced_stop.action, p.fence.text),
+            "forced stop": say.no_fence(
+                settings.forced_stop.action,
+                bmc is not None,
+                p.fence.text,
+                self.fencing.may_begin(),
+            ),
             "lease": say.no_lease(
                 step.settings.leases_armed,
                 p.beat is not None and p.beat.armed,

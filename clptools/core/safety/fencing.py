@@ -9,14 +9,14 @@ not heard, and its BMC has answered for a second without a gap (where both netwo
 together, its heartbeats come first).  What the BMC answers to an order is no evidence; off reads
 are, by the one rule of `power.py`.
 
-Only a coordinator that hears a majority fences, or an exact half.  There both sides may mean to,
-so each has turns of its own: from the last exchange on, place by place takes its turn of
-`fence_delay`, and an order leaves only in the first fifth of it, so that its victim is off before
-the next one begins.  Place 0 is the holder of the first configured group; all others follow by
-name.  An arbiter decides this, too: whom it says yes to has place 0.  There is no such danger where
-the BMC heartbeat stopped with the others: a server whose BMC heartbeat stopped is hung and cannot
-fence us.  A server that stood still itself, a paused machine for instance, fences nobody before it
-has listened again: the silence was its own.
+Only a coordinator that hears a majority fences, or an exact half without newcomers.  There both
+sides may mean to, so each has turns of its own: from the last exchange on, place by place takes
+its turn (`timing.turn_ms`), and an order leaves only in the first fifth of it, so that its victim
+is off before the next one begins.  Place 0 is the holder of the first configured group; all others
+follow by name.  An arbiter decides this, too: whom it says yes to has place 0.  There is no such
+danger where the BMC heartbeat stopped with the others: a server whose BMC heartbeat stopped is hung
+and cannot fence us.  A server that stood still itself, a paused machine for instance, fences nobody
+before it has listened again: the silence was its own.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from clptools.core.cluster.peers import Peers
 from clptools.core.cluster.power import Power
 from clptools.core.cluster.revision import Revision
 from clptools.core.cluster.shared_policy import SharedPolicy
+from clptools.core.model import timing
 from clptools.core.model.actions import Fence
 from clptools.core.model.events import FenceDone
 from clptools.core.model.group_runs import Runs
@@ -49,6 +50,8 @@ _STEADY_MS = 1_000
 _ORDER_STUCK_MS = 10_000
 _AGAIN_MS = 3_000
 """How long a BMC that accepted an order has to carry it out before it gets another one."""
+_BUSY_MS = 500
+"""After an order that a busy BMC refused, or that did not leave: it was none."""
 _POWER_ON_MS = 60_000
 _SHORTEST_MS = 1_000
 """Of a turn, whatever an older configuration says."""
@@ -130,11 +133,17 @@ class Fencing:
             return False
         if step.now < p.fence.retry_at or self._may_boot(p):
             return False
+        if self._was_off(p) and self.peers.hears_majority() and name not in stake.waited_for:
+            return False  # a power-off would only begin its long boot anew
         # In a tie that an arbiter decided, too: the loser may not know that it lost.
         if not self.election.in_office() or self.peers.hears_half():
             return True
         held = any(h.held for h in holds(p))
         return held or name in stake.waited_for
+
+    def may_begin(self) -> bool:
+        """Whether this server may stop any other now, in its turn."""
+        return self._able() and (self.peers.hears_majority() or self.peers.hears_half())
 
     def _able(self) -> bool:
         """Whether we take part, and know what is wanted."""
@@ -147,7 +156,7 @@ class Fencing:
         step, fence = self.step, p.fence
         if fence.ordered_at != NEVER and step.now - fence.ordered_at < _ORDER_STUCK_MS:
             return
-        if fence.sent_at != NEVER and step.now - fence.sent_at < _AGAIN_MS:
+        if step.now < fence.again_at:
             return
         if fence.orders > step.settings.forced_stop.retries:
             return
@@ -155,7 +164,6 @@ class Fencing:
             self._strikable(name, p) and (fence.wanted_by or (self._able() and self._may(p, stake)))
         ):
             return
-        fence.orders += 1
         fence.ordered_at = step.now
         command = self._command(p)
         step.do(Fence(server=name, action=command, ordered_at=step.now, within_ms=_WITHIN_MS))
@@ -179,10 +187,13 @@ class Fencing:
         return silent_ms > step.times.lost_ms and not self._may_boot(p)
 
     def _may_boot(self, p: PeerState) -> bool:
+        """Whether it was off since it was last heard, and not long ago."""
+        recent = self.step.now - p.bmc.off_seen_at < self.step.times.startup_ms
+        return recent and self._was_off(p)
+
+    def _was_off(self, p: PeerState) -> bool:
         """Whether it was off since it was last heard, for all that its BMC said, proof or not."""
-        off_at = p.bmc.off_seen_at
-        heard_at = max(p.heard_at, p.any_heard_at)
-        return off_at > heard_at and self.step.now - off_at < self.step.times.startup_ms
+        return p.bmc.off_seen_at > max(p.heard_at, p.any_heard_at)
 
     def begin(self, name: str, p: PeerState, user: str = "") -> None:
         """Begins a forced stop; `user`: who asked for it, whatever is heard of that server."""
@@ -246,25 +257,31 @@ class Fencing:
 
     # ------------------------------------------------------------------ answers
 
-    def done(self, event: FenceDone) -> None:
-        """An order was carried out, or never left."""
+    def done(self, event: FenceDone) -> StopFailed | None:
+        """An order was carried out, or never left; returns a forced stop that failed by it."""
         step = self.step
         p = self.peers.get(event.server)
         if p is None or event.action == BmcOrder.POWER_ON:
             if p is not None and not event.sent:
                 text = say.stays_off(event.server, event.error)
                 step.record("rc", 435, "WARN", (event.server, step.me), text)
-            return
+            return None
         p.fence.ordered_at = NEVER
         if p.fence.since == NEVER:
-            return
-        if event.sent:
+            return None
+        p.fence.again_at = step.now + (_AGAIN_MS if event.sent or event.left else _BUSY_MS)
+        changes = p.fence.sent_at != NEVER  # then even a lack of privilege passes
+        if event.sent or event.left:
+            p.fence.orders += 1
             p.fence.sent_at = step.now
+        p.fence.text = event.error
+        if event.sent:
             p.fence.text = say.nmi_proves_nothing if event.action == BmcOrder.NMI else ""
-        else:
-            p.fence.text = event.error
+        elif event.refused and not changes:
+            return self._failed(event.server, p, p.fence)
         self.power.ask(event.server)
         step.changed(Change.DECISIONS)
+        return None
 
     # ------------------------------------------------------------------ whose turn it is
 
@@ -278,6 +295,8 @@ class Fencing:
             return False
         if self.power.stands_still(p):
             return True
+        if self.peers.hears_newcomer():
+            return False
         revisions = self.revision.turns()
         places = [self._place(r, stake) for r in revisions]
         if any(place is None for place in places):
@@ -290,13 +309,14 @@ class Fencing:
 
         A BMC holds the button for 4 s: its victim is to be off before the next turn begins.
         """
-        turn_ms = max(revision.cluster.fence_delay_ms, _SHORTEST_MS)
+        turn_ms = max(timing.turn_ms(revision.cluster), _SHORTEST_MS)
         silent_ms = self.step.now - p.turns_at - revision.lost_ms
         if silent_ms < 0:
             return False
         turn, into_ms = divmod(silent_ms, turn_ms)
         mine = turn % self._places(revision) == place
-        window_ms = max(turn_ms // 5, _WITHIN_MS + 2 * self.step.times.interval_ms)
+        interval_ms = revision.cluster.heartbeat_interval_ms
+        window_ms = max(turn_ms // 5, _WITHIN_MS + 2 * interval_ms)
         return mine and into_ms + _WITHIN_MS <= window_ms
 
     def _places(self, revision: InForce) -> int:

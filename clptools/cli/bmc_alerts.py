@@ -1,0 +1,224 @@
+"""The way of traps, for `clpbmccnf --alerts`, `clptrap test --through-bmc` and `clpcfchk`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from clptools import paths
+from clptools.faults import ClpError, ExitCode
+from clptools.hardware.alerts import AlertWay, Finding, IpmiAlerts, Wanted
+from clptools.hardware.ipmi import BmcClient, IpmiProcesses
+from clptools.hardware.local import LocalIpmi, OwnBmc
+from clptools.intake.match import admissions, communities
+
+if TYPE_CHECKING:
+    from clptools.cli.redfish_alerts import RedfishAlerts
+    from clptools.core.model.settings import Bmc, Settings
+
+PATIENCE_S = 60.0
+"""For all that is asked of one BMC: up to 200 requests, 0.1 s each where it is slow."""
+
+
+class Way(msgspec.Struct, frozen=True, kw_only=True):
+    """From one BMC to one keyword address, as it is found."""
+
+    server: str
+    bmc: str
+    address: str
+    findings: tuple[Finding, ...] = ()
+    fault: str = ""
+    """Why it could not be looked at; empty: it was."""
+    tells: str = "trap"
+    """What comes this way: traps, or events of Redfish."""
+
+    @property
+    def clear(self) -> bool:
+        """Whether a trap would arrive."""
+        return not self.findings and not self.fault
+
+
+def wanted_of(settings: Settings, server: str) -> tuple[Wanted, ...]:
+    """The keyword addresses of one server, and what its monitors take there.
+
+    Redfish events go to the first alone, for all monitors.
+    """
+    places = admissions(settings, server)[: 1 if is_redfish(settings, server) else None]
+    return tuple(
+        Wanted(
+            server=server,
+            host=place.address.host,
+            port=place.address.port,
+            communities=tuple(
+                community.decode()
+                for monitor in place.monitors
+                for community in sorted(communities(monitor))
+            ),
+        )
+        for place in places
+    )
+
+
+def is_redfish(settings: Settings, server: str) -> bool:
+    """Whether the BMC of that server tells by Redfish."""
+    found = settings.server(server)
+    return found is not None and found.bmc is not None and found.bmc.is_redfish
+
+
+def servers_of(settings: Settings, names: Iterable[str]) -> tuple[str, ...]:
+    """The servers whose BMC is to send traps.  Raises ClpError: one is unknown, or none."""
+    chosen = tuple(names) or settings.names
+    for name in chosen:
+        if settings.server(name) is None:
+            known = ", ".join(settings.names)
+            raise ClpError(ExitCode.NO_SUCH, f"{name}: no such server.", f"Known: {known}")
+    found = tuple(
+        name
+        for name in chosen
+        if (own := settings.server(name)) and own.bmc and admissions(settings, name)
+    )
+    if not found:
+        raise ClpError(
+            ExitCode.NO_SUCH,
+            f"No message receive monitor waits for traps of a BMC on {' or '.join(chosen)}.",
+            'Give an mrw category = "BMCNOTICE" and keyword_on, and each server its [server.bmc].',
+        )
+    return found
+
+
+@asynccontextmanager
+async def alert_ways(
+    settings: Settings, servers: Iterable[str], own: str
+) -> AsyncIterator[dict[str, AlertWay]]:
+    """How the alerts of these servers' BMCs are looked at; `own`: this server."""
+    processes = IpmiProcesses()
+    closing: list[BmcClient | OwnBmc | RedfishAlerts] = []
+    ways: dict[str, AlertWay] = {}
+    try:
+        for name in servers:
+            server = settings.server(name)
+            assert server is not None and server.bmc is not None, "servers_of() comes first"
+            ways[name] = _way(name, server.bmc, name == own, processes, closing)
+        yield ways
+    finally:
+        for each in closing:
+            each.close()
+        await processes.close()
+
+
+def _way(
+    server: str,
+    bmc: Bmc,
+    is_own: bool,
+    processes: IpmiProcesses,
+    closing: list[BmcClient | OwnBmc | RedfishAlerts],
+) -> AlertWay:
+    """The one place that knows by which protocol a BMC's alerts are reached."""
+    if bmc.is_redfish:
+        from clptools.cli.redfish_alerts import RedfishAlerts
+
+        service = RedfishAlerts(server, bmc)
+        closing.append(service)
+        return service
+    lan = BmcClient(server, bmc, paths.bmc_password_file(server), processes)
+    closing.append(lan)
+    # A node that lives below CLP_ROOT is not the machine that it runs on.
+    if not is_own or paths.root():
+        return IpmiAlerts(lan, bmc.address)
+    asked = OwnBmc(lan, LocalIpmi())
+    closing.append(asked)
+    return IpmiAlerts(asked, bmc.address)
+
+
+async def look(settings: Settings, servers: Iterable[str], own: str) -> list[Way]:
+    """The ways from these servers' BMCs, all asked at once."""
+    async with alert_ways(settings, servers, own) as ways:
+        found = await asyncio.gather(
+            *(
+                looked_at(way, wanted)
+                for name, way in ways.items()
+                for wanted in wanted_of(settings, name)
+            )
+        )
+    return list(found)
+
+
+async def looked_at(way: AlertWay, wanted: Wanted) -> Way:
+    """One of them."""
+    found: tuple[Finding, ...] = ()
+    fault = ""
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            found = await way.check(wanted)
+    except TimeoutError:
+        fault = f"its BMC was not through within {PATIENCE_S:g} s"
+    except ClpError as error:
+        fault = error.message
+    return Way(
+        server=wanted.server,
+        bmc=way.where,
+        address=wanted.where,
+        findings=found,
+        fault=fault,
+        tells=way.tells,
+    )
+
+
+async def mend(settings: Settings, servers: Iterable[str], own: str) -> tuple[list[Way], list[str]]:
+    """Sets what can be set; the ways as they are then, and what the BMCs refused."""
+    refused: list[str] = []
+    async with alert_ways(settings, servers, own) as ways:
+        found: list[Way] = []
+        for name, way in ways.items():
+            # One address after the other: a second must not take the place of the first.
+            for wanted in wanted_of(settings, name):
+                refused += await _set(way, await looked_at(way, wanted))
+            found += [await looked_at(way, wanted) for wanted in wanted_of(settings, name)]
+    return found, refused
+
+
+async def _set(way: AlertWay, found: Way) -> list[str]:
+    refused = []
+    for finding in found.findings:
+        if not finding.changes:
+            continue
+        try:
+            await way.set(finding)
+        except ClpError as error:
+            refused.append(f"{error.message}.")
+    return refused
+
+
+def told(way: Way) -> str:
+    """One way in lines."""
+    head = f"{way.server} (BMC {way.bmc} to {way.address}): "
+    if way.fault:
+        return f"{head}cannot be told. {way.fault}."
+    if way.clear:
+        return f"{head}its {way.tells}s are sent there."
+    lines = [f"{head}"]
+    lines[0] += f"{len(way.findings)} thing{'s' * (len(way.findings) > 1)} in the way."
+    for finding in way.findings:
+        lines.append(f"  - {finding.text}" + (" (can be set)" if finding.changes else ""))
+        if finding.hint:
+            lines.append(f"    {finding.hint}")
+    return "\n".join(lines)
+
+
+def as_object(way: Way) -> dict[str, object]:
+    """One way for programs."""
+    return {
+        "server": way.server,
+        "bmc": way.bmc,
+        "address": way.address,
+        "sends": None if way.fault else way.clear,
+        "error": way.fault or None,
+        "findings": [
+            {"text": f.text, "can_be_set": bool(f.changes), "hint": f.hint or None}
+            for f in way.findings
+        ],
+    }

@@ -1,0 +1,124 @@
+"""Names of traps and variables as profiles write them: OIDs, ranges of their last arc, prefixes."""
+
+from __future__ import annotations
+
+import re
+
+ARC = (1 << 32) - 1
+"""The highest arc of an OID (RFC 2578, section 3.5)."""
+EVERYTHING_BELOW = -1
+MOST = 4_096
+"""Numbers that one range may have."""
+
+InstancePart = tuple[tuple[str, int], ...]
+"""Variables of which the first that says something counts: OID, characters left out."""
+
+_OID = re.compile(r"\.?[0-9]+(?:\.[0-9]+)*")
+_PART = re.compile(r"(\.?[0-9]+(?:\.[0-9]+)*)(?:\[([0-9]{1,2}):\])?")
+
+
+def oid_fault(oid: str) -> tuple[str, str] | None:
+    """What is wrong with an OID, and the mend; None: nothing."""
+    if re.search(r"(?:^|\.)-[0-9]", oid):
+        return (
+            "an arc is never negative",
+            "SNMP v1 sends numbers above 2147483647 as negative: add 4294967296.",
+        )
+    if not _OID.fullmatch(oid):
+        return "no OID: numbers with dots between", 'Write it as "0.6050" or "1.3.6.1.4.1.232".'
+    high = next((arc for arc in oid.strip(".").split(".") if int(arc) > ARC), "")
+    if high:
+        return f"{high} is no arc of an OID: they end at {ARC}", "Compare it with the MIB."
+    if len(oid.split(".")) > 128:
+        return "more than 128 arcs", "Compare it with the MIB."
+    return None
+
+
+def pattern_fault(pattern: str) -> tuple[str, str] | None:
+    """The same of a name in `match`: an OID, `OID..NUMBER` or `OID.*`."""
+    if pattern == "*":
+        return None
+    if pattern.endswith(".*"):
+        return oid_fault(pattern[:-2])
+    first, dots, last = pattern.partition("..")
+    fault = oid_fault(first)
+    if fault or not dots:
+        return fault
+    if not last.isascii() or not last.isdecimal():
+        return "a range ends with the last number alone", 'Write it as "0.6050..6069".'
+    if int(last) > ARC:
+        return f"{last} is no arc of an OID: they end at {ARC}", "Compare it with the MIB."
+    if int(last) < int(first.rpartition(".")[2]):
+        return "a range that ends before it begins", "This row can never match: turn it round."
+    return None
+
+
+def pattern_bounds(pattern: str) -> tuple[str, int, int]:
+    """What is before the last arc, without the 0 that SMIv2 puts there, and which last arcs.
+
+    Of `OID.*` the last is EVERYTHING_BELOW: everything below what comes first.
+    """
+    pattern = pattern.lstrip(".")
+    if pattern == "*":
+        return "", EVERYTHING_BELOW, EVERYTHING_BELOW
+    if pattern.endswith(".*"):
+        head = pattern[:-2]
+        head = head[:-2] if head.endswith(".0") else "" if head == "0" else head
+        return head, EVERYTHING_BELOW, EVERYTHING_BELOW
+    first, _, last = pattern.partition("..")
+    head, _, low = first.rpartition(".")
+    head = head[:-2] if head.endswith(".0") else "" if head == "0" else head
+    return head, int(low), int(last or low)
+
+
+def pattern_covers(wide: str, narrow: str) -> bool:
+    """Whether every name of `narrow` is one of `wide`; both in full."""
+    head, low, high = pattern_bounds(wide)
+    other, first, last = pattern_bounds(narrow)
+    if high == EVERYTHING_BELOW:
+        return not head or other == head or other.startswith(head + ".")
+    return head == other and last != EVERYTHING_BELOW and low <= first and last <= high
+
+
+def instance_parts(instance: tuple[str, ...]) -> tuple[InstancePart, ...]:
+    """`instance` taken apart; what is no part of it is left out."""
+    found: list[InstancePart] = []
+    for item in instance:
+        choices = (_PART.fullmatch(choice.strip()) for choice in item.split("|"))
+        found.append(tuple((c[1], int(c[2] or 0)) for c in choices if c))
+    return tuple(found)
+
+
+def part_fault(item: str) -> tuple[str, str] | None:
+    """What is wrong with one item of `instance`, and the mend; None: nothing."""
+    for choice in item.split("|"):
+        found = _PART.fullmatch(choice.strip())
+        if found is None:
+            return oid_fault(choice.strip()) or (
+                "no variable",
+                'Write "1.6", "1.18[2:]" without the first two characters, or "1.18|1.21".',
+            )
+        fault = oid_fault(found[1])
+        if fault:
+            return fault
+    return None
+
+
+def value_fault(value: str, mask: int) -> tuple[str, str] | None:
+    """Why a variable can never have a value, and the mend; None: it can."""
+    if value.isascii() and value.isdecimal():
+        if mask and int(value) & ~mask:
+            return (
+                f"{int(value):#x} has bits that mask = {mask:#x} takes away: it can never match",
+                "Compare both with the MIB.",
+            )
+        if int(value) >> 64:
+            return "wider than 64 bits: it can never match", "Compare it with the MIB."
+    elif mask:
+        return "a text never matches under a mask", "Leave mask out, or write a number."
+    elif value.strip("*") == "" or "*" in value.strip("*"):
+        return (
+            "a * stands at the beginning or the end of some text",
+            'Write "PSU*" or "*Uncorrectable*".',
+        )
+    return None

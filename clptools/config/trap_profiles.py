@@ -1,0 +1,413 @@
+"""Reading `[[trap_profile]]`: rows of the class table, and families of traps that are no PETs.
+
+The profiles that ship are read by the same rules (`shipped_profile`), so what one of them says a
+site can say as well.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from clptools.config import fields_of_traps as fields
+from clptools.config.lines import Lines
+from clptools.config.table import Names, Source, Table, build, elements
+from clptools.config.trap_names import (
+    MOST,
+    instance_parts,
+    pattern_bounds,
+    pattern_covers,
+    pattern_fault,
+    value_fault,
+)
+from clptools.config.trap_rows import is_oid, row_fault
+from clptools.core.model.settings import Option, TrapCondition, TrapFamily, TrapProfile
+
+CONDITIONS = ("test", "recovered", "ok", "clear_if", "clear_unless")
+SIGNED = 1 << 31
+_ROOT = "1.3.6.1."
+"""Names of traps and of vendors' variables begin so."""
+
+_MEANING_PLACE = re.compile(r"\{([^{}]*)\}")
+
+
+def read_profiles(source: Source, document: dict[str, object]) -> tuple[TrapProfile, ...]:
+    """All `[[trap_profile]]`, checked one by one and against each other."""
+    names = Names("a trap profile")
+    found: list[TrapProfile] = []
+    earlier = _Earlier()
+    for table in elements(source, document, "trap_profile"):
+        profile = _profile(table, earlier)
+        names.take(table, profile.name)
+        found.append(profile)
+    return tuple(found)
+
+
+def shipped_profile(document: dict[str, object]) -> TrapProfile:
+    """A profile of the package: the tables of one `[[trap_profile]]` at the top of the file.
+
+    Whether its tables reach each other is left to a test: an agent that starts has no time for it.
+    Raises ValueError with the first fault.
+    """
+    source = Source("profile", Lines(""))
+    table = Table(source, (), document, "profile", "trap_profile")
+    profile = _profile(table, None)
+    if source.reports:
+        raise ValueError(source.reports[0].message)
+    return profile
+
+
+def _profile(table: Table, earlier: _Earlier | None) -> TrapProfile:
+    values = table.read(fields.TRAP_PROFILE, inner=("trap", *CONDITIONS))
+    makers = values.pop("manufacturer")
+    roots = values.pop("enterprise")
+    text = str(values.pop("text") or "")
+    _check_rows(table, bool(makers), earlier or _Earlier())
+    numbers = tuple(int(m) for m in makers) if isinstance(makers, tuple) else ()
+    enterprises = tuple(str(r).strip(".") for r in roots) if isinstance(roots, tuple) else ()
+    for root in enterprises:
+        if not root.startswith(_ROOT):
+            table.error(
+                "enterprise",
+                f"no trap's name begins with {root}: what is below it can never match",
+                "Write it from the root on, as 1.3.6.1.4.1.232.",
+            )
+    shared = {name: _condition(table, name) for name in CONDITIONS}
+    families: list[TrapFamily] = []
+    read: list[tuple[Table, TrapFamily]] = []
+    for inner in table.many("trap"):
+        family = _family(inner, shared, text)
+        if family is not None:
+            families.append(family)
+            read.append((inner, family))
+    if earlier is not None:
+        _check_families(read, enterprises, earlier)
+    return build(
+        TrapProfile, values, manufacturers=numbers, enterprises=enterprises, traps=tuple(families)
+    )
+
+
+# -- rows of the class table ------------------------------------------------------------------
+
+
+def _check_rows(table: Table, of_maker: bool, earlier: _Earlier) -> None:
+    """Rows that never match anything: whoever wrote them means something."""
+    for name in ("rows", "meanings"):
+        rows = table.raw.get(name)
+        for row, told in rows.items() if isinstance(rows, dict) else ():
+            if fault := row_fault(row):
+                table.error(name, fault, _row_mend(row), at=(row,))
+            elif of_maker and is_oid(row):
+                table.error(
+                    name,
+                    "a trap that is no PET does not say who made its BMC: with manufacturer it "
+                    "never matches",
+                    "Put it into a [[trap_profile]] without manufacturer; its OID names the maker.",
+                    at=(row,),
+                )
+            elif name == "rows":
+                _check_row(table, row, str(told), earlier)
+
+
+def _row_mend(row: str) -> str:
+    if row.startswith("oid ."):
+        return f'Write "oid {row[4:].strip(".")}": no dot at its beginning.'
+    return 'Write "0Dh/6F/2", "*/04/1", "specific 1001", or "oid 1.3.6.1.4.1.232.0.9014".'
+
+
+def _check_row(table: Table, row: str, event_class: str, earlier: _Earlier) -> None:
+    line = table.source.lines.line((*table.path, "rows", row))
+    makers = "" if is_oid(row) else str(table.raw.get("manufacturer", ""))
+    known = earlier.rows.setdefault((makers, row), (event_class, line))
+    if known[0] != event_class:
+        table.error(
+            "rows",
+            f"line {known[1]} says {known[0]} of the same row",
+            "One of them can never count: take it out.",
+            at=(row,),
+        )
+    if is_oid(row):
+        name = row[4:]
+        if not name.startswith(_ROOT):
+            table.error(
+                "rows",
+                "this OID can never be a trap's name",
+                "Names of traps begin with 1.3.6.1.",
+                at=(row,),
+            )
+        _warn_number(table, "rows", row, int(name.rpartition(".")[2]))
+
+
+# -- families ---------------------------------------------------------------------------------
+
+
+class _Earlier:
+    """What was said before, in this and other profiles."""
+
+    def __init__(self) -> None:
+        self.rows: dict[tuple[str, str], tuple[str, int]] = {}
+        self.sure: list[tuple[str, str, int, str]] = []
+        """Patterns whose traps go no further: profile, pattern in full, line, class."""
+
+
+def _family(table: Table, shared: dict[str, TrapCondition | None], text: str) -> TrapFamily | None:
+    values = table.read(fields.TRAP, inner=CONDITIONS)
+    match = values.pop("match")
+    wanted = dict(match) if isinstance(match, dict) else {}
+    if isinstance(match, tuple):
+        wanted = dict.fromkeys(map(str, match), "")
+    conditions = {
+        name: _condition(table, name) if name in table.raw else shared[name] for name in CONDITIONS
+    }
+    ok = _check_match(table, wanted)
+    classes = _values(table, "classes", values.pop("classes"))
+    levels = _values(table, "levels", values.pop("levels"))
+    event_class = values.pop("class")
+    family = build(
+        TrapFamily,
+        values,
+        match=wanted,
+        event_class=str(event_class or ""),
+        classes=classes,
+        levels=levels,
+        text=str(values.get("text") or text),
+        **conditions,
+    )
+    return family if _check_family(table, family) and ok else None
+
+
+def _condition(table: Table, name: str) -> TrapCondition | None:
+    inner = table.one(name)
+    if inner is None:
+        return None
+    values = inner.read(fields.CONDITION)
+    said = values["value"]
+    if not isinstance(said, tuple) or not said or not values["variable"]:
+        return None
+    mask = int(values["mask"]) if isinstance(values["mask"], int) else 0
+    numbers = tuple(_canonical(v) for v in said)
+    for value in numbers:
+        fault = value_fault(value, mask)
+        if fault:
+            inner.error("value", *fault)
+    return TrapCondition(variable=str(values["variable"]), values=numbers, mask=mask)
+
+
+def _canonical(value: str) -> str:
+    """Numbers in decimal, negative ones as they are looked up."""
+    try:
+        number = int(value, 0)
+    except ValueError:
+        return value
+    return str(number & 0xFFFFFFFF if number < 0 else number)
+
+
+def _values(table: Table, name: str, given: Option) -> dict[str, str]:
+    """Values, ranges of numbers taken apart, with their classes."""
+    found: dict[str, str] = {}
+    if not isinstance(given, dict):
+        return found
+    for key, event_class in given.items():
+        low, dots, high = key.partition("..")
+        keys = [_canonical(key)]
+        if dots and _is_number(low) and _is_number(high):
+            first, last = int(low, 0), int(high, 0)
+            if not 0 <= last - first < MOST:
+                text = f"no range of at most {MOST} numbers, from low to high"
+                table.error(name, text, 'Write it as "3..5".', at=(key,))
+                continue
+            keys = [str(n) for n in range(first, last + 1)]
+        for one in keys:
+            if found.get(one, event_class) != event_class:
+                text = f"says {found[one]} and {event_class} of {one}"
+                table.error(name, text, "Take it out of one of them.", at=(key,))
+            found[one] = event_class
+    return found
+
+
+def _is_number(text: str) -> bool:
+    try:
+        int(text, 0)
+    except ValueError:
+        return False
+    return True
+
+
+def _check_match(table: Table, match: dict[str, str]) -> bool:
+    ok = True
+    if not match:
+        if "match" in table.raw:
+            table.error("match", "names no trap", 'Write match = ["0.6050"].')
+        return False
+    for pattern in match:
+        at: tuple[str | int, ...] = (pattern,)
+        if isinstance(table.raw.get("match"), list):
+            at = (list(match).index(pattern),)
+        fault = pattern_fault(pattern)
+        if fault:
+            table.error("match", *fault, at=at)
+            ok = False
+            continue
+        _warn_number(table, "match", pattern, pattern_bounds(pattern)[1])
+    return ok
+
+
+def _warn_number(table: Table, name: str, pattern: str, number: int) -> None:
+    if number >= SIGNED:
+        table.say(
+            "warning",
+            name,
+            f"{name} {pattern}: {number} is above 2147483647, which SNMP v1 sends as "
+            f"{number - (1 << 32)}; both are taken",
+            "Compare it with the MIB.",
+        )
+
+
+def _check_family(table: Table, family: TrapFamily) -> bool:
+    before = len(table.source.reports)
+    if family.variable and not (family.classes or family.event_class or any(family.match.values())):
+        table.error("variable", "nothing says what its values mean", "Add classes.")
+    if family.classes and not family.variable:
+        table.error("classes", "needs variable, whose values they are", "Name its OID.")
+    if family.mask and not family.variable:
+        table.error("mask", "needs variable, whose bits they are", "Name its OID.")
+    if bool(family.step) is not bool(family.levels) and family.levels:
+        text = "needs step: the number is step * thing + level + base"
+        table.error("levels", text, "Add step, or take levels out.")
+    if family.step:
+        for level in family.levels:
+            if not level.isdecimal() or int(level) >= family.step:
+                text = f"no number leaves {level} when it is divided by {family.step}"
+                table.error("levels", text, f"Levels go from 0 to {family.step - 1}.", at=(level,))
+    gives = family.classes or family.event_class or family.levels or any(family.match.values())
+    if not gives and not family.ipmi:
+        table.error(
+            "match",
+            "gives no trap a class: this row can never decide",
+            'Add class = "ERROR", or classes by a variable.',
+        )
+    for value in family.classes:
+        fault = value_fault(value, family.mask)
+        if fault:
+            key = next((k for k in _raw_keys(table) if _canonical(k) == value), value)
+            table.error("classes", *fault, at=(key,))
+    parts = instance_parts(family.instance)
+    for found in _MEANING_PLACE.findall(family.meaning):
+        if not re.fullmatch(r"\d+(?:\.\d+)*", found) or (
+            "." not in found and int(found) >= len(parts)
+        ):
+            hint = "{0} is the first of instance, {1.2} the variable of that OID."
+            table.error("meaning", f"{{{found}}} stands for nothing", hint)
+    return len(table.source.reports) == before or not any(
+        report.severity == "error" for report in table.source.reports[before:]
+    )
+
+
+def _raw_keys(table: Table) -> list[str]:
+    raw = table.raw.get("classes")
+    return list(raw) if isinstance(raw, dict) else []
+
+
+def _check_families(
+    read: list[tuple[Table, TrapFamily]], enterprises: tuple[str, ...], earlier: _Earlier
+) -> None:
+    """One against the others: what can never match, and what contradicts."""
+    known = {family.name for _, family in read}
+    first: dict[str, tuple[Table, TrapFamily]] = {}
+    for table, family in read:
+        if not enterprises:
+            _check_roots(table, family)
+        for name in family.closes:
+            if name not in known or not name:
+                table.error(
+                    "closes",
+                    f'no trap of this profile is called "{name}"',
+                    f"Known: {', '.join(sorted(filter(None, known))) or 'none'}.",
+                )
+        other = first.setdefault(family.name, (table, family))[1] if family.name else family
+        if (other.instance, other.step) != (family.instance, family.step):
+            line = table.source.lines.line(first[family.name][0].path)
+            table.error(
+                "instance" if other.instance != family.instance else "step",
+                f'"{family.name}" on line {line} names its part in another way: what one opens '
+                "the other could not close",
+                "Write the same in both, or give them different names.",
+            )
+        _check_reach(table, family, enterprises, earlier)
+
+
+def _check_roots(table: Table, family: TrapFamily) -> None:
+    """Without `enterprise`, every OID stands in full."""
+    variables = [family.variable] if family.variable else []
+    variables += [oid for part in instance_parts(family.instance) for oid, _ in part]
+    for name, oids in (("match", list(family.match)), ("variable", variables)):
+        found = next((oid for oid in oids if oid != "*" and not _is_whole(oid)), "")
+        if found:
+            table.error(
+                "instance" if name == "variable" and found != family.variable else name,
+                f'"{found}" can never match: the profile has no enterprise that it is below',
+                'Write enterprise = "1.3.6.1.4.1.…" in the profile, or the whole OID.',
+            )
+
+
+def _is_whole(oid: str) -> bool:
+    return oid.lstrip(".").startswith(_ROOT)
+
+
+def _check_reach(
+    table: Table, family: TrapFamily, enterprises: tuple[str, ...], earlier: _Earlier
+) -> None:
+    line = table.source.lines.line(table.path)
+    for pattern, given in family.match.items():
+        for root in enterprises or ("",):
+            full = _in_full(root, pattern)
+            row = earlier.rows.get(("", f"oid {full}"))
+            if row is not None and row[0] != _only_class(family, given) != "":
+                table.error(
+                    "match",
+                    f"line {row[1]} says {row[0]} of {full}, this {_only_class(family, given)}",
+                    "A row of one name counts before: take one of them out.",
+                )
+            for earlier_pattern, said in _covering(full, earlier):
+                text = f'line {said[0]} takes "{earlier_pattern}" before'
+                known = said[1] and _only_class(family, given) not in ("", said[1])
+                text += f" and says {said[1]}" if known else ""
+                table.error(
+                    "match",
+                    f'{text}: "{pattern}" can never match',
+                    "Put the narrower one first, or take one of them out.",
+                )
+                break
+            else:
+                if _is_sure(family, given):
+                    told = _only_class(family, given)
+                    earlier.sure.append((pattern, full, line, told))
+                continue
+            break
+
+
+def _covering(full: str, earlier: _Earlier) -> Iterator[tuple[str, tuple[int, str]]]:
+    for pattern, other, line, event_class in earlier.sure:
+        if pattern_covers(other, full):
+            yield pattern, (line, event_class)
+
+
+def _is_sure(family: TrapFamily, given: str) -> bool:
+    """Whether every trap of that name gets a class here."""
+    if family.ipmi:
+        return False
+    if given or family.event_class:
+        return True
+    levels = not family.variable and family.step
+    return bool(levels) and len(family.levels) == family.step
+
+
+def _only_class(family: TrapFamily, given: str) -> str:
+    if family.variable or family.levels:
+        return ""
+    return given or family.event_class
+
+
+def _in_full(root: str, pattern: str) -> str:
+    pattern = pattern.lstrip(".")
+    return pattern if not root or pattern.startswith(_ROOT) else f"{root}.{pattern}"

@@ -1,0 +1,547 @@
+"""Hardware events of this server's own BMC by Redfish, as a trap would tell them.
+
+Three ways, the best that the service offers: a stream of server-sent events on a connection of
+ours; events that it pushes to the keyword address, by HTTPS under a secret path; its log, read
+every ten seconds, which fills the gaps of both.  An event that comes by two ways, or twice, counts
+once.  What is taken is durable before a push is answered.
+
+Nothing that arrives can raise out of here: what is not taken is counted by reason, and each fault
+is said once, until it is another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import hmac
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from clptools.common.http import HttpError, Server, cause
+from clptools.common.kept_http import KeptConnection
+from clptools.common.redfish import (
+    ROOT,
+    Access,
+    Json,
+    RedfishError,
+    Service,
+    link,
+    links,
+    path_of,
+)
+from clptools.config.address import Endpoint
+from clptools.config.secretfile import read_bmc_password
+from clptools.core.model.events import HardwareSeen
+from clptools.core.model.settings import Bmc, Settings
+from clptools.core.model.words import EventClass
+from clptools.intake.event_stream import StreamParser
+from clptools.intake.match import BURST, RATE, Bucket, admissions
+from clptools.intake.redfish_events import EventTable, Told, events_of
+from clptools.intake.redfish_identity import listener_tls
+from clptools.intake.redfish_log import Known, find_logs, name_of, newest
+from clptools.intake.redfish_push import PushHandler, subscriptions
+from clptools.intake.redfish_seen import KEPT, Seen
+
+LOG_S = 10.0
+"""Between two reads of the log."""
+SUBSCRIPTION_S = 60.0
+"""Between two looks whether the subscription is still there: a BMC that restarts forgets it."""
+ANSWER_S = 5.0
+"""For one answer of the service."""
+AGAIN_S = (1.0, 60.0)
+"""How soon what could not go on is begun anew: at first, and at last."""
+PASSWORD_S = 5.0
+"""Between two looks whether there is another password, where one was refused."""
+STUCK_S = 10.0
+"""A stream that stops inside an event is given up after this."""
+STREAM_FAULTS = 3
+"""So many streams that could not be had or ended soon, and pushes are asked for as well."""
+SHORT_S = 10.0
+"""A stream that ends within this ends soon."""
+PENDING, GRAVE_PENDING = 256, 4096
+"""Events taken and not yet durable: all, and fatal ones and ends."""
+AGAIN_TOLD_S = 3600.0
+"""What goes on, and a message that no row knows, is told this often."""
+_GRAVE = (EventClass.FATAL, EventClass.CLEAR)
+
+OnEvent = Callable[[HardwareSeen], Awaitable[None]]
+
+
+class RedfishCounters(msgspec.Struct, kw_only=True):
+    """Events by fate, since the agent started."""
+
+    received: int = 0
+    accepted: int = 0
+    duplicate: int = 0
+    """Came by another way as well, or twice."""
+    late: int = 0
+    """Overtaken by a newer one of the same fault."""
+    unknown: int = 0
+    """No class: recorded, no monitor changes."""
+    test: int = 0
+    malformed: int = 0
+    storm: int = 0
+    undelivered: int = 0
+    refused: int = 0
+    """Pushed under another path than ours."""
+    stream_ended: int = 0
+    stream_silent: int = 0
+    """Streams that did not tell what the log had."""
+    log_filled: int = 0
+    """Events that the log alone had."""
+    faults: int = 0
+    """Questions without an answer that could be used."""
+
+    def as_dict(self) -> dict[str, int]:
+        """Name -> count."""
+        return {name: getattr(self, name) for name in self.__struct_fields__}
+
+
+class RedfishEvents:
+    """The events of one agent's own BMC, while that speaks Redfish.
+
+    `on_event` returns once the event is durable; `note` takes one line for people.
+    """
+
+    def __init__(
+        self,
+        server: str,
+        authkey: bytes,
+        on_event: OnEvent,
+        note: Callable[[str], None],
+    ) -> None:
+        self.counters = RedfishCounters()
+        self._server = server
+        self._on_event = on_event
+        self._note = note
+        word = hmac.digest(authkey, f"redfish push {server}".encode(), hashlib.sha256).hex()
+        self._secret = f"/redfish/{word[:40]}"
+        self._bmc: Bmc | None = None
+        self._watch: _Watch | None = None
+        self._closing: set[asyncio.Task[None]] = set()
+
+    def apply(self, settings: Settings) -> None:
+        """Begins, ends or begins anew what the configuration changes."""
+        heard = admissions(settings, self._server)
+        own = settings.server(self._server)
+        bmc = own.bmc if own is not None and own.bmc is not None and own.bmc.is_redfish else None
+        monitors = tuple(m.name for admission in heard for m in admission.monitors)
+        address = heard[0].address if heard else None
+        if bmc is None or address is None:
+            self._end()
+            return
+        table = EventTable(settings.trap_profiles)
+        if self._watch is not None and self._bmc == bmc and self._watch.address == address:
+            self._watch.monitors, self._watch.table = monitors, table
+            return
+        self._end()
+        self._bmc = bmc
+        self._watch = _Watch(self, bmc, address, self._secret, monitors, table)
+        self._watch.start()
+
+    def _end(self) -> None:
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            task = asyncio.get_running_loop().create_task(watch.close())
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+
+    async def close(self) -> None:
+        """Ends it; what was taken becomes durable first."""
+        self._end()
+        await asyncio.gather(*self._closing, return_exceptions=True)
+
+    @property
+    def server(self) -> str:
+        """Whose BMC it is."""
+        return self._server
+
+    def note(self, text: str) -> None:
+        """One line for people."""
+        self._note(text)
+
+    async def deliver(self, event: HardwareSeen) -> None:
+        """Returns once it is durable.  Raises OSError."""
+        await self._on_event(event)
+
+
+class _Watch:
+    """One BMC, watched."""
+
+    def __init__(
+        self,
+        owner: RedfishEvents,
+        bmc: Bmc,
+        address: Endpoint,
+        secret: str,
+        monitors: tuple[str, ...],
+        table: EventTable,
+    ) -> None:
+        self.address = address
+        self.monitors = monitors
+        self.table = table
+        self._owner = owner
+        self._counters = owner.counters
+        self._bmc = bmc
+        self._secret = secret
+        self._loop = asyncio.get_running_loop()
+        access = Access(
+            address=bmc.address,
+            port=bmc.port,
+            user=bmc.user,
+            certificate=bmc.certificate,
+            ca=bmc.ca,
+        )
+        self._service = Service(access, lambda: read_bmc_password(owner.server), self._now_ms)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._pending: set[asyncio.Task[bool]] = set()
+        self._seen = Seen()
+        self._bucket = Bucket(RATE, BURST)
+        self._faults: dict[str, str] = {}
+        """Way -> why it does not work."""
+        self._told_at: dict[str, float] = {}
+        self._unknown_told: OrderedDict[str, float] = OrderedDict()
+        self._stream: KeptConnection | None = None
+        self._stream_since = 0.0
+        self._streams_failed = 0
+        """Streams one after the other that could not be had, or ended soon."""
+        self._wants_push = asyncio.Event()
+        self._listener: Server | None = None
+        self._logs: list[str] = []
+        """Paths of entries."""
+        self._read: set[str] = set()
+        """Those that were read before."""
+        self._looked = asyncio.Event()
+        """What the log has was remembered, or cannot be: what is told from now on is news."""
+        self._log_read_at = 0.0
+        self._known = Known(bmc.where, self._loop.time())
+        self._owed: dict[str, float] = {}
+        """Events that the log told, and the stream not yet: since when."""
+
+    def start(self) -> None:
+        """Begins."""
+        for name, work in (
+            ("stream", self._follow),
+            ("push", self._subscribe),
+            ("log", self._read_logs),
+        ):
+            self._tasks.append(self._loop.create_task(self._again(name, work)))
+
+    async def close(self) -> None:
+        """Ends; what was taken becomes durable first."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._pending, return_exceptions=True)
+        if self._listener is not None:
+            await self._listener.close()
+        self._service.close()
+
+    async def _again(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        """Goes on whatever happens; each fault is one line until it is another."""
+        delay_s = AGAIN_S[0]
+        while True:
+            begun = self._loop.time()
+            try:
+                await work()
+                return
+            except RedfishError as error:
+                fault = str(error)
+                if error.status == 404 and name == "log":
+                    self._logs = []
+                if error.is_credentials:
+                    delay_s = min(delay_s, PASSWORD_S)  # the service is spared, see `Service`
+            except TimeoutError:
+                fault = f"no answer within {ANSWER_S:g} s"
+            except OSError as error:
+                fault = cause(error)
+            except HttpError as error:
+                fault = str(error)
+            except Exception as error:
+                # A service may send what nobody thought of; the others and the agent go on.
+                fault = f"it cannot be read ({error!r})"[:200]
+            self._counters.faults += 1
+            if name == "log":
+                self._looked.set()
+            self._fails(name, fault)
+            if self._loop.time() - begun > AGAIN_S[1]:
+                delay_s = AGAIN_S[0]
+            await asyncio.sleep(delay_s)
+            delay_s = min(delay_s * 2, AGAIN_S[1])
+
+    def _fails(self, way: str, fault: str) -> None:
+        """Said once, for all ways that have it."""
+        known = fault in self._faults.values()
+        self._faults[way] = fault
+        if not known:
+            self._note(f"{_WAYS[way]}: {fault}")
+
+    def _works(self, way: str) -> None:
+        fault = self._faults.pop(way, "")
+        if fault and fault not in self._faults.values():
+            self._note(f"{_WAYS[way]}: it works again")
+
+    def _tell(self, name: str, text: str) -> None:
+        """Said once an hour."""
+        now = self._loop.time()
+        last = self._told_at.get(name)
+        if last is None or now - last >= AGAIN_TOLD_S:
+            self._told_at[name] = now
+            self._note(text)
+
+    def _note(self, text: str) -> None:
+        self._owner.note(f"Redfish events of {self._owner.server} ({self._bmc.where}), {text}")
+
+    async def _get(self, path: str) -> Json:
+        async with asyncio.timeout(ANSWER_S):
+            return await self._service.get(path)
+
+    async def _event_service(self) -> Json:
+        """Empty where there is none."""
+        path = link(await self._get(ROOT), "EventService")
+        return await self._get(path) if path else {}
+
+    # ------------------------------------------------------------------ the stream
+
+    async def _follow(self) -> None:
+        """Streams, one after the other."""
+        await self._looked.wait()
+        last = ""
+        while True:
+            if self._streams_failed >= STREAM_FAULTS:
+                self._wants_push.set()
+            uri = path_of((await self._event_service()).get("ServerSentEventUri"))
+            if not uri:
+                # A BMC that starts may not say yet that it has one.
+                self._wants_push.set()
+                await asyncio.sleep(SUBSCRIPTION_S)
+                continue
+            headers = (("Last-Event-ID", last),) if last else ()
+            try:
+                async with asyncio.timeout(ANSWER_S):
+                    connection, pieces = await self._service.stream(uri, headers)
+            except (RedfishError, TimeoutError):
+                self._streams_failed += 1
+                raise
+            self._stream, self._stream_since = connection, self._loop.time()
+            self._owed.clear()
+            self._works("stream")
+            parser = StreamParser()
+            try:
+                while True:
+                    limit = STUCK_S if parser.inside else None
+                    try:
+                        async with asyncio.timeout(limit):
+                            piece = await anext(pieces, None)
+                    except TimeoutError:
+                        raise RedfishError("it stopped inside an event") from None
+                    if piece is None:
+                        break
+                    for event_id, data in parser.feed(piece):
+                        last = event_id or last
+                        await self._told(data, "stream")
+            finally:
+                self._stream = None
+                connection.close()
+                self._counters.stream_ended += 1
+            short = self._loop.time() - self._stream_since < SHORT_S
+            self._streams_failed = self._streams_failed + 1 if short else 0
+            await asyncio.sleep(min(AGAIN_S[0] * 2**self._streams_failed, AGAIN_S[1]))
+
+    async def _told(self, data: bytes, way: str) -> bool:
+        """An Event in JSON; whether all of it became durable."""
+        try:
+            body = msgspec.json.decode(data)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+            body = None
+        if not isinstance(body, dict):
+            self._counters.malformed += 1
+            self._tell(f"malformed {way}", f"{_WAYS[way]}: an event is no JSON object")
+            return True
+        kept = [self._take(told, way) for told in events_of(body)]
+        return all(await asyncio.gather(*(task for task in kept if task is not None)))
+
+    # ------------------------------------------------------------------ pushes
+
+    async def _subscribe(self) -> None:
+        await self._wants_push.wait()
+        while not link(await self._event_service(), "Subscriptions"):
+            await asyncio.sleep(SUBSCRIPTION_S)
+        if self._listener is None:
+            listener = Server(PushHandler(self._secret, self._pushed, self._refused))
+            await listener.start(self.address.host, self.address.port, await listener_tls())
+            self._listener = listener
+        while True:
+            await self._subscribed()
+            self._works("push")
+            await asyncio.sleep(SUBSCRIPTION_S)
+
+    async def _subscribed(self) -> None:
+        """Looks for the subscription, and makes it where it is not.  Raises RedfishError."""
+        service = await self._event_service()
+        path = link(service, "Subscriptions")
+        host = f"[{self.address.host}]" if ":" in self.address.host else self.address.host
+        destination = f"https://{host}:{self.address.port}{self._secret}"
+        for each in links(await self._get(path), "Members")[:32]:
+            with contextlib.suppress(RedfishError):
+                if (await self._get(each)).get("Destination") == destination:
+                    return
+        last = RedfishError("it takes no subscription")
+        for body in subscriptions(destination, f"clptools {self._owner.server}", service):
+            try:
+                async with asyncio.timeout(ANSWER_S):
+                    await self._service.send("POST", path, body)
+            except RedfishError as error:
+                if not 400 <= error.status < 500 or error.status in (401, 403, 404):
+                    raise
+                last = error
+            else:
+                return
+        raise last
+
+    async def _pushed(self, data: bytes) -> bool:
+        return await self._told(data, "push")
+
+    def _refused(self) -> None:
+        self._counters.refused += 1
+
+    # ------------------------------------------------------------------ the log
+
+    async def _read_logs(self) -> None:
+        while True:
+            if not self._logs:
+                self._logs = await find_logs(self._get, self._bmc.system)
+                if not self._logs:
+                    raise RedfishError("it has no log of events")
+            begun = self._loop.time()
+            for path in self._logs:
+                await self._read_log(path)
+            self._works("log")
+            self._looked.set()
+            self._log_read_at = begun
+            self._known.keep(begun)
+            self._check_stream()
+            await asyncio.sleep(LOG_S)
+
+    async def _read_log(self, path: str) -> None:
+        """Its newest entries; the first time they are only remembered.
+
+        Unless an agent before us read it a moment ago: then what it had not seen is news.
+        """
+        entries = await newest(self._get, path)
+        before = None if path in self._read else self._known.before
+        remember = path not in self._read and before is None
+        for told in entries:
+            if remember or (before is not None and name_of(told) in before):
+                self._seen.first("log", told)
+                continue
+            whole = self._stream is not None and self._stream_since < self._log_read_at
+            new = not self._seen.knows("log", told)
+            if whole and new and not self._seen.tells("stream", told):
+                self._owed.setdefault(told.identity, self._loop.time())
+            self._take(told, "log")
+        self._read.add(path)
+        self._known.read(path, entries)
+
+    def _check_stream(self) -> None:
+        """A stream that does not tell what the log has told for long hangs: another is begun."""
+        now = self._loop.time()
+        if self._stream is None:
+            self._owed.clear()
+            return
+        if any(now - since >= LOG_S for since in self._owed.values()):
+            self._owed.clear()
+            self._counters.stream_silent += 1
+            self._tell("silent", "the stream: it does not tell what the log has, and is begun anew")
+            self._stream.close()
+
+    # ------------------------------------------------------------------ what was told
+
+    def _take(self, told: Told, way: str) -> asyncio.Task[bool] | None:
+        """Judges one event; the task that makes it durable, or None: there is nothing to keep."""
+        self._counters.received += 1
+        if way == "stream":
+            self._owed.pop(told.identity, None)
+        if not self._seen.first(way, told):
+            self._counters.duplicate += 1
+            return None
+        if way == "log" and (self._stream is not None or self._listener is not None):
+            self._counters.log_filled += 1
+        judged = self.table.judge(told)
+        if self._seen.is_late(judged.key, told, self._loop.time()):
+            self._counters.late += 1
+            return None
+        if told.test:
+            self._counters.test += 1
+            self._owner.note(f"Test event of the BMC of {self._owner.server} arrived: {told.test}")
+        if judged.event_class is EventClass.UNKNOWN:
+            self._counters.unknown += 1
+        if not judged.known and judged.event_class is not EventClass.CLEAR:
+            self._tell_unknown(told, judged.event_class)
+        grave = judged.event_class in _GRAVE
+        calm = self._bucket.take(self._now_ms())
+        most = GRAVE_PENDING if grave else PENDING
+        if not (calm or grave) or len(self._pending) >= most:
+            self._counters.storm += 1
+            self._tell("storm", "more events at once than are taken: those below FATAL are dropped")
+            return None
+        self._counters.accepted += 1
+        events = tuple(
+            HardwareSeen(
+                monitor=monitor,
+                key=judged.key,
+                duplicate_key=f"{told.identity}|{self._seen.count(told)}" if told.stamp else "",
+                event_class=judged.event_class,
+                closes=judged.closes,
+                row=judged.row,
+                own_watchdog=judged.own_watchdog,
+                meaning=told.text,
+                source=self._bmc.address,
+                varbinds=(
+                    ("MessageId", told.message),
+                    ("Severity", told.severity),
+                    ("OriginOfCondition", told.origin),
+                    ("EventTimestamp", told.stamp),
+                    ("by", way),
+                ),
+            )
+            for monitor in self.monitors
+        )
+        task = self._loop.create_task(self._deliver(told, events))
+        self._pending.add(task)
+        task.add_done_callback(self._pending.discard)
+        return task
+
+    def _tell_unknown(self, told: Told, event_class: EventClass) -> None:
+        now = self._loop.time()
+        last = self._unknown_told.get(told.message)
+        if last is not None and now - last < AGAIN_TOLD_S:
+            return
+        self._unknown_told[told.message] = now
+        if len(self._unknown_told) > KEPT:
+            self._unknown_told.popitem(last=False)
+        self._owner.note(
+            f"No row knows the Redfish message {told.message} ({told.text[:120]}): its severity "
+            f'makes it {event_class}. A [[trap_profile]] row "redfish {told.message}" gives it a '
+            "class."
+        )
+
+    async def _deliver(self, told: Told, events: tuple[HardwareSeen, ...]) -> bool:
+        try:
+            for event in events:
+                await self._owner.deliver(event)
+        except OSError:
+            # It is told again: pushed by the BMC, or read from its log.
+            self._seen.forget(told)
+            self._counters.undelivered += 1
+            return False
+        return True
+
+    def _now_ms(self) -> int:
+        return int(self._loop.time() * 1000)
+
+
+_WAYS = {"stream": "the stream", "push": "pushes", "log": "the log"}

@@ -1,0 +1,215 @@
+"""What an event of a Redfish service says: its class, and which fault of which thing.
+
+An event comes as a record of an Event (pushed, or in a stream) or as an entry of a log; both are
+read into one `Told`.  Rows decide the class (`profiles/redfish.toml`), else the severity that the
+service gives it.
+
+Sources: DMTF DSP2046, Event 1.8 and LogEntry 1.14; DSP0266, 9.5 (message objects).
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from functools import lru_cache
+from importlib import resources
+from typing import Any
+
+import msgspec
+
+from clptools.common.redfish import TEST_TEXT, Json, text_of
+from clptools.core.model.settings import TrapProfile
+from clptools.core.model.words import EventClass
+
+ROW = "redfish "
+"""How rows of a site's `[[trap_profile]]` begin that are of Redfish."""
+RECORDS = 256
+"""Of one Event; more are an attack."""
+_ID = re.compile(r"([A-Za-z0-9_-]{1,64})\.(?:\d{1,6}\.){0,4}([A-Za-z0-9_-]{1,96})")
+_DELL = re.compile(r"[A-Z]{3,4}\d{3,4}")
+_TEXT = 300
+
+
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """One event as it was told."""
+
+    message: str
+    """`REGISTRY.MESSAGE`, without the version; or what stood there."""
+    severity: str
+    text: str
+    origin: str
+    """Which thing: OriginOfCondition, else the first argument."""
+    stamp: str
+    """The BMC's time as it was given; empty: none."""
+    at_s: float | None
+    """The same in Unix seconds, if it can be read."""
+    id: str
+    """What the service calls this event; another one in its log than in its stream."""
+    test: str = ""
+    """The word of a test of ours."""
+
+    @property
+    def identity(self) -> str:
+        """Equal for one event by whatever way it comes."""
+        when = self.stamp if self.at_s is None else f"{self.at_s:.0f}"
+        return f"{self.message}|{self.origin}|{self.severity}|{when}"
+
+
+class Judged(msgspec.Struct, frozen=True, kw_only=True):
+    """What it means."""
+
+    event_class: EventClass
+    key: str
+    """Identity of the fault."""
+    row: str
+    closes: tuple[str, ...] = ()
+    """CLEAR: every key that it closes."""
+    known: bool
+    """Whether a row told the class, and not the severity."""
+    own_watchdog: bool = False
+    """It tells of the BMC's timer."""
+
+
+class _Family(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    opens: dict[str, str]
+    closes: tuple[str, ...] = ()
+    origin: str = ""
+    own_watchdog: bool = False
+
+
+def events_of(body: Json) -> list[Told]:
+    """The records of an Event; what is none of them is left out."""
+    rows = body.get("Events")
+    found = rows[:RECORDS] if isinstance(rows, list) else []
+    return [told for row in found if isinstance(row, dict) if (told := _told(row)) is not None]
+
+
+def entry_of(row: Json) -> Told | None:
+    """An entry of a log, or None: it is no event."""
+    return _told(row)
+
+
+def _told(row: Json) -> Told | None:
+    said = text_of(row.get("MessageId"), _TEXT)
+    text = text_of(row.get("Message"), _TEXT)
+    if not said and not text:
+        return None
+    found = _ID.fullmatch(said)
+    message = f"{found[1]}.{found[2]}" if found else said
+    if _DELL.fullmatch(said):
+        message = f"IDRAC.{said}"
+    args = row.get("MessageArgs")
+    first = args[0] if isinstance(args, list) and args else ""
+    stamp = text_of(row.get("EventTimestamp") or row.get("Created"), 64)
+    test = text.removeprefix(TEST_TEXT).strip() if text.startswith(TEST_TEXT) else ""
+    return Told(
+        message=message or "none",
+        severity=text_of(row.get("MessageSeverity") or row.get("Severity"), 32),
+        text=text or message,
+        origin=_origin(row) or text_of(first, _TEXT),
+        stamp=stamp,
+        at_s=_seconds(stamp),
+        id=text_of(row.get("EventId") or row.get("Id"), 128),
+        test=test or (_TESTED if text.startswith(TEST_TEXT) else ""),
+    )
+
+
+_TESTED = "without a word"
+
+
+def _origin(row: Json) -> str:
+    links: Any = row.get("Links")
+    for found in (
+        row.get("OriginOfCondition"),
+        links.get("OriginOfCondition") if isinstance(links, dict) else None,
+    ):
+        if isinstance(found, dict):
+            found = found.get("@odata.id")
+        if isinstance(found, str) and found:
+            return text_of(found, _TEXT)
+    return ""
+
+
+def _seconds(stamp: str) -> float | None:
+    try:
+        found = datetime.fromisoformat(stamp)
+    except ValueError:
+        return None
+    try:
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+    except (OverflowError, OSError):
+        return None
+
+
+class EventTable:
+    """The rows in force, with the site's over the shipped ones."""
+
+    def __init__(self, site: Iterable[TrapProfile] = ()) -> None:
+        self._severities = _shipped()[0]
+        self._site = {
+            row.removeprefix(ROW): event_class
+            for profile in site
+            for row, event_class in profile.rows.items()
+            if row.startswith(ROW)
+        }
+
+    def judge(self, told: Told) -> Judged:
+        """What an event means."""
+        families = _fitting(told.message, told.origin)
+        family, event_class = families[0] if families else (None, "")
+        name = family.name if family else told.message
+        thing = f"redfish/{told.origin or '-'}"
+        key = f"{thing}/{name}"
+        row = f"{ROW}{told.message}"
+        site = self._site.get(told.message, "")
+        if told.test or site or event_class:
+            word = "INFO" if told.test else site or event_class
+            if word != "off":
+                closes = (f"{thing}/{each.name}" for each, word in families if word == "CLEAR")
+                return Judged(
+                    event_class=EventClass(word),
+                    key=key,
+                    row=row,
+                    closes=tuple(closes) if word == "CLEAR" else (),
+                    known=True,
+                    own_watchdog=family is not None and family.own_watchdog,
+                )
+        by_severity = self._severities.get(told.severity, EventClass.UNKNOWN)
+        return Judged(
+            event_class=by_severity, key=key, row=f"severity {told.severity or 'none'}", known=False
+        )
+
+
+@lru_cache(maxsize=512)
+def _families_of(message: str) -> tuple[tuple[_Family, str], ...]:
+    """The families that name it, in their order, each with the class that it has there."""
+    found: list[tuple[_Family, str]] = []
+    for family in _shipped()[1]:
+        opens = (word for name, word in family.opens.items() if fnmatchcase(message, name))
+        word = next(opens, "")
+        if not word and any(fnmatchcase(message, name) for name in family.closes):
+            word = "CLEAR"
+        if word:
+            found.append((family, word))
+    return tuple(found)
+
+
+def _fitting(message: str, origin: str) -> list[tuple[_Family, str]]:
+    """Those of them that are of such a thing."""
+    return [
+        (family, word)
+        for family, word in _families_of(message)
+        if not family.origin or re.search(family.origin, origin)
+    ]
+
+
+@lru_cache(maxsize=1)
+def _shipped() -> tuple[dict[str, EventClass], tuple[_Family, ...]]:
+    file = resources.files("clptools.intake") / "profiles" / "redfish.toml"
+    table = tomllib.loads(file.read_text(encoding="utf-8"))
+    families = msgspec.convert(table["family"], tuple[_Family, ...])
+    return {name: EventClass(word) for name, word in table["severities"].items()}, families

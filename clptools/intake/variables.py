@@ -1,0 +1,142 @@
+"""Variables of a trap: found by OID, in words, compared with what a profile says of them."""
+
+from __future__ import annotations
+
+from clptools.config.trap_names import InstancePart
+from clptools.core.model.settings import TrapCondition
+from clptools.intake import ber
+from clptools.intake.snmp import VarBind
+
+INSTANCE_CHARS = 96
+TEXT_CHARS = 240
+
+
+class Binds:
+    """A trap's variables, found by OID."""
+
+    def __init__(self, varbinds: tuple[VarBind, ...]) -> None:
+        self._binds = varbinds
+        self._by_oid = {bind.oid: bind for bind in varbinds}
+        self._words: dict[str, str] = {}
+
+    def word(self, oid: str) -> str:
+        """What the variables at or below `oid` say, joined by dots; empty: there is none."""
+        found = self._words.get(oid)
+        if found is None:
+            plain = self._by_oid.get(oid + ".0")
+            if plain is not None:
+                found = words_of(plain)
+            else:
+                below = oid + "."
+                found = ".".join(
+                    [words_of(b) for b in self._binds if b.oid.startswith(below) or b.oid == oid]
+                )
+            self._words[oid] = found
+        return found
+
+    def first(self, oid: str) -> VarBind | None:
+        """The first variable at or below `oid`."""
+        plain = self._by_oid.get(oid + ".0")
+        if plain is not None:
+            return plain
+        below = oid + "."
+        return next((b for b in self._binds if b.oid.startswith(below) or b.oid == oid), None)
+
+
+def words_of(bind: VarBind) -> str:
+    """A value as people write it, and as it stands in a key: without padding and controls."""
+    if bind.tag != ber.OCTETS:
+        return bind.text()[:TEXT_CHARS]
+    raw = bind.value.strip(b"\0 \t\r\n")
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return raw.hex()[:TEXT_CHARS]
+    if text.isprintable():
+        return text[:TEXT_CHARS]
+    return "".join(c if c.isprintable() else " " for c in text)[:TEXT_CHARS]
+
+
+class Values:
+    """Values of a variable, and what each stands for."""
+
+    def __init__(self, values: dict[str, str], mask: int) -> None:
+        self._mask = mask
+        self._exact = {k.upper(): v for k, v in values.items() if "*" not in k}
+        self._globs = [(k.upper(), v) for k, v in values.items() if "*" in k]
+        plain = not mask and not self._globs and not any(k.isdecimal() for k in self._exact)
+        self.words = frozenset(self._exact) if plain else frozenset()
+        """All that it finds, where these are words and no numbers; else nothing."""
+
+    def find(self, bind: VarBind | None) -> str:
+        """What it stands for; empty: nothing."""
+        if bind is None:
+            return ""
+        number = bind.number()
+        if number is None:
+            text = words_of(bind)
+            if self._mask or text.isdecimal():
+                number = _number_in(text)
+        else:
+            text = str(number)
+        if number is not None:
+            # Values above 2^31 of a signed type come as negative ones.
+            if number < 0:
+                number &= 0xFFFFFFFF
+            if self._mask:
+                number &= self._mask
+            found = self._exact.get(str(number))
+            if found is not None:
+                return found
+        if self._mask:
+            return ""
+        text = text.upper()
+        found = self._exact.get(text)
+        if found is not None:
+            return found
+        return next((v for glob, v in self._globs if _like(text, glob)), "")
+
+
+def _number_in(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= 20 else None
+
+
+def _like(text: str, glob: str) -> bool:
+    word = glob.strip("*")
+    if glob.startswith("*") and glob.endswith("*"):
+        return word in text
+    return text.endswith(word) if glob.startswith("*") else text.startswith(word)
+
+
+class Condition:
+    """What a variable must say."""
+
+    def __init__(self, condition: TrapCondition, root: str) -> None:
+        self._oid = in_full(root, condition.variable)
+        self._values = Values(dict.fromkeys(condition.values, "yes"), condition.mask)
+
+    def fits(self, binds: Binds) -> bool:
+        """Whether it does."""
+        return bool(self._values.find(binds.first(self._oid)))
+
+
+class Part:
+    """One of the variables that name a part."""
+
+    def __init__(self, part: InstancePart, root: str) -> None:
+        self._choices = tuple((in_full(root, oid), skip) for oid, skip in part)
+
+    def word(self, binds: Binds) -> str:
+        """What it is called; empty: the trap does not say."""
+        for oid, skip in self._choices:
+            word = binds.word(oid)
+            if word:
+                # A star at a key's end means more than one part.
+                return (word[skip:] or word)[:INSTANCE_CHARS].replace("*", "_")
+        return ""
+
+
+def in_full(root: str, oid: str) -> str:
+    """An OID as a profile has it, in full: what begins at the root of all stands for itself."""
+    oid = oid.lstrip(".")
+    return oid if not root or oid.startswith("1.3.6.1.") else f"{root}.{oid}"

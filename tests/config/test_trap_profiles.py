@@ -1,0 +1,167 @@
+"""Profiles of traps: what is read, and what can never match, contradicts or is no OID."""
+
+from __future__ import annotations
+
+import pytest
+
+from clptools.cli.man import TRAP_SAMPLE
+from clptools.core.model.settings import TrapSource
+from tests.config.sample import BMCS, TWO, read
+
+
+def site(keys: str) -> str:
+    """A configuration with one profile, up to the first key of its first family."""
+    return f'{TWO}[[trap_profile]]\nname = "site"\n{keys}{MORE}'
+
+
+MORE = "[[trap_profile.trap]]\n"
+ROOT = 'enterprise = "1.3.6.1.4.1.49871"\n'
+BARE, FLUX = site(""), site(ROOT)
+ROW = site(ROOT + 'rows = { "oid 1.3.6.1.4.1.49871.0.7" = "FATAL" }\n')
+
+
+def sources(first: str, second: str) -> str:
+    """Two servers with BMCs, and further sources of their traps."""
+    text = BMCS.replace('"10.9.0.1",', f'"10.9.0.1", trap_sources = {first},')
+    return text.replace('"10.9.0.2",', f'"10.9.0.2", trap_sources = {second},')
+
+
+CASES = {
+    # text -> parts of the one error: key, message, hint
+    "a family without a root": (
+        BARE + 'match = ["0.7"]\nclass = "ERROR"\n',
+        ["trap_profile.site.trap.match", '"0.7" can never match', "enterprise"],
+    ),
+    "a family's wrong OID": (
+        FLUX + 'match = ["0.7.x"]\nclass = "ERROR"\n',
+        ["trap_profile.site.trap.match", '"0.7.x"', "no OID"],
+    ),
+    "a negative number of a MIB": (
+        FLUX + 'match = ["0.-294967296"]\nclass = "ERROR"\n',
+        ["trap_profile.site.trap.match", "never negative", "add 4294967296"],
+    ),
+    "a number above 32 bits": (
+        FLUX + 'match = ["0.4294967296"]\nclass = "ERROR"\n',
+        ["trap_profile.site.trap.match", "4294967296 is no arc"],
+    ),
+    "a family that gives no class": (
+        FLUX + 'match = ["0.7"]\n',
+        ["trap_profile.site.trap.match", "can never decide"],
+    ),
+    "a family behind a wider one": (
+        FLUX + 'match = ["0.*"]\nclass = "INFO"\n' + MORE + 'match = ["0.7"]\nclass = "INFO"\n',
+        ["trap_profile.site.trap.match", 'takes "0.*" before', "can never match"],
+    ),
+    "two families that contradict": (
+        FLUX + 'match = ["0.7"]\nclass = "INFO"\n' + MORE + 'match = ["0.7"]\nclass = "ERROR"\n',
+        ["trap_profile.site.trap.match", "says INFO", "can never match"],
+    ),
+    "a family and a row that contradict": (
+        ROW + 'match = ["0.7"]\nclass = "INFO"\n',
+        ["trap_profile.site.trap.match", "says FATAL of 1.3.6.1.4.1.49871.0.7, this INFO"],
+    ),
+    "two rows that contradict": (
+        TWO
+        + '[[trap_profile]]\nname = "a"\nrows = { "0Dh/6F/1" = "FATAL" }\n'
+        + '[[trap_profile]]\nname = "b"\nrows = { "0Dh/6F/1" = "INFO" }\n',
+        ["trap_profile.b.rows.0Dh/6F/1", "says FATAL of the same row"],
+    ),
+    "a value that its mask takes away": (
+        FLUX + 'match = ["0.7"]\nvariable = "1"\nmask = 0x1C\nclasses = { 0x20 = "ERROR" }\n',
+        ["trap_profile.site.trap.classes.0x20", "can never match"],
+    ),
+    "two values that contradict": (
+        FLUX + 'match = ["0.7"]\nvariable = "1"\nclasses = { 4 = "INFO", "3..5" = "ERROR" }\n',
+        ["trap_profile.site.trap.classes.3..5", "says INFO and ERROR of 4"],
+    ),
+    "an end of something unknown": (
+        FLUX + 'match = ["0.7"]\nclass = "CLEAR"\ncloses = ["flx"]\n',
+        ["trap_profile.site.trap.closes", 'called "flx"'],
+    ),
+    "one fault, named in two ways": (
+        FLUX
+        + 'name = "flux"\nmatch = ["0.7"]\nclass = "ERROR"\ninstance = ["1"]\n'
+        + MORE
+        + 'name = "flux"\nmatch = ["0.8"]\nclass = "CLEAR"\n',
+        ["trap_profile.site.trap.instance", "names its part in another way"],
+    ),
+    "a level that no number has": (
+        FLUX + 'match = ["0.*"]\nstep = 8\nlevels = { 8 = "ERROR" }\n',
+        ["trap_profile.site.trap.levels.8", "no number leaves 8"],
+    ),
+    "a chassis manager that speaks for nobody": (
+        sources('["10.9.0.9"]', '["10.9.0.9"]'),
+        ["server.server2.bmc.trap_sources", "both would take the same traps", "slot"],
+    ),
+    "a trap source that is another server's BMC": (
+        sources("[]", '["10.9.0.1"]'),
+        ["server.server2.bmc.trap_sources", "server1 has 10.9.0.1 as its BMC"],
+    ),
+    "a slot without its variable": (
+        sources('[{ address = "10.9.0.9", value = 3 }]', "[]"),
+        ["server.server1.bmc.trap_sources", "variable and value go together"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+def test_is_refused_with_one_line(case: tuple[str, list[str]]) -> None:
+    text, parts = case
+    (report,) = read(text).errors
+    whole = f"{report.key} {report.message} {report.hint}"
+    assert all(part in whole for part in parts), whole
+    assert report.hint and report.file
+    line = text.split("\n")[report.line - 1]
+    name = report.key.split(".trap.")[-1].partition(".")[0]
+    # A key that is missing has the line of its table.
+    assert name in line or line == MORE.rstrip() or "rows" in line or "sources" in line, line
+
+
+def test_a_number_above_two_to_the_31_is_taken_and_told() -> None:
+    loaded = read(FLUX + 'match = ["0.3000000000"]\nclass = "ERROR"\n')
+    assert not loaded.errors
+    (warning,) = (r for r in loaded.reports if r.severity == "warning")
+    assert "sends as -1294967296" in warning.message and warning.line == 12
+
+
+def test_several_sources_are_read() -> None:
+    text = sources(
+        '["10.9.0.8", { address = "10.9.0.9", variable = "1.3.6.1.4.1.99.1", value = 3 }]',
+        '[{ address = "10.9.0.9", variable = ".1.3.6.1.4.1.99.1", value = "4" }, "fe80::2%eth0"]',
+    )
+    loaded = read(text)
+    assert loaded.settings is not None, loaded.errors
+    first, second = (s.bmc.trap_sources for s in loaded.settings.servers if s.bmc)
+    assert first == (
+        TrapSource(address="10.9.0.8"),
+        TrapSource(address="10.9.0.9", variable="1.3.6.1.4.1.99.1", value="3"),
+    )
+    assert [s.value for s in second] == ["4", ""]
+
+
+def test_a_profile_in_full_is_read() -> None:
+    loaded = read(
+        FLUX.replace(
+            "[[trap_profile.trap]]", 'test = { variable = "9", value = [1, "yes"] }\n' + MORE
+        )
+        + 'name = "flux"\n'
+        'match = { "0.7..9" = "ERROR", "2.*" = "INFO" }\n'
+        'variable = "1.1"\nmask = 0xFF\nclasses = { 0x10 = "FATAL", "3..5" = "PREDICT" }\n'
+        'instance = ["1.2[2:]|1.3", ".1.4"]\nmeaning = "flux {0} of {1.9}"\n'
+        'clear_if = { variable = "1.5", value = 0x08, mask = 0x1C }\n'
+    )
+    assert not loaded.errors
+    assert loaded.settings is not None
+    (profile,) = loaded.settings.trap_profiles
+    (family,) = profile.traps
+    assert family.classes == {"16": "FATAL", "3": "PREDICT", "4": "PREDICT", "5": "PREDICT"}
+    assert family.test is not None and family.test.values == ("1", "yes")
+    assert family.clear_if is not None and family.clear_if.mask == 0x1C
+
+
+def test_the_manuals_example_is_a_profile() -> None:
+    loaded = read(TWO + TRAP_SAMPLE)
+    assert not loaded.errors
+    assert loaded.settings is not None
+    (profile,) = loaded.settings.trap_profiles
+    assert [family.name for family in profile.traps] == ["supply", "drive", ""]

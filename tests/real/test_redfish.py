@@ -1,0 +1,150 @@
+"""The sample cluster on two servers whose BMCs speak Redfish alone: proof, fence, event."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.real.cluster import Cluster, Node, until
+from tests.redfish.parts import PASSWORD, Redfish
+
+pytestmark = pytest.mark.root
+
+CPU = "/redfish/v1/Systems/1/Processors/CPU0"
+CRITICAL = "ResourceEvent.1.3.0.ResourceStatusChangedCritical"
+OK = "ResourceEvent.1.3.0.ResourceStatusChangedOK"
+
+
+class RedfishCluster(Cluster):
+    """Its servers' BMCs are where the BMC addresses are, and IPMI is nowhere."""
+
+    def __init__(self, **options: bool) -> None:
+        super().__init__()
+        self.bmcs = [
+            Redfish(
+                node.root / "bmc",
+                wrap=("ip", "netns", "exec", self.wires),
+                environment=node.environment(),
+                address=self.bmc(node.number),
+                port=443,
+                uuid=str(uuid.uuid4()),
+                password=PASSWORD,
+                machine=tuple(node.prepare_bmc()),
+                **options,
+            )
+            for node in self
+        ]
+
+    def close(self) -> None:
+        for bmc in getattr(self, "bmcs", ()):
+            bmc.stop()
+        super().close()
+
+    def redfish(self, node: Node) -> Redfish:
+        return self.bmcs[node.number - 1]
+
+    def redfish_toml(self, recovery: str) -> str:
+        text = self.toml(more='[forced_stop]\naction = "power-off"\n', recovery=recovery)
+        for node, bmc in zip(self, self.bmcs, strict=True):
+            address = f'address = "{self.bmc(node.number)}"\nuser = "clp"'
+            assert address in text
+            text = text.replace(
+                address,
+                f'{address}\nprotocol = "redfish"\ncertificate = "{bmc.certificate}"',
+            )
+        return text
+
+
+def status(node: Node, name: str, on: Node) -> str:
+    found = {each["name"]: each for each in node.status().get("monitors", ())}
+    return str(found.get(name, {}).get("servers", {}).get(on.name, {}).get("status", ""))
+
+
+def group(node: Node) -> dict[str, object]:
+    return {each["name"]: each for each in node.status().get("groups", ())}.get("failover1", {})
+
+
+def bmc_of(node: Node, other: Node) -> dict[str, object]:
+    servers = {each["name"]: each for each in node.status().get("servers", ())}
+    found: dict[str, object] = servers.get(other.name, {}).get("bmc") or {}
+    return found
+
+
+@contextmanager
+def running(recovery: str = "", **options: bool) -> Iterator[RedfishCluster]:
+    pytest.importorskip("sushy_tools", reason="NOT TESTED: sushy-tools is not installed")
+    with RedfishCluster(**options) as made:
+        made.configure(made.redfish_toml(recovery))
+        for node, bmc in zip(made, made.bmcs, strict=True):
+            bmc.start()
+            node.bmc = bmc.process
+        for node in made:
+            until(f"{node.name} answers", node.ready, 30)
+        yield made
+
+
+def settled(cluster: RedfishCluster) -> tuple[Node, Node]:
+    """The server that runs the group, and the other; each reads the other's power."""
+    first = cluster.online(timeout_s=40)
+    second = cluster[3 - first.number]
+    for node, other in ((first, second), (second, first)):
+        until("its power reads on", lambda n=node, o=other: bmc_of(n, o).get("power") == "on")
+    return first, second
+
+
+def test_event_proof_and_fence_with_ipmi_switched_off() -> None:
+    with running() as cluster:
+        first, second = settled(cluster)
+        for node in cluster:
+            until("its events are heard", lambda n=node: cluster.redfish(n).do("look")["streams"])
+
+        cluster.redfish(first).event(CRITICAL, "Critical", CPU)
+        until("the event moved the group", lambda: cluster.online() is second)
+        assert status(second, "mrw1", first) == "Error"
+        cluster.redfish(first).event(OK, "OK", CPU)
+        until("its end is seen", lambda: status(second, "mrw1", first) == "Normal")
+
+        cluster.redfish(second).do("switch", on=False)
+        until("power off was the proof", lambda: group(first).get("current") == first.name, 10)
+        assert "power" in first.ok("clpstat --explain failover1")
+        cluster.redfish(second).do("switch", on=True)
+        until(
+            "it takes part again",
+            lambda: all(s["status"] == "Online" for s in first.status()["servers"]),
+            40,
+        )
+        settled(cluster)
+
+        for lan in (1, 2):
+            first.link(lan, False)
+        until("it was fenced", lambda: group(second).get("current") == second.name, 30)
+        assert cluster.redfish(first).do("look")["power"] == "Off"
+        assert cluster.redfish(first).counter("reset ForceOff") >= 1
+
+
+def test_an_event_that_the_bmc_pushes_moves_the_group_too() -> None:
+    """Also with connections that the service closes after each answer."""
+    with running(sse=False, keeps=False) as cluster:
+        first, second = settled(cluster)
+        bmc = cluster.redfish(first)
+        until("it is subscribed", lambda: bmc.do("look")["subscriptions"])
+        bmc.event(CRITICAL, "Critical", CPU, log=False)
+        until("the event moved the group", lambda: cluster.online() is second)
+        until("it was answered", lambda: bmc.do("look")["pushed"] == [204])
+        cluster.redfish(second).do("switch", on=False)
+        until("power off was the proof", lambda: group(first).get("current") == first.name, 10)
+
+
+def test_what_the_bmc_was_going_to_do_is_done_after_the_recovery() -> None:
+    """Without /dev/ipmi0 no timer can be armed first, and that is said."""
+    with running('after_recovery = "reset"\n') as cluster:
+        first, second = settled(cluster)
+        bmc = cluster.redfish(first)
+        until("its events are heard", lambda: bmc.do("look")["streams"])
+        bmc.event(CRITICAL, "Critical", CPU)
+        until("the event moved the group", lambda: group(second).get("current") == second.name)
+        until("then it was reset", lambda: bmc.counter("reset ForceRestart") == 1, 30)
+        assert "/dev/ipmi0 alone" in second.alerts() + first.alerts()
