@@ -15,14 +15,14 @@ import pytest
 from clptools.cli.command import UsageError, parse
 from clptools.cli.registry import COMMANDS, DESCRIBED
 from clptools.core.model.transitions import CONTACT, GRANT, GROUP, OFFICE, TABLES, WATCHDOG
-from clptools.core.sentences import fence_failed
+from clptools.core.notices.safety import ForcedStopFailed
 from clptools.sim.promises import PROMISES
 from tests.test_architecture import MAY_IMPORT, VARIANTS
 
 ROOT = Path(__file__).parent.parent
 PAGES = (
     "README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/rules.md",
-    "docs/scenarios.md", "docs/bmc.md",
+    "docs/scenarios.md", "docs/events.md", "docs/bmc.md",
 )  # fmt: skip
 NOT_PARSED = {"clpnode", "clpwitnessd"}
 """They read their own command lines."""
@@ -184,7 +184,7 @@ def test_an_alert_that_the_rules_name_is_told_with_its_words() -> None:
     rules = " ".join(text("docs/rules.md").split())
     named = re.findall(r"\brc (\d+)", rules)
     assert named == ["433"]
-    assert f"rc 433: *{fence_failed('SERVER', 'why', ())}*" in rules
+    assert f"rc 433: *{ForcedStopFailed('SERVER', 'why', ()).told()}*" in rules
 
 
 def test_every_section_of_the_rules_that_a_docstring_names_exists() -> None:

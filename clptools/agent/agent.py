@@ -16,8 +16,8 @@ from typing import Any
 import msgspec
 
 from clptools import paths
-from clptools.agent import clock, configuration
-from clptools.agent.alerts import OWN, Alerts
+from clptools.agent import clock, configuration, notices
+from clptools.agent.alerts import Alerts
 from clptools.agent.backend import AgentBackend
 from clptools.agent.executor import Executor, Replies
 from clptools.agent.journal import Journal
@@ -31,7 +31,6 @@ from clptools.api import peer as said
 from clptools.api.backend import EventRecord
 from clptools.api.server import Server
 from clptools.core.cluster.timeout_ratio import stretched
-from clptools.core.model.actions import Record
 from clptools.core.model.events import (
     AgentStarted,
     AgentStopping,
@@ -43,9 +42,9 @@ from clptools.core.model.events import (
 from clptools.core.model.messages import Control
 from clptools.core.model.settings import Settings
 from clptools.core.model.view import StatusView
-from clptools.core.model.words import Level
 from clptools.core.monitors.severity import grave_classes
 from clptools.core.node import Node
+from clptools.core.notices.form import Notice
 from clptools.core.report.journal import Head
 from clptools.faults import ClpError, ExitCode
 from clptools.links.certs import Minting
@@ -126,12 +125,10 @@ class Agent:
             on_call=self._call,
             on_denied=lambda address, why: self._backend.outside.knocked(address, why),
             on_connected=self._connected,
-            on_change=lambda text: self._around.network(text),
+            on_change=self.note,
         )
         self._around = Surroundings(self.server, authkey, self._peers, self)
-        self._alerts = Alerts(
-            self._around.scripts, lambda text: self.note(Level.WARN, OWN[1], text)
-        )
+        self._alerts = Alerts(self._around.scripts, self.note)
         self._executor = Executor(
             self.server,
             self._store,
@@ -173,16 +170,11 @@ class Agent:
         configuration.drop_all()
         ledger = self._store.ledger(clock.boot_ms(), clock.wall_s())
         for complaint in self._store.complaints:
-            self.note(Level.WARN, 903, complaint)
+            self.note(complaint)
         self._executor.ledger = ledger
         self._first_of_boot = self._store.first_of_boot
         if settings is not None and edited:
-            self.note(
-                Level.WARN,
-                906,
-                f"{paths.config_file()} was edited while no agent ran; it is now revision "
-                f"{settings.revision} on {self.server} alone.  Compare: clpcfctrl --compcheck",
-            )
+            self.note(notices.EditedMeanwhile(paths.config_file(), settings.revision))
         await self._peers.start(settings)
         await self._socket.start()
         if settings is not None:
@@ -192,9 +184,7 @@ class Agent:
             if self._stop_asked:
                 self.stop()
         else:
-            self.note(
-                Level.INFO, 904, f"{self.server} has no configuration; waiting for a first push."
-            )
+            self.note(notices.NoConfiguration())
         self._spawn(self._watch_configuration())
         self._spawn(self._watch_run())
         self._spawn(self._watch_disk())
@@ -225,12 +215,12 @@ class Agent:
                 if not told:
                     told = True
                     logger.error("%s.  %s", fault.message, fault.hint)
-                    self.note(Level.ERROR, 907, f"{fault.message}.  {fault.hint}")
+                    self.note(notices.StartWaits(fault.message, fault.hint))
                 await asyncio.sleep(_ROOM_S)
             else:
                 break
         if told:
-            self.note(Level.INFO, 908, f"{paths.run_dir()} can be written again.")
+            self.note(notices.StartGoesOn(paths.run_dir()))
 
     def stop(self) -> None:
         """Move or stop this server's groups, leave, end.  A second call ends at once."""
@@ -280,11 +270,9 @@ class Agent:
         self._worker.shutdown()
         self._store.close()
 
-    def note(self, level: Level, event_id: int, text: str) -> None:
+    def note(self, notice: Notice) -> None:
         """Record something that the core knows nothing of."""
-        self._records.add(
-            Record(module="pm", event_id=event_id, level=level, subjects=(self.server,), text=text)
-        )
+        self._records.notice(notice)
 
     def counters(self) -> dict[str, int]:
         """Everything counted, by `door.reason`."""
@@ -347,7 +335,7 @@ class Agent:
             settings.cluster.journal_bytes,
             head,
             self._worker,
-            lambda text: self.note(Level.WARN, 901, text),
+            self.note,
         )
         loop = Loop(
             node,
@@ -400,9 +388,7 @@ class Agent:
     def took_effect(self, settings: Settings, user: str) -> None:
         """A configuration is in force: on this disk, and from now on."""
         self._alerts.apply(settings.cluster.name, configuration.alert())
-        self.note(
-            Level.INFO, 905, f"Configuration revision {settings.revision} by {user} is in force."
-        )
+        self.note(notices.ConfigurationInForce(settings.revision, user))
         if self._core is None:
             try:
                 self._alone(settings)
@@ -471,17 +457,17 @@ class Agent:
     def _held(self, error: OSError | None) -> None:
         """The state cannot be written for now, or can be again."""
         if error is None:
-            text = "The state is written again; this server goes on."
-            logger.warning(text)
-            self.note(Level.WARN, 908, text)
+            written = notices.StateWritten()
+            logger.warning(written.told())
+            self.note(written)
             return
-        text = (
-            f"The state cannot be written ({error.filename or paths.run_dir()}: {error.strerror}): "
-            f"until it can, this server does nothing, sends no heartbeats, and is taken for lost.  "
-            f"See: df -h {paths.run_dir()} {paths.data_dir()}; mount"
+        unwritten = notices.StateUnwritten(
+            path=str(error.filename or paths.run_dir()),
+            why=str(error.strerror),
+            folders=f"{paths.run_dir()} {paths.data_dir()}",
         )
-        logger.critical(text)
-        self.note(Level.ERROR, 907, text)
+        logger.critical(unwritten.told())
+        self.note(unwritten)
 
     def _end(self, status: int, at_once: bool = False) -> None:
         if not self.ended.done():
@@ -527,13 +513,7 @@ class Agent:
             if self._core is None or found in (self._in_force, self._said_changed):
                 continue
             self._said_changed = found
-            what = "was changed" if found else "is gone"
-            self.note(
-                Level.WARN,
-                902,
-                f"{paths.config_file()} {what}; this agent keeps the configuration that is in "
-                "force.  Check and distribute it: clpcfchk, then clpcfctrl --push",
-            )
+            self.note(notices.FileChanged(paths.config_file(), bool(found)))
 
     async def _watch_run(self) -> None:
         """Make again what somebody removed from `/run`, and say so once each time."""
@@ -547,17 +527,11 @@ class Agent:
             except (OSError, ClpError) as fault:
                 text = fault.message if isinstance(fault, ClpError) else _said(fault)
                 if text != told:
-                    self._tell_place(
-                        Level.ERROR, f"{text}; trying again until it can be made again"
-                    )
+                    self._tell_place(notices.FilesNotMade(text))
                 told = text
             else:
                 if made or told:
-                    self._tell_place(
-                        Level.WARN,
-                        f"Files of this agent were removed from {paths.run_dir()}; they are made "
-                        "again.  Whatever cleans up there must leave that folder alone.",
-                    )
+                    self._tell_place(notices.FilesMadeAgain(paths.run_dir()))
                 told = ""
 
     async def _watch_disk(self) -> None:
@@ -567,21 +541,17 @@ class Agent:
             await asyncio.sleep(_LOOK_S)
             try:
                 if await asyncio.to_thread(self._store.keep_disk):
-                    self._tell_place(
-                        Level.WARN, f"{paths.data_dir()}/lock was removed; it is made again."
-                    )
+                    self._tell_place(notices.LockMadeAgain(f"{paths.data_dir()}/lock"))
                 told = ""
             except (OSError, ClpError) as fault:
                 text = fault.message if isinstance(fault, ClpError) else _said(fault)
                 if text != told:
-                    self._tell_place(
-                        Level.ERROR, f"{text}; trying again until it can be made again"
-                    )
+                    self._tell_place(notices.FilesNotMade(text))
                 told = text
 
-    def _tell_place(self, level: Level, text: str) -> None:
-        logger.warning(text)
-        self.note(level, 909, text)
+    def _tell_place(self, notice: Notice) -> None:
+        logger.warning(notice.told())
+        self.note(notice)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

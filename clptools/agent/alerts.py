@@ -15,35 +15,37 @@ from collections.abc import Awaitable, Callable
 
 from clptools.agent.alert_mail import Mail
 from clptools.agent.alert_trap import Traps
+from clptools.agent.notices import AlertsWait
 from clptools.agent.records import one_line
 from clptools.api.backend import EventRecord
 from clptools.config.alerts import Alert
 from clptools.core.model.words import Level
+from clptools.core.notices import cluster, groups, monitors, requests, safety
+from clptools.core.notices.form import Kinds, Notice
 from clptools.faults import ClpError
 from clptools.resources.base import product_environment
 from clptools.resources.script import Script, ScriptRunner
 
 logger = logging.getLogger(__name__)
 
-ALWAYS = frozenset(
-    {
-        ("pm", 930),
-        ("nm", 2),
-        ("nm", 80),
-        ("rc", 32),
-        ("rc", 42),
-        ("rc", 433),
-        ("rm", 9),
-        ("mm", 905),
-    }
+ALWAYS = Kinds(
+    cluster.ServerLeft,
+    cluster.ServerReadsOff,
+    cluster.ServerLost,
+    groups.ResourceStartFailed,
+    groups.ResourceStopFailed,
+    monitors.MonitorError,
+    requests.CannotLeave,
+    requests.ServiceStopped,
+    safety.ForcedStopFailed,
 )
 """Passed on whatever the level: EXPRESSCLUSTER's default set for mail and traps, as far as we
 record such things, and three where we say more than it does: a server lost without a word (there
 one with nm 2), a failover held because its forced stop failed, and a server that could not leave
 because a group there did not stop."""
 
-OWN = ("pm", 940)
-"""That an alert could not be passed on; never passed on itself."""
+OWN = Kinds(AlertsWait)
+"""Never passed on itself."""
 
 QUEUE = 200
 BATCH = 50
@@ -61,17 +63,16 @@ _LEVELS: dict[str, int] = {Level.INFO: 0, Level.WARN: 1, Level.ERROR: 2}
 
 def passes(record: EventRecord, level: Level) -> bool:
     """Whether a record is passed on at that least level."""
-    kind = (record.module, record.event_id)
-    if kind == OWN:
+    if record in OWN:
         return False
-    return kind in ALWAYS or _LEVELS.get(record.level, 0) >= _LEVELS[level]
+    return record in ALWAYS or _LEVELS.get(record.level, 0) >= _LEVELS[level]
 
 
 class Alerts:
     """All destinations of this server's alerts."""
 
-    def __init__(self, scripts: ScriptRunner, complain: Callable[[str], None]) -> None:
-        """`complain(text)` records that something could not be passed on."""
+    def __init__(self, scripts: ScriptRunner, complain: Callable[[Notice], None]) -> None:
+        """`complain` records that something could not be passed on."""
         self._scripts = scripts
         self._complain = complain
         self._level = Level.ERROR
@@ -118,7 +119,7 @@ class Outbox:
         self,
         name: str,
         send: Callable[[tuple[EventRecord, ...]], Awaitable[None]],
-        complain: Callable[[str], None],
+        complain: Callable[[Notice], None],
         gather_s: float = 0.0,
     ) -> None:
         """`send` raises OSError, TimeoutError or ClpError; it is tried again with the same.
@@ -196,9 +197,8 @@ class Outbox:
             return
         self._complained_at = now
         why = error.message if isinstance(error, ClpError) else _reason(error)
-        lost = f", {self._lost} are lost" if self._lost else ""
-        self._lost = 0
-        self._complain(f"{self._name}: {why}; {len(self._waiting)} alerts wait{lost}.")
+        lost, self._lost = self._lost, 0
+        self._complain(AlertsWait(self._name, why, len(self._waiting), lost))
 
 
 class AlertScript:

@@ -20,6 +20,7 @@ from clptools import paths
 from clptools.agent import clock, configuration
 from clptools.agent.collect import PACKED_WITHIN_S, Collector, parts
 from clptools.agent.executor import Replies
+from clptools.agent.notices import ChassisIdentified
 from clptools.agent.outside import Outside
 from clptools.agent.push import Pushes
 from clptools.agent.records import Records
@@ -41,6 +42,7 @@ from clptools.core.model.events import Event, RequestSeen
 from clptools.core.model.requests import ExternalNotice, Outcome, Request, ServiceStart
 from clptools.core.model.view import OpenEventView, StatusView
 from clptools.core.model.words import Level
+from clptools.core.notices.requests import AskedLate
 from clptools.core.report import explain
 from clptools.faults import ClpError, ExitCode
 from clptools.resources.script import Script, ScriptRunner
@@ -252,11 +254,9 @@ class AgentBackend:
 
     # What shall be
 
-    def refused_late(self, text: str) -> None:
+    def refused_late(self, late: AskedLate) -> None:
         """A record of its own: whoever asked has long gone."""
-        self._records.add(
-            Record(module="nm", event_id=934, level=Level.WARN, text=text, subjects=(self._server,))
-        )
+        self._records.notice(late)
 
     async def request(
         self, request: Request, user: str, progress: Callable[[str], None], asked_at: int = 0
@@ -325,15 +325,7 @@ class AgentBackend:
                 ExitCode.NO_SUCH, f"{server}: no such server.", f"Known: {', '.join(known)}"
             )
         text = await self._around.identify(server, on)
-        self._records.add(
-            Record(
-                module="pm",
-                event_id=941,
-                level=Level.INFO,
-                subjects=(server,),
-                text=f"{text}, by {user}.",
-            )
-        )
+        self._records.notice(ChassisIdentified(server, text, user))
         return Outcome(text=f"{text}.")
 
     # The configuration

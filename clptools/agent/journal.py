@@ -17,7 +17,9 @@ import zlib
 from collections.abc import Callable
 from concurrent.futures import Executor
 
+from clptools.agent.notices import JournalUnwritten, JournalWritten
 from clptools.core.model.events import BeatSeen, Event, TimerFired
+from clptools.core.notices.form import Notice
 from clptools.core.report import journal as form
 
 _IDLE_FLUSH_S = 2.0
@@ -48,9 +50,9 @@ class Journal:
         budget_bytes: int,
         head: Callable[[int], form.Head],
         worker: Executor,
-        alert: Callable[[str], None],
+        alert: Callable[[Notice], None],
     ) -> None:
-        """`head(number)` describes the core as it is now; `alert` takes a line for people."""
+        """`head(number)` describes the core as it is now; `alert` tells people."""
         self._files = _Segments(folder, budget_bytes)
         self._head = head
         self._worker = worker
@@ -145,7 +147,7 @@ class Journal:
             return
         if self._blocked_until and not self._fresh:
             self._blocked_until = 0.0
-            self._alert(f"The journal is written again; {self.lost} events are not in it.")
+            self._alert(JournalWritten(self.lost))
         if full:
             self._fresh = True
         for waiter in waiting:
@@ -165,10 +167,7 @@ class Journal:
     def _break_off(self, why: str) -> None:
         """What is lost cannot be replayed, so a new segment follows, after a while."""
         if not self._blocked_until:
-            self._alert(
-                f"The journal cannot be written ({why}: {self._files.folder}); "
-                "the cluster goes on without it, and tries again every few seconds."
-            )
+            self._alert(JournalUnwritten(why, self._files.folder))
         self._fresh = True
         self._blocked_until = asyncio.get_running_loop().time() + _RETRY_S
 

@@ -1,8 +1,7 @@
 """What is asked from outside the cluster (`clprexec`) and what came of it, for the alert log.
 
-Module and numbers are the original's: `trnsv` 1 denied, 10 accepted, 30 done, 31 failed.  Who
-asked is told by the address that the connection came from; the name is only the caller's word.
-That a notice was accepted is told by the core, which finds its monitors.
+Who asked is told by the address that the connection came from; the name is only the caller's
+word.  That a notice was accepted is told by the core, which finds its monitors.
 """
 
 from __future__ import annotations
@@ -10,18 +9,18 @@ from __future__ import annotations
 from collections.abc import Awaitable
 
 from clptools.agent import clock
+from clptools.agent.notices import KnockDenied, OutsideDenied, OutsideDone, OutsideFailed
 from clptools.agent.records import Records, one_line
 from clptools.api import peer as said
-from clptools.core.model.actions import Record
 from clptools.core.model.requests import ExternalNotice, Outcome
-from clptools.core.model.words import Level
+from clptools.core.notices.form import Notice
+from clptools.core.notices.requests import OutsideAccepted
 from clptools.faults import ClpError
 
 _KNOCKS_APART_S = 600.0
 """Refused before anything was asked, by a port scanner say: told this often, all callers together,
 so that nobody without the key can fill the alert log."""
 
-_DENIED, _ACCEPTED, _DONE, _FAILED = 1, 10, 30, 31
 _WHAT_CHARACTERS = 100
 
 
@@ -44,23 +43,12 @@ class Outside:
         if self._told_at is not None and now - self._told_at < _KNOCKS_APART_S:
             self._untold += 1
             return
-        others = f" (and {self._untold} others before)" if self._untold else ""
-        self._told_at, self._untold = now, 0
-        text = f"A notification came from outside, by {address}, but it was denied: {why}{others}."
-        self.record(_DENIED, text)
+        others, self._told_at, self._untold = self._untold, now, 0
+        self.tell(KnockDenied(address, why, others))
 
-    def record(self, event_id: int, text: str) -> None:
+    def tell(self, notice: Notice) -> None:
         """One line for the alert log."""
-        level = Level.ERROR if event_id in (_DENIED, _FAILED) else Level.INFO
-        self._records.add(
-            Record(
-                module="trnsv",
-                event_id=event_id,
-                level=level,
-                subjects=(self._server,),
-                text=text,
-            )
-        )
+        self._records.notice(notice)
 
 
 class Asking:
@@ -79,8 +67,7 @@ class Asking:
     def accepted(self, _: str = "") -> None:
         """It is being done; told once."""
         if not self._accepted and not self._by_core:
-            text = f"A notification ({self._what}) came from outside, by {self._who}."
-            self._outside.record(_ACCEPTED, text)
+            self._outside.tell(OutsideAccepted(self._what, self._who))
         self._accepted = True
 
     async def followed(self, work: Awaitable[Outcome]) -> Outcome:
@@ -96,17 +83,13 @@ class Asking:
     def _ended(self, code: int, text: str) -> None:
         why = text.rstrip(".") or "it failed"
         if code and not self._accepted:
-            self._outside.record(
-                _DENIED,
-                f"A notification ({self._what}) came from outside, by {self._who}, "
-                f"but it was denied: {why}.",
-            )
+            self._outside.tell(OutsideDenied(self._what, self._who, why))
             return
         self.accepted()
         if code:
-            self._outside.record(_FAILED, f"Action ({self._what}) by {self._who} failed: {why}.")
+            self._outside.tell(OutsideFailed(self._what, self._who, why))
         elif not self._by_core:
-            self._outside.record(_DONE, f"Action ({self._what}) by {self._who} has been completed.")
+            self._outside.tell(OutsideDone(self._what, self._who))
 
 
 def _what(asked: said.Transaction | said.TransactionScript) -> str:

@@ -24,6 +24,7 @@ from clptools.agent import clock
 from clptools.api.backend import EventRecord
 from clptools.core.model.actions import Record
 from clptools.core.model.words import Level
+from clptools.core.notices.form import Notice, record_of
 
 KEPT = 10_000
 SYSLOG = "/dev/log"
@@ -85,10 +86,15 @@ class Records:
             subjects=action.subjects,
             because=action.because,
             event=action.event,
+            code=action.code,
         )
         self._take(record)
         self._write_soon(record)
         self.on_own(record)
+
+    def notice(self, notice: Notice) -> None:
+        """Keep, log and share a notice of this server's agent."""
+        self.add(record_of(notice, self._server))
 
     def merge(self, records: Iterable[EventRecord]) -> None:
         """Take records of peers; those already known are left out."""
@@ -225,6 +231,7 @@ def _slim(record: EventRecord) -> EventRecord:
         server=sys.intern(record.server),
         module=sys.intern(record.module),
         level=sys.intern(record.level),
+        code=sys.intern(record.code),
         subjects=tuple(map(sys.intern, record.subjects)),
     )
 

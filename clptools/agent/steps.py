@@ -12,11 +12,13 @@ from collections.abc import Callable
 from clptools.agent.records import Records
 from clptools.api.backend import EventRecord
 from clptools.core.model.requests import GroupMove, GroupStart, Request
+from clptools.core.notices import groups
+from clptools.core.notices.form import Kinds
 
 _LAST_STEP_S = 0.2
 """How long the last step may come later than the end of the request: its record comes by the
 control channel, the end by a heartbeat."""
-_ONLINE = ("rc", 11)
+_ONLINE = Kinds(groups.GroupOnline, groups.GroupFound)
 
 
 class StepsElsewhere:
@@ -61,5 +63,5 @@ class StepsElsewhere:
 
     def _step(self, record: EventRecord) -> None:
         self._progress(record.text)
-        if (record.module, record.event_id) == _ONLINE:
+        if record in _ONLINE:
             self._arrived.set()

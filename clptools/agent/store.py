@@ -19,9 +19,11 @@ import struct
 import msgspec
 
 from clptools import paths
+from clptools.agent import notices
 from clptools.agent.lock import AgentLock
 from clptools.agent.slots import MAY_PASS, Slots, TooLarge, preallocated
 from clptools.core.model.durable import Durable, LedgerFile, OpenEntry
+from clptools.core.notices.form import Notice
 from clptools.faults import ClpError, ExitCode
 
 logger = logging.getLogger(__name__)
@@ -80,8 +82,8 @@ class Store:
         """No agent was started here before since the host booted."""
         self.noted = False
         """This boot's id is on the disk, so that the next agent knows that it is not the first."""
-        self.complaints: list[str] = []
-        """A line for each file that was there but could not be used."""
+        self.complaints: list[Notice] = []
+        """One for each file that was there but could not be used."""
 
     def lock(self) -> None:
         """Make sure that no other agent has this root; needs nothing of `/run`.
@@ -96,10 +98,7 @@ class Store:
         except OSError as error:
             raise _unusable(error, paths.data_dir()) from None
         if self._lock.foreign:
-            self.complaints.append(
-                f"{self._lock.foreign} of another user has the name of this host's agent; the "
-                "lock files alone keep a second agent away now.  End that process."
-            )
+            self.complaints.append(notices.NameTaken(self._lock.foreign))
 
     def open(self) -> None:
         """Read what is there; `lock` came before.
@@ -209,16 +208,11 @@ class Store:
             finally:
                 os.close(fd)
         except OSError as error:
-            self.complaints.append(
-                f"{path}: {error.strerror}; this boot is not marked there, so do not purge and "
-                "install the package again before the next one"
-            )
+            self.complaints.append(notices.BootNotMarked(path, str(error.strerror)))
 
     def _not_noted(self, error: OSError) -> None:
-        self.complaints.append(
-            f"{paths.data_dir()}/boot: {error.strerror}; this boot is not noted on the disk, so "
-            "this server takes no group.  Mend the file system, then: systemctl restart clpnode"
-        )
+        path = f"{paths.data_dir()}/boot"
+        self.complaints.append(notices.BootNotNoted(path, str(error.strerror)))
 
     # The state
 
@@ -252,10 +246,7 @@ class Store:
                 wrong = f"not understood ({error})"
                 self._state.forget()
         if wrong:
-            self.complaints.append(
-                f"{self._state.path}: {wrong}; starting without state: "
-                "this server stops its groups before it says that it holds none"
-            )
+            self.complaints.append(notices.StateUnusable(self._state.path, wrong))
 
     # The bit
 
@@ -291,9 +282,7 @@ class Store:
             except msgspec.MsgspecError as error:
                 wrong = f"not understood ({error})"
         if wrong:
-            self.complaints.append(
-                f"{self._ledger.path}: {wrong}; no hardware event counts as open"
-            )
+            self.complaints.append(notices.LedgerUnusable(self._ledger.path, wrong))
         return LedgerFile()
 
     def keep_ledger(self, ledger: LedgerFile, now: int, wall: float) -> None:

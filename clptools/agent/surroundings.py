@@ -12,7 +12,7 @@ import re
 from typing import TYPE_CHECKING, Protocol
 
 from clptools import paths
-from clptools.agent import clock
+from clptools.agent import clock, notices
 from clptools.agent.devices import Devices
 from clptools.api.address import SocketAddress
 from clptools.arbiters.base import ArbiterContext
@@ -20,7 +20,7 @@ from clptools.arbiters.holding import Arbiters
 from clptools.core.model.events import BeatSeen, Event
 from clptools.core.model.messages import Beat
 from clptools.core.model.settings import Settings
-from clptools.core.model.words import Level
+from clptools.core.notices.form import Notice
 from clptools.hardware.bmcs import Bmcs
 from clptools.hardware.host import Host
 from clptools.intake.door import MessageDoor, bind_door
@@ -42,15 +42,15 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_NOTE_LEVELS = {
-    "bind": Level.WARN,
-    "keys": Level.WARN,
-    "fault": Level.ERROR,
-    "storm": Level.WARN,
-    "unknown": Level.WARN,
+_OF_TRAPS: dict[str, type[notices.TrapNoted | notices.TrapsAtRisk | notices.TrapFailed]] = {
+    "bind": notices.TrapsAtRisk,
+    "keys": notices.TrapsAtRisk,
+    "storm": notices.TrapsAtRisk,
+    "unknown": notices.TrapsAtRisk,
+    "fault": notices.TrapFailed,
 }
+"""What the trap receiver's notes are, by their kind; any other is `TrapNoted`."""
 _WELL = re.compile(r"works again$|^Test event ")
-_BAD_WORDS = ("cannot", "lost", "no longer", "another", "stays off", "does not")
 
 
 class Ears(Protocol):
@@ -62,7 +62,7 @@ class Ears(Protocol):
     async def tell_durably(self, event: Event) -> None:
         """Something happened; returns once it is on the disk.  Raises OSError."""
 
-    def note(self, level: Level, event_id: int, text: str) -> None:
+    def note(self, notice: Notice) -> None:
         """Something that the core knows nothing of."""
 
     def open_events(self) -> frozenset[str]:
@@ -78,9 +78,9 @@ class Surroundings:
         self._ears = ears
         self._peers = peers
         self.scripts = ScriptRunner(log=lambda name, line: logger.info("%s: %s", name, line))
-        self._heartbeats = LanHeartbeats(server, authkey, self._beat, self.network)
-        self._host = Host(server, log=lambda line: ears.note(Level.WARN, 910, line))
-        self._bmcs = Bmcs(server, clock.boot_ms, self.network)
+        self._heartbeats = LanHeartbeats(server, authkey, self._beat, ears.note)
+        self._host = Host(server, log=lambda line: ears.note(notices.HostActed(line)))
+        self._bmcs = Bmcs(server, clock.boot_ms, ears.note)
         self._bmc_beats: list[BmcHeartbeat] = []
         self._watchdog = Watchdog(server, now=clock.boot_ms, changed=ears.tell)
         self._monitors: Engine | None = None
@@ -95,7 +95,7 @@ class Surroundings:
         self.devices.bmcs = self._bmcs
         self.devices.watchdog = self._watchdog
         self._witnesses: list[WitnessLink] = []
-        self._arbiters = Arbiters(server, authkey, self.network)
+        self._arbiters = Arbiters(server, authkey, ears.note)
         self.devices.arbiters = self._arbiters
 
     def apply(self, settings: Settings, starts: int) -> None:
@@ -185,11 +185,6 @@ class Surroundings:
         found["source"] = self._sources.counters()
         return found
 
-    def network(self, text: str) -> None:
-        """A link's, a channel's or a BMC's word for the log."""
-        bad = any(word in text for word in _BAD_WORDS)
-        self._ears.note(Level.WARN if bad else Level.INFO, 920, text)
-
     def _beat(self, link: str, beat: Beat) -> None:
         self._ears.tell(BeatSeen(link=link, beat=beat))
 
@@ -214,7 +209,7 @@ class Surroundings:
                 path.interval_ms,
                 MailExchange(path.url, context),
                 self._heartbeats.arrived,
-                self.network,
+                self._ears.note,
             )
             witness.start()
             self._witnesses.append(witness)
@@ -228,7 +223,7 @@ class Surroundings:
         if own is not None and own.bmc is not None and own.bmc.is_redfish:
             timer = None  # nobody could read a beat in it
         self._bmc_beats = [
-            BmcHeartbeat(path.name, timer, path.interval_ms, self.network)
+            BmcHeartbeat(path.name, timer, path.interval_ms, self._ears.note)
             for path in settings.interconnects
             if path.type == "bmchb" and path.carrier == "timer"
             if self._server in path.addresses and timer is not None
@@ -287,19 +282,21 @@ class Surroundings:
             self._redfish.apply(settings)
 
     def _redfish_note(self, text: str) -> None:
-        self._ears.note(Level.INFO if _WELL.search(text) else Level.WARN, 930, text)
+        kind = notices.TrapNoted if _WELL.search(text) else notices.TrapsAtRisk
+        self._ears.note(kind(text))
 
     def _trap_note(self, note: Note) -> None:
-        self._ears.note(_NOTE_LEVELS.get(note.kind, Level.INFO), 930, note.text)
+        self._ears.note(_OF_TRAPS.get(note.kind, notices.TrapNoted)(note.text))
 
     def _source_note(self, text: str) -> None:
-        self._ears.note(Level.WARN, 932, text)
+        self._ears.note(notices.SourceNoted(text))
 
     def _open_door(self) -> MessageDoor | None:
         try:
             return self._bind_door()
         except OSError as error:
-            self._ears.note(Level.ERROR, 931, f"{paths.message_socket_file()}: {error.strerror}")
+            path = paths.message_socket_file()
+            self._ears.note(notices.NoMessageSocket(path, str(error.strerror)))
             return None
 
     def _bind_door(self) -> MessageDoor:

@@ -13,6 +13,7 @@ import msgspec
 from clptools.core.model.requests import Outcome, Request
 from clptools.core.model.view import StatusView
 from clptools.core.model.words import Level
+from clptools.core.notices.requests import AskedLate
 
 
 class EventRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,6 +33,8 @@ class EventRecord(msgspec.Struct, frozen=True, kw_only=True):
     because: tuple[str, ...] = ()
     event: int = 0
     """The open hardware event it speaks of, or 0."""
+    code: str = ""
+    """Name of the notice in `docs/events.md`; empty for what somebody wrote (`clplogcmd`)."""
 
 
 class Because(msgspec.Struct, frozen=True, kw_only=True):
@@ -136,7 +139,7 @@ class Backend(Protocol):
         `asked_at`: time since boot (ms) when it was asked for; 0: now.
         """
 
-    def refused_late(self, text: str) -> None:
+    def refused_late(self, late: AskedLate) -> None:
         """Tells of a call that waited so long that it was refused."""
 
     def config(self) -> ConfigFiles:

@@ -15,8 +15,9 @@ import msgspec
 from clptools.api.backend import Backend
 from clptools.api.boot_time import boot_ms
 from clptools.api.methods import METHODS, Caller, Method, Parameters
-from clptools.core import sentences
+from clptools.core import phrases
 from clptools.core.model.requests import LASTS_MS
+from clptools.core.notices.requests import AskedLate
 from clptools.faults import ClpError, ExitCode
 from clptools.version import VERSION
 
@@ -157,9 +158,9 @@ def _refuse_late(backend: Backend, asked: Parameters, caller: Caller, asked_at: 
     if waited_ms <= LASTS_MS or not (what := asked.changes()):
         return
     user = caller.on_behalf_of(getattr(asked, "user", None) or "")
-    text = sentences.asked_late(what, user, waited_ms)
-    backend.refused_late(text)
-    raise ClpError(ExitCode.REFUSED, text, sentences.ASK_AGAIN)
+    late = AskedLate(what, user, waited_ms)
+    backend.refused_late(late)
+    raise ClpError(ExitCode.REFUSED, late.told(), phrases.ASK_AGAIN)
 
 
 class _InterfaceName(msgspec.Struct, frozen=True, kw_only=True):

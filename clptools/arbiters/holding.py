@@ -10,9 +10,11 @@ from importlib import import_module
 from typing import Any, cast
 
 from clptools.arbiters.base import ArbiterContext, Held, NpResolution
+from clptools.arbiters.notices import ArbiterAnswers, ArbiterSilent
 from clptools.arbiters.registry import VARIANTS
 from clptools.core.model.events import ArbiterAnswered
 from clptools.core.model.settings import Arbiter, Settings
+from clptools.core.notices.form import Notice
 
 logger = logging.getLogger(__name__)
 
@@ -50,8 +52,8 @@ class _Line:
 class Arbiters:
     """All NP resolution resources of the configuration."""
 
-    def __init__(self, server: str, authkey: bytes, on_change: Callable[[str], None]) -> None:
-        """`on_change(text)`: one line for the log when one fails, or answers again."""
+    def __init__(self, server: str, authkey: bytes, on_change: Callable[[Notice], None]) -> None:
+        """`on_change` is told when one fails, or answers again."""
         self._server = server
         self._on_change = on_change
         self._authkey = authkey
@@ -109,10 +111,10 @@ class Arbiters:
         if error:
             line.faults += 1
             if line.faults == _FAULTS_TOLD:
-                self._on_change(f"NP resolution cannot decide: {error}")
+                self._on_change(ArbiterSilent(error))
         else:
             if line.faults >= _FAULTS_TOLD:
-                self._on_change(f"NP resolution {line.definition.name} answers again")
+                self._on_change(ArbiterAnswers(line.definition.name))
             line.faults = 0
 
     async def _hold(self, line: _Line, lease_ms: int) -> Held:

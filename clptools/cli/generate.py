@@ -1,7 +1,8 @@
 """What is made from other data of the package: `python -m clptools.cli.generate`.
 
 Man pages and completions come from the commands, the page of scenarios from their language, the
-types of the socket's JSON from the structs of the agent.  Run it after a change of these; a test
+page of events from the catalogue of notices, the types of the socket's JSON from the structs of the
+agent.  Run it after a change of these; a test
 compares the files with what it would write.
 """
 
@@ -33,6 +34,7 @@ from msgspec.inspect import (
 from clptools.api.backend import EventRecord, Explanation, HardwareView
 from clptools.cli import shells
 from clptools.cli.command import Command
+from clptools.cli.events_page import events_page
 from clptools.cli.man import config_page, page
 from clptools.cli.registry import COMMANDS, DESCRIBED
 from clptools.cli.scenarios_page import scenarios_page
@@ -56,6 +58,7 @@ def files() -> dict[str, str]:
     return {
         **{f"man/{command.name}.8": page(command, every) for command in every},
         "docs/scenarios.md": scenarios_page(),
+        "docs/events.md": events_page(),
         "man/clp.toml.5": config_page(registries()),
         "completions/clptools.bash": shells.bash(every),
         "completions/_clptools": shells.zsh(every),

@@ -96,6 +96,7 @@ class EventJson(TypedDict):
     subjects: list[str]
     because: list[str]
     event: int
+    code: str
 
 
 class ExplanationJson(TypedDict):

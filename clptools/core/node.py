@@ -22,8 +22,6 @@ from typing import Any
 
 import msgspec
 
-from clptools.core import numbers
-from clptools.core import sentences as say
 from clptools.core.cluster.heartbeats import OwnWord
 from clptools.core.model.actions import (
     Action,
@@ -74,6 +72,8 @@ from clptools.core.model.state import Life, NodeState, Phase, StepState
 from clptools.core.model.states import GroupWhy
 from clptools.core.model.timing import Times
 from clptools.core.model.view import StatusView
+from clptools.core.notices import cluster as of_cluster
+from clptools.core.notices import monitors as of_monitors
 from clptools.core.parts import Parts
 from clptools.core.step import Change
 
@@ -271,13 +271,7 @@ class Node(Parts):
         self.lease.shorten(self.revision.begin(voters, arbiter, cluster))
         self.revision.before_turns(before)
         self.lease.arm()
-        self.context.record(
-            "cfmgr",
-            1,
-            "INFO",
-            (self.me,),
-            f"{self.me} took over configuration revision {self.settings.revision}.",
-        )
+        self.context.notice(of_cluster.RevisionInForce(self.settings.revision))
         self.context.changed(Change.BEATS, Change.REPORT)
 
     def _beat_seen(self, event: BeatSeen) -> None:
@@ -366,13 +360,7 @@ class Node(Parts):
     def _host_action_done(self, event: HostActionDone) -> None:
         self.service.host_action_done(event)
         if not event.ok:
-            self.context.record(
-                "rm",
-                numbers.FAILED.get(event.action, numbers.FAILED["shutdown"]),
-                "ERROR",
-                (self.me,),
-                f"{event.action} was not done on {self.me}: {event.text.rstrip('.')}.",
-            )
+            self.context.notice(of_monitors.HostActionFailed(event.action, event.text))
 
     # ------------------------------------------------------------------ time
 
@@ -476,7 +464,7 @@ class Node(Parts):
         step = self.context
         if step.now - step.state.unsettled_at >= _UNSETTLED_MS:
             step.state.unsettled_at = step.now
-            step.record("nm", 934, "ERROR", (step.me,), say.unsettled(step.me, _SETTLE_ROUNDS))
+            step.notice(of_cluster.RulesUnsettled(_SETTLE_ROUNDS))
 
     def own_word(self) -> OwnWord:
         """What our heartbeats say of this server now."""

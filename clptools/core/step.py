@@ -1,7 +1,7 @@
 """One step of a core: who and when we are, and all that a part may do.
 
 A part reads the time, the settings and this incarnation's life here.  It acts through `do` and
-`record`, and says through `changed` what follows from its work; `core/node.py` sees to that.
+`notice`, and says through `changed` what follows from its work; `core/node.py` sees to that.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import Enum, auto
 
-from clptools.core.model.actions import Action, Record
+from clptools.core.model.actions import Action
 from clptools.core.model.settings import Settings
 from clptools.core.model.state import Life, StepState
 from clptools.core.model.timing import Times
-from clptools.core.model.words import Level
+from clptools.core.notices.form import Notice, record_of
 
 
 class Change(Enum):
@@ -57,29 +57,14 @@ class Step:
         """Adds an action to this step's list."""
         self.actions.append(action)
 
-    def record(
-        self,
-        module: str,
-        event_id: int,
-        level: str,
-        subjects: tuple[str, ...],
-        text: str,
-        because: tuple[str, ...] = (),
-        event: int = 0,
-    ) -> None:
-        """One line for the alert log, the journal and `--explain`."""
-        self.actions.append(
-            Record(
-                module=module,
-                event_id=event_id,
-                level=Level(level),
-                subjects=subjects,
-                text=text,
-                because=because,
-                event=event,
-            )
-        )
-        self.listener(text, subjects)
+    def notice(self, notice: Notice, because: tuple[str, ...] = (), event: int = 0) -> None:
+        """One line for the alert log, the journal and `--explain`.
+
+        `because`: further sentences, the evidence; `event`: the open hardware event it speaks of.
+        """
+        record = record_of(notice, self.me, because, event)
+        self.actions.append(record)
+        self.listener(record.text, record.subjects)
 
     def changed(self, *what: Change) -> None:
         """Says what the work of a part touches."""

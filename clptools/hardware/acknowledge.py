@@ -11,9 +11,11 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
 
+from clptools.core.notices.form import Notice
 from clptools.faults import ClpError
 from clptools.hardware.alerts import SENSOR_EVENT, IpmiAlerts, plain
 from clptools.hardware.ipmi import Asked
+from clptools.hardware.notices import NotAcknowledged
 
 _PET_ACKNOWLEDGE = 0x17
 _WAITING = 256
@@ -33,8 +35,8 @@ def acknowledgement(octets: bytes) -> bytes:
 class Acknowledger:
     """Acknowledges traps of the own BMC, where that wants it."""
 
-    def __init__(self, on_change: Callable[[str], None]) -> None:
-        """`on_change(text)`: one line for the log."""
+    def __init__(self, on_change: Callable[[Notice], None]) -> None:
+        """`on_change` is told where the BMC takes none."""
         self._on_change = on_change
         self._alerts: IpmiAlerts | None = None
         self._bmc: Asked | None = None
@@ -108,5 +110,4 @@ class Acknowledger:
         except ClpError as error:
             if not self._told:
                 self._told = True
-                text = f"{error.message}: it sends its traps again; each is acted on once"
-                self._on_change(text)
+                self._on_change(NotAcknowledged(error.message))

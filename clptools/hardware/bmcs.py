@@ -14,6 +14,7 @@ from clptools.core.model.actions import Fence
 from clptools.core.model.events import FenceDone, HostActionDone, PowerRead
 from clptools.core.model.settings import Bmc, Settings
 from clptools.core.model.words import BmcOrder, PowerState
+from clptools.core.notices.form import Notice
 from clptools.faults import ClpError, ExitCode
 from clptools.hardware import power, watchdog
 from clptools.hardware.acknowledge import Acknowledger
@@ -35,7 +36,7 @@ class Bmcs:
     """One client for each server's BMC.  `now_ms` is the agent's clock (boot time)."""
 
     def __init__(
-        self, server: str, now_ms: Callable[[], int], on_change: Callable[[str], None]
+        self, server: str, now_ms: Callable[[], int], on_change: Callable[[Notice], None]
     ) -> None:
         """`on_change(text)`: one line for the log."""
         self._server = server

@@ -12,6 +12,8 @@ from ipaddress import ip_address
 
 from clptools.common.ping import Echo
 from clptools.core.model.settings import Settings
+from clptools.core.notices.form import Notice
+from clptools.hardware.notices import EchoesForbidden
 
 WINDOW_S = 0.05
 """How long an answer is waited for.  One that comes later counts if the BMC took longer still:
@@ -21,7 +23,7 @@ that errs to the safe side."""
 class Echoes:
     """Where the servers can be asked.  `on_change(text)`: one line for the log."""
 
-    def __init__(self, server: str, on_change: Callable[[str], None]) -> None:
+    def __init__(self, server: str, on_change: Callable[[Notice], None]) -> None:
         self._server = server
         self._on_change = on_change
         self._paths: dict[str, tuple[tuple[str, str], ...]] = {}
@@ -48,10 +50,7 @@ class Echoes:
     def _not_permitted(self) -> None:
         if not self._told:
             self._told = True
-            self._on_change(
-                "ICMP echo requests cannot be sent, they are not permitted: a server whose agent "
-                "stands still is not told from one that is off when its BMC errs"
-            )
+            self._on_change(EchoesForbidden())
 
 
 def _is_own(address: str) -> bool:

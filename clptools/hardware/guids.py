@@ -13,6 +13,8 @@ from collections.abc import Callable
 
 from clptools import paths
 from clptools.core.model.settings import Bmc, Settings
+from clptools.core.notices.form import Notice
+from clptools.hardware.notices import BmcIsOurs, BmcsAreOne
 
 PRODUCT_UUID = "/sys/class/dmi/id/product_uuid"
 _NONE = (bytes(16), b"\xff" * 16)
@@ -20,17 +22,17 @@ _NONE = (bytes(16), b"\xff" * 16)
 
 
 class Guids:
-    """What the BMCs said, compared.  `on_change(text)`: one line for the log."""
+    """What the BMCs said, compared.  `on_change` is told of a mistake."""
 
     def __init__(
-        self, server: str, on_change: Callable[[str], None], product_uuid: str = PRODUCT_UUID
+        self, server: str, on_change: Callable[[Notice], None], product_uuid: str = PRODUCT_UUID
     ) -> None:
         self._server = server
         self._on_change = on_change
         self._product_uuid = product_uuid
         self._bmcs: dict[str, Bmc] = {}
         self._of: dict[str, bytes] = {}
-        self._told: set[str] = set()
+        self._told: set[Notice] = set()
         self._machine: frozenset[bytes] | None = None
 
     def apply(self, settings: Settings) -> None:
@@ -49,10 +51,7 @@ class Guids:
         for other, its in self._of.items():
             if other != server and its == guid:
                 first, second = sorted((server, other))
-                self._tell(
-                    f"the BMCs of {first} and {second} have the same GUID, so their [server.bmc] "
-                    "cannot both be right: look whether both lead to one BMC"
-                )
+                self._tell(BmcsAreOne(first, second))
         self._compare()
 
     def machine(self, guid: bytes) -> None:
@@ -64,16 +63,12 @@ class Guids:
     def _compare(self) -> None:
         for server, guid in self._of.items():
             if server != self._server and guid in self._own():
-                self._tell(
-                    f"the BMC that [server.bmc] gives {server} is that of this machine, "
-                    f"{self._server}, and cannot be trusted with {server}'s power: are they "
-                    "swapped?"
-                )
+                self._tell(BmcIsOurs(server))
 
-    def _tell(self, text: str) -> None:
-        if text not in self._told:
-            self._told.add(text)
-            self._on_change(text)
+    def _tell(self, notice: Notice) -> None:
+        if notice not in self._told:
+            self._told.add(notice)
+            self._on_change(notice)
 
     def _own(self) -> frozenset[bytes]:
         """This machine's UUID in every order of its bytes that BMCs send it in."""

@@ -15,7 +15,9 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from clptools.core.notices.form import Notice
 from clptools.hardware.ipmi import Asked, BmcError, refusal
+from clptools.hardware.notices import IpmiDeviceSilent, IpmiServiceMissing
 
 DEVICE = "/dev/ipmi0"
 PATIENCE_S = 1.0
@@ -190,7 +192,7 @@ class OwnBmc:
     """The own BMC: by the device, and over its LAN where that does not answer."""
 
     def __init__(
-        self, lan: Asked, local: LocalIpmi, on_change: Callable[[str], None] = lambda _: None
+        self, lan: Asked, local: LocalIpmi, on_change: Callable[[Notice], None] = lambda _: None
     ) -> None:
         """`on_change(text)`: one line for the log."""
         self.server = lan.server
@@ -245,12 +247,9 @@ class OwnBmc:
         self._told = True
         device = self._local.device
         if isinstance(error, FileNotFoundError):
-            text = f"the ipmi service does not run on {self.server} ({device} is not there)"
-            mend = "Start it: systemctl enable --now ipmi, or modprobe ipmi_si ipmi_devintf."
+            self._on_change(IpmiServiceMissing(device))
         else:
-            text = f"{device} of {self.server} does not answer ({error.strerror or 'timed out'})"
-            mend = "It is tried again each minute."
-        self._on_change(f"{text}: its BMC is reached over the LAN alone. {mend}")
+            self._on_change(IpmiDeviceSilent(device, error.strerror or "timed out"))
 
     def close(self) -> None:
         """Let go of the device; the LAN's session is not ours."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from clptools.core import sentences as say
+from clptools.core import phrases as say
 from clptools.core.model.settings import Bmc, Monitor, Settings
 from clptools.core.model.states import MonitorStatus
 from clptools.core.model.words import EventClass, FinalAction, RecoveryStep

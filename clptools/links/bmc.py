@@ -10,7 +10,9 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
+from clptools.core.notices.form import Notice
 from clptools.faults import ClpError
+from clptools.links.notices import BmcTakesBeats, BmcTakesNoBeats
 
 
 class Timer(Protocol):
@@ -26,7 +28,7 @@ class BmcHeartbeat:
     does."""
 
     def __init__(
-        self, name: str, timer: Timer, interval_ms: int, on_change: Callable[[str], None]
+        self, name: str, timer: Timer, interval_ms: int, on_change: Callable[[Notice], None]
     ) -> None:
         """`name`: the interconnect's.  `on_change(text)`: one line for the log."""
         self.name = name
@@ -57,10 +59,10 @@ class BmcHeartbeat:
                 if isinstance(error, ClpError):
                     fault = error.message
                 if not self.fault:
-                    self._on_change(f"interconnect {self.name}: {fault}")
+                    self._on_change(BmcTakesNoBeats(self.name, fault))
                 self.fault = fault
             else:
                 if self.fault:
-                    self._on_change(f"interconnect {self.name}: the own BMC takes beats again")
+                    self._on_change(BmcTakesBeats(self.name))
                 self.fault = ""
             await asyncio.sleep(self._interval_s)

@@ -18,6 +18,8 @@ from typing import Protocol
 
 from clptools.core.model.messages import Beat
 from clptools.core.model.settings import Settings
+from clptools.core.notices.form import Notice
+from clptools.links import notices
 from clptools.links.address import keep_trying, plain
 from clptools.links.wire import MAX_FRAME_BYTES, DecodeError, Reason, Replays, Wire
 
@@ -40,7 +42,7 @@ class LanLink:
         port: int,
         addresses: dict[str, str],
         on_datagram: Callable[[str, bytes, str], None],
-        on_change: Callable[[str], None],
+        on_change: Callable[[Notice], None],
     ) -> None:
         """`addresses`: of every server there.  `on_datagram(link, data, server)`: from whom by
         address.  `on_change(text)`: one line for the log when the link's state changes."""
@@ -67,9 +69,9 @@ class LanLink:
         try:
             self._open()
         except OSError as error:
+            why = error.strerror or str(error)
             self._on_change(
-                f"interconnect {self.name}: cannot listen on {self.address} port {self.port} "
-                f"({error.strerror}); trying again until it can"
+                notices.LinkNotOpen(f"interconnect {self.name}", self.address, self.port, why)
             )
             self._opening = asyncio.get_running_loop().create_task(self._retry())
 
@@ -85,7 +87,7 @@ class LanLink:
 
     async def _retry(self) -> None:
         await keep_trying(self._open)
-        self._on_change(f"interconnect {self.name}: listening on {self.address}")
+        self._on_change(notices.LinkOpen(f"interconnect {self.name}", self.address))
 
     def _open(self) -> None:
         family, _, _, _, own = socket.getaddrinfo(
@@ -128,13 +130,11 @@ class LanLink:
             self.counters["send_failed"] += 1
             if self._failing.get(server) != code:
                 self._failing[server] = code
-                self._on_change(
-                    f"interconnect {self.name}: cannot send to {server} at {target[0]} "
-                    f"({os.strerror(code)})"
-                )
+                why = os.strerror(code)
+                self._on_change(notices.SendFails(self.name, server, target[0], why))
             return
         if self._failing.pop(server, None) is not None:
-            self._on_change(f"interconnect {self.name}: sends to {server} again")
+            self._on_change(notices.SendsAgain(self.name, server))
 
     def _readable(self) -> None:
         for _ in range(_BATCH):
@@ -176,7 +176,7 @@ class LanHeartbeats:
         server: str,
         authkey: bytes,
         on_beat: Callable[[str, Beat], None],
-        on_change: Callable[[str], None],
+        on_change: Callable[[Notice], None],
     ) -> None:
         """`on_beat(link, beat)`: authenticated and fresh; link is `RELAY` for one that a third
         server passed on, or that is to be passed on.  `on_change(text)`: a line for the log."""

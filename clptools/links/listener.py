@@ -12,8 +12,10 @@ import ssl
 from collections import Counter
 from collections.abc import Callable
 
+from clptools.core.notices.form import Notice
 from clptools.links.address import keep_trying, plain
 from clptools.links.connection import GREETING_TIMEOUT_S
+from clptools.links.notices import CONTROL_CHANNEL, LinkNotOpen, LinkOpen
 
 MAX_STRANGERS = 16
 """Connections at once that have not shown a certificate, from addresses of no server."""
@@ -59,7 +61,7 @@ class Listener:
         self._bound: socket.socket | None = None
 
     async def accept(
-        self, on_accept: Callable[[socket.socket, str], None], on_change: Callable[[str], None]
+        self, on_accept: Callable[[socket.socket, str], None], on_change: Callable[[Notice], None]
     ) -> None:
         """Hands `on_accept` each connection and its source, for ever; closes when cancelled."""
         try:
@@ -78,17 +80,15 @@ class Listener:
             if self._bound is not None:
                 self._bound.close()
 
-    async def _bind_at_last(self, on_change: Callable[[str], None]) -> None:
+    async def _bind_at_last(self, on_change: Callable[[Notice], None]) -> None:
         address, port = self._where
         try:
             self._bind()
         except OSError as error:
-            on_change(
-                f"control channel: cannot listen on {address} port {port} "
-                f"({error.strerror}); trying again until it can"
-            )
+            why = error.strerror or str(error)
+            on_change(LinkNotOpen(CONTROL_CHANNEL, address, port, why))
             await keep_trying(self._bind)
-            on_change(f"control channel: listening on {address}")
+            on_change(LinkOpen(CONTROL_CHANNEL, address))
 
     def _bind(self) -> None:
         family, _, _, _, own = socket.getaddrinfo(

@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from clptools.core.model.settings import Interconnect, Settings
+from clptools.core.notices.form import Notice
 from clptools.faults import ClpError, ExitCode
 from clptools.links import frames
 from clptools.links.address import plain
@@ -29,6 +30,7 @@ from clptools.links.certs import OUTSIDE, Identity, common_name, context
 from clptools.links.connection import Connection
 from clptools.links.delivery import Delivery
 from clptools.links.listener import Listener, Places, shake
+from clptools.links.notices import PeerConnected, PeerLost
 
 DEFAULT_PORT = 29002
 """Listened on at every address by an agent that has no configuration yet."""
@@ -61,7 +63,7 @@ class PeerChannel:
         on_call: Callable[[str, Any, str], Awaitable[msgspec.Struct]],
         on_denied: Callable[[str, str], None],
         on_connected: Callable[[str], None],
-        on_change: Callable[[str], None],
+        on_change: Callable[[Notice], None],
     ) -> None:
         """`identity` waits for this server's; `notices`, `requests`: unions that `send` and
         `call` carry.
@@ -364,14 +366,14 @@ class PeerChannel:
         peer.opened(connection, connection.session)
         try:
             if first:
-                self._on_change(f"control channel: connected to {name} over {link}")
+                self._on_change(PeerConnected(name, link))
                 self._on_connected(name)
             await connection.listen(lambda frame: self._take(peer, connection, frame))
         finally:
             here.remove(connection)
             peer.closed(connection)
             if not peer.paths:
-                self._on_change(f"control channel: lost {name}")
+                self._on_change(PeerLost(name))
                 if not self._configured(name) and all(key[0] != name for key in self._dialers):
                     self._let_go(name)
 

@@ -18,7 +18,9 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
+from clptools.core.notices.form import Notice
 from clptools.faults import ClpError
+from clptools.links.notices import WitnessTakesBeats, WitnessTakesNoBeats
 
 Exchange = Callable[[dict[str, bytes]], Awaitable[dict[str, bytes]]]
 """Server -> datagram for it; returns sender -> datagram.  Raises ClpError; bounded in time."""
@@ -40,7 +42,7 @@ class WitnessLink:
         interval_ms: int,
         exchange: Exchange,
         on_datagram: Callable[[str, bytes, str], None],
-        on_change: Callable[[str], None],
+        on_change: Callable[[Notice], None],
     ) -> None:
         """`on_datagram(link, data, server)`; `on_change(text)`: one line for the log."""
         self.name = name
@@ -92,10 +94,10 @@ class WitnessLink:
             self._faults += 1
             if self._faults == _FAULTS_TOLD:
                 fault = error.message if isinstance(error, ClpError) else repr(error)
-                self._on_change(f"interconnect {self.name}: cannot exchange beats: {fault}")
+                self._on_change(WitnessTakesNoBeats(self.name, str(fault)))
             return
         if self._faults >= _FAULTS_TOLD:
-            self._on_change(f"interconnect {self.name}: exchanges beats again")
+            self._on_change(WitnessTakesBeats(self.name))
         self._faults = 0
 
     def _with_pages(self, server: str, beat: bytes) -> bytes:

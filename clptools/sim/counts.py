@@ -13,13 +13,15 @@ from clptools.core.model import events as e
 from clptools.core.model import requests as r
 from clptools.core.model.messages import Forward
 from clptools.core.model.settings import Monitor
+from clptools.core.notices import monitors
+from clptools.core.notices.form import Kinds, pattern
 
 if TYPE_CHECKING:
     from clptools.sim.host import Host
     from clptools.sim.world import World
 
-_RESTARTS, _FAILS_OVER = 13, 14
-"""Event ids of the monitors' modules, `rm` and `mm` (hardware guide, *Event log*)."""
+_RESTARTS, _FAILS_OVER = monitors.RecoveryRestarts.code(), monitors.RecoveryFailsOver.code()
+_FINAL = Kinds(monitors.FinalActionBegins)
 _NO_HALT = ("none", "stop-group", "stop-resource", "stop-cluster")
 _CLEARS = (r.MonitorClear, r.Acknowledge)
 
@@ -47,12 +49,7 @@ class Counts:
             self._cleared(host, event)
         if not any(type(x) is a.Record or type(x) is a.RunScript for x in actions):
             return ""
-        told = {
-            (x.event_id, name)
-            for x in actions
-            if type(x) is a.Record and x.module in ("rm", "mm")
-            for name in x.subjects
-        }
+        told = {(x.code, name) for x in actions if type(x) is a.Record for name in x.subjects}
         scripts = [x for x in actions if type(x) is a.RunScript]
         now = host.now(self._world.t)
         for monitor in host.settings.monitors:
@@ -65,7 +62,7 @@ class Counts:
         self,
         host: Host,
         monitor: Monitor,
-        told: set[tuple[int, str]],
+        told: set[tuple[str, str]],
         scripts: list[a.RunScript],
         now: int,
     ) -> str:
@@ -90,10 +87,11 @@ class Counts:
     def _halted(self, host: Host, actions: list[a.Action]) -> str:
         limit = host.settings.cluster.max_reboots
         for x in actions:
-            if type(x) is not a.Record or ": final action of " not in x.text:
+            if type(x) is not a.Record or x not in _FINAL:
                 continue
-            words = x.text.rstrip(".").split(": final action of ")
-            name, action = words[-1], words[0].split()[-1]
+            facts = pattern(monitors.FinalActionBegins).fullmatch(x.text)
+            assert facts is not None, x.text
+            name, action = facts["monitor"], facts["action"]
             monitor = host.settings.monitor(name)
             if monitor is not None:
                 incident = host.node.state.monitors[name].incident

@@ -24,7 +24,7 @@ from typing import NamedTuple
 import msgspec
 
 from clptools.core.model.settings import Settings
-from clptools.core.numbers import ACTION
+from clptools.core.notices.monitors import ACTIONS
 from clptools.sim.breaks import last_break
 from clptools.sim.clusters import Unknown, sample
 from clptools.sim.explore import mend_and_settle
@@ -83,7 +83,7 @@ CLUSTER_KEYS = {
     "startup_wait_s": Key(float, 1, 3600, "`startup_wait`; 60."),
     "forced_stop": _words("`[forced_stop] action`; power-off where there are BMCs.", *_RESETS),
     "after_recovery": _words("What the BMC does after a recovery by `mrw1`; none.", *_RESETS),
-    "final_action": _words("Final action of `mrw1` and `genw1`; none.", "none", *ACTION),
+    "final_action": _words("Final action of `mrw1` and `genw1`; none.", "none", *ACTIONS),
     "script": Key(str, 0, 0, "Name of a recovery script of `genw1`; none."),
     "migrate": _yes("1: resources migrate before the failovers of `mrw1`."),
     "bmchb": _yes("1: there is a BMC interconnect too."),

@@ -19,12 +19,14 @@ import pytest
 
 from clptools.agent import alerts as alerts_module
 from clptools.agent.alerts import QUEUE, Alerts, Outbox, passes
+from clptools.agent.notices import AlertsWait
 from clptools.agent.records import Records
 from clptools.api.backend import EventRecord
 from clptools.config.alerts import Alert
 from clptools.core.model.actions import Record
 from clptools.intake import snmp
 from clptools.resources.script import ScriptRunner
+from tests.noticed import Noticed
 
 
 def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -113,9 +115,9 @@ async def until(condition: Callable[[], object]) -> None:
         await asyncio.sleep(0.01)
 
 
-def told(**keys: Any) -> tuple[Alerts, list[str]]:
-    complaints: list[str] = []
-    made = Alerts(ScriptRunner(log=lambda *_: None), complaints.append)
+def told(**keys: Any) -> tuple[Alerts, Noticed]:
+    complaints = Noticed()
+    made = Alerts(ScriptRunner(log=lambda *_: None), complaints.take)
     made.apply("cluster", Alert(**keys))
     return made, complaints
 
@@ -261,7 +263,7 @@ def test_a_relay_that_refuses_costs_one_line_and_gets_the_mail_later() -> None:
                 made.add(record(f"fault {n}"))
             await until(lambda: complaints)
             await asyncio.sleep(0.5)
-            assert len(complaints) == 1
+            assert complaints.kinds == [AlertsWait]
             assert f"{QUEUE} alerts wait, 3 are lost." in complaints[0]
             relay.refuse = False
             await until(lambda: relay.mails)
@@ -277,14 +279,14 @@ def test_an_alert_that_cannot_be_told_is_said_and_the_others_go_on(
 
     async def test() -> None:
         sent: list[str] = []
-        complaints: list[str] = []
+        complaints = Noticed()
 
         async def send(records: tuple[EventRecord, ...]) -> None:
             if any(each.text == "bad" for each in records):
                 raise ValueError("chr() arg not in range")
             sent.extend(each.text for each in records)
 
-        outbox = Outbox("alert mail", send, complaints.append)
+        outbox = Outbox("alert mail", send, complaints.take)
         for text in ("bad", "one", "two"):
             outbox.put(record(text))
         await until(lambda: sent == ["one", "two"])

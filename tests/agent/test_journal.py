@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 
 from clptools.agent.journal import Journal
+from clptools.agent.notices import JournalUnwritten, JournalWritten
 from clptools.core.model.events import BeatSeen, Event, MessageSeen, TimerFired
 from clptools.core.model.messages import Beat, Epoch, Holding, Term
 from clptools.core.model.settings import Settings
 from clptools.core.report import journal as form
+from tests.noticed import Noticed
 
 
 class Bench:
@@ -23,10 +25,10 @@ class Bench:
 
     def __init__(self, folder: Path, budget: int = 1 << 20) -> None:
         self.folder = folder
-        self.alerts: list[str] = []
+        self.alerts = Noticed()
         self.stepped = 0
         self.disk = ThreadPoolExecutor(1)
-        self.journal = Journal(str(folder), budget, self.head, self.disk, self.alerts.append)
+        self.journal = Journal(str(folder), budget, self.head, self.disk, self.alerts.take)
 
     def head(self, number: int) -> form.Head:
         return form.Head(
@@ -154,12 +156,13 @@ def test_a_disk_that_takes_nothing_costs_one_alert_and_the_journal_comes_back(
             with pytest.raises(OSError):
                 await bench.journal.durable()
         assert len(bench.alerts) == 1
+        assert bench.alerts.kinds == [JournalUnwritten]
         assert "goes on without it" in bench.alerts[0]
         bench.folder.unlink()
         await asyncio.sleep(0.06)
         bench.tell(MessageSeen(category="FC"))
         await bench.journal.durable()
-        assert len(bench.alerts) == 2
+        assert bench.alerts.kinds[1:] == [JournalWritten]
         assert bench.journal.lost == 3
         [(head, entries)] = bench.segments()
         assert head.snapshot == b"stepped 3"

@@ -13,12 +13,14 @@ import pytest
 from clptools.agent import clock, outside
 from clptools.agent.backend import AgentBackend
 from clptools.agent.executor import Replies
+from clptools.agent.notices import KnockDenied, OutsideDenied, OutsideDone, OutsideFailed
 from clptools.agent.records import Records
 from clptools.api.peer import Ask, Transaction, TransactionScript
 from clptools.core.model import events as e
 from clptools.core.model.actions import Progress, Reply
 from clptools.core.model.requests import ExternalNotice, GroupMove, Outcome
 from clptools.core.model.view import StatusView
+from clptools.core.notices.requests import OutsideAccepted
 from clptools.faults import ClpError, ExitCode
 from clptools.links.certs import OUTSIDE
 from clptools.resources.script import ScriptRunner
@@ -90,6 +92,10 @@ class Bench:
         assert {record.module for record in found} <= {"trnsv"}
         return [(record.event_id, record.level, record.text) for record in found]
 
+    @property
+    def kinds(self) -> list[str]:
+        return [record.code for record in self.records.all()]
+
 
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
@@ -113,12 +119,14 @@ def test_a_script_is_on_record_before_it_runs_and_when_it_is_done(bench: Bench) 
         (10, "INFO", f"A notification (script check.sh) {CAME}."),
         (30, "INFO", "Action (script check.sh) by anna (clprexec, 10.0.0.9) has been completed."),
     ]
+    assert bench.kinds == [OutsideAccepted.code(), OutsideDone.code()]
 
 
 def test_a_script_that_fails_is_an_error(bench: Bench) -> None:
     bench.script("exit 3")
     assert bench.ask(script("check.sh")).code == 1
     assert [event_id for event_id, _, _ in bench.told] == [10, 31]
+    assert bench.kinds[1:] == [OutsideFailed.code()]
     level, text = bench.told[1][1:]
     assert level == "ERROR"
     assert text.startswith("Action (script check.sh) by anna (clprexec, 10.0.0.9) failed: ")
@@ -132,6 +140,7 @@ def test_a_script_that_may_not_run_is_denied(bench: Bench, name: str) -> None:
     assert not bench.ran.exists()
     ((event_id, level, text),) = bench.told
     assert (event_id, level) == (1, "ERROR")
+    assert bench.kinds == [OutsideDenied.code()]
     assert f"{CAME}, but it was denied: " in text and "\n" not in text
 
 
@@ -195,6 +204,7 @@ def test_who_has_no_key_is_told_and_cannot_fill_the_log(
         await bench.records.close()
 
     asyncio.run(knock())
+    assert bench.kinds == [KnockDenied.code()] * 2
     first, later = (text for _, _, text in bench.told)
     denied = "but it was denied: it has no key"
     assert first == f"A notification came from outside, by 10.0.1.0, {denied}."

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from clptools import paths
-from clptools.agent import clock
+from clptools.agent import clock, notices
 from clptools.agent.store import LEDGER_BYTES, Store
 from clptools.agent.store import STATE_BYTES as SLOT_BYTES
 from clptools.core.model.durable import Durable, HeldGroup, LedgerFile, OpenEntry
@@ -118,8 +118,9 @@ def test_a_garbled_state_is_no_state_and_is_said_once(root: Path, at: int) -> No
     store = opened()
     assert store.saved.durable is None
     (complaint,) = store.complaints
-    assert paths.state_file() in complaint
-    assert "\n" not in complaint
+    assert isinstance(complaint, notices.StateUnusable)
+    assert paths.state_file() in complaint.told()
+    assert "\n" not in complaint.told()
     store = reopened(store)
     assert store.complaints == []
 
@@ -210,7 +211,7 @@ def test_a_garbled_ledger_is_said_and_empty(root: Path) -> None:
         file.write(b"\xa5\xa5")
     store = opened()
     assert store.ledger(now=2, wall=2.0) == LedgerFile()
-    assert "no hardware event counts as open" in store.complaints[0]
+    assert isinstance(store.complaints[0], notices.LedgerUnusable)
 
 
 def test_starts_are_counted_for_ever(root: Path) -> None:
@@ -307,8 +308,7 @@ def test_a_boot_that_cannot_be_marked_is_told_and_all_else_is_as_before(root: Pa
     Path(paths.boot_mark_file()).mkdir(parents=True)
     store = opened()
     assert (store.first_of_boot, store.noted) == (True, True)
-    (complaint,) = store.complaints
-    assert "do not purge" in complaint
+    assert [type(each) for each in store.complaints] == [notices.BootNotMarked]
 
 
 def test_the_boot_is_on_the_disk_before_anybody_hears_of_it(
@@ -338,10 +338,8 @@ def test_a_boot_that_cannot_be_noted_is_told_with_the_mend(
     monkeypatch.setattr(os, "fsync", full)
     store = opened(b"x" * 16)
     assert (store.first_of_boot, store.noted) == (True, False)
-    (complaint,) = store.complaints
-    assert "No space left on device" in complaint
-    assert "takes no group" in complaint
-    assert "systemctl restart clpnode" in complaint
+    path = f"{paths.data_dir()}/boot"
+    assert store.complaints == [notices.BootNotNoted(path, "No space left on device")]
     monkeypatch.undo()
     monkeypatch.setenv("CLP_ROOT", str(root))
     assert reopened(store, b"x" * 16).noted
@@ -432,6 +430,7 @@ sys.stdin.read()
         other.stdout.readline()
         store = opened()
         (complaint,) = store.complaints
-        assert f"process {other.pid}" in complaint
+        assert isinstance(complaint, notices.NameTaken)
+        assert f"process {other.pid}" in complaint.told()
         other.communicate()
     store.close()

@@ -29,6 +29,7 @@ from clptools.core.model.view import (
     ServerView,
     StatusView,
 )
+from clptools.core.notices.requests import AskedLate
 from clptools.faults import ClpError, ExitCode
 
 
@@ -102,7 +103,7 @@ class FakeBackend:
         """Servers that do not answer."""
         self.lit: list[tuple[str, bool, str]] = []
         self.outcome = Outcome()
-        self.late: list[str] = []
+        self.late: list[AskedLate] = []
         """What was refused because it came up late."""
         self.steps: tuple[str, ...] = ()
         self.hold = False
@@ -158,8 +159,8 @@ class FakeBackend:
             await asyncio.sleep(0.005)
         return self.outcome
 
-    def refused_late(self, text: str) -> None:
-        self.late.append(text)
+    def refused_late(self, late: AskedLate) -> None:
+        self.late.append(late)
 
     def config(self) -> ConfigFiles:
         return self.files

@@ -24,7 +24,7 @@ from clptools.api.backend import Explanation
 from clptools.api.boot_time import boot_ms
 from clptools.api.client import Client
 from clptools.api.methods import Caller
-from clptools.core import sentences
+from clptools.core import phrases
 from clptools.core.model.requests import GroupMove, Outcome
 from clptools.core.model.view import ClusterView, StatusView
 from clptools.faults import ClpError, ExitCode
@@ -127,11 +127,11 @@ def test_a_change_that_comes_up_late_is_refused_and_told(
     assert late["error"] == "org.clptools.Node.Fault"
     told = late["parameters"]
     assert isinstance(told, dict)
-    assert (told["code"], told["hint"]) == (6, sentences.ASK_AGAIN)
+    assert (told["code"], told["hint"]) == (6, phrases.ASK_AGAIN)
     assert named in told["message"]
     assert "asked by root 754." in told["message"]
     backend = agent.backend
-    assert backend.late == [told["message"]]
+    assert [late.told() for late in backend.late] == [told["message"]]
     assert not (backend.asked or backend.pushed or backend.scripts or backend.lit or backend.logged)
     # In time, and from a caller that says nothing of it: carried out.
     in_time = exchange(agent, call | {"asked_at": boot_ms() - 5_000}, call)

@@ -12,9 +12,11 @@ import pytest
 from clptools.arbiters import holding
 from clptools.arbiters.base import ArbiterContext, Held
 from clptools.arbiters.holding import Arbiters
+from clptools.arbiters.notices import ArbiterAnswers, ArbiterSilent
 from clptools.arbiters.registry import FIELDS, VARIANTS
 from clptools.core.model.settings import Arbiter, Cluster, Option, Server, Settings
 from tests.arbiters.parts import AUTHKEY, shared_file
+from tests.noticed import Noticed
 
 
 class Slow:
@@ -45,7 +47,7 @@ def settings(*arbiters: Arbiter) -> Settings:
     return Settings(cluster=Cluster(name="prod"), servers=servers, arbiters=arbiters)
 
 
-said: list[str] = []
+said = Noticed()
 """What the agent's log would have."""
 
 NP = Arbiter(name="np", type="etcd", timeout_ms=300, options={"endpoints": ("http://[::1]:1",)})
@@ -66,7 +68,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[Slow]:
 
 def test_an_answer_under_way_when_it_is_given_back_is_void(made: list[Slow]) -> None:
     async def story() -> None:
-        arbiters = Arbiters("server1", AUTHKEY, said.append)
+        arbiters = Arbiters("server1", AUTHKEY, said.take)
         arbiters.apply(settings(NP))
         first = asyncio.create_task(arbiters.hold("np", 3000, 1))
         await asyncio.sleep(0)
@@ -87,7 +89,7 @@ def test_an_answer_under_way_when_it_is_given_back_is_void(made: list[Slow]) -> 
 
 def test_no_call_waits_for_ever(made: list[Slow]) -> None:
     async def story() -> None:
-        arbiters = Arbiters("server1", AUTHKEY, said.append)
+        arbiters = Arbiters("server1", AUTHKEY, said.take)
         arbiters.apply(settings(NP))
         begun = time.monotonic()
         answers = await asyncio.gather(*(arbiters.hold("np", 3000, n) for n in range(5)))
@@ -97,6 +99,7 @@ def test_no_call_waits_for_ever(made: list[Slow]) -> None:
         made[0].may_answer.set()
         assert (await arbiters.hold("np", 3000, 6)).held
         assert said[1:] == ["NP resolution np answers again"]
+        assert said.kinds == [ArbiterSilent, ArbiterAnswers]
         await arbiters.release("np")
         await arbiters.close()
         assert made[0].closed
@@ -106,7 +109,7 @@ def test_no_call_waits_for_ever(made: list[Slow]) -> None:
 
 def test_a_changed_configuration_keeps_what_did_not_change(made: list[Slow]) -> None:
     async def story() -> None:
-        arbiters = Arbiters("server1", AUTHKEY, said.append)
+        arbiters = Arbiters("server1", AUTHKEY, said.take)
         arbiters.apply(settings(NP))
         arbiters.apply(settings(NP, Arbiter(name="m", type="majority")))
         assert len(made) == 1
@@ -136,7 +139,7 @@ def test_every_type_has_its_module_and_its_keys(tmp_path: Path) -> None:
             "disk": {"path": str(shared_file(tmp_path))},
             "etcd": {"endpoints": ("http://127.0.0.1:1",)},
         }
-        arbiters = Arbiters("server1", AUTHKEY, said.append)
+        arbiters = Arbiters("server1", AUTHKEY, said.take)
         arbiters.apply(settings(*(Arbiter(name=n, type=n, options=options[n]) for n in VARIANTS)))
         for name in VARIANTS:
             answer = await arbiters.hold(name, 3000, 1)

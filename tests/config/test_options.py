@@ -12,7 +12,7 @@ from clptools.arbiters import registry as arbiters
 from clptools.config.field import Field
 from clptools.core.model.options import HealthOptions, VariantOptions, on_server, read
 from clptools.core.model.words import FinalAction
-from clptools.core.numbers import ACTION
+from clptools.core.notices.monitors import ACTIONS
 from clptools.intake.registry import OWN
 from clptools.monitors import registry as monitors
 from clptools.registries import registries
@@ -55,7 +55,7 @@ def test_the_core_knows_the_key_by_which_a_message_monitor_checks() -> None:
 
 def test_the_core_has_a_word_and_a_number_for_every_final_action() -> None:
     assert set(registries().final_actions) == set(FinalAction)
-    assert set(FinalAction) - set(ACTION) == {FinalAction.NONE}
+    assert set(FinalAction) - set(ACTIONS) == {FinalAction.NONE}
 
 
 def test_a_wrong_kind_of_value_is_no_option() -> None:

@@ -36,6 +36,7 @@ from clptools.core.model.settings import (
 from clptools.core.model.state import Phase
 from clptools.core.model.view import GroupView, StatusView
 from clptools.core.node import Node
+from clptools.core.notices.form import Kinds, Notice
 
 S = 1000
 """A second, in ms."""
@@ -292,13 +293,9 @@ class Cluster:
         self.until(lambda: number in self.outcomes, within_ms)
         return self.outcomes[number]
 
-    def said(self, event_id: int, module: str = "") -> list[str]:
-        """Texts of all records of that number."""
-        return [
-            r.text
-            for _, _, r in self.records
-            if r.event_id == event_id and module in ("", r.module)
-        ]
+    def said(self, *kinds: type[Notice]) -> list[str]:
+        """Texts of all notices of these kinds."""
+        return [r.text for _, _, r in self.records if r in Kinds(*kinds)]
 
     def did(self, kind: type[Any], name: str = "") -> list[Any]:
         """All actions of one kind (of one server)."""
@@ -528,6 +525,10 @@ class Alone:
         started.setdefault("durable", None)
         started.setdefault("member", False)
         self.tell(e.AgentStarted(**started))
+
+    def said(self, *kinds: type[Notice]) -> list[str]:
+        """Texts of all notices of these kinds."""
+        return [r.text for r in self.of(a.Record, last=False) if r in Kinds(*kinds)]
 
     def tell(self, event: e.Event) -> list[a.Action]:
         """One event now."""

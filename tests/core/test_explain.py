@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from clptools.api.backend import EventRecord
-from clptools.core import sentences as say
+from clptools.core import phrases as say
 from clptools.core.model.actions import Record
 from clptools.core.model.view import (
     BmcView,
@@ -26,6 +26,8 @@ from clptools.core.model.view import (
     WaitingView,
 )
 from clptools.core.node import Node
+from clptools.core.notices import cluster, groups, monitors, safety
+from clptools.core.notices.form import Notice, record_of
 from clptools.core.report.explain import Story, ago, explain, names
 from clptools.sim.clusters import sample
 from clptools.sim.verbs import perform
@@ -56,6 +58,19 @@ def told(
         text=text,
         subjects=subjects,
         **more,
+    )
+
+
+def made(at: float, server: str, notice: Notice, **more: Any) -> EventRecord:
+    """One record of a notice, `at` seconds after `T`."""
+    record = record_of(notice, server, **more)
+    return told(
+        *(at, server, (record.module, record.event_id), record.text),
+        *record.subjects,
+        level=record.level,
+        because=record.because,
+        event=record.event,
+        code=record.code,
     )
 
 
@@ -118,50 +133,23 @@ def first_stay() -> list[EventRecord]:
 
 def trap_story() -> list[EventRecord]:
     """A fatal trap, recovery, release, grant, start, and the BMC's reset afterwards."""
+    fatal = monitors.HardwareFatal("mrw1", "192.168.0.11 on server1", "processor 1: IERR")
+    error = monitors.MonitorError("mm", "mrw1", "Normal", "fail over failover1", "")
+    granted = groups.GroupGranted("failover1", "server2", 9, "next in failover1's order")
+    after = monitors.AfterRecovery("mm", "bmc-reset", "reset", ["failover1"], "mrw1")
     return [
-        told(
-            *(0.0, "server1", ("mm", 913)),
-            say.hardware("server1", "192.168.0.11", "FATAL", "processor 1: IERR"),
-            *("mrw1", "server1"),
-            event=4711,
-            level="ERROR",
-        ),
-        told(
-            *(0.01, "server1", ("mm", 905)),
-            say.monitor_goes("mrw1", "server1", "Normal", "Error", "", "fail over failover1"),
-            *("mrw1", "server1"),
-            event=4711,
-            level="ERROR",
-        ),
-        told(
-            *(0.02, "server1", ("mm", 14)),
-            say.fails_over("server1", "failover1", "mrw1"),
-            *("failover1", "mrw1", "server1"),
-            level="WARN",
-        ),
-        told(0.03, "server1", ("rc", 20), say.group_stops("failover1", "server1"), "failover1"),
-        told(
-            *(0.3, "server1", ("rc", 21)),
-            say.group_released("failover1", "server1", ["exec1", "fip1"], 270, 8),
-            *("failover1", "server1"),
-        ),
-        told(
-            *(0.31, "server1", ("rc", 64)),
-            say.granted("server1", "failover1", 9, "server2", "next in failover1's order"),
-            *("failover1", "server2"),
+        made(0.0, "server1", fatal, event=4711),
+        made(0.01, "server1", error, event=4711),
+        made(0.02, "server1", monitors.RecoveryFailsOver("mm", "failover1", "mrw1")),
+        made(0.03, "server1", groups.GroupStops("failover1", "")),
+        made(0.3, "server1", groups.GroupReleased("failover1", ["exec1", "fip1"], 270, 8)),
+        made(
+            *(0.31, "server1", granted),
             because=say.proofs("failover1", {"server1": "released"}, 0),
         ),
         told(0.35, "server2", ("rc", 10), "server2 starts failover1.", "failover1", "server2"),
-        told(
-            *(0.5, "server2", ("rc", 11)),
-            say.group_online("failover1", "server2", ["fip1", "exec1"], 150),
-            *("failover1", "server2"),
-        ),
-        told(
-            *(0.6, "server1", ("mm", 41)),
-            say.after_recovery("server1", "reset"),
-            *("failover1", "mrw1", "server1"),
-        ),
+        made(0.5, "server2", groups.GroupOnline("failover1", "fip1, exec1", 150)),
+        made(0.6, "server1", after),
     ]
 
 
@@ -207,9 +195,9 @@ def test_a_group_is_explained_by_the_name_of_its_resource() -> None:
 def test_a_lost_server_and_its_proof_are_part_of_the_story() -> None:
     records = [
         *first_stay(),
-        told(0.0, "server2", ("nm", 80), say.lost("server1", 3000, ["lanhb1"]), "server1"),
+        made(0.0, "server2", cluster.ServerLost("server1", 3000, ["lanhb1"])),
         told(0.5, "server2", ("rc", 65), "failover1 waits for proof.", "failover1"),
-        told(100.0, "server2", ("nm", 931), say.confirmed_down("server1", "root", ""), "server1"),
+        made(100.0, "server2", safety.ConfirmedDown("server1", "root", "")),
         told(100.1, "server2", ("rc", 64), "server2 granted epoch 9.", "failover1", "server2"),
         told(100.1, "server2", ("rc", 10), "server2 starts failover1.", "failover1", "server2"),
         told(100.3, "server2", ("rc", 11), "server2 has started.", "failover1", "server2"),
@@ -221,22 +209,15 @@ def test_a_lost_server_and_its_proof_are_part_of_the_story() -> None:
 
 
 def test_a_second_agent_run_that_finds_the_group_begins_no_stay() -> None:
-    again = told(
-        *(50.0, "server2", ("rc", 11)),
-        say.found_again("failover1", "server2"),
-        *("failover1", "server2"),
-    )
+    again = made(50.0, "server2", groups.GroupFound("failover1"))
     found = story("failover1", [*first_stay(), *trap_story(), again])
     assert "since T+0.5" in found.state
     assert found.then[1].endswith("found failover1 running there.")
 
 
 def test_a_monitor_that_found_nowhere_to_go_earlier_is_left_out() -> None:
-    stuck = told(
-        *(-600.0, "server1", ("rc", 65)),
-        say.nowhere("failover1", "server1"),
-        *("failover1", "mrw1", "server1"),
-    )
+    stays = monitors.GroupStays("failover1", "mrw1", say.nowhere)
+    stuck = made(-600.0, "server1", stays)
     texts = [s.text for s in story("failover1", [*first_stay(), stuck, *trap_story()]).because]
     assert len(texts) == 8
     assert not any("stays on" in text for text in texts)
@@ -246,7 +227,7 @@ def test_a_waiting_group_says_for_what() -> None:
     waiting = WaitingView(text="waits for proof that it is down on server1", since_s=35.0)
     group = GroupView(name="failover1", status="Offline", current=None, waiting_for=waiting)
     lost = told(204.0, "server2", ("nm", 80), "server1 is lost.", "server1")
-    waits = told(205.0, "server2", ("rc", 65), "failover1 waits for proof.", "failover1")
+    waits = made(205.0, "server2", groups.GroupWaits("failover1", "proof"))
     found = story("failover1", [*first_stay(), lost, waits], view(groups=(group,)))
     assert found.state == (
         "failover1 is Offline and waits for proof that it is down on server1 "
@@ -320,12 +301,12 @@ def test_a_monitor_tells_what_made_it_bad_since_it_was_well() -> None:
     ],
 )
 def test_a_suspended_monitor_tells_the_command_that_resumes_it(suspended: bool, mend: str) -> None:
-    cluster = ClusterView(
+    of_cluster = ClusterView(
         name="cluster", status="Caution", coordinator="server1", suspended=suspended
     )
     there = {"server1": MonitorOnServerView(status="Suspend")}
     monitor = MonitorView(name="mrw1", type="mrw", status="Suspend", servers=there)
-    found = story("mrw1", [], view(cluster=cluster, monitors=(monitor,)))
+    found = story("mrw1", [], view(cluster=of_cluster, monitors=(monitor,)))
     assert [line for line in found.then if "esume" in line] == [mend]
 
 
@@ -339,9 +320,9 @@ def test_a_server_that_is_away_tells_since_when_and_what_its_bmc_says() -> None:
         ServerView(name="server2", status="Online", local=True),
     )
     lost = told(0.0, "server2", ("nm", 80), "server1 is lost.", "server1")
-    off = told(0.4, "server2", ("nm", 2), say.reads_off("server1"), "server1")
-    cluster = ClusterView(name="cluster", status="Error", coordinator="server2")
-    status = view(cluster=cluster, servers=servers, groups=())
+    off = made(0.4, "server2", cluster.ServerReadsOff("server1"))
+    of_cluster = ClusterView(name="cluster", status="Error", coordinator="server2")
+    status = view(cluster=of_cluster, servers=servers, groups=())
     found = story("server1", [*first_stay(), lost, off], status)
     assert found.state == "server1 is Offline and its BMC 192.168.0.11 reads off."
     assert [step.text for step in found.because] == [lost.text, off.text]
@@ -391,6 +372,7 @@ class Rehearsal:
                 level=action.level,
                 because=action.because,
                 event=action.event,
+                code=action.code,
             )
         )
 

@@ -7,6 +7,7 @@ import itertools
 import msgspec
 import pytest
 
+from clptools.core import notices
 from clptools.core.model import actions as a
 from clptools.core.model import events as e
 from clptools.core.model.group_runs import purging
@@ -93,7 +94,7 @@ def test_a_group_that_starts_nowhere_is_tried_again_after_pauses_and_says_so() -
     assert tries == 2, "once on each server: failover_on_failure = 1"
     assert c.group().status == "Error"
     assert c.view("server1").cluster.status != "Normal"
-    (told,) = c.said(12, "rc")
+    (told,) = c.said(notices.groups.GroupStartsNowhere)
     assert "server1 and server2" in told and "again in 30 s" in told
     waiting = c.group(at=c.coordinator()).waiting_for
     assert waiting is not None and "next try" in waiting.text
@@ -103,8 +104,8 @@ def test_a_group_that_starts_nowhere_is_tried_again_after_pauses_and_says_so() -
     pauses = [round((later - one) / S) for one, later in itertools.pairwise(begun)]
     assert pauses == pytest.approx([30, 60, 120, 240, 480], abs=2)
     assert [x for _, x in starts(c)] == ["server1", "server2"] * 6
-    assert len(c.said(12, "rc")) == 6
-    assert not c.said(65), "told once what it waits for"
+    assert len(c.said(notices.groups.GroupStartsNowhere)) == 6
+    assert not c.said(notices.groups.GroupWaits), "told once what it waits for"
     c.scripts.clear()
     c.until(lambda: c.online() == "server1", 700 * S)
     assert c.node("server1").intents.of("failover1").rounds == 0
@@ -139,7 +140,7 @@ def test_with_one_server_left_the_group_is_tried_there_again() -> None:
     c.scripts[("server2", "exec1 start")] = "fail"
     c.power_off("server1")
     c.hosts["server1"].powered = False
-    c.until(lambda: bool(c.said(12, "rc")))
+    c.until(lambda: bool(c.said(notices.groups.GroupStartsNowhere)))
     assert c.group(at="server2").status == "Error"
     before = len(starts(c))
     c.run(25 * S)
@@ -153,7 +154,7 @@ def test_a_server_that_comes_is_tried_without_a_pause() -> None:
     assert c.settle() == "server1"
     c.scripts[("server2", "exec1 start")] = "fail"
     c.power_off("server1")
-    c.until(lambda: bool(c.said(12, "rc")))
+    c.until(lambda: bool(c.said(notices.groups.GroupStartsNowhere)))
     c.power_on("server1")
     c.until(lambda: c.online() == "server1", 20 * S)
 
@@ -385,15 +386,15 @@ def test_a_purge_that_failed_is_told_once_and_tried_again_less_and_less_often() 
     ]
     pauses = [later - one for one, later in itertools.pairwise(tries)]
     assert pauses == pytest.approx([30, 60, 120, 240, 480], abs=1)
-    (told,) = c.said(942)
+    (told,) = c.said(notices.groups.PurgeFailed)
     assert "exec1" in told and "last choice" in told and "30 s" in told
-    assert not c.said(42) and not c.said(22)
+    assert not c.said(notices.groups.ResourceStopFailed) and not c.said(notices.groups.GroupStuck)
     assert purging(c.node("server1").lifecycle.runs) == ("failover1",)
     c.scripts.clear()
     c.run(600 * S)
     assert purging(c.node("server1").lifecycle.runs) == ()
     assert started(c, "server1")[-2:] == ["exec1 stop", "fip1 stop"]
-    assert "Nothing of failover1 is left on server1" in c.said(942)[-1]
+    assert "Nothing of failover1 is left on server1" in c.said(notices.groups.PurgeDone)[-1]
 
 
 def test_a_purge_goes_on_in_the_next_agent() -> None:
@@ -473,7 +474,7 @@ def test_what_a_start_says_before_its_end_is_recorded() -> None:
     c = Cluster(settings())
     here = c.settle()
     c.tell(here, e.ResourceSaid(group="failover1", resource="fip1", text="02:.. answers"))
-    assert c.said(941) == [f"fip1 on {here}: 02:.. answers."]
+    assert c.said(notices.groups.ResourceSaid) == [f"fip1 on {here}: 02:.. answers."]
 
 
 @pytest.mark.parametrize("twin", [False, True])
@@ -541,6 +542,8 @@ def test_the_final_action_of_a_resource_waits_until_no_other_server_is_tried(
     c.until(lambda: bool(c.did(a.HostAction)))
     assert not c.did(a.HostAction, "server1")
     assert [x.action for x in c.did(a.HostAction, "server2")] == ["bmc-reset"]
+    told = c.said(notices.monitors.ResourceFinalAction)
+    assert told == ["server2 runs bmc-reset: final action of exec1."]
 
 
 def test_the_final_action_of_a_resource_that_cannot_be_stopped_comes_at_once() -> None:

@@ -11,6 +11,8 @@ from clptools.core.model.messages import Beat, Echo
 from clptools.core.model.requests import Acknowledge, ClearHalts
 from clptools.core.model.settings import Cluster, Monitor, Recovery, Server, Settings
 from clptools.core.node import Node
+from clptools.core.notices.form import Kinds
+from clptools.core.notices.monitors import TooManyHalts
 
 SETTINGS = Settings(
     cluster=Cluster(max_reboots=2, max_reboots_reset_ms=600_000),
@@ -72,7 +74,7 @@ def test_after_max_reboots_in_a_row_the_final_action_is_not_run_and_says_so() ->
         assert ledger.halts == {"rm": boot + 1}
     actions = fails(started(ledger), 2_000)
     assert panics(actions) == 0
-    said = [a for a in actions if isinstance(a, Record) and a.event_id == 100]
+    said = [a for a in actions if isinstance(a, Record) and a in Kinds(TooManyHalts)]
     assert "2 final actions in a row" in said[0].text
 
 

@@ -17,6 +17,7 @@ from clptools.core.model.settings import Bmc, Cluster, Server, Settings
 from clptools.core.model.state import GroupRun, PeerHoldings
 from clptools.core.model.states import Contact, GroupState
 from clptools.core.node import Node
+from clptools.core.notices.cluster import PagesAgain, PagesMissing
 from tests.core.driver import Alone, S, settings
 
 LONG = 63
@@ -384,22 +385,18 @@ def test_another_incarnation_begins_anew() -> None:
 # ------------------------------------------------------------------ told
 
 
-def records(me: Alone, number: int) -> list[str]:
-    return [r.text for r in me.of(a.Record, last=False) if (r.module, r.event_id) == ("nm", number)]
-
-
 def test_small_heard_and_large_not_is_told_once_and_again_when_it_is_over() -> None:
     me = coordinator()
     listed: dict[str, Any] = {"lists": True, "listed": 2, "count": 1, "total": 2}
     for _ in range(30):
         me.run(200)
         me.votes("server2", **listed)
-    (text,) = records(me, 932)
+    (text,) = me.said(PagesMissing)
     assert text.startswith("server2 is heard over lankhb1, but its larger datagrams")
     assert "MTU?" in text
-    assert not records(me, 933)
+    assert not me.said(PagesAgain)
     page(me, Line(number=2, holding=FREE))
-    assert records(me, 933) == ["The larger datagrams of server2 arrive again."]
+    assert me.said(PagesAgain) == ["The larger datagrams of server2 arrive again."]
 
 
 def test_a_page_that_is_late_by_an_interval_is_not_told() -> None:
@@ -409,4 +406,4 @@ def test_a_page_that_is_late_by_an_interval_is_not_told() -> None:
         me.votes("server2", lists=True, listed=n, count=1, total=n)
         if n % 2:
             page(me, Line(number=n, holding=HELD))
-    assert not records(me, 932)
+    assert not me.said(PagesMissing)

@@ -12,6 +12,8 @@ from clptools.core.model.open_events import bars
 from clptools.core.model.requests import Acknowledge, ExternalNotice, RequestBase
 from clptools.core.model.settings import Monitor, Recovery
 from clptools.core.monitors import event_ledger as ledger
+from clptools.core.notices import monitors as notices
+from clptools.core.notices.form import Notice
 from tests.core.driver import Alone, S, settings
 
 
@@ -216,19 +218,22 @@ def test_messages_go_to_every_monitor_of_that_category_and_keyword() -> None:
     assert {box.status(n) for n in words} == {"Normal"}
 
 
-def told(box: Box, event_id: int) -> list[a.Record]:
-    return [r for r in box.of(a.Record, last=False) if (r.module, r.event_id) == ("mm", event_id)]
+def told(box: Box, kind: type[Notice]) -> list[a.Record]:
+    return [r for r in box.of(a.Record, last=False) if r.code == kind.code()]
 
 
 def test_a_message_that_no_monitor_takes_is_an_alert_and_changes_nothing() -> None:
     box = Box(mrw("mrw1", "NIC", keywords={"server1": "eth0"}))
     box.tell(e.MessageSeen(category="NIC", keyword="eth1", text="link down"))
-    (alert,) = told(box, 903)
+    (alert,) = told(box, notices.MessageUnclaimed)
     assert alert.text == "An error of NIC type and eth1 device has been detected. (link down)"
     assert alert.level == "WARN" and "No message receive monitor of server1" in alert.because[0]
     assert (box.open, box.status()) == ([], "Normal")
     box.tell(e.MessageSeen(category="BACKUP"))
-    assert told(box, 903)[-1].text == "An error of BACKUP type has been detected. (no text)"
+    assert (
+        told(box, notices.MessageUnclaimed)[-1].text
+        == "An error of BACKUP type has been detected. (no text)"
+    )
 
 
 def test_a_storm_of_what_no_monitor_takes_is_told_once_an_hour_with_its_count() -> None:
@@ -236,15 +241,15 @@ def test_a_storm_of_what_no_monitor_takes_is_told_once_an_hour_with_its_count() 
     message = e.MessageSeen(category="BACKUP", keyword="tape0", text="full")
     for _ in range(500):
         box.tell(message)
-    assert len(told(box, 903)) == 1
+    assert len(told(box, notices.MessageUnclaimed)) == 1
     box.run(3_600 * S)
     box.tell(message)
-    (_, again) = told(box, 903)
+    (_, again) = told(box, notices.MessageUnclaimed)
     assert "500 times" in again.because[1]
     # Once it is well, the next is a new one.
     box.tell(e.MessageSeen(category="BACKUP", keyword="tape0", recovered=True))
     box.tell(message)
-    assert len(told(box, 903)) == 3
+    assert len(told(box, notices.MessageUnclaimed)) == 3
 
 
 def test_what_no_monitor_takes_is_remembered_within_bounds() -> None:
@@ -259,7 +264,8 @@ def test_a_message_and_a_trap_have_their_own_numbers_in_the_alert_log() -> None:
     box = Box(mrw("mrw1"), mrw("mrw2", "NIC"))
     box.trap("FATAL")
     box.tell(e.MessageSeen(category="NIC", keyword="eth0", text="link down"))
-    assert len(told(box, 914)) == len(told(box, 903)) == 1
+    (fatal,), (message,) = told(box, notices.HardwareFatal), told(box, notices.MessageFatal)
+    assert (fatal.event_id, message.event_id) == (914, 903)
 
 
 def test_a_notice_from_outside_works_for_own_categories_and_not_for_linkage() -> None:
@@ -338,7 +344,7 @@ def test_a_storm_of_equal_messages_is_one_open_event_with_a_count() -> None:
         box.tell(e.MessageSeen(category="NIC", keyword="eth0", text="link down"))
     (event,) = box.node.state.ledger.events.values()
     assert event.count == 1_000
-    assert len(told(box, 903)) == 1
+    assert len(told(box, notices.MessageFatal)) == 1
 
 
 def test_lesser_faults_without_number_leave_room_for_a_fatal_one() -> None:
@@ -346,7 +352,7 @@ def test_lesser_faults_without_number_leave_room_for_a_fatal_one() -> None:
     for n in range(ledger._OPEN_KEPT + 200):
         box.trap("ERROR", f"k{n}")
     assert len(box.open) == ledger._OPEN_KEPT
-    assert len([r for r in told(box, 903) if "are left out" in r.text]) == 1
+    assert len(told(box, notices.LedgerFull)) == 1
     box.trap("FATAL", "worst")
     assert len(box.open) == ledger._OPEN_KEPT + 1
     assert box.status() == "Error"

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from clptools.core import sentences as say
+from clptools.core import notices
+from clptools.core import phrases as say
 from clptools.core.model import actions as a
 from clptools.core.model import events as e
 from clptools.core.model.durable import Durable, HeldGroup, LedgerFile
@@ -502,8 +503,8 @@ def test_with_force_it_counts_against_a_reading_which_is_recorded() -> None:
     assert outcome(me).code == 0
     assert me.node.peers.out_reason("server2") == "operator"
     assert outcome(me).text == "server2 counts as down until it is heard again."
-    (record,) = (r for r in me.of(a.Record) if r.event_id == 931)
-    assert "against what was known (server1: its BMC read on" in record.text
+    (text,) = me.said(notices.safety.ConfirmedDown)
+    assert "against what was known (server1: its BMC read on" in text
 
 
 def test_and_never_against_being_heard() -> None:
@@ -857,6 +858,7 @@ def test_it_stands_again_above_any_higher_term() -> None:
     me = coordinator()
     number = me.node.state.election.office_term.number
     me.votes("server2", term=Term(number + 5, "server2#1"))
+    assert len(me.said(notices.cluster.HigherTerm)) == 1
     assert me.node.state.election.office is Office.CANDIDATE
     assert me.node.state.election.office_term == Term(number + 6, "me")
     me.run(500, lambda: [me.votes(n) for n in others(me)] and None)
@@ -1251,11 +1253,12 @@ def test_a_watchdog_that_could_not_be_armed_is_said_once_and_tried_again() -> No
     """As a BMC that was busy; until then its lease proves nothing."""
     me = member()
     me.tell(e.WatchdogChanged(armed=False, method="ipmi", text="userw (ipmi): no answer"))
+    assert me.said(notices.safety.WatchdogNotArmed) == ["userw (ipmi): no answer"]
     me.forget()
     me.run(6 * S)
     assert len(me.of(a.ArmWatchdog, last=False)) == 1
     me.tell(e.WatchdogChanged(armed=False, method="ipmi", text="userw (ipmi): no answer"))
-    assert not [r for r in me.of(a.Record, last=False) if r.module == "userw"]
+    assert not me.said(notices.safety.WatchdogNotArmed)
     me.run(6 * S)
     me.tell(e.WatchdogChanged(armed=True, method="ipmi"))
     me.forget()
@@ -1654,8 +1657,8 @@ def test_an_accepted_order_proves_nothing_and_off_does(sent: bool) -> None:
     assert proof(me) == "", "a BMC that restarted believes so"
     me.power("server2", "off")
     assert proof(me) == "power off"
-    (record,) = (r for r in me.of(a.Record) if r.event_id == 404)
-    assert record.level == "INFO"
+    done, not_needed = notices.safety.ForcedStopDone, notices.safety.ForcedStopNotNeeded
+    assert [len(me.said(kind)) for kind in (done, not_needed)] == [sent, not sent]
 
 
 def test_a_forced_stop_is_called_off_when_its_server_is_heard() -> None:
@@ -1663,7 +1666,8 @@ def test_a_forced_stop_is_called_off_when_its_server_is_heard() -> None:
     me = striking()
     me.votes("server2", holdings=HELD)
     ordered(me, sent=False, error="it could not be sent in time")
-    assert [r.event_id for r in me.of(a.Record, last=False) if r.event_id in (433, 434)] == [434]
+    assert len(me.said(notices.safety.ForcedStopCalledOff)) == 1
+    assert not me.said(notices.safety.ForcedStopFailed)
     assert me.node.state.peers.known["server2"].fence.since == NEVER
     me.run(2900, lambda: me.votes("server3"))
     assert fences(me) == ["server2"]
@@ -1706,7 +1710,7 @@ def test_a_bmc_that_a_person_must_mend_is_told_once_and_its_end_too() -> None:
         for _ in range(12):
             me.tell(e.PowerRead(server="server2", power=power, asked_at=me.t, **more))
             me.run(1000)
-        return [r.text for r in me.of(a.Record, last=False) if (r.module, r.event_id) == ("nm", 5)]
+        return me.said(notices.cluster.BmcRefuses, notices.cluster.BmcAnswers)
 
     assert said("unknown", error="no answer") == []
     told = "server1 cannot ask the BMC of server2: Incorrect password. Set it."
@@ -1737,10 +1741,10 @@ def test_one_that_still_reads_on_at_the_time_out_has_failed() -> None:
     me = striking()
     began = me.node.state.peers.known["server2"].fence.since
     me.run(began + 30 * S - 10 - me.t, lambda: me.votes("server3"))
-    assert not any(r.event_id == 433 for r in me.of(a.Record, last=False))
+    assert not me.said(notices.safety.ForcedStopFailed)
     me.run(300, lambda: me.votes("server3"))
-    (record,) = (r for r in me.of(a.Record, last=False) if r.event_id == 433)
-    assert "still on after 30" in record.text
+    (text,) = me.said(notices.safety.ForcedStopFailed)
+    assert "still on after 30" in text
     before = len(fences(me))
     me.run(9 * S, lambda: me.votes("server3"))
     assert len(fences(me)) == before
@@ -1763,7 +1767,7 @@ def test_failure_holds_the_failover() -> None:
             ordered(me, sent=False, error="no answer")
 
     me.run(31 * S, refuses)
-    assert any(r.event_id == 433 for r in me.of(a.Record, last=False))
+    assert me.said(notices.safety.ForcedStopFailed)
     assert proof(me) == ""
     waiting = next(g for g in me.node.view(me.t).groups if g.name == "failover1").waiting_for
     assert waiting is not None
@@ -1907,8 +1911,8 @@ def test_what_waited_in_an_agent_that_stood_still_is_refused_and_told() -> None:
         outcome = c.answer("server2", request, asked_at=old)
         assert outcome.code == 6
         assert "asked by root 11.0 s ago" in outcome.text
-        assert c.said(934, "nm")[-1] == outcome.text
-    assert "group-stop" in " ".join(c.said(934))
+        assert c.said(notices.requests.AskedLate)[-1] == outcome.text
+    assert "group-stop" in " ".join(c.said(notices.requests.AskedLate))
     c.run(5 * S)
     assert c.online() == "server1"
     just = c.now("server2") - 9 * S

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from clptools.core import notices
 from clptools.core.model import actions as a
 from clptools.core.model import events as e
 from clptools.core.model.requests import GroupMove, GroupStop
@@ -58,7 +59,7 @@ def test_what_defines_it_is_migrated_before_anything_stops() -> None:
     assert [r.event for r in c.did(a.RunResource, "server2") if r.resource == "vm1"][-1] == (
         "FAILOVER"
     )
-    assert c.said(55, "rc") and c.said(56, "rc")
+    assert c.said(notices.groups.MigrationBegins) and c.said(notices.groups.MigrationDone)
 
 
 def test_dependents_are_migrated_before_what_they_need() -> None:
@@ -105,7 +106,7 @@ def test_one_that_fails_or_never_ends_holds_no_failover_up(how: str) -> None:
         c.tell("server1", late)
     c.until(lambda: c.online() == "server2")
     assert since(c, before) == ["vm1 migrate", "vm1 stop", "fip1 stop"]
-    (failed,) = [r for r in c.did(a.Record) if (r.module, r.event_id) == ("rc", 57)]
+    (failed,) = [r for r in c.did(a.Record) if r.code == "MigrationFailed"]
     assert failed.level == "WARN" and {"failover1", "vm1"} <= set(failed.subjects)
 
 
@@ -126,7 +127,7 @@ def test_only_what_is_online_is_migrated() -> None:
     before = error(c)
     c.until(lambda: c.online() == "server2")
     assert since(c, before) == ["exec1 stop", "fip1 stop"]
-    assert not c.said(55, "rc")
+    assert not c.said(notices.groups.MigrationBegins)
 
 
 def test_a_server_that_leaves_meanwhile_stops_at_once_and_a_late_end_changes_nothing() -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 
-from clptools.core import numbers
 from clptools.core.model import actions as a
 from clptools.core.model import events as e
 from clptools.core.model.requests import (
@@ -15,6 +16,10 @@ from clptools.core.model.requests import (
     Suspend,
 )
 from clptools.core.model.settings import Monitor, Recovery
+from clptools.core.notices import cluster as of_all
+from clptools.core.notices import monitors
+from clptools.core.notices.form import OTHERS, Kinds, Notice
+from clptools.core.notices.monitors import ACTIONS
 from tests.core.driver import Cluster, S, names, settings
 
 
@@ -33,22 +38,40 @@ def verdict(c: Cluster, status: str) -> None:
     c.tell("server1", e.MonitorResult(monitor="genw1", status=status, text="no answer"))
 
 
+def numbered(c: Cluster, module: str, number: int) -> list[a.Record]:
+    return [r for _, _, r in c.records if (r.module, r.event_id) == (module, number)]
+
+
+def count(c: Cluster, *kinds: type[Notice]) -> list[int]:
+    return [len(c.said(kind)) for kind in kinds]
+
+
 def test_every_final_action_has_its_own_pair_of_numbers() -> None:
-    begun = {action: number for action, number in numbers.ACTION.items() if number > 12}
-    assert set(begun) == set(numbers.FAILED)
-    assert len(set(begun.values()) | set(numbers.FAILED.values())) == 2 * len(begun)
+    failed = monitors.HostActionFailed.entry.number
+    assert isinstance(failed, Mapping)
+    begun = {action: number for action, number in ACTIONS.items() if number > 12}
+    assert set(begun) == set(failed) - {OTHERS}
+    assert len(set(begun.values()) | set(failed.values())) == 2 * len(begun)
 
 
 @pytest.mark.parametrize(
-    ("action", "number"), [("shutdown", 16), ("reboot", 17), ("bmc-reset", 41), ("bmc-nmi", 47)]
+    ("action", "begins", "fails"),
+    [
+        ("shutdown", 16, 22),
+        ("reboot", 17, 23),
+        ("bmc-reset", 41, 42),
+        ("bmc-nmi", 47, 48),
+    ],
 )
-def test_a_final_action_and_its_failure(action: str, number: int) -> None:
+def test_a_final_action_and_its_failure(action: str, begins: int, fails: int) -> None:
     c = cluster(genw(final_action=action))
     verdict(c, "error")
     c.run(5 * S)
-    assert c.said(number, "rm")
+    (begun,) = numbered(c, "rm", begins)
+    assert begun in Kinds(monitors.FinalActionBegins)
+    assert (begun.level, begun.text) == ("ERROR", f"server1 runs {action}: final action of genw1.")
     c.tell("server1", e.HostActionDone(action=action, ok=False, text="no answer"))
-    assert c.said(numbers.FAILED[action], "rm")
+    assert numbered(c, "rm", fails)
 
 
 def test_a_script_before_the_action_ends_well_or_fails() -> None:
@@ -57,7 +80,7 @@ def test_a_script_before_the_action_ends_well_or_fails() -> None:
         verdict(c, "error")
         script = c.did(a.RunScript)[-1]
         c.tell("server1", e.ScriptDone(token=script.token, ok=ok, text=""))
-        assert c.said(number, "rm")
+        assert numbered(c, "rm", number)
         verdict(c, "normal")
 
 
@@ -65,21 +88,21 @@ def test_a_monitor_that_was_in_error_or_warned_is_well_again() -> None:
     c = cluster(genw())
     verdict(c, "error")
     verdict(c, "normal")
-    assert (len(c.said(26, "rm")), len(c.said(49, "rm"))) == (1, 0)
+    assert count(c, monitors.MonitorRecovered, monitors.MonitorWell) == [1, 0]
     verdict(c, "caution")
     verdict(c, "normal")
-    assert len(c.said(49, "rm")) == 1
+    assert count(c, monitors.MonitorWell) == [1]
 
 
 def test_suspend_and_resume_of_cluster_and_monitors() -> None:
     c = cluster(genw())
     c.answer("server1", Suspend())
-    assert (len(c.said(35, "pm")), len(c.said(34, "pm"))) == (2, 0)
+    assert count(c, of_all.ClusterSuspended, of_all.ClusterResumed) == [2, 0]
     c.answer("server1", Resume())
-    assert len(c.said(34, "pm")) == 2
+    assert count(c, of_all.ClusterResumed) == [2]
     c.answer("server1", MonitorSuspend(monitors=("genw1",)))
     c.answer("server1", MonitorResume(monitors=("genw1",)))
-    assert (len(c.said(29, "rm")), len(c.said(30, "rm"))) == (1, 1)
+    assert count(c, monitors.MonitorSuspended, monitors.MonitorResumed) == [1, 1]
     c.answer("server1", MonitorFault(monitor="genw1", on=True))
     c.answer("server1", MonitorFault(monitor="genw1", on=False))
-    assert (len(c.said(180, "rm")), len(c.said(181, "rm"))) == (1, 1)
+    assert count(c, monitors.DummyFailureOn, monitors.DummyFailureOff) == [1, 1]

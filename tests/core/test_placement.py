@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from clptools.core import notices
 from clptools.core.model import actions as a
 from clptools.core.model import events as e
 from clptools.core.model.group_runs import purging
@@ -187,7 +188,10 @@ def test_a_reason_says_why_the_last_choice_was_taken() -> None:
     for name in c.cfg.names:
         c.start(name)
     c.until(lambda: bool(c.online()))
-    assert any("may be left there from before the boot" in text for text in c.said(64))
+    assert any(
+        "may be left there from before the boot" in text
+        for text in c.said(notices.groups.GroupGranted)
+    )
 
 
 def test_failback_auto_does_not_undo_an_operators_move() -> None:

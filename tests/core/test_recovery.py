@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from clptools.core import notices
 from clptools.core.model import actions as a
 from clptools.core.model import events as e
 from clptools.core.model.requests import (
@@ -108,11 +109,11 @@ def test_a_monitor_with_nowhere_to_go_says_so_once() -> None:
     for _ in range(4):
         error(c)
         c.run(10 * S)
-    assert len(c.said(65, "rc")) == 1
+    assert len(c.said(notices.monitors.GroupStays)) == 1
     c.tell("server1", e.MonitorResult(monitor="genw1", status="normal", text=""))
     error(c)
     c.run(10 * S)
-    assert len(c.said(65, "rc")) == 2
+    assert len(c.said(notices.monitors.GroupStays)) == 2
     assert c.online() == "server1"
 
 
@@ -161,7 +162,7 @@ def test_recovery_is_skipped_with_an_alert_if_the_target_is_not_active() -> None
     fatal(c, "server2")
     c.run(2 * S)
     assert c.online() == "server1"
-    assert c.said(25, "mm")
+    assert c.said(notices.monitors.RecoveryTargetInactive)
 
 
 def test_a_target_that_is_not_active_is_told_once_an_incident() -> None:
@@ -170,10 +171,10 @@ def test_a_target_that_is_not_active_is_told_once_an_incident() -> None:
     for _ in range(4):
         error(c, "server2")
         c.run(10 * S)
-    assert len(c.said(25, "rm")) == 1
+    assert len(c.said(notices.monitors.RecoveryTargetInactive)) == 1
     c.tell("server2", e.MonitorResult(monitor="genw1", status="normal", text=""))
     error(c, "server2")
-    assert len(c.said(25, "rm")) == 2
+    assert len(c.said(notices.monitors.RecoveryTargetInactive)) == 2
 
 
 def test_a_second_message_while_in_error_starts_no_second_recovery() -> None:
@@ -205,7 +206,7 @@ def test_a_final_action_never_takes_the_last_server(action: str) -> None:
     c.run(10 * S)
     assert c.online() == "server1"
     assert not c.did(a.HostAction)
-    assert c.said(200, "rm")
+    assert c.said(notices.monitors.LastServer)
 
 
 def test_stop_group_stops_it_for_good() -> None:
@@ -253,7 +254,7 @@ def test_resuming_the_cluster_recovers_nothing_of_what_happened_meanwhile() -> N
     c.answer("server1", Suspend())
     fatal(c)
     c.run(1 * S)
-    assert c.said(192, "rm")
+    assert c.said(notices.monitors.RecoveryHeldBack)
     assert c.answer("server1", Resume()).code == 0
     c.run(20 * S)
     assert c.online() == "server1"
@@ -362,7 +363,7 @@ def test_our_own_dead_man_timer_is_information() -> None:
     before = len(c.node("server1").state.ledger.events)
     fatal(c, key="watchdog", row="23h/6F/1", meaning="watchdog: hard reset")
     assert len(c.node("server1").state.ledger.events) == before
-    assert c.said(912, "mm")
+    assert c.said(notices.monitors.HardwareNoted)
 
 
 def test_a_watchdog_that_we_did_not_arm_is_a_fault() -> None:
@@ -417,7 +418,7 @@ def test_with_no_server_outside_it_fails_over_inside_and_says_so() -> None:
     fatal(c)
     c.run(5 * S)
     assert c.online() == "server2"
-    (given_up,) = [r for r in c.did(a.Record, "server1") if (r.module, r.event_id) == ("mm", 14)]
+    (given_up,) = [r for r in c.did(a.Record, "server1") if r.code == "RecoveryFailsOver"]
     assert "No server outside its server group" in given_up.because[0]
 
 

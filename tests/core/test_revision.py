@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from clptools.core import sentences as say
 from clptools.core.cluster.revision import OFFER_MS, joining
 from clptools.core.model import actions as a
 from clptools.core.model import events as e
 from clptools.core.model.durable import Durable
 from clptools.core.model.settings import Arbiter, Server, Settings
 from clptools.core.model.timing import times as times_of
+from clptools.core.notices import cluster as notices
 from tests.core.driver import Alone, Cluster, S, settings
 
 ETCD = Arbiter(name="etcd1", type="etcd")
@@ -22,7 +22,8 @@ REQUIRED = Arbiter(name="etcd1", type="etcd", required=True)
 
 
 def test_who_lacks_the_newest_configuration_is_named() -> None:
-    older, newer = say.not_counted("b", 1, "a", 2), say.not_counted("b", 2, "a", 1)
+    older = notices.NotCounted("b", 1, 2).told("a")
+    newer = notices.CountsNewer("b", 2, 1).told("a")
     assert older.endswith("it takes part when it has the newest (clpcfctrl --push).")
     assert newer.endswith("it takes part when a has its newer one (on b: clpcfctrl --push).")
 

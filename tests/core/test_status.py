@@ -11,6 +11,8 @@ from clptools.core.model import events as e
 from clptools.core.model.requests import GroupMove, GroupStart, GroupStop, ServiceStop
 from clptools.core.model.settings import Arbiter, Monitor
 from clptools.core.model.view import HeartbeatView, ServerView
+from clptools.core.notices.form import Kinds
+from clptools.core.notices.groups import OneCopy, TwoCopies
 from clptools.core.report.status import monitor_word
 from tests.core.driver import Cluster, S, names, settings
 
@@ -308,7 +310,7 @@ def test_a_server_without_state_that_stops_what_may_be_left_is_no_second_copy() 
 
 def alerts(c: Cluster) -> list[tuple[str, a.Record]]:
     """Records of it, with the servers that made them."""
-    return [(n, r) for _, n, r in c.records if (r.module, r.event_id) == ("rc", 931)]
+    return [(n, r) for _, n, r in c.records if r in Kinds(TwoCopies, OneCopy)]
 
 
 def test_no_move_and_no_failover_looks_like_two_copies() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from clptools.core import notices
 from clptools.core.cluster.timeout_ratio import stretched
 from clptools.core.model import actions as a
 from clptools.core.model import events as e
@@ -110,14 +111,16 @@ def test_every_server_has_it_when_the_command_is_through_and_it_ends_by_itself()
     assert stretch(c, 4, 60 * S) == 0
     assert ratios(c) == [4, 4, 4]
     assert lost_ms(c) == {12_000}
-    assert c.said(942, "pm")[0].startswith("Time-outs are 4 times as long for 1 m, by root;")
+    assert c.said(notices.cluster.TimeoutsStretched)[0].startswith(
+        "Time-outs are 4 times as long for 1 m, by root;"
+    )
     c.run(58 * S)
     assert ratios(c) == [4, 4, 4]
     c.run(3 * S)
     assert ratios(c) == [1, 1, 1]
     assert lost_ms(c) == {3_000}
-    assert len(c.said(943, "pm")) == 3
-    assert not any("took over" in text for text in c.said(1, "cfmgr"))
+    assert len(c.said(notices.cluster.TimeoutsAsConfigured)) == 3
+    assert not any("took over" in text for text in c.said(notices.cluster.RevisionInForce))
 
 
 def test_a_silent_server_is_lost_later_and_fenced_later() -> None:
@@ -127,7 +130,7 @@ def test_a_silent_server_is_lost_later_and_fenced_later() -> None:
     assert stretch(c, 5, HOUR) == 0
     c.cut(holder)
     c.run(14 * S)
-    assert c.said(80, "nm") == []
+    assert c.said(notices.cluster.ServerLost) == []
     assert c.did(a.Fence) == []
     c.until(lambda: bool(c.did(a.Fence)), 10 * S)
     fencer = next(name for _, name, x in c.done if isinstance(x, a.Fence))
@@ -140,7 +143,7 @@ def test_it_needs_every_server_but_its_end_does_not() -> None:
     assert stretch(c, 10, HOUR) == 0
     c.power_off("server3")
     c.run(4 * S)
-    assert c.said(80, "nm") == []
+    assert c.said(notices.cluster.ServerLost) == []
     refused = c.answer("server2", StretchTimeouts(ratio=2, for_ms=HOUR))
     assert (refused.code, "server3 is not" in refused.text) == (6, True)
     assert ratios(c) == [10, 10]
@@ -157,12 +160,12 @@ def test_without_a_coordinator_each_server_ends_it_when_its_time_is_over() -> No
     c.run(62 * S)
     assert c.coordinator() == ""
     assert (ratios(c), lost_ms(c)) == ([1, 1], {3_000})
-    assert len(c.said(80, "nm")) == 2
+    assert len(c.said(notices.cluster.ServerLost)) == 2
     c.heal()
     c.run(5 * S)
     assert c.coordinator()
     assert ratios(c) == [1, 1]
-    assert len(c.said(943, "pm")) == 2
+    assert len(c.said(notices.cluster.TimeoutsAsConfigured)) == 2
 
 
 def test_without_a_coordinator_the_operator_ends_it_where_he_is() -> None:

@@ -18,6 +18,7 @@ from tests.hardware.alerting_bmc import AlertingBmc, alerting
 from tests.hardware.bmc_sim import run
 from tests.hardware.test_alerts import client, mend, place
 from tests.intake.conftest import Heard, free_port, send, settings_for, until
+from tests.noticed import Noticed
 
 FATAL = PetEvent(specific=0x076F00, sequence=0x1234, unix_time=1_700_000_000.0, sensor=0x31)
 ACKNOWLEDGE = (0x04, 0x17)
@@ -42,8 +43,8 @@ async def acknowledging(
         await mend(IpmiAlerts(asked, address), Wanted(server="server1", host=host))
         kind = bytes((1, 18, 1, 0x80 if wants else 0x00, 5, 3))
         await asked.command("destination", TRANSPORT, 1, kind)
-        told: list[str] = []
-        made = Acknowledger(told.append)
+        told = Noticed()
+        made = Acknowledger(told.take)
         made.apply(asked, address, frozenset((host,)))
         yield bmc, made, told
         made.close()

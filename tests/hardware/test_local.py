@@ -19,8 +19,10 @@ import pytest
 from clptools.hardware import local
 from clptools.hardware.ipmi import BmcError
 from clptools.hardware.local import LocalIpmi, OwnBmc, Received, Request
+from clptools.hardware.notices import IpmiDeviceSilent, IpmiServiceMissing
 from clptools.hardware.watchdog import OwnTimer, read
 from tests.hardware.bmc_sim import run
+from tests.noticed import Noticed
 
 LAYOUT = r"""
 #include <sys/ioctl.h>
@@ -182,8 +184,8 @@ def test_a_device_that_hangs_is_left_alone_and_the_lan_asked_within_the_limit(
     async def test() -> None:
         driver, lan = Driver(tmp_path), Lan()
         driver.mute = True
-        told: list[str] = []
-        own = OwnBmc(lan, LocalIpmi(driver.path, driver), told.append)
+        told = Noticed()
+        own = OwnBmc(lan, LocalIpmi(driver.path, driver), told.take)
         for _ in range(2):
             await own.command("get watchdog timer", 0x06, 0x25, patience_s=4.0)
         assert len(driver.asked) == 1
@@ -191,6 +193,7 @@ def test_a_device_that_hangs_is_left_alone_and_the_lan_asked_within_the_limit(
         assert lan.asked[0][1] < 3.95
         assert own.where == lan.where
         (line,) = told
+        assert told.kinds == [IpmiDeviceSilent]
         assert "does not answer (timed out): its BMC is reached over the LAN alone" in line
         own.close()
 
@@ -213,11 +216,12 @@ def test_that_the_ipmi_service_does_not_run_is_told_once_with_the_mend(
     monkeypatch.setattr(local, "QUIET_S", 0.0)
 
     async def test() -> None:
-        told: list[str] = []
+        told = Noticed()
         device = str(tmp_path / "none")
-        own = OwnBmc(Lan(), LocalIpmi(device), told.append)
+        own = OwnBmc(Lan(), LocalIpmi(device), told.take)
         for _ in range(3):
             await own.command("get watchdog timer", 0x06, 0x25)
+        assert told.kinds == [IpmiServiceMissing]
         assert told == [
             (
                 f"the ipmi service does not run on server1 ({device} is not there): its BMC is "

@@ -22,6 +22,7 @@ from clptools.hardware.bmcs import Bmcs
 from clptools.hardware.guids import Guids
 from clptools.hardware.ipmi import BmcClient, BmcError
 from clptools.hardware.local import LocalIpmi
+from clptools.hardware.notices import BmcIsOurs, BmcsAreOne, EchoesForbidden
 from clptools.sim.bmc import IPMI_SIM, PYGHMI, SimulatedBmc
 from tests.hardware.bmc_sim import (
     PASSWORD,
@@ -33,6 +34,7 @@ from tests.hardware.bmc_sim import (
     simulated,
 )
 from tests.hardware.quirks.server import quirky
+from tests.noticed import Noticed
 
 KINDS = pytest.mark.parametrize("kind", [IPMI_SIM, PYGHMI])
 
@@ -96,7 +98,7 @@ def test_what_the_bmc_lacks_is_refused_in_words(tmp_path: Path) -> None:
 async def server1(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    told: list[str] | None = None,
+    told: Noticed | None = None,
     **bmcs: SimulatedBmc,
 ) -> AsyncIterator[Bmcs]:
     """The BMCs as the agent of server1 has them."""
@@ -106,7 +108,7 @@ async def server1(
     for name in bmcs:
         (folder / name).write_text(PASSWORD)
         (folder / name).chmod(0o400)
-    made = Bmcs("server1", boot_ms, [].append if told is None else told.append)
+    made = Bmcs("server1", boot_ms, [].append if told is None else told.take)
     made.apply(settings_of(**bmcs))
     try:
         yield made
@@ -285,7 +287,7 @@ def test_an_off_read_tells_whether_the_kernel_answered_meanwhile(
 ) -> None:
     async def test() -> None:
         with simulated(tmp_path) as one, simulated(tmp_path, on=False) as two:
-            told: list[str] = []
+            told = Noticed()
             async with server1(tmp_path, monkeypatch, told, server1=one, server2=two) as bmcs:
                 settings = settings_of(server1=one, server2=two)
                 # Loopback addresses are our own kernel's; here one stands for the other server's.
@@ -315,7 +317,7 @@ def test_without_leave_to_ping_no_echo_is_told_once(
 
     async def test() -> None:
         with simulated(tmp_path) as one, simulated(tmp_path, on=False) as two:
-            told: list[str] = []
+            told = Noticed()
             async with server1(tmp_path, monkeypatch, told, server1=one, server2=two) as bmcs:
                 settings = settings_of(server1=one, server2=two)
                 bmcs.apply(over(settings, server1="127.0.0.1", server2="192.0.2.1"))
@@ -324,6 +326,7 @@ def test_without_leave_to_ping_no_echo_is_told_once(
                     found = await bmcs.read_power("server2", 1, echo=True)
                     assert (found.power, found.echoed, found.error) == ("off", False, "")
                 assert len(told) == 1
+                assert told.kinds == [EchoesForbidden]
                 assert "not permitted" in told[0]
 
     run(test)
@@ -334,11 +337,12 @@ def test_two_servers_with_one_bmc_are_told_once(
 ) -> None:
     async def test() -> None:
         with simulated(tmp_path) as one, simulated(tmp_path) as two:
-            told: list[str] = []
+            told = Noticed()
             async with server1(tmp_path, monkeypatch, told, server1=one, server2=one) as bmcs:
                 for server in ("server1", "server2", "server1", "server2"):
                     assert (await bmcs.read_power(server, 1)).power == "on"
                 assert len(told) == 1
+                assert told.kinds == [BmcsAreOne]
                 assert "the BMCs of server1 and server2 have the same GUID" in told[0]
                 bmcs.apply(settings_of(server1=one, server2=two))
                 for server in ("server1", "server2"):
@@ -438,17 +442,18 @@ def test_a_bmc_that_is_this_machines_and_not_that_servers_is_told(
     product_uuid = tmp_path / "product_uuid"
     product_uuid.write_text(f"{machine}\n")
     for order in (machine.bytes, machine.bytes_le, machine.bytes[::-1], machine.bytes_le[::-1]):
-        told: list[str] = []
-        guids = Guids("server1", told.append, str(product_uuid))
+        told = Noticed()
+        guids = Guids("server1", told.take, str(product_uuid))
         guids.told("server1", order)
         guids.told("server1", b"another-of-16-by")
         guids.told("server3", bytes(16))
         assert told == [], "unlike this machine's, or not set, it proves nothing"
         guids.told("server2", order)
         assert len(told) == 1
+        assert told.kinds == [BmcIsOurs]
         assert "server2 is that of this machine, server1, and cannot be trusted" in told[0]
-    told = []
-    guids = Guids("server1", told.append, str(tmp_path / "none"))
+    told = Noticed()
+    guids = Guids("server1", told.take, str(tmp_path / "none"))
     guids.told("server2", machine.bytes)
     assert told == []
     guids.machine(machine.bytes)
@@ -466,8 +471,8 @@ def test_the_own_bmc_is_asked_for_its_guid_by_the_device(monkeypatch: pytest.Mon
     monkeypatch.setattr(LocalIpmi, "exchange", exchange)
 
     async def test() -> None:
-        told: list[str] = []
-        bmcs = Bmcs("server1", boot_ms, told.append)
+        told = Noticed()
+        bmcs = Bmcs("server1", boot_ms, told.take)
         servers = tuple(
             Server(name=name, bmc=Bmc(address="192.0.2.1")) for name in ("server1", "server2")
         )

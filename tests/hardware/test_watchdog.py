@@ -17,10 +17,12 @@ from clptools.hardware import power, watchdog
 from clptools.hardware.ipmi import BmcClient, BmcError
 from clptools.hardware.watchdog import OwnTimer, State
 from clptools.links.bmc import BmcHeartbeat
+from clptools.links.notices import BmcTakesBeats, BmcTakesNoBeats
 from clptools.monitors.userw import Watchdog
 from clptools.sim.bmc import SimulatedBmc
 from tests.hardware.bmc_sim import client_of, ipmitool, run, simulated
 from tests.hardware.quirks.server import quirky
+from tests.noticed import Noticed
 
 
 class Clock:
@@ -371,8 +373,8 @@ def test_a_bmc_that_takes_no_beats_is_told_once_and_again_when_it_does() -> None
                 raise ClpError(ExitCode.FAILED, "BMC of server1: no answer")
 
     async def test() -> None:
-        timer, told = Timer(), list[str]()
-        heart = BmcHeartbeat("bmchb1", timer, 1, told.append)
+        timer, told = Timer(), Noticed()
+        heart = BmcHeartbeat("bmchb1", timer, 1, told.take)
         heart.start()
         async with asyncio.timeout(10):
             while timer.beats < 5:
@@ -382,6 +384,7 @@ def test_a_bmc_that_takes_no_beats_is_told_once_and_again_when_it_does() -> None
             while heart.fault:
                 await asyncio.sleep(0.001)
         heart.close()
+        assert told.kinds == [BmcTakesNoBeats, BmcTakesBeats]
         assert told == [
             "interconnect bmchb1: BMC of server1: no answer",
             "interconnect bmchb1: the own BMC takes beats again",

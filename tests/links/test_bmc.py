@@ -6,11 +6,12 @@ import asyncio
 
 from clptools.faults import ClpError, ExitCode
 from clptools.links.bmc import BmcHeartbeat
+from tests.noticed import Noticed
 
 
 def test_a_beat_that_fails_in_whatever_way_is_told_once_and_the_next_is_written() -> None:
     """A server out of threads or file handles: its beat comes back with them."""
-    said: list[str] = []
+    said = Noticed()
     ends: list[Exception] = [
         ClpError(ExitCode.FAILED, "BMC: busy"),
         OSError(24, "no handle"),
@@ -27,7 +28,7 @@ def test_a_beat_that_fails_in_whatever_way_is_told_once_and_the_next_is_written(
 
     async def story() -> None:
         timer = Timer()
-        heart = BmcHeartbeat("bmchb1", timer, 1, said.append)
+        heart = BmcHeartbeat("bmchb1", timer, 1, said.take)
         heart.start()
         async with asyncio.timeout(5):
             while not timer.written:

@@ -13,7 +13,9 @@ from clptools.core.model.messages import Beat
 from clptools.core.model.settings import Cluster, Interconnect, Server, Settings
 from clptools.links.address import plain
 from clptools.links.lan import RELAY, LanHeartbeats
+from clptools.links.notices import LinkNotOpen, LinkOpen, SendFails, SendsAgain
 from clptools.links.wire import Wire
+from tests.noticed import Noticed
 
 KEY = b"k" * 32
 NAMES = ("server1", "server2", "server3")
@@ -49,9 +51,9 @@ class Agent:
 
     def __init__(self, name: str, settings: Settings, key: bytes = KEY) -> None:
         self.seen: list[tuple[str, Beat]] = []
-        self.told: list[str] = []
+        self.told = Noticed(name)
         self.lan = LanHeartbeats(
-            name, key, lambda link, b: self.seen.append((link, b)), self.told.append
+            name, key, lambda link, b: self.seen.append((link, b)), self.told.take
         )
         self.lan.apply(settings)
 
@@ -194,6 +196,7 @@ def test_an_address_that_is_not_there_is_told_in_one_line_and_taken_when_it_come
         holder.close()
         await until(lambda: one.lan.up["lanhb1"])
         assert one.told[1:] == ["interconnect lanhb1: listening on 127.77.1.1"]
+        assert one.told.kinds == [LinkNotOpen, LinkOpen]
         one.lan.close()
 
     run(test)
@@ -209,7 +212,13 @@ def test_a_network_that_cannot_be_reached_is_told_once_and_raises_nothing() -> N
             one.lan.send(beat("server1", "server2", seq))
         assert one.lan.counters["send_failed"] == 3, "loopback cannot reach 192.0.2.1"
         assert len(one.told) == 1
+        assert one.told.kinds == [SendFails]
         assert "cannot send to server2 at 192.0.2.1" in one.told[0]
+        (link,) = one.lan._links.values()
+        link._targets["server2"] = ("127.77.1.2", settings.cluster.port)
+        for seq in range(2):
+            one.lan.send(beat("server1", "server2", seq))
+        assert one.told.kinds[1:] == [SendsAgain]
         one.lan.close()
 
     run(test)

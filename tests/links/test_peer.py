@@ -30,7 +30,9 @@ from clptools.core.model.settings import Cluster, Interconnect, Server, Settings
 from clptools.faults import ClpError, ExitCode
 from clptools.links import connection, delivery, frames, listener
 from clptools.links.certs import OUTSIDE, Minting, context, mint
+from clptools.links.notices import PeerConnected, PeerLost
 from clptools.links.peer import PeerChannel
+from tests.noticed import Noticed
 
 KEY = b"k" * 32
 NAMES = ("server1", "server2", "server3")
@@ -64,7 +66,7 @@ class Agent:
     def __init__(self, name: str, key: bytes = KEY) -> None:
         self.heard: list[tuple[str, Any]] = []
         self.connected: list[str] = []
-        self.told: list[str] = []
+        self.told = Noticed()
         self.asked: list[tuple[str, Any]] = []
         self.sources: list[str] = []
         self.denied: list[tuple[str, str]] = []
@@ -80,7 +82,7 @@ class Agent:
             on_call=self.answer,
             on_denied=lambda address, why: self.denied.append((address, why)),
             on_connected=self.connected.append,
-            on_change=self.told.append,
+            on_change=self.told.take,
         )
 
     async def answer(self, sender: str, request: Any, source: str) -> msgspec.Struct:
@@ -153,6 +155,8 @@ def test_a_server_that_was_taken_out_and_comes_anew_is_heard_at_once() -> None:
             one.channel.apply(both)
             one.channel.send("server2", grant("again"))
             await until(lambda: two.heard[20:] == [("server1", grant("again"))])
+            assert two.told.kinds == [PeerConnected, PeerLost, PeerConnected]
+            assert two.told[1] == "control channel: lost server1"
 
     run(test)
 

@@ -14,8 +14,10 @@ from clptools.arbiters.witness import MailExchange
 from clptools.arbiters.witness_messages import Post
 from clptools.arbiters.witness_server import MAX_AGE_MS, MAX_BOXES, Mailboxes
 from clptools.faults import ClpError
+from clptools.links.notices import WitnessTakesBeats, WitnessTakesNoBeats
 from clptools.links.witness import WitnessLink
 from tests.arbiters.parts import Witness, context
+from tests.noticed import Noticed
 
 
 @pytest.fixture
@@ -72,7 +74,7 @@ def test_old_beats_are_no_sign_of_life_and_boxes_are_bounded() -> None:
 
 def test_a_link_exchanges_in_its_interval_and_tells_a_lost_witness_once(witness: Witness) -> None:
     got: list[tuple[str, bytes, str]] = []
-    said: list[str] = []
+    said = Noticed()
 
     async def story() -> None:
         links = [
@@ -81,7 +83,7 @@ def test_a_link_exchanges_in_its_interval_and_tells_a_lost_witness_once(witness:
                 50,
                 MailExchange(witness.url, context(server, timeout_ms=300)),
                 lambda link, data, server: got.append((link, data, server)),
-                said.append,
+                said.take,
             )
             for server in ("server1", "server2")
         ]
@@ -98,6 +100,7 @@ def test_a_link_exchanges_in_its_interval_and_tells_a_lost_witness_once(witness:
         assert links[0].counters["send_failed"] > 2
         await asyncio.to_thread(witness.start)
         await until("it is told", lambda: len(said) == 2)
+        assert said.kinds == [WitnessTakesNoBeats, WitnessTakesBeats]
         assert said[1] == "interconnect witnesshb1: exchanges beats again"
         links[0].close()
 
@@ -140,7 +143,7 @@ def test_pages_go_with_the_beat_and_take_its_place_never() -> None:
 def test_an_exchange_that_fails_in_an_unforeseen_way_is_one_lost_beat() -> None:
     """A server out of threads or file handles: the path comes back with them."""
     got: list[bytes] = []
-    said: list[str] = []
+    said = Noticed()
     ends: list[Exception] = [RuntimeError("can't start new thread"), OSError(24, "no handle")] * 2
 
     async def exchange(_: dict[str, bytes]) -> dict[str, bytes]:
@@ -150,7 +153,7 @@ def test_an_exchange_that_fails_in_an_unforeseen_way_is_one_lost_beat() -> None:
 
     async def story() -> None:
         link = WitnessLink(
-            "witnesshb1", 10, exchange, lambda _, data, __: got.append(data), said.append
+            "witnesshb1", 10, exchange, lambda _, data, __: got.append(data), said.take
         )
         link.start()
         await until("a beat arrives", lambda: len(got) > 1)

@@ -7,7 +7,6 @@ takes office at once.
 
 from __future__ import annotations
 
-from clptools.core import sentences as say
 from clptools.core.cluster.answers import Answers
 from clptools.core.cluster.peers import Peers
 from clptools.core.cluster.revision import Revision
@@ -21,6 +20,8 @@ from clptools.core.model.state import PeerState, Phase, VoteState
 from clptools.core.model.states import Office
 from clptools.core.model.transitions import OFFICE, OfficeChange
 from clptools.core.model.words import Ask
+from clptools.core.notices import cluster as notices
+from clptools.core.notices.form import Notice
 from clptools.core.step import Change, Step
 
 FOREVER = -NEVER
@@ -208,12 +209,12 @@ class Election:
         """
         state = self.state
         if state.office is Office.COORDINATOR and not self.in_office():
-            why = say.authority_lapsed(self.step.me, state.office_term.number)
+            why: Notice = notices.AuthorityLapsed(state.office_term.number)
             arbiter = self.step.settings.arbiter
             if arbiter is not None and self._offers_arbiter():
                 state.wait_until = self.step.now + self.step.times.lease_ms
                 heard, of = self._heard_of_those_in()
-                why = say.offers_arbiter(self.step.me, arbiter.name, heard, of)
+                why = notices.ArbiterOffered(arbiter.name, heard, of)
             self._resign(why)
 
     def heard(self, p: PeerState, beat: Beat) -> int | None:
@@ -304,7 +305,7 @@ class Election:
         self._count_heard()
         self.lapse()
         if state.office is Office.COORDINATOR and state.term > state.office_term:
-            self._resign(say.higher_term(step.me, state.term.number))
+            self._resign(notices.HigherTerm(state.term.number))
             self._stand(OfficeChange.HIGHER_TERM)
         if state.office in (Office.PRE, Office.CANDIDATE):
             self._advance()
@@ -312,7 +313,7 @@ class Election:
             self._consider()
         serving = step.life.phase in (Phase.RUNNING, Phase.LEAVING)
         if not serving and state.office is not Office.NONE:
-            self._resign(say.steps_down(step.me))
+            self._resign(notices.CoordinatorLeaves())
         told = self.coordinator()
         if told != state.told and (told or state.told):
             state.told = told
@@ -461,8 +462,8 @@ class Election:
         state.attempts += 1
         self._end_office(OfficeChange.GIVEN_UP)
 
-    def _resign(self, why: str) -> None:
-        self.step.record("nm", 930, "WARN", (self.step.me,), why)
+    def _resign(self, why: Notice) -> None:
+        self.step.notice(why)
         self._end_office(OfficeChange.RESIGNED)
 
     def _end_office(self, change: OfficeChange) -> None:
@@ -487,11 +488,5 @@ class Election:
         for p in self.peers.values():
             p.answered_at = NEVER
             p.answered_echo = None
-        step.record(
-            "nm",
-            50,
-            "INFO",
-            (step.me,),
-            say.takes_office(step.me, state.office_term.number, self.peers.electorate()),
-        )
+        step.notice(notices.CoordinatorElected(state.office_term.number, self.peers.electorate()))
         step.changed(Change.DECISIONS, Change.BEATS)

@@ -22,13 +22,13 @@ from __future__ import annotations
 
 import msgspec
 
-from clptools.core import sentences as say
 from clptools.core.cluster.peers import Peers
 from clptools.core.model.actions import SendBeat
 from clptools.core.model.datagram import MAX_BYTES, datagram_bytes, line_bytes
 from clptools.core.model.messages import NO_EPOCH, Beat, Echo, Holding, Line
 from clptools.core.model.quorum import NEVER
 from clptools.core.model.state import PeerHoldings, PeerState, SentState
+from clptools.core.notices import cluster as notices
 from clptools.core.step import Change, Step
 
 MAX_LINES = 4096
@@ -38,6 +38,8 @@ PAGE_ROOM = MAX_BYTES - 300
 _REPEAT_MS = 2_000
 """The longest pause before what is not confirmed is sent again."""
 _SHORTEST_LINE = 12
+_HEADERS = 48
+"""Bytes of IPv6 and UDP before what a datagram carries."""
 
 
 def told(p: PeerState) -> Beat | None:
@@ -249,7 +251,7 @@ class Holdings:
         known.lacking_since = NEVER
         if known.lacking_told:
             known.lacking_told = False
-            self.step.record("nm", 933, "INFO", (name,), say.pages_again(name))
+            self.step.notice(notices.PagesAgain(name))
         if (
             before is None
             or before.holdings != beat.holdings
@@ -272,8 +274,7 @@ class Holdings:
             elif step.now - known.lacking_since > step.times.lost_ms:
                 known.lacking_told = True
                 heard = [n for n, at in p.link_at.items() if step.now - at <= step.times.hear_ms]
-                text = say.no_pages(name, sorted(heard), MAX_BYTES)
-                step.record("nm", 932, "WARN", (name, step.me), text)
+                step.notice(notices.PagesMissing(name, sorted(heard), MAX_BYTES + _HEADERS))
 
 
 def _nothing(group: str) -> Holding:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import msgspec
 
-from clptools.core import sentences as say
 from clptools.core.cluster.answers import Answers
 from clptools.core.cluster.holdings import Holdings
 from clptools.core.cluster.peers import Peers
@@ -23,6 +22,7 @@ from clptools.core.model.quorum import NEVER
 from clptools.core.model.state import PeersState, PeerState, Phase
 from clptools.core.model.timing import drift_ms
 from clptools.core.model.transitions import CONTACT, ContactChange
+from clptools.core.notices import cluster as notices
 from clptools.core.step import Change, Step
 
 _RETIRED_KEPT = 16
@@ -172,12 +172,12 @@ class Membership:
             old = p.beat is not None and p.beat.sent_at - beat.sent_at > _REPLAY_MS
         if old and now - p.replay_told_at >= _DUPLICATE_ALERT_MS:
             p.replay_told_at = now
-            self.step.record("nm", 12, "WARN", (beat.sender,), say.replayed(beat.sender))
+            self.step.notice(notices.HeartbeatsReplayed(beat.sender))
 
     def _duplicate(self) -> None:
         if self.step.now - self.state.duplicate_at >= _DUPLICATE_ALERT_MS:
             self.state.duplicate_at = self.step.now
-            self.step.record("nm", 11, "ERROR", (self.step.me,), say.twin(self.step.me))
+            self.step.notice(notices.DuplicateName())
 
     def _relay(self, beat: Beat) -> None:
         """Passes on what one server says to another that does not hear it."""
@@ -238,7 +238,7 @@ class Membership:
         p.report = None
         p.lost = False
         p.echo = None
-        step.record("nm", 2, "INFO", (beat.sender,), say.has_left(beat.sender))
+        step.notice(notices.ServerLeft(beat.sender))
         self.answers.at_once(beat.sender)
         step.changed(Change.DECISIONS)
 
@@ -283,13 +283,12 @@ class Membership:
                 if p.fence.since == NEVER:
                     p.fence.text = ""  # how one went that it has outlived
                 step.changed(Change.REPORT)
-                ago = step.now - p.heard_at
-                step.record("nm", 80, "WARN", (name,), say.lost(name, ago, sorted(p.link_at)))
+                step.notice(notices.ServerLost(name, step.now - p.heard_at, sorted(p.link_at)))
             elif p.lost and not silent:
                 p.lost = False
                 p.fence.retry_at = 0
                 step.changed(Change.REPORT)
-                step.record("nm", 81, "INFO", (name,), say.heard_again(name))
+                step.notice(notices.HeardAgain(name))
             if p.beat is not None and p.beat.newcomer:
                 self._say_if_not_counted(name, p, p.beat)
         configured = step.me in step.settings.names
@@ -302,8 +301,10 @@ class Membership:
         if beat.voters in (step.settings.voters, p.not_counted) or step.life.newcomer:
             return
         p.not_counted = beat.voters
-        text = say.not_counted(name, beat.revision, step.me, step.settings.revision)
-        step.record("cfmgr", 2, "WARN", (name, step.me), text)
+        ours = step.settings.revision
+        newer = beat.revision > ours
+        kind = notices.CountsNewer if newer else notices.NotCounted
+        step.notice(kind(name, beat.revision, ours))
 
     def _warn_of_delay(self, name: str, p: PeerState) -> None:
         """Early word of a heartbeat path that is about to time out (lanhb/lankhb 71)."""
@@ -318,8 +319,15 @@ class Membership:
                     p.late = [late for late in p.late if late != link.name]
             elif link.name not in p.late:
                 p.late = [*p.late, link.name]
-                text = say.late(name, link.name, step.times.lost_ms, delay)
-                step.record(link.type, 71, "WARN", (name, link.name, step.me), text)
+                late = notices.HeartbeatsLate(
+                    module=link.type,
+                    server=name,
+                    link=link.name,
+                    delay_ms=delay,
+                    limit_ms=step.times.lost_ms,
+                    percent=delay * 100 // step.times.lost_ms,
+                )
+                step.notice(late)
 
     def _end_newcomer(self) -> None:
         step = self.step
@@ -334,7 +342,7 @@ class Membership:
         if not step.life.member and not self.revision.state.doubt:
             step.life.member = True
             step.do(SetMember(member=True))
-        step.record("nm", 1, "INFO", (step.me,), say.admitted(step.me, by_all))
+        step.notice(notices.TakesPart(by_all))
 
 
 def _differs(before: Beat, beat: Beat) -> bool:

@@ -18,7 +18,7 @@ while its server is not heard.
 
 from __future__ import annotations
 
-from clptools.core import sentences as say
+from clptools.core import phrases as say
 from clptools.core.cluster.peers import Peers
 from clptools.core.model.actions import ReadPower
 from clptools.core.model.events import PowerRead
@@ -27,6 +27,7 @@ from clptools.core.model.quorum import NEVER
 from clptools.core.model.settings import Settings
 from clptools.core.model.state import BmcState, PeerState
 from clptools.core.model.words import BmcAction, PowerState
+from clptools.core.notices import cluster as notices
 from clptools.core.step import Change, Step
 
 SESSION_MS = 60_000
@@ -130,15 +131,14 @@ class Power:
         step, server = self.step, event.server
         if event.power != PowerState.UNKNOWN:
             if bmc.mend_told:
-                step.record("nm", 5, "INFO", (server, step.me), say.bmc_asked(server, step.me))
+                step.notice(notices.BmcAnswers(server))
             bmc.mend_since, bmc.mend_told = NEVER, False
         elif event.mend:
             if bmc.mend_since == NEVER:
                 bmc.mend_since = step.now
             elif not bmc.mend_told and step.now - bmc.mend_since >= _MEND_MS:
                 bmc.mend_told = True
-                text = say.bmc_refuses(server, step.me, event.error, event.mend)
-                step.record("nm", 5, "WARN", (server, step.me), text)
+                step.notice(notices.BmcRefuses(server, event.error, event.mend))
 
     def _on(self, p: PeerState, event: PowerRead) -> None:
         step, bmc = self.step, p.bmc
@@ -146,7 +146,7 @@ class Power:
         bmc.off_at = NEVER
         if bmc.lies and self._heard(p):
             bmc.lies = False
-            step.record("nm", 3, "INFO", (event.server,), say.bmc_truthful(event.server))
+            step.notice(notices.BmcTruthful(event.server))
 
     def _off(self, p: PeerState, event: PowerRead) -> None:
         step, bmc = self.step, p.bmc
@@ -162,7 +162,7 @@ class Power:
         p.off_asked_at = max(p.off_asked_at, event.asked_at)
         p.on_told = False
         if fresh:
-            step.record("nm", 2, "WARN", (event.server,), say.reads_off(event.server))
+            step.notice(notices.ServerReadsOff(event.server))
 
     def _doubtful(self, p: PeerState, event: PowerRead) -> str:
         """Why this "off" proves nothing; empty: it does."""
@@ -190,7 +190,7 @@ class Power:
         if bmc.lies or bmc.off_at == NEVER or not lived:
             return
         bmc.lies = True
-        self.step.record("nm", 3, "WARN", (server,), say.bmc_lies(server))
+        self.step.notice(notices.BmcLies(server))
         self.step.changed(Change.DECISIONS)
 
     def _heard(self, p: PeerState) -> bool:
@@ -305,12 +305,9 @@ class Power:
             if self.peers.majority_without_out():
                 continue
             if self.peers.half_without_out() and self._may_be_stopped(name):
-                text = say.stopped_if_silent(name, step.me, left_ms)
+                step.notice(notices.StoppedIfSilent(name, left_ms))
             elif at_stake:
-                text = say.counts_again(name, step.me, at_stake, left_ms)
-            else:
-                continue
-            step.record("nm", 4, "WARN", (name, step.me), text)
+                step.notice(notices.CountsAgain(name, left_ms, at_stake))
 
     def _may_be_stopped(self, name: str) -> bool:
         """Whether the configuration lets us stop that server by its BMC."""

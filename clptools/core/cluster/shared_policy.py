@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import msgspec
 
-from clptools.core import sentences as say
 from clptools.core.cluster.election import Election
 from clptools.core.cluster.peers import Peers
 from clptools.core.cluster.timeout_ratio import TimeoutRatio
@@ -16,6 +15,7 @@ from clptools.core.model.actions import SendControl
 from clptools.core.model.messages import Epoch, Shared
 from clptools.core.model.quorum import NEVER
 from clptools.core.model.state import PeerState, PolicyState
+from clptools.core.notices import cluster as notices
 from clptools.core.step import Change, Step
 
 _TELL_MS = 500
@@ -59,13 +59,8 @@ class SharedPolicy:
         if shared.suspended != before.suspended:
             self.state.suspended_at = step.now
             step.changed(Change.BEATS)
-            step.record(
-                "pm",
-                35 if shared.suspended else 34,
-                "INFO",
-                (step.settings.cluster.name, step.me),
-                say.suspended(step.me, shared.suspended, shared.suspended_by),
-            )
+            changed = notices.ClusterSuspended if shared.suspended else notices.ClusterResumed
+            step.notice(changed(step.settings.cluster.name, shared.suspended_by))
         self.ratio.adopted(before, shared)
         step.changed(Change.REPORT, Change.DECISIONS)
 

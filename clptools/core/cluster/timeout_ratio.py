@@ -16,13 +16,13 @@ from __future__ import annotations
 
 import msgspec
 
-from clptools.core import sentences as say
 from clptools.core.cluster.peers import Peers
 from clptools.core.model.actions import Stretch
 from clptools.core.model.messages import Shared
 from clptools.core.model.options import HealthOptions, read
 from clptools.core.model.settings import Monitor, Settings
 from clptools.core.model.state import RatioState
+from clptools.core.notices import cluster as notices
 from clptools.core.step import Step
 
 
@@ -92,7 +92,8 @@ class TimeoutRatio:
             return
         self.state.until = step.now + shared.ratio_ms
         if shared.ratio > 1:
-            self._record(shared, shared.ratio, shared.ratio_by)
+            cluster, user = step.settings.cluster.name, shared.ratio_by
+            step.notice(notices.TimeoutsStretched(cluster, shared.ratio, shared.ratio_ms, user))
         self.follow(shared, shared.ratio_by)
 
     def remember(self, until: int, shared: Shared) -> None:
@@ -120,18 +121,8 @@ class TimeoutRatio:
             return
         self.state.ratio = due
         if due == 1:
-            self._record(shared, 1, user)
+            step.notice(notices.TimeoutsAsConfigured(step.settings.cluster.name, user))
         step.do(Stretch(ratio=due))
-
-    def _record(self, shared: Shared, ratio: int, user: str) -> None:
-        step = self.step
-        step.record(
-            "pm",
-            942 if ratio > 1 else 943,
-            "INFO",
-            (step.settings.cluster.name, step.me),
-            say.stretched(step.me, ratio, shared.ratio_ms, user),
-        )
 
 
 def _asked(shared: Shared) -> tuple[int, int, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clptools.core import sentences as say
+from clptools.core import phrases as say
 from clptools.core.cluster.holdings import holds
 from clptools.core.cluster.peers import Peers
 from clptools.core.groups.placement import Placement
@@ -10,6 +10,7 @@ from clptools.core.model.group_runs import Runs
 from clptools.core.model.messages import Epoch
 from clptools.core.model.state import Copies
 from clptools.core.model.states import GroupState
+from clptools.core.notices import groups as notices
 from clptools.core.step import Step
 
 _RUNS = (GroupState.STARTING, GroupState.ONLINE)
@@ -46,8 +47,7 @@ class CopyWatch:
             if group not in runners:
                 del known[group]
                 if over.told:
-                    text = say.one_copy(group)
-                    step.record("rc", 931, "INFO", (group, *over.servers), text)
+                    step.notice(notices.OneCopy(group, over.servers))
         for group, servers in runners.items():
             found = known.get(group)
             if found is None or found.servers != servers:
@@ -57,8 +57,7 @@ class CopyWatch:
             if found.told or not (again or self._has_passed_on(group)):
                 continue
             found.told = True
-            text = f"{say.two_copies(group, servers)} {say.mend_copies(group, servers)}"
-            step.record("rc", 931, "ERROR", (group, *servers), text)
+            step.notice(notices.TwoCopies(group, servers, say.stops_of(group, servers)))
 
     def _runners(self) -> dict[str, tuple[str, ...]]:
         """Group -> servers that are heard and say that they run it, or still stop it beside one.

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import msgspec
 
-from clptools.core import sentences as say
+from clptools.core import phrases as say
 from clptools.core.cluster.election import Election
 from clptools.core.cluster.peers import Peers
 from clptools.core.cluster.shared_policy import SharedPolicy
@@ -36,6 +36,7 @@ from clptools.core.model.state import GroupRun, LifecycleState, Phase
 from clptools.core.model.states import GroupState, GroupWhy, ResourceState
 from clptools.core.model.transitions import GROUP, GroupChange
 from clptools.core.model.words import Operation
+from clptools.core.notices import groups as notices
 from clptools.core.safety.lease import Lease
 from clptools.core.step import Change, Step
 
@@ -161,7 +162,7 @@ class Lifecycle:
         resources = group.resources if group is not None else ()
         run.resources = {r.name: ResourceState.OFFLINE for r in resources}
         self._enter(run, GroupChange.GRANTED)
-        step.record("rc", 10, "INFO", (name, step.me), say.group_starts(name, step.me, epoch.n))
+        step.notice(notices.GroupStarts(name, epoch.n))
         self._advance_start(name, run)
 
     def purge(self, *, held: bool) -> None:
@@ -210,12 +211,8 @@ class Lifecycle:
         if run.purges > 1:
             return
         failed = [r for r, s in run.resources.items() if s is ResourceState.STOP_FAILED]
-        step.record(
-            "rc",
-            942,
-            "WARN",
-            (name, *failed, step.me),
-            say.not_purged(name, step.me, failed, pause),
+        step.notice(
+            notices.PurgeFailed(name, failed, pause),
             because=tuple(run.texts[r] for r in failed if run.texts.get(r)),
         )
 
@@ -227,9 +224,7 @@ class Lifecycle:
             if not run.held:
                 continue
             if run.state is GroupState.ONLINE:
-                self.step.record(
-                    "rc", 11, "INFO", (name, self.step.me), say.found_again(name, self.step.me)
-                )
+                self.step.notice(notices.GroupFound(name))
                 continue
             busy = (*_BUSY.values(), ResourceState.STOP_FAILED)
             for resource, state in run.resources.items():
@@ -279,7 +274,7 @@ class Lifecycle:
             if again and state is ResourceState.STOP_FAILED:
                 run.resources[resource] = ResourceState.START_FAILED
         self._enter(run, GroupChange.STOP)
-        step.record("rc", 20, "INFO", (name, step.me), say.group_stops(name, step.me, reason))
+        step.notice(notices.GroupStops(name, reason))
         if migrate:
             self.migration.plan(name, run)
         self._advance_stop(name, run)
@@ -362,9 +357,7 @@ class Lifecycle:
 
     def said(self, event: ResourceSaid) -> None:
         """A remark on an operation that goes on."""
-        step = self.step
-        subjects = (event.group, event.resource, step.me)
-        step.record("rc", 941, "WARN", subjects, say.remark(event.resource, step.me, event.text))
+        self.step.notice(notices.ResourceSaid(event.group, event.resource, event.text))
 
     def _start_done(self, event: ResourceDone, run: GroupRun) -> Exhausted | None:
         step = self.step
@@ -385,13 +378,8 @@ class Lifecycle:
         configured = self._resource(name, event.resource)
         tried = run.retries.get(event.resource, 0)
         self.put(run, event.resource, ResourceState.START_FAILED)
-        step.record(
-            "rc",
-            32,
-            "ERROR",
-            (name, event.resource, step.me),
-            say.start_failed(event.resource, step.me, event.text, event.timed_out),
-        )
+        why = say.failure(event.text, event.timed_out)
+        step.notice(notices.ResourceStartFailed(name, event.resource, why))
         if configured is not None and tried < configured.start_retries:
             run.retries[event.resource] = tried + 1
             self.put(run, event.resource, ResourceState.OFFLINE)
@@ -414,13 +402,8 @@ class Lifecycle:
             self.put(run, event.resource, ResourceState.STOP_FAILED)
         else:
             self.put(run, event.resource, ResourceState.STOP_FAILED)
-            step.record(
-                "rc",
-                42,
-                "ERROR",
-                (name, event.resource, step.me),
-                say.stop_failed(event.resource, step.me, event.text, event.timed_out),
-            )
+            why = say.failure(event.text, event.timed_out)
+            step.notice(notices.ResourceStopFailed(name, event.resource, why))
             configured = self._resource(name, event.resource)
             if configured is not None:
                 return Exhausted(name, configured, Operation.STOP)
@@ -468,8 +451,8 @@ class Lifecycle:
         took = step.now - run.since
         run.off = ()  # what is restarted later is another story: they may be on by then
         self._enter(run, GroupChange.ALL_ONLINE)
-        order = [r.name for r in group.resources if r.name not in run.wanted_off]
-        step.record("rc", 11, "INFO", (name, step.me), say.group_online(name, step.me, order, took))
+        order = ", ".join(r.name for r in group.resources if r.name not in run.wanted_off)
+        step.notice(notices.GroupOnline(name, order or say.nothing, took))
 
     def _advance_partial(self, name: str, run: GroupRun) -> None:
         group = self.step.settings.group(name)
@@ -523,9 +506,7 @@ class Lifecycle:
                 run.purge_at = self.step.now + pause_ms(run.purges)
                 run.purges += 1
             self._enter(run, GroupChange.STOP_FAILED)
-            self.step.record(
-                "rc", 22, "ERROR", (name, self.step.me), say.group_stuck(name, self.step.me)
-            )
+            self.step.notice(notices.GroupStuck(name, self.step.me))
 
     def _released(self, name: str, run: GroupRun) -> None:
         step = self.step
@@ -538,8 +519,7 @@ class Lifecycle:
                 run.resources[resource] = ResourceState.OFFLINE
             run.retries = {}
             self._enter(run, GroupChange.RESTART)
-            text = say.group_starts(name, step.me, run.seen.n)
-            step.record("rc", 10, "INFO", (name, step.me), text)
+            step.notice(notices.GroupStarts(name, run.seen.n))
             self._advance_start(name, run)
             return
         run.restart = False
@@ -551,17 +531,11 @@ class Lifecycle:
             self.lease.arm()
         if purge:
             if failed:
-                step.record("rc", 942, "INFO", (name, step.me), say.purged(name, step.me))
+                step.notice(notices.PurgeDone(name))
             return
         group = step.settings.group(name)
         order = [r.name for r in reversed(group.resources)] if group is not None else []
-        step.record(
-            "rc",
-            21,
-            "INFO",
-            (name, step.me),
-            say.group_released(name, step.me, order, took, run.seen.n),
-        )
+        step.notice(notices.GroupReleased(name, order or [say.nothing], took, run.seen.n))
 
     def operate(self, name: str, run: GroupRun, resource: Resource, op: Operation) -> None:
         """Begins the start, stop or migration of a resource."""

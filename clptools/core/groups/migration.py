@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from clptools.core import sentences as say
+from clptools.core import phrases as say
 from clptools.core.model.events import ResourceDone
 from clptools.core.model.settings import Group, Resource, dependents
 from clptools.core.model.state import GroupRun
 from clptools.core.model.states import ResourceState
 from clptools.core.model.words import Operation
+from clptools.core.notices import groups as notices
 from clptools.core.step import Step
 
 
@@ -44,8 +45,7 @@ class Migration:
             if r.migrates and run.resources.get(r.name) is ResourceState.ONLINE
         ]
         if run.migrations:
-            text = say.migrates(self.step.me, run.migrations)
-            self._record(55, "INFO", name, run.migrations, text)
+            self.step.notice(notices.MigrationBegins(name, run.migrations))
 
     def advance(self, group: Group | None, run: GroupRun) -> bool:
         """Begins whatever nothing still to be migrated depends on; whether any is under way."""
@@ -66,10 +66,10 @@ class Migration:
         self.resources.put(run, resource, ResourceState.ONLINE)
         run.migrations = [r for r in run.migrations if r != resource]
         if event.ok:
-            self._record(56, "INFO", name, [resource], say.migrated(resource, step.me))
+            step.notice(notices.MigrationDone(name, resource))
             return
-        text = say.migration_failed(resource, step.me, event.text, event.timed_out)
-        self._record(57, "WARN", name, [resource], text)
+        why = say.failure(event.text, event.timed_out)
+        step.notice(notices.MigrationFailed(name, resource, why))
 
     def give_up(self, name: str, run: GroupRun) -> bool:
         """A later order to stop leaves no time for it; whether there was something to give up."""
@@ -78,13 +78,8 @@ class Migration:
             if state is ResourceState.MIGRATING:
                 self.resources.put(run, resource, ResourceState.ONLINE)
         if left:
-            self._record(57, "WARN", name, left, say.migration_given_up(left, self.step.me))
+            self.step.notice(notices.MigrationGivenUp(name, left))
         return bool(left)
-
-    def _record(
-        self, event_id: int, level: str, group: str, resources: list[str], text: str
-    ) -> None:
-        self.step.record("rc", event_id, level, (group, *resources, self.step.me), text)
 
 
 _TO_MIGRATE = (ResourceState.ONLINE, ResourceState.MIGRATING)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
-from clptools.core import sentences as say
+from clptools.core import phrases as say
 from clptools.core.cluster.election import Election
 from clptools.core.cluster.holdings import holds, says_unproven
 from clptools.core.cluster.peers import Peers
@@ -24,6 +24,8 @@ from clptools.core.model.settings import Group
 from clptools.core.model.state import GrantState, GroupRun, OfficeState, Phase, Waiting
 from clptools.core.model.states import GrantStage, GroupState, GroupWhy, group_why
 from clptools.core.model.transitions import GRANT, GrantChange
+from clptools.core.notices import groups as notices
+from clptools.core.notices import safety as of_safety
 from clptools.core.safety.clearance import Clearance
 from clptools.core.safety.fencing import Stake, StopFailed
 from clptools.core.step import Change, Step
@@ -161,10 +163,8 @@ class Placement:
 
     def stop_failed(self, failed: StopFailed) -> None:
         """A forced stop ended without proof: says so, and which groups go on waiting."""
-        step = self.step
         groups = self.waiting_for(failed.server)
-        text = say.fence_failed(failed.server, failed.why, groups)
-        step.record("rc", 433, "WARN", (failed.server, step.me, *groups), text)
+        self.step.notice(of_safety.ForcedStopFailed(failed.server, failed.why, groups))
 
     def stake(self) -> Stake:
         """What our work on groups means for forced stops."""
@@ -412,8 +412,8 @@ class Placement:
         if at is None:
             pause = pause_ms(intent.rounds)
             self.state.retry_at[group.name] = step.now + pause
-            text = say.starts_nowhere(group.name, intent.avoid, pause)
-            step.record("rc", 12, "ERROR", (group.name,), text)
+            tried = intent.avoid or (say.any_server,)
+            step.notice(notices.GroupStartsNowhere(group.name, tried, pause))
             if group.name not in self.state.waiting_told:
                 # With this it is told what it waits for.
                 self.state.waiting_told = [*self.state.waiting_told, group.name]
@@ -437,7 +437,7 @@ class Placement:
         if was == wait:
             if group not in self.state.waiting_told and step.now - began > step.times.lease_ms // 2:
                 self.state.waiting_told = [*self.state.waiting_told, group]
-                step.record("rc", 65, "WARN", (group,), say.waits(group, text))
+                step.notice(notices.GroupWaits(group, text))
             return
         waiting[group] = (wait, began)
         step.changed(Change.REPORT)
@@ -470,12 +470,8 @@ class Placement:
         )
         waited = self.state.waiting.pop(group.name, None)
         self.state.waiting_told = [g for g in self.state.waiting_told if g != group.name]
-        step.record(
-            "rc",
-            64,
-            "INFO",
-            (group.name, target),
-            say.granted(step.me, group.name, epoch.n, target, reason),
+        step.notice(
+            notices.GroupGranted(group.name, target, epoch.n, reason),
             because=say.proofs(group.name, proofs, step.now - waited[1] if waited else 0),
         )
         if target == step.me:
@@ -509,7 +505,7 @@ class Placement:
         )
 
     def stays(self, group: Group, outside: str = "") -> str:
-        """Why the group had better go on here; empty: another server would take it, and could.
+        """Why the group had better stay here; empty: another server would take it, and could.
 
         `outside`: a server found for it in another server group.
         """
@@ -521,12 +517,12 @@ class Placement:
             p = self.peers.get(ruler)
             unproven = p is not None and says_unproven(p, group.name)
         if unproven:
-            return say.nowhere_proven(group.name, step.me)
+            return say.nowhere_proven
         able = any(
             s != step.me and not self.selection.not_eligible(s) and not self.selection.is_barred(s)
             for s in group.servers
         )
-        return "" if outside or able else say.nowhere(group.name, step.me)
+        return "" if outside or able else say.nowhere
 
 
 def _is_stuck_purge(held: Held) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from clptools.core import sentences as say
+from clptools.core import phrases as say
 from clptools.core.cluster.holdings import told
 from clptools.core.cluster.peers import Peers
 from clptools.core.model.group_runs import Runs, purging

@@ -211,6 +211,9 @@ class Record(ActionBase, tag="record", frozen=True, kw_only=True):
     """Further sentences: the evidence."""
     event: int = 0
     """Open hardware event it speaks of, or 0."""
+    code: str = ""
+    """Name of the notice that it tells, by which all others know it; people go by `module` and
+    `event_id`."""
 
 
 class Stretch(ActionBase, tag="stretch", frozen=True, kw_only=True):

@@ -7,7 +7,7 @@ of a message receive monitor follows from what is open, and from nothing else.
 
 from __future__ import annotations
 
-from clptools.core import sentences as say
+from clptools.core import phrases as say
 from clptools.core.model.durable import LedgerFile
 from clptools.core.model.events import HardwareSeen, MessageSeen
 from clptools.core.model.open_events import open_of
@@ -18,6 +18,8 @@ from clptools.core.monitors.final_action import FinalActions
 from clptools.core.monitors.recovery import Recovery
 from clptools.core.monitors.runs import MonitorRuns
 from clptools.core.monitors.severity import OPENING, grave_classes, rank, status_of
+from clptools.core.notices import monitors as notices
+from clptools.core.notices.form import Notice
 from clptools.core.step import Change, Step
 
 _DUPLICATES_KEPT = 512
@@ -25,8 +27,6 @@ DUPLICATES_MS = 1_800_000
 """No BMC resends a trap for half an hour: seven times, 255 s apart (IPMI 2.0, table 23-4)."""
 _WATCHDOG_ROWS = ("23h/6F/", "11h/6F/")
 """Rows of the class table about the BMC's watchdog timer (IPMI 2.0, table 42-3)."""
-_MM = {EventClass.FATAL: 914, EventClass.PERFORMANCE: 915, EventClass.PREDICT: 916}
-"""Number in the alert log by class, for traps; all others are 903, as are messages."""
 _OPEN_KEPT = 500
 """Open events of one monitor, those it recovers on and others apart: more at once are one fault,
 and every change of the ledger costs what is in it."""
@@ -95,13 +95,7 @@ class EventLedger:
         if event.event_class in OPENING and not ours:
             self._open(monitor, event.key, event.event_class, event.meaning, event.source)
         elif event.event_class == EventClass.INFO or ours:
-            self.step.record(
-                "mm",
-                912,
-                "INFO",
-                (monitor.name, self.step.me),
-                say.trap_noted(self.step.me, event.source, event.meaning),
-            )
+            self.step.notice(notices.HardwareNoted(monitor.name, event.source, event.meaning))
 
     def message(self, event: MessageSeen) -> None:
         """A driver's or a program's message: to every monitor that matches."""
@@ -146,12 +140,9 @@ class EventLedger:
         while len(known) >= _UNCLAIMED_KEPT:
             del known[next(iter(known))]
         known[key] = Unclaimed(told_at=step.now)
-        step.record(
-            "mm",
-            903,
-            "WARN",
-            (step.me,),
-            say.unclaimed(event.category, event.keyword, event.text),
+        words = event.text or say.no_text
+        step.notice(
+            notices.MessageUnclaimed(event.category, event.keyword, words),
             because=say.no_taker(step.me, again),
         )
 
@@ -210,24 +201,14 @@ class EventLedger:
             first_at=first,
             last_at=first,
         )
-        module_id = 903 if message else _MM.get(event_class, 903)
-        level = "ERROR" if event_class == EventClass.FATAL else "WARN"
         own = step.settings.server(step.me)
         from_bmc = own is not None and own.bmc is not None and own.bmc.address == source
-        step.record(
-            "mm",
-            module_id,
-            level,
-            (monitor.name, step.me),
-            say.hardware(step.me, source, event_class, meaning, from_bmc),
-            event=number,
-        )
+        who = say.reporter(step.me, source, from_bmc)
+        step.notice(_opened(monitor.name, who, event_class, meaning, message), event=number)
         if event_class == EventClass.FATAL:
             step.changed(Change.BEATS)
         if not grave and self._full(monitor, grave):
-            step.record(
-                "mm", 903, "WARN", (monitor.name, step.me), say.ledger_full(step.me, _OPEN_KEPT)
-            )
+            step.notice(notices.LedgerFull(monitor.name, _OPEN_KEPT))
         self._status_follows(monitor, number, meaning)
 
     def _full(self, monitor: Monitor, grave: bool) -> bool:
@@ -261,14 +242,8 @@ class EventLedger:
         if found is None or (clears and found.event_class != clears):
             return
         del self.state.events[full]
-        step.record(
-            "mm",
-            918,
-            "INFO",
-            (monitor.name, step.me),
-            say.hardware_closed(step.me, found.meaning, meaning),
-            event=found.id,
-        )
+        closed = notices.HardwareClosed(monitor.name, found.meaning, meaning)
+        step.notice(closed, event=found.id)
         step.changed(Change.BEATS)
         self._status_follows(monitor, 0, "")
 
@@ -285,14 +260,8 @@ class EventLedger:
         ]
         for full in closing:
             found = self.state.events.pop(full)
-            step.record(
-                "mm",
-                919,
-                "INFO",
-                (monitor.name, step.me),
-                say.acknowledged(step.me, user, found.meaning),
-                event=found.id,
-            )
+            by_hand = notices.HardwareAcknowledged(monitor.name, user, found.meaning)
+            step.notice(by_hand, event=found.id)
         if closing:
             step.changed(Change.BEATS)
             self._status_follows(monitor, 0, "")
@@ -324,3 +293,15 @@ def matches(monitor: Monitor, server: str, category: str, keyword: str) -> bool:
         return False
     own = monitor.keywords.get(server, "")
     return not own or own == keyword
+
+
+def _opened(monitor: str, who: str, event_class: EventClass, meaning: str, message: bool) -> Notice:
+    """What is told of an event that opens; of messages only fatal ones are told apart."""
+    if event_class == EventClass.FATAL:
+        fatal = notices.MessageFatal if message else notices.HardwareFatal
+        return fatal(monitor, who, meaning)
+    if event_class == EventClass.PERFORMANCE and not message:
+        return notices.HardwareDegraded(monitor, who, meaning)
+    if event_class == EventClass.PREDICT and not message:
+        return notices.HardwarePredicted(monitor, who, meaning)
+    return notices.HardwareFault(monitor, who, say.class_words[event_class], meaning)

@@ -7,8 +7,7 @@ elsewhere.
 
 from __future__ import annotations
 
-from clptools.core import numbers
-from clptools.core import sentences as say
+from clptools.core import phrases as say
 from clptools.core.cluster.peers import Peers
 from clptools.core.groups.intents import Intents
 from clptools.core.groups.leaving import Leaving
@@ -21,6 +20,7 @@ from clptools.core.model.settings import Monitor, Resource
 from clptools.core.model.state import FinalState, MonitorRun, Phase
 from clptools.core.model.states import GroupState, GroupWhy
 from clptools.core.model.words import FinalAction, RecoveryStage
+from clptools.core.notices import monitors as notices
 from clptools.core.step import Step
 
 _ENDS_SERVER = frozenset(
@@ -74,17 +74,14 @@ class FinalActions:
         run.finals += 1
         if action == FinalAction.NONE:
             if run.restarts or run.failovers:
-                self.step.record(
-                    numbers.module(monitor),
-                    931,
-                    "WARN",
-                    (monitor.name, self.step.me),
-                    say.used_up(monitor.name, self.step.me, run.restarts, run.failovers),
+                taken = say.steps_taken(len(run.restarts), len(run.failovers))
+                self.step.notice(
+                    notices.RecoveryUsedUp(notices.module(monitor), monitor.name, taken)
                 )
             return
-        if self._may(action, "rm", 200):
-            number = numbers.ACTION[action]
-            self._record(numbers.module(monitor), number, action, say.final_for(monitor.name))
+        if self._may(action, "rm"):
+            module = notices.module(monitor)
+            self.step.notice(notices.FinalActionBegins(module, action, monitor.name))
             self._perform(action, monitor.recovery.target, say.final_for(monitor.name))
 
     def of_resource(self, resource: Resource, group: str) -> None:
@@ -92,29 +89,24 @@ class FinalActions:
         if resource.final_action in _OF_GROUP:
             return
         action = resource.final_action
-        if self._may(action, "rc", 500):
-            self._record("rc", 930, action, say.final_for(resource.name))
+        if self._may(action, "rc"):
+            self.step.notice(notices.ResourceFinalAction(action, resource.name))
             self._perform(action, group, say.final_for(resource.name))
 
-    def _may(self, action: FinalAction, kind: str, last_number: int) -> bool:
+    def _may(self, action: FinalAction, kind: str) -> bool:
         """Whether it is done: not on the last server, nor where it ended the server too often."""
         step = self.step
         if action in _ENDS_SERVER and not self.another_normal_server():
-            step.record(kind, last_number, "WARN", (step.me,), say.last_server(action, step.me))
+            step.notice(notices.LastServer(kind, action))
             return False
         if action in _ENDS_SERVER and action != FinalAction.STOP_CLUSTER:
             limit = step.settings.cluster.max_reboots
             count = self.state.halts.get(kind, 0)
             if limit and count >= limit:
-                text = say.too_many_halts(action, step.me, count)
-                step.record(kind, 100, "WARN", (step.me,), text)
+                step.notice(notices.TooManyHalts(kind, action, count))
                 return False
             self.state.halts[kind] = count + 1
         return True
-
-    def _record(self, module: str, number: int, action: FinalAction, reason: str) -> None:
-        step = self.step
-        step.record(module, number, "ERROR", (step.me,), say.final(action, step.me, reason))
 
     def _perform(self, action: FinalAction, target: str, reason: str) -> None:
         """Carries a final action out."""
@@ -192,15 +184,17 @@ class FinalActions:
         run.deadline = NEVER
         action = FinalAction(f"bmc-{monitor.recovery.after_recovery}")
         if not self.another_normal_server():
-            step.record("rm", 200, "WARN", (step.me,), say.last_server(action, step.me))
+            step.notice(notices.LastServer("rm", action))
             self.stand_down()
             return
-        step.record(
-            numbers.module(monitor),
-            numbers.ACTION[action],
-            "WARN",
-            (*moving, monitor.name, step.me),
-            say.after_recovery(step.me, monitor.recovery.after_recovery),
+        step.notice(
+            notices.AfterRecovery(
+                module=notices.module(monitor),
+                action=action,
+                word=monitor.recovery.after_recovery,
+                groups=moving,
+                monitor=monitor.name,
+            )
         )
         stuck = any(
             run.held and run.state is GroupState.STOP_FAILED for run in self.lifecycle.runs.values()

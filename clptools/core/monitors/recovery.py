@@ -9,8 +9,7 @@ suspended, nothing if the target is not active, and a final action never takes t
 
 from __future__ import annotations
 
-from clptools.core import numbers
-from clptools.core import sentences as say
+from clptools.core import phrases as say
 from clptools.core.cluster.election import Election
 from clptools.core.cluster.shared_policy import SharedPolicy
 from clptools.core.groups.lifecycle import Lifecycle
@@ -27,6 +26,8 @@ from clptools.core.model.words import BmcAction, FinalAction, RecoveryStage, Rec
 from clptools.core.monitors.final_action import FinalActions
 from clptools.core.monitors.runs import MonitorRuns
 from clptools.core.monitors.severity import is_linked, status_of
+from clptools.core.notices import monitors as notices
+from clptools.core.notices.form import Notice
 from clptools.core.step import Change, Step
 
 PASSIVE = frozenset({"mrw", "userw"})
@@ -94,17 +95,8 @@ class Recovery:
         run.text = text
         step.changed(Change.REPORT, Change.DECISIONS)
         bad = status is MonitorStatus.ERROR
-        module = numbers.module(monitor)
-        step.record(
-            module,
-            _number(module, was, status),
-            "ERROR" if bad else ("INFO" if status is MonitorStatus.NORMAL else "WARN"),
-            (monitor.name, step.me),
-            say.monitor_goes(
-                monitor.name, step.me, was, status, text, self._plan(monitor, run) if bad else ""
-            ),
-            event=number,
-        )
+        plan = self._plan(monitor, run) if bad else ""
+        step.notice(_changed(monitor, was, status, text, plan), event=number)
         if bad:
             run.incident += 1
             run.finals = 0
@@ -152,12 +144,13 @@ class Recovery:
         if run.step:
             return
         if shared.suspended or run.suspended or step.life.phase is not Phase.RUNNING:
-            self._held_back(monitor, run, "rm", 192, say.recovery_suspended(monitor.name))
+            self._held_back(run, notices.RecoveryHeldBack(monitor.name))
             return
         recovery = monitor.recovery
         if recovery.target and not self.lifecycle.online(recovery.target):
+            module = notices.module(monitor)
             self._held_back(
-                monitor, run, numbers.module(monitor), 25, say.inactive(recovery.target, step.me)
+                run, notices.RecoveryTargetInactive(module, monitor.name, recovery.target)
             )
             return
         run.held_back = ""
@@ -167,12 +160,11 @@ class Recovery:
             return
         self._next(monitor, run, text)
 
-    def _held_back(
-        self, monitor: Monitor, run: MonitorRun, module: str, event_id: int, text: str
-    ) -> None:
+    def _held_back(self, run: MonitorRun, why: Notice) -> None:
         """Says why nothing is recovered: once, however many rounds find it so."""
+        text = why.told(self.step.me)
         if run.held_back != text:
-            self.step.record(module, event_id, "WARN", (monitor.name, self.step.me), text)
+            self.step.notice(why)
         run.held_back = text
 
     def _unprepared(self, monitor: Monitor, run: MonitorRun) -> bool:
@@ -206,13 +198,9 @@ class Recovery:
         step = self.step
         run.token = f"{monitor.name}:{step.token()}"
         keyword = monitor.keywords.get(step.me, "") or run.device
-        step.record(
-            numbers.module(monitor),
-            930 if run.step == RecoveryStage.PRE_ACTION else 170,
-            "INFO",
-            (monitor.name, step.me),
-            say.script_runs(step.me, script, monitor.name),
-        )
+        before = run.step == RecoveryStage.PRE_ACTION
+        begins = notices.PreActionRuns if before else notices.RecoveryScriptRuns
+        step.notice(begins(notices.module(monitor), monitor.name, script))
         step.do(
             RunScript(
                 token=run.token,
@@ -236,27 +224,29 @@ class Recovery:
         if monitor is None or run is None or run.token != event.token:
             return
         ended_step, run.step, run.token = run.step, RecoveryStage.NONE, ""
-        ended, failed = (82, 83) if ended_step == RecoveryStage.PRE_ACTION else (932, 171)
-        step.record(
-            numbers.module(monitor),
-            ended if event.ok else failed,
-            "INFO" if event.ok else "ERROR",
-            (name, step.me),
-            say.script_ended(name, event.ok, event.timed_out, event.text),
-        )
-        if ended_step == RecoveryStage.PRE_ACTION and run.status is MonitorStatus.ERROR:
+        before = ended_step == RecoveryStage.PRE_ACTION
+        module = notices.module(monitor)
+        if event.ok:
+            ended = notices.PreActionEnded if before else notices.RecoveryScriptEnded
+            step.notice(ended(module, name))
+        else:
+            failed = notices.PreActionFailed if before else notices.RecoveryScriptFailed
+            step.notice(failed(module, name, say.failure(event.text, event.timed_out)))
+        if before and run.status is MonitorStatus.ERROR:
             self._next(monitor, run, run.text)
 
     def _restart(self, monitor: Monitor, run: MonitorRun) -> None:
         step = self.step
         target = monitor.recovery.target
         groups = self.lifecycle.online(target)
-        step.record(
-            numbers.module(monitor),
-            13,
-            "WARN",
-            (monitor.name, target, *groups, step.me),
-            say.restarts(step.me, target, monitor.name, len(run.restarts)),
+        step.notice(
+            notices.RecoveryRestarts(
+                module=notices.module(monitor),
+                monitor=monitor.name,
+                target=target,
+                groups=groups,
+                count=len(run.restarts),
+            )
         )
         self.lifecycle.restart(target)
 
@@ -275,19 +265,15 @@ class Recovery:
             if stays:
                 # Said once, however many rounds find it so.
                 if run.stays.get(name) != stays:
-                    step.record("rc", 65, "WARN", (name, monitor.name, step.me), stays)
+                    step.notice(notices.GroupStays(name, monitor.name, stays))
                 run.stays[name] = stays
                 continue
             run.stays.pop(name, None)
             if recovery.after_recovery != BmcAction.NONE and not moved:
                 self.final.arm_deadman(monitor)
             moved = True
-            step.record(
-                numbers.module(monitor),
-                14,
-                "WARN",
-                (name, monitor.name, step.me),
-                say.fails_over(step.me, name, monitor.name),
+            step.notice(
+                notices.RecoveryFailsOver(notices.module(monitor), name, monitor.name),
                 because=(say.none_outside(name),) if inside else (),
             )
             if outside:
@@ -384,13 +370,8 @@ class Recovery:
             changed.append(monitor.name)
             if not on and monitor.type == "mrw":
                 run.status = status_of(monitor, self.events)
-            step.record(
-                "rm",
-                29 if on else 30,
-                "INFO",
-                (monitor.name, step.me),
-                say.monitor_suspended(monitor.name, step.me, on, user),
-            )
+            told = notices.MonitorSuspended if on else notices.MonitorResumed
+            step.notice(told(monitor.name, user))
         step.changed(Change.DECISIONS, Change.REPORT)
         return changed
 
@@ -411,21 +392,22 @@ class Recovery:
         run = self.runs.run(monitor.name)
         run.fault = on
         self.step.do(FaultMonitor(monitor=monitor.name, on=on))
-        self.step.record(
-            "rm",
-            180 if on else 181,
-            "INFO",
-            (monitor.name, self.step.me),
-            say.dummy(monitor.name, self.step.me, on),
-        )
+        dummy = notices.DummyFailureOn if on else notices.DummyFailureOff
+        self.step.notice(dummy(monitor.name))
 
 
-def _number(module: str, was: MonitorStatus, status: MonitorStatus) -> int:
-    """Of a monitor's change of status."""
+def _changed(
+    monitor: Monitor, was: MonitorStatus, status: MonitorStatus, text: str, plan: str
+) -> Notice:
+    """What is told of a change of status."""
+    module, name = notices.module(monitor), monitor.name
     if status is MonitorStatus.ERROR:
-        return 905 if module == "mm" else 9
+        found = "" if plan else text
+        return notices.MonitorError(module, name, was.value, plan, found)
     if status is MonitorStatus.NORMAL:
-        return 26 if was is MonitorStatus.ERROR else 49
-    if module == "mm":
-        return 933
-    return 27 if status is MonitorStatus.UNKNOWN else 4
+        well = was is not MonitorStatus.ERROR
+        normal = notices.MonitorWell if well else notices.MonitorRecovered
+        return normal(module, name, was.value, text)
+    if status is MonitorStatus.UNKNOWN:
+        return notices.MonitorUnknown(module, name, was.value, text)
+    return notices.MonitorWarns(module, name, was.value, status.value, text)

@@ -2,8 +2,7 @@
 
 Every record names its subjects.  The story of a group is the chain that began its present stay
 (its stop, failover, grant and start), together with what happened to the server it left and to
-the monitors that gave it up; it does not go back further than the stay before.  Numbers of
-records are those of the original's alert log.
+the monitors that gave it up; it does not go back further than the stay before.
 
 Pure: records, view and wall clock are handed in.  Times of records are wall clock of the server
 that recorded them, seconds since 1970; order between servers is only as good as their clocks.
@@ -16,10 +15,11 @@ from typing import Protocol
 
 import msgspec
 
-from clptools.core import numbers
 from clptools.core.model.view import GroupView, MonitorView, OpenEventView, ServerView, StatusView
-from clptools.core.model.words import EventClass, Level
-from clptools.core.sentences import listed, mend_copies, two_copies
+from clptools.core.model.words import EventClass
+from clptools.core.notices import cluster, groups, monitors, requests, safety
+from clptools.core.notices.form import Kinds
+from clptools.core.phrases import listed, stops_of
 
 CAUSE_S = 60.0
 """What happened to the old server this long before its group moved belongs to the story."""
@@ -29,34 +29,47 @@ RECENT = 8
 """Records shown of a monitor or a server that is well."""
 _NOBODY: frozenset[str] = frozenset()
 
-GRANTED, STARTS, ONLINE, STOPS, RELEASED = (
-    ("rc", 64),
-    ("rc", 10),
-    ("rc", 11),
-    ("rc", 20),
-    ("rc", 21),
-)
-WAITS = ("rc", 65)
-ADMITTED, LEFT, HEARD_AGAIN = ("nm", 1), ("nm", 2), ("nm", 81)
+BEGINS = Kinds(groups.GroupGranted, groups.GroupStarts)
+ONLINE = Kinds(groups.GroupOnline, groups.GroupFound)
+STAYS = Kinds(monitors.GroupStays)
+"""Of a version before the catalogue, a wait has the same number, but one subject."""
+COMES = Kinds(cluster.TakesPart, cluster.HeardAgain)
+WELL = Kinds(monitors.MonitorWell, monitors.MonitorRecovered)
 
-_MONITORS = ("rm", "mm")
-CHANGED = frozenset(
-    (module, number) for module in _MONITORS for number in (4, 9, 26, 27, 49, 905, 933)
+_ENDS = (
+    cluster.ServerLeft,
+    cluster.ServerReadsOff,
+    cluster.ServerLost,
+    cluster.BmcLies,
+    cluster.BmcTruthful,
+    cluster.CountsAgain,
+    cluster.StoppedIfSilent,
+    cluster.DuplicateName,
+    cluster.HeartbeatsReplayed,
+    cluster.AuthorityLapsed,
+    cluster.ArbiterOffered,
+    cluster.HigherTerm,
+    cluster.CoordinatorLeaves,
+    safety.LeaseEnded,
+    safety.WatchdogNotArmed,
+    safety.ForcedStopBegins,
+    safety.ForcedStopDone,
+    safety.ForcedStopNotNeeded,
+    safety.ForcedStopFailed,
+    safety.ForcedStopCalledOff,
+    safety.ForcedStopStaysOff,
+    safety.ConfirmedDown,
+    requests.ServiceStops,
+    requests.ServiceStopped,
+    requests.CannotLeave,
+    monitors.FinalActionBegins,
+    monitors.ResourceFinalAction,
+    monitors.AfterRecovery,
 )
-"""A monitor changed its status; to Normal if the level is INFO."""
-
-OF_SERVER = frozenset(
-    {
-        *(("nm", number) for number in (1, 2, 3, 4, 11, 12, 40, 80, 81, 930, 931)),
-        *(("rc", number) for number in (*range(400, 440), 930)),
-        *(("pm", number) for number in (31, 930)),
-        *((module, number) for module in _MONITORS for number in numbers.ACTION.values()),
-        ("userw", 2),
-    }
-)
-"""Records that tell of a server's own life: membership, forced stop, leaving, final actions."""
-ENDS = OF_SERVER - {ADMITTED, HEARD_AGAIN}
-"""Those of them for which a group may leave it."""
+ENDS = Kinds(*_ENDS)
+"""What tells of a server's own life, and may be why a group left it: membership, forced stop,
+leaving, final actions."""
+OF_SERVER = Kinds(*_ENDS, cluster.TakesPart, cluster.HeardAgain)
 
 
 class Recorded(Protocol):
@@ -69,6 +82,10 @@ class Recorded(Protocol):
     @property
     def server(self) -> str:
         """Who recorded it."""
+
+    @property
+    def code(self) -> str:
+        """Of the notice that it tells."""
 
     @property
     def module(self) -> str:
@@ -237,24 +254,15 @@ def _group(teller: Teller, group: GroupView) -> Story:
 
 def _group_state(teller: Teller, group: GroupView, at: float) -> str:
     if group.copies:
-        return two_copies(group.name, group.copies)
+        return groups.TwoCopies(group.name, group.copies, "").sentence()
     epoch = f", epoch {group.epoch}" if group.epoch else ""
     if group.waiting_for is not None:
         since = teller.since(teller.now - group.waiting_for.since_s)
-        return f"{group.name} is {group.status} and {waits(group.waiting_for.text)} {since}."
+        return f"{group.name} is {group.status} and {group.waiting_for.text} {since}."
     if group.current is not None:
         return f"{group.name} is {group.status} on {group.current} {teller.since(at)}{epoch}."
     wanted = "" if group.wanted else " and stays so until it is started"
     return f"{group.name} is {group.status}{wanted}."
-
-
-def waits(text: str) -> str:
-    """`waits for ...`, whether the text says so itself or only what is waited for."""
-    return text if text.startswith("wait") else f"waits for {text}"
-
-
-def _number(record: Recorded) -> tuple[str, int]:
-    return (record.module, record.event_id)
 
 
 def _arrival(of_group: list[Recorded]) -> Recorded | None:
@@ -266,9 +274,9 @@ def _arrival(of_group: list[Recorded]) -> Recorded | None:
     found: Recorded | None = None
     last: Recorded | None = None
     for record in of_group:
-        if _number(record) in (GRANTED, STARTS):
+        if record in BEGINS:
             started = True
-        elif _number(record) == ONLINE:
+        elif record in ONLINE:
             last = record
             if started:
                 found, started = record, False
@@ -278,11 +286,11 @@ def _arrival(of_group: list[Recorded]) -> Recorded | None:
 def _chain(of_group: list[Recorded], arrival: Recorded | None) -> tuple[list[Recorded], str, float]:
     """What happened to the group from the end of its stay before; where and when that began."""
     end = of_group.index(arrival) if arrival is not None else len(of_group)
-    before = [i for i in range(end) if _number(of_group[i]) == ONLINE]
+    before = [i for i in range(end) if of_group[i] in ONLINE]
     first = before[-1] + 1 if before else 0
     chain = of_group[first : end + 1]
     # A monitor that found nowhere to go, in the stay before, moved nothing.
-    while chain and _number(chain[0]) == WAITS and len(chain[0].subjects) > 1:
+    while chain and chain[0] in STAYS and len(chain[0].subjects) > 1:
         chain = chain[1:]
     stay = of_group[before[-1]] if before else None
     return chain, stay.server if stay else "", stay.time if stay else 0.0
@@ -303,7 +311,7 @@ def _with_causes(
         if id(record) in known or record.time > end:
             continue
         near = record.time >= since
-        of_old = near and old in record.subjects and _number(record) in ENDS
+        of_old = near and old in record.subjects and record in ENDS
         of_monitor = near and not guilty.get(record.server, _NOBODY).isdisjoint(record.subjects)
         if of_old or of_monitor or (record.server, record.event) in events:
             known.add(id(record))
@@ -325,7 +333,8 @@ def _group_then(
     if server is not None:
         lines += _barred(teller.status, server)
     if group.copies:
-        lines.append(mend_copies(group.name, group.copies))
+        stops = stops_of(group.name, group.copies)
+        lines.append(groups.TwoCopies(group.name, group.copies, stops).mend())
     elif group.status in ("Offline Failure", "Error"):
         lines.append(f"Mend what could not be stopped, then: clpgrp -t {group.name} -f")
     elif group.current is None and group.waiting_for is None:
@@ -398,7 +407,7 @@ def _monitor(teller: Teller, monitor: MonitorView) -> Story:
 
 def _since_well(records: list[Recorded]) -> list[Recorded]:
     """The records after the monitor was last reported Normal."""
-    well = [i for i, r in enumerate(records) if r.level == Level.INFO and _number(r) in CHANGED]
+    well = [i for i, r in enumerate(records) if r in WELL]
     return records[well[-1] + 1 :] if well else records
 
 
@@ -418,9 +427,9 @@ def _open_events(status: StatusView, server: ServerView, monitor: str) -> list[s
 
 
 def _server(teller: Teller, server: ServerView) -> Story:
-    own = [r for r in teller.about(server.name) if _number(r) in OF_SERVER]
+    own = [r for r in teller.about(server.name) if r in OF_SERVER]
     # From when it last came, or, if it is away, from what began that.
-    comings = [i for i, r in enumerate(own) if _number(r) in (ADMITTED, HEARD_AGAIN)]
+    comings = [i for i, r in enumerate(own) if r in COMES]
     first = comings[-1] if comings else 0
     if server.status == "Online":
         story = own[first:] if comings else own[-RECENT:]

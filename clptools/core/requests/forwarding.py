@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clptools.core import sentences as say
+from clptools.core import phrases as say
 from clptools.core.cluster.peers import Peers
 from clptools.core.describe import describe_request
 from clptools.core.model.actions import Progress, Reply, SendControl
@@ -11,6 +11,7 @@ from clptools.core.model.messages import Answer, Forward
 from clptools.core.model.requests import Outcome, Request
 from clptools.core.model.state import Pending, RequestsState
 from clptools.core.model.words import Stage
+from clptools.core.notices.requests import AskedLate
 from clptools.core.step import Step
 
 _ANSWERED_KEPT = 64
@@ -88,6 +89,6 @@ class Forwarding:
 
     def late(self, pending: Pending, waited_ms: int) -> Outcome:
         """It waited behind a disk that took nothing: whoever asked may have asked elsewhere."""
-        text = say.asked_late(describe_request(pending.request), pending.user, waited_ms)
-        self.step.record("nm", 934, "WARN", (self.step.me,), text)
-        return Outcome(code=REFUSED, text=text, hint=say.ASK_AGAIN)
+        late = AskedLate(describe_request(pending.request), pending.user, waited_ms)
+        self.step.notice(late)
+        return Outcome(code=REFUSED, text=late.told(), hint=say.ASK_AGAIN)

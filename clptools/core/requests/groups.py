@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from clptools.core import sentences as say
+from clptools.core import phrases as say
 from clptools.core.cluster.election import Election
 from clptools.core.cluster.peers import Peers
 from clptools.core.cluster.shared_policy import SharedPolicy
@@ -31,6 +31,8 @@ from clptools.core.model.requests import (
 from clptools.core.model.settings import Group
 from clptools.core.model.state import Pending
 from clptools.core.model.states import GroupState, ResourceState
+from clptools.core.notices import groups as of_groups
+from clptools.core.notices import monitors as of_monitors
 from clptools.core.requests.forwarding import Forwarding
 from clptools.core.safety.clearance import Clearance
 from clptools.core.step import Step
@@ -112,7 +114,7 @@ class GroupRequests:
         if server and state == GroupState.ONLINE:
             return Outcome()
         if server and state == GroupState.STOP_FAILED:
-            return Outcome(code=FAILED, text=say.group_stuck(group.name, server))
+            return Outcome(code=FAILED, text=of_groups.GroupStuck(group.name, server).told())
         if not server and not intent.wanted:
             tried = intent.avoid or ("any server",)
             return Outcome(code=FAILED, text=say.start_ended_badly(group.name, tried[-1]))
@@ -125,7 +127,7 @@ class GroupRequests:
         server, state = self.where(group.name)
         intent = self.intents.of(group.name)
         if server and state == GroupState.STOP_FAILED:
-            return Outcome(code=FAILED, text=say.group_stuck(group.name, server))
+            return Outcome(code=FAILED, text=of_groups.GroupStuck(group.name, server).told())
         if server and state == GroupState.ONLINE and not intent.preferred:
             wanted = pending.server if pending.groups == [group.name] else ""
             if wanted and server != wanted and not isinstance(pending.request, GroupStart):
@@ -143,7 +145,7 @@ class GroupRequests:
         if not server:
             return Outcome()
         if state == GroupState.STOP_FAILED and not self.intents.of(group.name).force:
-            return Outcome(code=FAILED, text=say.group_stuck(group.name, server))
+            return Outcome(code=FAILED, text=of_groups.GroupStuck(group.name, server).told())
         return None
 
     # ------------------------------------------------------------------ groups (coordinator)
@@ -275,7 +277,7 @@ class GroupRequests:
             if state == GroupState.STOP_FAILED and not request.force:
                 return Outcome(
                     code=REFUSED,
-                    text=say.group_stuck(group.name, server),
+                    text=of_groups.GroupStuck(group.name, server).told(),
                     hint=f"clpgrp -t {group.name} -f",
                 )
             begun = True
@@ -322,12 +324,12 @@ class GroupRequests:
                 elsewhere = msgspec.structs.replace(old, preferred="", avoid=(server,))
                 to, why = self.selection.choose(group, elsewhere)
                 if not to and not server:
-                    return Outcome(code=REFUSED, text=say.waits(group.name, why))
+                    return Outcome(code=REFUSED, text=of_groups.GroupWaits(group.name, why).told())
                 if not to or to == server:
                     others = self.selection.why_not(group, elsewhere, beside=server)
                     return Outcome(
                         code=REFUSED,
-                        text=say.nowhere(group.name, server),
+                        text=of_monitors.GroupStays(group.name, "", say.nowhere).sentence(server),
                         hint=say.nobody_else(group.name, others),
                     )
             refused = self._cannot_take(group, to, request.force) or self._unproven(group)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clptools.core import sentences as say
+from clptools.core import phrases as say
 from clptools.core.cluster.peers import Peers
 from clptools.core.model.codes import NO_SUCH, REFUSED
 from clptools.core.model.events import MessageSeen
@@ -24,6 +24,7 @@ from clptools.core.monitors.final_action import FinalActions
 from clptools.core.monitors.recovery import Recovery
 from clptools.core.monitors.runs import MonitorRuns
 from clptools.core.monitors.severity import is_linked
+from clptools.core.notices import requests as notices
 from clptools.core.step import Change, Step
 
 
@@ -164,14 +165,8 @@ class MonitorRequests:
                     text=text,
                     hint=f"Close its events: clpmonctrl --acknowledge -m {monitor.name}",
                 )
-        step.record(
-            "trnsv",
-            10,
-            "INFO",
-            (step.me, *(m.name for m in found)),
-            f"A notification ({'clear' if request.clear else 'notice'} {thing}) came from outside, "
-            f"by {pending.user}.",
-        )
+        what = f"{'clear' if request.clear else 'notice'} {thing}"
+        step.notice(notices.OutsideAccepted(what, pending.user, [m.name for m in found]))
         for monitor in found:
             told = MessageSeen(
                 category=monitor.category,

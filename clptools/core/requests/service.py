@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import msgspec
 
-from clptools.core import sentences as say
+from clptools.core import phrases as say
 from clptools.core.cluster.election import Election
 from clptools.core.cluster.heartbeats import Heartbeats
 from clptools.core.cluster.peers import Peers
@@ -35,6 +35,7 @@ from clptools.core.model.requests import Outcome, Resume, ServiceStop, Suspend
 from clptools.core.model.state import Pending, Phase
 from clptools.core.model.states import GroupState
 from clptools.core.model.words import Stage
+from clptools.core.notices import requests as notices
 from clptools.core.requests.forwarding import Forwarding
 from clptools.core.requests.groups import GroupRequests
 from clptools.core.safety.lease import Lease
@@ -122,7 +123,7 @@ class Service:
                 self.policy.share(shared)
         if request.server == "*":
             self._to_all(pending)
-        step.record("pm", 31, "INFO", (step.me,), say.service_stops(step.me, pending.user))
+        step.notice(notices.ServiceStops(pending.user))
         self.leaving.begin(request.then, no_move=everywhere)
         pending.stage = Stage.LEAVING
         return None
@@ -213,15 +214,15 @@ class Service:
 
     def _cannot_leave(self, stuck: list[str]) -> None:
         step = self.step
-        text = say.leave_failed(step.me, stuck)
-        step.record("pm", 930, "ERROR", (step.me, *stuck), text)
+        notice = notices.CannotLeave(stuck)
+        step.notice(notice)
         if step.life.then == "exit":
             step.do(Exit())
             step.life.phase = Phase.DONE
             return
         step.life.phase = Phase.RUNNING
         step.changed(Change.DECISIONS)
-        self._end_leaving(Outcome(code=FAILED, text=text))
+        self._end_leaving(Outcome(code=FAILED, text=notice.told(step.me)))
 
     def _end_leaving(self, outcome: Outcome) -> None:
         for pending in list(self.forwarding.state.pending.values()):
@@ -238,7 +239,7 @@ class Service:
         self.lease.disarm()
         step.do(SetMember(member=False))
         step.do(Persist(durable=None))
-        step.record("nm", 2, "INFO", (step.me,), say.service_stopped(step.me))
+        step.notice(notices.ServiceStopped())
         self.heartbeats.tell_left(list(self.peers))
         step.changed(Change.DECISIONS)
 

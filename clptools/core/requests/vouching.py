@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import msgspec
 
-from clptools.core import sentences as say
+from clptools.core import phrases as say
 from clptools.core.cluster.peers import Peers
 from clptools.core.cluster.power import Power
 from clptools.core.groups.placement import Placement
@@ -22,6 +22,7 @@ from clptools.core.model.quorum import NEVER
 from clptools.core.model.requests import LASTS_MS, ConfirmDown, ForceStop, Outcome
 from clptools.core.model.state import PeerState, Pending
 from clptools.core.model.words import PowerState, Stage
+from clptools.core.notices import safety as notices
 from clptools.core.requests.forwarding import Forwarding
 from clptools.core.safety.fencing import Fencing
 from clptools.core.step import Change, Step
@@ -94,8 +95,7 @@ class Vouching:
         step = self.step
         p.confirmed = user
         step.changed(Change.DECISIONS)
-        text = say.confirmed_down(request.down, user, known)
-        step.record("nm", 931, "WARN", (request.down, step.me), text)
+        step.notice(notices.ConfirmedDown(request.down, user, known))
 
     def _is_heard(self, name: str) -> Outcome:
         text = f"{name} is heard now: it is not down."

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from clptools.core import sentences as say
+from clptools.core import phrases as say
 from clptools.core.cluster.election import Election
 from clptools.core.cluster.holdings import told
 from clptools.core.cluster.peers import Peers

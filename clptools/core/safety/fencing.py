@@ -25,7 +25,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from clptools.core import sentences as say
+from clptools.core import phrases as say
 from clptools.core.cluster.election import Election
 from clptools.core.cluster.holdings import holds
 from clptools.core.cluster.peers import Peers
@@ -40,6 +40,7 @@ from clptools.core.model.quorum import NEVER
 from clptools.core.model.settings import InForce
 from clptools.core.model.state import ForcedStopState, PeerState, Phase
 from clptools.core.model.words import BmcAction, BmcOrder, PowerState
+from clptools.core.notices import safety as notices
 from clptools.core.step import Change, Step
 
 _RETRY_MS = 10_000
@@ -55,14 +56,6 @@ _BUSY_MS = 500
 _POWER_ON_MS = 60_000
 _SHORTEST_MS = 1_000
 """Of a turn, whatever an older configuration says."""
-
-_BEGUN = {
-    BmcAction.POWER_OFF: 400,
-    BmcAction.POWER_CYCLE: 401,
-    BmcAction.RESET: 402,
-    BmcAction.NMI: 403,
-}
-"""Number in the alert log of a forced stop that begins."""
 
 
 class Stake(msgspec.Struct, frozen=True):
@@ -203,10 +196,8 @@ class Fencing:
             # With two servers a reset would not lower the electorate: only power off is proof.
             word = BmcAction.POWER_OFF
         p.fence = ForcedStopState(since=step.now, wanted_by=user, text=say.fence_under_way)
-        number = _BEGUN[word]
-        silent_ms = step.now - p.heard_at
-        text = say.fences(step.me, name, word, silent_ms, p.fence.wanted_by)
-        step.record("rc", number, "WARN", (name, step.me), text)
+        why = say.why_fenced(step.now - p.heard_at, user)
+        step.notice(notices.ForcedStopBegins(name, word, why))
 
     def _end(self, name: str, p: PeerState) -> StopFailed | None:
         """Ends a forced stop that is through, not wanted any more, or over its time."""
@@ -221,7 +212,8 @@ class Fencing:
         elif off:
             sent = fence.sent_at != NEVER
             self._over(p, say.fence_done, step.times.boot_ms)
-            step.record("rc", 404, "INFO", (name, step.me), say.fenced(name, sent))
+            ended = notices.ForcedStopDone if sent else notices.ForcedStopNotNeeded
+            step.notice(ended(name))
             two = len(step.settings.servers) == 2
             again = forced.action in (BmcAction.RESET, BmcAction.POWER_CYCLE) and not (
                 two or fence.wanted_by
@@ -236,8 +228,9 @@ class Fencing:
                     )
                 )
         elif not fence.wanted_by and not p.lost:
-            self._over(p, say.fence_called_off(name), 0)
-            step.record("rc", 434, "INFO", (name, step.me), say.fence_called_off(name))
+            called_off = notices.ForcedStopCalledOff(name)
+            self._over(p, called_off.told(), 0)
+            step.notice(called_off)
         elif step.now - fence.since >= forced.timeout_ms:
             return self._failed(name, p, fence)
         return None
@@ -263,8 +256,8 @@ class Fencing:
         p = self.peers.get(event.server)
         if p is None or event.action == BmcOrder.POWER_ON:
             if p is not None and not event.sent:
-                text = say.stays_off(event.server, event.error)
-                step.record("rc", 435, "WARN", (event.server, step.me), text)
+                why = event.error or say.not_switched_on
+                step.notice(notices.ForcedStopStaysOff(event.server, why))
             return None
         p.fence.ordered_at = NEVER
         if p.fence.since == NEVER:

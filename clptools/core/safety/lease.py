@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
-from clptools.core import sentences as say
+from clptools.core import phrases as say
 from clptools.core.cluster.election import Election
 from clptools.core.cluster.peers import Peers
 from clptools.core.cluster.revision import Revision
@@ -22,6 +22,7 @@ from clptools.core.model.quorum import NEVER
 from clptools.core.model.state import LeaseState, PeerState, Phase
 from clptools.core.model.states import GroupState, WatchdogState
 from clptools.core.model.transitions import WATCHDOG, WatchdogChange
+from clptools.core.notices import safety as notices
 from clptools.core.step import Change, Step
 
 _ARMED_AGAIN_MS = 5_000
@@ -123,9 +124,7 @@ class Lease:
         if not stopping:
             return None
         overdue = step.now - self.state.until
-        step.record(
-            "nm", 40, "ERROR", (step.me, *stopping), say.lease_over(step.me, stopping, overdue)
-        )
+        step.notice(notices.LeaseEnded(stopping, overdue))
         word = step.settings.cluster.partition_action
         ends = word not in ("none", "stop")
         action = HostAction(action=word, reason=say.partition(step.me)) if ends else None
@@ -224,7 +223,7 @@ class Lease:
         self.state.watchdog_again_at = step.now + _ARMED_AGAIN_MS
         fault = "" if event.armed else event.text
         if fault and fault != self.state.watchdog_fault and self._is_fed():
-            step.record("userw", 2, "WARN", (step.me, "userw"), fault)
+            step.notice(notices.WatchdogNotArmed(fault))
         self.state.watchdog_fault = fault
 
     def pet(self) -> None:

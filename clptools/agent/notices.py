@@ -1,0 +1,370 @@
+"""Notices of the agent: what the core knows nothing of.  Their form is the core's."""
+
+from __future__ import annotations
+
+from clptools.core.notices.form import ERROR, INFO, WARN, Entry, Notice
+
+# ---------------------------------------------------------------------- the agent's files
+
+
+class JournalUnwritten(Notice, frozen=True):
+    """A disk that is full or hangs takes no journal: what is missing cannot be replayed."""
+
+    entry = Entry("pm", 901, WARN)
+    about = ("me",)
+    says = (
+        "The journal cannot be written ({why}: {folder}); the cluster goes on without it, and "
+        "tries again every few seconds."
+    )
+
+    why: str
+    folder: str
+
+
+class JournalWritten(Notice, frozen=True):
+    """The disk takes the journal again."""
+
+    entry = Entry("pm", 901, WARN)
+    about = ("me",)
+    says = "The journal is written again; {lost} events are not in it."
+
+    lost: int
+
+
+class StateUnusable(Notice, frozen=True):
+    """The file with what this agent must not forget was there and could not be read."""
+
+    entry = Entry("pm", 903, WARN)
+    about = ("me",)
+    says = (
+        "{path}: {why}; starting without state: this server stops its groups before it says that "
+        "it holds none"
+    )
+
+    path: str
+    why: str
+
+
+class LedgerUnusable(Notice, frozen=True):
+    """The file of the open hardware events was there and could not be read."""
+
+    entry = Entry("pm", 903, WARN)
+    about = ("me",)
+    says = "{path}: {why}; no hardware event counts as open"
+
+    path: str
+    why: str
+
+
+class BootNotNoted(Notice, frozen=True):
+    """Without a note of this boot a later agent could take itself for the first one of it."""
+
+    entry = Entry("pm", 903, WARN)
+    about = ("me",)
+    says = "{path}: {why}; this boot is not noted on the disk, so this server takes no group."
+    hint = "Mend the file system, then: systemctl restart clpnode"
+
+    path: str
+    why: str
+
+
+class BootNotMarked(Notice, frozen=True):
+    """The second note of this boot, which outlives a purge of the package, could not be made."""
+
+    entry = Entry("pm", 903, WARN)
+    about = ("me",)
+    says = (
+        "{path}: {why}; this boot is not marked there, so do not purge and install the package "
+        "again before the next one"
+    )
+
+    path: str
+    why: str
+
+
+class NameTaken(Notice, frozen=True):
+    """Somebody holds the socket name by which agents of one host find each other."""
+
+    entry = Entry("pm", 903, WARN)
+    about = ("me",)
+    says = (
+        "{holder} of another user has the name of this host's agent; the lock files alone keep a "
+        "second agent away now."
+    )
+    hint = "End that process."
+
+    holder: str
+
+
+class StartWaits(Notice, frozen=True):
+    """An agent that cannot write its state starts nothing."""
+
+    entry = Entry("pm", 907, ERROR)
+    about = ("me",)
+    says = "{why}."
+    hint = "{mends}"
+
+    why: str
+    mends: str
+
+
+class StartGoesOn(Notice, frozen=True):
+    """The state can be written; the agent starts."""
+
+    entry = Entry("pm", 908, INFO)
+    about = ("me",)
+    says = "{folder} can be written again."
+
+    folder: str
+
+
+class StateUnwritten(Notice, frozen=True):
+    """What may not be told before it is written cannot be written."""
+
+    entry = Entry("pm", 907, ERROR)
+    about = ("me",)
+    says = (
+        "The state cannot be written ({path}: {why}): until it can, this server does nothing, "
+        "sends no heartbeats, and is taken for lost."
+    )
+    hint = "See: df -h {folders}; mount"
+
+    path: str
+    why: str
+    folders: str
+
+
+class StateWritten(Notice, frozen=True):
+    """A disk that took nothing works again."""
+
+    entry = Entry("pm", 908, WARN)
+    about = ("me",)
+    says = "The state is written again; this server goes on."
+
+
+class FilesMadeAgain(Notice, frozen=True):
+    """Something on this host removes files of a running agent."""
+
+    entry = Entry("pm", 909, WARN)
+    about = ("me",)
+    says = "Files of this agent were removed from {folder}; they are made again."
+    hint = "Whatever cleans up there must leave that folder alone."
+
+    folder: str
+
+
+class LockMadeAgain(Notice, frozen=True):
+    """The file that keeps a second agent away was removed."""
+
+    entry = Entry("pm", 909, WARN)
+    about = ("me",)
+    says = "{path} was removed; it is made again."
+
+    path: str
+
+
+class FilesNotMade(Notice, frozen=True):
+    """A file of a running agent is gone, and cannot be made."""
+
+    entry = Entry("pm", 909, ERROR)
+    about = ("me",)
+    says = "{why}; trying again until it can be made again"
+
+    why: str
+
+
+# ---------------------------------------------------------------------- the configuration
+
+
+class FileChanged(Notice, frozen=True):
+    """`clp.toml` on the disk is not what is in force."""
+
+    entry = Entry("pm", 902, WARN)
+    about = ("me",)
+    says = (
+        "{path} {there:was changed|is gone}; this agent keeps the configuration that is in force."
+    )
+    hint = "Check and distribute it: clpcfchk, then clpcfctrl --push"
+
+    path: str
+    there: bool
+
+
+class NoConfiguration(Notice, frozen=True):
+    """A new server waits until somebody pushes a configuration that names it."""
+
+    entry = Entry("pm", 904, INFO)
+    about = ("me",)
+    says = "{me} has no configuration; waiting for a first push."
+
+
+class ConfigurationInForce(Notice, frozen=True):
+    """A push reached this server."""
+
+    entry = Entry("pm", 905, INFO)
+    about = ("me",)
+    says = "Configuration revision {revision} by {user} is in force."
+
+    revision: int
+    user: str
+
+
+class EditedMeanwhile(Notice, frozen=True):
+    """The configuration was edited on this server while its agent was down."""
+
+    entry = Entry("pm", 906, WARN)
+    about = ("me",)
+    says = "{path} was edited while no agent ran; it is now revision {revision} on {me} alone."
+    hint = "Compare: clpcfctrl --compcheck"
+
+    path: str
+    revision: int
+
+
+# ---------------------------------------------------------------------- host and hardware
+
+
+class HostActed(Notice, frozen=True):
+    """What was done to end this host, or restart it, and how that went."""
+
+    entry = Entry("pm", 910, WARN)
+    about = ("me",)
+    says = "{what}"
+
+    what: str
+
+
+class ChassisIdentified(Notice, frozen=True):
+    """An operator switched the identify LED of a server (`clpledctrl`)."""
+
+    entry = Entry("pm", 941, INFO)
+    about = ("server",)
+    says = "{what}, by {user}."
+
+    server: str
+    what: str
+    user: str
+
+
+# ---------------------------------------------------------------------- traps and messages
+
+
+class TrapNoted(Notice, frozen=True):
+    """What the trap receiver has to tell that is no fault: a trap it refused, a rehearsal, a BMC
+    that is there."""
+
+    entry = Entry("pm", 930, INFO)
+    about = ("me",)
+    says = "{what}"
+
+    what: str
+
+
+class TrapsAtRisk(Notice, frozen=True):
+    """Traps may be missed: the port cannot be had, a key is missing, or a BMC sends too many."""
+
+    entry = Entry("pm", 930, WARN)
+    about = ("me",)
+    says = "{what}"
+
+    what: str
+
+
+class TrapFailed(Notice, frozen=True):
+    """A trap could not be taken, by a fault of clptools or of the disk."""
+
+    entry = Entry("pm", 930, ERROR)
+    about = ("me",)
+    says = "{what}"
+
+    what: str
+
+
+class NoMessageSocket(Notice, frozen=True):
+    """Messages of drivers and programs cannot be received."""
+
+    entry = Entry("pm", 931, ERROR)
+    about = ("me",)
+    says = "{path}: {why}"
+
+    path: str
+    why: str
+
+
+class SourceNoted(Notice, frozen=True):
+    """A source of messages sees less than it was configured to."""
+
+    entry = Entry("pm", 932, WARN)
+    about = ("me",)
+    says = "{what}"
+
+    what: str
+
+
+# ---------------------------------------------------------------------- alerts
+
+
+class AlertsWait(Notice, frozen=True):
+    """Mail, SNMP traps or the script of alerts could not be handed over; tried again."""
+
+    entry = Entry("pm", 940, WARN)
+    about = ("me",)
+    says = "{destination}: {why}; {waiting} alerts wait[, {lost} are lost]."
+
+    destination: str
+    why: str
+    waiting: int
+    lost: int
+
+
+# ---------------------------------------------------------------------- asked from outside
+
+
+class OutsideDenied(Notice, frozen=True):
+    """A program outside of the cluster asked for what it may not have (`clprexec`)."""
+
+    entry = Entry("trnsv", 1, ERROR)
+    about = ("me",)
+    says = "A notification ({what}) came from outside, by {who}, but it was denied: {why}."
+
+    what: str
+    who: str
+    why: str
+
+
+class KnockDenied(Notice, frozen=True):
+    """Somebody without the cluster's key called."""
+
+    entry = Entry("trnsv", 1, ERROR)
+    about = ("me",)
+    says = (
+        "A notification came from outside, by {address}, but it was denied: {why}"
+        "[ (and {others} others before)]."
+    )
+
+    address: str
+    why: str
+    others: int
+
+
+class OutsideDone(Notice, frozen=True):
+    """What was asked from outside was done."""
+
+    entry = Entry("trnsv", 30, INFO)
+    about = ("me",)
+    says = "Action ({what}) by {who} has been completed."
+
+    what: str
+    who: str
+
+
+class OutsideFailed(Notice, frozen=True):
+    """What was asked from outside was begun, and failed."""
+
+    entry = Entry("trnsv", 31, ERROR)
+    about = ("me",)
+    says = "Action ({what}) by {who} failed: {why}."
+
+    what: str
+    who: str
+    why: str

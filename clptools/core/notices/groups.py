@@ -1,0 +1,255 @@
+"""Notices of failover groups: where they run, why, and what they wait for."""
+
+from __future__ import annotations
+
+from clptools.core.notices.form import ERROR, INFO, WARN, Entry, Names, Notice
+
+# ---------------------------------------------------------------------- which server
+
+
+class GroupGranted(Notice, frozen=True):
+    """The coordinator gives a group to a server.  The records says by what proof no other one
+    runs it."""
+
+    entry = Entry("rc", 64, INFO)
+    about = ("group", "server")
+    says = "{me} (coordinator) granted epoch {epoch} of {group} to {server}: {reason}."
+
+    group: str
+    server: str
+    epoch: int
+    reason: str
+
+
+class GroupWaits(Notice, frozen=True):
+    """A group cannot start yet, mostly because nothing proves that it does not run elsewhere."""
+
+    entry = Entry("rc", 65, WARN)
+    about = ("group",)
+    says = "{group} waits for {what}."
+
+    group: str
+    what: str
+
+
+class GroupStartsNowhere(Notice, frozen=True):
+    """The start of a group failed on every server that may run it; it is tried again."""
+
+    entry = Entry("rc", 12, ERROR)
+    about = ("group",)
+    says = "{group} could not be started on {servers}; it is tried again in {pause_ms:whole}."
+
+    group: str
+    servers: Names
+    pause_ms: int
+
+
+class TwoCopies(Notice, frozen=True):
+    """Two servers run one group, which clptools never does by itself: somebody started it by
+    hand, or vouched wrongly that a server is down."""
+
+    entry = Entry("rc", 931, ERROR)
+    about = ("group", "servers")
+    says = "{group} runs on {servers} at once: its data is at risk."
+    hint = "Stop it where it should not run: {stops}"
+
+    group: str
+    servers: Names
+    stops: str
+
+
+class OneCopy(Notice, frozen=True):
+    """A group that ran twice runs once again, or not at all."""
+
+    entry = Entry("rc", 931, INFO)
+    about = ("group", "servers")
+    says = "{group} no longer runs on several servers."
+    hint = "Check its data."
+
+    group: str
+    servers: Names
+
+
+# ---------------------------------------------------------------------- start and stop
+
+
+class GroupStarts(Notice, frozen=True):
+    """A server begins to start the resources of a group."""
+
+    entry = Entry("rc", 10, INFO)
+    about = ("group", "me")
+    says = "{me} starts {group} (epoch {epoch})."
+
+    group: str
+    epoch: int
+
+
+class GroupOnline(Notice, frozen=True):
+    """All resources of a group are online."""
+
+    entry = Entry("rc", 11, INFO)
+    about = ("group", "me")
+    says = "{me} has started {resources} of {group} ({took_ms:s})."
+
+    group: str
+    resources: str
+    took_ms: int
+
+
+class GroupFound(Notice, frozen=True):
+    """The agent was restarted under a group that runs; nothing happened to the group."""
+
+    entry = Entry("rc", 11, INFO)
+    about = ("group", "me")
+    says = "The agent of {me} started again and found {group} running there."
+
+    group: str
+
+
+class GroupStops(Notice, frozen=True):
+    """A server begins to stop the resources of a group."""
+
+    entry = Entry("rc", 20, INFO)
+    about = ("group", "me")
+    says = "{me} stops {group}[: {reason}]."
+
+    group: str
+    reason: str
+
+
+class GroupReleased(Notice, frozen=True):
+    """All of a group is off here: it may start elsewhere."""
+
+    entry = Entry("rc", 21, INFO)
+    about = ("group", "me")
+    says = "{me} stopped {resources:then} ({took_ms:s}) and released epoch {epoch} of {group}."
+
+    group: str
+    resources: Names
+    took_ms: int
+    epoch: int
+
+
+class GroupStuck(Notice, frozen=True):
+    """Something of a group could not be stopped, so nobody knows whether it still runs."""
+
+    entry = Entry("rc", 22, ERROR)
+    about = ("group", "server")
+    says = (
+        "{group} could not be stopped on {server}: it counts as running there, and starts nowhere "
+        "else."
+    )
+    hint = "Mend it, then: clpgrp -t {group} -f"
+
+    group: str
+    server: str
+
+
+class PurgeFailed(Notice, frozen=True):
+    """After a boot every stop script runs once; one of them failed."""
+
+    entry = Entry("rc", 942, WARN)
+    about = ("group", "resources", "me")
+    says = (
+        "{resources} of {group} could not be stopped on {me} after its boot: it is the last choice "
+        "for {group} until that ends well, and tries again in {pause_ms:whole}, then less often."
+    )
+    hint = "Make the stop script succeed where nothing runs."
+
+    group: str
+    resources: Names
+    pause_ms: int
+
+
+class PurgeDone(Notice, frozen=True):
+    """A stop script that had failed after a boot has succeeded."""
+
+    entry = Entry("rc", 942, INFO)
+    about = ("group", "me")
+    says = "Nothing of {group} is left on {me} from before its boot."
+
+    group: str
+
+
+# ---------------------------------------------------------------------- resources
+
+
+class ResourceStartFailed(Notice, frozen=True):
+    """A start script failed or hung; it is tried again as often as `start_retries` says."""
+
+    entry = Entry("rc", 32, ERROR)
+    about = ("group", "resource", "me")
+    says = "{resource} could not be started on {me}: {why}."
+
+    group: str
+    resource: str
+    why: str
+
+
+class ResourceStopFailed(Notice, frozen=True):
+    """A stop script failed or hung."""
+
+    entry = Entry("rc", 42, ERROR)
+    about = ("group", "resource", "me")
+    says = "{resource} could not be stopped on {me}: {why}."
+
+    group: str
+    resource: str
+    why: str
+
+
+class ResourceSaid(Notice, frozen=True):
+    """What an operation on a resource has to say before its end."""
+
+    entry = Entry("rc", 941, WARN)
+    about = ("group", "resource", "me")
+    says = "{resource} on {me}: {remark:end}."
+
+    group: str
+    resource: str
+    remark: str
+
+
+class MigrationBegins(Notice, frozen=True):
+    """Resources carry their state over before a failover."""
+
+    entry = Entry("rc", 55, INFO)
+    about = ("group", "resources", "me")
+    says = "{me} migrates {resources} first."
+
+    group: str
+    resources: Names
+
+
+class MigrationDone(Notice, frozen=True):
+    """A resource has carried its state over."""
+
+    entry = Entry("rc", 56, INFO)
+    about = ("group", "resource", "me")
+    says = "{resource} was migrated on {me}: it can go on where it starts next."
+
+    group: str
+    resource: str
+
+
+class MigrationFailed(Notice, frozen=True):
+    """A resource could not carry its state over; the failover goes on without."""
+
+    entry = Entry("rc", 57, WARN)
+    about = ("group", "resource", "me")
+    says = "{resource} could not be migrated on {me}, and is only stopped: {why}."
+
+    group: str
+    resource: str
+    why: str
+
+
+class MigrationGivenUp(Notice, frozen=True):
+    """A migration is called off because the group must stop at once."""
+
+    entry = Entry("rc", 57, WARN)
+    about = ("group", "resources", "me")
+    says = "{resources} {resources:is|are} not migrated on {me}: another order to stop came first."
+
+    group: str
+    resources: Names

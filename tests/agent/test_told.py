@@ -1,0 +1,167 @@
+"""What the agent tells of itself and of its host, each in its own notice."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clptools import paths
+from clptools.agent import agent as agents
+from clptools.agent import notices, surroundings
+from clptools.agent.agent import Agent
+from clptools.agent.store import NoRoom, Store
+from clptools.api.backend import EventRecord
+from clptools.core.notices.form import Kinds, Notice
+from clptools.faults import ExitCode
+from clptools.intake.trap import Note
+from tests.agent.test_agent import place, started
+from tests.intake.conftest import until
+
+__all__ = ["place"]
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It looks at its places more often."""
+    for name in ("_ROOM_S", "_PLACE_S", "_LOOK_S"):
+        monkeypatch.setattr(agents, name, 0.01)
+
+
+def told(agent: Agent, kind: type[Notice]) -> list[EventRecord]:
+    return [record for record in agent._records.all() if record in Kinds(kind)]
+
+
+def story(work: Callable[[Agent], Coroutine[Any, Any, None]]) -> None:
+    """An agent, `work` done with it, and its end."""
+
+    async def run() -> None:
+        agent = await started()
+        await work(agent)
+        await agent.close()
+
+    asyncio.run(asyncio.wait_for(run(), 30))
+
+
+def test_a_file_that_was_edited_is_not_what_is_in_force() -> None:
+    async def work(agent: Agent) -> None:
+        with open(paths.config_file(), "a") as file:
+            file.write("# edited\n")
+        await until(lambda: told(agent, notices.FileChanged))
+        (record,) = told(agent, notices.FileChanged)
+        assert record.text == (
+            f"{paths.config_file()} was changed; this agent keeps the configuration that is in "
+            "force. Check and distribute it: clpcfchk, then clpcfctrl --push"
+        )
+        assert (record.module, record.event_id, record.level) == ("pm", 902, "WARN")
+
+    story(work)
+
+
+def test_a_lock_that_was_removed_is_made_again() -> None:
+    async def work(agent: Agent) -> None:
+        lock = Path(paths.data_dir(), "lock")
+        lock.unlink()
+        await until(lambda: told(agent, notices.LockMadeAgain))
+        assert lock.exists()
+
+    story(work)
+
+
+def test_files_that_cannot_be_made_again_are_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    tries = 0
+
+    def fails(_: Store) -> bool:
+        nonlocal tries
+        tries += 1
+        raise OSError(errno.EROFS, "Read-only file system", paths.run_dir())
+
+    async def work(agent: Agent) -> None:
+        monkeypatch.setattr(Store, "keep_run", fails)
+        await until(lambda: tries > 3)
+        (record,) = told(agent, notices.FilesNotMade)
+        assert record.level == "ERROR" and "Read-only file system" in record.text
+
+    story(work)
+
+
+def test_an_agent_without_room_starts_nothing_until_there_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    opened, refused = Store.open, [True, True]
+
+    def full(store: Store) -> None:
+        if refused:
+            refused.pop()
+            raise NoRoom(ExitCode.FAILED, "/run: no space", "See: df -h")
+        opened(store)
+
+    monkeypatch.setattr(Store, "open", full)
+
+    async def work(agent: Agent) -> None:
+        (waits,) = told(agent, notices.StartWaits)
+        assert waits.text == "/run: no space. See: df -h"
+        assert len(told(agent, notices.StartGoesOn)) == 1
+
+    story(work)
+
+
+def test_a_push_that_reached_this_server_is_told() -> None:
+    async def work(agent: Agent) -> None:
+        assert agent._core is not None
+        agent.took_effect(agent._core.settings, "anna")
+        (record,) = told(agent, notices.ConfigurationInForce)
+        assert "by anna is in force" in record.text
+
+    story(work)
+
+
+def test_a_socket_that_cannot_be_made_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> None:
+        raise OSError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(surroundings, "bind_door", fails)
+
+    async def work(agent: Agent) -> None:
+        (record,) = told(agent, notices.NoMessageSocket)
+        assert record.text == f"{paths.message_socket_file()}: Permission denied"
+
+    story(work)
+
+
+@pytest.mark.parametrize(
+    ("kind", "notice", "level"),
+    [
+        ("rehearsal", notices.TrapNoted, "INFO"),
+        ("storm", notices.TrapsAtRisk, "WARN"),
+        ("fault", notices.TrapFailed, "ERROR"),
+    ],
+)
+def test_notes_of_the_trap_receiver(kind: str, notice: type[Notice], level: str) -> None:
+    async def work(agent: Agent) -> None:
+        agent._around._trap_note(Note(kind=kind, text="what it was"))
+        (record,) = told(agent, notice)
+        assert (record.level, record.text) == (level, "what it was")
+
+    story(work)
+
+
+def test_what_sources_and_the_host_say_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def identify(server: str, on: bool) -> str:
+        return f"The identify LED of {server} is on"
+
+    async def work(agent: Agent) -> None:
+        agent._around._source_note("Units are not seen: no bus")
+        agent._around._host._log("reboot of server1: final action of genw1")
+        assert [r.level for r in told(agent, notices.SourceNoted)] == ["WARN"]
+        assert [r.level for r in told(agent, notices.HostActed)] == ["WARN"]
+        monkeypatch.setattr(agent._around, "identify", identify)
+        await agent._backend.identify("server1", True, "anna")
+        (record,) = told(agent, notices.ChassisIdentified)
+        assert record.text == "The identify LED of server1 is on, by anna."
+
+    story(work)
