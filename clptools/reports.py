@@ -1,4 +1,4 @@
-"""Faults for operators are objects with a code; library code never prints and never exits.
+"""Faults, warnings and notes about a place, as objects; library code never prints and never exits.
 
 Only `clptools.cli.main` turns a `Report` into a line on stderr and an exit status.
 """
@@ -6,9 +6,6 @@ Only `clptools.cli.main` turns a `Report` into a line on stderr and an exit stat
 from __future__ import annotations
 
 import msgspec
-
-from clptools.faults import ClpError as ClpError
-from clptools.faults import ExitCode as ExitCode
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,12 +14,8 @@ import pytest
 
 from clptools.cli.command import UsageError, parse
 from clptools.cli.registry import COMMANDS, DESCRIBED
-from clptools.core.groups.lifecycle import Lifecycle
-from clptools.core.model.state import GroupRun
-from clptools.core.model.states import GROUP_TRANSITIONS, GroupState
+from clptools.core.model.transitions import CONTACT, GRANT, GROUP, OFFICE, TABLES, WATCHDOG
 from clptools.core.notices.safety import ForcedStopFailed
-from clptools.sim.clusters import sample
-from clptools.sim.explore import Plan, run_seed
 from clptools.sim.promises import PROMISES
 from tests.test_architecture import MAY_IMPORT, VARIANTS
 
@@ -146,30 +142,24 @@ def test_every_dependency_has_its_reason() -> None:
     assert {row[0] for row in rows("ARCHITECTURE.md", "Dependencies")} == names
 
 
-def test_states_of_a_group_are_drawn_as_the_core_has_them() -> None:
-    drawn = {
-        (GroupState(old), GroupState(new)): when
-        for old, new, when in rows("ARCHITECTURE.md", "States of a group on a server")
-    }
-    assert drawn == GROUP_TRANSITIONS
-    assert {state for edge in GROUP_TRANSITIONS for state in edge} == set(GroupState)
+SHOWN = {
+    "A group on a server": GROUP,
+    "A grant": GRANT,
+    "Our office": OFFICE,
+    "The watchdog": WATCHDOG,
+    "Another server": CONTACT,
+}
 
 
-def test_groups_change_their_state_in_no_other_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: set[tuple[GroupState, GroupState]] = set()
-    enter = Lifecycle._enter
-
-    def watched(self: Lifecycle, name: str, run: GroupRun, state: GroupState) -> None:
-        seen.add((run.state, state))
-        enter(self, name, run, state)
-
-    monkeypatch.setattr(Lifecycle, "_enter", watched)
-    for seed in range(1, 13):
-        name = ("2bmc", "3lease", "3bmc")[seed % 3]
-        run_seed(Plan(settings=sample(name, resources=2), seconds=120.0), seed)
-    assert seen <= set(GROUP_TRANSITIONS), seen - set(GROUP_TRANSITIONS)
-    usual = {GroupState.NONE, GroupState.STARTING, GroupState.ONLINE, GroupState.STOPPING}
-    assert {state for edge in seen for state in edge} >= usual
+def test_states_are_shown_as_the_core_has_them() -> None:
+    assert set(SHOWN.values()) == set(TABLES)
+    parts = re.split(r"^### (.+)$", section("ARCHITECTURE.md", "States"), flags=re.M)
+    shown = dict(zip(parts[1::2], parts[2::2], strict=True))
+    assert set(shown) == set(SHOWN)
+    for title, transitions in SHOWN.items():
+        rows = [f"| {s} | {change} | {to} |" for (s, change), to in transitions.table.items()]
+        table = "\n".join(("| from | what happens | to |", "|---|---|---|", *rows))
+        assert table in shown[title], f"ARCHITECTURE.md, {title}: it is now\n{table}"
 
 
 def test_every_scenario_that_the_rules_name_exists() -> None:

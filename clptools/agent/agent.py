@@ -46,9 +46,9 @@ from clptools.core.monitors.severity import grave_classes
 from clptools.core.node import Node
 from clptools.core.notices.form import Notice
 from clptools.core.report.journal import Head
+from clptools.faults import ClpError, ExitCode
 from clptools.links.certs import Minting
 from clptools.links.peer import PeerChannel
-from clptools.reports import ClpError, ExitCode
 from clptools.resources.macs import own_macs
 
 logger = logging.getLogger(__name__)
@@ -140,26 +140,9 @@ class Agent:
             reincarnate=self._reincarnate,
             exit=self._exit,
         )
-        self._pushes = Pushes(
-            self.server,
-            self._peers,
-            self._settings,
-            self._online,
-            self._took_effect,
-            lambda new: "" if self._core is None else self._core.node.refuses(new),
-            self._offered,
-        )
+        self._pushes = Pushes(self, self._peers)
         self._backend = AgentBackend(
-            self.server,
-            self.incarnation,
-            self._records,
-            self._replies,
-            self._around.scripts,
-            self._pushes,
-            lambda: self._core,
-            self.counters,
-            self._peers.call,
-            self._around.identify,
+            self, self._around, self._peers, self._records, self._replies, self._pushes
         )
         self._socket = Server(self._backend)
         self._in_force = ""
@@ -402,7 +385,8 @@ class Agent:
             changed = core.stretched.without_communities()
             core.put(SettingsChanged(settings=changed, stretch=True))
 
-    def _took_effect(self, settings: Settings, user: str) -> None:
+    def took_effect(self, settings: Settings, user: str) -> None:
+        """A configuration is in force: on this disk, and from now on."""
         self._alerts.apply(settings.cluster.name, configuration.alert())
         self.note(notices.ConfigurationInForce(settings.revision, user))
         if self._core is None:
@@ -418,7 +402,8 @@ class Agent:
         self._apply(self._core)
         self._core.put(SettingsChanged(settings=self._core.stretched.without_communities()))
 
-    async def _offered(self, settings: Settings) -> None:
+    async def offered(self, settings: Settings) -> None:
+        """A configuration is prepared here: returns when the core knows of it."""
         if self._core is not None:
             offer = SettingsOffered(settings=settings.without_communities())
             try:
@@ -439,10 +424,20 @@ class Agent:
             self._spawn(old.journal.close())
             self._begin(old.settings)
 
-    def _settings(self) -> Settings | None:
+    def core_now(self) -> Core | None:
+        """The core, once there is a configuration."""
+        return self._core
+
+    def settings_in_force(self) -> Settings | None:
+        """The configuration, if there is one."""
         return self._core.settings if self._core else None
 
-    def _online(self) -> set[str]:
+    def refuses(self, settings: Settings) -> str:
+        """Why these settings cannot take effect now; empty: they can."""
+        return "" if self._core is None else self._core.node.refuses(settings)
+
+    def online(self) -> set[str]:
+        """Servers that run now, other than this one, as the core sees them."""
         if self._core is None:
             return set()
         others = (server for server in self._core.view().servers if not server.local)

@@ -19,6 +19,7 @@ from clptools.agent.notices import AlertsWait
 from clptools.agent.records import one_line
 from clptools.api.backend import EventRecord
 from clptools.config.alerts import Alert
+from clptools.core.model.words import Level
 from clptools.core.notices import cluster, groups, monitors, requests, safety
 from clptools.core.notices.form import Kinds, Notice
 from clptools.faults import ClpError
@@ -57,10 +58,10 @@ LAST_S = 3.0
 """How long the agent's end waits for what is still queued."""
 SCRIPT_TIMEOUT_MS = 60_000
 
-_LEVELS = {"INFO": 0, "WARN": 1, "ERROR": 2}
+_LEVELS: dict[str, int] = {Level.INFO: 0, Level.WARN: 1, Level.ERROR: 2}
 
 
-def passes(record: EventRecord, level: str) -> bool:
+def passes(record: EventRecord, level: Level) -> bool:
     """Whether a record is passed on at that least level."""
     if record in OWN:
         return False
@@ -74,7 +75,7 @@ class Alerts:
         """`complain` records that something could not be passed on."""
         self._scripts = scripts
         self._complain = complain
-        self._level = "ERROR"
+        self._level = Level.ERROR
         self._outboxes: tuple[Outbox, ...] = ()
 
     def apply(self, cluster: str, alert: Alert) -> None:

@@ -11,7 +11,7 @@ import difflib
 import itertools
 import os
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Protocol, TypeVar
 
 import msgspec
@@ -41,9 +41,10 @@ from clptools.core.model.actions import Record
 from clptools.core.model.events import Event, RequestSeen
 from clptools.core.model.requests import ExternalNotice, Outcome, Request, ServiceStart
 from clptools.core.model.view import OpenEventView, StatusView
+from clptools.core.model.words import Level
 from clptools.core.notices.requests import AskedLate
 from clptools.core.report import explain
-from clptools.reports import ClpError, ExitCode
+from clptools.faults import ClpError, ExitCode
 from clptools.resources.script import Script, ScriptRunner
 
 _WATCH_S = 0.1
@@ -63,13 +64,40 @@ class Core(Protocol):
         """Tell the core."""
 
 
-class Ask(Protocol):
-    """Asks another agent."""
+class Running(Protocol):
+    """`agent.Agent`, as its callers need it."""
 
-    async def __call__(
-        self, to: str, request: msgspec.Struct, reply: type[R], timeout_s: float
-    ) -> R:
+    @property
+    def server(self) -> str:
+        """This server's name."""
+
+    @property
+    def incarnation(self) -> str:
+        """Of this agent."""
+
+    def core_now(self) -> Core | None:
+        """The core; None: there is no configuration yet."""
+
+    def counters(self) -> dict[str, int]:
+        """Everything counted, by `door.reason`."""
+
+
+class Calls(Protocol):
+    """`links.peer.PeerChannel`, as far as it asks other agents."""
+
+    async def call(self, to: str, request: msgspec.Struct, reply: type[R], timeout_s: float) -> R:
         """Its reply.  Raises ClpError."""
+
+
+class Around(Protocol):
+    """`Surroundings`, as far as callers need them."""
+
+    @property
+    def scripts(self) -> ScriptRunner:
+        """Runs scripts."""
+
+    async def identify(self, server: str, on: bool) -> str:
+        """The identify LED of a server's chassis.  Raises ClpError."""
 
 
 class AgentBackend:
@@ -77,28 +105,21 @@ class AgentBackend:
 
     def __init__(
         self,
-        server: str,
-        incarnation: str,
+        agent: Running,
+        around: Around,
+        calls: Calls,
         records: Records,
         replies: Replies,
-        scripts: ScriptRunner,
         pushes: Pushes,
-        core: Callable[[], Core | None],
-        counters: Callable[[], dict[str, int]],
-        ask: Ask,
-        identify: Callable[[str, bool], Awaitable[str]],
     ) -> None:
-        """`ask`: `PeerChannel.call`; `identify`: `Surroundings.identify`."""
-        self._server = server
-        self._ids = (f"{incarnation}-{n}" for n in itertools.count(1))
+        self._agent = agent
+        self._around = around
+        self._calls = calls
+        self._server = server = agent.server
+        self._ids = (f"{agent.incarnation}-{n}" for n in itertools.count(1))
         self._records = records
         self._replies = replies
-        self._scripts = scripts
         self._pushes = pushes
-        self._core = core
-        self._counters = counters
-        self._ask = ask
-        self._identify = identify
         self._collector = Collector(server)
         self._glanced = (-1, blank(server))
         """When somebody who watches last looked, and what it was."""
@@ -114,7 +135,7 @@ class AgentBackend:
 
     def status(self, local: bool) -> StatusView:
         """The cluster now; before there is a configuration, a stopped one with this server."""
-        core = self._core()
+        core = self._agent.core_now()
         view = blank(self._server) if core is None else core.view()
         return local_part(view, self._server) if local else view
 
@@ -176,7 +197,9 @@ class AgentBackend:
             return self._trap_counters(), None
         try:
             async with asyncio.timeout(_COUNTERS_S):
-                found = await self._ask(server, said.AskCounters(), said.Counters, _COUNTERS_S)
+                found = await self._calls.call(
+                    server, said.AskCounters(), said.Counters, _COUNTERS_S
+                )
         except TimeoutError:
             return {}, f"no answer within {_COUNTERS_S:g} s"
         except ClpError as error:
@@ -187,7 +210,7 @@ class AgentBackend:
         """Records after a cursor, then as they come."""
         return self._records.follow(since, follow)
 
-    def log(self, text: str, level: str, event_id: int) -> None:
+    def log(self, text: str, level: Level, event_id: int) -> None:
         """A record in someone's own words."""
         self._records.add(
             Record(module="logcmd", event_id=event_id, level=level, text=text, subjects=())
@@ -195,7 +218,7 @@ class AgentBackend:
 
     def counters(self) -> dict[str, int]:
         """Everything counted, by `door.reason`."""
-        return self._counters()
+        return self._agent.counters()
 
     async def collect(self, server: str) -> AsyncIterator[LogsPart]:
         """What a server knows, packed there, part by part."""
@@ -205,7 +228,7 @@ class AgentBackend:
             if server == self._server:
                 return await self._ask_logs(server, asked)
             within_s = _PART_S if archive else PACKED_WITHIN_S + _PART_S
-            return await self._ask(server, asked, LogsPart, within_s)
+            return await self._calls.call(server, asked, LogsPart, within_s)
 
         async for part in parts(ask):
             yield part
@@ -225,7 +248,7 @@ class AgentBackend:
     def _trap_counters(self) -> dict[str, int]:
         return {
             name.removeprefix("trap."): count
-            for name, count in self._counters().items()
+            for name, count in self._agent.counters().items()
             if name.startswith("trap.")
         }
 
@@ -239,7 +262,7 @@ class AgentBackend:
         self, request: Request, user: str, progress: Callable[[str], None], asked_at: int = 0
     ) -> Outcome:
         """Tell the core, and wait for its reply."""
-        core = self._core()
+        core = self._agent.core_now()
         # Taken out of the cluster it still knows what it had, and must not act by it.
         removed = isinstance(request, ServiceStart) and not configuration.exists()
         if core is None or removed:
@@ -259,7 +282,7 @@ class AgentBackend:
                     await steps.last(self._holder(request))
                 return outcome
         except asyncio.CancelledError:
-            if self._core() is core:
+            if self._agent.core_now() is core:
                 raise
             raise ClpError(ExitCode.NO_AGENT, "the agent stopped before it was through") from None
 
@@ -270,7 +293,7 @@ class AgentBackend:
     async def run_script(self, script: str, user: str, timeout_s: float) -> Outcome:
         """A script below `scripts/trnreq/`."""
         path = self._script_path(script)
-        result = await self._scripts.run(
+        result = await self._around.scripts.run(
             Script(
                 name=f"trnreq/{script}",
                 path=path,
@@ -301,7 +324,7 @@ class AgentBackend:
             raise ClpError(
                 ExitCode.NO_SUCH, f"{server}: no such server.", f"Known: {', '.join(known)}"
             )
-        text = await self._identify(server, on)
+        text = await self._around.identify(server, on)
         self._records.notice(ChassisIdentified(server, text, user))
         return Outcome(text=f"{text}.")
 

@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from clptools import paths
 from clptools.api.backend import LogsPart
-from clptools.reports import ClpError, ExitCode
+from clptools.faults import ClpError, ExitCode
 
 PACKED_WITHIN_S = 60.0
 PART_BYTES = 256 * 1024

@@ -24,8 +24,9 @@ from clptools.config.load import Loaded, load
 from clptools.config.scripts import script_text
 from clptools.config.write import sync_folder
 from clptools.core.model.settings import Settings
+from clptools.faults import ClpError, ExitCode
 from clptools.registries import registries
-from clptools.reports import ClpError, ExitCode, Report
+from clptools.reports import Report
 
 MAX_FILES = 2_000
 MAX_BYTES = 12 * 1024 * 1024

@@ -17,6 +17,7 @@ from clptools.core.model.events import (
     WatchdogChanged,
 )
 from clptools.core.model.messages import Beat, Control
+from clptools.core.model.words import PowerState
 from clptools.resources.script import ScriptRunner
 
 
@@ -117,7 +118,7 @@ class NoBmcs:
     ) -> PowerRead:
         """Unknown."""
         return PowerRead(
-            server=server, power="unknown", asked_at=asked_at, error="no BMC configured"
+            server=server, power=PowerState.UNKNOWN, asked_at=asked_at, error="no BMC configured"
         )
 
     async def fence(self, action: Fence, asked_at: int) -> FenceDone:

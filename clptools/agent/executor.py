@@ -26,7 +26,8 @@ from clptools.core.model import actions, events
 from clptools.core.model.durable import LedgerFile
 from clptools.core.model.requests import Outcome
 from clptools.core.model.settings import Resource, Settings
-from clptools.reports import ClpError
+from clptools.core.model.words import PowerState
+from clptools.faults import ClpError
 from clptools.resources.base import ResourceContext, product_environment
 from clptools.resources.registry import perform as perform_resource
 from clptools.resources.script import Script
@@ -288,7 +289,7 @@ class Executor:
 
         def unknown(text: str) -> events.PowerRead:
             return events.PowerRead(
-                server=action.server, power="unknown", asked_at=asked_at, error=text
+                server=action.server, power=PowerState.UNKNOWN, asked_at=asked_at, error=text
             )
 
         reading = self._devices.bmcs.read_power(action.server, asked_at, action.echo, action.keep)

@@ -16,7 +16,7 @@ import sys
 
 from clptools import paths
 from clptools.agent.slots import same_file
-from clptools.reports import ClpError, ExitCode
+from clptools.faults import ClpError, ExitCode
 
 _TRIES = 10
 

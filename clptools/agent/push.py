@@ -22,7 +22,8 @@ from clptools.config import history
 from clptools.core.cluster.revision import OFFER_MS, joining
 from clptools.core.model.requests import Outcome
 from clptools.core.model.settings import Settings
-from clptools.reports import ClpError, ExitCode, Report
+from clptools.faults import ClpError, ExitCode
+from clptools.reports import Report
 
 PREPARE_TIMEOUT_S = 20.0
 COMMIT_TIMEOUT_S = 20.0
@@ -50,31 +51,47 @@ class Calls(Protocol):
         """Ask a server."""
 
 
+class Receiver(Protocol):
+    """`agent.Agent`, as far as a push needs it: the server where a configuration takes effect."""
+
+    @property
+    def server(self) -> str:
+        """Its name."""
+
+    def settings_in_force(self) -> Settings | None:
+        """The configuration in force; None: there is none yet."""
+
+    def online(self) -> set[str]:
+        """Other servers that run now."""
+
+    def refuses(self, settings: Settings) -> str:
+        """Why these cannot take effect now; empty: they can."""
+
+    async def offered(self, settings: Settings) -> None:
+        """They are prepared here: returns when the core knows of it.  Raises ClpError."""
+
+    def took_effect(self, settings: Settings, user: str) -> None:
+        """They are on this disk, and in force."""
+
+
+class Staged(msgspec.Struct, frozen=True, kw_only=True):
+    """A configuration that is prepared here."""
+
+    files: ConfigFiles
+    settings: Settings
+    user: str
+    prepared_ms: int
+    """Time since boot."""
+
+
 class Pushes:
     """Both sides of a push: the server that distributes, and those that receive."""
 
-    def __init__(
-        self,
-        server: str,
-        calls: Calls,
-        current: Callable[[], Settings | None],
-        online: Callable[[], set[str]],
-        took_effect: Callable[[Settings, str], None],
-        in_the_way: Callable[[Settings], str],
-        offered: Callable[[Settings], Awaitable[None]],
-    ) -> None:
-        """`online()`: servers that run now; `in_the_way(settings)` says why they cannot take
-        effect now, or nothing; `offered(settings)` returns when the core knows of what is
-        prepared; `took_effect(settings, user)` is called once a new configuration is on this
-        disk."""
-        self._server = server
+    def __init__(self, receiver: Receiver, calls: Calls) -> None:
+        self._here = receiver
+        self._server = receiver.server
         self._calls = calls
-        self._current = current
-        self._online = online
-        self._took_effect = took_effect
-        self._in_the_way = in_the_way
-        self._offered = offered
-        self._staged: dict[str, tuple[ConfigFiles, Settings, str, int]] = {}
+        self._staged: dict[str, Staged] = {}
         self._pushing = asyncio.Lock()
 
     # Receiving
@@ -89,7 +106,7 @@ class Pushes:
         )
         if settings is None:
             return _invalid(reports)
-        refusal = self._in_the_way(settings)
+        refusal = self._here.refuses(settings)
         if refusal:
             configuration.drop(message.push)
             return Outcome(
@@ -97,30 +114,34 @@ class Pushes:
                 text=refusal,
                 hint="stop it first (clpgrp -t), or leave its resources as they are",
             )
-        now = clock.boot_ms()
-        self._staged[message.push] = (message.files, settings, message.user, now)
-        await self._offered(settings)
+        self._staged[message.push] = Staged(
+            files=message.files,
+            settings=settings,
+            user=message.user,
+            prepared_ms=clock.boot_ms(),
+        )
+        await self._here.offered(settings)
         return Outcome()
 
     async def commit(self, message: said.PushCommit) -> Outcome:
         """Put it in force here."""
         found = self._staged.pop(message.push, None)
-        if found is None or clock.boot_ms() > found[3] + OFFER_MS - _COMMIT_MARGIN_MS:
+        latest_ms = OFFER_MS - _COMMIT_MARGIN_MS
+        if found is None or clock.boot_ms() > found.prepared_ms + latest_ms:
             configuration.drop(message.push)
             return Outcome(
                 code=ExitCode.FAILED, text="it is no longer prepared here; push it again"
             )
-        files, settings, user, _ = found
-        refusal = self._in_the_way(settings)
+        refusal = self._here.refuses(found.settings)
         if refusal:
             # A group began to run since it was prepared.
             configuration.drop(message.push)
             return Outcome(code=ExitCode.REFUSED, text=refusal)
         try:
-            configuration.put_in_force(message.push, files)
+            configuration.put_in_force(message.push, found.files)
         except OSError as error:
             return Outcome(code=ExitCode.FAILED, text=f"{error.filename}: {error.strerror}")
-        self._took_effect(settings, user)
+        self._here.took_effect(found.settings, found.user)
         return Outcome()
 
     async def abort(self, message: said.PushAbort) -> Outcome:
@@ -142,12 +163,12 @@ class Pushes:
 
     def _names(self) -> tuple[str, ...]:
         """The servers of the configuration in force here; none without one."""
-        current = self._current()
+        current = self._here.settings_in_force()
         return () if current is None else current.names
 
     def removed(self, message: said.PushRemoved, by: str) -> Outcome:
         """We are out of the cluster: booted with its configuration, we could rule beside it."""
-        if self._server in self._online():
+        if self._server in self._here.online():
             return Outcome(code=ExitCode.REFUSED, text="its cluster service runs")
         try:
             configuration.forget()
@@ -167,7 +188,7 @@ class Pushes:
             settings, reports = await self._checked(files)
             if settings is None:
                 return _invalid(reports)
-            removed = self._online() - set(settings.names)
+            removed = self._here.online() - set(settings.names)
             if removed:
                 server = min(removed)
                 return Outcome(
@@ -176,7 +197,7 @@ class Pushes:
                     hint=f"Stop the cluster service there first: clpcl -t -h {server}",
                 )
             others = self._others(settings)
-            before = self._current()
+            before = self._here.settings_in_force()
             self._calls.introduce(settings)
             try:
                 outcome = await self._both_phases(files, user, others)
@@ -184,7 +205,7 @@ class Pushes:
                     outcome = await self._tell_removed(before, settings, outcome)
                 return outcome
             finally:
-                self._calls.apply(self._current())
+                self._calls.apply(self._here.settings_in_force())
 
     async def differences(self, files: ConfigFiles) -> Outcome:
         """Which servers have another configuration than `files`; nothing is changed."""
@@ -205,7 +226,7 @@ class Pushes:
                     if wanted.get(path) != there.files.get(path)
                 ]
         finally:
-            self._calls.apply(self._current())
+            self._calls.apply(self._here.settings_in_force())
         return Outcome(
             code=ExitCode.FOUND if lines else ExitCode.DONE,
             text="\n".join(lines) or "All servers have this configuration.",
@@ -308,9 +329,9 @@ class Pushes:
         outcomes = await asyncio.gather(*(there(n) for n in names if n != self._server))
         if here is None or self._server not in names:
             return outcomes
-        return [*outcomes, (self._server, await self._here(here(message)))]
+        return [*outcomes, (self._server, await self._told(here(message)))]
 
-    async def _here(self, work: Awaitable[Outcome]) -> Outcome:
+    async def _told(self, work: Awaitable[Outcome]) -> Outcome:
         try:
             return await work
         except ClpError as error:

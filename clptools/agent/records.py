@@ -23,6 +23,7 @@ from clptools import paths
 from clptools.agent import clock
 from clptools.api.backend import EventRecord
 from clptools.core.model.actions import Record
+from clptools.core.model.words import Level
 from clptools.core.notices.form import Notice, record_of
 
 KEPT = 10_000
@@ -30,7 +31,11 @@ SYSLOG = "/dev/log"
 _FILE_LIMIT = 4 * 1024 * 1024
 _FLUSH_S = 0.05
 _TEXT_LIMIT = 4096
-_SYSLOG_LEVELS = {"INFO": (6, "I"), "WARN": (4, "W"), "ERROR": (3, "E")}
+_SYSLOG_LEVELS: dict[str, tuple[int, str]] = {
+    Level.INFO: (6, "I"),
+    Level.WARN: (4, "W"),
+    Level.ERROR: (3, "E"),
+}
 _DAEMON_FACILITY = 3
 
 _decoder = msgspec.json.Decoder(EventRecord)
@@ -76,7 +81,7 @@ class Records:
             server=self._server,
             module=action.module,
             event_id=action.event_id,
-            level=action.level,
+            level=str(action.level),
             text=action.text[:_TEXT_LIMIT],
             subjects=action.subjects,
             because=action.because,
@@ -210,7 +215,7 @@ def log_line(record: EventRecord) -> str:
 
 def syslog_line(record: EventRecord) -> bytes:
     """The record as a datagram for /dev/log."""
-    severity, letter = _SYSLOG_LEVELS.get(record.level, _SYSLOG_LEVELS["INFO"])
+    severity, letter = _SYSLOG_LEVELS.get(record.level, _SYSLOG_LEVELS[Level.INFO])
     text = one_line(record.text)
     return (
         f"<{_DAEMON_FACILITY * 8 + severity}>clptools: [{letter}] "
@@ -246,7 +251,7 @@ def _write_out(batch: list[EventRecord], server: str, sync: bool = False) -> int
     An error of this server is synced by itself: a watchdog may be what comes next.
     """
     own = [record for record in batch if record.server == server]
-    sync = sync or any(record.level == "ERROR" for record in own)
+    sync = sync or any(record.level == Level.ERROR for record in own)
     lines = b"".join(msgspec.json.encode(record) + b"\n" for record in batch)
     log = "".join(log_line(record) + "\n" for record in batch).encode()
     failed = False

@@ -24,7 +24,7 @@ from clptools.agent.lock import AgentLock
 from clptools.agent.slots import MAY_PASS, Slots, TooLarge, preallocated
 from clptools.core.model.durable import Durable, LedgerFile, OpenEntry
 from clptools.core.notices.form import Notice
-from clptools.reports import ClpError, ExitCode
+from clptools.faults import ClpError, ExitCode
 
 logger = logging.getLogger(__name__)
 

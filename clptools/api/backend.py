@@ -12,6 +12,7 @@ import msgspec
 
 from clptools.core.model.requests import Outcome, Request
 from clptools.core.model.view import StatusView
+from clptools.core.model.words import Level
 from clptools.core.notices.requests import AskedLate
 
 
@@ -156,7 +157,7 @@ class Backend(Protocol):
     def collect(self, server: str) -> AsyncIterator[LogsPart]:
         """`clplogcc -n`: the parts of a gzipped tar archive, in order.  Raises ClpError."""
 
-    def log(self, text: str, level: str, event_id: int) -> None:
+    def log(self, text: str, level: Level, event_id: int) -> None:
         """`clplogcmd`: a record of this server in a person's or script's own words."""
 
     def counters(self) -> dict[str, int]:

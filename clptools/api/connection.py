@@ -9,7 +9,7 @@ from typing import NamedTuple, NoReturn
 from clptools.api.backend import Backend
 from clptools.api.methods import Caller
 from clptools.api.varlink import Call, Malformed, answer, decode_call, fault
-from clptools.reports import ClpError, ExitCode
+from clptools.faults import ClpError, ExitCode
 
 CHUNK_BYTES = 65_536
 PAUSE_S = 0.01

@@ -23,7 +23,8 @@ from clptools.api.backend import (
 from clptools.core.describe import describe_request
 from clptools.core.model.requests import Outcome, Request
 from clptools.core.model.view import StatusView
-from clptools.reports import ClpError, ExitCode
+from clptools.core.model.words import Level
+from clptools.faults import ClpError, ExitCode
 
 EVENTS_PER_CALL = 1000
 EVENTS_PER_REPLY = 100
@@ -326,7 +327,7 @@ async def collect_logs(
 
 async def write_log(backend: Backend, asked: WriteLog, _caller: Caller, _more: bool) -> Replies:
     """`WriteLog`."""
-    backend.log(asked.text, asked.level or "INFO", asked.event_id or 1)
+    backend.log(asked.text, Level(asked.level or "INFO"), asked.event_id or 1)
     yield False, OutcomeReply(outcome=Outcome())
 
 

@@ -25,8 +25,8 @@ from clptools.api.backend import Backend
 from clptools.api.connection import PAUSE_S, Connection, Limits, Turns
 from clptools.api.methods import Caller
 from clptools.api.varlink import Malformed
+from clptools.faults import ClpError, ExitCode
 from clptools.paths import socket_file
-from clptools.reports import ClpError, ExitCode
 
 logger = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from clptools.api.methods import METHODS, Caller, Method, Parameters
 from clptools.core import phrases
 from clptools.core.model.requests import LASTS_MS
 from clptools.core.notices.requests import AskedLate
-from clptools.reports import ClpError, ExitCode
+from clptools.faults import ClpError, ExitCode
 from clptools.version import VERSION
 
 INTERFACE = "org.clptools.Node"

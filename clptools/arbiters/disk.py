@@ -16,11 +16,18 @@ from clptools.arbiters.disk_lease import SLOTS
 from clptools.arbiters.disk_worker import Command, Result, Setup
 from clptools.common import child_process
 from clptools.common.child_process import framed
+from clptools.core.model.options import PerServer, VariantOptions, on_server, read
 from clptools.core.model.settings import Arbiter
 
 _MAX_RESULT_BYTES = 16_384
 _LAST_S = 1.0
 """How long a worker is waited for at the end; one that is stuck ends when its disk lets it."""
+
+
+class Options(VariantOptions, frozen=True, kw_only=True):
+    """The shared block device or file."""
+
+    path: PerServer
 
 
 def build(arbiter: Arbiter, context: ArbiterContext) -> DiskArbiter:
@@ -34,10 +41,7 @@ class DiskArbiter:
     """One shared disk, by way of one process."""
 
     def __init__(self, arbiter: Arbiter, context: ArbiterContext) -> None:
-        path = arbiter.options["path"]
-        if isinstance(path, dict):
-            path = path.get(context.server, "")
-        self._path = str(path)
+        self._path = on_server(read(Options, arbiter.options).path, context.server)
         self._name = arbiter.name
         self._context = context
         self._starting = asyncio.Lock()

@@ -31,6 +31,7 @@ import msgspec
 from clptools.arbiters.base import ArbiterContext, Held
 from clptools.common.http import HttpError, Response, Site, client_tls
 from clptools.config.secretfile import read_secret
+from clptools.core.model.options import VariantOptions, read
 from clptools.core.model.settings import Arbiter
 from clptools.faults import ClpError
 
@@ -92,6 +93,19 @@ class _NoLogin(Exception):
     """The token is not, or no longer, good."""
 
 
+class Options(VariantOptions, frozen=True, kw_only=True):
+    """The members of etcd, and who we are there."""
+
+    endpoints: tuple[str, ...]
+    user: str = ""
+    password_file: str = ""
+    ca: str = ""
+    cert: str = ""
+    key: str = ""
+    required: bool = False
+    """Read by the core as `Arbiter.required`."""
+
+
 def build(arbiter: Arbiter, context: ArbiterContext) -> EtcdArbiter:
     """The arbiter of this definition."""
     return EtcdArbiter(arbiter, context)
@@ -101,14 +115,12 @@ class EtcdArbiter:
     """Holds one key of one etcd cluster."""
 
     def __init__(self, arbiter: Arbiter, context: ArbiterContext) -> None:
-        options = arbiter.options
-        endpoints = options["endpoints"]
-        assert isinstance(endpoints, tuple)
+        options = read(Options, arbiter.options)
         self._name = arbiter.name
-        self._urls = endpoints
-        self._user = str(options.get("user") or "")
-        self._password_file = str(options.get("password_file") or "")
-        self._files = tuple(str(options.get(name) or "") for name in ("ca", "cert", "key"))
+        self._urls = options.endpoints
+        self._user = options.user
+        self._password_file = options.password_file
+        self._files = (options.ca, options.cert, options.key)
         self._timeout_s = context.timeout_ms / 1000
         self._key = _base64(f"/clptools/{context.cluster}/coordinator")
         self._value = _base64(f"{context.server} {context.token}")

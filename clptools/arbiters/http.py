@@ -11,10 +11,18 @@ import ssl
 
 from clptools.arbiters.base import ArbiterContext, Held
 from clptools.common.http import HttpError, Site, client_tls
+from clptools.core.model.options import VariantOptions, read
 from clptools.core.model.settings import Arbiter
 from clptools.faults import ClpError
 
 _NO_HEAD = (405, 501)
+
+
+class Options(VariantOptions, frozen=True, kw_only=True):
+    """Where it is asked."""
+
+    url: str
+    ca: str = ""
 
 
 def build(arbiter: Arbiter, context: ArbiterContext) -> HttpArbiter:
@@ -27,8 +35,9 @@ class HttpArbiter:
 
     def __init__(self, arbiter: Arbiter, context: ArbiterContext) -> None:
         self._name = arbiter.name
-        self._url = str(arbiter.options["url"])
-        self._ca = str(arbiter.options.get("ca") or "")
+        options = read(Options, arbiter.options)
+        self._url = options.url
+        self._ca = options.ca
         self._timeout_ms = context.timeout_ms
         self._site: Site | None = None
 

@@ -6,7 +6,14 @@ import asyncio
 
 from clptools.arbiters.base import ArbiterContext, Held
 from clptools.common.ping import ping
+from clptools.core.model.options import VariantOptions, read
 from clptools.core.model.settings import Arbiter
+
+
+class Options(VariantOptions, frozen=True, kw_only=True):
+    """Who is asked."""
+
+    targets: tuple[str, ...]
 
 
 def build(arbiter: Arbiter, context: ArbiterContext) -> PingArbiter:
@@ -18,10 +25,8 @@ class PingArbiter:
     """Asks all targets at once, each a few times within the time-out."""
 
     def __init__(self, arbiter: Arbiter, context: ArbiterContext) -> None:
-        targets = arbiter.options["targets"]
-        assert isinstance(targets, tuple)
         self._name = arbiter.name
-        self._targets = targets
+        self._targets = read(Options, arbiter.options).targets
         self._timeout_ms = context.timeout_ms
 
     async def hold(self, lease_ms: int) -> Held:

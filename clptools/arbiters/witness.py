@@ -23,6 +23,7 @@ from clptools.arbiters.witness_messages import (
     Signer,
 )
 from clptools.common.http import HttpError, Site, client_tls
+from clptools.core.model.options import VariantOptions, read
 from clptools.core.model.settings import Arbiter
 from clptools.faults import ClpError, ExitCode
 
@@ -66,14 +67,21 @@ class _Witness:
         return answer
 
 
+class Options(VariantOptions, frozen=True, kw_only=True):
+    """Where the witness is."""
+
+    url: str
+    ca: str = ""
+
+
 class WitnessArbiter:
     """Holds this cluster's lease at one witness server."""
 
     def __init__(self, arbiter: Arbiter, context: ArbiterContext) -> None:
         self._name = arbiter.name
         self._context = context
-        url, ca = str(arbiter.options["url"]), str(arbiter.options.get("ca") or "")
-        self._witness = _Witness(url, ca, context, PATH)
+        options = read(Options, arbiter.options)
+        self._witness = _Witness(options.url, options.ca, context, PATH)
         self._ticket = ""
 
     async def hold(self, lease_ms: int) -> Held:

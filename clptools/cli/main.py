@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+from importlib import import_module
 
 from clptools.cli.command import Answer, Command, UnknownOption, UsageError, as_json, parse
 from clptools.cli.registry import COMMANDS
@@ -66,7 +67,7 @@ def _answer(name: str, line: list[str]) -> Answer:
         raise ClpError(
             ExitCode.USAGE, f"{name}: no such command.", f"Known: {', '.join(sorted(COMMANDS))}"
         )
-    module = __import__(COMMANDS[name], fromlist=("COMMAND", "run"))
+    module = import_module(COMMANDS[name])
     command: Command = module.COMMAND
     if line[:1] == ["--complete"]:
         from clptools.cli.names import live_names

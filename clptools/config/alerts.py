@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import msgspec
 
+from clptools.core.model.words import Level
+
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True):
     """Destinations of alerts; all empty: only the logs."""
 
-    level: str = "ERROR"
-    """The least level that is passed on: `INFO`, `WARN` or `ERROR`."""
+    level: Level = Level.ERROR
+    """The least level that is passed on."""
     mail_to: tuple[str, ...] = ()
     mail_from: str = "clptools"
     smtp: str = "127.0.0.1:25"

@@ -18,10 +18,11 @@ from clptools.config.load import Loaded
 from clptools.config.machine import is_device, unit_name
 from clptools.config.monitors import BMCNOTICE, CATEGORIES, TRAP_PORT
 from clptools.config.places import Places
-from clptools.config.safety import watchdog_method
 from clptools.config.scripts import scripts_of
 from clptools.config.variants import Registries
+from clptools.core.model.options import WatchdogOptions, read, watchdog_method
 from clptools.core.model.settings import Monitor, Settings
+from clptools.core.model.words import BmcAction
 from clptools.reports import Report
 
 STARTUP_WAIT_MS = 120_000
@@ -122,7 +123,7 @@ def _links(settings: Settings, places: Places) -> Iterator[Report]:
             key="startup_wait",
         )
     delay = settings.cluster.fence_delay_ms
-    if settings.forced_stop.action != "none" and delay < FENCE_DELAY_MS:
+    if settings.forced_stop.action is not BmcAction.NONE and delay < FENCE_DELAY_MS:
         yield places.warn(
             "cluster",
             f"fence_delay ({delay / 1000:g} s) is shorter than a forced stop takes "
@@ -141,7 +142,7 @@ def _watchdogs(settings: Settings, places: Places) -> Iterator[Report]:
     for monitor in settings.monitors:
         if monitor.type != "userw":
             continue
-        method = monitor.options.get("method")
+        method = read(WatchdogOptions, monitor.options).method
         if method == "guard":
             yield say(
                 f"monitor {monitor.name}",

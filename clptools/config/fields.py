@@ -30,6 +30,7 @@ from clptools.config.field import (
     text,
 )
 from clptools.config.variants import Registries
+from clptools.core.model.words import BmcAction
 
 _cluster = partial(Field, section="cluster")
 
@@ -240,7 +241,7 @@ FORCED_STOP = (
     Field(
         section="forced_stop",
         name="action",
-        parse=choice("none", "power-off", "reset", "power-cycle", "nmi"),
+        parse=choice(*BmcAction),
         default="none",
         help="What is done by its BMC to a server that cannot be proven down otherwise.",
     ),

@@ -21,6 +21,7 @@ from clptools.config.field import (
 )
 from clptools.config.fields_of_traps import CLASSES
 from clptools.config.variants import Registries
+from clptools.core.model.words import BmcAction, Level, RecoveryStep
 
 MAX_CATEGORY_BYTES = 32
 MAX_KEYWORD_BYTES = 1023
@@ -153,7 +154,7 @@ def recovery(registries: Registries) -> tuple[Field, ...]:
     return (
         _recovery(
             name="action",
-            parse=choice("script", "restart", "failover", "final"),
+            parse=choice(*RecoveryStep),
             default="final",
             help="The step with which recovery begins.",
         ),
@@ -219,7 +220,13 @@ def recovery(registries: Registries) -> tuple[Field, ...]:
         ),
         _recovery(
             name="after_recovery",
-            parse=choice("none", "reset", "power-off", "power-cycle", "nmi"),
+            parse=choice(
+                BmcAction.NONE,
+                BmcAction.RESET,
+                BmcAction.POWER_OFF,
+                BmcAction.POWER_CYCLE,
+                BmcAction.NMI,
+            ),
             default="none",
             help="What the BMC was going to do, done after a failover.",
         ),
@@ -237,7 +244,7 @@ _alert = partial(Field, section="alert")
 ALERT = (
     _alert(
         name="level",
-        parse=choice("INFO", "WARN", "ERROR"),
+        parse=choice(*Level),
         default="ERROR",
         help="The least level that is passed on.",
     ),

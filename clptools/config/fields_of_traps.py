@@ -23,10 +23,9 @@ from clptools.config.field import (
 )
 from clptools.config.trap_names import oid_fault, part_fault
 from clptools.core.model.settings import Option, TrapSource
+from clptools.core.model.words import EventClass
 
-CLASSES = (
-    "FATAL", "ERROR", "PREDICT", "PERFORMANCE", "REDUNDANCY", "INFO", "CLEAR", "UNKNOWN",
-)  # fmt: skip
+CLASSES = tuple(EventClass)
 """Classes of hardware events."""
 _CLASS = choice(*CLASSES)
 MASK = (1 << 64) - 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from clptools.config.table import Source, Table, element, elements
+from clptools.core.model.options import WatchdogOptions, read
 from clptools.core.model.settings import Arbiter, Cluster, Monitor
 from clptools.core.model.timing import Times, times
 
@@ -89,7 +90,9 @@ def _check_leases(
             f"clocks' drift: heartbeat_interval is {_seconds(interval)}",
             f"Write lease = {fits} or more.",
         )
-    method = next((m.options.get("method") for m in monitors if m.type == "userw"), "none")
+    method = next(
+        (read(WatchdogOptions, m.options).method for m in monitors if m.type == "userw"), "none"
+    )
     if method == "softdog" and lengths.watchdog_ms < SOFTDOG_STEP_MS:
         table.say(
             "error",

@@ -17,7 +17,7 @@ from clptools.config.field import near
 from clptools.config.groups import read_groups
 from clptools.config.limits import check_limits
 from clptools.config.lines import Lines
-from clptools.config.monitors import Surroundings, read_monitors
+from clptools.config.monitors import KnownParts, read_monitors
 from clptools.config.servers import (
     read_arbiters,
     read_cluster,
@@ -157,7 +157,7 @@ def _read(source: Source, document: dict[str, object], registries: Registries) -
     arbiters = read_arbiters(source, document, registries, cluster, names)
     server_groups = read_server_groups(source, document, names)
     groups = read_groups(source, document, registries, names, server_groups)
-    around = Surroundings(
+    around = KnownParts(
         servers=servers,
         groups=groups,
         server_groups=server_groups,

@@ -16,6 +16,7 @@ from clptools.config.groups import ALL_GROUPS
 from clptools.config.servers import note_keepalive, options_of, variant
 from clptools.config.table import Names, Source, Table, build, elements, known_servers, shown
 from clptools.config.variants import Registries
+from clptools.core.model.options import WatchdogOptions, read
 from clptools.core.model.settings import (
     Group,
     Monitor,
@@ -25,12 +26,13 @@ from clptools.core.model.settings import (
     ServerGroup,
     SnmpUser,
 )
+from clptools.core.model.words import BmcAction, FinalAction, RecoveryStep
 
 MONITOR_SCRIPTS = "monitor.s"
 """Folder under `scripts/` for the scripts of monitors, as in the original."""
 
 
-class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
+class KnownParts(msgspec.Struct, frozen=True, kw_only=True):
     """What monitors refer to, already read."""
 
     servers: tuple[Server, ...]
@@ -51,7 +53,7 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Monitors:
-    def __init__(self, source: Source, registries: Registries, around: Surroundings) -> None:
+    def __init__(self, source: Source, registries: Registries, around: KnownParts) -> None:
         self.source = source
         self.registries = registries
         self.around = around
@@ -132,7 +134,7 @@ class _Monitors:
         if self.userw:
             table.error("type", "there is a user mode monitor already, and one is enough")
         self.userw = True
-        if monitor.options.get("method") != "keepalive":
+        if read(WatchdogOptions, monitor.options).method != "keepalive":
             return monitor
         table.say(
             "note",
@@ -167,17 +169,20 @@ class _Monitors:
             if recovery.target not in known:
                 self._no_target(table, "target", recovery.target, known)
             return recovery
-        if recovery.action in ("restart", "failover") or recovery.final_action == "stop-group":
+        if (
+            recovery.action in (RecoveryStep.RESTART, RecoveryStep.FAILOVER)
+            or recovery.final_action is FinalAction.STOP_GROUP
+        ):
             return msgspec.structs.replace(recovery, target=ALL_GROUPS)
         return recovery
 
     def _check_steps(self, table: Table, recovery: Recovery) -> None:
         """That the chosen steps have what they need, and nothing is set in vain."""
-        if recovery.action == "script" and not recovery.script:
+        if recovery.action is RecoveryStep.SCRIPT and not recovery.script:
             table.error("script", 'is missing, and action = "script" runs it')
-        if recovery.action != "script" and recovery.script:
+        if recovery.action is not RecoveryStep.SCRIPT and recovery.script:
             table.error("script", f'is not run by action = "{recovery.action}"')
-        if recovery.final_action == "stop-resource" and not any(
+        if recovery.final_action is FinalAction.STOP_RESOURCE and not any(
             group.resource(recovery.target) for group in self.around.groups
         ):
             table.error("final_action", "needs a group resource as recovery.target")
@@ -190,18 +195,25 @@ class _Monitors:
                 f"not for category {category}: a driver's message is acted on at once",
                 "Leave it out, or use a category of your own.",
             )
-        if recovery.pre_action_script and category == BMCNOTICE and recovery.action == "final":
+        if (
+            recovery.pre_action_script
+            and category == BMCNOTICE
+            and recovery.action is RecoveryStep.FINAL
+        ):
             table.error(
                 "pre_action_script",
                 f"no script runs before the final action of {BMCNOTICE}",
                 'Leave it out, or write action = "failover".',
             )
-        if recovery.after_recovery != "none" and category != BMCNOTICE:
+        if recovery.after_recovery is not BmcAction.NONE and category != BMCNOTICE:
             table.error(
                 "after_recovery",
                 f"only for mrw of category {BMCNOTICE}: it is what the BMC was going to do",
             )
-        elif recovery.after_recovery != "none" and recovery.action != "failover":
+        elif (
+            recovery.after_recovery is not BmcAction.NONE
+            and recovery.action is not RecoveryStep.FAILOVER
+        ):
             table.say(
                 "warning",
                 "after_recovery",
@@ -231,7 +243,7 @@ def read_monitors(
     source: Source,
     document: dict[str, object],
     registries: Registries,
-    around: Surroundings,
+    around: KnownParts,
 ) -> tuple[Monitor, ...]:
     """`[[monitor]]`; a `userw` is added where there is none, as the original does."""
     monitors = _Monitors(source, registries, around)
@@ -242,7 +254,7 @@ def read_monitors(
     return tuple(read)
 
 
-def _added_userw(source: Source, registries: Registries, around: Surroundings) -> Monitor:
+def _added_userw(source: Source, registries: Registries, around: KnownParts) -> Monitor:
     """The default user mode monitor.
 
     The original adds one with its keepalive driver, which is `guard` here.

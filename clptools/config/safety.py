@@ -12,8 +12,10 @@ from enum import StrEnum
 import msgspec
 
 from clptools.core.cluster.power import SESSION_MS
+from clptools.core.model.options import watchdog_method
 from clptools.core.model.settings import Server, Settings
 from clptools.core.model.timing import Times, times
+from clptools.core.model.words import BmcAction
 
 POWER_READ_MS = 50
 """What a BMC usually takes to say that the power is off."""
@@ -78,18 +80,6 @@ def seconds(ms: int) -> str:
     return f"{ms / 1000:.1f} s"
 
 
-def watchdog_method(settings: Settings, server: str) -> str:
-    """The `userw` method on that server; `none` where there is no user mode monitor."""
-    return next(
-        (
-            str(monitor.options.get("method", "none"))
-            for monitor in settings.monitors
-            if monitor.type == "userw" and server in monitor.servers
-        ),
-        "none",
-    )
-
-
 class _Cluster:
     """The configuration with what follows from it for each server."""
 
@@ -105,7 +95,7 @@ class _Cluster:
 
     def fenced(self, server: Server) -> bool:
         """Whether it can be forced to stop."""
-        return self.settings.forced_stop.action != "none" and server.bmc is not None
+        return self.settings.forced_stop.action is not BmcAction.NONE and server.bmc is not None
 
     def election_ms(self) -> int:
         """Until someone else has authority, the coordinator having died unseen."""

@@ -23,6 +23,7 @@ from clptools.core.model.settings import (
     Server,
     ServerGroup,
 )
+from clptools.core.model.words import BmcAction
 
 MAX_SERVERS = 32
 BMC_PORT = 623
@@ -130,13 +131,17 @@ def read_forced_stop(
     """`[forced_stop]`; with two servers only power-off gives a proof that lasts."""
     table = element(source, document, "forced_stop")
     stop = build(ForcedStop, table.read(fields.FORCED_STOP))
-    if stop.action != "none" and servers and all(server.bmc is None for server in servers):
+    if (
+        stop.action is not BmcAction.NONE
+        and servers
+        and all(server.bmc is None for server in servers)
+    ):
         table.error(
             "action",
             "no server has a BMC to do it",
             "Add [server.bmc] to the servers, or leave [forced_stop] out.",
         )
-    if stop.action in ("reset", "power-cycle", "nmi") and len(servers) == 2:
+    if stop.action in (BmcAction.RESET, BmcAction.POWER_CYCLE, BmcAction.NMI) and len(servers) == 2:
         # A server that comes up again is no longer out, and with two the survivor needs it out.
         table.say(
             "warning",
@@ -145,7 +150,9 @@ def read_forced_stop(
             "up again would hold the other back",
             'Write action = "power-off", or add a third server.',
         )
-        stop = ForcedStop(action="power-off", timeout_ms=stop.timeout_ms, retries=stop.retries)
+        stop = ForcedStop(
+            action=BmcAction.POWER_OFF, timeout_ms=stop.timeout_ms, retries=stop.retries
+        )
     return stop
 
 

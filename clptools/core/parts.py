@@ -22,7 +22,7 @@ from clptools.core.model.settings import Settings
 from clptools.core.model.state import NodeState
 from clptools.core.model.timing import times
 from clptools.core.monitors.event_ledger import EventLedger
-from clptools.core.monitors.final_action import FinalAction
+from clptools.core.monitors.final_action import FinalActions
 from clptools.core.monitors.recovery import Recovery
 from clptools.core.monitors.runs import MonitorRuns
 from clptools.core.report.durable_state import DurableState
@@ -155,7 +155,7 @@ class Parts:
     def _build_monitors(self) -> None:
         """Hardware events and what they lead to."""
         self.monitor_runs = MonitorRuns(self.context, self.state.monitors)
-        self.final = FinalAction(
+        self.final = FinalActions(
             self.context,
             self.state.final,
             self.peers,

@@ -14,6 +14,7 @@ from clptools.config.monitors import BMCNOTICE
 from clptools.core.model.actions import Fence
 from clptools.core.model.events import FenceDone, HostActionDone, PowerRead
 from clptools.core.model.settings import Bmc, Settings
+from clptools.core.model.words import BmcOrder, PowerState
 from clptools.core.notices.form import Notice
 from clptools.faults import ClpError, ExitCode
 from clptools.hardware import power, watchdog
@@ -144,7 +145,7 @@ class Bmcs:
                 bmc = self._clients[server].bmc if server in self._clients else None
                 return PowerRead(
                     server=server,
-                    power="unknown",
+                    power=PowerState.UNKNOWN,
                     asked_at=asked_at,
                     error=said,
                     where=where,
@@ -152,10 +153,10 @@ class Bmcs:
                 )
             self._guids.told(server, found.guid)
             echoed = False
-            if asked is not None and found.power is power.Power.OFF:
+            if asked is not None and found.power is PowerState.OFF:
                 echoed = await asked.answered()
         beat = ""
-        beats = found.power is power.Power.ON and server in self._beats
+        beats = found.power is PowerState.ON and server in self._beats
         if beats and isinstance(client, BmcClient):
             try:
                 beat = (await watchdog.read(client, patience_s=1.0)).beat
@@ -163,7 +164,7 @@ class Bmcs:
                 beat = ""  # the power state alone is a heartbeat too
         return PowerRead(
             server=server,
-            power=found.power.value,
+            power=found.power,
             asked_at=asked_at,
             beat=beat,
             latency_ms=found.latency_ms,
@@ -184,7 +185,7 @@ class Bmcs:
             client = self._client(action.server)
             if not isinstance(client, BmcClient):
                 await self._fence_by_redfish(client, action.action, until_ms)
-            elif action.action == "power-on":
+            elif action.action is BmcOrder.POWER_ON:
                 await self._power_on(client, until_ms)
             else:
                 left_s = self._left_s(until_ms)
@@ -272,8 +273,10 @@ class Bmcs:
         assert self.timer is not None, "a server with a BMC has its timer"
         return self.timer
 
-    async def _fence_by_redfish(self, client: RedfishPower, action: str, until_ms: int) -> None:
-        if action == "power-on":
+    async def _fence_by_redfish(
+        self, client: RedfishPower, action: BmcOrder, until_ms: int
+    ) -> None:
+        if action is BmcOrder.POWER_ON:
             await client.power_on(lambda: self._left_s(until_ms), until_ms)
         else:
             await client.order(action, until_ms=until_ms, left_s=self._left_s(until_ms))
@@ -286,10 +289,10 @@ class Bmcs:
                 state, _ = await power.read(
                     client, urgent=True, patience_s=min(left_s, power.READ_S)
                 )
-                if state is power.Power.ON:
+                if state is PowerState.ON:
                     return
                 left_s = self._left_s(until_ms)
-                await power.order(client, "power-on", until_ms=until_ms, left_s=left_s)
+                await power.order(client, BmcOrder.POWER_ON, until_ms=until_ms, left_s=left_s)
                 fault = None
             except BmcError as error:
                 fault = error

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from enum import StrEnum
 
 import msgspec
 
+from clptools.core.model.words import BmcOrder, PowerState
 from clptools.faults import ClpError, ExitCode
 from clptools.hardware.ipmi import CHASSIS, Asked, BmcClient, BmcError
 
@@ -31,13 +31,7 @@ _NOT_ALLOWED = 0xD4
 _STATUS, _CONTROL, _IDENTIFY = 0x01, 0x02, 0x04
 _LIT_S = 255
 _OFF, _ON, _CYCLE, _RESET, _NMI = 0, 1, 2, 3, 4
-
-
-class Power(StrEnum):
-    """What the chassis says."""
-
-    ON = "on"
-    OFF = "off"
+_ORDERS = {BmcOrder.POWER_OFF: _OFF, BmcOrder.POWER_ON: _ON, BmcOrder.NMI: _NMI}
 
 
 class Stopped(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,7 +44,7 @@ class Stopped(msgspec.Struct, frozen=True, kw_only=True):
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
     """A power state and the login in which the BMC told it."""
 
-    power: Power
+    power: PowerState
     latency_ms: int
     session: str
     session_at: int
@@ -76,7 +70,9 @@ async def read_in_session(
     )
 
 
-async def read(bmc: Asked, *, urgent: bool = False, patience_s: float = 0.0) -> tuple[Power, int]:
+async def read(
+    bmc: Asked, *, urgent: bool = False, patience_s: float = 0.0
+) -> tuple[PowerState, int]:
     """Power state and latency in ms; `patience_s` 0: as long as fits this BMC.  Raises BmcError."""
     patience_s = patience_s or _patience_s(bmc, READ_S)
     data, latency_ms = await bmc.command(
@@ -89,25 +85,24 @@ def _patience_s(bmc: Asked, least_s: float) -> float:
     return max(least_s, min(4 * bmc.latency_s, _SLOWEST_S))
 
 
-def _power(bmc: Asked, data: bytes) -> Power:
+def _power(bmc: Asked, data: bytes) -> PowerState:
     if not 3 <= len(data) <= 4 or data[0] & 0x80:
         # A bit that is reserved: what answers FFh everywhere knows nothing.
         fault = f"an answer that is none ({data[:4].hex() or 'empty'})"
         raise BmcError(bmc.server, bmc.where, "chassis status", 1, fault)
-    return Power.ON if data[0] & 1 else Power.OFF
+    return PowerState.ON if data[0] & 1 else PowerState.OFF
 
 
-async def order(bmc: BmcClient, action: str, *, until_ms: int, left_s: float) -> None:
-    """`power-off`, `power-on` or `nmi` as one datagram that leaves by `until_ms`, or never.
+async def order(bmc: BmcClient, action: BmcOrder, *, until_ms: int, left_s: float) -> None:
+    """An order as one datagram that leaves by `until_ms`, or never.
 
     An order that comes late may strike a server that can be heard again.  Raises ClpError unless
     the BMC accepted it, which proves nothing: a BMC that believes off accepts and does nothing.
     """
-    code = {"power-off": _OFF, "power-on": _ON, "nmi": _NMI}.get(action)
-    if code is None:
-        raise ClpError(ExitCode.FAILED, f"{action} is no order that can be sent once")
     name = action.replace("-", " ")
-    await bmc.once(name, CHASSIS, _CONTROL, bytes([code]), until_ms=until_ms, left_s=left_s)
+    await bmc.once(
+        name, CHASSIS, _CONTROL, bytes([_ORDERS[action]]), until_ms=until_ms, left_s=left_s
+    )
 
 
 async def stop(bmc: Asked, timeout_s: float, retries: int) -> Stopped:
@@ -124,7 +119,7 @@ async def stop(bmc: Asked, timeout_s: float, retries: int) -> Stopped:
             while True:
                 try:
                     state, _ = await read(bmc, urgent=True)
-                    if state is Power.OFF:
+                    if state is PowerState.OFF:
                         return Stopped(already=not orders)
                     if again_s <= 0 and orders <= retries:
                         orders, again_s = orders + 1, _AGAIN_S
@@ -151,7 +146,7 @@ async def start(bmc: Asked, timeout_s: float) -> None:
         async with asyncio.timeout(timeout_s):
             while True:
                 try:
-                    if (await read(bmc, urgent=True))[0] is Power.ON:
+                    if (await read(bmc, urgent=True))[0] is PowerState.ON:
                         return
                     fault = None
                     await _control(bmc, "power on", _ON, patience_s=_ORDER_S)
@@ -173,7 +168,7 @@ async def act(bmc: Asked, action: str) -> str:
     """
     if action == "power-off":
         state, _ = await read(bmc, urgent=True)
-        if state is Power.OFF:
+        if state is PowerState.OFF:
             return f"{bmc.server} is off already"
         await _control(bmc, "power off", _OFF)
         return f"power off of {bmc.server} begun"
@@ -183,7 +178,7 @@ async def act(bmc: Asked, action: str) -> str:
     name = action.replace("-", " ")
     try:
         state, _ = await read(bmc, urgent=True)
-        if state is Power.ON or action == "nmi":
+        if state is PowerState.ON or action == "nmi":
             await _control(bmc, name, code)
             return f"{name} of {bmc.server} begun"
     except BmcError as error:

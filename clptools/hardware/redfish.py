@@ -25,9 +25,10 @@ from clptools.common.redfish import (
 )
 from clptools.config.secretfile import read_bmc_password
 from clptools.core.model.settings import Bmc
+from clptools.core.model.words import BmcOrder, PowerState
 from clptools.faults import ClpError, ExitCode
 from clptools.hardware.ipmi import BmcError
-from clptools.hardware.power import POLL_S, Power, Reading
+from clptools.hardware.power import POLL_S, Reading
 
 PATIENCE_S = 2.0
 """For one answer of people's: a read, an LED."""
@@ -37,7 +38,7 @@ _ANSWER_S = 2.0
 """How long the answer to an order that left is waited for."""
 _QUIET_FIRST_S, _QUIET_MOST_S = 0.5, 5.0
 _CHASSIS_MOST = 8
-_ORDERS = {"power-off": "ForceOff", "power-on": "On", "nmi": "Nmi"}
+_ORDERS = {BmcOrder.POWER_OFF: "ForceOff", BmcOrder.POWER_ON: "On", BmcOrder.NMI: "Nmi"}
 _ACTIONS = {"reset": "ForceRestart", "power-cycle": "PowerCycle", "nmi": "Nmi"}
 
 
@@ -96,21 +97,19 @@ class RedfishPower:
         if doubt:
             raise self._error("power state", doubt)
         return Reading(
-            power=Power.ON if word == "On" else Power.OFF,
+            power=PowerState.ON if word == "On" else PowerState.OFF,
             latency_ms=latency_ms,
             session=self._service.session,
             session_at=self._service.session_at,
             guid=_guid(system.get("UUID")),
         )
 
-    async def order(self, action: str, *, until_ms: int, left_s: float) -> None:
-        """`power-off`, `power-on` or `nmi`, whose bytes leave by `until_ms` or never.
+    async def order(self, action: BmcOrder, *, until_ms: int, left_s: float) -> None:
+        """An order whose bytes leave by `until_ms` or never.
 
         Raises ClpError unless it was accepted, which proves nothing.
         """
-        kind = _ORDERS.get(action)
-        if kind is None:
-            raise ClpError(ExitCode.FAILED, f"{action} is no order that can be sent once")
+        kind = _ORDERS[action]
         what, left = action.replace("-", " "), False
         try:
             async with asyncio.timeout(left_s) as limit:
@@ -135,9 +134,9 @@ class RedfishPower:
         fault: BmcError | None = None
         while left := left_s():
             try:
-                if (await self.read(patience_s=min(left, PATIENCE_S))).power is Power.ON:
+                if (await self.read(patience_s=min(left, PATIENCE_S))).power is PowerState.ON:
                     return
-                await self.order("power-on", until_ms=until_ms, left_s=left_s())
+                await self.order(BmcOrder.POWER_ON, until_ms=until_ms, left_s=left_s())
                 fault = None
             except BmcError as error:
                 fault = error
@@ -170,9 +169,9 @@ class RedfishPower:
                 return f"{name} of {self.server} begun"
         if not off:
             await self._ask_reset("power off", "ForceOff")
-            await self._until(Power.OFF)
+            await self._until(PowerState.OFF)
         await self._ask_reset("power on", "On")
-        await self._until(Power.ON)
+        await self._until(PowerState.ON)
         return f"{name} of {self.server} done by power off and on"
 
     async def identify(self, on: bool) -> str:
@@ -252,7 +251,7 @@ class RedfishPower:
         return ""
 
     async def _is_off(self) -> bool:
-        return (await self.read(patience_s=2 * PATIENCE_S)).power is Power.OFF
+        return (await self.read(patience_s=2 * PATIENCE_S)).power is PowerState.OFF
 
     async def _ask_reset(self, what: str, kind: str) -> None:
         """Raises BmcError; with a code where the service itself refused."""
@@ -267,7 +266,7 @@ class RedfishPower:
         except RedfishError as error:
             raise self._error(what, str(error), error.status) from None
 
-    async def _until(self, wanted: Power) -> None:
+    async def _until(self, wanted: PowerState) -> None:
         fault: BmcError | None = None
         try:
             async with asyncio.timeout(_SWITCH_S):

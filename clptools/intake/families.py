@@ -24,7 +24,7 @@ from clptools.config.trap_names import (
 )
 from clptools.config.trap_profiles import shipped_profile
 from clptools.core.model.settings import TrapFamily, TrapProfile
-from clptools.intake.event_class import EventClass
+from clptools.core.model.words import EventClass
 from clptools.intake.snmp import Trap
 from clptools.intake.variables import Binds, Condition, Part, Values, in_full
 

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import re
 
+from clptools.core.model.words import EventClass
 from clptools.intake import ber, pet
 from clptools.intake.families import vendor_of
 from clptools.intake.octets import SHORTEST
 from clptools.intake.pet import DecodedTrap
-from clptools.intake.profile import ClassTable, EventClass
+from clptools.intake.profile import ClassTable
 from clptools.intake.rehearse import REHEARSAL_OID
 from clptools.intake.snmp import STANDARD_TRAPS, SYS_UPTIME, TRAP_OID
 

@@ -13,10 +13,11 @@ from typing import NamedTuple
 
 import msgspec
 
+from clptools.core.model.words import EventClass
 from clptools.intake import ber
 from clptools.intake.families import OPENS
 from clptools.intake.octets import SHORTEST, Fields
-from clptools.intake.profile import ClassTable, EventClass, Row, row_id
+from clptools.intake.profile import ClassTable, Row, row_id
 from clptools.intake.snmp import (
     SYS_UPTIME,
     TRAP_COMMUNITY,

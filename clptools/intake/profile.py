@@ -18,7 +18,7 @@ import msgspec
 
 from clptools.config.trap_rows import row_fault
 from clptools.core.model.settings import TrapProfile
-from clptools.intake.event_class import EventClass as EventClass
+from clptools.core.model.words import EventClass
 from clptools.intake.families import Families
 
 SHIPPED = ("default", "dell", "supermicro", "intel")

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from clptools.core.model.settings import Settings, SnmpUser
+from clptools.faults import ClpError, ExitCode
 from clptools.intake import pcap, pet, snmp
 from clptools.intake.ber import DecodeError
 from clptools.intake.match import DEFAULT_PORT
@@ -18,7 +19,6 @@ from clptools.intake.snmp import Trap, V3Message
 from clptools.intake.usm import Engine, Refused, UserKeys, Usm, read_keys
 from clptools.intake.would import WouldChange, servers_of, would
 from clptools.paths import server_name, snmp_key_file
-from clptools.reports import ClpError, ExitCode
 
 CAPTURE_BYTES = 1 << 30
 

@@ -36,9 +36,9 @@ from clptools.config.address import Endpoint
 from clptools.config.secretfile import read_bmc_password
 from clptools.core.model.events import HardwareSeen
 from clptools.core.model.settings import Bmc, Settings
+from clptools.core.model.words import EventClass
 from clptools.intake.event_stream import StreamParser
 from clptools.intake.match import BURST, RATE, Bucket, admissions
-from clptools.intake.profile import EventClass
 from clptools.intake.redfish_events import EventTable, Told, events_of
 from clptools.intake.redfish_identity import listener_tls
 from clptools.intake.redfish_log import Known, find_logs, name_of, newest
@@ -494,7 +494,7 @@ class _Watch:
                 monitor=monitor,
                 key=judged.key,
                 duplicate_key=f"{told.identity}|{self._seen.count(told)}" if told.stamp else "",
-                event_class=judged.event_class.value,
+                event_class=judged.event_class,
                 closes=judged.closes,
                 row=judged.row,
                 own_watchdog=judged.own_watchdog,

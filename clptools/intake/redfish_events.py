@@ -22,7 +22,7 @@ import msgspec
 
 from clptools.common.redfish import TEST_TEXT, Json, text_of
 from clptools.core.model.settings import TrapProfile
-from clptools.intake.profile import EventClass
+from clptools.core.model.words import EventClass
 
 ROW = "redfish "
 """How rows of a site's `[[trap_profile]]` begin that are of Redfish."""

@@ -13,10 +13,11 @@ import re
 
 import msgspec
 
+from clptools.core.model.words import EventClass
 from clptools.intake import ber, snmp
 from clptools.intake.octets import EPOCH
 from clptools.intake.pet import ENTERPRISE, VARBIND
-from clptools.intake.profile import ClassTable, EventClass
+from clptools.intake.profile import ClassTable
 from clptools.intake.snmp import Trap, Version
 
 REHEARSAL_OID = "1.3.6.1.4.1.8072.9999.9999.29002.1"

@@ -6,8 +6,9 @@ import textwrap
 from collections.abc import Iterable
 
 from clptools.core.model.settings import Settings
+from clptools.core.model.words import EventClass
 from clptools.intake.pet import DecodedTrap
-from clptools.intake.profile import EventClass, shipped_names
+from clptools.intake.profile import shipped_names
 from clptools.intake.would import WouldChange, servers_of
 
 WIDTH = 80

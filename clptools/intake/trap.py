@@ -20,7 +20,9 @@ from clptools.config.address import Endpoint
 from clptools.config.trap_rows import row_fault
 from clptools.core.model.events import HardwareSeen
 from clptools.core.model.settings import Settings, SnmpUser, TrapSource
+from clptools.core.model.words import EventClass
 from clptools.core.monitors.severity import grave_classes
+from clptools.faults import ClpError
 from clptools.intake import pet, snmp
 from clptools.intake.ber import DecodeError
 from clptools.intake.glance import Glance, ends_grave, is_grave, sensor_of
@@ -38,13 +40,12 @@ from clptools.intake.match import (
     source_of,
 )
 from clptools.intake.pet import DecodedTrap
-from clptools.intake.profile import ClassTable, EventClass
+from clptools.intake.profile import ClassTable
 from clptools.intake.rehearse import RehearsalGate, is_rehearsal
 from clptools.intake.snmp import Trap, V3Message
 from clptools.intake.usm import Engine, Refused, UserKeys, Usm, engine_id
 from clptools.intake.variables import Binds, words_of
 from clptools.intake.waiting import Waiting
-from clptools.reports import ClpError
 
 PENDING = 1_024
 """Traps taken and not yet durable; beyond it they are dropped and counted."""
@@ -550,7 +551,7 @@ def event_of(
         monitor=monitor,
         key=prefix + decoded.key,
         duplicate_key=duplicate_key,
-        event_class=decoded.event_class.value,
+        event_class=decoded.event_class,
         # A class that only the severity told may differ between a fault and its end: then the
         # key alone says what is closed.  So it does where several states are.
         clears=decoded.clears.value if decoded.clears and by_row and not decoded.closed else "",

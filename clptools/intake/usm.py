@@ -24,10 +24,10 @@ import msgspec
 
 from clptools.config.secretfile import read_secret
 from clptools.core.model.settings import SnmpUser
+from clptools.faults import ClpError, ExitCode
 from clptools.intake import ber, snmp
 from clptools.intake.ber import DecodeError
 from clptools.intake.snmp import Trap, V3Message
-from clptools.reports import ClpError, ExitCode
 
 TIME_WINDOW = 150
 """Seconds (RFC 3414, section 2.2.3)."""

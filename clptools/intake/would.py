@@ -11,9 +11,9 @@ import msgspec
 from clptools.core import phrases as say
 from clptools.core.model.settings import Bmc, Monitor, Settings
 from clptools.core.model.states import MonitorStatus
+from clptools.core.model.words import EventClass, FinalAction, RecoveryStep
 from clptools.intake.match import CATEGORY, plain_source
 from clptools.intake.pet import DecodedTrap
-from clptools.intake.profile import EventClass
 
 _QUIET = {
     EventClass.INFO: "Nothing changes: it is recorded (INFO).",
@@ -79,7 +79,7 @@ def _change(decoded: DecodedTrap, monitor: Monitor, server: str) -> WouldChange:
         plan = monitor.recovery
         recovery = say.plan(plan.action, plan.target, plan.final_action)
         because = f"Recovery: {recovery}."
-        if plan.action == "final" and plan.final_action == "none":
+        if plan.action is RecoveryStep.FINAL and plan.final_action is FinalAction.NONE:
             recovery, because = None, 'No recovery: the final action is "none".'
     elif event_class is EventClass.PREDICT and monitor.stall_on_predictive_failure:
         to = MonitorStatus.STALL.value

@@ -74,9 +74,3 @@ class MonitorModule(Protocol):
         and `TimeoutError` for a time-out.
         """
         ...
-
-
-def own_option(monitor: Monitor, name: str, server: str) -> str:
-    """A text option that may be a table with a value per server; empty where there is none."""
-    value = monitor.options.get(name)
-    return value.get(server, "") if isinstance(value, dict) else str(value or "")

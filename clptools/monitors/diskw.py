@@ -6,16 +6,23 @@ import asyncio
 import contextlib
 
 from clptools.common import disk_child
+from clptools.core.model.options import PerServer, VariantOptions, on_server, read
 from clptools.core.model.settings import Monitor
-from clptools.monitors.base import NORMAL, MonitorContext, Status, Verdict, error, own_option
+from clptools.monitors.base import NORMAL, MonitorContext, Status, Verdict, error
 
 _stuck: dict[str, asyncio.subprocess.Process] = {}
 """Probes that did not end, by path: a second one would only hang beside the first."""
 
 
+class Options(VariantOptions, frozen=True, kw_only=True):
+    """What is read, or written below."""
+
+    path: PerServer
+
+
 async def check(monitor: Monitor, context: MonitorContext) -> Verdict:
     """Read a device or file, or write below a directory."""
-    path = own_option(monitor, "path", context.server)
+    path = on_server(read(Options, monitor.options).path, context.server)
     stuck = _stuck.get(path)
     process = stuck or await disk_child.start("try", path)
     try:

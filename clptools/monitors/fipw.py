@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from ipaddress import ip_interface
 
+from clptools.core.model.options import VariantOptions, read
 from clptools.core.model.settings import Monitor, Resource
 from clptools.faults import ClpError, ExitCode
 from clptools.monitors.base import NORMAL, MonitorContext, Verdict, error
 from clptools.monitors.netdev import interface_with, link_fault
+
+
+class _Fip(VariantOptions, frozen=True, kw_only=True):
+    """What this needs to know of a `fip` resource."""
+
+    address: str
 
 
 async def check(monitor: Monitor, context: MonitorContext) -> Verdict:
@@ -20,7 +27,7 @@ async def check(monitor: Monitor, context: MonitorContext) -> Verdict:
             'target = "…" names a fip, or a group that has one',
         )
     for resource in resources:
-        address = ip_interface(str(resource.options["address"])).ip
+        address = ip_interface(read(_Fip, resource.options).address).ip
         interface = interface_with(address)
         if interface is None:
             return error(f"{address} ({resource.name}) is not on this server any more")

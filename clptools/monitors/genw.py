@@ -5,13 +5,20 @@ from __future__ import annotations
 import os
 
 from clptools import paths
+from clptools.core.model.options import VariantOptions, read
 from clptools.core.model.settings import Monitor
 from clptools.monitors.base import NORMAL, MonitorContext, Status, Verdict
 
 
+class Options(VariantOptions, frozen=True, kw_only=True):
+    """The script that decides."""
+
+    script: str = "genw.sh"
+
+
 async def check(monitor: Monitor, context: MonitorContext) -> Verdict:
     """Run the script, under scripts/monitor.s/<monitor>/ or by its absolute path."""
-    script = str(monitor.options.get("script") or "genw.sh")
+    script = read(Options, monitor.options).script
     end = await context.run_script(
         f"monitor/{monitor.name}",
         os.path.join(paths.scripts_dir(), "monitor.s", monitor.name, script),

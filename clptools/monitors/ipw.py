@@ -5,15 +5,21 @@ from __future__ import annotations
 import asyncio
 
 from clptools.common.ping import ping
+from clptools.core.model.options import VariantOptions, read
 from clptools.core.model.settings import Monitor
 from clptools.faults import ClpError, ExitCode
 from clptools.monitors.base import NORMAL, MonitorContext, Verdict, error
 
 
+class Options(VariantOptions, frozen=True, kw_only=True):
+    """Who is asked."""
+
+    targets: tuple[str, ...]
+
+
 async def check(monitor: Monitor, context: MonitorContext) -> Verdict:
     """Normal as soon as one target answers; three tries within the time-out."""
-    targets = monitor.options.get("targets")
-    assert isinstance(targets, tuple)
+    targets = read(Options, monitor.options).targets
     asked = [asyncio.create_task(ping(target, monitor.timeout_ms / 1000)) for target in targets]
     faults: list[str] = []
     try:

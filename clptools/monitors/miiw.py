@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from clptools.core.model.options import PerServer, VariantOptions, on_server, read
 from clptools.core.model.settings import Monitor
 from clptools.faults import ClpError, ExitCode
-from clptools.monitors.base import NORMAL, MonitorContext, Verdict, error, own_option
+from clptools.monitors.base import NORMAL, MonitorContext, Verdict, error
 from clptools.monitors.netdev import link_fault
+
+
+class Options(VariantOptions, frozen=True, kw_only=True):
+    """Whose link is watched."""
+
+    interface: PerServer
 
 
 async def check(monitor: Monitor, context: MonitorContext) -> Verdict:
     """Whether it is up and has its carrier."""
-    interface = own_option(monitor, "interface", context.server)
+    interface = on_server(read(Options, monitor.options).interface, context.server)
     if not interface:
         raise ClpError(
             ExitCode.FAILED, f"monitor {monitor.name} names no interface for {context.server}"

@@ -11,17 +11,24 @@ import contextlib
 import os
 
 from clptools.common.plainfile import beginning
+from clptools.core.model.options import PerServer, VariantOptions, on_server, read
 from clptools.core.model.settings import Monitor
 from clptools.faults import ClpError, ExitCode
-from clptools.monitors.base import NORMAL, MonitorContext, Verdict, error, own_option
+from clptools.monitors.base import NORMAL, MonitorContext, Verdict, error
 
 _reading: dict[str, asyncio.Future[bytes]] = {}
 """Files that are being read: one that hangs holds one thread, not one more each round."""
 
 
+class Options(VariantOptions, frozen=True, kw_only=True):
+    """Whose process is watched."""
+
+    pid_file: PerServer = ""
+
+
 async def check(monitor: Monitor, context: MonitorContext) -> Verdict:
     """Whether the process, or any of the target's processes, is there."""
-    file = own_option(monitor, "pid_file", context.server)
+    file = on_server(read(Options, monitor.options).pid_file, context.server)
     if file:
         async with asyncio.timeout(monitor.timeout_ms / 1000):
             return await _by_file(file)

@@ -19,6 +19,8 @@ from typing import Protocol
 from clptools import paths
 from clptools.common.trust import check_script
 from clptools.core.model.events import WatchdogChanged
+from clptools.core.model.options import WatchdogOptions as Options
+from clptools.core.model.options import read, watchdog_monitor
 from clptools.core.model.settings import Settings
 from clptools.faults import ClpError, ExitCode
 from clptools.monitors.guard_client import GuardClient
@@ -82,11 +84,11 @@ class Watchdog:
 
     def apply(self, settings: Settings) -> None:
         """Know the options of what is armed from now on; nothing is armed or disarmed by this."""
-        for monitor in settings.monitors:
-            if monitor.type == "userw" and self._server in monitor.servers:
-                self._configured = str(monitor.options.get("method") or "none")
-                self._guard_action = str(monitor.options.get("guard_action") or "reboot")
-                break
+        monitor = watchdog_monitor(settings, self._server)
+        if monitor is not None:
+            options = read(Options, monitor.options)
+            self._configured = options.method
+            self._guard_action = options.guard_action
         self._command = settings.cluster.action_command
 
     async def arm(self, timeout_ms: int, method: str = "") -> WatchdogChanged:

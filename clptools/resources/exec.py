@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from clptools import paths
+from clptools.core.model.options import VariantOptions, read
 from clptools.core.model.settings import Resource
 from clptools.resources import scope
 from clptools.resources.base import (
@@ -16,19 +17,30 @@ from clptools.resources.base import (
 from clptools.resources.script import FORCED_GRACE_MS, GRACE_MS, Script, environment
 
 
+class Options(VariantOptions, frozen=True, kw_only=True):
+    """Its scripts; empty: there is none."""
+
+    start: str = ""
+    stop: str = ""
+    migrate: str = ""
+
+
 async def start(resource: Resource, context: ResourceContext) -> ResourceOutcome:
     """Run the start script."""
-    return await _run(resource, context, "start", resource.start_timeout_ms)
+    script = read(Options, resource.options).start
+    return await _run(resource, context, "start", script, resource.start_timeout_ms)
 
 
 async def stop(resource: Resource, context: ResourceContext) -> ResourceOutcome:
     """Run the stop script."""
-    return await _run(resource, context, "stop", resource.stop_timeout_ms)
+    script = read(Options, resource.options).stop
+    return await _run(resource, context, "stop", script, resource.stop_timeout_ms)
 
 
 async def migrate(resource: Resource, context: ResourceContext) -> ResourceOutcome:
     """Run the migrate script."""
-    return await _run(resource, context, "migrate", resource.migrate_timeout_ms)
+    script = read(Options, resource.options).migrate
+    return await _run(resource, context, "migrate", script, resource.migrate_timeout_ms)
 
 
 def warm_up() -> None:
@@ -38,9 +50,8 @@ def warm_up() -> None:
 
 
 async def _run(
-    resource: Resource, context: ResourceContext, op: str, timeout_ms: int
+    resource: Resource, context: ResourceContext, op: str, script: str, timeout_ms: int
 ) -> ResourceOutcome:
-    script = str(resource.options.get(op) or "")
     if not script:
         return ResourceOutcome(ok=True, text=f"{context.group}/{resource.name} has no {op} script")
     result = await context.run(

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from clptools.common.loading import load
+from clptools.core.model.options import PerServer, VariantOptions, on_server, read
 from clptools.core.model.settings import Resource
 from clptools.faults import ClpError, ExitCode
 from clptools.resources.base import ResourceContext, ResourceOutcome
@@ -53,6 +54,16 @@ time-out and no longer than this, since another server may see less of whoever a
 
 _announcing: dict[Address, asyncio.Task[None]] = {}
 """Announcements still to be made, by address; a stop ends them."""
+
+
+class Options(VariantOptions, frozen=True, kw_only=True):
+    """The address, and how it is taken."""
+
+    address: str
+    """With its prefix length."""
+    interface: PerServer = ""
+    announcements: int = 5
+    duplicate_check: bool = True
 
 
 class Link(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,7 +119,7 @@ async def start(resource: Resource, context: ResourceContext) -> ResourceOutcome
             await _take(netlink, resource, context, link, wanted)
         elif (mac := await _await_dad(netlink, link, wanted)) is not None:
             raise _taken(link, wanted, mac)
-    _announce(link, wanted, int(str(resource.options.get("announcements", 5))))
+    _announce(link, wanted, read(Options, resource.options).announcements)
     text = f"{wanted} on {link.name}" + ("" if present is None else ", where it was already")
     return ResourceOutcome(ok=True, text=text)
 
@@ -134,13 +145,12 @@ async def stop(resource: Resource, context: ResourceContext) -> ResourceOutcome:
 
 
 def _wanted(resource: Resource) -> IPv4Interface | IPv6Interface:
-    return ip_interface(str(resource.options["address"]))
+    return ip_interface(read(Options, resource.options).address)
 
 
 def _interface(resource: Resource, server: str) -> str:
     """The configured interface on this server, or nothing."""
-    given = resource.options.get("interface")
-    return given.get(server, "") if isinstance(given, dict) else str(given or "")
+    return on_server(read(Options, resource.options).interface, server)
 
 
 @contextlib.asynccontextmanager
@@ -285,7 +295,7 @@ async def _try(
 ) -> bytes | None:
     """Add the address; returns the MAC that answers for it instead, if one does."""
     # Without carrier there is nobody to ask, and nothing can be sent.
-    check = resource.options.get("duplicate_check", True) and link.flags & IFF_LOWER_UP
+    check = read(Options, resource.options).duplicate_check and link.flags & IFF_LOWER_UP
     if check and link.port is not None:
         mac = await holder_of(link.port, wanted.ip)
         if mac is not None:

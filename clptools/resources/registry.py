@@ -15,6 +15,7 @@ from clptools.config.field import (
     text,
 )
 from clptools.core.model.settings import Resource, Settings
+from clptools.core.model.words import Operation
 from clptools.faults import ClpError
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def _warm_up(kind: str) -> None:
     _warm.add(kind)
 
 
-async def perform(resource: Resource, op: str, context: ResourceContext) -> ResourceOutcome:
+async def perform(resource: Resource, op: Operation, context: ResourceContext) -> ResourceOutcome:
     """Carry out `start`, `stop` or `migrate`; whatever goes wrong becomes the outcome's text.
 
     One at a time: an operation of the same resource that still runs is ended first.
@@ -138,7 +139,9 @@ async def perform(resource: Resource, op: str, context: ResourceContext) -> Reso
     try:
         return await in_turn(op, place, context, lambda: _perform(resource, op, context))
     except TimeoutError:
-        timeout_ms = resource.start_timeout_ms if op == "start" else resource.stop_timeout_ms
+        timeout_ms = (
+            resource.start_timeout_ms if op == Operation.START else resource.stop_timeout_ms
+        )
         return ResourceOutcome(
             ok=False,
             timed_out=True,
@@ -153,14 +156,14 @@ async def perform(resource: Resource, op: str, context: ResourceContext) -> Reso
         )
 
 
-async def _perform(resource: Resource, op: str, context: ResourceContext) -> ResourceOutcome:
+async def _perform(resource: Resource, op: Operation, context: ResourceContext) -> ResourceOutcome:
     if resource.type not in _warm:
         # Never in the loop: on a slow server that takes seconds, in which nothing beats.
         import asyncio
 
         await asyncio.to_thread(_warm_up, resource.type)
     variant = module(resource.type)
-    if op == "migrate":
+    if op == Operation.MIGRATE:
         return await cast("Migrating", variant).migrate(resource, context)
-    operation = variant.start if op == "start" else variant.stop
+    operation = variant.start if op == Operation.START else variant.stop
     return await operation(resource, context)

@@ -16,6 +16,7 @@ from clptools.common import system_bus
 from clptools.common.loading import load
 from clptools.common.system_bus import BUS, MANAGER, NAME, PATH, PROPERTIES, SERVICE, UNIT, Owner
 from clptools.config.machine import unit_name
+from clptools.core.model.options import VariantOptions, read
 from clptools.core.model.settings import Resource
 from clptools.faults import ClpError, ExitCode
 from clptools.resources.base import ResourceContext, ResourceOutcome
@@ -31,6 +32,12 @@ CALL_OFF_S = 2.0
 """How long systemd may take to cancel a job that nobody waits for any more."""
 
 
+class Options(VariantOptions, frozen=True, kw_only=True):
+    """The systemd unit."""
+
+    unit: str
+
+
 def warm_up() -> None:
     """Load the D-Bus library, so that the first failover does not wait for it."""
     load("dbus_fast.aio")
@@ -38,7 +45,7 @@ def warm_up() -> None:
 
 async def start(resource: Resource, context: ResourceContext) -> ResourceOutcome:
     """Start the unit and see that it is active."""
-    unit = unit_name(str(resource.options["unit"]))
+    unit = unit_name(read(Options, resource.options).unit)
     async with asyncio.timeout(resource.start_timeout_ms / 1000), _systemd() as systemd:
         path = await systemd.load(unit)
         if await systemd.get(path, UNIT, "UnitFileState") == "enabled":
@@ -57,7 +64,7 @@ async def start(resource: Resource, context: ResourceContext) -> ResourceOutcome
 
 async def stop(resource: Resource, context: ResourceContext) -> ResourceOutcome:
     """Stop the unit and see that nothing of it runs."""
-    unit = unit_name(str(resource.options["unit"]))
+    unit = unit_name(read(Options, resource.options).unit)
     async with asyncio.timeout(resource.stop_timeout_ms / 1000), _systemd() as systemd:
         try:
             result = await systemd.job("StopUnit", unit)

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from clptools.core.model.actions import Fence
 from clptools.core.model.events import FenceDone, PowerRead
+from clptools.core.model.words import PowerState
 
 if TYPE_CHECKING:
     from clptools.core.model.settings import Settings
@@ -134,7 +135,7 @@ class Bmcs:
         """Ask for power and beat; the `PowerRead` comes later."""
         (bmc, where), world = self._asked(asker, server), self._world
         begin = self._begin(asker, bmc)
-        read = PowerRead(server=server, power="unknown", asked_at=asked_at, where=where)
+        read = PowerRead(server=server, power=PowerState.UNKNOWN, asked_at=asked_at, where=where)
         if not self._reachable(asker, bmc):
             end = begin + TIMEOUT_US
             bmc.busy_until[asker] = end
@@ -178,7 +179,7 @@ class Bmcs:
             bmc.busy_until[asker] = max(bmc.busy_until[asker], end)
         answer = replace(
             read,
-            power="on" if on else "off",
+            power=PowerState.ON if on else PowerState.OFF,
             beat=self._beat(bmc) if on else "",
             latency_ms=(end - world.t) // 1000,
             session=session.name if session is not None else "",

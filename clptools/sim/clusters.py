@@ -27,6 +27,7 @@ from clptools.core.model.settings import (
     Server,
     Settings,
 )
+from clptools.core.model.words import BmcAction, FinalAction, RecoveryStep
 
 NAMED = (
     "1bmc", "2bmc", "2strong", "2bmcstrong", "2req", "3lease", "3bmc", "3bmcreq",
@@ -111,7 +112,7 @@ def sample(
         bmcs = {s.name: s.bmc.address for s in servers if s.bmc is not None}
         link = Interconnect(name="bmchb1", type="bmchb", addresses=bmcs, interval_ms=1000)
         interconnects.append(link)
-    action = forced_stop or ("power-off" if bmc else "none")
+    action = BmcAction(forced_stop or ("power-off" if bmc else "none"))
     monitors = _monitors(names, watchdog, after_recovery, final_action, script, bool(migrate))
     if raid:
         # A category of one's own, whatever the device.
@@ -176,11 +177,11 @@ def _monitors(
         keywords={n: f"192.168.0.{i + 1}" for i, n in enumerate(names)},
         stall_on_predictive_failure=True,
         recovery=Recovery(
-            action="failover",
+            action=RecoveryStep.FAILOVER,
             target="failover1",
-            final_action=final_action,
+            final_action=FinalAction(final_action),
             migrate_before_failover=migrate,
-            after_recovery=after_recovery,
+            after_recovery=BmcAction(after_recovery),
         ),
     )
     nic = Monitor(
@@ -188,9 +189,7 @@ def _monitors(
         type="mrw",
         servers=names,
         category="NIC",
-        recovery=Recovery(
-            action="restart", target="failover1", restart_count=1, final_action="none"
-        ),
+        recovery=Recovery(action=RecoveryStep.RESTART, target="failover1", restart_count=1),
     )
     genw = Monitor(
         name="genw1",
@@ -200,13 +199,13 @@ def _monitors(
         timing="active",
         target="failover1",
         recovery=Recovery(
-            action="script" if script else "restart",
+            action=RecoveryStep.SCRIPT if script else RecoveryStep.RESTART,
             script=script,
             pre_action_script=f"before-{script}" if script else "",
             target="failover1",
             restart_count=2,
             failover_count=1,
-            final_action=final_action,
+            final_action=FinalAction(final_action),
         ),
     )
     return (userw, mrw, nic, genw)

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from clptools.core.cluster.timeout_ratio import stretched
 from clptools.core.model import actions as a
 from clptools.core.model import events as e
+from clptools.core.model import words
+from clptools.core.model.options import watchdog_method
 from clptools.sim.host import SECOND, Host, Operation, Watchdog
 from clptools.sim.network import CONTROL
 
@@ -27,14 +29,7 @@ _ENDS_WITHIN_US = 2_000_000
 
 def configured_method(host: Host) -> str:
     """By which means the configuration on this server arms its watchdog."""
-    return next(
-        (
-            str(m.options.get("method", "none"))
-            for m in host.settings.monitors
-            if m.type == "userw" and host.name in m.servers
-        ),
-        "none",
-    )
+    return watchdog_method(host.settings, host.name)
 
 
 class Executor:
@@ -416,9 +411,9 @@ class Executor:
         elif scripts.fails(action.resource, action.op):
             operation.ok = False
         host.operations[key] = operation
-        if action.op == "start":
+        if action.op == words.Operation.START:
             host.active[key] = "starting"
-        elif action.op == "stop" and key in host.active:
+        elif action.op == words.Operation.STOP and key in host.active:
             host.active[key] = "stopping"
         self._world.check.running(host, action)
         self._world.note(f"{host.name} begins to {action.op} {action.group}/{action.resource}")
@@ -430,9 +425,9 @@ class Executor:
         if resource is None:
             return 1_800_000_000
         limits = {
-            "start": resource.start_timeout_ms,
-            "stop": resource.stop_timeout_ms,
-            "migrate": resource.migrate_timeout_ms,
+            words.Operation.START: resource.start_timeout_ms,
+            words.Operation.STOP: resource.stop_timeout_ms,
+            words.Operation.MIGRATE: resource.migrate_timeout_ms,
         }
         return 1000 * limits[action.op]
 
@@ -452,9 +447,9 @@ class Executor:
         order = operation.order
         if operation.given_up:
             operation.ok = False
-        if order.op == "start":
+        if order.op == words.Operation.START:
             host.active[key] = "running" if operation.ok else "broken"
-        elif order.op == "migrate":
+        elif order.op == words.Operation.MIGRATE:
             pass  # it stays active here until its stop, however much of it was carried over
         elif operation.ok:
             host.active.pop(key, None)
@@ -481,7 +476,11 @@ class Executor:
     def _tell_end(self, host: Host, operation: Operation) -> None:
         order = operation.order
         word = "has" if operation.ok else "timed out to" if operation.timed_out else "failed to"
-        past = {"start": "started", "stop": "stopped", "migrate": "migrated"}
+        past = {
+            words.Operation.START: "started",
+            words.Operation.STOP: "stopped",
+            words.Operation.MIGRATE: "migrated",
+        }
         verb = past[order.op] if operation.ok else order.op
         if operation.given_up:
             word, verb = "gave up to", order.op

@@ -18,6 +18,7 @@ from clptools.core.model import events as e
 from clptools.core.model.messages import NO_EPOCH, Beat, Epoch, Report
 from clptools.core.model.quorum import majority
 from clptools.core.model.timing import times
+from clptools.core.model.words import Operation
 from clptools.core.monitors.event_ledger import DUPLICATES_MS
 from clptools.core.monitors.recovery import PASSIVE
 from clptools.sim.counts import Counts
@@ -116,12 +117,12 @@ class Checker:
 
     def running(self, host: Host, action: a.RunResource) -> None:
         """The start or stop of a resource begins."""
-        if action.op == "start":
+        if action.op == Operation.START:
             self._only_here(host, action.group)
             self.evidence.begun(host, action.group)
             if self._suspended(host, acts_alone=False) and not self._was_under_way(host, action):
                 self.report("I5", f"started {action.group} while suspended", host.name)
-        if action.op == "stop" and self.strict:
+        if action.op == Operation.STOP and self.strict:
             self._needless(host, action)
         self._begun.setdefault((host.name, action.group, action.epoch), self.world.t)
         self.service.running(host, action)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from clptools.core.model.actions import RunResource
+from clptools.core.model.words import Operation
 
 if TYPE_CHECKING:
     from clptools.sim.host import Host
@@ -57,7 +58,7 @@ class Service:
     def running(self, host: Host, action: RunResource) -> None:
         """A start or stop begins."""
         group = action.group
-        if action.op == "start":
+        if action.op == Operation.START:
             self._asked.discard(group)
         self.changed(host)
 

@@ -14,6 +14,7 @@ from typing import NamedTuple, get_args
 from clptools.core.model import actions as a
 from clptools.core.model import events as e
 from clptools.core.model import requests as r
+from clptools.core.model.words import EventClass
 from clptools.sim import snapshot
 from clptools.sim.bmc_model import Bmc
 from clptools.sim.breaks import AT_ONCE, Breaks, Perform
@@ -25,9 +26,7 @@ from clptools.sim.words import BadLine as BadLine
 from clptools.sim.words import Words, shown, whole_in
 from clptools.sim.world import CUTS, World
 
-CLASSES = (
-    "FATAL", "ERROR", "PREDICT", "PERFORMANCE", "REDUNDANCY", "INFO", "CLEAR", "UNKNOWN",
-)  # fmt: skip
+CLASSES = tuple(EventClass)
 _ACTIONS = tuple(sorted(str(kind.__struct_config__.tag) for kind in get_args(a.Action)))
 _MANY = 1_000_000
 """More of anything no story needs."""
@@ -484,14 +483,15 @@ def _script(world: World, words: Words) -> None:
 
 def _trap(world: World, words: Words) -> None:
     host, monitor = words.server(), words.monitor()
-    event_class, key = words.one_of("class", *CLASSES), words.word("EVENT")
+    event_class = EventClass(words.one_of("class", *CLASSES))
+    key = words.word("EVENT")
     twice = words.word("DUPLICATE-KEY") if words.more else ""
     words.end()
     _trapped(world, host, monitor, event_class, key, twice)
 
 
 def _trapped(
-    world: World, host: Host, monitor: str, event_class: str, key: str, twice: str = ""
+    world: World, host: Host, monitor: str, event_class: EventClass, key: str, twice: str = ""
 ) -> None:
     world.traps += 1
     seen = e.HardwareSeen(
@@ -512,10 +512,16 @@ def _storm(world: World, words: Words) -> None:
     world.storms += 1
     for i in range(count):
         j = i % 31
-        event_class = ("INFO", "PERFORMANCE", "ERROR", "PREDICT", "CLEAR")[j % 5]
+        event_class = (
+            EventClass.INFO,
+            EventClass.PERFORMANCE,
+            EventClass.ERROR,
+            EventClass.PREDICT,
+            EventClass.CLEAR,
+        )[j % 5]
         seen = (event_class, f"sensor{j % 7}", f"{world.storms}.{j}")
         if distinct:
-            seen = ("PREDICT", f"sensor{i}", f"{world.storms}.{i}")
+            seen = (EventClass.PREDICT, f"sensor{i}", f"{world.storms}.{i}")
         world.at(world.t + i * 2000, _trapped, world, host, monitor, *seen)
 
 

@@ -61,18 +61,16 @@ class Bench:
         replies = Replies()
         self.core = Core(replies)
         unused: Any = None
-        self.backend = AgentBackend(
-            "server1",
-            "me",
-            self.records,
-            replies,
-            ScriptRunner(),
-            unused,
-            lambda: self.core,
-            dict,
-            unused,
-            unused,
-        )
+        self.server, self.incarnation = "server1", "me"
+        self.scripts = ScriptRunner()
+        around: Any = self
+        self.backend = AgentBackend(self, around, unused, self.records, replies, unused)
+
+    def core_now(self) -> Any:
+        return self.core
+
+    def counters(self) -> dict[str, int]:
+        return {}
 
     def script(self, end: str) -> None:
         path = self.folder / "check.sh"

@@ -69,6 +69,31 @@ class Others:
         return [to for to, what in self.asked if what == "PushCommit"]
 
 
+class Here:
+    """server1, with a configuration of these servers; `run`: those that run now."""
+
+    server = "server1"
+
+    def __init__(self, own: tuple[str, ...] = (), run: tuple[str, ...] = ()) -> None:
+        self.now = Settings(servers=tuple(Server(name=name) for name in own)) if own else None
+        self.run = set(run)
+        self.taken: list[Settings] = []
+
+    def settings_in_force(self) -> Settings | None:
+        return self.now
+
+    def online(self) -> set[str]:
+        return self.run
+
+    def refuses(self, settings: Settings) -> str:
+        return ""
+
+    async def offered(self, settings: Settings) -> None: ...
+
+    def took_effect(self, settings: Settings, user: str) -> None:
+        self.taken.append(settings)
+
+
 @pytest.fixture(autouse=True)
 def node_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("CLP_ROOT", str(tmp_path))
@@ -78,25 +103,14 @@ def node_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def push(others: Others, own: tuple[str, ...]) -> tuple[Outcome, list[Settings]]:
     """server1 pushes a configuration of three; `own`: the servers of the one it has."""
-    taken: list[Settings] = []
-    now = Settings(servers=tuple(Server(name=name) for name in own)) if own else None
-
-    async def offered(settings: Settings) -> None: ...
+    here = Here(own, ("server1", "server2", "server3"))
 
     async def main() -> Outcome:
-        pushes = Pushes(
-            "server1",
-            others,
-            lambda: now,
-            lambda: {"server1", "server2", "server3"},
-            lambda settings, user: taken.append(settings),
-            lambda settings: "",
-            offered,
-        )
+        pushes = Pushes(here, others)
         files = {"clp.toml": CONFIG, "scripts/start.sh": SCRIPT, "scripts/stop.sh": SCRIPT}
         return await pushes.distribute(ConfigFiles(revision=0, files=files), "root")
 
-    return asyncio.run(main()), taken
+    return asyncio.run(main()), here.taken
 
 
 def test_a_server_that_joins_is_told_when_the_others_have_it() -> None:
@@ -193,15 +207,10 @@ def test_the_agent_goes_on_while_files_are_written_aside(monkeypatch: pytest.Mon
         went_on.append(turn.wait(10))
         return staged(*given)
 
-    async def offered(settings: Settings) -> None: ...
-
     async def main() -> Outcome:
         loops.append(asyncio.get_running_loop())
         one = Others({"server2": (), "server3": ()})
-        nobody: set[str] = set()
-        pushes = Pushes(
-            "server1", one, lambda: None, lambda: nobody, lambda *_: None, lambda _: "", offered
-        )
+        pushes = Pushes(Here(), one)
         files = {"clp.toml": CONFIG, "scripts/start.sh": SCRIPT, "scripts/stop.sh": SCRIPT}
         return await pushes.distribute(ConfigFiles(revision=0, files=files), "root")
 

@@ -19,7 +19,7 @@ from clptools.agent.store import LEDGER_BYTES, Store
 from clptools.agent.store import STATE_BYTES as SLOT_BYTES
 from clptools.core.model.durable import Durable, HeldGroup, LedgerFile, OpenEntry
 from clptools.core.model.messages import Epoch, Term
-from clptools.reports import ClpError, ExitCode
+from clptools.faults import ClpError, ExitCode
 
 BOOT = bytes(range(16))
 

@@ -17,8 +17,8 @@ from clptools.agent.agent import Agent
 from clptools.agent.store import NoRoom, Store
 from clptools.api.backend import EventRecord
 from clptools.core.notices.form import Kinds, Notice
+from clptools.faults import ExitCode
 from clptools.intake.trap import Note
-from clptools.reports import ExitCode
 from tests.agent.test_agent import place, started
 from tests.intake.conftest import until
 
@@ -113,7 +113,7 @@ def test_an_agent_without_room_starts_nothing_until_there_is(
 def test_a_push_that_reached_this_server_is_told() -> None:
     async def work(agent: Agent) -> None:
         assert agent._core is not None
-        agent._took_effect(agent._core.settings, "anna")
+        agent.took_effect(agent._core.settings, "anna")
         (record,) = told(agent, notices.ConfigurationInForce)
         assert "by anna is in force" in record.text
 
@@ -159,7 +159,7 @@ def test_what_sources_and_the_host_say_is_told(monkeypatch: pytest.MonkeyPatch) 
         agent._around._host._log("reboot of server1: final action of genw1")
         assert [r.level for r in told(agent, notices.SourceNoted)] == ["WARN"]
         assert [r.level for r in told(agent, notices.HostActed)] == ["WARN"]
-        monkeypatch.setattr(agent._backend, "_identify", identify)
+        monkeypatch.setattr(agent._around, "identify", identify)
         await agent._backend.identify("server1", True, "anna")
         (record,) = told(agent, notices.ChassisIdentified)
         assert record.text == "The identify LED of server1 is on, by anna."

@@ -30,7 +30,7 @@ from clptools.core.model.view import (
     StatusView,
 )
 from clptools.core.notices.requests import AskedLate
-from clptools.reports import ClpError, ExitCode
+from clptools.faults import ClpError, ExitCode
 
 
 def sample_status() -> StatusView:

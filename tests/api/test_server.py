@@ -27,7 +27,7 @@ from clptools.api.methods import Caller
 from clptools.core import phrases
 from clptools.core.model.requests import GroupMove, Outcome
 from clptools.core.model.view import ClusterView, StatusView
-from clptools.reports import ClpError, ExitCode
+from clptools.faults import ClpError, ExitCode
 from tests.api.fake import Agent, socket_path
 
 

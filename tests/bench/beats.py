@@ -11,7 +11,7 @@ from clptools.core.model.datagram import MAX_BYTES, datagram_bytes
 from clptools.core.model.messages import Beat, Echo, Epoch, Term
 from clptools.core.model.settings import Cluster, Server, Settings
 from clptools.core.model.state import GroupRun
-from clptools.core.model.states import GroupState
+from clptools.core.model.states import Contact, GroupState
 from clptools.core.node import Node
 from tests.bench.report import Row, Section
 
@@ -81,6 +81,7 @@ def _holder(servers: int, groups: int) -> Node:
             held=True, seen=Epoch(10**4, _INCARNATION, 10**4), state=GroupState.ONLINE
         )
     for p in state.peers.known.values():
+        p.contact = Contact.BELIEVED
         p.incarnation = _INCARNATION
         p.echo = Echo(incarnation=_INCARNATION, sent_at=node.now)
     return node

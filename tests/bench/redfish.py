@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from clptools.core.model.settings import Bmc
+from clptools.core.model.words import BmcOrder, PowerState
 from clptools.hardware.ipmi import BmcError
-from clptools.hardware.power import Power
 from clptools.hardware.redfish import RedfishPower
 from tests.bench.report import Row, Section, spread
 from tests.hardware.test_redfish import emulator
@@ -81,7 +81,7 @@ def _client(bmc: Bmc) -> RedfishPower:
     return RedfishPower("server1", bmc, boot_ms, lambda: PASSWORD)
 
 
-async def _first(power: RedfishPower) -> Power:
+async def _first(power: RedfishPower) -> PowerState:
     async with asyncio.timeout(20):
         while True:
             try:
@@ -108,9 +108,9 @@ async def _orders(power: RedfishPower, rounds: int) -> tuple[list[float], list[f
     for _ in range(rounds):
         await power.power_on(lambda: 20.0, boot_ms() + 20_000)
         begun = time.perf_counter()
-        await power.order("power-off", until_ms=boot_ms() + 500, left_s=0.5)
+        await power.order(BmcOrder.POWER_OFF, until_ms=boot_ms() + 500, left_s=0.5)
         accepted.append((time.perf_counter() - begun) * 1e3)
-        while await _first(power) is not Power.OFF:
+        while await _first(power) is not PowerState.OFF:
             await asyncio.sleep(0.02)
         read_back.append((time.perf_counter() - begun) * 1e3)
     power.close()

@@ -15,7 +15,7 @@ from clptools.core.model.datagram import MAX_BYTES, PACKED, PLAIN, datagram_byte
 from clptools.core.model.messages import Beat, Echo, Epoch, Holding, Line, Term, Vote
 from clptools.core.model.settings import Bmc, Cluster, Server, Settings
 from clptools.core.model.state import GroupRun, PeerHoldings
-from clptools.core.model.states import GroupState
+from clptools.core.model.states import Contact, GroupState
 from clptools.core.node import Node
 from clptools.core.notices.cluster import PagesAgain, PagesMissing
 from tests.core.driver import Alone, S, settings
@@ -49,6 +49,7 @@ def large(servers: int, groups: int, name_bytes: int = LONG) -> Node:
     for i in range(groups):
         state.lifecycle.runs[f"{i:03d}".ljust(name_bytes, "g")] = run_of(10**6)
     for p in state.peers.known.values():
+        p.contact = Contact.BELIEVED
         p.incarnation = INCARNATION
         p.echo = Echo(incarnation=INCARNATION, sent_at=node.now)
         p.given = Vote(term=state.election.term, sent_at=node.now, pre=True)
@@ -164,6 +165,7 @@ class Pair:
         for node, other in ((self.one, "server2"), (self.two, "server1")):
             node.context.now = 10 * S
             p = node.state.peers.known[other]
+            p.contact = Contact.BELIEVED
             p.incarnation = "two" if other == "server2" else "one"
 
     def change(self, group: str, n: int, held: bool) -> None:

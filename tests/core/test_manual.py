@@ -35,7 +35,7 @@ from clptools.core.model.requests import (
     ServiceStop,
 )
 from clptools.core.model.settings import Arbiter, Group
-from clptools.core.model.state import Office
+from clptools.core.model.states import Office
 from clptools.core.model.timing import drift_ms
 from clptools.core.node import Node
 from tests.core.driver import Alone, Cluster, Host, S, names, settings

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from clptools.core.model.settings import Bmc, Cluster, Interconnect, Server, Settings
+from clptools.core.model.words import PowerState
 from clptools.hardware import power
 from clptools.hardware.ipmi import BmcClient, IpmiProcesses
-from clptools.hardware.power import Power
 from clptools.sim.bmc import IPMI_SIM, SimulatedBmc
 from tests.hardware.relay import Relay, relay_to
 
@@ -110,7 +110,7 @@ async def relayed(
     with simulated(tmp_path, kind) as bmc:
         async with relay_to(bmc.address, bmc.port) as relay:
             with client_of(bmc, tmp_path, port=relay.port) as client:
-                assert (await power.read(client))[0] is Power.ON
+                assert (await power.read(client))[0] is PowerState.ON
                 yield bmc, relay, client
 
 

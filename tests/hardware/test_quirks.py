@@ -11,9 +11,10 @@ import pytest
 
 from clptools import paths
 from clptools.agent.clock import boot_ms
+from clptools.core.model.words import BmcOrder, PowerState
 from clptools.hardware import power
 from clptools.hardware.ipmi import BmcClient, BmcError
-from clptools.hardware.power import Power, Reading
+from clptools.hardware.power import Reading
 from tests.hardware.bmc_sim import client_of, run
 from tests.hardware.quirks.server import quirky
 from tests.hardware.test_power import server1
@@ -38,7 +39,7 @@ def stopped(tmp_path: Path, quirk: str, retries: int = 1, **options: float) -> f
     async def test() -> None:
         nonlocal took_s
         with quirky(tmp_path, quirk, **options) as bmc, client_of(bmc, tmp_path) as client:
-            assert (await until_read(client)).power is Power.ON
+            assert (await until_read(client)).power is PowerState.ON
             began = time.monotonic()
             assert not (await power.stop(client, 20, retries)).already
             took_s = time.monotonic() - began
@@ -111,8 +112,8 @@ def test_an_order_leaves_in_time_for_a_slow_bmc(tmp_path: Path) -> None:
     async def test() -> None:
         with quirky(tmp_path, "slow", seconds=0.8) as bmc, client_of(bmc, tmp_path) as client:
             await until_read(client)
-            assert (await until_read(client)).power is Power.ON
-            await power.order(client, "power-off", until_ms=boot_ms() + 500, left_s=0.5)
+            assert (await until_read(client)).power is PowerState.ON
+            await power.order(client, BmcOrder.POWER_OFF, until_ms=boot_ms() + 500, left_s=0.5)
             assert bmc.power() == "off"
 
     run(test)
@@ -138,10 +139,10 @@ def test_a_bmc_that_is_busy_over_an_order_keeps_its_session(tmp_path: Path) -> N
         ):
             before = await until_read(client)
             with pytest.raises(BmcError, match="sent, but not answered") as fault:
-                await power.order(client, "power-off", until_ms=boot_ms() + 500, left_s=0.5)
+                await power.order(client, BmcOrder.POWER_OFF, until_ms=boot_ms() + 500, left_s=0.5)
             assert fault.value.left
             after = await until_read(client)
-            assert (after.power, after.session) == (Power.OFF, before.session)
+            assert (after.power, after.session) == (PowerState.OFF, before.session)
 
     run(test)
 
@@ -223,7 +224,7 @@ def test_an_account_is_used_with_what_it_may(
             quirky(tmp_path, "privileges", level=level, told=told) as bmc,
             client_of(bmc, tmp_path) as client,
         ):
-            assert (await until_read(client)).power is Power.ON
+            assert (await until_read(client)).power is PowerState.ON
             assert client.level == word
             if level >= 3:
                 await power.stop(client, 10, 0)
@@ -239,7 +240,7 @@ def test_an_account_is_used_with_what_it_may(
 def test_a_bmc_without_sha_256_is_used_however_it_tells(tmp_path: Path, way: int) -> None:
     async def test() -> None:
         with quirky(tmp_path, "ciphers", way=way) as bmc, client_of(bmc, tmp_path) as client:
-            assert (await power.read(client))[0] is Power.ON
+            assert (await power.read(client))[0] is PowerState.ON
             await power.stop(client, 10, 0)
             assert bmc.power() == "off"
 

@@ -20,10 +20,10 @@ from clptools.cli.main import run as clp
 from clptools.common.redfish import LINK_MS, RedfishError, Service, submit_test_event
 from clptools.core.model.actions import Fence
 from clptools.core.model.settings import Bmc, Cluster, Server, Settings
+from clptools.core.model.words import BmcOrder, PowerState
 from clptools.faults import ClpError
 from clptools.hardware.bmcs import Bmcs
 from clptools.hardware.ipmi import BmcError
-from clptools.hardware.power import Power
 from clptools.hardware.redfish import RedfishPower, access_of, led
 from tests.redfish.parts import (
     PASSWORD,
@@ -68,11 +68,11 @@ def test_the_session_lasts_as_long_as_answers_follow_on_each_other(
         clock = Clock()
         power = client(bmc, clock)
         first = await power.read()
-        assert first.power is Power.ON
+        assert first.power is PowerState.ON
         clock.ahead_ms += LINK_MS - 1000
         bmc.do("switch", on=False)
         second = await power.read()
-        assert second.power is Power.OFF
+        assert second.power is PowerState.OFF
         assert (second.session, second.session_at) == (first.session, first.session_at)
         clock.ahead_ms += LINK_MS + 1000
         third = await power.read()
@@ -118,7 +118,7 @@ def test_a_chassis_that_is_on_refutes_its_system(tmp_path: Path) -> None:
         bmc.do("set", chassis="PoweringOff")
         assert "PoweringOff" in await fault(power)
         bmc.do("set", chassis="Off")
-        assert (await power.read()).power is Power.OFF
+        assert (await power.read()).power is PowerState.OFF
 
     with redfish(tmp_path) as bmc:
         run(test)
@@ -153,7 +153,7 @@ def test_an_answer_that_is_none_is_one_line(tmp_path: Path, mode: str, said: str
         assert bmc.counter("asked") == asked, "it is left alone for a moment"
         clock.ahead_ms += 61_000
         bmc.do("set", mode="")
-        assert (await power.read()).power is Power.ON
+        assert (await power.read()).power is PowerState.ON
 
     with redfish(tmp_path) as bmc:
         run(test)
@@ -174,7 +174,7 @@ def test_a_refused_password_is_not_repeated_until_it_is_another(tmp_path: Path) 
         assert bmc.counter("refused") == 2
         clock.ahead_ms += 6_000
         passwords[0] = PASSWORD
-        assert (await power.read()).power is Power.ON
+        assert (await power.read()).power is PowerState.ON
 
     with redfish(tmp_path) as bmc:
         run(test)
@@ -191,7 +191,7 @@ def test_the_password_goes_to_the_pinned_certificate_alone(tmp_path: Path) -> No
         assert said.startswith("its certificate is refused")
         assert bmc.counter("asked") == 0
         own = str(bmc.folder / "cert.pem")
-        assert (await client(bmc, certificate="", ca=own).read()).power is Power.ON
+        assert (await client(bmc, certificate="", ca=own).read()).power is PowerState.ON
 
     with redfish(tmp_path) as bmc:
         run(test)
@@ -202,7 +202,7 @@ def test_an_order_leaves_in_time_or_never(tmp_path: Path) -> None:
         power = client(bmc)
         await power.read()
         with pytest.raises(BmcError, match="it would have come too late"):
-            await power.order("power-off", until_ms=boot_ms() - 1, left_s=0.5)
+            await power.order(BmcOrder.POWER_OFF, until_ms=boot_ms() - 1, left_s=0.5)
         assert bmc.counter("reset ForceOff") == 0
         bmc.do("set", mode="hang Systems")
         slow = asyncio.get_running_loop().create_task(fault(power, 2.0))
@@ -210,12 +210,12 @@ def test_an_order_leaves_in_time_or_never(tmp_path: Path) -> None:
         reading = asyncio.get_running_loop().create_task(fault(power, 2.0))
         await asyncio.sleep(0.1)
         assert not reading.done()
-        await power.order("power-off", until_ms=boot_ms() + 500, left_s=0.5)
+        await power.order(BmcOrder.POWER_OFF, until_ms=boot_ms() + 500, left_s=0.5)
         assert bmc.counter("reset ForceOff") == 1, "it did not wait behind the question"
         await asyncio.gather(slow, reading)
         bmc.do("set", mode="")
         await asyncio.sleep(1)
-        assert (await power.read()).power is Power.OFF
+        assert (await power.read()).power is PowerState.OFF
 
     with redfish(tmp_path) as bmc:
         run(test)
@@ -228,7 +228,7 @@ def test_an_order_to_a_bmc_that_hangs_is_given_up(tmp_path: Path) -> None:
         bmc.signal(signal.SIGSTOP)
         try:
             with pytest.raises(BmcError, match="not answered"):
-                await power.order("power-off", until_ms=boot_ms() + 300, left_s=0.3)
+                await power.order(BmcOrder.POWER_OFF, until_ms=boot_ms() + 300, left_s=0.3)
         finally:
             bmc.signal(signal.SIGCONT)
 
@@ -261,7 +261,7 @@ def test_a_system_is_named_where_there_are_several(tmp_path: Path) -> None:
             "it has no system blade7, but 27946b59-9e44-4fa7-8e91-f3527a1ef094"
         )
         power = client(bmc, system="27946b59-9e44-4fa7-8e91-f3527a1ef094")
-        assert (await power.read()).power is Power.ON
+        assert (await power.read()).power is PowerState.ON
 
     with redfish(tmp_path) as bmc:
         run(test)
@@ -287,12 +287,12 @@ def test_the_bmcs_of_the_agent_speak_it_beside_ipmi(
         read = await bmcs.read_power("server2", boot_ms())
         assert (read.power, read.error, read.beat) == ("on", "", "")
         assert read.session
-        fence = Fence(server="server2", action="power-off", within_ms=500, ordered_at=0)
+        fence = Fence(server="server2", action=BmcOrder.POWER_OFF, within_ms=500, ordered_at=0)
         done = await bmcs.fence(fence, boot_ms())
         assert (done.sent, done.error) == (True, "")
         await until("it is off", lambda: bmc.do("look")["power"] == "Off")
         assert (await bmcs.read_power("server2", boot_ms())).power == "off"
-        on = msgspec.structs.replace(fence, action="power-on", within_ms=10_000)
+        on = msgspec.structs.replace(fence, action=BmcOrder.POWER_ON, within_ms=10_000)
         assert (await bmcs.fence(on, boot_ms())).sent
         armed = await bmcs.arm_deadman("reset", 300_000)
         assert not armed.ok
@@ -421,7 +421,7 @@ def test_the_emulator_is_switched_and_read_back(tmp_path: Path) -> None:
     async def test() -> None:
         power = RedfishPower("server1", bmc, boot_ms, lambda: "any")
 
-        async def reads(wanted: Power) -> str:
+        async def reads(wanted: PowerState) -> str:
             async with asyncio.timeout(20):
                 while True:
                     try:
@@ -433,11 +433,11 @@ def test_the_emulator_is_switched_and_read_back(tmp_path: Path) -> None:
                         return found.session
                     await asyncio.sleep(0.1)
 
-        first = await reads(Power.OFF)
-        await power.order("power-on", until_ms=boot_ms() + 500, left_s=0.5)
-        assert await reads(Power.ON) == first
-        await power.order("power-off", until_ms=boot_ms() + 500, left_s=0.5)
-        assert await reads(Power.OFF) == first
+        first = await reads(PowerState.OFF)
+        await power.order(BmcOrder.POWER_ON, until_ms=boot_ms() + 500, left_s=0.5)
+        assert await reads(PowerState.ON) == first
+        await power.order(BmcOrder.POWER_OFF, until_ms=boot_ms() + 500, left_s=0.5)
+        assert await reads(PowerState.OFF) == first
 
     with emulator(tmp_path) as bmc:
         run(test)

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from clptools.agent.clock import boot_ms
+from clptools.core.model.words import PowerState
 from clptools.hardware import power
 from clptools.hardware.ipmi import BmcClient, BmcError
-from clptools.hardware.power import Power, Reading
+from clptools.hardware.power import Reading
 from clptools.sim.bmc import IPMI_SIM, PYGHMI
 from tests.hardware.bmc_sim import PASSWORD, relayed, run, simulated
 from tests.hardware.relay import Relay
@@ -71,7 +72,7 @@ def test_a_read_that_got_no_answer_leaves_the_session(tmp_path: Path) -> None:
             bmc.switch(False)
             relay.answering = True
             after = await until_read(client)
-            assert (after.power, after.session) == (Power.OFF, before.session)
+            assert (after.power, after.session) == (PowerState.OFF, before.session)
 
     run(test)
 
@@ -118,7 +119,7 @@ def test_an_answer_after_its_time_is_taken_for_no_later_question(tmp_path: Path)
             asked = asyncio.create_task(power.read(client, urgent=True, patience_s=_PATIENT_S))
             await held_more_than(relay, late)
             relay.release()
-            assert (await asked)[0] is Power.OFF
+            assert (await asked)[0] is PowerState.OFF
             assert (await power.read_in_session(client)).session == before.session
 
     run(test)
@@ -143,7 +144,7 @@ def test_a_bmc_that_restarted_is_used_again_in_a_new_session(tmp_path: Path, kin
             await asyncio.to_thread(bmc.restart)
             restarted = boot_ms()
             after = await until_read(client)
-            assert after.power is Power.OFF, "what it says in its first moments"
+            assert after.power is PowerState.OFF, "what it says in its first moments"
             assert after.session != before.session
             assert after.session_at >= restarted
             assert (await power.read_in_session(client)).session == after.session

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from clptools.config.trap_rows import row_fault
 from clptools.core.model.settings import TrapProfile
+from clptools.core.model.words import EventClass
 from clptools.intake import ber, pet
 from clptools.intake.pet import DecodedTrap, decode_pet
-from clptools.intake.profile import ClassTable, EventClass
+from clptools.intake.profile import ClassTable
 from clptools.intake.rehearse import PetEvent, pet_event
 
 TABLE = ClassTable()

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from clptools.config.trap_rows import row_fault
 from clptools.core.model.settings import TrapProfile
+from clptools.core.model.words import EventClass
 from clptools.intake.event_stream import StreamParser
-from clptools.intake.profile import EventClass
 from clptools.intake.redfish_events import EventTable, Told, entry_of, events_of
 
 CPU = "/redfish/v1/Systems/1/Processors/CPU0"

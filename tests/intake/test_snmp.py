@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clptools.core.model.settings import SnmpUser
+from clptools.core.model.words import EventClass
 from clptools.intake import ber, pet, snmp
 from clptools.intake.ber import DecodeError
-from clptools.intake.profile import ClassTable, EventClass
+from clptools.intake.profile import ClassTable
 from clptools.intake.rehearse import build_pet_trap, build_rehearsal, pet_event
 from clptools.intake.snmp import Trap, V3Message, Version
 from clptools.intake.usm import Engine, Refused, UserKeys, Usm

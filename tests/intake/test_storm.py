@@ -14,10 +14,11 @@ import pytest
 
 from clptools.core.model.events import MessageSeen
 from clptools.core.model.settings import Interconnect, Monitor, TrapProfile
+from clptools.core.model.words import EventClass
 from clptools.core.monitors.event_ledger import grave_classes
 from clptools.intake import ber, pet, snmp, sources
 from clptools.intake.glance import Glance, ends_grave, is_grave, sensor_of
-from clptools.intake.profile import ClassTable, EventClass
+from clptools.intake.profile import ClassTable
 from clptools.intake.rehearse import (
     REHEARSAL_OID,
     build_pet_trap,

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from clptools.core.model.settings import SnmpUser
+from clptools.faults import ClpError
 from clptools.intake import snmp
 from clptools.intake.snmp import V3Message
 from clptools.intake.usm import Engine, Refused, UserKeys, Usm, engine_id, read_keys
-from clptools.reports import ClpError
 from tests.intake.conftest import free_port, run
 from tests.intake.test_netsnmp import V2_ARGUMENTS
 

@@ -17,8 +17,10 @@ from clptools.core.model import actions as a
 from clptools.core.model import events as e
 from clptools.core.model.messages import NO_EPOCH, Shared, Vote
 from clptools.core.model.quorum import NEVER, majority
-from clptools.core.model.state import Office, Phase
+from clptools.core.model.state import Phase
+from clptools.core.model.states import Office
 from clptools.core.model.timing import times, turn_ms, turns_step_ms
+from clptools.core.model.transitions import OfficeChange
 from clptools.core.node import Node
 from clptools.core.step import Change
 
@@ -526,7 +528,15 @@ def freetie(node: Node) -> None:
 @mutation
 def officestays(node: Node) -> None:
     """Lapsed office goes on."""
+
+    def turn(change: OfficeChange) -> None:
+        if change is OfficeChange.HIGHER_TERM:
+            node.state.election.office = Office.CANDIDATE
+        else:
+            old(change)
+
     put(node.election, "_resign", lambda why: None)
+    old = put(node.election, "_turn", turn)
 
 
 @mutation
@@ -535,7 +545,7 @@ def nostandagain(node: Node) -> None:
 
     def resign(why: str) -> None:
         old(why)
-        node.election._stand = lambda: setattr(node.election, "_stand", stand)  # type: ignore[method-assign]  # once
+        node.election._stand = lambda change: setattr(node.election, "_stand", stand)  # type: ignore[method-assign]  # once
 
     stand = node.election._stand
     old = put(node.election, "_resign", resign)
@@ -565,8 +575,8 @@ def losespromise(node: Node) -> None:
             return
         old(p, beat)
 
-    def end() -> None:
-        old_end()
+    def end(change: OfficeChange) -> None:
+        old_end(change)
         node.state.election.promise_until = NEVER
 
     old = put(node.election, "_asked", asked)

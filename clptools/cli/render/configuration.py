@@ -13,6 +13,7 @@ import msgspec
 
 from clptools.cli.render.status import COMMENTS, FOOTER, NP_COMMENTS
 from clptools.cli.render.text import clean
+from clptools.core.model.options import WatchdogOptions, read
 from clptools.core.model.settings import (
     Arbiter,
     Group,
@@ -128,7 +129,7 @@ def _cluster_lines(settings: Settings, detail: bool) -> Lines:
         yield "Forced Stop Delay", str(cluster.fence_delay_ms)
     userw = next((m for m in settings.monitors if m.type == "userw"), None)
     if userw is not None:
-        yield "Shutdown Monitoring Method", _text(userw.options.get("method"))
+        yield "Shutdown Monitoring Method", read(WatchdogOptions, userw.options).method
     yield "Action Command", cluster.action_command
     yield "Journal Size (bytes)", str(cluster.journal_bytes)
 

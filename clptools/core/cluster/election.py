@@ -1,11 +1,8 @@
 """Votes, terms and authority (`docs/rules.md`, *Votes, authority, electorate*).
 
-    NONE --may stand, hears a majority--> PRE --would be given--> CANDIDATE --given--> COORDINATOR
-      ^------- after L / 4, or a vote for another ---'               |                     |
-      ^------------------------ after L / 4 -------------------------'                     |
-      ^------------------------ authority lapsed ------------------------------------------'
-
-A server alone (all others out) needs no votes and takes office at once.
+The way into office and out of it is `OFFICE` in `core/model/transitions.py`: first a server asks
+whether votes would be given, then for the votes.  A server alone (all others out) needs none and
+takes office at once.
 """
 
 from __future__ import annotations
@@ -19,7 +16,10 @@ from clptools.core.model.group_runs import Runs, holds_any
 from clptools.core.model.messages import Beat, Term, Vote
 from clptools.core.model.quorum import NEVER, answered_by, majority
 from clptools.core.model.settings import Arbiter
-from clptools.core.model.state import Office, PeerState, Phase, VoteState
+from clptools.core.model.state import PeerState, Phase, VoteState
+from clptools.core.model.states import Office
+from clptools.core.model.transitions import OFFICE, OfficeChange
+from clptools.core.model.words import Ask
 from clptools.core.notices import cluster as notices
 from clptools.core.notices.form import Notice
 from clptools.core.step import Change, Step
@@ -124,16 +124,16 @@ class Election:
         """Whether a coordinator with authority is known."""
         return bool(self.coordinator())
 
-    def asking(self) -> str:
-        """What our beats ask for: `pre`, `vote` or nothing."""
+    def asking(self) -> Ask:
+        """What our beats ask for."""
         office = self.state.office
         if office is Office.PRE:
-            return "pre"
+            return Ask.PRE
         if office is Office.CANDIDATE:
-            return "vote"
+            return Ask.VOTE
         if office is Office.COORDINATOR and self._may_win():
-            return "vote"
-        return ""
+            return Ask.VOTE
+        return Ask.NOTHING
 
     def ask_term(self) -> Term:
         """The term that our asking names."""
@@ -236,9 +236,9 @@ class Election:
                 p.vote_at = vote.sent_at
                 if state.office is Office.CANDIDATE:
                     step.changed(Change.DECISIONS)
-        if beat.ask == "vote":
+        if beat.ask == Ask.VOTE:
             self._asked(p, beat)
-        elif beat.ask == "pre":
+        elif beat.ask == Ask.PRE:
             self._asked_before(p, beat)
         return beat.echo.sent_at if beat.authority and beat.echo is not None else None
 
@@ -250,7 +250,7 @@ class Election:
         term = beat.ask_term
         if term == state.vote_term and state.vote == name:
             if state.office is not Office.NONE:
-                self._end_office()
+                self._end_office(OfficeChange.VOTED)
             state.promise_until = step.now + step.times.lease_ms
             p.given = Vote(term=term, sent_at=beat.sent_at)
             return
@@ -261,7 +261,7 @@ class Election:
         state.vote_term = term
         state.promise_until = step.now + step.times.lease_ms
         if state.office is not Office.NONE:
-            self._end_office()
+            self._end_office(OfficeChange.VOTED)
         state.promise_until = step.now + step.times.lease_ms
         state.stand_at = NEVER
         p.given = Vote(term=term, sent_at=beat.sent_at)
@@ -306,7 +306,7 @@ class Election:
         self.lapse()
         if state.office is Office.COORDINATOR and state.term > state.office_term:
             self._resign(notices.HigherTerm(state.term.number))
-            self._stand()
+            self._stand(OfficeChange.HIGHER_TERM)
         if state.office in (Office.PRE, Office.CANDIDATE):
             self._advance()
         if state.office is Office.NONE:
@@ -360,7 +360,7 @@ class Election:
             state.stand_at = NEVER
             return
         if self.peers.all_others_out():
-            self._stand()
+            self._stand(OfficeChange.ALONE)
             return
         if not self._may_win() or step.now < state.wait_until:
             state.stand_at = NEVER
@@ -369,7 +369,7 @@ class Election:
             state.stand_at = step.now + self._delay()
         if step.now >= state.stand_at:
             state.stand_at = NEVER
-            state.office = Office.PRE
+            self._turn(OfficeChange.MAY_WIN)
             state.asked_at = step.now
             for p in self.peers.values():
                 p.pre_at = NEVER
@@ -391,10 +391,14 @@ class Election:
             delay_ms = min(delay_ms, step.times.lease_ms // 2)
         return delay_ms + step.draw(unit_ms // 2)
 
-    def _stand(self) -> None:
+    def _turn(self, change: OfficeChange) -> None:
+        """The one place where our office changes."""
+        self.state.office = OFFICE.after(self.state.office, change)
+
+    def _stand(self, change: OfficeChange) -> None:
         """Votes for ourselves in a new term and asks the others."""
         step, state = self.step, self.state
-        state.office = Office.CANDIDATE
+        self._turn(change)
         state.office_term = self._next_term()
         state.term = state.office_term
         state.vote = step.me
@@ -415,7 +419,7 @@ class Election:
                 if state.rival:
                     self._leave_free()
                 else:
-                    self._stand()
+                    self._stand(OfficeChange.PROMISED)
                 return
         elif step.now < self.authority_until():
             self._take_office()
@@ -456,18 +460,18 @@ class Election:
     def _give_up(self) -> None:
         state = self.state
         state.attempts += 1
-        self._end_office()
+        self._end_office(OfficeChange.GIVEN_UP)
 
     def _resign(self, why: Notice) -> None:
         self.step.notice(why)
-        self._end_office()
+        self._end_office(OfficeChange.RESIGNED)
 
-    def _end_office(self) -> None:
+    def _end_office(self, change: OfficeChange) -> None:
         """Nothing of an office is carried over; before a candidacy no promise was ours."""
         step, state = self.step, self.state
         if state.office is not Office.PRE:
             state.promise_until = NEVER
-        state.office = Office.NONE
+        self._turn(change)
         state.stand_at = NEVER
         state.arbiter_at = NEVER
         arbiter = step.settings.arbiter
@@ -478,7 +482,7 @@ class Election:
 
     def _take_office(self) -> None:
         step, state = self.step, self.state
-        state.office = Office.COORDINATOR
+        self._turn(OfficeChange.ELECTED)
         state.office_at = step.now
         state.attempts = 0
         for p in self.peers.values():

@@ -137,7 +137,7 @@ class Heartbeats:
     def _echo(self, p: PeerState) -> Echo | None:
         """The newest beat heard; of an unknown incarnation once the known one is silent."""
         if p.stranger is not None and (
-            not p.incarnation or self.step.now - p.heard_at > self.step.times.hear_ms
+            not p.believed or self.step.now - p.heard_at > self.step.times.hear_ms
         ):
             return p.stranger
         return p.echo

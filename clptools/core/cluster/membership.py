@@ -23,6 +23,7 @@ from clptools.core.model.messages import Beat, Echo
 from clptools.core.model.quorum import NEVER
 from clptools.core.model.state import PeersState, PeerState, Phase
 from clptools.core.model.timing import drift_ms
+from clptools.core.model.transitions import CONTACT, ContactChange
 from clptools.core.notices import cluster as notices
 from clptools.core.step import Change, Step
 
@@ -151,6 +152,7 @@ class Membership:
             p.any_heard_at = self.step.now
         # One of an earlier version would not understand an answer in pages.
         p.reads_lists = beat.lists
+        p.contact = CONTACT.after(p.contact, ContactChange.SPOKE)
         p.stranger = Echo(incarnation=beat.incarnation, sent_at=beat.sent_at)
         self.answers.at_once(beat.sender)
 
@@ -191,14 +193,15 @@ class Membership:
         echo = beat.echo
         if echo is None:
             return False
-        if p.incarnation and not p.left:
+        if p.believed and not p.left:
             if echo.sent_at <= p.heard_at:
                 return False
             if step.now - p.heard_at <= step.times.hear_ms:
                 return False
-        if p.incarnation:
+        if p.believed:
             p.retired = [*p.retired, p.incarnation][-_RETIRED_KEPT:]
             p.retired_at = step.now
+        p.contact = CONTACT.after(p.contact, ContactChange.ANSWERED)
         p.incarnation = beat.incarnation
         p.believed_at = step.now
         # It is told at once that it is counted.
@@ -227,6 +230,7 @@ class Membership:
         echo = beat.echo
         if echo is None or p.any_heard_at >= echo.sent_at or p.left:
             return
+        p.contact = CONTACT.after(p.contact, ContactChange.SAID_LEFT)
         p.left = True
         retired = {p.incarnation, beat.incarnation} - {""}
         p.retired = [*p.retired, *sorted(retired)][-_RETIRED_KEPT:]
@@ -275,7 +279,7 @@ class Membership:
             if not silent and step.now - p.heard_at > step.times.missed_ms:
                 lost_at = p.heard_at + step.times.lost_ms + 1
                 self.lost_at = lost_at if self.lost_at == NEVER else min(self.lost_at, lost_at)
-            if p.incarnation and silent and not p.lost:
+            if p.believed and silent and not p.lost:
                 p.lost = True
                 p.lost_since = step.now
                 if p.fence.since == NEVER:
@@ -307,7 +311,7 @@ class Membership:
     def _warn_of_delay(self, name: str, p: PeerState) -> None:
         """Early word of a heartbeat path that is about to time out (lanhb/lankhb 71)."""
         step = self.step
-        if not p.incarnation or p.lost:
+        if not p.believed or p.lost:
             return
         limit = step.times.lost_ms * DELAY_WARNING_PERCENT // 100
         for link in step.settings.interconnects:

@@ -73,7 +73,7 @@ class Peers:
     def hears(self, name: str) -> bool:
         """Whether it is heard now, directly or relayed."""
         p = self[name]
-        return bool(p.incarnation) and self.step.now - p.heard_at <= self.step.times.hear_ms
+        return p.believed and self.step.now - p.heard_at <= self.step.times.hear_ms
 
     def is_online(self, name: str) -> bool:
         """Whether a server takes part: heard within the time-out, neither out nor leaving."""
@@ -158,7 +158,7 @@ class Peers:
         return tuple(
             name
             for name, p in self.items()
-            if not (p.counts_me and p.incarnation) and not self.is_out(name)
+            if not (p.counts_me and p.believed) and not self.is_out(name)
         )
 
     def ripe(self) -> bool:

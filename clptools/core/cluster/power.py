@@ -26,6 +26,7 @@ from clptools.core.model.messages import Echo
 from clptools.core.model.quorum import NEVER
 from clptools.core.model.settings import Settings
 from clptools.core.model.state import BmcState, PeerState
+from clptools.core.model.words import BmcAction, PowerState
 from clptools.core.notices import cluster as notices
 from clptools.core.step import Change, Step
 
@@ -78,25 +79,25 @@ class Power:
             step.changed(Change.DECISIONS)
         bmc.power = event.power
         if p is None:
-            if event.power != "unknown":
+            if event.power != PowerState.UNKNOWN:
                 bmc.at = step.now
             return
-        if event.power == "unknown":
+        if event.power == PowerState.UNKNOWN:
             bmc.answers_since = NEVER
         else:
             bmc.at = step.now
             if bmc.answers_since == NEVER:
                 bmc.answers_since = step.now
         bmc.doubt = ""
-        if event.power == "off":
+        if event.power == PowerState.OFF:
             self._off(p, event)
-        elif event.power == "on":
+        elif event.power == PowerState.ON:
             self._on(p, event)
-        if event.power != "unknown":
+        if event.power != PowerState.UNKNOWN:
             bmc.session = event.session
         # Of one that is heard, "on" again and again is nothing that decisions hang on.
         heard = step.now - p.heard_at <= step.times.missed_ms
-        if not heard or event.power == "off" or self.peers.is_out(event.server):
+        if not heard or event.power == PowerState.OFF or self.peers.is_out(event.server):
             step.changed(Change.DECISIONS)
 
     def readdressed(self, before: Settings) -> None:
@@ -128,7 +129,7 @@ class Power:
     def _tell_mend(self, bmc: BmcState, event: PowerRead) -> None:
         """An alert where a person must mend something; without it a power loss is not proven."""
         step, server = self.step, event.server
-        if event.power != "unknown":
+        if event.power != PowerState.UNKNOWN:
             if bmc.mend_told:
                 step.notice(notices.BmcAnswers(server))
             bmc.mend_since, bmc.mend_told = NEVER, False
@@ -233,7 +234,7 @@ class Power:
         return p is not None and self.step.now - p.any_heard_at > self.step.times.missed_ms
 
     def _any_silent(self) -> bool:
-        return any(p.incarnation and self._silent(p) for p in self.peers.values())
+        return any(p.believed and self._silent(p) for p in self.peers.values())
 
     def ask(self, name: str, keep: bool = True) -> None:
         """Begins one read of a server's BMC; `keep`: in a session that stays."""
@@ -274,7 +275,7 @@ class Power:
         of `heartbeat_timeout` that this needs.
         """
         bmc, interval_ms = p.bmc, self.interval_ms()
-        if bmc.power != "on" or bmc.beat_at == NEVER:
+        if bmc.power != PowerState.ON or bmc.beat_at == NEVER:
             return False
         if self.step.times.lost_ms < interval_ms * 13 // 5 + _LAG_MS:
             return False
@@ -295,7 +296,7 @@ class Power:
         """
         step = self.step
         for name, p in self.peers.items():
-            if p.on_told or p.bmc.power != "on" or p.off_asked_at == NEVER:
+            if p.on_told or p.bmc.power != PowerState.ON or p.off_asked_at == NEVER:
                 continue
             left_ms = p.off_asked_at + step.times.startup_ms - step.now
             if not 0 < left_ms <= step.times.startup_ms // 2 or not self.peers.is_out(name):
@@ -311,5 +312,5 @@ class Power:
     def _may_be_stopped(self, name: str) -> bool:
         """Whether the configuration lets us stop that server by its BMC."""
         server = self.step.settings.server(name)
-        stops = self.step.settings.forced_stop.action != "none"
+        stops = self.step.settings.forced_stop.action != BmcAction.NONE
         return stops and server is not None and server.bmc is not None

@@ -19,6 +19,7 @@ import msgspec
 from clptools.core.cluster.peers import Peers
 from clptools.core.model.actions import Stretch
 from clptools.core.model.messages import Shared
+from clptools.core.model.options import HealthOptions, read
 from clptools.core.model.settings import Monitor, Settings
 from clptools.core.model.state import RatioState
 from clptools.core.notices import cluster as notices
@@ -60,8 +61,8 @@ def _monitor(monitor: Monitor, ratio: int) -> Monitor:
 
     The watchdog's time-out follows from self-stop, and messages come when they come.
     """
-    listens = monitor.type == "mrw" and not monitor.options.get("health_command")
-    if listens or monitor.type == "userw":
+    health = read(HealthOptions, monitor.options).health_command if monitor.type == "mrw" else ""
+    if (monitor.type == "mrw" and not health) or monitor.type == "userw":
         return monitor
     return msgspec.structs.replace(
         monitor, interval_ms=monitor.interval_ms * ratio, timeout_ms=monitor.timeout_ms * ratio

@@ -34,6 +34,8 @@ from clptools.core.model.quorum import NEVER
 from clptools.core.model.settings import Group, Resource, dependencies, dependents
 from clptools.core.model.state import GroupRun, LifecycleState, Phase
 from clptools.core.model.states import GroupState, GroupWhy, ResourceState
+from clptools.core.model.transitions import GROUP, GroupChange
+from clptools.core.model.words import Operation
 from clptools.core.notices import groups as notices
 from clptools.core.safety.lease import Lease
 from clptools.core.step import Change, Step
@@ -61,7 +63,7 @@ class Exhausted(msgspec.Struct, frozen=True):
 
     group: str
     resource: Resource
-    op: str
+    op: Operation
 
 
 class Lifecycle:
@@ -159,7 +161,7 @@ class Lifecycle:
         group = step.settings.group(name)
         resources = group.resources if group is not None else ()
         run.resources = {r.name: ResourceState.OFFLINE for r in resources}
-        self._enter(name, run, GroupState.STARTING)
+        self._enter(run, GroupChange.GRANTED)
         step.notice(notices.GroupStarts(name, epoch.n))
         self._advance_start(name, run)
 
@@ -187,7 +189,7 @@ class Lifecycle:
         run.factor = "GROUPSTOP"
         run.next_why = GroupWhy.NONE
         run.purge_at = NEVER
-        self._enter(name, run, GroupState.STOPPING)
+        self._enter(run, GroupChange.PURGE)
         self._advance_stop(name, run)
 
     def settle(self) -> None:
@@ -205,7 +207,7 @@ class Lifecycle:
         pause = pause_ms(run.purges)
         run.purges += 1
         run.purge_at = step.now + pause
-        self._enter(name, run, GroupState.NONE)
+        self._enter(run, GroupChange.PURGE_FAILED)
         if run.purges > 1:
             return
         failed = [r for r, s in run.resources.items() if s is ResourceState.STOP_FAILED]
@@ -231,7 +233,7 @@ class Lifecycle:
             run.next_why = GroupWhy.LEASE if run.state is GroupState.STARTING else run.why
             run.next_why = run.next_why or GroupWhy.LEASE
             run.factor = "GROUPSTOP"
-            self._enter(name, run, GroupState.STOPPING)
+            self._enter(run, GroupChange.HALF_DONE)
             self._advance_stop(name, run)
 
     # ------------------------------------------------------------------ ending
@@ -271,7 +273,7 @@ class Lifecycle:
         for resource, state in run.resources.items():
             if again and state is ResourceState.STOP_FAILED:
                 run.resources[resource] = ResourceState.START_FAILED
-        self._enter(name, run, GroupState.STOPPING)
+        self._enter(run, GroupChange.STOP)
         step.notice(notices.GroupStops(name, reason))
         if migrate:
             self.migration.plan(name, run)
@@ -293,7 +295,7 @@ class Lifecycle:
         """Stops just these; what is wanted on starts again afterwards."""
         run.stopping_only = [r for r in resources if run.resources.get(r) in _ON]
         run.factor = "RESOURCERESTART"
-        self._enter(name, run, GroupState.STARTING)
+        self._enter(run, GroupChange.PARTIAL)
         self._advance_partial(name, run)
 
     def stop_resource(self, group: Group, resource: str, also: bool) -> str:
@@ -321,7 +323,7 @@ class Lifecycle:
             if run.resources.get(name) is ResourceState.START_FAILED:
                 run.resources[name] = ResourceState.OFFLINE
             run.retries.pop(name, None)
-        self._enter(group.name, run, GroupState.STARTING)
+        self._enter(run, GroupChange.PARTIAL)
         self._advance_start(group.name, run)
         return ""
 
@@ -338,9 +340,9 @@ class Lifecycle:
         self.step.changed(Change.REPORT)
         if event.text:
             run.texts[event.resource] = event.text
-        if event.op == "start":
+        if event.op == Operation.START:
             return self._start_done(event, run)
-        if event.op == "stop":
+        if event.op == Operation.STOP:
             return self._stop_done(event, run)
         self.migration.done(event, run)
         self._advance_stop(event.group, run)
@@ -348,7 +350,7 @@ class Lifecycle:
 
     def go_on(self, exhausted: Exhausted) -> None:
         """The final action of a resource has begun, or there is none: the group goes on."""
-        if exhausted.op == "start":
+        if exhausted.op == Operation.START:
             self.stop(exhausted.group, GroupWhy.START_FAILED, "GROUPSTOP")
         else:
             self._stopped(exhausted.group, self.run(exhausted.group))
@@ -387,7 +389,7 @@ class Lifecycle:
         # Once: what fails again after a pause would end the machine again and again.
         first = not self.intents.of(name).rounds
         if configured is not None and first and not self._tried_elsewhere(name):
-            return Exhausted(name, configured, "start")
+            return Exhausted(name, configured, Operation.START)
         self.stop(name, GroupWhy.START_FAILED, "GROUPSTOP")
         return None
 
@@ -404,7 +406,7 @@ class Lifecycle:
             step.notice(notices.ResourceStopFailed(name, event.resource, why))
             configured = self._resource(name, event.resource)
             if configured is not None:
-                return Exhausted(name, configured, "stop")
+                return Exhausted(name, configured, Operation.STOP)
         self._stopped(name, run)
         return None
 
@@ -440,7 +442,7 @@ class Lifecycle:
             left = True
             ready = all(run.resources.get(d) is ResourceState.ONLINE for d in resource.depends)
             if state is ResourceState.OFFLINE and ready:
-                self.operate(name, run, resource, "start")
+                self.operate(name, run, resource, Operation.START)
         if not left:
             self._came_online(name, run, group)
 
@@ -448,7 +450,7 @@ class Lifecycle:
         step = self.step
         took = step.now - run.since
         run.off = ()  # what is restarted later is another story: they may be on by then
-        self._enter(name, run, GroupState.ONLINE)
+        self._enter(run, GroupChange.ALL_ONLINE)
         order = ", ".join(r.name for r in group.resources if r.name not in run.wanted_off)
         step.notice(notices.GroupOnline(name, order or say.nothing, took))
 
@@ -462,13 +464,13 @@ class Lifecycle:
         if any(run.resources.get(r) is ResourceState.STOP_FAILED for r in run.stopping_only):
             run.stopping_only = []
             run.next_why = GroupWhy.NONE
-            self._enter(name, run, GroupState.STOP_FAILED)
+            self._enter(run, GroupChange.STOP_FAILED)
             return
         for resource in reversed(group.resources):
             if resource.name in left and run.resources[resource.name] in _ON:
                 blocking = [d for d in dependents(group, resource.name) if d in left]
                 if not blocking:
-                    self.operate(name, run, resource, "stop")
+                    self.operate(name, run, resource, Operation.STOP)
         if not left:
             run.stopping_only = []
             self._advance_start(name, run)
@@ -491,7 +493,7 @@ class Lifecycle:
                 if run.resources.get(d, ResourceState.OFFLINE) not in _DOWN
             ]
             if not blocking:
-                self.operate(name, run, resource, "stop")
+                self.operate(name, run, resource, Operation.STOP)
         states = run.resources.values()
         if all(s in _DOWN for s in states):
             self._released(name, run)
@@ -503,7 +505,7 @@ class Lifecycle:
             if run.purge:
                 run.purge_at = self.step.now + pause_ms(run.purges)
                 run.purges += 1
-            self._enter(name, run, GroupState.STOP_FAILED)
+            self._enter(run, GroupChange.STOP_FAILED)
             self.step.notice(notices.GroupStuck(name, self.step.me))
 
     def _released(self, name: str, run: GroupRun) -> None:
@@ -516,14 +518,14 @@ class Lifecycle:
             for resource in run.resources:
                 run.resources[resource] = ResourceState.OFFLINE
             run.retries = {}
-            self._enter(name, run, GroupState.STARTING)
+            self._enter(run, GroupChange.RESTART)
             step.notice(notices.GroupStarts(name, run.seen.n))
             self._advance_start(name, run)
             return
         run.restart = False
         run.held = False
         run.why = run.next_why
-        self._enter(name, run, GroupState.NONE)
+        self._enter(run, GroupChange.ALL_OFF)
         if step.life.phase is Phase.RUNNING and not holds_any(self.runs):
             # Armed only now: until here nobody could have fed the watchdog of a newcomer.
             self.lease.arm()
@@ -535,14 +537,14 @@ class Lifecycle:
         order = [r.name for r in reversed(group.resources)] if group is not None else []
         step.notice(notices.GroupReleased(name, order or [say.nothing], took, run.seen.n))
 
-    def operate(self, name: str, run: GroupRun, resource: Resource, op: str) -> None:
+    def operate(self, name: str, run: GroupRun, resource: Resource, op: Operation) -> None:
         """Begins the start, stop or migration of a resource."""
         step = self.step
         self.put(run, resource.name, _BUSY[op])
         number = run.busy[resource.name] = self.state.next_operation
         self.state.next_operation += 1
         known = [s for s in run.off if s in self.peers and not self.peers.hears(s)]
-        off = tuple(known) if op == "start" else ()
+        off = tuple(known) if op == Operation.START else ()
         group = step.settings.group(name)
         servers = group.servers if group is not None else ()
         step.do(
@@ -552,7 +554,7 @@ class Lifecycle:
                 op=op,
                 epoch=run.seen.n,
                 event=run.event,
-                factor="" if op == "start" else run.factor,
+                factor="" if op == Operation.START else run.factor,
                 previous=run.previous,
                 priority=servers.index(step.me) + 1 if step.me in servers else 1,
                 forced=run.forced,
@@ -577,9 +579,9 @@ class Lifecycle:
         run.busy.pop(resource, None)
         self.step.changed(Change.REPORT)
 
-    def _enter(self, name: str, run: GroupRun, state: GroupState) -> None:
+    def _enter(self, run: GroupRun, change: GroupChange) -> None:
         """The one place where a group changes its state."""
-        run.state = state
+        run.state = GROUP.after(run.state, change)
         run.since = self.step.now
         self.step.changed(Change.DECISIONS, Change.BEATS, Change.REPORT)
 

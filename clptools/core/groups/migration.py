@@ -14,6 +14,7 @@ from clptools.core.model.events import ResourceDone
 from clptools.core.model.settings import Group, Resource, dependents
 from clptools.core.model.state import GroupRun
 from clptools.core.model.states import ResourceState
+from clptools.core.model.words import Operation
 from clptools.core.notices import groups as notices
 from clptools.core.step import Step
 
@@ -21,7 +22,7 @@ from clptools.core.step import Step
 class Resources(Protocol):
     """What migrations ask of the group that they belong to."""
 
-    def operate(self, name: str, run: GroupRun, resource: Resource, op: str) -> None:
+    def operate(self, name: str, run: GroupRun, resource: Resource, op: Operation) -> None:
         """Begins an operation on a resource."""
 
     def put(self, run: GroupRun, resource: str, state: ResourceState) -> None:
@@ -55,7 +56,7 @@ class Migration:
             blocked = any(d in run.migrations for d in dependents(group, resource.name))
             if not blocked and run.resources[resource.name] is ResourceState.ONLINE:
                 assert group is not None
-                self.resources.operate(group.name, run, resource, "migrate")
+                self.resources.operate(group.name, run, resource, Operation.MIGRATE)
         return bool(run.migrations)
 
     def done(self, event: ResourceDone, run: GroupRun) -> None:

@@ -22,7 +22,8 @@ from clptools.core.model.messages import Epoch, Grant, Intent, Order
 from clptools.core.model.quorum import NEVER
 from clptools.core.model.settings import Group
 from clptools.core.model.state import GrantState, GroupRun, OfficeState, Phase, Waiting
-from clptools.core.model.states import GroupState, GroupWhy, group_why
+from clptools.core.model.states import GrantStage, GroupState, GroupWhy, group_why
+from clptools.core.model.transitions import GRANT, GrantChange
 from clptools.core.notices import groups as notices
 from clptools.core.notices import safety as of_safety
 from clptools.core.safety.clearance import Clearance
@@ -153,7 +154,7 @@ class Placement:
         dark = [
             n
             for n, p in self.peers.items()
-            if not self.peers.is_out(n) and (p.lost or not p.incarnation)
+            if not self.peers.is_out(n) and (p.lost or not p.believed)
         ]
         if not dark:
             return None
@@ -246,30 +247,35 @@ class Placement:
     def _follow(self, group: Group, grant: GrantState, holders: list[Held]) -> None:
         """A grant under way: taken, refused, or to be said again."""
         step = self.step
+        change = self._found(group, grant, holders)
+        grant.stage = GRANT.after(grant.stage, change)
+        if grant.stage in (GrantStage.DONE, GrantStage.VOID):
+            del self.state.grants[group.name]
+        if grant.stage is GrantStage.DONE:
+            self._settled(group, grant.server)
+        if change is GrantChange.UNSEEN:
+            last = self.clearance.granted_at(group.name, grant.server)
+            if step.now - last >= step.times.interval_ms:
+                self._send_grant(group.name, grant)
+
+    def _found(self, group: Group, grant: GrantState, holders: list[Held]) -> GrantChange:
+        """What became of a grant, by what all servers say of the group."""
+        step = self.step
         target = grant.server
         said = [h for h in self.reports(group.name) if h.server == target]
         if said and said[0].seen >= grant.epoch:
-            holding = said[0]
-            if holding.held and holding.state == GroupState.ONLINE:
-                del self.state.grants[group.name]
-                self._settled(group, target)
-            elif not holding.held:
-                del self.state.grants[group.name]
-            return
+            if not said[0].held:
+                return GrantChange.NOT_HELD
+            online = said[0].state == GroupState.ONLINE
+            return GrantChange.ONLINE if online else GrantChange.HELD
         if target == step.me or holders:
-            self.state.grants.pop(group.name, None)
-            return
-        p = self.peers.get(target)
-        if p is None or not self.selection.eligible(group, target):
+            return GrantChange.OVERTAKEN
+        if target not in self.peers or not self.selection.eligible(group, target):
             # Never said again to one that is out, leaves, or is not configured any more.
-            del self.state.grants[group.name]
-            return
+            return GrantChange.NOT_ELIGIBLE
         if step.now - grant.granted_at > step.times.holder_ms:
-            del self.state.grants[group.name]
-            return
-        last = self.clearance.granted_at(group.name, target)
-        if step.now - last >= step.times.interval_ms:
-            self._send_grant(group.name, grant)
+            return GrantChange.EXPIRED
+        return GrantChange.UNSEEN
 
     def _settled(self, group: Group, server: str) -> None:
         """It runs: what was remembered for its way there is over."""

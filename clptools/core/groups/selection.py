@@ -12,6 +12,7 @@ from clptools.core.model.messages import Intent
 from clptools.core.model.open_events import Events, bars
 from clptools.core.model.settings import Group
 from clptools.core.model.state import MonitorRun
+from clptools.core.model.words import EventClass
 from clptools.core.step import Step
 
 
@@ -133,11 +134,11 @@ class Selection:
         """Number and meaning of the open fatal event that bars a server, as far as it told."""
         if name == self.step.me:
             own = self.events.values()
-            told = [(e.id, e.meaning) for e in own if e.event_class == "FATAL"]
+            told = [(e.id, e.meaning) for e in own if e.event_class == EventClass.FATAL]
         else:
             report = self.peers[name].report
             events = report.server.open_events if report is not None else ()
-            told = [(e.id, e.meaning) for e in events if e.event_class == "FATAL"]
+            told = [(e.id, e.meaning) for e in events if e.event_class == EventClass.FATAL]
         return f"{told[-1][0]}, {told[-1][1]}" if told else ""
 
     def why_not(self, group: Group, intent: Intent, beside: str = "") -> list[str]:

@@ -12,6 +12,7 @@ import msgspec
 from clptools.core.model.durable import Durable, LedgerFile
 from clptools.core.model.messages import Beat, Control
 from clptools.core.model.requests import Outcome
+from clptools.core.model.words import BmcAction, BmcOrder, Level, Operation
 
 
 class ActionBase(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -86,8 +87,7 @@ class Fence(ActionBase, tag="fence", frozen=True, kw_only=True):
     """
 
     server: str
-    action: str
-    """`power-off`, `power-on` or `nmi`."""
+    action: BmcOrder
     ordered_at: int
     """`now` of the decision, from which `within_ms` counts: a machine may stand still since."""
     within_ms: int = 500
@@ -116,7 +116,7 @@ class RunResource(ActionBase, tag="run-resource", frozen=True, kw_only=True):
 
     group: str
     resource: str
-    op: str
+    op: Operation
     epoch: int
     event: str
     """`CLP_EVENT`: START or FAILOVER."""
@@ -186,7 +186,7 @@ class HostAction(ActionBase, tag="host-action", frozen=True, kw_only=True):
 class ArmDeadman(ActionBase, tag="arm-deadman", frozen=True, kw_only=True):
     """Arm the own BMC's timer so that it acts at `deadline_ms` from now even if this OS hangs."""
 
-    action: str
+    action: BmcAction
     deadline_ms: int
 
 
@@ -202,8 +202,7 @@ class Record(ActionBase, tag="record", frozen=True, kw_only=True):
 
     module: str
     event_id: int
-    level: str
-    """`INFO`, `WARN` or `ERROR`."""
+    level: Level
     subjects: tuple[str, ...]
     """Names (server, group, monitor, ...) whose explanation this belongs to."""
     text: str

@@ -13,6 +13,7 @@ from clptools.core.model.durable import Durable, LedgerFile
 from clptools.core.model.messages import Beat, Control
 from clptools.core.model.requests import Request
 from clptools.core.model.settings import Settings
+from clptools.core.model.words import BmcOrder, EventClass, Operation, PowerState
 
 
 class EventBase(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -80,8 +81,8 @@ class PowerRead(EventBase, tag="power-read", frozen=True, kw_only=True):
     """A server's BMC answered, or did not."""
 
     server: str
-    power: str
-    """`on`, `off`, or `unknown` with `error`."""
+    power: PowerState
+    """Unknown: with `error`."""
     asked_at: int
     beat: str = ""
     """The BMC heartbeat carried there (initial countdown), as text; empty: none."""
@@ -107,7 +108,7 @@ class FenceDone(EventBase, tag="fence-done", frozen=True, kw_only=True):
     """
 
     server: str
-    action: str
+    action: BmcOrder
     asked_at: int
     sent: bool = False
     """It left, and the BMC accepted it."""
@@ -133,8 +134,7 @@ class ResourceDone(EventBase, tag="resource-done", frozen=True, kw_only=True):
 
     group: str
     resource: str
-    op: str
-    """`start`, `stop` or `migrate`."""
+    op: Operation
     epoch: int
     number: int = 0
     """Of the `RunResource` that it answers."""
@@ -177,8 +177,7 @@ class HardwareSeen(EventBase, tag="hardware-seen", frozen=True, kw_only=True):
     """Identity of the hardware fault (sensor, entity, offset, ...): what a deassertion closes."""
     duplicate_key: str
     """Equal for resends of one trap (GUID, sequence, timestamp); empty: cannot be told."""
-    event_class: str
-    """FATAL, ERROR, PREDICT, PERFORMANCE, REDUNDANCY, INFO, CLEAR or UNKNOWN."""
+    event_class: EventClass
     clears: str = ""
     """For CLEAR: the class it closes; empty: whatever `key` opened."""
     closes: tuple[str, ...] = ()

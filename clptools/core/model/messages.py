@@ -104,7 +104,7 @@ class Beat(Message, tag="beat", array_like=True, frozen=True, kw_only=True):
     term: Term = NO_TERM
     """The highest term the sender knows."""
     ask: str = ""
-    """`pre`: would you vote for `ask_term`?  `vote`: vote for it.  Empty: asks for nothing."""
+    """`Ask` value; what a newer version may ask beyond these is not answered."""
     ask_term: Term = NO_TERM
     vote: Vote | None = None
     authority: bool = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from clptools.core.model.state import OpenEvent
+from clptools.core.model.words import EventClass
 
 Events = Mapping[str, OpenEvent]
 """`monitor/key` -> open event; to read."""
@@ -12,7 +13,7 @@ Events = Mapping[str, OpenEvent]
 
 def bars(events: Events) -> bool:
     """Whether an open fatal event keeps groups away from this server."""
-    return any(e.event_class == "FATAL" for e in events.values())
+    return any(e.event_class == EventClass.FATAL for e in events.values())
 
 
 def open_of(events: Events, monitor: str) -> list[OpenEvent]:

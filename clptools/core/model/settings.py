@@ -12,6 +12,8 @@ from hashlib import blake2b
 
 import msgspec
 
+from clptools.core.model.words import BmcAction, EventClass, FinalAction, RecoveryStep
+
 Option = str | int | float | bool | tuple[str, ...] | dict[str, str] | None
 """Value of a key that only one variant (a resource type, a monitor type) understands."""
 
@@ -111,8 +113,7 @@ class Arbiter(Frozen, frozen=True, kw_only=True):
 class ForcedStop(Frozen, frozen=True, kw_only=True):
     """`[forced_stop]`: how a server that cannot be cleared otherwise is fenced."""
 
-    action: str = "none"
-    """`none`, `power-off`, `reset`, `power-cycle` or `nmi`."""
+    action: BmcAction = BmcAction.NONE
     timeout_ms: int = 30_000
     retries: int = 2
 
@@ -138,7 +139,7 @@ class Resource(Frozen, frozen=True, kw_only=True):
     """It can carry its state over before a failover (`migrate`)."""
     start_retries: int = 0
     failover_on_failure: int = 1
-    final_action: str = "none"
+    final_action: FinalAction = FinalAction.NONE
     comment: str = ""
     options: dict[str, Option] = {}
 
@@ -184,8 +185,7 @@ def dependencies(group: Group, resource: str) -> list[str]:
 class Recovery(Frozen, frozen=True, kw_only=True):
     """What a monitor's error leads to (`[monitor.recovery]`)."""
 
-    action: str = "final"
-    """`script`, `restart`, `failover` or `final`: the step with which recovery begins."""
+    action: RecoveryStep = RecoveryStep.FINAL
     target: str = ""
     """A group, a group resource, or `All Groups`; empty: this server (final action only)."""
     script: str = ""
@@ -195,13 +195,13 @@ class Recovery(Frozen, frozen=True, kw_only=True):
     failover_count: int = 1
     window_ms: int = 86_400_000
     """Restarts and failovers are counted within this long."""
-    final_action: str = "none"
+    final_action: FinalAction = FinalAction.NONE
     migrate_before_failover: bool = False
     """Resources of the target that can carry their state over do so before they are stopped."""
     failover_outside_server_group: bool = False
     pre_action_script: str = ""
-    after_recovery: str = "none"
-    """`none`, `reset`, `power-off`, `power-cycle`, `nmi`: what the BMC was going to do."""
+    after_recovery: BmcAction = BmcAction.NONE
+    """What the BMC was going to do."""
     after_recovery_deadline_ms: int = 300_000
 
 
@@ -308,7 +308,7 @@ class Monitor(Frozen, frozen=True, kw_only=True):
     """Server -> keyword there; an absent server has none (any device of the category)."""
     stall_on_predictive_failure: bool = False
     stall_on_performance_down: bool = False
-    recover_on: tuple[str, ...] = ("FATAL",)
+    recover_on: tuple[EventClass, ...] = (EventClass.FATAL,)
     communities: tuple[str, ...] = ()
     """BMCNOTICE (key `community`); empty: `public`, or none at all where `snmpv3_users` are."""
     snmpv3_users: tuple[SnmpUser, ...] = ()

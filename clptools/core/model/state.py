@@ -25,17 +25,17 @@ from clptools.core.model.messages import (
 from clptools.core.model.quorum import NEVER
 from clptools.core.model.requests import Request
 from clptools.core.model.settings import Arbiter, Cluster, InForce
-from clptools.core.model.states import GroupState, GroupWhy, MonitorStatus, ResourceState
-
-
-class Office(StrEnum):
-    """What we are in our own eyes."""
-
-    NONE = "none"
-    PRE = "pre"
-    """Asking whether votes would be given."""
-    CANDIDATE = "candidate"
-    COORDINATOR = "coordinator"
+from clptools.core.model.states import (
+    Contact,
+    GrantStage,
+    GroupState,
+    GroupWhy,
+    MonitorStatus,
+    Office,
+    ResourceState,
+    WatchdogState,
+)
+from clptools.core.model.words import EventClass, PowerState, RecoveryStage, Stage
 
 
 class Phase(StrEnum):
@@ -54,7 +54,7 @@ class Phase(StrEnum):
 class BmcState(msgspec.Struct):
     """What a server's BMC said last."""
 
-    power: str = "unknown"
+    power: PowerState = PowerState.UNKNOWN
     at: int = NEVER
     """When it last answered."""
     session: str = ""
@@ -153,7 +153,9 @@ class PeerState(msgspec.Struct):
     """What we know of one other server."""
 
     # hearing it
+    contact: Contact = Contact.UNKNOWN
     incarnation: str = ""
+    """That we believe; empty: none."""
     retired: list[str] = []
     seq: int = 0
     beat: Beat | None = None
@@ -224,6 +226,11 @@ class PeerState(msgspec.Struct):
     urgent_at: int = NEVER
     told_policy_at: int = NEVER
 
+    @property
+    def believed(self) -> bool:
+        """Whether an incarnation of it has shown that it lived, and has not left since."""
+        return self.contact is Contact.BELIEVED
+
 
 class GroupRun(msgspec.Struct):
     """One group on this server."""
@@ -272,6 +279,7 @@ class GrantState(msgspec.Struct):
     server: str
     epoch: Epoch
     granted_at: int
+    stage: GrantStage = GrantStage.GRANTED
     event: str = "START"
     previous: str = ""
     reason: str = ""
@@ -285,7 +293,7 @@ class OpenEvent(msgspec.Struct):
     id: int
     monitor: str
     key: str
-    event_class: str
+    event_class: EventClass
     meaning: str
     source: str
     first_at: int
@@ -321,8 +329,7 @@ class MonitorRun(msgspec.Struct):
     held_back: str = ""
     """What kept this incident from being recovered, as it was said."""
     finals: int = 0
-    step: str = ""
-    """The recovery step under way, or empty."""
+    step: RecoveryStage = RecoveryStage.NONE
     token: str = ""
     incident: int = 0
     deadline: int = NEVER
@@ -337,7 +344,7 @@ class Pending(msgspec.Struct):
     origin: str
     """Server it came from; empty: this one."""
     since: int
-    stage: str = ""
+    stage: Stage = Stage.NEW
     server: str = ""
     epoch: int = 0
     groups: list[str] = []
@@ -493,8 +500,7 @@ class LeaseState(msgspec.Struct):
     until: int = NEVER
     waived: bool = False
     """Suspended, and everybody who might clear us knows that we do not stop ourselves."""
-    watchdog_wanted: bool = False
-    """It is to be fed."""
+    watchdog_state: WatchdogState = WatchdogState.OFF
     watchdog_as: tuple[str, int] = ("", 0)
     """Method and time-out (ms) with which it was armed last."""
     disarmed_from: int = NEVER

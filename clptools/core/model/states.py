@@ -62,27 +62,43 @@ class MonitorStatus(StrEnum):
     UNKNOWN = "Unknown"
 
 
-GROUP_TRANSITIONS: dict[tuple[GroupState, GroupState], str] = {
-    (GroupState.NONE, GroupState.STARTING): "a grant is taken",
-    (GroupState.NONE, GroupState.STOPPING): "an agent without state stops all that may run",
-    (GroupState.STARTING, GroupState.ONLINE): "every resource is online",
-    (GroupState.STARTING, GroupState.STOPPING): "a start failed, or a stop is wanted",
-    (GroupState.STARTING, GroupState.STOP_FAILED): "a resource that was to restart did not stop",
-    (GroupState.ONLINE, GroupState.STARTING): "a resource is stopped, started or restarted",
-    (GroupState.ONLINE, GroupState.STOPPING): "a stop is wanted",
-    (
-        GroupState.STOPPING,
-        GroupState.NONE,
-    ): "everything is off: released; or a purge after a boot failed",
-    (
-        GroupState.STOPPING,
-        GroupState.STARTING,
-    ): "everything is off: it was a restart in place; or a grant ends a purge",
-    (GroupState.STOPPING, GroupState.STOP_FAILED): "a stop failed: still held",
-    (GroupState.STOPPING, GroupState.STOPPING): "an agent that starts finds it half done",
-    (GroupState.STOP_FAILED, GroupState.STOPPING): "the stop is tried again",
-}
-"""Every way a group may change its state on a server, and why; `Groups` makes no other.
+class Office(StrEnum):
+    """What we are in our own eyes."""
 
-ARCHITECTURE.md draws it, and runs of the simulator are held against it.
-"""
+    NONE = "none"
+    PRE = "pre"
+    """Asking whether votes would be given."""
+    CANDIDATE = "candidate"
+    COORDINATOR = "coordinator"
+
+
+class GrantStage(StrEnum):
+    """How far a grant got."""
+
+    GRANTED = "granted"
+    TAKEN = "taken"
+    """Its server says that it holds the group by it."""
+    DONE = "done"
+    VOID = "void"
+
+
+class WatchdogState(StrEnum):
+    """The watchdog of the server, as its lease wants it."""
+
+    OFF = "off"
+    LEFT = "left"
+    """An agent before us may have armed it: not fed, and the others are told."""
+    FED = "fed"
+    """Armed as configured, or being armed."""
+    TOLD = "told"
+    """Not wanted any more, and fed until all others know that it does not bind us."""
+
+
+class Contact(StrEnum):
+    """Another server, as far as its incarnation goes."""
+
+    UNKNOWN = "unknown"
+    STRANGER = "stranger"
+    """Beats come of an incarnation that has not shown that it lives now."""
+    BELIEVED = "believed"
+    LEFT = "left"

@@ -13,7 +13,8 @@ from clptools.core.model.events import HardwareSeen, MessageSeen
 from clptools.core.model.open_events import open_of
 from clptools.core.model.settings import Monitor
 from clptools.core.model.state import LedgerState, OpenEvent, Unclaimed
-from clptools.core.monitors.final_action import FinalAction
+from clptools.core.model.words import EventClass, known_class
+from clptools.core.monitors.final_action import FinalActions
 from clptools.core.monitors.recovery import Recovery
 from clptools.core.monitors.runs import MonitorRuns
 from clptools.core.monitors.severity import OPENING, grave_classes, rank, status_of
@@ -47,7 +48,7 @@ class EventLedger:
         step: Step,
         state: LedgerState,
         runs: MonitorRuns,
-        final: FinalAction,
+        final: FinalActions,
         recovery: Recovery,
     ) -> None:
         self.step = step
@@ -67,7 +68,7 @@ class EventLedger:
                 id=e.id,
                 monitor=e.monitor,
                 key=e.key,
-                event_class=e.event_class,
+                event_class=known_class(e.event_class),
                 meaning=e.meaning,
                 source=e.source,
                 first_at=e.first_at,
@@ -85,14 +86,15 @@ class EventLedger:
             return
         expected = self.step.now < self.final.state.deadman_until
         ours = expected and (event.own_watchdog or event.row.startswith(_WATCHDOG_ROWS))
-        if event.event_class == "CLEAR" or (event.event_class == "INFO" and event.closes):
+        clears = event.event_class == EventClass.CLEAR
+        if clears or (event.event_class == EventClass.INFO and event.closes):
             for key in event.closes or (event.key,):
                 self._close_all(monitor, key, event)
-        if event.event_class == "CLEAR":
+        if clears:
             return
         if event.event_class in OPENING and not ours:
             self._open(monitor, event.key, event.event_class, event.meaning, event.source)
-        elif event.event_class == "INFO" or ours:
+        elif event.event_class == EventClass.INFO or ours:
             self.step.notice(notices.HardwareNoted(monitor.name, event.source, event.meaning))
 
     def message(self, event: MessageSeen) -> None:
@@ -117,7 +119,7 @@ class EventLedger:
             self._close(monitor, key, "", event.text)
             return
         self.runs.run(monitor.name).device = event.keyword
-        event_class = "PREDICT" if event.predictive else "FATAL"
+        event_class = EventClass.PREDICT if event.predictive else EventClass.FATAL
         source = event.origin or event.category
         self._open(monitor, key, event_class, event.text or key, source, message=True)
 
@@ -164,7 +166,7 @@ class EventLedger:
         self,
         monitor: Monitor,
         key: str,
-        event_class: str,
+        event_class: EventClass,
         meaning: str,
         source: str,
         *,
@@ -203,7 +205,7 @@ class EventLedger:
         from_bmc = own is not None and own.bmc is not None and own.bmc.address == source
         who = say.reporter(step.me, source, from_bmc)
         step.notice(_opened(monitor.name, who, event_class, meaning, message), event=number)
-        if event_class == "FATAL":
+        if event_class == EventClass.FATAL:
             step.changed(Change.BEATS)
         if not grave and self._full(monitor, grave):
             step.notice(notices.LedgerFull(monitor.name, _OPEN_KEPT))
@@ -293,13 +295,13 @@ def matches(monitor: Monitor, server: str, category: str, keyword: str) -> bool:
     return not own or own == keyword
 
 
-def _opened(monitor: str, who: str, event_class: str, meaning: str, message: bool) -> Notice:
+def _opened(monitor: str, who: str, event_class: EventClass, meaning: str, message: bool) -> Notice:
     """What is told of an event that opens; of messages only fatal ones are told apart."""
-    if event_class == "FATAL":
+    if event_class == EventClass.FATAL:
         fatal = notices.MessageFatal if message else notices.HardwareFatal
         return fatal(monitor, who, meaning)
-    if event_class == "PERFORMANCE" and not message:
+    if event_class == EventClass.PERFORMANCE and not message:
         return notices.HardwareDegraded(monitor, who, meaning)
-    if event_class == "PREDICT" and not message:
+    if event_class == EventClass.PREDICT and not message:
         return notices.HardwarePredicted(monitor, who, meaning)
     return notices.HardwareFault(monitor, who, say.class_words[event_class], meaning)

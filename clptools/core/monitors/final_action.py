@@ -19,30 +19,31 @@ from clptools.core.model.quorum import NEVER
 from clptools.core.model.settings import Monitor, Resource
 from clptools.core.model.state import FinalState, MonitorRun, Phase
 from clptools.core.model.states import GroupState, GroupWhy
+from clptools.core.model.words import FinalAction, RecoveryStage
 from clptools.core.notices import monitors as notices
 from clptools.core.step import Step
 
 _ENDS_SERVER = frozenset(
     {
-        "stop-cluster",
-        "shutdown",
-        "reboot",
-        "sysrq-panic",
-        "keepalive-reset",
-        "keepalive-panic",
-        "bmc-reset",
-        "bmc-power-off",
-        "bmc-power-cycle",
-        "bmc-nmi",
+        FinalAction.STOP_CLUSTER,
+        FinalAction.SHUTDOWN,
+        FinalAction.REBOOT,
+        FinalAction.SYSRQ_PANIC,
+        FinalAction.KEEPALIVE_RESET,
+        FinalAction.KEEPALIVE_PANIC,
+        FinalAction.BMC_RESET,
+        FinalAction.BMC_POWER_OFF,
+        FinalAction.BMC_POWER_CYCLE,
+        FinalAction.BMC_NMI,
     }
 )
-_OF_GROUP = ("none", "stop-group", "stop-resource")
+_OF_GROUP = (FinalAction.NONE, FinalAction.STOP_GROUP, FinalAction.STOP_RESOURCE)
 """Nothing to do for a resource that failed: its group stops in any case."""
 _DEADMAN_GRACE_MS = 60_000
 """How long after its deadline a BMC's word of the timer that we armed may still come."""
 
 
-class FinalAction:
+class FinalActions:
     """Final actions and `after_recovery` of this server."""
 
     def __init__(
@@ -71,7 +72,7 @@ class FinalAction:
         if run.finals:
             return
         run.finals += 1
-        if action == "none":
+        if action == FinalAction.NONE:
             if run.restarts or run.failovers:
                 taken = say.steps_taken(len(run.restarts), len(run.failovers))
                 self.step.notice(
@@ -92,13 +93,13 @@ class FinalAction:
             self.step.notice(notices.ResourceFinalAction(action, resource.name))
             self._perform(action, group, say.final_for(resource.name))
 
-    def _may(self, action: str, kind: str) -> bool:
+    def _may(self, action: FinalAction, kind: str) -> bool:
         """Whether it is done: not on the last server, nor where it ended the server too often."""
         step = self.step
         if action in _ENDS_SERVER and not self.another_normal_server():
             step.notice(notices.LastServer(kind, action))
             return False
-        if action in _ENDS_SERVER and action != "stop-cluster":
+        if action in _ENDS_SERVER and action != FinalAction.STOP_CLUSTER:
             limit = step.settings.cluster.max_reboots
             count = self.state.halts.get(kind, 0)
             if limit and count >= limit:
@@ -107,17 +108,17 @@ class FinalAction:
             self.state.halts[kind] = count + 1
         return True
 
-    def _perform(self, action: str, target: str, reason: str) -> None:
+    def _perform(self, action: FinalAction, target: str, reason: str) -> None:
         """Carries a final action out."""
         step = self.step
-        if action == "stop-resource":
+        if action == FinalAction.STOP_RESOURCE:
             self._stop_resource(target)
-        elif action == "stop-group":
+        elif action == FinalAction.STOP_GROUP:
             for name in self.lifecycle.online(target):
                 self.lifecycle.stop(name, GroupWhy.STOPPED, "GROUPSTOP")
-        elif action == "stop-cluster":
+        elif action == FinalAction.STOP_CLUSTER:
             self.leaving.begin("", no_move=False)
-        elif action in ("shutdown", "reboot"):
+        elif action in (FinalAction.SHUTDOWN, FinalAction.REBOOT):
             self.leaving.begin(action, no_move=False)
         else:
             step.do(HostAction(action=action, reason=reason))
@@ -179,9 +180,9 @@ class FinalAction:
             )
             if not elsewhere and step.now < run.deadline and self._is_tried(name):
                 return
-        run.step = ""
+        run.step = RecoveryStage.NONE
         run.deadline = NEVER
-        action = f"bmc-{monitor.recovery.after_recovery}"
+        action = FinalAction(f"bmc-{monitor.recovery.after_recovery}")
         if not self.another_normal_server():
             step.notice(notices.LastServer("rm", action))
             self.stand_down()

@@ -22,7 +22,8 @@ from clptools.core.model.requests import GroupMove, Request
 from clptools.core.model.settings import Group, Monitor
 from clptools.core.model.state import MonitorRun, Phase
 from clptools.core.model.states import GroupWhy, MonitorStatus
-from clptools.core.monitors.final_action import FinalAction
+from clptools.core.model.words import BmcAction, FinalAction, RecoveryStage, RecoveryStep
+from clptools.core.monitors.final_action import FinalActions
 from clptools.core.monitors.runs import MonitorRuns
 from clptools.core.monitors.severity import is_linked, status_of
 from clptools.core.notices import monitors as notices
@@ -32,7 +33,7 @@ from clptools.core.step import Change, Step
 PASSIVE = frozenset({"mrw", "userw"})
 """Monitors without rounds of their own."""
 
-_STEPS = ("script", "restart", "failover", "final")
+_STEPS = tuple(RecoveryStep)
 _WORDS = {
     "normal": MonitorStatus.NORMAL,
     "caution": MonitorStatus.CAUTION,
@@ -54,7 +55,7 @@ class Recovery:
         selection: Selection,
         placement: Placement,
         lifecycle: Lifecycle,
-        final: FinalAction,
+        final: FinalActions,
     ) -> None:
         self.step = step
         self.runs = runs
@@ -109,7 +110,7 @@ class Recovery:
         """The recovery that is due, in words, for the record of an Error."""
         recovery = monitor.recovery
         due = self._due(monitor, run)
-        if due == "final" and recovery.final_action == "none":
+        if due == RecoveryStep.FINAL and recovery.final_action == FinalAction.NONE:
             return ""
         return say.plan(due, recovery.target, recovery.final_action)
 
@@ -123,17 +124,17 @@ class Recovery:
             for counted in (run.scripts, run.restarts, run.failovers)
         )
         if start <= 0 and recovery.script and not scripts:
-            return "script"
+            return RecoveryStep.SCRIPT
         if start <= 1 and recovery.target and restarts < recovery.restart_count:
-            return "restart"
+            return RecoveryStep.RESTART
         if start <= 2 and recovery.target and failovers < recovery.failover_count:
-            return "failover"
-        return "final"
+            return RecoveryStep.FAILOVER
+        return RecoveryStep.FINAL
 
     def _forget_step(self, run: MonitorRun) -> None:
         """What was under way is over; but what the BMC is to do after a failover stands."""
-        if run.step != "after":
-            run.step = ""
+        if run.step != RecoveryStage.AFTER:
+            run.step = RecoveryStage.NONE
 
     # ------------------------------------------------------------------ steps
 
@@ -154,7 +155,7 @@ class Recovery:
             return
         run.held_back = ""
         if recovery.pre_action_script and not self._unprepared(monitor, run):
-            run.step = "pre-action"
+            run.step = RecoveryStage.PRE_ACTION
             self._script(monitor, run, recovery.pre_action_script, text)
             return
         self._next(monitor, run, text)
@@ -169,9 +170,9 @@ class Recovery:
     def _unprepared(self, monitor: Monitor, run: MonitorRun) -> bool:
         """Whether no script comes first: before the final action of a linked monitor (hardware
         guide 3.4.1), or where no step is left that it could precede."""
-        if self._due(monitor, run) != "final":
+        if self._due(monitor, run) != RecoveryStep.FINAL:
             return False
-        over = run.finals or monitor.recovery.final_action == "none"
+        over = run.finals or monitor.recovery.final_action == FinalAction.NONE
         return is_linked(monitor.category) or bool(over)
 
     def _next(self, monitor: Monitor, run: MonitorRun, text: str) -> None:
@@ -181,14 +182,14 @@ class Recovery:
         floor = self.step.now - recovery.window_ms
         for counted in (run.scripts, run.restarts, run.failovers):
             counted[:] = [t for t in counted if t > floor]
-        if due == "script":
+        if due == RecoveryStep.SCRIPT:
             run.scripts.append(self.step.now)
-            run.step = "script"
+            run.step = RecoveryStage.SCRIPT
             self._script(monitor, run, recovery.script, text)
-        elif due == "restart":
+        elif due == RecoveryStep.RESTART:
             run.restarts.append(self.step.now)
             self._restart(monitor, run)
-        elif due == "failover":
+        elif due == RecoveryStep.FAILOVER:
             self._failover(monitor, run)
         else:
             self.final.of_monitor(monitor, run)
@@ -197,7 +198,7 @@ class Recovery:
         step = self.step
         run.token = f"{monitor.name}:{step.token()}"
         keyword = monitor.keywords.get(step.me, "") or run.device
-        before = run.step == "pre-action"
+        before = run.step == RecoveryStage.PRE_ACTION
         begins = notices.PreActionRuns if before else notices.RecoveryScriptRuns
         step.notice(begins(notices.module(monitor), monitor.name, script))
         step.do(
@@ -222,8 +223,8 @@ class Recovery:
         run = self.runs.state.get(name)
         if monitor is None or run is None or run.token != event.token:
             return
-        ended_step, run.step, run.token = run.step, "", ""
-        before = ended_step == "pre-action"
+        ended_step, run.step, run.token = run.step, RecoveryStage.NONE, ""
+        before = ended_step == RecoveryStage.PRE_ACTION
         module = notices.module(monitor)
         if event.ok:
             ended = notices.PreActionEnded if before else notices.RecoveryScriptEnded
@@ -268,7 +269,7 @@ class Recovery:
                 run.stays[name] = stays
                 continue
             run.stays.pop(name, None)
-            if recovery.after_recovery != "none" and not moved:
+            if recovery.after_recovery != BmcAction.NONE and not moved:
                 self.final.arm_deadman(monitor)
             moved = True
             step.notice(
@@ -287,8 +288,8 @@ class Recovery:
             )
         if moved:
             run.failovers.append(step.now)
-            if recovery.after_recovery != "none":
-                run.step = "after"
+            if recovery.after_recovery != BmcAction.NONE:
+                run.step = RecoveryStage.AFTER
                 run.deadline = step.now + recovery.after_recovery_deadline_ms
 
     def _could_not_move(self, monitor: Monitor, run: MonitorRun) -> bool:
@@ -335,7 +336,7 @@ class Recovery:
         self.final.settle()
         for monitor in self.runs.here():
             run = self.runs.run(monitor.name)
-            if run.step == "after":
+            if run.step == RecoveryStage.AFTER:
                 self.final.after(monitor, run)
             if monitor.type in PASSIVE:
                 if self._could_not_move(monitor, run):

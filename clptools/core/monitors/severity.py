@@ -7,8 +7,15 @@ from collections.abc import Iterable
 from clptools.core.model.open_events import Events, open_of
 from clptools.core.model.settings import Monitor
 from clptools.core.model.states import MonitorStatus
+from clptools.core.model.words import EventClass
 
-OPENING = ("FATAL", "ERROR", "REDUNDANCY", "PREDICT", "PERFORMANCE")
+OPENING = (
+    EventClass.FATAL,
+    EventClass.ERROR,
+    EventClass.REDUNDANCY,
+    EventClass.PREDICT,
+    EventClass.PERFORMANCE,
+)
 """Classes that open an event, the gravest first."""
 _LINKAGE = frozenset({"BMCNOTICE", "NIC", "FC", "SPS", "MCE"})
 _SEVERITY = [
@@ -19,14 +26,14 @@ _SEVERITY = [
 ]
 
 
-def grave_classes(monitors: Iterable[Monitor]) -> frozenset[str]:
+def grave_classes(monitors: Iterable[Monitor]) -> frozenset[EventClass]:
     """Classes of events that no storm may cost: fatal ones and whatever a monitor recovers on."""
-    return frozenset({"FATAL"}).union(*(monitor.recover_on for monitor in monitors))
+    return frozenset({EventClass.FATAL}).union(*(monitor.recover_on for monitor in monitors))
 
 
-def rank(event_class: str) -> int:
-    """How grave a class is: the first of `OPENING` most."""
-    return -OPENING.index(event_class)
+def rank(event_class: EventClass) -> int:
+    """How grave a class is: the first of `OPENING` most, one that opens nothing least."""
+    return -OPENING.index(event_class) if event_class in OPENING else -len(OPENING)
 
 
 def status_of(monitor: Monitor, events: Events) -> MonitorStatus:
@@ -36,12 +43,12 @@ def status_of(monitor: Monitor, events: Events) -> MonitorStatus:
     return max(words, key=_SEVERITY.index, default=MonitorStatus.NORMAL)
 
 
-def _word(monitor: Monitor, event_class: str) -> MonitorStatus:
+def _word(monitor: Monitor, event_class: EventClass) -> MonitorStatus:
     if event_class in monitor.recover_on:
         return MonitorStatus.ERROR
-    if event_class == "PREDICT" and monitor.stall_on_predictive_failure:
+    if event_class == EventClass.PREDICT and monitor.stall_on_predictive_failure:
         return MonitorStatus.STALL
-    if event_class == "PERFORMANCE" and monitor.stall_on_performance_down:
+    if event_class == EventClass.PERFORMANCE and monitor.stall_on_performance_down:
         return MonitorStatus.STALL
     return MonitorStatus.CAUTION
 

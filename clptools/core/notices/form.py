@@ -27,17 +27,15 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from string import Formatter
-from typing import ClassVar, Literal, Protocol, TypeAlias
+from typing import ClassVar, Protocol, TypeAlias
 
 import msgspec
 
 from clptools.core.model.actions import Record
+from clptools.core.model.words import Level
 from clptools.core.phrases import listed, seconds, span, then
 
-Level: TypeAlias = Literal["INFO", "WARN", "ERROR"]
-INFO: Level = "INFO"
-WARN: Level = "WARN"
-ERROR: Level = "ERROR"
+INFO, WARN, ERROR = Level.INFO, Level.WARN, Level.ERROR
 
 Names: TypeAlias = tuple[str, ...] | list[str]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from clptools.core.model.settings import Monitor
+from clptools.core.model.words import FinalAction
 from clptools.core.notices.form import ERROR, INFO, OTHERS, WARN, Entry, Names, Notice
 
 MONITORS = ("rm", "mm")
@@ -404,32 +405,32 @@ class GroupStays(Notice, frozen=True):
 
 # ---------------------------------------------------------------------- final actions
 
-ACTIONS = {
-    "stop-group": 12,
-    "stop-resource": 12,
-    "stop-cluster": 15,
-    "shutdown": 16,
-    "reboot": 17,
-    "sysrq-panic": 35,
-    "keepalive-reset": 37,
-    "keepalive-panic": 39,
-    "bmc-reset": 41,
-    "bmc-power-off": 43,
-    "bmc-power-cycle": 45,
-    "bmc-nmi": 47,
+ACTIONS: dict[str, int] = {
+    FinalAction.STOP_GROUP: 12,
+    FinalAction.STOP_RESOURCE: 12,
+    FinalAction.STOP_CLUSTER: 15,
+    FinalAction.SHUTDOWN: 16,
+    FinalAction.REBOOT: 17,
+    FinalAction.SYSRQ_PANIC: 35,
+    FinalAction.KEEPALIVE_RESET: 37,
+    FinalAction.KEEPALIVE_PANIC: 39,
+    FinalAction.BMC_RESET: 41,
+    FinalAction.BMC_POWER_OFF: 43,
+    FinalAction.BMC_POWER_CYCLE: 45,
+    FinalAction.BMC_NMI: 47,
 }
 """Each final action -> number of its begin, as the original's catalogue has them (X 4.2)."""
 _FAILURES = {
-    "stop-cluster": 21,
-    "shutdown": 22,
-    "reboot": 23,
-    "sysrq-panic": 36,
-    "keepalive-reset": 38,
-    "keepalive-panic": 40,
-    "bmc-reset": 42,
-    "bmc-power-off": 44,
-    "bmc-power-cycle": 46,
-    "bmc-nmi": 48,
+    FinalAction.STOP_CLUSTER: 21,
+    FinalAction.SHUTDOWN: 22,
+    FinalAction.REBOOT: 23,
+    FinalAction.SYSRQ_PANIC: 36,
+    FinalAction.KEEPALIVE_RESET: 38,
+    FinalAction.KEEPALIVE_PANIC: 40,
+    FinalAction.BMC_RESET: 42,
+    FinalAction.BMC_POWER_OFF: 44,
+    FinalAction.BMC_POWER_CYCLE: 46,
+    FinalAction.BMC_NMI: 48,
     OTHERS: 22,
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from clptools.core.model.words import BmcAction
 from clptools.core.notices.form import ERROR, INFO, WARN, Entry, Names, Notice
 
 
@@ -35,7 +36,15 @@ class ForcedStopBegins(Notice, frozen=True):
     """A server is forced off by its BMC, so that its groups may start elsewhere."""
 
     entry = Entry(
-        "rc", {"power-off": 400, "power-cycle": 401, "reset": 402, "nmi": 403}, WARN, by="action"
+        "rc",
+        {
+            BmcAction.POWER_OFF: 400,
+            BmcAction.POWER_CYCLE: 401,
+            BmcAction.RESET: 402,
+            BmcAction.NMI: 403,
+        },
+        WARN,
+        by="action",
     )
     about = ("server", "me")
     says = "{me} forces {server} to stop by its BMC ({action}): {why}."

@@ -13,9 +13,9 @@ from clptools.core.groups.lifecycle import Lifecycle
 from clptools.core.model.durable import Durable, HeldGroup, LedgerFile, MonitorMemory, OpenEntry
 from clptools.core.model.quorum import NEVER
 from clptools.core.model.state import GroupRun, OpenEvent, WrittenState
-from clptools.core.model.states import GroupState, ResourceState
+from clptools.core.model.states import Contact, GroupState, ResourceState
 from clptools.core.monitors.event_ledger import EventLedger
-from clptools.core.monitors.final_action import FinalAction
+from clptools.core.monitors.final_action import FinalActions
 from clptools.core.monitors.runs import MonitorRuns
 from clptools.core.safety.lease import Lease
 from clptools.core.step import Step
@@ -39,7 +39,7 @@ class DurableState:
         lease: Lease,
         lifecycle: Lifecycle,
         runs: MonitorRuns,
-        final: FinalAction,
+        final: FinalActions,
         ledger: EventLedger,
     ) -> None:
         self.step = step
@@ -83,6 +83,7 @@ class DurableState:
             run.failovers = list(memory.failovers)
         for name in durable.left:
             if name in self.peers:
+                self.peers[name].contact = Contact.LEFT
                 self.peers[name].left = True
         for name, asked_at in durable.off.items():
             at = step.settings.bmc_at(name)

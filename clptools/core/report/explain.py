@@ -16,6 +16,7 @@ from typing import Protocol
 import msgspec
 
 from clptools.core.model.view import GroupView, MonitorView, OpenEventView, ServerView, StatusView
+from clptools.core.model.words import EventClass
 from clptools.core.notices import cluster, groups, monitors, requests, safety
 from clptools.core.notices.form import Kinds
 from clptools.core.phrases import listed, stops_of
@@ -349,7 +350,7 @@ def _barred(status: StatusView, server: ServerView) -> list[str]:
         f"{server.name} gets no group while event {event.id} is open. "
         f"Close it: {_acknowledge(status, server, event)}"
         for event in server.open_events
-        if event.event_class == "FATAL" and not event.acknowledged
+        if event.event_class == EventClass.FATAL and not event.acknowledged
     ]
 
 

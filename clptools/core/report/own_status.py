@@ -7,6 +7,7 @@ from clptools.core.cluster.peers import Peers
 from clptools.core.cluster.shared_policy import SharedPolicy
 from clptools.core.groups.lifecycle import Lifecycle
 from clptools.core.model.open_events import open_of
+from clptools.core.model.options import WatchdogOptions, read
 from clptools.core.model.quorum import NEVER
 from clptools.core.model.settings import Interconnect, Monitor
 from clptools.core.model.state import MonitorRun, Phase
@@ -21,8 +22,9 @@ from clptools.core.model.view import (
     ResourceView,
     ServerView,
 )
+from clptools.core.model.words import PowerState
 from clptools.core.monitors.event_ledger import EventLedger
-from clptools.core.monitors.final_action import FinalAction
+from clptools.core.monitors.final_action import FinalActions
 from clptools.core.monitors.runs import MonitorRuns
 from clptools.core.safety.lease import Lease
 from clptools.core.step import Step
@@ -57,7 +59,7 @@ class OwnStatus:
         lease: Lease,
         lifecycle: Lifecycle,
         runs: MonitorRuns,
-        final: FinalAction,
+        final: FinalActions,
         ledger: EventLedger,
     ) -> None:
         self.step = step
@@ -143,7 +145,7 @@ class OwnStatus:
         elif run.suspended or self.policy.shared.suspended:
             status = MonitorStatus.SUSPEND
         elif monitor.type == "userw":
-            method = str(monitor.options.get("method", "none"))
+            method = read(WatchdogOptions, monitor.options).method
             if method != "none" and not self.lease.state.armed:
                 status = MonitorStatus.CAUTION
                 text = "the watchdog is not armed"
@@ -202,7 +204,9 @@ class OwnStatus:
         # A BMC that answers but whose beat stands still: the server behind it may be gone.
         beat_at = p.bmc.beat_at if link.carrier == "timer" else NEVER
         still = beat_at != NEVER and step.now - beat_at > patience
-        status = "Error" if silent or p.bmc.power == "off" else "Caution" if still else "Normal"
+        status = (
+            "Error" if silent or p.bmc.power == PowerState.OFF else "Caution" if still else "Normal"
+        )
         seen = p.bmc.at if beat_at == NEVER else beat_at
         return PeerView(status=status, last_seen_s=(step.now - seen) / 1000)
 

@@ -29,6 +29,7 @@ from clptools.core.model.view import (
     StatusView,
     WaitingView,
 )
+from clptools.core.model.words import PowerState
 from clptools.core.report.own_status import OwnStatus, group_word
 from clptools.core.safety.clearance import Clearance
 from clptools.core.step import Step
@@ -128,8 +129,8 @@ class Status:
             status = "Offline"
         elif online:
             status = "Online"
-        elif p.lost or not p.incarnation:
-            status = "Unknown" if p.incarnation else "Offline"
+        elif p.lost or not p.believed:
+            status = "Unknown" if p.believed else "Offline"
         report = None
         if p.report is not None:
             report = _aged(p.report.server, (step.now - p.reported_at) / 1000)
@@ -268,7 +269,7 @@ class Status:
     def _mend(self, server: str) -> str:
         """What a person can do about a server that nothing proves down: make it so, or vouch."""
         bmc = self.peers[server].bmc
-        if bmc.power == "on" and not bmc.error:
+        if bmc.power == PowerState.ON and not bmc.error:
             return f"clpforcestop {server} --yes"
         return f"clpnode confirm-down {server} --yes"
 

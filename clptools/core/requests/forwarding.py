@@ -10,6 +10,7 @@ from clptools.core.model.codes import NO_SUCH, REFUSED
 from clptools.core.model.messages import Answer, Forward
 from clptools.core.model.requests import Outcome, Request
 from clptools.core.model.state import Pending, RequestsState
+from clptools.core.model.words import Stage
 from clptools.core.notices.requests import AskedLate
 from clptools.core.step import Step
 
@@ -36,7 +37,7 @@ class Forwarding:
             user=asks_for.user,
             origin=self.step.me,
             since=self.step.now,
-            stage="forwarded",
+            stage=Stage.FORWARDED,
             server=name,
             incarnation=self.peers[name].incarnation,
             asks_for=asks_for.id,

@@ -20,7 +20,7 @@ from clptools.core.model.requests import (
 from clptools.core.model.settings import Monitor
 from clptools.core.model.state import Pending
 from clptools.core.monitors.event_ledger import EventLedger, key_of, matches
-from clptools.core.monitors.final_action import FinalAction
+from clptools.core.monitors.final_action import FinalActions
 from clptools.core.monitors.recovery import Recovery
 from clptools.core.monitors.runs import MonitorRuns
 from clptools.core.monitors.severity import is_linked
@@ -36,7 +36,7 @@ class MonitorRequests:
         step: Step,
         peers: Peers,
         runs: MonitorRuns,
-        final: FinalAction,
+        final: FinalActions,
         recovery: Recovery,
         ledger: EventLedger,
     ) -> None:

@@ -42,6 +42,7 @@ from clptools.core.model.requests import (
     Suspend,
 )
 from clptools.core.model.state import Pending, Phase
+from clptools.core.model.words import Stage
 from clptools.core.requests.forwarding import Forwarding
 from clptools.core.requests.groups import GroupRequests
 from clptools.core.requests.monitors import MonitorRequests
@@ -226,7 +227,7 @@ class Router:
         if target == step.me:
             self._decide(pending)
             return
-        pending.stage = "forwarded"
+        pending.stage = Stage.FORWARDED
         pending.server = target
         pending.incarnation = self.peers[target].incarnation
         self.forwarding.state.pending[pending.id] = pending
@@ -239,7 +240,7 @@ class Router:
         if outcome is not None:
             self.forwarding.finish(pending, outcome)
             return
-        pending.stage = pending.stage or "watch"
+        pending.stage = pending.stage or Stage.WATCHED
         self.forwarding.state.pending[pending.id] = pending
         self.step.changed(Change.REQUESTS)
 
@@ -255,7 +256,7 @@ class Router:
 
     def _through(self, pending: Pending) -> Outcome | None:
         step = self.step
-        if pending.stage == "forwarded":
+        if pending.stage == Stage.FORWARDED:
             p = self.peers.get(pending.server)
             if p is not None and p.left and isinstance(pending.request, ServiceStop):
                 return self._left(pending)

@@ -34,6 +34,7 @@ from clptools.core.model.quorum import majority
 from clptools.core.model.requests import Outcome, Resume, ServiceStop, Suspend
 from clptools.core.model.state import Pending, Phase
 from clptools.core.model.states import GroupState
+from clptools.core.model.words import Stage
 from clptools.core.notices import requests as notices
 from clptools.core.requests.forwarding import Forwarding
 from clptools.core.requests.groups import GroupRequests
@@ -91,7 +92,7 @@ class Service:
         if step.life.phase in (Phase.LEAVING, Phase.TELLING) and not step.life.then:
             # It is stopping: it starts again as soon as it has left.
             step.life.then = "start"
-            pending.stage = "leaving"
+            pending.stage = Stage.LEAVING
             return None
         if step.life.phase is not Phase.STOPPED:
             return Outcome(
@@ -124,7 +125,7 @@ class Service:
             self._to_all(pending)
         step.notice(notices.ServiceStops(pending.user))
         self.leaving.begin(request.then, no_move=everywhere)
-        pending.stage = "leaving"
+        pending.stage = Stage.LEAVING
         return None
 
     def _stop_again(self, pending: Pending, then: str) -> Outcome | None:
@@ -136,7 +137,7 @@ class Service:
             self._to_all(pending)
         if not then:
             return Outcome(text=f"The cluster service of {step.me} is already stopped.")
-        pending.stage = "host"
+        pending.stage = Stage.HOST
         step.do(HostAction(action=then, reason=f"{pending.user} asked for it"))
         return None
 
@@ -225,7 +226,7 @@ class Service:
 
     def _end_leaving(self, outcome: Outcome) -> None:
         for pending in list(self.forwarding.state.pending.values()):
-            if pending.stage == "leaving":
+            if pending.stage == Stage.LEAVING:
                 self.forwarding.finish(pending, outcome)
 
     def _left(self) -> None:
@@ -259,8 +260,8 @@ class Service:
             step.life.phase = Phase.DONE
         elif then:
             for pending in self.forwarding.state.pending.values():
-                if pending.stage == "leaving":
-                    pending.stage = "host"
+                if pending.stage == Stage.LEAVING:
+                    pending.stage = Stage.HOST
             step.do(HostAction(action=then, reason=f"{step.me} has left the cluster for it"))
 
     def host_action_done(self, event: HostActionDone) -> None:
@@ -270,7 +271,7 @@ class Service:
             text = say.not_shut_down(self.step.me, event.action, event.text)
             outcome = Outcome(code=FAILED, text=text)
         for pending in list(self.forwarding.state.pending.values()):
-            if pending.stage == "host":
+            if pending.stage == Stage.HOST:
                 self.forwarding.finish(pending, outcome)
 
     # ------------------------------------------------------------------ suspend and resume

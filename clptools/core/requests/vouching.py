@@ -21,6 +21,7 @@ from clptools.core.model.codes import FAILED, REFUSED
 from clptools.core.model.quorum import NEVER
 from clptools.core.model.requests import LASTS_MS, ConfirmDown, ForceStop, Outcome
 from clptools.core.model.state import PeerState, Pending
+from clptools.core.model.words import PowerState, Stage
 from clptools.core.notices import safety as notices
 from clptools.core.requests.forwarding import Forwarding
 from clptools.core.safety.fencing import Fencing
@@ -73,7 +74,7 @@ class Vouching:
             return self._is_heard(request.down)
         if p.confirmed:
             return Outcome(text=f"{request.down} is already confirmed down.")
-        pending.stage = "looking"
+        pending.stage = Stage.LOOKING
         look = msgspec.structs.replace(request, only_look=True)
         for name in self.peers:
             if name != request.down and self.peers.hears(name):
@@ -114,7 +115,7 @@ class Vouching:
             return f"{name} is heard."
         if not self._has_bmc(name):
             return ""
-        if bmc.power == "on" and not bmc.error:
+        if bmc.power == PowerState.ON and not bmc.error:
             ago = say.seconds(step.now - bmc.at)
             return f"its BMC read on {ago} ago."
         if bmc.beat_at != NEVER and step.now - bmc.beat_at <= _BEAT_FRESH_MS:
@@ -182,7 +183,7 @@ class Vouching:
             hint = f"Switch it off by hand, then: clpnode confirm-down {request.down} --yes"
             return Outcome(code=REFUSED, text=text, hint=hint)
         proven = self.peers.out_reason(request.down) == "power off"
-        if proven and p.bmc.power == "off" and not p.bmc.error:
+        if proven and p.bmc.power == PowerState.OFF and not p.bmc.error:
             return Outcome(text=f"{request.down} is already off.")
         stranded = self._stranded(request.down)
         if stranded:
@@ -193,7 +194,7 @@ class Vouching:
             )
         self.fencing.begin(request.down, p, user=pending.user)
         self.power.ask(request.down)
-        pending.stage = "stopping"
+        pending.stage = Stage.STOPPING
         pending.server = request.down
         step.changed(Change.DECISIONS)
         return None
@@ -212,7 +213,7 @@ class Vouching:
     def through(self, pending: Pending) -> Outcome | None:
         """Whether a request of these is through."""
         request = pending.request
-        if isinstance(request, ConfirmDown) and pending.stage == "looking":
+        if isinstance(request, ConfirmDown) and pending.stage == Stage.LOOKING:
             return self._looked(pending, request)
         if not isinstance(request, ForceStop) or pending.stage != "stopping":
             return None

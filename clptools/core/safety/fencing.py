@@ -39,6 +39,7 @@ from clptools.core.model.group_runs import Runs
 from clptools.core.model.quorum import NEVER
 from clptools.core.model.settings import InForce
 from clptools.core.model.state import ForcedStopState, PeerState, Phase
+from clptools.core.model.words import BmcAction, BmcOrder, PowerState
 from clptools.core.notices import safety as notices
 from clptools.core.step import Change, Step
 
@@ -119,7 +120,7 @@ class Fencing:
     def _needed(self, name: str, p: PeerState, stake: Stake) -> bool:
         """It is lost, was in contact with us since boot, is not out, and something waits for it."""
         step = self.step
-        if step.settings.forced_stop.action == "none" or not self._able():
+        if step.settings.forced_stop.action == BmcAction.NONE or not self._able():
             return False
         if not p.lost or self.peers.is_out(name):
             return False
@@ -160,15 +161,15 @@ class Fencing:
         command = self._command(p)
         step.do(Fence(server=name, action=command, ordered_at=step.now, within_ms=_WITHIN_MS))
 
-    def _command(self, p: PeerState) -> str:
+    def _command(self, p: PeerState) -> BmcOrder:
         """What the BMC is told: a reset begins as power off, so that it can be read back."""
-        nmi = self.step.settings.forced_stop.action == "nmi" and not p.fence.wanted_by
-        return "nmi" if nmi else "power-off"
+        nmi = self.step.settings.forced_stop.action == BmcAction.NMI and not p.fence.wanted_by
+        return BmcOrder.NMI if nmi else BmcOrder.POWER_OFF
 
     def _strikable(self, name: str, p: PeerState) -> bool:
         """Whether the order would hit a silent server, by a BMC whose word can be proof after."""
         step, bmc = self.step, p.bmc
-        if bmc.power != "on" or (self.peers.is_out(name) and not p.fence.wanted_by):
+        if bmc.power != PowerState.ON or (self.peers.is_out(name) and not p.fence.wanted_by):
             return False
         steady = bmc.answers_since != NEVER and step.now - bmc.answers_since >= _STEADY_MS
         if not steady or step.now - bmc.at > _STEADY_MS:
@@ -191,9 +192,9 @@ class Fencing:
         """Begins a forced stop; `user`: who asked for it, whatever is heard of that server."""
         step = self.step
         word = step.settings.forced_stop.action
-        if user or (len(step.settings.servers) == 2 and word != "nmi"):
+        if user or (len(step.settings.servers) == 2 and word != BmcAction.NMI):
             # With two servers a reset would not lower the electorate: only power off is proof.
-            word = "power-off"
+            word = BmcAction.POWER_OFF
         p.fence = ForcedStopState(since=step.now, wanted_by=user, text=say.fence_under_way)
         why = say.why_fenced(step.now - p.heard_at, user)
         step.notice(notices.ForcedStopBegins(name, word, why))
@@ -214,12 +215,14 @@ class Fencing:
             ended = notices.ForcedStopDone if sent else notices.ForcedStopNotNeeded
             step.notice(ended(name))
             two = len(step.settings.servers) == 2
-            again = forced.action in ("reset", "power-cycle") and not (two or fence.wanted_by)
+            again = forced.action in (BmcAction.RESET, BmcAction.POWER_CYCLE) and not (
+                two or fence.wanted_by
+            )
             if sent and again and not self.policy.shared.suspended:
                 step.do(
                     Fence(
                         server=name,
-                        action="power-on",
+                        action=BmcOrder.POWER_ON,
                         ordered_at=step.now,
                         within_ms=_POWER_ON_MS,
                     )
@@ -251,7 +254,7 @@ class Fencing:
         """An order was carried out, or never left; returns a forced stop that failed by it."""
         step = self.step
         p = self.peers.get(event.server)
-        if p is None or event.action == "power-on":
+        if p is None or event.action == BmcOrder.POWER_ON:
             if p is not None and not event.sent:
                 why = event.error or say.not_switched_on
                 step.notice(notices.ForcedStopStaysOff(event.server, why))
@@ -266,7 +269,7 @@ class Fencing:
             p.fence.sent_at = step.now
         p.fence.text = event.error
         if event.sent:
-            p.fence.text = say.nmi_proves_nothing if event.action == "nmi" else ""
+            p.fence.text = say.nmi_proves_nothing if event.action == BmcOrder.NMI else ""
         elif event.refused and not changes:
             return self._failed(event.server, p, p.fence)
         self.power.ask(event.server)

@@ -17,9 +17,11 @@ from clptools.core.cluster.shared_policy import SharedPolicy
 from clptools.core.model.actions import ArmWatchdog, DisarmWatchdog, HostAction, PetWatchdog
 from clptools.core.model.events import WatchdogChanged
 from clptools.core.model.group_runs import Runs, holds_any
+from clptools.core.model.options import watchdog_method
 from clptools.core.model.quorum import NEVER
 from clptools.core.model.state import LeaseState, PeerState, Phase
-from clptools.core.model.states import GroupState
+from clptools.core.model.states import GroupState, WatchdogState
+from clptools.core.model.transitions import WATCHDOG, WatchdogChange
 from clptools.core.notices import safety as notices
 from clptools.core.step import Change, Step
 
@@ -130,15 +132,14 @@ class Lease:
 
     # ------------------------------------------------------------------ watchdog
     #
-    #   off --arm--> armed --another method, or none, is configured--> told --all know--> off, armed
-    #
     # Others may clear us by our lease as long as they believe that a watchdog binds us.  So one
-    # that is not wanted any more runs on until everybody has answered a beat that did not say so.
+    # that is not wanted any more runs on until everybody has answered a beat that did not say so
+    # (`WATCHDOG` in `core/model/transitions.py`).
 
     def begin(self) -> None:
         """The agent started: what its predecessor armed may still run."""
         if not self._configured()[0]:
-            self.state.watchdog_as = ("left", 0)
+            self._turn(WatchdogChange.PREDECESSOR)
         self.arm()
 
     def arm(self) -> None:
@@ -146,31 +147,37 @@ class Lease:
 
         Opening a device feeds it: that needs the lease as feeding does.
         """
-        wanted = self._configured()
-        if wanted == self.state.watchdog_as:
-            self.state.disarmed_from = NEVER
+        wanted, state = self._configured(), self.state
+        left = state.watchdog_state is WatchdogState.LEFT
+        if wanted == state.watchdog_as and not left:
+            if state.watchdog_state is WatchdogState.TOLD:
+                self._turn(WatchdogChange.KEEP)
             return
-        if self.state.watchdog_as[0] not in ("", wanted[0]) and not self._may_disarm():
+        if (left or state.watchdog_as[0] not in ("", wanted[0])) and not self._may_disarm():
             return
         if not wanted[0]:
             self.disarm()
         elif self._may_feed():
             # Not armed until it says so: it may still have the longer time-out of before.
-            self.state.armed = False
-            self.state.watchdog_fault = ""
-            self.state.watchdog_as = wanted
-            self.state.watchdog_wanted = True
-            self.state.disarmed_from = NEVER
+            state.armed = False
+            state.watchdog_fault = ""
+            state.watchdog_as = wanted
+            self._turn(WatchdogChange.ARM)
             self._arm()
+
+    def _turn(self, change: WatchdogChange) -> None:
+        """The one place where the state of the watchdog changes."""
+        state = self.state
+        state.watchdog_state = WATCHDOG.after(state.watchdog_state, change)
+        state.disarmed_from = self.step.now if change is WatchdogChange.UNWANTED else NEVER
 
     def _configured(self) -> tuple[str, int]:
         """Method and time-out that are configured for us; `("", 0)`: none."""
-        step = self.step
-        for monitor in step.settings.monitors:
-            if monitor.type == "userw" and step.me in monitor.servers:
-                method = str(monitor.options.get("method", "none"))
-                return (method, step.times.watchdog_ms) if method != "none" else ("", 0)
-        return ("", 0)
+        method = watchdog_method(self.step.settings, self.step.me)
+        return (method, self.step.times.watchdog_ms) if method != "none" else ("", 0)
+
+    def _is_fed(self) -> bool:
+        return self.state.watchdog_state in (WatchdogState.FED, WatchdogState.TOLD)
 
     def _may_feed(self) -> bool:
         return self.runs() or not holds_any(self.group_runs)
@@ -179,7 +186,7 @@ class Lease:
         """Whether nobody believes any more that the watchdog binds us."""
         step = self.step
         if self.state.disarmed_from == NEVER:
-            self.state.disarmed_from = step.now
+            self._turn(WatchdogChange.UNWANTED)
             step.changed(Change.BEATS)
         if not self.revision.leases_bind():
             return True
@@ -195,11 +202,10 @@ class Lease:
 
     def disarm(self) -> None:
         """Disarms it; only while nobody relies on it."""
-        if self.state.watchdog_as[0]:
-            self.state.watchdog_wanted = False
+        if self.state.watchdog_state is not WatchdogState.OFF:
+            self._turn(WatchdogChange.DISARM)
             self.state.watchdog_as = ("", 0)
             self.state.armed = False
-            self.state.disarmed_from = NEVER
             self.step.do(DisarmWatchdog())
 
     def _arm(self) -> None:
@@ -216,7 +222,7 @@ class Lease:
         step.changed(Change.BEATS, Change.REPORT)
         self.state.watchdog_again_at = step.now + _ARMED_AGAIN_MS
         fault = "" if event.armed else event.text
-        if fault and fault != self.state.watchdog_fault and self.state.watchdog_wanted:
+        if fault and fault != self.state.watchdog_fault and self._is_fed():
             step.notice(notices.WatchdogNotArmed(fault))
         self.state.watchdog_fault = fault
 
@@ -229,7 +235,7 @@ class Lease:
         if step.life.phase not in (Phase.RUNNING, Phase.LEAVING):
             return  # it has left, and disarmed it
         self.arm()
-        if not self.state.watchdog_wanted or not self._may_feed():
+        if not self._is_fed() or not self._may_feed():
             return
         step.do(PetWatchdog())
         if not self.state.armed and step.now >= self.state.watchdog_again_at:

@@ -1,0 +1,207 @@
+"""Tables of states: what may happen to a thing in each of its states, and what it is then.
+
+Whoever keeps such a state asks the table for the next one.  A pair that is not in it is a bug of
+ours, and ends the step: the journal holds the events that led there.  ARCHITECTURE.md shows the
+tables, and a test compares them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Generic, TypeVar
+
+from clptools.core.model.states import (
+    Contact,
+    GrantStage,
+    GroupState,
+    Office,
+    WatchdogState,
+)
+
+State = TypeVar("State", bound=StrEnum)
+Change = TypeVar("Change", bound=StrEnum)
+
+
+class UnknownTransition(Exception):
+    """Something happened that cannot happen in this state."""
+
+
+class Transitions(Generic[State, Change]):
+    """State and what happened to it -> the state it is in then."""
+
+    def __init__(self, what: str, table: Mapping[tuple[State, Change], State]) -> None:
+        self.what = what
+        self.table = table
+
+    def after(self, state: State, change: Change) -> State:
+        """The state that follows.  Raises UnknownTransition where the table has none."""
+        found = self.table.get((state, change))
+        if found is None:
+            raise UnknownTransition(f"{self.what}: {state}, and then: {change}")
+        return found
+
+
+class GroupChange(StrEnum):
+    """What happens to a group on a server; the words of ARCHITECTURE.md."""
+
+    GRANTED = "a grant is taken; a purge gives way to it"
+    PURGE = "what an agent without state may have left is stopped, or stopped again"
+    ALL_ONLINE = "every resource is online"
+    PARTIAL = "a resource is stopped, started or restarted"
+    STOP = "a stop is wanted, or a start failed"
+    STOP_FAILED = "a stop failed: still held"
+    ALL_OFF = "everything is off: released"
+    RESTART = "everything is off: it was a restart in place"
+    PURGE_FAILED = "a stop failed of what may be left from before the boot: not held"
+    HALF_DONE = "an agent that starts finds it half done"
+
+
+GROUP: Transitions[GroupState, GroupChange] = Transitions(
+    "group",
+    {
+        (GroupState.NONE, GroupChange.GRANTED): GroupState.STARTING,
+        (GroupState.NONE, GroupChange.PURGE): GroupState.STOPPING,
+        (GroupState.STARTING, GroupChange.ALL_ONLINE): GroupState.ONLINE,
+        (GroupState.STARTING, GroupChange.STOP): GroupState.STOPPING,
+        (GroupState.STARTING, GroupChange.STOP_FAILED): GroupState.STOP_FAILED,
+        (GroupState.STARTING, GroupChange.HALF_DONE): GroupState.STOPPING,
+        (GroupState.ONLINE, GroupChange.PARTIAL): GroupState.STARTING,
+        (GroupState.ONLINE, GroupChange.STOP): GroupState.STOPPING,
+        (GroupState.STOPPING, GroupChange.ALL_OFF): GroupState.NONE,
+        (GroupState.STOPPING, GroupChange.RESTART): GroupState.STARTING,
+        (GroupState.STOPPING, GroupChange.GRANTED): GroupState.STARTING,
+        (GroupState.STOPPING, GroupChange.STOP_FAILED): GroupState.STOP_FAILED,
+        (GroupState.STOPPING, GroupChange.PURGE_FAILED): GroupState.NONE,
+        (GroupState.STOPPING, GroupChange.PURGE): GroupState.STOPPING,
+        (GroupState.STOPPING, GroupChange.HALF_DONE): GroupState.STOPPING,
+        (GroupState.STOP_FAILED, GroupChange.STOP): GroupState.STOPPING,
+        (GroupState.STOP_FAILED, GroupChange.PURGE): GroupState.STOPPING,
+        (GroupState.STOP_FAILED, GroupChange.HALF_DONE): GroupState.STOPPING,
+    },
+)
+"""A group on a server (`core/groups/lifecycle.py`)."""
+
+
+class OfficeChange(StrEnum):
+    """What happens to our candidacy or office."""
+
+    MAY_WIN = "may stand, and hears enough for a majority"
+    ALONE = "all others are out"
+    HIGHER_TERM = "a higher term was heard of in office: stands again above it"
+    PROMISED = "enough would give their vote"
+    ELECTED = "enough gave their vote"
+    GIVEN_UP = "not enough answer for a quarter of the lease; or others are to have the arbiter"
+    VOTED = "votes for another"
+    RESIGNED = "authority lapsed, a higher term was heard of, or the service stops"
+
+
+OFFICE: Transitions[Office, OfficeChange] = Transitions(
+    "election",
+    {
+        (Office.NONE, OfficeChange.MAY_WIN): Office.PRE,
+        (Office.NONE, OfficeChange.ALONE): Office.CANDIDATE,
+        (Office.NONE, OfficeChange.HIGHER_TERM): Office.CANDIDATE,
+        (Office.PRE, OfficeChange.PROMISED): Office.CANDIDATE,
+        (Office.PRE, OfficeChange.GIVEN_UP): Office.NONE,
+        (Office.PRE, OfficeChange.VOTED): Office.NONE,
+        (Office.PRE, OfficeChange.RESIGNED): Office.NONE,
+        (Office.CANDIDATE, OfficeChange.ELECTED): Office.COORDINATOR,
+        (Office.CANDIDATE, OfficeChange.GIVEN_UP): Office.NONE,
+        (Office.CANDIDATE, OfficeChange.RESIGNED): Office.NONE,
+        (Office.COORDINATOR, OfficeChange.RESIGNED): Office.NONE,
+    },
+)
+"""What we are in our own eyes (`core/cluster/election.py`)."""
+
+
+class GrantChange(StrEnum):
+    """What the coordinator finds of a grant that it gave."""
+
+    UNSEEN = "its server has not said that it saw it, or began without state since: said again"
+    HELD = "its server holds the group"
+    ONLINE = "the group is online there"
+    NOT_HELD = "its server saw it and does not hold the group: refused, or failed to start"
+    OVERTAKEN = "another server holds the group, or it was ours and is gone"
+    NOT_ELIGIBLE = "its server may not take it any more"
+    EXPIRED = "older than the holder's lease: nobody may take it any more"
+
+
+GRANT: Transitions[GrantStage, GrantChange] = Transitions(
+    "grant",
+    {
+        (GrantStage.GRANTED, GrantChange.UNSEEN): GrantStage.GRANTED,
+        (GrantStage.GRANTED, GrantChange.HELD): GrantStage.TAKEN,
+        (GrantStage.GRANTED, GrantChange.ONLINE): GrantStage.DONE,
+        (GrantStage.GRANTED, GrantChange.NOT_HELD): GrantStage.VOID,
+        (GrantStage.GRANTED, GrantChange.OVERTAKEN): GrantStage.VOID,
+        (GrantStage.GRANTED, GrantChange.NOT_ELIGIBLE): GrantStage.VOID,
+        (GrantStage.GRANTED, GrantChange.EXPIRED): GrantStage.VOID,
+        (GrantStage.TAKEN, GrantChange.UNSEEN): GrantStage.GRANTED,
+        (GrantStage.TAKEN, GrantChange.HELD): GrantStage.TAKEN,
+        (GrantStage.TAKEN, GrantChange.ONLINE): GrantStage.DONE,
+        (GrantStage.TAKEN, GrantChange.NOT_HELD): GrantStage.VOID,
+        (GrantStage.TAKEN, GrantChange.OVERTAKEN): GrantStage.VOID,
+        (GrantStage.TAKEN, GrantChange.NOT_ELIGIBLE): GrantStage.VOID,
+        (GrantStage.TAKEN, GrantChange.EXPIRED): GrantStage.VOID,
+    },
+)
+"""A grant, as the coordinator that gave it sees it (`core/groups/placement.py`)."""
+
+
+class WatchdogChange(StrEnum):
+    """What happens to the watchdog."""
+
+    PREDECESSOR = "the agent starts, and none is configured"
+    ARM = "armed as configured; another method only once all know"
+    UNWANTED = "another method, or none, is configured: the others are told"
+    KEEP = "configured again as it is armed"
+    DISARM = "none is configured and all know, or the service has stopped: disarmed"
+
+
+WATCHDOG: Transitions[WatchdogState, WatchdogChange] = Transitions(
+    "watchdog",
+    {
+        (WatchdogState.OFF, WatchdogChange.ARM): WatchdogState.FED,
+        (WatchdogState.OFF, WatchdogChange.PREDECESSOR): WatchdogState.LEFT,
+        (WatchdogState.LEFT, WatchdogChange.UNWANTED): WatchdogState.LEFT,
+        (WatchdogState.LEFT, WatchdogChange.ARM): WatchdogState.FED,
+        (WatchdogState.LEFT, WatchdogChange.DISARM): WatchdogState.OFF,
+        (WatchdogState.FED, WatchdogChange.ARM): WatchdogState.FED,
+        (WatchdogState.FED, WatchdogChange.UNWANTED): WatchdogState.TOLD,
+        (WatchdogState.FED, WatchdogChange.DISARM): WatchdogState.OFF,
+        (WatchdogState.TOLD, WatchdogChange.KEEP): WatchdogState.FED,
+        (WatchdogState.TOLD, WatchdogChange.ARM): WatchdogState.FED,
+        (WatchdogState.TOLD, WatchdogChange.DISARM): WatchdogState.OFF,
+    },
+)
+"""The watchdog, as its holder wants it (`core/safety/lease.py`)."""
+
+
+class ContactChange(StrEnum):
+    """What a heartbeat of an incarnation that is not believed says."""
+
+    SPOKE = "a beat of another incarnation that answers none of ours from after the last we heard"
+    ANSWERED = "a beat of another incarnation that does: this one lives now"
+    SAID_LEFT = "it said that it left"
+
+
+CONTACT: Transitions[Contact, ContactChange] = Transitions(
+    "contact",
+    {
+        (Contact.UNKNOWN, ContactChange.SPOKE): Contact.STRANGER,
+        (Contact.UNKNOWN, ContactChange.ANSWERED): Contact.BELIEVED,
+        (Contact.UNKNOWN, ContactChange.SAID_LEFT): Contact.LEFT,
+        (Contact.STRANGER, ContactChange.SPOKE): Contact.STRANGER,
+        (Contact.STRANGER, ContactChange.ANSWERED): Contact.BELIEVED,
+        (Contact.STRANGER, ContactChange.SAID_LEFT): Contact.LEFT,
+        (Contact.BELIEVED, ContactChange.SPOKE): Contact.BELIEVED,
+        (Contact.BELIEVED, ContactChange.ANSWERED): Contact.BELIEVED,
+        (Contact.BELIEVED, ContactChange.SAID_LEFT): Contact.LEFT,
+        (Contact.LEFT, ContactChange.SPOKE): Contact.STRANGER,
+        (Contact.LEFT, ContactChange.ANSWERED): Contact.BELIEVED,
+    },
+)
+"""Another server, as far as its incarnation goes (`core/cluster/membership.py`)."""
+
+TABLES = (GROUP, OFFICE, GRANT, WATCHDOG, CONTACT)

@@ -1,0 +1,136 @@
+"""Words that decide something, one enum for each kind of them.
+
+On the wire and on the disk each is its word.  What another version may say is kept there as text
+(heartbeats, reports, the ledger) and only compared with these.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class EventClass(StrEnum):
+    """What a hardware event means for recovery."""
+
+    FATAL = "FATAL"
+    ERROR = "ERROR"
+    PREDICT = "PREDICT"
+    PERFORMANCE = "PERFORMANCE"
+    REDUNDANCY = "REDUNDANCY"
+    INFO = "INFO"
+    CLEAR = "CLEAR"
+    UNKNOWN = "UNKNOWN"
+
+
+def known_class(word: str) -> EventClass:
+    """The class that a ledger names; one that only a newer version knows is unknown here."""
+    return EventClass(word) if word in _CLASSES else EventClass.UNKNOWN
+
+
+_CLASSES = frozenset(EventClass)
+
+
+class Level(StrEnum):
+    """How much attention a line of the alert log wants."""
+
+    INFO = "INFO"
+    WARN = "WARN"
+    ERROR = "ERROR"
+
+
+class PowerState(StrEnum):
+    """What a BMC says of its server; unknown: it did not answer."""
+
+    ON = "on"
+    OFF = "off"
+    UNKNOWN = "unknown"
+
+
+class Operation(StrEnum):
+    """What is done with a group resource."""
+
+    START = "start"
+    STOP = "stop"
+    MIGRATE = "migrate"
+
+
+class Ask(StrEnum):
+    """What a heartbeat asks for."""
+
+    NOTHING = ""
+    PRE = "pre"
+    """Would you vote for me?"""
+    VOTE = "vote"
+
+
+class BmcAction(StrEnum):
+    """What a BMC does to its server: in a forced stop, or after a recovery."""
+
+    NONE = "none"
+    POWER_OFF = "power-off"
+    RESET = "reset"
+    POWER_CYCLE = "power-cycle"
+    NMI = "nmi"
+
+
+class BmcOrder(StrEnum):
+    """The one command that a `Fence` sends."""
+
+    POWER_OFF = "power-off"
+    POWER_ON = "power-on"
+    NMI = "nmi"
+
+
+class RecoveryStep(StrEnum):
+    """The step with which a monitor's recovery begins."""
+
+    SCRIPT = "script"
+    RESTART = "restart"
+    FAILOVER = "failover"
+    FINAL = "final"
+
+
+class RecoveryStage(StrEnum):
+    """What of a monitor's recovery is under way."""
+
+    NONE = ""
+    PRE_ACTION = "pre-action"
+    SCRIPT = "script"
+    AFTER = "after"
+    """The groups are to run elsewhere before the BMC does what it was going to do."""
+
+
+class FinalAction(StrEnum):
+    """What is done when a recovery is used up, or a resource failed for good."""
+
+    NONE = "none"
+    STOP_RESOURCE = "stop-resource"
+    STOP_GROUP = "stop-group"
+    STOP_CLUSTER = "stop-cluster"
+    SHUTDOWN = "shutdown"
+    REBOOT = "reboot"
+    SYSRQ_PANIC = "sysrq-panic"
+    KEEPALIVE_RESET = "keepalive-reset"
+    KEEPALIVE_PANIC = "keepalive-panic"
+    BMC_RESET = "bmc-reset"
+    BMC_POWER_OFF = "bmc-power-off"
+    BMC_POWER_CYCLE = "bmc-power-cycle"
+    BMC_NMI = "bmc-nmi"
+
+
+class Stage(StrEnum):
+    """How far a request is whose end somebody waits for."""
+
+    NEW = ""
+    FORWARDED = "forwarded"
+    """Another server decides it."""
+    WATCHED = "watch"
+    """Its effect is waited for."""
+    LEAVING = "leaving"
+    """This server leaves for it."""
+    HOST = "host"
+    """The host action that ends it has begun."""
+    LOOKING = "looking"
+    """Others and the BMC are asked whether the server is down."""
+    STOPPING = "stopping"
+    """A forced stop that a person asked for is under way."""
