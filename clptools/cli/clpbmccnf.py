@@ -216,7 +216,7 @@ def _alerts_answer(found: list[Way], refused: list[str] | None = None) -> Answer
 
 
 def _store_bmc(args: Args) -> Answer:
-    from clptools.config.secretfile import write_bmc_password
+    from clptools.config.files import write_bmc_password
 
     server = args.word() or server_name()
     _check_name(server)
@@ -229,8 +229,8 @@ def _store_bmc(args: Args) -> Answer:
 
 
 def _store_snmp(args: Args) -> Answer:
+    from clptools.config.files import write_snmp_keys
     from clptools.config.load import load
-    from clptools.config.secretfile import write_snmp_keys
     from clptools.registries import registries
 
     if args.words or args.given("user") or args.given("new"):

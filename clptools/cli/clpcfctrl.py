@@ -164,7 +164,7 @@ def in_force() -> dict[str, str]:
 
 def pull(folder: str) -> Answer:
     """The configuration in force, into a folder."""
-    from clptools.config.write import CONFIG_MODE, replace_file
+    from clptools.config.files import CONFIG_MODE, replace_file
 
     files = in_force()
     for path, text in files.items():
@@ -236,9 +236,9 @@ def translate(path: str, folder: str, *, force: bool) -> Answer:
     import msgspec
 
     from clptools.cli.render.findings import as_json, render_report
+    from clptools.config.files import CONFIG_MODE, replace_file
     from clptools.config.importer import import_clp_conf
     from clptools.config.load import loads
-    from clptools.config.write import CONFIG_MODE, replace_file
     from clptools.registries import registries
 
     with open(path, "rb") as file:
@@ -261,7 +261,7 @@ def translate(path: str, folder: str, *, force: bool) -> Answer:
 
 def keygen(force: bool) -> Answer:
     """The authkey.  An existing one is not replaced without `--force`."""
-    from clptools.config.secretfile import keygen as make
+    from clptools.config.files import keygen as make
 
     path = make(authkey_file(), force=force)
     return done(f"{path} made. Copy it to every server (mode 0400).\n{SUCCEEDED}", file=path)

@@ -135,7 +135,7 @@ def run(args: Args) -> Answer:
 def create(path: str, words: list[str], *, force: bool) -> Session:
     """A new file; the character set, its encoding and the system are the original's."""
     from clptools.cli.cfset_session import Session, read, usage
-    from clptools.config.write import CONFIG_MODE, replace_file
+    from clptools.config.files import CONFIG_MODE, replace_file
 
     if not 1 <= len(words) <= 4:
         raise usage("create", "NAME [CHARSET [ENCODE [OS]]]")

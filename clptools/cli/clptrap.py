@@ -234,7 +234,7 @@ def _test(args: Args) -> Answer:
     import socket
     import time
 
-    from clptools.config.secretfile import read_authkey
+    from clptools.config.files import read_authkey
     from clptools.intake.match import admissions
     from clptools.intake.rehearse import build_rehearsal, is_answer, pet_event
 

@@ -10,7 +10,7 @@ import contextlib
 import secrets
 
 from clptools.common.redfish import ROOT, Json, RedfishError, Service, link, links, path_of
-from clptools.config.secretfile import read_bmc_password
+from clptools.config.files import read_bmc_password
 from clptools.core.model.settings import Bmc
 from clptools.faults import ClpError, ExitCode
 from clptools.hardware.alerts import Finding, Wanted

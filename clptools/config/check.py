@@ -13,8 +13,7 @@ from ipaddress import ip_address
 from clptools.config.address import endpoint
 from clptools.config.facts import Facts
 from clptools.config.field import near
-from clptools.config.limits import LEASE_BEATS, lease_that_fits
-from clptools.config.load import Loaded
+from clptools.config.load import LEASE_BEATS, Loaded, lease_that_fits
 from clptools.config.machine import is_device, unit_name
 from clptools.config.monitors import BMCNOTICE, CATEGORIES, TRAP_PORT
 from clptools.config.places import Places

@@ -16,10 +16,10 @@ from typing import Any
 
 import msgspec
 
+from clptools.config.files import dumps
 from clptools.config.lines import Block, Json, Lines, Path
 from clptools.config.load import BOM, TABLES
 from clptools.config.statements import difference, with_key, without_key, written, written_key
-from clptools.config.write import dumps
 from clptools.faults import ClpError, ExitCode
 
 _AS_TABLES = frozenset((*TABLES, "bmc", "recovery", "resource", "snmpv3_user"))

@@ -19,9 +19,9 @@ import msgspec
 from clptools import paths
 from clptools.common.ping import ping
 from clptools.common.trust import check_script
+from clptools.config.files import MAKE_AUTHKEY, how_bmc, how_snmp, read_secret
 from clptools.config.machine import devices, enabled_by, unit_name
 from clptools.config.scripts import scripts_of
-from clptools.config.secretfile import MAKE_AUTHKEY, how_bmc, how_snmp, read_secret
 from clptools.config.variants import Registries
 from clptools.core.model.settings import Settings
 from clptools.faults import ClpError, ExitCode

@@ -1,4 +1,4 @@
-"""Reading `[[group]]` and `[[group.resource]]`: what runs, where, in which order."""
+"""Reading `[[server_group]]`, `[[group]]` and `[[group.resource]]`."""
 
 from __future__ import annotations
 
@@ -22,6 +22,20 @@ REFUSED_GROUPS = {
     "cluster": "there is no management group: commands answer on every server",
     "virtualmachine": "groups of virtual machines are not carried",
 }
+
+
+def read_server_groups(
+    source: Source, document: dict[str, object], servers: tuple[str, ...]
+) -> tuple[ServerGroup, ...]:
+    """`[[server_group]]`."""
+    names = Names("a server group")
+    found: list[ServerGroup] = []
+    for table in elements(source, document, "server_group"):
+        group = build(ServerGroup, table.read(fields.SERVER_GROUP))
+        known_servers(table, "servers", group.servers, servers)
+        if names.take(table, group.name):
+            found.append(group)
+    return tuple(found)
 
 
 class _Groups:

@@ -1,7 +1,4 @@
-"""Reading what a cluster is of: `[cluster]`, `[[server]]`, `[forced_stop]`, `[[server_group]]`.
-
-Also `[[interconnect]]` and `[[np]]`: how servers hear each other, who decides a tie.
-"""
+"""Reading `[cluster]`, `[[server]]`, `[forced_stop]`, `[[interconnect]]` and `[[np]]`."""
 
 from __future__ import annotations
 
@@ -10,8 +7,8 @@ import ipaddress
 from clptools.config import fields
 from clptools.config.address import Endpoint, canonical, endpoint
 from clptools.config.field import Field, near
+from clptools.config.fields_of_traps import source_of
 from clptools.config.table import Names, Source, Table, build, element, elements, known_servers
-from clptools.config.trap_sources import TrapSources
 from clptools.config.variants import REFUSED, Registries, Variants
 from clptools.core.model.settings import (
     Arbiter,
@@ -21,7 +18,7 @@ from clptools.core.model.settings import (
     Interconnect,
     Option,
     Server,
-    ServerGroup,
+    TrapSource,
 )
 from clptools.core.model.words import BmcAction
 
@@ -70,7 +67,7 @@ def read_servers(source: Source, document: dict[str, object]) -> tuple[Server, .
     names = Names("a server")
     found: list[Server] = []
     bmcs: dict[tuple[str, int], str] = {}
-    sources = TrapSources()
+    sources = _TrapSources()
     for table in elements(source, document, "server"):
         name = str(table.read(fields.SERVER, inner=("bmc",))["name"])
         if name and not names.take(table, name):
@@ -88,7 +85,7 @@ def read_servers(source: Source, document: dict[str, object]) -> tuple[Server, .
 
 
 def _read_bmc(
-    table: Table, bmcs: dict[tuple[str, int], str], sources: TrapSources, server: str
+    table: Table, bmcs: dict[tuple[str, int], str], sources: _TrapSources, server: str
 ) -> Bmc | None:
     inner = table.one("bmc")
     if inner is None:
@@ -156,18 +153,51 @@ def read_forced_stop(
     return stop
 
 
-def read_server_groups(
-    source: Source, document: dict[str, object], servers: tuple[str, ...]
-) -> tuple[ServerGroup, ...]:
-    """`[[server_group]]`."""
-    names = Names("a server group")
-    found: list[ServerGroup] = []
-    for table in elements(source, document, "server_group"):
-        group = build(ServerGroup, table.read(fields.SERVER_GROUP))
-        known_servers(table, "servers", group.servers, servers)
-        if names.take(table, group.name):
-            found.append(group)
-    return tuple(found)
+# ---------------------------------------------------------------------- sources of traps
+
+
+class _TrapSources:
+    """The sources of all servers so far."""
+
+    def __init__(self) -> None:
+        self._taken: dict[str, list[tuple[TrapSource, str, str]]] = {}
+        """Address -> entry, server, whether it is its BMC's own: a word for the message."""
+
+    def read(self, table: Table, server: str, bmc: str) -> tuple[TrapSource, ...]:
+        """Those of one `[server.bmc]`; what two servers would both take is said."""
+        raw = table.raw.get("trap_sources", [])
+        entries = raw if isinstance(raw, list) else []
+        found = [source for entry in entries if isinstance(source := source_of(entry), TrapSource)]
+        self._take(table, "address", TrapSource(address=bmc), server, "BMC")
+        for place, source in enumerate(found):
+            if source.address == bmc:
+                table.error(
+                    "trap_sources",
+                    "is the BMC's own address, from which all traps are taken",
+                    "Leave it out.",
+                    at=(place,),
+                )
+                continue
+            self._take(table, "trap_sources", source, server, "trap source", place)
+        return tuple(found)
+
+    def _take(
+        self, table: Table, name: str, source: TrapSource, server: str, what: str, place: int = -1
+    ) -> None:
+        taken = self._taken.setdefault(source.address, [])
+        for other, owner, word in taken:
+            if owner == server or what == word == "BMC":
+                continue  # two servers with one BMC are said elsewhere
+            alike = other.variable == source.variable and other.value != source.value
+            if not (alike and source.variable):
+                table.error(
+                    name,
+                    f"{owner} has {source.address} as its {word}: both would take the same traps",
+                    "Tell them apart by variable and value: the slot of each server.",
+                    at=(place,) if place >= 0 else (),
+                )
+                break
+        taken.append((source, server, what))
 
 
 # ---------------------------------------------------------------------- ways between them

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from clptools.config.files import dumps
 from clptools.config.lines import Json, Lines, Path
-from clptools.config.write import dumps
 
 
 def with_key(statements: str, path: Path, value: object) -> str:

@@ -15,12 +15,13 @@ from clptools.config.table import Names, Source, Table, build, elements
 from clptools.config.trap_names import (
     MOST,
     instance_parts,
+    is_oid,
     pattern_bounds,
     pattern_covers,
     pattern_fault,
+    row_fault,
     value_fault,
 )
-from clptools.config.trap_rows import is_oid, row_fault
 from clptools.core.model.settings import Option, TrapCondition, TrapFamily, TrapProfile
 
 CONDITIONS = ("test", "recovered", "ok", "clear_if", "clear_unless")
