@@ -9,6 +9,8 @@ import re
 
 ARC = (1 << 32) - 1
 """The highest arc of an OID (RFC 2578, section 3.5)."""
+ROOT = "1.3.6.1."
+"""Names of traps and of vendors' variables begin so."""
 EVERYTHING_BELOW = -1
 MOST = 4_096
 """Numbers that one range may have."""
@@ -125,6 +127,35 @@ def value_fault(value: str, mask: int) -> tuple[str, str] | None:
             'Write "PSU*" or "*Uncorrectable*".',
         )
     return None
+
+
+def canonical_number(value: str) -> str:
+    """Numbers in decimal, negative ones as they are looked up."""
+    try:
+        number = int(value, 0)
+    except ValueError:
+        return value
+    return str(number & 0xFFFFFFFF if number < 0 else number)
+
+
+def is_number(text: str) -> bool:
+    """Whether a text is a whole number, in any base that Python knows."""
+    try:
+        int(text, 0)
+    except ValueError:
+        return False
+    return True
+
+
+def is_whole(oid: str) -> bool:
+    """Whether an OID stands in full."""
+    return oid.lstrip(".").startswith(ROOT)
+
+
+def in_full(root: str, pattern: str) -> str:
+    """A pattern below the enterprise `root`; one that stands in full already stays."""
+    pattern = pattern.lstrip(".")
+    return pattern if not root or pattern.startswith(ROOT) else f"{root}.{pattern}"
 
 
 # ---------------------------------------------------------------------- rows of the class table
