@@ -70,6 +70,7 @@ def judge(loaded: Loaded, ask: bool = False) -> tuple[tuple[Report, ...], Safety
     With `ask` the other servers are asked over the network as well.
     """
     from clptools.config.check import check
+    from clptools.config.check_machine import check_machine
     from clptools.config.facts import gather, unechoed
     from clptools.config.safety import safety
     from clptools.registries import registries
@@ -84,7 +85,10 @@ def judge(loaded: Loaded, ask: bool = False) -> tuple[tuple[Report, ...], Safety
     silent = unechoed(settings, server_name()) if here and ask else frozenset()
     facts = gather(settings, known, folder=folder, unechoed=silent) if here else None
     alerts = _alerts(loaded, settings) if here and ask else ()
-    return loaded.reports + check(loaded, known, facts) + alerts, safety(settings)
+    found = loaded.reports + check(loaded)
+    if facts is not None:
+        found += check_machine(loaded, facts, known)
+    return found + alerts, safety(settings)
 
 
 def _alerts(loaded: Loaded, settings: Settings) -> tuple[Report, ...]:
@@ -92,7 +96,7 @@ def _alerts(loaded: Loaded, settings: Settings) -> tuple[Report, ...]:
     import asyncio
 
     from clptools.cli.bmc_alerts import look, servers_of
-    from clptools.config.places import Places
+    from clptools.config.check import Places
     from clptools.faults import ClpError
     from clptools.paths import bmc_password_file
 

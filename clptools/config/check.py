@@ -7,14 +7,14 @@ this machine.
 from __future__ import annotations
 
 import difflib
+import tomllib
 from collections.abc import Iterable, Iterator
 
-from clptools.config.check_machine import check_machine
-from clptools.config.facts import Facts
+import msgspec
+
+from clptools.config.lines import Lines, Path
 from clptools.config.load import LEASE_BEATS, Loaded, lease_that_fits
 from clptools.config.monitors import BMCNOTICE, CATEGORIES
-from clptools.config.places import Places
-from clptools.config.variants import Registries
 from clptools.core.model.options import WatchdogOptions, read
 from clptools.core.model.settings import Monitor, Settings
 from clptools.core.model.words import BmcAction
@@ -26,22 +26,13 @@ FENCE_DELAY_MS = 5000
 """A forced stop takes 1 to 5 s; with less delay two servers can stop each other."""
 
 
-def check(loaded: Loaded, registries: Registries, facts: Facts | None = None) -> tuple[Report, ...]:
-    """The warnings, beside those of the loading; none where it has errors.
-
-    Without `facts` only the configuration itself is looked at.
-    """
+def check(loaded: Loaded) -> tuple[Report, ...]:
+    """The warnings, beside those of the loading; none where it has errors."""
     settings = loaded.settings
-    if settings is None:
-        return ()
-    places = Places(loaded)
-    found = list(_alone(settings, places))
-    if facts is not None:
-        found += check_machine(settings, places, facts, registries)
-    return tuple(found)
+    return tuple(_checks(settings, Places(loaded))) if settings is not None else ()
 
 
-def _alone(settings: Settings, places: Places) -> Iterator[Report]:
+def _checks(settings: Settings, places: Places) -> Iterator[Report]:
     yield from _links(settings, places)
     yield from _lengths(settings, places)
     yield from _watchdogs(settings, places)
@@ -236,3 +227,72 @@ def _one_letter_from(word: str, known: Iterable[str]) -> str:
         if same >= max(len(word), len(one)) - 1:
             return one
     return ""
+
+
+# ---------------------------------------------------------------------- places in the file
+
+
+class Places:
+    """Makes reports on objects by name, each with its line."""
+
+    def __init__(self, loaded: Loaded) -> None:
+        self._file = loaded.file
+        self._lines = Lines(loaded.text)
+        self._document = tomllib.loads(loaded.text)
+        settings = loaded.settings or Settings()
+        self._orders = {
+            "interconnect": [link.name for link in settings.interconnects],
+            "monitor": [monitor.name for monitor in settings.monitors],
+        }
+        """Names by their order in the file, where a name may be left out there."""
+
+    def warn(
+        self, label: str, message: str, hint: str = "", *, table: str = "", key: str = ""
+    ) -> Report:
+        """A warning on key `key` of the object `label`, as in `monitor mrw1`.
+
+        `table` is its place: `cluster`, `server:server1.bmc`, `monitor:mrw1.recovery`,
+        `group.resource:exec1`; empty: on no place in the file.
+        """
+        path = (*self._path(table), *key.split(".")) if key else self._path(table)
+        dotted = table.replace(":", ".") + (f".{key}" if key else "")
+        return Report(
+            severity="warning",
+            message=f"{label}: {message}." if label else f"{message}.",
+            hint=hint,
+            file=self._file if table else "",
+            line=self._lines.line(path) if table else 0,
+            key=dotted,
+        )
+
+    def note(
+        self, label: str, message: str, hint: str = "", *, table: str = "", key: str = ""
+    ) -> Report:
+        """The same of what is good to know and needs no change."""
+        report = self.warn(label, message, hint, table=table, key=key)
+        return msgspec.structs.replace(report, severity="note")
+
+    def _path(self, table: str) -> Path:
+        before, colon, after = table.partition(":")
+        if not colon:
+            return tuple(before.split(".")) if before else ()
+        name, _, inner = after.partition(".")
+        found = self._find(self._document, before.split("."), name)
+        return (*found, *inner.split(".")) if inner else found
+
+    def _find(self, inside: object, steps: list[str], name: str) -> Path:
+        """The element of the list at `steps` that is called `name`, else the list."""
+        order = self._orders.get(steps[0], [])
+        if name in order:
+            return (steps[0], order.index(name))
+        elements = inside.get(steps[0], []) if isinstance(inside, dict) else []
+        if not isinstance(elements, list):
+            return (steps[0],)
+        for index, element in enumerate(elements):
+            if len(steps) > 1:
+                deeper = self._find(element, steps[1:], name)
+                if len(deeper) > 1:
+                    return (steps[0], index, *deeper)
+            elif isinstance(element, dict) and element.get("name") == name:
+                return (steps[0], index)
+        return (steps[0],)

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import ip_address
 
+from clptools.common.system_bus import unit_name
 from clptools.config.address import endpoint
-from clptools.config.facts import Facts
+from clptools.config.check import Places
+from clptools.config.facts import Facts, is_device
 from clptools.config.field import near
-from clptools.config.machine import is_device, unit_name
+from clptools.config.load import Loaded
 from clptools.config.monitors import BMCNOTICE, TRAP_PORT
-from clptools.config.places import Places
 from clptools.config.scripts import scripts_of
 from clptools.config.variants import Registries
 from clptools.core.model.options import watchdog_method
@@ -34,10 +35,17 @@ MOST_SHOWN = 12
 ESMPRO_EVENTS = "C00001FD, C0000203, C0000454"
 
 
-def check_machine(
+def check_machine(loaded: Loaded, facts: Facts, registries: Registries) -> tuple[Report, ...]:
+    """The warnings; where this machine is none of the servers, that alone."""
+    settings = loaded.settings
+    if settings is None:
+        return ()
+    return tuple(_checks(settings, Places(loaded), facts, registries))
+
+
+def _checks(
     settings: Settings, places: Places, facts: Facts, registries: Registries
 ) -> Iterator[Report]:
-    """The warnings; where the machine is none of the servers, that alone."""
     if settings.server(facts.server) is None:
         yield places.warn(
             "",
