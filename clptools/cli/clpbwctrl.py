@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from clptools.api.client import Client
 from clptools.cli.command import Answer, Args, Command, Option, done
-from clptools.cli.names import local_server, objects, status
+from clptools.cli.requests import local_server, objects, status
 from clptools.faults import ClpError, ExitCode
 
 COMMAND = Command(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 
 from clptools.api.client import Client, Json, user
-from clptools.cli.change import one_of, outcome
 from clptools.cli.command import FORCE, SUCCEEDED, Answer, Args, Argument, Command, Option, done
+from clptools.cli.requests import one_of, outcome
 from clptools.faults import ClpError, ExitCode
 from clptools.paths import authkey_file, config_dir
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from clptools.cli.change import change
 from clptools.cli.command import TYPE_CHECKING, Answer, Args, Argument, Command, Option, wait
+from clptools.cli.requests import change
 from clptools.faults import ClpError, ExitCode
 
 if TYPE_CHECKING:

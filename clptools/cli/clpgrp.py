@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from clptools.api.client import Client
-from clptools.cli.change import change, one_of
 from clptools.cli.command import (
     APITO,
     FORCE,
@@ -15,7 +14,7 @@ from clptools.cli.command import (
     Option,
     host,
 )
-from clptools.cli.names import known_group
+from clptools.cli.requests import change, known_group, one_of
 
 if TYPE_CHECKING:
     from clptools.cli.json_types import GroupMoveJson, GroupStartJson, GroupStopJson

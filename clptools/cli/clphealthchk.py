@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from clptools.api.client import Client, SocketMissing
 from clptools.cli.command import Answer, Args, Command, Option
-from clptools.cli.names import status
+from clptools.cli.requests import status
 from clptools.faults import ClpError, ExitCode
 
 COMMAND = Command(

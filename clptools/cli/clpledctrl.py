@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from clptools.api.client import Client, user
-from clptools.cli.change import one_of
 from clptools.cli.command import Answer, Args, Command, Option, done, host, wait
-from clptools.cli.names import local_server, objects, status
+from clptools.cli.requests import local_server, objects, one_of, status
 from clptools.faults import ClpError, ExitCode
 
 COMMAND = Command(

@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from clptools.api.client import Client
 from clptools.cli.command import Answer, Args, Command, Option, done, host
-from clptools.cli.names import find, objects, status
+from clptools.cli.requests import find, objects, status
 from clptools.faults import ClpError, ExitCode
 from clptools.paths import server_name
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from clptools.api.client import Client
-from clptools.cli.change import change, one_of
 from clptools.cli.command import (
     TYPE_CHECKING,
     Answer,
@@ -15,7 +14,7 @@ from clptools.cli.command import (
     host,
     wait,
 )
-from clptools.cli.names import find, local_server, objects, status
+from clptools.cli.requests import change, find, local_server, objects, one_of, status
 from clptools.faults import ClpError, ExitCode
 
 if TYPE_CHECKING:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from clptools.api.client import Client
-from clptools.cli.change import change, one_of
 from clptools.cli.command import TYPE_CHECKING, Answer, Args, Command, Option
-from clptools.cli.names import objects, status
+from clptools.cli.requests import change, objects, one_of, status
 from clptools.faults import ClpError, ExitCode
 
 if TYPE_CHECKING:

@@ -6,9 +6,8 @@ import os
 import time
 
 from clptools.api.client import Client, Json, user
-from clptools.cli.change import one_of, outcome
 from clptools.cli.command import TYPE_CHECKING, Answer, Args, Argument, Command, Option, wait
-from clptools.cli.names import known_resource
+from clptools.cli.requests import known_resource, one_of, outcome
 from clptools.faults import ClpError, ExitCode
 from clptools.paths import authkey_file, server_name
 

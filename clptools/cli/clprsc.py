@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from clptools.api.client import Client
-from clptools.cli.change import change, one_of
 from clptools.cli.command import APITO, TYPE_CHECKING, Answer, Args, Argument, Command, Option, host
-from clptools.cli.names import Json, find, known_resource, objects, status
+from clptools.cli.requests import Json, change, find, known_resource, objects, one_of, status
 from clptools.faults import ClpError, ExitCode
 
 if TYPE_CHECKING:

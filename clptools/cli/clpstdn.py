@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from clptools.cli.change import change
 from clptools.cli.command import TYPE_CHECKING, Answer, Args, Command, Option, wait
+from clptools.cli.requests import change
 
 if TYPE_CHECKING:
     from clptools.cli.json_types import ServiceStopJson

@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 
 from clptools.api.client import Client
-from clptools.cli.change import change, one_of
 from clptools.cli.command import TYPE_CHECKING, Answer, Args, Command, Option, wait
-from clptools.cli.names import status
+from clptools.cli.requests import change, one_of, status
 from clptools.faults import ClpError, ExitCode
 
 if TYPE_CHECKING:

@@ -32,12 +32,12 @@ from msgspec.inspect import (
 )
 
 from clptools.api.backend import EventRecord, Explanation, HardwareView
-from clptools.cli import shells
 from clptools.cli.command import Command
-from clptools.cli.events_page import events_page
-from clptools.cli.man import config_page, page
-from clptools.cli.registry import COMMANDS, DESCRIBED
-from clptools.cli.scenarios_page import scenarios_page
+from clptools.cli.daemons import DAEMONS
+from clptools.cli.pages import completions
+from clptools.cli.pages.docs import events_page, scenarios_page
+from clptools.cli.pages.man_pages import config_page, page
+from clptools.cli.registry import COMMANDS
 from clptools.core.model.requests import Outcome, Request
 from clptools.core.model.view import StatusView
 from clptools.registries import registries
@@ -48,8 +48,8 @@ ROOT = Path(__file__).parent.parent.parent
 
 def commands() -> tuple[Command, ...]:
     """All commands, by name."""
-    everything = {**COMMANDS, **DESCRIBED}
-    return tuple(import_module(everything[name]).COMMAND for name in sorted(everything))
+    every: list[Command] = [import_module(module).COMMAND for module in COMMANDS.values()]
+    return tuple(sorted((*every, *DAEMONS), key=lambda command: command.name))
 
 
 def files() -> dict[str, str]:
@@ -60,9 +60,9 @@ def files() -> dict[str, str]:
         "docs/scenarios.md": scenarios_page(),
         "docs/events.md": events_page(),
         "man/clp.toml.5": config_page(registries()),
-        "completions/clptools.bash": shells.bash(every),
-        "completions/_clptools": shells.zsh(every),
-        "completions/clptools.fish": shells.fish(every),
+        "completions/clptools.bash": completions.bash(every),
+        "completions/_clptools": completions.zsh(every),
+        "completions/clptools.fish": completions.fish(every),
         "clptools/cli/json_types.py": json_types(),
     }
 

@@ -70,7 +70,7 @@ def _answer(name: str, line: list[str]) -> Answer:
     module = import_module(COMMANDS[name])
     command: Command = module.COMMAND
     if line[:1] == ["--complete"]:
-        from clptools.cli.names import live_names
+        from clptools.cli.requests import live_names
 
         return Answer("\n".join(live_names("".join(line[1:2]))))
     if "--help" in line:
