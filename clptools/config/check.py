@@ -1,7 +1,6 @@
 """Warnings on a configuration that loads: what would not work, or not as it was meant.
 
-Here is what the configuration alone shows; `check_machine` has what it shows together with facts of
-this machine.
+This module checks the configuration alone; `check_machine` compares it with this machine.
 """
 
 from __future__ import annotations
@@ -73,15 +72,15 @@ def _links(settings: Settings, places: Places) -> Iterator[Report]:
 
 
 def _lengths(settings: Settings, places: Places) -> Iterator[Report]:
-    """Lengths that load, and cost a healthy cluster an outage."""
-    # Arbiters need no look: what fits this lease fits a longer one.
+    """Lengths that are valid, but can cost a healthy cluster an outage."""
+    # Arbiters were checked by the loading: what fits this lease fits a longer one.
     lease, interval = settings.cluster.lease_ms, settings.cluster.heartbeat_interval_ms
     if settings.leases_armed and lease < LEASE_BEATS * interval:
         yield places.warn(
             "cluster",
             f"lease ({lease / 1000:g} s) is short for heartbeats every {interval / 1000:g} s: a "
             "candidate has a quarter of it to be elected, and a lost heartbeat costs the election; "
-            "a healthy holder may stop itself before somebody is elected",
+            "a healthy holder may stop itself before a server is elected",
             f"Write lease = {lease_that_fits(settings.cluster)} or more.",
             table="cluster",
             key="lease",
@@ -112,7 +111,7 @@ def _lengths(settings: Settings, places: Places) -> Iterator[Report]:
 
 
 def _watchdogs(settings: Settings, places: Places) -> Iterator[Report]:
-    # Where no lease binds, the method is a choice with a cost, and no promise rests on it.
+    # Without leases no proof rests on the watchdog: its method is worth a note only.
     armed = settings.leases_armed
     say = places.warn if armed else places.note
     for monitor in settings.monitors:
@@ -154,7 +153,7 @@ def _names(settings: Settings, places: Places) -> Iterator[Report]:
 
 
 def _migrations(settings: Settings, places: Places) -> Iterator[Report]:
-    """A migration needs both: a monitor that asks for it, and a resource that can."""
+    """A migration needs a monitor that asks for it and a resource that supports it."""
     used: set[str] = set()
     for monitor in settings.monitors:
         recovery = monitor.recovery
@@ -216,7 +215,7 @@ def _received(monitor: Monitor, settings: Settings, places: Places) -> Iterator[
 
 
 def _one_letter_from(word: str, known: Iterable[str]) -> str:
-    """The known word from which one letter was left out, added, changed or swapped."""
+    """The known word that differs from `word` by one letter; empty: none does."""
     for one in known:
         if word.upper() == one:
             return one
@@ -244,7 +243,7 @@ class Places:
             "interconnect": [link.name for link in settings.interconnects],
             "monitor": [monitor.name for monitor in settings.monitors],
         }
-        """Names by their order in the file, where a name may be left out there."""
+        """Names in the order of the file, which may leave them out."""
 
     def warn(
         self, label: str, message: str, hint: str = "", *, table: str = "", key: str = ""
@@ -268,7 +267,7 @@ class Places:
     def note(
         self, label: str, message: str, hint: str = "", *, table: str = "", key: str = ""
     ) -> Report:
-        """The same of what is good to know and needs no change."""
+        """A note: good to know, but nothing has to change."""
         report = self.warn(label, message, hint, table=table, key=key)
         return msgspec.structs.replace(report, severity="note")
 
@@ -281,7 +280,7 @@ class Places:
         return (*found, *inner.split(".")) if inner else found
 
     def _find(self, inside: object, steps: list[str], name: str) -> Path:
-        """The element of the list at `steps` that is called `name`, else the list."""
+        """The path of the element called `name` in the list at `steps`; else that of the list."""
         order = self._orders.get(steps[0], [])
         if name in order:
             return (steps[0], order.index(name))

@@ -1,6 +1,6 @@
-"""Warnings on what a configuration and this machine have in common: files, devices, rivals.
+"""Warnings on a configuration as this machine would run it: files, devices, rival programs.
 
-The machine is looked at by `config.facts`; here is only what follows from that.
+`facts` looks at the machine; this module only compares.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ RIVALS = {
 """Other programs that act on BMC events or watchdogs (hardware guide 2.2.2)."""
 
 MOST_SHOWN = 12
-"""Devices that a hint lists."""
+"""A hint lists no more devices than this."""
 
 ESMPRO_EVENTS = "C00001FD, C0000203, C0000454"
 
@@ -62,8 +62,8 @@ def _checks(
     for server in sorted(facts.unechoed):
         yield places.warn(
             f"server {server}",
-            "it answers here, but to no ICMP echo: nothing tells then a server whose agent "
-            "stands still from one that is off, should its BMC err",
+            "it answers here, but not to ICMP echoes: if its BMC errs, nothing tells a server "
+            "whose agent hangs from one that is off",
             f"Let echo requests from {facts.server} through in the firewall of {server}.",
             table=f"server:{server}",
         )
@@ -75,7 +75,7 @@ def _checks(
 
 
 def _power_key(settings: Settings, facts: Facts, places: Places) -> Iterator[Report]:
-    """Some BMCs press the power button for a power off: then the OS shuts down by itself first."""
+    """Some BMCs power off by the power button; the OS then shuts down first, which takes long."""
     own = settings.server(facts.server)
     if own is None or own.bmc is None:
         return
@@ -111,12 +111,12 @@ def _rivals(facts: Facts, places: Places) -> Iterator[Report]:
 
 
 def _is_own(address: str, facts: Facts) -> bool:
-    """Whether this machine has the address; all of 127.0.0.0/8 is every machine's."""
+    """Whether this machine has the address; every machine has all of 127.0.0.0/8."""
     return address.partition("%")[0] in facts.addresses or ip_address(address).is_loopback
 
 
 def _reachable(facts: Facts) -> list[str]:
-    """The addresses of this machine that another one can reach."""
+    """The addresses of this machine that another machine can reach."""
     own = (address.partition("%")[0] for address in facts.addresses)
     return sorted(address for address in own if not ip_address(address).is_loopback)
 
@@ -212,7 +212,7 @@ def _timers(settings: Settings, facts: Facts, places: Places) -> Iterator[Report
 
 
 def _enabled(settings: Settings, facts: Facts, places: Places) -> Iterator[Report]:
-    """After a boot nothing of a group may run: only then the boot proves that."""
+    """A boot proves that nothing of a group runs only if systemd starts nothing of it."""
     for group in settings.groups:
         for resource in group.resources:
             if resource.type != "service":
@@ -224,7 +224,7 @@ def _enabled(settings: Settings, facts: Facts, places: Places) -> Iterator[Repor
                     f"group resource {resource.name}",
                     f"{by} is enabled on {facts.server}: systemd starts {unit} at boot, wherever "
                     f"{group.name} runs",
-                    f"Nobody but clpnode may start it: systemctl disable {by}",
+                    f"Only clpnode may start it: systemctl disable {by}",
                     table=f"group.resource:{resource.name}",
                     key="unit",
                 )
@@ -241,7 +241,7 @@ def _device(monitor: Monitor, facts: Facts, places: Places) -> Iterator[Report]:
     keyword = monitor.keywords.get(facts.server, "")
     table = f"monitor:{monitor.name}"
     known = facts.devices.get(monitor.category)
-    # An application that has one of these is no unit, and its keyword any name.
+    # With one of these the monitor watches no unit, and its keyword may be any name.
     free = any(monitor.options.get(key) for key in ("pid_file", "health_command"))
     checked = keyword and not keyword.startswith("/") and not free
     if checked and known is not None and not is_device(keyword, monitor.category, known):

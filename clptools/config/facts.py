@@ -1,7 +1,7 @@
-"""What the check wants to know of this machine; gathered apart, so that the check is a function.
+"""Facts about this machine, gathered for `check_machine`, which compares them.
 
-Gathering reads `/proc`, `/sys` and file modes and changes nothing; only `unechoed` asks the
-network.
+Gathering reads `/proc`, `/sys`, `/dev`, unit files and file modes, and changes nothing; only
+`unechoed` uses the network.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from clptools.faults import ClpError, ExitCode
 
 
 class FileFault(msgspec.Struct, frozen=True, kw_only=True):
-    """What is wrong with a file, naming it, and the mend."""
+    """What is wrong with a file, which the text names, and how to mend it."""
 
     text: str
     mend: str = ""
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """This machine, as far as a configuration concerns it."""
+    """This machine, as far as a configuration depends on it."""
 
     server: str
     """Its name."""
@@ -54,11 +54,11 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     enabled: dict[str, str] = {}
     """Unit of a `service` resource -> the enabled unit that starts it at boot."""
     bmc: dict[str, str] = {}
-    """Server -> what is wrong with its BMC or account, from whoever asked the BMC."""
+    """Server -> what is wrong with its BMC or account, as the caller of `gather` found."""
     power_key: str = ""
     """What logind does when the power button is pressed; empty: it does not run, or nothing."""
     unechoed: frozenset[str] = frozenset()
-    """Servers with a BMC that answer, but to no ICMP echo, from whoever asked (`unechoed`)."""
+    """Servers with a BMC that answer, but not to ICMP echoes, as `unechoed` found."""
 
 
 def gather(
@@ -68,8 +68,10 @@ def gather(
     folder: str = "",
     unechoed: frozenset[str] = frozenset(),
 ) -> Facts:
-    """Look at this machine; `bmc` and `unechoed` as in `Facts`, `folder` is where the
-    configuration lies."""
+    """Looks at this machine.
+
+    `bmc` and `unechoed` are as in `Facts`; `folder` is where the configuration lies.
+    """
     server = paths.server_name()
     files: dict[str, FileFault] = {}
     for use in scripts_of(settings, registries, server):
@@ -123,7 +125,7 @@ def handle_power_key(folders: tuple[str, ...]) -> str:
 
 
 def _comes_with(folder: str, script: str) -> bool:
-    """Whether a push of `folder` brings the script, executable and ours wherever it runs."""
+    """Whether a push of `folder` brings the script: a pushed script is executable and ours."""
     if not script.startswith(paths.scripts_dir() + "/"):
         return False
     if os.path.realpath(folder) == os.path.realpath(paths.config_dir()):
@@ -139,7 +141,7 @@ def _note(files: dict[str, FileFault], path: str, check: Callable[[str], object]
 
 
 def _check_writers(path: str) -> None:
-    """Whoever writes the configuration names the scripts that root runs."""
+    """Raises ClpError where others may write: the configuration names scripts that root runs."""
     with contextlib.suppress(FileNotFoundError):
         mode = stat.S_IMODE(os.stat(path).st_mode)
         if mode & 0o022:
@@ -148,7 +150,7 @@ def _check_writers(path: str) -> None:
 
 
 def secret_files(settings: Settings) -> Iterator[tuple[str, str]]:
-    """The files with secrets that every server needs, each with how it is made."""
+    """The secret files that every server needs, and how each is made."""
     yield paths.authkey_file(), MAKE_AUTHKEY
     for server in settings.servers:
         if server.bmc is not None:
@@ -328,11 +330,11 @@ ECHO_TIMEOUT_S = 1.0
 
 
 def unechoed(settings: Settings, server: str) -> frozenset[str]:
-    """Servers with a BMC that answer on their port and to no ICMP echo, on every LAN interconnect.
+    """Servers with a BMC that answer on their port, but to no ICMP echo on any LAN interconnect.
 
-    Asked from `server`.  An "off" of a BMC is not believed while its server's kernel answers an
-    echo (`[server.bmc]`); an echo that is filtered takes that guard away, and nothing else shows
-    it.  One that answers on no port may be down, and is not among them.
+    `server` asks.  An "off" of a BMC is not believed while the server's kernel answers an echo; a
+    firewall that drops echoes disables that guard, and nothing else shows it.  A server that does
+    not answer on its port either may be down, and is left out.
     """
     return asyncio.run(_unechoed(settings, server))
 
@@ -356,7 +358,7 @@ async def _mute(settings: Settings, server: str, peer: str) -> bool:
 
 
 async def _answers(own: str, other: str, port: int) -> tuple[bool, bool]:
-    """Whether it answers on its port, and to an echo; also where we may not send any."""
+    """Whether `other` answers on its port, and to an echo (true where none may be sent)."""
     try:
         echoed = await ping(other, ECHO_TIMEOUT_S, source=own)
     except PermissionError:

@@ -22,7 +22,7 @@ CONFIG_MODE = 0o640
 
 
 def replace_file(path: str, content: bytes, mode: int) -> None:
-    """Put `content` in the place of `path`, by rename, on the disk.  Raises OSError."""
+    """Replaces `path` by rename; on the disk when it returns.  Raises OSError."""
     folder = os.path.dirname(path) or "."
     fd, temporary = tempfile.mkstemp(prefix=f".{os.path.basename(path)}.", dir=folder)
     try:
@@ -40,7 +40,7 @@ def replace_file(path: str, content: bytes, mode: int) -> None:
 
 
 def sync_folder(folder: str) -> None:
-    """Returns when the names in a folder are on the disk.  Raises OSError."""
+    """Flushes the names in a folder to the disk.  Raises OSError."""
     directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(directory)
@@ -49,14 +49,14 @@ def sync_folder(folder: str) -> None:
 
 
 def dumps(document: dict[str, object]) -> str:
-    """A configuration document as TOML text.  Comments do not survive `tomllib`."""
+    """Tables as TOML text, without comments."""
     import tomli_w
 
     return tomli_w.dumps(document)
 
 
 def save(text: str, path: str, registries: Registries) -> Loaded:
-    """Check `text`, and make it the file at `path` if it has no error.
+    """Checks `text`, and writes it to `path` if it has no error.
 
     Returns:
         What was read; where `settings` is None, the file is as it was.
@@ -89,7 +89,7 @@ def read_secret(path: str, mend: str) -> bytes:
     `mend` says how such a file is made.
 
     Raises:
-        ClpError: it is missing, others may read it, or it cannot be one; the file is named.
+        ClpError: it is missing, others may read it, or it is no secret file; the file is named.
     """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -112,7 +112,7 @@ def read_secret(path: str, mend: str) -> bytes:
 
 
 def loose(found: os.stat_result) -> str:
-    """Why such a file keeps no secret; empty where it does."""
+    """Why others can read such a file; empty: they cannot."""
     if found.st_uid not in (0, os.geteuid()):
         return f"belongs to user {found.st_uid}, who can read and replace it"
     if found.st_mode & 0o077:
@@ -121,7 +121,7 @@ def loose(found: os.stat_result) -> str:
 
 
 def write_secret(path: str, content: bytes) -> None:
-    """Write `path` with mode 0400, whole or not at all.  Raises ClpError naming the file."""
+    """Writes `path` with mode 0400.  Raises ClpError, which names the file."""
     folder = os.path.dirname(path)
     try:
         os.makedirs(folder, mode=0o700, exist_ok=True)
@@ -212,9 +212,9 @@ def read_bmc_password(server: str) -> str:
 
 
 def write_bmc_password(server: str, password: str, *, redfish: bool = False) -> None:
-    """Keep the password of `server`'s BMC; by Redfish it may be longer than by IPMI.
+    """Stores the password of `server`'s BMC; for Redfish it may be longer than for IPMI.
 
-    Raises ClpError if it cannot be one.
+    Raises ClpError if no BMC would take it.
     """
     _check(password, "BMC password")
     most = MAX_REDFISH_BYTES if redfish else MAX_BMC_BYTES
@@ -228,9 +228,9 @@ def write_bmc_password(server: str, password: str, *, redfish: bool = False) -> 
 
 
 def write_snmp_keys(user: str, auth: str, priv: str = "") -> None:
-    """Keep the pass phrases of an SNMPv3 user, as `intake.usm` reads them.
+    """Stores the pass phrases of an SNMPv3 user in the form that `intake.usm` reads.
 
-    Without `priv` the first serves for both.  Raises ClpError if they cannot be ones.
+    Without `priv` the first serves for both.  Raises ClpError if one is no pass phrase.
     """
     for phrase in (auth, priv or auth):
         _check(phrase, f"pass phrase of {user}")

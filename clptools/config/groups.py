@@ -39,7 +39,7 @@ def read_server_groups(
 
 
 class _Groups:
-    """The groups read so far; groups and resources share their names, as recovery targets."""
+    """The groups read so far; groups and resources share the names of recovery targets."""
 
     def __init__(
         self,

@@ -37,7 +37,7 @@ from clptools.reports import Report
 MAX_BYTES = 4 << 20
 """No cluster of 32 servers needs more; a device or a log given by mistake is refused."""
 BOM = "\ufeff"
-"""Some editors write it before the first character, and show it to nobody."""
+"""Some editors write it before the first character without showing it."""
 
 TABLES = (
     "cluster", "server", "interconnect", "np", "forced_stop", "server_group", "group", "monitor",
@@ -46,7 +46,7 @@ TABLES = (
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True):
-    """`[alert]`: who is told, beside the alert log and the system log.
+    """`[alert]`: where alerts go beside the alert log and the system log.
 
     The core decides nothing by it, so it is not part of `Settings` (and so not of the journal).
     """
@@ -118,7 +118,7 @@ def load(path: str, registries: Registries) -> Loaded:
     try:
         text = raw.decode()
     except UnicodeDecodeError as fault:
-        # Line ends tell nothing in a file that is no text at all.
+        # A line number means nothing in a file that is no text at all.
         line = 0 if b"\0" in raw else raw.count(b"\n", 0, fault.start) + 1
         message = f"not UTF-8 text: byte {fault.start + 1:,} is 0x{raw[fault.start]:02x}."
         return _unreadable(path, message, "Save it as UTF-8.", line)
@@ -208,7 +208,7 @@ def _read(source: Source, document: dict[str, object], registries: Registries) -
 
 
 def _suggestions(interconnects: tuple[Interconnect, ...]) -> dict[str, tuple[str, str]]:
-    """An address of each server that its BMC may send traps to: of the first LAN it is on."""
+    """For each server an address to which its BMC could send traps: its first one on a LAN."""
     found: dict[str, tuple[str, str]] = {}
     for index, link in enumerate(interconnects, 1):
         if link.is_lan:
@@ -243,7 +243,7 @@ SOFTDOG_STEP_MS = 1000
 LEASE_BEATS = 8
 """Two heartbeats within the quarter of a lease that a candidate has."""
 ARBITER_DEFAULT_MS = 1000
-"""`interval` and `timeout` of an arbiter follow the lease up to this."""
+"""`interval` and `timeout` of an arbiter follow from the lease, up to this."""
 
 
 def _check_limits(
@@ -269,10 +269,10 @@ def _check_limits(
 
 
 def lease_that_fits(cluster: Cluster, asked_ms: Iterable[int] = ()) -> str:
-    """The shortest `lease` of which no check complains, in seconds as it is written.
+    """The shortest `lease` that passes every check, in seconds as it is written.
 
-    One value for all checks: else the mend of one leads to the complaint of the next.  `asked_ms`
-    are the spans within which arbiters must have been asked and have answered.
+    All checks suggest this one value; otherwise the mend of one would fail the next. `asked_ms` are
+    the times within which each arbiter must be asked and answer.
     """
     beats = -(-LEASE_BEATS * cluster.heartbeat_interval_ms // 100)
     tenths = max(beats, *(ms // 100 + 1 for ms in (0, *asked_ms)))
@@ -280,7 +280,7 @@ def lease_that_fits(cluster: Cluster, asked_ms: Iterable[int] = ()) -> str:
 
 
 def _asked_ms(np: Table, arbiter: Arbiter) -> int:
-    """`interval` and `timeout` together, however long the lease is; 0 where they follow it."""
+    """`interval` and `timeout` of an arbiter together; 0 where they follow from the lease."""
     given = {"interval": arbiter.interval_ms, "timeout": arbiter.timeout_ms}
     if not given.keys() & np.raw.keys():
         return 0
@@ -307,7 +307,7 @@ def _check_leases(
     table: Table, cluster: Cluster, monitors: tuple[Monitor, ...], lengths: Times, fits: str
 ) -> None:
     interval = cluster.heartbeat_interval_ms
-    # Authority must outlast two lost answers, or every lost datagram ends an office.
+    # Authority must outlast two lost answers; otherwise one lost datagram ends an office.
     if lengths.authority_ms <= 2 * interval:
         table.say(
             "error",

@@ -56,7 +56,7 @@ class WorstCase(msgspec.Struct, frozen=True, kw_only=True):
     detect_ms: int | None
     """Until a silent server counts as lost."""
     self_stop_ms: int | None
-    """Until a holder that nobody answers has stopped its groups or was reset."""
+    """Until a holder that gets no answer has stopped its groups or was reset."""
     fence_ms: int | None
     """Until a forced stop succeeded or failed."""
     takeover_ms: int | None
@@ -98,14 +98,14 @@ class _Cluster:
         return self.settings.forced_stop.action is not BmcAction.NONE and server.bmc is not None
 
     def election_ms(self) -> int:
-        """Until someone else has authority, the coordinator having died unseen."""
+        """Until another server has authority, after the coordinator died unseen."""
         return self.times.silence_ms + self.times.give_up_ms + 2 * self.times.interval_ms
 
     def by_lease_ms(self) -> int:
         return self.election_ms() + self.times.clear_by_lease_ms
 
     def turn_ms(self) -> int:
-        """Until it is surely our turn to fence: in an exact half both sides take turns."""
+        """Until it is surely our turn to fence: two exact halves take turns."""
         arbiter = self.settings.arbiter
         if len(self.settings.servers) % 2 or (arbiter is not None and arbiter.strong):
             return 0

@@ -52,7 +52,7 @@ def read_cluster(source: Source, document: dict[str, object], registries: Regist
 
 
 def note_keepalive(table: Table, name: str, action: str) -> None:
-    """Say how an action of the original's keepalive driver is done here."""
+    """Notes how an action of the original's keepalive driver is done here."""
     if action.startswith("keepalive-"):
         table.say(
             "note",
@@ -95,7 +95,7 @@ def _read_bmc(
     bmc = build(Bmc, values)
     try:
         host, port = endpoint(bmc.address, HTTPS_PORT if bmc.is_redfish else BMC_PORT)
-    except ValueError:  # said by the reading
+    except ValueError:  # reported by read() already
         return None
     if (host, port) in bmcs:
         inner.error(
@@ -139,7 +139,7 @@ def read_forced_stop(
             "Add [server.bmc] to the servers, or leave [forced_stop] out.",
         )
     if stop.action in (BmcAction.RESET, BmcAction.POWER_CYCLE, BmcAction.NMI) and len(servers) == 2:
-        # A server that comes up again is no longer out, and with two the survivor needs it out.
+        # A server that reboots is no longer out; of two servers, the survivor needs the other out.
         table.say(
             "warning",
             "action",
@@ -161,10 +161,10 @@ class _TrapSources:
 
     def __init__(self) -> None:
         self._taken: dict[str, list[tuple[TrapSource, str, str]]] = {}
-        """Address -> entry, server, whether it is its BMC's own: a word for the message."""
+        """Address -> source, server, and whether it is a `BMC` or a `trap source`."""
 
     def read(self, table: Table, server: str, bmc: str) -> tuple[TrapSource, ...]:
-        """Those of one `[server.bmc]`; what two servers would both take is said."""
+        """The sources of one `[server.bmc]`; traps that two servers would take are an error."""
         raw = table.raw.get("trap_sources", [])
         entries = raw if isinstance(raw, list) else []
         found = [source for entry in entries if isinstance(source := source_of(entry), TrapSource)]
@@ -187,7 +187,7 @@ class _TrapSources:
         taken = self._taken.setdefault(source.address, [])
         for other, owner, word in taken:
             if owner == server or what == word == "BMC":
-                continue  # two servers with one BMC are said elsewhere
+                continue  # _read_bmc reports two servers with one BMC
             alike = other.variable == source.variable and other.value != source.value
             if not (alike and source.variable):
                 table.error(
@@ -209,7 +209,7 @@ BMCHB_INTERVAL_MS = 1000
 def variant(table: Table, what: str, variants: Variants) -> tuple[Field, ...] | None:
     """The keys of the table's `type`; None, with an error, if there is no such type.
 
-    The caller then leaves the table alone: naming all its keys would hide the one fault.
+    The caller then skips the table: errors for all its keys would hide this one.
     """
     name = table.raw.get("type")
     if not isinstance(name, str) or name in variants:
@@ -363,7 +363,7 @@ def read_arbiters(
             value = values[field.option]
             if field.parse.by_server and isinstance(value, dict):
                 _all_servers(table, field.name, value, servers)
-        # Its word holds for a lease, within which it must be asked again and answer.
+        # An answer is valid for one lease, within which the arbiter must be asked and answer again.
         third = min(cluster.lease_ms // 3, 1000)
         values |= {key: values[key] or third for key in ("interval_ms", "timeout_ms")}
         arbiter = build(Arbiter, values, name=name, options=options)

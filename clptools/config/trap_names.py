@@ -40,7 +40,7 @@ def oid_fault(oid: str) -> tuple[str, str] | None:
 
 
 def pattern_fault(pattern: str) -> tuple[str, str] | None:
-    """The same of a name in `match`: an OID, `OID..NUMBER` or `OID.*`."""
+    """What is wrong with a name in `match` (an OID, `OID..NUMBER` or `OID.*`), and the mend."""
     if pattern == "*":
         return None
     if pattern.endswith(".*"):
@@ -86,7 +86,7 @@ def pattern_covers(wide: str, narrow: str) -> bool:
 
 
 def instance_parts(instance: tuple[str, ...]) -> tuple[InstancePart, ...]:
-    """`instance` taken apart; what is no part of it is left out."""
+    """`instance` parsed; items that are no variables are left out."""
     found: list[InstancePart] = []
     for item in instance:
         choices = (_PART.fullmatch(choice.strip()) for choice in item.split("|"))

@@ -49,8 +49,8 @@ def read_profiles(source: Source, document: dict[str, object]) -> tuple[TrapProf
 def shipped_profile(document: dict[str, object]) -> TrapProfile:
     """A profile of the package: the tables of one `[[trap_profile]]` at the top of the file.
 
-    Whether its tables reach each other is left to a test: an agent that starts has no time for it.
-    Raises ValueError with the first fault.
+    A test checks whether its tables reach each other; a starting agent has no time for that. Raises
+    ValueError with the first fault.
     """
     source = Source("profile", Lines(""))
     table = Table(source, (), document, "profile", "trap_profile")
@@ -94,7 +94,7 @@ def _profile(table: Table, earlier: _Earlier | None) -> TrapProfile:
 
 
 def _check_rows(table: Table, of_maker: bool, earlier: _Earlier) -> None:
-    """Rows that never match anything: whoever wrote them means something."""
+    """Reports rows that can never match, or that contradict each other."""
     for name in ("rows", "meanings"):
         rows = table.raw.get(name)
         for row, told in rows.items() if isinstance(rows, dict) else ():
@@ -145,12 +145,12 @@ def _check_row(table: Table, row: str, event_class: str, earlier: _Earlier) -> N
 
 
 class _Earlier:
-    """What was said before, in this and other profiles."""
+    """The rows and patterns read so far, in this profile and those before it."""
 
     def __init__(self) -> None:
         self.rows: dict[tuple[str, str], tuple[str, int]] = {}
         self.sure: list[tuple[str, str, int, str]] = []
-        """Patterns whose traps go no further: profile, pattern in full, line, class."""
+        """Patterns that decide all their traps: as written, in full, line, class."""
 
 
 def _family(table: Table, shared: dict[str, TrapCondition | None], text: str) -> TrapFamily | None:
@@ -297,7 +297,7 @@ def _raw_keys(table: Table) -> list[str]:
 def _check_families(
     read: list[tuple[Table, TrapFamily]], enterprises: tuple[str, ...], earlier: _Earlier
 ) -> None:
-    """One against the others: what can never match, and what contradicts."""
+    """Reports tables that can never match, or that contradict each other."""
     known = {family.name for _, family in read}
     first: dict[str, tuple[Table, TrapFamily]] = {}
     for table, family in read:

@@ -226,7 +226,7 @@ def test_what_the_bmc_itself_says_is_at_its_table() -> None:
 
 def test_a_server_that_answers_no_echo_is_told_at_its_table() -> None:
     (found,) = warnings(SAMPLE, Facts(server="server1", unechoed=frozenset({"server2"})))
-    assert "server server2: it answers here, but to no ICMP echo" in found
+    assert "server server2: it answers here, but not to ICMP echoes" in found
     assert "firewall of server2" in found
     line = int(found.split(":")[0])
     assert 'name = "server2"' in "\n".join(SAMPLE.split("\n")[line - 1 : line + 1])
