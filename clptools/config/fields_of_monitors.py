@@ -52,8 +52,8 @@ MONITOR = (
         name="retries",
         parse=integer(0, 1000),
         default=0,
-        help="Failed checks in a row that are not yet an error.  A time-out is one at once: it is "
-        "not retried.",
+        help="Failed checks in a row that are not yet an error.  A time-out is an error at once: "
+        "it is not retried.",
     ),
     _monitor(
         name="start_wait",
@@ -160,8 +160,8 @@ _STEPS = (
         name="target",
         parse=TEXT,
         default="",
-        help='A group, a group resource, or "All Groups".  Where it is not online nothing is '
-        "done, not even the final action; with action = final it is that condition.",
+        help='A group, a group resource, or "All Groups".  While it is not online nothing is '
+        "done, not even the final action; with action = final it only sets this condition.",
     ),
     _recovery(
         name="script",
@@ -185,9 +185,9 @@ _STEPS = (
         name="window",
         parse=seconds(1),
         default=86400,
-        help="Restarts and failovers are counted within this long. A fault that ends by itself "
-        "does not end the count, or one that comes and goes would move groups to and fro; "
-        "clpmonctrl -c and --acknowledge and clprexec --clear do.",
+        help="Restarts and failovers are counted within this time. A fault that ends by itself "
+        "does not reset the counts, because one that comes and goes would move groups back "
+        "and forth; clpmonctrl -c, clpmonctrl --acknowledge and clprexec --clear reset them.",
     ),
 )
 _AROUND_STEPS = (
@@ -222,13 +222,14 @@ _AROUND_STEPS = (
             BmcAction.NMI,
         ),
         default="none",
-        help="What the BMC was going to do, done after a failover.",
+        help="What the BMC would have done: it is done after a failover.",
     ),
     _recovery(
         name="after_recovery_deadline",
         parse=seconds(5, 6553),
         default=300,
-        help="When the BMC does it by itself, if this system hangs during the recovery.",
+        help="Time after which the BMC does it by itself, if this system hangs during the "
+        "recovery.",
     ),
 )
 
