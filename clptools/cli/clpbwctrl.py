@@ -1,4 +1,4 @@
-"""`clpbwctrl -c`: ends the wait for the other servers at the start; here that takes a proof."""
+"""`clpbwctrl -c`: in the original it ends the wait for other servers; here that takes a proof."""
 
 from __future__ import annotations
 

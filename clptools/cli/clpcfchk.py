@@ -65,7 +65,7 @@ def run(args: Args) -> Answer:
 
 
 def judge(loaded: Loaded, ask: bool = False) -> tuple[tuple[Report, ...], Safety | None]:
-    """All that is to be said of a configuration; without a verdict where it has errors.
+    """The reports on a configuration, and the verdict unless it has errors.
 
     With `ask` the other servers are asked over the network as well.
     """
@@ -104,7 +104,7 @@ def _alerts(loaded: Loaded, settings: Settings) -> tuple[Report, ...]:
         servers = servers_of(settings, ())
     except ClpError:
         return ()
-    # Without the password nobody can ask; that it is missing is told elsewhere.
+    # Without its password a BMC cannot be asked; another warning says that it is missing.
     servers = tuple(name for name in servers if os.access(bmc_password_file(name), os.R_OK))
     places, found = Places(loaded), []
     for way in asyncio.run(look(settings, servers, server_name())) if servers else ():

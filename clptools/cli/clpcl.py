@@ -110,7 +110,7 @@ def start_agent() -> bool:
     By systemd where that is process 1 and the node is the machine's own; else as a process of
     its own, its output in `clpnode.log`.  Raises ClpError.
     """
-    # One that is there and stands still is no reason to start another.
+    # An agent that hangs is no reason to start another.
     if _answers(READ_TIMEOUT_S):
         return False
     by_systemd = not root() and os.path.isdir("/run/systemd/system")
@@ -118,13 +118,13 @@ def start_agent() -> bool:
     its_words = f"journalctl -u {UNIT}" if by_systemd else log_file()
     deadline = time.monotonic() + ANSWERS_WITHIN_S
     while not (answering := _answers(POLL_TIMEOUT_S)):
-        # systemctl ends well when the unit runs; the agent itself ends only to its harm.
+        # systemctl ends with 0 when the unit runs; if the agent itself ends, it failed.
         ended = starting.poll()
         holder = beside(socket_file())
         if ended == ExitCode.REFUSED and stands(holder):
             raise ClpError(ExitCode.TIMED_OUT, *described(holder, socket_file()))
         if ended == ExitCode.REFUSED and not by_systemd and time.monotonic() <= deadline:
-            # Another agent runs, whose socket was removed: it makes it again.
+            # Another agent runs whose socket was removed; it makes the socket again.
             time.sleep(RETRY_S)
             continue
         if ended is not None and (ended != 0 or not by_systemd):
@@ -142,14 +142,14 @@ def start_agent() -> bool:
 
 
 def log_file() -> str:
-    """Where an agent that systemd does not look after writes."""
+    """Where an agent that runs without systemd writes its output."""
     return log_dir() + "/clpnode.log"
 
 
 def _answers(within_s: float) -> int:
     """Process id of the agent that answers; 0: none does.
 
-    Raises ClpError where nobody could say, and for an agent that gives no sign of life.
+    Raises ClpError if the caller may not ask, or if the agent hangs.
     """
     try:
         with Client(timeout_s=within_s) as client:

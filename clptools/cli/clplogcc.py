@@ -1,4 +1,4 @@
-"""`clplogcc`: what the servers know, packed for whoever looks into an incident."""
+"""`clplogcc`: logs, journal, configuration and state of the servers, packed for analysis."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def run(args: Args) -> Answer:
 
 
 def _wanted(args: Args) -> tuple[list[str], str]:
-    """The servers to collect, and what is to be said of that."""
+    """The servers to collect from, and a remark for the output."""
     own = server_name()
     named = list(dict.fromkeys([*args.many("server"), *args.many("host")]))
     if args.given("local"):
@@ -127,7 +127,7 @@ def _wanted(args: Args) -> tuple[list[str], str]:
 
 @contextlib.contextmanager
 def _in_place(path: str) -> Iterator[BinaryIO]:
-    """A file that is at `path`, readable for its owner only, once all of it was written."""
+    """A file that replaces `path` once it is written whole; only its owner can read it."""
     folder = os.path.dirname(path)
     try:
         handle, temporary = tempfile.mkstemp(prefix=".clplogcc.", dir=folder)
@@ -156,7 +156,7 @@ def _unwritable(path: str, error: OSError) -> ClpError:
 
 
 def _pack(file: BinaryIO) -> str:
-    """This server's; returns what is missing in it."""
+    """Packs this server; returns a remark on what is missing, if anything."""
     from clptools.packing import pack
 
     state, silent = {}, ""

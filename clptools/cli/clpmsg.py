@@ -1,4 +1,4 @@
-"""`clpmsg`: put a message of a driver, an agent or a script into the door for them."""
+"""`clpmsg`: a message to the message receive monitors of this server."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def run(args: Args) -> Answer:
     path = message_socket_file()
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock, SocketAddress(path) as address:
         sock.settimeout(WAIT_S)
-        # An empty address: the kernel gives one, so that there is a place for the answer.
+        # With an empty address the kernel chooses one, to which the agent can answer.
         sock.bind("")
         try:
             sock.connect(address)

@@ -1,4 +1,4 @@
-"""`clpregctrl`: how often final actions ended this machine, and starting the count again."""
+"""`clpregctrl`: the count of final actions that ended this server, shown and cleared."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`clpreplay`: what the core was told, and what it decided, computed once more."""
+"""`clpreplay`: the events of a journal, fed to the core again, and what it decides."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`clprexec`: what another system asks of the cluster."""
+"""`clprexec`: requests of other systems to the cluster."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ WAIT_S = 30.0
 HOSTS_MAX = 32
 KEY_BYTES_MAX = 4096
 GOES_ON_AFTER = (ExitCode.NO_AGENT, ExitCode.TIMED_OUT, ExitCode.FAILED)
-"""With the next server: these faults say nothing about what was asked."""
+"""Faults that say nothing about the request: the next server is asked."""
 
 
 def run(args: Args) -> Answer:

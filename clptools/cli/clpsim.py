@@ -111,7 +111,7 @@ _LARGE = "large"
 """`--sample large`: clusters of 7 to 32 servers in turn."""
 
 MODES = ("play", "systematic", "seed", "seeds")
-"""What is to be done; `seeds` where none of them is given."""
+"""What is done; `seeds` if none of them is given."""
 _CHANCE = ("seeds", "seed")
 NEEDS = {
     "config": MODES,
@@ -126,7 +126,7 @@ NEEDS = {
     "most": ("systematic",),
     "stories": ("systematic",),
 }
-"""Option -> what it goes with; with anything else it would say nothing."""
+"""Option -> the modes in which it has a meaning."""
 
 
 def run(args: Args) -> Answer:
@@ -153,7 +153,7 @@ def run(args: Args) -> Answer:
 
 
 def _mode(args: Args) -> str:
-    """Which of `MODES`; a line with an option that has no meaning there is refused."""
+    """Which of `MODES`; an option that has no meaning in it is refused."""
     given = [mode for mode in MODES if args.given(mode)]
     if len(given) > 1:
         raise ClpError(
@@ -342,7 +342,7 @@ def _shrunk(plan: Plan, seed: int, tell: Tell | None, told: list[str]) -> Answer
 
     lines, done = shorten(plan, seed, tell=tell)
     if not done.violations:
-        lines = ()  # there is nothing to make smaller, and hundreds of lines would hide that
+        lines = ()  # nothing was broken, and hundreds of lines would hide that
     fields = _fields(done) | {"schedule": _schedule_fields(lines)}
     return Answer("\n".join([*_schedule(lines), *told, *_verdict(done)]), fields, _code(done))
 

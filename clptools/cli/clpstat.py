@@ -1,7 +1,7 @@
 """`clpstat`: everything an operator sees of the cluster.
 
-It is asked most often of all commands, by people and by scripts, so the plain status imports
-nothing but the client of the socket and its own layout.
+People and scripts use it more than any other command, so the plain status imports nothing but the
+client of the socket and its own layout.
 """
 
 from __future__ import annotations
@@ -231,7 +231,7 @@ def as_seen_by(client: Client, found: StatusJson, name: str) -> StatusJson:
 def service_stopped(client: Client, found: StatusJson, name: str) -> bool:
     """Whether a server that is Offline is so because its service was stopped: its agent answers.
 
-    Where ours is stopped, too, all are Offline to us, and their agents tell nothing of it.
+    If ours is stopped as well, all are Offline to us, whatever their agents would say.
     """
     if found["cluster"]["status"] == "Stopped":
         return False
@@ -275,15 +275,15 @@ def without_agent(args: Args, view: str, error: ClpError) -> Answer:
         return Answer(fields={**found, "error": told}, code=int(error.code))
     sys.stdout.write(layout(args, view, found) + "\n")
     sys.stdout.flush()
-    # One line: what stands above is the answer, this only says where it came from.
+    # One line: the answer is above; this only says where it came from.
     raise ClpError(error.code, f"{error.message} {error.hint}")
 
 
 def settings_in_force() -> Settings:
     """What the agent runs with; without an agent, what the configuration file says.
 
-    So also for members of the group `clptools`: the agent hands out scripts, too, and only to who
-    may change them, while the file lets the group read it.
+    Members of the group `clptools` get the file as well: the agent gives the configuration, with
+    its scripts, only to those who may change it, but the group may read the file.
     """
     from clptools.api.client import Client, SocketMissing
 
@@ -362,7 +362,7 @@ def explain(args: Args) -> Answer:
             for name in names
         ]
     if args.given("json"):
-        # The same object as in the status: the sentence alone lacks server, proofs and mend.
+        # The same object as in the status: the sentence alone has no server, proofs or mend.
         waiting = {group["name"]: group["waiting_for"] for group in found["groups"]}
         all_told = [{**one, "waiting_for": waiting.get(one["subject"])} for one in told]
         return Answer(fields=all_told[0] if args.word() else {"explanations": all_told})

@@ -1,4 +1,4 @@
-"""The way of events from a BMC that speaks Redfish; see `bmc_alerts`.
+"""Whether events arrive from a BMC that speaks Redfish; see `bmc_alerts`.
 
 Nothing is set there: the agent opens the stream or subscribes while it runs.
 """
@@ -22,7 +22,7 @@ _SUBSCRIPTIONS_MOST = 32
 
 
 class RedfishAlerts:
-    """Looks whether a service tells of its events, and by which of three ways."""
+    """Checks whether a service sends its events, by any of three ways."""
 
     tells = "event"
 

@@ -1,4 +1,4 @@
-"""What commands ask of the agent: the status and what it names, and requests that change something.
+"""What commands ask of the agent: the status, the names in it, and requests.
 
 `clpgrp --complete group` prints live names, one a line.  Every command answers it; it is no option
 for people.  Without an agent the names come from the configuration file; without one there are
@@ -65,7 +65,7 @@ def find(of: list[Json], kind: str, name: str) -> Json:
 
 
 REFUSALS_TAKE_S = 1.0
-"""How long `-w 0` still waits: long enough to hear of a refusal, not of the end."""
+"""How long `-w 0` still waits: long enough for a refusal, not for the end."""
 
 
 def one_of(command: Command, args: Args, *names: str) -> str:
@@ -94,7 +94,7 @@ def change(args: Args, request: RequestJson, timeout_s: float | None = None) -> 
 
 
 def follow(request: RequestJson, timeout_s: float | None, *, shows: bool) -> dict[str, object]:
-    """The outcome of a request, as it came; `shows` its steps as they come."""
+    """The outcome of a request, as the agent sent it; with `shows` its steps are printed."""
     asked = {key: value for key, value in request.items() if value not in ("", None)}
     patience = REFUSALS_TAKE_S if timeout_s == 0 else timeout_s
     with Client() as client:
@@ -118,11 +118,11 @@ def follow(request: RequestJson, timeout_s: float | None, *, shows: bool) -> dic
                     "See how far it is: clpstat",
                 ) from error
             raise
-    raise ClpError(ExitCode.FAILED, "The node agent ended without saying how.", "See: clpstat")
+    raise ClpError(ExitCode.FAILED, "The node agent ended without an outcome.", "See: clpstat")
 
 
 def outcome(ended: dict[str, object]) -> Answer:
-    """An outcome as the command's own: done, or raised as ClpError; 9 (found) is no fault."""
+    """An outcome as an answer.  Raises ClpError unless it is done or 9 (found, no fault)."""
     raw = ended.get("code", 0)
     code = next((known for known in ExitCode if known == raw), ExitCode.FAILED)
     text, hint = str(ended.get("text", "")), str(ended.get("hint", ""))
@@ -141,7 +141,7 @@ PATIENCE_S = 1.0
 
 
 def live_names(kind: str) -> list[str]:
-    """What there is of a kind; `any` is all of them."""
+    """The names of one kind; `any` is all kinds."""
     kinds = KINDS if kind == "any" else (kind,)
     state = _state()
     return [name for each in kinds for name in _of(state, each)]

@@ -147,7 +147,7 @@ _NEEDS = {
 
 
 def _check_needs(only: tuple[str, ...], tasks: list[tuple[str, Task]]) -> None:
-    """A story that none of these clusters can live through would be left out without a word."""
+    """Raises ClpError for a story that fits none of the clusters: it would be left out silently."""
     from clptools.sim.stories import TALES, stories
 
     told = {story.name for _, task in tasks for story in stories(task.settings)}
@@ -164,7 +164,7 @@ def _check_needs(only: tuple[str, ...], tasks: list[tuple[str, Task]]) -> None:
 
 
 def _cluster(args: Args, name: str, task: Task) -> list[Outcome]:
-    """All stories of one cluster; on a terminal it shows how far it is."""
+    """Plays all stories of one cluster; shows its progress on a terminal."""
     from clptools.sim.systematic import run as play_all
 
     quiet = args.given("json") or not sys.stderr.isatty()
@@ -224,7 +224,7 @@ def play(args: Args, settings_of: Callable[[Args], Settings | None]) -> Answer:
 
 
 def _read(file: str, name: str) -> str:
-    """The text of a scenario.  What cannot be opened is the system's word, and ends with 1."""
+    """The text of a scenario.  A file that cannot be opened is a fault (1), not wrong usage."""
     try:
         with open(0 if file == "-" else file, "rb", closefd=file != "-") as opened:
             data = opened.read(_LARGEST + 1)
