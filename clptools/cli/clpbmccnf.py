@@ -30,10 +30,11 @@ COMMAND = Command(
             "bmc/SERVER below the configuration folder, for root alone, and nowhere else. Without "
             "SERVER it is the local server's."
         ),
-        "Every server asks the BMCs of all: store the password on each of them.",
+        "Every server asks the BMCs of all servers: store the password on each of them.",
         (
-            "A server that is only about to join is not known yet: with --new its password is on "
-            "the others before the push that brings it in, and they can prove it down from then on."
+            "A server that is about to join is not known yet. With --new its password can be "
+            "stored on the others before the push that adds it; from that push on they can prove "
+            "it down."
         ),
         "The user's name is in clp.toml. With -u it is compared with what stands there.",
         (
@@ -46,13 +47,13 @@ COMMAND = Command(
             "With --certificate it shows the SHA-256 of the certificate that the BMC has now, as "
             '[server.bmc] wants it for protocol = "redfish", and compares it with what stands '
             "there. Nothing is sent to the BMC. Compare it with what the BMC's own page shows "
-            "before you pin it: whoever stands between could show another."
+            "before you pin it: a machine in the middle could show another."
         ),
         (
-            "With --alerts it lets the BMC of SERVER (left out: of every server) send its traps to "
-            "the keyword address of the monitor: destination, policy, event filter, community and "
-            "the switches, over LAN or, for this server, by the kernel's driver. What it would set "
-            "is shown first, and asked for. What others have set up there stays."
+            "With --alerts it sets the BMC of SERVER (left out: of every server) to send its "
+            "traps to the keyword address of the monitor: destination, policy, event filter, "
+            "community and the switches, over LAN or, for this server, by the kernel's driver. "
+            "It shows what it would set, and asks first. Other settings of the BMC stay."
         ),
         (
             "With --check nothing is set: exit code 9 where a trap would not be sent, 1 where that "

@@ -25,26 +25,26 @@ COMMAND = Command(
     ),
     description=(
         (
-            "A configuration is a folder: clp.toml and scripts/. --push has it checked on every "
-            "server and put in force on all of them, or on none; the node agents carry it out, so "
-            "they must run. On new servers they need nothing but the authkey; the old ones can "
-            "have the passwords of their BMCs before (clpbmccnf --new)."
+            "A configuration is a folder: clp.toml and scripts/. --push checks it on every "
+            "server and puts it in force on all of them, or on none; the node agents do that, so "
+            "they must run. An agent on a new server needs nothing but the authkey; the "
+            "passwords of new BMCs can be stored on the other servers before (clpbmccnf --new)."
         ),
         (
             "Servers, NP resolution and the lengths of leases may change while groups run: until "
-            "every server has them, a majority is one by both, and of two lengths the safer "
-            "counts. A server is removed when it has left (clpcl -t), or was confirmed down: it "
-            "forgets the configuration, and where it does not answer its clp.toml has to be taken "
-            "away before it boots. One that missed the change takes part "
-            "when it gets it by the next --push."
+            "every server has the change, a majority must be one by both configurations, and of "
+            "two lengths the safer counts. A server can be removed when it has left (clpcl -t) "
+            "or was confirmed down. It then forgets the configuration; if it does not answer, "
+            "remove its clp.toml before it boots. A server that missed a change takes part again "
+            "after the next --push."
         ),
         (
             "Every configuration that was in force is kept under a number. --rollback puts an old "
             "clp.toml in force again, as a new number, with the scripts of today."
         ),
         (
-            "--import translates a clp.conf of EXPRESSCLUSTER X into DIR/clp.toml (DIR: here) "
-            "and lists what could not come over. Look through it before --push."
+            "--import translates a clp.conf of EXPRESSCLUSTER X into DIR/clp.toml (DIR: the "
+            "current folder) and lists what is not carried. Read it before --push."
         ),
         "Exit code 8: the configuration is invalid; 9: --diff or --compcheck found a difference.",
     ),
@@ -63,9 +63,9 @@ COMMAND = Command(
         ),
         Option("--keygen", help="Make the authkey, the secret that all servers share."),
         Option("-x", "--dir", metavar="DIR", help="The folder.", complete="directory"),
-        Option("-l", "--linux", help="Taken for the sake of old scripts; there is one format."),
-        Option("-w", "--windows", help="Taken for the sake of old scripts; there is one format."),
-        Option("--nocheck", help="Taken for the sake of old scripts; it is checked all the same."),
+        Option("-l", "--linux", help="Accepted for old scripts; there is one format."),
+        Option("-w", "--windows", help="Accepted for old scripts; there is one format."),
+        Option("--nocheck", help="Accepted for old scripts; it is checked all the same."),
         FORCE,
     ),
     arguments=(Argument("N", help="Numbers of configurations.", many=True),),

@@ -49,10 +49,10 @@ COMMAND = Command(
             "file, where they are missing."
         ),
         (
-            "The original's forms are taken as they are: add srv, device, hb, np pingnp, np "
-            "httpnp, grp, grpparam, rsc, rscparam, rscdep, mon, monparam and clsparam with its tag "
-            "paths, and del with the same words without the value. A parameter without equivalent "
-            "is refused with the reason (8), as are mirror disks, COM and disk heartbeats."
+            "The original's forms are accepted: add srv, device, hb, np pingnp, np httpnp, grp, "
+            "grpparam, rsc, rscparam, rscdep, mon, monparam and clsparam with its tag paths, and "
+            "del with the same words without the value. A parameter without equivalent is "
+            "refused with the reason (8), as are mirror disks, COM and disk heartbeats."
         ),
         (
             "A value is checked at once (8), and so is the name of an object (5). Whether the "

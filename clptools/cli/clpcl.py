@@ -27,18 +27,19 @@ COMMAND = Command(
     ),
     description=(
         (
-            "The node agent stays up when the cluster service stops: so -a and -h work from any "
-            "server. A local -s also starts the agent, if it is down; beside one that stands still "
-            "it starts none, and names that one's process (exit code 7)."
+            "The node agent stays up when the cluster service stops, so -a and -h work from any "
+            "server. A local -s also starts the agent if it is down; if an agent hangs, it "
+            "starts no other and names the process (exit code 7)."
         ),
         (
             "Stopping one server moves its groups to others first; stopping all stops them. "
             "A server stopped with -t stays so until -s or its next boot."
         ),
-        "A suspended cluster keeps its groups running, and nothing acts: for maintenance.",
+        "While the cluster is suspended, its groups run on and nothing acts: for maintenance.",
         (
-            "What is already so is left alone, and that is said (exit code 0). Without -w it waits "
-            "until it is done; -w 0 does not wait. A time-out (exit code 7) does not stop the work."
+            "What is already in the requested state is left alone, and the command says so (exit "
+            "code 0). Without -w it waits until the work is done; -w 0 does not wait. A time-out "
+            "(exit code 7) does not stop the work."
         ),
     ),
     options=(
@@ -49,11 +50,11 @@ COMMAND = Command(
         Option("--resume", help="Resume a suspended cluster."),
         Option("-a", "--all", help="On all servers."),
         host(),
-        Option("--ib", help="With -r, for the sake of old scripts: nothing is restarted."),
+        Option("--ib", help="With -r, for old scripts: nothing is restarted."),
         Option("--web", help="The same."),
         Option("--alert", help="The same."),
         Option("--api", help="The same."),
-        Option("--md", help="Taken for the sake of old scripts: there is no mirror agent."),
+        Option("--md", help="Accepted for old scripts: there is no mirror agent."),
         Option("--force", help="Suspend even though a server does not answer."),
         wait("Wait this long for it."),
         APITO,

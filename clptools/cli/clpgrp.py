@@ -30,12 +30,18 @@ COMMAND = Command(
     ),
     description=(
         (
-            "Without GROUP it concerns all groups; with -h those of that server. -m alone moves "
-            "those of this server."
+            "Without GROUP the command is for all groups; with -h for those of that server. -m "
+            "alone moves those of this server."
         ),
         "The command waits until it is done; a terminal shows each step as it happens.",
-        "A group that is already as asked is left alone, and that is said (exit code 0).",
-        "A group that cannot go there is refused with what would allow it (exit code 6).",
+        (
+            "A group that is already in the requested state is left alone, and the command says "
+            "so (exit code 0)."
+        ),
+        (
+            "If a group cannot go there, the command refuses and says what would allow it (exit "
+            "code 6)."
+        ),
     ),
     options=(
         Option("-s", "--start", help="Start GROUP: on HOST, or where its order puts it."),

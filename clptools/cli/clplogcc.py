@@ -21,13 +21,13 @@ COMMAND = Command(
     synopsis=("[-o DIR] [-n SERVER | -h HOST] [-l]",),
     description=(
         (
-            "Writes SERVER-log.tar.gz for every server, or for those that are named. What the "
-            "others know comes over the interconnects; one that does not answer is named, and "
-            "the exit status is 1. Without an agent here, this server alone is packed."
+            "Writes SERVER-log.tar.gz for every server, or for those that are named. Files of "
+            "other servers come over the interconnects; if a server does not answer, the command "
+            "names it and exits with 1. Without an agent here, only this server is packed."
         ),
         (
-            "No secret is in it: no authkey, no passwords and keys of BMCs and SNMP users, no "
-            "community names, no scripts. The journal in it is what clpreplay reads."
+            "It contains no secrets: no authkey, no passwords and keys of BMCs and SNMP users, "
+            "no community names, no scripts. clpreplay reads the journal in it."
         ),
     ),
     options=(
@@ -52,11 +52,9 @@ COMMAND = Command(
             "-t",
             "--type",
             metavar="TYPE",
-            help="Taken for the sake of old scripts; all of it is packed.",
+            help="Accepted for old scripts; all of it is packed.",
         ),
-        Option(
-            "-r", "--rotations", metavar="N", help="Taken for the sake of old scripts.", number=True
-        ),
+        Option("-r", "--rotations", metavar="N", help="Accepted for old scripts.", number=True),
     ),
     examples=(
         ("clplogcc -o /tmp", "writes /tmp/server1-log.tar.gz, /tmp/server2-log.tar.gz, ..."),

@@ -40,13 +40,13 @@ COMMAND = Command(
     ),
     description=(
         (
-            "Without -m it concerns every monitor of the server. A suspended monitor records what "
-            "it learns and does not act; that ends with -r, or when the cluster service stops."
+            "Without -m the command is for every monitor of the server. A suspended monitor goes "
+            "on recording, but does not act, until -r or until the cluster service stops."
         ),
         (
-            "A hardware event that its sender never takes back stays open, and its server gets no "
-            "group. --acknowledge closes it, on the record, in the name of who asked. With nothing "
-            "open any more the monitor counts its recoveries anew."
+            "A hardware event that its sender never clears stays open, and its server gets no "
+            "group. --acknowledge closes it; that is recorded with your name. When no event is "
+            "open any more, the monitor's recovery counts start again."
         ),
     ),
     options=(

@@ -7,14 +7,14 @@ from clptools.faults import ClpError, ExitCode
 
 COMMAND = Command(
     "clpmsg",
-    summary="tell the message receive monitors of this server",
+    summary="send a message to the message receive monitors of this server",
     synopsis=("CATEGORY [KEYWORD] TEXT [--recovered]",),
     description=(
         (
-            "Says to the node agent of this server that the device KEYWORD of CATEGORY is in "
-            "error, or with --recovered that it is well again. Every message receive monitor "
-            "with that category, and that keyword or none, takes it; a message that none takes is "
-            "an alert (mm 903), and nothing else. Root only."
+            "Tells the node agent of this server that the device KEYWORD of CATEGORY is in "
+            "error, or with --recovered that it works again. Every message receive monitor with "
+            "that category, and with that keyword or none, takes the message; if none takes it, "
+            "it only becomes an alert (mm 903). Root only."
         ),
         "It returns when the message is on disk.",
     ),

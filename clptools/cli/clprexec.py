@@ -31,9 +31,10 @@ COMMAND = Command(
     ),
     description=(
         (
-            "On a server of the cluster, without -h, it asks the local node agent. With -h it asks "
-            "the servers at these addresses in turn until one answers, over TLS; the cluster's "
-            "authkey proves who asks: the local one, or the file given with --key."
+            "On a server of the cluster, without -h, it asks the local node agent. With -h it "
+            "asks the servers at these addresses in turn, over TLS, until one answers; the "
+            "cluster's authkey (the local one, or the file given with --key) identifies the "
+            "client."
         ),
         "--script runs a script that lies below scripts/trnreq on the server that is asked.",
         (
@@ -43,11 +44,11 @@ COMMAND = Command(
             "(BMCNOTICE, NIC, FC, HA/*, SPS, MCE) take neither; they answer to their own source "
             "alone (exit code 6)."
         ),
-        "--failover does nothing for a group that is offline (exit code 6).",
+        "--failover is refused for a group that is offline (exit code 6).",
         (
-            "What comes by -h is in the alert log of the server that was asked, with the address "
-            "it came from (module trnsv: 10 accepted, 1 denied, 30 done, 31 failed). Callers "
-            "without the key are told of at most once in ten minutes."
+            "A request by -h is recorded in the alert log of the server that was asked, with the "
+            "client's address (module trnsv: 10 accepted, 1 denied, 30 done, 31 failed). "
+            "Requests without the key are recorded at most once in ten minutes."
         ),
     ),
     options=(

@@ -21,12 +21,15 @@ COMMAND = Command(
     ),
     description=(
         "The resource's group must be online. A group whose resource was stopped stays online.",
-        "A resource that is already as asked is left alone, and that is said (exit code 0).",
         (
-            "The failover counter is that of the resource's group, which moves as one: on how many "
-            "servers its start failed since it last ran. Each sends it to the next, until the "
-            "resources' failover_on_failure is used up; after a pause, or by an operator's start, "
-            "it begins anew."
+            "A resource that is already in the requested state is left alone, and the command "
+            "says so (exit code 0)."
+        ),
+        (
+            "The failover counter is that of the resource's group, which moves as one: the "
+            "number of servers on which its start failed since it last ran. After each failure "
+            "the group goes to the next server, until the resources' failover_on_failure is used "
+            "up. The counter begins again after a pause, or when an operator starts the group."
         ),
     ),
     options=(

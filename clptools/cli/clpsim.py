@@ -28,21 +28,21 @@ COMMAND = Command(
     ),
     description=(
         (
-            "Runs the decisions of as many agents as the configuration has servers, on simulated "
-            "servers, networks, BMCs and scripts, while everything fails that can fail, and checks "
-            "after every step that no group is active twice. Nothing on this machine is touched."
+            "Runs the decisions of all agents of the configuration on simulated servers, "
+            "networks, BMCs and scripts, lets everything fail that can fail, and checks after "
+            "every step that no group is active twice. Nothing on this machine is touched."
         ),
         (
-            "A run follows from its seed alone. Without a configuration the sample clusters are "
-            "taken in turn."
+            "A seed gives the same run every time. Without a configuration the sample clusters "
+            "are used in turn."
         ),
         (
             "With --systematic nothing is left to chance: base stories (start, move, power loss, "
-            "cut, push, ...) are told again and again, and between any two actions of a server in "
-            "which more happens than the usual each fault of a catalogue comes once, alone, soon "
-            "or late mended; with --pairs each two of a short list. What breaks a promise is told "
-            "as a scenario, which --play repeats; docs/scenarios.md of the source tree has their "
-            "language."
+            "cut, push, ...) are played again and again. Each fault of a catalogue comes once, "
+            "alone, mended soon or late, at every place between two actions of a server where "
+            "anything unusual happens; with --pairs each two faults of a short list. What breaks "
+            "a promise is printed as a scenario, which --play repeats; docs/scenarios.md of the "
+            "source tree describes the language."
         ),
         (
             "Exit code 9: a promise was broken; the line says which, what it promises, and how to "

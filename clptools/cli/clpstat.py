@@ -51,12 +51,12 @@ COMMAND = Command(
             "on stderr and exit status 3."
         ),
         (
-            "With -h, the status is that of HOST as it last reported itself to this server, and "
-            "everything Offline where the cluster service is stopped there; it fails if HOST "
-            "cannot be reached from here."
+            "With -h, the status is that of HOST as it last reported itself to this server, with "
+            "everything Offline if the cluster service is stopped there; the command fails if "
+            "HOST cannot be reached from here."
         ),
         (
-            "--explain without NAME tells of every group; with --json it is then the list "
+            "--explain without NAME explains every group; with --json they are then in the list "
             "`explanations`."
         ),
         (
@@ -66,10 +66,9 @@ COMMAND = Command(
         ),
         "--events writes text to a terminal, else one JSON object a line (NDJSON); so does --json.",
         (
-            "With --since it begins after the event with that `cursor`. Where that event is no "
-            "longer among the newest 10,000 that are kept, all that are kept are written: a "
-            "reader may see some again, and misses none that is still there. An empty CURSOR is "
-            "the beginning."
+            "With --since it begins after the event with that `cursor`. If that event is no "
+            "longer among the newest 10,000, which are kept, all of these are written: a reader "
+            "may see some of them again, but misses none. An empty CURSOR is the beginning."
         ),
     ),
     options=(

@@ -26,8 +26,8 @@ COMMAND = Command(
     ),
     description=(
         (
-            "decode says what a trap is, its class, the row of the class table that decided, and "
-            "what it would do with the configuration of this server. Nothing runs."
+            "decode says what a trap is, its class, which row of the class table decided, and "
+            "what the trap would do with the configuration of this server. Nothing runs."
         ),
         (
             "HEX is a whole SNMP datagram. With - every line of standard input is a datagram in "

@@ -22,11 +22,12 @@ CLPNODE = Command(
             "the cluster is suspended it leaves them running. After kill -9 it finds what it held."
         ),
         (
-            "One root has one agent: a second one starts and stops nothing, names the process that "
-            "runs, and ends with 6; so does one whose heartbeat address a process of this host "
-            "has. What is removed from /run/clptools is made again within a second. While the "
-            "state there cannot be written (full, read-only) the agent does nothing and sends no "
-            "heartbeats; it is told in the alert log, and goes on by itself when there is room."
+            "One root has one agent: a second one starts and stops nothing, names the process "
+            "that runs, and ends with 6; so does an agent whose heartbeat address is in use by "
+            "another process of this host. Files that are removed from /run/clptools are made "
+            "again within a second. While the state there cannot be written (full, read-only) "
+            "the agent does nothing and sends no heartbeats; it records that in the alert log, "
+            "and goes on by itself when it can write again."
         ),
         (
             "confirm-down: you vouch that SERVER is down, and stays down until it is back on the "
@@ -69,13 +70,13 @@ CLPWITNESSD = Command(
             "type witnesshb)."
         ),
         (
-            "Requests and answers are signed with the cluster's authkey; whoever does not have "
-            "it gets nothing. With several --authkey it serves several clusters."
+            "Requests and answers are signed with the cluster's authkey; a client without it "
+            "gets nothing. With several --authkey it serves several clusters."
         ),
         (
-            "It keeps nothing on a disk: after a start it grants nothing for as long as a lease "
-            "of before may run (--longest-lease). Losing it stops nothing while the servers "
-            "hear each other."
+            "It keeps nothing on disk: after a start it grants nothing for as long as an earlier "
+            "lease may run (--longest-lease). Losing it stops nothing while the servers hear "
+            "each other."
         ),
     ),
     options=(

@@ -31,17 +31,17 @@ MODULES = {
 _EVENTS_HEAD = """\
 # Events
 
-For whoever reads the alert log, filters it, or is woken by an alert. This page is made from the
-catalogue in the source (`python -m clptools.cli.generate`).
+For everyone who reads the alert log, filters it, or is woken by an alert. This page is made from
+the catalogue in the source (`python -m clptools.cli.generate`).
 
 Each line of the alert log has a module and a level; syslog, mail, SNMP traps and
 `clpstat --events --json` have the event's number too. Modules and numbers are the original's, so
 filters that go by them stay good; what the original does not know is numbered from 900. Where
 events share a number, the code behind the level tells them apart: `code` in the JSON.
 
-In the texts, words in capitals are what the event is about, and `ME` is the server that tells it.
-What is between brackets is told where there is something to tell, and of `(one | another)` one
-is told. `clpstat --explain NAME` tells the story that an event belongs to.
+In the texts, words in capitals stand for what the event is about, and `ME` for the server that
+reports it. Text in brackets appears where it applies; of `(one | another)` one appears.
+`clpstat --explain NAME` shows the story that an event belongs to.
 """
 
 
@@ -143,8 +143,8 @@ SECTIONS = (
 _SCENARIOS_HEAD = """\
 # The language of scenarios
 
-For whoever tells a story to `clpsim --play FILE`, or reads one of `tests/scenarios/`. This page
-is made from the tables that read the language (`python -m clptools.cli.generate`).
+For everyone who writes a scenario for `clpsim --play FILE`, or reads one in `tests/scenarios/`.
+This page is made from the tables that read the language (`python -m clptools.cli.generate`).
 
 ```
 # A power loss: the BMC reads off, and that is the proof.
@@ -158,10 +158,10 @@ until failover1 server2 20
 state
 ```
 
-`clpsim --play FILE` plays it in virtual time, prints each block of lines with what happened below
-`----`, and last each promise that was broken, or that all held. It ends with 0 if all held, with
-9 if one was broken, and with 2 if the file is wrong; then it says `FILE:LINE:`, what is wrong,
-and what would mend it. `clpsim --systematic` prints what it finds in this language.
+`clpsim --play FILE` plays it in virtual time. It prints each block of lines with what happened
+below `----`, and at the end each promise that was broken, or that all held. It ends with 0 if all
+held, with 9 if one was broken, and with 2 if the file is wrong; then it says `FILE:LINE:`, what is
+wrong, and what would mend it. `clpsim --systematic` prints what it finds in this language.
 
 ## How a file is written
 
