@@ -193,7 +193,7 @@ async def _set(way: AlertWay, found: Way) -> list[str]:
     return refused
 
 
-def told(way: Way) -> str:
+def as_text(way: Way) -> str:
     """One way in lines."""
     head = f"{way.server} (BMC {way.bmc} to {way.address}): "
     if way.fault:

@@ -89,7 +89,6 @@ COMMAND = Command(
 
 
 def run(args: Args) -> Answer:
-    """Stores it."""
     if args.given("password"):
         raise ClpError(
             ExitCode.USAGE,
@@ -185,12 +184,12 @@ def _settings() -> Settings:
 
 def _ask_to_set(found: list[Way]) -> None:
     """Shows what differs, and asks.  Raises ClpError where the answer is not yes."""
-    from clptools.cli.bmc_alerts import told
+    from clptools.cli.bmc_alerts import as_text
     from clptools.cli.wizard_steps import Cancelled, Ended, Talk
 
     talk = Talk(sys.stderr)
     for way in found:
-        talk.say(told(way))
+        talk.say(as_text(way))
     try:
         agreed = talk.yes("Set what can be set?", default=False)
     except (Ended, Cancelled):
@@ -200,9 +199,9 @@ def _ask_to_set(found: list[Way]) -> None:
 
 
 def _alerts_answer(found: list[Way], refused: list[str] | None = None) -> Answer:
-    from clptools.cli.bmc_alerts import as_object, told
+    from clptools.cli.bmc_alerts import as_object, as_text
 
-    lines = [told(way) for way in found]
+    lines = [as_text(way) for way in found]
     if refused is not None:
         lines += [f"Not set: {text}" for text in refused]
     code = ExitCode.DONE

@@ -26,11 +26,11 @@ COMMAND = Command(
         ),
         (
             "A valid configuration is judged: how long until groups run elsewhere after each "
-            "kind of fault, by which proof, and what they could wait for. Warnings also tell "
-            "what on this machine would keep it from working, and which of the other servers that "
-            "answer now let no ICMP echo through. A BMC whose password this server has is asked "
-            "whether it would send its traps to the keyword address. Scripts are looked for in "
-            "scripts/ beside FILE first, as a push of that folder brings them."
+            "kind of fault, by which proof, and what they could wait for. Warnings also name "
+            "what on this machine would keep it from working, and other servers that answer now "
+            "but let no ICMP echo through. A BMC whose password this server has is asked whether "
+            "it would send its traps to the keyword address. Scripts are looked for in scripts/ "
+            "beside FILE first, because a push of that folder brings them."
         ),
     ),
     options=(Option("--strict", help="Exit code 9 if it is unsafe or there are warnings."),),
@@ -45,7 +45,6 @@ COMMAND = Command(
 
 
 def run(args: Args) -> Answer:
-    """Checks."""
     import json
 
     import msgspec

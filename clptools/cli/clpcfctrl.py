@@ -82,7 +82,6 @@ MAIN = "clp.toml"
 
 
 def run(args: Args) -> Answer:
-    """Carries it out."""
     actions = ("push", "pull", "compcheck", "history", "diff", "rollback", "import", "keygen")
     what = one_of(COMMAND, args, *actions)
     numbers = _numbers(what, args.words)

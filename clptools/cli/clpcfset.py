@@ -102,7 +102,6 @@ MAIN = "clp.toml"
 
 
 def run(args: Args) -> Answer:
-    """Carries it out."""
     from clptools.cli.cfset_session import alone, opened
 
     verb, words = args.word(), list(args.words[1:])

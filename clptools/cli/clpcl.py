@@ -71,7 +71,6 @@ SIDE_SERVICES = ("ib", "web", "alert", "api")
 
 
 def run(args: Args) -> Answer:
-    """Carries it out."""
     what = one_of(COMMAND, args, "start", "stop", "restart", "suspend", "resume")
     if args.given("all") and args.given("host"):
         raise ClpError(ExitCode.USAGE, "Give -a or -h, not both.")

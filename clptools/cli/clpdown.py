@@ -29,7 +29,6 @@ COMMAND = Command(
 
 
 def run(args: Args) -> Answer:
-    """Carries it out."""
     then = "reboot" if args.given("reboot") else "shutdown"
     request: ServiceStopJson = {"type": "service-stop", "server": args.text("host"), "then": then}
     return change(args, request, args.number("wait"))

@@ -65,15 +65,13 @@ COMMAND = Command(
 
 
 def run(args: Args) -> Answer:
-    """Carries it out."""
     what = one_of(COMMAND, args, "start", "stop", "move", "where")
     if what == "where":
         return where(args.word())
-    return change(args, wanted(what, args), timeout_s=args.number("apito"))
+    return change(args, request_of(what, args), timeout_s=args.number("apito"))
 
 
-def wanted(what: str, args: Args) -> GroupStartJson | GroupStopJson | GroupMoveJson:
-    """The request."""
+def request_of(what: str, args: Args) -> GroupStartJson | GroupStopJson | GroupMoveJson:
     group, server, force = args.word(), args.text("host"), args.given("force")
     if what == "start":
         return {"type": "group-start", "group": group, "server": server, "force": force}

@@ -50,7 +50,6 @@ TIMEOUT_S = 5.0
 
 
 def run(args: Args) -> Answer:
-    """Asks the agent."""
     chosen = (args.text("type"),) if args.given("type") else PROCESSES
     if not set(chosen) <= set(PROCESSES):
         return _say(f"{chosen[0]}: not one of pm, rc, rm, nm.", OPTION)

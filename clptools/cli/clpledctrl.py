@@ -13,10 +13,10 @@ COMMAND = Command(
     synopsis=("-i [-a | -h HOST] [-w SEC]", "-d [-a | -h HOST] [-w SEC]"),
     description=(
         (
-            "The server's BMC does it (IPMI Chassis Identify), asked from here over the BMC "
-            "network: it works for a server that is down, too. The LED stays lit until -d; a BMC "
-            "that knows no such thing lights it for 255 seconds, and the command says so. Nothing "
-            "lights it by itself."
+            "This server asks the BMC (IPMI Chassis Identify) over the BMC network, so it works "
+            "for a server that is down, too. The LED stays lit until -d; a BMC that cannot do "
+            "that lights it for 255 seconds, and the command says so. Nothing else switches the "
+            "LED."
         ),
     ),
     options=(

@@ -68,7 +68,6 @@ WITHIN_S = 90.0
 
 
 def run(args: Args) -> Answer:
-    """Collects."""
     from clptools.packing import name_of
 
     wanted, remark = _wanted(args)

@@ -47,7 +47,6 @@ TEXT_BYTES_MAX = 511
 
 
 def run(args: Args) -> Answer:
-    """Writes it."""
     text = args.text("message")
     if not 0 < len(text.encode()) <= TEXT_BYTES_MAX:
         raise ClpError(ExitCode.USAGE, f"-m takes a message of 1 to {TEXT_BYTES_MAX} bytes.")

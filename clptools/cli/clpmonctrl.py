@@ -75,7 +75,6 @@ WAIT_S = 5.0
 
 
 def run(args: Args) -> Answer:
-    """Carries it out."""
     actions = ("suspend", "resume", "clear", "counters", "dummy-on", "dummy-off", "acknowledge")
     what = one_of(COMMAND, args, *actions)
     monitors = (*args.many("monitor"), *args.words)
@@ -90,13 +89,12 @@ def run(args: Args) -> Answer:
         return acknowledge(args, monitors, server, wait_s)
     if what in ("dummy-on", "dummy-off"):
         return dummy(args, monitors, server, wait_s)
-    return change(args, wanted(what, list(monitors), server), timeout_s=wait_s)
+    return change(args, request_of(what, list(monitors), server), timeout_s=wait_s)
 
 
-def wanted(
+def request_of(
     what: str, monitors: list[str], server: str
 ) -> MonitorSuspendJson | MonitorResumeJson | MonitorClearJson:
-    """The request."""
     if what == "suspend":
         return {"type": "monitor-suspend", "monitors": monitors, "server": server}
     if what == "resume":
@@ -152,5 +150,5 @@ def counters(monitors: tuple[str, ...], server: str) -> Answer:
 
 
 UNHEARD = ("Offline", "Unknown")
-"""Of such a server there are no counters, and zeros would be no answer."""
+"""Such a server reports no counters, and zeros would be wrong."""
 COUNTED = {"scripts": "Script executed", "restarts": "Restarted", "failovers": "Failed over"}

@@ -33,7 +33,6 @@ WAIT_S = 10.0
 
 
 def run(args: Args) -> Answer:
-    """Carries it out."""
     import json
     import socket
 

@@ -39,7 +39,6 @@ COMMAND = Command(
 
 
 def run(args: Args) -> Answer:
-    """Carries it out."""
     from clptools.sim.replay import Difference, LeftOut, in_order, replay
 
     begin, end = _time(args, "from"), _time(args, "to")

@@ -108,17 +108,17 @@ def run(args: Args) -> Answer:
     """Asks; the first server that answers decides."""
     what = one_of(COMMAND, args, "failover", "script", "notice", "clear")
     log = Log(args.text("log"))
-    asked = wanted(what, args)
+    asked = request_of(what, args)
     try:
         ended = _outside(args, asked, log) if args.given("host") else _inside(args, asked)
     except ClpError as error:
         log.line(args.text("host") or server_name(), f"{what}: {error.message}")
         raise
-    log.line(server_name(), f"{what}: {told(ended)}")
+    log.line(server_name(), f"{what}: {as_text(ended)}")
     return outcome(ended)
 
 
-def wanted(what: str, args: Args) -> GroupMoveJson | ExternalNoticeJson | None:
+def request_of(what: str, args: Args) -> GroupMoveJson | ExternalNoticeJson | None:
     """The request; None for a script, which is no request to the core.  Raises ClpError (USAGE)."""
     name, resource = args.word(), args.text("resource")
     if resource and what != "failover":
@@ -147,7 +147,7 @@ def wanted(what: str, args: Args) -> GroupMoveJson | ExternalNoticeJson | None:
     }
 
 
-def told(ended: Json) -> str:
+def as_text(ended: Json) -> str:
     """An outcome in words, for the log."""
     said = " ".join(str(ended.get(key) or "") for key in ("text", "hint")).strip()
     return said or ("Command succeeded." if not ended.get("code") else "It failed.")

@@ -51,7 +51,6 @@ COMMAND = Command(
 
 
 def run(args: Args) -> Answer:
-    """Carries it out."""
     what = one_of(COMMAND, args, "start", "stop", "where", "counter")
     resource = args.word()
     if what == "counter":

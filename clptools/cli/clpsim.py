@@ -130,7 +130,6 @@ NEEDS = {
 
 
 def run(args: Args) -> Answer:
-    """Carries it out."""
     mode = _mode(args)
     if mode == "play":
         from clptools.cli import sim_systematic

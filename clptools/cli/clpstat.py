@@ -122,7 +122,6 @@ ALSO = {
 
 
 def run(args: Args) -> Answer:
-    """Carries the command out."""
     view = asked_view(args)
     if view == "explain":
         return explain(args)

@@ -28,7 +28,6 @@ COMMAND = Command(
 
 
 def run(args: Args) -> Answer:
-    """Carries it out."""
     then = "reboot" if args.given("reboot") else "shutdown"
     request: ServiceStopJson = {"type": "service-stop", "then": then, "server": "*"}
     return change(args, request, args.number("wait"))

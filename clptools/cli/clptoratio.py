@@ -74,7 +74,6 @@ MAX_MS = 30 * UNIT_MS["d"]
 
 
 def run(args: Args) -> Answer:
-    """Carries it out."""
     what = one_of(COMMAND, args, "ratio", "initialize", "show")
     ratio = _ratio(args.text("ratio")) if what == "ratio" else 1
     if args.given("time") != (ratio > 1):

@@ -85,7 +85,6 @@ TRIES = 3
 
 
 def run(args: Args) -> Answer:
-    """Carries it out."""
     if args.words[0] == "decode":
         return _decode(args)
     if args.words[0] == "test":

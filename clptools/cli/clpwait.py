@@ -100,7 +100,6 @@ def _is(item: Json, state: str) -> bool:
 
 
 def run(args: Args) -> Answer:
-    """Waits."""
     if not args.given("until"):
         raise ClpError(ExitCode.USAGE, "--until is missing.", "More: clpwait --help")
     condition = Condition(args.text("until"))

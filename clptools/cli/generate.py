@@ -47,7 +47,7 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 def commands() -> tuple[Command, ...]:
-    """All commands, by name."""
+    """All commands and daemons, by name."""
     every: list[Command] = [import_module(module).COMMAND for module in COMMANDS.values()]
     return tuple(sorted((*every, *DAEMONS), key=lambda command: command.name))
 

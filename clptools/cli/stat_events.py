@@ -57,7 +57,6 @@ def recorded(client: Client, cursor: str, follow: bool) -> Iterator[EventJson]:
 
 
 def write_event(event: EventJson, *, as_text: bool) -> None:
-    """One line."""
     if as_text:
         line = event_line(event)
     else:

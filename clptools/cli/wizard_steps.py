@@ -271,7 +271,6 @@ class Talk:
         self._echo = not sys.stdin.isatty()
 
     def say(self, text: str = "") -> None:
-        """Prints."""
         print(text, file=self._out)
 
     def ask(self, question: str, default: str = "", about: str = "") -> str:
@@ -311,7 +310,6 @@ class Talk:
                 return answer
 
     def yes(self, question: str, default: bool) -> bool:
-        """Yes or no."""
         while True:
             answer = self.ask(f"{question} (y/n)", "y" if default else "n").lower()
             if answer in ("y", "yes", "n", "no"):

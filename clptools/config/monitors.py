@@ -43,7 +43,6 @@ class KnownParts(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Server names."""
         return tuple(server.name for server in self.servers)
 
     @property

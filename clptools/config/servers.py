@@ -107,7 +107,7 @@ def _read_bmc(
     if bmc.is_redfish and bool(bmc.certificate) == bool(bmc.ca):
         inner.error(
             "protocol",
-            "redfish takes either certificate or ca: whom the password may be sent to",
+            "redfish needs either certificate or ca: the password is sent to no other BMC",
             f"clpbmccnf --certificate {server} shows what the BMC has.",
         )
     if not bmc.is_redfish and len(bmc.user.encode()) > IPMI_USER_BYTES:

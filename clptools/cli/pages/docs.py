@@ -234,7 +234,6 @@ def _takes(key: Key) -> str:
 
 
 def scenarios_page() -> str:
-    """The page."""
     lines = [_SCENARIOS_HEAD]
     rows = ((_code(f.usage), _text(f.does), _code(f.example)) for f in FRAME.values())
     lines += _table(("line", "what it is for", "example"), rows)
