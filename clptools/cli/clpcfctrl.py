@@ -231,7 +231,7 @@ def rollback(number: int) -> Answer:
 
 
 def translate(path: str, folder: str, *, force: bool) -> Answer:
-    """A `clp.conf` as `clp.toml`; what needs a hand is listed, and makes the code 8 if it must."""
+    """A `clp.conf` as `clp.toml`.  Lists what must be edited by hand; the code is 8 for errors."""
     import msgspec
 
     from clptools.cli.render.findings import as_json, render_report
@@ -253,7 +253,7 @@ def translate(path: str, folder: str, *, force: bool) -> Answer:
     lines = [line for report in reports for line in render_report(report)]
     fields = {"file": target, **msgspec.to_builtins(as_json(reports, None))}
     if loaded.errors:
-        lines.append(f"{target} written. It needs a hand: see above.")
+        lines.append(f"{target} written. Edit it by hand: see above.")
         return Answer("\n".join(lines), fields, ExitCode.INVALID_CONFIG)
     return Answer("\n".join([*lines, f"{target} written.", SUCCEEDED]), fields)
 

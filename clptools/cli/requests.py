@@ -110,7 +110,7 @@ def follow(request: RequestJson, timeout_s: float | None, *, shows: bool) -> dic
             raise
         except ClpError as error:
             if error.code == ExitCode.TIMED_OUT and timeout_s == 0:
-                return {"text": "Asked; it goes on without being waited for."}
+                return {"text": "Requested; the work goes on in the background."}
             if error.code == ExitCode.TIMED_OUT:
                 raise ClpError(
                     ExitCode.TIMED_OUT,
