@@ -11,6 +11,7 @@ from clptools.paths import bmc_password_file, config_file, server_name, snmp_key
 
 if TYPE_CHECKING:
     from clptools.cli.bmc_alerts import Way
+    from clptools.config.load import Loaded
     from clptools.core.model.settings import Settings
 
 _CONNECT_S = 5.0
@@ -110,14 +111,12 @@ def _certificate(args: Args) -> Answer:
 
     from clptools.common.http import HttpError
     from clptools.common.kept_http import KeptConnection, pinned_tls
-    from clptools.config.load import load
     from clptools.config.servers import HTTPS_PORT
-    from clptools.registries import registries
 
     if any(map(args.given, ("user", "new", "snmp", "alerts", "check", "yes"))):
         raise ClpError(ExitCode.USAGE, "--certificate [SERVER] stands alone.")
     name = args.word() or server_name()
-    settings = load(config_file(), registries()).settings
+    settings = _load().settings
     server = settings.server(name) if settings is not None else None
     if server is None or server.bmc is None:
         text = f"{name}: no such server with a BMC in {config_file()}."
@@ -172,11 +171,16 @@ def _alerts(args: Args) -> Answer:
     return _alerts_answer(found, refused)
 
 
-def _settings() -> Settings:
+def _load() -> Loaded:
+    """The configuration of this server.  Raises ClpError where it may not be read."""
     from clptools.config.load import load
     from clptools.registries import registries
 
-    loaded = load(config_file(), registries())
+    return load(config_file(), registries())
+
+
+def _settings() -> Settings:
+    loaded = _load()
     if loaded.settings is None:
         raise ClpError(ExitCode.INVALID_CONFIG, str(loaded.errors[0]), "All of them: clpcfchk")
     return loaded.settings
@@ -230,14 +234,12 @@ def _store_bmc(args: Args) -> Answer:
 
 def _store_snmp(args: Args) -> Answer:
     from clptools.config.files import write_snmp_keys
-    from clptools.config.load import load
-    from clptools.registries import registries
 
     if args.words or args.given("user") or args.given("new"):
         raise ClpError(ExitCode.USAGE, "--snmp USER stands alone: the keys are no server's.")
     user = args.text("snmp")
     _check_name(user)
-    settings = load(config_file(), registries()).settings
+    settings = _load().settings
     known = settings is not None and any(
         user == each.user for monitor in settings.monitors for each in monitor.snmpv3_users
     )
@@ -257,10 +259,7 @@ def _check_name(name: str) -> None:
 
 def _in_configuration(server: str, user: str, new: bool) -> bool:
     """Whether the configuration has that server.  Raises ClpError where it says otherwise."""
-    from clptools.config.load import load
-    from clptools.registries import registries
-
-    settings = load(config_file(), registries()).settings
+    settings = _load().settings
     if settings is None:
         return False
     found = settings.server(server)
@@ -279,10 +278,7 @@ def _in_configuration(server: str, user: str, new: bool) -> bool:
 
 
 def _speaks_redfish(server: str) -> bool:
-    from clptools.config.load import load
-    from clptools.registries import registries
-
-    settings = load(config_file(), registries()).settings
+    settings = _load().settings
     found = settings.server(server) if settings is not None else None
     return found is not None and found.bmc is not None and found.bmc.is_redfish
 
