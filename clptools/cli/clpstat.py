@@ -255,7 +255,7 @@ def without_agent(args: Args, view: str, error: ClpError) -> Answer:
 
     import msgspec
 
-    from clptools.cli.render.offline import offline
+    from clptools.cli.render.configuration import offline
     from clptools.paths import server_name
 
     try:
