@@ -6,8 +6,8 @@ when another server may take what a dead holder left:
 
 witness  once the lease is over, on the witness's clock
 etcd     once the lease, rounded up to a second, is over
-disk     once this run of that server has seen the slot unchanged for a lease and the drift margin;
-         and a server that the disk does not know yet waits for as long first
+disk     once this run of that server has seen the slot unchanged for a lease and the drift margin
+         (each agent joins the disk when it starts, so its own slot is there when it asks)
 """
 
 from __future__ import annotations
@@ -42,8 +42,6 @@ class ArbiterModel:
         """Incarnation that holds it."""
         self._looked: dict[str, tuple[int, int]] = {}
         """Disk: incarnation -> the hold that it saw, and since when."""
-        self._joined: dict[str, int] = {}
-        """Disk: server -> when it wrote its name."""
 
     def mend(self) -> None:
         """Reachable by all again."""
@@ -82,16 +80,13 @@ class ArbiterModel:
         now, run = self._world.t, self._world.hosts[asker].incarnation
         if self._settings.type != "disk":
             return self.holder in ("", asker) or now >= self.until_us
-        wait_us = (lease_ms + drift_margin(lease_ms)) * 1000
-        if now < self._joined.setdefault(asker, now) + wait_us:
-            return False
         if not self.holder or (self._run == run and now < self.until_us):
             return True
         hold, since = self._looked.get(run, (-1, now))
         if hold != self._held:
             self._looked[run] = (self._held, now)
             return False
-        return now >= since + wait_us
+        return now >= since + (lease_ms + drift_margin(lease_ms)) * 1000
 
     def _stands_us(self, lease_ms: int) -> int:
         whole = -(-lease_ms // 1000) * 1000 if self._settings.type == "etcd" else lease_ms
