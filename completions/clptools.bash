@@ -207,12 +207,14 @@ _clptools() {
             esac
             ;;
         clpstat)
-            flags='-s --long --local -h --host -g -m -n -p -i --cl --sv --hb --np --svg --grp --rsc --mon --detail --explain --watch --events --since --follow --hw --json --help'
+            flags='-s --long --local -h --host -g -m -n -p -i --cl --sv --hb --np --svg --grp --rsc --mon --detail --explain --watch --events --since --follow --metrics --check -w -c --hw --json --help'
             words=('any')
-            valued='-h --host --since'
+            valued='-h --host --since -w -c'
             case $previous in
                 -h|--host) value='server' ;;
                 --since) value=' ' ;;
+                -w) value=' ' ;;
+                -c) value=' ' ;;
             esac
             ;;
         clpstdn)
