@@ -153,11 +153,12 @@ _clptools() {
             esac
             ;;
         clpreplay)
-            flags='--all --from --to --json --help'
+            flags='--all --with-config --from --to --json --help'
             words=('file')
             more='file'
-            valued='--from --to'
+            valued='--with-config --from --to'
             case $previous in
+                --with-config) value=' ' ;;
                 --from) value=' ' ;;
                 --to) value=' ' ;;
             esac
