@@ -154,14 +154,10 @@ def _other(
 
 
 def _compared(told: list[Compared], file: str) -> Iterator[str]:
-    first, *after = told
-    yield f"{_clock(first.wall)} {first.server} {first.event}"
-    yield from (f"  decided:              {line}" for line in first.decided or ("nothing",))
-    yield from (f"  {file} would have:  {line}" for line in first.would or ("done nothing",))
-    if not after:
-        return
-    yield "From here on the events are those that happened; = both, - decided, + would have been:"
-    for each in after:
+    yield f"The first difference; = both, - was decided, + {file} would have:"
+    for place, each in enumerate(told):
+        if place == 1:
+            yield "From here on the events are those that happened."
         yield f"{_clock(each.wall)} {each.server} {each.event}"
         yield from (f"  = {line}" for line in each.decided if line in each.would)
         yield from (f"  - {line}" for line in each.decided if line not in each.would)
