@@ -27,8 +27,8 @@ from clptools.agent.push import Pushes
 from clptools.agent.records import Records
 from clptools.agent.store import NoRoom, Store
 from clptools.agent.surroundings import Surroundings
-from clptools.api import peer as said
-from clptools.api.backend import EventRecord
+from clptools.api import messages as said
+from clptools.api.messages import EventRecord
 from clptools.api.server import Server
 from clptools.core.cluster.timeout_ratio import stretched
 from clptools.core.model.events import (
@@ -118,8 +118,8 @@ class Agent:
         self._peers = PeerChannel(
             self.server,
             minting.identity,
-            notices=said.Notice,
-            requests=said.Ask,
+            notices=said.PeerNotice,
+            requests=said.PeerRequest,
             outside=said.OUTSIDE,
             on_control=self._notice,
             on_call=self._call,
@@ -482,7 +482,7 @@ class Agent:
         else:
             self.tell(ControlSeen(sender=sender, message=notice))
 
-    async def _call(self, sender: str, asked: said.Ask, source: str) -> msgspec.Struct:
+    async def _call(self, sender: str, asked: said.PeerRequest, source: str) -> msgspec.Struct:
         return await self._backend.answer(sender, asked, source)
 
     def _share(self, record: EventRecord) -> None:

@@ -13,7 +13,7 @@ import socket
 
 from clptools.agent import clock
 from clptools.agent.records import one_line
-from clptools.api.backend import EventRecord
+from clptools.api.messages import EventRecord
 from clptools.config.address import endpoint
 from clptools.config.alerts import Alert
 from clptools.intake import ber, snmp

@@ -17,7 +17,7 @@ from clptools.agent.alert_mail import Mail
 from clptools.agent.alert_trap import Traps
 from clptools.agent.notices import AlertsWait
 from clptools.agent.records import one_line
-from clptools.api.backend import EventRecord
+from clptools.api.messages import EventRecord
 from clptools.config.alerts import Alert
 from clptools.core.model.words import Level
 from clptools.core.notices import cluster, groups, monitors, requests, safety

@@ -26,8 +26,8 @@ from clptools.agent.push import Pushes
 from clptools.agent.records import Records
 from clptools.agent.steps import StepsElsewhere
 from clptools.agent.view import blank, changes, local_part
-from clptools.api import peer as said
-from clptools.api.backend import (
+from clptools.api import messages as said
+from clptools.api.messages import (
     ConfigFiles,
     EventRecord,
     Explanation,
@@ -101,7 +101,7 @@ class Around(Protocol):
 
 
 class AgentBackend:
-    """`clptools.api.backend.Backend` for this agent."""
+    """`clptools.api.messages.Backend` for this agent."""
 
     def __init__(
         self,
@@ -342,7 +342,7 @@ class AgentBackend:
 
     # Peers
 
-    async def answer(self, sender: str, asked: said.Ask, source: str) -> msgspec.Struct:
+    async def answer(self, sender: str, asked: said.PeerRequest, source: str) -> msgspec.Struct:
         """What a peer asked, or (`Transaction…`) a caller with the key.  Raises ClpError.
 
         `source`: the address of a caller that is no server; that is all that is known of it.

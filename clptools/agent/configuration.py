@@ -17,7 +17,7 @@ import shutil
 import msgspec
 
 from clptools import paths
-from clptools.api.backend import ConfigFiles
+from clptools.api.messages import ConfigFiles
 from clptools.config import history
 from clptools.config.alerts import Alert
 from clptools.config.load import Loaded, load

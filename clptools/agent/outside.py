@@ -11,7 +11,7 @@ from collections.abc import Awaitable
 from clptools.agent import clock
 from clptools.agent.notices import KnockDenied, OutsideDenied, OutsideDone, OutsideFailed
 from clptools.agent.records import Records, one_line
-from clptools.api import peer as said
+from clptools.api import messages as said
 from clptools.core.model.requests import ExternalNotice, Outcome
 from clptools.core.notices.form import Notice
 from clptools.core.notices.requests import OutsideAccepted

@@ -16,8 +16,8 @@ import msgspec
 
 from clptools import paths
 from clptools.agent import clock, configuration
-from clptools.api import peer as said
-from clptools.api.backend import ConfigFiles
+from clptools.api import messages as said
+from clptools.api.messages import ConfigFiles
 from clptools.config import history
 from clptools.core.cluster.revision import OFFER_MS, joining
 from clptools.core.model.requests import Outcome

@@ -21,7 +21,7 @@ import msgspec
 
 from clptools import paths
 from clptools.agent import clock
-from clptools.api.backend import EventRecord
+from clptools.api.messages import EventRecord
 from clptools.core.model.actions import Record
 from clptools.core.model.words import Level
 from clptools.core.notices.form import Notice, record_of

@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Callable
 
 from clptools.agent.records import Records
-from clptools.api.backend import EventRecord
+from clptools.api.messages import EventRecord
 from clptools.core.model.requests import GroupMove, GroupStart, Request
 from clptools.core.notices import groups
 from clptools.core.notices.form import Kinds

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from clptools import paths
 from clptools.agent import clock, notices
 from clptools.agent.devices import Devices
-from clptools.api.address import SocketAddress
+from clptools.api.local_socket import SocketAddress
 from clptools.arbiters.base import ArbiterContext
 from clptools.arbiters.holding import Arbiters
 from clptools.core.model.events import BeatSeen, Event

@@ -16,8 +16,7 @@ from _socket import socket as Socket
 from _struct import pack
 from collections.abc import Iterator
 
-from clptools.api.address import SocketAddress, private_path
-from clptools.api.boot_time import boot_ms
+from clptools.api.local_socket import SocketAddress, boot_ms, private_path
 from clptools.faults import ClpError, ExitCode
 from clptools.paths import socket_file
 
@@ -144,7 +143,7 @@ class Client:
             )
         if isinstance(error, (FileNotFoundError, ConnectionRefusedError)):
             # Imported where it is needed: commands that find the socket start without it.
-            from clptools.api.holder import agent_pid
+            from clptools.api.agent_process import agent_pid
 
             pid = agent_pid() if self.path == socket_file() else 0
             if pid:

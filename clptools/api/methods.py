@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 
-from clptools.api.backend import (
+from clptools.api.messages import (
     Backend,
     ConfigFiles,
     EventRecord,

@@ -20,11 +20,10 @@ import struct
 from typing import NamedTuple
 from weakref import WeakValueDictionary
 
-from clptools.api.address import SocketAddress, private_path
-from clptools.api.backend import Backend
-from clptools.api.connection import PAUSE_S, Connection, Limits, Turns
+from clptools.api.connection import PAUSE_S, Connection, Limits, Malformed, Turns
+from clptools.api.local_socket import SocketAddress, private_path
+from clptools.api.messages import Backend
 from clptools.api.methods import Caller
-from clptools.api.varlink import Malformed
 from clptools.faults import ClpError, ExitCode
 from clptools.paths import socket_file
 

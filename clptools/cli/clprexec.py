@@ -198,7 +198,7 @@ def _ask(
     # Imported here: only a request to another server pays for TLS.
     import msgspec
 
-    from clptools.api.peer import Transaction, TransactionScript
+    from clptools.api.messages import Transaction, TransactionScript
     from clptools.core.model.requests import ExternalNotice, GroupMove, Outcome
     from clptools.links.outside import call
 

@@ -31,7 +31,7 @@ from msgspec.inspect import (
     type_info,
 )
 
-from clptools.api.backend import EventRecord, Explanation, HardwareView
+from clptools.api.messages import EventRecord, Explanation, HardwareView
 from clptools.cli import shells
 from clptools.cli.command import Command
 from clptools.cli.events_page import events_page

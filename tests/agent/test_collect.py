@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from clptools.agent.collect import PART_BYTES, Collector, parts
-from clptools.api.backend import LogsPart
+from clptools.api.messages import LogsPart
 from clptools.faults import ClpError, ExitCode
 
 STATE = {"status.json": '{"status": "as it is"}'}

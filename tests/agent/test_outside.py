@@ -15,7 +15,7 @@ from clptools.agent.backend import AgentBackend
 from clptools.agent.executor import Replies
 from clptools.agent.notices import KnockDenied, OutsideDenied, OutsideDone, OutsideFailed
 from clptools.agent.records import Records
-from clptools.api.peer import Ask, Transaction, TransactionScript
+from clptools.api.messages import Ask, Transaction, TransactionScript
 from clptools.core.model import events as e
 from clptools.core.model.actions import Progress, Reply
 from clptools.core.model.requests import ExternalNotice, GroupMove, Outcome

@@ -13,8 +13,8 @@ import pytest
 
 from clptools.agent import configuration
 from clptools.agent.push import Pushes
-from clptools.api import peer as said
-from clptools.api.backend import ConfigFiles
+from clptools.api import messages as said
+from clptools.api.messages import ConfigFiles
 from clptools.core.model.requests import Outcome
 from clptools.core.model.settings import Server, Settings
 from clptools.faults import ClpError, ExitCode

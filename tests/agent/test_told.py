@@ -15,7 +15,7 @@ from clptools.agent import agent as agents
 from clptools.agent import notices, surroundings
 from clptools.agent.agent import Agent
 from clptools.agent.store import NoRoom, Store
-from clptools.api.backend import EventRecord
+from clptools.api.messages import EventRecord
 from clptools.core.notices.form import Kinds, Notice
 from clptools.faults import ExitCode
 from clptools.intake.trap import Note

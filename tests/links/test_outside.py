@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from clptools.api.peer import AskConfig, Transaction
+from clptools.api.messages import AskConfig, Transaction
 from clptools.core.model.requests import ExternalNotice, Outcome
 from clptools.faults import ClpError, ExitCode
 from clptools.links.certs import OUTSIDE

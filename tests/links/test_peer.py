@@ -12,14 +12,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from clptools.api.backend import ConfigFiles
-from clptools.api.peer import (
+from clptools.api.messages import (
     OUTSIDE as OUTSIDE_TYPES,
 )
-from clptools.api.peer import (
+from clptools.api.messages import (
     Ask,
     AskConfig,
     AskConfigHash,
+    ConfigFiles,
     Notice,
     PushPrepare,
     Transaction,
