@@ -29,7 +29,8 @@ from typing import Any, TypeVar
 import msgspec
 
 from clptools.arbiters.base import ArbiterContext, Held
-from clptools.common.http import HttpError, Response, Site, client_tls
+from clptools.common.http import HttpError, Response, client_tls
+from clptools.common.http_client import Site
 from clptools.config.secretfile import read_secret
 from clptools.core.model.options import VariantOptions, read
 from clptools.core.model.settings import Arbiter

@@ -22,7 +22,8 @@ from clptools.arbiters.witness_messages import (
     Post,
     Signer,
 )
-from clptools.common.http import HttpError, Site, client_tls
+from clptools.common.http import HttpError, client_tls
+from clptools.common.http_client import Site
 from clptools.core.model.options import VariantOptions, read
 from clptools.core.model.settings import Arbiter
 from clptools.faults import ClpError, ExitCode

@@ -109,7 +109,7 @@ def _certificate(args: Args) -> Answer:
     import asyncio
 
     from clptools.common.http import HttpError
-    from clptools.common.kept_http import KeptConnection, pinned_tls
+    from clptools.common.http_client import KeptConnection, pinned_tls
     from clptools.config.load import load
     from clptools.config.servers import HTTPS_PORT
     from clptools.registries import registries

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from clptools.common.http import HttpError, Response
-from clptools.common.kept_http import KeptConnection, pinned_tls
+from clptools.common.http_client import KeptConnection, pinned_tls
 from clptools.faults import ClpError
 
 ROOT = "/redfish/v1/"

@@ -17,8 +17,8 @@ from functools import partial
 import msgspec
 
 from clptools import paths
+from clptools.common.foreign_files import check_script
 from clptools.common.ping import ping
-from clptools.common.trust import check_script
 from clptools.config.machine import devices, enabled_by, unit_name
 from clptools.config.scripts import scripts_of
 from clptools.config.secretfile import MAKE_AUTHKEY, how_bmc, how_snmp, read_secret

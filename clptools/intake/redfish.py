@@ -21,7 +21,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from clptools.common.http import HttpError, Server, cause
-from clptools.common.kept_http import KeptConnection
+from clptools.common.http_client import KeptConnection
 from clptools.common.redfish import (
     ROOT,
     Access,

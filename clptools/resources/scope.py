@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from clptools.common import system_bus
-from clptools.common.loading import load
+from clptools.common.libraries import load
 from clptools.common.system_bus import MANAGER, NAME, PATH
 
 if TYPE_CHECKING:
