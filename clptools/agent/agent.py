@@ -47,7 +47,8 @@ from clptools.core.node import Node
 from clptools.core.notices.form import Notice
 from clptools.core.report.journal import Head
 from clptools.faults import ClpError, ExitCode
-from clptools.links.certs import Minting
+from clptools.links.credentials import Minting
+from clptools.links.delivery import Handlers
 from clptools.links.peer import PeerChannel
 from clptools.resources.macs import own_macs
 
@@ -118,12 +119,14 @@ class Agent:
         self._peers = PeerChannel(
             self.server,
             minting.identity,
-            notices=said.PeerNotice,
-            requests=said.PeerRequest,
-            outside=said.OUTSIDE,
-            on_control=self._notice,
-            on_call=self._call,
-            on_denied=lambda address, why: self._backend.outside.knocked(address, why),
+            Handlers(
+                notices=said.PeerNotice,
+                requests=said.PeerRequest,
+                outside=said.OUTSIDE,
+                on_control=self._notice,
+                on_call=self._call,
+                on_denied=lambda address, why: self._backend.outside.knocked(address, why),
+            ),
             on_connected=self._connected,
             on_change=self.note,
         )

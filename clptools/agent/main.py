@@ -22,7 +22,7 @@ from clptools.version import VERSION
 
 if TYPE_CHECKING:
     from clptools.agent.agent import Agent
-    from clptools.links.certs import Minting
+    from clptools.links.credentials import Minting
 
 HELP = """\
 Usage: clpnode [--help] [--version]
@@ -117,7 +117,7 @@ def _confirm_down(words: list[str]) -> str:
 
 
 def _run() -> int:
-    from clptools.links.certs import Minting
+    from clptools.links.credentials import Minting
 
     dump_nothing()  # a loop that stalls is ended by SIGABRT, and would leave all keys on the disk
     log = sys.stderr = Stderr()

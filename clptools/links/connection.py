@@ -1,13 +1,31 @@
-"""One TLS connection of the control channel, from the greeting to its end."""
+"""One TLS connection of the control channel: its frames, from the greeting to its end.
+
+A frame is a length of four bytes, then MessagePack.  Messages are numbered by their sender and
+acknowledged one by one, so that what one path lost can go over the next; `body` is opaque here.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
+import ssl
 from collections.abc import Callable
+from typing import TypeVar
 
-from clptools.links import frames
+import msgspec
 
+from clptools.faults import ClpError, ExitCode
+
+MAX_FRAME_BYTES = 8 << 20
+"""From a server: a configuration with its scripts."""
+MAX_OUTSIDE_BYTES = 64 << 10
+"""From a caller outside the cluster."""
+MAX_HELLO_BYTES = 256
+
+_LENGTH_BYTES = 4
+
+R = TypeVar("R")
 GREETING_TIMEOUT_S = 5.0
 """For the TLS handshake, and once more for the first frame."""
 PING_S = 5.0
@@ -17,6 +35,115 @@ SILENCE_S = 12.0
 _FULL_BYTES = 1 << 20
 """No more is put behind this much that the kernel did not take yet."""
 _USER_TIMEOUT_MS = 6_000
+
+
+class FrameBase(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """Base of all frames."""
+
+
+class Hello(FrameBase, tag="hello", frozen=True, kw_only=True, array_like=True):
+    """First frame of both ends."""
+
+    session: str
+    """One run of the sender's channel: its numbers begin anew with it."""
+
+
+class Ping(FrameBase, tag="ping", frozen=True, kw_only=True, array_like=True):
+    """The sender is there."""
+
+
+class Ack(FrameBase, tag="ack", frozen=True, kw_only=True, array_like=True):
+    """The message of this number arrived."""
+
+    number: int
+
+
+class Said(FrameBase, tag="said", frozen=True, kw_only=True, array_like=True):
+    """A notice."""
+
+    number: int
+    body: msgspec.Raw
+
+
+class Asked(FrameBase, tag="asked", frozen=True, kw_only=True, array_like=True):
+    """A request; a `Told` that names its number answers."""
+
+    number: int
+    body: msgspec.Raw
+
+
+class Told(FrameBase, tag="told", frozen=True, kw_only=True, array_like=True):
+    """The reply to the request `asked`, or with `error` why there is none."""
+
+    number: int
+    asked: int
+    body: msgspec.Raw = msgspec.Raw(b"\xc0")
+    code: int = 0
+    error: str = ""
+    hint: str = ""
+
+
+Frame = Hello | Ping | Ack | Said | Asked | Told
+
+_decoder: msgspec.msgpack.Decoder[Frame] = msgspec.msgpack.Decoder(Frame)
+
+
+class FrameError(Exception):
+    """The other end does not speak this protocol: the connection ends, for `reason`."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def encode_frame(frame: Frame) -> bytes:
+    """The frame with its length before it."""
+    data = msgspec.msgpack.encode(frame)
+    return len(data).to_bytes(_LENGTH_BYTES) + data
+
+
+def decode_frame(data: bytes) -> Frame:
+    """The frame in `data` (without the length).  Raises FrameError."""
+    try:
+        return _decoder.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise FrameError("malformed") from None
+
+
+def length_of(head: bytes, limit: int) -> int:
+    """The length that the first four bytes announce.  Raises FrameError beyond `limit`."""
+    length = int.from_bytes(head)
+    if length > limit:
+        raise FrameError("oversized")
+    return length
+
+
+async def read_frame(reader: asyncio.StreamReader, limit: int, timeout_s: float) -> Frame:
+    """The next frame: it must begin within `timeout_s` and be whole within as much again.
+
+    Raises FrameError, TimeoutError, EOFError, OSError.
+    """
+    async with asyncio.timeout(timeout_s):
+        head = await reader.readexactly(_LENGTH_BYTES)
+    length = length_of(head, limit)
+    async with asyncio.timeout(timeout_s):
+        return decode_frame(await reader.readexactly(length))
+
+
+def reply_in(told: Told, reply: type[R], who: str) -> R:
+    """What `who` replied, of type `reply`.  Raises ClpError: theirs, or that it is no such."""
+    if told.error:
+        # A later version may know more exit codes.
+        code = ExitCode(told.code) if told.code in set(ExitCode) else ExitCode.FAILED
+        raise ClpError(code, told.error, told.hint)
+    try:
+        return msgspec.msgpack.decode(told.body, type=reply)
+    except msgspec.MsgspecError as error:
+        text = f"{who} answered with something else: {error}"
+        raise ClpError(ExitCode.FAILED, text) from None
+
+
+# ---------------------------------------------------------------------- the connection
 
 
 class Connection:
@@ -52,25 +179,25 @@ class Connection:
 
     async def greet(self, session: str) -> None:
         """Exchanges the first frames.  Raises FrameError, TimeoutError, EOFError, OSError."""
-        self.write(frames.encode(frames.Hello(session=session)))
-        hello = await frames.read(self._reader, frames.MAX_HELLO_BYTES, GREETING_TIMEOUT_S)
-        if not isinstance(hello, frames.Hello) or not hello.session:
-            raise frames.FrameError("malformed")
+        self.write(encode_frame(Hello(session=session)))
+        hello = await read_frame(self._reader, MAX_HELLO_BYTES, GREETING_TIMEOUT_S)
+        if not isinstance(hello, Hello) or not hello.session:
+            raise FrameError("malformed")
         self.session = hello.session
 
-    async def listen(self, take: Callable[[frames.Frame], None]) -> None:
+    async def listen(self, take: Callable[[Frame], None]) -> None:
         """Hands every frame to `take` until the connection ends; raises as `greet`."""
         pings = asyncio.get_running_loop().create_task(self._ping())
         try:
             while True:
-                frame = await frames.read(self._reader, self._limit, SILENCE_S)
-                if not isinstance(frame, frames.Ping):
+                frame = await read_frame(self._reader, self._limit, SILENCE_S)
+                if not isinstance(frame, Ping):
                     take(frame)
         finally:
             pings.cancel()
 
     async def _ping(self) -> None:
-        ping = frames.encode(frames.Ping())
+        ping = encode_frame(Ping())
         while True:
             await asyncio.sleep(PING_S)
             self.write(ping)
@@ -79,3 +206,35 @@ class Connection:
         """Closes; what was written still goes out if the other end takes it."""
         self.ended.set()
         self._writer.close()
+
+
+ENDS = (FrameError, OSError, EOFError, TimeoutError, ValueError)
+"""What ends a connection; ssl.SSLError is an OSError."""
+
+
+def counted_as(error: Exception) -> str:
+    """The counter for a connection that ended before it was trusted."""
+    if isinstance(error, FrameError):
+        return error.reason
+    if isinstance(error, ssl.SSLError):
+        # Ours tells the caller as much as its own tells us, and a caller with another key looks
+        # at ours first.
+        words = ("CERTIFICATE", "UNKNOWN_CA")
+        another = any(word in (error.reason or "") for word in words)
+        return "bad_certificate" if another else "bad_tls"
+    # asyncio gives up a handshake that takes too long by ConnectionAbortedError.
+    half_open = isinstance(error, TimeoutError | ConnectionAbortedError)
+    return "half_open" if half_open else "hung_up"
+
+
+def why_not_connected(error: Exception) -> str:
+    """Why a connection could not be made, for an operator."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return "its certificate is of another cluster (another authkey)"
+    if isinstance(error, ssl.SSLError):
+        return f"no TLS 1.3 there, or another authkey ({error.reason or 'handshake failed'})"
+    if isinstance(error, TimeoutError):
+        return "no answer"
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno)
+    return str(error) or "the connection was closed"

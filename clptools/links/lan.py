@@ -20,7 +20,7 @@ from clptools.core.model.messages import Beat
 from clptools.core.model.settings import Settings
 from clptools.core.notices.form import Notice
 from clptools.links import notices
-from clptools.links.address import keep_trying, plain
+from clptools.links.sockets import keep_trying, plain
 from clptools.links.wire import MAX_FRAME_BYTES, DecodeError, Reason, Replays, Wire
 
 RELAY = "relay"

@@ -14,8 +14,18 @@ from typing import TypeVar
 import msgspec
 
 from clptools.faults import ClpError, ExitCode
-from clptools.links import frames
-from clptools.links.certs import OUTSIDE, common_name, context, mint
+from clptools.links.connection import (
+    MAX_FRAME_BYTES,
+    Asked,
+    FrameError,
+    Hello,
+    Told,
+    decode_frame,
+    encode_frame,
+    length_of,
+    reply_in,
+)
+from clptools.links.credentials import OUTSIDE, common_name, context, mint
 
 R = TypeVar("R")
 
@@ -42,8 +52,8 @@ def call(
             if common_name(secure) in ("", OUTSIDE):
                 raise ClpError(ExitCode.FAILED, f"{where}: no server of the cluster answers there")
             body = msgspec.Raw(msgspec.msgpack.encode(request))
-            secure.sendall(frames.encode(frames.Hello(session=os.urandom(8).hex())))
-            secure.sendall(frames.encode(frames.Asked(number=1, body=body)))
+            secure.sendall(encode_frame(Hello(session=os.urandom(8).hex())))
+            secure.sendall(encode_frame(Asked(number=1, body=body)))
             told = _answer(secure, deadline)
     except TimeoutError:
         text = f"{where} has not answered within {timeout_s:g} s"
@@ -52,19 +62,19 @@ def call(
         raise ClpError(
             ExitCode.NO_AGENT, f"no agent listens at {where}", "is clpnode running there?"
         ) from None
-    except frames.FrameError as error:
+    except FrameError as error:
         raise ClpError(ExitCode.FAILED, f"{where}: {error.reason} answer") from None
     except OSError as error:
         raise _refused(where, error) from None
-    return frames.reply_in(told, reply, where)
+    return reply_in(told, reply, where)
 
 
-def _answer(secure: socket.socket, deadline: float) -> frames.Told:
+def _answer(secure: socket.socket, deadline: float) -> Told:
     """The reply, whatever else comes before it."""
     while True:
-        length = frames.length_of(_exactly(secure, 4, deadline), frames.MAX_FRAME_BYTES)
-        frame = frames.decode(_exactly(secure, length, deadline))
-        if isinstance(frame, frames.Told):
+        length = length_of(_exactly(secure, 4, deadline), MAX_FRAME_BYTES)
+        frame = decode_frame(_exactly(secure, length, deadline))
+        if isinstance(frame, Told):
             return frame
 
 

@@ -17,7 +17,7 @@ from clptools.agent.agent import Agent
 from clptools.agent.loop import Loop
 from clptools.core.model.events import AgentStarted, AgentStopping, Event, MessageSeen
 from clptools.core.model.settings import Settings
-from clptools.links.certs import Minting
+from clptools.links.credentials import Minting
 from clptools.links.peer import PeerChannel
 from tests.agent.test_main import PORT, TOML, free_port
 from tests.intake.conftest import until

@@ -15,14 +15,14 @@ from clptools.agent.backend import AgentBackend
 from clptools.agent.executor import Replies
 from clptools.agent.notices import KnockDenied, OutsideDenied, OutsideDone, OutsideFailed
 from clptools.agent.records import Records
-from clptools.api.messages import Ask, Transaction, TransactionScript
+from clptools.api.messages import PeerRequest, Transaction, TransactionScript
 from clptools.core.model import events as e
 from clptools.core.model.actions import Progress, Reply
 from clptools.core.model.requests import ExternalNotice, GroupMove, Outcome
 from clptools.core.model.view import StatusView
 from clptools.core.notices.requests import OutsideAccepted
 from clptools.faults import ClpError, ExitCode
-from clptools.links.certs import OUTSIDE
+from clptools.links.credentials import OUTSIDE
 from clptools.resources.script import ScriptRunner
 from tests.core.driver import Alone, settings
 
@@ -77,7 +77,7 @@ class Bench:
         path.write_text(f"#!/bin/sh\ntouch {self.ran}\n{end}\n")
         path.chmod(0o700)
 
-    def ask(self, asked: Ask) -> Any:
+    def ask(self, asked: PeerRequest) -> Any:
         async def answered() -> Any:
             try:
                 return await self.backend.answer(OUTSIDE, asked, ADDRESS)
