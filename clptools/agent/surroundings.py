@@ -16,7 +16,7 @@ from clptools.agent import clock, notices
 from clptools.agent.devices import Devices
 from clptools.api.local_socket import SocketAddress
 from clptools.arbiters.base import ArbiterContext
-from clptools.arbiters.holding import Arbiters
+from clptools.arbiters.np_resolution import Arbiters
 from clptools.core.model.events import BeatSeen, Event
 from clptools.core.model.messages import Beat
 from clptools.core.model.settings import Settings

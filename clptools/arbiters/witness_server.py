@@ -23,7 +23,7 @@ from collections import OrderedDict
 import msgspec
 
 from clptools import paths
-from clptools.arbiters.witness_messages import (
+from clptools.arbiters.witness import (
     MAC_HEADER,
     MAIL_PATH,
     MAX_BYTES,

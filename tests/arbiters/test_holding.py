@@ -11,8 +11,8 @@ import pytest
 
 from clptools.arbiters import holding
 from clptools.arbiters.base import ArbiterContext, Held
-from clptools.arbiters.holding import Arbiters
 from clptools.arbiters.notices import ArbiterAnswers, ArbiterSilent
+from clptools.arbiters.np_resolution import Arbiters
 from clptools.arbiters.registry import FIELDS, VARIANTS
 from clptools.core.model.settings import Arbiter, Cluster, Option, Server, Settings
 from tests.arbiters.parts import AUTHKEY, shared_file

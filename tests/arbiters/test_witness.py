@@ -20,8 +20,7 @@ import pytest
 
 from clptools.arbiters import witness_server
 from clptools.arbiters.base import Held
-from clptools.arbiters.witness import WitnessArbiter
-from clptools.arbiters.witness_messages import MAC_HEADER, PATH, Ask, Signer
+from clptools.arbiters.witness import MAC_HEADER, PATH, Ask, Signer, WitnessArbiter
 from clptools.arbiters.witness_server import MAX_SERVERS, Leases
 from clptools.common.http import Response, Server
 from clptools.common.http_client import Site
