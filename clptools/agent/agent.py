@@ -19,12 +19,13 @@ from clptools import paths
 from clptools.agent import clock, configuration, notices
 from clptools.agent.alerts import Alerts
 from clptools.agent.backend import AgentBackend
-from clptools.agent.executor import Executor, Replies
+from clptools.agent.executor import Executor
 from clptools.agent.journal import Journal
 from clptools.agent.lock import holder_of_port, in_use, taken
 from clptools.agent.loop import Loop
 from clptools.agent.push import Pushes
 from clptools.agent.records import Records
+from clptools.agent.requests import Replies
 from clptools.agent.store import NoRoom, Store
 from clptools.agent.surroundings import Surroundings
 from clptools.api import messages as said

@@ -19,12 +19,11 @@ import msgspec
 from clptools import paths
 from clptools.agent import clock, configuration
 from clptools.agent.collect import PACKED_WITHIN_S, Collector, parts
-from clptools.agent.executor import Replies
 from clptools.agent.notices import ChassisIdentified
 from clptools.agent.outside import Outside
 from clptools.agent.push import Pushes
 from clptools.agent.records import Records
-from clptools.agent.steps import StepsElsewhere
+from clptools.agent.requests import Replies, StepsElsewhere
 from clptools.agent.view import blank, changes, local_part
 from clptools.api import messages as said
 from clptools.api.messages import (

@@ -13,8 +13,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from clptools import paths
-from clptools.agent.priority import come_first
-from clptools.agent.stderr import Stderr
+from clptools.agent.process import Stderr, come_first
 from clptools.faults import ClpError, ExitCode
 from clptools.hardware.coredump import dump_nothing
 from clptools.hardware.notify import Notifier

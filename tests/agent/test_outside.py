@@ -12,9 +12,9 @@ import pytest
 
 from clptools.agent import clock, outside
 from clptools.agent.backend import AgentBackend
-from clptools.agent.executor import Replies
 from clptools.agent.notices import KnockDenied, OutsideDenied, OutsideDone, OutsideFailed
 from clptools.agent.records import Records
+from clptools.agent.requests import Replies
 from clptools.api.messages import PeerRequest, Transaction, TransactionScript
 from clptools.core.model import events as e
 from clptools.core.model.actions import Progress, Reply
