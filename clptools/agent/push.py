@@ -52,7 +52,7 @@ class Calls(Protocol):
 
 
 class Receiver(Protocol):
-    """`agent.Agent`, as far as a push needs it: the server where a configuration takes effect."""
+    """`service.Service`, as far as a push needs it: where a configuration takes effect."""
 
     @property
     def server(self) -> str:

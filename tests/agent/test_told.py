@@ -12,7 +12,7 @@ import pytest
 
 from clptools import paths
 from clptools.agent import agent as agents
-from clptools.agent import notices, surroundings
+from clptools.agent import lock, notices, service, surroundings
 from clptools.agent.agent import Agent
 from clptools.agent.store import NoRoom, Store
 from clptools.api.messages import EventRecord
@@ -28,8 +28,10 @@ __all__ = ["place"]
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """It looks at its places more often."""
-    for name in ("_ROOM_S", "_PLACE_S", "_LOOK_S"):
-        monkeypatch.setattr(agents, name, 0.01)
+    monkeypatch.setattr(agents, "_ROOM_S", 0.01)
+    monkeypatch.setattr(service, "_LOOK_S", 0.01)
+    monkeypatch.setattr(lock, "_RUN_S", 0.01)
+    monkeypatch.setattr(lock, "_DISK_S", 0.01)
 
 
 def told(agent: Agent, kind: type[Notice]) -> list[EventRecord]:
@@ -112,8 +114,8 @@ def test_an_agent_without_room_starts_nothing_until_there_is(
 
 def test_a_push_that_reached_this_server_is_told() -> None:
     async def work(agent: Agent) -> None:
-        assert agent._core is not None
-        agent.took_effect(agent._core.settings, "anna")
+        assert agent._service.core is not None
+        agent._service.took_effect(agent._service.core.settings, "anna")
         (record,) = told(agent, notices.ConfigurationInForce)
         assert "by anna is in force" in record.text
 
