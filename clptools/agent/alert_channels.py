@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import itertools
 import socket
-import threading
 from typing import TYPE_CHECKING
 
 from clptools.agent import clock
 from clptools.agent.records import one_line
 from clptools.api.messages import EventRecord
+from clptools.common.daemon_thread import in_daemon_thread
 from clptools.config.address import endpoint
 from clptools.config.alerts import Alert
 from clptools.config.secretfile import read_secret
@@ -41,8 +41,7 @@ SCRIPT_TIMEOUT_MS = 60_000
 class Mail:
     """The mail relay of `[alert]`; all alerts that came together make one mail.
 
-    smtplib blocks, so it runs in a thread of its own; a daemon, so that a relay that hangs does
-    not hold up the agent's end.
+    smtplib blocks, and a relay may hang: the dialogue has a thread of its own.
     """
 
     def __init__(self, cluster: str, alert: Alert) -> None:
@@ -50,38 +49,23 @@ class Mail:
         self._alert = alert
         self._relay = endpoint(alert.smtp, _PORTS[alert.smtp_tls])
         self.name = f"alert mail by {alert.smtp}"
-        self._thread: threading.Thread | None = None
+        self._sending: asyncio.Future[None] | None = None
 
     async def send(self, records: tuple[EventRecord, ...]) -> None:
         """Hand one mail to the relay.  Raises OSError (smtplib's faults are) or ClpError."""
-        if self._thread is not None and self._thread.is_alive():
+        if self._sending is not None and not self._sending.done():
             raise TimeoutError(f"the relay still holds the dialogue of {WHOLE_S:g} s ago")
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[None] = loop.create_future()
-
-        def tell(error: BaseException | None) -> None:
-            if done.done():
-                return
-            if error is None:
-                done.set_result(None)
-            else:
-                done.set_exception(error)
-
-        def work() -> None:
-            error: BaseException | None = None
-            try:
-                self._deliver(records)
-            except (OSError, ClpError) as fault:
-                error = fault
-            except Exception as fault:
-                error = OSError(f"{type(fault).__name__}: {fault}")
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(tell, error)
-
-        self._thread = threading.Thread(target=work, name="alert mail", daemon=True)
-        self._thread.start()
+        self._sending = in_daemon_thread("alert mail", lambda: self._send(records))
         async with asyncio.timeout(WHOLE_S):
-            await done
+            await asyncio.shield(self._sending)
+
+    def _send(self, records: tuple[EventRecord, ...]) -> None:
+        try:
+            self._deliver(records)
+        except (OSError, ClpError):
+            raise
+        except Exception as fault:
+            raise OSError(f"{type(fault).__name__}: {fault}") from fault
 
     def _deliver(self, records: tuple[EventRecord, ...]) -> None:
         from email.message import EmailMessage

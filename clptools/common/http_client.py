@@ -11,13 +11,13 @@ import hashlib
 import socket
 import ssl
 import struct
-import threading
 from collections.abc import AsyncIterator, Sequence
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 import h11
 
+from clptools.common.daemon_thread import in_daemon_thread
 from clptools.common.http import (
     MAX_BODY_BYTES,
     MAX_HEAD_BYTES,
@@ -41,8 +41,7 @@ class HostAddresses:
     """The addresses of `host`, an address or a name; a name service that hangs delays little.
 
     A look-up runs in a thread of its own, one at a time for each name; what was found last is
-    used while the next one is late or fails.  (The loop's own look-ups would share few threads
-    with everything else, and wait for them at the end.)
+    used while the next one is late or fails.
     """
 
     def __init__(self, host: str) -> None:
@@ -58,7 +57,7 @@ class HostAddresses:
         if self._literal:
             return self._known
         if self._pending is None or self._pending.done():
-            self._pending = self._begin()
+            self._pending = in_daemon_thread(f"look up {self.host}", self._look_up)
         patience = LOOK_UP_S if self._known else None
         try:
             async with asyncio.timeout(patience):
@@ -68,34 +67,12 @@ class HostAddresses:
                 raise
         return self._known
 
-    def _begin(self) -> asyncio.Future[tuple[str, ...]]:
-        loop = asyncio.get_running_loop()
-        found: asyncio.Future[tuple[str, ...]] = loop.create_future()
-
-        def tell(addresses: tuple[str, ...], fault: OSError | None) -> None:
-            if found.done():
-                return
-            if fault is None:
-                found.set_result(addresses)
-            else:
-                found.set_exception(fault)
-                found.exception()  # nobody may be waiting any more
-
-        def look_up() -> None:
-            addresses: tuple[str, ...] = ()
-            fault: OSError | None = None
-            try:
-                rows = socket.getaddrinfo(self.host, None, type=socket.SOCK_STREAM)
-                addresses = tuple(dict.fromkeys(str(row[4][0]) for row in rows))
-            except OSError as error:
-                fault = error
-            except UnicodeError:
-                fault = OSError(f"{self.host}: not a host name")
-            with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
-                loop.call_soon_threadsafe(tell, addresses, fault)
-
-        threading.Thread(target=look_up, name=f"look up {self.host}", daemon=True).start()
-        return found
+    def _look_up(self) -> tuple[str, ...]:
+        try:
+            rows = socket.getaddrinfo(self.host, None, type=socket.SOCK_STREAM)
+        except UnicodeError:
+            raise OSError(f"{self.host}: not a host name") from None
+        return tuple(dict.fromkeys(str(row[4][0]) for row in rows))
 
 
 class Site:
