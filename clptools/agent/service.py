@@ -224,6 +224,12 @@ class Service:
         """Why these settings cannot take effect now; empty: they can."""
         return "" if self.core is None else self.core.node.refuses(settings)
 
+    def runs(self) -> bool:
+        """Whether the cluster service runs on this server."""
+        if self.core is None:
+            return False
+        return any(each.local and each.status != "Offline" for each in self.core.view().servers)
+
     def online(self) -> set[str]:
         """Servers that run now, other than this one, as the core sees them."""
         if self.core is None:

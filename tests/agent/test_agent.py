@@ -59,6 +59,16 @@ def test_what_comes_while_the_agent_ends_is_not_answered_as_kept() -> None:
     asyncio.run(story())
 
 
+def test_its_service_runs_from_the_first_core_on() -> None:
+    async def story() -> None:
+        agent = await started()
+        assert agent._service.runs()
+        await agent.close()
+        assert not agent._service.runs()
+
+    asyncio.run(story())
+
+
 def test_what_waits_while_the_service_begins_again_is_told_and_may_come_again() -> None:
     async def story() -> None:
         agent = await started()
