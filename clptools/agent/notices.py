@@ -246,61 +246,6 @@ class ChassisIdentified(Notice, frozen=True):
     user: str
 
 
-# ---------------------------------------------------------------------- traps and messages
-
-
-class TrapNoted(Notice, frozen=True):
-    """What the trap receiver has to tell that is no fault: a trap it refused, a rehearsal, a BMC
-    that is there."""
-
-    entry = Entry("pm", 930, INFO)
-    about = ("me",)
-    says = "{what}"
-
-    what: str
-
-
-class TrapsAtRisk(Notice, frozen=True):
-    """Traps may be missed: the port cannot be had, a key is missing, or a BMC sends too many."""
-
-    entry = Entry("pm", 930, WARN)
-    about = ("me",)
-    says = "{what}"
-
-    what: str
-
-
-class TrapFailed(Notice, frozen=True):
-    """A trap could not be taken, by a fault of clptools or of the disk."""
-
-    entry = Entry("pm", 930, ERROR)
-    about = ("me",)
-    says = "{what}"
-
-    what: str
-
-
-class NoMessageSocket(Notice, frozen=True):
-    """Messages of drivers and programs cannot be received."""
-
-    entry = Entry("pm", 931, ERROR)
-    about = ("me",)
-    says = "{path}: {why}"
-
-    path: str
-    why: str
-
-
-class SourceNoted(Notice, frozen=True):
-    """A source of messages sees less than it was configured to."""
-
-    entry = Entry("pm", 932, WARN)
-    about = ("me",)
-    says = "{what}"
-
-    what: str
-
-
 # ---------------------------------------------------------------------- alerts
 
 

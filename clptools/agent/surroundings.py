@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import re
 from typing import TYPE_CHECKING, Protocol
 
 from clptools import paths
@@ -24,6 +23,7 @@ from clptools.core.notices.form import Notice
 from clptools.hardware.bmcs import Bmcs
 from clptools.hardware.host import Host
 from clptools.intake.door import MessageDoor, bind_door
+from clptools.intake.notices import TRAP_NOTICES, NoMessageSocket, SourceNoted
 from clptools.intake.sources import Sources
 from clptools.intake.trap import Note, TrapReceiver
 from clptools.intake.usm import read_keys
@@ -41,16 +41,6 @@ if TYPE_CHECKING:
     from clptools.intake.redfish import RedfishEvents
 
 logger = logging.getLogger(__name__)
-
-_OF_TRAPS: dict[str, type[notices.TrapNoted | notices.TrapsAtRisk | notices.TrapFailed]] = {
-    "bind": notices.TrapsAtRisk,
-    "keys": notices.TrapsAtRisk,
-    "storm": notices.TrapsAtRisk,
-    "unknown": notices.TrapsAtRisk,
-    "fault": notices.TrapFailed,
-}
-"""What the trap receiver's notes are, by their kind; any other is `TrapNoted`."""
-_WELL = re.compile(r"works again$|^Test event ")
 
 
 class Ears(Protocol):
@@ -276,27 +266,23 @@ class Surroundings:
             from clptools.intake.redfish import RedfishEvents
 
             self._redfish = RedfishEvents(
-                self._server, self._authkey, self._ears.tell_durably, self._redfish_note
+                self._server, self._authkey, self._ears.tell_durably, self._ears.note
             )
         if self._redfish is not None:
             self._redfish.apply(settings)
 
-    def _redfish_note(self, text: str) -> None:
-        kind = notices.TrapNoted if _WELL.search(text) else notices.TrapsAtRisk
-        self._ears.note(kind(text))
-
     def _trap_note(self, note: Note) -> None:
-        self._ears.note(_OF_TRAPS.get(note.kind, notices.TrapNoted)(note.text))
+        self._ears.note(TRAP_NOTICES[note.kind](note.text))
 
     def _source_note(self, text: str) -> None:
-        self._ears.note(notices.SourceNoted(text))
+        self._ears.note(SourceNoted(text))
 
     def _open_door(self) -> MessageDoor | None:
         try:
             return self._bind_door()
         except OSError as error:
             path = paths.message_socket_file()
-            self._ears.note(notices.NoMessageSocket(path, str(error.strerror)))
+            self._ears.note(NoMessageSocket(path, str(error.strerror)))
             return None
 
     def _bind_door(self) -> MessageDoor:
