@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from clptools.agent import clock
 from clptools.agent.records import one_line
 from clptools.api.messages import EventRecord
-from clptools.common.daemon_thread import in_daemon_thread
+from clptools.common.threads import in_daemon_thread
 from clptools.config.address import endpoint
 from clptools.config.alerts import Alert
 from clptools.config.secretfile import read_secret

@@ -18,7 +18,7 @@ import msgspec
 
 from clptools import paths
 from clptools.agent import clock, configuration
-from clptools.agent.collect import PACKED_WITHIN_S, Collector, parts
+from clptools.agent.log_archives import PACKED_WITHIN_S, Collector, parts
 from clptools.agent.notices import ChassisIdentified
 from clptools.agent.push import Pushes
 from clptools.agent.records import Records

@@ -22,7 +22,7 @@ import msgspec
 
 from clptools import paths
 from clptools.api.messages import ConfigFiles
-from clptools.common.daemon_thread import in_daemon_thread
+from clptools.common.threads import in_daemon_thread
 from clptools.config import history
 from clptools.config.alerts import Alert
 from clptools.config.load import Loaded, load

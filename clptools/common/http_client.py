@@ -17,7 +17,6 @@ from urllib.parse import urlsplit
 
 import h11
 
-from clptools.common.daemon_thread import in_daemon_thread
 from clptools.common.http import (
     MAX_BODY_BYTES,
     MAX_HEAD_BYTES,
@@ -29,6 +28,7 @@ from clptools.common.http import (
     headers_of,
     packed,
 )
+from clptools.common.threads import in_daemon_thread
 
 LOOK_UP_S = 0.3
 """How long a look-up is waited for while there is an earlier answer."""

@@ -1,4 +1,4 @@
-"""Work that may hang, in a thread of its own for which nothing waits at the end of the process."""
+"""Threads for what must not hold up the agent's loop: big libraries, and work that may hang."""
 
 from __future__ import annotations
 
@@ -6,13 +6,29 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Callable
+from importlib import import_module
+from types import ModuleType
 from typing import TypeVar
+
+_turn = threading.RLock()
+
+
+def load(name: str) -> ModuleType:
+    """The module of that name, complete; for big libraries, in a thread.
+
+    In the agent's loop no heartbeat would go out meanwhile.  One at a time: two threads that load
+    a package with circular imports at once get half-made modules, or `_DeadlockError`, since
+    Python locks each module by itself.
+    """
+    with _turn:
+        return import_module(name)
+
 
 T = TypeVar("T")
 
 
 def in_daemon_thread(name: str, work: Callable[[], T]) -> asyncio.Future[T]:
-    """What `work` returns or raises.
+    """What `work` returns or raises, from a thread for which nothing waits at the end.
 
     The loop's own threads are few, shared by everything, and waited for at the end.  Shield the
     future where its being done is to tell that the thread has ended.
