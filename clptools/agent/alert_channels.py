@@ -52,7 +52,7 @@ class Mail:
         self._sending: asyncio.Future[None] | None = None
 
     async def send(self, records: tuple[EventRecord, ...]) -> None:
-        """Hand one mail to the relay.  Raises OSError (smtplib's faults are) or ClpError."""
+        """Hand one mail to the relay.  Raises OSError (all of smtplib's faults) or ClpError."""
         if self._sending is not None and not self._sending.done():
             raise TimeoutError(f"the relay still holds the dialogue of {WHOLE_S:g} s ago")
         self._sending = in_daemon_thread("alert mail", lambda: self._send(records))
@@ -130,7 +130,7 @@ class Traps:
         self._ids = itertools.count(1)
 
     async def send(self, records: tuple[EventRecord, ...]) -> None:
-        """Send a trap for each.  Raises OSError; that nobody took it, UDP does not tell."""
+        """Send a trap for each.  Raises OSError; UDP does not tell whether it arrived."""
         host, port = self._address
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         with socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
@@ -181,7 +181,7 @@ class Traps:
 
 
 class AlertScript:
-    """The script of `[alert]`: one run an alert, one after the other."""
+    """The script of `[alert]`: one run for each alert, one after the other."""
 
     def __init__(self, path: str, scripts: ScriptRunner) -> None:
         self.name = f"alert script {path}"
@@ -189,7 +189,7 @@ class AlertScript:
         self._scripts = scripts
 
     async def send(self, records: tuple[EventRecord, ...]) -> None:
-        """Run it for each; its exit status is its own affair, and in the agent's log."""
+        """Run it for each; its exit status is only logged."""
         for record in records:
             await self._scripts.run(
                 Script(

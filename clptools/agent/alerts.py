@@ -58,7 +58,7 @@ _LEVELS: dict[str, int] = {Level.INFO: 0, Level.WARN: 1, Level.ERROR: 2}
 
 
 def passes(record: EventRecord, level: Level) -> bool:
-    """Whether a record is passed on at that least level."""
+    """Whether a record is passed on where `level` is the lowest to be told."""
     if record in OWN:
         return False
     return record in ALWAYS or _LEVELS.get(record.level, 0) >= _LEVELS[level]
@@ -75,7 +75,7 @@ class Alerts:
         self._outboxes: tuple[Outbox, ...] = ()
 
     def apply(self, cluster: str, alert: Alert) -> None:
-        """Fit a configuration; what is queued for destinations of before is given up."""
+        """Take a configuration; what is queued for the former destinations is dropped."""
         for outbox in self._outboxes:
             outbox.close()
         self._level = alert.level
@@ -120,8 +120,8 @@ class Outbox:
     ) -> None:
         """`send` raises OSError, TimeoutError or ClpError; it is tried again with the same.
 
-        Whatever else it raises is a bug, and there is a next try all the same: from then on with
-        one alert at a time, so that one which cannot be told holds up no other.
+        Any other exception is a bug.  Sending is tried again all the same, from then on one alert
+        at a time, so that an alert that cannot be sent holds up no other.
         """
         self.task: asyncio.Task[None] | None = None
         self._name = name
@@ -144,11 +144,11 @@ class Outbox:
             self.task = asyncio.get_running_loop().create_task(self._run())
 
     def hurry(self) -> None:
-        """Gather no more, and try a failed one once, now."""
+        """Stop gathering, and try what failed once more, now."""
         self._hurry.set()
 
     def close(self) -> None:
-        """Send nothing any more."""
+        """Send nothing more."""
         if self.task is not None:
             self.task.cancel()
 

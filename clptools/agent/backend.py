@@ -120,14 +120,14 @@ class AgentBackend:
         self._pushes = pushes
         self._collector = Collector(server)
         self._glanced = (-1, blank(server))
-        """When somebody who watches last looked, and what it was."""
+        """When a watching caller last looked, and the view then."""
 
     @property
     def server(self) -> str:
         """This server's name."""
         return self._server
 
-    # What is
+    # Reading
 
     def status(self, local: bool) -> StatusView:
         """The cluster now; before there is a configuration, a stopped one with this server."""
@@ -146,7 +146,7 @@ class AgentBackend:
                 view = self._glance()
 
     def _glance(self) -> StatusView:
-        """One look for all who watch: each of its own would be the work of the whole loop."""
+        """One view for all watchers: one for each of them would take up the whole loop."""
         now = clock.boot_ms()
         at, view = self._glanced
         if at < 0 or now - at >= _WATCH_S * 1000:
@@ -207,7 +207,7 @@ class AgentBackend:
         return self._records.follow(since, follow)
 
     def log(self, text: str, level: Level, event_id: int) -> None:
-        """A record in someone's own words."""
+        """A record in the caller's own words."""
         self._records.add(
             Record(module="logcmd", event_id=event_id, level=level, text=text, subjects=())
         )
@@ -253,10 +253,10 @@ class AgentBackend:
             if name.startswith("trap.")
         }
 
-    # What shall be
+    # Changing
 
     def refused_late(self, late: AskedLate) -> None:
-        """A record of its own: whoever asked has long gone."""
+        """Records it: the caller is long gone."""
         self._records.notice(late)
 
     async def request(
@@ -264,7 +264,7 @@ class AgentBackend:
     ) -> Outcome:
         """Tell the core, and wait for its reply."""
         core = self._agent.core_now()
-        # Taken out of the cluster it still knows what it had, and must not act by it.
+        # A server taken out of the cluster keeps its core, which must not act any more.
         removed = isinstance(request, ServiceStart) and not configuration.exists()
         if core is None or removed:
             raise ClpError(

@@ -36,12 +36,12 @@ logger = logging.getLogger(__name__)
 
 _LAST_S = 3.0
 _LAST_WORDS_S = 0.5
-"""How long what ends this host waits for a slow disk to take the reason."""
+"""How long an action that ends this host waits for a slow disk to take the reason."""
 _MUST = (actions.Persist, actions.SetMember, actions.SetService)
 
 
 class Executor:
-    """The hands of one core."""
+    """Carries out the actions of one core."""
 
     def __init__(
         self,
@@ -104,7 +104,7 @@ class Executor:
         }
 
     def apply(self, settings: Settings) -> None:
-        """Know the resources of `settings`; those of before too, since they may still run."""
+        """Know the resources of `settings`, and still those of earlier ones, which may run."""
         for group in settings.groups:
             for resource in group.resources:
                 self._resources[group.name, resource.name] = resource
@@ -153,7 +153,7 @@ class Executor:
             except OSError as error:
                 event = failed(str(error.strerror or error))
             except Exception as error:
-                logger.exception("an action failed in a way nobody foresaw")
+                logger.exception("an action failed unexpectedly")
                 event = failed(f"a fault of clptools itself: {error!r}")
             loop.put(event)
 

@@ -1,8 +1,8 @@
 """One agent a host and root, whatever happens to its files.
 
-Three locks, each of which another can outlive: a file below `/var/lib`, a file in `/run` (which
-agents before this version take alone), and a name of the kernel's (an abstract Unix socket, which
-nobody can unlink, but which other network namespaces do not see).
+Three locks, since any of them may be lost while another remains: a file below `/var/lib`, a file
+in `/run` (which agents before this version take alone), and a name of the kernel's (an abstract
+Unix socket, which nobody can unlink, but which other network namespaces do not see).
 """
 
 from __future__ import annotations
@@ -197,7 +197,7 @@ class FilesKept:
 
 
 def described(pid: int | None) -> str:
-    """A process as a person looks for it."""
+    """A process as an operator would look for it."""
     if pid is None:
         return "process unknown"
     try:

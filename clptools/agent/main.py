@@ -123,7 +123,7 @@ def _run() -> int:
     logging.basicConfig(
         stream=log, level=logging.INFO, format="clpnode: %(levelname)s: %(message)s"
     )
-    # Its own loggers only: libraries tell their inner life at INFO.
+    # Only our own loggers at INFO: libraries log their internals there.
     logging.getLogger().setLevel(logging.WARNING)
     logging.getLogger("clptools").setLevel(logging.INFO)
     authkey = _authkey()
@@ -159,8 +159,8 @@ def _authkey() -> bytes:
 
 
 async def _life(authkey: bytes, minting: Minting, log: Stderr) -> int:
-    # Before the libraries and files are read, which takes a while: what is asked for meanwhile is
-    # handed on once the agent waits for the first time.
+    # Before libraries and files are read, which takes a while: a stop that is asked for meanwhile
+    # is handled when the agent first waits.
     loop = asyncio.get_running_loop()
     notifier = Notifier()
     patience: list[asyncio.Task[None]] = []

@@ -83,7 +83,7 @@ class BootNotMarked(Notice, frozen=True):
 
 
 class NameTaken(Notice, frozen=True):
-    """Somebody holds the socket name by which agents of one host find each other."""
+    """A process holds the socket name by which agents of one host find each other."""
 
     entry = Entry("pm", 903, WARN)
     about = ("me",)
@@ -119,7 +119,7 @@ class StartGoesOn(Notice, frozen=True):
 
 
 class StateUnwritten(Notice, frozen=True):
-    """What may not be told before it is written cannot be written."""
+    """State that must be written before anything is told cannot be written."""
 
     entry = Entry("pm", 907, ERROR)
     about = ("me",)
@@ -191,7 +191,7 @@ class FileChanged(Notice, frozen=True):
 
 
 class NoConfiguration(Notice, frozen=True):
-    """A new server waits until somebody pushes a configuration that names it."""
+    """A new server waits for the push of a configuration that names it."""
 
     entry = Entry("pm", 904, INFO)
     about = ("me",)
@@ -278,7 +278,7 @@ class OutsideDenied(Notice, frozen=True):
 
 
 class KnockDenied(Notice, frozen=True):
-    """Somebody without the cluster's key called."""
+    """A caller without the cluster's key was refused."""
 
     entry = Entry("trnsv", 1, ERROR)
     about = ("me",)

@@ -25,8 +25,8 @@ from clptools.core.notices.requests import OutsideAccepted
 from clptools.faults import ClpError, ExitCode
 
 _KNOCKS_APART_S = 600.0
-"""Refused before anything was asked, by a port scanner say: told this often, all callers together,
-so that nobody without the key can fill the alert log."""
+"""Rate limit for recording callers refused before a request, a port scanner say: all of them make
+one record in this time, so that no caller without the key can fill the alert log."""
 
 _WHAT_CHARACTERS = 100
 
@@ -112,7 +112,7 @@ class PeerAnswers:
 
         async def work() -> Outcome:
             self._backend.script_path(asked.script)
-            # On record before it runs: it may be what ends this server.
+            # Recorded before it runs: the script may end this server.
             asking.accepted()
             return await self._backend.run_script(
                 asked.script, who, max(0.1, min(asked.timeout_s, 86_400))
@@ -142,7 +142,7 @@ def _on_behalf(user: str, sender: str) -> str:
 
 
 class Outside:
-    """All such requests of this server."""
+    """The requests from outside to this server, for the alert log."""
 
     def __init__(self, server: str, records: Records) -> None:
         self._server = server
@@ -176,7 +176,7 @@ class Asking:
     ) -> None:
         self._outside = outside
         self._what = _what(asked)
-        # The core tells of a notice that it took.
+        # The core records a notice that it accepts.
         self._by_core = isinstance(getattr(asked, "request", None), ExternalNotice)
         self._who = who
         self._accepted = False

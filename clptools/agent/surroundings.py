@@ -44,7 +44,7 @@ logger = logging.getLogger(__name__)
 
 
 class Ears(Protocol):
-    """Who hears what happens: the agent, for its core and for people."""
+    """The agent, which is told of what happens, for its core and for people."""
 
     def tell(self, event: Event) -> None:
         """Something happened."""
@@ -185,7 +185,7 @@ class Surroundings:
         for path in settings.interconnects:
             if path.type != "witnesshb":
                 continue
-            # Only who has such a path pays for HTTP.
+            # HTTP is loaded only where such a path is configured.
             from clptools.arbiters.witness import MailExchange
 
             context = ArbiterContext(
@@ -262,7 +262,7 @@ class Surroundings:
         own = settings.server(self._server)
         speaks = own is not None and own.bmc is not None and own.bmc.is_redfish
         if speaks and self._redfish is None:
-            # Only whose BMC speaks it pays for it.
+            # Loaded only where the own BMC speaks Redfish.
             from clptools.intake.redfish import RedfishEvents
 
             self._redfish = RedfishEvents(

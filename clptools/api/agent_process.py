@@ -27,7 +27,7 @@ def state(pid: int) -> str:
 
 
 def stands(pid: int) -> bool:
-    """Whether it does nothing at all until somebody lets it go on."""
+    """Whether it is stopped, so that it does nothing until it is continued."""
     return pid > 0 and state(pid) in (STOPPED, TRACED)
 
 
@@ -41,7 +41,7 @@ def beside(path: str) -> int:
 
 
 def described(pid: int, path: str) -> tuple[str, str]:
-    """What an agent that gives no sign of life is at, and what mends it."""
+    """What an agent that gives no sign of life is doing, and what mends it."""
     now = state(pid)
     name = f"clpnode (pid {pid})"
     if now == STOPPED:

@@ -63,7 +63,7 @@ class Client:
         self.timeout_s = timeout_s
         self._deadline: float | None = None
         self._is_look = False
-        """Whether it only looks if the agent lives, for another connection."""
+        """Whether this one only checks that the agent lives, for another connection."""
         self._buffer = bytearray()
         self._socket = self._connect()
 
@@ -156,7 +156,7 @@ class Client:
         return ClpError(ExitCode.FAILED, f"Cannot connect to {self.path}: {error.strerror}.")
 
     def _send(self, call: Json) -> None:
-        # What an agent that stood still finds is to be known as old.
+        # An agent that was stopped must know how old a call is.
         call["asked_at"] = boot_ms()
         data = json.dumps(call, ensure_ascii=False, separators=(",", ":")).encode() + b"\0"
         left = self._left(time.monotonic())
@@ -231,7 +231,7 @@ class Client:
         return None if until is None else max(until - time.monotonic(), 0.001)
 
     def _lives(self, within_s: float) -> bool:
-        """Whether the agent answers somebody else meanwhile: calls here are answered in order."""
+        """Whether the agent answers on another connection: here calls are answered in order."""
         try:
             with Client(self.path, within_s) as other:
                 other._is_look = True
@@ -286,5 +286,5 @@ def fault(error: str, parameters: Json, method: str) -> ClpError:
 
 
 def user() -> str:
-    """For the record of who asked: the one behind `sudo`, else nothing (root speaks)."""
+    """The user behind `sudo`, for the record of who asked; empty: root itself."""
     return os.environ.get("SUDO_USER", "")

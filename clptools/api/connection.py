@@ -25,7 +25,7 @@ from clptools.version import VERSION
 
 CHUNK_BYTES = 65_536
 PAUSE_S = 0.01
-"""Before each call of a reader: heartbeats and leases are not to wait for his questions."""
+"""Before each call of a reader: heartbeats and leases must not wait for its questions."""
 
 
 class Limits(NamedTuple):
@@ -38,11 +38,11 @@ class Limits(NamedTuple):
     connections_per_user: int = 32
     """Of users other than root and the agent's own."""
     connections_of_readers: int = 96
-    """Of all these together: the other places are root's, whatever they do."""
+    """Of all these together: the other places are always root's."""
     refused: int = 16
-    """As many are told at a time why they are refused; further ones are hung up on."""
+    """So many at a time are told why they are refused; the rest is only hung up on."""
     refused_s: float = 1.0
-    """How long a refused caller's call is waited for before he is told."""
+    """How long a refused caller's call is waited for before it is answered."""
     idle_s: float = 300.0
     frame_s: float = 10.0
     """From the first byte of a message to its NUL."""
@@ -51,9 +51,9 @@ class Limits(NamedTuple):
 
 
 class Turns:
-    """One reader's share of the agent's loop, however many connections he has.
+    """The share of one reading user in the agent's loop, however many connections it has.
 
-    His calls come one after the other, and between two of them everybody else is served.
+    Its calls come one after the other, and between two of them all others are served.
     """
 
     def __init__(self) -> None:
@@ -66,7 +66,7 @@ class Turns:
 
 
 class Connection:
-    """Serves one caller until he hangs up, is idle for too long or breaks a limit.
+    """Serves one caller until it hangs up, is idle for too long or breaks a limit.
 
     Raises `Malformed`, TimeoutError (half a message, or a reply not taken) or
     ConnectionError; whatever else it raises is a bug of the backend.
@@ -80,7 +80,7 @@ class Connection:
         limits: Limits,
         turns: Turns,
     ) -> None:
-        """`turns`: of the caller's user; who may write does not wait for them."""
+        """`turns`: of the caller's user; a caller that may write does not wait for them."""
         self._backend = backend
         self._caller = caller
         self._reader = reader
@@ -287,7 +287,7 @@ async def answer(backend: Backend, call: Call, caller: Caller) -> AsyncGenerator
             return
         _permit(method, caller)
         if call.oneway and not method.writes:
-            return  # nobody would see the answer, and making it may be dear
+            return  # the answer would not be sent, and making it may be costly
         asked = msgspec.json.decode(call.parameters, type=method.parameters)
         _refuse_late(backend, asked, caller, call.asked_at)
         caller = caller._replace(asked_at=call.asked_at)
@@ -334,7 +334,7 @@ def _permit(method: Method, caller: Caller) -> None:
 
 
 def _refuse_late(backend: Backend, asked: Parameters, caller: Caller, asked_at: int) -> None:
-    """Raises ClpError where an agent that stood still would do what nobody means any more."""
+    """Raises ClpError for a change that was asked for before the agent stood still for long."""
     waited_ms = boot_ms() - asked_at if asked_at else 0
     if waited_ms <= LASTS_MS or not (what := asked.changes()):
         return

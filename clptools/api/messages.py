@@ -40,7 +40,7 @@ class EventRecord(msgspec.Struct, frozen=True, kw_only=True):
     event: int = 0
     """The open hardware event it speaks of, or 0."""
     code: str = ""
-    """Name of the notice in `docs/events.md`; empty for what somebody wrote (`clplogcmd`)."""
+    """Name of the notice in `docs/events.md`; empty for what a person wrote (`clplogcmd`)."""
 
 
 class Because(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,7 +132,7 @@ class Backend(Protocol):
         """Why `subject` is as it is.  Raises ClpError (NO_SUCH) for an unknown name."""
 
     async def hardware(self) -> HardwareView:
-        """Open hardware events and counters of every server; who does not answer is named."""
+        """Open hardware events and counters of every server; one that does not answer is named."""
 
     def events(self, since: str, follow: bool) -> AsyncIterator[EventRecord]:
         """Recorded events after the cursor `since` (empty: all kept), then as they come."""

@@ -251,7 +251,7 @@ async def get_counters(
 
 
 async def request(backend: Backend, asked: RequestCall, caller: Caller, more: bool) -> Replies:
-    """`Request`.  The work goes on when the caller hangs up: only its telling ends."""
+    """`Request`.  The work goes on when the caller hangs up; only its progress is told no more."""
     lines: asyncio.Queue[str | None] = asyncio.Queue(PROGRESS_KEPT)
 
     def progress(text: str) -> None:

@@ -51,7 +51,7 @@ class DiskArbiter:
         self._joining: asyncio.Task[None] | None = None
         self._number = 0
         self._owed: dict[int, asyncio.Future[Held]] = {}
-        """Results under way; also of commands for which nobody waits any more."""
+        """Results under way, also of commands whose caller has given up."""
         self._busy_since = 0.0
 
     async def hold(self, lease_ms: int) -> Held:

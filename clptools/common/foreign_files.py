@@ -1,6 +1,6 @@
 """Files that others own or may change: read without being held up, run only where that is safe.
 
-The agent runs as root, so whoever can change a script, or any directory on the way to it, is
+The agent runs as root, so a user who can change a script, or any directory on the way to it, is
 root.  The rule for scripts, and commands named in the configuration, is sshd's `StrictModes`, read
 for the whole path: every component belongs to root or to the agent's own user, and nobody else
 may write to it.  A directory with the sticky bit (`/tmp`) is fine: others cannot replace what is

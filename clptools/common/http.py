@@ -28,11 +28,11 @@ MAX_BODY_BYTES = 262_144
 MAX_ASKED_HEAD_BYTES = 8_192
 """Of a request."""
 _MAX_CHUNKS = 2_000
-"""Each costs as much time as a head: tens of thousands would hold up who reads them."""
+"""Each costs as much time as a head: tens of thousands would hold up the reader."""
 _READ_BYTES = 65_536
 
 HEAD_S = 2.0
-"""For TLS and the head of a request: who has something to say, says it at once."""
+"""For TLS and the head of a request: a client with a request sends it at once."""
 PATIENCE_S = 5.0
 """For one connection of a server, from its beginning to its end."""
 
@@ -217,8 +217,8 @@ class Handler(Protocol):
 class Places:
     """How many connections may be open at once, by where they come from.
 
-    Who has not shown a key shares some places with all other strangers, so that whoever fills
-    them shuts out nobody who was here before.
+    A client that has not shown a key shares some places with all other strangers, so that
+    strangers cannot shut out a client that has.
     """
 
     def __init__(self) -> None:
@@ -296,7 +296,7 @@ class Server:
             async with asyncio.timeout(PATIENCE_S):
                 await self._exchange(reader, writer, source)
         except OSError:
-            pass  # TimeoutError is one; a stranger's connection is nobody's concern
+            pass  # TimeoutError is one; nothing depends on a stranger's connection
         finally:
             self._places.give_back(places)
             writer.transport.abort()

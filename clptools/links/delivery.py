@@ -94,7 +94,7 @@ class Delivery:
     ) -> None:
         """`number`: of the last message that it had from this process, if it had any.
 
-        `source`: the address of one that is no server.
+        `source`: the address of a caller that is no server.
         """
         self.peer = peer
         self.source = source

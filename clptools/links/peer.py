@@ -2,9 +2,9 @@
 
 Each server listens on its address of every LAN interconnect and dials the others on each; of a
 pair the one that is configured first dials first, and any open connection serves both ways.
-The certificate's common name is the sender.  What is said and asked is opaque here, except that
-it decodes as the types handed in; who is asked from outside the cluster may ask only for
-`outside` types.
+The certificate's common name is the sender.  Notices and requests are opaque here, except that
+they decode as the types handed in; a caller from outside the cluster may ask only for `outside`
+types.
 """
 
 from __future__ import annotations
@@ -79,8 +79,8 @@ class PeerChannel:
         self._settings: Settings | None = None
         self._peers: dict[str, Delivery] = {}
         self._numbers: dict[str, int] = {}
-        """Of the last message to peers that we know no more: should they come again, a number
-        that they had would be taken for a repetition."""
+        """Of the last message to each peer that was forgotten: one that comes back would take a
+        number that it had for a repetition."""
         self._open: dict[tuple[str, str], list[Connection]] = {}
         """(peer, interconnect) -> its connections."""
         self._listeners: dict[tuple[str, str, int], asyncio.Task[None]] = {}
