@@ -24,7 +24,7 @@ class Timer(Protocol):
 
 
 class BmcHeartbeat:
-    """Writes a beat each interval; says once when the BMC refuses it, and when it takes one again."""
+    """Writes a beat each interval; says once when its BMC refuses it, or takes it again."""
 
     def __init__(
         self, name: str, timer: Timer, interval_ms: int, on_change: Callable[[Notice], None]
