@@ -331,9 +331,9 @@ class AgentBackend:
 
     # The configuration
 
-    def config(self) -> ConfigFiles:
-        """The configuration in force."""
-        return configuration.files()
+    async def config(self) -> ConfigFiles:
+        """The configuration in force.  Raises ClpError."""
+        return await self._pushes.files()
 
     async def push_config(self, files: ConfigFiles, user: str, dry_run: bool) -> Outcome:
         """Distribute, or only compare."""

@@ -186,7 +186,7 @@ def drop_all() -> None:
 
 
 class Disk:
-    """The thread for what a push reads and writes here: its disk may hang, and holds one thread."""
+    """The thread in which the configuration is read and staged: a disk that hangs holds one."""
 
     def __init__(self) -> None:
         self._doing: asyncio.Future[Any] | None = None
@@ -230,7 +230,7 @@ class Disk:
             raise ClpError(
                 ExitCode.TIMED_OUT,
                 f"{paths.config_dir()}: no answer within {DISK_S:g} s, its disk hangs",
-                f"See on {paths.server_name()}: dmesg; mount.  Push again once the disk answers.",
+                f"See on {paths.server_name()}: dmesg; mount.  Try again once the disk answers.",
             ) from None
 
 

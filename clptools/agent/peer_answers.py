@@ -74,7 +74,7 @@ class PeerAnswers:
         return await self._pushes.hashes()
 
     async def _config(self, _: str, __: said.AskConfig) -> msgspec.Struct:
-        return self._backend.config()
+        return await self._backend.config()
 
     async def _ask_status(self, _: str, asked: said.AskStatus) -> msgspec.Struct:
         return self._backend.status(asked.local)

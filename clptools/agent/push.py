@@ -150,13 +150,17 @@ class Pushes:
             await self._disk.drop(message.push)
         return Outcome()
 
+    async def files(self) -> ConfigFiles:
+        """The configuration in force here.  Raises ClpError."""
+        return await self._disk.run(configuration.files)
+
     async def hashes(self) -> said.ConfigHash:
         """This server's answer to `AskConfigHash`; without a configuration it has no files.
 
         Raises ClpError (TIMED_OUT): its disk hangs.
         """
         try:
-            files = await self._disk.run(configuration.files)
+            files = await self.files()
         except ClpError as fault:
             if fault.code == ExitCode.TIMED_OUT:
                 raise

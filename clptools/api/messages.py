@@ -148,8 +148,8 @@ class Backend(Protocol):
     def refused_late(self, late: AskedLate) -> None:
         """Tells of a call that waited so long that it was refused."""
 
-    def config(self) -> ConfigFiles:
-        """The configuration in force."""
+    async def config(self) -> ConfigFiles:
+        """The configuration in force.  Raises ClpError."""
 
     async def push_config(self, files: ConfigFiles, user: str, dry_run: bool) -> Outcome:
         """Checks on and distributes to every server, all or none; `dry_run` only compares."""

@@ -296,7 +296,7 @@ async def get_config(
     backend: Backend, _asked: NoParameters, _caller: Caller, _more: bool
 ) -> Replies:
     """`GetConfig`."""
-    yield False, backend.config()
+    yield False, await backend.config()
 
 
 async def push_config(backend: Backend, asked: PushConfig, caller: Caller, _more: bool) -> Replies:

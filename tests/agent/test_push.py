@@ -225,8 +225,9 @@ def test_a_disk_that_hangs_stops_a_push_with_its_name(
             assert raised.value.hint.startswith("See on server1: dmesg; mount.")
         with pytest.raises(ClpError, match="its disk hangs"):
             await pushes.prepare(said.PushPrepare(push="a", files=files, user="root"))
-        with pytest.raises(ClpError, match="its disk hangs"):
-            await pushes.hashes()
+        for asked in (pushes.hashes(), pushes.files()):
+            with pytest.raises(ClpError, match="its disk hangs"):
+                await asked
 
     asyncio.run(main())
     assert len(threads) == 1

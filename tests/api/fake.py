@@ -162,7 +162,7 @@ class FakeBackend:
     def refused_late(self, late: AskedLate) -> None:
         self.late.append(late)
 
-    def config(self) -> ConfigFiles:
+    async def config(self) -> ConfigFiles:
         return self.files
 
     async def push_config(self, files: ConfigFiles, user: str, dry_run: bool) -> Outcome:
