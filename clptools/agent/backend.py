@@ -119,7 +119,7 @@ class AgentBackend:
         self._replies = replies
         self._pushes = pushes
         self._collector = Collector(server)
-        self._glanced = (-1, blank(server))
+        self._watched = (-1, blank(server))
         """When a watching caller last looked, and the view then."""
 
     @property
@@ -143,15 +143,15 @@ class AgentBackend:
             before = view
             while not changes(before, view):
                 await asyncio.sleep(_WATCH_S)
-                view = self._glance()
+                view = self._shared_view()
 
-    def _glance(self) -> StatusView:
+    def _shared_view(self) -> StatusView:
         """One view for all watchers: one for each of them would take up the whole loop."""
         now = clock.boot_ms()
-        at, view = self._glanced
+        at, view = self._watched
         if at < 0 or now - at >= _WATCH_S * 1000:
             view = self.status(False)
-            self._glanced = now, view
+            self._watched = now, view
         return view
 
     def explain(self, subject: str) -> Explanation:

@@ -219,7 +219,7 @@ class _Segments:
         try:
             self._put(form.MAGIC + self._packed(head))
         except OSError:
-            # Nobody can read it, and a full disk is tried again every few seconds.
+            # It cannot be read, and a full disk is tried again every few seconds.
             with contextlib.suppress(OSError):
                 os.unlink(path)
             raise

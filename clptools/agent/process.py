@@ -46,7 +46,7 @@ def lock_memory() -> bool:
 class Stderr(io.TextIOBase):
     """A text stream in place of `sys.stderr`; what is written goes to `fd` line by line.
 
-    Nobody waits for it: journald stops reading while its disk hangs, and a pipe takes no more than
+    Writing never waits: journald stops reading while its disk hangs, and a pipe takes no more than
     64 KiB, so the loop would stand still with the next line.  A thread of its own writes; what it
     does not get rid of is lost and counted.
     """
@@ -97,7 +97,7 @@ class Stderr(io.TextIOBase):
                     text += f"clpnode: WARNING: {self._lost} lines are lost: nobody read the log\n"
                     self._lost = 0
                 self._held = len(text)
-            with contextlib.suppress(OSError):  # nobody is there any more
+            with contextlib.suppress(OSError):  # the reader is gone
                 self._write(text.encode(errors="backslashreplace"))
             with self._changed:
                 self._held -= len(text)

@@ -62,7 +62,7 @@ class Slots:
     def keep(self) -> bool:
         """Make the file again, with the content, where it is gone or another one; whether it was.
 
-        Raises OSError; then the old file, which nobody will find, is still written to.
+        Raises OSError; then the old file, though it is removed, is still written to.
         """
         if self._fd < 0 or same_file(self.path, self._fd):
             return False

@@ -211,7 +211,7 @@ class Surroundings:
         timer = self._bmcs.timer
         own = settings.server(self._server)
         if own is not None and own.bmc is not None and own.bmc.is_redfish:
-            timer = None  # nobody could read a beat in it
+            timer = None  # no other server could read a beat in it
         self._bmc_beats = [
             BmcHeartbeat(path.name, timer, path.interval_ms, self._ears.note)
             for path in settings.interconnects

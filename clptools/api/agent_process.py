@@ -26,7 +26,7 @@ def state(pid: int) -> str:
         return ""
 
 
-def stands(pid: int) -> bool:
+def is_stopped(pid: int) -> bool:
     """Whether it is stopped, so that it does nothing until it is continued."""
     return pid > 0 and state(pid) in (STOPPED, TRACED)
 

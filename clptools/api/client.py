@@ -134,7 +134,7 @@ class Client:
             from clptools.api import agent_process
 
             pid = agent_process.beside(self.path)
-            if agent_process.stands(pid):
+            if agent_process.is_stopped(pid):
                 return Silent(ExitCode.TIMED_OUT, *agent_process.described(pid, self.path))
             return ClpError(
                 ExitCode.TIMED_OUT,
@@ -251,7 +251,7 @@ class Client:
     def _no_reply(self) -> ClpError:
         from clptools.api import agent_process
 
-        if agent_process.stands(self.agent_pid):
+        if agent_process.is_stopped(self.agent_pid):
             return self._silent()
         return ClpError(
             ExitCode.TIMED_OUT,

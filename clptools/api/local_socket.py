@@ -15,7 +15,7 @@ SUN_PATH_BYTES = 107
 def private_path(path: str) -> str:
     """The socket beside `path` that only the agent's own user and root can reach.
 
-    Its queue of connections is theirs alone: whoever may read can fill the other one.
+    Its queue of connections is theirs alone; any user who may read can fill the other one.
     """
     return path.removesuffix(".sock") + "-root.sock"
 

@@ -194,7 +194,7 @@ class Server:
         except ConnectionError:
             pass
         except asyncio.CancelledError:
-            pass  # `stop`, or another one has its place now: nobody waits for this task but it
+            pass  # `stop`, or another one has its place now: nothing waits for this task but it
         except TimeoutError:
             self._count("slow")
         except Malformed:

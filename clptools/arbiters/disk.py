@@ -1,7 +1,7 @@
 """`disk`: a lease kept by compare-and-swap on a shared block device or file.  Strong.
 
 The algorithm and the format are in `disk_lease`; the disk itself is touched only by the process
-`disk_worker`, so a disk that hangs holds up nobody but that process.
+`disk_worker`, so a disk that hangs holds up that process alone.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ The key `/clptools/<cluster>/coordinator` holds `<server> <token>` and is bound 
     hold      lease/grant (TTL: the lease, rounded up to seconds)
               txn: if the key's mod_revision is the one we know (0: no such key),
                    put it, bound to the new lease; else read it, and if it is ours after all
-                   (an answer of before was lost), try once more with what was read
+                   (an earlier answer was lost), try once more with what was read
     release   txn: if mod_revision is the one we know, delete the key; else as above
 
 Why a new etcd lease each time, and no keep-alive: a keep-alive is answered by a member that

@@ -210,7 +210,7 @@ class WitnessArbiter:
         """No connection is kept."""
 
     async def _ask(self, op: str, lease_ms: int) -> Answer:
-        for _ in range(3):  # a request of before, still on its way, may use up a ticket
+        for _ in range(3):  # an earlier request, still on its way, may use up a ticket
             asked = Ask(
                 cluster=self._context.cluster,
                 server=self._context.server,

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 
-from clptools.api.agent_process import beside, described, stands
+from clptools.api.agent_process import beside, described, is_stopped
 from clptools.api.client import READ_TIMEOUT_S, Client, Silent
 from clptools.faults import ClpError, ExitCode
 from clptools.paths import log_dir, root, socket_file
@@ -35,7 +35,7 @@ def start_agent() -> bool:
         # systemctl ends well when the unit runs; the agent itself ends only to its harm.
         ended = starting.poll()
         holder = beside(socket_file())
-        if ended == ExitCode.REFUSED and stands(holder):
+        if ended == ExitCode.REFUSED and is_stopped(holder):
             raise ClpError(ExitCode.TIMED_OUT, *described(holder, socket_file()))
         if ended == ExitCode.REFUSED and not by_systemd and time.monotonic() <= deadline:
             # Another agent runs, whose socket was removed: it makes it again.

@@ -1,7 +1,7 @@
 """systemd on the system bus (org.freedesktop.systemd1(5)): its names, calls, and its sender.
 
 Any local user may send a signal that looks like one of systemd's.  A match rule with a sender
-keeps out what is sent to everybody, but not what somebody sends to us alone.
+keeps out broadcasts of others, but not what one of them sends to us alone.
 """
 
 from __future__ import annotations
