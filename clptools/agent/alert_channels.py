@@ -12,8 +12,8 @@ from clptools.agent.records import one_line
 from clptools.api.messages import EventRecord
 from clptools.common.threads import in_daemon_thread
 from clptools.config.address import endpoint
-from clptools.config.alerts import Alert
-from clptools.config.secretfile import read_secret
+from clptools.config.files import read_secret
+from clptools.config.load import Alert
 from clptools.faults import ClpError
 from clptools.intake import ber, snmp
 

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 from clptools.agent.alert_channels import AlertScript, Mail, Traps
 from clptools.agent.notices import AlertsWait
 from clptools.api.messages import EventRecord
-from clptools.config.alerts import Alert
+from clptools.config.load import Alert
 from clptools.core.model.words import Level
 from clptools.core.notices import cluster, groups, monitors, requests, safety
 from clptools.core.notices.form import Kinds, Notice

@@ -24,10 +24,9 @@ from clptools import paths
 from clptools.api.messages import ConfigFiles
 from clptools.common.threads import in_daemon_thread
 from clptools.config import history
-from clptools.config.alerts import Alert
-from clptools.config.load import Loaded, load
+from clptools.config.files import sync_folder
+from clptools.config.load import Alert, Loaded, load
 from clptools.config.scripts import script_text
-from clptools.config.write import sync_folder
 from clptools.core.model.settings import Settings
 from clptools.faults import ClpError, ExitCode
 from clptools.registries import registries
