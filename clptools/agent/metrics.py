@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 import msgspec
 
 from clptools.agent import clock
-from clptools.api.backend import EventRecord
+from clptools.api.messages import EventRecord
 from clptools.core.model.view import GroupView, ServerView, StatusView
 from clptools.core.notices.cluster import ServerLost
 from clptools.core.notices.form import Kinds

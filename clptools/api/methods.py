@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 
-from clptools.api.backend import (
+from clptools.api.messages import (
     Backend,
     ConfigFiles,
     EventRecord,
@@ -264,7 +264,7 @@ async def get_metrics(
 
 
 async def request(backend: Backend, asked: RequestCall, caller: Caller, more: bool) -> Replies:
-    """`Request`.  The work goes on when the caller hangs up: only its telling ends."""
+    """`Request`.  The work goes on when the caller hangs up; only its progress is told no more."""
     lines: asyncio.Queue[str | None] = asyncio.Queue(PROGRESS_KEPT)
 
     def progress(text: str) -> None:
@@ -309,7 +309,7 @@ async def get_config(
     backend: Backend, _asked: NoParameters, _caller: Caller, _more: bool
 ) -> Replies:
     """`GetConfig`."""
-    yield False, backend.config()
+    yield False, await backend.config()
 
 
 async def push_config(backend: Backend, asked: PushConfig, caller: Caller, _more: bool) -> Replies:

@@ -14,7 +14,7 @@ from clptools.agent import metrics as module
 from clptools.agent.metrics import Family, History, Metrics, written
 from clptools.agent.metrics_server import MetricsServer
 from clptools.agent.notices import MetricsServed, MetricsUnserved
-from clptools.api.backend import EventRecord
+from clptools.api.messages import EventRecord
 from clptools.core.model.view import BmcView, GroupView
 from clptools.core.notices.cluster import ServerLost
 from clptools.core.notices.form import Notice, record_of
