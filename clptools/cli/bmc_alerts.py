@@ -14,7 +14,7 @@ from clptools.faults import ClpError, ExitCode
 from clptools.hardware.alerts import AlertWay, Finding, IpmiAlerts, Wanted
 from clptools.hardware.ipmi import BmcClient, IpmiProcesses
 from clptools.hardware.local import LocalIpmi, OwnBmc
-from clptools.intake.match import admissions, communities
+from clptools.intake.admission import admissions, communities
 
 if TYPE_CHECKING:
     from clptools.cli.redfish_alerts import RedfishAlerts

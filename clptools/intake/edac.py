@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 from clptools.intake.kernel import Kernel, names, read_number
 from clptools.intake.kmsg import Finding, Line
-from clptools.intake.source import Faults
+from clptools.intake.sources import Faults
 
 NEEDLES = (b"EDAC MC", b"Hardware Error]")
 UNCORRECTED, CORRECTED = "uncorrected", "corrected"

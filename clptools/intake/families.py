@@ -29,7 +29,7 @@ from clptools.intake.snmp import Trap
 from clptools.intake.variables import Binds, Condition, Part, Values, in_full
 
 if TYPE_CHECKING:
-    from clptools.intake.profile import ClassTable
+    from clptools.intake.class_table import ClassTable
 
 SHIPPED = ("dell-idrac", "hpe-ilo", "lenovo-xcc", "fujitsu-irmc", "huawei-ibmc", "cisco-cimc")
 KNOWN = 4_096

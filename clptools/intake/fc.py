@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 from clptools.intake.kernel import Kernel, names, read_text
 from clptools.intake.kmsg import Finding, Line
-from clptools.intake.source import Faults
+from clptools.intake.sources import Faults
 
 NETLINK_SCSITRANSPORT = 18
 ALL_GROUPS = 0xFFFFFFFF

@@ -16,9 +16,8 @@ import struct
 from collections.abc import Callable
 
 from clptools.intake.disks import Disks
-from clptools.intake.kernel import Kernel, names, read_text
-from clptools.intake.source import Faults
-from clptools.intake.uevent import Uevent
+from clptools.intake.kernel import Kernel, Uevent, names, read_text
+from clptools.intake.sources import Faults
 
 DM_TABLE_STATUS = 0xC138FD0C
 """<linux/dm-ioctl.h>: _IOWR(0xfd, 12, struct dm_ioctl)."""

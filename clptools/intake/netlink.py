@@ -18,10 +18,9 @@ from typing import Any
 import msgspec
 
 from clptools.common.loading import load
-from clptools.intake.kernel import Kernel, last_part
+from clptools.intake.kernel import Kernel, enlarge, last_part
 from clptools.intake.kmsg import Finding, Line
-from clptools.intake.source import Faults
-from clptools.intake.uevent import enlarge
+from clptools.intake.sources import Faults
 
 MARSHAL = "pyroute2.netlink.rtnl.marshal"
 RTMGRP_LINK = 1

@@ -37,8 +37,8 @@ from clptools.config.secretfile import read_bmc_password
 from clptools.core.model.events import HardwareSeen
 from clptools.core.model.settings import Bmc, Settings
 from clptools.core.model.words import EventClass
+from clptools.intake.admission import BURST, RATE, Bucket, admissions
 from clptools.intake.event_stream import StreamParser
-from clptools.intake.match import BURST, RATE, Bucket, admissions
 from clptools.intake.redfish_events import EventTable, Told, events_of
 from clptools.intake.redfish_identity import listener_tls
 from clptools.intake.redfish_log import Known, find_logs, name_of, newest

@@ -16,7 +16,7 @@ SOURCES: dict[str, str] = {
     "FC": "clptools.intake.fc",
     "HA/SS": "clptools.intake.storage",
     "HA/AM": "clptools.intake.units",
-    "HA/RS": "clptools.intake.pressure",
+    "HA/RS": "clptools.intake.resource_shortage",
     "SPS": "clptools.intake.multipath",
     "MCE": "clptools.intake.edac",
 }

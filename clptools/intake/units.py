@@ -18,10 +18,9 @@ from clptools.common import system_bus
 from clptools.common.loading import load
 from clptools.common.system_bus import BUS, MANAGER, NAME, PATH, PROPERTIES, SERVICE, UNIT, Owner
 from clptools.faults import ClpError, ExitCode
-from clptools.intake.health import watch_health
+from clptools.intake.applications import Process, watch_health, watch_pid_file
 from clptools.intake.kernel import Kernel
-from clptools.intake.processes import Process, watch_pid_file
-from clptools.intake.source import Faults
+from clptools.intake.sources import Faults
 
 if TYPE_CHECKING:
     from dbus_fast import Message

@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 
 from clptools import paths
+from clptools.common.loading import load
 from clptools.core.model.options import VariantOptions, read
 from clptools.core.model.settings import Resource
-from clptools.resources import scope
 from clptools.resources.base import (
     ResourceContext,
     ResourceOutcome,
     product_environment,
     script_environment,
 )
+from clptools.resources.scope import BOOTED
 from clptools.resources.script import FORCED_GRACE_MS, GRACE_MS, Script, environment
 
 
@@ -46,7 +47,8 @@ async def migrate(resource: Resource, context: ResourceContext) -> ResourceOutco
 def warm_up() -> None:
     """Find out once what every script is told, and load what places it in its scope."""
     environment(product_environment())
-    scope.warm_up()
+    if os.path.isdir(BOOTED):
+        load("dbus_fast.aio")
 
 
 async def _run(

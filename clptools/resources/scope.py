@@ -14,7 +14,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from clptools.common import system_bus
-from clptools.common.loading import load
 from clptools.common.system_bus import MANAGER, NAME, PATH
 
 if TYPE_CHECKING:
@@ -23,12 +22,6 @@ if TYPE_CHECKING:
 BOOTED = "/run/systemd/system"
 """Exists where systemd is PID 1 (sd_booted(3))."""
 AGENT_UNIT = "clpnode.service"
-
-
-def warm_up() -> None:
-    """Load the D-Bus library where there is a systemd to speak to."""
-    if os.path.isdir(BOOTED):
-        load("dbus_fast.aio")
 
 
 class Scopes:

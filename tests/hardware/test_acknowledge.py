@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from clptools.hardware.acknowledge import Acknowledger, acknowledgement
 from clptools.hardware.alerts import TRANSPORT, IpmiAlerts, Wanted
-from clptools.intake.rehearse import PetEvent, build_pet_trap
+from clptools.intake.rehearsal import PetEvent, build_pet_trap
 from tests.hardware.alerting_bmc import AlertingBmc, alerting
 from tests.hardware.bmc_sim import run
 from tests.hardware.test_alerts import client, mend, place

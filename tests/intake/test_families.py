@@ -16,11 +16,10 @@ from clptools.config.table import Source
 from clptools.config.trap_profiles import read_profiles, shipped_profile
 from clptools.core.model.settings import TrapFamily, TrapProfile
 from clptools.intake import pet, snmp
+from clptools.intake.class_table import ClassTable
+from clptools.intake.decoded_trap import DecodedTrap, event_of
 from clptools.intake.families import SHIPPED
-from clptools.intake.pet import DecodedTrap
-from clptools.intake.profile import ClassTable
 from clptools.intake.snmp import Version
-from clptools.intake.trap import event_of
 from tests.core.test_ledger import Box
 from tests.intake.conftest import Heard, free_port, send, settings_for, until
 from tests.intake.family_rows import (

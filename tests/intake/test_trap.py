@@ -13,7 +13,7 @@ import pytest
 
 from clptools.config.address import Endpoint
 from clptools.core.model.settings import Monitor, Settings
-from clptools.intake.match import (
+from clptools.intake.admission import (
     BURST,
     FAULTS,
     GRAVE,
@@ -26,7 +26,7 @@ from clptools.intake.match import (
     admissions,
     plain_source,
 )
-from clptools.intake.rehearse import build_pet_trap, build_rehearsal, is_answer, pet_event
+from clptools.intake.rehearsal import build_pet_trap, build_rehearsal, is_answer, pet_event
 from clptools.intake.snmp import Version
 from tests.intake.conftest import AUTHKEY, Heard, free_port, send, settings_for, until
 
@@ -213,7 +213,7 @@ def test_a_storm_of_one_fault_hides_no_other() -> None:
 def test_a_full_queue_drops_and_counts_while_the_disk_hangs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("clptools.intake.trap.PENDING", 100)
+    monkeypatch.setattr("clptools.intake.trap_receiver.PENDING", 100)
 
     async def scenario() -> None:
         async with hear() as heard:
@@ -254,7 +254,7 @@ def test_a_server_out_of_file_handles_hears_when_it_has_some(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Not even a socket can be had: no start and no push fails by that, and nobody gives up."""
-    monkeypatch.setattr("clptools.intake.listen.RETRY_MS", 10)
+    monkeypatch.setattr("clptools.intake.listener.RETRY_MS", 10)
 
     async def scenario() -> None:
         heard = hear()

@@ -15,9 +15,8 @@ import msgspec
 
 from clptools.core.model.words import EventClass
 from clptools.intake import ber, snmp
-from clptools.intake.octets import EPOCH
-from clptools.intake.pet import ENTERPRISE, VARBIND
-from clptools.intake.profile import ClassTable
+from clptools.intake.class_table import ClassTable
+from clptools.intake.pet_fields import ENTERPRISE, EPOCH, VARBIND
 from clptools.intake.snmp import Trap, Version
 
 REHEARSAL_OID = "1.3.6.1.4.1.8072.9999.9999.29002.1"

@@ -23,11 +23,8 @@ from clptools.core.model.settings import Settings, SnmpUser, TrapSource
 from clptools.core.model.words import EventClass
 from clptools.core.monitors.severity import grave_classes
 from clptools.faults import ClpError
-from clptools.intake import pet, snmp
-from clptools.intake.ber import DecodeError
-from clptools.intake.glance import Glance, ends_grave, is_grave, sensor_of
-from clptools.intake.listen import Listener
-from clptools.intake.match import (
+from clptools.intake import decoded_trap, pet, pet_fields, snmp
+from clptools.intake.admission import (
     FOREIGN_RATE,
     REPEAT_MS,
     Admission,
@@ -39,13 +36,15 @@ from clptools.intake.match import (
     plain_source,
     source_of,
 )
-from clptools.intake.pet import DecodedTrap
-from clptools.intake.profile import ClassTable
-from clptools.intake.rehearse import RehearsalGate, is_rehearsal
+from clptools.intake.ber import DecodeError
+from clptools.intake.class_table import ClassTable
+from clptools.intake.decoded_trap import DecodedTrap, event_of
+from clptools.intake.listener import Listener
+from clptools.intake.rehearsal import RehearsalGate, is_rehearsal
 from clptools.intake.snmp import Trap, V3Message
+from clptools.intake.triage import Triage, WaitingQueue, ends_grave, is_grave, sensor_of
 from clptools.intake.usm import Engine, Refused, UserKeys, Usm, engine_id
 from clptools.intake.variables import Binds, words_of
-from clptools.intake.waiting import Waiting
 
 PENDING = 1_024
 """Traps taken and not yet durable; beyond it they are dropped and counted."""
@@ -78,10 +77,8 @@ UNKNOWN_AGAIN_MS = 3_600_000
 """A trap of the own BMC that no row knows is told of this often, by its name."""
 UNKNOWN_NAMES = 32
 """Names told of within that time; a BMC that sends more of them has another trouble."""
-
 NOTES, NOTES_AT_ONCE = 1, 30
 """Notes of refused traps a second, and at once."""
-
 OnEvent = Callable[[HardwareSeen], Awaitable[None]]
 OnNote = Callable[[Note], None]
 ReadUserKeys = Callable[[SnmpUser], UserKeys]
@@ -127,8 +124,8 @@ class TrapReceiver:
         self._table.families.load()
         self._engine: Engine | None = None
         self._grave = grave_classes(settings.monitors)
-        self._glance = Glance(self._table, self._grave)
-        self._waiting: Waiting[_Datagram] = Waiting()
+        self._glance = Triage(self._table, self._grave)
+        self._waiting: WaitingQueue[_Datagram] = WaitingQueue()
         self._at_once = Bucket(AT_ONCE, AT_ONCE_BURST)
         self._rests_until = 0.0
         self._rested = False
@@ -161,7 +158,7 @@ class TrapReceiver:
         self._settings = settings
         self._table = ClassTable(settings.trap_profiles)
         self._grave = grave_classes(settings.monitors)
-        self._glance = Glance(self._table, self._grave)
+        self._glance = Triage(self._table, self._grave)
         for profile in settings.trap_profiles:
             for row in profile.rows:
                 if fault := row_fault(row):
@@ -315,7 +312,7 @@ class TrapReceiver:
         answer: _Answer | _Acknowledgement | None = None
         if trap.inform:
             answer = _Answer(listener, peer, trap, message)
-        elif octets := pet.octets_of(trap):
+        elif octets := pet_fields.octets_of(trap):
             answer = _Acknowledgement(self._on_pet, octets)
         decoded = pet.decode_trap(trap, self._table, self._wall())
         if not waited:
@@ -371,7 +368,7 @@ class TrapReceiver:
         answer: _Answer | _Acknowledgement | None,
         now_ms: int,
     ) -> None:
-        key = pet.duplicate_key(trap, decoded, source)
+        key = decoded_trap.duplicate_key(trap, decoded, source)
         if key:
             found = (recent.find(key, now_ms) for recent in self._recent.values())
             earlier = next((task for task in found if task is not None), None)
@@ -535,33 +532,6 @@ class TrapReceiver:
     def _running(self) -> asyncio.AbstractEventLoop:
         assert self._loop is not None, "start() comes first"
         return self._loop
-
-
-def event_of(
-    monitor: str,
-    trap: Trap,
-    decoded: DecodedTrap,
-    source: str,
-    duplicate_key: str,
-    prefix: str = "",
-) -> HardwareSeen:
-    """What the core is told of a trap; `prefix` stands before the keys of its faults."""
-    by_row = bool(decoded.profile)
-    return HardwareSeen(
-        monitor=monitor,
-        key=prefix + decoded.key,
-        duplicate_key=duplicate_key,
-        event_class=decoded.event_class,
-        # A class that only the severity told may differ between a fault and its end: then the
-        # key alone says what is closed.  So it does where several states are.
-        clears=decoded.clears.value if decoded.clears and by_row and not decoded.closed else "",
-        closes=tuple(prefix + key for key in decoded.closed),
-        row=decoded.row,
-        own_watchdog=decoded.own_watchdog,
-        meaning=decoded.meaning,
-        source=source,
-        varbinds=pet.journal_varbinds(trap),
-    )
 
 
 def _names(trap: Trap, source: TrapSource) -> bool:

@@ -23,12 +23,12 @@ DATAGRAM_BYTES = 16_384
 CATEGORY_BYTES = 32
 KEYWORD_BYTES = 1_023
 TEXT_BYTES = 4_096
+
 PENDING = 1_024
 """Messages taken and not yet durable; beyond it they are dropped and counted."""
 BATCH = 64
 
 _UCRED = struct.Struct("=3i")
-
 OnMessage = Callable[[MessageSeen], Awaitable[None]]
 
 

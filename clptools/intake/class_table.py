@@ -23,7 +23,6 @@ from clptools.intake.families import Families
 
 SHIPPED = ("default", "dell", "supermicro", "intel")
 
-
 CLASSES = frozenset(EventClass)
 
 

@@ -1,37 +1,39 @@
-"""A first look at a datagram, a tenth as dear as reading it: may it wait?
+"""Triage of datagrams: which may wait, and the queue of those that do.
 
-In a storm the fatal trap must be found before all others are read, and whatever else a monitor
-recovers on.  A plain PET in the common encoding is recognised by its fixed bytes, and its class
-comes from the class table by what decides it there, remembered; a trap that is no PET by its name.
-Whatever is not recognised may not wait: it is read in full at once.
+In a storm the fatal trap must be found before all others are read, and with it every trap that a
+monitor recovers on.  A first look costs a tenth of reading: a plain PET in the common encoding is
+recognised by its fixed bytes, and its class is remembered by what decides it in the class table; a
+trap that is no PET is recognised by its name.  Whatever is not recognised is read in full at once.
 """
 
 from __future__ import annotations
 
 import re
+from collections import OrderedDict, deque
+from typing import Generic, TypeVar
 
 from clptools.core.model.words import EventClass
-from clptools.intake import ber, pet
+from clptools.intake import ber, pet, pet_fields
+from clptools.intake.class_table import ClassTable
+from clptools.intake.decoded_trap import DecodedTrap
 from clptools.intake.families import vendor_of
-from clptools.intake.octets import SHORTEST
-from clptools.intake.pet import DecodedTrap
-from clptools.intake.profile import ClassTable
-from clptools.intake.rehearse import REHEARSAL_OID
+from clptools.intake.pet_fields import SHORTEST
+from clptools.intake.rehearsal import REHEARSAL_OID
 from clptools.intake.snmp import STANDARD_TRAPS, SYS_UPTIME, TRAP_OID
 
 LONGEST = 1_500
 """What may wait is kept meanwhile, thousands of them."""
-KNOWN = 4_096
+KNOWN_VERDICTS = 4_096
 """Verdicts remembered; a sender that invents events makes them be forgotten, no more."""
 
 _LENGTH = rb"(?:[\x00-\x7f]|\x81.|\x82..)"
 _INTEGER = rb"(?:\x01.|\x02..|\x03.{3}|\x04.{4}|\x05.{5})"
-_PET = ber.oid(pet.ENTERPRISE)[2:]
+_PET = ber.oid(pet_fields.ENTERPRISE)[2:]
 _OCTETS = b"".join(
     (
         rb"\x30",
         _LENGTH,
-        re.escape(ber.oid(pet.VARBIND)),
+        re.escape(ber.oid(pet_fields.VARBIND)),
         rb"\x04(?P<octets>[",
         bytes((SHORTEST,)),
         rb"-\x7f])",
@@ -40,7 +42,7 @@ _OCTETS = b"".join(
 _V1 = re.compile(
     b"".join(
         (
-            rb"\xa4", _LENGTH, re.escape(ber.oid(pet.ENTERPRISE)), rb"\x40\x04.{4}",
+            rb"\xa4", _LENGTH, re.escape(ber.oid(pet_fields.ENTERPRISE)), rb"\x40\x04.{4}",
             rb"\x02\x01\x06\x02(?P<number>", _INTEGER, rb")\x43", _INTEGER,
             rb"\x30", _LENGTH, _OCTETS,
         )
@@ -78,7 +80,7 @@ _V2 = re.compile(
     re.DOTALL,
 )  # fmt: skip
 _REHEARSAL = ber.oid(REHEARSAL_OID)
-_PET_VARBIND = ber.oid(pet.VARBIND)[2:]
+_PET_VARBIND = ber.oid(pet_fields.VARBIND)[2:]
 _STANDARD = ber.oid(STANDARD_TRAPS)[2:]
 _OTHER = b"oid "
 _KIN = b"kin "
@@ -89,8 +91,15 @@ _SENSOR = slice(27, 31)
 """Sensor device, sensor and entity among the octets (IPMI 2.0, table 17-7)."""
 _EVENT_DATA = slice(31, 39)
 
+MOST = 4_096
+"""Datagrams that wait, of all sensors."""
+MOST_OF_ONE = 256
+"""Of one sensor: the newest tell how it stands, and a fatal trap of it must not wait for long."""
 
-class Glance:
+Item = TypeVar("Item")
+
+
+class Triage:
     """First looks by one class table."""
 
     def __init__(self, table: ClassTable, grave: frozenset[str]) -> None:
@@ -144,7 +153,7 @@ class Glance:
         )
         waits = self._known.get(key)
         if waits is None:
-            if len(self._known) >= KNOWN:
+            if len(self._known) >= KNOWN_VERDICTS:
                 self._known.clear()
             waits = self._known[key] = self._may_wait(pattern is _V1, number, octets, now)
         return _plain(sensor) if waits else None
@@ -158,7 +167,7 @@ class Glance:
         if not name or name.startswith(_PET) or _PADDED.search(name) or name in self._grave_names:
             return None
         if name not in self._kin:
-            if len(self._kin) >= KNOWN:
+            if len(self._kin) >= KNOWN_VERDICTS:
                 self._kin.clear()
             self._kin[name] = self._kin_of(name)
         return self._kin[name]
@@ -235,3 +244,43 @@ def _specific(v1: bool, number: bytes) -> int:
     for byte in number:
         value = value << 7 | byte & 0x7F
     return value
+
+
+class WaitingQueue(Generic[Item]):
+    """What waits."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._of: OrderedDict[bytes, deque[Item]] = OrderedDict()
+
+    def add(self, sensor: bytes, item: Item) -> bool:
+        """Takes one more; False: it, or an older one of its sensor, was shed for that."""
+        found = self._of.get(sensor)
+        full = self.count >= MOST
+        if found is None:
+            if full:
+                return False
+            found = self._of[sensor] = deque()
+        room = not full and len(found) < MOST_OF_ONE
+        if room:
+            self.count += 1
+        else:
+            found.popleft()
+        found.append(item)
+        return room
+
+    def next(self) -> Item | None:
+        """The one whose turn it is, or None."""
+        for sensor, found in self._of.items():
+            item = found.popleft()
+            self.count -= 1
+            if not found:
+                del self._of[sensor]
+            return item
+        return None
+
+    def of(self, sensor: bytes) -> tuple[Item, ...]:
+        """All that wait of one sensor, in order; they wait no more."""
+        found = self._of.pop(sensor, ())
+        self.count -= len(found)
+        return tuple(found)
