@@ -49,7 +49,7 @@ from clptools.core.report.journal import Head
 from clptools.faults import ClpError, ExitCode
 from clptools.links.certs import Minting
 from clptools.links.peer import PeerChannel
-from clptools.resources.macs import own_macs
+from clptools.resources.neighbours import own_macs
 
 logger = logging.getLogger(__name__)
 

@@ -23,7 +23,7 @@ from clptools.core.model.words import Level
 from clptools.core.notices import cluster, groups, monitors, requests, safety
 from clptools.core.notices.form import Kinds, Notice
 from clptools.faults import ClpError
-from clptools.resources.base import product_environment
+from clptools.resources.operations import product_environment
 from clptools.resources.script import Script, ScriptRunner
 
 logger = logging.getLogger(__name__)

@@ -16,8 +16,7 @@ from clptools import paths
 from clptools.agent.priority import come_first
 from clptools.agent.stderr import Stderr
 from clptools.faults import ClpError, ExitCode
-from clptools.hardware.coredump import dump_nothing
-from clptools.hardware.notify import Notifier
+from clptools.hardware.process import Notifier, dump_nothing
 from clptools.version import VERSION
 
 if TYPE_CHECKING:

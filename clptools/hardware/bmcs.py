@@ -18,10 +18,10 @@ from clptools.core.model.words import BmcOrder, PowerState
 from clptools.core.notices.form import Notice
 from clptools.faults import ClpError, ExitCode
 from clptools.hardware import power, watchdog
-from clptools.hardware.acknowledge import Acknowledger
-from clptools.hardware.echoes import Echoes
-from clptools.hardware.guids import Guids
-from clptools.hardware.ipmi import APP, Asked, BmcClient, BmcError, IpmiProcesses, mend
+from clptools.hardware.bmc_checks import Echoes, Guids
+from clptools.hardware.ipmi import BmcClient, IpmiProcesses
+from clptools.hardware.ipmi_alerts import Acknowledger
+from clptools.hardware.ipmi_requests import APP, Asked, BmcError, mend
 from clptools.hardware.local import LocalIpmi, NoLan, OwnBmc
 from clptools.hardware.watchdog import OwnTimer, State
 

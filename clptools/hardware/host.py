@@ -9,14 +9,15 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
+from enum import StrEnum
 from typing import Protocol
 
 from clptools import paths
 from clptools.common.trust import check_script
 from clptools.core.model.events import HostActionDone
 from clptools.faults import ClpError, ExitCode
-from clptools.hardware.sysrq import Sysrq, trigger
 
+TRIGGER = "/proc/sysrq-trigger"
 COMMAND_TIMEOUT_S = 30.0
 
 COMMANDS: dict[str, tuple[tuple[str, ...], ...]] = {
@@ -34,6 +35,30 @@ COMMANDS: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
 }
 """Ways to end the OS in order, best first; a later one is for hosts without the earlier."""
+
+
+class Sysrq(StrEnum):
+    """Commands that are used here."""
+
+    REBOOT = "b"
+    """At once, without syncing or unmounting."""
+    CRASH = "c"
+    """Panic: a crash dump where one is set up; `kernel.panic` says whether a reboot follows."""
+    POWER_OFF = "o"
+
+
+def trigger(command: Sysrq, path: str = TRIGGER) -> None:
+    """Does not return where it works.
+
+    Raises:
+        OSError: there is no trigger (a container), or we may not use it.
+    """
+    fd = os.open(path, os.O_WRONLY)
+    try:
+        os.write(fd, command.value.encode())
+    finally:
+        os.close(fd)
+
 
 SYSRQ: dict[str, Sysrq] = {
     # The original's keepalive driver does these two; sysrq does the same from user space.

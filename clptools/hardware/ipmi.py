@@ -13,20 +13,14 @@ import os
 import socket
 import stat
 from collections.abc import Callable
-from typing import Protocol
 
 import msgspec
 
 from clptools.common import child_process
 from clptools.core.model.settings import Bmc
 from clptools.faults import ClpError, ExitCode
-from clptools.hardware.ipmi_worker import Command, Result, boot_ms
+from clptools.hardware.ipmi_requests import PATIENCE_S, BmcError, Command, Result, boot_ms, refusal
 
-CHASSIS, APP = 0x00, 0x06
-"""Network functions (IPMI 2.0, table 5-1)."""
-
-PATIENCE_S = 3.0
-"""For one request, the login of a new session included."""
 _QUIET_FIRST_S, _QUIET_MOST_S = 0.5, 1.5
 """After a failure; longer, and a BMC that restarted would not be used again within 3 s."""
 _QUIET_REFUSED_S = 60.0
@@ -40,96 +34,6 @@ _GRACE_S = 0.2
 _MAX_RESULT_BYTES = 4096
 _ANSWER_S = 7.0
 """How long the process of a BMC may take to tell what became of a command that left."""
-
-_CODES = {
-    0x80: "refused in this state",
-    0xC0: "BMC busy",
-    0xC1: "command not supported",
-    0xC3: "BMC timed out over it",
-    0xC4: "BMC out of space",
-    0xC7: "wrong length",
-    0xC9: "value out of range",
-    0xCC: "invalid field",
-    0xD2: "BMC starts up",
-    0xD3: "destination unavailable",
-    0xD4: "account lacks the privilege",
-    0xD5: "not possible in the present state",
-    0xFF: "unspecified error, it may be busy",
-}
-"""Completion codes (IPMI 2.0, table 5-2)."""
-_FOR_GOOD = frozenset((0xC1, 0xC2, 0xC7, 0xC8, 0xC9, 0xCC, 0xCD, 0xD4, 0xD6))
-"""Those that say the same each time.  D4h is not among them while the power changes: some BMCs then
-mean "not now" (openbmc issue 1812)."""
-
-
-class BmcError(ClpError):
-    """A request to a BMC failed; the message names server, address, command and attempt."""
-
-    def __init__(
-        self,
-        server: str,
-        where: str,
-        command: str,
-        attempt: int,
-        fault: str,
-        code: int = 0,
-        left: bool = False,
-    ) -> None:
-        super().__init__(
-            ExitCode.FAILED, f"BMC of {server} ({where}): {command}, attempt {attempt}: {fault}"
-        )
-        self.fault = fault
-        """The fault alone, for whoever has named the BMC already."""
-        self.completion_code = code
-        """The BMC's own refusal; 0: it did not answer."""
-        self.left = left
-        """It left all the same, and may have been carried out."""
-
-    @property
-    def for_good(self) -> bool:
-        """The BMC would refuse it each time; else it is busy, or in a state that passes."""
-        return self.completion_code in _FOR_GOOD
-
-
-def refusal(code: int) -> str:
-    """A completion code that is not 0, for people."""
-    return f"{_CODES.get(code, 'refused')} ({code:#04x})"
-
-
-def mend(server: str, user: str, fault: str) -> str:
-    """What a person can do about a fault of a login; empty: nothing, or it passes by itself."""
-    low = fault.lower()
-    if "password" in low or "unauthorized name" in low:
-        return f"Set it on this server: clpbmccnf -u {user or 'USER'} {server}"
-    if "is closed there" in low or "ipmi 1.5" in low or "without authentication" in low:
-        return f"Switch IPMI 2.0 over LAN on in the BMC of {server}."
-    if "privilege" in low or "level user" in low:
-        return f"Give {user or 'the account'} the level OPERATOR in the BMC of {server}."
-    return ""
-
-
-class Asked(Protocol):
-    """A BMC that takes requests, by whatever way."""
-
-    server: str
-    latency_s: float
-    """What it took for its last answer."""
-
-    @property
-    def where(self) -> str:
-        """How it is reached, for messages."""
-
-    async def command(
-        self,
-        what: str,
-        netfn: int,
-        command: int,
-        data: bytes = b"",
-        *,
-        patience_s: float = PATIENCE_S,
-        urgent: bool = False,
-    ) -> tuple[bytes, int]:
-        """The data and latency (ms) of the answer; see `BmcClient.command`."""
 
 
 def read_password(path: str) -> str:

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 from clptools.core.notices.form import Notice
-from clptools.hardware.ipmi import Asked, BmcError, refusal
+from clptools.hardware.ipmi_requests import Asked, BmcError, refusal
 from clptools.hardware.notices import IpmiDeviceSilent, IpmiServiceMissing
 
 DEVICE = "/dev/ipmi0"

@@ -14,7 +14,8 @@ import msgspec
 
 from clptools.core.model.words import BmcOrder, PowerState
 from clptools.faults import ClpError, ExitCode
-from clptools.hardware.ipmi import CHASSIS, Asked, BmcClient, BmcError
+from clptools.hardware.ipmi import BmcClient
+from clptools.hardware.ipmi_requests import CHASSIS, Asked, BmcError
 
 POLL_S = 0.2
 """Between two reads of a power state that is to change."""

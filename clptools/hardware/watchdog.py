@@ -24,7 +24,7 @@ from enum import StrEnum
 import msgspec
 
 from clptools.faults import ClpError, ExitCode
-from clptools.hardware.ipmi import APP, Asked, BmcError
+from clptools.hardware.ipmi_requests import APP, Asked, BmcError
 
 _RESET, _SET, _GET = 0x22, 0x24, 0x25
 _USE_OS_LOAD, _USE_SMS_OS = 3, 4

@@ -19,16 +19,16 @@ from clptools.common.loading import load
 from clptools.core.model.options import PerServer, VariantOptions, on_server, read
 from clptools.core.model.settings import Resource
 from clptools.faults import ClpError, ExitCode
-from clptools.resources.base import ResourceContext, ResourceOutcome
 from clptools.resources.neighbours import (
     PROBE_SPACING_S,
     PROBES,
-    Address,
     Port,
-    announce,
+    announce_often,
     holder_of,
     mac_text,
+    stop_announcing,
 )
+from clptools.resources.operations import ResourceContext, ResourceOutcome
 
 if TYPE_CHECKING:
     from pyroute2 import AsyncIPRoute
@@ -44,16 +44,11 @@ DAD_POLL_S = 0.05
 DAD_LIMIT_S = 10.0
 """RFC 4862 needs 1 to 2 s with the kernel's defaults."""
 
-ANNOUNCE_SPACING_S = 1.0
-
 FIRST_PAUSE_S = 0.25
 LONGEST_PAUSE_S = 5.0
 TAKEN_LIMIT_S = 60.0
 """Somebody answers for the address: it is asked again after growing pauses, within the start
 time-out and no longer than this, since another server may see less of whoever answers."""
-
-_announcing: dict[Address, asyncio.Task[None]] = {}
-"""Announcements still to be made, by address; a stop ends them."""
 
 
 class Options(VariantOptions, frozen=True, kw_only=True):
@@ -119,7 +114,8 @@ async def start(resource: Resource, context: ResourceContext) -> ResourceOutcome
             await _take(netlink, resource, context, link, wanted)
         elif (mac := await _await_dad(netlink, link, wanted)) is not None:
             raise _taken(link, wanted, mac)
-    _announce(link, wanted, read(Options, resource.options).announcements)
+    if link.port is not None:
+        announce_often(link.port, wanted.ip, read(Options, resource.options).announcements)
     text = f"{wanted} on {link.name}" + ("" if present is None else ", where it was already")
     return ResourceOutcome(ok=True, text=text)
 
@@ -127,9 +123,7 @@ async def start(resource: Resource, context: ResourceContext) -> ResourceOutcome
 async def stop(resource: Resource, context: ResourceContext) -> ResourceOutcome:
     """Remove the address, exactly it, from whichever interface has it."""
     wanted = _wanted(resource)
-    task = _announcing.pop(wanted.ip, None)
-    if task is not None:
-        task.cancel()
+    stop_announcing(wanted.ip)
     async with asyncio.timeout(resource.stop_timeout_ms / 1000), _netlink() as netlink:
         before = await _held(netlink)
         present = [h for h in before if h.address.ip == wanted.ip]
@@ -407,28 +401,3 @@ async def _await_dad(
             )
         await asyncio.sleep(DAD_POLL_S)
         waited += DAD_POLL_S
-
-
-def _announce(link: Link, wanted: IPv4Interface | IPv6Interface, times: int) -> None:
-    """Announce at once, and go on in the background for switches that were not ready."""
-    port = link.port
-    if port is None or times < 1:
-        return
-    with contextlib.suppress(OSError):
-        announce(port, wanted.ip)
-    earlier = _announcing.pop(wanted.ip, None)
-    if earlier is not None:
-        earlier.cancel()
-    if times > 1:
-        _announcing[wanted.ip] = asyncio.create_task(_go_on(port, wanted.ip, times - 1))
-
-
-async def _go_on(port: Port, address: Address, times: int) -> None:
-    try:
-        for _ in range(times):
-            await asyncio.sleep(ANNOUNCE_SPACING_S)
-            with contextlib.suppress(OSError):
-                announce(port, address)
-    finally:
-        if _announcing.get(address) is asyncio.current_task():
-            del _announcing[address]

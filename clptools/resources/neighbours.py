@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import socket
 import struct
 from collections.abc import Callable, Iterator
@@ -34,6 +35,16 @@ PROBE_SPACING_S = 0.025
 somebody alive answers within a millisecond or two."""
 
 Address = IPv4Address | IPv6Address
+
+SIOCGIFHWADDR = 0x8927
+"""netdevice(7)."""
+ARPHRD_ETHER = 1
+MOST = 16
+"""Interfaces are looked at in the order they were made: those of containers come last."""
+
+ANNOUNCE_SPACING_S = 1.0
+_announcing: dict[Address, asyncio.Task[None]] = {}
+"""Addresses that are still announced, and by what."""
 
 
 class Port(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,6 +104,35 @@ def announce(port: Port, address: Address) -> None:
     with _packet_socket(port, address) as sock:
         for frame in announcements(port, address):
             sock.send(frame)
+
+
+def announce_often(port: Port, address: Address, times: int) -> None:
+    """Announces at once, and goes on in the background for switches that were not ready."""
+    if times < 1:
+        return
+    with contextlib.suppress(OSError):
+        announce(port, address)
+    stop_announcing(address)
+    if times > 1:
+        _announcing[address] = asyncio.create_task(_go_on(port, address, times - 1))
+
+
+def stop_announcing(address: Address) -> None:
+    """Ends what `announce_often` still has to send of an address."""
+    task = _announcing.pop(address, None)
+    if task is not None:
+        task.cancel()
+
+
+async def _go_on(port: Port, address: Address, times: int) -> None:
+    try:
+        for _ in range(times):
+            await asyncio.sleep(ANNOUNCE_SPACING_S)
+            with contextlib.suppress(OSError):
+                announce(port, address)
+    finally:
+        if _announcing.get(address) is asyncio.current_task():
+            del _announcing[address]
 
 
 async def holder_of(port: Port, address: Address) -> bytes | None:
@@ -165,3 +205,18 @@ def _checksum(data: bytes) -> int:
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF
+
+
+def own_macs() -> tuple[str, ...]:
+    """`00:25:90:ab:cd:ef`, each once; those of Ethernet interfaces, real ones first."""
+    found: dict[str, None] = {}
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+        for _, name in sorted(socket.if_nameindex()):
+            # One that is gone meanwhile has none.
+            with contextlib.suppress(OSError):
+                request = struct.pack("16s24x", name.encode())
+                answer = fcntl.ioctl(sock, SIOCGIFHWADDR, request)
+                kind, mac = struct.unpack_from("H6s", answer, 16)
+                if kind == ARPHRD_ETHER and any(mac):
+                    found[mac.hex(":")] = None
+    return tuple(found)[:MOST]

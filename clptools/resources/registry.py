@@ -20,7 +20,7 @@ from clptools.faults import ClpError
 
 if TYPE_CHECKING:
     # A command that checks a configuration must not load what runs scripts.
-    from clptools.resources.base import (
+    from clptools.resources.operations import (
         Migrating,
         ResourceContext,
         ResourceModule,
@@ -132,8 +132,7 @@ async def perform(resource: Resource, op: Operation, context: ResourceContext) -
     One at a time: an operation of the same resource that still runs is ended first.
     """
     # Which commands that only read the types are not to load.
-    from clptools.resources.base import ResourceOutcome
-    from clptools.resources.turns import in_turn
+    from clptools.resources.operations import ResourceOutcome, in_turn
 
     place = f"{context.group}/{resource.name}"
     try:

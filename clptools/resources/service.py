@@ -19,7 +19,7 @@ from clptools.config.machine import unit_name
 from clptools.core.model.options import VariantOptions, read
 from clptools.core.model.settings import Resource
 from clptools.faults import ClpError, ExitCode
-from clptools.resources.base import ResourceContext, ResourceOutcome
+from clptools.resources.operations import ResourceContext, ResourceOutcome
 
 if TYPE_CHECKING:
     from dbus_fast import Message

@@ -14,8 +14,10 @@ import pytest
 
 from clptools.core.model.settings import Bmc
 from clptools.faults import ClpError
-from clptools.hardware.alerts import SENSOR_EVENT, IpmiAlerts, Wanted
-from clptools.hardware.ipmi import BmcClient, BmcError, IpmiProcesses
+from clptools.hardware.alerts import SENSOR_EVENT, Wanted
+from clptools.hardware.ipmi import BmcClient, IpmiProcesses
+from clptools.hardware.ipmi_alerts import IpmiAlerts
+from clptools.hardware.ipmi_requests import BmcError
 from clptools.hardware.local import LocalIpmi, OwnBmc
 from clptools.intake import decoded_trap, pet, snmp
 from clptools.intake.class_table import ClassTable

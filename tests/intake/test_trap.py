@@ -479,7 +479,7 @@ def test_in_a_storm_a_fatal_state_does_not_wait() -> None:
 
 
 def test_the_end_of_a_storm_is_told_with_the_last_state(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("trap", "match"):
+    for module in ("trap_receiver", "admission"):
         monkeypatch.setattr(f"clptools.intake.{module}.REPEAT_MS", 300)
 
     async def scenario() -> None:
