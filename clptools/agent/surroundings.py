@@ -25,7 +25,8 @@ from clptools.hardware.bmcs import Bmcs
 from clptools.hardware.host import Host
 from clptools.intake.message_socket import MessageDoor, bind_door
 from clptools.intake.sources import Sources
-from clptools.intake.trap_receiver import Note, TrapReceiver
+from clptools.intake.trap_notes import Note
+from clptools.intake.trap_receiver import TrapReceiver
 from clptools.intake.usm import read_keys
 from clptools.links.bmc import BmcHeartbeat
 from clptools.links.lan import LanHeartbeats

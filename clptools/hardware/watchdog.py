@@ -211,7 +211,7 @@ class OwnTimer:
             before = self._deadline_at, self._action
             self._deadline_at = self._now_ms() + deadline_ms
             self._action = ACTIONS.get(action.removeprefix("bmc-"), ACTIONS["reset"])
-            await self._set_mark()
+            await self._set_mark(True)
             try:
                 ticks = await self._feed(self._patient_until())
                 await self._see_armed(ticks)
@@ -236,7 +236,7 @@ class OwnTimer:
             self._deadline_at = 0
             self._action = ACTIONS["reset"]
             await self._as_before()
-            await self._end_mark()
+            await self._set_mark(False)
 
     def close(self) -> None:
         """Ends feeding; what runs keeps running, for the next agent or for the BMC."""
@@ -317,19 +317,13 @@ class OwnTimer:
         else:
             await self._set(_USE_SMS_OS, ACTIONS["none"], self._next(BEATS), run=False)
 
-    async def _set_mark(self) -> None:
-        if self._mark:
-            self._marked = True
-            with contextlib.suppress(OSError):
-                async with asyncio.timeout(_DISK_S):
-                    await asyncio.to_thread(_write_mark, self._mark)
-
-    async def _end_mark(self) -> None:
-        if self._marked:
-            self._marked = False
-            with contextlib.suppress(OSError):
-                async with asyncio.timeout(_DISK_S):
-                    await asyncio.to_thread(os.unlink, self._mark)
+    async def _set_mark(self, marked: bool) -> None:
+        if not self._mark or (not marked and not self._marked):
+            return
+        self._marked = marked
+        with contextlib.suppress(OSError):
+            async with asyncio.timeout(_DISK_S):
+                await asyncio.to_thread(_write_mark if marked else os.unlink, self._mark)
 
     async def _feed(self, until_ms: int) -> int:
         """Sets and starts the timer as armed and dead-man want it, by `until_ms` or not at all;

@@ -144,7 +144,7 @@ def duplicate_key(trap: Trap, decoded: DecodedTrap, source: str) -> str:
     if decoded.format == "pet":
         if decoded.guid is None or (decoded.sequence is None and decoded.timestamp is None):
             return ""
-        said = hashlib.blake2b(octets_of(trap), digest_size=8).hexdigest()
+        said = hashlib.blake2b(octets_of(trap) or b"", digest_size=8).hexdigest()
         return f"{decoded.guid}/{decoded.sequence}/{decoded.timestamp}/{trap.specific}/{said}"
     if trap.version is Version.V1 or not trap.request_id or not (trap.inform or trap.uptime):
         return ""

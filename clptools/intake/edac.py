@@ -29,7 +29,7 @@ _APEI = re.compile(r"event severity: (\w+)")
 
 
 async def watch(kernel: Kernel, faults: Faults, note: Callable[[str], None]) -> None:
-    """See `source.Watch`."""
+    """See `sources.Watch`."""
     errors = Errors(kernel, faults)
     end = kernel.kmsg.listen(NEEDLES, read_line, errors.take, errors.look)
     try:

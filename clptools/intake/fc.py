@@ -33,7 +33,7 @@ LOST = ("Not Present", "Offline", "Linkdown", "Error", "Deleted")
 
 
 async def watch(kernel: Kernel, faults: Faults, note: Callable[[str], None]) -> None:
-    """See `source.Watch`."""
+    """See `sources.Watch`."""
     ports = Ports(kernel, faults)
     faults.same = ports.same
     with contextlib.ExitStack() as stack:

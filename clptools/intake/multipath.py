@@ -30,7 +30,7 @@ _PATH = re.compile(r"(\d+:\d+) ([AF]) \d+")
 
 
 async def watch(kernel: Kernel, faults: Faults, note: Callable[[str], None]) -> None:
-    """See `source.Watch`."""
+    """See `sources.Watch`."""
     maps = Maps(kernel, faults)
     faults.same = maps.same
     end = kernel.uevents.listen(frozenset({"block"}), maps.uevent, maps.look)

@@ -78,7 +78,7 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def watch(kernel: Kernel, faults: Faults, note: Callable[[str], None]) -> None:
-    """See `source.Watch`."""
+    """See `sources.Watch`."""
     await asyncio.to_thread(load, MARSHAL)
     links = Links(faults)
     sock = _open()

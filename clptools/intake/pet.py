@@ -8,13 +8,18 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import msgspec
-
 from clptools.core.model.words import EventClass
 from clptools.intake.class_table import ClassTable, Row
 from clptools.intake.decoded_trap import DecodedTrap, journal_varbinds
 from clptools.intake.families import OPENS
-from clptools.intake.pet_fields import Fields, _is_pet_varbind, has_pet_name, is_pet, read_number
+from clptools.intake.pet_fields import (
+    Fields,
+    Number,
+    has_pet_name,
+    has_pet_octets,
+    octets_of,
+    read_number,
+)
 from clptools.intake.snmp import SYS_UPTIME, TRAP_OID, Trap
 
 SEVERITY_OK = 0x04
@@ -24,83 +29,43 @@ CALM = (0x01, 0x02, SEVERITY_OK)
 
 def decode_trap(trap: Trap, table: ClassTable, now: float) -> DecodedTrap:
     """A notification in words.  `now`: wall clock in Unix seconds, for the BMC's odd clocks."""
-    if not is_pet(trap):
+    named = has_pet_name(trap)
+    if not named and not has_pet_octets(trap):
         return _generic(trap, table)
-    octets = next((bind.value for bind in trap.varbinds if _is_pet_varbind(bind)), None)
-    decoded = decode_pet(trap.specific if has_pet_name(trap) else None, octets, table, now)
-    return msgspec.structs.replace(
-        decoded,
-        version=str(trap.version),
-        oid=trap.oid,
-        said_origin=trap.agent_address,
-        quirks=trap.quirks + decoded.quirks,
-    )
+    specific = trap.specific if named else None
+    return decode_pet(specific, octets_of(trap), table, now, trap=trap)
 
 
 def decode_pet(
-    specific: int | None, octets: bytes | None, table: ClassTable, now: float
+    specific: int | None,
+    octets: bytes | None,
+    table: ClassTable,
+    now: float,
+    *,
+    trap: Trap | None = None,
 ) -> DecodedTrap:
-    """A PET from its specific-trap number (None: unusable) and its octets (None: not given)."""
-    quirks: list[str] = []
+    """A PET from its specific-trap number (None: unusable) and its octets (None: not given).
+
+    `trap`: the notification that it came in, if it came in one.
+    """
+    quirks: list[str] = [*trap.quirks] if trap else []
     fields = Fields(octets, table, now, quirks)
     number = read_number(specific, fields, table, quirks)
     if specific is None and octets is not None:
         quirks.append("no usable specific trap: offset from the event data")
-    sensor_type, event_type, offset = number.sensor_type, number.event_type, number.offset
-    doubtful = number.doubtful
-    unnamed = sensor_type is None and event_type is None
-    exact = _exact_row(specific, unnamed, fields, table)
-    if (
-        fields.data_offset is not None
-        and not number.coded
-        and not (specific == 0 and fields.sensor is None)
-    ):
-        if offset is None or (unnamed and specific != 0):
-            offset = fields.data_offset
-        elif offset != fields.data_offset:
-            quirks.append(f"offset {offset:X}h, but {fields.data_offset:X}h in the event data")
-            doubtful = doubtful or not fields.blank
-
-    deasserted = number.deasserted and exact is None
-    row = exact or (
-        None if offset is None else table.row(fields.manufacturer, sensor_type, event_type, offset)
-    )
-    # A fault must not be taken for the end of one: where the number is in doubt, only a severity
-    # that is calm may say that something ended.
-    dubious = (
-        doubtful
-        and exact is None
-        and (deasserted or (row is not None and row.event_class is EventClass.CLEAR))
-    )
-    misread = dubious and fields.severity not in CALM
-    if misread:
-        quirks.append(f"doubtful trap number {specific}: it ends nothing, its severity decides")
-        row, deasserted = None, False
-    told = _classify(
-        _Event(fields.manufacturer, sensor_type, event_type, offset),
-        row,
-        fields.severity,
-        table,
-        deasserted,
-    )
-    meaning = ""
-    if exact:
-        meaning = table.meaning(fields.manufacturer, (exact.id,)) or exact.meaning
-    if misread:
-        meaning = _thing(sensor_type, fields, table) + f": unreadable event {specific}"
-    elif not meaning:
-        meaning = _meaning(sensor_type, event_type, offset, fields, table, row)
-        if deasserted:
-            thing, colon, text = meaning.partition(": ")
-            lost = told.event_class is not EventClass.CLEAR
-            meaning = f"{thing}{colon}no longer {text}" if lost else f"{meaning} (cleared)"
+    found = _find_row(specific, number, fields, table, quirks)
+    event, row = found.event, found.row
+    told = _classify(event, row, fields.severity, table, found.deasserted)
     return DecodedTrap(
         format="pet",
+        version=str(trap.version) if trap else None,
+        oid=trap.oid if trap else "",
+        said_origin=trap.agent_address if trap else "",
         specific=specific,
-        sensor_type=sensor_type,
-        event_type=event_type,
-        assertion=None if specific is None or misread else not number.deasserted,
-        offset=offset,
+        sensor_type=event.sensor_type,
+        event_type=event.event_type,
+        assertion=None if specific is None or found.misread else not number.deasserted,
+        offset=event.offset,
         severity=fields.severity,
         guid=fields.guid,
         sequence=fields.sequence,
@@ -118,14 +83,87 @@ def decode_pet(
         oem=fields.oem,
         event_class=told.event_class,
         clears=told.clears,
-        meaning=meaning,
+        meaning=_said(specific, found, told.event_class, fields, table),
         row=row.id if row else f"severity {fields.severity:02X}h" if fields.severity else "",
         profile=row.profile if row else "",
         closes=told.closes,
         opens=told.opens,
-        number=specific if dubious else None,
+        number=specific if found.dubious else None,
         quirks=tuple(quirks),
     )
+
+
+class _Found(NamedTuple):
+    """Which event a PET tells of, and the row that knows it."""
+
+    event: _Event
+    row: Row | None
+    exact: Row | None
+    """The row of this very trap number."""
+    deasserted: bool
+    dubious: bool
+    """It may be no end at all, as its number is in doubt."""
+    misread: bool
+    """So it is not taken for one: its severity decides."""
+
+
+def _find_row(
+    specific: int | None, number: Number, fields: Fields, table: ClassTable, quirks: list[str]
+) -> _Found:
+    sensor_type, event_type, offset = number.sensor_type, number.event_type, number.offset
+    doubtful = number.doubtful
+    unnamed = sensor_type is None and event_type is None
+    exact = _exact_row(specific, unnamed, fields, table)
+    if (
+        fields.data_offset is not None
+        and not number.coded
+        and not (specific == 0 and fields.sensor is None)
+    ):
+        if offset is None or (unnamed and specific != 0):
+            offset = fields.data_offset
+        elif offset != fields.data_offset:
+            quirks.append(f"offset {offset:X}h, but {fields.data_offset:X}h in the event data")
+            doubtful = doubtful or not fields.blank
+    deasserted = number.deasserted and exact is None
+    row = exact or (
+        None if offset is None else table.row(fields.manufacturer, sensor_type, event_type, offset)
+    )
+    # A fault must not be taken for the end of one: where the number is in doubt, only a calm
+    # severity may say that something ended.
+    dubious = (
+        doubtful
+        and exact is None
+        and (deasserted or (row is not None and row.event_class is EventClass.CLEAR))
+    )
+    misread = dubious and fields.severity not in CALM
+    if misread:
+        quirks.append(f"doubtful trap number {specific}: it ends nothing, its severity decides")
+        row, deasserted = None, False
+    event = _Event(fields.manufacturer, sensor_type, event_type, offset)
+    return _Found(event, row, exact, deasserted, dubious, misread)
+
+
+def _said(
+    specific: int | None,
+    found: _Found,
+    event_class: EventClass,
+    fields: Fields,
+    table: ClassTable,
+) -> str:
+    """The meaning of a PET."""
+    event, exact = found.event, found.exact
+    if found.misread:
+        return _thing(event.sensor_type, fields, table) + f": unreadable event {specific}"
+    if exact:
+        meaning = table.meaning(fields.manufacturer, (exact.id,)) or exact.meaning
+        if meaning:
+            return meaning
+    meaning = _meaning(event.sensor_type, event.event_type, event.offset, fields, table, found.row)
+    if not found.deasserted:
+        return meaning
+    thing, colon, text = meaning.partition(": ")
+    lost = event_class is not EventClass.CLEAR
+    return f"{thing}{colon}no longer {text}" if lost else f"{meaning} (cleared)"
 
 
 def _exact_row(

@@ -150,23 +150,24 @@ def _printable(data: bytes) -> bool:
     return all(32 <= byte < 127 for byte in data)
 
 
-def is_pet(trap: Trap) -> bool:
-    """Whether it is a PET, by its name or, where that is unusable, by its octets."""
-    return has_pet_name(trap) or any(
-        len(bind.value) >= SHORTEST and _is_pet_varbind(bind) for bind in trap.varbinds
-    )
-
-
-def octets_of(trap: Trap) -> bytes:
-    """The octets of a PET; empty: it has none."""
-    return next((bind.value for bind in trap.varbinds if _is_pet_varbind(bind)), b"")
-
-
 def has_pet_name(trap: Trap) -> bool:
     """Whether its name is a PET's.  A coldStart of the same agent only shares the enterprise."""
     return trap.specific is not None and (
         trap.enterprise == ENTERPRISE or trap.oid.startswith(ENTERPRISE + ".")
     )
+
+
+def has_pet_octets(trap: Trap) -> bool:
+    """Whether it carries a PET's octets, whatever its name."""
+    return any(len(bind.value) >= SHORTEST and _is_pet_varbind(bind) for bind in trap.varbinds)
+
+
+def octets_of(trap: Trap) -> bytes | None:
+    """The octets of a PET; None: it has none."""
+    for bind in trap.varbinds:
+        if _is_pet_varbind(bind):
+            return bind.value
+    return None
 
 
 def _is_pet_varbind(bind: VarBind) -> bool:

@@ -1,6 +1,6 @@
 """Built-in sources of messages about this server itself: category -> module, and their keys.
 
-A source is one file here, and one line in `SOURCES`.  It has the function of `source.Watch`,
+A source is one file here, and one line in `SOURCES`.  It has the function of `sources.Watch`,
 which runs until it is cancelled.  The agent runs a source while a message receive monitor of
 its category is configured for its server (`sources.Sources`).
 """

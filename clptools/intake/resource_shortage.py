@@ -50,7 +50,7 @@ Use = tuple[str, str, float, str]
 
 
 async def watch(kernel: Kernel, faults: Faults, note: Callable[[str], None]) -> None:
-    """See `source.Watch`."""
+    """See `sources.Watch`."""
     loop = asyncio.get_running_loop()
     watched = faults.watched
     limits = Limits(kernel, faults, loop.time, note)

@@ -76,7 +76,7 @@ DEAD = ("inactive", "broken")
 
 
 async def watch(kernel: Kernel, faults: Faults, note: Callable[[str], None]) -> None:
-    """See `source.Watch`."""
+    """See `sources.Watch`."""
     disks = Disks(kernel.sys, kernel.dev)
     faults.same = disks.same
     with contextlib.ExitStack() as stack:

@@ -1,89 +1,60 @@
 """The trap receivers: UDP at each keyword address of this server, datagram in, event out.
 
-A first look (`glance.py`) says whether a datagram may wait.  What may be fatal, or the end of
-that, is decoded and judged at once, in well under a millisecond; the rest waits for a turn
-(`waiting.py`), and behind it no fatal trap ever does.  What is taken goes to the handler in a task
-of its own, so that recovery never holds up the socket.  The handler returns once the event is
-durable (it may batch); only then is an INFORM answered.  Nothing that arrives can raise out of
-here: what is not taken is counted by reason and told as a note.
+Triage (`triage`) says whether a datagram may wait.  What may be fatal, or the end of that, is
+decoded and judged at once, in well under a millisecond; the rest waits for its turn, and no fatal
+trap ever waits behind it.  What is taken goes on to `trap_delivery`.  Nothing that arrives can
+raise out of here: what is not taken is counted by reason and noted (`trap_notes`).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import NamedTuple
-
-import msgspec
 
 from clptools.config.address import Endpoint
 from clptools.config.trap_rows import row_fault
-from clptools.core.model.events import HardwareSeen
 from clptools.core.model.settings import Settings, SnmpUser, TrapSource
-from clptools.core.model.words import EventClass
 from clptools.core.monitors.severity import grave_classes
 from clptools.faults import ClpError
-from clptools.intake import decoded_trap, pet, pet_fields, snmp
+from clptools.intake import pet, pet_fields, snmp
 from clptools.intake.admission import (
     FOREIGN_RATE,
-    REPEAT_MS,
     Admission,
     Bucket,
     Counters,
-    Recent,
-    Storm,
     admissions,
     plain_source,
     source_of,
 )
 from clptools.intake.ber import DecodeError
 from clptools.intake.class_table import ClassTable
-from clptools.intake.decoded_trap import DecodedTrap, event_of
+from clptools.intake.decoded_trap import event_of
 from clptools.intake.listener import Listener
 from clptools.intake.rehearsal import RehearsalGate, is_rehearsal
 from clptools.intake.snmp import Trap, V3Message
-from clptools.intake.triage import Triage, WaitingQueue, ends_grave, is_grave, sensor_of
+from clptools.intake.trap_delivery import (
+    Answer,
+    InformAnswer,
+    OnEvent,
+    OnPet,
+    PetAcknowledgement,
+    TrapDelivery,
+)
+from clptools.intake.trap_notes import OnNote, TrapNotes
+from clptools.intake.triage import Triage, WaitingQueue, sensor_of
 from clptools.intake.usm import Engine, Refused, UserKeys, Usm, engine_id
 from clptools.intake.variables import Binds, words_of
 
-PENDING = 1_024
-"""Traps taken and not yet durable; beyond it they are dropped and counted."""
-GRAVE_PENDING = 4_096
-"""The same of fatal ones and their ends, which never wait behind others or for their places."""
 AT_ONCE, AT_ONCE_BURST = 200, 64
 """Traps a second that could wait, and need not: without a storm all are judged as they come."""
 JUDGE_S, REST_S = 0.002, 0.006
 """How long traps that may wait are judged before others have their turn, and the pause then."""
 LONG_REST_S = 0.05
 """The pause when one came that may not: what recovers from it shall have the loop for itself."""
-SAME_NOTE_MS = 60_000
-"""One note for a reason and source in this time; the counters tell the rest."""
 
 
-class Note(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that people should be told, and that is no event of the core."""
-
-    kind: str
-    """`refused`, `storm`, `bind`, `bound`, `keys`, `profile`, `presence`, `rehearsal`, `unknown`
-    or `fault`."""
-    text: str
-    """One sentence."""
-    source: str = ""
-    rehearsal: tuple[HardwareSeen, ...] = ()
-    """What a rehearsal trap would have been, for each monitor: show it, never act on it."""
-
-
-UNKNOWN_AGAIN_MS = 3_600_000
-"""A trap of the own BMC that no row knows is told of this often, by its name."""
-UNKNOWN_NAMES = 32
-"""Names told of within that time; a BMC that sends more of them has another trouble."""
-NOTES, NOTES_AT_ONCE = 1, 30
-"""Notes of refused traps a second, and at once."""
-OnEvent = Callable[[HardwareSeen], Awaitable[None]]
-OnNote = Callable[[Note], None]
 ReadUserKeys = Callable[[SnmpUser], UserKeys]
-OnPet = Callable[[bytes], None]
-"""Told the octets of each PET that is on the disk: its BMC may wait for an acknowledgement."""
 
 
 class TrapReceiver:
@@ -112,8 +83,7 @@ class TrapReceiver:
         """BMC -> when (loop time) its last presence trap came: for the BMC heartbeat."""
         self._server = server
         self._settings = settings
-        self._on_event = on_event
-        self._on_note = on_note
+        self._notes = TrapNotes(on_note, self._counters)
         self._wall = wall
         self._gate = RehearsalGate(authkey, server, int(wall() * 1000))
         self._boots = boots
@@ -123,26 +93,17 @@ class TrapReceiver:
         self._table = ClassTable(settings.trap_profiles)
         self._table.families.load()
         self._engine: Engine | None = None
-        self._grave = grave_classes(settings.monitors)
-        self._glance = Triage(self._table, self._grave)
+        grave = grave_classes(settings.monitors)
+        self._triage = Triage(self._table, grave)
+        self._delivery = TrapDelivery(on_event, self._notes, self._counters, grave)
         self._waiting: WaitingQueue[_Datagram] = WaitingQueue()
         self._at_once = Bucket(AT_ONCE, AT_ONCE_BURST)
         self._rests_until = 0.0
         self._rested = False
         """Whether they had a long rest since their last turn: the next one they do not have."""
         self._turn: asyncio.TimerHandle | None = None
-        self._recent: dict[bool, Recent[asyncio.Task[bool]]] = {
-            grave: Recent() for grave in (False, True)
-        }
-        """By whether they are grave: what came in a storm must not push a fatal one out."""
-        self._pending: dict[bool, set[asyncio.Task[bool]]] = {False: set(), True: set()}
         self._foreign = {known: Bucket(FOREIGN_RATE, FOREIGN_RATE) for known in (False, True)}
         """By whether they are of the cluster: a flood of others keeps no rehearsal out."""
-        self._storms: dict[str, Storm[_Taken]] = {}
-        self._noted: dict[tuple[str, str], int] = {}
-        self._unknown: dict[tuple[str, str], int] = {}
-        """Source and name of traps that no row knows -> when that was told."""
-        self._notes = Bucket(NOTES, NOTES_AT_ONCE)
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def start(self) -> None:
@@ -157,13 +118,13 @@ class TrapReceiver:
         """Takes a changed configuration; addresses that stay keep their sockets and queues."""
         self._settings = settings
         self._table = ClassTable(settings.trap_profiles)
-        self._grave = grave_classes(settings.monitors)
-        self._glance = Triage(self._table, self._grave)
+        self._delivery.grave = grave_classes(settings.monitors)
+        self._triage = Triage(self._table, self._delivery.grave)
         for profile in settings.trap_profiles:
             for row in profile.rows:
                 if fault := row_fault(row):
                     text = f"trap_profile {profile.name}: {fault}; this row is left out"
-                    self._on_note(Note(kind="profile", text=text))
+                    self._notes.note("profile", text)
         wanted = {admission.address: admission for admission in admissions(settings, self._server)}
         for address in [a for a in self._listeners if a not in wanted]:
             self._listeners.pop(address).close()
@@ -177,6 +138,7 @@ class TrapReceiver:
                 listener.open()
             else:
                 listener.admit(admission, usm)
+        self._delivery.open = bool(self._listeners)
 
     @property
     def counters(self) -> Counters:
@@ -193,11 +155,11 @@ class TrapReceiver:
             self._turn.cancel()
         while (waiting := self._waiting.next()) is not None:
             self._judged(waiting, waited=True)
-        pending = [task for tasks in self._pending.values() for task in tasks]
-        await asyncio.gather(*pending, return_exceptions=True)
+        await self._delivery.done()
         for listener in self._listeners.values():
             listener.close()
         self._listeners.clear()
+        self._delivery.open = False
 
     def listening(self) -> dict[str, str]:
         """Keyword address -> why it is not heard at; empty: it is."""
@@ -223,16 +185,13 @@ class TrapReceiver:
             self._judged(datagram)
             return
         if not self._waiting.add(sensor, datagram):
-            self._counters.shed += 1
-            storm = self._storm(datagram.source)
-            storm.drop(now_ms)
-            self._storm_begins(storm, datagram.source)
+            self._delivery.shed(datagram.source, now_ms)
         if self._turn is None:
             self._turn = self._running().call_at(self._rests_until, self._take_turn)
 
     def _looked_at(self, data: bytes) -> bytes | None:
         try:
-            return self._glance.waits(data, self._wall())
+            return self._triage.waits(data, self._wall())
         except Exception:
             # A bug here shows when it is read in full, and is noted there.
             return None
@@ -269,30 +228,30 @@ class TrapReceiver:
         except Exception as error:
             # A bug must not cost the receiver; the bytes that show it are in the note.
             self._counters.malformed += 1
-            self._note("fault", f"{source}: {error!r} for {datagram.data[:256].hex()}", source)
+            text = f"{source}: {error!r} for {datagram.data[:256].hex()}"
+            self._notes.note_seldom("fault", text, self._now_ms(), source=source)
 
     def _judge(self, datagram: _Datagram, waited: bool) -> None:
-        listener, data, cut, source, peer = datagram
+        """Raises DecodeError and Refused."""
+        listener, source = datagram.listener, datagram.source
         now_ms = self._now_ms()
         admission = listener.admission
         own = admission.speaks(source)
         if not own and not self._foreign[plain_source(source) in admission.cluster].take(now_ms):
             self._refuse_foreign(source)
             return
-        if cut:
+        if datagram.cut:
             raise DecodeError(f"more than {snmp.MESSAGE_BYTES} bytes")
-        message = snmp.decode(data)
-        if isinstance(message, V3Message):
-            if not own:
-                self._refuse_foreign(source)
-                return
-            if listener.usm is None:
-                raise Refused("bad_community", "SNMPv3, but no snmpv3_user can be used")
-            trap = listener.usm.receive(message, source, now_ms)
-        else:
+        message = snmp.decode(datagram.data)
+        if not isinstance(message, V3Message):
             trap = message
+        elif own:
+            trap = _opened(listener, message, source, now_ms)
+        else:
+            self._refuse_foreign(source)
+            return
         if is_rehearsal(trap):
-            self._rehearse(listener, trap, source, peer)
+            self._rehearse(listener, trap, source, datagram.peer)
             return
         if not own:
             self._refuse_foreign(source)
@@ -301,144 +260,38 @@ class TrapReceiver:
         if shared and not any(_names(trap, entry) for entry in shared):
             self._counters.elsewhere += 1
             return
-        monitors = admission.listeners(trap.community, trap.user)
-        if not monitors:
-            raise Refused(
-                "bad_community",
-                f"SNMPv3 user {trap.user} is not of this monitor"
-                if trap.user
-                else "wrong community",
-            )
-        answer: _Answer | _Acknowledgement | None = None
-        if trap.inform:
-            answer = _Answer(listener, peer, trap, message)
-        elif octets := pet_fields.octets_of(trap):
-            answer = _Acknowledgement(self._on_pet, octets)
+        monitors = _monitors(admission, trap)
         decoded = pet.decode_trap(trap, self._table, self._wall())
         if not waited:
             # What came before of the same sensor comes first: a fault must not overtake the end
             # of an earlier one, nor an end its fault.
             for earlier in self._waiting.of(sensor_of(decoded)):
                 self._judged(earlier, waited=True)
+        answer = self._answer(datagram, trap, message)
         if decoded.presence:
-            self._counters.presence += 1
-            if source not in self.presence_at_ms:
-                text = f"BMC {source} sends presence traps"
-                self._on_note(Note(kind="presence", text=text, source=source))
-            self.presence_at_ms[source] = now_ms
-            if answer:
-                answer.send(now_ms)
+            self._present(source, answer, now_ms)
             return
         if decoded.hint:
-            self._note_unknown(decoded, source, now_ms)
+            self._notes.unknown(decoded, source, now_ms)
         # A chassis manager's sensors are not the BMC's, however alike their numbers are.
         prefix = f"{source}/" if shared else ""
-        self._take(monitors, trap, decoded, source, prefix, answer, now_ms)
+        self._delivery.take(monitors, trap, decoded, source, prefix, answer, now_ms)
 
-    def _note_unknown(self, decoded: DecodedTrap, source: str, now_ms: int) -> None:
-        """Says once an hour what no row knows, and how it is given one."""
-        key = (source, decoded.oid)
-        told = self._unknown
-        if key in told and now_ms - told[key] < UNKNOWN_AGAIN_MS:
-            return
-        for old in [k for k, at in told.items() if now_ms - at >= UNKNOWN_AGAIN_MS]:
-            del told[old]
-        if len(told) >= UNKNOWN_NAMES:
-            return
-        told[key] = now_ms
-        more = " Further names are only counted for an hour." if len(told) == UNKNOWN_NAMES else ""
-        said = "; ".join(value for _, value in decoded.varbinds if not value.isdecimal())[:200]
-        text = f"BMC {source} sent {decoded.oid}, which no row knows"
-        text += f' ("{said}")' if said else f" ({decoded.meaning})"
-        self._on_note(
-            Note(
-                kind="unknown",
-                text=f"{text}: nothing follows. A class is given by {decoded.hint}.{more}",
-                source=source,
-            )
-        )
+    def _answer(self, datagram: _Datagram, trap: Trap, message: Trap | V3Message) -> Answer | None:
+        """What its sender waits for once it is durable; None: nothing."""
+        if trap.inform:
+            return InformAnswer(datagram.listener, datagram.peer, trap, message)
+        octets = pet_fields.octets_of(trap)
+        return PetAcknowledgement(self._on_pet, octets) if octets else None
 
-    def _take(
-        self,
-        monitors: tuple[str, ...],
-        trap: Trap,
-        decoded: DecodedTrap,
-        source: str,
-        prefix: str,
-        answer: _Answer | _Acknowledgement | None,
-        now_ms: int,
-    ) -> None:
-        key = decoded_trap.duplicate_key(trap, decoded, source)
-        if key:
-            found = (recent.find(key, now_ms) for recent in self._recent.values())
-            earlier = next((task for task in found if task is not None), None)
-            if earlier is not None:
-                self._counters.duplicate += 1
-                if answer is not None:
-                    earlier.add_done_callback(answer.after)
-                return
-        events = tuple(event_of(m, trap, decoded, source, key, prefix) for m in monitors)
-        urgent = is_grave(decoded, self._grave)
-        ends = ends_grave(decoded, self._grave)
-        taken = _Taken(events, key, answer, urgent or ends)
-        storm = self._storm(source)
-        state = f"{decoded.offset} {decoded.assertion} {decoded.event_class}"
-        if storm.admit(decoded.fault, state, urgent, taken, now_ms, ends_urgent=ends):
-            self._start(taken)
-            return
-        self._counters.storm += 1
-        self._storm_begins(storm, source)
-
-    def _storm(self, source: str) -> Storm[_Taken]:
-        return self._storms.setdefault(source, Storm())
-
-    def _storm_begins(self, storm: Storm[_Taken], source: str) -> None:
-        """Says it with the first trap that did not pass."""
-        if storm.dropped == 1:
-            self._on_note(
-                Note(
-                    kind="storm",
-                    text=f"BMC {source} sends a storm of traps: repeats are held back",
-                    source=source,
-                )
-            )
-            self._running().call_later(REPEAT_MS / 1000, self._storm_goes_on, source)
-
-    def _start(self, taken: _Taken) -> None:
-        """Hands a trap to the handler, unless too many wait for it already."""
-        first = taken.events[0]
-        pending, most = self._pending[taken.grave], GRAVE_PENDING if taken.grave else PENDING
-        if len(pending) >= most:
-            self._counters.queue_full += 1
-            self._note("refused", f"{first.source}: {most} traps wait for the disk already")
-            return
-        unknown = first.event_class == EventClass.UNKNOWN
-        self._counters.count("unknown" if unknown else "accepted")
-        task = self._running().create_task(self._deliver(taken))
-        pending.add(task)
-        task.add_done_callback(pending.discard)
-        if taken.answer is not None:
-            task.add_done_callback(taken.answer.after)
-        if taken.key:
-            self._recent[taken.grave].remember(taken.key, task, self._now_ms())
-
-    async def _deliver(self, taken: _Taken) -> bool:
-        """Whether the events are durable."""
-        kept = False
-        try:
-            # All at once: no monitor waits for the disk before it is told of a fatal trap.
-            ends = await asyncio.gather(*map(self._on_event, taken.events), return_exceptions=True)
-            faults = [end for end in ends if end is not None]
-            if faults:
-                source = taken.events[0].source
-                self._note("fault", f"trap from {source} was not kept: {faults[0]!r}")
-            kept = not faults
-        finally:
-            # However it ended: a key that stayed would make its retransmissions duplicates.
-            if not kept:
-                self._counters.undelivered += 1
-                self._recent[taken.grave].forget(taken.key)
-        return kept
+    def _present(self, source: str, answer: Answer | None, now_ms: int) -> None:
+        """The BMC only says that it is there."""
+        self._counters.presence += 1
+        if source not in self.presence_at_ms:
+            self._notes.note("presence", f"BMC {source} sends presence traps", source)
+        self.presence_at_ms[source] = now_ms
+        if answer:
+            answer.send(now_ms)
 
     def _rehearse(self, listener: Listener, trap: Trap, source: str, peer: tuple[str, int]) -> None:
         fault = self._gate.fault(trap, int(self._wall() * 1000))
@@ -447,57 +300,24 @@ class TrapReceiver:
             return
         self._counters.rehearsal += 1
         decoded = pet.decode_trap(trap, self._table, self._wall())
-        self._on_note(
-            Note(
-                kind="rehearsal",
-                text=f"Rehearsal trap from {source}: {decoded.meaning}, {decoded.event_class}. "
-                "Nothing is recovered.",
-                source=source,
-                rehearsal=tuple(
-                    event_of(monitor.name, trap, decoded, source, "")
-                    for monitor in listener.admission.monitors
-                ),
-            )
+        self._notes.note(
+            "rehearsal",
+            f"Rehearsal trap from {source}: {decoded.meaning}, {decoded.event_class}. "
+            "Nothing is recovered.",
+            source,
+            tuple(
+                event_of(monitor.name, trap, decoded, source, "")
+                for monitor in listener.admission.monitors
+            ),
         )
         if trap.inform:
             listener.send(snmp.response(trap), peer)
 
     def _refuse(self, counter: str, source: str, text: str) -> None:
-        self._counters.count(counter)
-        self._note("refused", f"Trap from {source} refused: {text}", source, counter)
+        self._notes.refuse(counter, source, text, self._now_ms())
 
     def _refuse_foreign(self, source: str) -> None:
         self._refuse("not_allowed", source, f"it is not the BMC of {self._server}")
-
-    def _note(self, kind: str, text: str, source: str = "", reason: str = "") -> None:
-        """A note, unless one of that kind about that source was given a minute ago."""
-        now_ms = self._now_ms()
-        key = (f"{kind} {reason}", source)
-        last = self._noted.get(key)
-        if last is not None and now_ms - last < SAME_NOTE_MS:
-            return
-        # Sources can be forged: neither memory nor the alert log shall grow with them.
-        if not self._notes.take(now_ms):
-            return
-        if len(self._noted) >= 1_024:
-            self._noted.clear()
-        self._noted[key] = now_ms
-        self._on_note(Note(kind=kind, text=text, source=source))
-
-    def _storm_goes_on(self, source: str) -> None:
-        """Every ten seconds of a storm: what it hid, and whether it is over."""
-        storm = self._storms[source]
-        if not self._listeners:
-            return
-        now_ms = self._now_ms()
-        for taken in storm.release(now_ms):
-            self._start(taken)
-        if now_ms - storm.quiet_since_ms < REPEAT_MS:
-            self._running().call_later(REPEAT_MS / 1000, self._storm_goes_on, source)
-            return
-        text = f"BMC {source}: the storm of traps is over, {storm.dropped} were held back"
-        storm.dropped = 0
-        self._on_note(Note(kind="storm", text=text, source=source))
 
     def _usm(self, admission: Admission) -> Usm | None:
         if self._engine is None or self._read_user_keys is None:
@@ -507,9 +327,8 @@ class TrapReceiver:
             try:
                 usable.append((user, self._read_user_keys(user)))
             except ClpError as error:
-                self._on_note(
-                    Note(kind="keys", text=f"SNMPv3 user {user.user} cannot be used: {error}")
-                )
+                text = f"SNMPv3 user {user.user} cannot be used: {error}"
+                self._notes.note("keys", text)
         earlier = self._usms.get(admission.address)
         if earlier is not None and earlier[0] == usable:
             # The clocks of the senders' engines stay known: what was a replay stays one.
@@ -517,14 +336,14 @@ class TrapReceiver:
         try:
             usm = Usm(usable, self._engine) if usable else None
         except ClpError as error:
-            self._on_note(Note(kind="keys", text=error.message))
+            self._notes.note("keys", error.message)
             return None
         self._usms[admission.address] = (usable, usm)
         return usm
 
     def _bound(self, address: Endpoint, text: str, heard: bool) -> None:
         kind = "bound" if heard else "bind"
-        self._on_note(Note(kind=kind, text=f"Trap receiver {address}: {text}"))
+        self._notes.note(kind, f"Trap receiver {address}: {text}")
 
     def _now_ms(self) -> int:
         return int(self._running().time() * 1000)
@@ -540,6 +359,24 @@ def _names(trap: Trap, source: TrapSource) -> bool:
     return said is not None and words_of(said) == source.value
 
 
+def _opened(listener: Listener, message: V3Message, source: str, now_ms: int) -> Trap:
+    """The trap in an SNMPv3 message.  Raises DecodeError and Refused."""
+    if listener.usm is None:
+        raise Refused("bad_community", "SNMPv3, but no snmpv3_user can be used")
+    return listener.usm.receive(message, source, now_ms)
+
+
+def _monitors(admission: Admission, trap: Trap) -> tuple[str, ...]:
+    """The monitors that take it.  Raises Refused: none does."""
+    monitors = admission.listeners(trap.community, trap.user)
+    if monitors:
+        return monitors
+    raise Refused(
+        "bad_community",
+        f"SNMPv3 user {trap.user} is not of this monitor" if trap.user else "wrong community",
+    )
+
+
 class _Datagram(NamedTuple):
     """As it came."""
 
@@ -548,56 +385,3 @@ class _Datagram(NamedTuple):
     cut: bool
     source: str
     peer: tuple[str, int]
-
-
-class _Taken(NamedTuple):
-    """A trap on its way to the handler."""
-
-    events: tuple[HardwareSeen, ...]
-    key: str
-    """Its duplicate key; empty: none."""
-    answer: _Answer | _Acknowledgement | None
-    grave: bool
-    """Whether it is of a class that no storm may cost, or may be the end of what is."""
-
-
-class _Answer:
-    """The answer to an INFORM, sent once its event is durable."""
-
-    def __init__(
-        self, listener: Listener, peer: tuple[str, int], trap: Trap, message: Trap | V3Message
-    ) -> None:
-        self._listener = listener
-        self._peer = peer
-        self._trap = trap
-        self._message = message
-
-    def after(self, delivered: asyncio.Task[bool]) -> None:
-        """Sends it if the event was kept; else the sender shall try again."""
-        if not delivered.cancelled() and delivered.result():
-            self.send(int(delivered.get_loop().time() * 1000))
-
-    def send(self, now_ms: int) -> None:
-        """Sends it now."""
-        usm = self._listener.usm
-        if not isinstance(self._message, V3Message):
-            self._listener.send(snmp.response(self._trap), self._peer)
-        elif usm is not None:
-            self._listener.send(usm.response(self._message, self._trap, now_ms), self._peer)
-
-
-class _Acknowledgement:
-    """The same of a PET, which is no INFORM: its BMC is told by other ways."""
-
-    def __init__(self, on_pet: OnPet, octets: bytes) -> None:
-        self._on_pet = on_pet
-        self._octets = octets
-
-    def after(self, delivered: asyncio.Task[bool]) -> None:
-        """As `_Answer.after`."""
-        if not delivered.cancelled() and delivered.result():
-            self.send(0)
-
-    def send(self, _now_ms: int) -> None:
-        """Tells of it now."""
-        self._on_pet(self._octets)

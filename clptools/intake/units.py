@@ -33,7 +33,7 @@ MOST_UNITS = 1_000
 
 
 async def watch(kernel: Kernel, faults: Faults, note: Callable[[str], None]) -> None:
-    """See `source.Watch`."""
+    """See `sources.Watch`."""
     watched = faults.watched
     own: set[str] = set()
     """Keywords that are no units."""

@@ -18,7 +18,7 @@ from clptools.agent.store import NoRoom, Store
 from clptools.api.backend import EventRecord
 from clptools.core.notices.form import Kinds, Notice
 from clptools.faults import ExitCode
-from clptools.intake.trap_receiver import Note
+from clptools.intake.trap_notes import Note
 from tests.agent.test_agent import place, started
 from tests.intake.conftest import until
 

@@ -130,9 +130,8 @@ def test_a_trap_that_no_row_knows_is_told_of_once_an_hour() -> None:
             assert len(texts) == 2
             assert UNKNOWN.oid in texts[0] and "The flux is low." in texts[0]
             assert f'rows = {{ "oid {UNKNOWN.oid}" = "ERROR" }}' in texts[0]
-            heard.receiver._unknown = {
-                k: at - 3_600_000 for k, at in heard.receiver._unknown.items()
-            }
+            told = heard.receiver._notes._unknown
+            told.update({key: at - 3_600_000 for key, at in told.items()})
             send(UNKNOWN.datagram(Version.V2C, 6), port)
             await until(lambda: heard.counters.get("unknown") == 5)
             assert len([n for n in heard.notes if n.kind == "unknown"]) == 3
