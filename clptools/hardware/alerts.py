@@ -1,8 +1,8 @@
-"""The way of a trap: whether a BMC would send one to the keyword address, and that it does.
+"""Alert settings of a BMC: whether it would send a trap to the keyword address, and what to change.
 
-A BMC sends a platform event trap if its event filters, an alert policy, a destination, the
-community and three switches all agree; where one does not, nothing comes, as if nothing had
-happened.  `AlertWay` reads and sets all of that; `IpmiAlerts` does so by IPMI, in band or over LAN.
+A BMC sends a platform event trap only if its event filters, an alert policy, a destination, the
+community and three switches all agree.  If one of them does not, no trap comes and nothing says so.
+`AlertWay` reads and sets all of them; `ipmi_alerts` does so by IPMI, in band or over LAN.
 
 Sources: IPMI 2.0 rev. 1.1: 17.7 (event filters), 17.11 (alert policies), 22.22 to 22.24 (channels),
 23.1 and 23.2 with table 23-4 (LAN parameters), 30.1 to 30.8 with table 30-6 (PEF parameters).
@@ -20,7 +20,7 @@ from clptools.hardware.ipmi_requests import APP
 SENSOR_EVENT, TRANSPORT = 0x04, 0x0C
 """Network functions (IPMI 2.0, table 5-1)."""
 TRAP_PORT = 162
-"""IPMI has no other: a BMC sends there, whatever the keyword says."""
+"""IPMI has no other: a BMC sends to this port even if the keyword names another one."""
 
 _ALERT_IMMEDIATE = 0x16
 _NO_COMMAND, _NO_PARAMETER = 0xC1, 0x80
@@ -31,8 +31,8 @@ _CONTROL, _ACTIONS, _FILTERS, _FILTER, _POLICIES, _POLICY = 1, 2, 5, 6, 8, 9
 _FILTER_BYTES = 20
 _ENABLED, _MUTED = 0x80, 0x20
 _CATCH_ALL = bytes((0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF)) + bytes(9)
-"""Of a filter, from its generator on: every sender, sensor, event type and offset, and masks that
-look at no event data."""
+"""The rest of a filter, from the generator on: it matches every sender, sensor, event type and
+offset, and its masks ignore the event data."""
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,16 +61,16 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing because of which a trap would not arrive, or not every one."""
+    """One reason why traps, or some of them, would not arrive."""
 
     text: str
     changes: tuple[Change, ...] = ()
-    """What mends it; empty: nothing that can be set from here."""
+    """The settings that correct it; empty: it cannot be set from here."""
     hint: str = ""
 
 
 class AlertWay(Protocol):
-    """How the alerts of one BMC are looked at and set: by IPMI, or by Redfish."""
+    """Reads and sets the alerts of one BMC, by IPMI or by Redfish."""
 
     tells: str
     """What it sends: `trap` or `event`."""
@@ -80,13 +80,13 @@ class AlertWay(Protocol):
         """How the BMC is reached, for messages."""
 
     async def check(self, wanted: Wanted) -> tuple[Finding, ...]:
-        """What differs; empty: a trap would be sent there.  Raises ClpError."""
+        """What prevents traps to that address; empty: nothing does.  Raises ClpError."""
 
     async def set(self, finding: Finding) -> None:
         """Carries out the changes of one finding.  Raises ClpError."""
 
     async def send_test(self, wanted: Wanted) -> str:
-        """Lets the BMC send a test there; says what it was told.  Raises ClpError."""
+        """Lets the BMC send a test there; returns what it was asked for.  Raises ClpError."""
 
 
 class Destination(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,7 +149,7 @@ class Alerts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def findings(found: Alerts, wanted: Wanted) -> tuple[Finding, ...]:
-    """What would keep a trap from the keyword address, in the order in which it is to be set."""
+    """Why traps would not reach the keyword address, in the order in which to correct it."""
     told: list[Finding] = []
     if wanted.port != TRAP_PORT:
         told.append(
@@ -222,7 +222,7 @@ def _filtering(found: Alerts, destination: Destination) -> list[Finding]:
 
 
 def plain(host: str) -> str:
-    """An address as it is compared."""
+    """An address in the form in which addresses are compared."""
     try:
         return str(ipaddress.ip_address(host.partition("%")[0]))
     except ValueError:
@@ -255,7 +255,7 @@ def _community(found: Alerts, wanted: str) -> Finding:
 
 
 def _muted(channel: int, access: int) -> Finding:
-    """Mode and privilege stay; it is set for now, and for after a restart of the BMC (22.22)."""
+    """Mode and privilege stay.  Both the volatile and the stored setting change (22.22)."""
     changes = tuple(
         Change(
             text=f"switch alerts of channel {channel} on",
@@ -306,7 +306,7 @@ def _destination(
 
 
 def _unused(found: Alerts) -> int:
-    """A policy number that nobody uses; 1 where all are."""
+    """A free policy number; 1 where none is free."""
     taken = {p.number for p in found.policies if p.enabled}
     return next((n for n in range(1, 16) if n not in taken), 1)
 
@@ -334,7 +334,7 @@ def _filter(found: Alerts, number: int, others: int) -> Finding:
     if free is None:
         hint = "Let the alerts of all events be sent, in the BMC's own interface."
         return Finding(text=f"{text}, and no filter is free", hint=hint)
-    # Severity 0: the event itself gives the class; another would be said of every event alike.
+    # Severity 0: each event keeps its own; another value would be given to every event.
     body = bytes((_ENABLED, 1, number, 0)) + _CATCH_ALL
     change = Change(
         text=f"set event filter {free.entry}",

@@ -1,4 +1,12 @@
-"""What is checked beside a BMC's answers: that it is the right BMC, and that the kernel lives."""
+"""Checks of a BMC's answers: it is the BMC of that server, and the server's kernel does not answer.
+
+A BMC says a GUID at each login.  It is the system's (SMBIOS) UUID where the BMC knows that, else
+one of its own (IPMI 2.0, 20.8 and 22.14).  So two equal GUIDs, or another server's that is this
+machine's, prove a mistake in `[server.bmc]`; one that differs from this machine's proves nothing.
+
+A server whose agent hangs or restarts is silent, and yet not off, whatever its BMC says.  So ICMP
+echoes go out on every interconnect together with the question to its BMC.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +27,12 @@ _NONE = (bytes(16), b"\xff" * 16)
 """Not set."""
 
 WINDOW_S = 0.05
-"""How long an answer is waited for.  One that comes later counts if the BMC took longer still:
-that errs to the safe side."""
+"""The least wait for an answer.  If the BMC takes longer, later answers count as well: that errs on
+the safe side."""
 
 
 class Guids:
-    """What the BMCs said, compared.  `on_change` is told of a mistake."""
+    """The GUIDs that BMCs said, compared.  `on_change` gets a notice of each mistake."""
 
     def __init__(
         self, server: str, on_change: Callable[[Notice], None], product_uuid: str = PRODUCT_UUID
@@ -38,7 +46,7 @@ class Guids:
         self._machine: frozenset[bytes] | None = None
 
     def apply(self, settings: Settings) -> None:
-        """Forgets what other configurations led to."""
+        """Forgets what was found under another configuration."""
         bmcs = {server.name: server.bmc for server in settings.servers if server.bmc}
         if bmcs != self._bmcs:
             self._of.clear()
@@ -46,7 +54,7 @@ class Guids:
         self._bmcs = bmcs
 
     def told(self, server: str, guid: bytes) -> None:
-        """The BMC of `server` said so; a mistake that this shows is told once."""
+        """Takes the GUID that the BMC of `server` said; reports a mistake once."""
         if len(guid) != 16 or guid in _NONE or self._of.get(server) == guid:
             return
         self._of[server] = guid
@@ -57,7 +65,7 @@ class Guids:
         self._compare()
 
     def machine(self, guid: bytes) -> None:
-        """This machine's BMC, asked by the kernel's driver, said so."""
+        """Takes the GUID that this machine's BMC said through the kernel's driver."""
         if len(guid) == 16 and guid not in _NONE:
             self._machine = self._own() | {guid}
             self._compare()
@@ -73,7 +81,7 @@ class Guids:
             self._on_change(notice)
 
     def _own(self) -> frozenset[bytes]:
-        """This machine's UUID in every order of its bytes that BMCs send it in."""
+        """This machine's UUID in each byte order that BMCs use."""
         if self._machine is None:
             self._machine = frozenset()
             # A node that lives below CLP_ROOT is not the machine that it runs on.
@@ -86,17 +94,17 @@ class Guids:
 
 
 class Echoes:
-    """Where the servers can be asked.  `on_change(text)`: one line for the log."""
+    """Pings servers on all interconnects.  `on_change` gets a notice if that is not permitted."""
 
     def __init__(self, server: str, on_change: Callable[[Notice], None]) -> None:
         self._server = server
         self._on_change = on_change
         self._paths: dict[str, tuple[tuple[str, str], ...]] = {}
-        """Server -> own address and its, on each LAN interconnect that both have."""
+        """Server -> our address and its own, on each LAN interconnect that both have."""
         self._told = False
 
     def apply(self, settings: Settings) -> None:
-        """Knows the interconnects of `settings`."""
+        """Takes the interconnects of `settings`."""
         self._paths = {
             server.name: tuple(
                 (path.addresses[self._server], path.addresses[server.name])
@@ -109,7 +117,7 @@ class Echoes:
         }
 
     def to(self, server: str) -> EchoesTo:
-        """One question to `server`, to be closed."""
+        """Echo requests for one question to `server`; to be closed."""
         return EchoesTo(self._paths.get(server, ()), self._not_permitted)
 
     def _not_permitted(self) -> None:
@@ -119,7 +127,7 @@ class Echoes:
 
 
 def _is_own(address: str) -> bool:
-    """Whether our own kernel would answer: servers of a rehearsal live on loopback addresses."""
+    """Whether our own kernel would answer: servers of a rehearsal use loopback addresses."""
     try:
         return ip_address(address).is_loopback
     except ValueError:
@@ -127,7 +135,7 @@ def _is_own(address: str) -> bool:
 
 
 class EchoesTo:
-    """One echo request on each path to a server, and whether one is answered."""
+    """One echo request on each path to a server."""
 
     def __init__(
         self, paths: tuple[tuple[str, str], ...], not_permitted: Callable[[], None]
@@ -138,7 +146,7 @@ class EchoesTo:
         self._until_s = 0.0
 
     def send(self) -> None:
-        """They leave; a path that cannot be used now is left out."""
+        """Sends the requests, except on paths that cannot be used now."""
         for source, target in self._paths:
             try:
                 echo = Echo(target, source)
@@ -148,7 +156,7 @@ class EchoesTo:
             except OSError:
                 continue
             self._echoes.append(echo)
-            # A network that is down says so at once: then no answer comes from there.
+            # A network that is down fails at once, and brings no answer.
             with contextlib.suppress(OSError):
                 echo.send()
         self._until_s = asyncio.get_running_loop().time() + WINDOW_S
@@ -161,7 +169,7 @@ class EchoesTo:
         return any(echo.answered() for echo in self._echoes)
 
     def close(self) -> None:
-        """What comes later counts for nothing."""
+        """Ignores later answers."""
         for echo in self._echoes:
             echo.close()
 

@@ -1,9 +1,9 @@
 """IPMI 2.0 over LAN (RMCP+) to the BMCs, without ever holding up the agent.
 
 Each BMC has one process of `ipmi_worker`, in it one session, and at most one request at a time.
-A request without answer leaves the session as it is; see there.  The BMC is left alone after it
-for a moment, after a login that failed for a while that grows, and much longer after a refused
-password, because BMCs lock accounts.
+An unanswered request leaves the session open (see `ipmi_session`).  After it, the BMC is left alone
+for a moment; after a failed login, for a growing while; after a refused password, for much longer,
+because BMCs lock accounts.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from clptools.faults import ClpError, ExitCode
 from clptools.hardware.ipmi_requests import PATIENCE_S, BmcError, Command, Result, boot_ms, refusal
 
 _QUIET_FIRST_S, _QUIET_MOST_S = 0.5, 1.5
-"""After a failure; longer, and a BMC that restarted would not be used again within 3 s."""
+"""After a failure.  With more, a BMC that restarted would not be in use again within 3 s."""
 _QUIET_REFUSED_S = 60.0
 """After a refused password."""
 _QUIET_ACCOUNTS_S = 2.0
 _PASSWORDS_OF_A_START, _NAMES_OF_A_START = 3, 30
-"""A password that this BMC has taken before is tried so often, in that rhythm: one that restarted
-may not have loaded its accounts yet.  Where it knows the user's name, it may lock the account."""
+"""How often, and how far apart, a password is tried that this BMC has accepted before: a BMC that
+restarted may not have loaded its accounts yet.  One that knows the user's name may lock it."""
 _GRACE_S = 0.2
-"""For the word of the process why there is no answer."""
+"""Extra time in which the process reports why there is no answer."""
 _MAX_RESULT_BYTES = 4096
 _ANSWER_S = 7.0
-"""How long the process of a BMC may take to tell what became of a command that left."""
+"""How long the process of a BMC may take to report the result of a command that left."""
 
 
 def read_password(path: str) -> str:
@@ -68,7 +68,7 @@ class IpmiProcesses:
         self._lock = asyncio.Lock()
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """A new process for one BMC.  Raises OSError."""
+        """Starts a process for one BMC.  Raises OSError."""
         async with self._lock:
             if self._parent is None or self._parent.returncode is not None:
                 await self._start()
@@ -116,7 +116,7 @@ class BmcClient:
         self.bmc = bmc
         self.where = bmc.where
         self.level = ""
-        """The privilege level of the account there, as the last answer's login had it."""
+        """The privilege level of our account, as of the last answer's login."""
         self.latency_s = 0.0
         self._password_file = password_file
         self._processes = processes
@@ -126,11 +126,11 @@ class BmcClient:
         self._reading: asyncio.Task[None] | None = None
         self._number = 0
         self._owed: asyncio.Future[Result] | None = None
-        """The result under way; also of a request for which nobody waits any more."""
+        """The result under way; its caller may have given up."""
         self._owed_to = ""
         self._refused_password = ""
         self._taken_password = ""
-        """The one that the BMC took last."""
+        """The password that the BMC accepted last."""
         self._refusals = 0
         self._failures = 0
         self._quiet_until_s = 0.0
@@ -175,7 +175,7 @@ class BmcClient:
         if quiet and not urgent and password != self._refused_password:
             quiet = not self._refused_password
         if quiet and not urgent:
-            # What it last said: this question did not reach it.
+            # Its last answer: this request did not reach it.
             again = f"it is asked again {self._quiet_s:g} s after that"
             raise self._error(what, f"{self._last_fault}; {again}")
         try:
@@ -281,7 +281,7 @@ class BmcClient:
         )
 
     async def _exchange(self, what: str, command: Command, leaving: Callable[[], None]) -> Result:
-        """What the process of this BMC says to one command.  Raises BmcError if it ended."""
+        """The result of one command from the BMC's process.  Raises BmcError if that ended."""
         try:
             return await self._sent(what, command, leaving)
         except OSError:
@@ -303,14 +303,14 @@ class BmcClient:
         return await asyncio.shield(self._owed)
 
     async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Hands results to whoever waits, until the process ends."""
+        """Hands results to their callers until the process ends."""
         try:
             while True:
                 result = await child_process.read(reader, Result, _MAX_RESULT_BYTES)
                 if self._owed is not None and not self._owed.done():
                     self._owed.set_result(result)
                 if result.fault:
-                    return  # that process ends, the next request gets a new one
+                    return  # that process ends; the next request starts another
         except (OSError, EOFError, ValueError, msgspec.MsgspecError):
             return
         finally:
@@ -319,7 +319,7 @@ class BmcClient:
                 self._writer = None
             if self._owed is not None and not self._owed.done():
                 self._owed.set_exception(ConnectionResetError())
-                self._owed.exception()  # nobody may be waiting for it
+                self._owed.exception()  # its caller may have given up
 
     def _failed(self, what: str, fault: str, quiet_s: float = 0.0) -> BmcError:
         self._failures += 1
@@ -342,7 +342,7 @@ class BmcClient:
         self._owed = None
 
     def rest(self) -> None:
-        """As `close`, unless something is under way; the next request opens another session."""
+        """As `close`, unless a request is under way; the next request opens another session."""
         if not self._lock.locked() and (self._owed is None or self._owed.done()):
             self._hang_up()
 

@@ -46,7 +46,7 @@ from clptools.hardware.notices import NotAcknowledged
 
 _PET_ACKNOWLEDGE = 0x17
 _WAITING = 256
-"""Traps to be acknowledged; in a storm the BMC sends the others again."""
+"""Traps that wait for their acknowledgement; the BMC resends those beyond it."""
 _REMEMBERED = 1_024
 _ASK_AGAIN_S = 60.0
 _PATIENCE_S = 2.0
@@ -60,10 +60,16 @@ def acknowledgement(octets: bytes) -> bytes:
 
 
 class Acknowledger:
-    """Acknowledges traps of the own BMC, where that wants it."""
+    """Acknowledges traps of the own BMC, where it expects that (PET Acknowledge).
+
+    Such a BMC resends a trap until it is acknowledged.  Its alert destination says whether it does
+    (IPMI 2.0, table 23-4, parameter 18); that is read when its first trap comes.  A BMC that does
+    not say, but resends, expects it too.  Only a trap on the disk is acknowledged: one that could
+    not be kept must come again.
+    """
 
     def __init__(self, on_change: Callable[[Notice], None]) -> None:
-        """`on_change` is told where the BMC takes none."""
+        """`on_change` gets a notice if the BMC refuses acknowledgements."""
         self._on_change = on_change
         self._alerts: IpmiAlerts | None = None
         self._bmc: Asked | None = None
@@ -77,7 +83,7 @@ class Acknowledger:
         self._told = False
 
     def apply(self, bmc: Asked | None, address: str, hosts: frozenset[str]) -> None:
-        """Knows the own BMC, if there is one, and the keyword addresses."""
+        """Takes the own BMC, if there is one, and the keyword addresses."""
         if bmc is self._bmc and hosts == self._hosts:
             return
         self.close()
@@ -86,7 +92,7 @@ class Acknowledger:
         self._wanted, self._ask_at_s, self._told = None, 0.0, False
 
     def taken(self, octets: bytes) -> None:
-        """A PET of the own BMC is on the disk, now or since before."""
+        """A PET of the own BMC is on the disk, since now or since before."""
         if self._alerts is None or len(octets) < 34:
             return
         if octets in self._seen:
@@ -101,7 +107,7 @@ class Acknowledger:
             self._working = asyncio.get_running_loop().create_task(self._work())
 
     def close(self) -> None:
-        """Acknowledges nothing more."""
+        """Stops, and forgets what still waits."""
         if self._working is not None:
             self._working.cancel()
             self._working = None
@@ -124,7 +130,7 @@ class Acknowledger:
         try:
             found = await self._alerts.destinations()
         except ClpError:
-            return  # that its BMC does not answer is told by others
+            return  # other parts report a BMC that does not answer
         if self._wanted is None:
             self._wanted = any(d.acknowledged for d in found if d.address in self._hosts)
 
@@ -141,12 +147,12 @@ class Acknowledger:
 
 
 class IpmiAlerts:
-    """By IPMI, in band where `bmc` is so asked, or over LAN."""
+    """The alerts of a BMC by IPMI, over whichever way `bmc` takes requests."""
 
     tells = "trap"
 
     def __init__(self, bmc: Asked, address: str) -> None:
-        """`address`: of the BMC, which tells its LAN channels apart."""
+        """`address`: the BMC's own; in band, it says which LAN channel is meant."""
         self._bmc = bmc
         self._address = address
 
@@ -156,7 +162,7 @@ class IpmiAlerts:
         return self._bmc.where
 
     async def read(self) -> Alerts:
-        """All of it.  Raises BmcError; a BMC without the commands has none of what they tell."""
+        """All settings; what the BMC has no command for is empty.  Raises BmcError."""
         channel = await self._channel()
         community = await self._lan(channel, _COMMUNITY)
         destinations = await self._destinations(channel)
@@ -176,7 +182,7 @@ class IpmiAlerts:
         )
 
     async def destinations(self) -> tuple[Destination, ...]:
-        """Those of the LAN channel.  Raises BmcError."""
+        """The destinations of the LAN channel.  Raises BmcError."""
         return await self._destinations(await self._channel())
 
     async def check(self, wanted: Wanted) -> tuple[Finding, ...]:
@@ -189,7 +195,7 @@ class IpmiAlerts:
             await self._bmc.command(change.text, change.netfn, change.command, change.data)
 
     async def send_test(self, wanted: Wanted) -> str:
-        """Alert Immediate (30.7): past filters and policies, to the destination alone."""
+        """Alert Immediate (30.7): tests the destination, and no filter or policy."""
         channel = await self._channel()
         found = next(
             (d for d in await self._destinations(channel) if d.address == plain(wanted.host)), None
@@ -217,7 +223,7 @@ class IpmiAlerts:
     # -- reading ------------------------------------------------------------------------------
 
     async def _channel(self) -> int:
-        """The LAN channel that is asked through; in band, the one with the BMC's address."""
+        """The LAN channel of this connection; in band, the one with the BMC's address."""
         first = 0
         for number in (_THIS_CHANNEL, *range(1, 0x0C)):
             info = await self._or_none("channel info", APP, 0x42, bytes((number,)))

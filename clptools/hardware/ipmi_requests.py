@@ -32,8 +32,8 @@ _CODES = {
 }
 """Completion codes (IPMI 2.0, table 5-2)."""
 _FOR_GOOD = frozenset((0xC1, 0xC2, 0xC7, 0xC8, 0xC9, 0xCC, 0xCD, 0xD4, 0xD6))
-"""Those that say the same each time.  D4h is not among them while the power changes: some BMCs then
-mean "not now" (openbmc issue 1812)."""
+"""Refusals that a repetition does not change.  Not D4h while the power changes: some BMCs then mean
+"not now" by it (openbmc issue 1812)."""
 
 
 class BmcError(ClpError):
@@ -53,15 +53,15 @@ class BmcError(ClpError):
             ExitCode.FAILED, f"BMC of {server} ({where}): {command}, attempt {attempt}: {fault}"
         )
         self.fault = fault
-        """The fault alone, for whoever has named the BMC already."""
+        """The fault without the BMC's name."""
         self.completion_code = code
         """The BMC's own refusal; 0: it did not answer."""
         self.left = left
-        """It left all the same, and may have been carried out."""
+        """The request left, and may have been carried out."""
 
     @property
     def for_good(self) -> bool:
-        """The BMC would refuse it each time; else it is busy, or in a state that passes."""
+        """Whether the BMC would refuse it again; if not, it is busy or in a state that passes."""
         return self.completion_code in _FOR_GOOD
 
 
@@ -71,7 +71,7 @@ def refusal(code: int) -> str:
 
 
 def mend(server: str, user: str, fault: str) -> str:
-    """What a person can do about a fault of a login; empty: nothing, or it passes by itself."""
+    """What a person can do about a failed login; empty: nothing, or it passes by itself."""
     low = fault.lower()
     if "password" in low or "unauthorized name" in low:
         return f"Set it on this server: clpbmccnf -u {user or 'USER'} {server}"
@@ -83,11 +83,11 @@ def mend(server: str, user: str, fault: str) -> str:
 
 
 class Asked(Protocol):
-    """A BMC that takes requests, by whatever way."""
+    """A BMC that takes IPMI requests."""
 
     server: str
     latency_s: float
-    """What it took for its last answer."""
+    """How long its last answer took."""
 
     @property
     def where(self) -> str:
@@ -120,11 +120,11 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     until_ms: int
     """No datagram of it leaves later (CLOCK_BOOTTIME)."""
     once: bool = False
-    """It leaves as one datagram or never; else it is repeated until it is answered."""
+    """It is sent as one datagram or never; if False, it is repeated until it is answered."""
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of it."""
+    """The result of a `Command`."""
 
     number: int
     code: int = 0
@@ -133,20 +133,20 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     fault: str = ""
     """Why there is no session.  The process ends."""
     missed: str = ""
-    """It did not leave, or has no answer.  A session that is open stays open."""
+    """Why it has no answer.  An open session stays open."""
     latency_ms: int = 0
     session: str = ""
     """Name of the login that it was answered in."""
     session_at: int = 0
-    """When that login was through (CLOCK_BOOTTIME, ms)."""
+    """When that login was complete (CLOCK_BOOTTIME, ms)."""
     guid: bytes = b""
     """The system's GUID, as the BMC said at that login (IPMI 2.0, 13.21)."""
     level: str = ""
     """The privilege level that the account got there."""
     left: bool = False
-    """Where it is `missed`: it left all the same."""
+    """With `missed`: the request left."""
 
 
 def boot_ms() -> int:
-    """Milliseconds since boot, sleep included: an order must not come late by a sleep either."""
+    """Milliseconds since boot, suspend included: a suspend must not delay an order either."""
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000

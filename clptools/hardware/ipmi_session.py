@@ -29,9 +29,9 @@ each further one.  After so many tries the BMC has lost the session, or is slow.
 _TRY_MOST_MS = 5_000
 """For a BMC that is known to be slow."""
 _PROBE_MS, _PROBE_MOST_MS = 250, 500
-"""How often it is asked outside of sessions until it answers: twice the first, then the other."""
+"""Pauses between probes outside of sessions: the first one twice, then the second."""
 _SLOW_MS = 150
-"""A BMC that takes longer cannot answer twice while an order may still leave."""
+"""A BMC slower than this cannot answer twice before an order is too late to leave."""
 _JUST_MS = 1_500
 _CHASSIS, _STATUS = 0x00, 0x01
 
@@ -39,31 +39,31 @@ _CHASSIS, _STATUS = 0x00, 0x01
 class Session:
     """One pyghmi session with one BMC, opened when it is needed.
 
-    A BMC that restarted does not know it any more: what is answered in it comes from a BMC that
-    has not.  So after a lost answer the same session is asked again.  While nothing comes, that is
-    done only where the BMC answers outside of sessions: each datagram has a number, a BMC looks
-    only 15 numbers ahead, and a few minutes of them sent into a dead network would lose the
-    session.
+    A BMC forgets its sessions when it restarts, so an answer in this session proves that it has
+    not restarted.  Hence a lost answer is followed by the same question in the same session.  While
+    no answer comes, the question is repeated only if the BMC answers outside of sessions: datagrams
+    are numbered, a BMC accepts only 15 numbers ahead, and a few minutes of datagrams into a dead
+    network would lose the session.
 
-    What answers outside but not inside has lost the session, or is busy inside.  A second login
-    tells: what is answered in that, and not in the first, ends the first.  Else the first is kept.
+    A BMC that answers outside but not inside has lost the session, or is busy.  A second login
+    decides: if the BMC answers in the second and not in the first, the first ends; else it is kept.
     """
 
     def __init__(self) -> None:
         self._open: Any = None
         self._as: tuple[str, int, str, str] | None = None
         self._heard_at = 0
-        """When it was last answered in (CLOCK_BOOTTIME, ms)."""
+        """When the last answer in it came (CLOCK_BOOTTIME, ms)."""
         self._number = 0
         """The BMC's number of that answer."""
         self._silent = 0
-        """Tries one after the other that nothing answered."""
+        """Consecutive unanswered tries."""
         self._waits_since = 0
-        """When the first of these was put."""
+        """When the first of these was sent."""
         self._slow_ms = 0
-        """How long this BMC takes for an answer; what is quicker than that is not lost."""
+        """How long this BMC takes for an answer; until then none counts as lost."""
         self._why = ""
-        """What it said last where it did not answer, beyond that."""
+        """The last reason for a missing answer, if there is one."""
 
     def perform(self, command: Command) -> Result:
         """Carries out one command; every fault becomes a `Result`."""
@@ -81,7 +81,7 @@ class Session:
             lost = text in ("", "None", "timeout") or "no longer connected" in text
             return Result(number=command.number, fault="no answer to the login" if lost else text)
         except Exception as error:
-            # pyghmi indexes and unpacks what the BMC sent without looking at its length.
+            # pyghmi indexes and unpacks what the BMC sent without a look at its length.
             self.close(polite=False)
             return Result(number=command.number, fault=f"malformed answer ({error!r})")
 
@@ -116,9 +116,9 @@ class Session:
     def _only_once(self, command: Command) -> Result:
         """A command that leaves in time or never, and as one datagram.
 
-        A read goes before it: answered, it shows that the BMC knows this session and that the
-        command's datagram does not wait in the kernel for an address to be resolved.  Of a slow
-        BMC the answer of just now has shown that.
+        A read goes first.  Its answer shows that the BMC knows this session, and that the command's
+        datagram will not wait in the kernel for an address to be resolved.  For a slow BMC an
+        answer of a moment ago shows the same.
         """
         number = command.number
         late = Result(number=number, missed="not sent: it would have come too late")
@@ -146,7 +146,7 @@ class Session:
         return _result(self._open, command, answer, boot_ms() - started)
 
     def _put(self, question: _Question, patient_ms: int) -> dict[str, Any] | None:
-        """Sends it once, and waits so long for the answer; keeps count of what that shows."""
+        """Sends it once and waits so long for the answer; updates what is known of the BMC."""
         whole = patient_ms >= self._try_ms()
         if not question.answers:
             question.send()
@@ -161,15 +161,14 @@ class Session:
             self._waits_since = 0
             self._slow_ms = max(question.answered_at - question.sent_at, self._slow_ms * 7 // 8)
             return question.answers[0]
-        # The first that is lost puts the session in doubt, whatever it was given.
+        # The first lost answer puts the session in doubt, however short the wait was.
         self._silent += whole or not self._silent
         return None
 
     def _hears(self, question: _Question) -> bool:
-        """Whether something came in the session since this was last asked.
+        """Whether anything came in the session since the last call.
 
-        An answer that is too late for its question shows as well that the session lives, and how
-        slow the BMC is.
+        A late answer also shows that the session lives, and how slow the BMC is.
         """
         number = self._open.remseqnumber
         if not question.answers and number == self._number:
@@ -184,17 +183,17 @@ class Session:
         return True
 
     def _second_login(self, command: Command, question: _Question) -> bool:
-        """Whether the BMC lost the session, which it does not answer in while it does outside.
+        """Whether the BMC lost the session; then a new one is open.
 
-        Then a new one is open.  Where both are answered in, or neither, the first is kept: it may
-        prove more (docs/rules.md, *Out*).
+        The BMC answers outside of sessions, and not in this one.  If it answers in both logins, or
+        in neither, the first is kept: it may prove more (docs/rules.md, *Out*).
         """
         first, kept, second = self._open, put_aside(), None
         try:
             second = log_in(command, self._slow_ms)
         except (IpmiException, TimeoutError) as error:
             if any(word in str(error).lower() for word in ("password", "unauthorized")):
-                raise  # it is not tried again and again, see `BmcClient`
+                raise  # `BmcClient` limits how often a password is tried
             self._why = f"no answer in the session, and to a new login: {error or 'none'}"
         except Exception as error:
             self._why = f"no answer in the session, and to a new login a malformed one ({error!r})"
@@ -226,10 +225,10 @@ class Session:
         self._silent = self._waits_since = 0
 
     def _reach(self, command: Command, question: _Question | None = None) -> bool:
-        """Whether the BMC answers outside of sessions; asked again until then or `until_ms`.
+        """Whether the BMC answers outside of sessions; repeats the question until `until_ms`.
 
-        An answer in the session, where `question` was put, shows it, too.  The socket is a
-        new one: no answer to an earlier call is taken for one to this.
+        An answer to `question` in the session counts too.  The socket is new, so no answer to an
+        earlier call is taken for one to this.
         """
         sent: list[int] = []
         while (left_ms := command.until_ms - boot_ms()) > 0:
@@ -265,7 +264,7 @@ class Session:
         return False
 
     def _drain(self, probe: socket.socket, ahead: int, until_ms: int) -> None:
-        """Waits for the answers to `ahead` more probes: a slow BMC has them to do first."""
+        """Waits for the answers to `ahead` more probes: a slow BMC works on them first."""
         until = min(boot_ms() + ahead * self._slow_ms * 5 // 4, until_ms)
         while ahead > 0 and (answered := self._probed(probe, until - boot_ms(), None)) is not None:
             ahead -= answered >= 0
@@ -273,8 +272,10 @@ class Session:
     def _probed(
         self, probe: socket.socket, patient_ms: int, question: _Question | None
     ) -> int | None:
-        """Waits so long for an answer to a probe, and returns its number; with `question` also for
-        one in the session: -1.  None: nothing came.  Raises OSError."""
+        """The number of the probe that is answered within `patient_ms`; None: none is.
+
+        -1: `question` is answered in the session.  Raises OSError.
+        """
         until = boot_ms() + patient_ms
         watched = [probe, *(pyghmi.iosockets if self._open is not None else ())]
         while (left_ms := until - boot_ms()) > 0:
@@ -288,9 +289,9 @@ class Session:
         return None
 
     def _logged_in(self, command: Command) -> bool:
-        """Whether there is a session to ask in, a new one where none is kept.
+        """Whether a session is open; logs in where none is.
 
-        The login begins once the BMC is there: pyghmi waits longer each time that it is not.
+        The login begins once the BMC answers probes: pyghmi waits longer after each failure.
         """
         wanted = (command.address, command.port, command.user, command.password)
         idle = boot_ms() - self._heard_at > _KEPT_MS
@@ -319,7 +320,7 @@ class Session:
 
 
 def _result(session: Any, command: Command, answer: dict[str, Any], latency_ms: int) -> Result:
-    """What an answer says.  It was given in the newest login: keys of earlier ones are gone."""
+    """An answer as a `Result`.  It came in the newest login: keys of earlier ones are gone."""
     return Result(
         number=command.number,
         code=answer["code"],
@@ -333,22 +334,22 @@ def _result(session: Any, command: Command, answer: dict[str, Any], latency_ms: 
 
 
 class _Question:
-    """One request in a session; put as often as wanted, it stays the same one to the BMC."""
+    """One request in a session; to the BMC each repetition is the same request."""
 
     def __init__(self, session: Any, netfn: int, command: int, data: bytes) -> None:
         self.answers: list[dict[str, Any]] = []
-        """One, if it came, with a completion code."""
+        """At most one, with a completion code."""
         self.sent_at = 0
-        """When it was first put (CLOCK_BOOTTIME, ms)."""
+        """When it was first sent (CLOCK_BOOTTIME, ms)."""
         self.answered_at = 0
         self._session = session
         self._netfn, self._command, self._data = netfn, command, data
 
     def send(self) -> None:
-        """One datagram; nothing repeats it."""
+        """Sends one datagram, which pyghmi does not repeat."""
         session = self._session
         if session.lastpayload or session.pendingpayloads:
-            return  # it would be queued behind what is still repeated, and leave at any time
+            return  # it would queue behind a datagram that is still repeated
         self.sent_at = self.sent_at or boot_ms()
         session.raw_command(
             netfn=self._netfn,
@@ -365,7 +366,7 @@ class _Question:
             self.answers.append(answer)
 
     def forget(self) -> None:
-        """Its answer may yet come: the next one has another number, so it is not taken for that."""
+        """Gives the next request another number: a late answer to this one must not match it."""
         self._session.request_entry.clear()
         self._session.seqlun = (self._session.seqlun + 1) & 0x3F
 
@@ -383,7 +384,7 @@ def _probe(number: int) -> bytes:
 
 
 def _is_probed(answer: bytes) -> int | None:
-    """The number of the probe that it is a response to (network function 7), whatever it says."""
+    """The number of the probe that this answers (network function 7); None: it answers none."""
     if answer[:4] == _PROBE[:4] and answer[15:16] == b"\x1c" and answer[19:20] == b"\x38":
         return answer[18] >> 2
     return None

@@ -2,7 +2,7 @@
 
 What the login does beyond pyghmi's own, each for a BMC that needs it (`tests/hardware/quirks`):
 
-- an account that may not be administrator is taken as operator, or as user, however that is told;
+- an account that may not be administrator logs in as operator or user, however the BMC says so;
 - SHA-1 (cipher suite 3) where SHA-256 (17) is refused, ignored, or taken and then not used;
 - the first wait for an answer fits how long this BMC takes;
 - each login is named, also one that pyghmi begins anew by itself.
@@ -27,14 +27,14 @@ from clptools.hardware.ipmi_requests import Command
 _FIRST_RETRY_S = 0.25
 """pyghmi repeats a lost packet after this and up to 0.5 s more; its own value is twice that."""
 _LOGIN_S = 2.5
-"""For a login to a BMC that is quick: its answers to five questions, three of them lost."""
+"""Longest login to a quick BMC: five questions, with three answers lost."""
 _USER, _ADMINISTRATOR = 2, 4
 _LEVELS = {2: "USER", 3: "OPERATOR", 4: "ADMINISTRATOR"}
 """IPMI 2.0, table 6-1."""
 _NOT_SO_HIGH = (0x09, 0x0A, 0x0D)
 """RMCP+ status: invalid role, unauthorized role, unauthorized name (IPMI 2.0, table 13-15)."""
 _NOT_SHA_256 = (0x04, 0x05, 0x0F, 0x10, 0x11)
-"""RMCP+ status: an algorithm or what was reckoned with it."""
+"""RMCP+ status: an algorithm, or a value computed with it, is refused."""
 _SHA_1, _SHA_256 = 1, 256
 _RAKP2_HASH = 40
 """Where the key exchange authentication code begins (IPMI 2.0, table 13-12)."""
@@ -61,7 +61,7 @@ def log_in(command: Command, answers_ms: int) -> Any:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
     if opened.ipmiversion != 2.0:
-        # Else whoever answers in the BMC's place could talk us down to MD5.
+        # An impostor could otherwise negotiate MD5.
         raise IpmiException("it offers IPMI 1.5 only, 2.0 is needed")
     return opened
 
@@ -80,7 +80,7 @@ class Login(pyghmi.Session):  # type: ignore[misc]  # pyghmi has no types
 
     @property
     def maxtimeout(self) -> float:
-        """So long it goes on repeating; pyghmi sets it as if all BMCs were quick."""
+        """How long pyghmi repeats a datagram; its own value assumes a quick BMC."""
         return max(self._most_s, 3 * float(pyghmi.initialtimeout) + 1.5)
 
     @maxtimeout.setter
@@ -101,7 +101,7 @@ class Login(pyghmi.Session):  # type: ignore[misc]  # pyghmi has no types
     def _open_rmcpplus_request(self) -> None:
         self._opens += 1
         if self._opens > 1:
-            self.attemptedhash = _SHA_1  # some do not answer what they do not know
+            self.attemptedhash = _SHA_1  # some BMCs do not answer an unknown algorithm
         super()._open_rmcpplus_request()
 
     def _got_rmcp_response(self, data: Any) -> Any:
@@ -131,7 +131,7 @@ class Login(pyghmi.Session):  # type: ignore[misc]  # pyghmi has no types
         self.currhashlib, self.currhashlen = hashlib.sha1, 12
 
     def _req_priv_level(self) -> None:
-        """The first that is done once the keys of a login are agreed on."""
+        """The first step after the keys of a login are agreed on."""
         self.clptools_login = os.urandom(8).hex()
         self.clptools_login_at = time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
         self.logged, self.logoutexpiry, self.logontries = 1, None, 1
@@ -195,8 +195,8 @@ def drop(ended: Any) -> None:
 def listen(session: Any, patient_ms: int) -> None:
     """Reads what has come, or waits so long for the first datagram."""
     pyghmi._io_wait(patient_ms / 1000)
-    pyghmi.sessionqueue.clear()  # read only during logins; it would grow for ever
-    # What cannot be read is no answer.  pyghmi looks at lengths before it knows the sender.
+    pyghmi.sessionqueue.clear()  # pyghmi reads it only during logins; it would grow for ever
+    # An unreadable datagram is no answer.  pyghmi parses before it checks the sender.
     with contextlib.suppress(Exception):
         session.process_pktqueue()
 

@@ -64,7 +64,7 @@ async def migrate(resource: Resource, context: ResourceContext) -> ResourceOutco
 
 
 def warm_up() -> None:
-    """Find out once what every script is told, and load what places it in its scope."""
+    """Collect the variables that every script gets, and load what creates scopes."""
     environment(product_environment())
     if os.path.isdir(BOOTED):
         load("dbus_fast.aio")
@@ -104,7 +104,7 @@ class Scopes:
             task.add_done_callback(self._tasks.discard)
 
     def close(self) -> None:
-        """Let go of the bus."""
+        """Close the connection to the bus."""
         for task in self._tasks:
             task.cancel()
         if self._bus is not None:
@@ -117,7 +117,7 @@ class Scopes:
         properties = [
             ["Description", Variant("s", f"clptools script of {name}")],
             ["PIDs", Variant("au", [pid])],
-            # Stopped after the agent, which stops what runs here in its own order.
+            # Stopped after the agent, which stops its groups in its own order.
             ["Before", Variant("as", [AGENT_UNIT])],
             ["CollectMode", Variant("s", "inactive-or-failed")],
         ]
@@ -128,15 +128,15 @@ class Scopes:
                 self._bus = await system_bus.connect()
             await system_bus.call(self._bus, NAME, PATH, MANAGER, method, signature, *body)
         except Exception as fault:
-            # Refused, or whatever the library happens to raise.
+            # Refused, or any fault of the library.
             self._failed(name, pid, str(fault))
 
     def _failed(self, name: str, pid: int, why: str) -> None:
-        """Worth a line, unless the script was over before it could be moved."""
+        """Logs it, unless the script was over before it could be moved."""
         if os.path.exists(f"/proc/{pid}"):
             self._log(f"{name}: no scope for pid {pid}, it stays in the agent's: {why}")
 
 
 def unit_name(name: str, pid: int) -> str:
-    """`clptools-failover1-exec1-4711.scope`: what systemd allows in a name, and no more."""
+    """`clptools-failover1-exec1-4711.scope`: only characters that systemd allows."""
     return f"clptools-{re.sub(r'[^A-Za-z0-9_.]', '-', name)[:180]}-{pid}.scope"

@@ -21,11 +21,11 @@ from clptools.resources.script import FORCED_GRACE_MS, GRACE_MS, Script, ScriptR
 from clptools.version import VERSION
 
 ENDS_S = 5.0
-"""How long a cancelled operation may take to be over before the next one fails for it."""
+"""How long a cancelled operation may take to end before the next one fails."""
 
 
 async def nothing_to_end(name: str, grace_ms: int) -> None:
-    """For those who run no scripts."""
+    """The default of `ResourceContext.end`: there is no script."""
 
 
 class ResourceContext(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,13 +59,13 @@ class ResourceOutcome(msgspec.Struct, frozen=True, kw_only=True):
     ok: bool
     timed_out: bool = False
     text: str = ""
-    """One sentence; of a failure: the thing, the place, the mend."""
+    """One sentence; of a failure: the thing, the place, the remedy."""
 
 
 class ResourceModule(Protocol):
-    """The face of a variant's module.
+    """What the module of a resource type provides.
 
-    Both operations are idempotent, raise `ClpError` or `OSError` for what goes wrong, and
+    Both operations are idempotent.  They raise `ClpError` or `OSError` for faults and
     `TimeoutError` at the resource's own time-out.
     """
 
@@ -78,15 +78,15 @@ class ResourceModule(Protocol):
         ...
 
     def warm_up(self) -> None:
-        """Load what the first start would have to wait for; called at the agent's start."""
+        """Load what the first start would otherwise wait for; called at the agent's start."""
         ...
 
 
 class Migrating(Protocol):
-    """What the module of a type with the key `migrate` has besides."""
+    """What the module of a type with the key `migrate` also provides."""
 
     async def migrate(self, resource: Resource, context: ResourceContext) -> ResourceOutcome:
-        """Carry its state over for a start elsewhere; it stays active here until its stop."""
+        """Transfer its state for a start elsewhere; it stays active here until its stop."""
         ...
 
 
@@ -122,12 +122,12 @@ def product_environment() -> dict[str, str]:
 
 
 class _Operation:
-    """One that runs, or waits for those before it."""
+    """An operation that runs, or waits for earlier ones."""
 
     def __init__(self, op: str) -> None:
         self.op = op
         self.later = ""
-        """The operation that was ordered after it; empty: none."""
+        """The operation that a later order wants; empty: none."""
         self.task: asyncio.Task[ResourceOutcome] | None = None
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -169,14 +169,14 @@ async def in_turn(
 async def _end(
     earlier: Iterable[_Operation], op: str, place: str, context: ResourceContext
 ) -> None:
-    """End all of `earlier`, with scripts that an agent before us left, and see them over."""
+    """End all of `earlier`, and scripts that an earlier agent left; wait until they are over."""
     for one in earlier:
         one.later = op
-    # A script that is cancelled would run on: it is ended first, then its operation ends itself.
+    # A cancelled operation would leave its script running, so the script is ended first.
     await context.end(place, FORCED_GRACE_MS if context.forced else GRACE_MS)
     for one in earlier:
         if one.task is not None and not one.task.cancelling():
-            one.task.cancel()  # once: a second time would disturb what it ends with
+            one.task.cancel()  # once: a second cancellation would disturb its clean-up
     futures = [one.over for one in earlier]
     if futures:
         await asyncio.wait(futures, timeout=ENDS_S)
@@ -190,7 +190,7 @@ async def _end(
 
 
 async def _wait(task: asyncio.Task[ResourceOutcome]) -> None:
-    """Until it is over, even if whoever waits is cancelled."""
+    """Wait until it is over, even if the caller is cancelled."""
     try:
         await asyncio.wait({task})
     except asyncio.CancelledError:
