@@ -39,7 +39,7 @@ class Process:
         self._loop.add_reader(self._fd, self._readable)
 
     def close(self) -> None:
-        """Watch it no more."""
+        """Stop watching."""
         if self._fd >= 0:
             self._loop.remove_reader(self._fd)
             os.close(self._fd)
@@ -51,7 +51,7 @@ class Process:
 
 
 async def watch_pid_file(keyword: str, path: str, faults: Faults, look_s: float = 2.0) -> None:
-    """An application that writes its main process's id into a file.
+    """Watch an application that writes its main process's id into a file.
 
     The file is read again, every `look_s`, only while there is no such process.
     """
@@ -72,7 +72,7 @@ async def watch_pid_file(keyword: str, path: str, faults: Faults, look_s: float 
 
 
 def _pid(path: str) -> int:
-    """What the file holds.  Raises OSError, ValueError and ClpError."""
+    """The process id in the file.  Raises OSError, ValueError and ClpError."""
     pid = int(beginning(path, 32))
     if not 0 < pid <= PID_MAX:
         raise ValueError(path)
@@ -123,7 +123,7 @@ async def ask(path: str, keyword: str, monitor: Monitor) -> str:
     except TimeoutError:
         return f"the health command did not end within {monitor.timeout_ms / 1000:g} s"
     finally:
-        # Also what it left running: its session is its own.
+        # Its session is its own: this ends what it left running, too.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
     if status == 0:

@@ -1,4 +1,4 @@
-"""A trap in words and numbers, and what the core is told of it."""
+"""A decoded trap, and the event that the core gets of it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from clptools.intake.pet_fields import octets_of
 from clptools.intake.snmp import TRAP_COMMUNITY, Trap, Version
 
 PRESENCE_SENSOR = 0x27
-"""LAN: a PET of it is the BMC saying that it lives."""
+"""Sensor type LAN: a PET of it only says that the BMC lives."""
 
 
 class DecodedTrap(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,23 +60,23 @@ class DecodedTrap(msgspec.Struct, frozen=True, kw_only=True):
     fault_key: str = ""
     """Of a trap that is no PET: identity of the fault, where a family of traps knows it."""
     fault_closes: tuple[str, ...] = ()
-    """The same of all faults that it ends, where these are more than its own."""
+    """The keys of all faults that it ends, if these are more than its own."""
     own_watchdog: bool = False
-    """It tells of the BMC's timer, which this cluster itself may have armed."""
+    """It reports the BMC's timer, which this cluster may have armed."""
     opens: int | None = None
     """The deassertion of a good state: the offset under which the fault is open."""
     number: int | None = None
-    """A trap number of which it is in doubt whether it tells of a fault or of an end.  As a fault
-    it has a key of its own, which only the same number ends."""
+    """A trap number that may mean a fault or the end of one.  As a fault it has a key of its own,
+    which only the same number ends."""
     said_origin: str = ""
-    """agent-addr or snmpTrapAddress: what the trap says of its origin, never trusted."""
+    """agent-addr or snmpTrapAddress: the origin that the trap claims, never trusted."""
     varbinds: tuple[tuple[str, str], ...] = ()
     """Of a generic trap: its own variables, OID and value."""
     quirks: tuple[str, ...] = ()
 
     @property
     def hint(self) -> str:
-        """Where no row knows it: what in `clp.toml` gives it a class; else empty."""
+        """The row for `clp.toml` that gives it a class; empty: it has one."""
         if self.row or self.event_class is not EventClass.UNKNOWN:
             return ""
         name = f"specific {self.specific}" if self.format == "pet" else f"oid {self.oid}"
@@ -117,8 +117,8 @@ class DecodedTrap(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def fault(self) -> str:
-        """What it speaks of: the states of a generic event type exclude each other, so that
-        they are one thing; thresholds and sensor-specific events stand side by side."""
+        """Its subject.  The states of a generic event type exclude each other, so they share one;
+        thresholds and sensor-specific events have one each."""
         if self.number is None and self.event_type is not None and 2 <= self.event_type <= 0x0C:
             return self.key_of(None)
         return self.key
@@ -137,9 +137,9 @@ class DecodedTrap(msgspec.Struct, frozen=True, kw_only=True):
 def duplicate_key(trap: Trap, decoded: DecodedTrap, source: str) -> str:
     """Equal for resends of one trap; empty where that cannot be told.
 
-    A PET is known by GUID, sequence and timestamp (an unacknowledged BMC sends it again and
-    again), a notification of v2c or v3 by its request id.  There are BMCs that count nothing: what
-    a trap says belongs to its key as well, and one that has neither id nor time has none.
+    A PET is identified by GUID, sequence and timestamp (a BMC resends it until it is
+    acknowledged), a notification of v2c or v3 by its request id.  Some BMCs count nothing, so the
+    content belongs to the key as well; a trap with neither id nor time has no key.
     """
     if decoded.format == "pet":
         if decoded.guid is None or (decoded.sequence is None and decoded.timestamp is None):
@@ -153,7 +153,7 @@ def duplicate_key(trap: Trap, decoded: DecodedTrap, source: str) -> str:
 
 
 def journal_varbinds(trap: Trap) -> tuple[tuple[str, str], ...]:
-    """The variables as the journal keeps them; the community, where a proxy added it, never."""
+    """The variables as the journal keeps them, without a community that a proxy added."""
     return tuple([(b.oid, b.text()[:4096]) for b in trap.varbinds if b.oid != TRAP_COMMUNITY])
 
 
@@ -165,15 +165,15 @@ def event_of(
     duplicate_key: str,
     prefix: str = "",
 ) -> HardwareSeen:
-    """What the core is told of a trap; `prefix` stands before the keys of its faults."""
+    """The core's event of a trap; `prefix` stands before the keys of its faults."""
     by_row = bool(decoded.profile)
     return HardwareSeen(
         monitor=monitor,
         key=prefix + decoded.key,
         duplicate_key=duplicate_key,
         event_class=decoded.event_class,
-        # A class that only the severity told may differ between a fault and its end: then the
-        # key alone says what is closed.  So it does where several states are.
+        # A class from the severity alone may differ between a fault and its end: then only the
+        # key says what is closed.  The same holds where several states are closed.
         clears=decoded.clears.value if decoded.clears and by_row and not decoded.closed else "",
         closes=tuple(prefix + key for key in decoded.closed),
         row=decoded.row,

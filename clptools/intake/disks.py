@@ -25,7 +25,7 @@ BROKEN = ("emergency_ro", "shutdown")
 
 
 class Disks:
-    """Which name means which device.  Nothing is kept: devices come and go."""
+    """Maps names to devices.  It caches nothing, as devices come and go."""
 
     def __init__(self, sys: str, dev: str) -> None:
         self._block = f"{sys}/class/block"
@@ -34,8 +34,10 @@ class Disks:
         """Mount point -> device name."""
 
     def name(self, keyword: str) -> str:
-        """The kernel's name of what a monitor calls `sdb`, `/dev/mapper/data` or `wwn-0x5000…`;
-        a mount point or a name that is unknown stays as it is."""
+        """The kernel's name of `sdb`, `/dev/mapper/data` or `wwn-0x5000…`.
+
+        A mount point or an unknown name stays as it is.
+        """
         path = keyword if keyword.startswith(f"{self._dev}/") else self._persistent(keyword)
         if not path:
             return keyword
@@ -43,7 +45,7 @@ class Disks:
         return real.rpartition("/")[2] if os.path.exists(real) else keyword
 
     def path(self, keyword: str) -> str:
-        """The device file of a keyword; empty: it means no block device here."""
+        """The device file of a keyword; empty: it names no block device here."""
         name = self.name(keyword)
         return f"{self._dev}/{name}" if "/" not in name and self.exists(name) else ""
 
@@ -65,10 +67,10 @@ class Disks:
         return ""
 
     def same(self, keyword: str, device: str) -> bool:
-        """Whether what befell `device` concerns the device that `keyword` means.
+        """Whether a fault of `device` concerns the device that `keyword` means.
 
-        A disk's fault is its partitions', a partition's is its disk's, a controller's is its
-        namespaces'; two partitions of a disk are strangers.
+        A disk's fault concerns its partitions, a partition's its disk, a controller's its
+        namespaces; a partition's does not concern the other partitions.
         """
         if keyword == device:
             return True
@@ -129,16 +131,15 @@ class Mounts:
         self._look()
 
     def close(self) -> None:
-        """Watch no more."""
+        """Stop watching."""
         self._end()
         os.close(self._fd)
 
     def gave_up(self, device: str) -> bool:
-        """The kernel's log says that the file system on a device writes no more; whether it is
-        mounted.
+        """Takes from the log that the file system on a device stopped writing.
 
-        The table need not show it, and does not say that it changed: what counts is that it is
-        over when the file system is mounted no more.
+        Returns whether it is mounted.  The mount table need not show the fault; it ends when the
+        file system is unmounted.
         """
         found = [m for m in self._known.values() if self._disks.sources.get(m.point) == device]
         for mount in found:
@@ -178,7 +179,7 @@ class Mounts:
         )
 
     def _concerns(self, mount: Mount) -> bool:
-        """Whether it is on a disk, or named."""
+        """Whether it is on a disk, or a monitor names it."""
         source = self._disks.sources.get(mount.point, "")
         named = any(self._disks.same(k, mount.point) for k in self._faults.watched.keywords)
         return named or (source != "" and self._disks.is_hardware(source))
@@ -214,5 +215,5 @@ def read_mounts(text: str) -> list[Mount]:
 
 
 def _plain(field: str) -> str:
-    """Without the octal escapes of blanks and backslashes."""
+    """Decodes the octal escapes of blanks and backslashes."""
     return _ESCAPE.sub(lambda found: chr(int(found[1], 8)), field)

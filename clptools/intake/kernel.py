@@ -30,7 +30,7 @@ _FORCE = 33
 
 
 class Kernel:
-    """The kernel of this server, or a part of it that a test put together."""
+    """The kernel's reports on this server, or those that a test provides."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class Kernel:
         self.files = NotifyingFiles()
 
     def counters(self) -> dict[str, int]:
-        """What came from the kernel and what was lost on the way, by place."""
+        """Reports received and lost, by reader."""
         return {
             "kmsg_read": self.kmsg.records,
             "kmsg_lost": self.kmsg.lost,
@@ -79,7 +79,7 @@ def read_number(path: str) -> int | None:
 
 
 def names(folder: str) -> list[str]:
-    """What a directory holds, sorted; nothing if there is none."""
+    """The names in a directory, sorted; none if it does not exist."""
     try:
         return sorted(os.listdir(folder))
     except OSError:
@@ -87,7 +87,7 @@ def names(folder: str) -> list[str]:
 
 
 def last_part(link: str) -> str:
-    """The last part of what a symbolic link of sysfs points at; empty: no link."""
+    """The last part of a symbolic link's target; empty: it is no link."""
     try:
         return os.path.basename(os.readlink(link))
     except OSError:
@@ -118,20 +118,20 @@ Take = Callable[[Uevent], None]
 
 
 class Uevents:
-    """The reader."""
+    """Reads uevents while anything listens."""
 
     def __init__(self) -> None:
         self.lost = 0
-        """How often the socket's buffer ran over."""
+        """How often the socket's buffer overflowed."""
         self._listeners: dict[object, tuple[frozenset[str], Take, Callable[[], None]]] = {}
         self._socket: socket.socket | None = None
 
     def listen(
         self, subsystems: frozenset[str], take: Take, look_again: Callable[[], None]
     ) -> Callable[[], None]:
-        """Events of some subsystems go to `take`; `look_again` is called when events were lost.
+        """Passes events of some subsystems to `take`; calls `look_again` when events were lost.
 
-        Returns what ends it.  Raises OSError.
+        Returns a function that ends it.  Raises OSError.
         """
         if self._socket is None:
             self._open()
@@ -146,7 +146,7 @@ class Uevents:
         return end
 
     def close(self) -> None:
-        """Reads no more."""
+        """Stops reading."""
         self._listeners.clear()
         if self._socket is not None:
             asyncio.get_running_loop().remove_reader(self._socket.fileno())
@@ -154,7 +154,7 @@ class Uevents:
             self._socket = None
 
     def message(self, data: bytes) -> None:
-        """A message of the kernel, to whom it concerns."""
+        """Passes a message of the kernel to its listeners."""
         event = read_uevent(data)
         if event is None:
             return
@@ -194,7 +194,7 @@ class Uevents:
 
 
 def enlarge(sock: socket.socket, size: int) -> None:
-    """A bigger receive buffer, past the system's limit where we may."""
+    """Enlarges a receive buffer, beyond the system's limit where that is permitted."""
     try:
         sock.setsockopt(socket.SOL_SOCKET, _FORCE, size)
     except PermissionError:
@@ -212,7 +212,7 @@ def read_uevent(data: bytes) -> Uevent | None:
 
 
 class NotifyingFiles:
-    """The files, and the thread while there are any."""
+    """The watched files, and a thread while there are any."""
 
     def __init__(self) -> None:
         self._files: dict[int, Callable[[], None]] = {}
@@ -221,10 +221,10 @@ class NotifyingFiles:
         self._wake = -1
 
     def watch(self, fd: int, changed: Callable[[], None]) -> Callable[[], None]:
-        """`changed` is called in the loop when the file says so; returns what ends it, to be
-        called before `fd` is closed.
+        """Calls `changed` in the loop when the file notifies; returns a function that ends it.
 
-        Raises OSError where the file has no such word (EPERM).
+        That must be called before `fd` is closed.  Raises OSError (EPERM) if the file never
+        notifies.
         """
         if self._set is None:
             self._open()
@@ -240,7 +240,7 @@ class NotifyingFiles:
         return end
 
     def close(self) -> None:
-        """Watches nothing more; the files are closed by whom they belong to."""
+        """Stops watching; the callers close their files."""
         self._files.clear()
         if self._set is not None and self._thread is not None:
             os.eventfd_write(self._wake, 1)

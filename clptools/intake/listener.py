@@ -4,8 +4,8 @@ Three sockets share the address (SO_REUSEPORT).  A classic BPF program picks one
 server's own BMC has the first, addresses of the cluster the second, all others the third.  So a
 foreign flood fills only the third queue, a single foreign datagram (from a BMC that was configured
 with another address) is still seen, and the kernel counts the drops of each kind of sender alone.
-The first socket also carries the test as a filter (SO_ATTACH_FILTER): its queue holds nothing
-foreign whatever happens to the others.  It is read as fast as it fills; the others a few datagrams
+The first socket also has that test as a filter (SO_ATTACH_FILTER), so its queue holds nothing
+foreign even without the others.  It is read as fast as it fills; the others a few datagrams
 at a time.
 
 Programs: Linux Documentation/networking/filter.rst; options: socket(7) and asm-generic/socket.h.
@@ -33,16 +33,16 @@ READ_S = 0.005
 """After this long the loop gets its turn again; the kernel's queue holds the rest."""
 BATCH = 32
 PAUSE_S = 0.02
-"""After a whole batch of datagrams from others than the BMC none is looked at for this long."""
+"""The pause after a whole batch of datagrams from others than the BMC."""
 DROPS_S = 1.0
-"""How often the kernel's counts are read, beside whenever somebody looks."""
+"""How often the kernel's counts are read, in addition to each query of the counters."""
 RETRY_MS = 2_000
 """Between attempts to bind an address that is not there, or is taken."""
 
 OnDatagram = Callable[["Listener", bytes, bool, tuple[str, int]], None]
 """Listener, datagram, whether it was cut, sender."""
 OnBind = Callable[[Endpoint, str, bool], None]
-"""Address, sentence, whether it is heard at now."""
+"""Address, sentence, whether it is bound now."""
 
 _SO_ATTACH_FILTER = 26
 _SO_DETACH_FILTER = 27
@@ -57,7 +57,7 @@ _LOAD_WORD = 0x20  # BPF_LD | BPF_W | BPF_ABS
 _JUMP_EQUAL = 0x15  # BPF_JMP | BPF_JEQ | BPF_K
 _RETURN = 0x06  # BPF_RET | BPF_K
 _NETWORK_HEADER = 0xFFF00000
-"""SKF_NET_OFF: offsets from here count from the IP header, whatever the program's data is."""
+"""SKF_NET_OFF: offsets from here count from the IP header."""
 _SOURCE_AT = {4: 12, 6: 8}
 """IP version -> where its header has the source (RFC 791, RFC 8200)."""
 _WHOLE = 0xFFFFFFFF
@@ -81,20 +81,20 @@ class Listener:
         self.admission = admission
         self.usm = usm
         self.fault = ""
-        """Why it does not hear; empty: it does."""
+        """Why it is not bound; empty: it is."""
         self._counters = counters
         self._on_datagram = on_datagram
         self._on_bind = on_bind
         self._socket: socket.socket | None = None
         self._others: tuple[socket.socket, ...] = ()
-        """Servers' and foreign; none where the kernel cannot tell: then all come to the first."""
+        """For servers and for all others; none where the kernel cannot sort: the first gets all."""
         self._drops: list[tuple[str, Drops]] = []
-        """Counters, and each socket's drops that they count."""
+        """Name of the counter, and the drops of the socket that it counts."""
         self._timers: dict[object, asyncio.TimerHandle] = {}
         self._loop = asyncio.get_running_loop()
 
     def open(self) -> None:
-        """Binds the address; if that fails, says why once and tries again and again."""
+        """Binds the address; if that fails, reports it once and keeps trying."""
         address = self.admission.address
         try:
             sock = _bound(address)
@@ -124,12 +124,12 @@ class Listener:
             steer(self._socket, *_places(admission))
 
     def count_drops(self) -> None:
-        """Brings what the kernel dropped into the counters, exact at this moment."""
+        """Adds what the kernel dropped until now to the counters."""
         for name, drops in self._drops:
             self._counters.count(name, drops.more())
 
     def stop_reading(self) -> None:
-        """No datagram is read from now on; answers can still be sent."""
+        """Stops reading; answers can still be sent."""
         for timer in self._timers.values():
             timer.cancel()
         for sock in self._sockets():
@@ -145,7 +145,7 @@ class Listener:
         self._socket, self._others = None, ()
 
     def send(self, data: bytes, peer: tuple[str, int]) -> None:
-        """Sends an answer; one that cannot be sent is like one that is lost on the way."""
+        """Sends an answer; a failure is like a loss on the way."""
         if self._socket is not None:
             try:
                 self._socket.sendto(data, peer)
@@ -186,7 +186,7 @@ class Listener:
         except (BlockingIOError, InterruptedError):
             return False
         except OSError:
-            # ICMP errors of answers that were sent arrive here; nothing is lost by them.
+            # ICMP errors of our answers arrive here; they cost no datagram.
             return True
         self._on_datagram(self, data, bool(flags & socket.MSG_TRUNC), peer)
         return True
@@ -203,7 +203,7 @@ def _socket(address: Endpoint, room: int) -> socket.socket:
 
 
 def _bound(address: Endpoint) -> socket.socket:
-    """A socket that hears at `address`, where nobody else does.  Raises OSError."""
+    """A socket bound to `address`, which no other program may have.  Raises OSError."""
     sock = _socket(address, RECEIVE_BUFFER)
     try:
         # getaddrinfo on a literal address never asks a name server; it reads the zone.
@@ -222,7 +222,7 @@ def _beside(own: socket.socket, admission: Admission) -> tuple[socket.socket, ..
     name = own.getsockname()
     others: list[socket.socket] = []
     try:
-        # Only now that it is bound: until here it found out whether another program has it.
+        # Shared only after it is bound: binding showed that no other program has it.
         share(own)
         for _ in range(2):
             others.append(_socket(Endpoint(name[0], name[1]), OTHER_BUFFER))
@@ -238,7 +238,7 @@ def _beside(own: socket.socket, admission: Admission) -> tuple[socket.socket, ..
 
 
 def _places(admission: Admission) -> tuple[frozenset[str], frozenset[str]]:
-    """Whose datagrams come to the first socket, and to the second."""
+    """The sources for the first socket, and for the second."""
     own = frozenset(admission.sources)
     return own, admission.cluster - own
 
@@ -261,13 +261,13 @@ def _bind_fault(error: OSError) -> str:
 def steer(own: socket.socket, *places: Iterable[str]) -> bool:
     """Sends each source of `places` to the socket of that number, and all others to the next.
 
-    The sockets' numbers are those in which they joined the address, `own` is 0.  False: this
-    kernel cannot.
+    Sockets are numbered in the order in which they joined the address; `own` is 0.  False: this
+    kernel cannot do that.
     """
     table = {source: place for place, sources in enumerate(places) for source in sources}
     ours = dict.fromkeys(places[0], _WHOLE)
     try:
-        # Taken off first: nothing that the program of before sent here may be filtered away.
+        # Detached first: the old filter must not drop what the new program sends here.
         _detach(own)
         _attach(own, _SO_ATTACH_REUSEPORT_CBPF, _program(own.family, table, len(places)))
         _attach(own, _SO_ATTACH_FILTER, _program(own.family, ours, 0))
@@ -283,7 +283,7 @@ def share(sock: socket.socket) -> None:
 
 
 def roomy(sock: socket.socket, size: int) -> None:
-    """As much receive buffer as we may have, `size` bytes at most (the kernel doubles them)."""
+    """Enlarges the receive buffer, to `size` bytes at most (the kernel doubles them)."""
     try:
         sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, size)
     except OSError:
@@ -293,7 +293,7 @@ def roomy(sock: socket.socket, size: int) -> None:
 class Drops:
     """Datagrams that the kernel dropped at one socket, exact at any time.
 
-    SO_RXQ_OVFL would tell with the next datagram only, which may never come.
+    SO_RXQ_OVFL would report them only with the next datagram, which may never come.
     """
 
     def __init__(self, sock: socket.socket) -> None:
@@ -301,7 +301,7 @@ class Drops:
         self._seen = self._read()
 
     def more(self) -> int:
-        """How many more than when it was asked last; at least every 2^32 drops it must be."""
+        """How many since the last call; fewer than 2^32 must fall between two calls."""
         now = self._read()
         more = (now - self._seen) & 0xFFFFFFFF
         self._seen = now
@@ -328,7 +328,7 @@ def _program(family: int, results: dict[str, int], other: int) -> bytes:
         at = _NETWORK_HEADER + _SOURCE_AT[address.version]
         words = struct.unpack(f">{len(address.packed) // 4}I", address.packed)
         for number, word in enumerate(words):
-            # Unequal: over what is left of this address.
+            # Unequal: skips the rest of this address.
             left = 2 * (len(words) - number - 1) + 1
             steps.append(_INSTRUCTION.pack(_LOAD_WORD, 0, 0, at + 4 * number))
             steps.append(_INSTRUCTION.pack(_JUMP_EQUAL, 0, left, word))

@@ -24,7 +24,7 @@ from clptools.intake.snmp import SYS_UPTIME, TRAP_OID, Trap
 
 SEVERITY_OK = 0x04
 CALM = (0x01, 0x02, SEVERITY_OK)
-"""Severities that tell of no fault: monitor, information, OK."""
+"""Severities without a fault: monitor, information, OK."""
 
 
 def decode_trap(trap: Trap, table: ClassTable, now: float) -> DecodedTrap:
@@ -102,9 +102,9 @@ class _Found(NamedTuple):
     """The row of this very trap number."""
     deasserted: bool
     dubious: bool
-    """It may be no end at all, as its number is in doubt."""
+    """It looks like an end, but its number is in doubt."""
     misread: bool
-    """So it is not taken for one: its severity decides."""
+    """It is dubious and its severity is not calm: it ends nothing, the severity decides."""
 
 
 def _find_row(
@@ -194,9 +194,9 @@ class _Event(NamedTuple):
 class _Told(NamedTuple):
     event_class: EventClass
     clears: EventClass | None = None
-    """CLEAR: the class that it ends, where that is one."""
+    """CLEAR: the class that it ends, if that is a single one."""
     closes: tuple[int, ...] = ()
-    """CLEAR: the offsets that it ends, where that is not its own alone."""
+    """CLEAR: the offsets that it ends, if these are more than its own."""
     opens: int | None = None
     """The offset under which a deassertion is open."""
 
@@ -212,7 +212,7 @@ def _classify(
     if deasserted:
         return _Told(EventClass.CLEAR, named)
     if severity == SEVERITY_OK and not (row and row.id.startswith("specific ")):
-        # States of a generic event type exclude each other: OK ends whichever was open.  Those of
+        # States of a generic event type exclude each other: OK ends the open one.  Those of
         # a sensor-specific one stand side by side: OK ends its own.
         offset = event.offset
         if offset is None or event.event_type is None or event.event_type > 0x0C:
@@ -225,7 +225,7 @@ def _classify(
 def _good_state(
     event: _Event, row: Row, severity: int | None, table: ClassTable, deasserted: bool
 ) -> _Told:
-    """A state that ends others: asserted it is their end, deasserted it is the first of them."""
+    """A state that ends others: asserted it ends them, deasserted it opens the first of them."""
     first = row.closes[0] if row.closes else event.offset
     if not deasserted:
         ended = [row] if row.deasserted else [event.row(table, offset) for offset in row.closes]
@@ -271,7 +271,7 @@ def _meaning(
 
 
 def _thing(sensor_type: int | None, fields: Fields, table: ClassTable) -> str:
-    """What the sensor is of."""
+    """The part that the sensor measures."""
     names = table.names
     if sensor_type is not None:
         thing = names.sensors.get(sensor_type) or f"sensor type {sensor_type:02X}h"
@@ -292,7 +292,7 @@ def _generic(trap: Trap, table: ClassTable) -> DecodedTrap:
     event_class = told.event_class if told else EventClass.UNKNOWN
     meaning = told.meaning if told else f"trap {trap.oid or 'without a name'}"
     if row is not None and told is not None and told.fixed and row.event_class in OPENS:
-        row = None  # what a variable calls a test, or over, no row makes a fault again
+        row = None  # a variable says that it is a test, or over: no row makes it a fault
     if row is not None:
         event_class = row.event_class
         meaning = table.meaning(None, (row.id,)) or meaning

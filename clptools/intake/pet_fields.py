@@ -70,7 +70,7 @@ class Fields:
         self.entity = (data[29], data[30]) if size > 30 and data[29] else None
         blank = all(byte in (0, 0xFF) for byte in data[31:39])
         self.blank = blank
-        """Whether the event data say nothing at all."""
+        """Whether the event data are all unspecified."""
         self.event_data: str | None = data[31:34].hex()
         self.data_offset: int | None = data[31] & 0x0F
         if size < 34 or data[31] == 0xFF or (blank and self.sensor is None):
@@ -182,7 +182,7 @@ class Number(NamedTuple):
     offset: int | None = None
     deasserted: bool = False
     doubtful: bool = False
-    """It departs from the specification in a way that nobody knows the meaning of."""
+    """It departs from the specification in an unknown way."""
     coded: bool = False
     """The offset is the maker's code, and fills the last byte."""
 
@@ -226,10 +226,10 @@ def read_number(
 
 
 def _departures(number: int, table: ClassTable) -> Sequence[str]:
-    """In what a trap number is unlike any that the specification, or bit 15, allows."""
+    """How a trap number departs from what the specification, or bit 15, allows."""
     sensor_type, event_type, offset = number >> 16, number >> 8 & 0xFF, number & 0x0F
     if event_type == 0x6F and not number & 0x70 and not 0x2C < sensor_type < 0xC0:
-        return ()  # nearly all
+        return ()  # the usual case
     event_type &= 0x7F
     bit_15 = number & 0x8000
     found: list[str] = []

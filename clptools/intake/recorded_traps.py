@@ -1,4 +1,4 @@
-"""Traps as people have them: hexadecimal, numbers from a log, packet captures.
+"""Recorded traps: hexadecimal, numbers from a log, packet captures.
 
 Captures are libpcap's classic format (pcap-savefile(5)) or pcapng's packet blocks, over Ethernet,
 Linux cooked capture or raw IP.  Whatever is no whole UDP datagram is skipped.
@@ -48,7 +48,7 @@ class RecordedTrap(msgspec.Struct, frozen=True, kw_only=True):
     """Why it cannot be a trap; empty: it may be one."""
 
     def decode(self, table: ClassTable, now: float, usm: Usm | None = None) -> DecodedTrap:
-        """What it is; `usm` opens SNMPv3.  Raises ClpError where it is no trap."""
+        """Decodes it; `usm` opens SNMPv3.  Raises ClpError if it is no trap."""
         if self.fault:
             raise ClpError(ExitCode.FAILED, self.fault)
         if self.datagram is None:
@@ -64,8 +64,8 @@ class RecordedTrap(msgspec.Struct, frozen=True, kw_only=True):
     def changes(self, decoded: DecodedTrap, settings: Settings | None) -> tuple[WouldChange, ...]:
         """What it would change with a configuration.
 
-        The server is the one whose BMC sent it; where that is not known, this server; on a
-        machine that is none of the cluster, every server.
+        The server is the one whose BMC sent it; if that is unknown, this server; on a machine
+        outside of the cluster, every server.
         """
         if settings is None:
             return ()
@@ -126,7 +126,7 @@ def of_lines(lines: Iterable[str]) -> Iterator[RecordedTrap]:
 
 
 def of_capture(capture: bytes) -> Iterator[RecordedTrap]:
-    """The traps of a packet capture: all sent to the trap port, and all others that are some."""
+    """The traps of a packet capture: all datagrams to the trap port, and other readable traps."""
     try:
         for datagram in datagrams(capture):
             found = msgspec.structs.replace(_datagram(datagram.payload), source=datagram.source)
@@ -147,7 +147,7 @@ def _of_line(line: str) -> RecordedTrap:
 
 
 def _joined(lines: Iterable[str]) -> Iterator[str]:
-    """Lines, those with an open quote together with what closes it."""
+    """Joins lines until each open quote is closed."""
     held = ""
     for line in lines:
         held += line
@@ -184,7 +184,7 @@ def _opened(message: V3Message, usm: Usm | None) -> Trap:
 
 
 def users_here(settings: Settings | None) -> Usm | None:
-    """What opens SNMPv3 messages: the configured users whose keys can be read here."""
+    """Opens SNMPv3 messages with the keys of configured users that can be read here."""
     users = {u.user: u for m in settings.monitors for u in m.snmpv3_users} if settings else {}
     found: list[tuple[SnmpUser, UserKeys]] = []
     for user in users.values():
@@ -198,7 +198,7 @@ def _datagram(data: bytes) -> RecordedTrap:
 
 
 def _is_message(data: bytes) -> bool:
-    """Whether it is a SEQUENCE as long as itself: no PET's number begins a line like that."""
+    """Whether it looks like a whole SNMP message; no line with a PET's number does."""
     return len(data) > 20 and data[0] == 0x30
 
 
@@ -277,7 +277,7 @@ def _udp(link: int, frame: bytes) -> Datagram | None:
         return None
     if packet[0] >> 4 == 4:
         header = (packet[0] & 0x0F) * 4
-        # A fragment cannot be decoded, and no trap is so long.
+        # A fragment cannot be decoded, and no trap is long enough to be one.
         if packet[9] != 17 or int.from_bytes(packet[6:8], "big") & 0x3FFF:
             return None
         source = str(ipaddress.IPv4Address(packet[12:16]))

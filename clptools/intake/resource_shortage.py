@@ -20,12 +20,12 @@ from clptools.intake.kernel import Kernel, read_number, read_text
 from clptools.intake.sources import Faults
 
 KINDS = {"cpu": "some", "io": "full", "memory": "full"}
-"""Some tasks wait, or all that could work do; the system as a whole never waits for cpu."""
+"""`some`: some tasks wait; `full`: all of them.  The whole system never waits for cpu."""
 STEP_US = 2_000_000
 """Without CAP_SYS_RESOURCE a window must be a multiple of this."""
 
 SYSTEM = ("memory", "files", "processes")
-"""Keywords of what the whole system shares (memory's pressure goes by the same keyword)."""
+"""Keywords of system-wide resources (memory's pressure has the same keyword)."""
 REMOTE = frozenset(
     {
         "nfs",
@@ -43,7 +43,7 @@ REMOTE = frozenset(
         "fuse",
     }
 )
-"""File systems that may not answer for ever: they are not asked."""
+"""File systems that may hang for ever: they are not queried."""
 
 Use = tuple[str, str, float, str]
 """Device, key of its threshold, percentage in use, sentence."""
@@ -80,7 +80,7 @@ class Trigger:
     """A trigger on one file below `/proc/pressure`."""
 
     def __init__(self, name: str, kernel: Kernel, faults: Faults) -> None:
-        """Raises OSError: this kernel measures no pressure (psi=1), or lets us not."""
+        """Raises OSError: this kernel measures no pressure (psi=1), or does not permit it."""
         watched = faults.watched
         self._name = name
         self._faults = faults
@@ -99,7 +99,7 @@ class Trigger:
             os.close(self._fd)
             raise
         self.window_s = window_us / 1e6
-        """Over which the kernel measures it; longer than configured where it permits no less."""
+        """Time over which the kernel measures; longer than configured if it permits no less."""
         if self._run.holds:
             self._relieved()
 
@@ -128,7 +128,7 @@ class Trigger:
         """At most once in a window."""
         if self._timer is not None:
             self._timer.cancel()
-        # A window without the kernel's word, and a little: it is over for now.
+        # After a window without a report, and some more, the pressure is over for now.
         self._timer = self._loop.call_later(2 * self.window_s, self._relieved)
         self._run.seen(True)
         if self._run.holds:
@@ -163,7 +163,7 @@ class Limits:
         self._places = [place for place in self._places if not self._remote(place)]
 
     def look(self) -> None:
-        """See how much of everything is in use."""
+        """Read how much of each resource is in use."""
         watched = self._faults.watched
         for device, key, used, text in (*self._of_system(), *self._of_file_systems()):
             fault = key.removesuffix("_used")
@@ -240,7 +240,7 @@ class Limits:
 
 
 class SustainedCondition:
-    """One condition, seen from time to time."""
+    """A condition that counts once it has lasted, and is over once it stays away."""
 
     def __init__(self, duration_s: float, now: Callable[[], float]) -> None:
         self.holds = False
@@ -248,10 +248,10 @@ class SustainedCondition:
         self._duration_s = duration_s
         self._now = now
         self._since: float | None = None
-        """Since when it has been as it is not counted yet."""
+        """Since when it differs from `holds`."""
 
     def seen(self, there: bool) -> bool:
-        """Take an observation; whether `holds` changed by it."""
+        """Take an observation; returns whether `holds` changed."""
         if there is self.holds:
             self._since = None
             return False

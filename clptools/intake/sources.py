@@ -23,16 +23,16 @@ from clptools.intake.message_socket import OnMessage
 from clptools.intake.registry import FIELDS, SOURCES
 
 REPEAT_S = 10.0
-"""An open fault that happens again is told (and counted) this often at most."""
+"""Shortest time between two reports of the same open fault."""
 TEXT_LENGTH = 500
 MOMENTS = frozenset({"transmit", "firmware", "io", "timeout", "file system", "uncorrected"})
-"""Faults that happen in a moment: no state tells when they are over."""
+"""Momentary faults: no state shows when they are over."""
 
 PENDING = 1024
-"""Messages told and not yet durable; beyond it they are dropped and counted.  Faults and their
-ends have as many places again, beyond those that predictions may take."""
+"""Messages that are not durable yet; beyond it they are dropped and counted.  Faults and their ends
+have as many places again, beyond those that predictions may take."""
 AGAIN_S = (1.0, 60.0)
-"""How soon a source that could not go on is begun again: at first, and at last."""
+"""Shortest and longest pause before a failed source is started again."""
 
 
 class Watched(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,7 +54,7 @@ class Watched(msgspec.Struct, frozen=True, kw_only=True):
         return frozenset(keyword for keyword in found if keyword)
 
     def monitor(self, keyword: str) -> Monitor:
-        """The monitor whose options count for a device: the one that names it comes first."""
+        """The monitor whose options apply to a device; one that names it comes first."""
         by_keyword = {m.keywords.get(self.server, ""): m for m in reversed(self.monitors)}
         return by_keyword.get(keyword) or by_keyword.get("") or self.monitors[0]
 
@@ -98,10 +98,10 @@ class _Run:
     def __init__(self) -> None:
         self.open = False
         self.began: deque[float] = deque()
-        """When it lately began; more than `flap_count` of them are of no interest."""
+        """When it began, within the window that counts flapping."""
         self.told_at = 0.0
         self.end: asyncio.TimerHandle | None = None
-        """Closes it, if nothing comes between."""
+        """Closes it, unless it happens again."""
         self.settling = False
         """It is over, but flapped: shown as open until it stays away."""
 
@@ -131,7 +131,7 @@ class Faults:
                 self._quiet(keyword, fault)
 
     def keywords(self, device: str) -> tuple[str, ...]:
-        """Under which keywords a device is told; none: nobody wants it."""
+        """The keywords under which a device is reported; none: no monitor wants it."""
         named = tuple(k for k in sorted(self.watched.keywords) if self.same(k, device))
         return named or ((_encodable(device),) if self.watched.everything else ())
 
@@ -156,13 +156,13 @@ class Faults:
             self._end(keyword, fault, text)
 
     def close(self) -> None:
-        """No timer runs on."""
+        """Stops every timer."""
         for run in self._runs.values():
             if run.end is not None:
                 run.end.cancel()
 
     def _quiet(self, keyword: str, fault: str) -> None:
-        """A fault without an end of its own is over once it was quiet for long."""
+        """Closes a fault without an end of its own once it was quiet for long."""
         quiet_ms = self.watched.number(keyword, "quiet_ms")
         if fault in MOMENTS and quiet_ms:
             self._close_later(keyword, fault, quiet_ms, "nothing more since")
@@ -236,8 +236,8 @@ class Faults:
 
 
 def _encodable(device: str) -> str:
-    """The name with `\\xff` for a byte that is no UTF-8, as a mount point may have: what is told
-    goes into the journal."""
+    """The name with `\\xff` for a byte that is no UTF-8, as a mount point may have: the journal
+    needs UTF-8."""
     return device.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
@@ -245,10 +245,9 @@ class Watch(Protocol):
     """The function `watch` of a source's module."""
 
     async def __call__(self, kernel: Kernel, faults: Faults, note: Callable[[str], None]) -> None:
-        """Watch until cancelled; `note` takes what is no fault of a device but should be known.
+        """Watch until cancelled; `note` takes remarks that are no fault of a device.
 
-        Raises OSError or ClpError where the system does not offer what it needs; it is then
-        begun again later.
+        Raises OSError or ClpError if the system lacks what it needs; it is started again later.
         """
 
 
@@ -263,8 +262,8 @@ class Sources:
         open_events: Callable[[], frozenset[str]],
         kernel: Kernel | None = None,
     ) -> None:
-        """`on_message` returns once the event is durable; `open_events` gives the keys that the
-        ledger has open, `CATEGORY/KEYWORD#FAULT`."""
+        """`on_message` returns once the event is durable; `open_events` gives the open keys of the
+        ledger, `CATEGORY/KEYWORD#FAULT`."""
         self.kernel = kernel or Kernel()
         self.told = 0
         self.dropped = 0
@@ -279,7 +278,7 @@ class Sources:
         self._pending: set[asyncio.Task[None]] = set()
 
     def apply(self, settings: Settings) -> None:
-        """Begin, end or begin anew what the configuration changes."""
+        """Start, stop or restart the sources that the configuration changes."""
         wanted = watched(settings, self._server)
         for category, task in list(self._running.items()):
             if wanted.get(category) != self._wanted.get(category):
@@ -304,7 +303,7 @@ class Sources:
         }
 
     async def close(self) -> None:
-        """End all sources; what they told becomes durable first."""
+        """End all sources, once their reports are durable."""
         tasks = [*self._running.values(), *self._ending]
         self._running.clear()
         for task in tasks:
@@ -324,8 +323,8 @@ class Sources:
                 said = "ended by itself"
             except Exception as raised:
                 fault = _first(raised)
-                # A source reads what drivers write: whatever goes wrong there, the others and
-                # the agent go on, and the source begins with a clean slate.
+                # A source reads what drivers write.  A bug there must not stop the others or
+                # the agent; the source starts again with a clean slate.
                 said = fault.message if isinstance(fault, ClpError) else _plain(fault)
             finally:
                 faults.close()
@@ -353,7 +352,7 @@ class Sources:
 
 
 def _first(fault: BaseException) -> BaseException:
-    """What is at the bottom of a group of exceptions."""
+    """The first exception in a group of groups."""
     while isinstance(fault, BaseExceptionGroup):
         fault = fault.exceptions[0]
     return fault

@@ -84,7 +84,7 @@ class _Taken(NamedTuple):
     """Its duplicate key; empty: none."""
     answer: Answer | None
     grave: bool
-    """Whether it is of a class that no storm may cost, or may be the end of what is."""
+    """Whether its class must survive a storm, or it may end such a fault."""
 
 
 class TrapDelivery:
@@ -95,7 +95,7 @@ class TrapDelivery:
     ) -> None:
         """`on_event` returns once the event is durable."""
         self.grave = grave
-        """The classes that no storm may cost."""
+        """The classes that must survive a storm."""
         self.open = False
         """Whether traps are received: only then does a storm go on."""
         self._on_event = on_event
@@ -104,7 +104,7 @@ class TrapDelivery:
         self._recent: dict[bool, Recent[asyncio.Task[bool]]] = {
             grave: Recent() for grave in (False, True)
         }
-        """By whether they are grave: what came in a storm must not push a fatal one out."""
+        """By whether they are grave: a storm must not push a fatal one out."""
         self._pending: dict[bool, set[asyncio.Task[bool]]] = {False: set(), True: set()}
         self._storms: dict[str, Storm[_Taken]] = {}
 
@@ -156,7 +156,7 @@ class TrapDelivery:
         await asyncio.gather(*pending, return_exceptions=True)
 
     def _storm_begins(self, storm: Storm[_Taken], source: str) -> None:
-        """Says it with the first trap that did not pass."""
+        """Reports a storm with the first trap that did not pass."""
         if storm.dropped == 1:
             text = f"BMC {source} sends a storm of traps: repeats are held back"
             self._notes.note("storm", text, source)
@@ -189,7 +189,7 @@ class TrapDelivery:
         """Whether the events are durable."""
         kept = False
         try:
-            # All at once: no monitor waits for the disk before it is told of a fatal trap.
+            # All at once: no monitor waits for the disk before it gets a fatal trap.
             ends = await asyncio.gather(*map(self._on_event, taken.events), return_exceptions=True)
             faults = [end for end in ends if end is not None]
             if faults:
@@ -198,14 +198,14 @@ class TrapDelivery:
                 self._notes.note_seldom("fault", text, _now_ms())
             kept = not faults
         finally:
-            # However it ended: a key that stayed would make its retransmissions duplicates.
+            # In every case: a key that stayed would make its retransmissions duplicates.
             if not kept:
                 self._counters.undelivered += 1
                 self._recent[taken.grave].forget(taken.key)
         return kept
 
     def _storm_goes_on(self, source: str) -> None:
-        """Every ten seconds of a storm: what it hid, and whether it is over."""
+        """Every ten seconds of a storm: releases what it hid, and checks whether it is over."""
         storm = self._storms[source]
         if not self.open:
             return

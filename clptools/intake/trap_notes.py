@@ -1,4 +1,4 @@
-"""What people are told of traps, without a flood of it."""
+"""Notes about traps for people, at a bounded rate."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from clptools.intake.decoded_trap import DecodedTrap
 SAME_NOTE_MS = 60_000
 """One note for a reason and source in this time; the counters tell the rest."""
 UNKNOWN_AGAIN_MS = 3_600_000
-"""A trap of the own BMC that no row knows is told of this often, by its name."""
+"""How often a trap that no row knows is reported, by its name."""
 UNKNOWN_NAMES = 32
-"""Names told of within that time; a BMC that sends more of them has another trouble."""
+"""Most names reported within that time; a BMC that sends more has another problem."""
 NOTES, NOTES_AT_ONCE = 1, 30
 """Notes of refused traps a second, and at once."""
 
 
 class Note(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that people should be told, and that is no event of the core."""
+    """A remark for people that is no event of the core."""
 
     kind: str
     """`refused`, `storm`, `bind`, `bound`, `keys`, `profile`, `presence`, `rehearsal`, `unknown`
@@ -62,7 +62,7 @@ class TrapNotes:
         last = self._noted.get(key)
         if last is not None and now_ms - last < SAME_NOTE_MS:
             return
-        # Sources can be forged: neither memory nor the alert log shall grow with them.
+        # Sources can be forged: neither memory nor the alert log may grow with them.
         if not self._rate.take(now_ms):
             return
         if len(self._noted) >= 1_024:

@@ -47,11 +47,11 @@ from clptools.intake.usm import Engine, Refused, UserKeys, Usm, engine_id
 from clptools.intake.variables import Binds, words_of
 
 AT_ONCE, AT_ONCE_BURST = 200, 64
-"""Traps a second that could wait, and need not: without a storm all are judged as they come."""
+"""Traps a second that may wait but are judged at once: without a storm, that is all of them."""
 JUDGE_S, REST_S = 0.002, 0.006
-"""How long traps that may wait are judged before others have their turn, and the pause then."""
+"""How long waiting traps are judged in one turn, and the pause before the next."""
 LONG_REST_S = 0.05
-"""The pause when one came that may not: what recovers from it shall have the loop for itself."""
+"""The pause after a trap that may not wait: its recovery gets the loop to itself."""
 
 
 ReadUserKeys = Callable[[SnmpUser], UserKeys]
@@ -100,10 +100,10 @@ class TrapReceiver:
         self._at_once = Bucket(AT_ONCE, AT_ONCE_BURST)
         self._rests_until = 0.0
         self._rested = False
-        """Whether they had a long rest since their last turn: the next one they do not have."""
+        """Whether waiting traps had a long pause since their last turn: they get only one."""
         self._turn: asyncio.TimerHandle | None = None
         self._foreign = {known: Bucket(FOREIGN_RATE, FOREIGN_RATE) for known in (False, True)}
-        """By whether they are of the cluster: a flood of others keeps no rehearsal out."""
+        """By whether they are of the cluster: a flood of others must not keep a rehearsal out."""
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def start(self) -> None:
@@ -162,7 +162,7 @@ class TrapReceiver:
         self._delivery.open = False
 
     def listening(self) -> dict[str, str]:
-        """Keyword address -> why it is not heard at; empty: it is."""
+        """Keyword address -> why it is not bound; empty: it is."""
         return {str(a): listener.fault for a, listener in self._listeners.items()}
 
     def datagram(self, listener: Listener, data: bytes, cut: bool, peer: tuple[str, int]) -> None:
@@ -171,7 +171,7 @@ class TrapReceiver:
         datagram = _Datagram(listener, data, cut, source_of(peer), peer)
         admission = listener.admission
         own = admission.speaks(datagram.source)
-        # Whether a chassis manager speaks of this server, only reading it in full can tell.
+        # Only a full decoding shows whether a chassis manager speaks of this server.
         looked_at = own and not admission.shares(datagram.source)
         sensor = self._looked_at(data) if looked_at else None
         now_ms = self._now_ms()
@@ -193,11 +193,11 @@ class TrapReceiver:
         try:
             return self._triage.waits(data, self._wall())
         except Exception:
-            # A bug here shows when it is read in full, and is noted there.
+            # The full decoding meets the same bug, and notes it.
             return None
 
     def _take_turn(self) -> None:
-        """Judges of what waits as much as others can spare the time for."""
+        """Judges waiting traps for one turn."""
         loop = self._running()
         self._turn = None
         now = loop.time()
@@ -331,7 +331,7 @@ class TrapReceiver:
                 self._notes.note("keys", text)
         earlier = self._usms.get(admission.address)
         if earlier is not None and earlier[0] == usable:
-            # The clocks of the senders' engines stay known: what was a replay stays one.
+            # The clocks of the senders' engines stay known, so a replay stays one.
             return earlier[1]
         try:
             usm = Usm(usable, self._engine) if usable else None
@@ -378,7 +378,7 @@ def _monitors(admission: Admission, trap: Trap) -> tuple[str, ...]:
 
 
 class _Datagram(NamedTuple):
-    """As it came."""
+    """A datagram as it came."""
 
     listener: Listener
     data: bytes

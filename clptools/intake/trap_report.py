@@ -108,14 +108,14 @@ def _wrapped(label: str, text: str) -> str:
 
 
 class WouldChange(msgspec.Struct, frozen=True, kw_only=True, rename={"was": "from"}):
-    """What changes_by become of one monitor on one server."""
+    """What a trap would change for one monitor on one server."""
 
     monitor: str
     server: str
     was: str
     to: str
     recovery: str | None = None
-    """What changes_by run: `fail over failover1`; None: nothing."""
+    """The recovery that would run: `fail over failover1`; None: none."""
     text: str
     """The same in sentences, with the reason."""
 

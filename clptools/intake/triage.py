@@ -22,9 +22,9 @@ from clptools.intake.rehearsal import REHEARSAL_OID
 from clptools.intake.snmp import STANDARD_TRAPS, SYS_UPTIME, TRAP_OID
 
 LONGEST = 1_500
-"""What may wait is kept meanwhile, thousands of them."""
+"""Longer datagrams never wait, as thousands may wait in memory."""
 KNOWN_VERDICTS = 4_096
-"""Verdicts remembered; a sender that invents events makes them be forgotten, no more."""
+"""Verdicts remembered; if a sender invents events, they are forgotten."""
 
 _LENGTH = rb"(?:[\x00-\x7f]|\x81.|\x82..)"
 _INTEGER = rb"(?:\x01.|\x02..|\x03.{3}|\x04.{4}|\x05.{5})"
@@ -94,13 +94,13 @@ _EVENT_DATA = slice(31, 39)
 MOST = 4_096
 """Datagrams that wait, of all sensors."""
 MOST_OF_ONE = 256
-"""Of one sensor: the newest tell how it stands, and a fatal trap of it must not wait for long."""
+"""Of one sensor: the newest give its state, and a fatal trap of it waits for those before it."""
 
 Item = TypeVar("Item")
 
 
 class Triage:
-    """First looks by one class table."""
+    """Decides by one class table which datagrams may wait."""
 
     def __init__(self, table: ClassTable, grave: frozenset[str]) -> None:
         """`grave`: the classes that may not wait."""
@@ -109,14 +109,14 @@ class Triage:
         self._known: dict[tuple[bytes, int, bool, int, bool, bytes], bool] = {}
         self._ends = grave | {EventClass.CLEAR.value}
         self._kin: dict[bytes, bytes | None] = {}
-        """Names of traps that are no PETs -> what their order is kept by; None: may not wait."""
+        """Names of traps that are no PETs -> key of their order; None: may not wait."""
         self._grave_names = frozenset(
             ber.oid(name)[2:] for name, told in table.named() if told in grave or told == "CLEAR"
         )
         """Names, as encoded, of traps that are no PETs and may not wait."""
 
     def waits(self, data: bytes, now: float) -> bytes | None:
-        """The sensor that a trap speaks of, if it may wait; None: read it in full now.
+        """The sensor of a trap that may wait; None: read it in full now.
 
         It may wait if it is neither grave nor the end of what may be grave.  Traps of one fault
         have the same sensor (`sensor_of`): their order is to be kept.  `now`: wall clock.
@@ -131,7 +131,7 @@ class Triage:
             pattern = _V1
         else:
             return None
-        # A community of 128 bytes and more has another form of length: no match.
+        # A community of 128 bytes or more has a longer length field: no match.
         at += 5 + int.from_bytes(data[at + 4 : at + 5])
         found = pattern.match(data, at)
         if found is None:
@@ -163,7 +163,7 @@ class Triage:
         if _PET_VARBIND in data or _REHEARSAL in data:
             return None
         name = _v1_name(data, at) if v1 else _v2_name(data, at)
-        # An arc may be padded: then equal names have several encodings, and none is looked for.
+        # Padded arcs give one name several encodings: such a trap does not wait.
         if not name or name.startswith(_PET) or _PADDED.search(name) or name in self._grave_names:
             return None
         if name not in self._kin:
@@ -194,13 +194,13 @@ def is_grave(decoded: DecodedTrap, grave: frozenset[str]) -> bool:
 
 
 def ends_grave(decoded: DecodedTrap, grave: frozenset[str]) -> bool:
-    """Whether it may be the end of what is."""
+    """Whether it may end a fault of these classes."""
     ends = decoded.event_class is EventClass.CLEAR or bool(decoded.fault_closes)
     return ends and (decoded.clears is None or decoded.clears in grave)
 
 
 def sensor_of(decoded: DecodedTrap) -> bytes:
-    """The same for a trap that was read in full."""
+    """The sensor of a decoded trap, as `Triage.waits` returns it."""
     if decoded.fault_key:
         return _KIN + vendor_of(decoded.oid).encode()
     if decoded.format != "pet":
@@ -210,7 +210,7 @@ def sensor_of(decoded: DecodedTrap) -> bytes:
 
 
 def _plain(sensor: bytes) -> bytes:
-    """What is not wholly specified is one and the same: it has several encodings."""
+    """Equal for all sensors that are not fully specified, as these have several encodings."""
     return sensor if sensor[1] not in (0, 0xFF) and sensor[2] else b""
 
 
@@ -247,14 +247,18 @@ def _specific(v1: bool, number: bytes) -> int:
 
 
 class WaitingQueue(Generic[Item]):
-    """What waits."""
+    """Datagrams that wait for their turn; beyond `MOST`, the oldest of a sensor is shed.
+
+    Each sensor's are judged in the order in which they came.  Sensors do not wait for one another,
+    so those of one sensor can be judged before a trap of it that may not wait.
+    """
 
     def __init__(self) -> None:
         self.count = 0
         self._of: OrderedDict[bytes, deque[Item]] = OrderedDict()
 
     def add(self, sensor: bytes, item: Item) -> bool:
-        """Takes one more; False: it, or an older one of its sensor, was shed for that."""
+        """Takes one more; False: it, or an older one of its sensor, was shed."""
         found = self._of.get(sensor)
         full = self.count >= MOST
         if found is None:
@@ -280,7 +284,7 @@ class WaitingQueue(Generic[Item]):
         return None
 
     def of(self, sensor: bytes) -> tuple[Item, ...]:
-        """All that wait of one sensor, in order; they wait no more."""
+        """Removes and returns all that wait of one sensor, in order."""
         found = self._of.pop(sensor, ())
         self.count -= len(found)
         return tuple(found)
