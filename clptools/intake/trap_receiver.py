@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from clptools.config.address import Endpoint
-from clptools.config.trap_rows import row_fault
+from clptools.config.trap_names import row_fault
 from clptools.core.model.settings import Settings, SnmpUser, TrapSource
 from clptools.core.monitors.severity import grave_classes
 from clptools.faults import ClpError
