@@ -33,7 +33,7 @@ from clptools.core.node import Node
 from clptools.core.notices.form import Notice
 from clptools.core.report.journal import Head
 from clptools.faults import ClpError, ExitCode
-from clptools.resources.macs import own_macs
+from clptools.resources.neighbours import own_macs
 
 logger = logging.getLogger(__name__)
 

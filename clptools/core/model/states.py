@@ -58,7 +58,6 @@ class MonitorStatus(StrEnum):
     STALL = "Stall"
     SUSPEND = "Suspend"
     OFFLINE = "Offline"
-    UNUSED = "Unused"
     UNKNOWN = "Unknown"
 
 

@@ -23,7 +23,6 @@ from clptools.intake.families import Families
 
 SHIPPED = ("default", "dell", "supermicro", "intel")
 
-
 CLASSES = frozenset(EventClass)
 
 
@@ -95,14 +94,14 @@ def _spelling(profiles: Iterable[Profile]) -> Spelling:
 class ClassTable:
     """The rows in force for every manufacturer, with the site's profiles over the shipped ones.
 
-    Rows of the site that are malformed are left out; `row_fault` is how a check names them.
+    Malformed rows of the site are left out; `row_fault` names them for a check.
     """
 
     def __init__(self, site: Iterable[TrapProfile] = ()) -> None:
         site = tuple(site)
         shipped, self.names = _shipped()
         self.families = Families(site)
-        """Of traps that are no PETs."""
+        """The tables for traps that are no PETs."""
         self._profiles = shipped + tuple(
             Profile(
                 name=profile.name,
@@ -127,20 +126,20 @@ class ClassTable:
         }
         self._merged: dict[int | None, tuple[dict[str, Row], dict[str, str]]] = {}
         for manufacturer in (None, *self._known):
-            # Now, and not when the first fatal trap comes.
+            # Built now, not when the first fatal trap comes.
             self._for(manufacturer)
 
     def row(
         self, manufacturer: int | None, sensor_type: int | None, event_type: int | None, offset: int
     ) -> Row | None:
-        """The row for an event, the most exact first; None: the severity must tell."""
+        """The most exact row for an event; None: its severity decides."""
         rows = self._for(manufacturer)[0]
         for key in _keys(sensor_type, event_type, offset):
             if key in rows:
                 return rows[key]
         if manufacturer is not None or not _is_oem(sensor_type, event_type):
             return None
-        # The sender does not say who made it: what only one maker uses, it means.
+        # The sender does not say its maker: an event that only one maker uses is that maker's.
         found = [
             row
             for known in sorted(self._known)
@@ -149,14 +148,14 @@ class ClassTable:
         return found[0] if len({row.profile for row in found}) == 1 else None
 
     def spelling(self, manufacturer: int | None) -> Spelling:
-        """How that maker writes trap numbers; all makers' where the sender does not say its own."""
+        """How that maker writes trap numbers; all departures where the sender names no maker."""
         return self._spellings.get(manufacturer, _REGULAR)
 
     def exact(self, manufacturer: int | None, key: str) -> Row | None:
         """The row `specific N` or `oid ...`."""
         row = self._for(manufacturer)[0].get(key)
         if row is None and manufacturer is None and key.startswith("specific "):
-            # A number alone does not say whose it is; these numbers mean nothing else.
+            # A number alone names no maker, but these numbers have only one meaning.
             found = (self._for(known)[0].get(key) for known in sorted(self._known))
             return next((row for row in found if row is not None), None)
         return row
@@ -178,11 +177,11 @@ class ClassTable:
         return self.meaning(manufacturer, _keys(sensor_type, event_type, offset))
 
     def severity_class(self, severity: int | None) -> EventClass:
-        """The class where no row tells."""
+        """The class where no row decides."""
         return self.names.severity_classes.get(severity or 0, EventClass.UNKNOWN)
 
     def _for(self, manufacturer: int | None) -> tuple[dict[str, Row], dict[str, str]]:
-        # Bounded by the known manufacturers: a sender cannot grow it by inventing numbers.
+        # Bounded by the known manufacturers: invented numbers do not make it grow.
         key = manufacturer if manufacturer in self._known else None
         merged = self._merged.get(key)
         if merged is None:
@@ -220,7 +219,7 @@ def row_id(sensor_type: int | None, event_type: int | None, offset: int | None) 
 
 
 def _is_oem(sensor_type: int | None, event_type: int | None) -> bool:
-    """Whether a maker alone says what it means (IPMI 2.0, tables 42-1 and 42-3)."""
+    """Whether its meaning is the maker's own (IPMI 2.0, tables 42-1 and 42-3)."""
     return (sensor_type or 0) >= 0xC0 or 0x70 <= (event_type or 0) <= 0x7F
 
 

@@ -1,8 +1,8 @@
-"""The door for messages of drivers, agents and scripts: `message.sock`.
+"""The socket for messages of drivers, agents and scripts: `message.sock`.
 
-One JSON object a datagram, from root or the agent's own user alone; the kernel says who sent it
-(SCM_CREDENTIALS, unix(7)).  A sender that bound an address is answered once the event is durable.
-Nothing that arrives can raise out of here; what is not taken is counted by reason.
+Each datagram is one JSON object, from root or the agent's own user only; the kernel names the
+sender (SCM_CREDENTIALS, unix(7)).  A sender that bound an address is answered once the event is
+durable.  Nothing that arrives can raise out of here; what is not taken is counted by reason.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ DATAGRAM_BYTES = 16_384
 CATEGORY_BYTES = 32
 KEYWORD_BYTES = 1_023
 TEXT_BYTES = 4_096
+
 PENDING = 1_024
 """Messages taken and not yet durable; beyond it they are dropped and counted."""
 BATCH = 64
 
 _UCRED = struct.Struct("=3i")
-
 OnMessage = Callable[[MessageSeen], Awaitable[None]]
 
 
 class State(StrEnum):
-    """What happened to the thing."""
+    """The state that a message reports."""
 
     ERROR = "error"
     RECOVERED = "recovered"
@@ -64,9 +64,9 @@ class DoorCounters(msgspec.Struct, kw_only=True):
 
 
 def bind_door(address: str) -> socket.socket:
-    """A socket bound at `address`, mode 0600 from its first moment; a dead one is replaced.
+    """A socket bound at `address`, mode 0600 from the first moment; a dead one is replaced.
 
-    Raises OSError where something else than a socket is in the way.
+    Raises OSError if a file of another kind is in the way.
     """
     try:
         if stat.S_ISSOCK(os.lstat(address).st_mode):
@@ -99,12 +99,12 @@ class MessageDoor:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def start(self) -> None:
-        """Reads from now on, in the running loop."""
+        """Starts reading in the running loop."""
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._door.fileno(), self._readable)
 
     async def close(self) -> None:
-        """Reads no more, and waits until what was taken is durable and answered."""
+        """Stops reading, and waits until what was taken is durable and answered."""
         if self._loop is not None:
             self._loop.remove_reader(self._door.fileno())
         if self._pending:
@@ -167,12 +167,12 @@ class MessageDoor:
         try:
             self._door.sendto(msgspec.json.encode(answer), sender)
         except OSError:
-            # It does not wait for the answer any more, or reads too slowly: its own affair.
+            # The sender no longer waits for the answer, or reads too slowly.
             return
 
 
 def read_message(data: bytes, origin: str) -> MessageSeen:
-    """The event that a datagram tells.  Raises ValueError, with a plain sentence."""
+    """The event in a datagram.  Raises ValueError, with a plain sentence."""
     try:
         message = msgspec.json.decode(data, type=Message)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -214,7 +214,7 @@ def _origin(pid: int) -> str:
 
 
 def _close_gifts(value: bytes) -> None:
-    """File descriptors that a sender passed along are closed, or they would add up."""
+    """Closes file descriptors that a sender passed along; they would pile up."""
     count = len(value) // 4
     for (fd,) in struct.iter_unpack("=i", value[: count * 4]):
         os.close(fd)

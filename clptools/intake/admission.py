@@ -1,8 +1,9 @@
-"""Whose trap it is, and whether it is taken: source, community, repeats, storms, counters.
+"""Which traps are admitted: source, community, repeats, storms, counters.
 
-The UDP source alone decides whose BMC speaks; at a keyword address only the BMC of this very server
-is heard, and what it names as further sources: of one that speaks for several servers, a variable
-of the trap tells which is meant.  agent-addr and snmpTrapAddress are shown and never trusted.
+Only the UDP source decides whose BMC sent a trap.  A keyword address accepts the BMC of this server
+and the further sources that its configuration names.  If such a source speaks for several servers,
+a variable of the trap says which one is meant.  agent-addr and snmpTrapAddress are shown, never
+trusted.
 """
 
 from __future__ import annotations
@@ -28,13 +29,13 @@ RATE = 50
 BURST = 200
 """Traps a second from one BMC, and at once, before repeats are dropped."""
 REPEAT_MS = 10_000
-"""In a storm, one trap of each fault passes in this time; its beginning is always told."""
+"""In a storm, one trap of each fault passes in this time; its beginning always passes."""
 FAULTS = 512
-"""Faults that are new in a storm and pass within two such times: a server has fewer sensors."""
+"""Most new faults that pass in a storm within two such times: a server has fewer sensors."""
 GRAVE = 4_096
-"""Fatal ones known beside them: those pass in any number, the memory of them is bounded."""
+"""Fatal faults remembered in addition: any number of them passes, but memory is bounded."""
 ENDS, ENDS_BURST = 1, 10
-"""Ends of one fatal fault that pass, a second and at once: a flapping one is no news each time."""
+"""Ends of one fatal fault that pass, a second and at once: it may flap."""
 HELD = 1_024
 """Faults whose newest trap is held back."""
 FOREIGN_RATE = 50
@@ -55,7 +56,7 @@ class Counters(msgspec.Struct, kw_only=True):
     """
 
     received: int = 0
-    """Handed over by the kernel, whatever became of it."""
+    """Read from the kernel, taken or not."""
     accepted: int = 0
     duplicate: int = 0
     not_allowed: int = 0
@@ -68,9 +69,9 @@ class Counters(msgspec.Struct, kw_only=True):
     kernel_dropped: int = 0
     """From the BMC's address, and lost before they could be read: the receive buffer was full."""
     foreign_dropped: int = 0
-    """From other addresses, more at once than are looked at: dropped by the kernel, unread."""
+    """From other addresses, more at once than are read: dropped by the kernel."""
     shed: int = 0
-    """From the BMC's address, not fatal, more at once than can be read: dropped unread."""
+    """From the BMC's address, not fatal, more at once than can be decoded: dropped."""
     presence: int = 0
     rehearsal: int = 0
     discovery: int = 0
@@ -80,7 +81,7 @@ class Counters(msgspec.Struct, kw_only=True):
     """Repeats dropped in a storm."""
     queue_full: int = 0
     undelivered: int = 0
-    """Taken, but could not be made durable; not answered, so that the sender tries again."""
+    """Taken, but not made durable; not answered, so that the sender tries again."""
     elsewhere: int = 0
     """From a chassis manager, about another server than this."""
 
@@ -94,12 +95,12 @@ class Counters(msgspec.Struct, kw_only=True):
 
 
 class Admission(msgspec.Struct, frozen=True, kw_only=True):
-    """What is heard at one keyword address of this server."""
+    """Who may send to one keyword address of this server, and which monitors listen there."""
 
     server: str
     address: Endpoint
     bmc: str
-    """Its BMC's address; empty: this server has none configured, nothing is heard."""
+    """Its BMC's address; empty: none is configured, and no trap is taken."""
     more: tuple[TrapSource, ...] = ()
     """Further sources: the BMC's other port, chassis managers."""
     monitors: tuple[Monitor, ...]
@@ -117,11 +118,11 @@ class Admission(msgspec.Struct, frozen=True, kw_only=True):
         return (*((self.bmc,) if self.bmc else ()), *(s.address for s in self.more))
 
     def speaks(self, source: str) -> bool:
-        """Whether this server's traps come from there."""
+        """Whether this server's traps come from that source."""
         return any(same_source(known, source) for known in self.sources)
 
     def shares(self, source: str) -> tuple[TrapSource, ...]:
-        """The entries of a source that speaks for several servers; none: it speaks for this one."""
+        """The entries of a source that speaks for several servers; none: only for this one."""
         if self.bmc and same_source(self.bmc, source):
             return ()
         found = tuple(s for s in self.more if same_source(s.address, source))
@@ -174,14 +175,16 @@ def admissions(settings: Settings, server: str) -> tuple[Admission, ...]:
 
 
 def plain_source(host: str) -> str:
-    """A source address without its zone, and an IPv4 one as such where IPv6 carried it."""
+    """A source address without its zone; an IPv4 address in IPv6 form as plain IPv4."""
     host = host.partition("%")[0]
     return host[7:] if host.startswith("::ffff:") and "." in host else host
 
 
 def known_source(host: str) -> str:
-    """The same, with the zone of a link-local address by its name: it says which of the hosts that
-    have this address is meant."""
+    """The same, but a link-local address keeps its zone, by name.
+
+    Several hosts may have such an address; the zone says which one is meant.
+    """
     plain, _, zone = host.partition("%")
     if not zone or not plain.lower().startswith(_LINK_LOCAL):
         return plain_source(host)
@@ -192,14 +195,13 @@ def known_source(host: str) -> str:
 
 
 def source_of(peer: tuple[str | int, ...]) -> str:
-    """The same of a socket address; the zone stands in it as a number of its own."""
+    """`known_source` of a socket address, which holds the zone as a separate number."""
     host, scope = str(peer[0]), peer[3] if len(peer) > 3 else 0
     return known_source(f"{host}%{scope}" if scope and "%" not in host else host)
 
 
 def same_source(known: str, source: str) -> bool:
-    """Whether a datagram of `source` comes from a configured address; one without a zone means
-    any."""
+    """Whether `source` is the configured address `known`; without a zone that means any zone."""
     return known == source or ("%" not in known and known == source.partition("%")[0])
 
 
@@ -222,7 +224,7 @@ class Recent(Generic[Value]):
             self._seen.popitem(last=False)
 
     def forget(self, key: str) -> None:
-        """As if `key` had never come."""
+        """Forgets `key`."""
         self._seen.pop(key, None)
 
 
@@ -253,26 +255,26 @@ class _Passed(NamedTuple):
     state: str
     at_ms: int
     ends: Bucket | None
-    """How often the end of an urgent one may pass; None: it is no such fault."""
+    """How often the end of an urgent fault may pass; None: this is no such fault."""
 
 
 class Storm(Generic[Value]):
     """One BMC's storm: what is new passes at once, repeats of one fault are held back.
 
-    A BMC that sends a thousand traps a second for a flapping sensor must hide neither the one
-    fatal trap among them nor where the flapping ended: of each fault the latest that was held
-    back is released if it says something else than the last that passed.  Thousands of faults at
-    once are an attack, not a server: `FAULTS` of them pass, and any number of fatal ones.
+    A BMC that sends a thousand traps a second for a flapping sensor must hide neither a fatal trap
+    among them nor the final state.  So the latest held trap of each fault is released if its state
+    differs from the last that passed.  Thousands of faults at once are an attack, not a server:
+    `FAULTS` of them pass, and any number of fatal ones.
     """
 
     def __init__(self) -> None:
         self._bucket = Bucket(RATE, BURST)
         self._passed: OrderedDict[str, _Passed] = OrderedDict()
         self._grave = 0
-        """How many of these were fatal, or the end of a fatal one."""
+        """How many of these were fatal, or the end of a fatal fault."""
         self._held: dict[str, tuple[str, bool, Value]] = {}
         self.dropped = 0
-        """Traps not passed in the storm that goes on; 0: none goes on."""
+        """Traps held back in the present storm; 0: there is no storm."""
         self.quiet_since_ms = 0
 
     def admit(
@@ -287,9 +289,9 @@ class Storm(Generic[Value]):
     ) -> bool:
         """Whether `item` passes now.
 
-        `fault` is what it speaks of and `state` what it says of that; `urgent` never waits for
-        the storm to end, unless it only repeats what passed last.  `ends_urgent`: it may be the
-        end of an urgent one, and has its place among those.
+        `fault` is its subject and `state` its statement.  An `urgent` one never waits for the storm
+        to end, unless it only repeats what passed last.  `ends_urgent`: it may end an urgent fault,
+        and counts among those.
         """
         grave = urgent or ends_urgent
         calm = self._bucket.take(now_ms)
@@ -299,7 +301,7 @@ class Storm(Generic[Value]):
         else:
             passes = calm or now_ms - last.at_ms >= REPEAT_MS
             if not passes and last.state != state:
-                # The end too, now and then: behind one that is held back, the same again would
+                # The end passes too, now and then: if it were held back, the same fault again would
                 # be no news, though it began anew.
                 ended = ends_urgent and last.ends is not None and last.ends.take(now_ms)
                 passes = urgent or ended
@@ -309,7 +311,7 @@ class Storm(Generic[Value]):
         return True
 
     def release(self, now_ms: int) -> list[Value]:
-        """What was held back and tells news, to be called every REPEAT_MS of a storm."""
+        """The held traps that say something new; to be called every REPEAT_MS of a storm."""
         self._fade(now_ms)
         held, self._held = self._held, {}
         news: list[Value] = []
@@ -323,7 +325,7 @@ class Storm(Generic[Value]):
         return news
 
     def drop(self, now_ms: int) -> None:
-        """One more did not pass."""
+        """Counts one that did not pass."""
         self.dropped += 1
         self.quiet_since_ms = now_ms
 
@@ -350,7 +352,7 @@ class Storm(Generic[Value]):
     def _fade(self, now_ms: int) -> None:
         while self._passed:
             oldest, passed = next(iter(self._passed.items()))
-            # What is held back is compared with what passed: that must not be forgotten first.
+            # A held trap is compared with the one that passed, so that one is kept as long.
             old = now_ms - passed.at_ms >= 2 * REPEAT_MS and oldest not in self._held
             if not old and self._grave <= GRAVE:
                 break

@@ -1,7 +1,7 @@
 """Traps made here: PETs of any class for rehearsal, tests and the demonstration.
 
-A rehearsal trap comes from a foreign address and is admitted all the same, because a varbind of it
-proves the cluster's authkey: version, moment of issue, a nonce, and an HMAC-SHA-256 over these,
+A rehearsal trap comes from a foreign address.  It is admitted because one of its varbinds proves
+the cluster's authkey: version, moment of issue, a nonce, and an HMAC-SHA-256 over these,
 the server it is for and the trap itself.  It is shown and counted, and never recovers.
 """
 
@@ -15,9 +15,8 @@ import msgspec
 
 from clptools.core.model.words import EventClass
 from clptools.intake import ber, snmp
-from clptools.intake.octets import EPOCH
-from clptools.intake.pet import ENTERPRISE, VARBIND
-from clptools.intake.profile import ClassTable
+from clptools.intake.class_table import ClassTable
+from clptools.intake.pet_fields import ENTERPRISE, EPOCH, VARBIND
 from clptools.intake.snmp import Trap, Version
 
 REHEARSAL_OID = "1.3.6.1.4.1.8072.9999.9999.29002.1"
@@ -50,7 +49,7 @@ _SENSOR_ENTITY = {0x07: 0x03, 0x08: 0x0A, 0x0C: 0x08, 0x0D: 0x04, 0x04: 0x1D, 0x
 
 
 class PetEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """What a PET is to say; the defaults are those of an ordinary BMC."""
+    """The content of a PET; the defaults are those of an ordinary BMC."""
 
     specific: int
     severity: int = 0x10
@@ -212,7 +211,7 @@ def is_rehearsal(trap: Trap) -> bool:
 class RehearsalGate:
     """Checks rehearsal traps for one server; remembers nonces, so that none is used twice.
 
-    What was issued before this gate opened is refused: nonces of an earlier run are forgotten.
+    Traps from before this gate opened are refused: nonces of an earlier run are forgotten.
     """
 
     def __init__(self, authkey: bytes, server: str, opened_ms: int) -> None:

@@ -1,37 +1,39 @@
-"""A first look at a datagram, a tenth as dear as reading it: may it wait?
+"""Triage of datagrams: which may wait, and the queue of those that do.
 
-In a storm the fatal trap must be found before all others are read, and whatever else a monitor
-recovers on.  A plain PET in the common encoding is recognised by its fixed bytes, and its class
-comes from the class table by what decides it there, remembered; a trap that is no PET by its name.
-Whatever is not recognised may not wait: it is read in full at once.
+In a storm the fatal trap must be found before all others are read, and with it every trap that a
+monitor recovers on.  A first look costs a tenth of reading: a plain PET in the common encoding is
+recognised by its fixed bytes, and its class is remembered by what decides it in the class table; a
+trap that is no PET is recognised by its name.  Whatever is not recognised is read in full at once.
 """
 
 from __future__ import annotations
 
 import re
+from collections import OrderedDict, deque
+from typing import Generic, TypeVar
 
 from clptools.core.model.words import EventClass
-from clptools.intake import ber, pet
+from clptools.intake import ber, pet, pet_fields
+from clptools.intake.class_table import ClassTable
+from clptools.intake.decoded_trap import DecodedTrap
 from clptools.intake.families import vendor_of
-from clptools.intake.octets import SHORTEST
-from clptools.intake.pet import DecodedTrap
-from clptools.intake.profile import ClassTable
-from clptools.intake.rehearse import REHEARSAL_OID
+from clptools.intake.pet_fields import SHORTEST
+from clptools.intake.rehearsal import REHEARSAL_OID
 from clptools.intake.snmp import STANDARD_TRAPS, SYS_UPTIME, TRAP_OID
 
 LONGEST = 1_500
-"""What may wait is kept meanwhile, thousands of them."""
-KNOWN = 4_096
-"""Verdicts remembered; a sender that invents events makes them be forgotten, no more."""
+"""Longer datagrams never wait, as thousands may wait in memory."""
+KNOWN_VERDICTS = 4_096
+"""Verdicts remembered; if a sender invents events, they are forgotten."""
 
 _LENGTH = rb"(?:[\x00-\x7f]|\x81.|\x82..)"
 _INTEGER = rb"(?:\x01.|\x02..|\x03.{3}|\x04.{4}|\x05.{5})"
-_PET = ber.oid(pet.ENTERPRISE)[2:]
+_PET = ber.oid(pet_fields.ENTERPRISE)[2:]
 _OCTETS = b"".join(
     (
         rb"\x30",
         _LENGTH,
-        re.escape(ber.oid(pet.VARBIND)),
+        re.escape(ber.oid(pet_fields.VARBIND)),
         rb"\x04(?P<octets>[",
         bytes((SHORTEST,)),
         rb"-\x7f])",
@@ -40,7 +42,7 @@ _OCTETS = b"".join(
 _V1 = re.compile(
     b"".join(
         (
-            rb"\xa4", _LENGTH, re.escape(ber.oid(pet.ENTERPRISE)), rb"\x40\x04.{4}",
+            rb"\xa4", _LENGTH, re.escape(ber.oid(pet_fields.ENTERPRISE)), rb"\x40\x04.{4}",
             rb"\x02\x01\x06\x02(?P<number>", _INTEGER, rb")\x43", _INTEGER,
             rb"\x30", _LENGTH, _OCTETS,
         )
@@ -78,7 +80,7 @@ _V2 = re.compile(
     re.DOTALL,
 )  # fmt: skip
 _REHEARSAL = ber.oid(REHEARSAL_OID)
-_PET_VARBIND = ber.oid(pet.VARBIND)[2:]
+_PET_VARBIND = ber.oid(pet_fields.VARBIND)[2:]
 _STANDARD = ber.oid(STANDARD_TRAPS)[2:]
 _OTHER = b"oid "
 _KIN = b"kin "
@@ -89,9 +91,16 @@ _SENSOR = slice(27, 31)
 """Sensor device, sensor and entity among the octets (IPMI 2.0, table 17-7)."""
 _EVENT_DATA = slice(31, 39)
 
+MOST = 4_096
+"""Datagrams that wait, of all sensors."""
+MOST_OF_ONE = 256
+"""Of one sensor: the newest give its state, and a fatal trap of it waits for those before it."""
 
-class Glance:
-    """First looks by one class table."""
+Item = TypeVar("Item")
+
+
+class Triage:
+    """Decides by one class table which datagrams may wait."""
 
     def __init__(self, table: ClassTable, grave: frozenset[str]) -> None:
         """`grave`: the classes that may not wait."""
@@ -100,14 +109,14 @@ class Glance:
         self._known: dict[tuple[bytes, int, bool, int, bool, bytes], bool] = {}
         self._ends = grave | {EventClass.CLEAR.value}
         self._kin: dict[bytes, bytes | None] = {}
-        """Names of traps that are no PETs -> what their order is kept by; None: may not wait."""
+        """Names of traps that are no PETs -> key of their order; None: may not wait."""
         self._grave_names = frozenset(
             ber.oid(name)[2:] for name, told in table.named() if told in grave or told == "CLEAR"
         )
         """Names, as encoded, of traps that are no PETs and may not wait."""
 
     def waits(self, data: bytes, now: float) -> bytes | None:
-        """The sensor that a trap speaks of, if it may wait; None: read it in full now.
+        """The sensor of a trap that may wait; None: read it in full now.
 
         It may wait if it is neither grave nor the end of what may be grave.  Traps of one fault
         have the same sensor (`sensor_of`): their order is to be kept.  `now`: wall clock.
@@ -122,7 +131,7 @@ class Glance:
             pattern = _V1
         else:
             return None
-        # A community of 128 bytes and more has another form of length: no match.
+        # A community of 128 bytes or more has a longer length field: no match.
         at += 5 + int.from_bytes(data[at + 4 : at + 5])
         found = pattern.match(data, at)
         if found is None:
@@ -144,7 +153,7 @@ class Glance:
         )
         waits = self._known.get(key)
         if waits is None:
-            if len(self._known) >= KNOWN:
+            if len(self._known) >= KNOWN_VERDICTS:
                 self._known.clear()
             waits = self._known[key] = self._may_wait(pattern is _V1, number, octets, now)
         return _plain(sensor) if waits else None
@@ -154,11 +163,11 @@ class Glance:
         if _PET_VARBIND in data or _REHEARSAL in data:
             return None
         name = _v1_name(data, at) if v1 else _v2_name(data, at)
-        # An arc may be padded: then equal names have several encodings, and none is looked for.
+        # Padded arcs give one name several encodings: such a trap does not wait.
         if not name or name.startswith(_PET) or _PADDED.search(name) or name in self._grave_names:
             return None
         if name not in self._kin:
-            if len(self._kin) >= KNOWN:
+            if len(self._kin) >= KNOWN_VERDICTS:
                 self._kin.clear()
             self._kin[name] = self._kin_of(name)
         return self._kin[name]
@@ -185,13 +194,13 @@ def is_grave(decoded: DecodedTrap, grave: frozenset[str]) -> bool:
 
 
 def ends_grave(decoded: DecodedTrap, grave: frozenset[str]) -> bool:
-    """Whether it may be the end of what is."""
+    """Whether it may end a fault of these classes."""
     ends = decoded.event_class is EventClass.CLEAR or bool(decoded.fault_closes)
     return ends and (decoded.clears is None or decoded.clears in grave)
 
 
 def sensor_of(decoded: DecodedTrap) -> bytes:
-    """The same for a trap that was read in full."""
+    """The sensor of a decoded trap, as `Triage.waits` returns it."""
     if decoded.fault_key:
         return _KIN + vendor_of(decoded.oid).encode()
     if decoded.format != "pet":
@@ -201,7 +210,7 @@ def sensor_of(decoded: DecodedTrap) -> bytes:
 
 
 def _plain(sensor: bytes) -> bytes:
-    """What is not wholly specified is one and the same: it has several encodings."""
+    """Equal for all sensors that are not fully specified, as these have several encodings."""
     return sensor if sensor[1] not in (0, 0xFF) and sensor[2] else b""
 
 
@@ -235,3 +244,47 @@ def _specific(v1: bool, number: bytes) -> int:
     for byte in number:
         value = value << 7 | byte & 0x7F
     return value
+
+
+class WaitingQueue(Generic[Item]):
+    """Datagrams that wait for their turn; beyond `MOST`, the oldest of a sensor is shed.
+
+    Each sensor's are judged in the order in which they came.  Sensors do not wait for one another,
+    so those of one sensor can be judged before a trap of it that may not wait.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._of: OrderedDict[bytes, deque[Item]] = OrderedDict()
+
+    def add(self, sensor: bytes, item: Item) -> bool:
+        """Takes one more; False: it, or an older one of its sensor, was shed."""
+        found = self._of.get(sensor)
+        full = self.count >= MOST
+        if found is None:
+            if full:
+                return False
+            found = self._of[sensor] = deque()
+        room = not full and len(found) < MOST_OF_ONE
+        if room:
+            self.count += 1
+        else:
+            found.popleft()
+        found.append(item)
+        return room
+
+    def next(self) -> Item | None:
+        """The one whose turn it is, or None."""
+        for sensor, found in self._of.items():
+            item = found.popleft()
+            self.count -= 1
+            if not found:
+                del self._of[sensor]
+            return item
+        return None
+
+    def of(self, sensor: bytes) -> tuple[Item, ...]:
+        """Removes and returns all that wait of one sensor, in order."""
+        found = self._of.pop(sensor, ())
+        self.count -= len(found)
+        return tuple(found)

@@ -1,11 +1,19 @@
-"""The octets of a PET (PET specification 1.0, IPMI 2.0 table 17-7), with BMCs' departures."""
+"""A PET's trap number and octets, read with the departures that BMCs in the field are known for.
+
+Sources: PET specification 1.0; IPMI 2.0, tables 17-7, 42-2 and 42-3.  Each departure that is met is
+named in `quirks`; none makes a PET unreadable.
+"""
 
 from __future__ import annotations
 
 import datetime
 import uuid
+from collections.abc import Sequence
+from typing import NamedTuple
 
-from clptools.intake.profile import ClassTable
+from clptools.intake import ber
+from clptools.intake.class_table import ClassTable
+from clptools.intake.snmp import Trap, VarBind
 
 SHORTEST, LONGEST = 47, 110
 
@@ -14,6 +22,9 @@ EPOCH = 883_612_800
 DAY = 86_400
 MAKERS = 0xFFFFF
 """The highest number of a maker: IPMI has 20 bits for it (IPMI 2.0, table 20-2)."""
+
+ENTERPRISE = "1.3.6.1.4.1.3183.1.1"
+VARBIND = "1.3.6.1.4.1.3183.1.1.1"
 
 
 class Fields:
@@ -59,7 +70,7 @@ class Fields:
         self.entity = (data[29], data[30]) if size > 30 and data[29] else None
         blank = all(byte in (0, 0xFF) for byte in data[31:39])
         self.blank = blank
-        """Whether the event data say nothing at all."""
+        """Whether the event data are all unspecified."""
         self.event_data: str | None = data[31:34].hex()
         self.data_offset: int | None = data[31] & 0x0F
         if size < 34 or data[31] == 0xFF or (blank and self.sensor is None):
@@ -137,3 +148,99 @@ def _oem(rest: bytes, quirks: list[str]) -> str | None:
 
 def _printable(data: bytes) -> bool:
     return all(32 <= byte < 127 for byte in data)
+
+
+def has_pet_name(trap: Trap) -> bool:
+    """Whether its name is a PET's.  A coldStart of the same agent only shares the enterprise."""
+    return trap.specific is not None and (
+        trap.enterprise == ENTERPRISE or trap.oid.startswith(ENTERPRISE + ".")
+    )
+
+
+def has_pet_octets(trap: Trap) -> bool:
+    """Whether it carries a PET's octets, whatever its name."""
+    return any(len(bind.value) >= SHORTEST and _is_pet_varbind(bind) for bind in trap.varbinds)
+
+
+def octets_of(trap: Trap) -> bytes | None:
+    """The octets of a PET; None: it has none."""
+    for bind in trap.varbinds:
+        if _is_pet_varbind(bind):
+            return bind.value
+    return None
+
+
+def _is_pet_varbind(bind: VarBind) -> bool:
+    return bind.tag == ber.OCTETS and (bind.oid == VARBIND or bind.oid.startswith(VARBIND + "."))
+
+
+class Number(NamedTuple):
+    """A trap number, read (PET specification 1.0, section 4)."""
+
+    sensor_type: int | None = None
+    event_type: int | None = None
+    offset: int | None = None
+    deasserted: bool = False
+    doubtful: bool = False
+    """It departs from the specification in an unknown way."""
+    coded: bool = False
+    """The offset is the maker's code, and fills the last byte."""
+
+
+def read_number(
+    specific: int | None, fields: Fields, table: ClassTable, quirks: list[str]
+) -> Number:
+    if specific is None:
+        return Number()
+    if specific >> 24:
+        quirks.append(f"specific trap {specific} is wider than 24 bits: not used")
+        return Number(doubtful=True)
+    spelling = table.spelling(fields.manufacturer)
+    meant = spelling.numbers.get(specific, specific)
+    departures = _departures(meant, table)
+    guessed = False
+    if meant != specific:
+        quirks.append(f"trap number {specific} is read as {meant}, as its maker means it")
+    elif departures and specific >> 12 in spelling.shifted:
+        # Direction and reserved bits are left out; only the offset follows the event type.
+        whole = specific >> 4 << 8 | specific & 0x0F
+        if not _departures(whole, table):
+            quirks.append(f"trap number {specific} is shifted by a nibble: read as {whole}")
+            meant, departures, guessed = whole, (), True
+    sensor_type = meant >> 16
+    event_type = meant >> 8 & 0x7F or None
+    if sensor_type in spelling.coded:
+        return Number(sensor_type, event_type, meant & 0xFF, coded=True)
+    quirks += departures
+    bit_15 = bool(meant & 0x8000)
+    if bit_15:
+        quirks.append("deassertion in bit 15 of the specific trap")
+    return Number(
+        sensor_type or None,
+        event_type,
+        None if meant & 0x0F == 0x0F else meant & 0x0F,
+        deasserted=bit_15 or bool(meant & 0x80),
+        # No maker's table has a shifted number that is an end.
+        doubtful=guessed or bool(departures),
+    )
+
+
+def _departures(number: int, table: ClassTable) -> Sequence[str]:
+    """How a trap number departs from what the specification, or bit 15, allows."""
+    sensor_type, event_type, offset = number >> 16, number >> 8 & 0xFF, number & 0x0F
+    if event_type == 0x6F and not number & 0x70 and not 0x2C < sensor_type < 0xC0:
+        return ()  # the usual case
+    event_type &= 0x7F
+    bit_15 = number & 0x8000
+    found: list[str] = []
+    if 0x0C < event_type < 0x6F:
+        found.append(f"event type {event_type:02X}h is none: the trap number may be shifted")
+    elif bit_15 and not (1 <= event_type <= 0x0C or event_type == 0x6F):
+        found.append(f"bit 15 with event type {event_type:02X}h: the trap number may be swapped")
+    elif offset != 0x0F and offset >= len(table.names.events.get(event_type, range(0x10))):
+        found.append(f"event type {event_type:02X}h has no offset {offset:X}h")
+    if 0x2C < sensor_type < 0xC0:
+        found.append(f"sensor type {sensor_type:02X}h is none")
+    if number & 0x70:
+        found.append(f"reserved bits in the specific trap {number}")
+    return found
