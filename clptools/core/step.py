@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import Enum, auto
 
-from clptools.core.model.actions import Action
+from clptools.core.model.actions import Action, SetTimer
 from clptools.core.model.settings import Settings
 from clptools.core.model.state import Life, StepState
-from clptools.core.model.timing import Times
+from clptools.core.model.timing import NEVER, Times
 from clptools.core.notices.form import Notice, record_of
+
+DUE_TIMER = "due"
+"""The next instant at which a lease, a promise or a candidacy ends."""
 
 
 class Change(Enum):
@@ -77,6 +80,23 @@ class Step:
                 self._urgent = True
             else:
                 self._requests_due = True
+
+    def set_timer(self, name: str, at: int) -> None:
+        """Wakes us at `at`; a timer that is set for that instant already is left alone."""
+        if self.state.timers.get(name) != at:
+            self.state.timers[name] = at
+            self.do(SetTimer(name=name, at=at))
+
+    def wake_by(self, due: int) -> None:
+        """Wakes us at `due`, the earliest of all deadlines; `NEVER`: there is none.
+
+        The timer is only moved to earlier: a deadline that moved away is noticed when it fires.
+        """
+        current = self.state.timers.get(DUE_TIMER, NEVER)
+        if due == NEVER or (self.now < current <= due):
+            return
+        if due - self.now < self.times.interval_ms or current <= self.now:
+            self.set_timer(DUE_TIMER, due)
 
     def draw(self, below: int) -> int:
         """The next number of this core's own sequence, in `range(below)` (splitmix64)."""

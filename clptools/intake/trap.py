@@ -21,7 +21,7 @@ from clptools.config.trap_rows import row_fault
 from clptools.core.model.events import HardwareSeen
 from clptools.core.model.settings import Settings, SnmpUser, TrapSource
 from clptools.core.model.words import EventClass
-from clptools.core.monitors.severity import grave_classes
+from clptools.core.monitors.status import grave_classes
 from clptools.faults import ClpError
 from clptools.intake import pet, snmp
 from clptools.intake.ber import DecodeError

@@ -8,7 +8,7 @@ import pytest
 
 from clptools.core.model import actions as a
 from clptools.core.model import events as e
-from clptools.core.model.open_events import bars
+from clptools.core.model.monitor_state import bars
 from clptools.core.model.requests import Acknowledge, ExternalNotice, RequestBase
 from clptools.core.model.settings import Monitor, Recovery
 from clptools.core.monitors import event_ledger as ledger

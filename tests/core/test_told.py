@@ -56,7 +56,7 @@ def test_a_path_that_is_about_to_time_out_is_told_by_its_own_module() -> None:
 
 def test_rules_that_come_to_no_end_are_told() -> None:
     me = one()
-    me.node._say_unsettled()
+    me.node._report_unsettled()
     (record,) = (r for r in me.node.context.take() if isinstance(r, a.Record))
     assert (record.code, record.level) == (notices.cluster.RulesUnsettled.code(), "ERROR")
 

@@ -6,14 +6,16 @@ from collections.abc import Iterable
 
 import msgspec
 
+from clptools.core.cluster.authority import Authority
 from clptools.core.cluster.election import Election
 from clptools.core.cluster.holdings import Holdings
 from clptools.core.cluster.peers import Peers
 from clptools.core.cluster.shared_policy import SharedPolicy
 from clptools.core.model.actions import SendBeat
+from clptools.core.model.cluster_state import PeerState
 from clptools.core.model.messages import Beat, Echo, Holding
-from clptools.core.model.quorum import NEVER
-from clptools.core.model.state import PeerState, Phase
+from clptools.core.model.state import Phase
+from clptools.core.model.timing import NEVER
 from clptools.core.step import Step
 
 
@@ -33,12 +35,19 @@ class Heartbeats:
     """Builds and sends heartbeats."""
 
     def __init__(
-        self, step: Step, peers: Peers, holdings: Holdings, policy: SharedPolicy, election: Election
+        self,
+        step: Step,
+        peers: Peers,
+        holdings: Holdings,
+        policy: SharedPolicy,
+        authority: Authority,
+        election: Election,
     ) -> None:
         self.step = step
         self.peers = peers
         self.holdings = holdings
         self.policy = policy
+        self.authority = authority
         self.election = election
 
     def send_to(self, names: Iterable[str], own: OwnWord) -> None:
@@ -49,8 +58,8 @@ class Heartbeats:
         hears = self._hears()
         out = tuple(n for n in peers if peers.is_out(n))
         election = self.election
-        authority = election.in_office()
-        coordinator = step.me if authority else election.heard_coordinator()
+        authority = self.authority.in_office()
+        coordinator = step.me if authority else self.authority.heard_coordinator()
         ask = election.asking()
         ask_term = election.ask_term()
         lacks = peers.lacks() if step.life.newcomer else ()

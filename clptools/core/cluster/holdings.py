@@ -24,10 +24,10 @@ import msgspec
 
 from clptools.core.cluster.peers import Peers
 from clptools.core.model.actions import SendBeat
+from clptools.core.model.cluster_state import PeerHoldings, PeerState, SentState
 from clptools.core.model.datagram import MAX_BYTES, datagram_bytes, line_bytes
 from clptools.core.model.messages import NO_EPOCH, Beat, Echo, Holding, Line
-from clptools.core.model.quorum import NEVER
-from clptools.core.model.state import PeerHoldings, PeerState, SentState
+from clptools.core.model.timing import NEVER
 from clptools.core.notices import cluster as notices
 from clptools.core.step import Change, Step
 

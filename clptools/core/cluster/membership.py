@@ -12,17 +12,16 @@ from collections.abc import Callable
 
 import msgspec
 
-from clptools.core.cluster.answers import Answers
 from clptools.core.cluster.holdings import Holdings
-from clptools.core.cluster.peers import Peers
+from clptools.core.cluster.peers import Answers, Peers
 from clptools.core.cluster.power import Power
 from clptools.core.cluster.revision import Revision
 from clptools.core.model.actions import SendBeat, SetMember
+from clptools.core.model.cluster_state import PeersState, PeerState
 from clptools.core.model.events import BeatSeen
-from clptools.core.model.messages import Beat, Echo
-from clptools.core.model.quorum import NEVER
-from clptools.core.model.state import PeersState, PeerState, Phase
-from clptools.core.model.timing import drift_ms
+from clptools.core.model.messages import Beat, Echo, Report
+from clptools.core.model.state import Phase
+from clptools.core.model.timing import NEVER, drift_ms
 from clptools.core.model.transitions import CONTACT, ContactChange
 from clptools.core.notices import cluster as notices
 from clptools.core.step import Change, Step
@@ -119,6 +118,18 @@ class Membership:
         if beat.authority and (before is None or not before.authority):
             self.answers.at_once(beat.sender, first=True)
         return p
+
+    def reported(self, sender: str, report: Report) -> None:
+        """A server's report of itself arrived; the newest one stands."""
+        p = self.peers.get(sender)
+        if p is None or report.sender != sender or report.incarnation != p.incarnation:
+            return
+        if p.report is None or report.number > p.report.number:
+            p.report = report
+            p.reported_at = self.step.now
+            if report.server.macs not in ((), p.macs):
+                p.macs = report.server.macs
+            self.step.changed(Change.REQUESTS)
 
     def _compare_clocks(self, p: PeerState, beat: Beat) -> None:
         """A beat that waited, on its way or while we stood still, is told by one that did not."""

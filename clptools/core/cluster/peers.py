@@ -1,12 +1,18 @@
-"""The other servers as they are known now: questions, and nothing else (`docs/rules.md`, *Out*)."""
+"""The other servers as they are known now (`docs/rules.md`, *Out*), and which to answer now."""
 
 from __future__ import annotations
 
 from collections.abc import ItemsView, Iterator, ValuesView
 
-from clptools.core.model.quorum import NEVER, majority
-from clptools.core.model.state import BmcState, PeersState, PeerState, Phase
+from clptools.core.model.cluster_state import BmcState, PeersState, PeerState
+from clptools.core.model.state import Phase
+from clptools.core.model.timing import NEVER
 from clptools.core.step import Step
+
+
+def majority(size: int) -> int:
+    """How many of `size` are a strict majority."""
+    return size // 2 + 1
 
 
 class Peers:
@@ -39,6 +45,11 @@ class Peers:
     def values(self) -> ValuesView[PeerState]:
         """State of each."""
         return self.state.known.values()
+
+    def is_incarnation(self, name: str, incarnation: str) -> bool:
+        """Whether we believe this incarnation of a server."""
+        p = self.get(name)
+        return p is not None and p.incarnation == incarnation
 
     @property
     def own_bmc(self) -> BmcState:
@@ -164,3 +175,26 @@ class Peers:
     def ripe(self) -> bool:
         """Whether our first `L + d` is over."""
         return self.step.now >= self.step.life.started_at + self.step.times.silence_ms
+
+
+class Answers:
+    """Peers that are answered before the next interval."""
+
+    def __init__(self, step: Step, peers: Peers) -> None:
+        self.step = step
+        self.peers = peers
+        self.due: list[str] = []
+
+    def at_once(self, name: str, *, first: bool = False) -> None:
+        """Answers one peer now instead of at the next interval (not in a flood).
+
+        `first`: the first answer to something that comes once a term or incarnation.  It is never
+        held back: an election is three such answers within a few milliseconds.
+        """
+        p = self.peers[name]
+        recent = self.step.now - p.urgent_at < self.step.times.interval_ms // 8
+        if recent and not first:
+            return
+        p.urgent_at = self.step.now
+        if name not in self.due:
+            self.due.append(name)

@@ -21,11 +21,11 @@ from __future__ import annotations
 from clptools.core import phrases as say
 from clptools.core.cluster.peers import Peers
 from clptools.core.model.actions import ReadPower
+from clptools.core.model.cluster_state import BmcState, PeerState
 from clptools.core.model.events import PowerRead
 from clptools.core.model.messages import Echo
-from clptools.core.model.quorum import NEVER
 from clptools.core.model.settings import Settings
-from clptools.core.model.state import BmcState, PeerState
+from clptools.core.model.timing import NEVER
 from clptools.core.model.words import BmcAction, PowerState
 from clptools.core.notices import cluster as notices
 from clptools.core.step import Change, Step

@@ -16,14 +16,14 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from clptools.core import phrases as say
+from clptools.core import replies
 from clptools.core.cluster.peers import Peers
 from clptools.core.model.actions import SetMember
+from clptools.core.model.cluster_state import RevisionState
 from clptools.core.model.events import SettingsOffered
-from clptools.core.model.quorum import NEVER
 from clptools.core.model.settings import Arbiter, Cluster, InForce, Settings
-from clptools.core.model.state import Phase, RevisionState
-from clptools.core.model.timing import times, times_of_both, turns_step_ms
+from clptools.core.model.state import Phase
+from clptools.core.model.timing import NEVER, times, times_of_both, turns_step_ms
 from clptools.core.step import Change, Step
 
 _TURNS_KEPT = 8
@@ -62,9 +62,9 @@ class Revision:
             return ""
         for name in (step.me, *self.peers):
             if name not in settings.names and not self.has_gone(name):
-                return say.may_not_be_removed(name)
+                return replies.may_not_be_removed(name)
         if self.state.names and settings.voters != step.settings.voters:
-            return say.change_under_way(self.behind())
+            return replies.change_under_way(self.behind())
         return ""
 
     def has_gone(self, name: str) -> bool:
@@ -74,6 +74,10 @@ class Revision:
         """
         p = self.peers.get(name)
         return p is not None and bool(p.left or p.confirmed)
+
+    def gone(self) -> set[str]:
+        """The servers for which `has_gone` holds."""
+        return {name for name in self.peers if self.has_gone(name)}
 
     def behind(self) -> list[str]:
         """Servers that have not shown that they vote by our configuration."""
@@ -108,8 +112,8 @@ class Revision:
         """The shorter step while some count by a revision before: its turns are as short."""
         return min(turns_step_ms(r.cluster) for r in self.turns())
 
-    def before_turns(self, before: InForce) -> None:
-        """Another configuration took effect: whoever has not got it takes turns by `before`."""
+    def _before_turns(self, before: InForce) -> None:
+        """Servers that do not have the new configuration yet take turns by `before`."""
         now = self.step.settings.in_force
         if before == now or before in self.state.turns_before:
             return
@@ -133,6 +137,17 @@ class Revision:
         if step.life.phase is Phase.RUNNING and step.me in step.settings.names:
             self._end_doubt()
         return ended
+
+    def follows(self, before: InForce, gone: set[str]) -> int:
+        """Our configuration follows `before`; `gone`: servers that had given up their part.
+
+        Returns by how many ms that shortens a holder's lease.
+        """
+        names = self.step.settings.names
+        voters = tuple(n for n in before.names if n not in gone or n in names)
+        shorter_ms = self.begin(voters, before.arbiter, before.cluster)
+        self._before_turns(before)
+        return shorter_ms
 
     def begin(self, names: tuple[str, ...], arbiter: Arbiter | None, cluster: Cluster) -> int:
         """While servers, arbiters or lengths change, what decides holds by both revisions.

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import msgspec
 
-from clptools.core.cluster.election import Election
+from clptools.core.cluster.authority import Authority
 from clptools.core.cluster.peers import Peers
 from clptools.core.cluster.timeout_ratio import TimeoutRatio
 from clptools.core.model.actions import SendControl
-from clptools.core.model.messages import Epoch, Shared
-from clptools.core.model.quorum import NEVER
-from clptools.core.model.state import PeerState, PolicyState
+from clptools.core.model.cluster_state import PeerState, PolicyState
+from clptools.core.model.messages import Epoch, Intent, Shared
+from clptools.core.model.timing import NEVER
 from clptools.core.notices import cluster as notices
 from clptools.core.step import Change, Step
 
@@ -25,22 +25,45 @@ class SharedPolicy:
     """The shared policy as this server knows it."""
 
     def __init__(
-        self, step: Step, state: PolicyState, peers: Peers, ratio: TimeoutRatio, election: Election
+        self,
+        step: Step,
+        state: PolicyState,
+        peers: Peers,
+        ratio: TimeoutRatio,
+        authority: Authority,
     ) -> None:
         self.step = step
         self.state = state
         self.peers = peers
         self.ratio = ratio
-        self.election = election
+        self.authority = authority
 
     @property
     def shared(self) -> Shared:
         """What stands now."""
         return self.state.shared
 
+    # ------------------------------------------------------------------ what is wanted of groups
+
+    def intent_of(self, group: str) -> Intent:
+        """What is wanted of a group; by default what its `startup` says."""
+        for intent in self.shared.intents:
+            if intent.group == group:
+                return intent
+        configured = self.step.settings.group(group)
+        return Intent(group=group, wanted=configured is None or configured.startup == "auto")
+
+    def amend(self, intent: Intent) -> None:
+        """Replaces the intent for one group."""
+        shared = self.shared
+        others = tuple(i for i in shared.intents if i.group != intent.group)
+        self.share(msgspec.structs.replace(shared, intents=(*others, intent)))
+
+    # ------------------------------------------------------------------ shared and taken over
+
     def share(self, shared: Shared) -> None:
         """New policy under a new version, told to everybody at once."""
-        term = self.election.state.office_term
+        term = self.authority.state.office_term
         known = self.shared.version
         version = Epoch(term.number, term.candidate, known.n + 1)
         if version <= known:

@@ -18,10 +18,10 @@ import msgspec
 
 from clptools.core.cluster.peers import Peers
 from clptools.core.model.actions import Stretch
+from clptools.core.model.cluster_state import RatioState
 from clptools.core.model.messages import Shared
 from clptools.core.model.options import HealthOptions, read
 from clptools.core.model.settings import Monitor, Settings
-from clptools.core.model.state import RatioState
 from clptools.core.notices import cluster as notices
 from clptools.core.step import Step
 

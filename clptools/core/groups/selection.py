@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from clptools.core import phrases as say
 from clptools.core.cluster.holdings import told
 from clptools.core.cluster.peers import Peers
-from clptools.core.model.group_runs import Runs, purging
+from clptools.core.model.group_state import Runs, purging
 from clptools.core.model.messages import Intent
-from clptools.core.model.open_events import Events, bars
+from clptools.core.model.monitor_state import Events, MonitorRun, bars
 from clptools.core.model.settings import Group
-from clptools.core.model.state import MonitorRun
 from clptools.core.model.words import EventClass
 from clptools.core.step import Step
 
@@ -61,6 +60,13 @@ class Selection:
         limit = max((r.failover_on_failure for r in group.resources), default=0)
         able = [s for s in group.servers if self.eligible(group, s)]
         return intent.failures > limit or bool(able and set(able) <= set(intent.avoid))
+
+    def tried_elsewhere(self, group: Group, intent: Intent) -> bool:
+        """Whether a start that failed here will be tried on another server."""
+        if intent.failures >= max(r.failover_on_failure for r in group.resources):
+            return False
+        others = (s for s in group.servers if s not in (self.step.me, *intent.avoid))
+        return any(self.eligible(group, server) for server in others)
 
     def _ranked(self, group: Group, intent: Intent, names: list[str]) -> list[str]:
         """By order; dynamic: the same server group first, then fewest ailing monitors."""

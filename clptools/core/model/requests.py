@@ -10,6 +10,13 @@ from typing import Annotated
 
 import msgspec
 
+# Exit codes that the core itself gives to requests.
+FAILED = 1
+NO_AGENT = 3
+NO_SUCH = 5
+REFUSED = 6
+TIMED_OUT = 7
+
 LASTS_MS = 10_000
 """What waited longer for an agent that stood still is refused: nobody means it any more."""
 MAX_RATIO = 10_000

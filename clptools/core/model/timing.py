@@ -1,4 +1,4 @@
-"""The lengths that the rules are made of, in ms (`docs/rules.md`)."""
+"""The lengths that the rules are made of, in ms (`docs/rules.md`), and the instant before all."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import msgspec
 
 from clptools.core.model.settings import Cluster
 
+NEVER = -(10**15)
+"""An instant before all others."""
 _LONG_MS = 490_000
 _BEATS_MS = 200
 """The heartbeat interval that `fence_delay` is made for: its default."""

@@ -10,14 +10,12 @@ from __future__ import annotations
 from clptools.core import phrases as say
 from clptools.core.model.durable import LedgerFile
 from clptools.core.model.events import HardwareSeen, MessageSeen
-from clptools.core.model.open_events import open_of
+from clptools.core.model.monitor_state import LedgerState, OpenEvent, Unclaimed, open_of
 from clptools.core.model.settings import Monitor
-from clptools.core.model.state import LedgerState, OpenEvent, Unclaimed
 from clptools.core.model.words import EventClass, known_class
 from clptools.core.monitors.final_action import FinalActions
 from clptools.core.monitors.recovery import Recovery
-from clptools.core.monitors.runs import MonitorRuns
-from clptools.core.monitors.severity import OPENING, grave_classes, rank, status_of
+from clptools.core.monitors.status import OPENING, MonitorRuns, grave_classes, rank, status_of
 from clptools.core.notices import monitors as notices
 from clptools.core.notices.form import Notice
 from clptools.core.step import Change, Step

@@ -10,22 +10,22 @@ suspended, nothing if the target is not active, and a final action never takes t
 from __future__ import annotations
 
 from clptools.core import phrases as say
-from clptools.core.cluster.election import Election
+from clptools.core.cluster.authority import Authority
 from clptools.core.cluster.shared_policy import SharedPolicy
 from clptools.core.groups.lifecycle import Lifecycle
 from clptools.core.groups.placement import Placement
+from clptools.core.groups.runs import GroupRuns
 from clptools.core.groups.selection import Selection
 from clptools.core.model.actions import FaultMonitor, RunMonitor, RunScript
 from clptools.core.model.events import MonitorResult, ScriptDone
-from clptools.core.model.open_events import Events
+from clptools.core.model.monitor_state import Events, MonitorRun
 from clptools.core.model.requests import GroupMove, Request
 from clptools.core.model.settings import Group, Monitor
-from clptools.core.model.state import MonitorRun, Phase
+from clptools.core.model.state import Phase
 from clptools.core.model.states import GroupWhy, MonitorStatus
 from clptools.core.model.words import BmcAction, FinalAction, RecoveryStage, RecoveryStep
 from clptools.core.monitors.final_action import FinalActions
-from clptools.core.monitors.runs import MonitorRuns
-from clptools.core.monitors.severity import is_linked, status_of
+from clptools.core.monitors.status import MonitorRuns, is_linked, status_of
 from clptools.core.notices import monitors as notices
 from clptools.core.notices.form import Notice
 from clptools.core.step import Change, Step
@@ -51,9 +51,10 @@ class Recovery:
         runs: MonitorRuns,
         events: Events,
         policy: SharedPolicy,
-        election: Election,
+        authority: Authority,
         selection: Selection,
         placement: Placement,
+        groups: GroupRuns,
         lifecycle: Lifecycle,
         final: FinalActions,
     ) -> None:
@@ -61,9 +62,10 @@ class Recovery:
         self.runs = runs
         self.events = events
         self.policy = policy
-        self.election = election
+        self.authority = authority
         self.selection = selection
         self.placement = placement
+        self.groups = groups
         self.lifecycle = lifecycle
         self.final = final
         self.wanted: list[Request] = []
@@ -147,7 +149,7 @@ class Recovery:
             self._held_back(run, notices.RecoveryHeldBack(monitor.name))
             return
         recovery = monitor.recovery
-        if recovery.target and not self.lifecycle.online(recovery.target):
+        if recovery.target and not self.groups.online(recovery.target):
             module = notices.module(monitor)
             self._held_back(
                 run, notices.RecoveryTargetInactive(module, monitor.name, recovery.target)
@@ -238,7 +240,7 @@ class Recovery:
     def _restart(self, monitor: Monitor, run: MonitorRun) -> None:
         step = self.step
         target = monitor.recovery.target
-        groups = self.lifecycle.online(target)
+        groups = self.groups.online(target)
         step.notice(
             notices.RecoveryRestarts(
                 module=notices.module(monitor),
@@ -255,7 +257,7 @@ class Recovery:
         step = self.step
         recovery = monitor.recovery
         moved = False
-        for name in self.lifecycle.online(recovery.target):
+        for name in self.groups.online(recovery.target):
             group = step.settings.group(name)
             if group is None:
                 continue
@@ -301,9 +303,9 @@ class Recovery:
         idle = run.status is MonitorStatus.ERROR and not run.step and not run.suspended
         if not run.stays or not idle or self.policy.shared.suspended:
             return False
-        if not self.election.coordinator():
+        if not self.authority.coordinator():
             return False  # nobody yet who would start them there
-        active = [n for n in self.lifecycle.online(monitor.recovery.target) if n in run.stays]
+        active = [n for n in self.groups.online(monitor.recovery.target) if n in run.stays]
         groups = [step.settings.group(name) for name in active]
         return any(
             group is not None and not self.placement.stays(group, self._outside(group, monitor))
@@ -346,7 +348,7 @@ class Recovery:
                 step.life.phase is Phase.RUNNING
                 and not self.policy.shared.suspended
                 and not run.suspended
-                and (monitor.timing != "active" or bool(self.lifecycle.online(monitor.target)))
+                and (monitor.timing != "active" or bool(self.groups.online(monitor.target)))
             )
             if wanted is not run.running:
                 run.running = wanted

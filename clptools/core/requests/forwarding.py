@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from clptools.core import phrases as say
+from clptools.core import replies
 from clptools.core.cluster.peers import Peers
 from clptools.core.describe import describe_request
 from clptools.core.model.actions import Progress, Reply, SendControl
-from clptools.core.model.codes import NO_SUCH, REFUSED
 from clptools.core.model.messages import Answer, Forward
-from clptools.core.model.requests import Outcome, Request
+from clptools.core.model.requests import NO_SUCH, REFUSED, Outcome, Request
 from clptools.core.model.state import Pending, RequestsState
 from clptools.core.model.words import Stage
 from clptools.core.notices.requests import AskedLate
@@ -91,4 +90,4 @@ class Forwarding:
         """It waited behind a disk that took nothing: whoever asked may have asked elsewhere."""
         late = AskedLate(describe_request(pending.request), pending.user, waited_ms)
         self.step.notice(late)
-        return Outcome(code=REFUSED, text=late.told(), hint=say.ASK_AGAIN)
+        return Outcome(code=REFUSED, text=late.told(), hint=replies.ASK_AGAIN)

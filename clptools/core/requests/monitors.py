@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from clptools.core import phrases as say
+from clptools.core import replies
 from clptools.core.cluster.peers import Peers
-from clptools.core.model.codes import NO_SUCH, REFUSED
 from clptools.core.model.events import MessageSeen
-from clptools.core.model.open_events import open_of
+from clptools.core.model.monitor_state import open_of
 from clptools.core.model.requests import (
+    NO_SUCH,
+    REFUSED,
     Acknowledge,
     ClearHalts,
     ExternalNotice,
@@ -22,8 +23,7 @@ from clptools.core.model.state import Pending
 from clptools.core.monitors.event_ledger import EventLedger, key_of, matches
 from clptools.core.monitors.final_action import FinalActions
 from clptools.core.monitors.recovery import Recovery
-from clptools.core.monitors.runs import MonitorRuns
-from clptools.core.monitors.severity import is_linked
+from clptools.core.monitors.status import MonitorRuns, is_linked
 from clptools.core.notices import requests as notices
 from clptools.core.step import Change, Step
 
@@ -66,7 +66,7 @@ class MonitorRequests:
         if changed:
             return Outcome()
         here = [m.name for m in self.runs.here()]
-        return Outcome(text=say.monitors_already(request.monitors or here, self.step.me, on))
+        return Outcome(text=replies.monitors_already(request.monitors or here, self.step.me, on))
 
     def clear(self, pending: Pending) -> Outcome | None:
         request = pending.request
@@ -159,7 +159,7 @@ class MonitorRequests:
             return Outcome(code=NO_SUCH, text=f"No message receive monitor here takes {thing}.")
         for monitor in found:
             if is_linked(monitor.category):
-                text = say.linkage_owned(monitor.name, monitor.category)
+                text = replies.linkage_owned(monitor.name, monitor.category)
                 return Outcome(
                     code=REFUSED,
                     text=text,

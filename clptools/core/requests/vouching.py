@@ -13,14 +13,15 @@ from __future__ import annotations
 import msgspec
 
 from clptools.core import phrases as say
+from clptools.core import replies
 from clptools.core.cluster.peers import Peers
 from clptools.core.cluster.power import Power
-from clptools.core.groups.placement import Placement
+from clptools.core.groups.holders import Holders
 from clptools.core.groups.selection import Selection
-from clptools.core.model.codes import FAILED, REFUSED
-from clptools.core.model.quorum import NEVER
-from clptools.core.model.requests import LASTS_MS, ConfirmDown, ForceStop, Outcome
-from clptools.core.model.state import PeerState, Pending
+from clptools.core.model.cluster_state import PeerState
+from clptools.core.model.requests import FAILED, LASTS_MS, REFUSED, ConfirmDown, ForceStop, Outcome
+from clptools.core.model.state import Pending
+from clptools.core.model.timing import NEVER
 from clptools.core.model.words import PowerState, Stage
 from clptools.core.notices import safety as notices
 from clptools.core.requests.forwarding import Forwarding
@@ -42,7 +43,7 @@ class Vouching:
         power: Power,
         fencing: Fencing,
         selection: Selection,
-        placement: Placement,
+        holders: Holders,
         forwarding: Forwarding,
     ) -> None:
         self.step = step
@@ -50,7 +51,7 @@ class Vouching:
         self.power = power
         self.fencing = fencing
         self.selection = selection
-        self.placement = placement
+        self.holders = holders
         self.forwarding = forwarding
 
     # ------------------------------------------------------------------ confirm-down
@@ -163,7 +164,7 @@ class Vouching:
                 alone.append(name)
             else:
                 self.forwarding.pass_on(name, pending.user, request)
-        return Outcome(text=say.counts_as_down(request.down, alone))
+        return Outcome(text=replies.counts_as_down(request.down, alone))
 
     # ------------------------------------------------------------------ clpforcestop
 
@@ -204,7 +205,7 @@ class Vouching:
         step = self.step
         found = []
         for group in step.settings.groups:
-            runs = any(h.server == name for h in self.placement.holders(group.name))
+            runs = any(h.server == name for h in self.holders.of(group.name))
             others = [s for s in group.servers if s != name]
             if runs and not any(self.selection.eligible(group, s) for s in others):
                 found.append(group.name)

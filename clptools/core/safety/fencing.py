@@ -26,7 +26,7 @@ from collections.abc import Mapping
 import msgspec
 
 from clptools.core import phrases as say
-from clptools.core.cluster.election import Election
+from clptools.core.cluster.authority import Authority
 from clptools.core.cluster.holdings import holds
 from clptools.core.cluster.peers import Peers
 from clptools.core.cluster.power import Power
@@ -34,11 +34,12 @@ from clptools.core.cluster.revision import Revision
 from clptools.core.cluster.shared_policy import SharedPolicy
 from clptools.core.model import timing
 from clptools.core.model.actions import Fence
+from clptools.core.model.cluster_state import ForcedStopState, PeerState
 from clptools.core.model.events import FenceDone
-from clptools.core.model.group_runs import Runs
-from clptools.core.model.quorum import NEVER
+from clptools.core.model.group_state import Runs
 from clptools.core.model.settings import InForce
-from clptools.core.model.state import ForcedStopState, PeerState, Phase
+from clptools.core.model.state import Phase
+from clptools.core.model.timing import NEVER
 from clptools.core.model.words import BmcAction, BmcOrder, PowerState
 from clptools.core.notices import safety as notices
 from clptools.core.step import Change, Step
@@ -85,7 +86,7 @@ class Fencing:
         power: Power,
         policy: SharedPolicy,
         revision: Revision,
-        election: Election,
+        authority: Authority,
     ) -> None:
         self.step = step
         self.group_runs = group_runs
@@ -93,7 +94,7 @@ class Fencing:
         self.power = power
         self.policy = policy
         self.revision = revision
-        self.election = election
+        self.authority = authority
 
     # ------------------------------------------------------------------ each settling
 
@@ -129,7 +130,7 @@ class Fencing:
         if self._was_off(p) and self.peers.hears_majority() and name not in stake.waited_for:
             return False  # a power-off would only begin its long boot anew
         # In a tie that an arbiter decided, too: the loser may not know that it lost.
-        if not self.election.in_office() or self.peers.hears_half():
+        if not self.authority.in_office() or self.peers.hears_half():
             return True
         held = any(h.held for h in holds(p))
         return held or name in stake.waited_for
@@ -282,7 +283,7 @@ class Fencing:
         step = self.step
         if step.now - step.woke_at <= step.times.hear_ms:
             return False
-        if self.election.in_office() and self.peers.hears_majority():
+        if self.authority.in_office() and self.peers.hears_majority():
             return True
         if not self.peers.hears_half() or self.power.looks_hung(p):
             return False
@@ -329,10 +330,10 @@ class Fencing:
         by_name = 1 + sorted(revision.names).index(step.me)
         if arbiter is None:
             return 0 if self._holds(revision.first, stake) else by_name
-        if self.election.in_office():
+        if self.authority.in_office():
             # A weak arbiter says yes to both halves.
             return 0 if arbiter.strong or self._holds(revision.first, stake) else by_name
-        votes = self.election.state
+        votes = self.authority.state
         if not votes.arbiter_error and step.now - votes.arbiter_ok_at <= step.times.lease_ms:
             return None  # it can be asked, and its yes is not ours
         # Who holds a group may change before this, by the end of a lease; our place does not.

@@ -10,17 +10,18 @@ from __future__ import annotations
 import msgspec
 
 from clptools.core import phrases as say
-from clptools.core.cluster.election import Election
+from clptools.core.cluster.authority import Authority
 from clptools.core.cluster.peers import Peers
 from clptools.core.cluster.revision import Revision
 from clptools.core.cluster.shared_policy import SharedPolicy
 from clptools.core.model.actions import ArmWatchdog, DisarmWatchdog, HostAction, PetWatchdog
+from clptools.core.model.cluster_state import PeerState
 from clptools.core.model.events import WatchdogChanged
-from clptools.core.model.group_runs import Runs, holds_any
+from clptools.core.model.group_state import Runs, holds_any
 from clptools.core.model.options import watchdog_method
-from clptools.core.model.quorum import NEVER
-from clptools.core.model.state import LeaseState, PeerState, Phase
+from clptools.core.model.state import LeaseState, Phase
 from clptools.core.model.states import GroupState, WatchdogState
+from clptools.core.model.timing import NEVER
 from clptools.core.model.transitions import WATCHDOG, WatchdogChange
 from clptools.core.notices import safety as notices
 from clptools.core.step import Change, Step
@@ -47,7 +48,7 @@ class Lease:
         peers: Peers,
         policy: SharedPolicy,
         revision: Revision,
-        election: Election,
+        authority: Authority,
     ) -> None:
         self.step = step
         self.state = state
@@ -55,7 +56,7 @@ class Lease:
         self.peers = peers
         self.policy = policy
         self.revision = revision
-        self.election = election
+        self.authority = authority
 
     def runs(self) -> bool:
         """Whether the lease runs, or does not bind us."""
@@ -64,6 +65,10 @@ class Lease:
     def binds(self) -> bool:
         """Whether passing the lease obliges us to stop."""
         return self.revision.leases_bind() and not self.state.waived
+
+    def deadline(self) -> int:
+        """When the lease ends, if we hold anything and it binds us; else `NEVER`."""
+        return self.state.until if holds_any(self.group_runs) and self.binds() else NEVER
 
     def promised(self) -> bool:
         """What our beats say: the watchdog is armed and the lease binds."""
@@ -86,7 +91,7 @@ class Lease:
     def settle(self) -> SelfStop | None:
         """Renews our own lease in office; returns what is to be stopped once it is over."""
         step = self.step
-        if self.election.in_office():
+        if self.authority.in_office():
             self.answered(step.now)
         self._waive()
         return None if self.runs() else self._self_stop()
