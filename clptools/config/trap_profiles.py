@@ -21,7 +21,8 @@ from clptools.config.trap_names import (
     value_fault,
 )
 from clptools.config.trap_rows import is_oid, row_fault
-from clptools.core.model.settings import Option, TrapCondition, TrapFamily, TrapProfile
+from clptools.core.model.settings import Option
+from clptools.core.model.trap_profiles import TrapCondition, TrapFamily, TrapProfile
 
 CONDITIONS = ("test", "recovered", "ok", "clear_if", "clear_unless")
 SIGNED = 1 << 31

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import ItemsView, Iterator, ValuesView
-
 from clptools.core.model.cluster_state import BmcState, PeersState, PeerState
 from clptools.core.model.state import Phase
 from clptools.core.model.timing import NEVER
@@ -15,41 +13,17 @@ def majority(size: int) -> int:
     return size // 2 + 1
 
 
-class Peers:
-    """Every other configured server by its name, and what follows from what we know of it."""
+class Peers(dict[str, PeerState]):
+    """Every other configured server by its name, and what follows from what we know of it.
+
+    It *is* the dictionary in the state, as nearly every rule asks it, several times a step.
+    """
 
     def __init__(self, step: Step, state: PeersState) -> None:
+        super().__init__(state.known)
+        state.known = self
         self.step = step
         self.state = state
-
-    def __getitem__(self, name: str) -> PeerState:
-        return self.state.known[name]
-
-    def __contains__(self, name: object) -> bool:
-        return name in self.state.known
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.state.known)
-
-    def __len__(self) -> int:
-        return len(self.state.known)
-
-    def get(self, name: str) -> PeerState | None:
-        """One of them; None: it is ourselves, or not configured."""
-        return self.state.known.get(name)
-
-    def items(self) -> ItemsView[str, PeerState]:
-        """Name and state of each."""
-        return self.state.known.items()
-
-    def values(self) -> ValuesView[PeerState]:
-        """State of each."""
-        return self.state.known.values()
-
-    def is_incarnation(self, name: str, incarnation: str) -> bool:
-        """Whether we believe this incarnation of a server."""
-        p = self.get(name)
-        return p is not None and p.incarnation == incarnation
 
     @property
     def own_bmc(self) -> BmcState:
@@ -57,9 +31,15 @@ class Peers:
         return self.state.own_bmc
 
     def configure(self, names: tuple[str, ...]) -> None:
-        """The servers are these from now on; who stays is remembered."""
-        known = self.state.known
-        self.state.known = {n: known.get(n) or PeerState() for n in names if n != self.step.me}
+        """The servers are these from now on; what is known of those that stay is kept."""
+        kept = {n: self.get(n) or PeerState() for n in names if n != self.step.me}
+        self.clear()
+        self.update(kept)
+
+    def is_incarnation(self, name: str, incarnation: str) -> bool:
+        """Whether we believe this incarnation of a server."""
+        p = self.get(name)
+        return p is not None and p.incarnation == incarnation
 
     def is_out(self, name: str) -> bool:
         """Whether a server is out for us: left, confirmed down, or its BMC read off."""

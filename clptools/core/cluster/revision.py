@@ -102,6 +102,8 @@ class Revision:
 
     def leases_bind(self) -> bool:
         """Whether the holder's lease binds: by any revision in force."""
+        if not self.state.names:
+            return self.step.settings.leases_armed
         return any(r.leases_armed for r in self.in_force())
 
     def turns(self) -> tuple[InForce, ...]:

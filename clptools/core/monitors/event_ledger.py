@@ -16,7 +16,7 @@ from clptools.core.model.words import EventClass, known_class
 from clptools.core.monitors.final_action import FinalActions
 from clptools.core.monitors.recovery import Recovery
 from clptools.core.monitors.status import OPENING, MonitorRuns, grave_classes, rank, status_of
-from clptools.core.notices import monitors as notices
+from clptools.core.notices import hardware as notices
 from clptools.core.notices.form import Notice
 from clptools.core.step import Change, Step
 

@@ -61,6 +61,8 @@ class DurableState:
         self.runs = runs
         self.final = final
         self.ledger = ledger
+        self._groups: dict[str, HeldGroup] = {}
+        """Group -> what the step before made of it: nearly always the same again."""
         self._entries: dict[int, OpenEntry] = {}
         """What went to the disk last, by event id: in a storm it is nearly all of the next."""
 
@@ -172,19 +174,7 @@ class DurableState:
             term=self.authority.state.term,
             vote=self.authority.state.vote,
             vote_term=self.authority.state.vote_term,
-            groups=tuple(
-                HeldGroup(
-                    group=name,
-                    seen=run.seen,
-                    held=run.held,
-                    state=run.state,
-                    event=run.event,
-                    previous=run.previous,
-                    resources={n: str(s) for n, s in run.resources.items()},
-                    purge=run.purge,
-                )
-                for name, run in self.groups.runs.items()
-            ),
+            groups=tuple(self._held_group(name, run) for name, run in self.groups.runs.items()),
             lease_until=self.lease.state.until,
             left=tuple(n for n, p in self.peers.items() if p.left),
             confirmed={n: p.confirmed for n, p in self.peers.items() if p.confirmed},
@@ -214,6 +204,32 @@ class DurableState:
                 if run.suspended or run.scripts or run.restarts or run.failovers
             ),
         )
+
+    def _held_group(self, name: str, run: GroupRun) -> HeldGroup:
+        """One group as it is now; the value of the step before, where it is the same."""
+        known = self._groups.get(name)
+        if (
+            known is not None
+            and known.seen == run.seen
+            and known.held is run.held
+            and known.state == run.state
+            and known.event == run.event
+            and known.previous == run.previous
+            and known.purge is run.purge
+            and known.resources == run.resources
+        ):
+            return known
+        found = self._groups[name] = HeldGroup(
+            group=name,
+            seen=run.seen,
+            held=run.held,
+            state=run.state,
+            event=run.event,
+            previous=run.previous,
+            resources={n: str(s) for n, s in run.resources.items()},
+            purge=run.purge,
+        )
+        return found
 
     # ------------------------------------------------------------------ the ledger on the disk
 

@@ -121,9 +121,9 @@ class Fencing:
     def _needed(self, name: str, p: PeerState, stake: Stake) -> bool:
         """It is lost, was in contact with us since boot, is not out, and something waits for it."""
         step = self.step
-        if step.settings.forced_stop.action == BmcAction.NONE or not self._able():
-            return False
         if not p.lost or self.peers.is_out(name):
+            return False
+        if step.settings.forced_stop.action == BmcAction.NONE or not self._able():
             return False
         if step.now < p.fence.retry_at or self._may_boot(p):
             return False
