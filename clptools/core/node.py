@@ -198,9 +198,9 @@ class Node(Parts):
         elif isinstance(message, Grant):
             # A server can only pass on its own grants.
             if self.peers.is_incarnation(sender, message.epoch.candidate):
-                self.lifecycle.take(message)
+                self.orders.take(message)
         elif isinstance(message, Order):
-            self.placement.ordered(message)
+            self.orders.stop(message)
         elif isinstance(message, Shared):
             self.policy.heard(sender, message)
         elif isinstance(message, Report):

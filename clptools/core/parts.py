@@ -17,6 +17,7 @@ from clptools.core.groups.copies import CopyWatch
 from clptools.core.groups.grants import Grants
 from clptools.core.groups.holders import Holders
 from clptools.core.groups.lifecycle import Lifecycle
+from clptools.core.groups.orders import Orders
 from clptools.core.groups.placement import Placement
 from clptools.core.groups.runs import GroupRuns
 from clptools.core.groups.selection import Selection
@@ -125,9 +126,8 @@ class Parts:
         self.groups = GroupRuns(step, state.lifecycle, self.peers)
         self.holders = Holders(step, runs, self.peers)
         self.selection = Selection(step, runs, state.monitors, state.ledger.events, self.peers)
-        self.lifecycle = Lifecycle(
-            step, self.groups, self.policy, self.authority, self.lease, self.selection
-        )
+        self.lifecycle = Lifecycle(step, self.groups, self.policy, self.lease, self.selection)
+        self.orders = Orders(step, self.authority, self.lease, self.groups, self.lifecycle)
         self.waits = Waits(
             step, state.office, self.peers, self.policy, self.authority, self.holders
         )
@@ -208,7 +208,7 @@ class Parts:
             step, self.policy, self.holders, self.groups, self.lifecycle
         )
         self.monitor_requests = MonitorRequests(
-            step, self.peers, self.monitor_runs, self.final, self.recovery, self.ledger
+            step, self.peers, self.monitor_runs, self.final, self.ledger
         )
         self.service = Service(
             step,

@@ -772,7 +772,7 @@ def grantforever(node: Node) -> None:
             old(msgspec.structs.replace(grant, sent_at=node.now))
         node.state.lease.until = max(lease, node.state.lease.until)
 
-    old = put(node.lifecycle, "take", take)
+    old = put(node.orders, "take", take)
 
 
 @mutation
@@ -782,7 +782,7 @@ def noinc(node: Node) -> None:
     def take(grant: Any) -> None:
         old(msgspec.structs.replace(grant, incarnation=node.state.life.incarnation))
 
-    old = put(node.lifecycle, "take", take)
+    old = put(node.orders, "take", take)
 
 
 @mutation
@@ -793,7 +793,7 @@ def takesleaving(node: Node) -> None:
         with briefly(node.state.life, "phase", Phase.RUNNING):
             old(grant)
 
-    old = put(node.lifecycle, "take", take)
+    old = put(node.orders, "take", take)
 
 
 @mutation
@@ -804,7 +804,7 @@ def grantnolease(node: Node) -> None:
         with briefly(node.lease, "answered", lambda sent_at: None):
             old(grant)
 
-    old = put(node.lifecycle, "take", take)
+    old = put(node.orders, "take", take)
 
 
 @mutation
@@ -815,7 +815,7 @@ def oldterm(node: Node) -> None:
         with briefly(node.state.election, "term", grant.epoch.term):
             old(grant)
 
-    old = put(node.lifecycle, "take", take)
+    old = put(node.orders, "take", take)
 
 
 @mutation
@@ -829,7 +829,7 @@ def oldepoch(node: Node) -> None:
         if run.seen == NO_EPOCH:
             run.seen = seen
 
-    old = put(node.lifecycle, "take", take)
+    old = put(node.orders, "take", take)
 
 
 @mutation
@@ -840,7 +840,7 @@ def newcomergrants(node: Node) -> None:
         with briefly(node.state.life, "newcomer", False):
             old(grant)
 
-    old = put(node.lifecycle, "take", take)
+    old = put(node.orders, "take", take)
 
 
 @mutation

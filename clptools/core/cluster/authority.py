@@ -1,4 +1,4 @@
-"""A coordinator's authority: who has it, and until when (`docs/rules.md`, *Votes, authority*).
+"""A coordinator's authority: who has it, and until when (`docs/rules.md`, *Votes, authority, electorate*).
 
 Questions only; `election.py` wins and loses the office.
 """

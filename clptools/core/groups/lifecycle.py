@@ -13,16 +13,15 @@ from __future__ import annotations
 import msgspec
 
 from clptools.core import phrases as say
-from clptools.core.cluster.authority import Authority
 from clptools.core.cluster.shared_policy import SharedPolicy
 from clptools.core.groups.migration import Migration
 from clptools.core.groups.partial import PartialStop
 from clptools.core.groups.purge import Purges
-from clptools.core.groups.runs import BUSY, NEEDS_STOP, GroupRuns
+from clptools.core.groups.runs import BUSY, GroupRuns
 from clptools.core.groups.selection import Selection
 from clptools.core.model.events import ResourceDone, ResourceSaid
 from clptools.core.model.group_state import GroupRun, holds_any
-from clptools.core.model.messages import Epoch, Grant
+from clptools.core.model.messages import Epoch
 from clptools.core.model.settings import Group, Resource, dependents
 from clptools.core.model.state import Phase
 from clptools.core.model.states import GroupState, GroupWhy, ResourceState
@@ -50,14 +49,12 @@ class Lifecycle:
         step: Step,
         groups: GroupRuns,
         policy: SharedPolicy,
-        authority: Authority,
         lease: Lease,
         selection: Selection,
     ) -> None:
         self.step = step
         self.groups = groups
         self.policy = policy
-        self.authority = authority
         self.lease = lease
         self.selection = selection
         self.migration = Migration(step, groups)
@@ -65,21 +62,6 @@ class Lifecycle:
         self.partial_stop = PartialStop(groups)
 
     # ------------------------------------------------------------------ beginning
-
-    def take(self, grant: Grant) -> None:
-        """Takes a grant, or ignores it: one that is refused once would be refused again."""
-        step = self.step
-        if step.settings.group(grant.group) is None or step.life.phase is not Phase.RUNNING:
-            return
-        run = self.groups.run(grant.group)
-        if grant.incarnation != step.life.incarnation or step.life.newcomer or not step.life.noted:
-            return
-        if grant.epoch.term != self.authority.state.term or grant.epoch <= run.seen or run.held:
-            return
-        if not grant.sent_at <= step.now < grant.sent_at + step.times.holder_ms:
-            return
-        self.lease.answered(grant.sent_at)
-        self.begin(grant.group, grant.epoch, grant.event, grant.previous, grant.off)
 
     def begin(
         self, name: str, epoch: Epoch, event: str, previous: str, off: tuple[str, ...]
@@ -352,16 +334,7 @@ class Lifecycle:
         group = self.step.settings.group(name)
         if group is None or run.state is not GroupState.STARTING:
             return
-        left = False
-        for resource in group.resources:
-            state = run.resources.setdefault(resource.name, ResourceState.OFFLINE)
-            if resource.name in run.wanted_off or state is ResourceState.ONLINE:
-                continue
-            left = True
-            ready = all(run.resources.get(d) is ResourceState.ONLINE for d in resource.depends)
-            if state is ResourceState.OFFLINE and ready:
-                self.groups.operate(name, run, resource, Operation.START)
-        if not left:
+        if not self.groups.start_ready(group, run):
             self._came_online(name, run, group)
 
     def _came_online(self, name: str, run: GroupRun, group: Group) -> None:
@@ -385,16 +358,8 @@ class Lifecycle:
             run.busy.pop(gone, None)
         if self.migration.advance(group, run):
             return
-        for resource in reversed(group.resources if group is not None else ()):
-            if run.resources.get(resource.name) not in NEEDS_STOP:
-                continue
-            blocking = [
-                d
-                for d in dependents(group, resource.name)
-                if run.resources.get(d, ResourceState.OFFLINE) is not ResourceState.OFFLINE
-            ]
-            if not blocking:
-                self.groups.operate(name, run, resource, Operation.STOP)
+        if group is not None:
+            self.groups.stop_ready(group, run)
         states = run.resources.values()
         if all(s is ResourceState.OFFLINE for s in states):
             self._released(name, run)

@@ -279,17 +279,6 @@ class Placement:
             )
         )
 
-    def ordered(self, order: Order) -> None:
-        """The coordinator wants a group of ours stopped."""
-        run = self.groups.runs.get(order.group)
-        if run is None or not run.held or run.seen != order.epoch:
-            return
-        if order.term < self.authority.state.term:
-            return
-        if run.state is GroupState.STOPPING and not run.migrations:
-            return
-        self.lifecycle.stop(order.group, group_why(order.why), order.factor, reason=order.reason)
-
     # ------------------------------------------------------------------ starting
 
     def _start(self, group: Group, intent: Intent) -> None:

@@ -115,6 +115,28 @@ class GroupRuns:
         run.busy.pop(resource, None)
         self.step.changed(Change.REPORT)
 
+    def start_ready(self, group: Group, run: GroupRun) -> bool:
+        """Starts each resource whose dependencies are online; whether any is not online yet."""
+        left = False
+        for resource in group.resources:
+            state = run.resources.setdefault(resource.name, ResourceState.OFFLINE)
+            if resource.name in run.wanted_off or state is ResourceState.ONLINE:
+                continue
+            left = True
+            ready = all(run.resources.get(d) is ResourceState.ONLINE for d in resource.depends)
+            if state is ResourceState.OFFLINE and ready:
+                self.operate(group.name, run, resource, Operation.START)
+        return left
+
+    def stop_ready(self, group: Group, run: GroupRun) -> None:
+        """Stops each resource whose dependents are all off."""
+        off = ResourceState.OFFLINE
+        for resource in reversed(group.resources):
+            if run.resources.get(resource.name) in NEEDS_STOP:
+                needing = dependents(group, resource.name)
+                if all(run.resources.get(d, off) is off for d in needing):
+                    self.operate(group.name, run, resource, Operation.STOP)
+
     def operate(self, name: str, run: GroupRun, resource: Resource, op: Operation) -> None:
         """Begins the start, stop or migration of a resource."""
         step = self.step

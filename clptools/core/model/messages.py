@@ -224,7 +224,7 @@ class Shared(Message, tag="shared", frozen=True, kw_only=True):
     """All servers are stopping the service: nothing is started any more."""
     intents: tuple[Intent, ...] = ()
     ratio: int = 1
-    """How many times as long as configured time-outs are (`core/requests/timeout_ratio.py`)."""
+    """How many times as long as configured time-outs are (`core/cluster/timeout_ratio.py`)."""
     ratio_ms: int = 0
     """For how long, from when a server hears of it."""
     ratio_by: str = ""

@@ -16,7 +16,7 @@ from clptools.core.groups.lifecycle import Lifecycle
 from clptools.core.groups.placement import Placement
 from clptools.core.groups.runs import GroupRuns
 from clptools.core.groups.selection import Selection
-from clptools.core.model.actions import FaultMonitor, RunMonitor, RunScript
+from clptools.core.model.actions import RunMonitor, RunScript
 from clptools.core.model.events import MonitorResult, ScriptDone
 from clptools.core.model.monitor_state import Events, MonitorRun
 from clptools.core.model.requests import GroupMove, Request
@@ -25,7 +25,7 @@ from clptools.core.model.state import Phase
 from clptools.core.model.states import GroupWhy, MonitorStatus
 from clptools.core.model.words import BmcAction, FinalAction, RecoveryStage, RecoveryStep
 from clptools.core.monitors.final_action import FinalActions
-from clptools.core.monitors.status import MonitorRuns, is_linked, status_of
+from clptools.core.monitors.status import MonitorRuns, is_linked
 from clptools.core.notices import monitors as notices
 from clptools.core.notices.form import Notice
 from clptools.core.step import Change, Step
@@ -357,45 +357,6 @@ class Recovery:
                 if not wanted:
                     run.status = MonitorStatus.NORMAL
                     self._forget_step(run)
-
-    # ------------------------------------------------------------------ by command
-
-    def suspend(self, names: tuple[str, ...], on: bool, user: str) -> list[str]:
-        """Suspends or resumes monitors (empty: all); returns which were changed."""
-        step = self.step
-        changed = []
-        for monitor in self.runs.here():
-            run = self.runs.run(monitor.name)
-            if (names and monitor.name not in names) or run.suspended is on:
-                continue
-            run.suspended = on
-            changed.append(monitor.name)
-            if not on and monitor.type == "mrw":
-                run.status = status_of(monitor, self.events)
-            told = notices.MonitorSuspended if on else notices.MonitorResumed
-            step.notice(told(monitor.name, user))
-        step.changed(Change.DECISIONS, Change.REPORT)
-        return changed
-
-    def clear_counters(self, names: tuple[str, ...]) -> list[str]:
-        """Sets the recovery counters of monitors (empty: all) to zero."""
-        cleared = []
-        for monitor in self.runs.here():
-            if names and monitor.name not in names:
-                continue
-            run = self.runs.run(monitor.name)
-            run.scripts, run.restarts, run.failovers, run.finals = [], [], [], 0
-            cleared.append(monitor.name)
-        self.step.changed(Change.REPORT)
-        return cleared
-
-    def fault(self, monitor: Monitor, on: bool) -> None:
-        """Dummy failure of an active monitor."""
-        run = self.runs.run(monitor.name)
-        run.fault = on
-        self.step.do(FaultMonitor(monitor=monitor.name, on=on))
-        dummy = notices.DummyFailureOn if on else notices.DummyFailureOff
-        self.step.notice(dummy(monitor.name))
 
 
 def _changed(
