@@ -1,8 +1,8 @@
-"""The arbiter's lease: asked for, renewed, given back (`docs/rules.md`, *Votes, authority, electorate*).
+"""The arbiter's lease: asked for, renewed, given back.
 
-A required arbiter replaces the majority.  A coordinator that has come to hear less than half of
-the servers offers it to servers that hear half; a candidate that hears less than half leaves it
-free for them.
+See `docs/rules.md`, *Votes, authority, electorate*.  A required arbiter replaces the majority.  A
+coordinator that has come to hear less than half of the servers offers it to servers that hear
+half; a candidate that hears less than half leaves it free for them.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""A coordinator's authority: who has it, and until when (`docs/rules.md`, *Votes, authority, electorate*).
+"""A coordinator's authority: who has it, and until when.
 
-Questions only; `election.py` wins and loses the office.
+See `docs/rules.md`, *Votes, authority, electorate*.  Questions only; `election.py` wins and loses
+the office.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Votes, terms and authority (`docs/rules.md`, *Votes, authority, electorate*).
+"""Votes, terms and candidacies (`docs/rules.md`, *Votes, authority, electorate*).
 
 The way into office and out of it is `OFFICE` in `core/model/transitions.py`: first a server asks
 whether votes would be given, then for the votes.  A server alone (all others out) needs none and
@@ -44,7 +44,7 @@ class Election:
     # ------------------------------------------------------------------ questions
 
     def asking(self) -> Ask:
-        """What our beats ask for."""
+        """What our heartbeats ask for."""
         office = self.state.office
         if office is Office.PRE:
             return Ask.PRE
@@ -55,7 +55,7 @@ class Election:
         return Ask.NOTHING
 
     def ask_term(self) -> Term:
-        """The term that our asking names."""
+        """The term for which our heartbeats ask."""
         if self.state.office is Office.PRE:
             return self._next_term()
         return self.state.office_term
@@ -64,7 +64,7 @@ class Election:
         return Term(self.state.term.number + 1, self.step.life.incarnation)
 
     def bound_to(self) -> str:
-        """The server our running promise binds us to; empty when we are free."""
+        """The server that our running promise binds us to; empty: none."""
         step, state = self.step, self.state
         if state.office in (Office.CANDIDATE, Office.COORDINATOR):
             return step.me
@@ -90,7 +90,7 @@ class Election:
         return not self._silent_for(name) and self.bound_to() in ("", name)
 
     def _may_win(self) -> bool:
-        """Whether those heard now, with the arbiter where it decides, could be enough."""
+        """Whether the servers heard now, with the arbiter where it decides, could be enough."""
         step = self.step
         arbiter = step.settings.arbiter
         if arbiter is not None and arbiter.required:
@@ -120,7 +120,7 @@ class Election:
     def lapse(self) -> None:
         """Ends an office whose authority lapsed since the last event, before the next is taken.
 
-        An answer that is only now seen must not revive it: in between others may have gone out.
+        A late answer must not restore lapsed authority: the electorate may have shrunk meanwhile.
         """
         state = self.state
         if state.office is Office.COORDINATOR and not self.authority.in_office():
@@ -133,9 +133,9 @@ class Election:
             self._resign(why)
 
     def heard(self, p: PeerState, beat: Beat) -> int | None:
-        """Takes term, votes and asking of a believed beat.
+        """Takes term, vote and question from the heartbeat of a believed server.
 
-        Returns the send time of our beat that a coordinator with authority answers by it.
+        Returns the send time of our beat, if a coordinator with authority answers one.
         """
         step, state = self.step, self.state
         if beat.term > state.term:
@@ -236,9 +236,9 @@ class Election:
             step.changed(Change.BEATS, Change.DECISIONS)
 
     def _delay(self) -> int:
-        """By priority, growing with each vain attempt, a little by chance.
+        """How long we wait before we stand: by priority, longer after each attempt, partly random.
 
-        With a required arbiter short enough to find it free within the `L` that it is offered for.
+        With a required arbiter it is short enough to find it free within the `L` of an offer.
         """
         step = self.step
         unit_ms = max(step.times.give_up_ms // 6, 10)
@@ -317,7 +317,7 @@ class Election:
         self._end_office(OfficeChange.RESIGNED)
 
     def _end_office(self, change: OfficeChange) -> None:
-        """Nothing of an office is carried over; before a candidacy no promise was ours."""
+        """Carries nothing over; a pre-candidate alone keeps its promise to another server."""
         step, state = self.step, self.state
         if state.office is not Office.PRE:
             state.promise_until = NEVER

@@ -1,4 +1,4 @@
-"""Our heartbeats: what they say, to whom, and by which way."""
+"""Our heartbeats: what they say, to which servers they go, and by which path."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Heartbeats:
         self.election = election
 
     def send_to(self, names: Iterable[str], own: OwnWord) -> None:
-        """Sends a beat to each of these, over a third server to those not heard directly."""
+        """Sends a beat to each of these; also through a third server where a direct path is cut."""
         step = self.step
         now = step.now
         peers = self.peers
@@ -108,7 +108,7 @@ class Heartbeats:
             self._send(beat, via)
 
     def _send(self, beat: Beat, via: str) -> None:
-        """Sends a beat as it is, or listed with its pages; an earlier version gets it as it is."""
+        """Sends a beat whole, or as a list with its pages; an earlier version gets it whole."""
         step = self.step
         peers = self.peers
         listed = beat
@@ -118,13 +118,13 @@ class Heartbeats:
         step.do(SendBeat(beat=listed if reads else beat))
         relays = bool(via) and reads and peers[via].reads_lists
         if via:
-            # An earlier version would pass on only what it knows of.
+            # An earlier version would pass on only the fields that it knows.
             step.do(SendBeat(beat=listed if relays else beat, via=via))
         if listed.listed and reads:
             self.holdings.pages(listed, via if relays else "")
 
     def tell_left(self, names: list[str]) -> None:
-        """Answers "left" to each of these that we have heard."""
+        """Tells each of these that we have left."""
         step = self.step
         for name in names:
             p = self.peers[name]
@@ -158,19 +158,19 @@ class Heartbeats:
         return self.step.now - p.turns_at
 
     def _hears(self) -> tuple[str, ...]:
-        """Whom we hear directly."""
+        """The servers that we hear directly."""
         step = self.step
         since = step.now - step.times.hear_ms
         return tuple(n for n, p in self.peers.items() if p.direct_at >= since)
 
     def _cut_off(self, p: PeerState) -> bool:
-        """Whether one of us does not hear the other directly: cables fail in one direction, too."""
+        """Whether either of us does not hear the other directly: a cable may fail one way only."""
         step = self.step
         silent = step.now - p.direct_at > step.times.hear_ms
         return silent or (p.beat is not None and step.me not in p.beat.hears)
 
     def _relay_to(self, name: str, hears: tuple[str, ...]) -> str:
-        """Somebody we hear directly who hears `name`; empty: nobody."""
+        """A server that we hear directly and that hears `name`; empty: none."""
         peers = self.peers
         for other in hears:
             beat = peers[other].beat

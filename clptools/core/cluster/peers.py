@@ -58,7 +58,7 @@ class Peers(dict[str, PeerState]):
         return "operator" if p.confirmed else ""
 
     def all_others_out(self) -> bool:
-        """Whether nobody else is left."""
+        """Whether every other server is out."""
         return all(self.is_out(name) for name in self)
 
     def hears(self, name: str) -> bool:
@@ -84,9 +84,9 @@ class Peers(dict[str, PeerState]):
         return self.voters(self.step.settings.names)
 
     def _any_marked(self) -> bool:
-        """Whether anybody was ever said to be out, and not heard since; or nobody else is there.
+        """Whether any server may be out, or there is no other server.
 
-        Asked many times in every step, and nearly always nobody was.
+        A cheap first question, asked many times a step: nearly always none is.
         """
         for p in self.values():
             if p.left or p.confirmed or p.off_asked_at != NEVER:
@@ -94,7 +94,7 @@ class Peers(dict[str, PeerState]):
         return not self
 
     def voters(self, names: tuple[str, ...]) -> tuple[str, ...]:
-        """Those of `names` that count: all but who has been out for `L + d`."""
+        """Those of `names` whose votes count: all but the servers that were out for `L + d`."""
         now, silence = self.step.now, self.step.times.silence_ms
         return tuple(
             name
@@ -115,28 +115,28 @@ class Peers(dict[str, PeerState]):
         return heard, len(electorate)
 
     def hears_majority(self) -> bool:
-        """Whether those heard now are a strict majority."""
+        """Whether the servers heard now are a strict majority."""
         heard, of = self.heard_electors()
         return heard >= majority(of)
 
     def hears_half(self) -> bool:
-        """Whether those heard now are exactly half."""
+        """Whether the servers heard now are exactly half."""
         heard, of = self.heard_electors()
         return 2 * heard == of
 
     def hears_newcomer(self) -> bool:
-        """Whether one of those heard now is a newcomer: elsewhere it may be out, and not count."""
+        """Whether a newcomer is heard: for other servers it may still be out, and not count."""
         return any(
             p.beat is not None and p.beat.newcomer and self.hears(name) for name, p in self.items()
         )
 
     def majority_without_out(self) -> bool:
-        """Whether those heard now are a majority of all, were nobody out any more."""
+        """Whether the servers heard now would be a majority if no server were out."""
         heard, of = self._heard_of_all()
         return heard >= majority(of)
 
     def half_without_out(self) -> bool:
-        """Whether they are exactly half of all."""
+        """Whether the servers heard now would be exactly half if no server were out."""
         heard, of = self._heard_of_all()
         return 2 * heard == of
 
@@ -145,7 +145,7 @@ class Peers(dict[str, PeerState]):
         return sum(1 for name in names if name == self.step.me or self.hears(name)), len(names)
 
     def lacks(self) -> tuple[str, ...]:
-        """As a newcomer: who neither counts us nor is out for us."""
+        """As a newcomer: the servers that neither count us nor are out for us."""
         return tuple(
             name
             for name, p in self.items()

@@ -56,7 +56,7 @@ class Revision:
         self.peers = peers
 
     def refuses(self, settings: Settings) -> str:
-        """Why who votes cannot become what `settings` say; empty: it can."""
+        """Why the voters of `settings` cannot take effect now; empty: they can."""
         step = self.step
         if step.life.phase is not Phase.RUNNING or step.me not in step.settings.names:
             return ""
@@ -68,9 +68,9 @@ class Revision:
         return ""
 
     def has_gone(self, name: str) -> bool:
-        """Whether it gave up its part, or a person vouches for it.
+        """Whether a server has left, or a person vouches that it is down.
 
-        One that is merely off may boot with the configuration of before, while we are off.
+        One that is merely off may boot with the previous configuration while we are off.
         """
         p = self.peers.get(name)
         return p is not None and bool(p.left or p.confirmed)
@@ -89,7 +89,7 @@ class Revision:
         ]
 
     def in_force(self) -> tuple[InForce, ...]:
-        """Ours, and the one before while some may still vote by it."""
+        """Our revision, and the previous one while some server may still vote by it."""
         now = self.step.settings.in_force
         before = self.state.cluster
         if not self.state.names or before is None:
@@ -107,11 +107,11 @@ class Revision:
         return any(r.leases_armed for r in self.in_force())
 
     def turns(self) -> tuple[InForce, ...]:
-        """Ours, and those by which somebody who is not out may still take turns."""
+        """Our revision, and those by which a server that is not out may still take turns."""
         return (self.step.settings.in_force, *self.state.turns_before)
 
     def turns_step_ms(self) -> int:
-        """The shorter step while some count by a revision before: its turns are as short."""
+        """The step by our revision, or a shorter one while a server may count by it."""
         return min(turns_step_ms(r.cluster) for r in self.turns())
 
     def _before_turns(self, before: InForce) -> None:
@@ -132,7 +132,7 @@ class Revision:
             self.state.turns_before = []
 
     def settle(self) -> bool:
-        """Ends what is through; whether that was the revision before."""
+        """Ends what is through; whether the previous revision ended."""
         self._end_turns()
         ended = self._end_revision()
         step = self.step
@@ -178,7 +178,7 @@ class Revision:
         self.step.times = times(now) if before is None else times_of_both(before, now)
 
     def offered(self, event: SettingsOffered) -> None:
-        """Another configuration is prepared: from here on others may vote by it."""
+        """Another configuration is prepared here: from now on other servers may vote by it."""
         step, voters = self.step, event.settings.voters
         if voters == step.settings.voters:
             return
@@ -190,8 +190,8 @@ class Revision:
     def doubt(self) -> None:
         """Until all are known to vote by one configuration the disk does not say `member`.
 
-        Who boots meanwhile may have the other one, so time alone admits it no more: it needs
-        the word of every server, and those that vote by another do not give it.
+        A server that boots meanwhile may have the other configuration, so time alone does not
+        admit it: every other server must count it, and none that votes by another one does.
         """
         step = self.step
         self.state.doubt = True
@@ -202,10 +202,10 @@ class Revision:
             step.do(SetMember(member=False))
 
     def _end_doubt(self) -> None:
-        """It ends when every server that has not left votes by ours, for `L + d`.
+        """Doubt ends when every server that has not left votes by our configuration, for `L + d`.
 
-        One that is merely off is waited for: it may have taken over what we have not, and rule
-        by it when we boot, or boot with what we had before.
+        A server that is merely off is waited for: it may have taken over a configuration that we
+        do not have, and rule by it when we boot, or boot with the one that we had before.
         """
         step = self.step
         if not self.state.doubt or step.life.newcomer:
@@ -218,9 +218,9 @@ class Revision:
             step.do(SetMember(member=True))
 
     def _end_revision(self) -> bool:
-        """The revision before ends when every server that is not out votes by ours, for `L + d`.
+        """The previous revision ends when every server that is not out votes by ours, for `L + d`.
 
-        Who is out does not vote, and does so again only when it has ours (`doubt`).
+        A server that is out does not vote, and does again only when it has ours (`doubt`).
         """
         step = self.step
         if not self.state.names:

@@ -1,7 +1,7 @@
 """What is wanted of the groups: policy that all servers share, and that only an office changes.
 
-Losing it costs comfort, never safety.  The highest version stands; whoever hears a server that
-knows an older one tells it.
+Losing it costs comfort, never safety.  The highest version stands; a server that hears another one
+with an older version sends it the newer one.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class SharedPolicy:
 
     @property
     def shared(self) -> Shared:
-        """What stands now."""
+        """The policy in force."""
         return self.state.shared
 
     # ------------------------------------------------------------------ what is wanted of groups
@@ -62,12 +62,12 @@ class SharedPolicy:
     # ------------------------------------------------------------------ shared and taken over
 
     def share(self, shared: Shared) -> None:
-        """New policy under a new version, told to everybody at once."""
+        """Puts new policy in force under a new version, and sends it to all servers at once."""
         term = self.authority.state.office_term
         known = self.shared.version
         version = Epoch(term.number, term.candidate, known.n + 1)
         if version <= known:
-            # Told late, by an office before a boot: terms began again since.
+            # It was told late, from before a boot: terms have begun again since.
             version = Epoch(known.number + 1, term.candidate, known.n + 1)
         self.adopt(msgspec.structs.replace(shared, version=version))
         for name, p in self.peers.items():
@@ -76,7 +76,7 @@ class SharedPolicy:
                 self.tell(name, p)
 
     def adopt(self, shared: Shared) -> None:
-        """Takes policy over, ours or a coordinator's."""
+        """Takes a policy over, our own or a coordinator's."""
         step = self.step
         before, self.state.shared = self.shared, shared
         if shared.suspended != before.suspended:
@@ -88,7 +88,7 @@ class SharedPolicy:
         step.changed(Change.REPORT, Change.DECISIONS)
 
     def heard(self, sender: str, shared: Shared) -> None:
-        """Somebody told a policy; the highest version stands."""
+        """Another server sent a policy; the highest version stands."""
         if shared.version <= self.shared.version:
             return
         p = self.peers.get(sender)
@@ -118,10 +118,10 @@ class SharedPolicy:
         self.state.closing = False
 
     def behind(self) -> list[str]:
-        """Servers that know a newer policy than we do: what it says may forbid what we would do.
+        """Servers that know a newer policy than we do: it may forbid what we would do.
 
-        Whoever was told that a policy is in force was told by a majority, so one of those that
-        elected us names it.  One that named it and is gone for good holds nothing up.
+        A policy is reported as in force once a majority knows it, so at least one of the servers
+        that elected us names it.  A server that named one and is gone for good holds nothing up.
         """
         step = self.step
         version, lasts = self.shared.version, step.times.clear_by_lease_ms
@@ -135,7 +135,7 @@ class SharedPolicy:
         ]
 
     def tell(self, name: str, p: PeerState) -> None:
-        """Tells a server that knows less what is wanted of the groups."""
+        """Sends the policy to a server that has an older one."""
         step = self.step
         if step.now - p.told_policy_at >= _TELL_MS:
             p.told_policy_at = step.now

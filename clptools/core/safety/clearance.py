@@ -54,7 +54,7 @@ class Clearance:
         return max(self.authority.state.office_at, self.granted_at(group, server))
 
     def office_begins(self) -> None:
-        """What an earlier office granted is no concern of this one."""
+        """Forgets what an earlier office granted."""
         self.state.granted_at = {}
         self.state.granted_epoch = {}
 
@@ -92,13 +92,13 @@ class Clearance:
         return Cleared(ok=False)
 
     def _released(self, p: PeerState, group: str, server: str, since: int) -> bool:
-        """It answered a beat of this office, holds nothing, and no grant is under way to it.
+        """Whether it answered this office, holds nothing, and no grant is under way to it.
 
-        One of an earlier office it refuses once it knows our term, which its beat shows: who takes
-        us for a stranger answers, too, and does not know it.
+        It refuses a grant of an earlier office once it knows our term.  Its beat must show that it
+        does: a server that takes us for a stranger answers, too, and does not know it.
         """
         step = self.step
-        # A newer beat whose list is not whole says nothing of groups: neither does its echo.
+        # A newer beat whose list is not whole says nothing of groups, and neither does its echo.
         beat = told(p)
         if beat is None or beat.echo is None or beat.echo.sent_at <= since:
             return False

@@ -1,8 +1,8 @@
 """The holder's own lease and its watchdog (`docs/rules.md`, *The holder's lease and the watchdog*).
 
 A holder may run its groups until `H` after the send time of its newest heartbeat that a
-coordinator with authority answered.  Past it, it has `self_stop` to stop them; the watchdog,
-no longer fed, sees to it that a server which cannot stop them is reset in time.
+coordinator with authority answered.  After that it has `self_stop` to stop them; the watchdog,
+which is no longer fed, resets in time a server that cannot stop them.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _ARMED_AGAIN_MS = 5_000
 
 
 class SelfStop(msgspec.Struct, frozen=True):
-    """The lease is over: these groups stop at once, and then this action ends the server."""
+    """The lease is over: these groups stop at once; `action`, if set, ends the server."""
 
     groups: list[str]
     action: HostAction | None
@@ -84,12 +84,12 @@ class Lease:
         self.state.until = until
 
     def shorten(self, by_ms: int) -> None:
-        """The holder's lease became shorter by that much: so does what was given of it."""
+        """The holder's lease became shorter by that much; so does the one that runs."""
         if by_ms > 0 and self.state.until != NEVER:
             self.state.until -= by_ms
 
     def settle(self) -> SelfStop | None:
-        """Renews our own lease in office; returns what is to be stopped once it is over."""
+        """In office, renews our own lease; returns what is to be stopped once it is over."""
         step = self.step
         if self.authority.in_office():
             self.answered(step.now)
@@ -97,11 +97,11 @@ class Lease:
         return None if self.runs() else self._self_stop()
 
     def _waive(self) -> None:
-        """Suspended, nobody stops by lease: but only once all know that we shall not."""
+        """While suspended no server stops by its lease, but only once all know that it will not."""
         step = self.step
         if not self.policy.shared.suspended:
-            # The lease binds again from the first that a coordinator gives us; until then our
-            # beats do not say that it does, and nobody clears us by it.
+            # The lease binds again once a coordinator has renewed it; until then our beats do not
+            # say that it binds, and no server clears us by it.
             if self.state.waived and step.now < self.state.until:
                 self.state.waived = False
                 step.changed(Change.BEATS)
@@ -137,8 +137,9 @@ class Lease:
 
     # ------------------------------------------------------------------ watchdog
     #
-    # Others may clear us by our lease as long as they believe that a watchdog binds us.  So one
-    # that is not wanted any more runs on until everybody has answered a beat that did not say so
+    # Others may clear us by our lease as long as they believe that a watchdog binds us.  So a
+    # watchdog that is not wanted any more runs on until every server has answered a beat that
+    # did not say so
     # (`WATCHDOG` in `core/model/transitions.py`).
 
     def begin(self) -> None:
@@ -148,9 +149,9 @@ class Lease:
         self.arm()
 
     def arm(self) -> None:
-        """Brings the watchdog to what is configured, as far as that is allowed now.
+        """Arms or disarms the watchdog as configured, as far as that is allowed now.
 
-        Opening a device feeds it: that needs the lease as feeding does.
+        Opening the device feeds it, so arming needs the lease as feeding does.
         """
         wanted, state = self._configured(), self.state
         left = state.watchdog_state is WatchdogState.LEFT
@@ -188,7 +189,7 @@ class Lease:
         return self.runs() or not holds_any(self.group_runs)
 
     def _may_disarm(self) -> bool:
-        """Whether nobody believes any more that the watchdog binds us."""
+        """Whether no server believes any more that the watchdog binds us."""
         step = self.step
         if self.state.disarmed_from == NEVER:
             self._turn(WatchdogChange.UNWANTED)
@@ -206,7 +207,7 @@ class Lease:
         return echo is not None and echo.sent_at > since
 
     def disarm(self) -> None:
-        """Disarms it; only while nobody relies on it."""
+        """Disarms the watchdog; only while no server relies on it."""
         if self.state.watchdog_state is not WatchdogState.OFF:
             self._turn(WatchdogChange.DISARM)
             self.state.watchdog_as = ("", 0)
@@ -220,7 +221,7 @@ class Lease:
         step.do(ArmWatchdog(timeout_ms=timeout_ms, method=method))
 
     def changed(self, event: WatchdogChanged) -> None:
-        """The watchdog was armed, or could not be: said once, and tried again."""
+        """The watchdog was armed, or could not be: recorded once, and tried again."""
         step = self.step
         self.state.armed = event.armed
         self.state.watchdog = event.method
@@ -234,7 +235,7 @@ class Lease:
     def pet(self) -> None:
         """Feeds the watchdog while the lease runs or nothing is held.
 
-        Arming feeds as well, so one that could not be armed is tried again only then.
+        Arming feeds it as well, so a failed arming is repeated only then.
         """
         step = self.step
         if step.life.phase not in (Phase.RUNNING, Phase.LEAVING):
