@@ -1,4 +1,4 @@
-"""The parts of a core, built room by room: each takes what it asks of those built before it."""
+"""The parts of a core, built room by room: each takes the earlier parts that it calls."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Parts:
         self._build_requests()
         self._build_report()
 
-    # What runs around a core reads these.
+    # For the agent and the simulator.
 
     @property
     def me(self) -> str:

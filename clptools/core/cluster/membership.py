@@ -133,7 +133,7 @@ class Membership:
             self.step.changed(Change.REQUESTS)
 
     def _compare_clocks(self, p: PeerState, beat: Beat) -> None:
-        """Keeps the shortest delay seen: by it, a beat that was delayed is recognized."""
+        """Keeps the least `now - sent_at`, with drift: that of a beat that was not delayed."""
         took_ms = self.step.now - beat.sent_at
         if p.least_ms is not None:
             took_ms = min(took_ms, p.least_ms + drift_ms(self.step.now - p.heard_at))
@@ -295,7 +295,7 @@ class Membership:
                 p.lost = True
                 p.lost_since = step.now
                 if p.fence.since == NEVER:
-                    p.fence.text = ""  # that stop did not end this life of it
+                    p.fence.text = ""  # of an earlier stop, which it has outlived
                 step.changed(Change.REPORT)
                 step.notice(notices.ServerLost(name, step.now - p.heard_at, sorted(p.link_at)))
             elif p.lost and not silent:

@@ -1,4 +1,4 @@
-"""Two servers that run the same group: what must never be is told wherever it is seen."""
+"""Two servers that run the same group: what must never be, recorded wherever it is seen."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class CopyWatch:
         self.holders = holders
 
     def settle(self) -> None:
-        """Tells once when two servers run a group, and when that is over.
+        """Records once that two servers run a group, and when that is over.
 
-        Beats of different servers overtake each other: it counts once each of them said it
-        again an interval after all of them had.  It counts at once for a server that itself
-        still runs what another one has by a newer grant.
+        Beats of different servers overtake each other: it counts once each of them has
+        said it again, an interval later.  It counts at once on a server that itself still runs
+        what another one has by a newer grant.
         """
         step = self.step
         known = self.state

@@ -68,7 +68,7 @@ class Placement:
         self.grants = grants
 
     def office_begins(self) -> None:
-        """Nothing of an earlier office is carried over but the shared policy."""
+        """Carries nothing over from an earlier office but the shared policy."""
         self.state.grants = {}
         self.clearance.office_begins()
         self.state.ordered_at = {}
@@ -79,7 +79,7 @@ class Placement:
     # ------------------------------------------------------------------ each settling
 
     def settle(self) -> None:
-        """One look at every group."""
+        """Decides what comes next for every group."""
         step = self.step
         if not self.authority.in_office():
             if self.state.waiting:
@@ -95,14 +95,14 @@ class Placement:
                     self.waits.note(group.name, say.waits_for_policy(behind))
             return
         if self.policy.shared.closing and (not self.policy.state.closing or self._stop_is_over()):
-            # Left over from a stop of all that is over: somebody did not hear or follow it.
+            # It is left over from a stop of all servers that is over.
             self.policy.stop_is_over()
             self.policy.share(msgspec.structs.replace(self.policy.shared, closing=False))
         for group in step.settings.groups:
             self._place(group)
 
     def _stop_is_over(self) -> bool:
-        """Whether nobody follows it any more: all that are heard, we too, have started since."""
+        """Whether no server follows it any more: all that are heard, we too, have started since."""
         step = self.step
         return step.life.phase is Phase.RUNNING and not any(
             p.left or (p.beat is not None and p.beat.stopped) for p in self.peers.values()
@@ -157,7 +157,7 @@ class Placement:
         self._start(group, intent)
 
     def _react(self, group: Group, reports: list[Held]) -> None:
-        """Acts once on each release: what comes next depends on why it was released."""
+        """Acts once on each release; what comes next depends on its reason."""
         intent = self.policy.intent_of(group.name)
         released = [h for h in reports if not h.held and h.why and h.seen.n > intent.handled]
         if not released:
@@ -188,7 +188,7 @@ class Placement:
         self.policy.amend(change)
 
     def _settled(self, group: Group, server: str) -> None:
-        """It runs: what was remembered for its way there is over."""
+        """The group runs: its intent is only that it goes on."""
         intent = self.policy.intent_of(group.name)
         calm = Intent(
             group=group.name,
@@ -202,7 +202,7 @@ class Placement:
             self.policy.amend(calm)
 
     def _keep(self, group: Group, intent: Intent, holders: list[Held]) -> None:
-        """Held somewhere: stop or move it where that is wanted."""
+        """Stops or moves a group that is held, where that is wanted."""
         step = self.step
         newest = max(holders, key=lambda h: h.seen)
         for other in holders:
@@ -210,7 +210,7 @@ class Placement:
                 self._order(group, other, GroupWhy.MOVE, "GROUPSTOP", say.twice(group.name))
         if newest.state == GroupState.STOPPING:
             if intent.force and not intent.wanted:
-                # The stop itself is tried once, however it ends; what goes before it is given up.
+                # The stop itself is tried once, however it ends; a migration before it is given up.
                 if newest.server != step.me or self.groups.run(group.name).migrations:
                     self._order(group, newest, GroupWhy.STOPPED, "GROUPSTOP", intent.reason)
                 self.policy.amend(msgspec.structs.replace(intent, force=False))
@@ -233,7 +233,7 @@ class Placement:
             factor = "GROUPFAILOVER" if intent.avoid else "GROUPMOVE"
             self._order(group, newest, GroupWhy.MOVE, factor, intent.reason)
             return
-        # A move to a server that cannot take it any more is given up: it must not leap there later.
+        # A move to a server that cannot take it any more is given up, and not made up for later.
         self._settled(group, newest.server)
         best = self._failback(group, newest.server) if may_move else ""
         if best:
@@ -241,7 +241,7 @@ class Placement:
             self.policy.amend(msgspec.structs.replace(intent, preferred=best, reason=reason))
 
     def _failback(self, group: Group, current: str) -> str:
-        """The best server, if the group should go back to it by itself."""
+        """The server that the group should go back to by itself; empty: none."""
         if group.failback != "auto" or group.servers[0] == current:
             return ""
         best = group.servers[0]
@@ -298,7 +298,7 @@ class Placement:
         self.grants.give(group, intent, target, reason)
 
     def _tried_again(self, group: Group, intent: Intent) -> Intent:
-        """A group that starts nowhere is left alone for a while, then begins from its first server.
+        """A group that could start nowhere pauses, then is tried from its first server again.
 
         The pauses grow; an operator's start is a new intent, and begins at once.
         """
@@ -315,7 +315,7 @@ class Placement:
             self.waits.told(group.name)  # by this record
         elif step.now >= at:
             del self.state.retry_at[group.name]
-            # Manual is about lost servers: it was started, and is to be tried to the end.
+            # Manual is about lost servers: a group that was started is tried to the end.
             event = "START" if group.failover == "manual" else intent.event
             again = msgspec.structs.replace(
                 intent, avoid=(), failures=0, rounds=intent.rounds + 1, event=event
@@ -325,7 +325,7 @@ class Placement:
         return intent
 
     def stays(self, group: Group, outside: str = "") -> str:
-        """Why the group had better stay here; empty: another server would take it, and could.
+        """Why a recovery leaves the group here; empty: another server would take it, and could.
 
         `outside`: a server found for it in another server group.
         """

@@ -1,4 +1,4 @@
-"""Which server a group should go to next, and why not to the others."""
+"""Which server a group should go to next, and why it does not go to the others."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from clptools.core.step import Step
 
 
 class Selection:
-    """Reads what is known of the servers; changes nothing."""
+    """Questions about servers as places for a group."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class Selection:
         return any(self.eligible(group, server) for server in others)
 
     def _ranked(self, group: Group, intent: Intent, names: list[str]) -> list[str]:
-        """By order; dynamic: the same server group first, then fewest ailing monitors."""
+        """In configured order; dynamic: the same server group first, then by bad monitors."""
         if group.failover != "dynamic":
             return names
         home = {
@@ -119,11 +119,11 @@ class Selection:
         return say.newcomer if beat.newcomer else ""
 
     def is_free(self, group: Group, name: str) -> bool:
-        """Whether nothing speaks against a server but that another one could take the group."""
+        """Whether a server is a first choice: not barred, and nothing of the group left there."""
         return not self.is_barred(name) and not self.is_purging(group, name)
 
     def is_purging(self, group: Group, name: str) -> bool:
-        """Whether something of the group may be left there from before its boot."""
+        """Whether something of the group may be left on a server from before its boot."""
         if name == self.step.me:
             return group.name in purging(self.group_runs)
         beat = told(self.peers[name])

@@ -46,7 +46,7 @@ class BmcState(msgspec.Struct):
     answers_since: int = NEVER
     """Since when every question was answered."""
     doubt: str = ""
-    """Why its last answer, "off", proves nothing; empty: it was no such answer."""
+    """Why its last answer "off" proves nothing; empty: it did not say so, or it counts."""
     lies: bool = False
     """Its server answered a heartbeat that was sent after it had read off: no proof."""
     change_at: int = NEVER
@@ -149,7 +149,7 @@ class PeerState(msgspec.Struct):
     not_counted: int = 0
     """`Beat.voters` for which its not being counted was recorded."""
     reads_lists: bool = True
-    """`Beat.lists` of the newest such beat; who was never heard learns nothing from ours."""
+    """`Beat.lists` of the newest such beat."""
     holdings: PeerHoldings = msgspec.field(default_factory=PeerHoldings)
     direct_at: int = NEVER
     link_at: dict[str, int] = {}
@@ -168,7 +168,7 @@ class PeerState(msgspec.Struct):
     off_asked_at: int = NEVER
     """When the newest off read was asked that counts."""
     on_told: bool = False
-    """It was said that it is on again, unheard, and counts again when the wait is over."""
+    """It was recorded that it is on again, not heard, and counts again when the wait is over."""
     out_since: int = NEVER
     """When it became out, or `NEVER`."""
     # votes between us
@@ -179,7 +179,7 @@ class PeerState(msgspec.Struct):
     """What our beats to it say of our vote."""
     # as coordinator
     answered_at: int = NEVER
-    """When we first answered, with authority, its newest beat: saying it again gives no more."""
+    """When we first answered its newest beat with authority: a repetition adds nothing."""
     answered_echo: Echo | None = None
     # its BMC
     bmc: BmcState = msgspec.field(default_factory=BmcState)
@@ -201,12 +201,12 @@ class PeerState(msgspec.Struct):
 
 
 class PeersState(msgspec.Struct):
-    """The other servers, and our own BMC, which is shown and nothing else."""
+    """The other servers, and our own BMC, which is only shown."""
 
     known: dict[str, PeerState] = {}
     own_bmc: BmcState = msgspec.field(default_factory=BmcState)
     duplicate_at: int = NEVER
-    """When it was last said that another agent runs under our name."""
+    """When it was last recorded that another agent runs under our name."""
 
 
 class SentState(msgspec.Struct):
@@ -230,10 +230,10 @@ class RevisionState(msgspec.Struct):
     cluster: Cluster | None = None
     """Its lengths, while those of both count; time-outs as configured, not stretched."""
     turns_before: list[InForce] = []
-    """Revisions that somebody who is not out may still take turns by (`safety/fencing.py`)."""
+    """Revisions by which a server that is not out may still take turns (`safety/fencing.py`)."""
     at: int = NEVER
     doubt: bool = False
-    """Voters or lengths change, and somebody may not have heard of it: the bit is not set."""
+    """Voters or lengths change, and some server may not have heard of it: the bit is not set."""
     doubt_at: int = NEVER
     """When a server was last known to vote by another configuration."""
     offered_at: int = NEVER
@@ -281,10 +281,10 @@ class VoteState(msgspec.Struct):
     few_since: int = NEVER
     """With a required arbiter: since when we hear less than half; `NEVER`: we hear half."""
     refused_since: int = NEVER
-    """Since when the arbiter has been another's, as long as we hear less than half."""
+    """Since when another server has had the arbiter, while we hear less than half."""
     rival: bool = False
-    """It was another's for so long that somebody renews it."""
+    """Another server has had it for so long that it must be renewing it."""
     wait_until: int = NEVER
-    """Until then we leave the arbiter to whoever hears half."""
+    """Until then we leave the arbiter to servers that hear half."""
     told: str = ""
     """Coordinator as last recorded."""

@@ -34,7 +34,7 @@ class GroupRun(msgspec.Struct):
     previous: str = ""
     factor: str = "GROUPSTOP"
     next_why: GroupWhy = GroupWhy.NONE
-    """What `why` becomes when the stop in progress is through."""
+    """What `why` becomes when the stop under way is through."""
     restart: bool = False
     """Start again in place when the stop is through."""
     forced: bool = False
@@ -47,10 +47,10 @@ class GroupRun(msgspec.Struct):
     off: tuple[str, ...] = ()
     """Servers that were proven powered off when it was granted."""
     resources: dict[str, ResourceState] = {}
-    """What each is in, or is to come to by the operation ordered last."""
+    """The state of each, or the one that its newest operation is to bring it to."""
     busy: dict[str, int] = {}
-    """Resource -> number of the operation ordered last, until that one ends: what another
-    operation of it comes to says nothing any more."""
+    """Resource -> number of its newest operation, until that ends: the end of an earlier one is
+    ignored."""
     retries: dict[str, int] = {}
     wanted_off: list[str] = []
     """Resources that an operator stopped (`clprsc -t`) in an online group."""
@@ -120,7 +120,7 @@ class Copies(msgspec.Struct):
     servers: tuple[str, ...]
     since: int
     told: bool = False
-    """It is so: each of them said it again after the others had."""
+    """It was recorded: each of them said it again after the others had."""
 
 
 # Questions that several rooms ask of the groups on this server.

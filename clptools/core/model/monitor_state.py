@@ -36,16 +36,16 @@ class Unclaimed(msgspec.Struct):
 
     told_at: int
     count: int = 0
-    """Since it was told last."""
+    """Since it was recorded last."""
 
 
 class LedgerState(msgspec.Struct):
-    """Open hardware events, and what was said of messages that no monitor takes."""
+    """Open hardware events, and messages that no monitor takes."""
 
     events: dict[str, OpenEvent] = {}
     """`monitor/key` -> open hardware event."""
     unclaimed: dict[str, Unclaimed] = {}
-    """Key of a message -> what was told of it; only faults that no monitor takes."""
+    """Key of a message -> what was recorded of it; only faults that no monitor takes."""
     next_event: int = 1
     traps_taken: dict[str, int] = {}
     """Duplicate key of a trap -> when it was taken."""
@@ -66,9 +66,9 @@ class MonitorRun(msgspec.Struct):
     restarts: list[int] = []
     failovers: list[int] = []
     stays: dict[str, str] = {}
-    """Groups that it could not move, and why, as it was said."""
+    """Groups that it could not move, and why, as recorded."""
     held_back: str = ""
-    """What kept this incident from being recovered, as it was said."""
+    """What kept this incident from being recovered, as recorded."""
     finals: int = 0
     step: RecoveryStage = RecoveryStage.NONE
     token: str = ""
@@ -82,7 +82,7 @@ class FinalState(msgspec.Struct):
     halts: dict[str, int] = {}
     """`rm`, `rc` -> how many of them ended this machine."""
     deadman_until: int = NEVER
-    """Until then the BMC's watchdog timer that may expire is one that we armed ourselves."""
+    """Until then an expired watchdog timer of the BMC is the one that we armed."""
 
 
 # Questions that several rooms ask of this server's open hardware events.

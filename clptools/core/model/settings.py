@@ -1,8 +1,7 @@
-"""What the core must know of the configuration: frozen, typed, every name resolved.
+"""The configuration as the core knows it: frozen, typed, every name resolved.
 
-`clptools.config` fills these from `clp.toml`; nothing below the configuration layer
-sees a default, a missing key or a TOML table.  Durations are integer milliseconds
-(`_ms`); order in a tuple is priority.
+`clptools.config` fills these from `clp.toml`; no other room sees a missing key or a TOML
+table.  Durations are integer milliseconds (`_ms`); order in a tuple is priority.
 """
 
 from __future__ import annotations
@@ -271,7 +270,7 @@ class Cluster(Frozen, frozen=True, kw_only=True):
 
 
 class InForce(Frozen, frozen=True, kw_only=True):
-    """What one revision decides between servers: while two are in force both are asked."""
+    """What of a revision decides between servers: while two are in force, both are asked."""
 
     names: tuple[str, ...]
     arbiter: Arbiter | None
@@ -314,7 +313,7 @@ class Settings(Frozen, frozen=True, kw_only=True, dict=True):
     def voters(self) -> int:
         """Servers, arbiter and lengths as one number: equal where votes are counted equally.
 
-        Who has a BMC is in it: one without is admitted after a boot by its word alone.
+        It includes who has a BMC: a server without one is admitted after a boot by its `member` bit.
         """
         servers = [(s.name, s.bmc is not None) for s in self.servers]
         what = msgspec.msgpack.encode((servers, self.arbiter, self.cluster.lengths))

@@ -85,7 +85,7 @@ class StepState(msgspec.Struct):
     reported_at: int = NEVER
     reports: int = 0
     unsettled_at: int = NEVER
-    """When it was last said that settling does not come to an end."""
+    """When it was last recorded that settling does not come to an end."""
 
 
 class LeaseState(msgspec.Struct):
@@ -93,7 +93,7 @@ class LeaseState(msgspec.Struct):
 
     until: int = NEVER
     waived: bool = False
-    """Suspended, and everybody who might clear us knows that we do not stop ourselves."""
+    """Suspended, and every server that might clear us knows that we do not stop ourselves."""
     watchdog_state: WatchdogState = WatchdogState.OFF
     watchdog_as: tuple[str, int] = ("", 0)
     """Method and time-out (ms) with which it was armed last."""
@@ -101,13 +101,13 @@ class LeaseState(msgspec.Struct):
     """Since when our beats say that no watchdog binds us, though it still runs: until all know."""
     watchdog_again_at: int = NEVER
     watchdog_fault: str = ""
-    """Why it is not armed, as it was said."""
+    """Why it is not armed, as recorded."""
     armed: bool = False
     watchdog: str = ""
 
 
 class Pending(msgspec.Struct):
-    """A request whose end somebody waits for."""
+    """A request for whose end a client or another server waits."""
 
     id: str
     request: Request
@@ -121,17 +121,17 @@ class Pending(msgspec.Struct):
     groups: list[str] = []
     """The groups that it set in motion."""
     incarnation: str = ""
-    """Of the server that it was forwarded to: another one has forgotten it."""
+    """Of the server that it was forwarded to: a later one does not know it."""
     asks_for: str = ""
     """The request of ours for which another server was asked."""
     against: list[str] = []
-    """What speaks against it, by whoever was asked."""
+    """What speaks against it, as each server that was asked says."""
     sent_at: int = 0
     """`Forward.sent_at` of a request that came from another server."""
 
 
 class RequestsState(msgspec.Struct):
-    """Requests whose end somebody waits for."""
+    """Requests for whose end a client or another server waits."""
 
     pending: dict[str, Pending] = {}
     answered: list[str] = []

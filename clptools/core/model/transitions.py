@@ -112,7 +112,7 @@ OFFICE: Transitions[Office, OfficeChange] = Transitions(
         (Office.COORDINATOR, OfficeChange.RESIGNED): Office.NONE,
     },
 )
-"""What we are in our own eyes (`core/cluster/election.py`)."""
+"""Our part in the election (`core/cluster/election.py`)."""
 
 
 class GrantChange(StrEnum):

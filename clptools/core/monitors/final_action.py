@@ -1,4 +1,4 @@
-"""What ends a recovery: the final action, and what the BMC was going to do.
+"""What ends a recovery: the final action, and `after_recovery` by the BMC.
 
 A final action never takes the last server, and ends this machine only so often in a row.
 `after_recovery` is armed in the BMC before the failover begins, and done once the groups run
@@ -95,7 +95,7 @@ class FinalActions:
             self._perform(action, group, say.final_for(resource.name))
 
     def _may(self, action: FinalAction, kind: str) -> bool:
-        """Whether it is done: not on the last server, nor where it ended the server too often."""
+        """Whether it may be done: not on the last server, nor if it has ended it too often."""
         step = self.step
         if action in _ENDS_SERVER and not self.another_normal_server():
             step.notice(notices.LastServer(kind, action))
@@ -138,9 +138,9 @@ class FinalActions:
     # ------------------------------------------------------------------ after recovery
 
     def arm_deadman(self, monitor: Monitor) -> None:
-        """The BMC's timer first: what it was going to do happens even if this OS hangs.
+        """Arms the BMC's timer first, so that `after_recovery` happens even if this OS hangs.
 
-        Only for a failover that begins: nothing would keep it from the groups that stay here.
+        Only where a failover begins: the timer would not spare groups that stay here.
         """
         recovery = monitor.recovery
         deadline = self.step.now + recovery.after_recovery_deadline_ms
@@ -152,7 +152,7 @@ class FinalActions:
         )
 
     def stand_down(self) -> None:
-        """Nothing is to follow any more: the timer of this or an earlier boot is called off."""
+        """Calls off the timer of this or an earlier boot: nothing is to follow any more."""
         own = self.step.settings.server(self.step.me)
         if own is not None and own.bmc is not None:
             self.step.do(StandDown())
@@ -164,7 +164,7 @@ class FinalActions:
         return intent.wanted and (group is None or not self.selection.exhausted(group, intent))
 
     def after(self, monitor: Monitor, run: MonitorRun) -> None:
-        """The recovery is done once its groups run elsewhere: now the BMC may act."""
+        """Once the groups of a recovery run elsewhere, the BMC may act."""
         step = self.step
         target = monitor.recovery.target
         moving = [
@@ -201,8 +201,7 @@ class FinalActions:
             run.held and run.state is GroupState.STOP_FAILED for run in self.groups.runs.values()
         )
         if step.life.phase is Phase.RUNNING and not stuck:
-            # It says so first: a server that only fell silent would be powered off by the other,
-            # and stay so.
+            # It leaves first: a server that only fell silent would be powered off, and stay off.
             self.lifecycle.leave(action, no_move=False)
         else:
             step.do(HostAction(action=action, reason=say.final_for(monitor.name)))
@@ -210,7 +209,7 @@ class FinalActions:
     # ------------------------------------------------------------------ each settling
 
     def settle(self) -> None:
-        """A machine that has run long enough since has no halts in a row any more."""
+        """Resets the count of halts in a row once this machine has run long enough."""
         step = self.step
         ran_ms = step.now - step.life.started_at
         if self.state.halts and ran_ms >= step.settings.cluster.max_reboots_reset_ms:

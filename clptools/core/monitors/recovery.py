@@ -117,7 +117,7 @@ class Recovery:
         return say.plan(due, recovery.target, recovery.final_action)
 
     def _due(self, monitor: Monitor, run: MonitorRun) -> str:
-        """The next of the steps that still has a count left."""
+        """The next step that still has a count left."""
         recovery = monitor.recovery
         start = _STEPS.index(recovery.action)
         floor = self.step.now - recovery.window_ms
@@ -134,7 +134,7 @@ class Recovery:
         return RecoveryStep.FINAL
 
     def _forget_step(self, run: MonitorRun) -> None:
-        """What was under way is over; but what the BMC is to do after a failover stands."""
+        """Forgets the step under way; `after_recovery` alone still follows."""
         if run.step != RecoveryStage.AFTER:
             run.step = RecoveryStage.NONE
 
@@ -163,7 +163,7 @@ class Recovery:
         self._next(monitor, run, text)
 
     def _held_back(self, run: MonitorRun, why: Notice) -> None:
-        """Says why nothing is recovered: once, however many rounds find it so."""
+        """Records why nothing is recovered: once, however many rounds find it so."""
         text = why.told(self.step.me)
         if run.held_back != text:
             self.step.notice(why)
@@ -265,7 +265,7 @@ class Recovery:
             inside = recovery.failover_outside_server_group and not outside
             stays = self.placement.stays(group, outside)
             if stays:
-                # Said once, however many rounds find it so.
+                # Recorded once, however many rounds find it so.
                 if run.stays.get(name) != stays:
                     step.notice(notices.GroupStays(name, monitor.name, stays))
                 run.stays[name] = stays
@@ -295,7 +295,7 @@ class Recovery:
                 run.deadline = step.now + recovery.after_recovery_deadline_ms
 
     def _could_not_move(self, monitor: Monitor, run: MonitorRun) -> bool:
-        """Whether a fault that is still open found no server for its groups, and now there is one.
+        """Whether an open fault found no server for its groups before, and there is one now.
 
         An active monitor finds out in its next round; a message receive monitor has none.
         """
@@ -304,7 +304,7 @@ class Recovery:
         if not run.stays or not idle or self.policy.shared.suspended:
             return False
         if not self.authority.coordinator():
-            return False  # nobody yet who would start them there
+            return False  # no server yet would start them there
         active = [n for n in self.groups.online(monitor.recovery.target) if n in run.stays]
         groups = [step.settings.group(name) for name in active]
         return any(
@@ -333,7 +333,7 @@ class Recovery:
     # ------------------------------------------------------------------ each settling
 
     def settle(self) -> None:
-        """Which active monitors should run now; what follows a finished recovery."""
+        """Starts and stops active monitors, and goes on with recoveries."""
         step = self.step
         self.final.settle()
         for monitor in self.runs.here():
@@ -362,7 +362,7 @@ class Recovery:
 def _changed(
     monitor: Monitor, was: MonitorStatus, status: MonitorStatus, text: str, plan: str
 ) -> Notice:
-    """What is told of a change of status."""
+    """The notice of a change of status."""
     module, name = notices.module(monitor), monitor.name
     if status is MonitorStatus.ERROR:
         found = "" if plan else text

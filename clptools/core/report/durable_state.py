@@ -1,4 +1,4 @@
-"""The state of the rules between core and `/run`: what is written, and how it is found again."""
+"""What survives an agent: what is written to `/run` and disk, and how it is read again."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class DurableState:
         self.lease.begin()
 
     def remember(self, durable: Durable) -> None:
-        """Takes over what the agent before us wrote, and goes on with what it held."""
+        """Takes over what the previous agent wrote, and goes on with what it held."""
         step = self.step
         self.authority.state.term = durable.term
         self.authority.state.vote = durable.vote
@@ -153,7 +153,7 @@ class DurableState:
         return found
 
     def lease_due(self) -> bool:
-        """Whether the lease alone is worth a write: an older one errs to the safe side."""
+        """Whether the lease alone is worth a write: an older one errs on the safe side."""
         before = self.state.durable
         return before is None or not _lease_serves(
             before.lease_until, self.lease.state.until, self.step.times.lease_ms
@@ -234,7 +234,7 @@ class DurableState:
     # ------------------------------------------------------------------ the ledger on the disk
 
     def restore(self, ledger: LedgerFile) -> None:
-        """Takes over what the disk had open; shown and binding, but not recovered again."""
+        """Takes over the open events on disk: they are shown and bind; none is recovered again."""
         self.final.state.halts = dict(ledger.halts)
         for name in ledger.liars:
             if name in self.peers:
@@ -288,9 +288,9 @@ class DurableState:
 
 
 def _serves(before: Durable, now: Durable, lease_ms: int) -> bool:
-    """Whether an agent that starts would do no harm with `before`, and lose little.
+    """Whether an agent that starts with `before` would be safe, and lose little.
 
-    An older lease errs to the safe side, and so does an older off read: half a minute less of `B`.
+    An older lease errs on the safe side, and so does an off read that is a little older.
     """
     off = {
         name: before.off[name] if name in before.off and at - before.off[name] < _OFF_MS else at

@@ -1,4 +1,4 @@
-"""Why a group, a monitor or a server is as it is: the story told from the records of decisions.
+"""Why a group, a monitor or a server is as it is: a story, told from the records of decisions.
 
 Every record names its subjects.  The story of a group is the chain that began its present stay
 (its stop, failover, grant and start), together with what happened to the server it left and to

@@ -1,4 +1,4 @@
-"""What this server says of itself, to the others and to its own people."""
+"""What this server says of itself: in heartbeats, in reports, in `clpstat`."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ _RESOURCE_WORDS = {
 
 
 class OwnStatus:
-    """Builds it; changes nothing."""
+    """Builds our word and our report; changes nothing."""
 
     def __init__(
         self,
@@ -250,5 +250,5 @@ class OwnStatus:
 
 
 def group_word(state: str) -> str:
-    """How a group's state is shown; one that only a newer version knows is Unknown."""
+    """How a group's state is shown; a state of a newer version is Unknown."""
     return _GROUP_WORDS[GroupState(state)] if state in _GROUP_WORDS else "Unknown"

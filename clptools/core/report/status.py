@@ -39,7 +39,7 @@ _IDLE = ("Offline", "Unused", "Suspend")
 
 
 class Status:
-    """Builds views, which change nothing, and watches for what must never be."""
+    """Builds views; changes nothing."""
 
     def __init__(
         self,
@@ -191,7 +191,7 @@ class Status:
         )
 
     def _word_on(self, server: str, state: str) -> str:
-        """What a holder last said of a group, while it is heard."""
+        """The state of a group as its holder says it, while that is heard."""
         heard = server == self.step.me or self.peers.is_online(server)
         return group_word(state) if heard else "Unknown"
 

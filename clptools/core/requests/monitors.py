@@ -102,7 +102,7 @@ class MonitorRequests:
         return Outcome()
 
     def server_with(self, request: Acknowledge) -> str:
-        """The server that has the named open event; we first."""
+        """The server that has the named open event; ours first."""
         step = self.step
         if any(
             request.event in (0, e.id) for e in open_of(self.ledger.state.events, request.monitor)
@@ -133,7 +133,7 @@ class MonitorRequests:
         return Outcome(text="" if closed else f"{monitor.name} has no open event.")
 
     def _counted_anew(self, monitor: Monitor) -> None:
-        """Somebody has seen to all that was open: the next fault is recovered like the first."""
+        """Once all events are closed by hand, the next fault is recovered like the first."""
         if not open_of(self.ledger.state.events, monitor.name):
             self._clear_counters((monitor.name,))
 
@@ -143,7 +143,7 @@ class MonitorRequests:
         assert isinstance(request, ExternalNotice)
         here = [m for m in self.runs.here() if m.type == "mrw"]
         if not request.monitor and is_linked(request.category):
-            # Whatever the keyword, and whether or not a monitor here has it.
+            # With any keyword, and whether or not a monitor here has the category.
             category = request.category
             name = next((m.name for m in here if m.category == category), "MONITOR")
             return Outcome(

@@ -1,8 +1,8 @@
-"""Requests: who decides them, how they get there, and how their end comes back.
+"""Requests: which server decides them, how they get there, and how their end comes back.
 
-Groups are the coordinator's; resources are the holder's; the rest is the named server's.  A
-request for somebody else is forwarded, and its end comes back as an answer.  Whoever decides
-keeps the request pending and watches for its end after each settling.
+The coordinator decides about groups, the holder about resources, the named server about the rest.
+A request for another server is forwarded, and its outcome comes back as an answer.  The server
+that decides keeps the request pending and looks for its end after each settling.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ _LAST_WORD_MS = 3_000
 
 
 class Router:
-    """Routes requests and keeps those whose end is awaited."""
+    """Routes requests, and finds the end of those that are pending."""
 
     def __init__(
         self,
@@ -152,9 +152,9 @@ class Router:
         self._decide(pending)
 
     def _meant(self, message: Forward) -> bool:
-        """Whether it was sent to this incarnation: what was on its way over a boot is over.
+        """Whether it was sent to this incarnation: a request from before a boot is outdated.
 
-        Of a server whose service is stopped nobody knows one.
+        No server knows the incarnation of one whose service is stopped.
         """
         if message.incarnation:
             return message.incarnation == self.step.life.incarnation
@@ -164,8 +164,8 @@ class Router:
     def _waited_ms(self, message: Forward) -> int:
         """How long ago a person asked, at most by a heartbeat less; 0: not known.
 
-        By the send time of our own beat that the sender had heard last.  What a server asks for
-        by itself it means until it is done, and a word that another one is down has its own rule.
+        It counts from the newest beat of ours that the sender had heard.  What a recovery asks for
+        does not become outdated, and a word that a server is down has its own rule.
         """
         known = message.incarnation and message.sent_at and message.user != _RECOVERY
         if not known or isinstance(message.request, ConfirmDown):
@@ -187,7 +187,7 @@ class Router:
             self.step.do(Reply(id=message.id, outcome=message.outcome))
 
     def ask_coordinator(self, request: Request) -> None:
-        """A recovery's own request to whoever is coordinator."""
+        """A recovery's own request to the coordinator."""
         self._route(
             Pending(
                 id=self.forwarding.new_id(),
@@ -255,7 +255,7 @@ class Router:
     # ------------------------------------------------------------------ each settling
 
     def settle(self) -> None:
-        """Ends what is through; goes on with leaving."""
+        """Ends requests that are through; goes on with leaving."""
         for pending in list(self.forwarding.state.pending.values()):
             outcome = self._through(pending)
             if outcome is not None:
@@ -289,7 +289,7 @@ class Router:
         )
 
     def _left(self, pending: Pending) -> Outcome | None:
-        """A server that was to stop has left; of a shutdown to follow it tells itself."""
+        """The outcome of a stop whose server has left; that server reports a shutdown itself."""
         request = pending.request
         assert isinstance(request, ServiceStop)
         if request.then in ("", "start"):

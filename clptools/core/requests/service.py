@@ -1,4 +1,4 @@
-"""The cluster service by command: start, leave, suspend (`docs/rules.md`, *Newcomer, leaving*).
+"""The cluster service by command: start and leave (`docs/rules.md`, *Newcomer, leaving*).
 
     RUNNING --stop--> LEAVING --all released--> TELLING --all know--> STOPPED --start--> (new core)
 
@@ -42,13 +42,13 @@ from clptools.core.safety.lease import Lease
 from clptools.core.step import Change, Step
 
 _TELL_MS = 2_000
-"""How long those who do not answer are told that we left."""
+"""How long servers that do not answer are told that we left."""
 _HAND_OVER_MS = 30_000
 """How long a leaving coordinator waits for what it held to start elsewhere."""
 
 
 class Service:
-    """This server's cluster service, and the suspension of the cluster."""
+    """Starts and stops the cluster service of this server."""
 
     def __init__(
         self,
@@ -165,7 +165,7 @@ class Service:
         step.life.phase = Phase.DONE
 
     def _end_suspended(self) -> None:
-        """Our groups may only outlive us once nobody would clear us by our lease."""
+        """Ends while suspended, once no server would clear us by our lease: our groups run on."""
         if not self.policy.shared.suspended:
             self.lifecycle.leave("exit", no_move=False)
         elif not self.lease.binds() or not self.groups.held():
@@ -196,7 +196,7 @@ class Service:
                 self._after_leaving()
 
     def _waits_to_hand_over(self) -> bool:
-        """As coordinator: until what we held is started elsewhere, if anybody would take it."""
+        """As coordinator: whether a group of ours is still to start on another server."""
         step = self.step
         if step.life.no_move or not self.authority.in_office():
             return False
@@ -229,7 +229,7 @@ class Service:
                 self.forwarding.finish(pending, outcome)
 
     def _left(self) -> None:
-        """Everything is released: the bit, the state, then the word."""
+        """Everything is released: clears the bit and the state, then tells the others."""
         step = self.step
         step.life.phase = Phase.TELLING
         step.life.left_at = step.now
@@ -264,7 +264,7 @@ class Service:
             step.do(HostAction(action=then, reason=f"{step.me} has left the cluster for it"))
 
     def host_action_done(self, event: HostActionDone) -> None:
-        """Whoever asked for this server's shutdown hears whether it has begun."""
+        """Answers requests for this server's shutdown, which has begun, or has failed."""
         outcome = Outcome()
         if not event.ok:
             text = replies.not_shut_down(self.step.me, event.action, event.text)

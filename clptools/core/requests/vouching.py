@@ -3,9 +3,9 @@
     confirm-down --> every reachable server and the BMC are asked --> nothing speaks against it: out
                                                                  '-> refused, with the reading
 
-The word is checked: an operator at night may mean another server, or a machine that hangs and
-will go on.  It reaches each server with the send time of its own newest beat, and counts there as
-an off read does: only if nothing was heard of the server since.  So one that is late does nothing.
+The word is checked: a tired operator may mean another server, or a machine that hangs and will go
+on.  It reaches each server with the send time of its own newest beat, and counts there as
+an off read does: only if nothing was heard of the server since.  So a late word does nothing.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Vouching:
     # ------------------------------------------------------------------ confirm-down
 
     def confirm(self, pending: Pending) -> Outcome | None:
-        """A word for a server, or another server's question what speaks against it."""
+        """A person's word for a server, or another server's question what speaks against it."""
         step = self.step
         request = pending.request
         assert isinstance(request, ConfirmDown)
@@ -85,7 +85,7 @@ class Vouching:
         return None
 
     def _told(self, pending: Pending, request: ConfirmDown, p: PeerState) -> Outcome:
-        """The word comes from another server, which has looked."""
+        """The word comes from another server, which has checked it."""
         step = self.step
         stale = step.now - pending.sent_at > LASTS_MS or pending.sent_at > step.now
         if not stale and p.any_heard_at < pending.sent_at:
@@ -128,7 +128,7 @@ class Vouching:
         return server is not None and server.bmc is not None
 
     def _looked(self, pending: Pending, request: ConfirmDown) -> Outcome | None:
-        """Once everybody answered, or had the time to."""
+        """Decides once every server has answered, or had the time to."""
         step = self.step
         p = self.peers.get(request.down)
         if p is None:
@@ -201,7 +201,7 @@ class Vouching:
         return None
 
     def _stranded(self, name: str) -> list[str]:
-        """Groups that it runs, and nobody else could."""
+        """Groups that it runs and no other server could."""
         step = self.step
         found = []
         for group in step.settings.groups:
