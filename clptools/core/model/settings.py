@@ -313,7 +313,7 @@ class Settings(Frozen, frozen=True, kw_only=True, dict=True):
     def voters(self) -> int:
         """Servers, arbiter and lengths as one number: equal where votes are counted equally.
 
-        It includes who has a BMC: a server without one is admitted after a boot by its `member` bit.
+        Includes who has a BMC: after a boot a server without one is admitted by its `member` bit.
         """
         servers = [(s.name, s.bmc is not None) for s in self.servers]
         what = msgspec.msgpack.encode((servers, self.arbiter, self.cluster.lengths))
