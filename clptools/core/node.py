@@ -90,10 +90,7 @@ class Node(Parts):
     def step(self, event: Event, now: int) -> list[Action]:
         """Takes one event at `now` (ms, this server's monotonic clock); returns what to do."""
         step = self.context
-        if now > step.now:
-            if now - step.now > step.times.hear_ms:
-                step.woke_at = now
-            step.now = now
+        step.advance(now)
         self.election.lapse()
         self._handlers[type(event)](event)
         self._pass_on_wishes()
@@ -299,6 +296,3 @@ class Node(Parts):
         if step.now - step.state.unsettled_at >= _UNSETTLED_MS:
             step.state.unsettled_at = step.now
             step.notice(RulesUnsettled(_SETTLE_ROUNDS))
-
-
-__all__ = ["BEAT_TIMER", "DUE_TIMER", "Node"]

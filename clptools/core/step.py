@@ -54,6 +54,13 @@ class Step:
         self._urgent = False
         self._requests_due = False
 
+    def advance(self, now: int) -> None:
+        """An event is taken at `now`; after a long gap this server has stood still."""
+        if now > self.now:
+            if now - self.now > self.times.hear_ms:
+                self.woke_at = now
+            self.now = now
+
     # ------------------------------------------------------------------ what a part may do
 
     def do(self, action: Action) -> None:

@@ -76,7 +76,6 @@ class Lifecycle:
         run.seen = epoch
         run.event = event
         run.previous = previous
-        run.off = off
         run.why = GroupWhy.NONE
         run.next_why = GroupWhy.NONE
         run.purge = False
@@ -306,12 +305,9 @@ class Lifecycle:
     def _stop_done(self, event: ResourceDone, run: GroupRun) -> Exhausted | None:
         step = self.step
         name = event.group
-        if event.ok:
-            self.groups.put(run, event.resource, ResourceState.OFFLINE)
-        elif not run.held:
-            self.groups.put(run, event.resource, ResourceState.STOP_FAILED)
-        else:
-            self.groups.put(run, event.resource, ResourceState.STOP_FAILED)
+        ended = ResourceState.OFFLINE if event.ok else ResourceState.STOP_FAILED
+        self.groups.put(run, event.resource, ended)
+        if run.held and not event.ok:
             why = say.failure(event.text, event.timed_out)
             step.notice(notices.ResourceStopFailed(name, event.resource, why))
             configured = self.groups.resource(name, event.resource)
