@@ -150,12 +150,10 @@ def proofs(group: str, by: Mapping[str, str], waited_ms: int) -> tuple[str, ...]
 
 
 def waits_for_proof(servers: Sequence[str]) -> str:
-    """A wait."""
     return f"proof that it does not run on {listed(servers)}"
 
 
 def waits_for_quorum(dark: Sequence[str]) -> str:
-    """No majority."""
     return f"a majority, or proof that {listed(dark)} is down"
 
 
@@ -227,7 +225,6 @@ def twice(group: str) -> str:
 
 
 def failback(group: str, server: str) -> str:
-    """Failback."""
     return f"{group} goes back to {server}, the best in its order"
 
 
