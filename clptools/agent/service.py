@@ -28,7 +28,7 @@ from clptools.core.cluster.timeout_ratio import stretched
 from clptools.core.model.events import AgentStarted, Event, SettingsChanged, SettingsOffered
 from clptools.core.model.settings import Settings
 from clptools.core.model.view import StatusView
-from clptools.core.monitors.severity import grave_classes
+from clptools.core.monitors.status import grave_classes
 from clptools.core.node import Node
 from clptools.core.notices.form import Notice
 from clptools.core.report.journal import Head

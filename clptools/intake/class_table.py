@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from clptools.config.trap_names import row_fault
-from clptools.core.model.settings import TrapProfile
+from clptools.core.model.trap_profiles import TrapProfile
 from clptools.core.model.words import EventClass
 from clptools.intake.families import Families
 

@@ -23,7 +23,7 @@ from clptools.config.trap_names import (
     pattern_bounds,
 )
 from clptools.config.trap_profiles import shipped_profile
-from clptools.core.model.settings import TrapFamily, TrapProfile
+from clptools.core.model.trap_profiles import TrapFamily, TrapProfile
 from clptools.core.model.words import EventClass
 from clptools.intake.snmp import Trap
 from clptools.intake.variables import Binds, Condition, Part, Values, in_full

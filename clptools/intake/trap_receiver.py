@@ -15,7 +15,7 @@ from typing import NamedTuple
 from clptools.config.address import Endpoint
 from clptools.config.trap_names import row_fault
 from clptools.core.model.settings import Settings, SnmpUser, TrapSource
-from clptools.core.monitors.severity import grave_classes
+from clptools.core.monitors.status import grave_classes
 from clptools.faults import ClpError
 from clptools.intake import pet, pet_fields, snmp
 from clptools.intake.admission import (

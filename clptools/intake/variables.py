@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from clptools.config.trap_names import InstancePart
-from clptools.core.model.settings import TrapCondition
+from clptools.core.model.trap_profiles import TrapCondition
 from clptools.intake import ber
 from clptools.intake.snmp import VarBind
 

@@ -14,7 +14,7 @@ import pytest
 from clptools.config.lines import Lines
 from clptools.config.table import Source
 from clptools.config.trap_profiles import read_profiles, shipped_profile
-from clptools.core.model.settings import TrapFamily, TrapProfile
+from clptools.core.model.trap_profiles import TrapFamily, TrapProfile
 from clptools.intake import pet, snmp
 from clptools.intake.class_table import ClassTable
 from clptools.intake.decoded_trap import DecodedTrap, event_of

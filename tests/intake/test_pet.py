@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clptools.config.trap_names import row_fault
-from clptools.core.model.settings import TrapProfile
+from clptools.core.model.trap_profiles import TrapProfile
 from clptools.core.model.words import EventClass
 from clptools.intake import ber, decoded_trap, pet
 from clptools.intake.class_table import ClassTable

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clptools.config.trap_names import row_fault
-from clptools.core.model.settings import TrapProfile
+from clptools.core.model.trap_profiles import TrapProfile
 from clptools.core.model.words import EventClass
 from clptools.intake.redfish_events import EventTable, Told, entry_of, events_of
 from clptools.intake.redfish_push import StreamParser

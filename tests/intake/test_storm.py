@@ -13,7 +13,8 @@ import msgspec
 import pytest
 
 from clptools.core.model.events import MessageSeen
-from clptools.core.model.settings import Interconnect, Monitor, TrapProfile
+from clptools.core.model.settings import Interconnect, Monitor
+from clptools.core.model.trap_profiles import TrapProfile
 from clptools.core.model.words import EventClass
 from clptools.core.monitors.event_ledger import grave_classes
 from clptools.intake import ber, pet, pet_fields, snmp, sources

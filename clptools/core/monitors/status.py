@@ -1,13 +1,14 @@
-"""How grave hardware events are, and what they make of a monitor's status."""
+"""How the monitors of this server stand, and what open hardware events make of their status."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from clptools.core.model.open_events import Events, open_of
+from clptools.core.model.monitor_state import Events, MonitorRun, open_of
 from clptools.core.model.settings import Monitor
 from clptools.core.model.states import MonitorStatus
 from clptools.core.model.words import EventClass
+from clptools.core.step import Step
 
 OPENING = (
     EventClass.FATAL,
@@ -56,3 +57,23 @@ def _word(monitor: Monitor, event_class: EventClass) -> MonitorStatus:
 def is_linked(category: str) -> bool:
     """Whether its monitors belong to hardware and drivers: `clprexec` may not touch them."""
     return category in _LINKAGE or category.startswith("HA/")
+
+
+class MonitorRuns:
+    """Name -> state of a monitor here."""
+
+    def __init__(self, step: Step, state: dict[str, MonitorRun]) -> None:
+        self.step = step
+        self.state = state
+
+    def run(self, name: str) -> MonitorRun:
+        """The state of a monitor here, made when first asked for."""
+        runs = self.state
+        found = runs.get(name)
+        if found is None:
+            found = runs[name] = MonitorRun()
+        return found
+
+    def here(self) -> list[Monitor]:
+        """The monitors that run on this server."""
+        return [m for m in self.step.settings.monitors if self.step.me in m.servers]
