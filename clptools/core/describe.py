@@ -210,6 +210,10 @@ def _resource_said(x: e.ResourceSaid, now: int) -> str:
     return f"{x.group}/{x.resource}{_tail(x.text)}"
 
 
+def _resource_lost(x: e.ResourceLost, now: int) -> str:
+    return f"{x.group}/{x.resource}{_tail(x.text)}"
+
+
 def _script_done(x: e.ScriptDone, now: int) -> str:
     result = "ok" if x.ok else "timed out" if x.timed_out else "failed"
     return f"{x.token} {result}{_tail(x.text)}"
@@ -253,6 +257,7 @@ _EVENTS: dict[type, Callable[[Any, int], str]] = {
     e.ArbiterAnswered: _arbiter_answered,
     e.ResourceDone: _resource_done,
     e.ResourceSaid: _resource_said,
+    e.ResourceLost: _resource_lost,
     e.ScriptDone: _script_done,
     e.MonitorResult: lambda x, now: f"{x.monitor} {x.status}{_tail(x.text)}",
     e.HardwareSeen: _hardware_seen,
@@ -341,6 +346,7 @@ _ACTIONS: dict[type, Callable[[Any, int], str]] = {
     a.HoldArbiter: lambda x, now: f"{x.name} for {_seconds(x.lease_ms)}",
     a.ReleaseArbiter: lambda x, now: x.name,
     a.RunResource: _run_resource,
+    a.WatchResource: lambda x, now: f"{x.group}/{x.resource} epoch {x.epoch}",
     a.RunScript: lambda x, now: f"{x.token} {x.script} within {_seconds(x.timeout_ms)}",
     a.RunMonitor: lambda x, now: f"{x.monitor} {'on' if x.on else 'off'}",
     a.FaultMonitor: lambda x, now: f"{x.monitor} {'on' if x.on else 'off'}",

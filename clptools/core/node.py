@@ -71,6 +71,7 @@ class Node(Parts):
             events.ArbiterAnswered: self.arbiter.answered,
             events.ResourceDone: self._resource_done,
             events.ResourceSaid: self.lifecycle.said,
+            events.ResourceLost: self.lifecycle.lost,
             events.ScriptDone: self.recovery.script_done,
             events.MonitorResult: self.recovery.result,
             events.HardwareSeen: self.ledger.hardware,

@@ -151,6 +151,14 @@ class ResourceSaid(EventBase, tag="resource-said", frozen=True, kw_only=True):
     text: str
 
 
+class ResourceLost(EventBase, tag="resource-lost", frozen=True, kw_only=True):
+    """A resource that was started is gone, and could not be put back in place."""
+
+    group: str
+    resource: str
+    text: str
+
+
 class ScriptDone(EventBase, tag="script-done", frozen=True, kw_only=True):
     """A recovery or pre-action script ended."""
 
@@ -247,6 +255,7 @@ Event = (
     | ArbiterAnswered
     | ResourceDone
     | ResourceSaid
+    | ResourceLost
     | ScriptDone
     | MonitorResult
     | HardwareSeen

@@ -210,6 +210,20 @@ class ResourceSaid(Notice, frozen=True):
     remark: str
 
 
+class ResourceLost(Notice, frozen=True):
+    """A resource that ran is gone: its group is mended like one whose resource failed."""
+
+    entry = Entry("rc", 943, ERROR)
+    about = ("group", "resource", "me")
+    says = "{resource} of {group} is lost on {me}: {why:end}. It is started again[, {but}]."
+
+    group: str
+    resource: str
+    why: str
+    but: str
+    """What that waits for."""
+
+
 class MigrationBegins(Notice, frozen=True):
     """Resources carry their state over before a failover."""
 

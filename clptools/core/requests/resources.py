@@ -15,6 +15,7 @@ from clptools.core.model.requests import (
     ResourceStart,
     ResourceStop,
 )
+from clptools.core.model.options import WATCHED
 from clptools.core.model.settings import Group
 from clptools.core.model.state import Pending
 from clptools.core.model.states import GroupState, ResourceState
@@ -68,7 +69,10 @@ class ResourceRequests:
                 hint=f"Start it: clpgrp -s {group.name}",
             )
         wanted = _wanted(request)
-        if run.resources.get(request.resource) is wanted:
+        configured = group.resource(request.resource)
+        # It may be gone although nobody has noticed yet: its start finds out.
+        again = wanted is ResourceState.ONLINE and configured and configured.type in WATCHED
+        if run.resources.get(request.resource) is wanted and not again:
             return Outcome(text=f"{request.resource} is already {wanted}.")
         return (
             self._start(group, request)
