@@ -69,7 +69,7 @@ _kept: dict[Address, asyncio.Task[None]] = {}
 def keep(wishes: Wishes, seen: Seen | None = None) -> None:
     """Keep an address from now on; `seen`: how it was found just now."""
     earlier = _kept.pop(wishes.address, None)
-    if earlier is not None:
+    if earlier is not None and not earlier.done():
         earlier.cancel()
     _kept[wishes.address] = asyncio.get_running_loop().create_task(_Keeper(wishes, seen).run())
 
@@ -77,7 +77,7 @@ def keep(wishes: Wishes, seen: Seen | None = None) -> None:
 async def release(address: Address) -> None:
     """Keep it no more; nothing puts it back once this returns."""
     task = _kept.pop(address, None)
-    if task is not None:
+    if task is not None and not task.done():
         task.cancel()
         await asyncio.wait({task})
 
