@@ -356,6 +356,10 @@ class Executor:
     def _host_action(self, host: Host, action: a.HostAction, now: int) -> None:
         self._world.note(f"{host.name} does {action.action}: {action.reason}")
         self._world.check.host_action(host, action)
+        if host.scripts.fails(action.action, "act"):
+            failed = e.HostActionDone(action=action.action, ok=False, text="no answer")
+            self._world.tell_later(self._world.t + 1000, host.name, failed)
+            return
         self._world.at(self._world.t + 500_000, self._host_acts, host, host.boots, action.action)
         done = e.HostActionDone(action=action.action, ok=True)
         self._world.tell_later(self._world.t + 1000, host.name, done)

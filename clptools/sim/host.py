@@ -94,7 +94,7 @@ class Scripts:
     """How the scripts of this server behave from now on, by resource (`*`: all)."""
 
     failing: set[tuple[str, str]] = field(default_factory=set)
-    """(resource, op) that fails."""
+    """(resource, op) that fails; (final action, `act`): it fails, and the server runs on."""
     hanging: set[tuple[str, str]] = field(default_factory=set)
     slow_us: dict[tuple[str, str], int] = field(default_factory=dict)
 
@@ -132,6 +132,8 @@ class Host:
         self.configured = True
         """It is among the servers of a cluster; else its agent waits to be told of one."""
         # hardware
+        self.macs: tuple[str, ...] = ()
+        """MAC addresses of its interfaces, as its agent tells the others."""
         self.powered = True
         self.struck_by = ""
         """Who switched it off by its BMC; empty since it was switched on."""
@@ -140,8 +142,6 @@ class Host:
         self.on_mark = index + 1
         """The BMC's mark of this power-on; another one after every reset."""
         self.boots = 0
-        self.noted_boot = -1
-        """The boot that its disk knows of."""
         self.boot_us = -up_us
         self.os_up = True
         self.watchdog = Watchdog()

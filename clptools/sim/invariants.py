@@ -296,10 +296,20 @@ class Checker:
                 host.name,
                 group=action.group,
             )
-        elif not self.meddled:
+        elif not self.meddled and not self._returns(host, action):
             self.report(
                 "I11", f"stopped ({action.factor}) without a reason", host.name, group=action.group
             )
+
+    def _returns(self, host: Host, action: a.RunResource) -> bool:
+        """Whether the configuration says that a group goes back to a better server."""
+        group = host.settings.group(action.group)
+        better = group.servers[: group.servers.index(host.name)] if group is not None else ()
+        return (
+            group is not None
+            and group.failback == "auto"
+            and any(self.world.hosts[name].node is not None for name in better)
+        )
 
     def _look(self) -> None:
         self.world.at(self.world.t + LOOK_US, self._look)
@@ -386,18 +396,24 @@ class Checker:
                 return
             traps[again] = now
         closed = set(before) - set(after)
-        mine = f"{event.monitor}/{event.key}"
+        ends = {f"{event.monitor}/{key}" for key in event.closes or (event.key,)}
         if event.event_class != "CLEAR":
             if closed:
                 self.report("I6", f"{event.key} asserted, and closed {sorted(closed)}", host.name)
             return
-        if closed - {mine}:
-            self.report("I6", f"{event.key} closed {sorted(closed - {mine})}", host.name)
-        fits = mine in before and event.clears in ("", before[mine][0])
-        if fits and mine in after:
-            self.report("I6", f"{event.key} was not closed", host.name)
+        if closed - ends:
+            self.report("I6", f"{event.key} closed {sorted(closed - ends)}", host.name)
+        fits = {key for key in ends & set(before) if event.clears in ("", before[key][0])}
+        if fits & set(after):
+            self.report("I6", f"{sorted(fits & set(after))} was not closed", host.name)
 
     # --- I9 ------------------------------------------------------------------------------
+
+    def begin_anew(self, host: Host) -> None:
+        """The core's state was changed from outside: it is judged by what it does from here on."""
+        self._seen_states.pop(host.incarnation, None)
+        self._open_before.pop(host.incarnation, None)
+        self.begin_journal(host)
 
     def begin_journal(self, host: Host) -> None:
         """An incarnation begins whose events are kept."""

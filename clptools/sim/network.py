@@ -36,6 +36,8 @@ class Network:
         """Paths of whose datagrams a copy is kept back, to arrive a second time."""
         self.protected: set[str] = set()
         """Servers that cannot be cut off now (an operator saw to it)."""
+        self.longer_us: dict[str, int] = {}
+        """Interconnect -> by how much longer each of its datagrams takes."""
         self.loss = 0.0
         self.pair_loss: dict[tuple[str, str], float] = {}
         self.large = 0
@@ -102,7 +104,10 @@ class Network:
             return ()
         if (self.large or self.pair_large) and self._too_large(a, b, beat):
             return ()
-        return self._copies(a, b)
+        delays = self._copies(a, b)
+        if link in self.longer_us:
+            return tuple(delay + self.longer_us[link] for delay in delays)
+        return delays
 
     def _too_large(self, a: str, b: str, beat: Beat) -> bool:
         limit = self.pair_large.get((a, b), self.large)

@@ -557,6 +557,15 @@ def _request(world: World, words: Words) -> None:
         if world.hosts[made.down].powered:
             return
         world.vouched.add(made.down)
+    ask(world, host, made, asked_at=host.now(world.t) - r.LASTS_MS - 1 if late else 0)
+
+
+def ask(world: World, host: Host, made: r.Request, *, user: str = "root", asked_at: int = 0) -> str:
+    """A person asks that server for something; returns the request's id.
+
+    What the promises allow for is noted: what a person wants stopped is no fault.
+    """
+    world.check.meddled = True
     if isinstance(made, r.Resume):
         world.check.resumed()
     if isinstance(made, r.ForceStop):
@@ -566,17 +575,18 @@ def _request(world: World, words: Words) -> None:
     if isinstance(made, r.ServiceStop):
         _service_stop(world, host.name, made)
     world.requests += 1
-    asked_at = host.now(world.t) - r.LASTS_MS - 1 if late else 0
-    seen = e.RequestSeen(id=f"r{world.requests}", user="root", request=made, asked_at=asked_at)
-    world.step(host, seen)
+    number = f"r{world.requests}"
+    world.step(host, e.RequestSeen(id=number, user=user, request=made, asked_at=asked_at))
+    return number
 
 
 def _service_stop(world: World, here: str, made: r.ServiceStop) -> None:
     """Somebody wants that server down, or all of them: that is no fault of ours."""
     if made.server == "*":
         world.check.service.asked("")
-    for name in world.hosts if made.server == "*" else (made.server or here,):
-        world.hosts[name].asked_down = True
+    named = tuple(world.hosts) if made.server == "*" else (made.server or here,)
+    for name, host in world.hosts.items():
+        host.asked_down = host.asked_down or name in named
 
 
 _THEN = {"restart": "start", "start": "start", "reboot": "reboot", "shutdown": "shutdown"}

@@ -291,6 +291,7 @@ class World:
                 stopped=host.service_stopped,
                 first_of_boot=first,
                 noted=host.disk.noted == host.boots,
+                macs=host.macs,
             ),
         )
 

@@ -14,7 +14,7 @@ from clptools.core.cluster.election import FOREVER
 from clptools.core.model.quorum import NEVER, answered_by, majority
 from clptools.core.model.settings import Arbiter
 from clptools.core.node import Node
-from tests.core.driver import settings
+from tests.core.cluster import settings
 
 NOW = 1_000_000
 

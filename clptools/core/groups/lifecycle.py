@@ -296,6 +296,7 @@ class Lifecycle:
         run.stopping_only = [r for r in resources if run.resources.get(r) in _ON]
         run.factor = "RESOURCERESTART"
         self._enter(run, GroupChange.PARTIAL)
+        self.step.notice(notices.ResourcesStop(name, tuple(run.stopping_only)))
         self._advance_partial(name, run)
 
     def stop_resource(self, group: Group, resource: str, also: bool) -> str:
@@ -324,6 +325,7 @@ class Lifecycle:
                 run.resources[name] = ResourceState.OFFLINE
             run.retries.pop(name, None)
         self._enter(run, GroupChange.PARTIAL)
+        self.step.notice(notices.ResourcesStart(group.name, (resource, *needs)))
         self._advance_start(group.name, run)
         return ""
 
