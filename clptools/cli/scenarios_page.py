@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from clptools.sim.clusters import LARGE, NAMED
+from clptools.sim.hardware_verbs import BMC_WAYS
 from clptools.sim.promises import PROMISES
+from clptools.sim.request_verbs import REQUESTS
 from clptools.sim.revise import REVISIONS
 from clptools.sim.scenario import CLUSTER_KEYS, FRAME, WORLD_KEYS, Key
-from clptools.sim.verbs import BMC_WAYS, REQUESTS, VERBS
+from clptools.sim.verbs import VERBS
 
 SECTIONS = (
     (

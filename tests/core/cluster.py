@@ -34,7 +34,8 @@ from clptools.core.model.view import GroupView, StatusView
 from clptools.core.node import Node
 from clptools.core.notices.form import Kinds, Notice
 from clptools.sim.host import SECOND, Host
-from clptools.sim.verbs import ask, perform
+from clptools.sim.request_verbs import ask
+from clptools.sim.verbs import perform
 from clptools.sim.world import World
 
 S = 1000
