@@ -11,8 +11,8 @@ from clptools.faults import ClpError, ExitCode
 
 if TYPE_CHECKING:
     from clptools.core.model.settings import Settings
+    from clptools.sim.draw import Line
     from clptools.sim.explore import Plan, Run
-    from clptools.sim.faults import Line
     from clptools.sim.world import Tell
 
 _CLUSTER = "[--config FILE | --sample NAME]"

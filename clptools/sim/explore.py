@@ -17,7 +17,8 @@ import msgspec
 
 from clptools.core.model.settings import Settings
 from clptools.core.node import Node
-from clptools.sim.faults import Line, kinds_of, schedule
+from clptools.sim.draw import Line
+from clptools.sim.faults import kinds_of, schedule
 from clptools.sim.host import SECOND, MakeNode
 from clptools.sim.invariants import Violation
 from clptools.sim.shrink import shrink

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from clptools.sim.faults import Line
+from clptools.sim.draw import Line
 
 Fails = Callable[[tuple[Line, ...]], bool]
 
