@@ -130,7 +130,7 @@ def _mend(world: World) -> None:
     world.network.protected.clear()
     world.network.heal()
     for held in [*world.network.held, *world.network.tapped]:
-        world.executor.release(*held)
+        world.executor.delivery.release(*held)
     for bmc in world.bmcs.of.values():
         bmc.mend()
     for arbiter in world.arbiters.values():

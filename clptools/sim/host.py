@@ -10,6 +10,7 @@ clock says, in milliseconds since its boot, with its own drift.
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from clptools.core.model.settings import Settings
 from clptools.sim.recorder import Recorder
 
 if TYPE_CHECKING:
-    from clptools.sim.snapshot import Snapshot
+    from clptools.sim.world import World
 
 SECOND = 1_000_000
 """Of true time."""
@@ -114,6 +115,21 @@ class Scripts:
         self.failing.clear()
         self.hanging.clear()
         self.slow_us.clear()
+
+
+@dataclass(slots=True)
+class Snapshot:
+    """A virtual machine at one instant, between two operations on its resources."""
+
+    node: bytes
+    settings: Settings
+    now: int
+    incarnation: str
+    run: Durable | None
+    disk: Disk
+    watchdog: Watchdog
+    timers: dict[str, int]
+    active: dict[tuple[str, str], str]
 
 
 class Host:
@@ -248,3 +264,49 @@ class Host:
 
 MakeNode = Callable[..., Any]
 """`Node`, or a stand-in with the same constructor, `step`, `snapshot` and `restore`."""
+
+
+def take_snapshot(world: World, host: Host) -> None:
+    """Keep the machine as it is; nothing is kept where it stands still or begins something."""
+    if host.node is None or host.frozen or host.operations:
+        return
+    host.snapshot = Snapshot(
+        node=host.node.snapshot(),
+        settings=host.node.settings,
+        now=host.now(world.t),
+        incarnation=host.incarnation,
+        run=host.run,
+        disk=deepcopy(host.disk),
+        watchdog=deepcopy(host.watchdog),
+        timers=dict(host.timers),
+        active=dict(host.active),
+    )
+
+
+def restore_snapshot(world: World, host: Host) -> None:
+    """The machine is what it was when the snapshot was taken: memory, disk, `/run` and clock.
+
+    No rule survives this while another server runs what the machine ran then; it is here to see
+    what happens afterwards.
+    """
+    kept = host.snapshot
+    if kept is None:
+        return
+    world.note(f"{host.name} is set back to its snapshot")
+    world.check.end_journal(host)
+    host.forget_boot()
+    host.powered = host.os_up = True
+    host.on_mark += len(world.hosts)
+    host.boot_us = world.t - kept.now * 1_000_000_000 // host.rate
+    host.settings, host.run, host.disk = kept.settings, kept.run, deepcopy(kept.disk)
+    host.disk.noted = host.boots
+    host.active = dict(kept.active)
+    host.incarnation = kept.incarnation
+    host.node = world.restore_node(kept.settings, kept.node)
+    if world.journal:
+        world.check.begin_journal(host)
+    host.watchdog = deepcopy(kept.watchdog)
+    world.executor.watchdog_runs_on(host)
+    host.timers = dict(kept.timers)
+    world.executor.clock_changed(host)
+    world.check.changed(host)

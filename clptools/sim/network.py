@@ -1,4 +1,4 @@
-"""The hostile network: which datagram arrives when, how often, or never.
+"""The hostile network: which datagram arrives when, how often, or never; and the arbiters on it.
 
 A path is (from, to, interconnect).  Control messages take the best interconnect that is whole in
 both directions, as TCP would; on top they may be lost with a connection, late or doubled.
@@ -7,15 +7,27 @@ Times are true microseconds.  All chance comes from the one generator handed in.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Callable, Iterable
 from random import Random
+from typing import TYPE_CHECKING, Any
 
 from msgspec import msgpack
 
+from clptools.core.model import actions as a
+from clptools.core.model import events as e
 from clptools.core.model.messages import Beat
+from clptools.core.model.settings import Arbiter
+
+if TYPE_CHECKING:
+    from clptools.sim.host import Host
+    from clptools.sim.world import World
+
 
 CONTROL = "control"
 """Pseudo path name in `hold`: the control channel."""
+_SNIFFED = 500
+"""Heartbeats that somebody keeps of one path."""
 _AROUND = 80
 """Bytes of a heartbeat's packet beside the heartbeat: IP, UDP, our header and its code."""
 
@@ -143,3 +155,144 @@ class Network:
         if self.double and chance() < self.double:
             return (delay, delay + int(2_000_000 * chance() ** 2))
         return (delay,)
+
+
+class Delivery:
+    """Carries messages from server to server; some are held, copied or replayed on the way."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._sniffed: dict[tuple[str, str], deque[tuple[Host, str, str, Any]]] = {}
+        self._kept: dict[tuple[str, str, str], list[tuple[Callable[..., object], Any]]] = {}
+
+    def send_beat(self, host: Host, action: a.SendBeat, now: int) -> None:
+        """`SendBeat`: a copy on each interconnect."""
+        beat, world = action.beat, self._world
+        network = world.network
+        to = action.via or beat.to
+        self._world.check.sent(host, beat)
+        sniffed = self._sniffed.get((host.name, to)) if self._sniffed else None
+        for link in network.links:
+            if sniffed is not None:
+                sniffed.append((host, to, link, beat))
+            if network.holds(host.name, to, link):
+                self._keep(host.name, to, link, self._beat_arrives, (host, to, link, beat))
+                continue
+            if network.taps(host.name, to, link):
+                self._keep(host.name, to, link, self._beat_arrives, (host, to, link, beat))
+            for delay in network.beat(host.name, to, link, beat):
+                world.at(world.t + delay, self._beat_arrives, host, to, link, beat)
+
+    def _beat_arrives(self, sender: Host, to: str, link: str, beat: Any) -> None:
+        host = self._world.hosts[to]
+        if host.node is not None:
+            if sender.name != beat.sender:
+                link = "relay"
+            elif not host.frozen:
+                self._world.check.heard(sender, host, beat)
+            self._world.step(host, e.BeatSeen(link=link, beat=beat))
+
+    def send_control(self, host: Host, action: a.SendControl, now: int) -> None:
+        """`SendControl`."""
+        to = action.to
+        args = (host.name, to, action.message)
+        if self._world.network.holds(host.name, to, CONTROL):
+            self._keep(host.name, to, CONTROL, self._control_arrives, args)
+            return
+        if self._world.network.taps(host.name, to, CONTROL):
+            self._keep(host.name, to, CONTROL, self._control_arrives, args)
+        for delay in self._world.network.control(host.name, to):
+            self._world.at(self._world.t + delay, self._control_arrives, *args)
+
+    def _control_arrives(self, sender: str, to: str, message: Any) -> None:
+        self._world.step(self._world.hosts[to], e.ControlSeen(sender=sender, message=message))
+
+    def sniff(self, sender: str, to: str) -> None:
+        """Somebody records the heartbeats from one server to another from now on."""
+        self._sniffed[sender, to] = deque(maxlen=_SNIFFED)
+
+    def replay(self, sender: str, to: str, rate: float, seconds: float) -> None:
+        """What was recorded arrives again and again, so many a second."""
+        recorded = list(self._sniffed.get((sender, to), ()))
+        for i in range(int(rate * seconds) if recorded else 0):
+            when = self._world.t + round(i * 1_000_000 / rate)
+            self._world.at(when, self._beat_arrives, *recorded[i % len(recorded)])
+
+    def _keep(
+        self, sender: str, to: str, kind: str, what: Callable[..., object], args: Any
+    ) -> None:
+        self._kept.setdefault((sender, to, kind), []).append((what, args))
+
+    def release(self, sender: str, to: str, kind: str) -> int:
+        """Deliver what was held back on this path, in order, and hold no more; how many."""
+        self._world.network.held.discard((sender, to, kind))
+        self._world.network.tapped.discard((sender, to, kind))
+        kept = self._kept.pop((sender, to, kind), [])
+        for i, (what, args) in enumerate(kept):
+            self._world.at(self._world.t + 100 + i, what, *args)
+        return len(kept)
+
+
+class ArbiterModel:
+    """One `[[np]]` entry: a strong one gives one lease at a time, a weak one says yes to all.
+
+    A strong arbiter counts its lease on its own clock from the moment it took it, so it ends later
+    than the holder's own count, which starts at the send time.  Releases name the hold they end.
+    """
+
+    def __init__(self, world: World, settings: Arbiter, rng: Random) -> None:
+        self._world = world
+        self._settings = settings
+        self._rng = rng
+        self.down = False
+        self.cut_from: set[str] = set()
+        self.slow_us = 0
+        self.holder = ""
+        self.until_us = 0
+        self._asked = 0
+        self._held = 0
+        """Number of the question that the running hold answered."""
+
+    def mend(self) -> None:
+        """Reachable by all again."""
+        self.down = False
+        self.slow_us = 0
+        self.cut_from.clear()
+
+    def _way(self) -> int:
+        return 300 + int(self._rng.random() * (5_000 + self.slow_us))
+
+    def hold(self, asker: str, lease_ms: int, asked_at: int) -> None:
+        """`HoldArbiter`: the answer comes later."""
+        self._asked += 1
+        self._world.at(
+            self._world.t + self._way(), self._arrive, asker, lease_ms, asked_at, self._asked
+        )
+
+    def _arrive(self, asker: str, lease_ms: int, asked_at: int, number: int) -> None:
+        world, name = self._world, self._settings.name
+        if self.down or asker in self.cut_from:
+            answer = e.ArbiterAnswered(name=name, held=False, asked_at=asked_at, error="no answer")
+            world.tell_later(world.t + self._settings.timeout_ms * 1000, asker, answer)
+            return
+        if not self._settings.strong:
+            held = True
+        elif self.holder in ("", asker) or world.t >= self.until_us:
+            self.holder, held = asker, True
+            # A question that was overtaken by a later one of the same server changes nothing.
+            self._held = max(self._held, number)
+            self.until_us = world.t + lease_ms * 1000
+        else:
+            held = False
+        answer = e.ArbiterAnswered(
+            name=name, held=held, asked_at=asked_at, holder="" if held else self.holder
+        )
+        world.tell_later(world.t + self._way(), asker, answer)
+
+    def release(self, asker: str) -> None:
+        """`ReleaseArbiter`: ends what was asked for until now, not what is asked later."""
+        self._world.at(self._world.t + self._way(), self._let_go, asker, self._asked)
+
+    def _let_go(self, asker: str, number: int) -> None:
+        if asker == self.holder and self._held <= number and asker not in self.cut_from:
+            self.until_us = self._world.t

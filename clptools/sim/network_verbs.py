@@ -93,14 +93,14 @@ def _hold(world: World, words: Words, *, copy: bool = False) -> None:
 def _record(world: World, words: Words) -> None:
     a, b = words.two()
     words.end()
-    world.executor.sniff(a, b)
+    world.executor.delivery.sniff(a, b)
 
 
 def _replay(world: World, words: Words) -> None:
     a, b = words.two()
     rate, lasts = words.number("RATE", 0.001, 10_000), words.number("SECONDS", 0, 3600)
     words.end()
-    world.executor.replay(a, b, rate, lasts)
+    world.executor.delivery.replay(a, b, rate, lasts)
 
 
 def _pass(world: World, words: Words) -> None:
@@ -114,7 +114,7 @@ def _release(world: World, words: Words) -> None:
     a, b = words.two()
     words.end()
     for kind in (CONTROL, *world.network.links):
-        world.executor.release(a, b, kind)
+        world.executor.delivery.release(a, b, kind)
 
 
 NETWORK_VERBS: dict[str, Verb] = {

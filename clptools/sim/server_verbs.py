@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from clptools.sim import snapshot
-from clptools.sim.host import SECOND, Host
+from clptools.sim.host import SECOND, Host, restore_snapshot, take_snapshot
 from clptools.sim.words import Verb, Words, each
 from clptools.sim.world import World
 
@@ -168,13 +167,13 @@ SERVER_VERBS: dict[str, Verb] = {
         "Its disk takes nothing, does not take the note of the boot, or works again.",
     ),
     "snapshot": Verb(
-        each(snapshot.take),
+        each(take_snapshot),
         "snapshot [SERVER ...]",
         "snapshot server1",
         "A snapshot of the virtual machine is taken.",
     ),
     "restore": Verb(
-        each(snapshot.restore),
+        each(restore_snapshot),
         "restore [SERVER ...]",
         "restore server1",
         "The machine is set back to its snapshot.",

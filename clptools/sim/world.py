@@ -16,12 +16,11 @@ from clptools.core.describe import describe_action, describe_event
 from clptools.core.model import actions as a
 from clptools.core.model import events as e
 from clptools.core.model.settings import Settings
-from clptools.sim.arbiter_model import ArbiterModel
 from clptools.sim.bmc_model import Bmcs
 from clptools.sim.executor import Executor
 from clptools.sim.host import SECOND, Host, MakeNode
 from clptools.sim.invariants import Checker
-from clptools.sim.network import Network
+from clptools.sim.network import ArbiterModel, Network
 
 _STORM = 3_000
 """Events a second and server that no fault explains."""
@@ -313,7 +312,7 @@ class World:
         ended = [item for kind, item in host.backlog if kind == "operation"]
         host.forget_agent()
         for item in ended:
-            self.at(self.t, self.executor.operation_ended, host, *item)
+            self.at(self.t, self.executor.operations.ended, host, *item)
         self.check.changed(host)
 
     def leave(self, host: Host) -> None:
@@ -398,6 +397,6 @@ class World:
             elif kind == "timer":
                 self.executor.timer_due(host, item)
             elif kind == "next":
-                self.executor.begin_next(host, *item)
+                self.executor.operations.begin_next(host, *item)
             else:
-                self.executor.operation_ended(host, *item)
+                self.executor.operations.ended(host, *item)
