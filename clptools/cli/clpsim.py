@@ -266,9 +266,8 @@ def _repeat(args: Args) -> str:
 
 
 def _many(args: Args, plans: list[Plan], seeds: range) -> Answer:
-    from clptools.sim.explore import run_jobs, shorten
+    from clptools.sim.explore import Summary, run_jobs, shorten
     from clptools.sim.promises import PROMISES
-    from clptools.sim.summary import Summary
 
     jobs = int(args.number("jobs") or os.cpu_count() or 1)
     total = Summary()

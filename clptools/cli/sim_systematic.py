@@ -15,7 +15,8 @@ from clptools.faults import ClpError, ExitCode
 
 if TYPE_CHECKING:
     from clptools.core.model.settings import Settings
-    from clptools.sim.systematic import Broken, Outcome, Task
+    from clptools.sim.children import Broken, Outcome
+    from clptools.sim.systematic import Task
 
 _SHOWN = 10
 """How many broken schedules are listed for people; JSON has more."""
@@ -93,8 +94,8 @@ def run(args: Args, settings: Settings | None) -> Answer:
 
 
 def _tasks(args: Args, settings: Settings | None) -> list[tuple[str, Task]]:
+    from clptools.sim.catalogue import TALES
     from clptools.sim.clusters import Unknown
-    from clptools.sim.stories import TALES
     from clptools.sim.systematic import SAMPLES, own_task, sample_task
 
     known = [tale.name for tale in TALES]
@@ -140,7 +141,7 @@ _NEEDS = {
 
 def _check_needs(only: tuple[str, ...], tasks: list[tuple[str, Task]]) -> None:
     """A story that none of these clusters can live through would be left out without a word."""
-    from clptools.sim.stories import TALES, stories
+    from clptools.sim.catalogue import TALES, stories
 
     told = {story.name for _, task in tasks for story in stories(task.settings)}
     needs = {tale.name: tale.needs for tale in TALES}

@@ -19,7 +19,7 @@ import msgspec
 from clptools.core.model.actions import Action, RunResource
 from clptools.core.model.durable import Durable, LedgerFile
 from clptools.core.model.settings import Settings
-from clptools.sim.recorder import Recorder
+from clptools.sim.replay import Recorder
 
 if TYPE_CHECKING:
     from clptools.sim.world import World

@@ -18,9 +18,9 @@ from clptools.core.model import actions as a
 from clptools.core.model import events as e
 from clptools.core.model.messages import Beat
 from clptools.core.model.settings import Arbiter
+from clptools.sim.host import SECOND, Host
 
 if TYPE_CHECKING:
-    from clptools.sim.host import Host
     from clptools.sim.world import World
 
 
@@ -215,7 +215,7 @@ class Delivery:
         """What was recorded arrives again and again, so many a second."""
         recorded = list(self._sniffed.get((sender, to), ()))
         for i in range(int(rate * seconds) if recorded else 0):
-            when = self._world.t + round(i * 1_000_000 / rate)
+            when = self._world.t + round(i * SECOND / rate)
             self._world.at(when, self._beat_arrives, *recorded[i % len(recorded)])
 
     def _keep(

@@ -24,12 +24,11 @@ from clptools.core.model.messages import Control, Grant, Report
 from clptools.core.model.settings import Settings
 from clptools.core.node import Node
 from clptools.sim.breaks import strike
-from clptools.sim.catalogue import Fault, catalogue, comes_between, is_seen, touches
-from clptools.sim.children import Children
-from clptools.sim.explore import needs_help
+from clptools.sim.catalogue import Fault, Story, catalogue, comes_between, is_seen, stories, touches
+from clptools.sim.children import Broken, Children, Outcome
 from clptools.sim.host import SECOND, Host, MakeNode
+from clptools.sim.repair import needs_help
 from clptools.sim.scenario import HANDED, WORLD_KEYS, configure, make_world, settle
-from clptools.sim.stories import Story, stories
 from clptools.sim.verbs import perform
 
 QUIET_US = SECOND
@@ -38,8 +37,6 @@ _MANY = 4
 """Of so many servers, faults meet those that matter just then, the others being like them."""
 PAIRS_EACH = 4
 """Where not all pairs are played: so many with each first fault that is."""
-KEPT = 20
-"""How many schedules of one story that break the same promise are told."""
 _CRASH = "CRASH"
 _SHORT = "boot=4 interval_s=0.5 timeout_s=2.0 lease_s=2.5 self_stop_s=4.0"
 """Short lengths for sample clusters, in about the proportions of the defaults."""
@@ -65,45 +62,6 @@ _NEWS = (
 """A step with one of these did more than the usual beats, timers and questions."""
 _RENEWED: dict[str, Any] = {"lease_until": 0, "off": {}}
 """What is written again and again while all is as it was."""
-
-
-class Broken(msgspec.Struct, frozen=True, kw_only=True):
-    """A promise that one schedule broke."""
-
-    story: str
-    at: str
-    faults: tuple[str, ...]
-    invariant: str
-    text: str
-    reproduce: str
-    """A scenario file that repeats it."""
-
-
-class Outcome(msgspec.Struct, kw_only=True):
-    """What became of one story, or a part of it."""
-
-    schedules: int = 0
-    possible: int = 0
-    """How many there are, if not all were played."""
-    broke: int = 0
-    """How many of them broke a promise."""
-    broken: list[Broken] = []
-    """Some of those, of each kind."""
-
-    def add(self, told: Sequence[bytes]) -> None:
-        """What copies told."""
-        for text in told:
-            part = msgspec.msgpack.decode(text, type=Outcome)
-            self.schedules += part.schedules
-            self.possible += part.possible
-            self.broke += part.broke
-            self.keep(part.broken)
-
-    def keep(self, broken: Sequence[Broken]) -> None:
-        """Remember what broke, unless there is enough of that kind."""
-        for item in broken:
-            if sum(x.invariant == item.invariant for x in self.broken) < KEPT:
-                self.broken.append(item)
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):
