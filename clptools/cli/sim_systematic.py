@@ -24,8 +24,8 @@ _SHOWN = 10
 
 def run(args: Args, settings: Settings | None) -> Answer:
     """Every fault at every place of every story."""
+    from clptools.sim.children import cpu_s
     from clptools.sim.promises import PROMISES
-    from clptools.sim.systematic import cpu_s
 
     tasks = _tasks(args, settings)
     kind = "pairs of faults" if args.given("pairs") else "single faults"

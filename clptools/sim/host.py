@@ -173,7 +173,10 @@ class Host:
         self.run_wiped = False
         """Somebody removed the files below `/run`: the agent writes on into what nobody finds."""
         self.service_stopped = False
-        # processes
+        self._begin_processes()
+
+    def _begin_processes(self) -> None:
+        """Nothing runs: no agent, no script."""
         self.node: Any = None
         self.node_seed = 0
         self.incarnation = ""

@@ -34,6 +34,14 @@ _AROUND = 80
 _encoder = msgpack.Encoder()
 
 
+class Steady(Random):
+    """Chance without surprise."""
+
+    def random(self) -> float:
+        """The middle."""
+        return 0.5
+
+
 class Network:
     """Delivery of everything the servers say to each other."""
 
@@ -155,6 +163,14 @@ class Network:
         if self.double and chance() < self.double:
             return (delay, delay + int(2_000_000 * chance() ** 2))
         return (delay,)
+
+
+CUTS: dict[str, Callable[[Network, str, Iterable[str]], None]] = {
+    "isolate": Network.isolate,
+    "deaf": Network.deaf,
+    "mute": Network.mute,
+}
+"""Ways to cut one server off from all others."""
 
 
 class Delivery:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from clptools.sim.network import CONTROL
+from clptools.sim.network import CONTROL, CUTS
 from clptools.sim.words import BadLine, Verb, Words, each
-from clptools.sim.world import CUTS, World
+from clptools.sim.world import World
 
 
 def _cut(world: World, words: Words, *, oneway: bool = False) -> None:

@@ -10,7 +10,6 @@ checked.  Left out are places where a fault makes no other difference than a mom
 from __future__ import annotations
 
 import gc
-import resource
 import traceback
 from collections.abc import Iterator, Sequence
 from random import Random
@@ -37,7 +36,6 @@ _MANY = 4
 """Of so many servers, faults meet those that matter just then, the others being like them."""
 PAIRS_EACH = 4
 """Where not all pairs are played: so many with each first fault that is."""
-_CRASH = "CRASH"
 _SHORT = "boot=4 interval_s=0.5 timeout_s=2.0 lease_s=2.5 self_stop_s=4.0"
 """Short lengths for sample clusters, in about the proportions of the defaults."""
 SAMPLES = ("2bmc", "2bmcstrong", "3bmc", "3lease", "5bmc")
@@ -110,12 +108,6 @@ def sample_task(name: str, **options: Any) -> Task:
 def own_task(settings: Settings, **options: Any) -> Task:
     """A configuration, with the lengths that it has."""
     return Task(settings=settings, cluster=f"{HANDED} boot=4 steady=1", **options)
-
-
-def cpu_s() -> float:
-    """Processor time of this process and its copies until now."""
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(x.ru_utime + x.ru_stime for x in used)
 
 
 def run(task: Task) -> Iterator[tuple[str, Outcome]]:
@@ -231,7 +223,7 @@ class _Explorer:
 
     def crashed(self, trace: str) -> NoReturn:
         """The core, or the simulator, raised."""
-        self._world.check.report(_CRASH, trace.strip().splitlines()[-1])
+        self._world.check.report("CRASH", trace.strip().splitlines()[-1])
         self._end(Outcome(schedules=1, broke=1, broken=self._broken()))
 
     def _aided(self) -> bool:

@@ -15,12 +15,13 @@ from clptools.core.model import actions as a
 from clptools.sim.breaks import AT_ONCE, Breaks, Perform
 from clptools.sim.hardware_verbs import HARDWARE_VERBS
 from clptools.sim.host import SECOND, Host, Trigger
+from clptools.sim.network import CUTS
 from clptools.sim.network_verbs import NETWORK_VERBS
 from clptools.sim.request_verbs import REQUEST_VERBS
 from clptools.sim.revise import push, revised
 from clptools.sim.server_verbs import SERVER_VERBS
 from clptools.sim.words import MANY, BadLine, Verb, Words, shown, whole_in
-from clptools.sim.world import CUTS, World
+from clptools.sim.world import World
 
 _ACTIONS = tuple(sorted(str(kind.__struct_config__.tag) for kind in get_args(a.Action)))
 _MEDDLE = {
