@@ -1,7 +1,7 @@
 """What systematic runs play, as lines of `verbs.py`: the stories, and every single fault.
 
 A fault is mended soon or late: `LATE` is longer than every proof takes, so that the others have
-gone on without whom it met.  Some are over by themselves.
+gone on without the server that it met.  Some are over by themselves.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
     lines: tuple[tuple[float, str], ...]
     servers: tuple[str, ...]
-    """Whom it meets; none: everybody."""
+    """The servers that it meets; none: all."""
     short: bool
 
 
@@ -142,7 +142,7 @@ def _lines(text: str, names: dict[str, str]) -> list[str]:
 
 
 _INERT = (a.SetTimer, a.ClearTimer, a.Record, a.Progress, a.PetWatchdog, a.Reply)
-"""Actions that nobody else sees: to break off before or after one of them is the same."""
+"""Actions that no other server sees: breaking off before or after one is the same."""
 
 
 def is_seen(action: a.Action) -> bool:

@@ -107,7 +107,7 @@ def sample(
     action = BmcAction(forced_stop or ("power-off" if bmc else "none"))
     monitors = _monitors(names, watchdog, after_recovery, final_action, script, bool(migrate))
     if raid:
-        # A category of one's own, whatever the device.
+        # A category of its own, whatever the device.
         mrw3 = Monitor(name="mrw3", type="mrw", servers=names, category="RAID")
         monitors = (*monitors, mrw3)
     return Settings(

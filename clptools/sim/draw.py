@@ -20,7 +20,7 @@ class Draw:
         self.names = settings.names
 
     def server(self) -> str:
-        """One server: often the one that matters, whoever that will be."""
+        """One server: often the one that matters, named only when its time comes."""
         choice = self.rng.random()
         if choice < 0.4:
             word = "@coordinator" if choice < 0.2 else "@holder"

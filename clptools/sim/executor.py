@@ -202,7 +202,7 @@ class Executor:
         world, dog = self._world, host.watchdog
         method = action.method or configured_method(host)
         if not dog.works or method == "none":
-            # What is armed still goes on being fed, by whoever fed it until now.
+            # What is armed is still fed, by the agent that fed it until now.
             text = "method is none" if method == "none" else "no device"
             world.tell_later(
                 world.t, host.name, e.WatchdogChanged(armed=False, method=method, text=text)

@@ -42,7 +42,7 @@ def bmc_blinks(d: Draw) -> list[Line]:
 
 
 def bmc_lies(d: Draw) -> list[Line]:
-    """The same, also about a server that nobody can reach."""
+    """The same, also of a server that no other can reach."""
     return [(at, line.replace("blinks", "lies-off")) for at, line in bmc_blinks(d)]
 
 

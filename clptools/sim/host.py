@@ -37,7 +37,7 @@ class Operation:
     ok: bool = True
     timed_out: bool = False
     given_up: bool = False
-    """Another one was ordered meanwhile: it is being ended, and nobody is told how."""
+    """Another one was ordered meanwhile: it is being ended, and its end is not told."""
     then: Operation | None = None
     """What was ordered last, and begins once this one has ended."""
 
@@ -152,7 +152,7 @@ class Host:
         """MAC addresses of its interfaces, as its agent tells the others."""
         self.powered = True
         self.struck_by = ""
-        """Who switched it off by its BMC; empty since it was switched on."""
+        """The server that switched it off by its BMC; empty since it was switched on."""
         self.stepped_at = 0
         """When its agent last did anything."""
         self.on_mark = index + 1
@@ -171,7 +171,7 @@ class Host:
         self.run_fails = False
         """`/run` cannot be written."""
         self.run_wiped = False
-        """Somebody removed the files below `/run`: the agent writes on into what nobody finds."""
+        """The files below `/run` were removed: the agent writes on, and nothing finds it."""
         self.service_stopped = False
         self._begin_processes()
 

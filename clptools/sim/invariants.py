@@ -60,7 +60,7 @@ class Checker:
         self.records = Records(self.report)
         self._begun: dict[tuple[str, str, int], int] = {}
         self._suspension: Epoch | None = None
-        """The newest word of a suspension that a majority knew, and nobody took back."""
+        """The newest suspension that a majority knew, while it is not resumed."""
         self._resumed_at = -_ON_ITS_WAY_US
         self._could_run: dict[str, tuple[int, Situation]] = {}
         """Group that does not run -> since when the situation is this one."""
@@ -150,8 +150,8 @@ class Checker:
             self._two_authorities(host)
 
     def _suspended(self, host: Host, *, acts_alone: bool = True) -> bool:
-        """Whether this server knows the cluster as suspended and nobody knows better; or does not
-        know it though a majority does, and has for longer than any grant lives."""
+        """Whether the cluster is suspended for this server: it knows so and no server knows of the
+        end; or a majority has known it for longer than any grant lives."""
         if host.node is None or not (host.node.state.policy.shared.suspended or self.strict):
             return False
         nodes = [h.node for h in self.world.hosts.values() if h.node is not None]
@@ -182,7 +182,7 @@ class Checker:
         self._resumed_at = self.world.t
 
     def _look_at_suspension(self) -> None:
-        """What a majority knows as suspended stays so until somebody ends it, or all forgot."""
+        """What a majority knows as suspended stays so until an operator resumes, or all forget."""
         known = [
             h.node.state.policy.shared for h in self.world.hosts.values() if h.node is not None
         ]

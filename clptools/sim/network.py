@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 CONTROL = "control"
 """Pseudo path name in `hold`: the control channel."""
 _SNIFFED = 500
-"""Heartbeats that somebody keeps of one path."""
+"""Heartbeats of one path that a recorder keeps."""
 _AROUND = 80
 """Bytes of a heartbeat's packet beside the heartbeat: IP, UDP, our header and its code."""
 
@@ -93,7 +93,7 @@ class Network:
                 self.cut(b, a, oneway=True)
 
     def mute(self, a: str, others: Iterable[str]) -> None:
-        """`a` hears, and nobody hears it."""
+        """`a` hears, and is not heard."""
         for b in others:
             if b != a:
                 self.cut(a, b, oneway=True)
@@ -224,7 +224,7 @@ class Delivery:
         self._world.step(self._world.hosts[to], e.ControlSeen(sender=sender, message=message))
 
     def sniff(self, sender: str, to: str) -> None:
-        """Somebody records the heartbeats from one server to another from now on."""
+        """The heartbeats from one server to another are recorded from now on."""
         self._sniffed[sender, to] = deque(maxlen=_SNIFFED)
 
     def replay(self, sender: str, to: str, rate: float, seconds: float) -> None:

@@ -96,7 +96,7 @@ def hold(d: Draw) -> list[Line]:
 
 
 def replay(d: Draw) -> list[Line]:
-    """Heartbeats that somebody recorded come again, as a rule after their sender's end."""
+    """Recorded heartbeats come again, as a rule after their sender's end."""
     a, b = d.two()
     heard = d.at + d.rng.uniform(0.5, 6.0)
     end = d.rng.choice(("off", "kill", "reset", ""))

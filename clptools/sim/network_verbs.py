@@ -19,7 +19,7 @@ def _cut_off(how: str) -> Verb:
     does = {
         "isolate": "Nothing passes between it and the others.",
         "deaf": "It sends, and hears nothing.",
-    }.get(how, "It hears, and nobody hears it.")
+    }.get(how, "It hears, and is not heard.")
     return Verb(
         each(lambda w, h: CUTS[how](w.network, h.name, w.hosts)),
         f"{how} [SERVER ...]",
@@ -193,7 +193,7 @@ NETWORK_VERBS: dict[str, Verb] = {
         _record,
         "record SERVER SERVER",
         "record server1 server2",
-        "Somebody records the heartbeats from the first to the second from now on.",
+        "The heartbeats from the first to the second are recorded from now on.",
     ),
     "replay": Verb(
         _replay,

@@ -29,7 +29,7 @@ PROMISES = {
     "I9": "the journal, replayed, leads to the same decisions byte for byte",
     "I10": "a group that some server may run, by proof that can be had, runs there in time",
     "I11": "a healthy server that is heard does not stop its group without a reason",
-    "I12": "nobody is powered off whom the one that fences had heard for more than a second",
+    "I12": "no server is powered off by one that had heard it for more than a second",
     "I13": "no two servers power each other off, and servers do not until none is left",
     "STORM": "the servers do not answer each other without end",
     "CRASH": "the agent's decisions raise no error of their own",
@@ -83,8 +83,8 @@ class Gap(msgspec.Struct, frozen=True, kw_only=True):
 class Service:
     """How long each group of one world was out of service, as its users see it.
 
-    A gap begins when a group that ran is no longer whole on any server and nobody had asked for
-    that; it ends when every resource of it is up somewhere.
+    A gap begins when a group that ran is no longer whole on any server, unless an operator asked
+    for that; it ends when every resource of it is up somewhere.
     """
 
     def __init__(self, world: World) -> None:

@@ -46,7 +46,7 @@ def ask(world: World, host: Host, made: r.Request, *, user: str = "root", asked_
 
 
 def _service_stop(world: World, here: str, made: r.ServiceStop) -> None:
-    """Somebody wants that server down, or all of them: that is no fault of ours."""
+    """An operator wants that server down, or all of them: that is no fault."""
     if made.server == "*":
         world.check.service.asked("")
     named = tuple(world.hosts) if made.server == "*" else (made.server or here,)

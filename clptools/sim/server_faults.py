@@ -162,7 +162,7 @@ def watchdog_dies(d: Draw) -> list[Line]:
 
 
 def run(d: Draw) -> list[Line]:
-    """`/run` is full, or wiped by somebody's clean-up."""
+    """`/run` is full, or wiped by a clean-up."""
     name, back = d.server(), d.at + d.span()
     if d.rng.random() < 0.5:
         return [(d.at, f"run {name} fails"), (back, f"run {name} works")]

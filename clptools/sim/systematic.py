@@ -3,7 +3,7 @@
 A place is between two actions of a step that did more than say the usual, or in a quiet time, one,
 two, four, ... seconds after the last news.  There the world is copied (`children.py`); the copy
 gets the fault, lives through the rest of the story, is mended and must settle, all promises being
-checked.  Left out are places where a fault makes no other difference than a moment before
+checked.  Places are left out where a fault makes no other difference than a moment before
 (`_Explorer._new`) or at the next one (`catalogue.touches`).
 """
 
@@ -58,8 +58,7 @@ _NEWS = (
     a.Exit,
 )
 """A step with one of these did more than the usual beats, timers and questions."""
-_RENEWED: dict[str, Any] = {"lease_until": 0, "off": {}}
-"""What is written again and again while all is as it was."""
+_RENEWED: dict[str, Any] = {"lease_until": 0, "off": {}}  # written again while all is as it was
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,8 +93,8 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     def text(self) -> str:
         """For people."""
         word = "before" if self.before else "after"
-        what = f"{word} action {self.count} of {self.server} ({self.action})"
-        return f"{self.at_us / SECOND:.3f} s, {what}"
+        when = f"{self.at_us / SECOND:.3f} s"
+        return f"{when}, {word} action {self.count} of {self.server} ({self.action})"
 
 
 def sample_task(name: str, **options: Any) -> Task:
@@ -174,7 +173,7 @@ class _Explorer:
     # --- the story -------------------------------------------------------------------------
 
     def play(self) -> Outcome:
-        """Live through it.  Only the first of all copies returns."""
+        """Live through it.  Only the first process returns; copies end here."""
         world = self._world
         for line in self._story.begin:
             perform(world, line)
@@ -355,7 +354,7 @@ class _Explorer:
         return before is None or any(touches(fault, s, x) for s, x in self._instant[before:])
 
     def _cast(self, actor: str) -> set[str]:
-        """Whom faults may meet here."""
+        """The servers that faults may meet here."""
         names = self._world.settings.names
         if len(names) < _MANY:
             return set(names)

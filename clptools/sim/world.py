@@ -109,7 +109,7 @@ class World:
         }
 
     def chance(self, what: str) -> Random:
-        """A generator of one's own: what others draw changes nothing of it."""
+        """A generator of its own: what others draw changes nothing of it."""
         return (Steady if self._steady else Random)(f"{self.seed} {what}")
 
     # --- time ----------------------------------------------------------------------------

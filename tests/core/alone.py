@@ -166,7 +166,7 @@ class Alone:
         return [x for x in (self.last if last else self.all) if isinstance(x, kind)]
 
     def control_of(self, kind: type[Any]) -> list[Any]:
-        """Control messages of one kind that were ever sent, with whom to."""
+        """Control messages of one kind that were ever sent, each with its receiver."""
         return [
             (x.to, x.message)
             for x in self.all

@@ -277,7 +277,7 @@ class Cluster:
         return next(g for g in self.view(at).groups if g.name == name)
 
     def coordinator(self) -> str:
-        """Who is in office; empty: nobody."""
+        """The server in office; empty: none is."""
         office = [n for n, h in self.hosts.items() if h.node and h.node.election.in_office()]
         return office[0] if office else ""
 

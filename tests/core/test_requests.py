@@ -25,7 +25,7 @@ from clptools.core.model.requests import (
 )
 from clptools.core.model.settings import Monitor, Recovery
 from clptools.core.model.state import Phase
-from tests.core.cluster import CALM, Cluster, S, names, settings
+from tests.core.cluster import Cluster, S, names, settings
 
 MRW = Monitor(name="mrw1", type="mrw", servers=names(3), category="BMCNOTICE")
 GENW = Monitor(name="genw1", type="genw", servers=names(3), recovery=Recovery(target="failover1"))
@@ -218,7 +218,7 @@ def test_a_decider_whose_agent_started_anew_has_forgotten_the_request() -> None:
 
 
 def test_an_answer_that_was_lost_does_not_keep_anybody_for_ever() -> None:
-    c = cluster(2, **CALM)
+    c = cluster(2, heartbeat_interval_ms=3_000, heartbeat_timeout_ms=12_000, lease_ms=20_000)
     c.drop = lambda sender, to, message: isinstance(message, Answer)
     number = c.ask("server2", GroupStop(group="failover1"))
     c.run(3_500 * S)
