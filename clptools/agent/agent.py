@@ -23,6 +23,7 @@ from clptools.agent.executor import Executor, Replies
 from clptools.agent.journal import Journal
 from clptools.agent.lock import holder_of_port, in_use, taken
 from clptools.agent.loop import Loop
+from clptools.agent.metrics_server import MetricsServer
 from clptools.agent.push import Pushes
 from clptools.agent.records import Records
 from clptools.agent.store import NoRoom, Store
@@ -145,6 +146,7 @@ class Agent:
             self, self._around, self._peers, self._records, self._replies, self._pushes
         )
         self._socket = Server(self._backend)
+        self._metrics = MetricsServer(self._backend.metrics, self.note)
         self._in_force = ""
         self._said_changed = ""
         self._opening = False
@@ -255,6 +257,7 @@ class Agent:
         core, self._core = self._core, None
         self._replies.close()
         await self._socket.stop()
+        await self._metrics.close()
         await self._around.close_intake()
         if core is not None:
             core.loop.stop()
@@ -370,6 +373,7 @@ class Agent:
         self._in_force = configuration.fingerprint()
         core.loop.grave = grave_classes(core.settings.monitors)
         self._around.apply(core.settings, self._store.starts)
+        self._metrics.apply(core.settings.cluster.metrics)
         self._apply_times(core)
 
     def _apply_times(self, core: Core) -> None:

@@ -20,6 +20,7 @@ from clptools import paths
 from clptools.agent import clock, configuration
 from clptools.agent.collect import PACKED_WITHIN_S, Collector, parts
 from clptools.agent.executor import Replies
+from clptools.agent.metrics import Metrics
 from clptools.agent.notices import ChassisIdentified
 from clptools.agent.outside import Outside
 from clptools.agent.push import Pushes
@@ -121,6 +122,8 @@ class AgentBackend:
         self._replies = replies
         self._pushes = pushes
         self._collector = Collector(server)
+        self._metrics = Metrics(server, lambda: self.status(False), self.counters)
+        records.on_new = self._metrics.saw
         self._glanced = (-1, blank(server))
         """When somebody who watches last looked, and what it was."""
         self.outside = Outside(server, records)
@@ -219,6 +222,10 @@ class AgentBackend:
     def counters(self) -> dict[str, int]:
         """Everything counted, by `door.reason`."""
         return self._agent.counters()
+
+    def metrics(self) -> str:
+        """All figures as Prometheus text."""
+        return self._metrics.text()
 
     async def collect(self, server: str) -> AsyncIterator[LogsPart]:
         """What a server knows, packed there, part by part."""

@@ -368,3 +368,28 @@ class OutsideFailed(Notice, frozen=True):
     what: str
     who: str
     why: str
+
+
+# ---------------------------------------------------------------------- metrics
+
+
+class MetricsUnserved(Notice, frozen=True):
+    """Nothing can be read where `[cluster] metrics` says; the cluster goes on without it."""
+
+    entry = Entry("pm", 940, WARN)
+    about = ("me",)
+    says = "Metrics cannot be served at {at}: {why}."
+    hint = "It is tried again; another place: clpcfset add clsparam cluster/metrics ADDRESS:PORT"
+
+    at: str
+    why: str
+
+
+class MetricsServed(Notice, frozen=True):
+    """The place was taken before."""
+
+    entry = Entry("pm", 940, INFO)
+    about = ("me",)
+    says = "Metrics are served at {at} now."
+
+    at: str

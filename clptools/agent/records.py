@@ -62,6 +62,8 @@ class Records:
         """Records that the disk did not take."""
         self.on_own: Callable[[EventRecord], None] = lambda _: None
         """Told of each record of this server: the agent shares it with the peers."""
+        self.on_new: Callable[[EventRecord], None] = lambda _: None
+        """Told of each record that is new, of this server or a peer."""
 
     def load(self) -> None:
         """Read what earlier agents kept; unreadable lines are left out."""
@@ -90,6 +92,7 @@ class Records:
         )
         self._take(record)
         self._write_soon(record)
+        self.on_new(record)
         self.on_own(record)
 
     def notice(self, notice: Notice) -> None:
@@ -101,6 +104,7 @@ class Records:
         for record in records:
             if record.server != self._server and self._take(slim := _slim(record)):
                 self._write_soon(slim)
+                self.on_new(slim)
 
     def take_back(self, records: Iterable[EventRecord]) -> None:
         """Take what a peer answered to our question what we lack.

@@ -160,5 +160,8 @@ class Backend(Protocol):
     def log(self, text: str, level: Level, event_id: int) -> None:
         """`clplogcmd`: a record of this server in a person's or script's own words."""
 
+    def metrics(self) -> str:
+        """All figures as Prometheus text."""
+
     def counters(self) -> dict[str, int]:
         """Rejected datagrams and the like, by `door.reason`."""

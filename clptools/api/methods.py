@@ -174,6 +174,12 @@ class CountersReply(msgspec.Struct, frozen=True, kw_only=True):
     counters: dict[str, int]
 
 
+class MetricsReply(msgspec.Struct, frozen=True, kw_only=True):
+    """Reply of `GetMetrics`."""
+
+    text: str
+
+
 class RequestReply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Reply of `Request`: a step, or the end."""
 
@@ -248,6 +254,13 @@ async def get_counters(
 ) -> Replies:
     """`GetCounters`."""
     yield False, CountersReply(counters=backend.counters())
+
+
+async def get_metrics(
+    backend: Backend, _asked: NoParameters, _caller: Caller, _more: bool
+) -> Replies:
+    """`GetMetrics`."""
+    yield False, MetricsReply(text=backend.metrics())
 
 
 async def request(backend: Backend, asked: RequestCall, caller: Caller, more: bool) -> Replies:
@@ -353,6 +366,7 @@ METHODS: dict[str, Method] = {
     "GetHardware": Method(NoParameters, get_hardware),
     "GetEvents": Method(GetEvents, get_events),
     "GetCounters": Method(NoParameters, get_counters),
+    "GetMetrics": Method(NoParameters, get_metrics),
     "Request": Method(RequestCall, request, writes=True),
     "GetConfig": Method(NoParameters, get_config, writes=True),
     "PushConfig": Method(PushConfig, push_config, writes=True),

@@ -9,8 +9,12 @@ A redirection is an answer like any other.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
 import os
+import socket
 import ssl
+import stat
 from collections.abc import Awaitable, Sequence
 from http import HTTPStatus
 from typing import Protocol
@@ -317,6 +321,20 @@ class Server:
         chosen: int = self._server.sockets[0].getsockname()[1]
         return chosen
 
+    async def start_unix(self, path: str) -> None:
+        """Begin to answer on a Unix socket that its user and group may use.  Raises OSError."""
+        with contextlib.suppress(FileNotFoundError):
+            if not stat.S_ISSOCK(os.lstat(path).st_mode):
+                raise FileExistsError(errno.EEXIST, "another file is there", path)
+            os.unlink(path)
+        mask = os.umask(0o117)
+        try:
+            self._server = await asyncio.start_unix_server(
+                self._connected, path, limit=MAX_ASKED_HEAD_BYTES
+            )
+        finally:
+            os.umask(mask)
+
     async def close(self) -> None:
         """Stop answering."""
         if self._server is not None:
@@ -325,8 +343,9 @@ class Server:
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         peer = writer.get_extra_info("peername")  # None: it is gone already
-        source = source_of(peer[0]) if peer else ""
-        places = self._places.take(source) if peer else ()
+        local = writer.get_extra_info("socket").family == socket.AF_UNIX
+        source = "local" if local else source_of(peer[0]) if peer else ""
+        places = self._places.take(source) if source else ()
         if not places:
             writer.transport.abort()
             return
