@@ -185,6 +185,8 @@ TRAP = (
     ),
 )
 
+CONDITIONS = ("test", "recovered", "ok", "clear_if", "clear_unless")
+"""Tables within a trap, or within a profile for all its traps."""
 _condition = partial(Field, section="trap_profile.trap.CONDITION")
 
 CONDITION = (
