@@ -28,6 +28,7 @@ from clptools.agent.steps import StepsElsewhere
 from clptools.agent.view import blank, changes, local_part
 from clptools.api import peer as said
 from clptools.api.backend import (
+    BmcFault,
     ConfigFiles,
     EventRecord,
     Explanation,
@@ -184,27 +185,28 @@ class AgentBackend:
                 HardwareOfServer(
                     name=server.name,
                     open=tuple(_dated(event, now) for event in server.open_events),
-                    counters=counters,
+                    counters=found.traps,
                     unreachable=fault,
+                    bmcs=found.bmcs,
                 )
-                for server, (counters, fault) in zip(servers, counted, strict=True)
+                for server, (found, fault) in zip(servers, counted, strict=True)
             )
         )
 
-    async def _counted(self, server: str) -> tuple[dict[str, int], str | None]:
-        """A server's trap counters, or why there are none."""
+    async def _counted(self, server: str) -> tuple[said.Counters, str | None]:
+        """A server's trap counters and faults of BMCs, or why there are none."""
         if server == self._server:
-            return self._trap_counters(), None
+            return self._own_counters(), None
         try:
             async with asyncio.timeout(_COUNTERS_S):
                 found = await self._calls.call(
                     server, said.AskCounters(), said.Counters, _COUNTERS_S
                 )
         except TimeoutError:
-            return {}, f"no answer within {_COUNTERS_S:g} s"
+            return said.Counters(traps={}), f"no answer within {_COUNTERS_S:g} s"
         except ClpError as error:
-            return {}, error.message
-        return found.traps, None
+            return said.Counters(traps={}), error.message
+        return found, None
 
     def events(self, since: str, follow: bool) -> AsyncIterator[EventRecord]:
         """Records after a cursor, then as they come."""
@@ -244,6 +246,17 @@ class AgentBackend:
             f"{name}.json": msgspec.json.format(msgspec.json.encode(reply), indent=1).decode()
             for name, reply in replies.items()
         }
+
+    def _own_counters(self) -> said.Counters:
+        bmcs = ((server.name, server.bmc) for server in self.status(False).servers)
+        return said.Counters(
+            traps=self._trap_counters(),
+            bmcs=tuple(
+                BmcFault(server=name, fault=bmc.error or bmc.lacks, mend=bmc.mend)
+                for name, bmc in bmcs
+                if bmc is not None and (bmc.error or bmc.lacks)
+            ),
+        )
 
     def _trap_counters(self) -> dict[str, int]:
         return {
@@ -379,7 +392,7 @@ class AgentBackend:
         return self.status(asked.local)
 
     async def _ask_counters(self, _: str, __: said.AskCounters) -> msgspec.Struct:
-        return said.Counters(traps=self._trap_counters())
+        return self._own_counters()
 
     async def _ask_logs(self, _: str, asked: said.AskLogs) -> LogsPart:
         return await self._collector.part(asked.archive, asked.offset, self._state)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
-from clptools.api.backend import ConfigFiles, EventRecord, LogsPart
+from clptools.api.backend import BmcFault, ConfigFiles, EventRecord, LogsPart
 from clptools.core.model.messages import Control
 from clptools.core.model.requests import ExternalNotice, GroupMove, Outcome
 from clptools.core.model.view import StatusView
@@ -98,9 +98,11 @@ class AskCounters(PeerMessage, tag="ask-counters", frozen=True, kw_only=True):
 
 
 class Counters(PeerMessage, tag="counters", frozen=True, kw_only=True):
-    """Traps by what became of them, since the agent started."""
+    """Traps by what became of them, since the agent started, and what is wrong with BMCs."""
 
     traps: dict[str, int]
+    bmcs: tuple[BmcFault, ...] = ()
+    """BMCs that it cannot use as it should."""
 
 
 class AskLogs(PeerMessage, tag="ask-logs", frozen=True, kw_only=True):

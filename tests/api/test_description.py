@@ -30,6 +30,7 @@ STRUCTS: dict[str, type[msgspec.Struct]] = {
     "Because": backend.Because,
     "Explanation": backend.Explanation,
     "OpenHardware": backend.OpenHardware,
+    "BmcFault": backend.BmcFault,
     "HardwareOfServer": backend.HardwareOfServer,
     "Hardware": backend.HardwareView,
     "Event": backend.EventRecord,

@@ -33,6 +33,13 @@ from clptools.sim.bmc import SimulatedBmc
 EVENTS = "/redfish/v1/EventService"
 LOG = "/redfish/v1/Managers/bmc/LogServices/Log"
 Json = dict[str, Any]
+REFUSALS = {
+    "locked": (401, "The account is locked.", "Base.1.8.GeneralError"),
+    "change": (403, "The password must be changed.", "Base.1.8.1.PasswordChangeRequired"),
+    "sessions": (503, "The maximum number of user sessions is reached.", "IDRAC.2.4.RAC0218"),
+    "403": (403, "Not so.", "Base.1.8.InsufficientPrivilege"),
+}
+"""Mode -> status, and the first message of the error."""
 
 
 class Options(msgspec.Struct, kw_only=True):
@@ -291,6 +298,10 @@ class RedfishBmc:
             return "", 302, {"Location": "https://192.0.2.1/elsewhere"}
         if mode == "401":
             return flask.jsonify({"error": {"message": "no"}}), 401
+        if mode in REFUSALS:
+            status, message, name = REFUSALS[mode]
+            told = {"@Message.ExtendedInfo": [{"Message": message, "MessageId": name}]}
+            return flask.jsonify({"error": told}), status
         if mode == "503":
             return "", 503
         if mode == "empty":
