@@ -15,7 +15,7 @@ import pytest
 
 from clptools.common import redfish as common
 from clptools.core.model.events import HardwareSeen
-from clptools.core.model.settings import Cluster, Monitor, Server, Settings
+from clptools.core.model.settings import Cluster, Monitor, Server, Settings, TrapProfile
 from clptools.hardware.redfish import send_test_event
 from clptools.intake import redfish as intake
 from clptools.intake.redfish import RedfishEvents
@@ -51,6 +51,7 @@ class Ears:
         self.events: list[HardwareSeen] = []
         self.notes: list[str] = []
         self.full = False
+        self.profiles: tuple[TrapProfile, ...] = ()
         self.intake = RedfishEvents("server1", b"k" * 32, self.take, self.notes.append)
         port = free_port("127.0.0.1")
         self.keyword = f"127.0.0.1:{port}"
@@ -70,7 +71,12 @@ class Ears:
             keywords={"server1": self.keyword},
         )
         server = Server(name="server1", bmc=self.bmc.settings())
-        made = Settings(cluster=Cluster(name="c"), servers=(server,), monitors=(monitor,))
+        made = Settings(
+            cluster=Cluster(name="c"),
+            servers=(server,),
+            monitors=(monitor,),
+            trap_profiles=self.profiles,
+        )
         return msgspec.structs.replace(made, **more)
 
     def classes(self) -> list[str]:
@@ -440,3 +446,29 @@ def test_a_changed_configuration_is_followed(tmp_path: Path) -> None:
         await ears.listening("stream")
 
     tell(tmp_path, story)
+
+
+@pytest.mark.parametrize("way", ["stream", "push", "log"])
+@pytest.mark.parametrize(
+    ("options", "event_class"),
+    [
+        ({"vendor": "Dell"}, "PERFORMANCE"),
+        ({"manufacturer": "Dell Inc."}, "PERFORMANCE"),
+        ({"vendor": "HPE"}, "FATAL"),
+        ({}, "FATAL"),
+    ],
+)
+def test_a_row_of_a_manufacturer_is_for_its_bmcs_alone(
+    tmp_path: Path, way: str, options: dict[str, Any], event_class: str
+) -> None:
+    row = {"redfish ResourceEvent.ResourceStatusChangedCritical": "PERFORMANCE"}
+    profile = TrapProfile(name="dell", rows=row, manufacturers=(674,))
+
+    async def story(ears: Ears) -> None:
+        ears.profiles = (profile,)
+        await ears.listening(way)
+        ears.bmc.event(CRITICAL, "Critical", CPU)
+        await until("its event", lambda: ears.events)
+        assert ears.classes() == [event_class]
+
+    tell(tmp_path, story, sse=way == "stream", push=way == "push", **options)

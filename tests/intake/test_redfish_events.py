@@ -12,7 +12,7 @@ from clptools.config.trap_rows import row_fault
 from clptools.core.model.settings import TrapProfile
 from clptools.core.model.words import EventClass
 from clptools.intake.event_stream import StreamParser
-from clptools.intake.redfish_events import EventTable, Told, entry_of, events_of
+from clptools.intake.redfish_events import EventTable, Judged, Told, entry_of, events_of, makers_of
 
 CPU = "/redfish/v1/Systems/1/Processors/CPU0"
 PSU = "/redfish/v1/Chassis/1/PowerSubsystem/PowerSupplies/0"
@@ -53,6 +53,17 @@ def told(message: str, severity: str = "Critical", origin: str = PSU, **more: An
         ("iLOEvents.3.1.SomethingNew", "Critical", PSU, "ERROR"),
         ("iLOEvents.3.1.SomethingNew", "Warning", PSU, "UNKNOWN"),
         ("iLOEvents.3.1.SomethingNew", "", PSU, "UNKNOWN"),
+        ("iLOEvents.2.1.PowerSupplyACPowerLoss", "Critical", PSU, "ERROR"),
+        ("iLOEvents.0.9.PowerSupplyRemoved", "Warning", PSU, "REDUNDANCY"),
+        ("iLOEvents.2.3.0.FanRedundancyLost", "Warning", FAN, "REDUNDANCY"),
+        ("iLOEvents.2.3.ThermalStatusDegradedSysShutdown", "Critical", FAN, "FATAL"),
+        ("iLOEvents.2.3.ThermalStatusDegradedSysContinue", "Critical", FAN, "ERROR"),
+        ("iLOEvents.2.3.CorrectableOrUncorrectableMemoryErrors", "Warning", CPU, "PREDICT"),
+        ("iLOEvents.2.3.MirroredMemoryEngaged", "Warning", CPU, "REDUNDANCY"),
+        ("iLOEvents.2.3.SystemBatteryFailed", "Warning", PSU, "PREDICT"),
+        ("iLOEvents.3.7.ServerResetDetected", "Critical", CPU, "INFO"),
+        ("iLOEvents.2.3.ResourceUpdated", "OK", CPU, "INFO"),
+        ("iLOEvents.2.1.ServerPoweredOff", "OK", CPU, "INFO"),
         ("0x8101", "Critical", PSU, "ERROR"),
         ("ResourceEvent.1.2.1.TestMessage", "Critical", PSU, "INFO"),
     ],
@@ -102,6 +113,41 @@ def test_without_an_origin_the_first_argument_is_the_thing() -> None:
     assert keys == {"redfish/PSU1/power supply", "redfish/PSU2/power supply"}
 
 
+ILO_POWER = "/redfish/v1/Chassis/1/Power"
+
+
+@pytest.mark.parametrize(
+    ("opens", "args", "closes", "others"),
+    [
+        ("PowerSupplyFailed", ["1", "2", "m"], "PowerSupplyOK", ["1", "1", "m"]),
+        ("PowerSupplyACPowerLoss", ["1", "2"], "PowerSupplyInserted", ["1", "1"]),
+        ("PowerSupplyRemoved", ["1", "2"], "PowerSupplyInserted", ["1", "1"]),
+        ("PowerRedundancyLost", ["1"], "PowerRedundancyRestored", ["2"]),
+        ("FanFailed", ["3", "1"], "FanInserted", ["4", "1"]),
+        ("FanRemoved", ["3", "1"], "FanInserted", ["4", "1"]),
+        ("FanRedundancyLost", ["1"], "FanRedundancyRestored", ["2"]),
+        ("ThermalStatusDegradedSysContinue", ["1", "2"], "ThermalStatusOK", ["1", "3"]),
+    ],
+)
+def test_an_end_of_ilo_closes_that_part_alone(
+    opens: str, args: list[str], closes: str, others: list[str]
+) -> None:
+    """One resource stands for all supplies or fans there: the arguments name the part."""
+    table = EventTable()
+
+    def judged(message: str, args: list[str], origin: str = ILO_POWER) -> Judged:
+        return table.judge(told(f"iLOEvents.2.3.{message}", origin=origin, MessageArgs=args))
+
+    for origin in (ILO_POWER, ""):
+        end = judged(closes, args, origin)
+        assert end.event_class is EventClass.CLEAR
+        assert judged(opens, args, origin).key in end.closes
+        assert judged(opens, others, origin).key not in end.closes
+    assert judged("FanDegraded", ["1", "3"]).key == judged("FanFailed", ["3", "1"]).key
+    hot = judged("ThermalStatusDegradedSysShutdown", ["1", "2"])
+    assert hot.key in judged("ServerOperational", []).closes
+
+
 def test_the_bmcs_own_watchdog_is_known_as_that() -> None:
     judged = EventTable().judge(told("IDRAC.2.8.ASR0001"))
     assert (judged.event_class, judged.own_watchdog) == (EventClass.FATAL, True)
@@ -117,6 +163,42 @@ def test_the_sites_row_goes_before() -> None:
     assert table.judge(told("iLOEvents.3.1.SomethingNew", "OK")).event_class is EventClass.FATAL
     off = table.judge(told("IDRAC.2.8.CPU0000", "Critical"))
     assert (off.event_class, off.known) == (EventClass.ERROR, False)
+
+
+def test_a_row_with_a_manufacturer_is_for_the_bmcs_of_that_one() -> None:
+    row = "redfish ResourceEvent.ResourceStatusChangedCritical"
+    profiles = [
+        TrapProfile(name="all", rows={row: "PREDICT"}),
+        TrapProfile(name="dell", rows={row: "PERFORMANCE"}, manufacturers=(674,)),
+    ]
+    table = EventTable(profiles)
+    event = told(row.removeprefix("redfish "))
+
+    def by(*said: str) -> str:
+        return table.judge(event, makers_of(said)).event_class
+
+    assert table.asks_maker
+    assert not EventTable(profiles[:1]).asks_maker
+    assert by("Dell") == by("Dell Inc.") == "PERFORMANCE"
+    assert by("HPE") == by("") == by("Delloite") == "PREDICT"
+
+
+@pytest.mark.parametrize(
+    ("said", "number"),
+    [
+        (["HPE"], 47196), (["Hewlett Packard Enterprise"], 11), ([None, "Hpe"], 232),
+        (["Lenovo"], 19046), (["FUJITSU"], 10368), ([None, "ts_fujitsu"], 231),
+        (["Supermicro"], 10876), (["Super Micro Computer, Inc."], 47488),
+        (["NEC Corporation"], 119),
+        (["Huawei"], 2011), (["Cisco Systems Inc"], 5771), (["ASUSTeK COMPUTER INC."], 2623),
+    ],
+)  # fmt: skip
+def test_the_maker_is_known_by_its_names(said: list[str | None], number: int) -> None:
+    assert number in makers_of(said)
+
+
+def test_what_is_no_makers_name_names_none() -> None:
+    assert makers_of([None, 7, "", "Connect", "OpenBMC", "x" * 10_000]) == frozenset()
 
 
 def test_an_event_and_its_entry_in_the_log_are_one() -> None:

@@ -63,6 +63,10 @@ class Options(msgspec.Struct, kw_only=True):
     """It refuses subscriptions with anything newer than EventTypes."""
     machine: tuple[str, ...] = ()
     """The command that is the machine; none: power is a word."""
+    vendor: str = ""
+    """As its root says it."""
+    manufacturer: str = ""
+    """As its system says it."""
     switch_s: float = 0.0
     """How long a reset takes until it shows."""
 
@@ -193,7 +197,17 @@ class RedfishBmc:
                 found["EventService"] = {"@odata.id": EVENTS}
             if options.log:
                 found["Managers"] = {"@odata.id": "/redfish/v1/Managers"}
+            if options.vendor:
+                found["Vendor"] = options.vendor
             return flask.jsonify(found)
+
+        system = views["system_resource"]
+
+        def system_of_a_maker(identity: str) -> Any:
+            found = flask.make_response(system(identity))
+            if not options.manufacturer or found.status_code != HTTPStatus.OK:
+                return found
+            return flask.jsonify(found.get_json() | {"Manufacturer": options.manufacturer})
 
         def chassis_that_follows(identity: str) -> Any:
             found = flask.make_response(chassis(identity))
@@ -202,6 +216,7 @@ class RedfishBmc:
             return flask.jsonify(found.get_json() | {"PowerState": self.chassis or self.power()})
 
         views["root_resource"] = root_with_events
+        views["system_resource"] = system_of_a_maker
         views["chassis_resource"] = chassis_that_follows
         views["manager_collection_resource"] = lambda: flask.jsonify(
             {"Members": [{"@odata.id": "/redfish/v1/Managers/bmc"}]}
