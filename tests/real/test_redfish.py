@@ -148,3 +148,35 @@ def test_what_the_bmc_was_going_to_do_is_done_after_the_recovery() -> None:
         until("the event moved the group", lambda: group(second).get("current") == second.name)
         until("then it was reset", lambda: bmc.counter("reset ForceRestart") == 1, 30)
         assert "/dev/ipmi0 alone" in second.alerts() + first.alerts()
+
+
+@pytest.mark.parametrize(
+    ("way", "options"),
+    [
+        ("a stream", {"push": False, "log": False}),
+        ("a push", {"sse": False, "log": False}),
+        ("a push to an older service", {"sse": False, "log": False, "event_types_only": True}),
+    ],
+)
+def test_the_bmc_itself_sends_a_test_event_to_the_agent(way: str, options: dict[str, bool]) -> None:
+    """Asked for on either server; no monitor changes by it."""
+    with running(**options) as cluster:
+        first, _ = settled(cluster)
+        until("the way is there", lambda: way_is_there(cluster.redfish(first)), 60)
+        for node in cluster:
+            told = node.ok(f"clptrap test --through-bmc --to {first.name}")
+            assert f"The BMC of {first.name} sent a test event" in told
+            assert "It came to the agent and was taken as the test that it is." in told
+        until(
+            "its record", lambda: f"Test event of the BMC of {first.name} arrived" in first.alerts()
+        )
+        assert cluster.redfish(first).counter("test event") == 2
+        assert cluster.online() is first
+        assert status(first, "mrw1", first) == "Normal"
+        if way.startswith("a push"):
+            assert set(cluster.redfish(first).do("look")["pushed"]) == {204}
+
+
+def way_is_there(bmc: Redfish) -> bool:
+    seen = bmc.do("look")
+    return bool(seen["streams"] or seen["subscriptions"])
