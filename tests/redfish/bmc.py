@@ -31,6 +31,7 @@ from werkzeug.test import EnvironBuilder, run_wsgi_app
 from clptools.sim.bmc import SimulatedBmc
 
 EVENTS = "/redfish/v1/EventService"
+ACCOUNTS = "/redfish/v1/AccountService"
 LOG = "/redfish/v1/Managers/bmc/LogServices/Log"
 Json = dict[str, Any]
 REFUSALS = {
@@ -63,6 +64,8 @@ class Options(msgspec.Struct, kw_only=True):
     """It refuses subscriptions with anything newer than EventTypes."""
     machine: tuple[str, ...] = ()
     """The command that is the machine; none: power is a word."""
+    role: str = ""
+    """Of its account; empty: nobody may read accounts."""
     vendor: str = ""
     """As its root says it."""
     manufacturer: str = ""
@@ -199,7 +202,25 @@ class RedfishBmc:
                 found["Managers"] = {"@odata.id": "/redfish/v1/Managers"}
             if options.vendor:
                 found["Vendor"] = options.vendor
+            if options.role:
+                found["AccountService"] = {"@odata.id": ACCOUNTS}
             return flask.jsonify(found)
+
+        @app.get(ACCOUNTS, defaults={"below": ""})
+        @app.get(f"{ACCOUNTS}/<path:below>")
+        def accounts(below: str) -> Any:
+            kind, _, name = below.partition("/")
+            if not kind:
+                return flask.jsonify({"Accounts": {"@odata.id": f"{ACCOUNTS}/Accounts"}})
+            if kind == "Roles":
+                more = [] if options.role == "ReadOnly" else ["ConfigureComponents"]
+                return flask.jsonify({"AssignedPrivileges": ["Login", *more]})
+            if not name:
+                rows = [{"@odata.id": f"{ACCOUNTS}/Accounts/{n}"} for n in (1, 2)]
+                return flask.jsonify({"Members": rows})
+            role = {"Role": {"@odata.id": f"{ACCOUNTS}/Roles/{options.role}"}}
+            user = {"1": "root"}.get(name, options.user)
+            return flask.jsonify({"UserName": user, "RoleId": options.role, "Links": role})
 
         system = views["system_resource"]
 
