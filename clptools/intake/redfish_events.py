@@ -84,11 +84,16 @@ class _Family(msgspec.Struct, frozen=True, kw_only=True):
     closes: tuple[str, ...] = ()
     origin: str = ""
     own_watchdog: bool = False
+    ok_ends: bool = False
+    """The same message with the severity OK ends it; each message is a fault of its own."""
     args: dict[str, tuple[int, ...]] = {}
     """Messages -> the arguments that name the part, beside the origin, in one order for all."""
 
-    def thing(self, told: Told) -> str:
-        """What the fault is of, for its key."""
+    def key(self, told: Told) -> str:
+        """Identity of the fault."""
+        return f"{self._thing(told)}/{told.message if self.ok_ends else self.name}"
+
+    def _thing(self, told: Told) -> str:
         names = (places for name, places in self.args.items() if fnmatchcase(told.message, name))
         places = next(names, ())
         if not places:
@@ -187,18 +192,19 @@ class EventTable:
 
     def judge(self, told: Told, makers: frozenset[int] = frozenset()) -> Judged:
         """What an event means; `makers`: the IANA numbers of who made the BMC."""
-        families = _fitting(told.message, told.origin)
+        families = [
+            (family, "CLEAR" if family.ok_ends and told.severity == "OK" else word)
+            for family, word in _fitting(told.message, told.origin)
+        ]
         family, event_class = families[0] if families else (None, "")
-        name = family.name if family else told.message
-        thing = family.thing(told) if family else f"redfish/{told.origin or '-'}"
-        key = f"{thing}/{name}"
+        key = family.key(told) if family else f"redfish/{told.origin or '-'}/{told.message}"
         row = f"{ROW}{told.message}"
         site = self._of_site(told.message, makers)
         if told.test or site or event_class:
             word = "INFO" if told.test else site or event_class
             if word != "off":
                 ends = word == "CLEAR"
-                closes = (f"{f.thing(told)}/{f.name}" for f, w in families if w == "CLEAR")
+                closes = (each.key(told) for each, w in families if w == "CLEAR")
                 return Judged(
                     event_class=EventClass(word),
                     key=key,

@@ -13,6 +13,7 @@ from clptools.core.model.settings import TrapProfile
 from clptools.core.model.words import EventClass
 from clptools.intake.event_stream import StreamParser
 from clptools.intake.redfish_events import EventTable, Judged, Told, entry_of, events_of, makers_of
+from tests.intake.family_rows import DELL_IDS
 
 CPU = "/redfish/v1/Systems/1/Processors/CPU0"
 PSU = "/redfish/v1/Chassis/1/PowerSubsystem/PowerSupplies/0"
@@ -111,6 +112,27 @@ def test_without_an_origin_the_first_argument_is_the_thing() -> None:
         for name in ("PSU1", "PSU2")
     }
     assert keys == {"redfish/PSU1/power supply", "redfish/PSU2/power supply"}
+
+
+@pytest.mark.parametrize(("messages", "event_class", "ends"), DELL_IDS)
+def test_dells_messages_mean_by_redfish_what_they_mean_in_traps(
+    messages: str, event_class: str, ends: str
+) -> None:
+    table = EventTable()
+    for message in messages.split():
+        opened = table.judge(told(f"IDRAC.2.8.{message}"))
+        assert (opened.event_class, opened.known) == (event_class, True), message
+        for end in [message] if ends == "same" else ends.split():
+            ended = table.judge(told(f"IDRAC.2.8.{end}", "OK"))
+            assert ended.event_class is EventClass.CLEAR, end
+            assert opened.key in ended.closes, (message, end)
+
+
+def test_one_message_of_the_bus_does_not_end_another() -> None:
+    table = EventTable()
+    opened = table.judge(told("IDRAC.2.8.PCI1318"))
+    for other in ("PCI1302", "PCI1314", "CPU0703"):
+        assert opened.key not in table.judge(told(f"IDRAC.2.8.{other}", "OK")).closes
 
 
 ILO_POWER = "/redfish/v1/Chassis/1/Power"
