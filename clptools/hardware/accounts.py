@@ -1,8 +1,8 @@
 """What our accounts may do at the BMCs, asked once, for whoever checks a configuration.
 
-Sources: IPMI 2.0, 22.18 and appendix G (Chassis Control needs OPERATOR); DMTF DSP0266, 13.2, and
-DSP8011: ComputerSystem.Reset needs the privilege ConfigureComponents, which the standard roles
-Administrator and Operator have and ReadOnly has not.
+Sources: IPMI 2.0, 22.18 and appendix G (Chassis Control needs OPERATOR); DMTF DSP0266,
+privilege model, and DSP8011: ComputerSystem.Reset needs the privilege ConfigureComponents, which
+the standard roles Administrator and Operator have and ReadOnly has not.
 """
 
 from __future__ import annotations
