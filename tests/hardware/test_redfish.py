@@ -99,6 +99,24 @@ def test_a_bmc_that_restarted_has_another_session(tmp_path: Path) -> None:
         run(test)
 
 
+def test_a_bmc_that_was_away_for_long_is_used_again_soon(tmp_path: Path) -> None:
+    async def test() -> None:
+        clock = Clock()
+        power = client(bmc, clock)
+        await power.read()
+        bmc.kill()
+        for _ in range(12):
+            assert "refused" in await fault(power)
+            clock.ahead_ms += 1500
+        assert "refused" in await fault(power)
+        bmc.start()
+        clock.ahead_ms += 1500
+        assert (await power.read()).power is PowerState.ON
+
+    with redfish(tmp_path) as bmc:
+        run(test)
+
+
 @pytest.mark.parametrize("word", ["PoweringOff", "PoweringOn", "Paused", "off"])
 def test_only_off_is_off(tmp_path: Path, word: str) -> None:
     async def test() -> None:
