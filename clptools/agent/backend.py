@@ -100,6 +100,9 @@ class Around(Protocol):
     async def identify(self, server: str, on: bool) -> str:
         """The identify LED of a server's chassis.  Raises ClpError."""
 
+    def beat_faults(self) -> tuple[str, ...]:
+        """Why our own BMC carries no heartbeat now."""
+
 
 class AgentBackend:
     """`clptools.api.backend.Backend` for this agent."""
@@ -255,6 +258,9 @@ class AgentBackend:
                 BmcFault(server=name, fault=bmc.error or bmc.lacks, mend=bmc.mend)
                 for name, bmc in bmcs
                 if bmc is not None and (bmc.error or bmc.lacks)
+            )
+            + tuple(
+                BmcFault(server=self._server, fault=fault) for fault in self._around.beat_faults()
             ),
         )
 
