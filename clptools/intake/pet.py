@@ -292,7 +292,15 @@ def octets_of(trap: Trap) -> bytes:
 
 def journal_varbinds(trap: Trap) -> tuple[tuple[str, str], ...]:
     """The variables as the journal keeps them; the community, where a proxy added it, never."""
-    return tuple([(b.oid, b.text()[:4096]) for b in trap.varbinds if b.oid != TRAP_COMMUNITY])
+    return _texts(trap, _SECRET)
+
+
+_SECRET = frozenset((TRAP_COMMUNITY,))
+_NOT_SHOWN = frozenset((TRAP_COMMUNITY, SYS_UPTIME, TRAP_OID))
+
+
+def _texts(trap: Trap, but: frozenset[str]) -> tuple[tuple[str, str], ...]:
+    return tuple([(b.oid, b.text()[:4096]) for b in trap.varbinds if b.oid not in but])
 
 
 def _named(trap: Trap) -> bool:
@@ -506,7 +514,6 @@ def _generic(trap: Trap, table: ClassTable) -> DecodedTrap:
     if row is not None:
         event_class = row.event_class
         meaning = table.meaning(None, (row.id,)) or meaning
-    variables = tuple(v for v in journal_varbinds(trap) if v[0] not in (SYS_UPTIME, TRAP_OID))
     return DecodedTrap(
         format="generic",
         version=str(trap.version),
@@ -520,6 +527,6 @@ def _generic(trap: Trap, table: ClassTable) -> DecodedTrap:
         fault_closes=told.closes if told else (),
         own_watchdog=told.own_watchdog if told else False,
         said_origin=trap.agent_address,
-        varbinds=variables,
+        varbinds=_texts(trap, _NOT_SHOWN),
         quirks=trap.quirks,
     )
