@@ -87,19 +87,21 @@ class _Family(msgspec.Struct, frozen=True, kw_only=True):
     ok_ends: bool = False
     """The same message with the severity OK ends it; each message is a fault of its own."""
     args: dict[str, tuple[int, ...]] = {}
-    """Messages -> the arguments that name the part, beside the origin, in one order for all."""
+    """Messages -> the arguments that name the part where there is no origin, in one order."""
 
     def key(self, told: Told) -> str:
         """Identity of the fault."""
         return f"{self._thing(told)}/{told.message if self.ok_ends else self.name}"
 
     def _thing(self, told: Told) -> str:
+        if told.where:
+            return f"redfish/{told.where}"
         names = (places for name, places in self.args.items() if fnmatchcase(told.message, name))
         places = next(names, ())
         if not places:
             return f"redfish/{told.origin or '-'}"
         named = ", ".join(told.args[n] for n in places if n < len(told.args))
-        return f"redfish/{told.where or '-'}[{named}]"
+        return f"redfish/[{named}]"
 
 
 def events_of(body: Json) -> list[Told]:
@@ -270,10 +272,14 @@ class _Shipped(NamedTuple):
 
 @lru_cache(maxsize=1)
 def _shipped() -> _Shipped:
-    file = resources.files("clptools.intake") / "profiles" / "redfish.toml"
-    table = tomllib.loads(file.read_text(encoding="utf-8"))
+    folder = resources.files("clptools.intake") / "profiles"
+    table, *more = (
+        tomllib.loads((folder / name).read_text(encoding="utf-8"))
+        for name in ("redfish.toml", "redfish_hpe.toml")
+    )
+    families = [family for each in (table, *more) for family in each["family"]]
     return _Shipped(
         {name: EventClass(word) for name, word in table["severities"].items()},
-        msgspec.convert(table["family"], tuple[_Family, ...]),
+        msgspec.convert(families, tuple[_Family, ...]),
         {name: tuple(numbers) for name, numbers in table["makers"].items()},
     )

@@ -135,39 +135,100 @@ def test_one_message_of_the_bus_does_not_end_another() -> None:
         assert opened.key not in table.judge(told(f"IDRAC.2.8.{other}", "OK")).closes
 
 
-ILO_POWER = "/redfish/v1/Chassis/1/Power"
+ILO = "/redfish/v1/Chassis/1/Power"
+ILO_ROWS: tuple[tuple[str, str, str], ...] = (
+    # Messages, class, messages that end it: as HPE's list of iLO's events has them.
+    ("PowerSupplyACPowerLoss PowerSupplyDegraded PowerSupplyFailed", "ERROR", "PowerSupplyOK"),
+    ("PowerSupplyRemoved", "REDUNDANCY", "PowerSupplyInserted"),
+    ("PowerRedundancyLost", "REDUNDANCY", "PowerRedundancyRestored"),
+    ("FanRemoved", "REDUNDANCY", "FanInserted"),
+    ("FanFailed FanDegraded", "ERROR", "FanInserted"),
+    ("FanRedundancyLost", "REDUNDANCY", "FanRedundancyRestored"),
+    ("LiquidCoolingModuleRedundancyLost", "REDUNDANCY", "LiquidCoolingModuleRedundancyRestored"),
+    ("ThermalStatusDegradedSysContinue ThermalStatusFailure", "ERROR", "ThermalStatusOK"),
+    ("ThermalStatusDegradedSysShutdown", "FATAL", "ServerOperational"),
+    ("AutoShutdownInitiated", "ERROR", "AutoShutdownCancelled ServerPostDiscoveryComplete"),
+    ("SeCpuUncorrectableError", "FATAL", "ServerPostDiscoveryComplete"),
+    ("PowerFailureRuntime PowerFailureUnknown", "FATAL", "ServerPostDiscoveryComplete"),
+    ("ServerPowerOnFailure", "ERROR", "ServerPostDiscoveryComplete ServerPoweredOn"),
+    ("NvdimmPersistencyLost", "ERROR", "NvdimmPersistencyRestored"),
+    ("DrvArrControllerFailed", "ERROR", "DrvArrControllerOK"),
+    ("DrvArrLogDrvFailed DrvArrLogDrvNoAccessEncryptedMissingKey", "ERROR", "DrvArrLogDrvOK"),
+    ("DrvArrLogDrvRecovering DrvArrLogDrvRebuilding", "REDUNDANCY", "DrvArrLogDrvOK"),
+    ("DrvArrPhysDrvFailed", "ERROR", "DrvArrPhysDrvOK"),
+    ("DrvArrPhysDrvPredictiveFailure DrvArrPhysDrvWearOut", "PREDICT", "DrvArrPhysDrvOK"),
+    ("DrvArrSolidStateDiskTwoPercentThresholdPassed", "PREDICT", "DrvArrSolidStateDiskWearOK"),
+    ("DriveFailed", "ERROR", "DriveOk"),
+    ("DriveFailed2", "ERROR", "DriveOk2"),
+    ("DriveSmartError2", "PREDICT", "DriveOk2"),
+    ("PCIeDriveWearStatusFivePercentThreshold", "PREDICT", "PCIeDriveWearStatusOk"),
+    ("DrvArrayAccBoardTempDisabled_LowBatteryPower", "PERFORMANCE", "DrvArrayAccBoardEnabled"),
+    ("DrvArrayAccBoardPermDisabled_ReadFailure", "ERROR", "DrvArrayAccBoardEnabled"),
+    ("StorageSystemFanFailed", "ERROR", "StorageSystemFanOK"),
+    ("NicAllLinksDown", "ERROR", "NicAllLinksDownRepaired"),
+    ("FirmwareValidationScanFailed", "ERROR", "FirmwareValidationScanErrorRepaired"),
+    ("PMMHealthFailure NvdimmInterleaveOn", "FATAL", ""),
+    ("IPMIWatchdogTimerReset", "FATAL", ""),
+    ("ServerResetDetected OSSecurityScan TPMSecureEraseFailed HoodRemoved TestAlert", "INFO", ""),
+    ("DrvArrLogDrvErasing StorageSystemNoFan ComputeOpsManagerConnected", "INFO", ""),
+)
+
+
+@pytest.mark.parametrize(("messages", "event_class", "ends"), ILO_ROWS)
+def test_ilos_messages_and_what_ends_them(messages: str, event_class: str, ends: str) -> None:
+    table = EventTable()
+    for message in messages.split():
+        opened = table.judge(told(f"iLOEvents.3.1.{message}", origin=ILO))
+        assert (opened.event_class, opened.known) == (event_class, True), message
+        for end in ends.split():
+            ended = table.judge(told(f"iLOEvents.3.2.{end}", "OK", ILO))
+            assert ended.event_class is EventClass.CLEAR, end
+            assert opened.key in ended.closes, (message, end)
+            elsewhere = table.judge(told(f"iLOEvents.3.2.{end}", "OK", f"{ILO}/other"))
+            assert opened.key not in elsewhere.closes
 
 
 @pytest.mark.parametrize(
     ("opens", "args", "closes", "others"),
     [
         ("PowerSupplyFailed", ["1", "2", "m"], "PowerSupplyOK", ["1", "1", "m"]),
-        ("PowerSupplyACPowerLoss", ["1", "2"], "PowerSupplyInserted", ["1", "1"]),
         ("PowerSupplyRemoved", ["1", "2"], "PowerSupplyInserted", ["1", "1"]),
         ("PowerRedundancyLost", ["1"], "PowerRedundancyRestored", ["2"]),
         ("FanFailed", ["3", "1"], "FanInserted", ["4", "1"]),
-        ("FanRemoved", ["3", "1"], "FanInserted", ["4", "1"]),
-        ("FanRedundancyLost", ["1"], "FanRedundancyRestored", ["2"]),
         ("ThermalStatusDegradedSysContinue", ["1", "2"], "ThermalStatusOK", ["1", "3"]),
     ],
 )
-def test_an_end_of_ilo_closes_that_part_alone(
+def test_an_event_of_ilo_without_an_origin_names_its_part_by_its_arguments(
     opens: str, args: list[str], closes: str, others: list[str]
 ) -> None:
-    """One resource stands for all supplies or fans there: the arguments name the part."""
     table = EventTable()
 
-    def judged(message: str, args: list[str], origin: str = ILO_POWER) -> Judged:
-        return table.judge(told(f"iLOEvents.2.3.{message}", origin=origin, MessageArgs=args))
+    def judged(message: str, args: list[str]) -> Judged:
+        return table.judge(told(f"iLOEvents.2.3.{message}", origin="", MessageArgs=args))
 
-    for origin in (ILO_POWER, ""):
-        end = judged(closes, args, origin)
-        assert end.event_class is EventClass.CLEAR
-        assert judged(opens, args, origin).key in end.closes
-        assert judged(opens, others, origin).key not in end.closes
+    end = judged(closes, args)
+    assert judged(opens, args).key in end.closes
+    assert judged(opens, others).key not in end.closes
     assert judged("FanDegraded", ["1", "3"]).key == judged("FanFailed", ["3", "1"]).key
-    hot = judged("ThermalStatusDegradedSysShutdown", ["1", "2"])
-    assert hot.key in judged("ServerOperational", []).closes
+
+
+@pytest.mark.parametrize(
+    ("opens", "event_class", "ends"),
+    [
+        ("DriveMissing", "ERROR", "DriveMissingCleared"),
+        ("DriveOffline", "ERROR", "DriveOfflineCleared"),
+        ("VolumeOffine", "ERROR", "VolumeOfflineCleared"),
+        ("ControllerPortDegraded", "REDUNDANCY", "ControllerPortOK"),
+        ("BatteryFailure", "ERROR", "BatteryOK"),
+        ("WriteCacheDataLoss", "FATAL", "WriteCacheProtected"),
+        ("WriteCacheTemporarilyDegraded", "PERFORMANCE", "WriteCacheProtected"),
+    ],
+)
+def test_storage_devices(opens: str, event_class: str, ends: str) -> None:
+    table = EventTable()
+    opened = table.judge(told(f"StorageDevice.1.1.{opens}"))
+    assert opened.event_class == event_class
+    assert opened.key in table.judge(told(f"StorageDevice.1.1.{ends}", "OK")).closes
 
 
 def test_the_bmcs_own_watchdog_is_known_as_that() -> None:
