@@ -117,7 +117,7 @@ def entry_of(row: Json) -> Told | None:
 
 
 def _told(row: Json) -> Told | None:
-    said = text_of(row.get("MessageId"), _TEXT)
+    said = text_of(row.get("MessageId") or row.get("MessageID"), _TEXT)  # iLO 4 writes it so
     text = text_of(row.get("Message"), _TEXT)
     if not said and not text:
         return None
@@ -126,7 +126,7 @@ def _told(row: Json) -> Told | None:
     if _DELL.fullmatch(said):
         message = f"IDRAC.{said}"
     given = row.get("MessageArgs")
-    args = tuple(text_of(arg, _TEXT) for arg in (given[:_ARGS] if isinstance(given, list) else ()))
+    args = tuple(map(_argument, given[:_ARGS] if isinstance(given, list) else ()))
     where = _origin(row)
     stamp = text_of(row.get("EventTimestamp") or row.get("Created"), 64)
     test = text.removeprefix(TEST_TEXT).strip() if text.startswith(TEST_TEXT) else ""
@@ -139,12 +139,16 @@ def _told(row: Json) -> Told | None:
         args=args,
         stamp=stamp,
         at_s=_seconds(stamp),
-        id=text_of(row.get("EventId") or row.get("Id"), 128),
+        id=text_of(row.get("EventId") or row.get("EventID") or row.get("Id"), 128),
         test=test or (_TESTED if text.startswith(TEST_TEXT) else ""),
     )
 
 
 _TESTED = "without a word"
+
+
+def _argument(value: object) -> str:
+    return text_of(str(value) if isinstance(value, int) else value, _TEXT)
 
 
 def _origin(row: Json) -> str:

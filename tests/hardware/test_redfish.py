@@ -327,6 +327,31 @@ def test_the_bmcs_of_the_agent_speak_it_beside_ipmi(
         run(test)
 
 
+_ILO = ("EventTimestamp", "EventType", "Message", "MessageArgs", "OriginOfCondition", "Severity")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"test_keys": (*_ILO, "EventID", "MessageID"), "test_messages": "iLOEvents."},
+        {"test_keys": (*_ILO, "EventId", "MessageId"), "test_messages": "iLOEvents."},
+        {"test_keys": ("MessageId",), "test_messages": "USR"},
+        {"test_keys": ("EventType",), "test_action": "SendTestEvent"},
+    ],
+)
+def test_a_test_event_is_asked_for_in_the_words_of_each_vendor(
+    tmp_path: Path, options: dict[str, Any]
+) -> None:
+    async def test() -> None:
+        service = Service(access_of(bmc.settings()), lambda: PASSWORD, boot_ms)
+        await submit_test_event(service, "word")
+        service.close()
+        assert bmc.counter("test event") == 1
+
+    with redfish(tmp_path, **options) as bmc:
+        run(test)
+
+
 def test_it_submits_a_test_event(tmp_path: Path) -> None:
     async def test() -> None:
         service = Service(access_of(bmc.settings()), lambda: PASSWORD, boot_ms)

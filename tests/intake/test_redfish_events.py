@@ -212,6 +212,13 @@ def test_an_event_of_ilo_without_an_origin_names_its_part_by_its_arguments(
     assert judged("FanDegraded", ["1", "3"]).key == judged("FanFailed", ["3", "1"]).key
 
 
+def test_names_are_read_as_ilo_4_writes_them_and_numbers_as_arguments() -> None:
+    row = {"MessageID": "iLOEvents.0.9.FanFailed", "Severity": "Critical", "MessageArgs": [3, 1]}
+    (event,) = events_of({"Events": [row]})
+    assert event.args == ("3", "1")
+    assert EventTable().judge(event).key == "redfish/[3, 1]/fan"
+
+
 @pytest.mark.parametrize(
     ("opens", "event_class", "ends"),
     [

@@ -60,6 +60,11 @@ class Options(msgspec.Struct, kw_only=True):
     log: bool = True
     enabled: bool = True
     """Whether its event service is switched on."""
+    test_keys: tuple[str, ...] = ()
+    """The only parameters that a test event may have, all of them; none: any."""
+    test_messages: str = ""
+    """How the name of the message of a test event must begin."""
+    test_action: str = "SubmitTestEvent"
     event_types_only: bool = False
     """It refuses subscriptions with anything newer than EventTypes."""
     machine: tuple[str, ...] = ()
@@ -273,8 +278,8 @@ class RedfishBmc:
                 "Subscriptions": {"@odata.id": f"{EVENTS}/Subscriptions"},
                 "RegistryPrefixes": ["ResourceEvent", "Environmental"],
                 "Actions": {
-                    "#EventService.SubmitTestEvent": {
-                        "target": f"{EVENTS}/Actions/EventService.SubmitTestEvent"
+                    f"#EventService.{options.test_action}": {
+                        "target": f"{EVENTS}/Actions/EventService.{options.test_action}"
                     }
                 },
             }
@@ -318,10 +323,15 @@ class RedfishBmc:
                 return "", 204
             return flask.jsonify(self.subscriptions[name])
 
-        @app.post(f"{EVENTS}/Actions/EventService.SubmitTestEvent")
+        @app.post(f"{EVENTS}/Actions/EventService.{options.test_action}")
         def test_event() -> Any:
+            body = flask.request.get_json()
+            message = str(body.get("MessageId", body.get("MessageID", "")))
+            fits = not options.test_keys or set(body) == set(options.test_keys)
+            if not fits or not message.startswith(options.test_messages):
+                return flask.jsonify({"error": {"message": "PropertyUnknown"}}), 400
             self.counters["test event"] += 1
-            self.event(flask.request.get_json())
+            self.event({"MessageId": message, "Message": "Test", **body})
             return "", 204
 
     def _hostile(self) -> Any:
