@@ -13,7 +13,7 @@ import contextlib
 from clptools import paths
 from clptools.common.redfish import ROOT, RedfishError, Service, link, links, system_path, text_of
 from clptools.config.facts import AccountFault
-from clptools.config.secretfile import read_bmc_password
+from clptools.config.files import read_bmc_password
 from clptools.core.model.settings import Bmc, Settings
 from clptools.hardware.ipmi import CHASSIS, BmcClient, BmcError, IpmiProcesses, mend
 from clptools.hardware.redfish import access_of
