@@ -180,3 +180,32 @@ def test_the_bmc_itself_sends_a_test_event_to_the_agent(way: str, options: dict[
 def way_is_there(bmc: Redfish) -> bool:
     seen = bmc.do("look")
     return bool(seen["streams"] or seen["subscriptions"])
+
+
+def test_a_wrong_password_is_told_with_its_mend_and_its_end_too() -> None:
+    """By the server that has it, and everywhere in the hardware page."""
+    with running(push=False) as cluster:
+        first, second = settled(cluster)
+        file = second.config / "bmc" / first.name
+        right = file.read_text()
+        file.chmod(0o600)
+        file.write_text("wrong")
+        begins = f"{second.name} cannot ask the BMC of {first.name}: it refuses user and password"
+        until("it is told", lambda: begins in second.alerts(), 40)
+        mend = f"clpbmccnf -u clp {first.name}"
+        for node in cluster:
+            page = " ".join(node.ok("clpstat --hw").split())
+            assert f"that of {first.name}: it refuses user and password (401)" in page
+            assert f"Set it on this server: {mend}" in page
+        told = " ".join(second.ok(f"clpstat --explain {first.name}").split())
+        assert "cannot be asked from here" in told
+        assert mend in told
+        file.write_text(right)
+        ends = f"{second.name} can ask the BMC of {first.name} again."
+        until("its end is told", lambda: ends in second.alerts(), 40)
+        for node in cluster:
+            assert "refuses user" not in node.ok("clpstat --hw")
+        own = [line for line in second.alerts().splitlines() if f" {second.name}: " in line]
+        assert sum(begins in line for line in own) == 1
+        assert sum(ends in line for line in own) == 1
+        assert cluster.online() is first
