@@ -28,7 +28,7 @@ class ArbiterJson(TypedDict):
 
 
 class BecauseJson(TypedDict):
-    """`api.backend.Because`."""
+    """`api.messages.Because`."""
 
     time: float
     server: str
@@ -37,7 +37,7 @@ class BecauseJson(TypedDict):
 
 
 class BmcFaultJson(TypedDict):
-    """`api.backend.BmcFault`."""
+    """`api.messages.BmcFault`."""
 
     server: str
     fault: str
@@ -93,7 +93,7 @@ class ConfirmDownJson(TypedDict):
 
 
 class EventJson(TypedDict):
-    """`api.backend.EventRecord`."""
+    """`api.messages.EventRecord`."""
 
     schema: int
     cursor: str
@@ -110,7 +110,7 @@ class EventJson(TypedDict):
 
 
 class ExplanationJson(TypedDict):
-    """`api.backend.Explanation`."""
+    """`api.messages.Explanation`."""
 
     schema: int
     subject: str
@@ -189,14 +189,14 @@ class GroupStopJson(TypedDict):
 
 
 class HardwareJson(TypedDict):
-    """`api.backend.HardwareView`."""
+    """`api.messages.HardwareView`."""
 
     schema: int
     servers: list[HardwareOfServerJson]
 
 
 class HardwareOfServerJson(TypedDict):
-    """`api.backend.HardwareOfServer`."""
+    """`api.messages.HardwareOfServer`."""
 
     name: str
     open: list[OpenHardwareJson]
@@ -306,7 +306,7 @@ OpenHardwareJson = TypedDict(
         "acknowledged": bool,
     },
 )
-"""`api.backend.OpenHardware`."""
+"""`api.messages.OpenHardware`."""
 
 
 class OutcomeJson(TypedDict):

@@ -81,7 +81,7 @@ OF_SERVER = Kinds(
 
 
 class Recorded(Protocol):
-    """One record, as `api.backend.EventRecord` keeps it."""
+    """One record, as `api.messages.EventRecord` keeps it."""
 
     @property
     def time(self) -> float:
