@@ -15,7 +15,8 @@ from clptools.common.redfish import ROOT, RedfishError, Service, link, links, sy
 from clptools.config.facts import AccountFault
 from clptools.config.files import read_bmc_password
 from clptools.core.model.settings import Bmc, Settings
-from clptools.hardware.ipmi import CHASSIS, BmcClient, BmcError, IpmiProcesses, mend
+from clptools.hardware.ipmi import BmcClient, IpmiProcesses
+from clptools.hardware.ipmi_requests import CHASSIS, BmcError, mend
 from clptools.hardware.redfish import access_of
 
 WITHIN_S = 8.0
