@@ -1718,6 +1718,34 @@ def test_a_bmc_that_a_person_must_mend_is_told_once_and_its_end_too() -> None:
     assert said("on") == [told, "server1 can ask the BMC of server2 again."]
 
 
+def test_an_account_that_may_not_stop_a_server_is_told_once_and_its_end_too() -> None:
+    me = striking()
+    me.bmcs.clear()  # this test answers for them
+
+    def said(**more: str) -> list[str]:
+        for _ in range(3):
+            me.tell(e.PowerRead(server="server2", power="on", asked_at=me.t, **more))
+            me.run(1000)
+        return me.said(notices.cluster.BmcLacks, notices.cluster.BmcSuffices)
+
+    told = [
+        "server1 can read the BMC of server2, and cannot stop server2 by it: clp is USER. Raise it."
+    ]
+    assert said() == []
+    assert said(lacks="clp is USER", mend="Raise it.") == told
+    (bmc,) = [s.bmc for s in me.node.view(me.t).servers if s.name == "server2"]
+    assert bmc is not None
+    assert (bmc.lacks, bmc.mend, bmc.error) == ("clp is USER", "Raise it.", "")
+    assert said() == [*told, "server1 may switch the power of server2 by its BMC now."]
+
+
+def test_an_account_that_may_only_read_is_enough_where_nothing_is_stopped() -> None:
+    me = coordinator(forced_stop="none", watchdog=False)
+    me.tell(e.PowerRead(server="server2", power="on", asked_at=me.t, lacks="USER", mend="x"))
+    me.run(1000)
+    assert me.said(notices.cluster.BmcLacks) == []
+
+
 def test_a_lack_of_privilege_after_an_accepted_order_is_a_power_change() -> None:
     me = striking()
     ordered(me)
