@@ -1,0 +1,320 @@
+"""What this server still knows of the past: records, from wherever they are kept.
+
+The newest 10,000 come from the agent.  What is older, or wanted where no agent runs, comes from
+this server's files: the records that the agent keeps on the disk, the alert log with its rotations,
+and last the journal, in which the core decides the same again.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import os
+import re
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import IO, cast
+
+import msgspec
+
+from clptools import paths
+from clptools.api.backend import EventRecord
+from clptools.core.model.actions import Record
+from clptools.core.model.view import StatusView
+from clptools.core.report.facts import recognised, subjects
+from clptools.core.report.order import apart_s, in_order
+from clptools.faults import ClpError, ExitCode
+
+BEFORE_S = 7 * 86_400.0
+"""A state at an instant follows from what happened long before it."""
+CLOCKS_S = 1.0
+"""Clocks of two servers that are further apart are worth a word."""
+_CAUGHT_UP = -1.0
+_LINE = re.compile(
+    r"(\d{4}/\d\d/\d\d \d\d:\d\d:\d\d)\.(\d{3}) (INFO|WARN|ERROR)\s+\[(\S+)\s*\] ([^:\s]+): (.*)"
+)
+_ROTATED = re.compile(r"alert\.log(?:[.-][0-9.-]+)?(?:\.(gz|bz2|xz))?")
+_HEAD_BYTES = 1 << 18
+_EDGE_S = 5.0
+"""A clock that was set since may date what the journal has otherwise than the record of it."""
+
+
+class Past(msgspec.Struct, frozen=True, kw_only=True):
+    """The records of all servers, and what they are to be read with."""
+
+    records: tuple[EventRecord, ...]
+    """In one order; each `time` is by the clock of this server."""
+    raw: tuple[EventRecord, ...]
+    """The same, as their servers told them."""
+    present: StatusView
+    """The cluster now; without an agent what is configured, all of it Offline."""
+    me: str
+    now: float
+    remarks: tuple[str, ...]
+    """What is to be said of them, beside the answer."""
+
+
+def gather(begin: float | None, *, before: bool = False) -> Past:
+    """What is known from `begin` on (None: of the newest).
+
+    `before`: also what led to the state then.  Raises ClpError: no agent and no files, or not
+    permitted to read them.
+    """
+    now = time.time()
+    remarks: list[str] = []
+    fault: ClpError | None = None
+    known: list[EventRecord] = []
+    try:
+        me, present, known = _of_agent()
+    except ClpError as error:
+        if error.code is not ExitCode.NO_AGENT:
+            raise
+        fault = error
+        me, present = paths.server_name(), _configured(error)
+    wanted = now if begin is None else begin - BEFORE_S * before
+    if fault is not None or (begin is not None and _oldest(known, now) > wanted):
+        try:
+            known = _older(known, me, wanted, now if begin is None else begin)
+        except PermissionError as error:
+            if fault is not None:
+                text = f"{fault.message} {error.filename}: {error.strerror}."
+                raise ClpError(ExitCode.NOT_PERMITTED, text, "Run it as root.") from error
+            remarks.append(f"What is older is in {error.filename}, which root alone may read.")
+    if fault is not None:
+        if not known:
+            raise fault
+        remarks.append(f"{fault.message} This is what the files of {me} say.")
+    remarks += _clocks(known, me)
+    ordered = in_order(known, me)
+    told = {record.cursor: record for record in known}
+    return Past(
+        records=ordered,
+        raw=tuple(told[record.cursor] for record in ordered),
+        present=present,
+        me=me,
+        now=now,
+        remarks=tuple(remarks),
+    )
+
+
+def short_of(past: Past, begin: float) -> str:
+    """What to say where the records do not reach back to `begin`; else nothing."""
+    oldest = past.records[0].time if past.records else past.now
+    if oldest <= begin:
+        return ""
+    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(oldest))
+    return f"{past.me} knows nothing from before {when}; another server may: ask there."
+
+
+def _clocks(known: Sequence[EventRecord], me: str) -> Iterator[str]:
+    from clptools.cli.render.text import duration
+
+    for server, ahead in sorted(apart_s(known).items()):
+        if abs(ahead) >= CLOCKS_S:
+            word = "ahead of" if ahead > 0 else "behind"
+            yield (
+                f"The clock of {server} is {duration(abs(ahead))} {word} that of {me}; all times "
+                f"are by the clock of {me}."
+            )
+
+
+def _oldest(records: Iterable[EventRecord], now: float) -> float:
+    return min((record.time for record in records), default=now)
+
+
+# ---------------------------------------------------------------------- the agent
+
+
+def _of_agent() -> tuple[str, StatusView, list[EventRecord]]:
+    from clptools.api.client import Client
+
+    with Client() as client:
+        present = msgspec.convert(client.call("GetStatus")["status"], StatusView)
+        found: list[EventRecord] = []
+        for reply in client.stream("GetEvents", since="", follow=False):
+            found += msgspec.convert(reply["events"], list[EventRecord])
+    me = next((s.name for s in present.servers if s.local), paths.server_name())
+    return me, present, found
+
+
+def _configured(fault: ClpError) -> StatusView:
+    from clptools.cli.clpstat import local_settings
+    from clptools.cli.render.offline import offline
+
+    try:
+        return offline(local_settings(), paths.server_name())
+    except (ClpError, OSError):
+        raise fault from None
+
+
+# ---------------------------------------------------------------------- files
+
+
+def _older(known: Sequence[EventRecord], me: str, wanted: float, begin: float) -> list[EventRecord]:
+    """`known`, and before it what the files have.  Raises PermissionError."""
+    kept = _kept()
+    cursors = {record.cursor for record in kept}
+    found = [*kept, *(record for record in known if record.cursor not in cursors)]
+    oldest = _oldest(found, time.time())
+    if oldest > wanted:
+        found = [*_of_alert_log(me, oldest), *found]
+    oldest = _oldest((r for r in found if r.server == me), time.time())
+    if oldest > begin:
+        told = [(r.text, r.time) for r in found if r.server == me and r.time < oldest + _EDGE_S]
+        decided = [
+            record
+            for record in _of_journal(begin, oldest)
+            if not any(record.text == text and at - record.time < _EDGE_S for text, at in told)
+        ]
+        found = [*decided, *found]
+    return found
+
+
+def _kept() -> list[EventRecord]:
+    """The records that the agent keeps on the disk."""
+    decoder = msgspec.json.Decoder(EventRecord)
+    found: dict[str, EventRecord] = {}
+    for name in ("records.ndjson.1", "records.ndjson"):
+        try:
+            with open(f"{paths.data_dir()}/{name}", "rb") as file:
+                lines = file.readlines()
+        except FileNotFoundError:
+            continue
+        for line in lines:
+            try:
+                record = decoder.decode(line)
+            except (ValueError, RecursionError):
+                continue  # a bad bit, or a line that a full disk cut
+            found.setdefault(record.cursor, record)
+    return list(found.values())
+
+
+def _of_alert_log(me: str, until: float) -> list[EventRecord]:
+    """The lines of the alert log and its rotations from before `until`, as records."""
+    folder = paths.log_dir()
+    files: list[tuple[float, list[EventRecord]]] = []
+    for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
+        if not _ROTATED.fullmatch(name):
+            continue
+        lines = [r for r in _lines(f"{folder}/{name}", me) if r.time < until]
+        if lines:
+            files.append((lines[0].time, lines))
+    found = [record for _, lines in sorted(files, key=lambda file: file[0]) for record in lines]
+    return [
+        msgspec.structs.replace(record, cursor=f"{record.server}:alert.log:{number}")
+        for number, record in enumerate(found)
+    ]
+
+
+def _lines(path: str, me: str) -> Iterator[EventRecord]:
+    try:
+        with _opened(path) as file:
+            for raw in file:
+                record = _of_line(raw.decode("utf-8", "replace").rstrip("\n"), me)
+                if record is not None:
+                    yield record
+    except (EOFError, lzma.LZMAError, gzip.BadGzipFile, OSError) as error:
+        if isinstance(error, PermissionError):
+            raise
+        return  # what could be read is there; the rest is torn
+
+
+def _opened(path: str) -> IO[bytes]:
+    match os.path.splitext(path)[1]:
+        case ".gz":
+            return cast("IO[bytes]", gzip.open(path, "rb"))
+        case ".bz2":
+            return cast("IO[bytes]", bz2.open(path, "rb"))
+        case ".xz":
+            return cast("IO[bytes]", lzma.open(path, "rb"))
+        case _:
+            return open(path, "rb")
+
+
+def _of_line(line: str, me: str) -> EventRecord | None:
+    found = _LINE.fullmatch(line)
+    if found is None:
+        return None
+    stamp, part, level, module, server, text = found.groups()
+    try:
+        at = time.mktime(time.strptime(stamp, "%Y/%m/%d %H:%M:%S")) + int(part) / 1000
+    except (ValueError, OverflowError):
+        return None
+    code, number, said = recognised(module, level, text)
+    return EventRecord(
+        cursor="",
+        time=at,
+        server=server,
+        module=module,
+        event_id=number,
+        level=level,
+        text=text,
+        subjects=subjects(code, said, server),
+        code=code,
+        heard=0.0 if server == me else _CAUGHT_UP,
+    )
+
+
+# ---------------------------------------------------------------------- the journal
+
+
+def _of_journal(begin: float, until: float) -> list[EventRecord]:
+    """What this server's core decided between two instants, decided again."""
+    from clptools.sim.replay import Step, in_order, replay
+
+    files = []
+    for path in _segments(begin, until):
+        with open(path, "rb") as file:
+            files.append((path, file.read()))
+    found: list[EventRecord] = []
+    for step in replay(in_order(files)[0]):
+        if not isinstance(step, Step) or not begin <= step.wall < until:
+            continue
+        for action in step.actions:
+            if isinstance(action, Record):
+                found.append(_decided(action, step, len(found)))
+    return found
+
+
+def _decided(action: Record, step: object, number: int) -> EventRecord:
+    from clptools.sim.replay import Step
+
+    assert isinstance(step, Step)
+    return EventRecord(
+        cursor=f"{step.server}:{step.incarnation}-journal:{number}",
+        time=step.wall,
+        server=step.server,
+        module=action.module,
+        event_id=action.event_id,
+        level=str(action.level),
+        text=action.text,
+        subjects=action.subjects,
+        because=action.because,
+        event=action.event,
+        code=action.code,
+    )
+
+
+def _segments(begin: float, until: float) -> list[str]:
+    """The segments that hold what happened between two instants; heads are small and first."""
+    from clptools.core.report.journal import BadJournal, read
+
+    folder = f"{paths.data_dir()}/journal"
+    begins: list[tuple[float, str]] = []
+    for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
+        path = f"{folder}/{name}"
+        if not name.endswith(".clpj"):
+            continue
+        try:
+            with open(path, "rb") as file:
+                head, _ = read(file.read(_HEAD_BYTES))
+        except BadJournal:
+            continue  # cut short, or damaged: clpreplay names it
+        begins.append((head.wall, path))
+    found = []
+    for index, (wall, path) in enumerate(begins):
+        ends = begins[index + 1][0] if index + 1 < len(begins) else until
+        if wall < until and ends > begin:
+            found.append(path)
+    return found
