@@ -167,18 +167,18 @@ def tells_of(name: str, records: Iterable[Recorded]) -> bool:
 def _server(server: ServerView, before: Sequence[Recorded], after: Sequence[Recorded]) -> str:
     name = server.name
     for record in reversed(before):
-        word = _server_word(record, name)
+        word = server_word(record, name)
         if word:
             return word
     for record in after:
         if record in COMES and _who(record) == name:
             return "Unknown"
-        if _server_word(record, name) or record.server == name:
+        if server_word(record, name) or record.server == name:
             return "Online"
     return server.status
 
 
-def _server_word(record: Recorded, name: str) -> str:
+def server_word(record: Recorded, name: str) -> str:
     """What a record says of the server `name`; nothing where it says nothing."""
     if _who(record) != name:
         return ""

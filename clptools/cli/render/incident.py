@@ -1,0 +1,420 @@
+"""An incident as a picture knows it: marks, lanes, and what was when, out of the records.
+
+Pure: records in order, the view of the cluster before them; no pixel is decided here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+
+import msgspec
+
+from clptools.api.backend import EventRecord
+from clptools.core.model.view import StatusView
+from clptools.core.notices import cluster, groups, monitors, requests, safety
+from clptools.core.notices.form import Kinds
+from clptools.core.report import history
+from clptools.core.report.facts import facts, kinds, seconds
+
+QUIET_S = 60.0
+"""An incident ends where nothing is told for so long."""
+MOST_MARKS = 150
+MOST_LANES = 12
+"""Of servers, and of groups, that nothing happened to."""
+
+
+class Kind(StrEnum):
+    """What a mark stands for; each has a shape of its own."""
+
+    TRAP = "trap"
+    BEAT = "heartbeat"
+    DECISION = "decision"
+    STOP = "stop"
+    PROOF = "proof"
+    START = "start"
+    FAILURE = "failure"
+    NOTE = "note"
+
+
+class Place(StrEnum):
+    """What a lane is for."""
+
+    SERVER = "server"
+    BMC = "BMC of"
+    GROUP = "group"
+
+
+Lane = tuple[Place, str]
+
+GONE = "Gone"
+"""Of a group: its server is not heard, or off, and nothing proves yet that it may start elsewhere."""
+
+
+class Mark(msgspec.Struct, frozen=True, kw_only=True):
+    """One record in the picture."""
+
+    number: int
+    """As the table below has it, from 1."""
+    time: float
+    lane: Lane
+    kind: Kind
+    level: str
+    server: str
+    text: str
+
+
+class Span(msgspec.Struct, frozen=True, kw_only=True):
+    """How something in a lane was for a while."""
+
+    lane: Lane
+    begin: float
+    end: float
+    state: str
+    """Of a server: heard, silent, off. Of a group: the word of its status, Waits, or `GONE`."""
+    label: str
+    """A group: the server."""
+
+
+class Outage(msgspec.Struct, frozen=True, kw_only=True):
+    """A group was in service nowhere for a while."""
+
+    group: str
+    begin: float
+    end: float | None
+    """None: it was not in service again."""
+    was: str
+    came: str
+
+
+class Incident(msgspec.Struct, frozen=True, kw_only=True):
+    """All of it."""
+
+    begin: float
+    end: float
+    marks: tuple[Mark, ...]
+    lanes: tuple[Lane, ...]
+    spans: tuple[Span, ...]
+    outages: tuple[Outage, ...]
+    left_out: int = 0
+    """Records that found no room; those that change nothing go first."""
+
+
+GRAVE = Kinds(
+    cluster.ServerLost,
+    cluster.ServerReadsOff,
+    cluster.AuthorityLapsed,
+    cluster.StoppedIfSilent,
+    groups.GroupWaits,
+    monitors.RecoveryFailsOver,
+    monitors.RecoveryRestarts,
+    safety.ForcedStopBegins,
+    safety.ForcedStopFailed,
+    safety.LeaseEnded,
+)
+"""What makes an incident, beside all that is told as an error."""
+
+_KINDS: tuple[tuple[Kind, Kinds], ...] = (
+    (
+        Kind.TRAP,
+        Kinds(
+            monitors.HardwareFatal,
+            monitors.HardwareDegraded,
+            monitors.HardwarePredicted,
+            monitors.HardwareFault,
+            monitors.HardwareNoted,
+            monitors.HardwareClosed,
+            monitors.MessageFatal,
+            monitors.MessageUnclaimed,
+        ),
+    ),
+    (
+        Kind.BEAT,
+        Kinds(cluster.ServerLost, cluster.HeardAgain, cluster.TakesPart, cluster.HeartbeatsLate),
+    ),
+    (
+        Kind.FAILURE,
+        Kinds(
+            groups.ResourceStartFailed,
+            groups.ResourceStopFailed,
+            groups.GroupStuck,
+            groups.GroupStartsNowhere,
+            groups.TwoCopies,
+            safety.ForcedStopFailed,
+            monitors.HostActionFailed,
+            monitors.PreActionFailed,
+        ),
+    ),
+    (
+        Kind.PROOF,
+        Kinds(
+            groups.GroupReleased,
+            cluster.ServerReadsOff,
+            cluster.ServerLeft,
+            safety.ForcedStopDone,
+            safety.ForcedStopNotNeeded,
+            safety.ConfirmedDown,
+        ),
+    ),
+    (
+        Kind.STOP,
+        Kinds(
+            groups.GroupStops,
+            groups.MigrationBegins,
+            safety.LeaseEnded,
+            requests.ServiceStops,
+            requests.ServiceStopped,
+            monitors.FinalActionBegins,
+            monitors.ResourceFinalAction,
+            monitors.AfterRecovery,
+        ),
+    ),
+    (Kind.START, Kinds(groups.GroupStarts, groups.GroupOnline, groups.GroupFound)),
+    (
+        Kind.DECISION,
+        Kinds(
+            groups.GroupGranted,
+            groups.GroupWaits,
+            monitors.GroupStays,
+            monitors.MonitorError,
+            monitors.MonitorRecovered,
+            monitors.RecoveryFailsOver,
+            monitors.RecoveryRestarts,
+            safety.ForcedStopBegins,
+            safety.ForcedStopCalledOff,
+            cluster.CoordinatorElected,
+            cluster.AuthorityLapsed,
+            cluster.ArbiterOffered,
+            cluster.HigherTerm,
+            cluster.CoordinatorLeaves,
+        ),
+    ),
+)
+_OF_BMC = Kinds(
+    cluster.ServerReadsOff,
+    cluster.BmcLies,
+    cluster.BmcTruthful,
+    cluster.BmcRefuses,
+    cluster.BmcAnswers,
+    safety.ForcedStopBegins,
+    safety.ForcedStopDone,
+    safety.ForcedStopNotNeeded,
+    safety.ForcedStopFailed,
+    safety.ForcedStopStaysOff,
+    monitors.AfterRecovery,
+)
+_OF_OTHER = Kinds(cluster.ServerLost, cluster.HeardAgain, cluster.ServerLeft, safety.ConfirmedDown)
+"""Told by one server of another, in whose lane it belongs."""
+
+
+def kind_of(record: EventRecord) -> Kind:
+    """What a record is in the picture."""
+    return next((kind for kind, found in _KINDS if record in found), Kind.NOTE)
+
+
+def lane_of(record: EventRecord) -> Lane:
+    """Where a record stands: with the server, or the BMC, that it happened to."""
+    said = facts(record)
+    if record in _OF_BMC:
+        return Place.BMC, said.get("server", record.server)
+    if kind_of(record) is Kind.TRAP and said.get("who", "").startswith("BMC"):
+        return Place.BMC, record.server
+    if record in _OF_OTHER:
+        return Place.SERVER, said.get("server", record.server)
+    return Place.SERVER, record.server
+
+
+# ---------------------------------------------------------------------- which records
+
+
+def newest(records: Sequence[EventRecord]) -> tuple[float, float] | None:
+    """Begin and end of the newest incident; None where nothing went wrong."""
+    grave = [i for i, r in enumerate(records) if r in GRAVE or (r.level == "ERROR" and _known(r))]
+    if not grave:
+        return None
+    first = last = grave[-1]
+    while first > 0 and records[first].time - records[first - 1].time <= QUIET_S:
+        first -= 1
+    while last + 1 < len(records) and records[last + 1].time - records[last].time <= QUIET_S:
+        last += 1
+    return records[first].time, records[last].time
+
+
+def _known(record: EventRecord) -> bool:
+    return record.code in kinds()
+
+
+# ---------------------------------------------------------------------- the picture
+
+
+def incident(
+    present: StatusView,
+    records: Sequence[EventRecord],
+    begin: float,
+    end: float,
+    now: float,
+    of: str = "",
+) -> Incident:
+    """What happened between two instants; `of`: only what concerns this object."""
+    inside = [r for r in records if begin <= r.time <= end]
+    chosen = [r for r in inside if not of or history.tells_of(of, (r,))]
+    shown = _that_fit(chosen)
+    marks = tuple(
+        Mark(
+            number=number,
+            time=record.time,
+            lane=lane_of(record),
+            kind=kind_of(record),
+            level=record.level,
+            server=record.server,
+            text=" ".join((record.text, *record.because)),
+        )
+        for number, record in enumerate(shown, 1)
+    )
+    was = history.at(present, [r for r in records if r.time < end], begin - 0.001, now)
+    group_names = _groups(was, chosen, of)
+    spans = [
+        span
+        for name in _servers(was, chosen)
+        for span in _server_spans(was, inside, name, begin, end)
+    ]
+    outages: list[Outage] = []
+    for name in group_names:
+        of_group = _with_gone(_group_spans(was, inside, name, begin, end), spans)
+        spans += of_group
+        outages += _outages(of_group)
+    return Incident(
+        begin=begin,
+        end=end,
+        marks=marks,
+        lanes=_lanes(_servers(was, chosen), group_names, marks),
+        spans=tuple(spans),
+        outages=tuple(outages),
+        left_out=len(chosen) - len(shown),
+    )
+
+
+def _that_fit(records: Sequence[EventRecord]) -> list[EventRecord]:
+    """Of very many, those that change something, and of these the first."""
+    if len(records) <= MOST_MARKS:
+        return list(records)
+    telling = [r for r in records if kind_of(r) is not Kind.NOTE]
+    return telling[:MOST_MARKS]
+
+
+def _servers(was: StatusView, records: Iterable[EventRecord]) -> list[str]:
+    names = [server.name for server in was.servers]
+    touched = {lane_of(r)[1] for r in records}
+    extra = sorted(touched - set(names))
+    if len(names) > MOST_LANES:
+        names = [name for name in names if name in touched]
+    return [*names, *extra]
+
+
+def _groups(was: StatusView, records: Iterable[EventRecord], of: str) -> list[str]:
+    touched = {name for r in records for name in r.subjects}
+    names = [g.name for g in was.groups if g.name in touched or g.name == of]
+    return names or [g.name for g in was.groups][:MOST_LANES]
+
+
+def _lanes(servers: list[str], group_names: list[str], marks: Sequence[Mark]) -> tuple[Lane, ...]:
+    used = {mark.lane for mark in marks}
+    lanes: list[Lane] = []
+    for name in servers:
+        lanes.append((Place.SERVER, name))
+        if (Place.BMC, name) in used:
+            lanes.append((Place.BMC, name))
+    return (*lanes, *((Place.GROUP, name) for name in group_names))
+
+
+# ---------------------------------------------------------------------- what was when
+
+
+def _server_spans(
+    was: StatusView, records: Sequence[EventRecord], name: str, begin: float, end: float
+) -> list[Span]:
+    words = {"Online": "heard", "Offline": "off", "Unknown": "silent"}
+    first = next((s.status for s in was.servers if s.name == name), "Online")
+    changes = [(begin, words.get(first, "heard"))]
+    for record in records:
+        word = words.get(history.server_word(record, name), "")
+        at = record.time
+        if record in history.LOST and word:
+            # Its last heartbeat was some seconds before anybody called it lost.
+            at = max(at - seconds(facts(record).get("ago_ms", "")), begin)
+            if changes[-1][1] == "off":
+                # Its BMC was faster than the time-out of its heartbeats.
+                if len(changes) > 1 and changes[-2][0] < at < changes[-1][0]:
+                    changes.insert(-1, (at, word))
+                continue
+            at = max(at, changes[-1][0])
+        if word and word != changes[-1][1]:
+            changes.append((at, word))
+    ends = [at for at, _ in changes[1:]] + [end]
+    return [
+        Span(lane=(Place.SERVER, name), begin=at, end=until, state=word, label=name)
+        for (at, word), until in zip(changes, ends, strict=True)
+    ]
+
+
+def _group_spans(
+    was: StatusView, records: Sequence[EventRecord], name: str, begin: float, end: float
+) -> list[Span]:
+    group = next(g for g in was.groups if g.name == name)
+    waits = group.waiting_for.text if group.waiting_for is not None else ""
+    run = history.Run(group.status, group.current, begin, group.epoch, waits)
+    found: list[Span] = []
+
+    def ended(at: float) -> None:
+        if at >= run.since:
+            state = "Waits" if run.waits else run.status
+            label = run.server or run.waits or run.status
+            lane = (Place.GROUP, name)
+            found.append(Span(lane=lane, begin=run.since, end=at, state=state, label=label))
+
+    for record in records:
+        if name not in record.subjects:
+            continue
+        after = history.run_after(run, record) or run
+        if (after.status, after.server, after.waits) != (run.status, run.server, run.waits):
+            ended(record.time)
+            run = after
+    ended(end)
+    return found
+
+
+def _with_gone(of_group: Sequence[Span], spans: Sequence[Span]) -> list[Span]:
+    """A group that counts as Online is in service only as long as its server is heard."""
+    found: list[Span] = []
+    for span in of_group:
+        gone = [
+            s.begin
+            for s in spans
+            if s.lane == (Place.SERVER, span.label)
+            and s.state != "heard"
+            and span.begin < s.begin < span.end
+        ]
+        if span.state != "Online" or not gone:
+            found.append(span)
+            continue
+        found.append(msgspec.structs.replace(span, end=min(gone)))
+        found.append(msgspec.structs.replace(span, begin=min(gone), state=GONE))
+    return found
+
+
+def _outages(of_group: Sequence[Span]) -> list[Outage]:
+    """When a group that had been in service was so nowhere."""
+    found: list[Outage] = []
+    was, since = "", 0.0
+    for span in of_group:
+        if span.state == "Online":
+            if was and since < span.begin:
+                group = span.lane[1]
+                found.append(
+                    Outage(group=group, begin=since, end=span.begin, was=was, came=span.label)
+                )
+            was, since = span.label, span.end
+    if was and of_group[-1].state != "Online":
+        group = of_group[-1].lane[1]
+        found.append(Outage(group=group, begin=since, end=None, was=was, came=""))
+    return found

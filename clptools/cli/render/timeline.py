@@ -1,0 +1,367 @@
+"""An incident as SVG: lanes from top to bottom, time from left to right, one column a mark.
+
+The distance of two marks grows with the logarithm of the time between them, so that tenths of a
+second and minutes are both seen; a long incident goes on in the next strip.  No two marks share a
+column, so nothing overlaps.  All is told by shapes, patterns and numbers: colour only doubles it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from html import escape
+from math import log10
+
+import msgspec
+
+from clptools.cli.render.incident import GONE, Incident, Kind, Lane, Mark, Place, Span
+from clptools.cli.render.text import clean, cut, duration, width, wrap
+
+WIDTH = 1120
+LEFT = 168
+"""Names of lanes are left of it."""
+RIGHT = 26
+STEP, PER_DECADE = 32, 26
+"""Pixels between two marks at least, and for each power of ten of tenths of a second."""
+AXIS = 38
+HEIGHTS = {Place.SERVER: 42, Place.BMC: 38, Place.GROUP: 32}
+GLYPH = 6.4
+"""Pixels of one column of text of 11 px, rather too many than too few."""
+NAME_COLUMNS = 22
+
+SHAPES = {
+    Kind.TRAP: '<path d="M0-8 8 6-8 6z"/>',
+    Kind.BEAT: '<circle r="6.5"/>',
+    Kind.DECISION: '<path d="M0-8.5 8.5 0 0 8.5-8.5 0z"/>',
+    Kind.STOP: '<path d="M-6.5-6.5h13v13h-13z"/>',
+    Kind.PROOF: '<path d="M-8 0-4-7H4L8 0 4 7H-4z"/><path class="tick" d="M-3.5 0-1 3 4-3"/>',
+    Kind.START: '<path d="M-6-7.5 8 0-6 7.5z"/>',
+    Kind.FAILURE: '<path d="M-7-4-4-7 0-3 4-7 7-4 3 0 7 4 4 7 0 3-4 7-7 4-3 0z"/>',
+    Kind.NOTE: '<circle r="3"/>',
+}
+WORDS = {
+    Kind.TRAP: "trap or message",
+    Kind.BEAT: "heartbeats begin, end or are late",
+    Kind.DECISION: "decision",
+    Kind.STOP: "stop",
+    Kind.PROOF: "proof that it does not run",
+    Kind.START: "start",
+    Kind.FAILURE: "failure",
+    Kind.NOTE: "other",
+}
+SPAN_WORDS = {
+    "heard": "heartbeats are heard",
+    "silent": "nothing is heard",
+    "off": "off, or left in order",
+    "Online": "Online",
+    "Online Pending": "starts",
+    "Offline Pending": "stops",
+    "Offline": "Offline",
+    "Offline Failure": "could not be stopped",
+    "Waits": "waits",
+    GONE: "its server is not heard",
+}
+FILLS = {
+    "Online": "online",
+    "Online Pending": "starts",
+    "Offline Pending": "stops",
+    "Offline Failure": "stuck",
+    "Waits": "waits",
+    GONE: "waits",
+}
+
+STYLE = """
+svg.clp{font:11px system-ui,"DejaVu Sans",Arial,sans-serif;fill:#111;background:#fff}
+.clp .lane{stroke:#bbb;fill:none}
+.clp .name{font-weight:600}
+.clp .small{font-size:9.5px;fill:#333}
+.clp .head{font-size:15px;font-weight:600}
+.clp .drop{stroke:#999;stroke-dasharray:1 3;fill:none}
+.clp .INFO{fill:#fff;stroke:#1d4e89;stroke-width:1.6}
+.clp .WARN{fill:#f0c36d;stroke:#7a4a00;stroke-width:1.6}
+.clp .ERROR{fill:#b00020;stroke:#5c0010;stroke-width:1.6}
+.clp .tick{fill:none}
+.clp .ERROR .tick{stroke:#fff}
+.clp .silent{stroke:#555;stroke-dasharray:5 5;fill:none}
+.clp .off{fill:url(#clp-off);stroke:#444}
+.clp .heard{fill:url(#clp-beats)}
+.clp .online{fill:#dcebdd;stroke:#222}
+.clp .starts{fill:url(#clp-starts);stroke:#222}
+.clp .stops{fill:url(#clp-stops);stroke:#222}
+.clp .stuck{fill:url(#clp-stuck);stroke:#222}
+.clp .waits{fill:#fff;stroke:#222;stroke-dasharray:3 3}
+.clp .halo{stroke:#fff;stroke-width:3;paint-order:stroke;stroke-linejoin:round}
+"""
+DEFINITIONS = """<defs>
+<pattern id="clp-beats" width="6" height="10" patternUnits="userSpaceOnUse">\
+<path d="M1 1v8" stroke="#1d4e89" stroke-width="1.4"/></pattern>
+<pattern id="clp-off" width="6" height="6" patternUnits="userSpaceOnUse">\
+<path d="M0 0h6v6h-6z" fill="#fff"/><path d="M0 0 6 6M6 0 0 6" stroke="#777"/></pattern>
+<pattern id="clp-starts" width="6" height="6" patternUnits="userSpaceOnUse">\
+<path d="M0 0h6v6h-6z" fill="#fff"/><path d="M-1 7 7-1" stroke="#2c7a3a" stroke-width="1.4"/>\
+</pattern>
+<pattern id="clp-stops" width="6" height="6" patternUnits="userSpaceOnUse">\
+<path d="M0 0h6v6h-6z" fill="#fff"/><path d="M-1-1 7 7" stroke="#7a4a00" stroke-width="1.4"/>\
+</pattern>
+<pattern id="clp-stuck" width="6" height="6" patternUnits="userSpaceOnUse">\
+<path d="M0 0h6v6h-6z" fill="#fff"/><path d="M0 0 6 6M6 0 0 6" stroke="#b00020"/></pattern>
+</defs>"""
+
+
+def told(text: str) -> str:
+    """Text of anybody, as it may stand in SVG and HTML."""
+    return escape(clean(text))
+
+
+def clock(wall: float) -> str:
+    """`03:12:06.9`, local."""
+    tenths = int(wall * 10 + 0.5)
+    return f"{time.strftime('%H:%M:%S', time.localtime(tenths // 10))}.{tenths % 10}"
+
+
+def day(wall: float) -> str:
+    """`2026-11-29 03:12:06.9`, local."""
+    return time.strftime("%Y-%m-%d ", time.localtime(int(wall + 0.05))) + clock(wall)
+
+
+# ---------------------------------------------------------------------- columns and strips
+
+
+class Strip(msgspec.Struct, frozen=True, kw_only=True):
+    """Marks beside each other, with their columns."""
+
+    marks: tuple[Mark, ...]
+    columns: tuple[float, ...]
+    begin: float
+    end: float
+
+    def x(self, at: float) -> float:
+        """Where an instant is, between the columns before and after it."""
+        left, left_at = float(LEFT), self.begin
+        for mark, column in zip(self.marks, self.columns, strict=True):
+            if at <= mark.time:
+                return _between(left_at, left, mark.time, column, at)
+            left, left_at = column, mark.time
+        return _between(left_at, left, self.end, WIDTH - RIGHT, at)
+
+
+def _between(first_at: float, first: float, last_at: float, last: float, at: float) -> float:
+    if last_at <= first_at:
+        return last
+    part = min(max((at - first_at) / (last_at - first_at), 0.0), 1.0)
+    return first + part * (last - first)
+
+
+def strips(found: Incident) -> list[Strip]:
+    """The marks in as many strips as they need."""
+    rows: list[tuple[list[Mark], list[float]]] = [([], [])]
+    before = found.begin
+    x = float(LEFT)
+    for mark in found.marks:
+        x += _step(mark.time - before) if rows[-1][0] else STEP
+        if x > WIDTH - RIGHT - STEP / 2:
+            rows.append(([], []))
+            x = float(LEFT + STEP)
+        rows[-1][0].append(mark)
+        rows[-1][1].append(x)
+        before = mark.time
+    begins = [found.begin, *(marks[0].time for marks, _ in rows[1:])]
+    ends = [*begins[1:], max(found.end, begins[-1])]
+    return [
+        Strip(marks=tuple(marks), columns=tuple(columns), begin=begin, end=end)
+        for (marks, columns), begin, end in zip(rows, begins, ends, strict=True)
+    ]
+
+
+def _step(seconds: float) -> float:
+    return STEP + PER_DECADE * log10(1 + max(seconds, 0.0) / 0.1)
+
+
+# ---------------------------------------------------------------------- drawing
+
+
+def height(found: Incident) -> int:
+    """Of one strip."""
+    return AXIS + sum(HEIGHTS[place] for place, _ in found.lanes) + 8
+
+
+def strip_parts(found: Incident, strip: Strip) -> Iterator[str]:
+    """One strip, its left upper corner at 0, 0."""
+    tops: dict[Lane, int] = {}
+    y = AXIS
+    for lane in found.lanes:
+        tops[lane] = y
+        yield from _lane(lane, y)
+        y += HEIGHTS[lane[0]]
+    yield f'<path class="lane" d="M{LEFT} {AXIS}H{WIDTH - RIGHT}"/>'
+    for span in found.spans:
+        if span.lane in tops and span.end >= strip.begin and span.begin <= strip.end:
+            yield from _span(strip, span, tops[span.lane])
+    yield from _axis(strip)
+    for mark, x in zip(strip.marks, strip.columns, strict=True):
+        middle = tops[mark.lane] + HEIGHTS[mark.lane[0]] - 16
+        yield f'<path class="drop" d="M{x:.1f} {AXIS}V{middle - 20}"/>'
+    for mark, x in zip(strip.marks, strip.columns, strict=True):
+        yield _mark(mark, x, tops[mark.lane] + HEIGHTS[mark.lane[0]] - 16)
+
+
+def _lane(lane: Lane, y: int) -> Iterator[str]:
+    place, name = lane
+    bottom = y + HEIGHTS[place]
+    words = f"{place.value} {name}" if place is Place.BMC else name
+    shown = words if width(words) <= NAME_COLUMNS else cut(words, NAME_COLUMNS - 1) + "…"
+    yield f'<path class="lane" d="M8 {bottom}H{WIDTH - RIGHT}"/>'
+    weight = "small" if place is Place.BMC else "name"
+    yield (
+        f'<text class="{weight}" x="10" y="{bottom - 12}">{told(shown)}'
+        f"<title>{told(f'{place.value} {name}')}</title></text>"
+    )
+
+
+def _span(strip: Strip, span: Span, top: int) -> Iterator[str]:
+    left = strip.x(span.begin) if span.begin > strip.begin else float(LEFT)
+    right = strip.x(span.end) if span.end < strip.end else float(WIDTH - RIGHT)
+    if right - left < 1 or span.state == "Offline":
+        return
+    long = duration(span.end - span.begin)
+    words = f"{SPAN_WORDS.get(span.state, span.state)}, {clock(span.begin)} to {clock(span.end)}"
+    if span.lane[0] is Place.SERVER:
+        y = top + HEIGHTS[Place.SERVER] - 16
+        title = f"<title>{told(f'{span.lane[1]}: {words} ({long})')}</title>"
+        if span.state == "silent":
+            yield f'<path class="silent" d="M{left:.1f} {y}H{right:.1f}">{title}</path>'
+        else:
+            yield _box(span.state, left, y - 5, right - left, 10, title)
+        return
+    title = f"<title>{told(f'{span.lane[1]} on {span.label}: {words} ({long})')}</title>"
+    yield _box(FILLS.get(span.state, "waits"), left, top + 6, right - left, 20, title)
+    label = f"waits: {span.label}" if span.state == "Waits" else span.label
+    room = int((right - left - 10) / GLYPH)
+    if span.state == GONE:
+        label = f"{span.label}?"
+    if span.state == "Waits" and width(label) > room:
+        label = "waits"
+    if width(label) <= room:
+        yield f'<text class="halo" x="{left + 5:.1f}" y="{top + 20}">{told(label)}</text>'
+
+
+def _box(kind: str, x: float, y: float, wide: float, high: float, title: str) -> str:
+    place = f'x="{x:.1f}" y="{y:.1f}" width="{wide:.1f}" height="{high:.1f}"'
+    return f'<rect class="{kind}" {place}>{title}</rect>'
+
+
+def _axis(strip: Strip) -> Iterator[str]:
+    """The time of each mark where there is room for it, and how long after the one before."""
+    free = 0.0
+    before = None
+    for mark, x in zip(strip.marks, strip.columns, strict=True):
+        text = clock(mark.time)
+        half = len(text) * GLYPH / 2
+        if x - half >= free and x + half <= WIDTH:
+            yield f'<text x="{x:.1f}" y="13" text-anchor="middle">{text}</text>'
+            free = x + half + 6
+        if before is not None and mark.time - before[0] >= 0.05:
+            after = f"+{duration(mark.time - before[0])}"
+            middle = (x + before[1]) / 2
+            if len(after) * GLYPH * 0.87 <= x - before[1] - 2:
+                yield (
+                    f'<text class="small" x="{middle:.1f}" y="30" text-anchor="middle">'
+                    f"{after}</text>"
+                )
+        yield f'<path class="lane" d="M{x:.1f} {AXIS - 5}V{AXIS}"/>'
+        before = (mark.time, x)
+
+
+def _mark(mark: Mark, x: float, y: int) -> str:
+    words = f"{mark.number}. {clock(mark.time)} {mark.server}: {mark.text}"
+    return (
+        f'<g class="mark" transform="translate({x:.1f} {y})"><title>{told(words)}</title>'
+        f'<text class="small halo" y="-12" text-anchor="middle">{mark.number}</text>'
+        f'<g class="{_level(mark.level)}">{SHAPES[mark.kind]}</g></g>'
+    )
+
+
+def _level(level: str) -> str:
+    return level if level in ("WARN", "ERROR") else "INFO"
+
+
+def shape(kind: Kind, level: str) -> str:
+    """A shape by itself, for a legend or a table."""
+    return (
+        f'<svg class="clp" width="20" height="20" viewBox="-10 -10 20 20" role="img">'
+        f"<title>{WORDS[kind]}, {_level(level)}</title>"
+        f'<g class="{_level(level)}">{SHAPES[kind]}</g></svg>'
+    )
+
+
+# ---------------------------------------------------------------------- one file
+
+
+def picture(found: Incident, heading: str, lines: Sequence[str]) -> str:
+    """A whole SVG file: the picture, what its shapes mean, and the sentences below."""
+    rows = strips(found)
+    parts: list[str] = []
+    y = 28
+    parts.append(f'<text class="head" x="10" y="{y}">{told(heading)}</text>')
+    for line in lines:
+        for piece in wrap(clean(line), 165):
+            y += 18
+            parts.append(f'<text x="10" y="{y}">{told(piece)}</text>')
+    y += 16
+    for row in rows:
+        parts.append(f'<g transform="translate(0 {y})">')
+        parts += strip_parts(found, row)
+        parts.append("</g>")
+        y += height(found) + 14
+    legend, y = _legend(y)
+    parts += legend
+    for mark in found.marks:
+        first = f"{mark.number}. {clock(mark.time)}  {mark.server}"
+        parts.append(f'<text x="10" y="{y}">{told(first)}</text>')
+        for piece in wrap(clean(mark.text), 135):
+            parts.append(f'<text x="220" y="{y}">{told(piece)}</text>')
+            y += 15
+        y += 3
+    y += 8
+    return (
+        '<?xml version="1.0" encoding="UTF-8"?>\n'
+        f'<svg class="clp" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {y}" '
+        f'width="{WIDTH}" height="{y}" role="img" aria-labelledby="clp-title">\n'
+        f'<title id="clp-title">{told(heading)}</title>\n<style>{STYLE}</style>\n{DEFINITIONS}\n'
+        f'<rect width="{WIDTH}" height="{y}" fill="#fff"/>\n' + "\n".join(parts) + "\n</svg>\n"
+    )
+
+
+def _legend(y: int) -> tuple[list[str], int]:
+    parts = []
+    x = 18.0
+    entries = [(f'<g class="INFO">{SHAPES[kind]}</g>', words) for kind, words in WORDS.items()]
+    entries += [
+        (f'<rect class="{name}" x="-9" y="-6" width="18" height="12"/>', words)
+        for name, words in LEGEND_SPANS
+    ]
+    for drawn, words in entries:
+        wide = 30 + len(words) * GLYPH
+        if x + wide > WIDTH - RIGHT:
+            x, y = 18.0, y + 22
+        parts.append(f'<g transform="translate({x:.1f} {y})">{drawn}</g>')
+        parts.append(f'<text x="{x + 14:.1f}" y="{y + 4}">{words}</text>')
+        x += wide
+    y += 22
+    parts.append(f'<text class="small" x="10" y="{y}">{SCALE}</text>')
+    return parts, y + 26
+
+
+LEGEND_SPANS = (
+    ("heard", "heartbeats are heard"),
+    ("off", "off, or left"),
+    ("online", "group is Online"),
+    ("starts", "starts"),
+    ("stops", "stops"),
+    ("stuck", "could not be stopped"),
+    ("waits", "waits, or its server is silent"),
+)
+SCALE = (
+    "Hollow shapes are INFO, light ones WARN, dark ones ERROR. Numbers are those of the sentences "
+    "below. The wider the gap, the longer the time, by its logarithm."
+)
