@@ -48,7 +48,7 @@ class Place(StrEnum):
 Lane = tuple[Place, str]
 
 GONE = "Gone"
-"""Of a group: its server is not heard, or off, and nothing proves yet that it may start elsewhere."""
+"""Of a group: its server is not heard, or is off, and it was not given to another one yet."""
 
 
 class Mark(msgspec.Struct, frozen=True, kw_only=True):

@@ -92,8 +92,8 @@ def _incident(
     for kind, words in timeline.WORDS.items():
         yield f"<span>{timeline.shape(kind, 'INFO')} {words}</span>"
     for name, words in timeline.LEGEND_SPANS:
-        box = f'<rect class="{name}" x="1" y="3" width="22" height="12"/>'
-        drawn = f'<svg class="clp" width="24" height="18" aria-hidden="true">{box}</svg>'
+        swatch = timeline.swatch(name)
+        drawn = f'<svg class="clp" width="24" height="18" viewBox="-12 -9 24 18">{swatch}</svg>'
         yield f"<span>{drawn} {words}</span>"
     yield f"</p>\n<p>{timeline.SCALE}</p>"
     yield "<h2>What happened</h2>\n<table>\n<thead><tr>"
@@ -104,10 +104,10 @@ def _incident(
     yield "</tr></thead>\n<tbody>"
     before = None
     for mark in found.marks:
-        after = f"+{duration(mark.time - before)}" if before is not None else ""
+        after = timeline.later(mark.time - before) if before is not None else ""
         before = mark.time
         yield (
-            f'<tr><td class="n">{mark.number}</td><td class="t">{clock(mark.time)}</td>'
+            f'<tr><td class="n">{mark.number}</td><td class="t">{timeline.exact(mark.time)}</td>'
             f'<td class="n">{after}</td><td>{timeline.shape(mark.kind, mark.level)}</td>'
             f"<td>{told(mark.server)}</td><td>{told(mark.level)}</td>"
             f"<td>{told(mark.text)}</td></tr>"

@@ -119,6 +119,17 @@ def clock(wall: float) -> str:
     return f"{time.strftime('%H:%M:%S', time.localtime(tenths // 10))}.{tenths % 10}"
 
 
+def exact(wall: float) -> str:
+    """`03:12:06.912`, local."""
+    ms = int(wall * 1000 + 0.5)
+    return f"{time.strftime('%H:%M:%S', time.localtime(ms // 1000))}.{ms % 1000:03d}"
+
+
+def later(seconds: float) -> str:
+    """`+12 ms`, `+4 min`: how long after the one before."""
+    return f"+{seconds * 1000:.0f} ms" if seconds < 0.9995 else f"+{duration(seconds)}"
+
+
 def day(wall: float) -> str:
     """`2026-11-29 03:12:06.9`, local."""
     return time.strftime("%Y-%m-%d ", time.localtime(int(wall + 0.05))) + clock(wall)
@@ -252,14 +263,14 @@ def _box(kind: str, x: float, y: float, wide: float, high: float, title: str) ->
 
 def _axis(strip: Strip) -> Iterator[str]:
     """The time of each mark where there is room for it, and how long after the one before."""
-    free = 0.0
+    free, last = 0.0, ""
     before = None
     for mark, x in zip(strip.marks, strip.columns, strict=True):
         text = clock(mark.time)
         half = len(text) * GLYPH / 2
-        if x - half >= free and x + half <= WIDTH:
+        if text != last and x - half >= free and x + half <= WIDTH:
             yield f'<text x="{x:.1f}" y="13" text-anchor="middle">{text}</text>'
-            free = x + half + 6
+            free, last = x + half + 6, text
         if before is not None and mark.time - before[0] >= 0.05:
             after = f"+{duration(mark.time - before[0])}"
             middle = (x + before[1]) / 2
@@ -273,7 +284,7 @@ def _axis(strip: Strip) -> Iterator[str]:
 
 
 def _mark(mark: Mark, x: float, y: int) -> str:
-    words = f"{mark.number}. {clock(mark.time)} {mark.server}: {mark.text}"
+    words = f"{mark.number}. {exact(mark.time)} {mark.server}: {mark.text}"
     return (
         f'<g class="mark" transform="translate({x:.1f} {y})"><title>{told(words)}</title>'
         f'<text class="small halo" y="-12" text-anchor="middle">{mark.number}</text>'
@@ -316,7 +327,7 @@ def picture(found: Incident, heading: str, lines: Sequence[str]) -> str:
     legend, y = _legend(y)
     parts += legend
     for mark in found.marks:
-        first = f"{mark.number}. {clock(mark.time)}  {mark.server}"
+        first = f"{mark.number}. {exact(mark.time)}  {mark.server}"
         parts.append(f'<text x="10" y="{y}">{told(first)}</text>')
         for piece in wrap(clean(mark.text), 135):
             parts.append(f'<text x="220" y="{y}">{told(piece)}</text>')
@@ -332,14 +343,18 @@ def picture(found: Incident, heading: str, lines: Sequence[str]) -> str:
     )
 
 
+def swatch(name: str) -> str:
+    """A piece of a span, for a legend."""
+    if name == "silent":
+        return '<path class="silent" d="M-10 0H10"/>'
+    return f'<rect class="{name}" x="-10" y="-6" width="20" height="12"/>'
+
+
 def _legend(y: int) -> tuple[list[str], int]:
     parts = []
     x = 18.0
     entries = [(f'<g class="INFO">{SHAPES[kind]}</g>', words) for kind, words in WORDS.items()]
-    entries += [
-        (f'<rect class="{name}" x="-9" y="-6" width="18" height="12"/>', words)
-        for name, words in LEGEND_SPANS
-    ]
+    entries += [(swatch(name), words) for name, words in LEGEND_SPANS]
     for drawn, words in entries:
         wide = 30 + len(words) * GLYPH
         if x + wide > WIDTH - RIGHT:
@@ -354,6 +369,7 @@ def _legend(y: int) -> tuple[list[str], int]:
 
 LEGEND_SPANS = (
     ("heard", "heartbeats are heard"),
+    ("silent", "nothing is heard"),
     ("off", "off, or left"),
     ("online", "group is Online"),
     ("starts", "starts"),
