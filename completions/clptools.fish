@@ -194,7 +194,7 @@ complete -c clpregctrl -l help -d 'Show a summary and exit.'
 complete -c clpreplay -f
 complete -c clpreplay -a '(__fish_complete_path (commandline -ct))'
 complete -c clpreplay -l all -d 'Show every heartbeat and timer too.'
-complete -c clpreplay -l from -x -d 'Begin here: 2026-11-23T03:12 or 03:12:06.'
+complete -c clpreplay -l from -x -d 'Begin here: 03:12:06, \'yesterday 03:12\', -2h.'
 complete -c clpreplay -l to -x -d 'End here.'
 complete -c clpreplay -l json -d 'Print one JSON object instead of text, errors too.'
 complete -c clpreplay -l help -d 'Show a summary and exit.'

@@ -12,6 +12,7 @@ import gzip
 import lzma
 import os
 import re
+import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, cast
@@ -23,11 +24,14 @@ from clptools.api.backend import EventRecord
 from clptools.core.model.actions import Record
 from clptools.core.model.view import StatusView
 from clptools.core.report.facts import recognised, subjects
+from clptools.core.report.history import CHANGES, OPENED
 from clptools.core.report.order import apart_s, in_order
 from clptools.faults import ClpError, ExitCode
 
 BEFORE_S = 7 * 86_400.0
 """A state at an instant follows from what happened long before it."""
+LED_TO_S = 3600.0
+"""Of that the journal, which is slow to read, shows so much."""
 CLOCKS_S = 1.0
 """Clocks of two servers that are further apart are worth a word."""
 _CAUGHT_UP = -1.0
@@ -35,7 +39,12 @@ _LINE = re.compile(
     r"(\d{4}/\d\d/\d\d \d\d:\d\d:\d\d)\.(\d{3}) (INFO|WARN|ERROR)\s+\[(\S+)\s*\] ([^:\s]+): (.*)"
 )
 _ROTATED = re.compile(r"alert\.log(?:[.-][0-9.-]+)?(?:\.(gz|bz2|xz))?")
+_NEXT_LINES = 5
+"""Behind a hardware event, what its monitor made of it."""
 _HEAD_BYTES = 1 << 18
+_REPLAYED_BYTES_S = 140_000
+"""Of the journal: some 12,000 events."""
+_PATIENCE_S = 5.0
 _EDGE_S = 5.0
 """A clock that was set since may date what the journal has otherwise than the record of it."""
 
@@ -55,10 +64,11 @@ class Past(msgspec.Struct, frozen=True, kw_only=True):
     """What is to be said of them, beside the answer."""
 
 
-def gather(begin: float | None, *, before: bool = False) -> Past:
+def gather(begin: float | None, end: float | None = None, *, before: bool = False) -> Past:
     """What is known from `begin` on (None: of the newest).
 
-    `before`: also what led to the state then.  Raises ClpError: no agent and no files, or not
+    The journal, which is slow to read, is not read beyond `end`.  `before`: also what led to the
+    state at `begin`.  Raises ClpError: no agent and no files, or not
     permitted to read them.
     """
     now = time.time()
@@ -75,7 +85,9 @@ def gather(begin: float | None, *, before: bool = False) -> Past:
     wanted = now if begin is None else begin - BEFORE_S * before
     if fault is not None or (begin is not None and _oldest(known, now) > wanted):
         try:
-            known = _older(known, me, wanted, now if begin is None else begin)
+            upto = now if end is None else end
+            since = now if begin is None else begin - LED_TO_S * before
+            known = _older(known, me, wanted, since, upto)
         except PermissionError as error:
             if fault is not None:
                 text = f"{fault.message} {error.filename}: {error.strerror}."
@@ -151,7 +163,9 @@ def _configured(fault: ClpError) -> StatusView:
 # ---------------------------------------------------------------------- files
 
 
-def _older(known: Sequence[EventRecord], me: str, wanted: float, begin: float) -> list[EventRecord]:
+def _older(
+    known: Sequence[EventRecord], me: str, wanted: float, begin: float, end: float
+) -> list[EventRecord]:
     """`known`, and before it what the files have.  Raises PermissionError."""
     kept = _kept()
     cursors = {record.cursor for record in kept}
@@ -164,7 +178,7 @@ def _older(known: Sequence[EventRecord], me: str, wanted: float, begin: float) -
         told = [(r.text, r.time) for r in found if r.server == me and r.time < oldest + _EDGE_S]
         decided = [
             record
-            for record in _of_journal(begin, oldest)
+            for record in _of_journal(begin, min(oldest, end))
             if not any(record.text == text and at - record.time < _EDGE_S for text, at in told)
         ]
         found = [*decided, *found]
@@ -202,9 +216,24 @@ def _of_alert_log(me: str, until: float) -> list[EventRecord]:
             files.append((lines[0].time, lines))
     found = [record for _, lines in sorted(files, key=lambda file: file[0]) for record in lines]
     return [
-        msgspec.structs.replace(record, cursor=f"{record.server}:alert.log:{number}")
+        msgspec.structs.replace(
+            record,
+            cursor=f"{record.server}:alert.log:{number}",
+            subjects=(*_monitor_of(found, number), *record.subjects),
+        )
         for number, record in enumerate(found)
     ]
+
+
+def _monitor_of(records: Sequence[EventRecord], index: int) -> tuple[str, ...]:
+    """The monitor of a hardware event: its line does not name it, the next one of it does."""
+    event = records[index]
+    if event.code not in OPENED:
+        return ()
+    for record in records[index + 1 : index + 1 + _NEXT_LINES]:
+        if record.server == event.server and record in CHANGES:
+            return record.subjects[:1]
+    return ()
 
 
 def _lines(path: str, me: str) -> Iterator[EventRecord]:
@@ -267,6 +296,13 @@ def _of_journal(begin: float, until: float) -> list[EventRecord]:
     for path in _segments(begin, until):
         with open(path, "rb") as file:
             files.append((path, file.read()))
+    took_s = sum(len(data) for _, data in files) / _REPLAYED_BYTES_S
+    if took_s > _PATIENCE_S:
+        print(
+            f"clpstat: reads the journal from {files[0][0]} on, about {took_s:.0f} s.",
+            file=sys.stderr,
+            flush=True,
+        )
     found: list[EventRecord] = []
     for step in replay(in_order(files)[0]):
         if not isinstance(step, Step) or not begin <= step.wall < until:

@@ -39,7 +39,7 @@ def graph(args: Args) -> Answer:
 
     path = output(args, (*SVG, *HTML))
     asked = stat_past.wanted(args)
-    found = gather(asked.begin)
+    found = gather(asked.begin, asked.end)
     if asked.of:
         stat_past.check_name(found, asked.of)
     begin, end = _range(found, asked)

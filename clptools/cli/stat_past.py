@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 LEVELS = ("INFO", "WARN", "ERROR")
 AFTERWARDS = 5
 """Records that are told of what came after the instant."""
+LATER_S = 3600.0
+"""How far the journal is read for them."""
 _ENCODER = msgspec.json.Encoder()
 
 
@@ -91,7 +93,7 @@ def remark(*lines: str) -> None:
 def events(args: Args) -> Answer:
     """`--events` with any of `--from`, `--to`, `--level`, `--of`, in one order."""
     asked = wanted(args)
-    found = gather(asked.begin)
+    found = gather(asked.begin, asked.end)
     if asked.of:
         check_name(found, asked.of)
     in_text = as_text(args)
@@ -116,7 +118,7 @@ def events(args: Args) -> Answer:
 def explain(args: Args) -> Answer:
     """`--explain NAME --at TIME`, or of every group."""
     instant_s = past(args.text("at"), "--at", time.time())
-    found = gather(instant_s, before=True)
+    found = gather(instant_s, instant_s + LATER_S, before=True)
     was = at(found.present, found.records, instant_s, found.now)
     if args.word():
         check_name(found, args.word())
