@@ -334,22 +334,25 @@ def _server_spans(
     was: StatusView, records: Sequence[EventRecord], name: str, begin: float, end: float
 ) -> list[Span]:
     words = {"Online": "heard", "Offline": "off", "Unknown": "silent"}
-    first = next((s.status for s in was.servers if s.name == name), "Online")
-    changes = [(begin, words.get(first, "heard"))]
+    status = next((s.status for s in was.servers if s.name == name), "Online")
+    changes = [(begin, words.get(status, "heard"))]
     for record in records:
-        word = words.get(history.server_word(record, name), "")
-        at = record.time
-        if record in history.LOST and word:
+        after = history.server_after(status, record, name)
+        state = words.get(after, "heard")
+        if record in history.LOST and facts(record).get("server") == name:
             # Its last heartbeat was some seconds before anybody called it lost.
-            at = max(at - seconds(facts(record).get("ago_ms", "")), begin)
-            if changes[-1][1] == "off":
-                # Its BMC was faster than the time-out of its heartbeats.
+            at = max(record.time - seconds(facts(record).get("ago_ms", "")), begin)
+            if after == "Offline":
+                # Its BMC was faster: it was silent before that read off.
                 if len(changes) > 1 and changes[-2][0] < at < changes[-1][0]:
-                    changes.insert(-1, (at, word))
+                    changes.insert(-1, (at, "silent"))
                 continue
-            at = max(at, changes[-1][0])
-        if word and word != changes[-1][1]:
-            changes.append((at, word))
+            changes.append((max(at, changes[-1][0]), state))
+        elif record in history.HEARD and facts(record).get("server") == name:
+            changes.append((record.time, "heard"))
+        elif after != status and state != changes[-1][1]:
+            changes.append((record.time, state))
+        status = after
     ends = [at for at, _ in changes[1:]] + [end]
     return [
         Span(lane=(Place.SERVER, name), begin=at, end=until, state=word, label=name)

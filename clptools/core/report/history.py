@@ -8,6 +8,7 @@ is none of those either, it was as it is now.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
@@ -25,6 +26,7 @@ from clptools.core.model.view import (
 from clptools.core.model.words import EventClass
 from clptools.core.notices import cluster, groups, monitors, requests, safety
 from clptools.core.notices.form import Kinds
+from clptools.core.phrases import waits_for_proof
 from clptools.core.report.facts import facts, number
 
 OFF = Kinds(
@@ -37,6 +39,7 @@ OFF = Kinds(
 )
 LOST = Kinds(cluster.ServerLost)
 COMES = Kinds(cluster.TakesPart, cluster.HeardAgain)
+HEARD = Kinds(cluster.HeardAgain)
 ONLINE = Kinds(groups.GroupOnline, groups.GroupFound)
 GIVEN = Kinds(groups.GroupGranted)
 STARTS = Kinds(groups.GroupStarts)
@@ -71,6 +74,8 @@ OPENED = {
     monitors.HardwarePredicted.code(): EventClass.PREDICT,
     monitors.HardwareFault.code(): EventClass.ERROR,
 }
+_HELD = re.compile(r"(\S+) is proven not to run \S+: (?!released|left)\S.*")
+"""Evidence of a grant, where the server did not let the group go itself."""
 CLOSED = Kinds(monitors.HardwareClosed, monitors.HardwareAcknowledged)
 
 
@@ -106,6 +111,10 @@ class Recorded(Protocol):
         """Names that it is about."""
 
     @property
+    def because(self) -> tuple[str, ...]:
+        """Evidence."""
+
+    @property
     def event(self) -> int:
         """The open hardware event that it speaks of, or 0."""
 
@@ -129,12 +138,17 @@ def at(present: StatusView, records: Sequence[Recorded], instant: float, now: fl
     after = [r for r in records if r.time > instant]
     servers = {s.name: _server(s, before, after) for s in present.servers}
     opened = _open_events(before, instant)
-    states = {m.name: _monitor(m, before, after) for m in present.monitors}
+    suspended = _suspended(before, after, present.cluster.suspended)
+    up = {server.name for server in present.servers if server.status == "Online"}
+    states = {
+        m.name: _all_suspended(m) if suspended else _monitor(m, servers, up, before, after)
+        for m in present.monitors
+    }
     return StatusView(
         cluster=msgspec.structs.replace(
             present.cluster,
             coordinator=_coordinator(before),
-            suspended=_suspended(before, after, present.cluster.suspended),
+            suspended=suspended,
             out=tuple(name for name, word in servers.items() if word == "Offline"),
         ),
         servers=tuple(
@@ -148,7 +162,7 @@ def at(present: StatusView, records: Sequence[Recorded], instant: float, now: fl
             )
             for s in present.servers
         ),
-        groups=tuple(_group(g, before, after, instant, now) for g in present.groups),
+        groups=tuple(_group(g, servers, before, after, instant, now) for g in present.groups),
         monitors=tuple(
             msgspec.structs.replace(m, servers=states[m.name], status=_worst(states[m.name]))
             for m in present.monitors
@@ -166,25 +180,30 @@ def tells_of(name: str, records: Iterable[Recorded]) -> bool:
 
 def _server(server: ServerView, before: Sequence[Recorded], after: Sequence[Recorded]) -> str:
     name = server.name
-    for record in reversed(before):
-        word = server_word(record, name)
-        if word:
-            return word
+    word = ""
+    for record in before:
+        word = server_after(word, record, name)
+    if word:
+        return word
     for record in after:
         if record in COMES and _who(record) == name:
             return "Unknown"
-        if server_word(record, name) or record.server == name:
+        if server_after("", record, name) or record.server == name:
             return "Online"
     return server.status
 
 
-def server_word(record: Recorded, name: str) -> str:
-    """What a record says of the server `name`; nothing where it says nothing."""
+def server_after(word: str, record: Recorded, name: str) -> str:
+    """The status of the server `name` after a record; `word`: before it, empty if not known."""
     if _who(record) != name:
-        return ""
-    if record in COMES:
-        return "Online"
-    return "Offline" if record in OFF else "Unknown" if record in LOST else ""
+        return word
+    if record in OFF:
+        return "Offline"
+    if record in LOST:
+        # Its BMC is often faster than the time-out of its heartbeats.
+        return word if word == "Offline" else "Unknown"
+    # One that was off is heard before it takes part.
+    return word if word == "Offline" and record in HEARD else "Online"
 
 
 def _who(record: Recorded) -> str:
@@ -239,12 +258,16 @@ def run_after(run: Run | None, record: Recorded) -> Run | None:
         return Run("Offline Failure", facts(record).get("server", record.server), at, epoch)
     if record in WAITS:
         waits = record.text.removesuffix(".").partition(" waits for ")[2]
+        if run is not None and run.server is not None:
+            # Nothing proves that it does not run there.
+            return Run("Unknown", run.server, at, epoch, f"waits for {waits}")
         return Run("Offline", None, at, epoch, f"waits for {waits}")
     return run
 
 
 def _group(
     group: GroupView,
+    servers: dict[str, str],
     before: Sequence[Recorded],
     after: Sequence[Recorded],
     instant: float,
@@ -256,6 +279,9 @@ def _group(
             run = run_after(run, record)
     if run is None:
         run = _as_before(group, after, now)
+    if run.status == "Online" and run.server and servers.get(run.server) == "Unknown":
+        waits = f"waits for {waits_for_proof((run.server,))}"
+        run = Run("Unknown", run.server, instant, run.epoch, waits)
     waiting = None
     if run.waits:
         waiting = WaitingView(text=run.waits, since_s=max(instant - run.since, 0.0))
@@ -279,19 +305,33 @@ def _as_before(group: GroupView, after: Sequence[Recorded], now: float) -> Run:
             continue
         if record in STOPS or record in RELEASED or record in STUCK:
             return Run("Online", record.server, 0.0)
-        if record in GIVEN or record in STARTS or record in WAITS:
+        if record in GIVEN:
+            held = [m[1] for m in map(_HELD.fullmatch, record.because) if m is not None]
+            return Run("Online", held[0], 0.0) if len(held) == 1 else Run("Offline", None, 0.0)
+        if record in STARTS:
             return Run("Offline", None, 0.0)
-    return Run(group.status, group.current, now - group.since_s, group.epoch)
+        if record in WAITS:
+            break
+    # A group of a server that was lost since counts as running there.
+    status = "Online" if group.status == "Unknown" and group.current else group.status
+    return Run(status, group.current, now - group.since_s, group.epoch)
 
 
 # ---------------------------------------------------------------------- monitors
 
 
 def _monitor(
-    monitor: MonitorView, before: Sequence[Recorded], after: Sequence[Recorded]
+    monitor: MonitorView,
+    servers: dict[str, str],
+    up: set[str],
+    before: Sequence[Recorded],
+    after: Sequence[Recorded],
 ) -> dict[str, MonitorOnServerView]:
     found: dict[str, MonitorOnServerView] = {}
     own = [r for r in (*before, *after) if monitor.name in r.subjects]
+    follows_group = any(
+        found.status == "Offline" for n, found in monitor.servers.items() if n in up
+    )
     boundary = before[-1].time if before else float("-inf")
     for server, present in monitor.servers.items():
         view = None
@@ -303,8 +343,18 @@ def _monitor(
                 view = known or view
             elif view is None and record in CHANGES:
                 view = MonitorOnServerView(status=facts(record).get("was", "Unknown"))
+        if view is None and follows_group:
+            # It runs where its target does; where that was is nobody's record.
+            view = MonitorOnServerView(status="Unknown")
+        if view is None and server not in up and servers.get(server) == "Online":
+            # It would have been told of if it had been anything else.
+            view = MonitorOnServerView(status="Normal")
         found[server] = view or MonitorOnServerView(status=present.status, text=present.text)
     return found
+
+
+def _all_suspended(monitor: MonitorView) -> dict[str, MonitorOnServerView]:
+    return {server: MonitorOnServerView(status="Suspend") for server in monitor.servers}
 
 
 def _monitor_word(record: Recorded) -> MonitorOnServerView | None:
