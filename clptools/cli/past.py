@@ -14,7 +14,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import IO, cast
 
 import msgspec
@@ -45,6 +45,8 @@ _HEAD_BYTES = 1 << 18
 _REPLAYED_BYTES_S = 140_000
 """Of the journal: some 12,000 events."""
 _PATIENCE_S = 5.0
+_ROUNDED_S = 0.0006
+"""The alert log has milliseconds."""
 _EDGE_S = 5.0
 """A clock that was set since may date what the journal has otherwise than the record of it."""
 
@@ -131,6 +133,14 @@ def _clocks(known: Sequence[EventRecord], me: str) -> Iterator[str]:
             )
 
 
+def _oldest_of_each(records: Iterable[EventRecord]) -> dict[str, float]:
+    """Server -> time of its oldest record, by its own clock."""
+    found: dict[str, float] = {}
+    for record in records:
+        found[record.server] = min(record.time, found.get(record.server, record.time))
+    return found
+
+
 def _oldest(records: Iterable[EventRecord], now: float) -> float:
     return min((record.time for record in records), default=now)
 
@@ -170,9 +180,8 @@ def _older(
     kept = _kept()
     cursors = {record.cursor for record in kept}
     found = [*kept, *(record for record in known if record.cursor not in cursors)]
-    oldest = _oldest(found, time.time())
-    if oldest > wanted:
-        found = [*_of_alert_log(me, oldest), *found]
+    if _oldest(found, time.time()) > wanted:
+        found = [*_of_alert_log(me, _oldest_of_each(found)), *found]
     oldest = _oldest((r for r in found if r.server == me), time.time())
     if oldest > begin:
         told = [(r.text, r.time) for r in found if r.server == me and r.time < oldest + _EDGE_S]
@@ -204,16 +213,24 @@ def _kept() -> list[EventRecord]:
     return list(found.values())
 
 
-def _of_alert_log(me: str, until: float) -> list[EventRecord]:
-    """The lines of the alert log and its rotations from before `until`, as records."""
+def _of_alert_log(me: str, until: Mapping[str, float]) -> list[EventRecord]:
+    """The lines of the alert log and its rotations as records.
+
+    `until`: server -> the time, by its own clock, from which on its records are known.
+    """
     folder = paths.log_dir()
     files: list[tuple[float, list[EventRecord]]] = []
     for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
         if not _ROTATED.fullmatch(name):
             continue
-        lines = [r for r in _lines(f"{folder}/{name}", me) if r.time < until]
+        lines = [
+            record
+            for record in _lines(f"{folder}/{name}", me)
+            if record.time < until.get(record.server, float("inf")) - _ROUNDED_S
+        ]
         if lines:
-            files.append((lines[0].time, lines))
+            first = next((r for r in lines if r.server == me), lines[0])
+            files.append((first.time, lines))
     found = [record for _, lines in sorted(files, key=lambda file: file[0]) for record in lines]
     return [
         msgspec.structs.replace(

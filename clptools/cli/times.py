@@ -45,7 +45,8 @@ def _found(text: str, now: float, zone: tzinfo | None) -> float | None:
         return now
     ago = _AGO.fullmatch(text)
     if ago and (text.startswith("-") or ago[2]):
-        return now - sum(float(n) * _UNITS[unit] for n, unit in _PART.findall(ago[1]))
+        found = now - sum(float(n) * _UNITS[unit] for n, unit in _PART.findall(ago[1]))
+        return found if found > 0 else None
     epoch = _EPOCH.fullmatch(text)
     if epoch:
         return float(epoch[1])

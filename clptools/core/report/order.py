@@ -116,17 +116,27 @@ def _by_one_clock(records: Sequence[Recorded], me: str) -> list[float]:
         if record.server != me and own[index]:
             ahead[record.server] = record.time - times[index]
         elif not own[index]:
-            ahead.setdefault(record.server, _first_ahead(records, times, record.server))
+            if record.server not in ahead:
+                ahead[record.server] = _first_ahead(records, times, bounds, record.server)
             times[index] = min(record.time - ahead[record.server], bounds[index])
     return times
 
 
-def _first_ahead(records: Sequence[Recorded], times: Sequence[float], server: str) -> float:
-    """How far a server's clock is ahead by its newest live record; 0 without any."""
+def _first_ahead(
+    records: Sequence[Recorded], times: Sequence[float], bounds: Sequence[float], server: str
+) -> float:
+    """How far a server's clock is ahead by its newest live record.
+
+    Without any: so far at least that none of its records is from after it was known here.
+    """
+    ahead = 0.0
     for index in range(len(records) - 1, -1, -1):
-        if records[index].server == server and records[index].heard > 0:
-            return records[index].time - times[index]
-    return 0.0
+        record = records[index]
+        if record.server == server and record.heard > 0:
+            return record.time - times[index]
+        if record.server == server:
+            ahead = max(ahead, record.time - bounds[index])
+    return ahead
 
 
 # ---------------------------------------------------------------------- in one order
