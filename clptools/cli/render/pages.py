@@ -47,7 +47,10 @@ footer{margin-top:24px;border-top:1px solid #ccc;color:#333;font-size:12px}
 @page{size:A4 landscape;margin:12mm}
 @media print{body{padding:0;font-size:11px}thead{display:table-header-group}}
 """
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; "
+    "form-action 'none'"
+)
 REFRESH_S = 30
 """A timer that writes the page again is seen by whoever has it open."""
 

@@ -28,6 +28,9 @@ HEIGHTS = {Place.SERVER: 42, Place.BMC: 38, Place.GROUP: 32}
 GLYPH = 6.4
 """Pixels of one column of text of 11 px, rather too many than too few."""
 NAME_COLUMNS = 22
+SENTENCE_COLUMNS = 122
+MOST_LINES = 6
+"""Of one sentence in a picture; the title of its mark has all of it."""
 
 SHAPES = {
     Kind.TRAP: '<path d="M0-8 8 6-8 6z"/>',
@@ -220,11 +223,10 @@ def _lane(lane: Lane, y: int) -> Iterator[str]:
     place, name = lane
     bottom = y + HEIGHTS[place]
     words = f"{place.value} {name}" if place is Place.BMC else name
-    shown = words if width(words) <= NAME_COLUMNS else cut(words, NAME_COLUMNS - 1) + "…"
     yield f'<path class="lane" d="M8 {bottom}H{WIDTH - RIGHT}"/>'
     weight = "small" if place is Place.BMC else "name"
     yield (
-        f'<text class="{weight}" x="10" y="{bottom - 12}">{told(shown)}'
+        f'<text class="{weight}" x="10" y="{bottom - 12}">{told(_short(words))}'
         f"<title>{told(f'{place.value} {name}')}</title></text>"
     )
 
@@ -315,7 +317,7 @@ def picture(found: Incident, heading: str, lines: Sequence[str]) -> str:
     y = 28
     parts.append(f'<text class="head" x="10" y="{y}">{told(heading)}</text>')
     for line in lines:
-        for piece in wrap(clean(line), 165):
+        for piece in _folded(line, 160):
             y += 18
             parts.append(f'<text x="10" y="{y}">{told(piece)}</text>')
     y += 16
@@ -327,10 +329,10 @@ def picture(found: Incident, heading: str, lines: Sequence[str]) -> str:
     legend, y = _legend(y)
     parts += legend
     for mark in found.marks:
-        first = f"{mark.number}. {exact(mark.time)}  {mark.server}"
-        parts.append(f'<text x="10" y="{y}">{told(first)}</text>')
-        for piece in wrap(clean(mark.text), 135):
-            parts.append(f'<text x="220" y="{y}">{told(piece)}</text>')
+        parts.append(f'<text x="10" y="{y}">{mark.number}. {exact(mark.time)}</text>')
+        parts.append(f'<text x="136" y="{y}">{told(_short(mark.server))}</text>')
+        for piece in _folded(mark.text, SENTENCE_COLUMNS):
+            parts.append(f'<text x="300" y="{y}">{told(piece)}</text>')
             y += 15
         y += 3
     y += 8
@@ -348,6 +350,24 @@ def swatch(name: str) -> str:
     if name == "silent":
         return '<path class="silent" d="M-10 0H10"/>'
     return f'<rect class="{name}" x="-10" y="-6" width="20" height="12"/>'
+
+
+def _short(name: str) -> str:
+    """A name in the room that there is for names."""
+    return name if width(name) <= NAME_COLUMNS else cut(name, NAME_COLUMNS - 1) + "…"
+
+
+def _folded(text: str, columns: int) -> list[str]:
+    """Text in lines that fit, words that do not fit into one broken; of very many the first."""
+    lines = []
+    for line in wrap(clean(text), columns):
+        rest = line
+        while width(rest) > columns:
+            piece = cut(rest, columns)
+            lines.append(piece)
+            rest = rest[len(piece) :]
+        lines.append(rest)
+    return lines if len(lines) <= MOST_LINES else [*lines[:MOST_LINES], "…"]
 
 
 def _legend(y: int) -> tuple[list[str], int]:
