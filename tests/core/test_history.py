@@ -84,6 +84,19 @@ def test_the_past_is_as_it_was(name: str) -> None:
                 assert events == {e.id for e in shown.open_events if not e.acknowledged}
 
 
+def test_one_that_is_cut_off_is_silent_and_not_all_whom_it_does_not_hear() -> None:
+    servers = Servers("3bmc")
+    servers.play("start server1 server2 server3", "advance 30", "isolate server3", "advance 20")
+    for me in ("server1", "server3"):
+        records = in_order(servers.known_to(me), me)
+        found = at(servers.view(me), records, servers.now, servers.now)
+        assert {s.name: s.status == "Online" for s in found.servers} == {
+            "server1": True,
+            "server2": True,
+            "server3": False,
+        }
+
+
 @pytest.mark.parametrize("name", STORIES)
 def test_what_is_older_than_all_records_is_read_off_the_next_ones(name: str) -> None:
     """The records of the start are gone; nothing happened between then and the story."""

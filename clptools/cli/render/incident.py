@@ -16,6 +16,7 @@ from clptools.core.notices import cluster, groups, monitors, requests, safety
 from clptools.core.notices.form import Kinds
 from clptools.core.report import history
 from clptools.core.report.facts import facts, kinds, seconds
+from clptools.core.report.presence import LOST, Presence, about
 
 QUIET_S = 60.0
 """An incident ends where nothing is told for so long."""
@@ -273,11 +274,8 @@ def incident(
     )
     was = history.at(present, [r for r in records if r.time < end], begin - 0.001, now)
     group_names = _groups(was, chosen, of)
-    spans = [
-        span
-        for name in _servers(was, chosen)
-        for span in _server_spans(was, inside, name, begin, end)
-    ]
+    server_names = _servers(was, chosen)
+    spans = _server_spans(was, inside, server_names, begin, end)
     outages: list[Outage] = []
     for name in group_names:
         of_group = _with_gone(_group_spans(was, inside, name, begin, end), spans)
@@ -287,7 +285,7 @@ def incident(
         begin=begin,
         end=end,
         marks=marks,
-        lanes=_lanes(_servers(was, chosen), group_names, marks),
+        lanes=_lanes(server_names, group_names, marks),
         spans=tuple(spans),
         outages=tuple(outages),
         left_out=len(chosen) - len(shown),
@@ -331,33 +329,36 @@ def _lanes(servers: list[str], group_names: list[str], marks: Sequence[Mark]) ->
 
 
 def _server_spans(
-    was: StatusView, records: Sequence[EventRecord], name: str, begin: float, end: float
+    was: StatusView, records: Sequence[EventRecord], names: Sequence[str], begin: float, end: float
 ) -> list[Span]:
-    words = {"Online": "heard", "Offline": "off", "Unknown": "silent"}
-    status = next((s.status for s in was.servers if s.name == name), "Online")
-    changes = [(begin, words.get(status, "heard"))]
+    """When each server was heard, silent, or off."""
+    status = {server.name: server.status for server in was.servers}
+    presence = Presence(dict.fromkeys((*status, *names)), status)
+    changes = {name: [(begin, presence.state(name))] for name in names}
     for record in records:
-        after = history.server_after(status, record, name)
-        state = words.get(after, "heard")
-        if record in history.LOST and facts(record).get("server") == name:
+        presence.take(record)
+        who = about(record)
+        if who not in changes:
+            continue
+        known, state, at = changes[who], presence.state(who), record.time
+        if record in LOST:
             # Its last heartbeat was some seconds before anybody called it lost.
-            at = max(record.time - seconds(facts(record).get("ago_ms", "")), begin)
-            if after == "Offline":
-                # Its BMC was faster: it was silent before that read off.
-                if len(changes) > 1 and changes[-2][0] < at < changes[-1][0]:
-                    changes.insert(-1, (at, "silent"))
+            at = max(at - seconds(facts(record).get("ago_ms", "")), begin)
+            if state == "off" and len(known) > 1 and known[-2][0] < at < known[-1][0]:
+                # Its BMC was faster than the time-out: it was silent before that read off.
+                if known[-2][1] == "heard":
+                    known.insert(-1, (at, "silent"))
                 continue
-            changes.append((max(at, changes[-1][0]), state))
-        elif record in history.HEARD and facts(record).get("server") == name:
-            changes.append((record.time, "heard"))
-        elif after != status and state != changes[-1][1]:
-            changes.append((record.time, state))
-        status = after
-    ends = [at for at, _ in changes[1:]] + [end]
-    return [
-        Span(lane=(Place.SERVER, name), begin=at, end=until, state=word, label=name)
-        for (at, word), until in zip(changes, ends, strict=True)
-    ]
+        if state != known[-1][1]:
+            known.append((max(at, known[-1][0]), state))
+    found = []
+    for name, known in changes.items():
+        ends = [at for at, _ in known[1:]] + [end]
+        found += [
+            Span(lane=(Place.SERVER, name), begin=at, end=until, state=state, label=name)
+            for (at, state), until in zip(known, ends, strict=True)
+        ]
+    return found
 
 
 def _group_spans(

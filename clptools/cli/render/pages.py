@@ -32,7 +32,7 @@ table{border-collapse:collapse;width:100%}
 th,td{border-bottom:1px solid #ccc;padding:3px 10px 3px 0;text-align:left;vertical-align:top}
 th{border-bottom:2px solid #444}
 td:last-child,h1,p{overflow-wrap:anywhere}
-td.n,th.n{text-align:right;white-space:nowrap}td.t{white-space:nowrap}
+td.n,th.n{text-align:right;white-space:nowrap}.t{white-space:nowrap}
 figure{margin:10px 0;break-inside:avoid}figure svg{width:100%;height:auto;display:block}
 tr{break-inside:avoid}
 .legend span{display:inline-block;margin:0 14px 4px 0;white-space:nowrap}
@@ -84,9 +84,9 @@ def _incident(
     yield f"<h1>{told(heading)}</h1>"
     yield from (f"<p>{told(line)}</p>" for line in lines)
     yield f'<svg class="clp" width="0" height="0" aria-hidden="true">{timeline.DEFINITIONS}</svg>'
-    high = timeline.height(found)
     for number, strip in enumerate(timeline.strips(found), 1):
         words = f"Time line, part {number}: {clock(strip.begin)} to {clock(strip.end)}"
+        high = timeline.height(found, strip)
         yield f'<figure><svg class="clp" viewBox="0 0 {timeline.WIDTH} {high}" role="img">'
         yield f"<title>{words}</title>"
         yield from timeline.strip_parts(found, strip)

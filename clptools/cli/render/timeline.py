@@ -96,8 +96,8 @@ svg.clp{font:11px system-ui,"DejaVu Sans",Arial,sans-serif;fill:#111;background:
 .clp .halo{stroke:#fff;stroke-width:3;paint-order:stroke;stroke-linejoin:round}
 """
 DEFINITIONS = """<defs>
-<pattern id="clp-beats" width="6" height="10" patternUnits="userSpaceOnUse">\
-<path d="M1 1v8" stroke="#1d4e89" stroke-width="1.4"/></pattern>
+<pattern id="clp-beats" width="6" height="2" patternUnits="userSpaceOnUse">\
+<path d="M1 0v2" stroke="#1d4e89" stroke-width="1.4"/></pattern>
 <pattern id="clp-off" width="6" height="6" patternUnits="userSpaceOnUse">\
 <path d="M0 0h6v6h-6z" fill="#fff"/><path d="M0 0 6 6M6 0 0 6" stroke="#777"/></pattern>
 <pattern id="clp-starts" width="6" height="6" patternUnits="userSpaceOnUse">\
@@ -194,16 +194,22 @@ def _step(seconds: float) -> float:
 # ---------------------------------------------------------------------- drawing
 
 
-def height(found: Incident) -> int:
+def lanes(found: Incident, strip: Strip) -> list[Lane]:
+    """Those of a strip: of a BMC only where something happened to it."""
+    used = {mark.lane for mark in strip.marks}
+    return [lane for lane in found.lanes if lane[0] is not Place.BMC or lane in used]
+
+
+def height(found: Incident, strip: Strip) -> int:
     """Of one strip."""
-    return AXIS + sum(HEIGHTS[place] for place, _ in found.lanes) + 8
+    return AXIS + sum(HEIGHTS[place] for place, _ in lanes(found, strip)) + 8
 
 
 def strip_parts(found: Incident, strip: Strip) -> Iterator[str]:
     """One strip, its left upper corner at 0, 0."""
     tops: dict[Lane, int] = {}
     y = AXIS
-    for lane in found.lanes:
+    for lane in lanes(found, strip):
         tops[lane] = y
         yield from _lane(lane, y)
         y += HEIGHTS[lane[0]]
@@ -325,7 +331,7 @@ def picture(found: Incident, heading: str, lines: Sequence[str]) -> str:
         parts.append(f'<g transform="translate(0 {y})">')
         parts += strip_parts(found, row)
         parts.append("</g>")
-        y += height(found) + 14
+        y += height(found, row) + 14
     legend, y = _legend(y)
     parts += legend
     for mark in found.marks:

@@ -24,22 +24,12 @@ from clptools.core.model.view import (
     WaitingView,
 )
 from clptools.core.model.words import EventClass
-from clptools.core.notices import cluster, groups, monitors, requests, safety
+from clptools.core.notices import cluster, groups, monitors
 from clptools.core.notices.form import Kinds
 from clptools.core.phrases import waits_for_proof
 from clptools.core.report.facts import facts, number
+from clptools.core.report.presence import HEARD, TAKES_PART, Presence, about
 
-OFF = Kinds(
-    cluster.ServerLeft,
-    cluster.ServerReadsOff,
-    requests.ServiceStopped,
-    safety.ConfirmedDown,
-    safety.ForcedStopDone,
-    safety.ForcedStopNotNeeded,
-)
-LOST = Kinds(cluster.ServerLost)
-COMES = Kinds(cluster.TakesPart, cluster.HeardAgain)
-HEARD = Kinds(cluster.HeardAgain)
 ONLINE = Kinds(groups.GroupOnline, groups.GroupFound)
 GIVEN = Kinds(groups.GroupGranted)
 STARTS = Kinds(groups.GroupStarts)
@@ -136,7 +126,7 @@ def at(present: StatusView, records: Sequence[Recorded], instant: float, now: fl
     """
     before = [r for r in records if r.time <= instant]
     after = [r for r in records if r.time > instant]
-    servers = {s.name: _server(s, before, after) for s in present.servers}
+    servers = _servers(present, before, after)
     opened = _open_events(before, instant)
     suspended = _suspended(before, after, present.cluster.suspended)
     up = {server.name for server in present.servers if server.status == "Online"}
@@ -178,39 +168,27 @@ def tells_of(name: str, records: Iterable[Recorded]) -> bool:
 # ---------------------------------------------------------------------- servers
 
 
-def _server(server: ServerView, before: Sequence[Recorded], after: Sequence[Recorded]) -> str:
-    name = server.name
-    word = ""
+def _servers(
+    present: StatusView, before: Sequence[Recorded], after: Sequence[Recorded]
+) -> dict[str, str]:
+    """Name -> Online, Offline or Unknown."""
+    presence = Presence(server.name for server in present.servers)
     for record in before:
-        word = server_after(word, record, name)
-    if word:
-        return word
+        presence.take(record)
+    return {
+        server.name: presence.status(server.name) or _as_told_next(server, after)
+        for server in present.servers
+    }
+
+
+def _as_told_next(server: ServerView, after: Sequence[Recorded]) -> str:
+    """Of one of which no record before tells."""
     for record in after:
-        if record in COMES and _who(record) == name:
-            return "Unknown"
-        if server_after("", record, name) or record.server == name:
+        if about(record) == server.name:
+            return "Unknown" if record in HEARD or record in TAKES_PART else "Online"
+        if record.server == server.name:
             return "Online"
     return server.status
-
-
-def server_after(word: str, record: Recorded, name: str) -> str:
-    """The status of the server `name` after a record; `word`: before it, empty if not known."""
-    if _who(record) != name:
-        return word
-    if record in OFF:
-        return "Offline"
-    if record in LOST:
-        # Its BMC is often faster than the time-out of its heartbeats.
-        return word if word == "Offline" else "Unknown"
-    # One that was off is heard before it takes part.
-    return word if word == "Offline" and record in HEARD else "Online"
-
-
-def _who(record: Recorded) -> str:
-    """The server whose coming or going a record tells."""
-    if record in COMES or record in OFF or record in LOST:
-        return facts(record).get("server", record.server)
-    return ""
 
 
 # ---------------------------------------------------------------------- the cluster
