@@ -14,7 +14,9 @@ import os
 import re
 import sys
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import IO, cast
 
 import msgspec
@@ -36,9 +38,11 @@ CLOCKS_S = 1.0
 """Clocks of two servers that are further apart are worth a word."""
 _CAUGHT_UP = -1.0
 _LINE = re.compile(
-    r"(\d{4}/\d\d/\d\d \d\d:\d\d:\d\d)\.(\d{3}) (INFO|WARN|ERROR)\s+\[(\S+)\s*\] ([^:\s]+): (.*)"
+    r"(\d{4}/\d\d/\d\d \d\d:\d\d):(\d\d\.\d{3}) (INFO|WARN|ERROR)\s+\[(\S+)\s*\] ([^:\s]+): (.*)"
 )
 _ROTATED = re.compile(r"alert\.log(?:[.-][0-9.-]+)?(?:\.(gz|bz2|xz))?")
+_MOST_LINES = 100_000
+"""Of one file of the alert log: the newest."""
 _NEXT_LINES = 5
 """Behind a hardware event, what its monitor made of it."""
 _HEAD_BYTES = 1 << 18
@@ -85,7 +89,7 @@ def gather(begin: float | None, end: float | None = None, *, before: bool = Fals
         fault = error
         me, present = paths.server_name(), _configured(error)
     wanted = now if begin is None else begin - BEFORE_S * before
-    if fault is not None or (begin is not None and _oldest(known, now) > wanted):
+    if fault is not None or (begin is not None and _oldest(known, me, now) > wanted):
         try:
             upto = now if end is None else end
             since = now if begin is None else begin - LED_TO_S * before
@@ -141,8 +145,9 @@ def _oldest_of_each(records: Iterable[EventRecord]) -> dict[str, float]:
     return found
 
 
-def _oldest(records: Iterable[EventRecord], now: float) -> float:
-    return min((record.time for record in records), default=now)
+def _oldest(records: Sequence[EventRecord], me: str, now: float) -> float:
+    """How far the records of `me` reach back: of another server's, the clock may be anywhere."""
+    return min((record.time for record in records if record.server == me), default=now)
 
 
 # ---------------------------------------------------------------------- the agent
@@ -177,12 +182,13 @@ def _older(
     known: Sequence[EventRecord], me: str, wanted: float, begin: float, end: float
 ) -> list[EventRecord]:
     """`known`, and before it what the files have.  Raises PermissionError."""
+    now = time.time()
     kept = _kept()
     cursors = {record.cursor for record in kept}
     found = [*kept, *(record for record in known if record.cursor not in cursors)]
-    if _oldest(found, time.time()) > wanted:
+    if _oldest(found, me, now) > wanted:
         found = [*_of_alert_log(me, _oldest_of_each(found)), *found]
-    oldest = _oldest((r for r in found if r.server == me), time.time())
+    oldest = _oldest(found, me, now)
     if oldest > begin:
         told = [(r.text, r.time) for r in found if r.server == me and r.time < oldest + _EDGE_S]
         decided = [
@@ -219,15 +225,18 @@ def _of_alert_log(me: str, until: Mapping[str, float]) -> list[EventRecord]:
     `until`: server -> the time, by its own clock, from which on its records are known.
     """
     folder = paths.log_dir()
-    files: list[tuple[float, list[EventRecord]]] = []
+    files: list[tuple[float, Sequence[EventRecord]]] = []
     for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
         if not _ROTATED.fullmatch(name):
             continue
-        lines = [
-            record
-            for record in _lines(f"{folder}/{name}", me)
-            if record.time < until.get(record.server, float("inf")) - _ROUNDED_S
-        ]
+        lines = deque(
+            (
+                record
+                for record in _lines(f"{folder}/{name}", me)
+                if record.time < until.get(record.server, float("inf")) - _ROUNDED_S
+            ),
+            maxlen=_MOST_LINES,
+        )
         if lines:
             first = next((r for r in lines if r.server == me), lines[0])
             files.append((first.time, lines))
@@ -282,9 +291,9 @@ def _of_line(line: str, me: str) -> EventRecord | None:
     found = _LINE.fullmatch(line)
     if found is None:
         return None
-    stamp, part, level, module, server, text = found.groups()
+    minute, second, level, module, server, text = found.groups()
     try:
-        at = time.mktime(time.strptime(stamp, "%Y/%m/%d %H:%M:%S")) + int(part) / 1000
+        at = _minute(minute) + float(second)
     except (ValueError, OverflowError):
         return None
     code, number, said = recognised(module, level, text)
@@ -300,6 +309,12 @@ def _of_line(line: str, me: str) -> EventRecord | None:
         code=code,
         heard=0.0 if server == me else _CAUGHT_UP,
     )
+
+
+@lru_cache(1024)
+def _minute(text: str) -> float:
+    """Seconds since 1970.  Raises ValueError, OverflowError."""
+    return time.mktime(time.strptime(text, "%Y/%m/%d %H:%M"))
 
 
 # ---------------------------------------------------------------------- the journal

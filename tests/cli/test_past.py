@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import shutil
 import time
 import zlib
@@ -359,3 +360,80 @@ def test_every_object_has_a_past(agent: Agent, capsys: Output, failover: Servers
     ):
         assert run("clpstat", ["--explain", name, "--at", when]) == 0
         assert said in capsys.readouterr().out
+
+
+# ---------------------------------------------------------------------- pictures
+
+
+def test_without_an_incident_there_is_no_picture(
+    agent: Agent, capsys: Output, tmp_path: Path
+) -> None:
+    target = tmp_path / "x.svg"
+    assert run("clpstat", ["--graph", "-o", str(target)]) == 1
+    assert "Nothing went wrong since the oldest record" in capsys.readouterr().err
+    assert run("clpstat", ["--graph", "--from", "-2h", "--to", "-1h", "-o", str(target)]) == 1
+    assert "Nothing was recorded from" in capsys.readouterr().err
+    assert not target.exists()
+
+
+def test_a_picture_is_of_the_newest_incident_or_of_one_object(
+    agent: Agent, capsys: Output, tmp_path: Path, failover: Servers
+) -> None:
+    agent.backend.records = failover.known_to("server1")
+    target = tmp_path / "x.svg"
+    assert run("clpstat", ["--graph", "-o", str(target), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["file"] == str(target)
+    assert told["events"] == target.read_text().count('class="mark"')
+    assert run("clpstat", ["--graph", "--of", "mrw1", "-o", str(target), "--json"]) == 0
+    of_monitor = json.loads(capsys.readouterr().out)
+    assert 0 < of_monitor["events"] < told["events"]
+    assert run("clpstat", ["--graph", "--of", "mrw9", "-o", str(target)]) == 5
+
+
+def test_the_picture_says_how_long_a_group_was_out_of_service(
+    agent: Agent, tmp_path: Path, failover: Servers
+) -> None:
+    agent.backend.records = failover.known_to("server1")
+    target = tmp_path / "x.html"
+    assert run("clpstat", ["--graph", "--from", f"@{T:.0f}", "-o", str(target)]) == 0
+    found = re.findall(
+        r"failover1 was out of service for ([\d.]+) s: on (server\d)", target.read_text()
+    )
+    assert [server for _, server in found] == ["server1", "server2"]
+    codes = {true.record.code: true.at for true in failover.told}
+    # The second from the last heartbeat of a server that lost its power.
+    assert float(found[1][0]) == pytest.approx(
+        codes["GroupOnline"] - codes["ServerReadsOff"], abs=1
+    )
+
+
+def test_a_file_is_written_whole_or_not_at_all(
+    agent: Agent, capsys: Output, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "state.html"
+    target.write_text("the one before")
+    monkeypatch.setattr(os, "replace", refuse)
+    assert run("clpstat", ["--html", "-o", str(target)]) == 1
+    assert "No space left" in capsys.readouterr().err
+    assert target.read_text() == "the one before"
+    assert [path.name for path in tmp_path.glob(".clpstat*")] == []
+    monkeypatch.undo()
+    monkeypatch.setenv("CLP_ROOT", str(tmp_path))
+    assert run("clpstat", ["--html", "-o", str(target)]) == 0
+    assert "Cluster cluster" in target.read_text()
+    mask = os.umask(0)
+    os.umask(mask)
+    assert target.stat().st_mode & 0o777 == 0o666 & ~mask
+    assert run("clpstat", ["--html", "-o", str(tmp_path / "none" / "x.html")]) == 1
+    assert "No such file or directory" in capsys.readouterr().err
+
+
+def refuse(*_: object) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def test_without_an_agent_no_state_is_written(root: Path, tmp_path: Path) -> None:
+    target = tmp_path / "state.html"
+    assert run("clpstat", ["--html", "-o", str(target)]) == 3
+    assert not target.exists()

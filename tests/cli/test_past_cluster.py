@@ -133,7 +133,7 @@ def test_the_newest_incident_is_drawn(incident: Incident, tmp_path: Path) -> Non
 
 
 def test_files_of_a_server_are_read_somewhere_else(incident: Incident, tmp_path: Path) -> None:
-    """As `clplogcc` brings them: below another CLP_ROOT, without an agent."""
+    """Below another CLP_ROOT, without an agent."""
     root = tmp_path / "files"
     for folder in ("etc", "var"):
         shutil.copytree(incident.one.root / folder, root / folder)

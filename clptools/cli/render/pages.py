@@ -15,7 +15,7 @@ from clptools.cli.render import timeline
 from clptools.cli.render.explain import waiting_lines
 from clptools.cli.render.incident import Incident
 from clptools.cli.render.screen import AWAY, WELL, ages, bmc_word, since
-from clptools.cli.render.status import where
+from clptools.cli.render.status import stopped, where
 from clptools.cli.render.text import duration
 from clptools.cli.render.timeline import clock, day, told
 
@@ -136,6 +136,7 @@ def state_page(
     footer: Sequence[str],
 ) -> str:
     """What `--watch` shows, with what waits and why, and the open hardware events."""
+    view = stopped(view)
     title = f"Cluster {view['cluster']['name']}: {view['cluster']['status']}"
     return _page(title, _state(view, hardware, events, now, footer), refresh_s=REFRESH_S)
 

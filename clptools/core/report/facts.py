@@ -65,8 +65,7 @@ def recognised(module: str, level: str, text: str) -> tuple[str, int, dict[str, 
         found = _sentence(kind).fullmatch(text)
         if found is not None:
             said = {name: fact for name, fact in found.groupdict().items() if fact}
-            numbers = [n for m, n in kind.entry.places() if m == module]
-            return kind.code(), min(numbers), said
+            return kind.code(), _number(kind, module), said
     return "", 0, {}
 
 
@@ -80,6 +79,12 @@ def subjects(code: str, said: dict[str, str], me: str) -> tuple[str, ...]:
         listed = me if name == ME else said.get(name, "")
         found += [one for part in listed.split(", ") for one in part.split(" and ") if one]
     return tuple(dict.fromkeys(found))
+
+
+@cache
+def _number(kind: type[Notice], module: str) -> int:
+    """The first of those that it may have there."""
+    return min(n for m, n in kind.entry.places() if m == module)
 
 
 @cache
