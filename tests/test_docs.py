@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from clptools.cli.command import UsageError, parse
-from clptools.cli.registry import COMMANDS, DESCRIBED
+from clptools.cli.registry import COMMANDS, DAEMONS
 from clptools.core.model.transitions import CONTACT, GRANT, GROUP, OFFICE, TABLES, WATCHDOG
 from clptools.core.notices.safety import ForcedStopFailed
 from clptools.sim.promises import PROMISES
@@ -68,7 +68,7 @@ def lines_of(name: str) -> list[tuple[str, str]]:
 @pytest.mark.parametrize(("page", "line"), lines_of("clp"))
 def test_commands_and_their_options_exist(page: str, line: str) -> None:
     name, *words = shlex.split(line)
-    assert name in COMMANDS or name in DESCRIBED, f"{page}: {line}"
+    assert name in COMMANDS or name in DAEMONS, f"{page}: {line}"
     if name in NOT_PARSED or not words:
         return
     command = import_module(COMMANDS[name]).COMMAND

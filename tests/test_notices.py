@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from clptools.cli.events_page import every_notice
+from clptools.cli.pages.docs import every_notice
 from clptools.core.notices.form import ME, Notice, Slot, pattern, pieces
 
 ROOT = Path(__file__).parent.parent

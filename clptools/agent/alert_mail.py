@@ -14,8 +14,8 @@ from clptools.agent import clock
 from clptools.agent.records import one_line
 from clptools.api.backend import EventRecord
 from clptools.config.address import endpoint
-from clptools.config.alerts import Alert
-from clptools.config.secretfile import read_secret
+from clptools.config.files import read_secret
+from clptools.config.load import Alert
 from clptools.faults import ClpError
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from clptools.agent import clock
 from clptools.agent.records import one_line
 from clptools.api.backend import EventRecord
 from clptools.config.address import endpoint
-from clptools.config.alerts import Alert
+from clptools.config.load import Alert
 from clptools.intake import ber, snmp
 
 ARC = "1.3.6.1.4.1.8072.9999.9999.29002.2"

@@ -18,7 +18,7 @@ from clptools.agent.alert_trap import Traps
 from clptools.agent.notices import AlertsWait
 from clptools.agent.records import one_line
 from clptools.api.backend import EventRecord
-from clptools.config.alerts import Alert
+from clptools.config.load import Alert
 from clptools.core.model.words import Level
 from clptools.core.notices import cluster, groups, monitors, requests, safety
 from clptools.core.notices.form import Kinds, Notice

@@ -19,10 +19,9 @@ import msgspec
 from clptools import paths
 from clptools.api.backend import ConfigFiles
 from clptools.config import history
-from clptools.config.alerts import Alert
-from clptools.config.load import Loaded, load
+from clptools.config.files import sync_folder
+from clptools.config.load import Alert, Loaded, load
 from clptools.config.scripts import script_text
-from clptools.config.write import sync_folder
 from clptools.core.model.settings import Settings
 from clptools.faults import ClpError, ExitCode
 from clptools.registries import registries

@@ -30,7 +30,7 @@ import msgspec
 
 from clptools.arbiters.base import ArbiterContext, Held
 from clptools.common.http import HttpError, Response, Site, client_tls
-from clptools.config.secretfile import read_secret
+from clptools.config.files import read_secret
 from clptools.core.model.options import VariantOptions, read
 from clptools.core.model.settings import Arbiter
 from clptools.faults import ClpError

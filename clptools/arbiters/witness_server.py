@@ -37,7 +37,7 @@ from clptools.arbiters.witness_messages import (
 )
 from clptools.common.http import HttpError, Request, Response, Server, cause, server_tls
 from clptools.config.address import Endpoint, endpoint
-from clptools.config.secretfile import read_authkey
+from clptools.config.files import read_authkey
 from clptools.faults import ClpError, ExitCode
 
 logger = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""`clpreplay`: what the core was told, and what it decided, computed once more."""
+"""`clpreplay`: the events of a journal, fed to the core again, and what it decides."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ COMMAND = Command(
     description=(
         (
             "Feeds the journal of an agent to the same core again and shows every event with the "
-            "actions that followed, heartbeats and timers that led to nothing left out."
+            "actions that followed; heartbeats and timers that led to nothing are left out."
         ),
         "JOURNAL is a segment, or a folder of them; without it the journal of this server.",
         (
-            "Exit code 9: a segment does not begin with the state that the one before it led to; "
-            "then the agent and this program are of different versions, or there is a bug. Or the "
-            "journal is damaged: what can be read is shown, and what was left out is named. A "
-            "last write that a power loss cut short is no damage."
+            "Exit code 9: a segment does not begin with the state that the one before it led to, "
+            "because the agent and this program are of different versions or have a bug; or the "
+            "journal is damaged, and the command shows what it can read and names what it left "
+            "out. A last write that a power loss cut short is no damage."
         ),
     ),
     options=(
@@ -39,7 +39,6 @@ COMMAND = Command(
 
 
 def run(args: Args) -> Answer:
-    """Carries it out."""
     from clptools.sim.replay import Difference, LeftOut, in_order, replay
 
     begin, end = _time(args, "from"), _time(args, "to")

@@ -1,7 +1,7 @@
 """`clpstat`: everything an operator sees of the cluster.
 
-It is asked most often of all commands, by people and by scripts, so the plain status imports
-nothing but the client of the socket and its own layout.
+People and scripts use it more than any other command, so the plain status imports nothing but the
+client of the socket and its own layout.
 """
 
 from __future__ import annotations
@@ -54,12 +54,12 @@ COMMAND = Command(
             "on stderr and exit status 3."
         ),
         (
-            "With -h, the status is that of HOST as it last reported itself to this server, and "
-            "everything Offline where the cluster service is stopped there; it fails if HOST "
-            "cannot be reached from here."
+            "With -h, the status is that of HOST as it last reported itself to this server, with "
+            "everything Offline if the cluster service is stopped there; the command fails if "
+            "HOST cannot be reached from here."
         ),
         (
-            "--explain without NAME tells of every group; with --json it is then the list "
+            "--explain without NAME explains every group; with --json they are then in the list "
             "`explanations`."
         ),
         (
@@ -69,10 +69,9 @@ COMMAND = Command(
         ),
         "--events writes text to a terminal, else one JSON object a line (NDJSON); so does --json.",
         (
-            "With --since it begins after the event with that `cursor`. Where that event is no "
-            "longer among the newest 10,000 that are kept, all that are kept are written: a "
-            "reader may see some again, and misses none that is still there. An empty CURSOR is "
-            "the beginning."
+            "With --since it begins after the event with that `cursor`. If that event is no "
+            "longer among the newest 10,000, which are kept, all of these are written: a reader "
+            "may see some of them again, but misses none. An empty CURSOR is the beginning."
         ),
         (
             "TIME is 03:05, 'yesterday 03:05', 'monday 22:00', '2026-11-29 03:05', "
@@ -183,7 +182,6 @@ SHORT = {"host": "h", "output": "o"}
 
 
 def run(args: Args) -> Answer:
-    """Carries the command out."""
     view = asked_view(args)
     if view in ("graph", "html") or args.given("at"):
         return past(args, view)
@@ -304,7 +302,7 @@ def as_seen_by(client: Client, found: StatusJson, name: str) -> StatusJson:
 def service_stopped(client: Client, found: StatusJson, name: str) -> bool:
     """Whether a server that is Offline is so because its service was stopped: its agent answers.
 
-    Where ours is stopped, too, all are Offline to us, and their agents tell nothing of it.
+    If ours is stopped as well, all are Offline to us, whatever their agents would say.
     """
     if found["cluster"]["status"] == "Stopped":
         return False
@@ -330,7 +328,7 @@ def without_agent(args: Args, view: str, error: ClpError) -> Answer:
 
     import msgspec
 
-    from clptools.cli.render.offline import offline
+    from clptools.cli.render.configuration import offline
     from clptools.paths import server_name
 
     try:
@@ -348,15 +346,15 @@ def without_agent(args: Args, view: str, error: ClpError) -> Answer:
         return Answer(fields={**found, "error": told}, code=int(error.code))
     sys.stdout.write(layout(args, view, found) + "\n")
     sys.stdout.flush()
-    # One line: what stands above is the answer, this only says where it came from.
+    # One line: the answer is above; this only says where it came from.
     raise ClpError(error.code, f"{error.message} {error.hint}")
 
 
 def settings_in_force() -> Settings:
     """What the agent runs with; without an agent, what the configuration file says.
 
-    So also for members of the group `clptools`: the agent hands out scripts, too, and only to who
-    may change them, while the file lets the group read it.
+    Members of the group `clptools` get the file as well: the agent gives the configuration, with
+    its scripts, only to those who may change it, but the group may read the file.
     """
     from clptools.api.client import Client, SocketMissing
 
@@ -435,7 +433,7 @@ def explain(args: Args) -> Answer:
             for name in names
         ]
     if args.given("json"):
-        # The same object as in the status: the sentence alone lacks server, proofs and mend.
+        # The same object as in the status: the sentence alone has no server, proofs or mend.
         waiting = {group["name"]: group["waiting_for"] for group in found["groups"]}
         all_told = [{**one, "waiting_for": waiting.get(one["subject"])} for one in told]
         return Answer(fields=all_told[0] if args.word() else {"explanations": all_told})

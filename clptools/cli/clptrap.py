@@ -26,8 +26,8 @@ COMMAND = Command(
     ),
     description=(
         (
-            "decode says what a trap is, its class, the row of the class table that decided, and "
-            "what it would do with the configuration of this server. Nothing runs."
+            "decode says what a trap is, its class, which row of the class table decided, and "
+            "what the trap would do with the configuration of this server. Nothing runs."
         ),
         (
             "HEX is a whole SNMP datagram. With - every line of standard input is a datagram in "
@@ -85,7 +85,6 @@ TRIES = 3
 
 
 def run(args: Args) -> Answer:
-    """Carries it out."""
     if args.words[0] == "decode":
         return _decode(args)
     if args.words[0] == "test":
@@ -234,7 +233,7 @@ def _test(args: Args) -> Answer:
     import socket
     import time
 
-    from clptools.config.secretfile import read_authkey
+    from clptools.config.files import read_authkey
     from clptools.intake.match import admissions
     from clptools.intake.rehearse import build_rehearsal, is_answer, pet_event
 

@@ -167,7 +167,7 @@ def _of_agent() -> tuple[str, StatusView, list[EventRecord]]:
 
 def _configured(fault: ClpError) -> StatusView:
     from clptools.cli.clpstat import local_settings
-    from clptools.cli.render.offline import offline
+    from clptools.cli.render.configuration import offline
 
     try:
         return offline(local_settings(), paths.server_name())

@@ -34,7 +34,7 @@ def graph(args: Args) -> Answer:
     """`--graph`: the picture of an incident.  Raises ClpError."""
     from clptools.cli import stat_past
     from clptools.cli.past import gather, short_of
-    from clptools.cli.render import pages, timeline
+    from clptools.cli.render import timeline, web_pages
     from clptools.cli.render.incident import incident
 
     path = output(args, (*SVG, *HTML))
@@ -54,11 +54,11 @@ def graph(args: Args) -> Answer:
     heading = f"Cluster {cluster}: {timeline.day(drawn.begin)} to {timeline.clock(drawn.end)}"
     lines = summary(drawn)
     remarks = [*found.remarks, short_of(found, begin)]
-    footer = [pages.as_of(found.now, found.me), *filter(None, remarks)]
+    footer = [web_pages.as_of(found.now, found.me), *filter(None, remarks)]
     if path.endswith(SVG):
         text = timeline.picture(drawn, heading, [*lines, *footer])
     else:
-        text = pages.incident_page(drawn, heading, lines, footer)
+        text = web_pages.incident_page(drawn, heading, lines, footer)
     stat_past.remark(*remarks)
     write(path, text)
     many = f"{len(drawn.marks)} event{'' if len(drawn.marks) == 1 else 's'}"
@@ -117,7 +117,7 @@ def summary(drawn: Incident) -> list[str]:
 def state(args: Args) -> Answer:
     """`--html`: the present state.  Raises ClpError."""
     from clptools.api.client import Client
-    from clptools.cli.render import pages
+    from clptools.cli.render import web_pages
 
     path = output(args, HTML)
     with Client() as client:
@@ -129,7 +129,7 @@ def state(args: Args) -> Answer:
     now = time.time()
     me = next((s["name"] for s in view["servers"] if s["local"]), "this server")
     events = in_order(records, me)[-LAST:]
-    write(path, pages.state_page(view, hardware, events, now, [pages.as_of(now, me)]))
+    write(path, web_pages.state_page(view, hardware, events, now, [web_pages.as_of(now, me)]))
     return done(f"{path} written.", file=path)
 
 

@@ -109,3 +109,22 @@ class Owner:
     def sent(self, message: Message) -> bool:
         """Whether it comes from systemd."""
         return bool(self._unique) and message.sender == self._unique
+
+
+_SUFFIXES = (
+    "service",
+    "socket",
+    "target",
+    "mount",
+    "automount",
+    "swap",
+    "path",
+    "timer",
+    "slice",
+    "scope",
+)
+
+
+def unit_name(unit: str) -> str:
+    """The unit with its suffix."""
+    return unit if unit.rpartition(".")[2] in _SUFFIXES else f"{unit}.service"

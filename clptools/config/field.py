@@ -1,4 +1,4 @@
-"""One record per configuration key: reader, manual, completion and check are made from it.
+"""One `Field` per configuration key: reader, manual, completion and check are made from it.
 
 A `Field` belongs to a table of `clp.toml` (`section`); variant rooms (links, resources,
 monitors, arbiters) declare the keys of their own types in their `registry.py`, so this module
@@ -69,7 +69,7 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def option(self) -> str:
-        """Under which name a variant finds it in `options`: durations as `<name>_ms`."""
+        """Its name in a variant's `options`; of a duration, `<name>_ms`."""
         return f"{self.name}_ms" if self.parse.is_duration else self.name
 
     def default_value(self) -> Option:

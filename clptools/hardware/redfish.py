@@ -23,7 +23,7 @@ from clptools.common.redfish import (
     system_path,
     text_of,
 )
-from clptools.config.secretfile import read_bmc_password
+from clptools.config.files import read_bmc_password
 from clptools.core.model.settings import Bmc
 from clptools.core.model.words import BmcOrder, PowerState
 from clptools.faults import ClpError, ExitCode

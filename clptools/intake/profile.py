@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from clptools.config.trap_rows import row_fault
+from clptools.config.trap_names import row_fault
 from clptools.core.model.settings import TrapProfile
 from clptools.core.model.words import EventClass
 from clptools.intake.families import Families

@@ -33,7 +33,7 @@ from clptools.common.redfish import (
     path_of,
 )
 from clptools.config.address import Endpoint
-from clptools.config.secretfile import read_bmc_password
+from clptools.config.files import read_bmc_password
 from clptools.core.model.events import HardwareSeen
 from clptools.core.model.settings import Bmc, Settings
 from clptools.core.model.words import EventClass

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import msgspec
 
 from clptools.config.address import Endpoint
-from clptools.config.trap_rows import row_fault
+from clptools.config.trap_names import row_fault
 from clptools.core.model.events import HardwareSeen
 from clptools.core.model.settings import Settings, SnmpUser, TrapSource
 from clptools.core.model.words import EventClass

@@ -22,7 +22,7 @@ from typing import Any
 
 import msgspec
 
-from clptools.config.secretfile import read_secret
+from clptools.config.files import read_secret
 from clptools.core.model.settings import SnmpUser
 from clptools.faults import ClpError, ExitCode
 from clptools.intake import ber, snmp

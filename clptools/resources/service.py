@@ -14,8 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 from clptools.common import system_bus
 from clptools.common.loading import load
-from clptools.common.system_bus import BUS, MANAGER, NAME, PATH, PROPERTIES, SERVICE, UNIT, Owner
-from clptools.config.machine import unit_name
+from clptools.common.system_bus import (
+    BUS,
+    MANAGER,
+    NAME,
+    PATH,
+    PROPERTIES,
+    SERVICE,
+    UNIT,
+    Owner,
+    unit_name,
+)
 from clptools.core.model.options import VariantOptions, read
 from clptools.core.model.settings import Resource
 from clptools.faults import ClpError, ExitCode

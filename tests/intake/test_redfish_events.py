@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clptools.config.trap_rows import row_fault
+from clptools.config.trap_names import row_fault
 from clptools.core.model.settings import TrapProfile
 from clptools.core.model.words import EventClass
 from clptools.intake.event_stream import StreamParser

@@ -211,7 +211,13 @@ def _state(
     yield from _table(
         "Last",
         ("time", "server", "level", "what"),
-        ((day(e.time), told(e.server), told(e.level), told(e.text)) for e in reversed(events)),
+        (
+            (
+                f'<span class="t">{day(event.time)}</span>',
+                *(told(event.server), told(event.level), told(event.text)),
+            )
+            for event in reversed(events)
+        ),
     )
     yield from _footer(footer)
 

@@ -1,20 +1,86 @@
-"""Files that hold a secret: read only if nobody else can, written so that nobody else ever could.
+"""Files of a configuration: `clp.toml`, and the secrets beside it.
 
-Used for the authkey, BMC passwords and SNMPv3 keys.  Secrets are never in `clp.toml`, an
-argument, a log or the journal.
+Each is written whole or not at all: a crash or a full disk leaves the old file.  Secrets (authkey,
+BMC passwords, SNMPv3 keys) are read only if nobody else can read them, and are never in `clp.toml`,
+an argument, a log or the journal.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import stat
+import tempfile
 
 from clptools import paths
-from clptools.config.write import replace_file
+from clptools.config.load import Loaded, loads
+from clptools.config.variants import Registries
 from clptools.faults import ClpError, ExitCode
 
-MAX_BYTES = 4096
+CONFIG_MODE = 0o640
+
+
+def replace_file(path: str, content: bytes, mode: int) -> None:
+    """Replaces `path` by rename; on the disk when it returns.  Raises OSError."""
+    folder = os.path.dirname(path) or "."
+    fd, temporary = tempfile.mkstemp(prefix=f".{os.path.basename(path)}.", dir=folder)
+    try:
+        with open(fd, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fchmod(fd, mode)
+            os.fsync(fd)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    sync_folder(folder)
+
+
+def sync_folder(folder: str) -> None:
+    """Flushes the names in a folder to the disk.  Raises OSError."""
+    directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def dumps(document: dict[str, object]) -> str:
+    """Tables as TOML text, without comments."""
+    import tomli_w
+
+    return tomli_w.dumps(document)
+
+
+def save(text: str, path: str, registries: Registries) -> Loaded:
+    """Checks `text`, and writes it to `path` if it has no error.
+
+    Returns:
+        What was read; where `settings` is None, the file is as it was.
+
+    Raises:
+        ClpError: it cannot be written; the file is as it was.
+    """
+    loaded = loads(text, registries, path)
+    if loaded.settings is None:
+        return loaded
+    try:
+        os.makedirs(os.path.dirname(path) or ".", mode=0o750, exist_ok=True)
+        replace_file(path, text.encode(), CONFIG_MODE)
+    except OSError as fault:
+        code = ExitCode.NOT_PERMITTED if isinstance(fault, PermissionError) else ExitCode.FAILED
+        reason = (fault.strerror or "failed").lower()
+        raise ClpError(code, f"{path}: cannot be written: {reason}") from fault
+    return loaded
+
+
+# ---------------------------------------------------------------------- secrets
+
+
+MAX_SECRET_BYTES = 4096
 
 
 def read_secret(path: str, mend: str) -> bytes:
@@ -23,7 +89,7 @@ def read_secret(path: str, mend: str) -> bytes:
     `mend` says how such a file is made.
 
     Raises:
-        ClpError: it is missing, others may read it, or it cannot be one; the file is named.
+        ClpError: it is missing, others may read it, or it is no secret file; the file is named.
     """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -39,14 +105,14 @@ def read_secret(path: str, mend: str) -> bytes:
         fault_text = loose(found)
         if fault_text:
             raise ClpError(ExitCode.FAILED, f"{path}: {fault_text}", f"chmod 0400 {path}")
-        content = file.read(MAX_BYTES + 1)
-    if len(content) > MAX_BYTES:
-        raise ClpError(ExitCode.FAILED, f"{path}: larger than {MAX_BYTES} bytes", mend)
+        content = file.read(MAX_SECRET_BYTES + 1)
+    if len(content) > MAX_SECRET_BYTES:
+        raise ClpError(ExitCode.FAILED, f"{path}: larger than {MAX_SECRET_BYTES} bytes", mend)
     return content
 
 
 def loose(found: os.stat_result) -> str:
-    """Why such a file keeps no secret; empty where it does."""
+    """Why others can read such a file; empty: they cannot."""
     if found.st_uid not in (0, os.geteuid()):
         return f"belongs to user {found.st_uid}, who can read and replace it"
     if found.st_mode & 0o077:
@@ -55,7 +121,7 @@ def loose(found: os.stat_result) -> str:
 
 
 def write_secret(path: str, content: bytes) -> None:
-    """Write `path` with mode 0400, whole or not at all.  Raises ClpError naming the file."""
+    """Writes `path` with mode 0400.  Raises ClpError, which names the file."""
     folder = os.path.dirname(path)
     try:
         os.makedirs(folder, mode=0o700, exist_ok=True)
@@ -146,9 +212,9 @@ def read_bmc_password(server: str) -> str:
 
 
 def write_bmc_password(server: str, password: str, *, redfish: bool = False) -> None:
-    """Keep the password of `server`'s BMC; by Redfish it may be longer than by IPMI.
+    """Stores the password of `server`'s BMC; for Redfish it may be longer than for IPMI.
 
-    Raises ClpError if it cannot be one.
+    Raises ClpError if no BMC would take it.
     """
     _check(password, "BMC password")
     most = MAX_REDFISH_BYTES if redfish else MAX_BMC_BYTES
@@ -162,9 +228,9 @@ def write_bmc_password(server: str, password: str, *, redfish: bool = False) -> 
 
 
 def write_snmp_keys(user: str, auth: str, priv: str = "") -> None:
-    """Keep the pass phrases of an SNMPv3 user, as `intake.usm` reads them.
+    """Stores the pass phrases of an SNMPv3 user in the form that `intake.usm` reads.
 
-    Without `priv` the first serves for both.  Raises ClpError if they cannot be ones.
+    Without `priv` the first serves for both.  Raises ClpError if one is no pass phrase.
     """
     for phrase in (auth, priv or auth):
         _check(phrase, f"pass phrase of {user}")

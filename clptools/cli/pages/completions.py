@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from clptools.cli.command import Command, Option
-from clptools.cli.names import KINDS
+from clptools.cli.requests import KINDS
 
 MADE = "# Made by python -m clptools.cli.generate; do not edit."
 LIVE = (*KINDS, "any")

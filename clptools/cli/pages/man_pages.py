@@ -95,9 +95,9 @@ _DESCRIPTION = (
         "are in seconds."
     ),
     (
-        "An unknown key, a wrong type or two values that do not fit each other are refused, all at "
-        "once, each with its line and what mends it: clpcfchk. A changed file takes effect by "
-        "clpcfctrl --push, on all servers or on none."
+        "Unknown keys, wrong types and values that do not fit together are refused; clpcfchk "
+        "shows all of them at once, each with its line and what mends it. A changed file takes "
+        "effect by clpcfctrl --push, on all servers or on none."
     ),
     (
         "Secrets are never in it. The shared secret is in authkey (clpcfctrl --keygen), "
@@ -111,18 +111,18 @@ _DESCRIPTION = (
     ),
 )
 _SCRIPTS = (
-    "Scripts run as root with a clean environment; what they are to know is in these variables. "
-    "Start, stop and migration scripts of a resource have:"
+    "Scripts run as root with a clean environment and these variables. Start, stop and migration "
+    "scripts of a resource have:"
 )
 _VARIABLES = (
     (
         "CLP_EVENT",
         (
             "START (by an operator or with the cluster) or FAILOVER (taken over from another "
-            "server). A restart here, a stop and a migration have the word of the start before "
-            "them. RECOVER, which the original gives to a start script on a server that comes "
-            "back, does not occur: such a server starts nothing before a group is granted to it, "
-            "and that is one of the two."
+            "server). A restart on the same server, a stop and a migration have the value of the "
+            "start before them. RECOVER, which the original gives to a start script on a server "
+            "that comes back, does not occur: such a server starts a group only when it is "
+            "granted, with one of these two values."
         ),
     ),
     (
@@ -143,7 +143,7 @@ _REDFISH = (
     (
         'A BMC with protocol = "redfish" is asked over one HTTPS connection that is kept. The '
         "account needs to log in and to control power (Login and ConfigureComponents; Operator). "
-        "The password leaves only to the certificate that is pinned, or that the CA signed. A "
+        "The password is sent only to the pinned certificate, or to one that the CA signed. A "
         "system is off when it and the chassis that holds it alone say Off; PoweringOff and all "
         "other words are unknown."
     ),
@@ -171,14 +171,14 @@ _OTHER_SCRIPTS = (
     "CLP_EVENT_ID, CLP_TIME and CLP_MESSAGE."
 )
 _TRAPS = (
-    "Traps of BMCs that are no PETs are read by profiles: those that ship, for Dell iDRAC, HPE iLO "
-    "(NEC's models with iLO, too), Lenovo XCC and IMM, Fujitsu iRMC, Huawei and xFusion iBMC and "
-    "Cisco CIMC, and the site's own, which come first. A trap that no row knows is told in the "
-    "alert log, once an hour and name, with the row that gives it a class; clptrap decode says the "
-    "same. In a profile, tables of one name speak of one sort of fault, and the variables of "
-    "instance tell one part from another: a CLEAR ends what is open under the same name and part, "
-    "whatever opened it, and what closes names. This family opens and ends its own fault; the last "
-    "table gives all other traps of the vendor a class:"
+    "Traps of BMCs that are no PETs are read by profiles: those that ship, for Dell iDRAC, HPE "
+    "iLO (NEC's models with iLO, too), Lenovo XCC and IMM, Fujitsu iRMC, Huawei and xFusion iBMC "
+    "and Cisco CIMC, and the site's own, which come first. A trap that no row knows is recorded "
+    "in the alert log, once an hour for each name, with the row that would give it a class; "
+    "clptrap decode says the same. In a profile, tables of one name are about one sort of fault, "
+    "and the variables of instance tell its parts apart. A CLEAR ends what is open under the "
+    "same name and part, whatever opened it, and what closes names. Here each named table opens "
+    "and ends its own fault; the last table gives all other traps of the vendor a class:"
 )
 TRAP_SAMPLE = """\
 [[trap_profile]]
