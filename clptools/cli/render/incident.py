@@ -6,16 +6,14 @@ Pure: records in order, the view of the cluster before them; no pixel is decided
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from enum import StrEnum
 
 import msgspec
 
 from clptools.api.backend import EventRecord
+from clptools.cli.render.marks import Kind, Lane, Place, is_grave, kind_of, lane_of
 from clptools.core.model.view import StatusView
-from clptools.core.notices import cluster, groups, monitors, requests, safety
-from clptools.core.notices.form import Kinds
 from clptools.core.report import history
-from clptools.core.report.facts import facts, kinds, seconds
+from clptools.core.report.facts import facts, seconds
 from clptools.core.report.presence import LOST, Presence, about
 
 QUIET_S = 60.0
@@ -24,29 +22,6 @@ MOST_MARKS = 150
 MOST_LANES = 12
 """Of servers, and of groups, that nothing happened to."""
 
-
-class Kind(StrEnum):
-    """What a mark stands for; each has a shape of its own."""
-
-    TRAP = "trap"
-    BEAT = "heartbeat"
-    DECISION = "decision"
-    STOP = "stop"
-    PROOF = "proof"
-    START = "start"
-    FAILURE = "failure"
-    NOTE = "note"
-
-
-class Place(StrEnum):
-    """What a lane is for."""
-
-    SERVER = "server"
-    BMC = "BMC of"
-    GROUP = "group"
-
-
-Lane = tuple[Place, str]
 
 GONE = "Gone"
 """Of a group: its server is not heard, or is off, and it was not given to another one yet."""
@@ -101,136 +76,12 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True):
     """Records that found no room; those that change nothing go first."""
 
 
-GRAVE = Kinds(
-    cluster.ServerLost,
-    cluster.ServerReadsOff,
-    cluster.AuthorityLapsed,
-    cluster.StoppedIfSilent,
-    groups.GroupWaits,
-    monitors.RecoveryFailsOver,
-    monitors.RecoveryRestarts,
-    safety.ForcedStopBegins,
-    safety.ForcedStopFailed,
-    safety.LeaseEnded,
-)
-"""What makes an incident, beside all that is told as an error."""
-
-_KINDS: tuple[tuple[Kind, Kinds], ...] = (
-    (
-        Kind.TRAP,
-        Kinds(
-            monitors.HardwareFatal,
-            monitors.HardwareDegraded,
-            monitors.HardwarePredicted,
-            monitors.HardwareFault,
-            monitors.HardwareNoted,
-            monitors.HardwareClosed,
-            monitors.MessageFatal,
-            monitors.MessageUnclaimed,
-        ),
-    ),
-    (
-        Kind.BEAT,
-        Kinds(cluster.ServerLost, cluster.HeardAgain, cluster.TakesPart, cluster.HeartbeatsLate),
-    ),
-    (
-        Kind.FAILURE,
-        Kinds(
-            groups.ResourceStartFailed,
-            groups.ResourceStopFailed,
-            groups.GroupStuck,
-            groups.GroupStartsNowhere,
-            groups.TwoCopies,
-            safety.ForcedStopFailed,
-            monitors.HostActionFailed,
-            monitors.PreActionFailed,
-        ),
-    ),
-    (
-        Kind.PROOF,
-        Kinds(
-            groups.GroupReleased,
-            cluster.ServerReadsOff,
-            cluster.ServerLeft,
-            safety.ForcedStopDone,
-            safety.ForcedStopNotNeeded,
-            safety.ConfirmedDown,
-        ),
-    ),
-    (
-        Kind.STOP,
-        Kinds(
-            groups.GroupStops,
-            groups.MigrationBegins,
-            safety.LeaseEnded,
-            requests.ServiceStops,
-            requests.ServiceStopped,
-            monitors.FinalActionBegins,
-            monitors.ResourceFinalAction,
-            monitors.AfterRecovery,
-        ),
-    ),
-    (Kind.START, Kinds(groups.GroupStarts, groups.GroupOnline, groups.GroupFound)),
-    (
-        Kind.DECISION,
-        Kinds(
-            groups.GroupGranted,
-            groups.GroupWaits,
-            monitors.GroupStays,
-            monitors.MonitorError,
-            monitors.MonitorRecovered,
-            monitors.RecoveryFailsOver,
-            monitors.RecoveryRestarts,
-            safety.ForcedStopBegins,
-            safety.ForcedStopCalledOff,
-            cluster.CoordinatorElected,
-            cluster.AuthorityLapsed,
-            cluster.ArbiterOffered,
-            cluster.HigherTerm,
-            cluster.CoordinatorLeaves,
-        ),
-    ),
-)
-_OF_BMC = Kinds(
-    cluster.ServerReadsOff,
-    cluster.BmcLies,
-    cluster.BmcTruthful,
-    cluster.BmcRefuses,
-    cluster.BmcAnswers,
-    safety.ForcedStopBegins,
-    safety.ForcedStopDone,
-    safety.ForcedStopNotNeeded,
-    safety.ForcedStopFailed,
-    safety.ForcedStopStaysOff,
-    monitors.AfterRecovery,
-)
-_OF_OTHER = Kinds(cluster.ServerLost, cluster.HeardAgain, cluster.ServerLeft, safety.ConfirmedDown)
-"""Told by one server of another, in whose lane it belongs."""
-
-
-def kind_of(record: EventRecord) -> Kind:
-    """What a record is in the picture."""
-    return next((kind for kind, found in _KINDS if record in found), Kind.NOTE)
-
-
-def lane_of(record: EventRecord) -> Lane:
-    """Where a record stands: with the server, or the BMC, that it happened to."""
-    said = facts(record)
-    if record in _OF_BMC:
-        return Place.BMC, said.get("server", record.server)
-    if kind_of(record) is Kind.TRAP and said.get("who", "").startswith("BMC"):
-        return Place.BMC, record.server
-    if record in _OF_OTHER:
-        return Place.SERVER, said.get("server", record.server)
-    return Place.SERVER, record.server
-
-
 # ---------------------------------------------------------------------- which records
 
 
 def newest(records: Sequence[EventRecord]) -> tuple[float, float] | None:
     """Begin and end of the newest incident; None where nothing went wrong."""
-    grave = [i for i, r in enumerate(records) if r in GRAVE or (r.level == "ERROR" and _known(r))]
+    grave = [index for index, record in enumerate(records) if is_grave(record)]
     if not grave:
         return None
     first = last = grave[-1]
@@ -239,10 +90,6 @@ def newest(records: Sequence[EventRecord]) -> tuple[float, float] | None:
     while last + 1 < len(records) and records[last + 1].time - records[last].time <= QUIET_S:
         last += 1
     return records[first].time, records[last].time
-
-
-def _known(record: EventRecord) -> bool:
-    return record.code in kinds()
 
 
 # ---------------------------------------------------------------------- the picture

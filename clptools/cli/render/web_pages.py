@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from clptools.api.backend import EventRecord
-from clptools.cli.render import timeline
+from clptools.cli.render import shapes, timeline
 from clptools.cli.render.explain import waiting_lines
 from clptools.cli.render.incident import Incident
 from clptools.cli.render.screen import AWAY, WELL, ages, bmc_word, since
@@ -75,7 +75,7 @@ def incident_page(
     found: Incident, heading: str, lines: Sequence[str], footer: Sequence[str]
 ) -> str:
     """The picture, what its shapes mean, and every sentence."""
-    return _page(heading, _incident(found, heading, lines, footer), style=timeline.STYLE)
+    return _page(heading, _incident(found, heading, lines, footer), style=shapes.STYLE)
 
 
 def _incident(
@@ -83,7 +83,7 @@ def _incident(
 ) -> Iterator[str]:
     yield f"<h1>{told(heading)}</h1>"
     yield from (f"<p>{told(line)}</p>" for line in lines)
-    yield f'<svg class="clp" width="0" height="0" aria-hidden="true">{timeline.DEFINITIONS}</svg>'
+    yield f'<svg class="clp" width="0" height="0" aria-hidden="true">{shapes.DEFINITIONS}</svg>'
     for number, strip in enumerate(timeline.strips(found), 1):
         words = f"Time line, part {number}: {clock(strip.begin)} to {clock(strip.end)}"
         high = timeline.height(found, strip)
@@ -92,13 +92,13 @@ def _incident(
         yield from timeline.strip_parts(found, strip)
         yield "</svg></figure>"
     yield '<p class="legend">'
-    for kind, words in timeline.WORDS.items():
-        yield f"<span>{timeline.shape(kind, 'INFO')} {words}</span>"
-    for name, words in timeline.LEGEND_SPANS:
-        swatch = timeline.swatch(name)
-        drawn = f'<svg class="clp" width="24" height="18" viewBox="-12 -9 24 18">{swatch}</svg>'
+    for kind, words in shapes.WORDS.items():
+        yield f"<span>{shapes.shape(kind, 'INFO')} {words}</span>"
+    for name, words in shapes.LEGEND_SPANS:
+        piece = shapes.swatch(name)
+        drawn = f'<svg class="clp" width="24" height="18" viewBox="-12 -9 24 18">{piece}</svg>'
         yield f"<span>{drawn} {words}</span>"
-    yield f"</p>\n<p>{timeline.SCALE}</p>"
+    yield f"</p>\n<p>{shapes.SCALE}</p>"
     yield "<h2>What happened</h2>\n<table>\n<thead><tr>"
     heads = ("#", "time", "after", "", "server", "level", "what")
     yield "".join(
@@ -111,7 +111,7 @@ def _incident(
         before = mark.time
         yield (
             f'<tr><td class="n">{mark.number}</td><td class="t">{timeline.exact(mark.time)}</td>'
-            f'<td class="n">{after}</td><td>{timeline.shape(mark.kind, mark.level)}</td>'
+            f'<td class="n">{after}</td><td>{shapes.shape(mark.kind, mark.level)}</td>'
             f"<td>{told(mark.server)}</td><td>{told(mark.level)}</td>"
             f"<td>{told(mark.text)}</td></tr>"
         )
@@ -162,6 +162,24 @@ def _state(
         f"as of {day(now)[:-2]}</p>"
     )
     yield from _waiting(view, now)
+    yield from _groups_and_servers(view)
+    yield from _monitors(view)
+    yield from _hardware(hardware, now)
+    yield from _table(
+        "Last",
+        ("time", "server", "level", "what"),
+        (
+            (
+                f'<span class="t">{day(event.time)}</span>',
+                *(told(event.server), told(event.level), told(event.text)),
+            )
+            for event in reversed(events)
+        ),
+    )
+    yield from _footer(footer)
+
+
+def _groups_and_servers(view: StatusJson) -> Iterator[str]:
     yield from _table(
         "Groups",
         ("group", "state", "on", "since", "resources"),
@@ -190,6 +208,9 @@ def _state(
             for server in view["servers"]
         ),
     )
+
+
+def _monitors(view: StatusJson) -> Iterator[str]:
     names = [server["name"] for server in view["servers"]]
     yield from _table(
         "Monitors",
@@ -207,19 +228,6 @@ def _state(
             for monitor in view["monitors"]
         ),
     )
-    yield from _hardware(hardware, now)
-    yield from _table(
-        "Last",
-        ("time", "server", "level", "what"),
-        (
-            (
-                f'<span class="t">{day(event.time)}</span>',
-                *(told(event.server), told(event.level), told(event.text)),
-            )
-            for event in reversed(events)
-        ),
-    )
-    yield from _footer(footer)
 
 
 def _waiting(view: StatusJson, now: float) -> Iterator[str]:
