@@ -37,6 +37,7 @@ LED_TO_S = 3600.0
 CLOCKS_S = 1.0
 """Clocks of two servers that are further apart are worth a word."""
 _CAUGHT_UP = -1.0
+_UNKNOWN = "Unknown"
 _LINE = re.compile(
     r"(\d{4}/\d\d/\d\d \d\d:\d\d):(\d\d\.\d{3}) (INFO|WARN|ERROR)\s+\[(\S+)\s*\] ([^:\s]+): (.*)"
 )
@@ -170,9 +171,26 @@ def _configured(fault: ClpError) -> StatusView:
     from clptools.cli.render.configuration import offline
 
     try:
-        return offline(local_settings(), paths.server_name())
+        view = offline(local_settings(), paths.server_name())
     except (ClpError, OSError):
         raise fault from None
+    # Nobody says how it is now, so it says nothing of how it was.
+    changed = msgspec.structs.replace
+    return changed(
+        view,
+        servers=tuple(changed(server, status=_UNKNOWN) for server in view.servers),
+        groups=tuple(changed(group, status=_UNKNOWN) for group in view.groups),
+        monitors=tuple(
+            changed(
+                monitor,
+                status=_UNKNOWN,
+                servers={
+                    name: changed(found, status=_UNKNOWN) for name, found in monitor.servers.items()
+                },
+            )
+            for monitor in view.monitors
+        ),
+    )
 
 
 # ---------------------------------------------------------------------- files

@@ -349,6 +349,18 @@ def test_a_group_is_explained_as_it_was(agent: Agent, capsys: Output, failover: 
     assert len(json.loads(capsys.readouterr().out)["explanations"]) == 1
 
 
+def test_what_no_record_tells_of_is_not_made_up(
+    root: Path, capsys: Output, failover: Servers
+) -> None:
+    """Without an agent nobody says how it is now, either."""
+    keep([r for r in failover.known_to("server1") if "failover1" not in r.subjects])
+    when = at(failover, "HardwareFatal", 3)
+    assert run("clpstat", ["--explain", "failover1", "--at", when]) == 0
+    assert capsys.readouterr().out.splitlines()[1] == "failover1 is Unknown."
+    assert run("clpstat", ["--explain", "server2", "--at", when]) == 0
+    assert capsys.readouterr().out.splitlines()[1] == "server2 is Online."
+
+
 def test_every_object_has_a_past(agent: Agent, capsys: Output, failover: Servers) -> None:
     agent.backend.records = failover.known_to("server1")
     when = at(failover, "HardwareFatal", 3)
