@@ -153,11 +153,12 @@ _clptools() {
             esac
             ;;
         clpreplay)
-            flags='--all --from --to --json --help'
+            flags='--all --with-config --from --to --json --help'
             words=('file')
             more='file'
-            valued='--from --to'
+            valued='--with-config --from --to'
             case $previous in
+                --with-config) value=' ' ;;
                 --from) value=' ' ;;
                 --to) value=' ' ;;
             esac
@@ -207,9 +208,9 @@ _clptools() {
             esac
             ;;
         clpstat)
-            flags='-s --long --local -h --host -g -m -n -p -i --cl --sv --hb --np --svg --grp --rsc --mon --detail --explain --watch --events --since --follow --at --from --to --level --of --text --graph --html -o --output --hw --json --help'
+            flags='-s --long --local -h --host -g -m -n -p -i --cl --sv --hb --np --svg --grp --rsc --mon --detail --explain --watch --events --since --follow --at --from --to --level --of --text --graph --html -o --output --metrics --check -w -c --hw --json --help'
             words=('any')
-            valued='-h --host --since --at --from --to --level --of -o --output'
+            valued='-h --host --since --at --from --to --level --of -o --output -w -c'
             case $previous in
                 -h|--host) value='server' ;;
                 --since) value=' ' ;;
@@ -219,6 +220,8 @@ _clptools() {
                 --level) value='INFO WARN ERROR' ;;
                 --of) value='any' ;;
                 -o|--output) value='file' ;;
+                -w) value=' ' ;;
+                -c) value=' ' ;;
             esac
             ;;
         clpstdn)

@@ -110,7 +110,7 @@ def _certificate(args: Args) -> Answer:
     import asyncio
 
     from clptools.common.http import HttpError
-    from clptools.common.kept_http import KeptConnection, pinned_tls
+    from clptools.common.http_client import KeptConnection, pinned_tls
     from clptools.config.servers import HTTPS_PORT
 
     if any(map(args.given, ("user", "new", "snmp", "alerts", "check", "yes"))):

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 
-from clptools.api.agent_process import beside, described, stands
+from clptools.api.agent_process import beside, described, is_stopped
 from clptools.api.client import READ_TIMEOUT_S, Client, Silent
 from clptools.cli.command import APITO, Answer, Args, Command, Option, done, host, wait
 from clptools.cli.requests import change, one_of
@@ -121,7 +121,7 @@ def start_agent() -> bool:
         # systemctl ends with 0 when the unit runs; if the agent itself ends, it failed.
         ended = starting.poll()
         holder = beside(socket_file())
-        if ended == ExitCode.REFUSED and stands(holder):
+        if ended == ExitCode.REFUSED and is_stopped(holder):
             raise ClpError(ExitCode.TIMED_OUT, *described(holder, socket_file()))
         if ended == ExitCode.REFUSED and not by_systemd and time.monotonic() <= deadline:
             # Another agent runs whose socket was removed; it makes the socket again.

@@ -36,7 +36,7 @@ def run(args: Args) -> Answer:
     import json
     import socket
 
-    from clptools.api.address import SocketAddress
+    from clptools.api.local_socket import SocketAddress
     from clptools.paths import message_socket_file
 
     words = args.words
@@ -63,8 +63,8 @@ def run(args: Args) -> Answer:
                 ExitCode.NOT_PERMITTED, "Only root may put messages in.", f"{path} is root's."
             ) from None
         except (FileNotFoundError, ConnectionRefusedError, ConnectionResetError):
+            from clptools.api.agent_process import agent_pid
             from clptools.api.client import SocketMissing
-            from clptools.api.holder import agent_pid
 
             if pid := agent_pid():
                 raise SocketMissing(pid, path) from None

@@ -198,9 +198,9 @@ def _ask(
     # Imported here: only a request to another server pays for TLS.
     import msgspec
 
-    from clptools.api.peer import Transaction, TransactionScript
+    from clptools.api.messages import Transaction, TransactionScript
     from clptools.core.model.requests import ExternalNotice, GroupMove, Outcome
-    from clptools.links.outside import call
+    from clptools.links.connection import call_from_outside
 
     request: Transaction | TransactionScript
     if asked is None:
@@ -208,7 +208,7 @@ def _ask(
     else:
         of_core = msgspec.convert(asked, GroupMove | ExternalNotice)
         request = Transaction(request=of_core, resource=args.text("resource"), user=user())
-    ended = call(host, port, key, request, Outcome, _seconds(args))
+    ended = call_from_outside(host, port, key, request, Outcome, _seconds(args))
     return {"code": ended.code, "text": ended.text, "hint": ended.hint}
 
 

@@ -41,6 +41,8 @@ COMMAND = Command(
         "--graph [--from TIME] [--to TIME] [--of NAME] -o FILE.svg|FILE.html",
         "--html -o FILE",
         "--hw",
+        "--metrics",
+        "--check [-w RANGE] [-c RANGE]",
     ),
     description=(
         (
@@ -95,6 +97,19 @@ COMMAND = Command(
             "the newest incident. --html writes the present state as one page. Neither page has "
             "scripts or needs anything from elsewhere; both print well without colour."
         ),
+        (
+            "--metrics writes what `[cluster] metrics` would serve: Prometheus text, for a "
+            "textfile collector or a look."
+        ),
+        (
+            "--check is a plug-in for Nagios, Icinga and their like: one line with performance "
+            "data, and the exit status 0 OK, 1 WARNING, 2 CRITICAL or 3 UNKNOWN. CRITICAL is a "
+            "group that should run and does not, one that runs twice, a monitor in Error, and a "
+            "cluster without a coordinator; WARNING is whatever else is not Normal or Online, a "
+            "suspended cluster, and an open hardware event. RANGE is of the number of servers "
+            "that are away, neither Online nor Caution, in the plug-ins' own form (`1` is 0 to 1, "
+            "`@1:2` alarms inside it): -w is 0 unless given, -c is without a limit."
+        ),
     ),
     options=(
         Option("-s", help="Show the status; this is what happens without options."),
@@ -140,6 +155,18 @@ COMMAND = Command(
             help="Where --graph and --html write.",
             complete="file",
         ),
+        Option("--metrics", help="Write all figures as Prometheus text."),
+        Option("--check", help="Answer as a monitoring plug-in."),
+        Option(
+            "-w",
+            metavar="RANGE",
+            help="With --check: servers that may be away before WARNING.",
+        ),
+        Option(
+            "-c",
+            metavar="RANGE",
+            help="With --check: servers that may be away before CRITICAL.",
+        ),
         Option("--hw", help="Show open hardware events and trap counters of each server."),
     ),
     arguments=(Argument("NAME", help="Only the object of this name.", complete="any"),),
@@ -160,7 +187,10 @@ COMMAND = Command(
 MAPS = ("g", "m", "n", "p")
 KINDS = ("cl", "sv", "hb", "np", "svg", "grp", "rsc", "mon")
 NAMED = (*KINDS[1:], "explain")
-VIEWS = ("s", *MAPS, "i", *KINDS, "explain", "watch", "events", "graph", "html", "hw")
+VIEWS = (
+    *("s", *MAPS, "i", *KINDS, "explain", "watch", "events", "graph", "html", "hw"),
+    *("metrics", "check"),
+)
 ALSO = {
     "long": ("", "s"),
     "local": ("", "s", *MAPS),
@@ -175,6 +205,8 @@ ALSO = {
     "of": ("events", "graph"),
     "text": ("events",),
     "output": ("graph", "html"),
+    "w": ("check",),
+    "c": ("check",),
 }
 """Option -> the views it may be given with (empty: none named)."""
 SHORT = {"host": "h", "output": "o"}
@@ -195,6 +227,10 @@ def run(args: Args) -> Answer:
         return hardware(args)
     if view == "watch":
         return watch(args)
+    if view == "metrics":
+        return metrics()
+    if view == "check":
+        return check(args)
     if view == "i" or view in KINDS:
         return configuration(args, view)
     return status(args, view)
@@ -448,6 +484,31 @@ def hardware(args: Args) -> Answer:
     with Client() as client:
         found = cast("HardwareJson", client.call("GetHardware")["hardware"])
     return Answer(page(found, time.time())[:-1], cast("dict[str, object]", found))
+
+
+def metrics() -> Answer:
+    """`--metrics`."""
+    from clptools.api.client import Client
+
+    with Client() as client:
+        text = cast("str", client.call("GetMetrics")["text"])
+    return Answer(text.rstrip("\n"), {"metrics": text})
+
+
+def check(args: Args) -> Answer:
+    """`--check`: whatever goes wrong is UNKNOWN, as plug-ins have it."""
+    from clptools.api.client import Client
+    from clptools.cli.render import plugin
+
+    try:
+        warning = plugin.Range(args.text("w") or "0")
+        critical = plugin.Range(args.text("c") or "0:")
+        with Client() as client:
+            found = cast("StatusJson", client.call("GetStatus")["status"])
+        code, text = plugin.verdict(found, warning, critical)
+    except ClpError as error:
+        code, text = plugin.UNKNOWN, plugin.line("UNKNOWN", error.message)
+    return Answer(text, {"code": code, "text": text}, code=code)
 
 
 def watch(args: Args) -> Answer:

@@ -31,7 +31,7 @@ from msgspec.inspect import (
     type_info,
 )
 
-from clptools.api.backend import EventRecord, Explanation, HardwareView
+from clptools.api.messages import EventRecord, Explanation, HardwareView
 from clptools.cli.command import Command
 from clptools.cli.daemons import DAEMONS
 from clptools.cli.pages import completions

@@ -22,7 +22,7 @@ from typing import IO, cast
 import msgspec
 
 from clptools import paths
-from clptools.api.backend import EventRecord
+from clptools.api.messages import EventRecord
 from clptools.core.model.actions import Record
 from clptools.core.model.view import StatusView
 from clptools.core.report.facts import recognised, subjects

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 import msgspec
 
-from clptools.api.backend import EventRecord
+from clptools.api.messages import EventRecord
 from clptools.cli.command import Answer, Args, done
 from clptools.core.report.order import in_order
 from clptools.faults import ClpError, ExitCode

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 import msgspec
 
-from clptools.api.backend import EventRecord
+from clptools.api.messages import EventRecord
 from clptools.cli.command import Answer, Args, as_json
 from clptools.cli.past import Past, gather, short_of
 from clptools.cli.stat_events import as_text, event_line

@@ -19,9 +19,9 @@ from functools import partial
 import msgspec
 
 from clptools import paths
+from clptools.common.foreign_files import check_script
 from clptools.common.ping import ping
 from clptools.common.system_bus import unit_name
-from clptools.common.trust import check_script
 from clptools.config.files import MAKE_AUTHKEY, how_bmc, how_snmp, read_secret
 from clptools.config.scripts import scripts_of
 from clptools.config.variants import Registries

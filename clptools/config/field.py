@@ -13,6 +13,7 @@ import difflib
 import math
 import re
 from collections.abc import Callable, Iterable
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 import msgspec
@@ -340,6 +341,24 @@ def _absolute(value: str) -> None:
 
 PATH = _checked(_absolute, "path")
 """An absolute path."""
+
+
+def _metrics(value: str) -> None:
+    if not value or value.startswith("/"):
+        _absolute(value or "/")
+        return
+    found = endpoint(value, 0)
+    if not found.port:
+        raise ValueError(f'the port is missing, as in "{found.host}:9402"')
+    if not ip_address(found.host).is_loopback:
+        raise ValueError(
+            "metrics are served on loopback or a Unix socket only; let an exporter's proxy, which "
+            "knows who may read them, offer them to others"
+        )
+
+
+METRICS = _checked(_metrics, "address:port or path")
+"""A loopback address with its port, or the path of a Unix socket; empty: neither."""
 
 
 def _script(value: str) -> None:

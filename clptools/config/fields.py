@@ -18,6 +18,7 @@ from clptools.config.field import (
     BOOLEAN,
     ENDPOINT,
     FINGERPRINT,
+    METRICS,
     NAME,
     PATH,
     TEXT,
@@ -102,6 +103,13 @@ CLUSTER = (
         parse=integer(1 << 20, 1 << 40),
         default=268_435_456,
         help="Maximum size of the journal.",
+    ),
+    _cluster(
+        name="metrics",
+        parse=METRICS,
+        default="",
+        help="Where each agent serves metrics for Prometheus by HTTP (/metrics): a loopback "
+        "address with port, as 127.0.0.1:9402, or the path of a Unix socket; empty: nowhere.",
     ),
     _cluster(
         name="max_reboots",

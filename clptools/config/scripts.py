@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import msgspec
 
 from clptools import paths
-from clptools.common.plainfile import beginning
+from clptools.common.foreign_files import beginning
 from clptools.config.field import SCRIPT, Field
 from clptools.config.monitors import MONITOR_SCRIPTS
 from clptools.config.variants import Registries

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from clptools import paths
-from clptools.common.trust import check_script
+from clptools.common.foreign_files import check_script
 from clptools.core.model.events import HostActionDone
 from clptools.faults import ClpError, ExitCode
 from clptools.hardware.sysrq import Sysrq, trigger

@@ -8,7 +8,7 @@ import os
 import signal
 
 from clptools import paths
-from clptools.common.trust import check_script
+from clptools.common.foreign_files import check_script
 from clptools.core.model.settings import Monitor
 from clptools.faults import ClpError
 from clptools.intake.source import Faults

@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from clptools.common.loading import load
+from clptools.common.threads import load
 from clptools.intake.kernel import Kernel, last_part
 from clptools.intake.kmsg import Finding, Line
 from clptools.intake.source import Faults

@@ -7,7 +7,7 @@ import contextlib
 import os
 from collections.abc import Callable
 
-from clptools.common.plainfile import beginning
+from clptools.common.foreign_files import beginning
 from clptools.faults import ClpError
 from clptools.intake.source import Faults
 

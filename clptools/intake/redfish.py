@@ -21,7 +21,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from clptools.common.http import HttpError, Server, cause
-from clptools.common.kept_http import KeptConnection
+from clptools.common.http_client import KeptConnection
 from clptools.common.redfish import (
     ROOT,
     Access,
@@ -37,8 +37,15 @@ from clptools.config.files import read_bmc_password
 from clptools.core.model.events import HardwareSeen
 from clptools.core.model.settings import Bmc, Settings
 from clptools.core.model.words import EventClass
+from clptools.core.notices.form import Notice
 from clptools.intake.event_stream import StreamParser
 from clptools.intake.match import BURST, RATE, Bucket, admissions
+from clptools.intake.notices import (
+    RedfishEventsCome,
+    RedfishEventsMissed,
+    RedfishMessageUnknown,
+    RedfishTestArrived,
+)
 from clptools.intake.redfish_events import EventTable, Told, events_of
 from clptools.intake.redfish_identity import listener_tls
 from clptools.intake.redfish_log import Known, find_logs, name_of, newest
@@ -111,7 +118,7 @@ class RedfishEvents:
         server: str,
         authkey: bytes,
         on_event: OnEvent,
-        note: Callable[[str], None],
+        note: Callable[[Notice], None],
     ) -> None:
         self.counters = RedfishCounters()
         self._server = server
@@ -159,9 +166,9 @@ class RedfishEvents:
         """Whose BMC it is."""
         return self._server
 
-    def note(self, text: str) -> None:
+    def note(self, notice: Notice) -> None:
         """One line for people."""
-        self._note(text)
+        self._note(notice)
 
     async def deliver(self, event: HardwareSeen) -> None:
         """Returns once it is durable.  Raises OSError."""
@@ -277,12 +284,12 @@ class _Watch:
         known = fault in self._faults.values()
         self._faults[way] = fault
         if not known:
-            self._note(f"{_WAYS[way]}: {fault}")
+            self._missed(f"{_WAYS[way]}: {fault}")
 
     def _works(self, way: str) -> None:
         fault = self._faults.pop(way, "")
         if fault and fault not in self._faults.values():
-            self._note(f"{_WAYS[way]}: it works again")
+            self._owner.note(RedfishEventsCome(self._bmc.where, _WAYS[way]))
 
     def _tell(self, name: str, text: str) -> None:
         """Said once an hour."""
@@ -290,10 +297,10 @@ class _Watch:
         last = self._told_at.get(name)
         if last is None or now - last >= AGAIN_TOLD_S:
             self._told_at[name] = now
-            self._note(text)
+            self._missed(text)
 
-    def _note(self, text: str) -> None:
-        self._owner.note(f"Redfish events of {self._owner.server} ({self._bmc.where}), {text}")
+    def _missed(self, what: str) -> None:
+        self._owner.note(RedfishEventsMissed(self._bmc.where, what))
 
     async def _get(self, path: str) -> Json:
         async with asyncio.timeout(ANSWER_S):
@@ -476,7 +483,7 @@ class _Watch:
             return None
         if told.test:
             self._counters.test += 1
-            self._owner.note(f"Test event of the BMC of {self._owner.server} arrived: {told.test}")
+            self._owner.note(RedfishTestArrived(told.test))
         if judged.event_class is EventClass.UNKNOWN:
             self._counters.unknown += 1
         if not judged.known and judged.event_class is not EventClass.CLEAR:
@@ -523,11 +530,8 @@ class _Watch:
         self._unknown_told[told.message] = now
         if len(self._unknown_told) > KEPT:
             self._unknown_told.popitem(last=False)
-        self._owner.note(
-            f"No row knows the Redfish message {told.message} ({told.text[:120]}): its severity "
-            f'makes it {event_class}. A [[trap_profile]] row "redfish {told.message}" gives it a '
-            "class."
-        )
+        text = told.text[:120]
+        self._owner.note(RedfishMessageUnknown(told.message, text, str(event_class)))
 
     async def _deliver(self, told: Told, events: tuple[HardwareSeen, ...]) -> bool:
         try:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import cast
 
-from clptools.common.loading import load
+from clptools.common.threads import load
 from clptools.core.model.events import MessageSeen
 from clptools.core.model.settings import Settings
 from clptools.faults import ClpError

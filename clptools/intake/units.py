@@ -15,8 +15,8 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from clptools.common import system_bus
-from clptools.common.loading import load
 from clptools.common.system_bus import BUS, MANAGER, NAME, PATH, PROPERTIES, SERVICE, UNIT, Owner
+from clptools.common.threads import load
 from clptools.faults import ClpError, ExitCode
 from clptools.intake.health import watch_health
 from clptools.intake.kernel import Kernel

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import os
 
-from clptools.common.plainfile import beginning
+from clptools.common.foreign_files import beginning
 from clptools.core.model.options import PerServer, VariantOptions, on_server, read
 from clptools.core.model.settings import Monitor
 from clptools.faults import ClpError, ExitCode

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from clptools import paths
-from clptools.common.trust import check_script
+from clptools.common.foreign_files import check_script
 from clptools.core.model.events import WatchdogChanged
 from clptools.core.model.options import WatchdogOptions as Options
 from clptools.core.model.options import read, watchdog_monitor

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from clptools.common import system_bus
-from clptools.common.loading import load
 from clptools.common.system_bus import MANAGER, NAME, PATH
+from clptools.common.threads import load
 
 if TYPE_CHECKING:
     from dbus_fast.aio import MessageBus

@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from clptools import paths
-from clptools.common.trust import check_script
+from clptools.common.foreign_files import check_script
 from clptools.faults import ClpError, ExitCode
 from clptools.resources.leftovers import POLL_S, Register, Running, end, signal_group, wait_gone
 from clptools.resources.output import OutputPipe

@@ -13,7 +13,6 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 from clptools.common import system_bus
-from clptools.common.loading import load
 from clptools.common.system_bus import (
     BUS,
     MANAGER,
@@ -25,6 +24,7 @@ from clptools.common.system_bus import (
     Owner,
     unit_name,
 )
+from clptools.common.threads import load
 from clptools.core.model.options import VariantOptions, read
 from clptools.core.model.settings import Resource
 from clptools.faults import ClpError, ExitCode

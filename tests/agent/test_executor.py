@@ -15,8 +15,9 @@ import pytest
 
 from clptools import paths
 from clptools.agent.devices import Devices
-from clptools.agent.executor import Executor, Replies
+from clptools.agent.executor import Executor
 from clptools.agent.records import Records
+from clptools.agent.requests import Replies
 from clptools.agent.store import Store
 from clptools.core.model import actions, events
 from clptools.core.model.durable import Durable, LedgerFile

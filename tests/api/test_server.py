@@ -19,10 +19,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from clptools.api.address import private_path
-from clptools.api.backend import Explanation
-from clptools.api.boot_time import boot_ms
 from clptools.api.client import Client
+from clptools.api.local_socket import boot_ms, private_path
+from clptools.api.messages import Explanation
 from clptools.api.methods import Caller
 from clptools.core import phrases
 from clptools.core.model.requests import GroupMove, Outcome

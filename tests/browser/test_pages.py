@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from clptools.api.backend import (
+from clptools.api.messages import (
     EventRecord,
     HardwareOfServer,
     HardwareView,

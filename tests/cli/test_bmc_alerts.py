@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from clptools.api.backend import HardwareOfServer, HardwareView
+from clptools.api.messages import HardwareOfServer, HardwareView
 from clptools.hardware.alerts import Finding
 from tests.api.fake import Agent
 from tests.cli.conftest import Clp

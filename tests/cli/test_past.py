@@ -18,7 +18,7 @@ import pytest
 
 from clptools import paths
 from clptools.agent.records import log_line
-from clptools.api.backend import EventRecord
+from clptools.api.messages import EventRecord
 from clptools.cli import past
 from clptools.cli.main import run
 from clptools.core.report.journal import MAGIC, Entry, Head

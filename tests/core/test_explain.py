@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from clptools.api.backend import EventRecord
+from clptools.api.messages import EventRecord
 from clptools.core import phrases as say
 from clptools.core.model.actions import Record
 from clptools.core.model.view import (

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clptools.api.backend import EventRecord
+from clptools.api.messages import EventRecord
 from clptools.core.report.facts import facts, kinds, recognised, subjects
 from clptools.core.report.order import apart_s, in_order
 from tests.core.told_by_servers import CAUGHT_UP, ON_ITS_WAY_S, Servers, T

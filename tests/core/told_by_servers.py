@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from clptools.api.backend import EventRecord
+from clptools.api.messages import EventRecord
 from clptools.core.model.actions import Record
 from clptools.core.model.view import StatusView
 from clptools.core.node import Node

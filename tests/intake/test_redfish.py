@@ -18,7 +18,9 @@ from clptools.core.model.events import HardwareSeen
 from clptools.core.model.settings import Cluster, Monitor, Server, Settings
 from clptools.hardware.redfish import send_test_event
 from clptools.intake import redfish as intake
+from clptools.intake.notices import RedfishEventsCome, RedfishEventsMissed, RedfishTestArrived
 from clptools.intake.redfish import RedfishEvents
+from tests.noticed import Noticed
 from tests.redfish.parts import PASSWORD, Redfish, free_port, redfish, run, until
 
 CPU = "/redfish/v1/Systems/1/Processors/CPU0"
@@ -49,9 +51,9 @@ class Ears:
     def __init__(self, bmc: Redfish) -> None:
         self.bmc = bmc
         self.events: list[HardwareSeen] = []
-        self.notes: list[str] = []
+        self.notes = Noticed()
         self.full = False
-        self.intake = RedfishEvents("server1", b"k" * 32, self.take, self.notes.append)
+        self.intake = RedfishEvents("server1", b"k" * 32, self.take, self.notes.take)
         port = free_port("127.0.0.1")
         self.keyword = f"127.0.0.1:{port}"
 
@@ -261,6 +263,7 @@ def test_a_service_that_answers_nonsense_stops_nothing(
         ears.bmc.event(CRITICAL, "Critical", CPU)
         await until("it goes on", lambda: ears.classes() == ["FATAL"])
         await until("it is said, too", lambda: any("works again" in n for n in ears.notes))
+        assert ears.notes.kinds[-1] is RedfishEventsCome
 
     tell(tmp_path, story)
 
@@ -299,6 +302,7 @@ def test_nobody_there_is_one_line(tmp_path: Path) -> None:
         await until("it is said", lambda: ears.count("faults") >= 3)
         (note,) = ears.notes
         assert "connection refused" in note
+        assert ears.notes.kinds == [RedfishEventsMissed]
         ears.bmc.start()
         await until("a stream", lambda: ears.bmc.do("look")["streams"])
 
@@ -427,6 +431,7 @@ def test_a_test_that_the_bmc_sends_is_seen_and_does_nothing(tmp_path: Path) -> N
         await until("it came", lambda: ears.events)
         assert ears.classes() == ["INFO"]
         assert any(note.endswith("arrived: word-7") for note in ears.notes)
+        assert RedfishTestArrived in ears.notes.kinds
         assert ears.count("test") == 1
 
     tell(tmp_path, story)

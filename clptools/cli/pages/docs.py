@@ -184,8 +184,9 @@ wrong, and what would mend it. `clpsim --systematic` prints what it finds in thi
 _SAMPLES = f"""\
 NAME is a sample cluster: {", ".join(f"`{name}`" for name in NAMED)}, or any other such name up
 to 32 servers. It is the number of servers; `bmc` if each has a BMC; then `lease` (no arbiter,
-watchdogs that enforce the lease), `strong` (an arbiter that only one side can win), `req` (it
-decides for everyone) or `weak` (both sides can win it). Servers are `server1`, `server2`, ...;
+watchdogs that enforce the lease), `strong`, `witness` or `disk` (an arbiter that only one side
+can win), `req` (it decides for everyone) or `weak` (both sides can win it). Servers are
+`server1`, `server2`, ...;
 groups `failover1`, ...; their resources `exec1`, `exec1b`, ...; monitors `userw` (the
 watchdog), `mrw1` (traps), `mrw2` (messages of the category NIC) and `genw1` (looks every 5 s).
 Large ones such as `{LARGE[-1][0]}` are slow. The keys, with the default at the end of each row:"""

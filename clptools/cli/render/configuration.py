@@ -134,6 +134,7 @@ def _cluster_lines(settings: Settings, detail: bool) -> Lines:
         yield "Shutdown Monitoring Method", read(WatchdogOptions, userw.options).method
     yield "Action Command", cluster.action_command
     yield "Journal Size (bytes)", str(cluster.journal_bytes)
+    yield "Metrics", cluster.metrics
 
 
 def _servers(settings: Settings, detail: bool) -> Iterator[Section]:

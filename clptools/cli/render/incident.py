@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from clptools.api.backend import EventRecord
+from clptools.api.messages import EventRecord
 from clptools.cli.render.marks import Kind, Lane, Place, is_grave, kind_of, lane_of
 from clptools.core.model.view import StatusView
 from clptools.core.report import history

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from clptools.api.backend import EventRecord
+from clptools.api.messages import EventRecord
 from clptools.core.notices import cluster, groups, monitors, requests, safety
 from clptools.core.notices.form import Kinds
 from clptools.core.report.facts import facts, kinds

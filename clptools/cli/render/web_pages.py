@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from clptools.api.backend import EventRecord
+from clptools.api.messages import EventRecord
 from clptools.cli.render import shapes, timeline
 from clptools.cli.render.explain import waiting_lines
 from clptools.cli.render.incident import Incident

@@ -73,7 +73,7 @@ OF_SERVER = Kinds(*_ENDS, cluster.TakesPart, cluster.HeardAgain)
 
 
 class Recorded(Protocol):
-    """One record, as `api.backend.EventRecord` keeps it."""
+    """One record, as `api.messages.EventRecord` keeps it."""
 
     @property
     def time(self) -> float:

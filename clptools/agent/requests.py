@@ -1,7 +1,4 @@
-"""The steps of a request that other servers take: their records, told to whoever waits here.
-
-The core tells of the steps of this server itself.
-"""
+"""Requests under way: who waits for their end, and the steps that other servers take."""
 
 from __future__ import annotations
 
@@ -10,8 +7,9 @@ import contextlib
 from collections.abc import Callable
 
 from clptools.agent.records import Records
-from clptools.api.backend import EventRecord
-from clptools.core.model.requests import GroupMove, GroupStart, Request
+from clptools.api.messages import EventRecord
+from clptools.core.model import actions
+from clptools.core.model.requests import GroupMove, GroupStart, Outcome, Request
 from clptools.core.notices import groups
 from clptools.core.notices.form import Kinds
 
@@ -21,8 +19,48 @@ control channel, the end by a heartbeat."""
 _ONLINE = Kinds(groups.GroupOnline, groups.GroupFound)
 
 
+class Replies:
+    """The callers that wait for the end of a request."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, tuple[asyncio.Future[Outcome], Callable[[str], None]]] = {}
+
+    async def wait(
+        self, id: str, begin: Callable[[], None], progress: Callable[[str], None]
+    ) -> Outcome:
+        """Call `begin`, then wait for the outcome of the request `id`."""
+        outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._waiting[id] = (outcome, progress)
+        try:
+            begin()
+            return await outcome
+        finally:
+            del self._waiting[id]
+
+    def progress(self, action: actions.Progress) -> None:
+        """A line for the caller, if it still waits."""
+        if action.id in self._waiting:
+            self._waiting[action.id][1](action.text)
+
+    def reply(self, action: actions.Reply) -> None:
+        """The end of the request."""
+        if action.id in self._waiting:
+            outcome, _ = self._waiting[action.id]
+            if not outcome.done():
+                outcome.set_result(action.outcome)
+
+    def close(self) -> None:
+        """The agent stops: no request will be answered any more."""
+        for outcome, _ in self._waiting.values():
+            outcome.cancel()
+
+
 class StepsElsewhere:
-    """Use it in an `async with` block around the wait for the end of `request`."""
+    """Tells the caller of the steps that other servers take, by their records.
+
+    The core tells of this server's own steps.  Use it in an `async with` block around the wait for
+    the end of `request`.
+    """
 
     def __init__(
         self, server: str, request: Request, records: Records, progress: Callable[[str], None]

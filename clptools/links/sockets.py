@@ -1,7 +1,7 @@
-"""Listening for control connections: who may knock, how long, and how many at once.
+"""Sockets of this server: opened when its address is there, and who may connect to them.
 
-Whoever has not finished the TLS handshake costs a file handle and some memory; so strangers
-share a few places, and the addresses of the cluster's servers have their own.
+A connection that has not finished the TLS handshake costs a file handle and some memory.  So
+strangers share a few places, and the addresses of the cluster's servers have their own.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Callable
 
 from clptools.core.notices.form import Notice
-from clptools.links.address import keep_trying, plain
 from clptools.links.connection import GREETING_TIMEOUT_S
 from clptools.links.notices import CONTROL_CHANNEL, LinkNotOpen, LinkOpen
 
@@ -27,6 +26,29 @@ _SEGMENT_BYTES = 1_160
 a heartbeat's, so a path that loses large ones carries grants as well as beats."""
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+_RETRY_FIRST_S, _RETRY_MOST_S = 0.2, 5.0
+
+
+def plain(address: str) -> str:
+    """`address` as the kernel writes it, without zone.  Raises ValueError if it is none."""
+    bare = address.partition("%")[0].removeprefix("::ffff:")
+    family = socket.AF_INET6 if ":" in bare else socket.AF_INET
+    try:
+        return socket.inet_ntop(family, socket.inet_pton(family, bare))
+    except OSError:
+        raise ValueError(f"{address!r} is no IPv4 or IPv6 address") from None
+
+
+async def keep_trying(bind: Callable[[], None]) -> None:
+    """Calls `bind` until it raises no OSError: the interface may come up long after us."""
+    wait_s = _RETRY_FIRST_S
+    while True:
+        await asyncio.sleep(wait_s)
+        wait_s = min(wait_s * 2, _RETRY_MOST_S)
+        try:
+            return bind()
+        except OSError:
+            continue
 
 
 class Places:

@@ -20,13 +20,13 @@ logger = logging.getLogger(__name__)
 
 _TICK_S = 0.001
 _FAULTS_TOLD = 2
-"""One lost answer is nobody's concern; the second in a row is told, once."""
+"""A single lost answer is not reported; the second in a row is, once."""
 _MARGIN_S = 0.25
 """What a call may take beyond its time-out before it is ended from here."""
 
 
 class _Line:
-    """One arbiter, and who waits for it."""
+    """One arbiter, and the calls that wait for it."""
 
     def __init__(self, definition: Arbiter, context: ArbiterContext) -> None:
         self.definition = definition

@@ -1,4 +1,4 @@
-"""Addresses of the agent's Unix sockets, also of those too long for `sun_path`.
+"""What both ends of the agent's Unix sockets share: the addresses, and the clock of calls.
 
 `sun_path` holds 107 bytes and a NUL (unix(7)).  A node under a deep `CLP_ROOT` has a longer
 path; binding and connecting then go through a descriptor of the directory.
@@ -7,6 +7,7 @@ path; binding and connecting then go through a descriptor of the directory.
 from __future__ import annotations
 
 import os
+import time
 
 SUN_PATH_BYTES = 107
 
@@ -14,7 +15,7 @@ SUN_PATH_BYTES = 107
 def private_path(path: str) -> str:
     """The socket beside `path` that only the agent's own user and root can reach.
 
-    Its queue of connections is theirs alone: whoever may read can fill the other one.
+    Its queue of connections is theirs alone; any user who may read can fill the other one.
     """
     return path.removesuffix(".sock") + "-root.sock"
 
@@ -36,3 +37,11 @@ class SocketAddress:
     def __exit__(self, *_: object) -> None:
         if self._directory >= 0:
             os.close(self._directory)
+
+
+def boot_ms() -> int:
+    """Milliseconds since boot, sleep included (CLOCK_BOOTTIME).
+
+    A call carries when it was asked for by this clock: caller and agent share one host.
+    """
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000

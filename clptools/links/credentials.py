@@ -1,4 +1,7 @@
-"""Certificates of the control channel, minted from the `authkey`: one secret file to copy.
+"""Keys and certificates of the cluster, all derived from the one `authkey`: one file to copy.
+
+Each purpose has its own key: HKDF with SHA-256 (RFC 5869), whose label keeps purposes apart, so
+that a heartbeat key that leaks says nothing of the certificate authority's key.
 
 Every server derives the same certificate authority and its own leaf, so no certificate is ever
 stored, sent round or renewed.  They are valid from 1950 to 9999 (RFC 5280, 4.1.2.5): no clock
@@ -14,22 +17,55 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime
+import hashlib
+import hmac
 import os
 import ssl
 import subprocess
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from clptools.faults import ClpError, ExitCode
-from clptools.links.keys import derive
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from cryptography.x509 import CertificateBuilder
+
+MIN_AUTHKEY_BYTES = 16
+"""Shorter secrets can be guessed; `clpcfctrl --keygen` makes 32 random bytes."""
+
+_SALT = b"clptools 1"
 
 OUTSIDE = "outside the cluster"
 """Common name of a caller that has the key but is no server; no server's name has spaces."""
 
+_AUTHORITY = "cluster authority"
+"""Common name of the certificate authority."""
 _COMMON = "commonName"
 _MINT_TIMEOUT_S = 30.0
+
+
+def derive(authkey: bytes, label: str, length: int = 32) -> bytes:
+    """The key for the purpose `label`.  Raises ValueError for an authkey that is too short."""
+    if len(authkey) < MIN_AUTHKEY_BYTES:
+        raise ValueError(f"the authkey has {len(authkey)} bytes, at least 16 are needed")
+    secret = hmac.digest(_SALT, authkey, "sha256")
+    block, made, counter = b"", b"", 0
+    while len(made) < length:
+        counter += 1
+        block = hmac.digest(secret, block + label.encode() + bytes([counter]), "sha256")
+        made += block
+    return made[:length]
+
+
+def cluster_id(cluster: str) -> bytes:
+    """Eight bytes that tell one cluster's datagrams from another's; no secret."""
+    return hashlib.sha256(b"clptools cluster\0" + cluster.encode()).digest()[:8]
+
+
+# ---------------------------------------------------------------------- certificates
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,64 +91,16 @@ def mint(authkey: bytes, name: str) -> Identity:
     """
     from cryptography import x509
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-    from cryptography.hazmat.primitives.serialization import (
-        Encoding,
-        NoEncryption,
-        PrivateFormat,
-    )
-    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-
-    def named(common: str) -> x509.Name:
-        return x509.Name(
-            [
-                x509.NameAttribute(NameOID.ORGANIZATION_NAME, "clptools"),
-                x509.NameAttribute(NameOID.COMMON_NAME, common),
-            ]
-        )
-
-    def made(subject: str, key: Ed25519PrivateKey, *, authority: bool) -> x509.CertificateBuilder:
-        serial = int.from_bytes(derive(authkey, f"serial {subject}", 16)) >> 1 | 1
-        return (
-            x509.CertificateBuilder()
-            .subject_name(named(subject))
-            .issuer_name(named("cluster authority"))
-            .public_key(key.public_key())
-            .serial_number(serial)
-            .not_valid_before(datetime.datetime(1950, 1, 1))
-            .not_valid_after(datetime.datetime(9999, 12, 31, 23, 59, 59))
-            .add_extension(
-                x509.BasicConstraints(ca=authority, path_length=0 if authority else None),
-                critical=True,
-            )
-            .add_extension(
-                x509.KeyUsage(
-                    digital_signature=not authority,
-                    key_cert_sign=authority,
-                    content_commitment=False,
-                    key_encipherment=False,
-                    data_encipherment=False,
-                    key_agreement=False,
-                    crl_sign=False,
-                    encipher_only=False,
-                    decipher_only=False,
-                ),
-                critical=True,
-            )
-            .add_extension(
-                x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False
-            )
-            .add_extension(
-                x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()),
-                critical=False,
-            )
-        )
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+    from cryptography.x509.oid import ExtendedKeyUsageOID
 
     ca_key = Ed25519PrivateKey.from_private_bytes(derive(authkey, "authority"))
     leaf_key = Ed25519PrivateKey.from_private_bytes(derive(authkey, f"identity {name}"))
-    authority = made("cluster authority", ca_key, authority=True).sign(ca_key, None)
+    ca_public, leaf_public = ca_key.public_key(), leaf_key.public_key()
+    authority = _unsigned(authkey, _AUTHORITY, ca_public, ca_public).sign(ca_key, None)
     usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
     leaf = (
-        made(name, leaf_key, authority=False)
+        _unsigned(authkey, name, leaf_public, ca_public)
         .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
         .sign(ca_key, None)
     )
@@ -124,13 +112,54 @@ def mint(authkey: bytes, name: str) -> Identity:
     )
 
 
+def _unsigned(
+    authkey: bytes, subject: str, public: Ed25519PublicKey, ca_public: Ed25519PublicKey
+) -> CertificateBuilder:
+    """The certificate of `subject`, of an authority where its key is the authority's."""
+    from cryptography import x509
+    from cryptography.x509.oid import NameOID
+
+    def named(common: str) -> x509.Name:
+        organization = x509.NameAttribute(NameOID.ORGANIZATION_NAME, "clptools")
+        return x509.Name([organization, x509.NameAttribute(NameOID.COMMON_NAME, common)])
+
+    authority = public is ca_public
+    constraints = x509.BasicConstraints(ca=authority, path_length=0 if authority else None)
+    usage = x509.KeyUsage(
+        digital_signature=not authority,
+        key_cert_sign=authority,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        crl_sign=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+    return (
+        x509.CertificateBuilder()
+        .subject_name(named(subject))
+        .issuer_name(named(_AUTHORITY))
+        .public_key(public)
+        .serial_number(int.from_bytes(derive(authkey, f"serial {subject}", 16)) >> 1 | 1)
+        .not_valid_before(datetime.datetime(1950, 1, 1))
+        .not_valid_after(datetime.datetime(9999, 12, 31, 23, 59, 59))
+        .add_extension(constraints, critical=True)
+        .add_extension(usage, critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_public), critical=False
+        )
+    )
+
+
 class Minting:
     """An identity in the making: the child begins at once, beside what is yet to be imported."""
 
     def __init__(self, authkey: bytes, name: str) -> None:
         self._name = name
         self._child = subprocess.Popen(
-            [sys.executable, "-P", "-m", "clptools.links.certs"],
+            [sys.executable, "-P", "-m", "clptools.links.credentials"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import BinaryIO
 
 from clptools import paths
-from clptools.api.backend import LogsPart
+from clptools.api.messages import LogsPart
 from clptools.faults import ClpError, ExitCode
 
 PACKED_WITHIN_S = 60.0

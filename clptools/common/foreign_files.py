@@ -1,9 +1,10 @@
-"""Whether a script, or a command named in the configuration, may be run with our rights.
+"""Files that others own or may change: read without being held up, run only where that is safe.
 
-The agent runs as root, so whoever can change a script, or any directory on the way to it, is
-root.  The rule is sshd's `StrictModes`, read for the whole path: every component belongs to root
-or to the agent's own user, and nobody else may write to it.  A directory with the sticky bit
-(`/tmp`) is fine: others cannot replace what is in it and not theirs.
+The agent runs as root, so a user who can change a script, or any directory on the way to it, is
+root.  The rule for scripts, and commands named in the configuration, is sshd's `StrictModes`, read
+for the whole path: every component belongs to root or to the agent's own user, and nobody else
+may write to it.  A directory with the sticky bit (`/tmp`) is fine: others cannot replace what is
+in it and not theirs.
 """
 
 from __future__ import annotations
@@ -12,6 +13,27 @@ import os
 import stat
 
 from clptools.faults import ClpError, ExitCode
+
+
+def beginning(path: str, most: int) -> bytes:
+    """The first `most` bytes of a plain file.
+
+    A FIFO or a device is not even opened, since it may never answer.  A disk may hang as well, so
+    this is not for the agent's loop.  Raises OSError, and ClpError if it is no plain file.
+    """
+    found = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(found).st_mode):
+            raise ClpError(ExitCode.FAILED, f"{path} is no plain file")
+        # The file that was looked at; not to wait is for its owner's lease (fcntl(2), F_SETLEASE).
+        fd = os.open(f"/proc/self/fd/{found}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    finally:
+        os.close(found)
+    try:
+        return os.read(fd, most)
+    finally:
+        os.close(fd)
+
 
 MAX_SYMLINKS = 40
 """As the kernel's own limit (path_resolution(7))."""
