@@ -45,7 +45,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 CORE_ROOMS = ("model", "cluster", "safety", "groups", "monitors", "requests", "report")
 """From the lowest to the highest: each imports from itself and from those before it."""
-CORE_SHARED = ("step", "notices", "phrases", "describe")
+CORE_SHARED = ("step", "notices", "phrases", "replies", "describe")
 """Modules of the core that every room but `model` may import; they import from `model` alone."""
 
 

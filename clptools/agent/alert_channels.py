@@ -20,7 +20,7 @@ from clptools.intake import ber, snmp
 if TYPE_CHECKING:
     from smtplib import SMTP
 
-from clptools.resources.base import product_environment
+from clptools.resources.operations import product_environment
 from clptools.resources.script import Script, ScriptRunner
 
 STEP_S = 10.0

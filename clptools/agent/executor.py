@@ -28,7 +28,7 @@ from clptools.core.model.durable import LedgerFile
 from clptools.core.model.settings import Resource, Settings
 from clptools.core.model.words import PowerState
 from clptools.faults import ClpError
-from clptools.resources.base import ResourceContext, product_environment
+from clptools.resources.operations import ResourceContext, product_environment
 from clptools.resources.registry import perform as perform_resource
 from clptools.resources.script import Script
 

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING
 from clptools import paths
 from clptools.agent.process import Stderr, come_first
 from clptools.faults import ClpError, ExitCode
-from clptools.hardware.coredump import dump_nothing
-from clptools.hardware.notify import Notifier
+from clptools.hardware.process import Notifier, dump_nothing
 from clptools.version import VERSION
 
 if TYPE_CHECKING:

@@ -28,12 +28,12 @@ from clptools.core.cluster.timeout_ratio import stretched
 from clptools.core.model.events import AgentStarted, Event, SettingsChanged, SettingsOffered
 from clptools.core.model.settings import Settings
 from clptools.core.model.view import StatusView
-from clptools.core.monitors.severity import grave_classes
+from clptools.core.monitors.status import grave_classes
 from clptools.core.node import Node
 from clptools.core.notices.form import Notice
 from clptools.core.report.journal import Head
 from clptools.faults import ClpError, ExitCode
-from clptools.resources.macs import own_macs
+from clptools.resources.neighbours import own_macs
 
 logger = logging.getLogger(__name__)
 

@@ -22,10 +22,11 @@ from clptools.core.model.settings import Settings
 from clptools.core.notices.form import Notice
 from clptools.hardware.bmcs import Bmcs
 from clptools.hardware.host import Host
-from clptools.intake.door import MessageDoor, bind_door
+from clptools.intake.message_socket import MessageDoor, bind_door
 from clptools.intake.notices import TRAP_NOTICES, NoMessageSocket, SourceNoted
 from clptools.intake.sources import Sources
-from clptools.intake.trap import Note, TrapReceiver
+from clptools.intake.trap_notes import Note
+from clptools.intake.trap_receiver import TrapReceiver
 from clptools.intake.usm import read_keys
 from clptools.links.bmc import BmcHeartbeat
 from clptools.links.lan import LanHeartbeats

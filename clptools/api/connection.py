@@ -17,7 +17,7 @@ import msgspec
 from clptools.api.local_socket import boot_ms
 from clptools.api.messages import Backend
 from clptools.api.methods import METHODS, Caller, Method, Parameters
-from clptools.core import phrases
+from clptools.core import replies
 from clptools.core.model.requests import LASTS_MS
 from clptools.core.notices.requests import AskedLate
 from clptools.faults import ClpError, ExitCode
@@ -341,7 +341,7 @@ def _refuse_late(backend: Backend, asked: Parameters, caller: Caller, asked_at: 
     user = caller.on_behalf_of(getattr(asked, "user", None) or "")
     late = AskedLate(what, user, waited_ms)
     backend.refused_late(late)
-    raise ClpError(ExitCode.REFUSED, late.told(), phrases.ASK_AGAIN)
+    raise ClpError(ExitCode.REFUSED, late.told(), replies.ASK_AGAIN)
 
 
 class _InterfaceName(msgspec.Struct, frozen=True, kw_only=True):

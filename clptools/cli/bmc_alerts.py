@@ -11,10 +11,11 @@ import msgspec
 
 from clptools import paths
 from clptools.faults import ClpError, ExitCode
-from clptools.hardware.alerts import AlertWay, Finding, IpmiAlerts, Wanted
+from clptools.hardware.alerts import AlertWay, Finding, Wanted
 from clptools.hardware.ipmi import BmcClient, IpmiProcesses
+from clptools.hardware.ipmi_alerts import IpmiAlerts
 from clptools.hardware.local import LocalIpmi, OwnBmc
-from clptools.intake.match import admissions, communities
+from clptools.intake.admission import admissions, communities
 
 if TYPE_CHECKING:
     from clptools.cli.redfish_alerts import RedfishAlerts

@@ -42,7 +42,7 @@ def run(args: Args) -> Answer:
 
     import msgspec
 
-    from clptools.intake.rehearse import build_pet_trap, pet_event
+    from clptools.intake.rehearsal import build_pet_trap, pet_event
     from clptools.sim.demo import Demo
     from clptools.sim.loopback import LoopbackCluster
 

@@ -14,7 +14,7 @@ from clptools.config.files import read_bmc_password
 from clptools.core.model.settings import Bmc
 from clptools.faults import ClpError, ExitCode
 from clptools.hardware.alerts import Finding, Wanted
-from clptools.hardware.ipmi import BmcError
+from clptools.hardware.ipmi_requests import BmcError
 from clptools.hardware.redfish import access_of, send_test_event
 from clptools.intake.redfish_log import find_logs
 

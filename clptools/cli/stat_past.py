@@ -17,6 +17,7 @@ from clptools.cli.times import instant, past
 from clptools.core.model.view import StatusView
 from clptools.core.report import explain as story_of
 from clptools.core.report.history import at, tells_of
+from clptools.core.report.story import Step, Story
 from clptools.faults import ClpError, ExitCode
 
 if TYPE_CHECKING:
@@ -159,7 +160,7 @@ def _story(found: Past, was: StatusView, name: str, instant_s: float) -> Explana
     told = story_of.explain(name, was, before, instant_s, clocked)
     if told is None:
         own = [r for r in before if tells_of(name, (r,))]
-        told = story_of.Story(
+        told = Story(
             subject=name,
             state=f"{name}, as the records before {clocked(instant_s)} tell it.",
             because=tuple(_step(record) for record in own[-story_of.RECENT :]),
@@ -175,9 +176,9 @@ def _later(found: Past, name: str, instant_s: float) -> list[BecauseJson]:
     return cast("list[BecauseJson]", _json([_step(record) for record in after]))
 
 
-def _step(record: EventRecord) -> story_of.Step:
+def _step(record: EventRecord) -> Step:
     text = " ".join((record.text, *record.because))
-    return story_of.Step(time=record.time, server=record.server, text=text)
+    return Step(time=record.time, server=record.server, text=text)
 
 
 def _json(value: object) -> object:

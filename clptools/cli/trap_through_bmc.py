@@ -191,7 +191,7 @@ class _AtSocket:
 
     def __init__(self, wanted: Wanted, settings: Settings) -> None:
         """Raises OSError: the keyword address cannot be bound."""
-        from clptools.intake.profile import ClassTable
+        from clptools.intake.class_table import ClassTable
 
         family = socket.AF_INET6 if ":" in wanted.host else socket.AF_INET
         self._table = ClassTable(settings.trap_profiles)
@@ -214,8 +214,8 @@ class _AtSocket:
     def look(self, wanted: Wanted) -> str:
         """As `_AtAgent.look`."""
         from clptools.intake import pet, snmp
+        from clptools.intake.admission import plain_source
         from clptools.intake.ber import DecodeError
-        from clptools.intake.match import plain_source
 
         try:
             data, source = self._socket.recvfrom(65_535)

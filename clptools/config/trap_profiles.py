@@ -27,7 +27,8 @@ from clptools.config.trap_names import (
     row_fault,
     value_fault,
 )
-from clptools.core.model.settings import Option, TrapCondition, TrapFamily, TrapProfile
+from clptools.core.model.settings import Option
+from clptools.core.model.trap_profiles import TrapCondition, TrapFamily, TrapProfile
 
 CONDITIONS = ("test", "recovered", "ok", "clear_if", "clear_unless")
 SIGNED = 1 << 31

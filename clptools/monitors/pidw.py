@@ -17,11 +17,11 @@ from clptools.faults import ClpError, ExitCode
 from clptools.monitors.base import NORMAL, MonitorContext, Verdict, error
 
 _reading: dict[str, asyncio.Future[bytes]] = {}
-"""Files that are being read: one that hangs holds one thread, not one more each round."""
+"""Files that are being read: a hanging file holds one thread, not another one each round."""
 
 
 class Options(VariantOptions, frozen=True, kw_only=True):
-    """Whose process is watched."""
+    """The file with the process id."""
 
     pid_file: PerServer = ""
 

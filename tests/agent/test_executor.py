@@ -26,7 +26,7 @@ from clptools.core.model.requests import Outcome
 from clptools.core.model.settings import Group, Resource, Settings
 from clptools.hardware.host import Host
 from clptools.resources import fip
-from clptools.resources.base import ResourceContext, ResourceOutcome
+from clptools.resources.operations import ResourceContext, ResourceOutcome
 from clptools.resources.script import ScriptRunner
 
 

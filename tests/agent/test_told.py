@@ -20,7 +20,7 @@ from clptools.api.messages import EventRecord
 from clptools.core.notices.form import Kinds, Notice
 from clptools.faults import ExitCode
 from clptools.intake import notices as intake
-from clptools.intake.trap import Note
+from clptools.intake.trap_notes import Note
 from tests.agent.test_agent import place, started
 from tests.intake.conftest import until
 

@@ -18,7 +18,7 @@ from clptools.api.messages import (
 )
 from clptools.cli.main import run
 from clptools.core.model.view import ArbiterView, BmcView, ServerView, WaitingView
-from clptools.core.notices import cluster, groups, monitors
+from clptools.core.notices import cluster, groups, hardware, monitors
 from clptools.core.notices.form import Notice, record_of
 from tests.api.fake import Agent, sample_status, socket_path
 from tests.browser import chromium
@@ -62,7 +62,7 @@ def hostile() -> list[EventRecord]:
     """Names as long as they may be, texts that are no texts, very many at once."""
     name = "server-with-a-name-that-goes-on-and-on-and-on-0123456789"
     told: list[tuple[str, Notice]] = [
-        ("server1", monitors.HardwareFatal("mrw1", "BMC of server1", HOSTILE)),
+        ("server1", hardware.HardwareFatal("mrw1", "BMC of server1", HOSTILE)),
         ("server1", monitors.MonitorError("mm", "mrw1", "Normal", HOSTILE, "")),
         (name, cluster.ServerLost("server1", 3_000, ("lankhb1",))),
         (name, groups.GroupWaits("failover1", f"proof {HOSTILE}")),

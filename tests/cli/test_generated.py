@@ -23,7 +23,7 @@ from clptools.cli.typer_app import read
 from clptools.config.load import loads
 from clptools.core.model.settings import Resource
 from clptools.registries import registries
-from clptools.resources.base import ResourceContext, script_environment
+from clptools.resources.operations import ResourceContext, script_environment
 from clptools.resources.script import Script, ScriptResult
 from tests.api.fake import Agent
 from tests.cli.conftest import Clp

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from clptools.hardware.notify import Notifier
+from clptools.hardware.process import Notifier
 
 
 @pytest.mark.parametrize("abstract", [True, False])

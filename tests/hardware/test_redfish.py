@@ -23,7 +23,7 @@ from clptools.core.model.settings import Bmc, Cluster, Server, Settings
 from clptools.core.model.words import BmcOrder, PowerState
 from clptools.faults import ClpError
 from clptools.hardware.bmcs import Bmcs
-from clptools.hardware.ipmi import BmcError
+from clptools.hardware.ipmi_requests import BmcError
 from clptools.hardware.redfish import RedfishPower, access_of, led
 from tests.redfish.parts import (
     PASSWORD,

@@ -239,15 +239,16 @@ def test_a_script_whose_process_was_not_written_down_yet_is_found_by_its_token(
 
     known = json.loads(entry.read_text())
     entry.write_text(json.dumps(known | {"pid": 0, "started": 0}))
+    pid = int(mark.read_text())
 
     async def main() -> None:
         runner = ScriptRunner(grace_ms=300)
         (left,) = runner.leftovers()
-        assert left.pid == known["pid"]
+        assert left.pid == pid
         await runner.kill_leftovers()
 
     asyncio.run(main())
-    assert start_time(known["pid"]) is None
+    assert start_time(pid) is None
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may be kept from the OOM killer")

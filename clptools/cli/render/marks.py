@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from clptools.api.messages import EventRecord
-from clptools.core.notices import cluster, groups, monitors, requests, safety
+from clptools.core.notices import cluster, groups, hardware, monitors, requests, safety
 from clptools.core.notices.form import Kinds
 from clptools.core.report.facts import facts, kinds
 
@@ -51,14 +51,14 @@ _KINDS: tuple[tuple[Kind, Kinds], ...] = (
     (
         Kind.TRAP,
         Kinds(
-            monitors.HardwareFatal,
-            monitors.HardwareDegraded,
-            monitors.HardwarePredicted,
-            monitors.HardwareFault,
-            monitors.HardwareNoted,
-            monitors.HardwareClosed,
-            monitors.MessageFatal,
-            monitors.MessageUnclaimed,
+            hardware.HardwareFatal,
+            hardware.HardwareDegraded,
+            hardware.HardwarePredicted,
+            hardware.HardwareFault,
+            hardware.HardwareNoted,
+            hardware.HardwareClosed,
+            hardware.MessageFatal,
+            hardware.MessageUnclaimed,
         ),
     ),
     (

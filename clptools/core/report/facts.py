@@ -11,10 +11,10 @@ import re
 from functools import cache
 from typing import Protocol
 
-from clptools.core.notices import cluster, groups, monitors, requests, safety
+from clptools.core.notices import cluster, groups, hardware, monitors, requests, safety
 from clptools.core.notices.form import ME, Notice, catalogue, pattern
 
-ROOMS = (cluster, groups, monitors, requests, safety)
+ROOMS = (cluster, groups, hardware, monitors, requests, safety)
 """The modules whose notices are known here."""
 
 

@@ -24,7 +24,7 @@ from clptools.core.model.view import (
     WaitingView,
 )
 from clptools.core.model.words import EventClass
-from clptools.core.notices import cluster, groups, monitors
+from clptools.core.notices import cluster, groups, hardware, monitors
 from clptools.core.notices.form import Kinds
 from clptools.core.phrases import waits_for_proof
 from clptools.core.report.facts import facts, number
@@ -58,15 +58,15 @@ WORDS = {
     monitors.MonitorUnknown.code(): "Unknown",
 }
 OPENED = {
-    monitors.HardwareFatal.code(): EventClass.FATAL,
-    monitors.MessageFatal.code(): EventClass.FATAL,
-    monitors.HardwareDegraded.code(): EventClass.PERFORMANCE,
-    monitors.HardwarePredicted.code(): EventClass.PREDICT,
-    monitors.HardwareFault.code(): EventClass.ERROR,
+    hardware.HardwareFatal.code(): EventClass.FATAL,
+    hardware.MessageFatal.code(): EventClass.FATAL,
+    hardware.HardwareDegraded.code(): EventClass.PERFORMANCE,
+    hardware.HardwarePredicted.code(): EventClass.PREDICT,
+    hardware.HardwareFault.code(): EventClass.ERROR,
 }
 _HELD = re.compile(r"(\S+) is proven not to run \S+: (?!released|left)\S.*")
 """Evidence of a grant, where the server did not let the group go itself."""
-CLOSED = Kinds(monitors.HardwareClosed, monitors.HardwareAcknowledged)
+CLOSED = Kinds(hardware.HardwareClosed, hardware.HardwareAcknowledged)
 
 
 class Recorded(Protocol):
