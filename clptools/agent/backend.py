@@ -44,6 +44,7 @@ from clptools.core.model.view import OpenEventView, StatusView
 from clptools.core.model.words import Level
 from clptools.core.notices.requests import AskedLate
 from clptools.core.report import explain
+from clptools.core.report.order import in_order
 from clptools.faults import ClpError, ExitCode
 from clptools.resources.script import Script, ScriptRunner
 
@@ -165,7 +166,8 @@ class AgentBackend:
         """Why `subject` is as it is, from the records of all servers."""
         status = self.status(False)
         story = explain.explain(
-            subject, status, self._records.all(), clock.wall_s(), clock.local_time
+            *(subject, status, in_order(self._records.all(), self._server)),
+            *(clock.wall_s(), clock.local_time),
         )
         if story is None:
             known = explain.names(status)

@@ -41,6 +41,12 @@ class EventRecord(msgspec.Struct, frozen=True, kw_only=True):
     """The open hardware event it speaks of, or 0."""
     code: str = ""
     """Name of the notice in `docs/events.md`; empty for what a person wrote (`clplogcmd`)."""
+    heard: float = 0.0
+    """Wall clock of the server that answers when this record came live from its server.
+
+    0: its own record; -1: caught up after a time apart.  With it records of several servers can
+    be put into one order without comparing their clocks.
+    """
 
 
 class Because(msgspec.Struct, frozen=True, kw_only=True):

@@ -107,6 +107,7 @@ class EventJson(TypedDict):
     because: list[str]
     event: int
     code: str
+    heard: float
 
 
 class ExplanationJson(TypedDict):

@@ -124,7 +124,9 @@ def _group(teller: Teller, group: GroupView) -> Story:
     begin = chain[0].time if chain else teller.now
     end = arrival.time if arrival is not None else teller.now
     story = _with_causes(teller, chain, old, max(begin - CAUSE_S, came), end)
-    at = arrival.time if arrival is not None else teller.now - group.since_s
+    at = teller.now - group.since_s
+    if arrival is not None and group.status == "Online":
+        at = arrival.time
     waiting = group.waiting_for
     return Story(
         subject=group.name,
