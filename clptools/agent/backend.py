@@ -18,6 +18,7 @@ import msgspec
 
 from clptools import paths
 from clptools.agent import clock, configuration
+from clptools.agent.conditions import Conditions
 from clptools.agent.log_archives import PACKED_WITHIN_S, Collector, parts
 from clptools.agent.metrics import Metrics
 from clptools.agent.notices import ChassisIdentified
@@ -75,6 +76,10 @@ class Running(Protocol):
     @property
     def incarnation(self) -> str:
         """Of this agent."""
+
+    @property
+    def conditions(self) -> Conditions:
+        """What is not well on this server itself."""
 
     def core_now(self) -> Core | None:
         """The core; None: there is no configuration yet."""
@@ -140,7 +145,7 @@ class AgentBackend:
     def status(self, local: bool) -> StatusView:
         """The cluster now; before there is a configuration, a stopped one with this server."""
         core = self._agent.core_now()
-        view = blank(self._server) if core is None else core.view()
+        view = self._agent.conditions.added(blank(self._server) if core is None else core.view())
         return local_part(view, self._server) if local else view
 
     async def watch_status(self) -> AsyncIterator[StatusView]:
@@ -192,6 +197,7 @@ class AgentBackend:
                     counters=found.traps,
                     unreachable=fault,
                     bmcs=found.bmcs,
+                    conditions=server.conditions,
                 )
                 for server, (found, fault) in zip(servers, counted, strict=True)
             )

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from clptools import paths
 from clptools.agent import clock, configuration, notices
 from clptools.agent.alerts import Alerts
+from clptools.agent.conditions import Conditions
 from clptools.agent.executor import Executor
 from clptools.agent.journal import Journal
 from clptools.agent.lock import check_alone
@@ -45,6 +46,9 @@ _LOOK_S = 5.0
 
 class Owner(Protocol):
     """`agent.Agent`, as its service needs it."""
+
+    conditions: Conditions
+    """What is not well on this server itself."""
 
     @property
     def ending(self) -> bool:
@@ -173,6 +177,8 @@ class Service:
         )
         self.core = Core(node, loop, journal, settings)
         loop.put(self._started())
+        owner.conditions.end("journal")  # a new one begins, and tells where it fails as well
+        owner.conditions.tell_all()
         self._is_first = False
         self._apply(self.core)
 

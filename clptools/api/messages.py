@@ -17,7 +17,7 @@ import msgspec
 
 from clptools.core.model.messages import Control
 from clptools.core.model.requests import ExternalNotice, GroupMove, Outcome, Request
-from clptools.core.model.view import StatusView
+from clptools.core.model.view import ConditionView, StatusView
 from clptools.core.model.words import Level
 from clptools.core.notices.requests import AskedLate
 
@@ -106,6 +106,8 @@ class HardwareOfServer(msgspec.Struct, frozen=True, kw_only=True):
     """Why there are no counters: its agent was asked and did not answer."""
     bmcs: tuple[BmcFault, ...] = ()
     """BMCs, also of other servers, that its agent cannot use as it should."""
+    conditions: tuple[ConditionView, ...] = ()
+    """What is not well on the server itself."""
 
 
 class HardwareView(msgspec.Struct, frozen=True, kw_only=True):

@@ -82,6 +82,16 @@ class ClusterJson(TypedDict):
     toratio: int
 
 
+class ConditionJson(TypedDict):
+    """`core.model.view.ConditionView`."""
+
+    name: str
+    text: str
+    mend: str
+    monitors: list[str]
+    since_s: float
+
+
 class ConfirmDownJson(TypedDict):
     """`core.model.requests.ConfirmDown`."""
 
@@ -204,6 +214,7 @@ class HardwareOfServerJson(TypedDict):
     counters: dict[str, int]
     unreachable: str | None
     bmcs: list[BmcFaultJson]
+    conditions: list[ConditionJson]
 
 
 class HeartbeatJson(TypedDict):
@@ -377,6 +388,7 @@ class ServerJson(TypedDict):
     groups: list[HeldGroupJson]
     monitors: dict[str, MonitorOnServerJson]
     open_events: list[OpenEventJson]
+    conditions: list[ConditionJson]
     halts: dict[str, int]
     revision: int
     macs: list[str]

@@ -235,6 +235,11 @@ def _watchdog_changed(x: e.WatchdogChanged, now: int) -> str:
     return ("armed" if x.armed else "not armed") + method + _tail(x.text)
 
 
+def _condition_seen(x: e.ConditionSeen, now: int) -> str:
+    monitors = f" of {','.join(x.monitors)}" if x.monitors else ""
+    return f"{x.name}{monitors}" + (_tail(x.text) if x.text else " over")
+
+
 def _request_seen(x: e.RequestSeen, now: int) -> str:
     asked = f" asked {_ago(x.asked_at, now)}" if x.asked_at else ""
     return f"{x.id} of {x.user} {describe_request(x.request)}{asked}"
@@ -263,6 +268,7 @@ _EVENTS: dict[type, Callable[[Any, int], str]] = {
     e.HardwareSeen: _hardware_seen,
     e.MessageSeen: _message_seen,
     e.WatchdogChanged: _watchdog_changed,
+    e.ConditionSeen: _condition_seen,
     e.RequestSeen: _request_seen,
     e.HostActionDone: _host_action_done,
 }

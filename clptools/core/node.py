@@ -77,6 +77,7 @@ class Node(Parts):
             events.HardwareSeen: self.ledger.hardware,
             events.MessageSeen: self.ledger.message,
             events.WatchdogChanged: self.lease.changed,
+            events.ConditionSeen: self.conditions.seen,
             events.RequestSeen: self.router.request,
             events.HostActionDone: self.service.host_action_done,
         }

@@ -25,6 +25,7 @@ from clptools.core.groups.waits import Waits
 from clptools.core.model.settings import Settings
 from clptools.core.model.state import NodeState
 from clptools.core.model.timing import Times, times
+from clptools.core.monitors.conditions import Conditions
 from clptools.core.monitors.event_ledger import EventLedger
 from clptools.core.monitors.final_action import FinalActions
 from clptools.core.monitors.recovery import Recovery
@@ -184,6 +185,7 @@ class Parts:
             self.lifecycle,
             self.final,
         )
+        self.conditions = Conditions(step, state.conditions)
         self.ledger = EventLedger(step, state.ledger, self.monitor_runs, self.final, self.recovery)
 
     def _build_requests(self) -> None:
@@ -262,6 +264,7 @@ class Parts:
             self.monitor_runs,
             self.final,
             self.ledger,
+            state.conditions,
         )
         self.status = Status(
             step,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import re
+import threading
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from clptools.agent import lock, notices, service, surroundings
 from clptools.agent.agent import Agent
 from clptools.agent.store import NoRoom, Store
 from clptools.api.messages import EventRecord
+from clptools.core.model.view import ServerView
 from clptools.core.notices.form import Kinds, Notice
 from clptools.faults import ExitCode
 from clptools.intake import notices as intake
@@ -147,6 +149,7 @@ def test_a_socket_that_cannot_be_made_is_told(monkeypatch: pytest.MonkeyPatch) -
         ("rehearsal", intake.TrapRehearsed, "INFO"),
         ("bind", intake.TrapReceiverDeaf, "WARN"),
         ("keys", intake.SnmpKeysUnusable, "WARN"),
+        ("keyed", intake.SnmpKeysUsable, "INFO"),
         ("storm", intake.TrapStorm, "WARN"),
         ("unknown", intake.TrapUnknown, "WARN"),
         ("fault", intake.TrapFailed, "ERROR"),
@@ -163,7 +166,7 @@ def test_notes_of_the_trap_receiver(kind: str, notice: type[Notice], level: str)
 
 def test_every_note_of_the_trap_receiver_is_a_notice() -> None:
     source = "".join(path.read_text() for path in Path(intake.__file__).parent.glob("*.py"))
-    kinds = set(re.findall(r"(?:\bkind=|self\._note\()\"(\w+)\"", source))
+    kinds = set(re.findall(r"\.note(?:_seldom)?\(\s*\"(\w+)\"", source))
     assert kinds | {"bind", "bound"} == set(intake.TRAP_NOTICES)
 
 
@@ -201,3 +204,37 @@ def test_what_is_wrong_with_bmcs_is_in_the_hardware_page() -> None:
         assert (agent.server, "this BMC carries no beats") in faults
 
     story(work)
+
+
+def test_a_receiver_that_is_deaf_shows_in_the_status_until_it_hears() -> None:
+    async def work(agent: Agent) -> None:
+        def own() -> ServerView:
+            return next(one for one in agent._backend.status(False).servers if one.local)
+
+        agent._around._trap_condition("trap receiver x", "another program has it", ("mrw1",))
+        await until(lambda: own().conditions)
+        assert own().conditions[0].text == "another program has it"
+        agent._around._trap_condition("trap receiver x", "", ())
+        await until(lambda: not own().conditions)
+
+    story(work)
+
+
+def test_a_disk_that_hangs_is_told_and_so_is_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agents, "_DISK_LOOK_S", 0.01)
+    monkeypatch.setattr(agents, "_DISK_HANGS_S", 0.05)
+    answers = threading.Event()
+
+    async def work(agent: Agent) -> None:
+        agent._worker.submit(answers.wait)
+        await until(lambda: told(agent, notices.DiskHangs))
+        conditions = agent._backend.status(False).servers[0].conditions
+        assert any(paths.data_dir() in one.text for one in conditions)
+        answers.set()
+        await until(lambda: told(agent, notices.DiskAnswers))
+        await until(lambda: not agent._backend.status(False).servers[0].conditions)
+
+    try:
+        story(work)
+    finally:
+        answers.set()

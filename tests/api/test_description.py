@@ -18,6 +18,7 @@ STRUCTS: dict[str, type[msgspec.Struct]] = {
     "Arbiter": view.ArbiterView,
     "Bmc": view.BmcView,
     "OpenEvent": view.OpenEventView,
+    "Condition": view.ConditionView,
     "MonitorOnServer": view.MonitorOnServerView,
     "Resource": view.ResourceView,
     "HeldGroup": view.HeldGroupView,

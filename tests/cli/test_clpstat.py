@@ -199,6 +199,7 @@ def test_hardware_json_and_text(agent: Agent, capsys: Output) -> None:
             "counters": {"received": 3},
             "unreachable": None,
             "bmcs": [],
+            "conditions": [],
         }
     ]
 

@@ -12,13 +12,13 @@ from clptools.core.model import actions as a
 from clptools.core.model import events as e
 from clptools.core.model.group_state import purging
 from clptools.core.model.requests import (
-    Resume,
-    Suspend,
     GroupMove,
     GroupStart,
     GroupStop,
     ResourceStart,
     ResourceStop,
+    Resume,
+    Suspend,
 )
 from clptools.core.model.settings import Group, Resource
 from clptools.core.model.states import GroupState

@@ -227,6 +227,17 @@ class WatchdogChanged(EventBase, tag="watchdog-changed", frozen=True, kw_only=Tr
     text: str = ""
 
 
+class ConditionSeen(EventBase, tag="condition-seen", frozen=True, kw_only=True):
+    """Something on this server itself is not well, or is well again (no text)."""
+
+    name: str
+    """Which: the same in its beginning and its end."""
+    text: str = ""
+    mend: str = ""
+    monitors: tuple[str, ...] = ()
+    """Monitors that do not see all that they are to see."""
+
+
 class RequestSeen(EventBase, tag="request-seen", frozen=True, kw_only=True):
     """A request on the local socket (already permitted), or from outside (`clprexec`)."""
 
@@ -264,6 +275,7 @@ Event = (
     | HardwareSeen
     | MessageSeen
     | WatchdogChanged
+    | ConditionSeen
     | RequestSeen
     | HostActionDone
 )

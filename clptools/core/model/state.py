@@ -88,6 +88,16 @@ class StepState(msgspec.Struct):
     """When it was last recorded that settling does not come to an end."""
 
 
+class Condition(msgspec.Struct, frozen=True):
+    """Something that is not well on this server itself."""
+
+    text: str
+    mend: str
+    monitors: tuple[str, ...]
+    """Monitors that do not see all that they are to see."""
+    since: int
+
+
 class LeaseState(msgspec.Struct):
     """The holder's lease and the watchdog."""
 
@@ -167,6 +177,7 @@ class NodeState(msgspec.Struct):
     office: OfficeState = msgspec.field(default_factory=OfficeState)
     copies: dict[str, Copies] = {}
     monitors: dict[str, MonitorRun] = {}
+    conditions: dict[str, Condition] = {}
     ledger: LedgerState = msgspec.field(default_factory=LedgerState)
     final: FinalState = msgspec.field(default_factory=FinalState)
     requests: RequestsState = msgspec.field(default_factory=RequestsState)

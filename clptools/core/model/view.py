@@ -99,6 +99,17 @@ class HeldGroupView(View, frozen=True, kw_only=True):
     resources: tuple[ResourceView, ...] = ()
 
 
+class ConditionView(View, frozen=True, kw_only=True):
+    """Something that is not well on a server itself: a port is taken, a disk is full."""
+
+    name: str
+    text: str
+    mend: str = ""
+    monitors: tuple[str, ...] = ()
+    """Monitors that do not see all that they are to see."""
+    since_s: float = 0.0
+
+
 class ServerView(View, frozen=True, kw_only=True):
     """One server; the lower half is what it reports of itself."""
 
@@ -118,6 +129,8 @@ class ServerView(View, frozen=True, kw_only=True):
     groups: tuple[HeldGroupView, ...] = ()
     monitors: dict[str, MonitorOnServerView] = {}
     open_events: tuple[OpenEventView, ...] = ()
+    conditions: tuple[ConditionView, ...] = ()
+    """What is not well there: the server is Caution until it is."""
     halts: dict[str, int] = {}
     """`rm`, `rc` -> final actions in a row that ended the machine (`clpregctrl --get`)."""
     revision: int = 0

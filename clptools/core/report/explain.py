@@ -12,7 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from clptools.core.model.view import GroupView, MonitorView, OpenEventView, ServerView, StatusView
+from clptools.core.model.view import (
+    ConditionView,
+    GroupView,
+    MonitorView,
+    OpenEventView,
+    ServerView,
+    StatusView,
+)
 from clptools.core.model.words import EventClass
 from clptools.core.notices import cluster, groups, monitors, requests, safety
 from clptools.core.notices.form import Kinds
@@ -272,6 +279,12 @@ def _monitor(teller: Teller, monitor: MonitorView) -> Story:
         if found.status == "Suspend" and not teller.status.cluster.suspended:
             then.append(f"Resume it: clpmonctrl -r -m {monitor.name} -h {server.name}")
         then += _open_events(teller.status, server, monitor.name)
+        then += [
+            line
+            for condition in server.conditions
+            if monitor.name in condition.monitors
+            for line in _condition(server, condition)
+        ]
     if teller.status.cluster.suspended:
         then.append("The cluster is suspended: no monitor acts. Resume it: clpcl --resume")
     steps.sort(key=lambda r: r.time)
@@ -308,6 +321,13 @@ def _open_events(status: StatusView, server: ServerView, monitor: str) -> list[s
     ]
 
 
+def _condition(server: ServerView, condition: ConditionView) -> list[str]:
+    """Since when something is not well on a server, and the mend."""
+    text = condition.text.rstrip(".")
+    mend = f" {condition.mend}" if condition.mend else ""
+    return [f"On {server.name} since {ago(condition.since_s)}: {text}.{mend}"]
+
+
 # ------------------------------------------------------------------------------ servers
 
 
@@ -316,7 +336,7 @@ def _server(teller: Teller, server: ServerView) -> Story:
     # From when it last came, or, if it is away, from what began that.
     comings = [i for i, r in enumerate(own) if r in COMES]
     first = comings[-1] if comings else 0
-    if server.status == "Online":
+    if server.status in ("Online", "Caution"):
         story = own[first:] if comings else own[-RECENT:]
     else:
         story = own[first + 1 :] if comings else own
@@ -356,6 +376,8 @@ def _server_then(status: StatusView, server: ServerView) -> tuple[str, ...]:
     if bmc is not None and bmc.mend:
         what = "cannot be asked from here" if bmc.error else "cannot stop it"
         lines.append(f"Its BMC {bmc.address} {what} ({bmc.error or bmc.lacks}). {bmc.mend}")
-    if server.status == "Online":
+    for condition in server.conditions:
+        lines += _condition(server, condition)
+    if server.status in ("Online", "Caution"):
         lines += _barred(status, server)
     return tuple(lines)

@@ -332,6 +332,7 @@ def _aged(report: ServerView, age_s: float) -> ServerView:
             replace(e, first_s=e.first_s + age_s, last_s=e.last_s + age_s)
             for e in report.open_events
         ),
+        conditions=tuple(replace(c, since_s=c.since_s + age_s) for c in report.conditions),
     )
 
 

@@ -7,6 +7,7 @@ from clptools.core.cluster.shared_policy import SharedPolicy
 from clptools.core.groups.holders import Holders
 from clptools.core.groups.lifecycle import Lifecycle
 from clptools.core.groups.runs import GroupRuns
+from clptools.core.model.options import WATCHED
 from clptools.core.model.requests import (
     FAILED,
     NO_SUCH,
@@ -15,7 +16,6 @@ from clptools.core.model.requests import (
     ResourceStart,
     ResourceStop,
 )
-from clptools.core.model.options import WATCHED
 from clptools.core.model.settings import Group
 from clptools.core.model.state import Pending
 from clptools.core.model.states import GroupState, ResourceState
