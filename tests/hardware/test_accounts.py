@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from clptools import paths
-from clptools.config.facts import AccountFault
+from clptools.core.model.machine import AccountFault
 from clptools.core.model.settings import Bmc, Cluster, Server, Settings
 from clptools.hardware.accounts import account_faults
 from tests.hardware.bmc_sim import PASSWORD as IPMI_PASSWORD
