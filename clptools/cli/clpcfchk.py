@@ -93,7 +93,7 @@ def judge(loaded: Loaded, ask: bool = False) -> tuple[tuple[Report, ...], Safety
     facts = gather(settings, known, bmc, folder, silent) if here else None
     alerts = _alerts(loaded, settings, bmc) if here and ask else ()
     found = loaded.reports + check(loaded)
-    told = others(settings, loaded.text) if here and ask else ()
+    told = others(settings, loaded.text, folder) if here and ask else ()
     if facts is not None:
         found += check_machine(loaded, facts, known)
     found += check_others(loaded, server_name(), told, known) + alerts
@@ -103,11 +103,30 @@ def judge(loaded: Loaded, ask: bool = False) -> tuple[tuple[Report, ...], Safety
     return found, safety(settings, lacks(settings, machines))
 
 
-def others(settings: Settings, text: str) -> tuple[ServerFacts, ...]:
-    """What the agents tell of their machines, asked through the agent of this server."""
+def warnings_of_others(path: str) -> list[str]:
+    """What the other servers lack for a valid configuration, in lines, before it is pushed."""
+    from clptools.cli.render.findings import render_report
+    from clptools.config.check_machine import check_others
+    from clptools.config.load import load
+    from clptools.registries import registries
+
+    loaded = load(path, registries())
+    if loaded.settings is None:
+        return []
+    told = others(loaded.settings, loaded.text, os.path.dirname(path) or ".")
+    reports = check_others(loaded, server_name(), told, registries())
+    return [line for report in reports for line in render_report(report)]
+
+
+def others(settings: Settings, text: str, folder: str) -> tuple[ServerFacts, ...]:
+    """What the agents tell of their machines, asked through the agent of this server.
+
+    A script that a push of `folder` brings is not missing there.
+    """
     import msgspec
 
     from clptools.api.client import Client
+    from clptools.config.facts import comes_with
     from clptools.core.model.machine import ServerFacts
     from clptools.faults import ClpError
 
@@ -115,7 +134,22 @@ def others(settings: Settings, text: str) -> tuple[ServerFacts, ...]:
         with Client() as client:
             client.finish_within(FACTS_WITHIN_S)
             told = client.call("GetFacts", config=text)["servers"]
-        return msgspec.convert(told, tuple[ServerFacts, ...])
+        return tuple(
+            msgspec.structs.replace(
+                one,
+                facts=msgspec.structs.replace(
+                    one.facts,
+                    files={
+                        path: fault
+                        for path, fault in one.facts.files.items()
+                        if not comes_with(folder, path)
+                    },
+                ),
+            )
+            if one.facts is not None
+            else one
+            for one in msgspec.convert(told, tuple[ServerFacts, ...])
+        )
     except ClpError as fault:
         why = fault.message
     except (KeyError, msgspec.ValidationError):

@@ -43,7 +43,7 @@ def gather(
     server = paths.server_name()
     files: dict[str, FileFault] = {}
     for use in scripts_of(settings, registries, server):
-        if not (folder and _comes_with(folder, use.path)):
+        if not (folder and comes_with(folder, use.path)):
             _note(files, use.path, check_script)
     _note(files, paths.config_file(), _check_writers)
     for path, mend in secret_files(settings):
@@ -96,7 +96,7 @@ def handle_power_key(folders: tuple[str, ...]) -> str:
     return "" if word == "ignore" else word
 
 
-def _comes_with(folder: str, script: str) -> bool:
+def comes_with(folder: str, script: str) -> bool:
     """Whether a push of `folder` brings the script: a pushed script is executable and ours."""
     if not script.startswith(paths.scripts_dir() + "/"):
         return False
