@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import secrets
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -59,6 +60,10 @@ _ROOM_S = 0.5
 _DISK_LOOK_S = 2.0
 _DISK_HANGS_S = 10.0
 """A disk that writes for so long hangs, or will not be able to keep up."""
+
+
+_FULL_BYTES, _ROOM_BYTES = 64 * 1024, 512 * 1024
+"""With less free than the first a disk is full, with the second it has room again."""
 
 
 class Agent:
@@ -359,17 +364,25 @@ class Agent:
         return await self._around.keep_door() or made
 
     async def _watch_disk_thread(self) -> None:
-        """For ever: tell when the disk thread hangs, and write what the disk did not take."""
+        """For ever: tell when the disk hangs or is full, and write what it did not take."""
         loop = asyncio.get_running_loop()
+        is_full = False
         while True:
             await asyncio.sleep(_DISK_LOOK_S)
             began = loop.time()
-            answered = loop.run_in_executor(self._worker, _nothing)
+            answered = loop.run_in_executor(self._worker, _room)
             done, _ = await asyncio.wait({answered}, timeout=_DISK_HANGS_S)
             if not done:
                 self.note(notices.DiskHangs(paths.data_dir(), _since_ms(began)))
                 await asyncio.wait({answered})
                 self.note(notices.DiskAnswers(paths.data_dir(), _since_ms(began)))
+            room = answered.result()
+            if not is_full and room < _FULL_BYTES:
+                is_full = True
+                self.note(notices.DiskFull(paths.data_dir()))
+            elif is_full and room >= _ROOM_BYTES:
+                is_full = False
+                self.note(notices.DiskHasRoom(paths.data_dir()))
             await self._records.try_again()
 
     def _tell_place(self, notice: Notice) -> None:
@@ -383,8 +396,13 @@ class Agent:
         task.add_done_callback(self._tasks.discard)
 
 
-def _nothing() -> None:
-    """What the disk thread is asked, to see whether it hangs."""
+def _room() -> int:
+    """Free bytes where journal and records lie; in the disk thread, which shows if it hangs."""
+    try:
+        found = os.statvfs(paths.data_dir())
+    except OSError:
+        return _ROOM_BYTES  # whoever writes there tells
+    return found.f_bfree * found.f_frsize
 
 
 def _since_ms(began: float) -> int:

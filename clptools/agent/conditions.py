@@ -23,6 +23,7 @@ _BEGINS: dict[type[Notice], str] = {
     notices.StartWaits: "state",
     notices.FilesNotMade: "files",
     notices.DiskHangs: "disk",
+    notices.DiskFull: "room",
     NoMessageSocket: "files",
 }
 """Notice -> name of the condition that begins with it."""
@@ -33,6 +34,7 @@ _ENDS: dict[type[Notice], str] = {
     notices.StartGoesOn: "state",
     notices.FilesMadeAgain: "files",
     notices.DiskAnswers: "disk",
+    notices.DiskHasRoom: "room",
 }
 _TEXT_CHARACTERS = 300
 

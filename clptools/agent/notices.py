@@ -51,6 +51,27 @@ class RecordsWritten(Notice, frozen=True):
     says = "The alert log and the records are written again."
 
 
+class DiskFull(Notice, frozen=True):
+    """A disk without room will soon take neither journal nor records; the cluster goes on."""
+
+    entry = Entry("pm", 913, WARN)
+    about = ("me",)
+    says = "{folder} has no room left on its disk (No space left on device)."
+    hint = "See: df -h {folder}"
+
+    folder: str
+
+
+class DiskHasRoom(Notice, frozen=True):
+    """The disk has room again."""
+
+    entry = Entry("pm", 913, WARN)
+    about = ("me",)
+    says = "{folder} has room on its disk again."
+
+    folder: str
+
+
 class DiskHangs(Notice, frozen=True):
     """A disk that does not answer takes neither journal nor records; the cluster goes on."""
 
