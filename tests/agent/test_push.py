@@ -195,7 +195,9 @@ def test_what_cannot_be_sent_is_refused_and_holds_the_agent_up_for_nothing(
         configuration.files()
 
 
-def test_the_agent_goes_on_while_files_are_written_aside(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_agent_goes_on_while_files_are_written_aside(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     loops: list[asyncio.AbstractEventLoop] = []
     went_on: list[bool] = []
     staged = configuration.stage
@@ -207,13 +209,11 @@ def test_the_agent_goes_on_while_files_are_written_aside(monkeypatch: pytest.Mon
         went_on.append(turn.wait(10))
         return staged(*given)
 
-    async def main() -> Outcome:
-        loops.append(asyncio.get_running_loop())
-        one = Others({"server2": (), "server3": ()})
-        pushes = Pushes(Here(), one)
-        files = {"clp.toml": CONFIG, "scripts/start.sh": SCRIPT, "scripts/stop.sh": SCRIPT}
-        return await pushes.distribute(ConfigFiles(revision=0, files=files), "root")
-
     monkeypatch.setattr(configuration, "stage", slow_disk)
-    assert asyncio.run(main()).code == 0
+    loops.append(asyncio.get_running_loop())
+    one = Others({"server2": (), "server3": ()})
+    pushes = Pushes(Here(), one)
+    files = {"clp.toml": CONFIG, "scripts/start.sh": SCRIPT, "scripts/stop.sh": SCRIPT}
+    outcome = await pushes.distribute(ConfigFiles(revision=0, files=files), "root")
+    assert outcome.code == 0
     assert went_on == [True, True]

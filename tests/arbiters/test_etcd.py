@@ -141,18 +141,16 @@ def test_an_answer_that_was_lost_is_found_out(member: Etcd) -> None:
     assert hold(opened("server2", endpoints=(member.url,))).held
 
 
-def test_a_server_that_is_no_etcd_is_said() -> None:
-    async def story() -> str:
-        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await reader.readuntil(b"\r\n\r\n")
-            writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 3\r\n\r\nno\n")
-            await writer.drain()
-            writer.close()
+async def test_a_server_that_is_no_etcd_is_said() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 3\r\n\r\nno\n")
+        await writer.drain()
+        writer.close()
 
-        server = await asyncio.start_server(answer, "127.0.0.1", 0)
-        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        said = (await opened(endpoints=(url,)).hold(LEASE_MS)).error
-        server.close()
-        return said.replace(url, "URL")
-
-    assert asyncio.run(story()) == "etcd1: URL: answered with status 404"
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    said = (await opened(endpoints=(url,)).hold(LEASE_MS)).error
+    server.close()
+    outcome = said.replace(url, "URL")
+    assert outcome == "etcd1: URL: answered with status 404"

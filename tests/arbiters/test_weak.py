@@ -138,7 +138,8 @@ def test_a_port_where_nobody_listens_and_one_that_hangs() -> None:
         return held
 
     begun = time.monotonic()
-    assert asyncio.run(story()).error.endswith("no answer within 0.5 s")
+    outcome = asyncio.run(story())
+    assert outcome.error.endswith("no answer within 0.5 s")
     assert time.monotonic() - begun < 2
 
 

@@ -59,24 +59,22 @@ def test_who_does_not_have_the_key_gets_nothing(witness: Witness) -> None:
     assert said == f"witness1: {witness.url}: it does not know this cluster's authkey"
 
 
-def test_a_false_witness_is_not_believed() -> None:
-    async def story() -> str:
-        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await reader.readuntil(b"\r\n\r\n")
-            body = b'{"nonce":"","ticket":"t","held":true}'
-            head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n{MAC_HEADER}: 00\r\n\r\n"
-            writer.write(head.encode() + body)
-            await writer.drain()
-            writer.close()
+async def test_a_false_witness_is_not_believed() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        body = b'{"nonce":"","ticket":"t","held":true}'
+        head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n{MAC_HEADER}: 00\r\n\r\n"
+        writer.write(head.encode() + body)
+        await writer.drain()
+        writer.close()
 
-        server = await asyncio.start_server(answer, "127.0.0.1", 0)
-        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        held = await opened("server1", url).hold(LEASE_MS)
-        server.close()
-        assert not held.held
-        return held.error
-
-    assert asyncio.run(story()).endswith("the answer is not signed with this cluster's authkey")
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    held = await opened("server1", url).hold(LEASE_MS)
+    server.close()
+    assert not held.held
+    outcome = held.error
+    assert outcome.endswith("the answer is not signed with this cluster's authkey")
 
 
 def test_a_recorded_request_has_no_effect_and_a_recorded_answer_is_refused(

@@ -285,19 +285,16 @@ def test_a_client_that_goes_early_asked_nothing(pieces: tuple[bytes, ...]) -> No
     assert got(*pieces, goes=True) == (b"", 0)
 
 
-def test_a_server_and_a_site_understand_each_other() -> None:
-    async def story() -> None:
-        server = Server(Echo())
-        site = Site(f"http://127.0.0.1:{await server.start('127.0.0.1', 0)}/")
-        for body in (b"abc", b"0123456789"):
-            found = await site.request("POST", "/echo", body=body)
-            assert (found.status, found.body, found.header("X-From")) == (200, body, "echo")
-        assert (await site.request("GET")).body == b"root"
-        assert (await site.request("HEAD")).body == b""
-        assert (await site.request("DELETE", "/else")).status == 404
-        await server.close()
-
-    asyncio.run(story())
+async def test_a_server_and_a_site_understand_each_other() -> None:
+    server = Server(Echo())
+    site = Site(f"http://127.0.0.1:{await server.start('127.0.0.1', 0)}/")
+    for body in (b"abc", b"0123456789"):
+        found = await site.request("POST", "/echo", body=body)
+        assert (found.status, found.body, found.header("X-From")) == (200, body, "echo")
+    assert (await site.request("GET")).body == b"root"
+    assert (await site.request("HEAD")).body == b""
+    assert (await site.request("DELETE", "/else")).status == 404
+    await server.close()
 
 
 @settings(max_examples=150, deadline=None)

@@ -8,7 +8,7 @@ import os
 import shutil
 import socket
 import subprocess
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
@@ -128,14 +128,3 @@ def ipmitool(bmc: SimulatedBmc, *words: str) -> str:
         check=True,
     )
     return done.stdout.strip()
-
-
-def run(test: Callable[[], Coroutine[None, None, None]]) -> None:
-    async def whole() -> None:
-        async with asyncio.timeout(40):
-            await test()
-        # What a test closed ends before the next begins.
-        for task in asyncio.all_tasks() - {asyncio.current_task()}:
-            await asyncio.wait([task], timeout=5)
-
-    asyncio.run(whole())

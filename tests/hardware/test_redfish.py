@@ -32,7 +32,6 @@ from tests.redfish.parts import (
     free_port,
     make_certificate,
     redfish,
-    run,
     until,
 )
 
@@ -59,12 +58,12 @@ async def fault(power: RedfishPower, patience_s: float = 2.0) -> str:
 
 
 @pytest.mark.parametrize("keeps", [True, False])
-def test_the_session_lasts_as_long_as_answers_follow_on_each_other(
+async def test_the_session_lasts_as_long_as_answers_follow_on_each_other(
     tmp_path: Path, keeps: bool
 ) -> None:
     """Also where the service closes each connection, as the emulator does by itself."""
 
-    async def test() -> None:
+    with redfish(tmp_path, keeps=keeps) as bmc:
         clock = Clock()
         power = client(bmc, clock)
         first = await power.read()
@@ -78,12 +77,9 @@ def test_the_session_lasts_as_long_as_answers_follow_on_each_other(
         third = await power.read()
         assert (third.session == first.session) is keeps
 
-    with redfish(tmp_path, keeps=keeps) as bmc:
-        run(test)
 
-
-def test_a_bmc_that_restarted_has_another_session(tmp_path: Path) -> None:
-    async def test() -> None:
+async def test_a_bmc_that_restarted_has_another_session(tmp_path: Path) -> None:
+    with redfish(tmp_path) as bmc:
         clock = Clock()
         power = client(bmc, clock)
         first = await power.read()
@@ -95,22 +91,16 @@ def test_a_bmc_that_restarted_has_another_session(tmp_path: Path) -> None:
         assert second.session != first.session
         assert second.session_at > first.session_at
 
-    with redfish(tmp_path) as bmc:
-        run(test)
-
 
 @pytest.mark.parametrize("word", ["PoweringOff", "PoweringOn", "Paused", "off"])
-def test_only_off_is_off(tmp_path: Path, word: str) -> None:
-    async def test() -> None:
+async def test_only_off_is_off(tmp_path: Path, word: str) -> None:
+    with redfish(tmp_path) as bmc:
         bmc.do("set", word=word)
         assert await fault(client(bmc)) == f"PowerState says {word}"
 
+
+async def test_a_chassis_that_is_on_refutes_its_system(tmp_path: Path) -> None:
     with redfish(tmp_path) as bmc:
-        run(test)
-
-
-def test_a_chassis_that_is_on_refutes_its_system(tmp_path: Path) -> None:
-    async def test() -> None:
         power = client(bmc)
         bmc.do("set", word="Off")
         said = "PowerState of the system says Off, of its chassis On"
@@ -119,9 +109,6 @@ def test_a_chassis_that_is_on_refutes_its_system(tmp_path: Path) -> None:
         assert "PoweringOff" in await fault(power)
         bmc.do("set", chassis="Off")
         assert (await power.read()).power is PowerState.OFF
-
-    with redfish(tmp_path) as bmc:
-        run(test)
 
 
 @pytest.mark.parametrize(
@@ -137,8 +124,8 @@ def test_a_chassis_that_is_on_refutes_its_system(tmp_path: Path) -> None:
         ("hang", "no answer within 0.5 s"),
     ],
 )
-def test_an_answer_that_is_none_is_one_line(tmp_path: Path, mode: str, said: str) -> None:
-    async def test() -> None:
+async def test_an_answer_that_is_none_is_one_line(tmp_path: Path, mode: str, said: str) -> None:
+    with redfish(tmp_path) as bmc:
         clock = Clock()
         power = client(bmc, clock)
         await power.read()
@@ -155,12 +142,9 @@ def test_an_answer_that_is_none_is_one_line(tmp_path: Path, mode: str, said: str
         bmc.do("set", mode="")
         assert (await power.read()).power is PowerState.ON
 
+
+async def test_a_refused_password_is_not_repeated_until_it_is_another(tmp_path: Path) -> None:
     with redfish(tmp_path) as bmc:
-        run(test)
-
-
-def test_a_refused_password_is_not_repeated_until_it_is_another(tmp_path: Path) -> None:
-    async def test() -> None:
         passwords = ["wrong"]
         clock = Clock()
         power = RedfishPower("server1", bmc.settings(), clock, lambda: passwords[0])
@@ -176,12 +160,9 @@ def test_a_refused_password_is_not_repeated_until_it_is_another(tmp_path: Path) 
         passwords[0] = PASSWORD
         assert (await power.read()).power is PowerState.ON
 
+
+async def test_the_password_goes_to_the_pinned_certificate_alone(tmp_path: Path) -> None:
     with redfish(tmp_path) as bmc:
-        run(test)
-
-
-def test_the_password_goes_to_the_pinned_certificate_alone(tmp_path: Path) -> None:
-    async def test() -> None:
         other = make_certificate(tmp_path / "other", "127.0.0.1")
         said = await fault(client(bmc, certificate=other))
         assert said.startswith("it shows another certificate than the pinned one: sha256:")
@@ -193,12 +174,9 @@ def test_the_password_goes_to_the_pinned_certificate_alone(tmp_path: Path) -> No
         own = str(bmc.folder / "cert.pem")
         assert (await client(bmc, certificate="", ca=own).read()).power is PowerState.ON
 
+
+async def test_an_order_leaves_in_time_or_never(tmp_path: Path) -> None:
     with redfish(tmp_path) as bmc:
-        run(test)
-
-
-def test_an_order_leaves_in_time_or_never(tmp_path: Path) -> None:
-    async def test() -> None:
         power = client(bmc)
         await power.read()
         with pytest.raises(BmcError, match="it would have come too late"):
@@ -217,12 +195,9 @@ def test_an_order_leaves_in_time_or_never(tmp_path: Path) -> None:
         await asyncio.sleep(1)
         assert (await power.read()).power is PowerState.OFF
 
+
+async def test_an_order_to_a_bmc_that_hangs_is_given_up(tmp_path: Path) -> None:
     with redfish(tmp_path) as bmc:
-        run(test)
-
-
-def test_an_order_to_a_bmc_that_hangs_is_given_up(tmp_path: Path) -> None:
-    async def test() -> None:
         power = client(bmc)
         await power.read()
         bmc.signal(signal.SIGSTOP)
@@ -232,12 +207,9 @@ def test_an_order_to_a_bmc_that_hangs_is_given_up(tmp_path: Path) -> None:
         finally:
             bmc.signal(signal.SIGCONT)
 
+
+async def test_what_people_ask_for(tmp_path: Path) -> None:
     with redfish(tmp_path) as bmc:
-        run(test)
-
-
-def test_what_people_ask_for(tmp_path: Path) -> None:
-    async def test() -> None:
         power = client(bmc)
         assert await power.act("power-off") == "power off of server1 begun"
         await until("it is off", lambda: bmc.do("look")["power"] == "Off")
@@ -251,26 +223,21 @@ def test_what_people_ask_for(tmp_path: Path) -> None:
         with pytest.raises(ClpError, match="no action"):
             await power.act("jump")
 
+
+async def test_a_system_is_named_where_there_are_several(tmp_path: Path) -> None:
     with redfish(tmp_path) as bmc:
-        run(test)
-
-
-def test_a_system_is_named_where_there_are_several(tmp_path: Path) -> None:
-    async def test() -> None:
         assert await fault(client(bmc, system="blade7")) == (
             "it has no system blade7, but 27946b59-9e44-4fa7-8e91-f3527a1ef094"
         )
         power = client(bmc, system="27946b59-9e44-4fa7-8e91-f3527a1ef094")
         assert (await power.read()).power is PowerState.ON
 
-    with redfish(tmp_path) as bmc:
-        run(test)
 
-
-def test_the_bmcs_of_the_agent_speak_it_beside_ipmi(
+async def test_the_bmcs_of_the_agent_speak_it_beside_ipmi(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def test() -> None:
+    monkeypatch.setenv("CLP_ROOT", str(tmp_path))
+    with redfish(tmp_path) as bmc:
         folder = tmp_path / "etc/clptools/bmc"
         folder.mkdir(parents=True)
         for name in ("server1", "server2"):
@@ -300,27 +267,17 @@ def test_the_bmcs_of_the_agent_speak_it_beside_ipmi(
         assert (await bmcs.read_power("server1", boot_ms())).error
         await bmcs.close()
 
-    monkeypatch.setenv("CLP_ROOT", str(tmp_path))
+
+async def test_it_submits_a_test_event(tmp_path: Path) -> None:
     with redfish(tmp_path) as bmc:
-        run(test)
-
-
-def test_it_submits_a_test_event(tmp_path: Path) -> None:
-    async def test() -> None:
         service = Service(access_of(bmc.settings()), lambda: PASSWORD, boot_ms)
         await submit_test_event(service, "word")
         service.close()
-
-    async def none() -> None:
+    with redfish(tmp_path, sse=False, push=False) as bare:
         service = Service(access_of(bare.settings()), lambda: PASSWORD, boot_ms)
         with pytest.raises(RedfishError, match="it has no EventService"):
             await submit_test_event(service, "word")
         service.close()
-
-    with redfish(tmp_path) as bmc:
-        run(test)
-    with redfish(tmp_path, sse=False, push=False) as bare:
-        run(none)
 
 
 @pytest.mark.parametrize(
@@ -415,10 +372,10 @@ def emulator(folder: Path) -> Iterator[Bmc]:
 
 
 @pytest.mark.slow
-def test_the_emulator_is_switched_and_read_back(tmp_path: Path) -> None:
+async def test_the_emulator_is_switched_and_read_back(tmp_path: Path) -> None:
     """It takes up to 11 s for a switch, and closes each connection."""
 
-    async def test() -> None:
+    with emulator(tmp_path) as bmc:
         power = RedfishPower("server1", bmc, boot_ms, lambda: "any")
 
         async def reads(wanted: PowerState) -> str:
@@ -438,6 +395,3 @@ def test_the_emulator_is_switched_and_read_back(tmp_path: Path) -> None:
         assert await reads(PowerState.ON) == first
         await power.order(BmcOrder.POWER_OFF, until_ms=boot_ms() + 500, left_s=0.5)
         assert await reads(PowerState.OFF) == first
-
-    with emulator(tmp_path) as bmc:
-        run(test)

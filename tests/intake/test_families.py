@@ -93,14 +93,11 @@ async def _story(case: Case, way: Way) -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.what)
-def test_a_row_of_a_vendors_table(case: Case) -> None:
-    async def scenario() -> None:
-        port = free_port()
-        async with Heard(settings_for(port), port) as heard:
-            for version in VERSIONS:
-                await _story(case, Way(heard, version))
-
-    asyncio.run(scenario())
+async def test_a_row_of_a_vendors_table(case: Case) -> None:
+    port = free_port()
+    async with Heard(settings_for(port), port) as heard:
+        for version in VERSIONS:
+            await _story(case, Way(heard, version))
 
 
 UNKNOWN = Said("1.3.6.1.4.1.49871.5.0.7", (("1.3.6.1.4.1.49871.5.1.0", "The flux is low."),))
@@ -117,43 +114,35 @@ def classed(said: Said, *profiles: TrapProfile, version: Version = Version.V2C) 
     return pet.decode_trap(trap, ClassTable(profiles), 0.0)
 
 
-def test_a_trap_that_no_row_knows_is_told_of_once_an_hour() -> None:
-    async def scenario() -> None:
-        port = free_port()
-        async with Heard(settings_for(port), port) as heard:
-            for number in range(1, 4):
-                send(UNKNOWN.datagram(Version.V2C, number), port)
-            other = Said("1.3.6.1.4.1.49871.5.0.8")
-            send(other.datagram(Version.V1, 4), port)
-            send(UNKNOWN.datagram(Version.V2C, 5), port, source="127.0.0.2")  # not the own BMC's
-            await until(lambda: heard.counters.get("unknown") == 4)
-            texts = [n.text for n in heard.notes if n.kind == "unknown"]
-            assert len(texts) == 2
-            assert UNKNOWN.oid in texts[0] and "The flux is low." in texts[0]
-            assert f'rows = {{ "oid {UNKNOWN.oid}" = "ERROR" }}' in texts[0]
-            heard.receiver._unknown = {
-                k: at - 3_600_000 for k, at in heard.receiver._unknown.items()
-            }
-            send(UNKNOWN.datagram(Version.V2C, 6), port)
-            await until(lambda: heard.counters.get("unknown") == 5)
-            assert len([n for n in heard.notes if n.kind == "unknown"]) == 3
-
-    asyncio.run(scenario())
+async def test_a_trap_that_no_row_knows_is_told_of_once_an_hour() -> None:
+    port = free_port()
+    async with Heard(settings_for(port), port) as heard:
+        for number in range(1, 4):
+            send(UNKNOWN.datagram(Version.V2C, number), port)
+        other = Said("1.3.6.1.4.1.49871.5.0.8")
+        send(other.datagram(Version.V1, 4), port)
+        send(UNKNOWN.datagram(Version.V2C, 5), port, source="127.0.0.2")  # not the own BMC's
+        await until(lambda: heard.counters.get("unknown") == 4)
+        texts = [n.text for n in heard.notes if n.kind == "unknown"]
+        assert len(texts) == 2
+        assert UNKNOWN.oid in texts[0] and "The flux is low." in texts[0]
+        assert f'rows = {{ "oid {UNKNOWN.oid}" = "ERROR" }}' in texts[0]
+        heard.receiver._unknown = {k: at - 3_600_000 for k, at in heard.receiver._unknown.items()}
+        send(UNKNOWN.datagram(Version.V2C, 6), port)
+        await until(lambda: heard.counters.get("unknown") == 5)
+        assert len([n for n in heard.notes if n.kind == "unknown"]) == 3
 
 
-def test_a_bmc_that_invents_names_fills_no_log() -> None:
-    async def scenario() -> None:
-        port = free_port()
-        async with Heard(settings_for(port), port) as heard:
-            for number in range(1, 100):
-                said = Said(f"1.3.6.1.4.1.49871.5.0.{number}")
-                send(said.datagram(Version.V2C, number), port)
-            await until(lambda: heard.counters.get("unknown") == 99)
-            texts = [n.text for n in heard.notes if n.kind == "unknown"]
-            assert len(texts) == 32
-            assert "only counted" in texts[-1]
-
-    asyncio.run(scenario())
+async def test_a_bmc_that_invents_names_fills_no_log() -> None:
+    port = free_port()
+    async with Heard(settings_for(port), port) as heard:
+        for number in range(1, 100):
+            said = Said(f"1.3.6.1.4.1.49871.5.0.{number}")
+            send(said.datagram(Version.V2C, number), port)
+        await until(lambda: heard.counters.get("unknown") == 99)
+        texts = [n.text for n in heard.notes if n.kind == "unknown"]
+        assert len(texts) == 32
+        assert "only counted" in texts[-1]
 
 
 def test_the_line_that_the_note_gives_is_taken() -> None:

@@ -126,7 +126,7 @@ def test_a_trap_that_comes_twice_acts_once_and_after_half_an_hour_again() -> Non
     assert len(alone.node.state.ledger.traps_taken) <= 512
 
 
-def test_bmcs_that_count_nothing_lose_no_trap() -> None:
+async def test_bmcs_that_count_nothing_lose_no_trap() -> None:
     def trap(oid: str, bay: bytes) -> bytes:
         binds = (
             snmp.varbind(snmp.SYS_UPTIME, ber.integer(0, ber.TIME_TICKS)),
@@ -136,12 +136,9 @@ def test_bmcs_that_count_nothing_lose_no_trap() -> None:
         body = snmp.pdu(snmp.V2_TRAP, 77, b"".join(binds))
         return ber.sequence(ber.integer(1), ber.octets(b"public"), body)
 
-    async def scenario() -> None:
-        port = free_port()
-        async with Heard(settings_for(port), port) as heard:
-            for bay in (b"1", b"2", b"1"):
-                send(trap("1.3.6.1.6.3.1.1.5.3", bay), port)
-            await until(lambda: len(heard.events) == 3)
-            assert "duplicate" not in heard.counters
-
-    asyncio.run(scenario())
+    port = free_port()
+    async with Heard(settings_for(port), port) as heard:
+        for bay in (b"1", b"2", b"1"):
+            send(trap("1.3.6.1.6.3.1.1.5.3", bay), port)
+        await until(lambda: len(heard.events) == 3)
+        assert "duplicate" not in heard.counters

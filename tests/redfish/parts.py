@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -187,16 +187,6 @@ def redfish(folder: Path, **options: Any) -> Iterator[Redfish]:
         yield bmc
     finally:
         bmc.stop()
-
-
-def run(test: Callable[[], Coroutine[Any, Any, None]], timeout_s: float = 60.0) -> None:
-    """The coroutine, bounded."""
-
-    async def bounded() -> None:
-        async with asyncio.timeout(timeout_s):
-            await test()
-
-    asyncio.run(bounded())
 
 
 def boot_ms() -> int:

@@ -86,19 +86,16 @@ def test_a_refusal_is_a_line_and_no_more(make_script: MakeScript, booted: None) 
     assert "no more units" in lines[0]
 
 
-def test_without_systemd_nothing_is_asked(
+async def test_without_systemd_nothing_is_asked(
     make_script: MakeScript, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scope, "BOOTED", str(tmp_path / "none"))
 
-    async def main() -> None:
-        scopes = Scopes(lambda line: pytest.fail(line))
-        runner = ScriptRunner(place=scopes.place)
-        path = make_script("g/start.sh", "exit 0\n")
-        assert (await runner.run(Script(name="g/r", path=path, timeout_ms=20_000))).ok
-        scopes.close()
-
-    asyncio.run(main())
+    scopes = Scopes(lambda line: pytest.fail(line))
+    runner = ScriptRunner(place=scopes.place)
+    path = make_script("g/start.sh", "exit 0\n")
+    assert (await runner.run(Script(name="g/r", path=path, timeout_ms=20_000))).ok
+    scopes.close()
 
 
 def test_names_are_what_systemd_allows() -> None:
