@@ -10,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 import pytest
+from hypothesis import settings
 
 LIMIT_S = 60.0
 """
@@ -19,8 +20,22 @@ It ends a test that hangs and measures nothing: a machine that is busy elsewhere
 as slow as ours.
 """
 
+BUSY_S = 10.0
+"""
+What such a machine may add to what takes a moment.
+
+Where a test says that something comes soon, what would come late comes later than this.
+"""
+
+SLOWEST_MS = 10_000
+"""The same for one example of a fuzz test, which takes a millisecond or two."""
+
 WHOLE_LIMIT_S = 5 * LIMIT_S
 """How long a test that is a coroutine may take in all."""
+
+# An example that takes long says nothing but that the machine is busy.
+settings.register_profile("ours", deadline=None)
+settings.load_profile("ours")
 
 # Shells let what they start in the background ignore Ctrl-C, and so would all that is started here.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

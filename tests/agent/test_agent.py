@@ -20,7 +20,7 @@ from clptools.core.model.settings import Settings
 from clptools.links.certs import Minting
 from clptools.links.peer import PeerChannel
 from tests.agent.test_main import PORT, TOML, free_port
-from tests.intake.conftest import until
+from tests.conftest import LIMIT_S, until
 
 MESSAGE = MessageSeen(category="NIC", text="link down")
 
@@ -123,7 +123,7 @@ async def test_a_stop_while_the_agent_still_opens_stops_what_the_core_knows(
     monkeypatch.setattr(PeerChannel, "start", asked_meanwhile)
     agent = await started(agents)
     assert told[:2] == [AgentStarted, AgentStopping]
-    assert await asyncio.wait_for(agent.ended, 20) == 0
+    assert await asyncio.wait_for(agent.ended, LIMIT_S) == 0
     await agent.close()
 
 
@@ -143,7 +143,6 @@ def say(text: str) -> None:
 @pytest.mark.parametrize("asked", [False, True])
 async def test_an_agent_whose_disk_hangs_ends_before_its_watchdog_bites(asked: bool) -> None:
     """A message that waits for the disk does not hold up the end: the next agent feeds on."""
-
     agent = await started()
     goes_on = hang(agent)
     try:
@@ -155,8 +154,9 @@ async def test_an_agent_whose_disk_hangs_ends_before_its_watchdog_bites(asked: b
         else:
             agent._failed(OSError("no space left"))
         begun = time.monotonic()
-        await asyncio.wait_for(agent.close(), 5)
-        assert time.monotonic() - begun < 1.5
+        await asyncio.wait_for(agent.close(), LIMIT_S)
+        # 0.5 s, not the 15 s that its end has otherwise.
+        assert time.monotonic() - begun < 10
         assert agent.disk_hangs
     finally:
         goes_on.set()

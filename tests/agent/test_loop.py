@@ -18,6 +18,7 @@ from clptools.core.model.events import (
     PowerRead,
     TimerFired,
 )
+from tests.conftest import until
 
 
 class Bench:
@@ -83,13 +84,14 @@ async def test_nothing_is_done_until_the_state_is_written_and_then_everything_in
             else [Progress(id="1", text="later")]
         )
     )
-    bench.full = 4
+    bench.full = 1_000
     first = asyncio.ensure_future(bench.loop.stepped(message("1")))
     second = asyncio.ensure_future(bench.loop.stepped(message("2")))
     bench.loop.set_timer("beat", bench.now)
-    await asyncio.sleep(0.05)
+    await until(lambda: bench.full < 998)
     assert bench.loop.held
     assert (bench.done, len(bench.seen), first.done()) == ([], 1, False)
+    bench.full = 1
     await second
     assert first.done()
     assert not bench.loop.held
@@ -104,10 +106,10 @@ async def test_nothing_is_done_until_the_state_is_written_and_then_everything_in
 
 async def test_a_loop_that_ends_while_it_is_held_does_nothing_more() -> None:
     bench = Bench(lambda event: [PetWatchdog(), Progress(id="1", text="told")])
-    bench.full = 3
+    bench.full = 1_000
     waiting = asyncio.ensure_future(bench.loop.stepped(message("1")))
-    await asyncio.sleep(0.02)
-    assert bench.loop.held
+    await until(lambda: bench.loop.held)
+    bench.full = 1
     bench.loop.stop()
     with pytest.raises(OSError, match="the cluster service ended"):
         await waiting
@@ -152,7 +154,6 @@ async def test_timers_fire_when_due_replaced_ones_once_and_cleared_ones_never() 
 
 async def test_a_clock_that_leaps_makes_all_due_timers_fire_in_their_order() -> None:
     """The host slept: boot time went on, the loop's own clock did not."""
-
     bench = Bench(lambda event: [])
     for name, at in (("late", 500_000), ("soon", 1010), ("later", 400_000)):
         bench.loop.set_timer(name, at)

@@ -18,6 +18,7 @@ from clptools.api.backend import ConfigFiles
 from clptools.core.model.requests import Outcome
 from clptools.core.model.settings import Server, Settings
 from clptools.faults import ClpError, ExitCode
+from tests.conftest import LIMIT_S
 
 CONFIG = """
 [[server]]
@@ -206,7 +207,7 @@ async def test_the_agent_goes_on_while_files_are_written_aside(
         # The disk answers only when the loop has had a turn.
         turn = threading.Event()
         loops[0].call_soon_threadsafe(turn.set)
-        went_on.append(turn.wait(10))
+        went_on.append(turn.wait(LIMIT_S))
         return staged(*given)
 
     monkeypatch.setattr(configuration, "stage", slow_disk)

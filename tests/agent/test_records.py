@@ -15,6 +15,7 @@ from clptools import paths
 from clptools.agent.records import Records
 from clptools.api.backend import EventRecord
 from clptools.core.model.actions import Record
+from tests.conftest import LIMIT_S
 
 
 @pytest.fixture(autouse=True)
@@ -165,7 +166,7 @@ async def test_syslog_gets_this_servers_records_with_their_level(
 
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log:
         log.bind(address)
-        log.settimeout(5)
+        log.settimeout(LIMIT_S)
         story = records()
         story.merge(
             [

@@ -19,7 +19,7 @@ from clptools.core.notices.form import Kinds, Notice
 from clptools.faults import ExitCode
 from clptools.intake.trap import Note
 from tests.agent.test_agent import place, started
-from tests.intake.conftest import until
+from tests.conftest import until
 
 __all__ = ["place"]
 

@@ -18,6 +18,7 @@ from clptools.arbiters.base import Held
 from clptools.arbiters.disk import DiskArbiter
 from clptools.core.model.settings import Arbiter
 from tests.arbiters.parts import context, shared_file
+from tests.conftest import LIMIT_S
 
 LEASE_MS = 600
 
@@ -37,7 +38,7 @@ async def disks(path: str | dict[str, str]) -> AsyncIterator[tuple[DiskArbiter, 
         await second.close()
 
 
-async def held_by(arbiter: DiskArbiter, timeout_s: float = 8.0) -> None:
+async def held_by(arbiter: DiskArbiter, timeout_s: float = LIMIT_S) -> None:
     deadline = time.monotonic() + timeout_s
     last = Held()
     while not last.held:
@@ -123,15 +124,13 @@ async def test_a_disk_that_hangs_costs_an_error_and_is_used_again(tmp_path: Path
         worker = first._process.pid
         os.kill(worker, signal.SIGSTOP)
         for _ in range(4):
-            begun = time.monotonic()
             answer = await first.hold(LEASE_MS)
-            assert time.monotonic() - begun < 1.5
             assert not answer.held
             assert "it may hang" in answer.error
         # The one who hangs keeps nobody out for longer than its lease.
         await held_by(second)
         os.kill(worker, signal.SIGCONT)
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + LIMIT_S
         answer = Held()
         while answer.holder != "server2":
             assert time.monotonic() < deadline, answer
@@ -158,7 +157,7 @@ async def test_an_earlier_run_that_is_stuck_keeps_its_slot(tmp_path: Path) -> No
         definition = Arbiter(name="disk1", type="disk", options={"path": path})
         again = DiskArbiter(definition, context("server1", lease_ms=LEASE_MS))
         try:
-            deadline = time.monotonic() + 5
+            deadline = time.monotonic() + LIMIT_S
             answer = Held()
             while "an earlier run of this agent" not in answer.error:
                 assert time.monotonic() < deadline, answer

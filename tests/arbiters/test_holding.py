@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,6 +15,7 @@ from clptools.arbiters.notices import ArbiterAnswers, ArbiterSilent
 from clptools.arbiters.registry import FIELDS, VARIANTS
 from clptools.core.model.settings import Arbiter, Cluster, Option, Server, Settings
 from tests.arbiters.parts import AUTHKEY, shared_file
+from tests.conftest import until
 from tests.noticed import Noticed
 
 
@@ -73,7 +73,9 @@ async def test_an_answer_under_way_when_it_is_given_back_is_void(made: list[Slow
     await asyncio.sleep(0)
     release = asyncio.create_task(arbiters.release("np"))
     second = asyncio.create_task(arbiters.hold("np", 3000, 2))
-    await asyncio.sleep(0.01)
+    await until(lambda: made[0].calls)
+    for _ in range(10):  # the others would have their turn
+        await asyncio.sleep(0)
     assert made[0].calls == ["hold"], "one at a time"
     made[0].may_answer.set()
     assert not (await first).held
@@ -87,9 +89,7 @@ async def test_an_answer_under_way_when_it_is_given_back_is_void(made: list[Slow
 async def test_no_call_waits_for_ever(made: list[Slow]) -> None:
     arbiters = Arbiters("server1", AUTHKEY, said.take)
     arbiters.apply(settings(NP))
-    begun = time.monotonic()
     answers = await asyncio.gather(*(arbiters.hold("np", 3000, n) for n in range(5)))
-    assert time.monotonic() - begun < 1.5
     assert {answer.error for answer in answers} == {"np: no answer within 0.3 s"}
     assert said == ["NP resolution cannot decide: np: no answer within 0.3 s"], "once"
     made[0].may_answer.set()

@@ -11,6 +11,7 @@ import pytest
 
 from clptools.arbiters.disk_worker import Command, Result, Setup
 from clptools.common.child_process import framed, read, receive, start
+from tests.conftest import LIMIT_S
 
 
 class Said(msgspec.Struct, frozen=True):
@@ -44,4 +45,4 @@ async def test_ctrl_c_does_not_reach_it_and_it_ends_with_its_socket() -> None:
         assert (await read(reader, Result, 1000)).held.error == "no such file or directory"
         process.send_signal(signal.SIGINT)
     writer.close()
-    assert await asyncio.wait_for(process.wait(), 20) == 0
+    assert await asyncio.wait_for(process.wait(), LIMIT_S) == 0

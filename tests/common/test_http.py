@@ -23,6 +23,7 @@ from clptools.common.http import (
     Site,
 )
 from clptools.common.places import Places, source_of
+from tests.conftest import LIMIT_S
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
@@ -52,7 +53,7 @@ def answered(
         server = await asyncio.start_server(connected, "127.0.0.1", 0)
         site = Site(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(LIMIT_S):
                 return await (ask(site) if ask else site.request("POST", "/x", body=b"x"))
         finally:
             server.close()
@@ -163,7 +164,7 @@ def test_fuzz_the_client_gets_an_answer_or_a_fault(pieces: list[bytes], status_o
         for piece in pieces:
             reader.feed_data(piece)
         reader.feed_eof()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(LIMIT_S):
             with contextlib.suppress(HttpError):
                 found = await http._response(connection, reader, status_only)
                 assert 200 <= found.status < 1000
@@ -202,7 +203,7 @@ def got(*pieces: bytes, goes: bool = False) -> tuple[bytes, int]:
         port = await server.start("127.0.0.1", 0)
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         answer = b""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(LIMIT_S):
             with contextlib.suppress(OSError):
                 for piece in pieces:
                     writer.write(piece)
@@ -307,7 +308,7 @@ def test_fuzz_the_server_answers_once_or_hangs_up(pieces: list[bytes]) -> None:
         server = Server(Echo())
         port = await server.start("127.0.0.1", 0)
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(LIMIT_S):
             with contextlib.suppress(OSError):
                 writer.write(b"".join(pieces))
                 writer.write_eof()

@@ -19,6 +19,7 @@ from clptools.core.model.words import PowerState
 from clptools.hardware import power
 from clptools.hardware.ipmi import BmcClient, IpmiProcesses
 from clptools.sim.bmc import IPMI_SIM, SimulatedBmc
+from tests.conftest import LIMIT_S
 from tests.hardware.relay import Relay, relay_to
 
 PASSWORD = "s3cret-Pass"
@@ -124,7 +125,7 @@ def ipmitool(bmc: SimulatedBmc, *words: str) -> str:
         env={**os.environ, "IPMI_PASSWORD": bmc.password},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=LIMIT_S,
         check=True,
     )
     return done.stdout.strip()

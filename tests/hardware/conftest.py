@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from tests.conftest import LIMIT_S
+
 
 @pytest.fixture(autouse=True)
 async def ended() -> AsyncIterator[None]:
@@ -14,4 +16,4 @@ async def ended() -> AsyncIterator[None]:
     yield
     others = asyncio.all_tasks() - {asyncio.current_task()}
     if others:
-        await asyncio.wait(others, timeout=5)
+        await asyncio.wait(others, timeout=LIMIT_S)

@@ -14,9 +14,10 @@ from msgspec.structs import replace
 from clptools.hardware.acknowledge import Acknowledger, acknowledgement
 from clptools.hardware.alerts import TRANSPORT, IpmiAlerts, Wanted
 from clptools.intake.rehearse import PetEvent, build_pet_trap
+from tests.conftest import until
 from tests.hardware.alerting_bmc import AlertingBmc, alerting
 from tests.hardware.test_alerts import client, mend, place
-from tests.intake.conftest import Heard, free_port, send, settings_for, until
+from tests.intake.conftest import Heard, free_port, send, settings_for
 from tests.noticed import Noticed
 
 FATAL = PetEvent(specific=0x076F00, sequence=0x1234, unix_time=1_700_000_000.0, sensor=0x31)
@@ -77,7 +78,7 @@ async def test_a_bmc_that_refuses_it_is_told_of_once(tmp_path: Path) -> None:
         made._wanted = True
         for number in (1, 2):
             made.taken(replace(FATAL, sequence=number).octets())
-        await until(lambda: made._working is not None and made._working.done(), 10)
+        await until(lambda: made._working is not None and made._working.done())
         (text,) = told
         assert "PET acknowledge" in text and "each is acted on once" in text
 

@@ -19,6 +19,7 @@ from clptools.hardware.ipmi import BmcClient, BmcError, IpmiProcesses
 from clptools.hardware.local import LocalIpmi, OwnBmc
 from clptools.intake import pet, snmp
 from clptools.intake.profile import ClassTable
+from tests.conftest import LIMIT_S
 from tests.hardware.alerting_bmc import AlertingBmc, Memory, alerting
 from tests.hardware.bmc_sim import client_of, password_file, simulated
 from tests.hardware.test_local import Driver, Lan
@@ -60,7 +61,7 @@ async def mend(way: IpmiAlerts, wanted: Wanted) -> None:
 
 async def received(sock: socket.socket) -> pet.DecodedTrap:
     loop = asyncio.get_running_loop()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(LIMIT_S):
         data = await loop.sock_recv(sock, 2000)
     trap = snmp.decode(data)
     assert isinstance(trap, snmp.Trap)
@@ -205,7 +206,6 @@ async def test_another_port_and_a_monitor_of_snmpv3_alone_are_told(tmp_path: Pat
 
 async def test_what_ipmi_sim_accepts_and_does_not_keep_is_found_again(tmp_path: Path) -> None:
     """Its community stays `public`, whatever it accepts, and it has no destination."""
-
     with simulated(tmp_path) as bmc, client_of(bmc, tmp_path) as asked:
         way = IpmiAlerts(asked, bmc.address)
         wanted = Wanted(server="server2", host="127.0.0.1", communities=("clp",))
@@ -291,7 +291,6 @@ async def test_in_band_a_bmc_whose_channels_have_other_addresses_takes_the_first
 @pytest.mark.parametrize("code", [0xC0, 0xD4, 0xFF])
 async def test_a_refusal_that_is_no_answer_is_not_taken_for_one(tmp_path: Path, code: int) -> None:
     """Busy, or without the right: nothing is known then, and nothing is called missing."""
-
     driver = InBand(tmp_path, "192.168.0.11")
     driver._perform = lambda *_: bytes((code,))  # type: ignore[method-assign]
     asked = OwnBmc(Lan(), LocalIpmi(driver.path, driver))

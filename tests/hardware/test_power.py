@@ -24,6 +24,7 @@ from clptools.hardware.ipmi import BmcClient, BmcError
 from clptools.hardware.local import LocalIpmi
 from clptools.hardware.notices import BmcIsOurs, BmcsAreOne, EchoesForbidden
 from clptools.sim.bmc import IPMI_SIM, PYGHMI, SimulatedBmc
+from tests.conftest import LIMIT_S
 from tests.hardware.bmc_sim import (
     PASSWORD,
     client_of,
@@ -160,7 +161,6 @@ async def order(client: BmcClient, within_ms: int) -> None:
 @KINDS
 async def test_an_order_is_one_datagram_whatever_becomes_of_it(tmp_path: Path, kind: str) -> None:
     """The answer to the read that goes before it arrives, that to the order itself is lost."""
-
     async with relayed(tmp_path, kind) as (bmc, relay, client):
         before = await power.read_in_session(client)
         relay.requests, relay.answers_left = 0, 1
@@ -176,7 +176,6 @@ async def test_an_order_is_one_datagram_whatever_becomes_of_it(tmp_path: Path, k
 
 async def test_an_order_never_comes_late(tmp_path: Path) -> None:
     """The network is out as it is given, and back a second later."""
-
     async with relayed(tmp_path) as (bmc, relay, client):
         relay.asking = False
         began = boot_ms()
@@ -468,12 +467,11 @@ async def test_a_bmc_that_is_only_looked_at_has_its_session_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It has one; each of two agents gets its answer."""
-
     with quirky(tmp_path, "few_slots", slots=1) as bmc:
         async with server1(tmp_path, monkeypatch, server2=bmc) as bmcs:
             first = await bmcs.read_power("server2", 1, keep=False)
             assert first.power == "on"
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(LIMIT_S):
                 with client_of(bmc, tmp_path) as other:
                     while True:
                         try:

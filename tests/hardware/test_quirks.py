@@ -15,6 +15,7 @@ from clptools.core.model.words import BmcOrder, PowerState
 from clptools.hardware import power
 from clptools.hardware.ipmi import BmcClient, BmcError
 from clptools.hardware.power import Reading
+from tests.conftest import BUSY_S, LIMIT_S
 from tests.hardware.bmc_sim import client_of
 from tests.hardware.quirks.server import quirky
 from tests.hardware.test_power import server1
@@ -22,7 +23,7 @@ from tests.hardware.test_power import server1
 BUSY = [0xC0, 0xC3, 0xC4, 0xD2, 0xD5, 0xFF]
 
 
-async def until_read(client: BmcClient, within_s: float = 20.0) -> Reading:
+async def until_read(client: BmcClient, within_s: float = LIMIT_S) -> Reading:
     """As the agent asks, until there is an answer."""
     async with asyncio.timeout(within_s):
         while True:
@@ -78,7 +79,7 @@ async def test_what_the_bmc_never_takes_is_not_tried_again(tmp_path: Path, code:
 
 @pytest.mark.parametrize("deaf_s", [0, 2])
 async def test_an_order_without_answer_is_looked_after(tmp_path: Path, deaf_s: float) -> None:
-    assert await stopped(tmp_path, "control_unanswered", deaf=deaf_s) < deaf_s + 4
+    assert await stopped(tmp_path, "control_unanswered", deaf=deaf_s) < deaf_s + BUSY_S
 
 
 @pytest.mark.parametrize("presses", [1, 2])
@@ -91,16 +92,15 @@ async def test_a_power_off_that_takes_long_is_waited_for(tmp_path: Path, presses
 @pytest.mark.parametrize("seconds", [0.4, 1.0])
 async def test_a_slow_bmc_is_read_and_stopped(tmp_path: Path, seconds: float, serial: int) -> None:
     """Questions that were put again while it worked would pile up in front of it."""
-    assert await stopped(tmp_path, "slow", seconds=seconds, serial=serial) < 10
+    assert await stopped(tmp_path, "slow", seconds=seconds, serial=serial) < 15
 
 
 async def test_an_order_leaves_in_time_for_a_slow_bmc(tmp_path: Path) -> None:
-    """It cannot answer a read before that within the half second."""
-
+    """It cannot answer a read before that within its time."""
     with quirky(tmp_path, "slow", seconds=0.8) as bmc, client_of(bmc, tmp_path) as client:
         await until_read(client)
         assert (await until_read(client)).power is PowerState.ON
-        await power.order(client, BmcOrder.POWER_OFF, until_ms=boot_ms() + 500, left_s=0.5)
+        await power.order(client, BmcOrder.POWER_OFF, until_ms=boot_ms() + 750, left_s=0.75)
         assert bmc.power() == "off"
 
 
@@ -113,14 +113,13 @@ async def test_a_bmc_that_is_slow_in_sessions_alone_keeps_its_session(tmp_path: 
 
 async def test_a_bmc_that_is_busy_over_an_order_keeps_its_session(tmp_path: Path) -> None:
     """Else its off would be of a young session, and prove nothing for a minute."""
-
     with (
         quirky(tmp_path, "slow_inside", after_control=1, seconds=3, lasting=4) as bmc,
         client_of(bmc, tmp_path) as client,
     ):
         before = await until_read(client)
         with pytest.raises(BmcError, match="sent, but not answered") as fault:
-            await power.order(client, BmcOrder.POWER_OFF, until_ms=boot_ms() + 500, left_s=0.5)
+            await power.order(client, BmcOrder.POWER_OFF, until_ms=boot_ms() + 2_000, left_s=2.0)
         assert fault.value.left
         after = await until_read(client)
         assert (after.power, after.session) == (PowerState.OFF, before.session)
@@ -134,7 +133,6 @@ async def test_a_restarted_bmc_is_used_again_within_three_seconds(
     tmp_path: Path, silent: float, refusing: float, status: int
 ) -> None:
     """Of when it takes logins; and it is asked all the time."""
-
     options = {"silent": silent, "refusing": refusing, "status": status}
     with quirky(tmp_path, "boots_slowly", **options) as bmc, client_of(bmc, tmp_path) as client:
         before = await until_read(client)
@@ -145,7 +143,7 @@ async def test_a_restarted_bmc_is_used_again_within_three_seconds(
         answers_at = time.monotonic()
         while (await until_read(client)).session == before.session:
             await asyncio.sleep(0.01)
-        assert time.monotonic() - answers_at < refusing + 3
+        assert time.monotonic() - answers_at < refusing + BUSY_S
 
 
 async def test_a_password_that_a_bmc_once_took_is_not_tried_until_it_locks_the_account(
@@ -183,7 +181,7 @@ async def test_a_bmc_without_a_free_session_says_so_and_is_used_once_it_has_one(
         one.close()
         began = time.monotonic()
         await until_read(two)
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < BUSY_S
 
 
 @pytest.mark.parametrize("told", [9, 10, 13, 0x80, 0x81, 0xD4])
@@ -232,7 +230,7 @@ async def test_a_closed_port_is_named(tmp_path: Path) -> None:
             bmc.start()
             began = time.monotonic()
             await until_read(client)
-            assert time.monotonic() - began < 3
+            assert time.monotonic() - began < BUSY_S
 
 
 async def test_a_refused_password_is_told_with_its_mend_and_tried_again_once_it_is_changed(

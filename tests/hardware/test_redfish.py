@@ -25,6 +25,7 @@ from clptools.faults import ClpError
 from clptools.hardware.bmcs import Bmcs
 from clptools.hardware.ipmi import BmcError
 from clptools.hardware.redfish import RedfishPower, access_of, led
+from tests.conftest import LIMIT_S
 from tests.redfish.parts import (
     PASSWORD,
     Redfish,
@@ -62,7 +63,6 @@ async def test_the_session_lasts_as_long_as_answers_follow_on_each_other(
     tmp_path: Path, keeps: bool
 ) -> None:
     """Also where the service closes each connection, as the emulator does by itself."""
-
     with redfish(tmp_path, keeps=keeps) as bmc:
         clock = Clock()
         power = client(bmc, clock)
@@ -132,7 +132,7 @@ async def test_an_answer_that_is_none_is_one_line(tmp_path: Path, mode: str, sai
         bmc.do("set", mode=mode)
         begun = time.monotonic()
         assert (await fault(power, 0.5)).startswith(said)
-        assert time.monotonic() - begun < 5
+        assert time.monotonic() - begun < LIMIT_S
         asked = bmc.counter("asked")
         again = await fault(power, 0.5)
         assert again.startswith(said)
@@ -183,12 +183,12 @@ async def test_an_order_leaves_in_time_or_never(tmp_path: Path) -> None:
             await power.order(BmcOrder.POWER_OFF, until_ms=boot_ms() - 1, left_s=0.5)
         assert bmc.counter("reset ForceOff") == 0
         bmc.do("set", mode="hang Systems")
-        slow = asyncio.get_running_loop().create_task(fault(power, 2.0))
+        slow = asyncio.get_running_loop().create_task(fault(power, 5.0))
         bmc.do("set", mode="hang 27946b59-9e44-4fa7-8e91-f3527a1ef094")
-        reading = asyncio.get_running_loop().create_task(fault(power, 2.0))
+        reading = asyncio.get_running_loop().create_task(fault(power, 5.0))
         await asyncio.sleep(0.1)
         assert not reading.done()
-        await power.order(BmcOrder.POWER_OFF, until_ms=boot_ms() + 500, left_s=0.5)
+        await power.order(BmcOrder.POWER_OFF, until_ms=boot_ms() + 3_000, left_s=3.0)
         assert bmc.counter("reset ForceOff") == 1, "it did not wait behind the question"
         await asyncio.gather(slow, reading)
         bmc.do("set", mode="")
@@ -254,12 +254,12 @@ async def test_the_bmcs_of_the_agent_speak_it_beside_ipmi(
         read = await bmcs.read_power("server2", boot_ms())
         assert (read.power, read.error, read.beat) == ("on", "", "")
         assert read.session
-        fence = Fence(server="server2", action=BmcOrder.POWER_OFF, within_ms=500, ordered_at=0)
+        fence = Fence(server="server2", action=BmcOrder.POWER_OFF, within_ms=5_000, ordered_at=0)
         done = await bmcs.fence(fence, boot_ms())
         assert (done.sent, done.error) == (True, "")
         await until("it is off", lambda: bmc.do("look")["power"] == "Off")
         assert (await bmcs.read_power("server2", boot_ms())).power == "off"
-        on = msgspec.structs.replace(fence, action=BmcOrder.POWER_ON, within_ms=10_000)
+        on = msgspec.structs.replace(fence, action=BmcOrder.POWER_ON, within_ms=60_000)
         assert (await bmcs.fence(on, boot_ms())).sent
         armed = await bmcs.arm_deadman("reset", 300_000)
         assert not armed.ok
@@ -374,12 +374,11 @@ def emulator(folder: Path) -> Iterator[Bmc]:
 @pytest.mark.slow
 async def test_the_emulator_is_switched_and_read_back(tmp_path: Path) -> None:
     """It takes up to 11 s for a switch, and closes each connection."""
-
     with emulator(tmp_path) as bmc:
         power = RedfishPower("server1", bmc, boot_ms, lambda: "any")
 
         async def reads(wanted: PowerState) -> str:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(LIMIT_S):
                 while True:
                     try:
                         found = await power.read()
@@ -391,7 +390,7 @@ async def test_the_emulator_is_switched_and_read_back(tmp_path: Path) -> None:
                     await asyncio.sleep(0.1)
 
         first = await reads(PowerState.OFF)
-        await power.order(BmcOrder.POWER_ON, until_ms=boot_ms() + 500, left_s=0.5)
+        await power.order(BmcOrder.POWER_ON, until_ms=boot_ms() + 5_000, left_s=5.0)
         assert await reads(PowerState.ON) == first
-        await power.order(BmcOrder.POWER_OFF, until_ms=boot_ms() + 500, left_s=0.5)
+        await power.order(BmcOrder.POWER_OFF, until_ms=boot_ms() + 5_000, left_s=5.0)
         assert await reads(PowerState.OFF) == first

@@ -16,16 +16,16 @@ from clptools.hardware import power
 from clptools.hardware.ipmi import BmcClient, BmcError
 from clptools.hardware.power import Reading
 from clptools.sim.bmc import IPMI_SIM, PYGHMI
+from tests.conftest import LIMIT_S
 from tests.hardware.bmc_sim import PASSWORD, relayed, simulated
 from tests.hardware.relay import Relay
 
 KINDS = pytest.mark.parametrize("kind", [IPMI_SIM, PYGHMI])
-_PATIENT_S = 10.0
 
 
 async def until_read(client: BmcClient) -> Reading:
     """As the agent asks, until there is an answer."""
-    async with asyncio.timeout(_PATIENT_S):
+    async with asyncio.timeout(LIMIT_S):
         while True:
             try:
                 return await power.read_in_session(client)
@@ -36,23 +36,22 @@ async def until_read(client: BmcClient) -> Reading:
 @KINDS
 async def test_a_lost_answer_costs_one_repetition(tmp_path: Path, kind: str) -> None:
     async with relayed(tmp_path, kind) as (_, relay, client):
-        before = await power.read_in_session(client, patience_s=_PATIENT_S)
+        before = await power.read_in_session(client, patience_s=LIMIT_S)
         relay.answers_lost = 1
-        after = await power.read_in_session(client, patience_s=_PATIENT_S)
+        after = await power.read_in_session(client, patience_s=LIMIT_S)
         assert relay.answers_lost == 0
         assert (after.session, after.session_at) == (before.session, before.session_at)
-        again = await power.read_in_session(client, patience_s=_PATIENT_S)
+        again = await power.read_in_session(client, patience_s=LIMIT_S)
         assert again.session == before.session
 
 
 async def test_a_slow_bmc_keeps_its_session(tmp_path: Path) -> None:
     """Each answer comes after its question was put again."""
-
     async with relayed(tmp_path) as (_, relay, client):
         before = await power.read_in_session(client)
         relay.delay_s = 0.7
         for _ in range(5):
-            after = await power.read_in_session(client, patience_s=_PATIENT_S)
+            after = await power.read_in_session(client, patience_s=LIMIT_S)
             assert after.session == before.session
 
 
@@ -82,7 +81,6 @@ async def test_ten_seconds_without_network_leave_the_session(
     tmp_path: Path, kind: str, way: Callable[[Relay, bool], None]
 ) -> None:
     """Reads go on meanwhile; the BMC ignores what is numbered 16 above the last that it got."""
-
     async with relayed(tmp_path, kind) as (_, relay, client):
         before = await power.read_in_session(client)
         way(relay, False)
@@ -103,7 +101,7 @@ async def test_an_answer_after_its_time_is_taken_for_no_later_question(tmp_path:
             await power.read(client, patience_s=0.2)
         late = await held_more_than(relay, 0)
         bmc.switch(False)
-        asked = asyncio.create_task(power.read(client, urgent=True, patience_s=_PATIENT_S))
+        asked = asyncio.create_task(power.read(client, urgent=True, patience_s=LIMIT_S))
         await held_more_than(relay, late)
         relay.release()
         assert (await asked)[0] is PowerState.OFF
@@ -112,7 +110,7 @@ async def test_an_answer_after_its_time_is_taken_for_no_later_question(tmp_path:
 
 async def held_more_than(relay: Relay, count: int) -> int:
     """How many answers are held, once it is more than `count`."""
-    async with asyncio.timeout(_PATIENT_S):
+    async with asyncio.timeout(LIMIT_S):
         while relay.held is None or len(relay.held) <= count:
             await asyncio.sleep(0.01)
     return len(relay.held)
@@ -123,7 +121,6 @@ async def test_a_bmc_that_restarted_is_used_again_in_a_new_session(
     tmp_path: Path, kind: str
 ) -> None:
     """It takes some 3 s; what is read meanwhile is unknown."""
-
     async with relayed(tmp_path, kind) as (bmc, _, client):
         before = await power.read_in_session(client)
         bmc.senses(right=False)

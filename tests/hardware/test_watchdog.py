@@ -20,6 +20,7 @@ from clptools.links.bmc import BmcHeartbeat
 from clptools.links.notices import BmcTakesBeats, BmcTakesNoBeats
 from clptools.monitors.userw import Watchdog
 from clptools.sim.bmc import SimulatedBmc
+from tests.conftest import LIMIT_S
 from tests.hardware.bmc_sim import client_of, ipmitool, simulated
 from tests.hardware.quirks.server import quirky
 from tests.noticed import Noticed
@@ -91,7 +92,7 @@ async def test_a_server_that_feeds_no_more_is_reset_by_its_bmc(tmp_path: Path) -
     async with timer_of(tmp_path) as (timer, _, bmc, _clock):
         before = bmc.machine()
         await timer.arm(1_000, unexpected)
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(LIMIT_S):
             while bmc.machine() in (0, before):
                 await asyncio.sleep(0.05)
 
@@ -135,7 +136,6 @@ class Slow:
 
 async def test_the_bmc_never_acts_later_than_a_quarter_after_the_time_out() -> None:
     """However its answers are spread: what is not confirmed by then is not promised."""
-
     for takes_ms in range(0, 1_000, 50):
         clock = Clock()
         bmc, failed = Slow(clock), list[str]()
@@ -181,7 +181,6 @@ async def test_a_bmc_that_takes_no_feedings_ends_the_promise_until_it_is_armed_a
 
 async def test_a_timer_that_may_have_been_started_is_fed(tmp_path: Path) -> None:
     """The answer to the start is lost: unfed it would reset a healthy server."""
-
     clock = Clock()
     bmc, failed = Slow(clock), list[str]()
     timer = OwnTimer(bmc, clock)  # type: ignore[arg-type]  # a BMC that answers so
@@ -217,7 +216,6 @@ async def test_the_dead_man_runs_to_its_deadline_and_beats_leave_it_alone(tmp_pa
 
 async def test_a_server_with_both_is_fed_until_the_deadline_only(tmp_path: Path) -> None:
     """So that a hang during a recovery is noticed as fast as at any other time."""
-
     async with timer_of(tmp_path) as (timer, client, _, clock):
         await timer.arm(20_000, unexpected)
         await timer.arm_deadman("reset", 300_000)
@@ -272,7 +270,6 @@ async def test_what_a_timer_cannot_hold_is_refused(tmp_path: Path) -> None:
 
 async def test_a_bmc_too_slow_to_be_fed_in_time_is_not_armed() -> None:
     """It would reset a healthy server over and over; a longer timer it may guard."""
-
     clock = Clock()
     bmc = Slow(clock)
     bmc.takes_ms = 400
@@ -312,7 +309,7 @@ async def test_the_heartbeat_writes_on_into_the_bmc(tmp_path: Path) -> None:
     async with timer_of(tmp_path) as (timer, client, _, _clock):
         heart = BmcHeartbeat("bmchb1", timer, 50, lambda text: None)
         heart.start()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(LIMIT_S):
             while (await watchdog.read(client)).countdown < 3:
                 await asyncio.sleep(0.01)
         heart.close()
@@ -331,7 +328,7 @@ async def test_a_bmc_that_takes_no_beats_is_told_once_and_again_when_it_does() -
     timer, told = Timer(), Noticed()
     heart = BmcHeartbeat("bmchb1", timer, 1, told.take)
     heart.start()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(LIMIT_S):
         while timer.beats < 5:
             await asyncio.sleep(0.001)
         assert heart.fault

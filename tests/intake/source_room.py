@@ -15,6 +15,7 @@ from clptools.intake.source import Faults, watched
 from clptools.intake.sources import Sources
 from clptools.intake.uevent import Take as TakeUevent
 from clptools.intake.uevent import Uevents
+from tests.conftest import LIMIT_S
 
 SERVER = "server1"
 
@@ -125,13 +126,13 @@ class Heard:
     async def __aexit__(self, *_: object) -> None:
         await self.sources.close()
 
-    async def until(self, condition: Callable[[], object], seconds: float = 15.0) -> None:
+    async def until(self, condition: Callable[[], object], seconds: float = LIMIT_S) -> None:
         deadline = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < deadline, f"told {self.lines}, noted {self.notes}"
             await asyncio.sleep(0.002)
 
-    async def count(self, number: int, seconds: float = 15.0) -> MessageSeen:
+    async def count(self, number: int, seconds: float = LIMIT_S) -> MessageSeen:
         """The event of that number, once it was told."""
         await self.until(lambda: len(self.told) >= number, seconds)
         return self.told[number - 1]
@@ -163,7 +164,7 @@ class Told:
         ]
 
 
-async def listening(kmsg: SpokenKmsg, seconds: float = 10.0) -> None:
+async def listening(kmsg: SpokenKmsg, seconds: float = LIMIT_S) -> None:
     """Until a source listens."""
     deadline = time.monotonic() + seconds
     while not kmsg._heard:

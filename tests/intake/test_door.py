@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from clptools.core.model.events import MessageSeen
 from clptools.intake.door import MessageDoor, bind_door, read_message
-from tests.intake.conftest import until
+from tests.conftest import LIMIT_S, SLOWEST_MS, until
 
 
 class Open:
@@ -52,7 +52,7 @@ async def ask(path: str, data: bytes) -> dict[str, object]:
         sock.bind("")
         sock.connect(path)
         sock.send(data)
-        answer = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(sock, 65536), 5)
+        answer = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(sock, 65536), LIMIT_S)
     return json.loads(answer)
 
 
@@ -169,7 +169,7 @@ async def test_gifts_of_file_descriptors_are_closed(tmp_path: Path) -> None:
         assert len(os.listdir("/proc/self/fd")) <= before
 
 
-@settings(max_examples=200, deadline=200)
+@settings(max_examples=200, deadline=SLOWEST_MS)
 @given(st.binary(max_size=300) | st.text(max_size=100).map(lambda t: json.dumps(t).encode()))
 def test_fuzz_no_datagram_raises_anything_else(data: bytes) -> None:
     try:

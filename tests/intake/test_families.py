@@ -21,8 +21,9 @@ from clptools.intake.pet import DecodedTrap
 from clptools.intake.profile import ClassTable
 from clptools.intake.snmp import Version
 from clptools.intake.trap import event_of
+from tests.conftest import LIMIT_S, until
 from tests.core.test_ledger import Box
-from tests.intake.conftest import Heard, free_port, send, settings_for, until
+from tests.intake.conftest import Heard, free_port, send, settings_for
 from tests.intake.family_rows import (
     CASES,
     DEGRADED,
@@ -55,7 +56,7 @@ class Way:
         """Sends a trap and waits until the ledger has it; its class."""
         before = len(self.heard.events)
         send(said.datagram(self.version, next(self._numbers)), self.heard.port)
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + LIMIT_S
         while len(self.heard.events) <= before:
             assert time.monotonic() < deadline, f"no event of {said}"
             await asyncio.sleep(0)

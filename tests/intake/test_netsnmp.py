@@ -9,7 +9,8 @@ import pytest
 from clptools.core.model.settings import SnmpUser
 from clptools.intake.rehearse import pet_event
 from clptools.intake.usm import UserKeys
-from tests.intake.conftest import Heard, free_port, run, settings_for, until
+from tests.conftest import until
+from tests.intake.conftest import Heard, free_port, run, settings_for
 
 PET = "1.3.6.1.4.1.3183.1.1"
 EVENT = pet_event("07h/6F/0", sequence=77)

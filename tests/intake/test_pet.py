@@ -16,6 +16,7 @@ from clptools.intake import ber, pet
 from clptools.intake.pet import DecodedTrap, decode_pet
 from clptools.intake.profile import ClassTable
 from clptools.intake.rehearse import PetEvent, pet_event
+from tests.conftest import SLOWEST_MS
 
 TABLE = ClassTable()
 NOW = 1_760_000_000.0
@@ -670,7 +671,7 @@ def test_faults_of_rows_are_told(row: str, fault: str) -> None:
     ClassTable([TrapProfile(name="site", rows={row: "PREDICT"})])
 
 
-@settings(max_examples=300, deadline=200)
+@settings(max_examples=300, deadline=SLOWEST_MS)
 @given(
     st.one_of(st.none(), st.integers(0, 2**32 - 1)), st.one_of(st.none(), st.binary(max_size=130))
 )

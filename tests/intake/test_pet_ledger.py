@@ -11,9 +11,10 @@ from clptools.core.model.events import HardwareSeen
 from clptools.intake import ber, snmp
 from clptools.intake.rehearse import PetEvent, build_pet_trap
 from clptools.intake.snmp import Version
+from tests.conftest import until
 from tests.core.driver import Alone, settings
 from tests.core.test_ledger import mrw
-from tests.intake.conftest import Heard, free_port, send, settings_for, until
+from tests.intake.conftest import Heard, free_port, send, settings_for
 
 V1, V2C = Version.V1, Version.V2C
 HOUR_MS = 3_600_000

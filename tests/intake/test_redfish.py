@@ -6,7 +6,7 @@ import asyncio
 import ssl
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from clptools.core.model.settings import Cluster, Monitor, Server, Settings
 from clptools.hardware.redfish import send_test_event
 from clptools.intake import redfish as intake
 from clptools.intake.redfish import RedfishEvents
+from tests.conftest import LIMIT_S
 from tests.redfish.parts import PASSWORD, Redfish, free_port, redfish, until
 
 CPU = "/redfish/v1/Systems/1/Processors/CPU0"
@@ -28,7 +29,7 @@ OK = "ResourceEvent.1.3.0.ResourceStatusChangedOK"
 
 
 @pytest.fixture(autouse=True)
-def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A node of its own, in which little time stands for much."""
     monkeypatch.setenv("CLP_ROOT", str(tmp_path))
     for folder in ("etc/clptools/bmc", "run/clptools"):
@@ -39,9 +40,6 @@ def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(intake, "LOG_S", 0.4)
     monkeypatch.setattr(intake, "SUBSCRIPTION_S", 0.4)
     monkeypatch.setattr(intake, "AGAIN_S", (0.1, 0.5))
-    monkeypatch.setattr(intake, "STUCK_S", 0.6)
-    monkeypatch.setattr(intake, "ANSWER_S", 1.0)
-    yield
 
 
 class Ears:
@@ -145,7 +143,6 @@ async def test_what_comes_by_all_ways_counts_once(tmp_path: Path) -> None:
 
 async def test_two_alike_within_a_second_are_two(tmp_path: Path) -> None:
     """Fault, end and fault again: the last one must not be taken for the first."""
-
     async with hearing(tmp_path) as ears:
         await ears.listening("stream")
         stamp = "2026-11-30T10:00:00Z"
@@ -189,7 +186,10 @@ async def test_the_log_fills_what_the_stream_missed(tmp_path: Path) -> None:
         assert ears.count("stream_silent") == 0
 
 
-async def test_a_stream_that_hangs_is_begun_anew(tmp_path: Path) -> None:
+async def test_a_stream_that_hangs_is_begun_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intake, "STUCK_S", 0.6)
     async with hearing(tmp_path) as ears:
         await ears.listening("stream")
         await asyncio.sleep(1)
@@ -211,8 +211,9 @@ async def test_a_stream_that_hangs_is_begun_anew(tmp_path: Path) -> None:
     ],
 )
 async def test_a_stream_that_sends_nonsense_is_begun_anew(
-    tmp_path: Path, data: str, note: str
+    tmp_path: Path, data: str, note: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(intake, "STUCK_S", 1.0)
     async with hearing(tmp_path, log=False) as ears:
         await ears.listening("stream")
         ears.bmc.do("raw", data=data)
@@ -230,17 +231,20 @@ async def test_a_service_that_answers_nonsense_stops_nothing(
     tmp_path: Path, mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(common, "REFUSED_MS", 500)
+    if mode == "hang":
+        monkeypatch.setattr(intake, "ANSWER_S", 1.0)
 
     async with hearing(tmp_path) as ears:
         ears.bmc.do("set", mode=mode)
         ears.intake.apply(ears.settings())
         await until("it is said", lambda: ears.notes)
+        await until("it is met again", lambda: ears.count("faults") >= 2)
         await asyncio.sleep(1.5)
         faults = [note for note in ears.notes if "works again" not in note]
         assert len(faults) == len(set(faults)) <= 2, "each fault once"
         assert ears.count("faults") >= 2
         ears.bmc.do("set", mode="")
-        await until("a stream", lambda: ears.bmc.do("look")["streams"] >= 1, 20)
+        await until("a stream", lambda: ears.bmc.do("look")["streams"] >= 1)
         ears.bmc.event(CRITICAL, "Critical", CPU)
         await until("it goes on", lambda: ears.classes() == ["FATAL"])
         await until("it is said, too", lambda: any("works again" in n for n in ears.notes))
@@ -282,7 +286,6 @@ async def test_nobody_there_is_one_line(tmp_path: Path) -> None:
 
 async def test_a_stream_that_always_ends_soon_is_not_asked_for_without_end(tmp_path: Path) -> None:
     """Pushes are asked for as well."""
-
     async with hearing(tmp_path) as ears:
         await ears.listening("stream")
         for _ in range(40):
@@ -331,7 +334,7 @@ async def test_whoever_does_not_know_the_path_pushes_nothing(tmp_path: Path) -> 
         def post(path: str) -> int:
             url = f"https://{ears.keyword}{path}"
             try:
-                urllib.request.urlopen(url, b'{"Events": []}', 5, context=context)
+                urllib.request.urlopen(url, b'{"Events": []}', LIMIT_S, context=context)
             except urllib.error.HTTPError as error:
                 return error.code
             return 0

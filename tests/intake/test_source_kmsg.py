@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from clptools.intake.kmsg import Finding, Kmsg, Line, line_of
+from tests.conftest import LIMIT_S
 
 SWITCH = Path("/proc/sys/kernel/printk_devkmsg")
 NOISE_PER_S, NOISE_S = 20_000, 2.0
@@ -52,7 +53,7 @@ class Taken:
     def take(self, finding: Finding, times: int) -> None:
         self.found[finding.device] = self.found.get(finding.device, 0) + times
 
-    async def until(self, devices: int, seconds: float = 10.0) -> None:
+    async def until(self, devices: int, seconds: float = LIMIT_S) -> None:
         deadline = time.monotonic() + seconds
         while len(self.found) < devices:
             assert time.monotonic() < deadline, self.found
@@ -80,7 +81,6 @@ async def test_lines_of_the_real_log_reach_who_asked_for_them() -> None:
 
 async def test_what_programs_write_into_the_log_is_not_the_kernels_word() -> None:
     """The kernel marks it: a facility of 1 or more."""
-
     with log() as fd:
         strict, taken = Kmsg(), Taken()
         lax, heard = Kmsg(kernel_only=False), Taken()
@@ -97,7 +97,6 @@ async def test_what_programs_write_into_the_log_is_not_the_kernels_word() -> Non
 
 async def test_no_event_is_missed_in_a_storm_and_the_loop_keeps_its_time() -> None:
     """Real events in between, each must arrive; a tick of 20 ms stands for the heartbeats."""
-
     with log() as fd:
         kmsg, taken = Kmsg(kernel_only=False), Taken()
         needles = (b"clptest", *(f"never {n}".encode() for n in range(40)))
@@ -156,7 +155,7 @@ async def test_a_storm_of_one_fault_is_one_finding_with_a_count() -> None:
         await taken.until(1)  # from here on every record that is lost is counted
         for _ in range(5000):  # the loop has no turn meanwhile
             say(fd, "sdb")
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + LIMIT_S
         while taken.found.get("sdb", 0) < 5000 - kmsg.lost:
             assert time.monotonic() < deadline
             await asyncio.sleep(0.002)
@@ -166,7 +165,6 @@ async def test_a_storm_of_one_fault_is_one_finding_with_a_count() -> None:
 
 async def test_records_that_the_ring_buffer_dropped_are_counted_and_said() -> None:
     """The log goes round while the thread may not read."""
-
     with log() as fd:
         kmsg, taken = Kmsg(kernel_only=False), Taken()
         looked: list[bool] = []
@@ -182,7 +180,7 @@ async def test_records_that_the_ring_buffer_dropped_are_counted_and_said() -> No
             for number in range(60_000):
                 os.write(fd, b"<7>clpnoise %d %s\n" % (number, b"x" * 200))
         say(fd, "last")
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + LIMIT_S
         while not looked or "last" not in taken.found:
             assert time.monotonic() < deadline
             await asyncio.sleep(0.002)

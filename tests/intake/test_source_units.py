@@ -199,7 +199,6 @@ async def test_a_main_process_that_is_gone_but_not_by_an_orderly_stop() -> None:
 @pytest.mark.usefixtures("bus")
 async def test_nothing_happened() -> None:
     """Units start and stop, others fail at their own monitors' cost; db is well."""
-
     async with watching(mrw("HA/AM", "db"), db="active") as (manager, heard):
         for number in range(30):
             other = f"job-{number}.service"

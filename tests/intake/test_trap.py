@@ -28,7 +28,8 @@ from clptools.intake.match import (
 )
 from clptools.intake.rehearse import build_pet_trap, build_rehearsal, is_answer, pet_event
 from clptools.intake.snmp import Version
-from tests.intake.conftest import AUTHKEY, Heard, free_port, send, settings_for, until
+from tests.conftest import LIMIT_S, until
+from tests.intake.conftest import AUTHKEY, Heard, free_port, send, settings_for
 
 
 def hear(port: int | None = None, **keys) -> Heard:
@@ -118,7 +119,6 @@ async def test_an_event_that_was_not_kept_is_taken_again() -> None:
 
 async def test_an_event_whose_delivery_was_broken_off_is_taken_again() -> None:
     """A BMC sends a trap again for half a minute: then it must not be a duplicate."""
-
     async with hear() as heard:
         heard.durable.clear()
         send(fatal(), heard.port)
@@ -273,7 +273,9 @@ async def test_a_rehearsal_from_anywhere_is_shown_answered_and_never_recovered()
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
             sock.bind(("127.0.0.9", 0))
             sock.sendto(rehearsal(), ("127.0.0.1", heard.port))
-            answer = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(sock, 9000), 5)
+            answer = await asyncio.wait_for(
+                asyncio.get_running_loop().sock_recv(sock, 9000), LIMIT_S
+            )
         assert is_answer(answer, 3)
         (note,) = heard.notes
         assert (note.kind, note.source) == ("rehearsal", "127.0.0.9")

@@ -11,8 +11,9 @@ from clptools.core.model.settings import Bmc, Server, Settings, TrapSource
 from clptools.intake.match import known_source, same_source
 from clptools.intake.rehearse import build_pet_trap, pet_event
 from clptools.intake.snmp import Version
+from tests.conftest import until
 from tests.core.test_ledger import Box
-from tests.intake.conftest import Heard, free_port, send, settings_for, until
+from tests.intake.conftest import Heard, free_port, send, settings_for
 from tests.intake.family_rows import OK, Said, hpe
 from tests.intake.netns import own_network
 

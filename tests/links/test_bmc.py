@@ -6,6 +6,7 @@ import asyncio
 
 from clptools.faults import ClpError, ExitCode
 from clptools.links.bmc import BmcHeartbeat
+from tests.conftest import LIMIT_S
 from tests.noticed import Noticed
 
 
@@ -29,7 +30,7 @@ async def test_a_beat_that_fails_in_whatever_way_is_told_once_and_the_next_is_wr
     timer = Timer()
     heart = BmcHeartbeat("bmchb1", timer, 1, said.take)
     heart.start()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(LIMIT_S):
         while not timer.written:
             await asyncio.sleep(0.005)
     heart.close()

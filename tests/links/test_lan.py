@@ -15,6 +15,7 @@ from clptools.links.address import plain
 from clptools.links.lan import RELAY, LanHeartbeats
 from clptools.links.notices import LinkNotOpen, LinkOpen, SendFails, SendsAgain
 from clptools.links.wire import Wire
+from tests.conftest import until
 from tests.noticed import Noticed
 
 KEY = b"k" * 32
@@ -56,12 +57,6 @@ class Agent:
             name, key, lambda link, b: self.seen.append((link, b)), self.told.take
         )
         self.lan.apply(settings)
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 async def test_a_beat_arrives_once_over_each_interconnect() -> None:

@@ -16,7 +16,8 @@ from clptools.core.model.requests import ExternalNotice, Outcome
 from clptools.faults import ClpError, ExitCode
 from clptools.links.certs import OUTSIDE
 from clptools.links.outside import call
-from tests.links.test_peer import KEY, Agent, agents, cluster, free_port, until
+from tests.conftest import until
+from tests.links.test_peer import KEY, Agent, agents, cluster, free_port
 
 NOTICE = Transaction(request=ExternalNotice(category="MY", text="disk is full"), user="admin")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -32,6 +32,7 @@ from clptools.links import connection, delivery, frames, listener
 from clptools.links.certs import OUTSIDE, Minting, context, mint
 from clptools.links.notices import PeerConnected, PeerLost
 from clptools.links.peer import PeerChannel
+from tests.conftest import LIMIT_S, until
 from tests.noticed import Noticed
 
 KEY = b"k" * 32
@@ -94,12 +95,6 @@ class Agent:
         if isinstance(request, AskConfig):
             raise RuntimeError("a bug")
         return Outcome(text=f"done for {sender}")
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(8):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 @asynccontextmanager
@@ -221,7 +216,6 @@ async def test_a_server_that_comes_back_is_connected_again_and_loses_nothing_sai
 
 async def test_the_path_of_best_priority_is_used_and_the_next_when_it_goes_silent() -> None:
     """Interconnect 1 takes bytes and delivers nothing, as a cut cable does."""
-
     settings = cluster(free_port(), nets=("127.78.1.", "127.78.2."))
     async with agents(settings, "server1", "server2") as (one, two):
         await until(lambda: len(one.channel.paths("server2")) == 2)
@@ -345,7 +339,7 @@ async def test_whoever_speaks_no_tls_is_hung_up_on(data: bytes) -> None:
         reader, writer = await asyncio.open_connection("127.78.1.2", settings.cluster.port)
         writer.write(data)
         writer.write_eof()
-        await asyncio.wait_for(reader.read(), 5)
+        await asyncio.wait_for(reader.read(), LIMIT_S)
         await until(lambda: two.channel.counters["bad_tls"] + two.channel.counters["hung_up"])
         writer.close()
 
@@ -379,13 +373,13 @@ async def test_one_that_greets_slowly_or_not_at_all_is_dropped(
 
     async with alone() as (settings, two):
         reader, writer = await knock(settings)
-        await asyncio.wait_for(reader.read(), 5)
+        await asyncio.wait_for(reader.read(), LIMIT_S)
         assert two.channel.counters["half_open"] == 1
         writer.close()
         reader, writer = await knock(settings)
         writer.write(frames.encode(frames.Hello(session="s")))
         writer.write((1000).to_bytes(4) + b"byte by byte, never all")
-        await asyncio.wait_for(reader.read(), 5)
+        await asyncio.wait_for(reader.read(), LIMIT_S)
         await until(lambda: not two.channel.connected)
         writer.close()
 

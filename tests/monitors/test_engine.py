@@ -15,6 +15,7 @@ from clptools.faults import ClpError, ExitCode
 from clptools.monitors import registry
 from clptools.monitors.base import NORMAL, MonitorContext, ScriptEnd, Status, Verdict, error
 from clptools.monitors.engine import Engine
+from tests.conftest import LIMIT_S, until
 
 
 async def no_script(
@@ -29,6 +30,8 @@ class Rounds:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.verdict: Callable[[], Awaitable[Verdict]] | Verdict | Exception = NORMAL
         self.count = 0
+        self.wanted = 0
+        self.reached = asyncio.Event()
         self.heard: list[MonitorResult] = []
         module = types.ModuleType("tests.monitors.kind")
         module.check = self.check  # type: ignore[attr-defined]
@@ -37,6 +40,8 @@ class Rounds:
 
     async def check(self, monitor: Monitor, context: MonitorContext) -> Verdict:
         self.count += 1
+        if self.count == self.wanted:
+            self.reached.set()
         if isinstance(self.verdict, Exception):
             raise self.verdict
         return self.verdict if isinstance(self.verdict, Verdict) else await self.verdict()
@@ -49,10 +54,10 @@ class Rounds:
 
     async def rounds(self, more: int) -> None:
         """Wait for that many further rounds, and for what they say."""
-        wanted = self.count + more
-        async with asyncio.timeout(20):
-            while self.count < wanted:
-                await asyncio.sleep(0.002)
+        self.reached = asyncio.Event()
+        self.wanted = self.count + more
+        # Woken by the round itself: one who polled might find two rounds more.
+        await asyncio.wait_for(self.reached.wait(), LIMIT_S)
         await asyncio.sleep(0)
 
     @property
@@ -146,7 +151,7 @@ async def test_dummy_failure_fails_at_once_and_ends_at_once(kind: Rounds) -> Non
     engine.run("m", True)
     await kind.rounds(1)
     engine.fault("m", True)
-    await asyncio.sleep(0.01)
+    await until(lambda: len(kind.heard) == 2)
     assert kind.words == ["normal", "error"] and "dummy" in kind.heard[1].text
     engine.fault("m", False)
     await kind.rounds(1)
@@ -169,6 +174,7 @@ async def test_a_suspended_monitor_says_nothing_of_a_round_under_way(kind: Round
     await kind.rounds(1)
     engine.run("m", False)
     release.set()
+    await until(lambda: ended)
     await asyncio.sleep(0.03)
     assert ended == [True] and kind.heard == [] and kind.count == 1
     await engine.close()

@@ -25,6 +25,7 @@ from cryptography.x509.oid import NameOID
 
 from clptools.common.kept_http import fingerprint
 from clptools.core.model.settings import Bmc
+from tests.conftest import LIMIT_S
 
 PASSWORD = "s3cret-Pass"
 _numbers = itertools.count(1)
@@ -194,7 +195,7 @@ def boot_ms() -> int:
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
 
 
-async def until(what: str, condition: Callable[[], object], timeout_s: float = 15.0) -> None:
+async def until(what: str, condition: Callable[[], object], timeout_s: float = LIMIT_S) -> None:
     """Polls; fails with `what`."""
     deadline = time.monotonic() + timeout_s
     while not condition():

@@ -12,6 +12,7 @@ from clptools.core.model.settings import Group, Resource, Settings
 from clptools.resources import registry, scope
 from clptools.resources.scope import Scopes, unit_name
 from clptools.resources.script import Script, ScriptRunner
+from tests.conftest import LIMIT_S
 from tests.resources.conftest import MakeScript
 from tests.resources.test_service import Manager, bus, pytestmark
 
@@ -52,7 +53,7 @@ def run(path: str, manager: ScopeManager, lines: list[str]) -> None:
         runner = ScriptRunner(place=scopes.place)
         script = Script(name="failover1/exec1", path=path, timeout_ms=20_000)
         running = asyncio.create_task(runner.run(script))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(LIMIT_S):
             while not (manager.units or lines):
                 await asyncio.sleep(0.01)
         Path(path).with_name("go").touch()

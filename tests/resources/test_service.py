@@ -19,6 +19,7 @@ from clptools.resources import service
 from clptools.resources.base import ResourceContext, ResourceOutcome
 from clptools.resources.registry import perform
 from clptools.resources.script import ScriptRunner
+from tests.conftest import LIMIT_S
 
 pytestmark = pytest.mark.skipif(
     shutil.which("dbus-daemon") is None, reason="there is no dbus-daemon on this machine"
@@ -210,7 +211,7 @@ async def test_a_stop_cancels_the_job_of_a_start_before_it_begins() -> None:
     resource = Resource(name="db", type="service", options={"unit": "db"})
     await manager.connect()
     start = asyncio.create_task(perform(resource, "start", context))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(LIMIT_S):
         while not manager.jobs:
             await asyncio.sleep(0.01)
         manager.silent = False
@@ -240,7 +241,7 @@ async def test_a_job_during_which_systemd_is_executed_anew_ends_as_any_other() -
     manager.silent = True
 
     started = asyncio.create_task(begin("start", manager, start_timeout_ms=20_000))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(LIMIT_S):
         while not manager.jobs:
             await asyncio.sleep(0.01)
     manager.bus.disconnect()
