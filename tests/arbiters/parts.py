@@ -28,7 +28,7 @@ from tests.conftest import LIMIT_S
 AUTHKEY = bytes(range(32))
 
 
-def context(server: str, *, timeout_ms: int = 1000, lease_ms: int = 600) -> ArbiterContext:
+def context(server: str, *, timeout_ms: int = 5_000, lease_ms: int = 600) -> ArbiterContext:
     """`server1` and so on, of the cluster `prod`."""
     return ArbiterContext(
         cluster="prod",

@@ -24,11 +24,13 @@ LEASE_MS = 600
 
 
 @asynccontextmanager
-async def disks(path: str | dict[str, str]) -> AsyncIterator[tuple[DiskArbiter, DiskArbiter]]:
+async def disks(
+    path: str | dict[str, str], timeout_ms: int = 5_000
+) -> AsyncIterator[tuple[DiskArbiter, DiskArbiter]]:
     """The arbiters of server1 and of server2."""
     definition = Arbiter(name="disk1", type="disk", options={"path": path})
     first, second = (
-        DiskArbiter(definition, context(server, lease_ms=LEASE_MS))
+        DiskArbiter(definition, context(server, lease_ms=LEASE_MS, timeout_ms=timeout_ms))
         for server in ("server1", "server2")
     )
     try:
@@ -118,7 +120,7 @@ async def test_a_server_without_a_path_is_told() -> None:
 
 
 async def test_a_disk_that_hangs_costs_an_error_and_is_used_again(tmp_path: Path) -> None:
-    async with disks(str(shared_file(tmp_path))) as (first, second):
+    async with disks(str(shared_file(tmp_path)), timeout_ms=1_000) as (first, second):
         await held_by(first)
         assert first._process is not None
         worker = first._process.pid

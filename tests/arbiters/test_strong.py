@@ -42,9 +42,9 @@ class Kind:
         self.program = program
         self._opened: list[NpResolution] = []
 
-    def of(self, server: str) -> NpResolution:
+    def of(self, server: str, timeout_ms: int = 5_000) -> NpResolution:
         """The arbiter as that server sees it."""
-        found = self._build(context(server, lease_ms=LEASE_MS))
+        found = self._build(context(server, lease_ms=LEASE_MS, timeout_ms=timeout_ms))
         self._opened.append(found)
         return found
 
@@ -189,7 +189,7 @@ async def test_a_lost_arbiter_is_an_error_in_time_and_works_again_when_it_is_bac
     if program is None:
         pytest.skip("a disk has no server to lose; see test_disk")
 
-    first = kind.of("server1")
+    first = kind.of("server1", timeout_ms=1_000)
     await held_by(first)
     program.send(signal.SIGSTOP)
     answer = await first.hold(LEASE_MS)

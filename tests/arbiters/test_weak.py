@@ -24,7 +24,7 @@ NOBODY = "192.0.2.1"
 """TEST-NET-1 (RFC 5737)."""
 
 
-def ping(*targets: str, timeout_ms: int = 300) -> Held:
+def ping(*targets: str, timeout_ms: int = 5_000) -> Held:
     definition = Arbiter(name="ping1", type="ping", options={"targets": targets})
     return asyncio.run(PingArbiter(definition, context("server1", timeout_ms=timeout_ms)).hold(1))
 
@@ -50,7 +50,7 @@ def test_no_answer_is_said_in_time() -> None:
         pytest.skip("NOT TESTED: a network namespace needs root, unshare and ip")
     asked = (
         "from tests.arbiters.test_weak import ping, NOBODY; "
-        "answer = ping(NOBODY); print(answer.held, answer.error)"
+        "answer = ping(NOBODY, timeout_ms=300); print(answer.held, answer.error)"
     )
     commands = (
         "ip link add d0 type veth peer name d1 && ip addr add 192.0.2.2/24 dev d0 && "
@@ -87,9 +87,9 @@ def serve(answer: bytes, story: Callable[[str], Awaitable[Held]]) -> Held:
     return asyncio.run(played())
 
 
-async def http(url: str) -> Held:
+async def http(url: str, timeout_ms: int = 5_000) -> Held:
     definition = Arbiter(name="http1", type="http", options={"url": url})
-    return await HttpArbiter(definition, context("server1", timeout_ms=500)).hold(1)
+    return await HttpArbiter(definition, context("server1", timeout_ms=timeout_ms)).hold(1)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_a_port_where_nobody_listens_and_one_that_hangs() -> None:
             await reader.read()
 
         server = await asyncio.start_server(hang, "127.0.0.1", 0)
-        held = await http(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
+        held = await http(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", 500)
         server.close()
         return held
 
@@ -160,7 +160,7 @@ def test_a_name_service_that_hangs_is_a_late_answer(monkeypatch: pytest.MonkeyPa
             type="http",
             options={"url": url.replace("127.0.0.1", "alive.example")},
         )
-        arbiter = HttpArbiter(definition, context("server1", timeout_ms=1000))
+        arbiter = HttpArbiter(definition, context("server1"))
         assert (await arbiter.hold(1)).held
         hangs = True
         assert (await arbiter.hold(1)).held, "the address of before serves"

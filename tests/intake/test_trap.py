@@ -420,7 +420,7 @@ async def test_the_end_of_a_storm_is_told_with_the_last_state(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for module in ("trap", "match"):
-        monkeypatch.setattr(f"clptools.intake.{module}.REPEAT_MS", 300)
+        monkeypatch.setattr(f"clptools.intake.{module}.REPEAT_MS", 1_000)
 
     async with hear() as heard:
         for n in range(BURST + 100):

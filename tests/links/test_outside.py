@@ -16,7 +16,7 @@ from clptools.core.model.requests import ExternalNotice, Outcome
 from clptools.faults import ClpError, ExitCode
 from clptools.links.certs import OUTSIDE
 from clptools.links.outside import call
-from tests.conftest import until
+from tests.conftest import LIMIT_S, until
 from tests.links.test_peer import KEY, Agent, agents, cluster, free_port
 
 NOTICE = Transaction(request=ExternalNotice(category="MY", text="disk is full"), user="admin")
@@ -31,7 +31,7 @@ async def with_agent(ask: Callable[[int], Any]) -> tuple[Any, Agent]:
 
 async def test_a_notice_is_taken_and_answered() -> None:
     outcome, agent = await with_agent(
-        lambda port: call("127.78.1.2", port, KEY, NOTICE, Outcome, 5)
+        lambda port: call("127.78.1.2", port, KEY, NOTICE, Outcome, LIMIT_S)
     )
     assert outcome == Outcome(text=f"done for {OUTSIDE}")
     assert agent.asked == [(OUTSIDE, NOTICE)]
@@ -47,7 +47,7 @@ def fault(ask: Callable[[], Any]) -> ClpError:
 
 async def test_what_only_a_server_may_ask_is_refused() -> None:
     seen, agent = await with_agent(
-        lambda port: fault(lambda: call("127.78.1.2", port, KEY, AskConfig(), Outcome, 5))
+        lambda port: fault(lambda: call("127.78.1.2", port, KEY, AskConfig(), Outcome, LIMIT_S))
     )
     assert seen.code == ExitCode.NOT_PERMITTED
     assert agent.asked == []
@@ -56,10 +56,10 @@ async def test_what_only_a_server_may_ask_is_refused() -> None:
 
 async def test_another_key_is_not_permitted_and_says_what_to_give() -> None:
     seen, _ = await with_agent(
-        lambda port: fault(lambda: call("127.78.1.2", port, b"x" * 32, NOTICE, Outcome, 5))
+        lambda port: fault(lambda: call("127.78.1.2", port, b"x" * 32, NOTICE, Outcome, LIMIT_S))
     )
     assert (seen.code, "--key" in seen.hint) == (ExitCode.NOT_PERMITTED, True)
-    short = fault(lambda: call("127.78.1.2", 1, b"x", NOTICE, Outcome, 5))
+    short = fault(lambda: call("127.78.1.2", 1, b"x", NOTICE, Outcome, LIMIT_S))
     assert short.code == ExitCode.NOT_PERMITTED
 
 
@@ -67,14 +67,14 @@ async def test_a_caller_with_another_key_is_told_of_where_it_knocked() -> None:
     settings = cluster(free_port())
     async with agents(settings, "server2") as (two,):
         port = settings.cluster.port
-        wrong = functools.partial(call, "127.78.1.2", port, b"x" * 32, NOTICE, Outcome, 5)
+        wrong = functools.partial(call, "127.78.1.2", port, b"x" * 32, NOTICE, Outcome, LIMIT_S)
         await asyncio.to_thread(fault, wrong)
         await until(lambda: two.denied)
         assert two.denied == [("127.0.0.1", "it does not have the cluster's key")]
 
 
 def test_nobody_there() -> None:
-    seen = fault(lambda: call("127.78.1.2", free_port(), KEY, NOTICE, Outcome, 5))
+    seen = fault(lambda: call("127.78.1.2", free_port(), KEY, NOTICE, Outcome, LIMIT_S))
     assert seen.code == ExitCode.NO_AGENT
 
 
@@ -90,7 +90,7 @@ def test_one_that_accepts_and_is_silent_or_hangs_up() -> None:
 
         thread = threading.Thread(target=hang_up)
         thread.start()
-        seen = fault(lambda: call("127.78.1.3", port, KEY, NOTICE, Outcome, 5))
+        seen = fault(lambda: call("127.78.1.3", port, KEY, NOTICE, Outcome, LIMIT_S))
         thread.join(5)
         assert seen.code == ExitCode.FAILED
 

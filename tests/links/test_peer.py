@@ -155,17 +155,17 @@ async def test_what_is_sent_before_the_connection_is_there_arrives() -> None:
 async def test_requests_are_answered_refused_or_failed_in_words() -> None:
     async with agents(cluster(free_port()), "server1", "server2") as (one, two):
         asyncio.get_running_loop().set_exception_handler(lambda *_: None)
-        done = await one.channel.call("server2", PREPARE, Outcome, 5)
+        done = await one.channel.call("server2", PREPARE, Outcome, LIMIT_S)
         assert done == Outcome(text="done for server1")
         with pytest.raises(ClpError) as refused:
-            await one.channel.call("server2", AskConfigHash(), Outcome, 5)
+            await one.channel.call("server2", AskConfigHash(), Outcome, LIMIT_S)
         assert (refused.value.code, refused.value.hint) == (ExitCode.REFUSED, "try later")
         with pytest.raises(ClpError, match="server2 failed on the request"):
             await one.channel.call("server2", AskConfig(), ConfigFiles, 5)
         with pytest.raises(ClpError, match="server2 does not understand"):
-            await one.channel.call("server2", grant("no request"), Outcome, 5)
+            await one.channel.call("server2", grant("no request"), Outcome, LIMIT_S)
         with pytest.raises(ClpError, match="no server server9"):
-            await one.channel.call("server9", PREPARE, Outcome, 5)
+            await one.channel.call("server9", PREPARE, Outcome, LIMIT_S)
         two.hold.clear()
         with pytest.raises(ClpError, match="not answered within") as late:
             await one.channel.call("server2", PREPARE, Outcome, 0.1)
@@ -177,7 +177,7 @@ async def test_a_configuration_of_some_megabytes_passes_and_one_too_long_is_refu
         big = msgspec.structs.replace(
             PREPARE, files=ConfigFiles(revision=1, files={"clp.toml": "x" * (4 << 20)})
         )
-        assert (await one.channel.call("server2", big, Outcome, 20)).code == 0
+        assert (await one.channel.call("server2", big, Outcome, LIMIT_S)).code == 0
         assert two.asked == [("server1", big)]
         files = ConfigFiles(revision=1, files={"clp.toml": "x" * (9 << 20)})
         with pytest.raises(ClpError, match="too long"):
@@ -201,7 +201,7 @@ async def test_a_server_that_comes_back_is_connected_again_and_loses_nothing_sai
     async with agents(settings, "server1", "server2") as (one, two):
         await until(lambda: one.connected and two.connected)
         two.hold.clear()
-        asking = asyncio.create_task(one.channel.call("server2", PREPARE, Outcome, 20))
+        asking = asyncio.create_task(one.channel.call("server2", PREPARE, Outcome, LIMIT_S))
         await until(lambda: two.asked)
         await two.channel.close()
         await until(lambda: not one.channel.connected)
@@ -225,7 +225,7 @@ async def test_the_path_of_best_priority_is_used_and_the_next_when_it_goes_silen
         one.channel.send("server2", grant("g"))
         await until(lambda: two.heard)
         assert len(written) == 1, "it went over the best path first"
-        done = await one.channel.call("server2", PREPARE, Outcome, 5)
+        done = await one.channel.call("server2", PREPARE, Outcome, LIMIT_S)
         assert done.text == "done for server1"
 
 
@@ -251,7 +251,7 @@ async def test_an_agent_without_configuration_takes_a_push_from_one_that_names_i
         with pytest.raises(ClpError):
             await one.channel.call("server3", PREPARE, Outcome, 1)
         one.channel.introduce(new)
-        done = await one.channel.call("server3", PREPARE, Outcome, 5)
+        done = await one.channel.call("server3", PREPARE, Outcome, LIMIT_S)
         assert done.text == "done for server1"
         one.channel.apply(old)
         assert "server3" not in one.channel.connected
@@ -271,7 +271,7 @@ async def test_an_agent_without_configuration_listens_everywhere(monkeypatch: An
     )
     one = Agent("server1")
     await one.channel.start(msgspec.structs.replace(settings, interconnects=(server1,)))
-    done = await one.channel.call("server2", PREPARE, Outcome, 5)
+    done = await one.channel.call("server2", PREPARE, Outcome, LIMIT_S)
     assert done.text == "done for server1"
     await bare.channel.close()
     await one.channel.close()
@@ -347,7 +347,7 @@ async def test_whoever_speaks_no_tls_is_hung_up_on(data: bytes) -> None:
 async def test_half_open_handshakes_end_in_time_and_keep_no_server_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(listener, "GREETING_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(listener, "GREETING_TIMEOUT_S", 3.0)
 
     async with alone() as (settings, two):
         where = ("127.78.1.2", settings.cluster.port)
@@ -368,8 +368,8 @@ async def test_half_open_handshakes_end_in_time_and_keep_no_server_out(
 async def test_one_that_greets_slowly_or_not_at_all_is_dropped(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(connection, "GREETING_TIMEOUT_S", 0.3)
-    monkeypatch.setattr(connection, "SILENCE_S", 0.3)
+    monkeypatch.setattr(connection, "GREETING_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(connection, "SILENCE_S", 1.0)
 
     async with alone() as (settings, two):
         reader, writer = await knock(settings)
@@ -427,7 +427,7 @@ async def test_from_outside_only_the_permitted_requests_are_taken() -> None:
             writer.write(frames.encode(frames.Asked(number=number, body=body)))
         told = {}
         while len(told) < 2:
-            frame = await frames.read(reader, 1 << 16, 5)
+            frame = await frames.read(reader, 1 << 16, LIMIT_S)
             if isinstance(frame, frames.Told):
                 told[frame.asked] = frame
         assert "only a server" in told[1].error
