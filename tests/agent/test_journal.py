@@ -119,8 +119,8 @@ async def test_segments_begin_with_a_snapshot_and_stay_within_their_budget(tmp_p
     import random
 
     chance = random.Random(1)
-    for _ in range(1200):
-        bench.tell(MessageSeen(category="NIC", text=chance.randbytes(600).hex()))
+    for _ in range(300):
+        bench.tell(MessageSeen(category="NIC", text=chance.randbytes(2_400).hex()))
         await bench.journal.durable()
     await bench.journal.close()
     used = sum(f.stat().st_size for f in bench.folder.glob("*.clpj"))
