@@ -25,7 +25,7 @@ class ExitCode(IntEnum):
 
 
 class ClpError(Exception):
-    """A fault with its exit code, for whoever called; `hint` says what would mend it."""
+    """A fault with its exit code, for the caller; `hint` says what would mend it."""
 
     def __init__(self, code: ExitCode, message: str, hint: str = "") -> None:
         super().__init__(message)

@@ -1,4 +1,4 @@
-"""What a server knows, packed for whoever looks into an incident, and without its secrets.
+"""What a server knows, packed for those who look into an incident, without its secrets.
 
 `pack` writes a gzipped tar archive.  The agent has a child do it for another server's sake
 (`python -m clptools.packing SERVER`: the state as JSON on standard input, the archive on standard
@@ -57,7 +57,7 @@ def pack(out: BinaryIO, server: str, state: Mapping[str, str]) -> None:
 def without_secrets(text: str) -> str | None:
     """A configuration with its secrets blanked, and every line in its place.
 
-    None where `text` is not TOML: what is a key and what a value is anybody's guess then.
+    None where `text` is not TOML: keys and values cannot be told apart then.
     """
     try:
         document = tomllib.loads(text)

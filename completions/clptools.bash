@@ -153,11 +153,12 @@ _clptools() {
             esac
             ;;
         clpreplay)
-            flags='--all --from --to --json --help'
+            flags='--all --with-config --from --to --json --help'
             words=('file')
             more='file'
-            valued='--from --to'
+            valued='--with-config --from --to'
             case $previous in
+                --with-config) value=' ' ;;
                 --from) value=' ' ;;
                 --to) value=' ' ;;
             esac
@@ -207,12 +208,14 @@ _clptools() {
             esac
             ;;
         clpstat)
-            flags='-s --long --local -h --host -g -m -n -p -i --cl --sv --hb --np --svg --grp --rsc --mon --detail --explain --watch --events --since --follow --hw --json --help'
+            flags='-s --long --local -h --host -g -m -n -p -i --cl --sv --hb --np --svg --grp --rsc --mon --detail --explain --watch --events --since --follow --metrics --check -w -c --hw --json --help'
             words=('any')
-            valued='-h --host --since'
+            valued='-h --host --since -w -c'
             case $previous in
                 -h|--host) value='server' ;;
                 --since) value=' ' ;;
+                -w) value=' ' ;;
+                -c) value=' ' ;;
             esac
             ;;
         clpstdn)

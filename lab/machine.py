@@ -17,7 +17,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from clptools.intake.rehearse import pet_event
+from clptools.intake.rehearsal import pet_event
 from lab.guestagent import GuestAgent, GuestGone
 from lab.image import NETWORKS, Image, mac
 from lab.network import bmc_address

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import shlex
+import shutil
+import subprocess
 import tomllib
 from collections.abc import Iterator
 from importlib import import_module
@@ -13,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from clptools.cli.command import UsageError, parse
-from clptools.cli.registry import COMMANDS, DESCRIBED
+from clptools.cli.registry import COMMANDS, DAEMONS
 from clptools.core.model.transitions import CONTACT, GRANT, GROUP, OFFICE, TABLES, WATCHDOG
 from clptools.core.notices.safety import ForcedStopFailed
 from clptools.sim.promises import PROMISES
@@ -68,7 +71,7 @@ def lines_of(name: str) -> list[tuple[str, str]]:
 @pytest.mark.parametrize(("page", "line"), lines_of("clp"))
 def test_commands_and_their_options_exist(page: str, line: str) -> None:
     name, *words = shlex.split(line)
-    assert name in COMMANDS or name in DESCRIBED, f"{page}: {line}"
+    assert name in COMMANDS or name in DAEMONS, f"{page}: {line}"
     if name in NOT_PARSED or not words:
         return
     command = import_module(COMMANDS[name]).COMMAND
@@ -193,3 +196,29 @@ def test_every_section_of_the_rules_that_a_docstring_names_exists() -> None:
         for inside in re.findall(r"\(`docs/rules\.md`, ([^)]*)\)", path.read_text()):
             for title in re.findall(r"\*([^*]+)\*", inside):
                 assert title in titles, f"{path.name}: docs/rules.md has no section {title}"
+
+
+def test_the_alert_rules_do_what_their_tests_say() -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("NOT TESTED: promtool is not installed")
+    for words in (
+        ("check", "config", "prometheus.yml"),
+        ("test", "rules", "clptools.rules.test.yml"),
+    ):
+        done = subprocess.run(
+            [promtool, *words], cwd=ROOT / "examples/monitoring", capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_dashboard_shows_metrics_that_there_are() -> None:
+    from clptools.agent import metrics
+
+    source = Path(metrics.__file__).read_text()
+    dashboard = json.loads((ROOT / "examples/monitoring/dashboard.json").read_text())
+    rules = (ROOT / "examples/monitoring/clptools.rules.yml").read_text()
+    asked = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    named = set(re.findall(r"\bclptools_\w+|\bprocess_\w+", " ".join(asked) + rules))
+    monitors = {f"clptools_monitor_{name}" for name in ("restarts", "failovers", "scripts")}
+    assert {name for name in named if f'"{name}"' not in source} <= monitors

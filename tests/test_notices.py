@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from clptools.cli.events_page import every_notice
+from clptools.cli.pages.docs import every_notice
 from clptools.core.notices.form import ME, Notice, Slot, pattern, pieces
+from clptools.core.notices.requests import CannotLeave
 
 ROOT = Path(__file__).parent.parent
 NOTICES = every_notice()
@@ -42,6 +43,12 @@ def test_a_notice_is_whole(kind: type[Notice]) -> None:
 
 def test_a_code_is_one_notice() -> None:
     assert {code: n for code, n in Counter(kind.code() for kind in NOTICES).items() if n > 1} == {}
+
+
+def test_a_server_that_cannot_leave_has_a_number_of_its_own() -> None:
+    """Alerts pass it on whatever the level, and know what earlier versions told by its place."""
+    (place,) = CannotLeave.entry.places()
+    assert [kind for kind in NOTICES if place in kind.entry.places()] == [CannotLeave]
 
 
 def test_nothing_is_recorded_but_by_a_notice() -> None:

@@ -13,18 +13,15 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 
-from clptools.agent.alert_mail import Mail
-from clptools.agent.alert_trap import Traps
+from clptools.agent.alert_channels import AlertScript, Mail, Traps
 from clptools.agent.notices import AlertsWait
-from clptools.agent.records import one_line
-from clptools.api.backend import EventRecord
-from clptools.config.alerts import Alert
+from clptools.api.messages import EventRecord
+from clptools.config.load import Alert
 from clptools.core.model.words import Level
 from clptools.core.notices import cluster, groups, monitors, requests, safety
 from clptools.core.notices.form import Kinds, Notice
 from clptools.faults import ClpError
-from clptools.resources.base import product_environment
-from clptools.resources.script import Script, ScriptRunner
+from clptools.resources.script import ScriptRunner
 
 logger = logging.getLogger(__name__)
 
@@ -56,13 +53,12 @@ RETRY_S = 30.0
 COMPLAIN_S = 60.0
 LAST_S = 3.0
 """How long the agent's end waits for what is still queued."""
-SCRIPT_TIMEOUT_MS = 60_000
 
 _LEVELS: dict[str, int] = {Level.INFO: 0, Level.WARN: 1, Level.ERROR: 2}
 
 
 def passes(record: EventRecord, level: Level) -> bool:
-    """Whether a record is passed on at that least level."""
+    """Whether a record is passed on where `level` is the lowest to be told."""
     if record in OWN:
         return False
     return record in ALWAYS or _LEVELS.get(record.level, 0) >= _LEVELS[level]
@@ -79,7 +75,7 @@ class Alerts:
         self._outboxes: tuple[Outbox, ...] = ()
 
     def apply(self, cluster: str, alert: Alert) -> None:
-        """Fit a configuration; what is queued for destinations of before is given up."""
+        """Take a configuration; what is queued for the former destinations is dropped."""
         for outbox in self._outboxes:
             outbox.close()
         self._level = alert.level
@@ -124,8 +120,8 @@ class Outbox:
     ) -> None:
         """`send` raises OSError, TimeoutError or ClpError; it is tried again with the same.
 
-        Whatever else it raises is a bug, and there is a next try all the same: from then on with
-        one alert at a time, so that one which cannot be told holds up no other.
+        Any other exception is a bug.  Sending is tried again all the same, from then on one alert
+        at a time, so that an alert that cannot be sent holds up no other.
         """
         self.task: asyncio.Task[None] | None = None
         self._name = name
@@ -148,11 +144,11 @@ class Outbox:
             self.task = asyncio.get_running_loop().create_task(self._run())
 
     def hurry(self) -> None:
-        """Gather no more, and try a failed one once, now."""
+        """Stop gathering, and try what failed once more, now."""
         self._hurry.set()
 
     def close(self) -> None:
-        """Send nothing any more."""
+        """Send nothing more."""
         if self.task is not None:
             self.task.cancel()
 
@@ -199,36 +195,6 @@ class Outbox:
         why = error.message if isinstance(error, ClpError) else _reason(error)
         lost, self._lost = self._lost, 0
         self._complain(AlertsWait(self._name, why, len(self._waiting), lost))
-
-
-class AlertScript:
-    """The script of `[alert]`: one run an alert, one after the other."""
-
-    def __init__(self, path: str, scripts: ScriptRunner) -> None:
-        self.name = f"alert script {path}"
-        self._path = path
-        self._scripts = scripts
-
-    async def send(self, records: tuple[EventRecord, ...]) -> None:
-        """Run it for each; its exit status is its own affair, and in the agent's log."""
-        for record in records:
-            await self._scripts.run(
-                Script(
-                    name=self.name,
-                    path=self._path,
-                    timeout_ms=SCRIPT_TIMEOUT_MS,
-                    environment=product_environment()
-                    | {
-                        "CLP_EVENT": "ALERT",
-                        "CLP_SERVER": record.server,
-                        "CLP_LEVEL": record.level,
-                        "CLP_MODULE": record.module,
-                        "CLP_EVENT_ID": str(record.event_id),
-                        "CLP_TIME": f"{record.time:.3f}",
-                        "CLP_MESSAGE": one_line(record.text),
-                    },
-                )
-            )
 
 
 def _reason(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""The agent as its callers see it: the socket's `Backend`, and the answers to its peers.
+"""The agent as callers on this host see it: the socket's `Backend`.
 
 Nothing here decides: what changes the cluster becomes a `RequestSeen` for the core, everything
 else reads what is there.
@@ -12,22 +12,21 @@ import itertools
 import os
 import re
 from collections.abc import AsyncIterator, Callable
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import msgspec
 
 from clptools import paths
 from clptools.agent import clock, configuration
-from clptools.agent.collect import PACKED_WITHIN_S, Collector, parts
-from clptools.agent.executor import Replies
+from clptools.agent.log_archives import PACKED_WITHIN_S, Collector, parts
+from clptools.agent.metrics import Metrics
 from clptools.agent.notices import ChassisIdentified
-from clptools.agent.outside import Outside
 from clptools.agent.push import Pushes
 from clptools.agent.records import Records
-from clptools.agent.steps import StepsElsewhere
+from clptools.agent.requests import Replies, StepsElsewhere
 from clptools.agent.view import blank, changes, local_part
-from clptools.api import peer as said
-from clptools.api.backend import (
+from clptools.api import messages as said
+from clptools.api.messages import (
     ConfigFiles,
     EventRecord,
     Explanation,
@@ -39,7 +38,7 @@ from clptools.api.backend import (
 from clptools.api.methods import CountersReply, HardwareReply, StatusReply
 from clptools.core.model.actions import Record
 from clptools.core.model.events import Event, RequestSeen
-from clptools.core.model.requests import ExternalNotice, Outcome, Request, ServiceStart
+from clptools.core.model.requests import Outcome, Request, ServiceStart
 from clptools.core.model.view import OpenEventView, StatusView
 from clptools.core.model.words import Level
 from clptools.core.notices.requests import AskedLate
@@ -101,7 +100,7 @@ class Around(Protocol):
 
 
 class AgentBackend:
-    """`clptools.api.backend.Backend` for this agent."""
+    """`clptools.api.messages.Backend` for this agent."""
 
     def __init__(
         self,
@@ -121,17 +120,17 @@ class AgentBackend:
         self._replies = replies
         self._pushes = pushes
         self._collector = Collector(server)
-        self._glanced = (-1, blank(server))
-        """When somebody who watches last looked, and what it was."""
-        self.outside = Outside(server, records)
-        """What was asked from outside the cluster."""
+        self._metrics = Metrics(server, lambda: self.status(False), self.counters)
+        records.on_new = self._metrics.saw
+        self._watched = (-1, blank(server))
+        """When a watching caller last looked, and the view then."""
 
     @property
     def server(self) -> str:
         """This server's name."""
         return self._server
 
-    # What is
+    # Reading
 
     def status(self, local: bool) -> StatusView:
         """The cluster now; before there is a configuration, a stopped one with this server."""
@@ -147,15 +146,15 @@ class AgentBackend:
             before = view
             while not changes(before, view):
                 await asyncio.sleep(_WATCH_S)
-                view = self._glance()
+                view = self._shared_view()
 
-    def _glance(self) -> StatusView:
-        """One look for all who watch: each of its own would be the work of the whole loop."""
+    def _shared_view(self) -> StatusView:
+        """One view for all watchers: one for each of them would take up the whole loop."""
         now = clock.boot_ms()
-        at, view = self._glanced
+        at, view = self._watched
         if at < 0 or now - at >= _WATCH_S * 1000:
             view = self.status(False)
-            self._glanced = now, view
+            self._watched = now, view
         return view
 
     def explain(self, subject: str) -> Explanation:
@@ -194,7 +193,7 @@ class AgentBackend:
     async def _counted(self, server: str) -> tuple[dict[str, int], str | None]:
         """A server's trap counters, or why there are none."""
         if server == self._server:
-            return self._trap_counters(), None
+            return self.trap_counters(), None
         try:
             async with asyncio.timeout(_COUNTERS_S):
                 found = await self._calls.call(
@@ -211,7 +210,7 @@ class AgentBackend:
         return self._records.follow(since, follow)
 
     def log(self, text: str, level: Level, event_id: int) -> None:
-        """A record in someone's own words."""
+        """A record in the caller's own words."""
         self._records.add(
             Record(module="logcmd", event_id=event_id, level=level, text=text, subjects=())
         )
@@ -220,13 +219,17 @@ class AgentBackend:
         """Everything counted, by `door.reason`."""
         return self._agent.counters()
 
+    def metrics(self) -> str:
+        """All figures as Prometheus text."""
+        return self._metrics.text()
+
     async def collect(self, server: str) -> AsyncIterator[LogsPart]:
         """What a server knows, packed there, part by part."""
 
         async def ask(archive: str, offset: int) -> LogsPart:
             asked = said.AskLogs(archive=archive, offset=offset)
             if server == self._server:
-                return await self._ask_logs(server, asked)
+                return await self.logs_part(asked)
             within_s = _PART_S if archive else PACKED_WITHIN_S + _PART_S
             return await self._calls.call(server, asked, LogsPart, within_s)
 
@@ -245,17 +248,22 @@ class AgentBackend:
             for name, reply in replies.items()
         }
 
-    def _trap_counters(self) -> dict[str, int]:
+    async def logs_part(self, asked: said.AskLogs) -> LogsPart:
+        """A part of what this server knows, packed.  Raises ClpError."""
+        return await self._collector.part(asked.archive, asked.offset, self._state)
+
+    def trap_counters(self) -> dict[str, int]:
+        """Traps by what became of them, since the agent started."""
         return {
             name.removeprefix("trap."): count
             for name, count in self._agent.counters().items()
             if name.startswith("trap.")
         }
 
-    # What shall be
+    # Changing
 
     def refused_late(self, late: AskedLate) -> None:
-        """A record of its own: whoever asked has long gone."""
+        """Records it: the caller is long gone."""
         self._records.notice(late)
 
     async def request(
@@ -263,7 +271,7 @@ class AgentBackend:
     ) -> Outcome:
         """Tell the core, and wait for its reply."""
         core = self._agent.core_now()
-        # Taken out of the cluster it still knows what it had, and must not act by it.
+        # A server taken out of the cluster keeps its core, which must not act any more.
         removed = isinstance(request, ServiceStart) and not configuration.exists()
         if core is None or removed:
             raise ClpError(
@@ -292,7 +300,7 @@ class AgentBackend:
 
     async def run_script(self, script: str, user: str, timeout_s: float) -> Outcome:
         """A script below `scripts/trnreq/`."""
-        path = self._script_path(script)
+        path = self.script_path(script)
         result = await self._around.scripts.run(
             Script(
                 name=f"trnreq/{script}",
@@ -304,7 +312,7 @@ class AgentBackend:
         code = ExitCode.DONE if result.ok else ExitCode.FAILED
         return Outcome(code=ExitCode.TIMED_OUT if result.timed_out else code, text=result.text)
 
-    def _script_path(self, script: str) -> str:
+    def script_path(self, script: str) -> str:
         """Where such a script lies.  Raises ClpError."""
         folder = f"{paths.scripts_dir()}/trnreq"
         path = f"{folder}/{script}"
@@ -330,107 +338,15 @@ class AgentBackend:
 
     # The configuration
 
-    def config(self) -> ConfigFiles:
-        """The configuration in force."""
-        return configuration.files()
+    async def config(self) -> ConfigFiles:
+        """The configuration in force.  Raises ClpError."""
+        return await self._pushes.files()
 
     async def push_config(self, files: ConfigFiles, user: str, dry_run: bool) -> Outcome:
         """Distribute, or only compare."""
         if dry_run:
             return await self._pushes.differences(files)
         return await self._pushes.distribute(files, user)
-
-    # Peers
-
-    async def answer(self, sender: str, asked: said.Ask, source: str) -> msgspec.Struct:
-        """What a peer asked, or (`Transaction…`) a caller with the key.  Raises ClpError.
-
-        `source`: the address of a caller that is no server; that is all that is known of it.
-        """
-        reply: msgspec.Struct = await self._answers[type(asked)](self, source or sender, asked)
-        return reply
-
-    async def _ask_records(self, sender: str, asked: said.AskRecords) -> msgspec.Struct:
-        limit = max(0, min(asked.limit, 1000))
-        # A version that does not say which of its own it has lacks none of them.
-        asker = sender if asked.present else ""
-        lacking = self._records.after(asked.after, limit, asker, asked.present)
-        return said.Records(records=lacking)
-
-    async def _push_prepare(self, _: str, asked: said.PushPrepare) -> msgspec.Struct:
-        return await self._pushes.prepare(asked)
-
-    async def _push_commit(self, _: str, asked: said.PushCommit) -> msgspec.Struct:
-        return await self._pushes.commit(asked)
-
-    async def _push_abort(self, _: str, asked: said.PushAbort) -> msgspec.Struct:
-        return await self._pushes.abort(asked)
-
-    async def _push_removed(self, sender: str, asked: said.PushRemoved) -> msgspec.Struct:
-        return self._pushes.removed(asked, sender)
-
-    async def _config_hash(self, _: str, __: said.AskConfigHash) -> msgspec.Struct:
-        return await self._pushes.hashes()
-
-    async def _config(self, _: str, __: said.AskConfig) -> msgspec.Struct:
-        return self.config()
-
-    async def _ask_status(self, _: str, asked: said.AskStatus) -> msgspec.Struct:
-        return self.status(asked.local)
-
-    async def _ask_counters(self, _: str, __: said.AskCounters) -> msgspec.Struct:
-        return said.Counters(traps=self._trap_counters())
-
-    async def _ask_logs(self, _: str, asked: said.AskLogs) -> LogsPart:
-        return await self._collector.part(asked.archive, asked.offset, self._state)
-
-    async def _transaction(self, sender: str, asked: said.Transaction) -> msgspec.Struct:
-        who = _on_behalf(asked.user, sender)
-        asking = self.outside.asking(asked, who)
-
-        async def work() -> Outcome:
-            request = asked.request
-            if isinstance(request, ExternalNotice):
-                # Not the name that the caller gives itself.
-                request = msgspec.structs.replace(request, origin=sender)
-            elif asked.resource:
-                request = msgspec.structs.replace(request, group=self._group_of(asked.resource))
-            return await self.request(request, who, asking.accepted)
-
-        return await asking.followed(work())
-
-    def _group_of(self, resource: str) -> str:
-        for group in self.status(False).groups:
-            if any(each.name == resource for each in group.resources):
-                return group.name
-        raise ClpError(ExitCode.NO_SUCH, f"{resource}: no such group resource.")
-
-    async def _script(self, sender: str, asked: said.TransactionScript) -> msgspec.Struct:
-        who = _on_behalf(asked.user, sender)
-        asking = self.outside.asking(asked, who)
-
-        async def work() -> Outcome:
-            self._script_path(asked.script)
-            # On record before it runs: it may be what ends this server.
-            asking.accepted()
-            return await self.run_script(asked.script, who, max(0.1, min(asked.timeout_s, 86_400)))
-
-        return await asking.followed(work())
-
-    _answers: dict[type, Callable[[Any, str, Any], Any]] = {
-        said.AskRecords: _ask_records,
-        said.PushPrepare: _push_prepare,
-        said.PushCommit: _push_commit,
-        said.PushAbort: _push_abort,
-        said.PushRemoved: _push_removed,
-        said.AskConfigHash: _config_hash,
-        said.AskConfig: _config,
-        said.AskStatus: _ask_status,
-        said.AskCounters: _ask_counters,
-        said.AskLogs: _ask_logs,
-        said.Transaction: _transaction,
-        said.TransactionScript: _script,
-    }
 
 
 def _dated(event: OpenEventView, now: float) -> OpenHardware:
@@ -444,8 +360,3 @@ def _dated(event: OpenEventView, now: float) -> OpenHardware:
         monitor=event.monitor,
         acknowledged=event.acknowledged,
     )
-
-
-def _on_behalf(user: str, sender: str) -> str:
-    named = "".join(c for c in user if c.isprintable())[:64]
-    return f"{named} (clprexec, {sender})" if named else f"clprexec, {sender}"

@@ -8,31 +8,39 @@ is the revision.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import os
 import re
 import shutil
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import msgspec
 
 from clptools import paths
-from clptools.api.backend import ConfigFiles
+from clptools.api.messages import ConfigFiles
+from clptools.common.threads import in_daemon_thread
 from clptools.config import history
-from clptools.config.alerts import Alert
-from clptools.config.load import Loaded, load
+from clptools.config.files import sync_folder
+from clptools.config.load import Alert, Loaded, load
 from clptools.config.scripts import script_text
-from clptools.config.write import sync_folder
 from clptools.core.model.settings import Settings
 from clptools.faults import ClpError, ExitCode
 from clptools.registries import registries
 from clptools.reports import Report
 
+DISK_S = 15.0
+"""A disk that hangs is told of before the server that asks gives up (`push.PREPARE_TIMEOUT_S`)."""
 MAX_FILES = 2_000
 MAX_BYTES = 12 * 1024 * 1024
 _MAIN = "clp.toml"
 _PATH = re.compile(r"clp\.toml|scripts(/[A-Za-z0-9_@%+=,.-][A-Za-z0-9_@%+=,. -]*){1,8}")
 _PUSH = re.compile(r"[A-Za-z0-9-]{1,64}")
+
+T = TypeVar("T")
 
 
 def exists() -> bool:
@@ -174,6 +182,55 @@ def drop(push: str) -> None:
 def drop_all() -> None:
     """Forget what an earlier agent had staged."""
     shutil.rmtree(os.path.dirname(_staged("x")), ignore_errors=True)
+
+
+class Disk:
+    """The thread in which the configuration is read and staged: a disk that hangs holds one."""
+
+    def __init__(self) -> None:
+        self._doing: asyncio.Future[Any] | None = None
+        """What the thread does, or did last."""
+
+    async def stage(
+        self, push: str, config: ConfigFiles
+    ) -> tuple[Settings | None, tuple[Report, ...]]:
+        """As `stage`, but what comes too late is dropped.  Raises ClpError, also as `run`."""
+        given_up = threading.Event()
+
+        def staged() -> tuple[Settings | None, tuple[Report, ...]]:
+            found = stage(push, config)
+            if given_up.is_set():
+                drop(push)
+            return found
+
+        try:
+            return await self.run(staged)
+        except ClpError:
+            given_up.set()
+            raise
+
+    async def drop(self, push: str) -> None:
+        """Forget what is staged; on a disk that hangs the next agent does."""
+        with contextlib.suppress(ClpError):
+            await self.run(lambda: drop(push))
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """What `work` returns: each file is synced, and heartbeats go on meanwhile.
+
+        Raises ClpError: as `work` does, or TIMED_OUT.
+        """
+        try:
+            async with asyncio.timeout(DISK_S):
+                while self._doing is not None and not self._doing.done():
+                    await asyncio.wait({self._doing})
+                doing = self._doing = in_daemon_thread("configuration", work)
+                return await asyncio.shield(doing)
+        except TimeoutError:
+            raise ClpError(
+                ExitCode.TIMED_OUT,
+                f"{paths.config_dir()}: no answer within {DISK_S:g} s, its disk hangs",
+                f"See on {paths.server_name()}: dmesg; mount.  Try again once the disk answers.",
+            ) from None
 
 
 def _check_shape(push: str, config: ConfigFiles) -> None:

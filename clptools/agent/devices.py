@@ -36,7 +36,7 @@ class Peers(Protocol):
 
 
 class Bmcs(Protocol):
-    """The BMCs of all servers.  `asked_at` is given back in the answer."""
+    """The BMCs of all servers.  `asked_at` is returned in the answer."""
 
     async def read_power(
         self, server: str, asked_at: int, echo: bool = False, keep: bool = True
@@ -61,7 +61,7 @@ class Arbiters(Protocol):
         """Take or renew the lease."""
 
     async def release(self, name: str) -> None:
-        """Give it back; failure is nobody's concern, it runs out."""
+        """Give it back; if that fails, it runs out."""
 
 
 class Watchdog(Protocol):

@@ -19,16 +19,16 @@ from clptools import paths
 from clptools.agent import clock
 from clptools.agent.devices import Devices
 from clptools.agent.loop import Loop
-from clptools.agent.memory import lock_memory
+from clptools.agent.process import lock_memory
 from clptools.agent.records import Records
+from clptools.agent.requests import Replies
 from clptools.agent.store import Store
 from clptools.core.model import actions, events
 from clptools.core.model.durable import LedgerFile
-from clptools.core.model.requests import Outcome
 from clptools.core.model.settings import Resource, Settings
 from clptools.core.model.words import PowerState
 from clptools.faults import ClpError
-from clptools.resources.base import ResourceContext, product_environment
+from clptools.resources.operations import ResourceContext, product_environment
 from clptools.resources.registry import perform as perform_resource
 from clptools.resources.script import Script
 
@@ -36,48 +36,12 @@ logger = logging.getLogger(__name__)
 
 _LAST_S = 3.0
 _LAST_WORDS_S = 0.5
-"""How long what ends this host waits for a slow disk to take the reason."""
+"""How long an action that ends this host waits for a slow disk to take the reason."""
 _MUST = (actions.Persist, actions.SetMember, actions.SetService)
 
 
-class Replies:
-    """Who waits for which request."""
-
-    def __init__(self) -> None:
-        self._waiting: dict[str, tuple[asyncio.Future[Outcome], Callable[[str], None]]] = {}
-
-    async def wait(
-        self, id: str, begin: Callable[[], None], progress: Callable[[str], None]
-    ) -> Outcome:
-        """Call `begin`, then wait for the outcome of the request `id`."""
-        outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self._waiting[id] = (outcome, progress)
-        try:
-            begin()
-            return await outcome
-        finally:
-            del self._waiting[id]
-
-    def progress(self, action: actions.Progress) -> None:
-        """A line for the one who waits, if he still does."""
-        if action.id in self._waiting:
-            self._waiting[action.id][1](action.text)
-
-    def reply(self, action: actions.Reply) -> None:
-        """The end of the request."""
-        if action.id in self._waiting:
-            outcome, _ = self._waiting[action.id]
-            if not outcome.done():
-                outcome.set_result(action.outcome)
-
-    def close(self) -> None:
-        """The agent stops: nobody will answer any more."""
-        for outcome, _ in self._waiting.values():
-            outcome.cancel()
-
-
 class Executor:
-    """The hands of one core."""
+    """Carries out the actions of one core."""
 
     def __init__(
         self,
@@ -140,7 +104,7 @@ class Executor:
         }
 
     def apply(self, settings: Settings) -> None:
-        """Know the resources of `settings`; those of before too, since they may still run."""
+        """Know the resources of `settings`, and still those of earlier ones, which may run."""
         for group in settings.groups:
             for resource in group.resources:
                 self._resources[group.name, resource.name] = resource
@@ -189,7 +153,7 @@ class Executor:
             except OSError as error:
                 event = failed(str(error.strerror or error))
             except Exception as error:
-                logger.exception("an action failed in a way nobody foresaw")
+                logger.exception("an action failed unexpectedly")
                 event = failed(f"a fault of clptools itself: {error!r}")
             loop.put(event)
 

@@ -1,8 +1,8 @@
 """Keeps every event the core was given, without ever holding the loop up.
 
 Events are encoded at once and written by the agent's disk thread: every second or two, soon
-after one that is no heartbeat, and at once where somebody waits for `durable()`.  All who wait
-at the same time share one fdatasync, so a storm of INFORMs is no storm of syncs.  A disk that
+after one that is no heartbeat, and at once where a caller waits for `durable()`.  Callers that
+wait at the same time share one fdatasync, so a storm of INFORMs is no storm of syncs.  A disk that
 takes nothing costs a counter and one alert; the journal goes on in a new segment, with a fresh
 snapshot of the core, as soon as the disk does.
 """
@@ -219,7 +219,7 @@ class _Segments:
         try:
             self._put(form.MAGIC + self._packed(head))
         except OSError:
-            # Nobody can read it, and a full disk is tried again every few seconds.
+            # It cannot be read, and a full disk is tried again every few seconds.
             with contextlib.suppress(OSError):
                 os.unlink(path)
             raise

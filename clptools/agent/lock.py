@@ -1,24 +1,32 @@
 """One agent a host and root, whatever happens to its files.
 
-Three locks, each of which another can outlive: a file below `/var/lib`, a file in `/run` (which
-agents before this version take alone), and a name of the kernel's (an abstract Unix socket, which
-nobody can unlink, but which other network namespaces do not see).
+Three locks, since any of them may be lost while another remains: a file below `/var/lib`, a file
+in `/run` (which agents before this version take alone), and a name of the kernel's (an abstract
+Unix socket, which nobody can unlink, but which other network namespaces do not see).
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import fcntl
 import os
 import socket
 import sys
+from collections.abc import Awaitable, Callable
 
 from clptools import paths
+from clptools.agent.notices import FilesMadeAgain, FilesNotMade, LockMadeAgain
 from clptools.agent.slots import same_file
+from clptools.core.model.settings import Settings
+from clptools.core.notices.form import Notice
 from clptools.faults import ClpError, ExitCode
 
 _TRIES = 10
+_RUN_S = 0.5
+"""How often what the agent has in `/run` is looked for."""
+_DISK_S = 5.0
 
 
 class AgentLock:
@@ -130,8 +138,66 @@ def taken(what: str, pid: int | None) -> ClpError:
     )
 
 
+def check_alone(server: str, settings: Settings) -> None:
+    """Raises ClpError (REFUSED) where a process of this host has our heartbeat port.
+
+    That may be an agent whose lock files were removed.
+    """
+    port = settings.cluster.port
+    for path in settings.interconnects:
+        address = path.addresses.get(server)
+        if path.is_lan and address is not None and in_use(address, port):
+            where = f"{address} port {port}/udp of {path.name} is in use"
+            raise taken(where, holder_of_port(address, port))
+
+
+class FilesKept:
+    """Makes files of a running agent again where something removed them, and says so."""
+
+    def __init__(self, tell: Callable[[Notice], None]) -> None:
+        self._tell = tell
+
+    async def watch_run(self, remake: Callable[[], Awaitable[bool]]) -> None:
+        """For ever: call `remake`, which says whether anything was gone from `/run`.
+
+        It raises OSError or ClpError where a file cannot be made; said once each time.
+        """
+        told = ""
+        while True:
+            await asyncio.sleep(_RUN_S)
+            try:
+                made = await remake()
+            except (OSError, ClpError) as fault:
+                told = self._not_made(fault, told)
+            else:
+                if made or told:
+                    self._tell(FilesMadeAgain(paths.run_dir()))
+                told = ""
+
+    async def watch_disk(self, remake: Callable[[], bool]) -> None:
+        """The same for the lock below `/var/lib`; in a thread, since that disk may hang."""
+        told = ""
+        while True:
+            await asyncio.sleep(_DISK_S)
+            try:
+                if await asyncio.to_thread(remake):
+                    self._tell(LockMadeAgain(f"{paths.data_dir()}/lock"))
+                told = ""
+            except (OSError, ClpError) as fault:
+                told = self._not_made(fault, told)
+
+    def _not_made(self, fault: OSError | ClpError, told: str) -> str:
+        if isinstance(fault, ClpError):
+            text = fault.message
+        else:
+            text = f"{fault.filename or paths.run_dir()}: {fault.strerror}"
+        if text != told:
+            self._tell(FilesNotMade(text))
+        return text
+
+
 def described(pid: int | None) -> str:
-    """A process as a person looks for it."""
+    """A process as an operator would look for it."""
     if pid is None:
         return "process unknown"
     try:

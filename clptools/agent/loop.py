@@ -1,14 +1,14 @@
 """One queue in front of the core: the only caller of `Node.step`.
 
 Each event is stamped, written into the journal, given to the core, and the actions that come
-back are begun in order before the next event is looked at.  Nothing here awaits, so no second
+back are begun in order before the next event is taken.  Nothing here awaits, so no second
 list can overtake a first.
 
-Where the state cannot be written for want of room, the rest of the list waits, and every event
-behind it: to everybody else this server stands still, which the rules provide for.
+While the state cannot be written for want of room, the rest of the list waits, and so does every
+event behind it.  To the other servers this one has stopped, which the rules provide for.
 
-Traps that are neither grave nor the end of a grave one give way to everything else; one that
-would be overtaken by another of its own fault goes before that.
+Traps that are neither grave nor the end of a grave one give way to everything else.  A grave trap
+is handled after the earlier ones of the same sensor, so that no fault overtakes its end.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ _SLICE_MS = 20
 _YIELDING_SLICE_MS, _REST_MS = 4, 8
 """The same for traps that give way, and the pause then."""
 _LONG_REST_MS = 50
-"""The pause when a grave trap came: what recovers from it shall have the loop for itself."""
+"""The pause after a grave trap: its recovery has the loop to itself."""
 _QUEUE_LIMIT = 20_000
 """Far above any burst that a cluster of 32 makes; beyond it what others may send is dropped."""
 _GRAVE_LIMIT = 2 * _QUEUE_LIMIT
 """Where what is grave is dropped: nothing else that others send takes its places."""
 _BOUNDED = (BeatSeen, HardwareSeen, MessageSeen)
-"""What others may send at any rate.  The rest answers what the core asked for: a timer or the end
-of a resource that was dropped would be waited for forever."""
+"""Events that others may send at any rate.  All the rest answers what the core asked for: it would
+wait forever for a timer, or for the end of a resource, that was dropped."""
 
 _RETRY_S = 0.1
 
@@ -70,7 +70,7 @@ class Loop:
         self._failed = failed
         self._held = held
         self._left: deque[Action] = deque()
-        """What is still to be done of the list of the event last looked at."""
+        """Actions that are still to be done for the event stepped last."""
         self._left_seen: asyncio.Future[None] | None = None
         self._retry: asyncio.TimerHandle | None = None
         self._queue: deque[_Queued] = deque()
@@ -80,7 +80,7 @@ class Loop:
         self._turn: asyncio.TimerHandle | None = None
         self._rests_until = 0
         self._rested = False
-        """Whether they had a long rest since their last turn: the next one they do not have."""
+        """Whether they had a long rest since their last turn; they get no second one."""
         self._scheduled = False
         self._stopped = False
         self._timers: dict[str, tuple[int, int]] = {}
@@ -130,7 +130,7 @@ class Loop:
         self._timers.pop(name, None)
 
     def stop(self) -> None:
-        """No event is looked at from here on."""
+        """Step no more events."""
         self._stopped = True
         if self._wake is not None:
             self._wake.cancel()
@@ -183,7 +183,7 @@ class Loop:
         return told in self.grave or (clear and not told)
 
     def _before(self, event: HardwareSeen) -> None:
-        """What gives way, but came before `event` of the same sensor, goes before it."""
+        """Let traps of the same sensor that gave way, but came first, go before `event`."""
         if not self._rested:
             self._rested = True
             self._rests_until = self._now() + _LONG_REST_MS
@@ -210,7 +210,7 @@ class Loop:
             self._turn = asyncio.get_running_loop().call_later(delay_s, self._take_turn)
 
     def _take_turn(self) -> None:
-        """Those that give way, unless they have to again."""
+        """Handle the traps that give way, unless they must wait again."""
         self._turn = None
         now = self._now()
         until = now + _YIELDING_SLICE_MS
@@ -307,12 +307,12 @@ _Queued = tuple[Event, asyncio.Future[None] | None]
 
 
 def _sensor(event: Event) -> str:
-    """Of which sensor, for which monitor, a trap speaks: its key without the offset."""
+    """The monitor and sensor of a trap: its key without the offset."""
     assert isinstance(event, HardwareSeen)
     return f"{event.monitor} {event.key.rpartition('/')[0]}"
 
 
 def _unseen(seen: asyncio.Future[None] | None, why: str) -> None:
-    # No cancellation: who waits lives on, and has to answer that the event was not taken.
+    # Not a cancellation: the task that waits goes on, and answers that it was not taken.
     if seen is not None and not seen.done():
         seen.set_exception(OSError(why))

@@ -13,16 +13,14 @@ import sys
 from typing import TYPE_CHECKING
 
 from clptools import paths
-from clptools.agent.priority import come_first
-from clptools.agent.stderr import Stderr
+from clptools.agent.process import Stderr, come_first
 from clptools.faults import ClpError, ExitCode
-from clptools.hardware.coredump import dump_nothing
-from clptools.hardware.notify import Notifier
+from clptools.hardware.process import Notifier, dump_nothing
 from clptools.version import VERSION
 
 if TYPE_CHECKING:
     from clptools.agent.agent import Agent
-    from clptools.links.certs import Minting
+    from clptools.links.credentials import Minting
 
 HELP = """\
 Usage: clpnode [--help] [--version]
@@ -117,14 +115,14 @@ def _confirm_down(words: list[str]) -> str:
 
 
 def _run() -> int:
-    from clptools.links.certs import Minting
+    from clptools.links.credentials import Minting
 
     dump_nothing()  # a loop that stalls is ended by SIGABRT, and would leave all keys on the disk
     log = sys.stderr = Stderr()
     logging.basicConfig(
         stream=log, level=logging.INFO, format="clpnode: %(levelname)s: %(message)s"
     )
-    # Its own loggers only: libraries tell their inner life at INFO.
+    # Only our own loggers at INFO: libraries log their internals there.
     logging.getLogger().setLevel(logging.WARNING)
     logging.getLogger("clptools").setLevel(logging.INFO)
     authkey = _authkey()
@@ -160,8 +158,8 @@ def _authkey() -> bytes:
 
 
 async def _life(authkey: bytes, minting: Minting, log: Stderr) -> int:
-    # Before the libraries and files are read, which takes a while: what is asked for meanwhile is
-    # handed on once the agent waits for the first time.
+    # Before libraries and files are read, which takes a while: a stop that is asked for meanwhile
+    # is handled when the agent first waits.
     loop = asyncio.get_running_loop()
     notifier = Notifier()
     patience: list[asyncio.Task[None]] = []

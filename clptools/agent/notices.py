@@ -83,7 +83,7 @@ class BootNotMarked(Notice, frozen=True):
 
 
 class NameTaken(Notice, frozen=True):
-    """Somebody holds the socket name by which agents of one host find each other."""
+    """A process holds the socket name by which agents of one host find each other."""
 
     entry = Entry("pm", 903, WARN)
     about = ("me",)
@@ -119,7 +119,7 @@ class StartGoesOn(Notice, frozen=True):
 
 
 class StateUnwritten(Notice, frozen=True):
-    """What may not be told before it is written cannot be written."""
+    """State that must be written before anything is told cannot be written."""
 
     entry = Entry("pm", 907, ERROR)
     about = ("me",)
@@ -191,7 +191,7 @@ class FileChanged(Notice, frozen=True):
 
 
 class NoConfiguration(Notice, frozen=True):
-    """A new server waits until somebody pushes a configuration that names it."""
+    """A new server waits for the push of a configuration that names it."""
 
     entry = Entry("pm", 904, INFO)
     about = ("me",)
@@ -246,61 +246,6 @@ class ChassisIdentified(Notice, frozen=True):
     user: str
 
 
-# ---------------------------------------------------------------------- traps and messages
-
-
-class TrapNoted(Notice, frozen=True):
-    """What the trap receiver has to tell that is no fault: a trap it refused, a rehearsal, a BMC
-    that is there."""
-
-    entry = Entry("pm", 930, INFO)
-    about = ("me",)
-    says = "{what}"
-
-    what: str
-
-
-class TrapsAtRisk(Notice, frozen=True):
-    """Traps may be missed: the port cannot be had, a key is missing, or a BMC sends too many."""
-
-    entry = Entry("pm", 930, WARN)
-    about = ("me",)
-    says = "{what}"
-
-    what: str
-
-
-class TrapFailed(Notice, frozen=True):
-    """A trap could not be taken, by a fault of clptools or of the disk."""
-
-    entry = Entry("pm", 930, ERROR)
-    about = ("me",)
-    says = "{what}"
-
-    what: str
-
-
-class NoMessageSocket(Notice, frozen=True):
-    """Messages of drivers and programs cannot be received."""
-
-    entry = Entry("pm", 931, ERROR)
-    about = ("me",)
-    says = "{path}: {why}"
-
-    path: str
-    why: str
-
-
-class SourceNoted(Notice, frozen=True):
-    """A source of messages sees less than it was configured to."""
-
-    entry = Entry("pm", 932, WARN)
-    about = ("me",)
-    says = "{what}"
-
-    what: str
-
-
 # ---------------------------------------------------------------------- alerts
 
 
@@ -333,7 +278,7 @@ class OutsideDenied(Notice, frozen=True):
 
 
 class KnockDenied(Notice, frozen=True):
-    """Somebody without the cluster's key called."""
+    """A caller without the cluster's key was refused."""
 
     entry = Entry("trnsv", 1, ERROR)
     about = ("me",)
@@ -368,3 +313,28 @@ class OutsideFailed(Notice, frozen=True):
     what: str
     who: str
     why: str
+
+
+# ---------------------------------------------------------------------- metrics
+
+
+class MetricsUnserved(Notice, frozen=True):
+    """Nothing can be read where `[cluster] metrics` says; the cluster goes on without it."""
+
+    entry = Entry("pm", 940, WARN)
+    about = ("me",)
+    says = "Metrics cannot be served at {at}: {why}."
+    hint = "It is tried again; another place: clpcfset add clsparam cluster/metrics ADDRESS:PORT"
+
+    at: str
+    why: str
+
+
+class MetricsServed(Notice, frozen=True):
+    """The place was taken before."""
+
+    entry = Entry("pm", 940, INFO)
+    about = ("me",)
+    says = "Metrics are served at {at} now."
+
+    at: str

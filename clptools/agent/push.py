@@ -6,7 +6,6 @@ A server that cannot be reached, or finds an error, stops the push before anythi
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Iterable
@@ -16,8 +15,8 @@ import msgspec
 
 from clptools import paths
 from clptools.agent import clock, configuration
-from clptools.api import peer as said
-from clptools.api.backend import ConfigFiles
+from clptools.api import messages as said
+from clptools.api.messages import ConfigFiles
 from clptools.config import history
 from clptools.core.cluster.revision import OFFER_MS, joining
 from clptools.core.model.requests import Outcome
@@ -52,7 +51,7 @@ class Calls(Protocol):
 
 
 class Receiver(Protocol):
-    """`agent.Agent`, as far as a push needs it: the server where a configuration takes effect."""
+    """`service.Service`, as far as a push needs it: where a configuration takes effect."""
 
     @property
     def server(self) -> str:
@@ -60,6 +59,9 @@ class Receiver(Protocol):
 
     def settings_in_force(self) -> Settings | None:
         """The configuration in force; None: there is none yet."""
+
+    def runs(self) -> bool:
+        """Whether the cluster service runs on this server."""
 
     def online(self) -> set[str]:
         """Other servers that run now."""
@@ -93,6 +95,7 @@ class Pushes:
         self._calls = calls
         self._staged: dict[str, Staged] = {}
         self._pushing = asyncio.Lock()
+        self._disk = configuration.Disk()
 
     # Receiving
 
@@ -100,15 +103,12 @@ class Pushes:
         """Check it and keep it aside."""
         if len(self._staged) >= _STAGED_LIMIT:
             await self.abort(said.PushAbort(push=next(iter(self._staged))))
-        # In a thread: each file is synced, and heartbeats go on meanwhile.
-        settings, reports = await asyncio.to_thread(
-            configuration.stage, message.push, message.files
-        )
+        settings, reports = await self._disk.stage(message.push, message.files)
         if settings is None:
             return _invalid(reports)
         refusal = self._here.refuses(settings)
         if refusal:
-            configuration.drop(message.push)
+            await self._disk.drop(message.push)
             return Outcome(
                 code=ExitCode.REFUSED,
                 text=refusal,
@@ -128,14 +128,14 @@ class Pushes:
         found = self._staged.pop(message.push, None)
         latest_ms = OFFER_MS - _COMMIT_MARGIN_MS
         if found is None or clock.boot_ms() > found.prepared_ms + latest_ms:
-            configuration.drop(message.push)
+            await self._disk.drop(message.push)
             return Outcome(
                 code=ExitCode.FAILED, text="it is no longer prepared here; push it again"
             )
         refusal = self._here.refuses(found.settings)
         if refusal:
             # A group began to run since it was prepared.
-            configuration.drop(message.push)
+            await self._disk.drop(message.push)
             return Outcome(code=ExitCode.REFUSED, text=refusal)
         try:
             configuration.put_in_force(message.push, found.files)
@@ -147,19 +147,29 @@ class Pushes:
     async def abort(self, message: said.PushAbort) -> Outcome:
         """Forget it."""
         if self._staged.pop(message.push, None) is not None:
-            configuration.drop(message.push)
+            await self._disk.drop(message.push)
         return Outcome()
 
+    async def files(self) -> ConfigFiles:
+        """The configuration in force here.  Raises ClpError."""
+        return await self._disk.run(configuration.files)
+
     async def hashes(self) -> said.ConfigHash:
-        """This server's answer to `AskConfigHash`; without a configuration it has no files."""
-        with contextlib.suppress(ClpError):
-            files = await asyncio.to_thread(configuration.files)
-            return said.ConfigHash(
-                revision=files.revision,
-                files=await asyncio.to_thread(configuration.hashes, files),
-                servers=self._names(),
-            )
-        return said.ConfigHash(revision=0, files={})
+        """This server's answer to `AskConfigHash`; without a configuration it has no files.
+
+        Raises ClpError (TIMED_OUT): its disk hangs.
+        """
+        try:
+            files = await self.files()
+        except ClpError as fault:
+            if fault.code == ExitCode.TIMED_OUT:
+                raise
+            return said.ConfigHash(revision=0, files={})
+        return said.ConfigHash(
+            revision=files.revision,
+            files=await asyncio.to_thread(configuration.hashes, files),
+            servers=self._names(),
+        )
 
     def _names(self) -> tuple[str, ...]:
         """The servers of the configuration in force here; none without one."""
@@ -167,8 +177,12 @@ class Pushes:
         return () if current is None else current.names
 
     def removed(self, message: said.PushRemoved, by: str) -> Outcome:
-        """We are out of the cluster: booted with its configuration, we could rule beside it."""
-        if self._server in self._here.online():
+        """We are out of the cluster: booted with its configuration, we could rule beside it.
+
+        The server that pushed did not see our cluster service run.  Where it runs all the same,
+        they do not hear each other, and a service must not lose its configuration.
+        """
+        if self._here.runs():
             return Outcome(code=ExitCode.REFUSED, text="its cluster service runs")
         try:
             configuration.forget()
@@ -234,16 +248,16 @@ class Pushes:
 
     async def _checked(self, files: ConfigFiles) -> tuple[Settings | None, tuple[Report, ...]]:
         push = _name()
-        try:
-            return await asyncio.to_thread(configuration.stage, push, files)
-        finally:
-            configuration.drop(push)
+        found = await self._disk.stage(push, files)
+        if found[0] is not None:
+            await self._disk.drop(push)
+        return found
 
     def _others(self, settings: Settings) -> list[str]:
         return [name for name in settings.names if name != self._server]
 
     async def _both_phases(self, files: ConfigFiles, user: str, others: list[str]) -> Outcome:
-        revisions = [files.revision, history.revision()]
+        revisions = [files.revision, await self._disk.run(history.revision)]
         known = {self._server: self._names()}
         for server, there in await self._all_hashes(others):
             if isinstance(there, str):
@@ -295,7 +309,7 @@ class Pushes:
         if not removed:
             return outcome
         self._calls.introduce(before)
-        message = said.PushRemoved(revision=history.revision())
+        message = said.PushRemoved(revision=await self._disk.run(history.revision))
         told = await self._everywhere(removed, message, REMOVED_TIMEOUT_S)
         lines = [
             f"{server} has no configuration any more."

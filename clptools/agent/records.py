@@ -21,7 +21,7 @@ import msgspec
 
 from clptools import paths
 from clptools.agent import clock
-from clptools.api.backend import EventRecord
+from clptools.api.messages import EventRecord
 from clptools.core.model.actions import Record
 from clptools.core.model.words import Level
 from clptools.core.notices.form import Notice, record_of
@@ -62,6 +62,8 @@ class Records:
         """Records that the disk did not take."""
         self.on_own: Callable[[EventRecord], None] = lambda _: None
         """Told of each record of this server: the agent shares it with the peers."""
+        self.on_new: Callable[[EventRecord], None] = lambda _: None
+        """Told of each record that is new, of this server or a peer."""
 
     def load(self) -> None:
         """Read what earlier agents kept; unreadable lines are left out."""
@@ -90,6 +92,7 @@ class Records:
         )
         self._take(record)
         self._write_soon(record)
+        self.on_new(record)
         self.on_own(record)
 
     def notice(self, notice: Notice) -> None:
@@ -101,19 +104,20 @@ class Records:
         for record in records:
             if record.server != self._server and self._take(slim := _slim(record)):
                 self._write_soon(slim)
+                self.on_new(slim)
 
     def take_back(self, records: Iterable[EventRecord]) -> None:
-        """Take what a peer answered to our question what we lack.
+        """Take a peer's reply to `AskRecords`: the records that we lack.
 
-        That may be records of this server itself, which its last agent told but died before they
-        were on the disk; never such of this agent.
+        They may be this server's own, which its last agent shared before it died and before they
+        were on the disk.  Those of this agent are never taken.
         """
         for record in records:
             if not record.cursor.startswith(self._prefix) and self._take(slim := _slim(record)):
                 self._write_soon(slim)
 
     def lacking(self) -> tuple[dict[str, str], str]:
-        """For the question what we lack.
+        """What `AskRecords` says that we have.
 
         Server -> cursor of the newest record known of it, of this one the last that an earlier
         agent kept; and this agent's incarnation, of which nothing is lacking.
@@ -123,10 +127,10 @@ class Records:
     def after(
         self, cursors: dict[str, str], limit: int, asker: str = "", present: str = ""
     ) -> tuple[EventRecord, ...]:
-        """What somebody lacks who has the records of `cursors`.
+        """Records newer than `cursors`.
 
-        The newest `limit` of this server, and as many of the `asker`'s, but those whose cursors
-        begin with `present`.
+        The newest `limit` of this server, and as many of the asker's own, except those whose
+        cursors begin with `present`.
         """
         theirs = [r for r in self._ring if r.server == asker and not r.cursor.startswith(present)]
         own = [r for r in self._ring if r.server == self._server]

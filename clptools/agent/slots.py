@@ -5,9 +5,9 @@ Two slots of fixed size are written in turn.  A slot is
     magic 4 | sequence 8 | boot id 16 | length 4 | blake2b 16 | content
 
 all big-endian.  Each write marks its slot as unfinished, then fills it, then finishes the head.
-The whole slot with the highest sequence stands, also beside an unfinished one: what was being
-written there was not yet told to anybody.  A *finished* slot that does not match its checksum is
-another matter: something was told from it, so the content of both counts as lost.
+The finished slot with the highest sequence counts, also beside an unfinished one, whose content
+was not yet told to anyone.  A *finished* slot that does not match its checksum is another matter:
+something was told from it, so the content of both counts as lost.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import os
 import struct
 
 MAY_PASS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENOMEM)
-"""Faults of writing that end by themselves, or by a person who makes room."""
+"""Write errors that may pass, by themselves or once an operator makes room."""
 _FINISHED = b"CLPS"
 _UNFINISHED = b"CLPw"
 _HEAD = struct.Struct(">4sQ16sI16s")
@@ -62,7 +62,7 @@ class Slots:
     def keep(self) -> bool:
         """Make the file again, with the content, where it is gone or another one; whether it was.
 
-        Raises OSError; then the old file, which nobody will find, is still written to.
+        Raises OSError; then the old file, though it is removed, is still written to.
         """
         if self._fd < 0 or same_file(self.path, self._fd):
             return False

@@ -73,7 +73,7 @@ class Store:
         self._member_fd = -1
         self._lock = AgentLock()
         self._known = False
-        """Agents were here before, at least of a version that noted no boot."""
+        """An agent ran here before, perhaps of a version that noted no boot."""
         self.saved = Saved()
         self.member = False
         self.starts = 0
@@ -165,8 +165,8 @@ class Store:
         followed by one that thinks that nothing runs yet.  Where no boot is noted the first agent
         ever is the first of this boot; an older version's successor may not be.
 
-        Nor is an agent whose folders were purged, or restored from a copy of before, within the
-        boot: the mark in `/dev/shm` tells.
+        Nor is an agent whose folders were purged within the boot, or restored from an earlier
+        copy: the mark in `/dev/shm` tells.
         """
         path = paths.data_dir() + "/boot"
         marked = _marked_boot() == self._boot_id
@@ -194,14 +194,14 @@ class Store:
             self._mark_boot()
 
     def _mark_boot(self) -> None:
-        """Without the mark all is as the folders say."""
+        """Make the mark in `/dev/shm`; without it the folders alone tell."""
         path = paths.boot_mark_file()
         try:
             if paths.root():
                 os.makedirs(os.path.dirname(path), exist_ok=True)
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
-            # Everybody may make files there: never one that somebody has put in our way.
+            # Any user may make files there: never write to one that is there already.
             fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             try:
                 os.write(fd, self._boot_id)
@@ -226,7 +226,7 @@ class Store:
             self._write(msgspec.structs.replace(self.saved, stopped=stopped))
 
     def _write(self, saved: Saved) -> None:
-        self._state.keep()  # written where nobody finds it, it would be told and not kept
+        self._state.keep()  # a state in a file that was removed would be told and not kept
         try:
             self._state.write(msgspec.msgpack.encode(saved))
         except TooLarge as error:
@@ -306,9 +306,9 @@ class Store:
 
 
 def _marked_boot() -> bytes:
-    """The boot in which an agent marked that it ran; empty: none, or somebody else made the mark.
+    """The boot in which an agent marked that it ran; empty: there is no mark of ours.
 
-    Others may put one there, too: it only makes an agent more careful, but theirs says nothing.
+    Any user may put a file there.  It would only make an agent more careful, and is ignored.
     """
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:

@@ -8,24 +8,25 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import re
 from typing import TYPE_CHECKING, Protocol
 
 from clptools import paths
 from clptools.agent import clock, notices
 from clptools.agent.devices import Devices
-from clptools.api.address import SocketAddress
+from clptools.api.local_socket import SocketAddress
 from clptools.arbiters.base import ArbiterContext
-from clptools.arbiters.holding import Arbiters
+from clptools.arbiters.np_resolution import Arbiters
 from clptools.core.model.events import BeatSeen, Event
 from clptools.core.model.messages import Beat
 from clptools.core.model.settings import Settings
 from clptools.core.notices.form import Notice
 from clptools.hardware.bmcs import Bmcs
 from clptools.hardware.host import Host
-from clptools.intake.door import MessageDoor, bind_door
+from clptools.intake.message_socket import MessageDoor, bind_door
+from clptools.intake.notices import TRAP_NOTICES, NoMessageSocket, SourceNoted
 from clptools.intake.sources import Sources
-from clptools.intake.trap import Note, TrapReceiver
+from clptools.intake.trap_notes import Note
+from clptools.intake.trap_receiver import TrapReceiver
 from clptools.intake.usm import read_keys
 from clptools.links.bmc import BmcHeartbeat
 from clptools.links.lan import LanHeartbeats
@@ -42,19 +43,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_OF_TRAPS: dict[str, type[notices.TrapNoted | notices.TrapsAtRisk | notices.TrapFailed]] = {
-    "bind": notices.TrapsAtRisk,
-    "keys": notices.TrapsAtRisk,
-    "storm": notices.TrapsAtRisk,
-    "unknown": notices.TrapsAtRisk,
-    "fault": notices.TrapFailed,
-}
-"""What the trap receiver's notes are, by their kind; any other is `TrapNoted`."""
-_WELL = re.compile(r"works again$|^Test event ")
-
 
 class Ears(Protocol):
-    """Who hears what happens: the agent, for its core and for people."""
+    """The agent, which is told of what happens, for its core and for people."""
 
     def tell(self, event: Event) -> None:
         """Something happened."""
@@ -195,7 +186,7 @@ class Surroundings:
         for path in settings.interconnects:
             if path.type != "witnesshb":
                 continue
-            # Only who has such a path pays for HTTP.
+            # HTTP is loaded only where such a path is configured.
             from clptools.arbiters.witness import MailExchange
 
             context = ArbiterContext(
@@ -221,7 +212,7 @@ class Surroundings:
         timer = self._bmcs.timer
         own = settings.server(self._server)
         if own is not None and own.bmc is not None and own.bmc.is_redfish:
-            timer = None  # nobody could read a beat in it
+            timer = None  # no other server could read a beat in it
         self._bmc_beats = [
             BmcHeartbeat(path.name, timer, path.interval_ms, self._ears.note)
             for path in settings.interconnects
@@ -272,31 +263,27 @@ class Surroundings:
         own = settings.server(self._server)
         speaks = own is not None and own.bmc is not None and own.bmc.is_redfish
         if speaks and self._redfish is None:
-            # Only whose BMC speaks it pays for it.
+            # Loaded only where the own BMC speaks Redfish.
             from clptools.intake.redfish import RedfishEvents
 
             self._redfish = RedfishEvents(
-                self._server, self._authkey, self._ears.tell_durably, self._redfish_note
+                self._server, self._authkey, self._ears.tell_durably, self._ears.note
             )
         if self._redfish is not None:
             self._redfish.apply(settings)
 
-    def _redfish_note(self, text: str) -> None:
-        kind = notices.TrapNoted if _WELL.search(text) else notices.TrapsAtRisk
-        self._ears.note(kind(text))
-
     def _trap_note(self, note: Note) -> None:
-        self._ears.note(_OF_TRAPS.get(note.kind, notices.TrapNoted)(note.text))
+        self._ears.note(TRAP_NOTICES[note.kind](note.text))
 
     def _source_note(self, text: str) -> None:
-        self._ears.note(notices.SourceNoted(text))
+        self._ears.note(SourceNoted(text))
 
     def _open_door(self) -> MessageDoor | None:
         try:
             return self._bind_door()
         except OSError as error:
             path = paths.message_socket_file()
-            self._ears.note(notices.NoMessageSocket(path, str(error.strerror)))
+            self._ears.note(NoMessageSocket(path, str(error.strerror)))
             return None
 
     def _bind_door(self) -> MessageDoor:

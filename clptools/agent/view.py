@@ -1,4 +1,4 @@
-"""Small work on views: the one before there is a core, this server's part, what changed."""
+"""Views: the one without a core, this server's part of one, and what changed between two."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _not_here(group: GroupView) -> GroupView:
 
 def changes(before: Any, after: Any) -> bool:
     """Whether more than ages differs, in a view or any part of it."""
-    # Most parts are as they were, and that is told at once: every watcher asks ten times a second.
+    # Most parts are equal, which is found fast: views are compared ten times a second.
     if before == after:
         return False
     if type(before) is not type(after):

@@ -1,13 +1,16 @@
-"""The agent's process by the kernel's word: why it gives no sign of life, and what mends that.
+"""The agent's process, as the kernel shows it to a command that gets no answer.
 
-Source of the states: proc_pid_stat(5), field 3.
+Which process it is where the socket is gone (`/run` may be wiped under a running agent, which
+makes its sockets again within a second), why it gives no sign of life, and what mends that.
+
+Source of the states: proc_pid_stat(5), field 3; of locks: proc(5).
 """
 
 from __future__ import annotations
 
 import os
 
-from clptools.paths import server_name
+from clptools.paths import data_dir, server_name
 
 STOPPED, TRACED, DISK = "T", "t", "D"
 _THEN = "It then refuses every change that was asked for more than 10 s before."
@@ -23,8 +26,8 @@ def state(pid: int) -> str:
         return ""
 
 
-def stands(pid: int) -> bool:
-    """Whether it does nothing at all until somebody lets it go on."""
+def is_stopped(pid: int) -> bool:
+    """Whether it is stopped, so that it does nothing until it is continued."""
     return pid > 0 and state(pid) in (STOPPED, TRACED)
 
 
@@ -38,7 +41,7 @@ def beside(path: str) -> int:
 
 
 def described(pid: int, path: str) -> tuple[str, str]:
-    """What an agent that gives no sign of life is at, and what mends it."""
+    """What an agent that gives no sign of life is doing, and what mends it."""
     now = state(pid)
     name = f"clpnode (pid {pid})"
     if now == STOPPED:
@@ -73,3 +76,22 @@ def _tracer(pid: int) -> str:
     except (OSError, StopIteration, IndexError):
         return ""
     return "" if by == "0" else f", by pid {by}"
+
+
+_LOCKS = "/proc/locks"
+"""Columns: number, FLOCK, ADVISORY, WRITE, pid, major:minor:inode, start, end."""
+
+
+def agent_pid() -> int:
+    """The process that holds the agent's lock below `/var/lib`; 0: none, or we may not look."""
+    try:
+        inode = str(os.stat(data_dir() + "/lock").st_ino)
+        with open(_LOCKS, encoding="ascii", errors="replace") as file:
+            locks = [line.split() for line in file]
+    except OSError:
+        return 0
+    for words in locks:
+        # A waiting lock has an arrow after its number, and holds nothing.
+        if words[1:2] == ["FLOCK"] and words[5].rpartition(":")[2] == inode:
+            return max(int(words[4]), 0)
+    return 0

@@ -16,8 +16,7 @@ from _socket import socket as Socket
 from _struct import pack
 from collections.abc import Iterator
 
-from clptools.api.address import SocketAddress, private_path
-from clptools.api.boot_time import boot_ms
+from clptools.api.local_socket import SocketAddress, boot_ms, private_path
 from clptools.faults import ClpError, ExitCode
 from clptools.paths import socket_file
 
@@ -64,7 +63,7 @@ class Client:
         self.timeout_s = timeout_s
         self._deadline: float | None = None
         self._is_look = False
-        """Whether it only looks if the agent lives, for another connection."""
+        """Whether this one only checks that the agent lives, for another connection."""
         self._buffer = bytearray()
         self._socket = self._connect()
 
@@ -135,7 +134,7 @@ class Client:
             from clptools.api import agent_process
 
             pid = agent_process.beside(self.path)
-            if agent_process.stands(pid):
+            if agent_process.is_stopped(pid):
                 return Silent(ExitCode.TIMED_OUT, *agent_process.described(pid, self.path))
             return ClpError(
                 ExitCode.TIMED_OUT,
@@ -144,7 +143,7 @@ class Client:
             )
         if isinstance(error, (FileNotFoundError, ConnectionRefusedError)):
             # Imported where it is needed: commands that find the socket start without it.
-            from clptools.api.holder import agent_pid
+            from clptools.api.agent_process import agent_pid
 
             pid = agent_pid() if self.path == socket_file() else 0
             if pid:
@@ -157,7 +156,7 @@ class Client:
         return ClpError(ExitCode.FAILED, f"Cannot connect to {self.path}: {error.strerror}.")
 
     def _send(self, call: Json) -> None:
-        # What an agent that stood still finds is to be known as old.
+        # An agent that was stopped must know how old a call is.
         call["asked_at"] = boot_ms()
         data = json.dumps(call, ensure_ascii=False, separators=(",", ":")).encode() + b"\0"
         left = self._left(time.monotonic())
@@ -232,7 +231,7 @@ class Client:
         return None if until is None else max(until - time.monotonic(), 0.001)
 
     def _lives(self, within_s: float) -> bool:
-        """Whether the agent answers somebody else meanwhile: calls here are answered in order."""
+        """Whether the agent answers on another connection: here calls are answered in order."""
         try:
             with Client(self.path, within_s) as other:
                 other._is_look = True
@@ -252,7 +251,7 @@ class Client:
     def _no_reply(self) -> ClpError:
         from clptools.api import agent_process
 
-        if agent_process.stands(self.agent_pid):
+        if agent_process.is_stopped(self.agent_pid):
             return self._silent()
         return ClpError(
             ExitCode.TIMED_OUT,
@@ -287,5 +286,5 @@ def fault(error: str, parameters: Json, method: str) -> ClpError:
 
 
 def user() -> str:
-    """For the record of who asked: the one behind `sudo`, else nothing (root speaks)."""
+    """The user behind `sudo`, for the record of who asked; empty: root itself."""
     return os.environ.get("SUDO_USER", "")

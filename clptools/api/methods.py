@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 
-from clptools.api.backend import (
+from clptools.api.messages import (
     Backend,
     ConfigFiles,
     EventRecord,
@@ -174,6 +174,12 @@ class CountersReply(msgspec.Struct, frozen=True, kw_only=True):
     counters: dict[str, int]
 
 
+class MetricsReply(msgspec.Struct, frozen=True, kw_only=True):
+    """Reply of `GetMetrics`."""
+
+    text: str
+
+
 class RequestReply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Reply of `Request`: a step, or the end."""
 
@@ -250,8 +256,15 @@ async def get_counters(
     yield False, CountersReply(counters=backend.counters())
 
 
+async def get_metrics(
+    backend: Backend, _asked: NoParameters, _caller: Caller, _more: bool
+) -> Replies:
+    """`GetMetrics`."""
+    yield False, MetricsReply(text=backend.metrics())
+
+
 async def request(backend: Backend, asked: RequestCall, caller: Caller, more: bool) -> Replies:
-    """`Request`.  The work goes on when the caller hangs up: only its telling ends."""
+    """`Request`.  The work goes on when the caller hangs up; only its progress is told no more."""
     lines: asyncio.Queue[str | None] = asyncio.Queue(PROGRESS_KEPT)
 
     def progress(text: str) -> None:
@@ -296,7 +309,7 @@ async def get_config(
     backend: Backend, _asked: NoParameters, _caller: Caller, _more: bool
 ) -> Replies:
     """`GetConfig`."""
-    yield False, backend.config()
+    yield False, await backend.config()
 
 
 async def push_config(backend: Backend, asked: PushConfig, caller: Caller, _more: bool) -> Replies:
@@ -353,6 +366,7 @@ METHODS: dict[str, Method] = {
     "GetHardware": Method(NoParameters, get_hardware),
     "GetEvents": Method(GetEvents, get_events),
     "GetCounters": Method(NoParameters, get_counters),
+    "GetMetrics": Method(NoParameters, get_metrics),
     "Request": Method(RequestCall, request, writes=True),
     "GetConfig": Method(NoParameters, get_config, writes=True),
     "PushConfig": Method(PushConfig, push_config, writes=True),

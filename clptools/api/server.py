@@ -20,11 +20,10 @@ import struct
 from typing import NamedTuple
 from weakref import WeakValueDictionary
 
-from clptools.api.address import SocketAddress, private_path
-from clptools.api.backend import Backend
-from clptools.api.connection import PAUSE_S, Connection, Limits, Turns
+from clptools.api.connection import PAUSE_S, Connection, Limits, Malformed, Turns
+from clptools.api.local_socket import SocketAddress, private_path
+from clptools.api.messages import Backend
 from clptools.api.methods import Caller
-from clptools.api.varlink import Malformed
 from clptools.faults import ClpError, ExitCode
 from clptools.paths import socket_file
 
@@ -40,7 +39,7 @@ _BATCH_OF_ROOT = 32
 
 
 class _Guest(NamedTuple):
-    """One who is served."""
+    """A caller that is served."""
 
     uid: int
     may_write: bool
@@ -72,7 +71,7 @@ class Server:
             _Door(private_path(self.path), 0o600, _BATCH_OF_ROOT),
         )
         self._users: dict[asyncio.Task[None], _Guest] = {}
-        """Who is served, the longest first."""
+        """The callers that are served, the longest-served first."""
         self._refused: set[asyncio.Task[None]] = set()
         self._turns: WeakValueDictionary[int, Turns] = WeakValueDictionary()
         self._own_uid = os.getuid()
@@ -90,7 +89,7 @@ class Server:
     def keep(self) -> bool:
         """Makes a socket again whose file is gone or another one; whether one was.
 
-        Who is served stays so.  Raises ClpError like `start`.
+        Callers that are served stay so.  Raises ClpError like `start`.
         """
         made = False
         for door in self._doors:
@@ -141,7 +140,7 @@ class Server:
                 self._count("no_handles")  # those that are open must end first
                 break
             self._let_in(sock)
-        # More may wait.  Whoever connects in a loop must not have the agent's whole time.
+        # More may wait.  A caller that connects in a loop must not take the agent's whole time.
         loop = asyncio.get_running_loop()
         loop.remove_reader(door.socket)
         loop.call_later(PAUSE_S, self._await_calls, door)
@@ -195,7 +194,7 @@ class Server:
         except ConnectionError:
             pass
         except asyncio.CancelledError:
-            pass  # `stop`, or another one has its place now: nobody waits for this task but it
+            pass  # `stop`, or another one has its place now: nothing waits for this task but it
         except TimeoutError:
             self._count("slow")
         except Malformed:
@@ -208,7 +207,7 @@ class Server:
                 transport.abort()
 
     def _refusal(self, caller: Caller, uid: int) -> ClpError | None:
-        """Why a caller is not served; makes room for him where another one gives way."""
+        """Why a caller is not served; makes room for it where another one gives way."""
         if not caller.may_read:
             self._count("not_permitted")
             return ClpError(
@@ -229,7 +228,7 @@ class Server:
         return None
 
     def _make_room_for_reader(self, uid: int) -> bool:
-        """Whether there is a place; a reader who never asked gives way, his own first."""
+        """Whether there is a place; a reader that never asked gives way, first of the same user."""
         readers = [task for task, guest in self._users.items() if not guest.may_write]
         own = [task for task in readers if self._users[task].uid == uid]
         if len(own) >= self._limits.connections_per_user:
@@ -246,7 +245,7 @@ class Server:
         return False
 
     def _make_room_for_root(self) -> None:
-        """The one whom it costs least gives way: never asked, asks nothing now, a reader, any."""
+        """The caller that loses least gives way: never asked, asks nothing now, a reader, any."""
         if len(self._users) < self._limits.connections:
             return
 
@@ -254,7 +253,7 @@ class Server:
             guest = self._users[task]
             return guest.connection.asked, guest.connection.working, guest.may_write
 
-        self._end(min(self._users, key=cost))  # of equals the first, who is there the longest
+        self._end(min(self._users, key=cost))  # of equals the first, which is there the longest
 
     def _end(self, task: asyncio.Task[None]) -> None:
         self._count("gave_way")
@@ -262,7 +261,7 @@ class Server:
         task.cancel()
 
     def _caller(self, sock: socket.socket) -> tuple[Caller, int]:
-        """The caller by the kernel's word, and his uid.
+        """The caller by the kernel's word, and its uid.
 
         Names of others are not looked up: the name service may hang, and the agent with it.
         """
@@ -279,7 +278,7 @@ class Server:
 def _listen(path: str, group_id: int | None, mode: int) -> socket.socket:
     """A listening socket at `path`; of the group `clptools`, where it exists, if it may use it.
 
-    It is made beside its place and moved there: nobody ever finds one that does not listen yet.
+    It is made beside its place and moved there, so that it listens before it can be found.
     """
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     made = f"{path}.new"
@@ -314,7 +313,7 @@ def _listen(path: str, group_id: int | None, mode: int) -> socket.socket:
 
 
 def _not_another_agents(address: str, path: str) -> None:
-    """Raises ClpError where somebody listens, OSError where something else is in the way."""
+    """Raises ClpError where another agent listens, OSError where something else is there."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
         try:
@@ -325,7 +324,7 @@ def _not_another_agents(address: str, path: str) -> None:
             os.unlink(address)
             return
         except BlockingIOError:
-            pass  # someone holds it, even though he does not answer
+            pass  # another agent holds it, even if it does not answer
     raise ClpError(
         ExitCode.FAILED,
         f"Another node agent already runs with {path}.",

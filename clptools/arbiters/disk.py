@@ -1,7 +1,7 @@
 """`disk`: a lease kept by compare-and-swap on a shared block device or file.  Strong.
 
 The algorithm and the format are in `disk_lease`; the disk itself is touched only by the process
-`disk_worker`, so a disk that hangs holds up nobody but that process.
+`disk_worker`, so a disk that hangs holds up that process alone.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class DiskArbiter:
         self._joining: asyncio.Task[None] | None = None
         self._number = 0
         self._owed: dict[int, asyncio.Future[Held]] = {}
-        """Results under way; also of commands for which nobody waits any more."""
+        """Results under way, also of commands whose caller has given up."""
         self._busy_since = 0.0
 
     async def hold(self, lease_ms: int) -> Held:

@@ -210,7 +210,7 @@ class DiskLease:
         return Held(held=True, holder=self._server)
 
     def release(self, lease_ms: int) -> Steps:
-        """Give the lease back; whoever counted on it must have stopped doing so."""
+        """Give the lease back; its holder must have stopped counting on it."""
         self._until = 0
         if self._index >= 0:
             yield from self._look()

@@ -1,7 +1,7 @@
 """The process that reads and writes the shared disk: `python -m clptools.arbiters.disk_worker`.
 
-A disk that hangs puts whoever waits for it into a sleep that no signal ends; here that is this
-process, never the agent.  It gets one `Setup`, then a `Command` at a time; a `Result` goes back
+A process that waits for a disk that hangs sleeps, and no signal ends that; here it is this one,
+never the agent.  It gets one `Setup`, then a `Command` at a time; a `Result` goes back
 for each.  The agent closing its end ends the process, once its disk lets it.
 """
 

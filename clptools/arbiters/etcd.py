@@ -5,11 +5,11 @@ The key `/clptools/<cluster>/coordinator` holds `<server> <token>` and is bound 
     hold      lease/grant (TTL: the lease, rounded up to seconds)
               txn: if the key's mod_revision is the one we know (0: no such key),
                    put it, bound to the new lease; else read it, and if it is ours after all
-                   (an answer of before was lost), try once more with what was read
+                   (an earlier answer was lost), try once more with what was read
     release   txn: if mod_revision is the one we know, delete the key; else as above
 
-Why a new etcd lease each time, and no keep-alive: a keep-alive is answered by whoever believes
-to lead, without asking the others (etcd before 3.4.27 and 3.5.13), so a deposed leader may
+Why a new etcd lease each time, and no keep-alive: a keep-alive is answered by a member that
+believes to lead, without asking the others (etcd before 3.4.27 and 3.5.13), so a deposed leader may
 prolong what the new one lets expire.  Grant and txn go through the quorum.  The TTL begins when
 the grant is applied, after we asked, and etcd ends leases late (on a change of leader they begin
 anew), never early; both clocks' drift is in the margin by which the core counts less.
@@ -29,8 +29,9 @@ from typing import Any, TypeVar
 import msgspec
 
 from clptools.arbiters.base import ArbiterContext, Held
-from clptools.common.http import HttpError, Response, Site, client_tls
-from clptools.config.secretfile import read_secret
+from clptools.common.http import HttpError, Response, client_tls
+from clptools.common.http_client import Site
+from clptools.config.files import read_secret
 from clptools.core.model.options import VariantOptions, read
 from clptools.core.model.settings import Arbiter
 from clptools.faults import ClpError
@@ -177,7 +178,7 @@ class EtcdArbiter:
             holder = self._learn(done)
             if holder and not self._revision:
                 break
-        # Nobody uses this lease; it would go by itself, at the price of an entry until then.
+        # This lease is unused; it would expire by itself, but take an entry until then.
         with contextlib.suppress(_Refused):
             await self._call("/v3/lease/revoke", {"ID": lease.ID}, _Header)
         return holder or "another"

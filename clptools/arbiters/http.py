@@ -10,7 +10,8 @@ import asyncio
 import ssl
 
 from clptools.arbiters.base import ArbiterContext, Held
-from clptools.common.http import HttpError, Site, client_tls
+from clptools.common.http import HttpError, client_tls
+from clptools.common.http_client import Site
 from clptools.core.model.options import VariantOptions, read
 from clptools.core.model.settings import Arbiter
 from clptools.faults import ClpError

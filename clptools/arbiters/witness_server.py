@@ -23,7 +23,7 @@ from collections import OrderedDict
 import msgspec
 
 from clptools import paths
-from clptools.arbiters.witness_messages import (
+from clptools.arbiters.witness import (
     MAC_HEADER,
     MAIL_PATH,
     MAX_BYTES,
@@ -37,7 +37,7 @@ from clptools.arbiters.witness_messages import (
 )
 from clptools.common.http import HttpError, Request, Response, Server, cause, server_tls
 from clptools.config.address import Endpoint, endpoint
-from clptools.config.secretfile import read_authkey
+from clptools.config.files import read_authkey
 from clptools.faults import ClpError, ExitCode
 
 logger = logging.getLogger(__name__)
@@ -76,9 +76,9 @@ class _Cluster:
 class Leases:
     """One lease a cluster; `now` is in ms on a clock that runs on through sleep.
 
-    Nothing is on a disk.  Whatever was held when an earlier run ended, its holder counts for
-    `longest_ms` at most, because a longer lease is never granted; so for that long after its
-    start a witness grants nothing to anybody.
+    Nothing is on a disk.  A lease that was held when an earlier run ended lasts `longest_ms` at
+    most, because a longer one is never granted.  So for that long after its start a witness grants
+    nothing.
     """
 
     def __init__(self, now: int, longest_ms: int) -> None:
@@ -124,7 +124,7 @@ class Leases:
 class Mailboxes:
     """The newest beat for each pair of servers, until it is asked for.
 
-    Whoever is here has the authkey; the bounds are against faults, not strangers.
+    Every client here has the authkey; the bounds are against faults, not strangers.
     """
 
     def __init__(self) -> None:
@@ -233,7 +233,7 @@ def _arguments() -> argparse.ArgumentParser:
 
 
 async def _serve(arguments: argparse.Namespace) -> None:
-    # Before anybody can know that it runs: whoever has an answer may send a signal.
+    # Before it can be known to run: a client that has an answer may send a signal.
     stopped = asyncio.Event()
     for sign in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(sign, stopped.set)

@@ -1,4 +1,4 @@
-"""The way of traps, for `clpbmccnf --alerts`, `clptrap test --through-bmc` and `clpcfchk`."""
+"""Whether alerts of BMCs arrive: `clpbmccnf --alerts`, `clptrap test --through-bmc`, `clpcfchk`."""
 
 from __future__ import annotations
 
@@ -11,30 +11,31 @@ import msgspec
 
 from clptools import paths
 from clptools.faults import ClpError, ExitCode
-from clptools.hardware.alerts import AlertWay, Finding, IpmiAlerts, Wanted
+from clptools.hardware.alerts import AlertWay, Finding, Wanted
 from clptools.hardware.ipmi import BmcClient, IpmiProcesses
+from clptools.hardware.ipmi_alerts import IpmiAlerts
 from clptools.hardware.local import LocalIpmi, OwnBmc
-from clptools.intake.match import admissions, communities
+from clptools.intake.admission import admissions, communities
 
 if TYPE_CHECKING:
     from clptools.cli.redfish_alerts import RedfishAlerts
     from clptools.core.model.settings import Bmc, Settings
 
 PATIENCE_S = 60.0
-"""For all that is asked of one BMC: up to 200 requests, 0.1 s each where it is slow."""
+"""For all requests to one BMC: up to 200, of 0.1 s each where it is slow."""
 
 
 class Way(msgspec.Struct, frozen=True, kw_only=True):
-    """From one BMC to one keyword address, as it is found."""
+    """The way of alerts from one BMC to one keyword address, as it was found."""
 
     server: str
     bmc: str
     address: str
     findings: tuple[Finding, ...] = ()
     fault: str = ""
-    """Why it could not be looked at; empty: it was."""
+    """Why it could not be checked; empty: it was."""
     tells: str = "trap"
-    """What comes this way: traps, or events of Redfish."""
+    """What comes this way: `trap`, or `event` of Redfish."""
 
     @property
     def clear(self) -> bool:
@@ -64,7 +65,7 @@ def wanted_of(settings: Settings, server: str) -> tuple[Wanted, ...]:
 
 
 def is_redfish(settings: Settings, server: str) -> bool:
-    """Whether the BMC of that server tells by Redfish."""
+    """Whether the BMC of that server speaks Redfish."""
     found = settings.server(server)
     return found is not None and found.bmc is not None and found.bmc.is_redfish
 
@@ -94,7 +95,7 @@ def servers_of(settings: Settings, names: Iterable[str]) -> tuple[str, ...]:
 async def alert_ways(
     settings: Settings, servers: Iterable[str], own: str
 ) -> AsyncIterator[dict[str, AlertWay]]:
-    """How the alerts of these servers' BMCs are looked at; `own`: this server."""
+    """The access to the alerts of these servers' BMCs; `own`: this server."""
     processes = IpmiProcesses()
     closing: list[BmcClient | OwnBmc | RedfishAlerts] = []
     ways: dict[str, AlertWay] = {}
@@ -117,7 +118,7 @@ def _way(
     processes: IpmiProcesses,
     closing: list[BmcClient | OwnBmc | RedfishAlerts],
 ) -> AlertWay:
-    """The one place that knows by which protocol a BMC's alerts are reached."""
+    """The access for the BMC's protocol; no other place knows the protocols."""
     if bmc.is_redfish:
         from clptools.cli.redfish_alerts import RedfishAlerts
 
@@ -135,7 +136,7 @@ def _way(
 
 
 async def look(settings: Settings, servers: Iterable[str], own: str) -> list[Way]:
-    """The ways from these servers' BMCs, all asked at once."""
+    """The ways from these servers' BMCs; all BMCs are asked at once."""
     async with alert_ways(settings, servers, own) as ways:
         found = await asyncio.gather(
             *(
@@ -148,7 +149,7 @@ async def look(settings: Settings, servers: Iterable[str], own: str) -> list[Way
 
 
 async def looked_at(way: AlertWay, wanted: Wanted) -> Way:
-    """One of them."""
+    """The way from one BMC to one address."""
     found: tuple[Finding, ...] = ()
     fault = ""
     try:
@@ -169,7 +170,7 @@ async def looked_at(way: AlertWay, wanted: Wanted) -> Way:
 
 
 async def mend(settings: Settings, servers: Iterable[str], own: str) -> tuple[list[Way], list[str]]:
-    """Sets what can be set; the ways as they are then, and what the BMCs refused."""
+    """Sets what can be set; returns the ways afterwards, and what the BMCs refused."""
     refused: list[str] = []
     async with alert_ways(settings, servers, own) as ways:
         found: list[Way] = []
@@ -193,7 +194,7 @@ async def _set(way: AlertWay, found: Way) -> list[str]:
     return refused
 
 
-def told(way: Way) -> str:
+def as_text(way: Way) -> str:
     """One way in lines."""
     head = f"{way.server} (BMC {way.bmc} to {way.address}): "
     if way.fault:

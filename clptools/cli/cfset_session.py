@@ -10,9 +10,9 @@ from contextlib import contextmanager
 
 from clptools.config.document import Document
 from clptools.config.edit import Configuration, Found
+from clptools.config.files import CONFIG_MODE, replace_file
 from clptools.config.load import MAX_BYTES, loads
 from clptools.config.references import script_folder
-from clptools.config.write import CONFIG_MODE, replace_file
 from clptools.faults import ClpError, ExitCode
 from clptools.registries import registries
 

@@ -11,6 +11,7 @@ from clptools.paths import bmc_password_file, config_file, server_name, snmp_key
 
 if TYPE_CHECKING:
     from clptools.cli.bmc_alerts import Way
+    from clptools.config.load import Loaded
     from clptools.core.model.settings import Settings
 
 _CONNECT_S = 5.0
@@ -30,10 +31,11 @@ COMMAND = Command(
             "bmc/SERVER below the configuration folder, for root alone, and nowhere else. Without "
             "SERVER it is the local server's."
         ),
-        "Every server asks the BMCs of all: store the password on each of them.",
+        "Every server asks the BMCs of all servers: store the password on each of them.",
         (
-            "A server that is only about to join is not known yet: with --new its password is on "
-            "the others before the push that brings it in, and they can prove it down from then on."
+            "A server that is about to join is not known yet. With --new its password can be "
+            "stored on the others before the push that adds it; from that push on they can prove "
+            "it down."
         ),
         "The user's name is in clp.toml. With -u it is compared with what stands there.",
         (
@@ -46,13 +48,13 @@ COMMAND = Command(
             "With --certificate it shows the SHA-256 of the certificate that the BMC has now, as "
             '[server.bmc] wants it for protocol = "redfish", and compares it with what stands '
             "there. Nothing is sent to the BMC. Compare it with what the BMC's own page shows "
-            "before you pin it: whoever stands between could show another."
+            "before you pin it: a machine in the middle could show another."
         ),
         (
-            "With --alerts it lets the BMC of SERVER (left out: of every server) send its traps to "
-            "the keyword address of the monitor: destination, policy, event filter, community and "
-            "the switches, over LAN or, for this server, by the kernel's driver. What it would set "
-            "is shown first, and asked for. What others have set up there stays."
+            "With --alerts it sets the BMC of SERVER (left out: of every server) to send its "
+            "traps to the keyword address of the monitor: destination, policy, event filter, "
+            "community and the switches, over LAN or, for this server, by the kernel's driver. "
+            "It shows what it would set, and asks first. Other settings of the BMC stay."
         ),
         (
             "With --check nothing is set: exit code 9 where a trap would not be sent, 1 where that "
@@ -88,7 +90,6 @@ COMMAND = Command(
 
 
 def run(args: Args) -> Answer:
-    """Stores it."""
     if args.given("password"):
         raise ClpError(
             ExitCode.USAGE,
@@ -109,15 +110,13 @@ def _certificate(args: Args) -> Answer:
     import asyncio
 
     from clptools.common.http import HttpError
-    from clptools.common.kept_http import KeptConnection, pinned_tls
-    from clptools.config.load import load
+    from clptools.common.http_client import KeptConnection, pinned_tls
     from clptools.config.servers import HTTPS_PORT
-    from clptools.registries import registries
 
     if any(map(args.given, ("user", "new", "snmp", "alerts", "check", "yes"))):
         raise ClpError(ExitCode.USAGE, "--certificate [SERVER] stands alone.")
     name = args.word() or server_name()
-    settings = load(config_file(), registries()).settings
+    settings = _load().settings
     server = settings.server(name) if settings is not None else None
     if server is None or server.bmc is None:
         text = f"{name}: no such server with a BMC in {config_file()}."
@@ -172,11 +171,16 @@ def _alerts(args: Args) -> Answer:
     return _alerts_answer(found, refused)
 
 
-def _settings() -> Settings:
+def _load() -> Loaded:
+    """The configuration of this server.  Raises ClpError where it may not be read."""
     from clptools.config.load import load
     from clptools.registries import registries
 
-    loaded = load(config_file(), registries())
+    return load(config_file(), registries())
+
+
+def _settings() -> Settings:
+    loaded = _load()
     if loaded.settings is None:
         raise ClpError(ExitCode.INVALID_CONFIG, str(loaded.errors[0]), "All of them: clpcfchk")
     return loaded.settings
@@ -184,12 +188,12 @@ def _settings() -> Settings:
 
 def _ask_to_set(found: list[Way]) -> None:
     """Shows what differs, and asks.  Raises ClpError where the answer is not yes."""
-    from clptools.cli.bmc_alerts import told
+    from clptools.cli.bmc_alerts import as_text
     from clptools.cli.wizard_steps import Cancelled, Ended, Talk
 
     talk = Talk(sys.stderr)
     for way in found:
-        talk.say(told(way))
+        talk.say(as_text(way))
     try:
         agreed = talk.yes("Set what can be set?", default=False)
     except (Ended, Cancelled):
@@ -199,9 +203,9 @@ def _ask_to_set(found: list[Way]) -> None:
 
 
 def _alerts_answer(found: list[Way], refused: list[str] | None = None) -> Answer:
-    from clptools.cli.bmc_alerts import as_object, told
+    from clptools.cli.bmc_alerts import as_object, as_text
 
-    lines = [told(way) for way in found]
+    lines = [as_text(way) for way in found]
     if refused is not None:
         lines += [f"Not set: {text}" for text in refused]
     code = ExitCode.DONE
@@ -216,7 +220,7 @@ def _alerts_answer(found: list[Way], refused: list[str] | None = None) -> Answer
 
 
 def _store_bmc(args: Args) -> Answer:
-    from clptools.config.secretfile import write_bmc_password
+    from clptools.config.files import write_bmc_password
 
     server = args.word() or server_name()
     _check_name(server)
@@ -229,15 +233,13 @@ def _store_bmc(args: Args) -> Answer:
 
 
 def _store_snmp(args: Args) -> Answer:
-    from clptools.config.load import load
-    from clptools.config.secretfile import write_snmp_keys
-    from clptools.registries import registries
+    from clptools.config.files import write_snmp_keys
 
     if args.words or args.given("user") or args.given("new"):
         raise ClpError(ExitCode.USAGE, "--snmp USER stands alone: the keys are no server's.")
     user = args.text("snmp")
     _check_name(user)
-    settings = load(config_file(), registries()).settings
+    settings = _load().settings
     known = settings is not None and any(
         user == each.user for monitor in settings.monitors for each in monitor.snmpv3_users
     )
@@ -257,10 +259,7 @@ def _check_name(name: str) -> None:
 
 def _in_configuration(server: str, user: str, new: bool) -> bool:
     """Whether the configuration has that server.  Raises ClpError where it says otherwise."""
-    from clptools.config.load import load
-    from clptools.registries import registries
-
-    settings = load(config_file(), registries()).settings
+    settings = _load().settings
     if settings is None:
         return False
     found = settings.server(server)
@@ -279,10 +278,7 @@ def _in_configuration(server: str, user: str, new: bool) -> bool:
 
 
 def _speaks_redfish(server: str) -> bool:
-    from clptools.config.load import load
-    from clptools.registries import registries
-
-    settings = load(config_file(), registries()).settings
+    settings = _load().settings
     found = settings.server(server) if settings is not None else None
     return found is not None and found.bmc is not None and found.bmc.is_redfish
 

@@ -1,23 +1,23 @@
-"""`clpbwctrl -c`: ends the wait for the other servers at the start; here that takes a proof."""
+"""`clpbwctrl -c`: in the original it ends the wait for other servers; here that takes a proof."""
 
 from __future__ import annotations
 
 from clptools.api.client import Client
 from clptools.cli.command import Answer, Args, Command, Option, done
-from clptools.cli.names import local_server, objects, status
+from clptools.cli.requests import local_server, objects, status
 from clptools.faults import ClpError, ExitCode
 
 COMMAND = Command(
     "clpbwctrl",
-    summary="say what a server that starts waits for, and how to end that wait",
+    summary="show what a starting server waits for, and how to end that wait",
     synopsis=("-c",),
     description=(
         (
-            "A server that starts takes part as soon as every other server counts it or is proven "
-            "to be down; it never waits for a time to pass. So there is no wait that could be "
-            "ended without a proof: to start while a server may still run is to run its groups "
-            "twice. The command names the servers it waits for. When you have made sure that one "
-            "of them is down, say so: clpnode confirm-down SERVER --yes."
+            "A starting server takes part as soon as every other server counts it or is proven "
+            "to be down. Its wait cannot be ended without a proof: if it started while another "
+            "server may still run, groups could run twice. The command names the servers that it "
+            "waits for. When you have made sure that one of them is down, say so: clpnode "
+            "confirm-down SERVER --yes."
         ),
     ),
     options=(Option("-c", "--cancel", help="As in the original; refused while it waits."),),

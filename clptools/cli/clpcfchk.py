@@ -26,11 +26,11 @@ COMMAND = Command(
         ),
         (
             "A valid configuration is judged: how long until groups run elsewhere after each "
-            "kind of fault, by which proof, and what they could wait for. Warnings also tell "
-            "what on this machine would keep it from working, and which of the other servers that "
-            "answer now let no ICMP echo through. A BMC whose password this server has is asked "
-            "whether it would send its traps to the keyword address. Scripts are looked for in "
-            "scripts/ beside FILE first, as a push of that folder brings them."
+            "kind of fault, by which proof, and what they could wait for. Warnings also name "
+            "what on this machine would keep it from working, and other servers that answer now "
+            "but let no ICMP echo through. A BMC whose password this server has is asked whether "
+            "it would send its traps to the keyword address. Scripts are looked for in scripts/ "
+            "beside FILE first, because a push of that folder brings them."
         ),
     ),
     options=(Option("--strict", help="Exit code 9 if it is unsafe or there are warnings."),),
@@ -45,7 +45,6 @@ COMMAND = Command(
 
 
 def run(args: Args) -> Answer:
-    """Checks."""
     import json
 
     import msgspec
@@ -65,11 +64,12 @@ def run(args: Args) -> Answer:
 
 
 def judge(loaded: Loaded, ask: bool = False) -> tuple[tuple[Report, ...], Safety | None]:
-    """All that is to be said of a configuration; without a verdict where it has errors.
+    """The reports on a configuration, and the verdict unless it has errors.
 
     With `ask` the other servers are asked over the network as well.
     """
     from clptools.config.check import check
+    from clptools.config.check_machine import check_machine
     from clptools.config.facts import gather, unechoed
     from clptools.config.safety import safety
     from clptools.registries import registries
@@ -84,7 +84,10 @@ def judge(loaded: Loaded, ask: bool = False) -> tuple[tuple[Report, ...], Safety
     silent = unechoed(settings, server_name()) if here and ask else frozenset()
     facts = gather(settings, known, folder=folder, unechoed=silent) if here else None
     alerts = _alerts(loaded, settings) if here and ask else ()
-    return loaded.reports + check(loaded, known, facts) + alerts, safety(settings)
+    found = loaded.reports + check(loaded)
+    if facts is not None:
+        found += check_machine(loaded, facts, known)
+    return found + alerts, safety(settings)
 
 
 def _alerts(loaded: Loaded, settings: Settings) -> tuple[Report, ...]:
@@ -92,7 +95,7 @@ def _alerts(loaded: Loaded, settings: Settings) -> tuple[Report, ...]:
     import asyncio
 
     from clptools.cli.bmc_alerts import look, servers_of
-    from clptools.config.places import Places
+    from clptools.config.check import Places
     from clptools.faults import ClpError
     from clptools.paths import bmc_password_file
 
@@ -100,7 +103,7 @@ def _alerts(loaded: Loaded, settings: Settings) -> tuple[Report, ...]:
         servers = servers_of(settings, ())
     except ClpError:
         return ()
-    # Without the password nobody can ask; that it is missing is told elsewhere.
+    # Without its password a BMC cannot be asked; another warning says that it is missing.
     servers = tuple(name for name in servers if os.access(bmc_password_file(name), os.R_OK))
     places, found = Places(loaded), []
     for way in asyncio.run(look(settings, servers, server_name())) if servers else ():

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 
 from clptools.api.client import Client, Json, user
-from clptools.cli.change import one_of, outcome
 from clptools.cli.command import FORCE, SUCCEEDED, Answer, Args, Argument, Command, Option, done
+from clptools.cli.requests import one_of, outcome
 from clptools.faults import ClpError, ExitCode
 from clptools.paths import authkey_file, config_dir
 
@@ -25,26 +25,26 @@ COMMAND = Command(
     ),
     description=(
         (
-            "A configuration is a folder: clp.toml and scripts/. --push has it checked on every "
-            "server and put in force on all of them, or on none; the node agents carry it out, so "
-            "they must run. On new servers they need nothing but the authkey; the old ones can "
-            "have the passwords of their BMCs before (clpbmccnf --new)."
+            "A configuration is a folder: clp.toml and scripts/. --push checks it on every "
+            "server and puts it in force on all of them, or on none; the node agents do that, so "
+            "they must run. An agent on a new server needs nothing but the authkey; the "
+            "passwords of new BMCs can be stored on the other servers before (clpbmccnf --new)."
         ),
         (
             "Servers, NP resolution and the lengths of leases may change while groups run: until "
-            "every server has them, a majority is one by both, and of two lengths the safer "
-            "counts. A server is removed when it has left (clpcl -t), or was confirmed down: it "
-            "forgets the configuration, and where it does not answer its clp.toml has to be taken "
-            "away before it boots. One that missed the change takes part "
-            "when it gets it by the next --push."
+            "every server has the change, a majority must be one by both configurations, and of "
+            "two lengths the safer counts. A server can be removed when it has left (clpcl -t) "
+            "or was confirmed down. It then forgets the configuration; if it does not answer, "
+            "remove its clp.toml before it boots. A server that missed a change takes part again "
+            "after the next --push."
         ),
         (
             "Every configuration that was in force is kept under a number. --rollback puts an old "
             "clp.toml in force again, as a new number, with the scripts of today."
         ),
         (
-            "--import translates a clp.conf of EXPRESSCLUSTER X into DIR/clp.toml (DIR: here) "
-            "and lists what could not come over. Look through it before --push."
+            "--import translates a clp.conf of EXPRESSCLUSTER X into DIR/clp.toml (DIR: the "
+            "current folder) and lists what is not carried. Read it before --push."
         ),
         "Exit code 8: the configuration is invalid; 9: --diff or --compcheck found a difference.",
     ),
@@ -63,9 +63,9 @@ COMMAND = Command(
         ),
         Option("--keygen", help="Make the authkey, the secret that all servers share."),
         Option("-x", "--dir", metavar="DIR", help="The folder.", complete="directory"),
-        Option("-l", "--linux", help="Taken for the sake of old scripts; there is one format."),
-        Option("-w", "--windows", help="Taken for the sake of old scripts; there is one format."),
-        Option("--nocheck", help="Taken for the sake of old scripts; it is checked all the same."),
+        Option("-l", "--linux", help="Accepted for old scripts; there is one format."),
+        Option("-w", "--windows", help="Accepted for old scripts; there is one format."),
+        Option("--nocheck", help="Accepted for old scripts; it is checked all the same."),
         FORCE,
     ),
     arguments=(Argument("N", help="Numbers of configurations.", many=True),),
@@ -82,7 +82,6 @@ MAIN = "clp.toml"
 
 
 def run(args: Args) -> Answer:
-    """Carries it out."""
     actions = ("push", "pull", "compcheck", "history", "diff", "rollback", "import", "keygen")
     what = one_of(COMMAND, args, *actions)
     numbers = _numbers(what, args.words)
@@ -164,7 +163,7 @@ def in_force() -> dict[str, str]:
 
 def pull(folder: str) -> Answer:
     """The configuration in force, into a folder."""
-    from clptools.config.write import CONFIG_MODE, replace_file
+    from clptools.config.files import CONFIG_MODE, replace_file
 
     files = in_force()
     for path, text in files.items():
@@ -232,13 +231,13 @@ def rollback(number: int) -> Answer:
 
 
 def translate(path: str, folder: str, *, force: bool) -> Answer:
-    """A `clp.conf` as `clp.toml`; what needs a hand is listed, and makes the code 8 if it must."""
+    """A `clp.conf` as `clp.toml`.  Lists what must be edited by hand; the code is 8 for errors."""
     import msgspec
 
     from clptools.cli.render.findings import as_json, render_report
+    from clptools.config.files import CONFIG_MODE, replace_file
     from clptools.config.importer import import_clp_conf
     from clptools.config.load import loads
-    from clptools.config.write import CONFIG_MODE, replace_file
     from clptools.registries import registries
 
     with open(path, "rb") as file:
@@ -254,14 +253,14 @@ def translate(path: str, folder: str, *, force: bool) -> Answer:
     lines = [line for report in reports for line in render_report(report)]
     fields = {"file": target, **msgspec.to_builtins(as_json(reports, None))}
     if loaded.errors:
-        lines.append(f"{target} written. It needs a hand: see above.")
+        lines.append(f"{target} written. Edit it by hand: see above.")
         return Answer("\n".join(lines), fields, ExitCode.INVALID_CONFIG)
     return Answer("\n".join([*lines, f"{target} written.", SUCCEEDED]), fields)
 
 
 def keygen(force: bool) -> Answer:
     """The authkey.  An existing one is not replaced without `--force`."""
-    from clptools.config.secretfile import keygen as make
+    from clptools.config.files import keygen as make
 
     path = make(authkey_file(), force=force)
     return done(f"{path} made. Copy it to every server (mode 0400).\n{SUCCEEDED}", file=path)

@@ -28,9 +28,9 @@ COMMAND = Command(
     ),
     description=(
         (
-            "It edits clp.toml in the current folder, or where -x or --file say, and makes it with "
-            "create or wizard. The file is written whole or not at all; comments that are not "
-            "about what goes stay where they are. Where a change cannot be made in the file as it "
+            "It edits clp.toml in the current folder, or where -x or --file say, and makes it "
+            "with create or wizard. The file is written whole or not at all; comments stay, "
+            "unless they belong to what is removed. If a change cannot be made in the file as it "
             "is written, clpcfset says so and changes nothing. Nothing takes effect before "
             "clpcfctrl --push -x DIR."
         ),
@@ -49,15 +49,15 @@ COMMAND = Command(
             "file, where they are missing."
         ),
         (
-            "The original's forms are taken as they are: add srv, device, hb, np pingnp, np "
-            "httpnp, grp, grpparam, rsc, rscparam, rscdep, mon, monparam and clsparam with its tag "
-            "paths, and del with the same words without the value. A parameter without equivalent "
-            "is refused with the reason (8), as are mirror disks, COM and disk heartbeats."
+            "The original's forms are accepted: add srv, device, hb, np pingnp, np httpnp, grp, "
+            "grpparam, rsc, rscparam, rscdep, mon, monparam and clsparam with its tag paths, and "
+            "del with the same words without the value. A parameter without equivalent is "
+            "refused with the reason (8), as are mirror disks, COM and disk heartbeats."
         ),
         (
-            "A value is checked at once (8), and so is the name of an object (5). Whether the "
-            "whole fits together is for clpcfchk to say: a configuration that is not complete yet "
-            "is no fault here. rename also follows every reference, and the folder of scripts; del "
+            "A value is checked at once (8), and so is the name of an object (5). clpcfchk says "
+            "whether the whole fits together; clpcfset accepts a configuration that is not "
+            "complete yet. rename also follows every reference, and the folder of scripts; del "
             "takes the name of a server out of lists and addresses, and says where else it is "
             "still named. Without a userw monitor the agents add one, as clpcfchk notes."
         ),
@@ -102,7 +102,6 @@ MAIN = "clp.toml"
 
 
 def run(args: Args) -> Answer:
-    """Carries it out."""
     from clptools.cli.cfset_session import alone, opened
 
     verb, words = args.word(), list(args.words[1:])
@@ -135,7 +134,7 @@ def run(args: Args) -> Answer:
 def create(path: str, words: list[str], *, force: bool) -> Session:
     """A new file; the character set, its encoding and the system are the original's."""
     from clptools.cli.cfset_session import Session, read, usage
-    from clptools.config.write import CONFIG_MODE, replace_file
+    from clptools.config.files import CONFIG_MODE, replace_file
 
     if not 1 <= len(words) <= 4:
         raise usage("create", "NAME [CHARSET [ENCODE [OS]]]")

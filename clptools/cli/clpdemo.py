@@ -42,7 +42,7 @@ def run(args: Args) -> Answer:
 
     import msgspec
 
-    from clptools.intake.rehearse import build_pet_trap, pet_event
+    from clptools.intake.rehearsal import build_pet_trap, pet_event
     from clptools.sim.demo import Demo
     from clptools.sim.loopback import LoopbackCluster
 
@@ -52,7 +52,7 @@ def run(args: Args) -> Answer:
     def trap() -> bytes:
         return build_pet_trap(pet_event(PROCESSOR_FAILED, unix_time=time.time()))
 
-    # Nothing strikes between the making of the cluster and the block that takes it away.
+    # No signal comes between the making of the cluster and the block that removes it.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDS)
     for sign in ENDS:
         if signal.getsignal(sign) is not signal.SIG_IGN:  # as in the background, or under nohup
@@ -62,7 +62,7 @@ def run(args: Args) -> Answer:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         told = Demo(cluster, trap, _check if quiet else _tell).run(keep)
     finally:
-        # Whoever is impatient must not leave agents behind.
+        # A second Ctrl-C must not leave agents behind.
         for sign in ENDS:
             signal.signal(sign, signal.SIG_IGN)
         cluster.stop()
@@ -81,7 +81,7 @@ def _tell(text: str) -> None:
 
 
 def _check(_: str) -> None:
-    # What a handler raises is lost where it strikes a clean-up, as that of an import's lock.
+    # An exception from a handler is lost if it interrupts a clean-up, such as an import's lock.
     if _stopped_by:
         sys.exit(128 + _stopped_by[0])
 

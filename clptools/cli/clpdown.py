@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from clptools.cli.change import change
 from clptools.cli.command import TYPE_CHECKING, Answer, Args, Command, Option, host, wait
+from clptools.cli.requests import change
 
 if TYPE_CHECKING:
     from clptools.cli.json_types import ServiceStopJson
@@ -29,7 +29,6 @@ COMMAND = Command(
 
 
 def run(args: Args) -> Answer:
-    """Carries it out."""
     then = "reboot" if args.given("reboot") else "shutdown"
     request: ServiceStopJson = {"type": "service-stop", "server": args.text("host"), "then": then}
     return change(args, request, args.number("wait"))

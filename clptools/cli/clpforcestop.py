@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from clptools.cli.change import change
 from clptools.cli.command import TYPE_CHECKING, Answer, Args, Argument, Command, Option, wait
+from clptools.cli.requests import change
 from clptools.faults import ClpError, ExitCode
 
 if TYPE_CHECKING:
@@ -21,8 +21,9 @@ COMMAND = Command(
             "order."
         ),
         (
-            "Refused (6): this server itself, and the last one that runs a group which could start "
-            "nowhere else. Not done (1): the reason is told; nothing is known to be off then."
+            "Exit code 6: refused, for this server itself or for the last one that runs a group "
+            "which could start nowhere else. Exit code 1: not done, with the reason; the server "
+            "is not known to be off then."
         ),
         "It is recorded with your name.",
     ),
@@ -38,7 +39,6 @@ COMMAND = Command(
 
 
 def run(args: Args) -> Answer:
-    """Carries it out."""
     server = args.word()
     if not args.given("yes"):
         raise ClpError(

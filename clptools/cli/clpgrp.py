@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from clptools.api.client import Client
-from clptools.cli.change import change, one_of
 from clptools.cli.command import (
     APITO,
     FORCE,
@@ -15,7 +14,7 @@ from clptools.cli.command import (
     Option,
     host,
 )
-from clptools.cli.names import known_group
+from clptools.cli.requests import change, known_group, one_of
 
 if TYPE_CHECKING:
     from clptools.cli.json_types import GroupMoveJson, GroupStartJson, GroupStopJson
@@ -31,12 +30,18 @@ COMMAND = Command(
     ),
     description=(
         (
-            "Without GROUP it concerns all groups; with -h those of that server. -m alone moves "
-            "those of this server."
+            "Without GROUP the command is for all groups; with -h for those of that server. -m "
+            "alone moves those of this server."
         ),
         "The command waits until it is done; a terminal shows each step as it happens.",
-        "A group that is already as asked is left alone, and that is said (exit code 0).",
-        "A group that cannot go there is refused with what would allow it (exit code 6).",
+        (
+            "A group that is already in the requested state is left alone, and the command says "
+            "so (exit code 0)."
+        ),
+        (
+            "If a group cannot go there, the command refuses and says what would allow it (exit "
+            "code 6)."
+        ),
     ),
     options=(
         Option("-s", "--start", help="Start GROUP: on HOST, or where its order puts it."),
@@ -60,15 +65,13 @@ COMMAND = Command(
 
 
 def run(args: Args) -> Answer:
-    """Carries it out."""
     what = one_of(COMMAND, args, "start", "stop", "move", "where")
     if what == "where":
         return where(args.word())
-    return change(args, wanted(what, args), timeout_s=args.number("apito"))
+    return change(args, request_of(what, args), timeout_s=args.number("apito"))
 
 
-def wanted(what: str, args: Args) -> GroupStartJson | GroupStopJson | GroupMoveJson:
-    """The request."""
+def request_of(what: str, args: Args) -> GroupStartJson | GroupStopJson | GroupMoveJson:
     group, server, force = args.word(), args.text("host"), args.given("force")
     if what == "start":
         return {"type": "group-start", "group": group, "server": server, "force": force}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from clptools.api.client import Client, SocketMissing
 from clptools.cli.command import Answer, Args, Command, Option
-from clptools.cli.names import status
+from clptools.cli.requests import status
 from clptools.faults import ClpError, ExitCode
 
 COMMAND = Command(
@@ -50,7 +50,6 @@ TIMEOUT_S = 5.0
 
 
 def run(args: Args) -> Answer:
-    """Asks the agent."""
     chosen = (args.text("type"),) if args.given("type") else PROCESSES
     if not set(chosen) <= set(PROCESSES):
         return _say(f"{chosen[0]}: not one of pm, rc, rm, nm.", OPTION)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from clptools.api.client import Client, user
-from clptools.cli.change import one_of
 from clptools.cli.command import Answer, Args, Command, Option, done, host, wait
-from clptools.cli.names import local_server, objects, status
+from clptools.cli.requests import local_server, objects, one_of, status
 from clptools.faults import ClpError, ExitCode
 
 COMMAND = Command(
@@ -14,10 +13,10 @@ COMMAND = Command(
     synopsis=("-i [-a | -h HOST] [-w SEC]", "-d [-a | -h HOST] [-w SEC]"),
     description=(
         (
-            "The server's BMC does it (IPMI Chassis Identify), asked from here over the BMC "
-            "network: it works for a server that is down, too. The LED stays lit until -d; a BMC "
-            "that knows no such thing lights it for 255 seconds, and the command says so. Nothing "
-            "lights it by itself."
+            "This server asks the BMC (IPMI Chassis Identify) over the BMC network, so it works "
+            "for a server that is down, too. The LED stays lit until -d; a BMC that cannot do "
+            "that lights it for 255 seconds, and the command says so. Nothing else switches the "
+            "LED."
         ),
     ),
     options=(

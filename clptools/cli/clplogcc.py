@@ -1,4 +1,4 @@
-"""`clplogcc`: what the servers know, packed for whoever looks into an incident."""
+"""`clplogcc`: logs, journal, configuration and state of the servers, packed for analysis."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from clptools.api.client import Client
 from clptools.cli.command import Answer, Args, Command, Option, done, host
-from clptools.cli.names import find, objects, status
+from clptools.cli.requests import find, objects, status
 from clptools.faults import ClpError, ExitCode
 from clptools.paths import server_name
 
@@ -21,13 +21,13 @@ COMMAND = Command(
     synopsis=("[-o DIR] [-n SERVER | -h HOST] [-l]",),
     description=(
         (
-            "Writes SERVER-log.tar.gz for every server, or for those that are named. What the "
-            "others know comes over the interconnects; one that does not answer is named, and "
-            "the exit status is 1. Without an agent here, this server alone is packed."
+            "Writes SERVER-log.tar.gz for every server, or for those that are named. Files of "
+            "other servers come over the interconnects; if a server does not answer, the command "
+            "names it and exits with 1. Without an agent here, only this server is packed."
         ),
         (
-            "No secret is in it: no authkey, no passwords and keys of BMCs and SNMP users, no "
-            "community names, no scripts. The journal in it is what clpreplay reads."
+            "It contains no secrets: no authkey, no passwords and keys of BMCs and SNMP users, "
+            "no community names, no scripts. clpreplay reads the journal in it."
         ),
     ),
     options=(
@@ -52,11 +52,9 @@ COMMAND = Command(
             "-t",
             "--type",
             metavar="TYPE",
-            help="Taken for the sake of old scripts; all of it is packed.",
+            help="Accepted for old scripts; all of it is packed.",
         ),
-        Option(
-            "-r", "--rotations", metavar="N", help="Taken for the sake of old scripts.", number=True
-        ),
+        Option("-r", "--rotations", metavar="N", help="Accepted for old scripts.", number=True),
     ),
     examples=(
         ("clplogcc -o /tmp", "writes /tmp/server1-log.tar.gz, /tmp/server2-log.tar.gz, ..."),
@@ -70,7 +68,6 @@ WITHIN_S = 90.0
 
 
 def run(args: Args) -> Answer:
-    """Collects."""
     from clptools.packing import name_of
 
     wanted, remark = _wanted(args)
@@ -105,7 +102,7 @@ def run(args: Args) -> Answer:
 
 
 def _wanted(args: Args) -> tuple[list[str], str]:
-    """The servers to collect, and what is to be said of that."""
+    """The servers to collect from, and a remark for the output."""
     own = server_name()
     named = list(dict.fromkeys([*args.many("server"), *args.many("host")]))
     if args.given("local"):
@@ -127,7 +124,7 @@ def _wanted(args: Args) -> tuple[list[str], str]:
 
 @contextlib.contextmanager
 def _in_place(path: str) -> Iterator[BinaryIO]:
-    """A file that is at `path`, readable for its owner only, once all of it was written."""
+    """A file that replaces `path` once it is written whole; only its owner can read it."""
     folder = os.path.dirname(path)
     try:
         handle, temporary = tempfile.mkstemp(prefix=".clplogcc.", dir=folder)
@@ -156,7 +153,7 @@ def _unwritable(path: str, error: OSError) -> ClpError:
 
 
 def _pack(file: BinaryIO) -> str:
-    """This server's; returns what is missing in it."""
+    """Packs this server; returns a remark on what is missing, if anything."""
     from clptools.packing import pack
 
     state, silent = {}, ""

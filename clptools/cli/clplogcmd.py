@@ -34,10 +34,10 @@ COMMAND = Command(
             low=1,
             high=65535,
         ),
-        Option("--alert", help="Taken for the sake of old scripts: it always goes there."),
-        Option("--mail", help="Taken for the sake of old scripts: [alert] says what is mailed."),
-        Option("--trap", help="Taken for the sake of old scripts: [alert] says what is sent."),
-        Option("--syslog", help="Taken for the sake of old scripts: it always goes there."),
+        Option("--alert", help="Accepted for old scripts: it always goes there."),
+        Option("--mail", help="Accepted for old scripts: [alert] says what is mailed."),
+        Option("--trap", help="Accepted for old scripts: [alert] says what is sent."),
+        Option("--syslog", help="Accepted for old scripts: it always goes there."),
     ),
     examples=(("clplogcmd -m 'failover1: data checked' -l INFO", "from a start script"),),
 )
@@ -47,7 +47,6 @@ TEXT_BYTES_MAX = 511
 
 
 def run(args: Args) -> Answer:
-    """Writes it."""
     text = args.text("message")
     if not 0 < len(text.encode()) <= TEXT_BYTES_MAX:
         raise ClpError(ExitCode.USAGE, f"-m takes a message of 1 to {TEXT_BYTES_MAX} bytes.")

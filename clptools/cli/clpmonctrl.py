@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from clptools.api.client import Client
-from clptools.cli.change import change, one_of
 from clptools.cli.command import (
     TYPE_CHECKING,
     Answer,
@@ -15,7 +14,7 @@ from clptools.cli.command import (
     host,
     wait,
 )
-from clptools.cli.names import find, local_server, objects, status
+from clptools.cli.requests import change, find, local_server, objects, one_of, status
 from clptools.faults import ClpError, ExitCode
 
 if TYPE_CHECKING:
@@ -41,13 +40,13 @@ COMMAND = Command(
     ),
     description=(
         (
-            "Without -m it concerns every monitor of the server. A suspended monitor records what "
-            "it learns and does not act; that ends with -r, or when the cluster service stops."
+            "Without -m the command is for every monitor of the server. A suspended monitor goes "
+            "on recording, but does not act, until -r or until the cluster service stops."
         ),
         (
-            "A hardware event that its sender never takes back stays open, and its server gets no "
-            "group. --acknowledge closes it, on the record, in the name of who asked. With nothing "
-            "open any more the monitor counts its recoveries anew."
+            "A hardware event that its sender never clears stays open, and its server gets no "
+            "group. --acknowledge closes it; that is recorded with your name. When no event is "
+            "open any more, the monitor's recovery counts start again."
         ),
     ),
     options=(
@@ -76,7 +75,6 @@ WAIT_S = 5.0
 
 
 def run(args: Args) -> Answer:
-    """Carries it out."""
     actions = ("suspend", "resume", "clear", "counters", "dummy-on", "dummy-off", "acknowledge")
     what = one_of(COMMAND, args, *actions)
     monitors = (*args.many("monitor"), *args.words)
@@ -91,13 +89,12 @@ def run(args: Args) -> Answer:
         return acknowledge(args, monitors, server, wait_s)
     if what in ("dummy-on", "dummy-off"):
         return dummy(args, monitors, server, wait_s)
-    return change(args, wanted(what, list(monitors), server), timeout_s=wait_s)
+    return change(args, request_of(what, list(monitors), server), timeout_s=wait_s)
 
 
-def wanted(
+def request_of(
     what: str, monitors: list[str], server: str
 ) -> MonitorSuspendJson | MonitorResumeJson | MonitorClearJson:
-    """The request."""
     if what == "suspend":
         return {"type": "monitor-suspend", "monitors": monitors, "server": server}
     if what == "resume":
@@ -153,5 +150,5 @@ def counters(monitors: tuple[str, ...], server: str) -> Answer:
 
 
 UNHEARD = ("Offline", "Unknown")
-"""Of such a server there are no counters, and zeros would be no answer."""
+"""Such a server reports no counters, and zeros would be wrong."""
 COUNTED = {"scripts": "Script executed", "restarts": "Restarted", "failovers": "Failed over"}

@@ -1,4 +1,4 @@
-"""`clpmsg`: put a message of a driver, an agent or a script into the door for them."""
+"""`clpmsg`: a message to the message receive monitors of this server."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from clptools.faults import ClpError, ExitCode
 
 COMMAND = Command(
     "clpmsg",
-    summary="tell the message receive monitors of this server",
+    summary="send a message to the message receive monitors of this server",
     synopsis=("CATEGORY [KEYWORD] TEXT [--recovered]",),
     description=(
         (
-            "Says to the node agent of this server that the device KEYWORD of CATEGORY is in "
-            "error, or with --recovered that it is well again. Every message receive monitor "
-            "with that category, and that keyword or none, takes it; a message that none takes is "
-            "an alert (mm 903), and nothing else. Root only."
+            "Tells the node agent of this server that the device KEYWORD of CATEGORY is in "
+            "error, or with --recovered that it works again. Every message receive monitor with "
+            "that category, and with that keyword or none, takes the message; if none takes it, "
+            "it only becomes an alert (mm 903). Root only."
         ),
         "It returns when the message is on disk.",
     ),
@@ -33,11 +33,10 @@ WAIT_S = 10.0
 
 
 def run(args: Args) -> Answer:
-    """Carries it out."""
     import json
     import socket
 
-    from clptools.api.address import SocketAddress
+    from clptools.api.local_socket import SocketAddress
     from clptools.paths import message_socket_file
 
     words = args.words
@@ -53,7 +52,7 @@ def run(args: Args) -> Answer:
     path = message_socket_file()
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock, SocketAddress(path) as address:
         sock.settimeout(WAIT_S)
-        # An empty address: the kernel gives one, so that there is a place for the answer.
+        # With an empty address the kernel chooses one, to which the agent can answer.
         sock.bind("")
         try:
             sock.connect(address)
@@ -64,8 +63,8 @@ def run(args: Args) -> Answer:
                 ExitCode.NOT_PERMITTED, "Only root may put messages in.", f"{path} is root's."
             ) from None
         except (FileNotFoundError, ConnectionRefusedError, ConnectionResetError):
+            from clptools.api.agent_process import agent_pid
             from clptools.api.client import SocketMissing
-            from clptools.api.holder import agent_pid
 
             if pid := agent_pid():
                 raise SocketMissing(pid, path) from None

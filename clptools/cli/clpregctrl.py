@@ -1,11 +1,10 @@
-"""`clpregctrl`: how often final actions ended this machine, and starting the count again."""
+"""`clpregctrl`: the count of final actions that ended this server, shown and cleared."""
 
 from __future__ import annotations
 
 from clptools.api.client import Client
-from clptools.cli.change import change, one_of
 from clptools.cli.command import TYPE_CHECKING, Answer, Args, Command, Option
-from clptools.cli.names import objects, status
+from clptools.cli.requests import change, objects, one_of, status
 from clptools.faults import ClpError, ExitCode
 
 if TYPE_CHECKING:
@@ -17,10 +16,10 @@ COMMAND = Command(
     synopsis=("-g", "--clear -t rc|rm -r haltcount"),
     description=(
         (
-            "A final action that ends a server (shutdown, reboot, panic, its BMC) is not run any "
-            "more once it was run max_reboots times in a row: a fault that a restart does not mend "
-            "shall not restart the server for ever. A server that has run for max_reboots_reset "
-            "seconds starts the count again; so does this command."
+            "A final action that ends a server (shutdown, reboot, panic, its BMC) is not run "
+            "again once it has run max_reboots times in a row: a fault that a restart does not "
+            "mend must not restart the server for ever. The count starts again when the server "
+            "has run for max_reboots_reset seconds, or by this command."
         ),
     ),
     options=(
@@ -36,7 +35,6 @@ TYPES = ("rc", "rm")
 
 
 def run(args: Args) -> Answer:
-    """Carries it out."""
     if one_of(COMMAND, args, "get", "clear") == "get":
         return counts()
     kind = args.text("type")

@@ -1,4 +1,4 @@
-"""`clpreplay`: what the core was told, and what it decided, computed once more."""
+"""`clpreplay`: the events of a journal, fed to the core again, and what it decides."""
 
 from __future__ import annotations
 
@@ -9,37 +9,53 @@ from clptools.cli.command import Answer, Args, Argument, Command, Option
 from clptools.faults import ClpError, ExitCode
 
 if TYPE_CHECKING:
-    from clptools.sim.replay import LeftOut, Step
+    from collections.abc import Iterator
+
+    from clptools.sim.other_policy import Compared
+    from clptools.sim.replay import LeftOut, Segment, Step
 
 COMMAND = Command(
     "clpreplay",
     summary="recompute an incident from the journal",
-    synopsis=("[JOURNAL...] [--all] [--from TIME] [--to TIME]",),
+    synopsis=("[JOURNAL...] [--all] [--from TIME] [--to TIME] [--with-config FILE]",),
     description=(
         (
-            "Feeds the journal of an agent to the same core again and shows every event with the "
-            "actions that followed, heartbeats and timers that led to nothing left out."
+            "Feeds the journal of an agent to the same core again and tells the story: what "
+            "happened, what was decided, and why. With --all every event is shown with all "
+            "actions that followed, down to heartbeats, timers and readings."
+        ),
+        (
+            "--with-config tells what FILE would have decided in the same incident: the first "
+            "difference, and both stories from there on (exit code 9), or that there is none. "
+            "Behind the first difference the events are still those that happened, so a server "
+            "that FILE would have stopped goes on speaking in them. Servers, arbiter, lease "
+            "lengths and who has a BMC must be as they were; to rehearse others: clpsim --config."
         ),
         "JOURNAL is a segment, or a folder of them; without it the journal of this server.",
         (
-            "Exit code 9: a segment does not begin with the state that the one before it led to; "
-            "then the agent and this program are of different versions, or there is a bug. Or the "
-            "journal is damaged: what can be read is shown, and what was left out is named. A "
-            "last write that a power loss cut short is no damage."
+            "Exit code 9: a segment does not begin with the state that the one before it led to, "
+            "because the agent and this program are of different versions or have a bug; or the "
+            "journal is damaged, and the command shows what it can read and names what it left "
+            "out. A last write that a power loss cut short is no damage."
         ),
     ),
     options=(
-        Option("--all", help="Show every heartbeat and timer too."),
+        Option("--all", help="Show every event and every action, heartbeats and timers too."),
+        Option(
+            "--with-config", metavar="FILE", help="Tell what this configuration would have done."
+        ),
         Option("--from", metavar="TIME", help="Begin here: 2026-11-23T03:12 or 03:12:06."),
         Option("--to", metavar="TIME", help="End here."),
     ),
     arguments=(Argument("JOURNAL", help="Segment or folder.", many=True, complete="file"),),
-    examples=(("clpreplay --from 03:12 --to 03:13", "what happened in that minute of today"),),
+    examples=(
+        ("clpreplay --from 03:12 --to 03:13", "what happened in that minute of today"),
+        ("clpreplay --with-config new.toml --from 03:12", "would new.toml have helped?"),
+    ),
 )
 
 
 def run(args: Args) -> Answer:
-    """Carries it out."""
     from clptools.sim.replay import Difference, LeftOut, in_order, replay
 
     begin, end = _time(args, "from"), _time(args, "to")
@@ -50,6 +66,8 @@ def run(args: Args) -> Answer:
     told = [_left_out(item) for item in left]
     if not segments:
         raise ClpError(ExitCode.FAILED, f"{left[0].file}: {left[0].text}.")
+    if args.given("with-config"):
+        return _other(args, segments, left, begin, end)
     for item in replay(segments):
         if isinstance(item, Difference):
             differences.append(item.text)
@@ -61,8 +79,9 @@ def run(args: Args) -> Answer:
             continue
         steps += 1
         inside = (begin is None or item.wall >= begin) and (end is None or item.wall <= end)
-        if inside and (args.given("all") or not item.routine):
-            told += _lines(item)
+        lines = item.lines() if args.given("all") else item.story()
+        if inside and lines:
+            told += _lines(item, lines)
             if args.given("json"):
                 shown.append(_fields(item))
     damaged = any(item.damaged for item in left)
@@ -75,6 +94,79 @@ def run(args: Args) -> Answer:
     }
     found = differences or damaged
     return Answer("\n".join(told), fields, ExitCode.FOUND if found else ExitCode.DONE)
+
+
+def _other(
+    args: Args,
+    segments: list[Segment],
+    left: list[LeftOut],
+    begin: float | None,
+    end: float | None,
+) -> Answer:
+    """`--with-config`."""
+    from clptools.config.load import load
+    from clptools.registries import registries
+    from clptools.sim.other_policy import OtherVoters, compare
+    from clptools.sim.replay import LeftOut
+
+    file = args.text("with-config")
+    loaded = load(file, registries())
+    if loaded.settings is None:
+        raise ClpError(
+            ExitCode.INVALID_CONFIG,
+            "\n".join(str(report) for report in loaded.errors),
+            f"Check it: clpcfchk {file}",
+        )
+    told: list[Compared] = []
+    decisions = 0
+    try:
+        for item in compare(segments, loaded.settings):
+            if isinstance(item, LeftOut):
+                left.append(item)
+                continue
+            inside = (begin is None or item.wall >= begin) and (end is None or item.wall <= end)
+            decisions += inside
+            if inside and (told or item.differs):
+                told.append(item)
+    except OtherVoters as error:
+        raise ClpError(
+            ExitCode.REFUSED,
+            f"{file}: servers, arbiter, lease lengths or BMCs are others than those of the journal "
+            f"of {error}; what would have been answered to them is not in it.",
+            f"Rehearse it: clpsim --config {file}",
+        ) from None
+    lines = [_left_out(item) for item in left]
+    lines += (
+        _compared(told, file)
+        if told
+        else [f"{file} would have decided the same: {decisions:,} events with decisions compared."]
+    )
+    fields: dict[str, object] = {
+        "differs": bool(told),
+        "compared": decisions,
+        "first": _as_fields(told[0]) if told else None,
+        "after": [_as_fields(each) for each in told[1:]],
+        "left_out": [{"file": x.file, "text": x.text, "damaged": x.damaged} for x in left],
+    }
+    found = bool(told) or any(item.damaged for item in left)
+    return Answer("\n".join(lines), fields, ExitCode.FOUND if found else ExitCode.DONE)
+
+
+def _compared(told: list[Compared], file: str) -> Iterator[str]:
+    yield f"The first difference; = both, - was decided, + {file} would have:"
+    for place, each in enumerate(told):
+        if place == 1:
+            yield "From here on the events are those that happened."
+        yield f"{_clock(each.wall)} {each.server} {each.event}"
+        yield from (f"  = {line}" for line in each.decided if line in each.would)
+        yield from (f"  - {line}" for line in each.decided if line not in each.would)
+        yield from (f"  + {line}" for line in each.would if line not in each.decided)
+
+
+def _as_fields(each: Compared) -> dict[str, object]:
+    from msgspec import to_builtins
+
+    return dict(to_builtins(each))
 
 
 def _left_out(item: LeftOut) -> str:
@@ -132,9 +224,9 @@ def _clock(wall: float) -> str:
     return datetime.fromtimestamp(wall).isoformat(sep=" ", timespec="milliseconds")
 
 
-def _lines(step: Step) -> list[str]:
+def _lines(step: Step, lines: list[str]) -> list[str]:
     head = f"{_clock(step.wall)} {step.server}"
-    first, *rest = step.lines()
+    first, *rest = lines
     return [f"{head} {first}", *(f"{' ' * 23} {line}" for line in rest)]
 
 

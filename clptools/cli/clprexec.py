@@ -1,4 +1,4 @@
-"""`clprexec`: what another system asks of the cluster."""
+"""`clprexec`: requests of other systems to the cluster."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import os
 import time
 
 from clptools.api.client import Client, Json, user
-from clptools.cli.change import one_of, outcome
 from clptools.cli.command import TYPE_CHECKING, Answer, Args, Argument, Command, Option, wait
-from clptools.cli.names import known_resource
+from clptools.cli.requests import known_resource, one_of, outcome
 from clptools.faults import ClpError, ExitCode
 from clptools.paths import authkey_file, server_name
 
@@ -32,9 +31,10 @@ COMMAND = Command(
     ),
     description=(
         (
-            "On a server of the cluster, without -h, it asks the local node agent. With -h it asks "
-            "the servers at these addresses in turn until one answers, over TLS; the cluster's "
-            "authkey proves who asks: the local one, or the file given with --key."
+            "On a server of the cluster, without -h, it asks the local node agent. With -h it "
+            "asks the servers at these addresses in turn, over TLS, until one answers; the "
+            "cluster's authkey (the local one, or the file given with --key) identifies the "
+            "client."
         ),
         "--script runs a script that lies below scripts/trnreq on the server that is asked.",
         (
@@ -44,11 +44,11 @@ COMMAND = Command(
             "(BMCNOTICE, NIC, FC, HA/*, SPS, MCE) take neither; they answer to their own source "
             "alone (exit code 6)."
         ),
-        "--failover does nothing for a group that is offline (exit code 6).",
+        "--failover is refused for a group that is offline (exit code 6).",
         (
-            "What comes by -h is in the alert log of the server that was asked, with the address "
-            "it came from (module trnsv: 10 accepted, 1 denied, 30 done, 31 failed). Callers "
-            "without the key are told of at most once in ten minutes."
+            "A request by -h is recorded in the alert log of the server that was asked, with the "
+            "client's address (module trnsv: 10 accepted, 1 denied, 30 done, 31 failed). "
+            "Requests without the key are recorded at most once in ten minutes."
         ),
     ),
     options=(
@@ -101,24 +101,24 @@ WAIT_S = 30.0
 HOSTS_MAX = 32
 KEY_BYTES_MAX = 4096
 GOES_ON_AFTER = (ExitCode.NO_AGENT, ExitCode.TIMED_OUT, ExitCode.FAILED)
-"""With the next server: these faults say nothing about what was asked."""
+"""Faults that say nothing about the request: the next server is asked."""
 
 
 def run(args: Args) -> Answer:
     """Asks; the first server that answers decides."""
     what = one_of(COMMAND, args, "failover", "script", "notice", "clear")
     log = Log(args.text("log"))
-    asked = wanted(what, args)
+    asked = request_of(what, args)
     try:
         ended = _outside(args, asked, log) if args.given("host") else _inside(args, asked)
     except ClpError as error:
         log.line(args.text("host") or server_name(), f"{what}: {error.message}")
         raise
-    log.line(server_name(), f"{what}: {told(ended)}")
+    log.line(server_name(), f"{what}: {as_text(ended)}")
     return outcome(ended)
 
 
-def wanted(what: str, args: Args) -> GroupMoveJson | ExternalNoticeJson | None:
+def request_of(what: str, args: Args) -> GroupMoveJson | ExternalNoticeJson | None:
     """The request; None for a script, which is no request to the core.  Raises ClpError (USAGE)."""
     name, resource = args.word(), args.text("resource")
     if resource and what != "failover":
@@ -147,7 +147,7 @@ def wanted(what: str, args: Args) -> GroupMoveJson | ExternalNoticeJson | None:
     }
 
 
-def told(ended: Json) -> str:
+def as_text(ended: Json) -> str:
     """An outcome in words, for the log."""
     said = " ".join(str(ended.get(key) or "") for key in ("text", "hint")).strip()
     return said or ("Command succeeded." if not ended.get("code") else "It failed.")
@@ -198,9 +198,9 @@ def _ask(
     # Imported here: only a request to another server pays for TLS.
     import msgspec
 
-    from clptools.api.peer import Transaction, TransactionScript
+    from clptools.api.messages import Transaction, TransactionScript
     from clptools.core.model.requests import ExternalNotice, GroupMove, Outcome
-    from clptools.links.outside import call
+    from clptools.links.connection import call_from_outside
 
     request: Transaction | TransactionScript
     if asked is None:
@@ -208,7 +208,7 @@ def _ask(
     else:
         of_core = msgspec.convert(asked, GroupMove | ExternalNotice)
         request = Transaction(request=of_core, resource=args.text("resource"), user=user())
-    ended = call(host, port, key, request, Outcome, _seconds(args))
+    ended = call_from_outside(host, port, key, request, Outcome, _seconds(args))
     return {"code": ended.code, "text": ended.text, "hint": ended.hint}
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from clptools.api.client import Client
-from clptools.cli.change import change, one_of
 from clptools.cli.command import APITO, TYPE_CHECKING, Answer, Args, Argument, Command, Option, host
-from clptools.cli.names import Json, find, known_resource, objects, status
+from clptools.cli.requests import Json, change, find, known_resource, objects, one_of, status
 from clptools.faults import ClpError, ExitCode
 
 if TYPE_CHECKING:
@@ -22,12 +21,15 @@ COMMAND = Command(
     ),
     description=(
         "The resource's group must be online. A group whose resource was stopped stays online.",
-        "A resource that is already as asked is left alone, and that is said (exit code 0).",
         (
-            "The failover counter is that of the resource's group, which moves as one: on how many "
-            "servers its start failed since it last ran. Each sends it to the next, until the "
-            "resources' failover_on_failure is used up; after a pause, or by an operator's start, "
-            "it begins anew."
+            "A resource that is already in the requested state is left alone, and the command "
+            "says so (exit code 0)."
+        ),
+        (
+            "The failover counter is that of the resource's group, which moves as one: the "
+            "number of servers on which its start failed since it last ran. After each failure "
+            "the group goes to the next server, until the resources' failover_on_failure is used "
+            "up. The counter begins again after a pause, or when an operator starts the group."
         ),
     ),
     options=(
@@ -49,7 +51,6 @@ COMMAND = Command(
 
 
 def run(args: Args) -> Answer:
-    """Carries it out."""
     what = one_of(COMMAND, args, "start", "stop", "where", "counter")
     resource = args.word()
     if what == "counter":

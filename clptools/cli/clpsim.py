@@ -28,21 +28,21 @@ COMMAND = Command(
     ),
     description=(
         (
-            "Runs the decisions of as many agents as the configuration has servers, on simulated "
-            "servers, networks, BMCs and scripts, while everything fails that can fail, and checks "
-            "after every step that no group is active twice. Nothing on this machine is touched."
+            "Runs the decisions of all agents of the configuration on simulated servers, "
+            "networks, BMCs and scripts, lets everything fail that can fail, and checks after "
+            "every step that no group is active twice. Nothing on this machine is touched."
         ),
         (
-            "A run follows from its seed alone. Without a configuration the sample clusters are "
-            "taken in turn."
+            "A seed gives the same run every time. Without a configuration the sample clusters "
+            "are used in turn."
         ),
         (
             "With --systematic nothing is left to chance: base stories (start, move, power loss, "
-            "cut, push, ...) are told again and again, and between any two actions of a server in "
-            "which more happens than the usual each fault of a catalogue comes once, alone, soon "
-            "or late mended; with --pairs each two of a short list. What breaks a promise is told "
-            "as a scenario, which --play repeats; docs/scenarios.md of the source tree has their "
-            "language."
+            "cut, push, ...) are played again and again. Each fault of a catalogue comes once, "
+            "alone, mended soon or late, at every place between two actions of a server where "
+            "anything unusual happens; with --pairs each two faults of a short list. What breaks "
+            "a promise is printed as a scenario, which --play repeats; docs/scenarios.md of the "
+            "source tree describes the language."
         ),
         (
             "Exit code 9: a promise was broken; the line says which, what it promises, and how to "
@@ -111,7 +111,7 @@ _LARGE = "large"
 """`--sample large`: clusters of 7 to 32 servers in turn."""
 
 MODES = ("play", "systematic", "seed", "seeds")
-"""What is to be done; `seeds` where none of them is given."""
+"""What is done; `seeds` if none of them is given."""
 _CHANCE = ("seeds", "seed")
 NEEDS = {
     "config": MODES,
@@ -126,11 +126,10 @@ NEEDS = {
     "most": ("systematic",),
     "stories": ("systematic",),
 }
-"""Option -> what it goes with; with anything else it would say nothing."""
+"""Option -> the modes in which it has a meaning."""
 
 
 def run(args: Args) -> Answer:
-    """Carries it out."""
     mode = _mode(args)
     if mode == "play":
         from clptools.cli import sim_systematic
@@ -153,7 +152,7 @@ def run(args: Args) -> Answer:
 
 
 def _mode(args: Args) -> str:
-    """Which of `MODES`; a line with an option that has no meaning there is refused."""
+    """Which of `MODES`; an option that has no meaning in it is refused."""
     given = [mode for mode in MODES if args.given(mode)]
     if len(given) > 1:
         raise ClpError(
@@ -342,7 +341,7 @@ def _shrunk(plan: Plan, seed: int, tell: Tell | None, told: list[str]) -> Answer
 
     lines, done = shorten(plan, seed, tell=tell)
     if not done.violations:
-        lines = ()  # there is nothing to make smaller, and hundreds of lines would hide that
+        lines = ()  # nothing was broken, and hundreds of lines would hide that
     fields = _fields(done) | {"schedule": _schedule_fields(lines)}
     return Answer("\n".join([*_schedule(lines), *told, *_verdict(done)]), fields, _code(done))
 

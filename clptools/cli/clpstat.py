@@ -1,7 +1,7 @@
 """`clpstat`: everything an operator sees of the cluster.
 
-It is asked most often of all commands, by people and by scripts, so the plain status imports
-nothing but the client of the socket and its own layout.
+People and scripts use it more than any other command, so the plain status imports nothing but the
+client of the socket and its own layout.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ COMMAND = Command(
         "--watch",
         "--events [--since CURSOR] [--follow]",
         "--hw",
+        "--metrics",
+        "--check [-w RANGE] [-c RANGE]",
     ),
     description=(
         (
@@ -51,12 +53,12 @@ COMMAND = Command(
             "on stderr and exit status 3."
         ),
         (
-            "With -h, the status is that of HOST as it last reported itself to this server, and "
-            "everything Offline where the cluster service is stopped there; it fails if HOST "
-            "cannot be reached from here."
+            "With -h, the status is that of HOST as it last reported itself to this server, with "
+            "everything Offline if the cluster service is stopped there; the command fails if "
+            "HOST cannot be reached from here."
         ),
         (
-            "--explain without NAME tells of every group; with --json it is then the list "
+            "--explain without NAME explains every group; with --json they are then in the list "
             "`explanations`."
         ),
         (
@@ -66,10 +68,22 @@ COMMAND = Command(
         ),
         "--events writes text to a terminal, else one JSON object a line (NDJSON); so does --json.",
         (
-            "With --since it begins after the event with that `cursor`. Where that event is no "
-            "longer among the newest 10,000 that are kept, all that are kept are written: a "
-            "reader may see some again, and misses none that is still there. An empty CURSOR is "
-            "the beginning."
+            "With --since it begins after the event with that `cursor`. If that event is no "
+            "longer among the newest 10,000, which are kept, all of these are written: a reader "
+            "may see some of them again, but misses none. An empty CURSOR is the beginning."
+        ),
+        (
+            "--metrics writes what `[cluster] metrics` would serve: Prometheus text, for a "
+            "textfile collector or a look."
+        ),
+        (
+            "--check is a plug-in for Nagios, Icinga and their like: one line with performance "
+            "data, and the exit status 0 OK, 1 WARNING, 2 CRITICAL or 3 UNKNOWN. CRITICAL is a "
+            "group that should run and does not, one that runs twice, a monitor in Error, and a "
+            "cluster without a coordinator; WARNING is whatever else is not Normal or Online, a "
+            "suspended cluster, and an open hardware event. RANGE is of the number of servers "
+            "that are away, neither Online nor Caution, in the plug-ins' own form (`1` is 0 to 1, "
+            "`@1:2` alarms inside it): -w is 0 unless given, -c is without a limit."
         ),
     ),
     options=(
@@ -96,6 +110,18 @@ COMMAND = Command(
         Option("--events", help="Write the recorded events of the cluster, oldest first."),
         Option("--since", metavar="CURSOR", help="Only events after this one's cursor."),
         Option("--follow", help="Go on with events as they come."),
+        Option("--metrics", help="Write all figures as Prometheus text."),
+        Option("--check", help="Answer as a monitoring plug-in."),
+        Option(
+            "-w",
+            metavar="RANGE",
+            help="With --check: servers that may be away before WARNING.",
+        ),
+        Option(
+            "-c",
+            metavar="RANGE",
+            help="With --check: servers that may be away before CRITICAL.",
+        ),
         Option("--hw", help="Show open hardware events and trap counters of each server."),
     ),
     arguments=(Argument("NAME", help="Only the object of this name.", complete="any"),),
@@ -110,7 +136,7 @@ COMMAND = Command(
 MAPS = ("g", "m", "n", "p")
 KINDS = ("cl", "sv", "hb", "np", "svg", "grp", "rsc", "mon")
 NAMED = (*KINDS[1:], "explain")
-VIEWS = ("s", *MAPS, "i", *KINDS, "explain", "watch", "events", "hw")
+VIEWS = ("s", *MAPS, "i", *KINDS, "explain", "watch", "events", "hw", "metrics", "check")
 ALSO = {
     "long": ("", "s"),
     "local": ("", "s", *MAPS),
@@ -118,12 +144,13 @@ ALSO = {
     "detail": ("", "s", "i", *KINDS),
     "since": ("events",),
     "follow": ("events",),
+    "w": ("check",),
+    "c": ("check",),
 }
 """Option -> the views it may be given with (empty: none named)."""
 
 
 def run(args: Args) -> Answer:
-    """Carries the command out."""
     view = asked_view(args)
     if view == "explain":
         return explain(args)
@@ -135,6 +162,10 @@ def run(args: Args) -> Answer:
         return hardware(args)
     if view == "watch":
         return watch(args)
+    if view == "metrics":
+        return metrics()
+    if view == "check":
+        return check(args)
     if view == "i" or view in KINDS:
         return configuration(args, view)
     return status(args, view)
@@ -231,7 +262,7 @@ def as_seen_by(client: Client, found: StatusJson, name: str) -> StatusJson:
 def service_stopped(client: Client, found: StatusJson, name: str) -> bool:
     """Whether a server that is Offline is so because its service was stopped: its agent answers.
 
-    Where ours is stopped, too, all are Offline to us, and their agents tell nothing of it.
+    If ours is stopped as well, all are Offline to us, whatever their agents would say.
     """
     if found["cluster"]["status"] == "Stopped":
         return False
@@ -257,7 +288,7 @@ def without_agent(args: Args, view: str, error: ClpError) -> Answer:
 
     import msgspec
 
-    from clptools.cli.render.offline import offline
+    from clptools.cli.render.configuration import offline
     from clptools.paths import server_name
 
     try:
@@ -275,15 +306,15 @@ def without_agent(args: Args, view: str, error: ClpError) -> Answer:
         return Answer(fields={**found, "error": told}, code=int(error.code))
     sys.stdout.write(layout(args, view, found) + "\n")
     sys.stdout.flush()
-    # One line: what stands above is the answer, this only says where it came from.
+    # One line: the answer is above; this only says where it came from.
     raise ClpError(error.code, f"{error.message} {error.hint}")
 
 
 def settings_in_force() -> Settings:
     """What the agent runs with; without an agent, what the configuration file says.
 
-    So also for members of the group `clptools`: the agent hands out scripts, too, and only to who
-    may change them, while the file lets the group read it.
+    Members of the group `clptools` get the file as well: the agent gives the configuration, with
+    its scripts, only to those who may change it, but the group may read the file.
     """
     from clptools.api.client import Client, SocketMissing
 
@@ -362,7 +393,7 @@ def explain(args: Args) -> Answer:
             for name in names
         ]
     if args.given("json"):
-        # The same object as in the status: the sentence alone lacks server, proofs and mend.
+        # The same object as in the status: the sentence alone has no server, proofs or mend.
         waiting = {group["name"]: group["waiting_for"] for group in found["groups"]}
         all_told = [{**one, "waiting_for": waiting.get(one["subject"])} for one in told]
         return Answer(fields=all_told[0] if args.word() else {"explanations": all_told})
@@ -377,6 +408,31 @@ def hardware(args: Args) -> Answer:
     with Client() as client:
         found = cast("HardwareJson", client.call("GetHardware")["hardware"])
     return Answer(page(found, time.time())[:-1], cast("dict[str, object]", found))
+
+
+def metrics() -> Answer:
+    """`--metrics`."""
+    from clptools.api.client import Client
+
+    with Client() as client:
+        text = cast("str", client.call("GetMetrics")["text"])
+    return Answer(text.rstrip("\n"), {"metrics": text})
+
+
+def check(args: Args) -> Answer:
+    """`--check`: whatever goes wrong is UNKNOWN, as plug-ins have it."""
+    from clptools.api.client import Client
+    from clptools.cli.render import plugin
+
+    try:
+        warning = plugin.Range(args.text("w") or "0")
+        critical = plugin.Range(args.text("c") or "0:")
+        with Client() as client:
+            found = cast("StatusJson", client.call("GetStatus")["status"])
+        code, text = plugin.verdict(found, warning, critical)
+    except ClpError as error:
+        code, text = plugin.UNKNOWN, plugin.line("UNKNOWN", error.message)
+    return Answer(text, {"code": code, "text": text}, code=code)
 
 
 def watch(args: Args) -> Answer:

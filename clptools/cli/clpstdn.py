@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from clptools.cli.change import change
 from clptools.cli.command import TYPE_CHECKING, Answer, Args, Command, Option, wait
+from clptools.cli.requests import change
 
 if TYPE_CHECKING:
     from clptools.cli.json_types import ServiceStopJson
@@ -28,7 +28,6 @@ COMMAND = Command(
 
 
 def run(args: Args) -> Answer:
-    """Carries it out."""
     then = "reboot" if args.given("reboot") else "shutdown"
     request: ServiceStopJson = {"type": "service-stop", "then": then, "server": "*"}
     return change(args, request, args.number("wait"))

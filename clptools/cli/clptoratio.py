@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 
 from clptools.api.client import Client
-from clptools.cli.change import change, one_of
 from clptools.cli.command import TYPE_CHECKING, Answer, Args, Command, Option, wait
-from clptools.cli.names import status
+from clptools.cli.requests import change, one_of, status
 from clptools.faults import ClpError, ExitCode
 
 if TYPE_CHECKING:
@@ -19,10 +18,9 @@ COMMAND = Command(
     synopsis=("-r RATIO -t TIME [-w SEC]", "-i [-w SEC]", "-s"),
     description=(
         (
-            "For a time in which everything is slow, such as a backup or a disk that is built "
-            "anew: makes time-outs RATIO times as long as configured, on all servers, for TIME. "
-            "After that they are as configured again by themselves. The same again counts TIME "
-            "from then on."
+            "For a time in which everything is slow, such as a backup or the rebuild of a disk: "
+            "makes time-outs RATIO times as long as configured, on all servers, for TIME. After "
+            "that they are as configured again. The same command given again starts TIME again."
         ),
         (
             "Stretched are: [cluster] heartbeat_timeout; the start, stop and migrate time-outs of "
@@ -32,22 +30,23 @@ COMMAND = Command(
         (
             "Not stretched, since they keep a group from running twice and must be equal on all "
             "servers at every moment: lease, self_stop, startup_wait and fence_delay, the "
-            "time-outs of NP resolution resources and the userw watchdog; nor heartbeat_interval, "
-            "after_recovery_deadline, windows and start_wait of monitors, and the three minutes "
-            "that a recovery script has. So where leases are in force (three or more servers, or "
-            "an NP resolution resource that decides) a server that is not heard still stops its "
-            "groups when its lease and self_stop are over, whatever the ratio."
+            "time-outs of NP resolution resources and the userw watchdog; nor "
+            "heartbeat_interval, after_recovery_deadline, windows and start_wait of monitors, "
+            "and the three minutes that a recovery script has. So where leases are in force "
+            "(three or more servers, or an NP resolution resource that decides), a server that "
+            "is cut off still stops its groups when its lease and self_stop are over, whatever "
+            "the ratio."
         ),
         (
-            "Servers do not compare their clocks: TIME counts on each from when it heard of it; "
-            "the coordinator's end is the end for all. A server that starts meanwhile hears of "
-            "the ratio from the others; when all of them boot or stop the cluster service, it is "
-            "forgotten. Monitors begin their rounds anew when the ratio changes. clpstat, "
-            "clp.toml and clpcfctrl show time-outs as configured."
+            "Servers do not compare their clocks: on each, TIME begins when it hears of the "
+            "ratio; the coordinator's end is the end for all. A server that starts meanwhile "
+            "gets the ratio from the others; when all of them boot or stop the cluster service, "
+            "it is forgotten. Monitors begin their intervals again when the ratio changes. "
+            "clpstat, clp.toml and clpcfctrl show time-outs as configured."
         ),
         (
-            "-r and -t need all servers to be online (exit code 6). -i is always possible; where "
-            "nobody is coordinator it is for the local server alone."
+            "-r and -t need all servers to be online (exit code 6). -i is always possible; while "
+            "there is no coordinator it is for the local server alone."
         ),
     ),
     options=(
@@ -75,7 +74,6 @@ MAX_MS = 30 * UNIT_MS["d"]
 
 
 def run(args: Args) -> Answer:
-    """Carries it out."""
     what = one_of(COMMAND, args, "ratio", "initialize", "show")
     ratio = _ratio(args.text("ratio")) if what == "ratio" else 1
     if args.given("time") != (ratio > 1):

@@ -11,8 +11,8 @@ from clptools.faults import ClpError, ExitCode
 
 if TYPE_CHECKING:
     from clptools.core.model.settings import Settings
-    from clptools.intake.pet import DecodedTrap
-    from clptools.intake.reading import Reading
+    from clptools.intake.decoded_trap import DecodedTrap
+    from clptools.intake.recorded_traps import RecordedTrap
 
 COMMAND = Command(
     "clptrap",
@@ -26,8 +26,8 @@ COMMAND = Command(
     ),
     description=(
         (
-            "decode says what a trap is, its class, the row of the class table that decided, and "
-            "what it would do with the configuration of this server. Nothing runs."
+            "decode says what a trap is, its class, which row of the class table decided, and "
+            "what the trap would do with the configuration of this server. Nothing runs."
         ),
         (
             "HEX is a whole SNMP datagram. With - every line of standard input is a datagram in "
@@ -85,7 +85,6 @@ TRIES = 3
 
 
 def run(args: Args) -> Answer:
-    """Carries it out."""
     if args.words[0] == "decode":
         return _decode(args)
     if args.words[0] == "test":
@@ -99,8 +98,8 @@ def run(args: Args) -> Answer:
 def _decode(args: Args) -> Answer:
     import time
 
-    from clptools.intake.profile import ClassTable
-    from clptools.intake.reading import users_here
+    from clptools.intake.class_table import ClassTable
+    from clptools.intake.recorded_traps import users_here
 
     settings = _settings_if_any(args)
     usm = users_here(settings)
@@ -129,23 +128,23 @@ def _decode(args: Args) -> Answer:
     return Answer(code=ExitCode.FAILED if failed else ExitCode.DONE)
 
 
-def _readings(args: Args) -> Iterator[Reading]:
-    from clptools.intake import reading
+def _readings(args: Args) -> Iterator[RecordedTrap]:
+    from clptools.intake import recorded_traps
 
     words = args.words[1:]
     if args.given("specific") or args.given("octets"):
         if words or args.given("pcap") or not args.given("specific"):
             raise ClpError(ExitCode.USAGE, "--octets goes with --specific N, without HEX.", MORE)
-        yield reading.of_specific(args.text("specific"), args.text("octets") or None)
+        yield recorded_traps.of_specific(args.text("specific"), args.text("octets") or None)
     elif args.given("pcap"):
         if words:
             raise ClpError(ExitCode.USAGE, "--pcap stands for itself, without HEX.", MORE)
         with open(args.text("pcap"), "rb") as file:
-            yield from reading.of_capture(file.read(reading.CAPTURE_BYTES))
+            yield from recorded_traps.of_capture(file.read(recorded_traps.CAPTURE_BYTES))
     elif words == ("-",):
-        yield from reading.of_lines(sys.stdin)
+        yield from recorded_traps.of_lines(sys.stdin)
     elif words:
-        yield reading.of_hex(" ".join(words))
+        yield recorded_traps.of_hex(" ".join(words))
     else:
         raise ClpError(ExitCode.USAGE, "There is nothing to decode.", MORE)
 
@@ -181,14 +180,16 @@ def _settings(args: Args) -> Settings:
     return loaded.settings
 
 
-def _fields(reading: Reading, decoded: DecodedTrap, settings: Settings | None) -> dict[str, object]:
+def _fields(
+    trap: RecordedTrap, decoded: DecodedTrap, settings: Settings | None
+) -> dict[str, object]:
     import msgspec
 
     return {
         "trap": msgspec.to_builtins(decoded),
-        "source": reading.source or None,
+        "source": trap.source or None,
         "hint": decoded.hint or None,
-        "would": [msgspec.to_builtins(change) for change in reading.would(decoded, settings)],
+        "would": [msgspec.to_builtins(change) for change in trap.changes(decoded, settings)],
     }
 
 
@@ -209,10 +210,10 @@ def _print_fault(error: ClpError, in_json: bool) -> None:
         print(f"clptrap: {error.message}", file=sys.stderr)
 
 
-def _text(reading: Reading, decoded: DecodedTrap, settings: Settings | None) -> str:
-    from clptools.intake.telling import told
+def _text(trap: RecordedTrap, decoded: DecodedTrap, settings: Settings | None) -> str:
+    from clptools.intake.trap_report import report
 
-    return told(decoded, reading.source, settings, reading.would(decoded, settings))
+    return report(decoded, trap.source, settings, trap.changes(decoded, settings))
 
 
 # ---------------------------------------------------------------------- test
@@ -234,9 +235,9 @@ def _test(args: Args) -> Answer:
     import socket
     import time
 
-    from clptools.config.secretfile import read_authkey
-    from clptools.intake.match import admissions
-    from clptools.intake.rehearse import build_rehearsal, is_answer, pet_event
+    from clptools.config.files import read_authkey
+    from clptools.intake.admission import admissions
+    from clptools.intake.rehearsal import build_rehearsal, is_answer, pet_event
 
     server = args.text("to")
     if not server or len(args.words) != 2:

@@ -6,7 +6,7 @@ import time
 
 from clptools.api.client import Client, Silent
 from clptools.cli.command import Answer, Args, Command, Option
-from clptools.cli.names import Json, find, objects
+from clptools.cli.requests import Json, find, objects
 from clptools.faults import ClpError, ExitCode
 
 COMMAND = Command(
@@ -100,7 +100,6 @@ def _is(item: Json, state: str) -> bool:
 
 
 def run(args: Args) -> Answer:
-    """Waits."""
     if not args.given("until"):
         raise ClpError(ExitCode.USAGE, "--until is missing.", "More: clpwait --help")
     condition = Condition(args.text("until"))

@@ -1,9 +1,9 @@
 """A command: what it takes, as data, how its line is read, and what it answers.
 
-Parser, help, man page and completion come from the data.  Plain classes without any import that
-takes time: every command loads this, and those that only read are to start as fast as the
-interpreter does.  `typer_app.py` reads the same lines to the same end; it is asked when help is
-wanted, or when a mistake deserves a better word.  `main.py` alone prints and exits.
+Parser, help, man page and completion come from the data.  Every command loads this module, so it
+has plain classes and no slow import: a command that only reads starts about as fast as the
+interpreter.  `typer_app.py` reads the same lines to the same result; it is used for help, and for a
+better word on a mistake.  `main.py` alone prints and exits.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 TYPE_CHECKING = False
-"""As in `typing`, which would take a tenth of the time that such a command needs to start."""
+"""As in `typing`, whose import would take a tenth of the start of such a command."""
 SECONDS_MAX = 31_536_000
-"""A year: nobody waits longer, and clocks of the system take no number however large."""
+"""A year: no wait is longer, and the system's clocks have a limit."""
 WHOLE_MAX = 2**53
-"""Beyond it readers of JSON no longer tell whole numbers apart."""
+"""Above it, readers of JSON cannot tell whole numbers apart."""
 
 
 class Option:
@@ -200,8 +200,8 @@ SUCCEEDED = "Command succeeded."
 class Answer:
     """Text for people, an object for programs, and the exit code.
 
-    `fields` goes out with `--json`, together with `"schema": 1`.  A command that has already
-    written what it had to say (a live screen, a stream) answers with neither.
+    `fields` is printed with `--json`, together with `"schema": 1`.  A command that has written its
+    output already (a live screen, a stream) returns neither.
     """
 
     __slots__ = ("code", "fields", "text")
@@ -219,13 +219,13 @@ def as_json(fields: dict[str, object]) -> str:
     import json
     import sys
 
-    # Elsewhere than in UTF-8 a stream would write `\xe9`, and that is no JSON.
+    # A stream in another encoding than UTF-8 would write `\xe9`, which is no JSON.
     encoding = sys.stdout.encoding or "utf-8"
     return json.dumps(fields, ensure_ascii=not encoding.lower().startswith("utf"))
 
 
 def done(text: str = "", **fields: object) -> Answer:
-    """Done, or already so: what the original prints, or the sentence that says more."""
+    """Done, or already done: prints what the original prints, or `text`."""
     said = text or SUCCEEDED
     return Answer(said, {"result": "done", "text": said, **fields})
 
@@ -270,7 +270,7 @@ def parse(command: Command, line: list[str]) -> Args:
 
 
 def _check_text(item: str) -> None:
-    """What is no UTF-8 can neither be sent nor stored; Python marks it with surrogates."""
+    """Text that is not UTF-8 can neither be sent nor stored; Python marks it with surrogates."""
     if not item.isascii() and any("\udc80" <= letter <= "\udcff" for letter in item):
         raise UsageError(f"{ascii(item.encode(errors='surrogateescape'))[1:]}: not UTF-8 text.")
 
@@ -309,7 +309,7 @@ def _add(values: dict[str, list[str]], option: Option, flag: str, value: str | N
 
 
 def _check_number(option: Option, flag: str, value: str) -> None:
-    """A silly number is a wrong line, not one that is cut to what fits."""
+    """A number out of range is a usage error; it is not cut to what fits."""
     fits = is_number(value) and option.low <= float(value) <= option.high
     if fits and not (option.whole and "." in value):
         return
@@ -331,6 +331,6 @@ def _check_words(command: Command, words: list[str]) -> None:
         missing = next(a for a in command.arguments[len(words) :] if a.required)
         raise UsageError(f"{missing.name} is missing.")
     if len(words) > most and not any(a.many for a in command.arguments):
-        # Not which: it may be a password.
+        # The words are not shown: one may be a password.
         most_words = f"{most} word{'s' if most > 1 else ''}" if most else "no words"
         raise UsageError(f"It takes {most_words} beside its options, not {len(words)}.")

@@ -1,4 +1,4 @@
-"""What is made from other data of the package: `python -m clptools.cli.generate`.
+"""Files that are made from data of the package: `python -m clptools.cli.generate`.
 
 Man pages and completions come from the commands, the page of scenarios from their language, the
 page of events from the catalogue of notices, the types of the socket's JSON from the structs of the
@@ -31,13 +31,13 @@ from msgspec.inspect import (
     type_info,
 )
 
-from clptools.api.backend import EventRecord, Explanation, HardwareView
-from clptools.cli import shells
+from clptools.api.messages import EventRecord, Explanation, HardwareView
 from clptools.cli.command import Command
-from clptools.cli.events_page import events_page
-from clptools.cli.man import config_page, page
-from clptools.cli.registry import COMMANDS, DESCRIBED
-from clptools.cli.scenarios_page import scenarios_page
+from clptools.cli.daemons import DAEMONS
+from clptools.cli.pages import completions
+from clptools.cli.pages.docs import events_page, scenarios_page
+from clptools.cli.pages.man_pages import config_page, page
+from clptools.cli.registry import COMMANDS
 from clptools.core.model.requests import Outcome, Request
 from clptools.core.model.view import StatusView
 from clptools.registries import registries
@@ -47,9 +47,9 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 def commands() -> tuple[Command, ...]:
-    """All commands, by name."""
-    everything = {**COMMANDS, **DESCRIBED}
-    return tuple(import_module(everything[name]).COMMAND for name in sorted(everything))
+    """All commands and daemons, by name."""
+    every: list[Command] = [import_module(module).COMMAND for module in COMMANDS.values()]
+    return tuple(sorted((*every, *DAEMONS), key=lambda command: command.name))
 
 
 def files() -> dict[str, str]:
@@ -60,9 +60,9 @@ def files() -> dict[str, str]:
         "docs/scenarios.md": scenarios_page(),
         "docs/events.md": events_page(),
         "man/clp.toml.5": config_page(registries()),
-        "completions/clptools.bash": shells.bash(every),
-        "completions/_clptools": shells.zsh(every),
-        "completions/clptools.fish": shells.fish(every),
+        "completions/clptools.bash": completions.bash(every),
+        "completions/_clptools": completions.zsh(every),
+        "completions/clptools.fish": completions.fish(every),
         "clptools/cli/json_types.py": json_types(),
     }
 
@@ -105,8 +105,8 @@ SHOWN = (StatusView, EventRecord, Explanation, HardwareView)
 def json_types() -> str:
     """The text of `json_types.py`: the structs of the socket's JSON, as types for mypy.
 
-    A command that answers in two interpreter starts cannot afford msgspec, which costs as much as
-    the interpreter itself; it works on the decoded JSON.
+    A command that answers in the time of two interpreter starts works on the decoded JSON: the
+    import of msgspec alone takes as long as one.
     """
     found: dict[str, StructType] = {}
     for struct in (*SHOWN, *get_args(Request), Outcome):
@@ -152,7 +152,7 @@ def _as_json(of: Type) -> str:
 
 
 def _type(name: str, of: StructType) -> str:
-    """What the struct leaves out where it is the default may be left out."""
+    """A field that the struct omits at its default is not required."""
     keys = {of.tag_field: f'Literal["{of.tag}"]'} if of.tag_field else {}
     for field in of.fields:
         optional = of.cls.__struct_config__.omit_defaults and not field.required

@@ -28,7 +28,7 @@ class ArbiterJson(TypedDict):
 
 
 class BecauseJson(TypedDict):
-    """`api.backend.Because`."""
+    """`api.messages.Because`."""
 
     time: float
     server: str
@@ -83,7 +83,7 @@ class ConfirmDownJson(TypedDict):
 
 
 class EventJson(TypedDict):
-    """`api.backend.EventRecord`."""
+    """`api.messages.EventRecord`."""
 
     schema: int
     cursor: str
@@ -100,7 +100,7 @@ class EventJson(TypedDict):
 
 
 class ExplanationJson(TypedDict):
-    """`api.backend.Explanation`."""
+    """`api.messages.Explanation`."""
 
     schema: int
     subject: str
@@ -179,14 +179,14 @@ class GroupStopJson(TypedDict):
 
 
 class HardwareJson(TypedDict):
-    """`api.backend.HardwareView`."""
+    """`api.messages.HardwareView`."""
 
     schema: int
     servers: list[HardwareOfServerJson]
 
 
 class HardwareOfServerJson(TypedDict):
-    """`api.backend.HardwareOfServer`."""
+    """`api.messages.HardwareOfServer`."""
 
     name: str
     open: list[OpenHardwareJson]
@@ -295,7 +295,7 @@ OpenHardwareJson = TypedDict(
         "acknowledged": bool,
     },
 )
-"""`api.backend.OpenHardware`."""
+"""`api.messages.OpenHardware`."""
 
 
 class OutcomeJson(TypedDict):

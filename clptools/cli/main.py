@@ -22,11 +22,11 @@ def main() -> int:
 
 
 def begin(name: str, line: list[str]) -> int:
-    """`run`, after the standard streams were made fit for it."""
+    """`run`, after the standard streams were prepared."""
     _open_missing()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # What a terminal cannot show is shown as its code, and ends nothing.
+            # A character that the terminal cannot show appears as its code, and raises nothing.
             stream.reconfigure(errors="backslashreplace")
     return run(name, line)
 
@@ -34,11 +34,11 @@ def begin(name: str, line: list[str]) -> int:
 def _open_missing() -> None:
     """/dev/null for each standard stream that the caller closed (`>&-`).
 
-    Its number would go to the next file or socket that is opened, and what is printed into that.
+    Otherwise the next file or socket would get its number, and prints would go into that.
     """
     for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         if getattr(sys, name) is None:
-            # The lowest free number: this one, for those before it are open by now.
+            # The system gives the lowest free number: this one, because those before it are open.
             os.open(os.devnull, os.O_RDWR)
             setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
 
@@ -70,7 +70,7 @@ def _answer(name: str, line: list[str]) -> Answer:
     module = import_module(COMMANDS[name])
     command: Command = module.COMMAND
     if line[:1] == ["--complete"]:
-        from clptools.cli.names import live_names
+        from clptools.cli.requests import live_names
 
         return Answer("\n".join(live_names("".join(line[1:2]))))
     if "--help" in line:
@@ -164,7 +164,7 @@ def _complain(text: str) -> None:
 
 
 def _give_up(stream: int) -> None:
-    """Nothing more can be written there, and Python must not complain of that at its end."""
+    """Points a broken stream at /dev/null, so that Python does not complain of it at exit."""
     sink = os.open(os.devnull, os.O_WRONLY)
     os.dup2(sink, stream)
     os.close(sink)

@@ -1,4 +1,4 @@
-"""The way of events from a BMC that speaks Redfish; see `bmc_alerts`.
+"""Whether events arrive from a BMC that speaks Redfish; see `bmc_alerts`.
 
 Nothing is set there: the agent opens the stream or subscribes while it runs.
 """
@@ -10,11 +10,11 @@ import contextlib
 import secrets
 
 from clptools.common.redfish import ROOT, Json, RedfishError, Service, link, links, path_of
-from clptools.config.secretfile import read_bmc_password
+from clptools.config.files import read_bmc_password
 from clptools.core.model.settings import Bmc
 from clptools.faults import ClpError, ExitCode
 from clptools.hardware.alerts import Finding, Wanted
-from clptools.hardware.ipmi import BmcError
+from clptools.hardware.ipmi_requests import BmcError
 from clptools.hardware.redfish import access_of, send_test_event
 from clptools.intake.redfish_log import find_logs
 
@@ -22,7 +22,7 @@ _SUBSCRIPTIONS_MOST = 32
 
 
 class RedfishAlerts:
-    """Looks whether a service tells of its events, and by which of three ways."""
+    """Checks whether a service sends its events, by any of three ways."""
 
     tells = "event"
 

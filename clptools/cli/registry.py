@@ -39,8 +39,5 @@ COMMANDS: dict[str, str] = {
     )
 }
 
-DESCRIBED = {
-    "clpnode": "clptools.cli.clpnode",
-    "clpwitnessd": "clptools.cli.clpwitnessd",
-}
-"""Commands of other entry points, for the manual and the shells alone."""
+DAEMONS = ("clpnode", "clpwitnessd")
+"""Commands of other entry points: `daemons` describes them for the manual and the shells."""

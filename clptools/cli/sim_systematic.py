@@ -23,7 +23,6 @@ _SHOWN = 10
 
 def run(args: Args, settings: Settings | None) -> Answer:
     """Every fault at every place of every story."""
-    from clptools.sim.promises import PROMISES
     from clptools.sim.systematic import cpu_s
 
     tasks = _tasks(args, settings)
@@ -60,18 +59,7 @@ def run(args: Args, settings: Settings | None) -> Answer:
         "stories": stories,
         "schedules": schedules,
         "broken": broke,
-        "violations": [
-            {
-                "story": x.story,
-                "at": x.at,
-                "faults": list(x.faults),
-                "invariant": x.invariant,
-                "promise": PROMISES[x.invariant],
-                "text": x.text,
-                "reproduce": x.reproduce,
-            }
-            for x in broken
-        ],
+        "violations": [_violation(each) for each in broken],
         "clusters": clusters,
         "cpu_s": round(cpu_s(), 3),
     }
@@ -79,17 +67,37 @@ def run(args: Args, settings: Settings | None) -> Answer:
         told.append(f"Every promise held in {schedules:,} schedules.")
         return Answer("\n".join(told), fields)
     told.append(f"Broken in {broke:,} of {schedules:,} schedules:")
-    for x in broken[:_SHOWN]:
-        what = " and ".join(x.faults) or "no fault at all"
-        told += [
-            f"  {x.story}: {x.text}",
+    return Answer("\n".join([*told, *_listed(broken)]).rstrip(), fields, ExitCode.FOUND)
+
+
+def _violation(broken: Broken) -> dict[str, object]:
+    from clptools.sim.promises import PROMISES
+
+    return {
+        "story": broken.story,
+        "at": broken.at,
+        "faults": list(broken.faults),
+        "invariant": broken.invariant,
+        "promise": PROMISES[broken.invariant],
+        "text": broken.text,
+        "reproduce": broken.reproduce,
+    }
+
+
+def _listed(broken: list[Broken]) -> list[str]:
+    """The first broken schedules for people, and the very first as a scenario."""
+    lines: list[str] = []
+    for each in broken[:_SHOWN]:
+        what = " and ".join(each.faults) or "no fault at all"
+        lines += [
+            f"  {each.story}: {each.text}",
             f"    after: {what}",
-            f"    at:    {x.at or '-'}",
+            f"    at:    {each.at or '-'}",
         ]
     if len(broken) > _SHOWN:
-        told.append(f"  {len(broken) - _SHOWN} more: --json has their scenarios.")
-    told += ["The first as a scenario; clpsim --play FILE repeats it:", "", broken[0].reproduce]
-    return Answer("\n".join(told).rstrip(), fields, ExitCode.FOUND)
+        lines.append(f"  {len(broken) - _SHOWN} more: --json has their scenarios.")
+    head = "The first as a scenario; clpsim --play FILE repeats it:"
+    return [*lines, head, "", broken[0].reproduce]
 
 
 def _tasks(args: Args, settings: Settings | None) -> list[tuple[str, Task]]:
@@ -139,7 +147,7 @@ _NEEDS = {
 
 
 def _check_needs(only: tuple[str, ...], tasks: list[tuple[str, Task]]) -> None:
-    """A story that none of these clusters can live through would be left out without a word."""
+    """Raises ClpError for a story that fits none of the clusters: it would be left out silently."""
     from clptools.sim.stories import TALES, stories
 
     told = {story.name for _, task in tasks for story in stories(task.settings)}
@@ -156,7 +164,7 @@ def _check_needs(only: tuple[str, ...], tasks: list[tuple[str, Task]]) -> None:
 
 
 def _cluster(args: Args, name: str, task: Task) -> list[Outcome]:
-    """All stories of one cluster; on a terminal it shows how far it is."""
+    """Plays all stories of one cluster; shows its progress on a terminal."""
     from clptools.sim.systematic import run as play_all
 
     quiet = args.given("json") or not sys.stderr.isatty()
@@ -216,7 +224,7 @@ def play(args: Args, settings_of: Callable[[Args], Settings | None]) -> Answer:
 
 
 def _read(file: str, name: str) -> str:
-    """The text of a scenario.  What cannot be opened is the system's word, and ends with 1."""
+    """The text of a scenario.  A file that cannot be opened is a fault (1), not wrong usage."""
     try:
         with open(0 if file == "-" else file, "rb", closefd=file != "-") as opened:
             data = opened.read(_LARGEST + 1)

@@ -41,9 +41,9 @@ def events(args: Args) -> Answer:
 
 
 def is_cursor(text: str) -> bool:
-    """Whether it has the form of a cursor, SERVER:INCARNATION:NUMBER; else it was cut or mixed up.
+    """Whether a text has the form of a cursor: SERVER:INCARNATION:NUMBER.
 
-    The agent takes any other text for an event that it forgot long ago.
+    The agent would take any other text for an event that it no longer keeps.
     """
     parts = text.split(":")
     return len(parts) == 3 and all(parts) and parts[2].isascii() and parts[2].isdigit()
@@ -57,7 +57,6 @@ def recorded(client: Client, cursor: str, follow: bool) -> Iterator[EventJson]:
 
 
 def write_event(event: EventJson, *, as_text: bool) -> None:
-    """One line."""
     if as_text:
         line = event_line(event)
     else:

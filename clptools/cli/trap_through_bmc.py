@@ -1,4 +1,4 @@
-"""`clptrap test --through-bmc`: the BMC itself sends a trap, and it is seen to arrive.
+"""`clptrap test --through-bmc`: the BMC itself sends a trap, and its arrival is watched.
 
 A BMC that speaks Redfish sends an event in its place.
 """
@@ -22,7 +22,7 @@ ARRIVES_WITHIN_S = 10.0
 """BMCs queue their alerts; most send within a second."""
 LOOK_EVERY_S = 0.2
 EVENT_WITHIN_S = 20.0
-"""By Redfish; where the log alone tells, it is read every ten seconds."""
+"""By Redfish, where the log may be the only way; it is read every ten seconds."""
 
 _TAKEN = {
     "accepted": "taken",
@@ -133,7 +133,7 @@ async def _sent(
 
 
 class _AtAgent:
-    """Looks by the counters of the agent there; it may be another server's."""
+    """Watches the counters of the agent of that server, which need not be this one."""
 
     def __init__(self, server: str, events: bool) -> None:
         """`events`: by Redfish, not traps."""
@@ -152,7 +152,7 @@ class _AtAgent:
         return
 
     def look(self, wanted: Wanted) -> str:
-        """What became of it; empty: nothing yet.  Raises ClpError where it was refused."""
+        """What became of the test; empty: nothing yet.  Raises ClpError if it was refused."""
         now = self._counters()
         grown = [name for name, count in now.items() if count > self._before.get(name, 0)]
         for name, text in self._taken.items():
@@ -191,7 +191,7 @@ class _AtSocket:
 
     def __init__(self, wanted: Wanted, settings: Settings) -> None:
         """Raises OSError: the keyword address cannot be bound."""
-        from clptools.intake.profile import ClassTable
+        from clptools.intake.class_table import ClassTable
 
         family = socket.AF_INET6 if ":" in wanted.host else socket.AF_INET
         self._table = ClassTable(settings.trap_profiles)
@@ -214,8 +214,8 @@ class _AtSocket:
     def look(self, wanted: Wanted) -> str:
         """As `_AtAgent.look`."""
         from clptools.intake import pet, snmp
+        from clptools.intake.admission import plain_source
         from clptools.intake.ber import DecodeError
-        from clptools.intake.match import plain_source
 
         try:
             data, source = self._socket.recvfrom(65_535)

@@ -1,4 +1,4 @@
-"""The same commands as typer sees them, made from the same data: for help and for mistakes.
+"""The commands as typer sees them, made from the same data: for help and for usage errors.
 
 Importing it costs as much as three interpreters; only `--help` and wrong lines pay that.
 """

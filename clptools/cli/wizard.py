@@ -64,7 +64,7 @@ class _Wizard:
         self.talk = talk
 
     def run(self) -> bool:
-        """Through the steps; whether the file was written."""
+        """Goes through the steps; returns whether the file was written."""
         number = 0
         while True:
             if number == len(STEPS):
@@ -98,7 +98,7 @@ class _Wizard:
             self._one(step, said[:1], objects)
 
     def _one(self, step: Step, verb: str, objects: list[Found]) -> None:
-        """One change; cancelled or refused, everything is as before."""
+        """One change; if it is cancelled or refused, everything stays as it was."""
         try:
             if verb == "a":
                 self._add(step)
@@ -238,7 +238,7 @@ class _Wizard:
             if there == session.new or (there and now != session.document.original):
                 raise ClpError(
                     ExitCode.REFUSED,
-                    f"{session.path} was changed by somebody else meanwhile. Nothing was written.",
+                    f"{session.path} has changed meanwhile. Nothing was written.",
                     "Start again: clpcfset wizard",
                 )
             session.save()

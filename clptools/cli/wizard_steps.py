@@ -20,7 +20,7 @@ class Step(NamedTuple):
     about: str
     kind: str
     wanted: int
-    """So many of them there usually are: until then Enter adds one."""
+    """How many there usually are: while there are fewer, Enter adds one."""
     add: Callable[[Session, Talk], None] | None = None
     """None: there is one, always."""
 
@@ -45,7 +45,7 @@ class _Asking:
         return self.talk.until(f"  {question or key}", take, default, about)
 
     def required(self) -> None:
-        """The keys without which an object of this type is nothing."""
+        """Asks for the required keys of the object's type."""
         found, _ = self.config.object_at(self.path)
         for field in fields_of(found.kind, found.table, self.config.registries).values():
             if field.required and field.name not in found.table:
@@ -57,8 +57,8 @@ class _Asking:
         return f"{field.help} ({field.parse.name})"
 
 
-def _first_type(session: Session, talk: Talk, kind: str, question: str, default: str) -> str:
-    """A type that there is; the original's others are refused with their reasons."""
+def _ask_type(session: Session, talk: Talk, kind: str, question: str, default: str) -> str:
+    """Asks for a type; types of the original that are not carried are refused with the reason."""
     return talk.until(question, lambda given: session.config.check_type(kind, given), default)
 
 
@@ -94,7 +94,7 @@ def _server(session: Session, talk: Talk) -> None:
 def _interconnect(session: Session, talk: Talk) -> None:
     talk.say("  lankhb: LAN, kernel mode in the original; lanhb: LAN, user mode; bmchb: BMC;")
     talk.say("  witnesshb: a witness server. DISK, COM and mirror communication are not carried.")
-    kind = _first_type(session, talk, "interconnect", "Type", "lankhb")
+    kind = _ask_type(session, talk, "interconnect", "Type", "lankhb")
     found = make(session, "interconnect", type=kind)
     asking = _Asking(session, talk, found)
     if kind in ("lankhb", "lanhb"):
@@ -109,7 +109,7 @@ def _interconnect(session: Session, talk: Talk) -> None:
 
 def _np(session: Session, talk: Talk) -> None:
     talk.say("  etcd, witness, disk: strong, one side alone can win; ping, http: both may.")
-    kind = _first_type(session, talk, "np", "Type", "ping")
+    kind = _ask_type(session, talk, "np", "Type", "ping")
     _Asking(session, talk, make(session, "np", type=kind)).required()
 
 
@@ -127,7 +127,7 @@ def _resource(session: Session, talk: Talk) -> None:
     config = session.config
     groups = config.names("group")
     group = talk.until("Group", lambda given: _exists(config, given), groups[-1] if groups else "")
-    kind = _first_type(session, talk, "resource", "Type (exec, fip, service)", "exec")
+    kind = _ask_type(session, talk, "resource", "Type (exec, fip, service)", "exec")
     found = _named(session, talk, "resource", _free(config, "resource", kind), type=kind,
                    owner=group)  # fmt: skip
     asking = _Asking(session, talk, found)
@@ -146,7 +146,7 @@ def _monitor(session: Session, talk: Talk) -> None:
     types = [str(one.table.get("type")) for one in config.all_of("monitor")]
     default = "mrw" if "userw" in types else "userw"
     known = ", ".join(config.registries.monitors)
-    kind = _first_type(session, talk, "monitor", f"Type ({known})", default)
+    kind = _ask_type(session, talk, "monitor", f"Type ({known})", default)
     found = _named(session, talk, "monitor", config.free_name("monitor", kind), type=kind)
     asking = _Asking(session, talk, found)
     if kind == "userw":
@@ -256,7 +256,7 @@ CANCEL = "<"
 
 
 class Ended(Exception):
-    """There are no more answers: the end of the pipe, or Ctrl-D."""
+    """There are no more answers: end of the pipe, or Ctrl-D."""
 
 
 class Cancelled(Exception):
@@ -271,7 +271,6 @@ class Talk:
         self._echo = not sys.stdin.isatty()
 
     def say(self, text: str = "") -> None:
-        """Prints."""
         print(text, file=self._out)
 
     def ask(self, question: str, default: str = "", about: str = "") -> str:
@@ -311,7 +310,6 @@ class Talk:
                 return answer
 
     def yes(self, question: str, default: bool) -> bool:
-        """Yes or no."""
         while True:
             answer = self.ask(f"{question} (y/n)", "y" if default else "n").lower()
             if answer in ("y", "yes", "n", "no"):

@@ -1,17 +1,22 @@
-"""HTTP/1.1 by h11 over asyncio's streams: a client and a server, every length bounded.
+"""HTTP/1.1 by h11 over asyncio's streams: messages and the server, every length bounded.
 
-One exchange a connection, on both sides: a connection that is kept may be half dead, and then
-costs the time-out of the next request (`kept_http` is for who needs one all the same).  h11 parses
-and frames; here are the limits, TLS, and which client may have how many connections (`places`).
-A redirection is an answer like any other.
+One exchange a connection: a connection that is kept may be half dead, and then costs the
+time-out of the next request.  h11 parses and frames; here are the limits, TLS, and which client
+may have how many connections.  Clients are in `http_client`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
+import ipaddress
 import os
+import socket
 import ssl
-from collections.abc import Awaitable, Sequence
+import stat
+from collections import Counter
+from collections.abc import Awaitable
 from http import HTTPStatus
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -19,8 +24,6 @@ from urllib.parse import urlsplit
 import h11
 import msgspec
 
-from clptools.common.host_addresses import HostAddresses
-from clptools.common.places import Places, source_of
 from clptools.faults import ClpError, ExitCode
 
 MAX_HEAD_BYTES = 16_384
@@ -29,13 +32,20 @@ MAX_BODY_BYTES = 262_144
 MAX_ASKED_HEAD_BYTES = 8_192
 """Of a request."""
 _MAX_CHUNKS = 2_000
-"""Each costs as much time as a head: tens of thousands would hold up who reads them."""
+"""Each costs as much time as a head: tens of thousands would hold up the reader."""
 _READ_BYTES = 65_536
 
 HEAD_S = 2.0
-"""For TLS and the head of a request: who has something to say, says it at once."""
+"""For TLS and the head of a request: a client with a request sends it at once."""
 PATIENCE_S = 5.0
 """For one connection of a server, from its beginning to its end."""
+
+MAX_CONNECTIONS = 256
+MAX_OF_A_SOURCE = 64
+"""A whole cluster may be behind one address."""
+MAX_STRANGERS = 128
+MAX_OF_A_STRANGER = 16
+MAX_KNOWN = 1024
 
 
 class HttpError(Exception):
@@ -149,97 +159,6 @@ def packed(connection: h11.Connection, head: h11.Request | h11.Response, body: b
     return b"".join(connection.send(event) or b"" for event in events)
 
 
-# ---------------------------------------------------------------------- client
-
-
-class Site:
-    """A base URL, `http` or `https`, with the address that answers for it.
-
-    It has no time-out of its own: the caller cancels it, and the connection is gone at once.
-    """
-
-    def __init__(self, url: str, tls: ssl.SSLContext | None = None) -> None:
-        parts = urlsplit(url)
-        self.url = url
-        self._host = parts.hostname or ""
-        self._port = parts.port or (443 if parts.scheme == "https" else 80)
-        self._netloc = parts.netloc
-        self._path = parts.path
-        self._query = f"?{parts.query}" if parts.query else ""
-        self._tls = tls if parts.scheme == "https" else None
-        self._addresses = HostAddresses(self._host)
-
-    async def request(
-        self,
-        method: str,
-        path: str = "",
-        *,
-        body: bytes = b"",
-        headers: Sequence[tuple[str, str]] = (),
-        status_only: bool = False,
-    ) -> Response:
-        """One exchange; `path` is added to the URL's own.  Raises HttpError.
-
-        With `status_only` the answer ends for us with its head, however long its body is.
-        """
-        target = (self._path.rstrip("/") + path if path else self._path) or "/"
-        lines = [
-            ("Host", self._netloc),
-            ("User-Agent", "clptools"),
-            ("Connection", "close"),
-            *headers,
-        ]
-        if body or method not in ("GET", "HEAD"):
-            lines.append(("Content-Length", str(len(body))))
-        connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD_BYTES)
-        try:
-            head = h11.Request(method=method, target=target + self._query, headers=lines)
-            sent = packed(connection, head, body)
-        except h11.LocalProtocolError:
-            # h11's own text would show a header's value, which may be secret.
-            raise HttpError("the request has what HTTP cannot carry") from None
-        reader, writer = await self._connect()
-        try:
-            writer.write(sent)
-            await writer.drain()
-            return await _response(connection, reader, status_only or method == "HEAD")
-        except OSError as error:
-            raise HttpError(cause(error)) from None
-        finally:
-            writer.transport.abort()
-
-    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        fault = "no address"
-        try:
-            addresses = await self._addresses.find()
-        except OSError as error:
-            raise HttpError(f"{self._host}: {cause(error)}") from None
-        for address in addresses:
-            try:
-                return await asyncio.open_connection(
-                    address,
-                    self._port,
-                    ssl=self._tls,
-                    server_hostname=self._host if self._tls else None,
-                    limit=MAX_HEAD_BYTES,
-                )
-            except OSError as error:  # ssl.SSLError is one
-                fault = cause(error)
-        raise HttpError(fault)
-
-
-async def _response(
-    connection: h11.Connection, reader: asyncio.StreamReader, status_only: bool
-) -> Response:
-    """The answer to what was sent on `connection`.  Raises HttpError, OSError."""
-    incoming = Incoming(connection, reader, MAX_HEAD_BYTES, "the answer")
-    head = await incoming.head()
-    assert isinstance(head, h11.Response)
-    headers = headers_of(head)
-    body = b"" if status_only else await incoming.body(headers, MAX_BODY_BYTES)
-    return Response(status=head.status_code, headers=headers, body=body)
-
-
 def cause(error: OSError) -> str:
     """What went wrong, in a few words."""
     if isinstance(error, ssl.SSLCertVerificationError):
@@ -299,6 +218,53 @@ class Handler(Protocol):
         """The answer to a whole request.  Raises HttpError: it is refused."""
 
 
+class Places:
+    """How many connections may be open at once, by where they come from.
+
+    A client that has not shown a key shares some places with all other strangers, so that
+    strangers cannot shut out a client that has.
+    """
+
+    def __init__(self) -> None:
+        self._taken: Counter[str] = Counter()
+        self._known: dict[str, None] = {}
+
+    def take(self, source: str) -> tuple[str, ...]:
+        """Places for one from `source`, to be given back; none where one of them is full."""
+        known = source in self._known
+        wanted = {"all": MAX_CONNECTIONS, source: MAX_OF_A_SOURCE if known else MAX_OF_A_STRANGER}
+        if not known:
+            wanted["strangers"] = MAX_STRANGERS
+        if any(self._taken[place] >= most for place, most in wanted.items()):
+            return ()
+        self._taken.update(wanted.keys())
+        return tuple(wanted)
+
+    def give_back(self, places: tuple[str, ...]) -> None:
+        """The connection is over."""
+        self._taken.subtract(places)
+        for place in places:
+            if not self._taken[place]:
+                del self._taken[place]
+
+    def know(self, source: str) -> None:
+        """It has a key; of too many, the one that showed it longest ago is forgotten."""
+        self._known.pop(source, None)
+        self._known[source] = None
+        if len(self._known) > MAX_KNOWN:
+            del self._known[next(iter(self._known))]
+
+
+def source_of(address: str) -> str:
+    """What counts as one source: an IPv4 address, or an IPv6 network of one site (/64)."""
+    found = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(found, ipaddress.IPv6Address):
+        if found.ipv4_mapped is None:
+            return str(ipaddress.ip_network((found, 64), strict=False))
+        found = found.ipv4_mapped
+    return str(found)
+
+
 class Server:
     """Answers on one address; one exchange a connection."""
 
@@ -317,6 +283,20 @@ class Server:
         chosen: int = self._server.sockets[0].getsockname()[1]
         return chosen
 
+    async def start_unix(self, path: str) -> None:
+        """Begin to answer on a Unix socket that its user and group may use.  Raises OSError."""
+        with contextlib.suppress(FileNotFoundError):
+            if not stat.S_ISSOCK(os.lstat(path).st_mode):
+                raise FileExistsError(errno.EEXIST, "another file is there", path)
+            os.unlink(path)
+        mask = os.umask(0o117)
+        try:
+            self._server = await asyncio.start_unix_server(
+                self._connected, path, limit=MAX_ASKED_HEAD_BYTES
+            )
+        finally:
+            os.umask(mask)
+
     async def close(self) -> None:
         """Stop answering."""
         if self._server is not None:
@@ -325,8 +305,9 @@ class Server:
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         peer = writer.get_extra_info("peername")  # None: it is gone already
-        source = source_of(peer[0]) if peer else ""
-        places = self._places.take(source) if peer else ()
+        local = writer.get_extra_info("socket").family == socket.AF_UNIX
+        source = "local" if local else source_of(peer[0]) if peer else ""
+        places = self._places.take(source) if source else ()
         if not places:
             writer.transport.abort()
             return
@@ -334,7 +315,7 @@ class Server:
             async with asyncio.timeout(PATIENCE_S):
                 await self._exchange(reader, writer, source)
         except OSError:
-            pass  # TimeoutError is one; a stranger's connection is nobody's concern
+            pass  # TimeoutError is one; nothing depends on a stranger's connection
         finally:
             self._places.give_back(places)
             writer.transport.abort()

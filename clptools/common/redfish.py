@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from clptools.common.http import HttpError, Response
-from clptools.common.kept_http import KeptConnection, pinned_tls
+from clptools.common.http_client import KeptConnection, pinned_tls
 from clptools.faults import ClpError
 
 ROOT = "/redfish/v1/"
@@ -53,7 +53,7 @@ class RedfishError(Exception):
 
 
 class Access(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a service is, who it is known by, and who we are to it."""
+    """Where a service is, by what it is known, and who we are to it."""
 
     address: str
     port: int
@@ -61,7 +61,7 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
     certificate: str = ""
     """`sha256:…` that it must show."""
     ca: str = ""
-    """PEM file of who must have signed it, where `certificate` is empty."""
+    """PEM file of the CA that must have signed it, where `certificate` is empty."""
 
 
 class Service:
@@ -193,7 +193,7 @@ class Service:
         return answer
 
     def _link(self, asked_at: int, new: bool) -> None:
-        """It answered, so what it told before still stands, or not."""
+        """Note the answer, and whether this session still follows on what was told before."""
         last, self._answered_at = self._answered_at, self._now_ms()
         if new and (last is None or asked_at - last > LINK_MS):
             self.session = f"{self.access.address}/{next(_numbers)}/{self._answered_at}"

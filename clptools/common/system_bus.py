@@ -1,7 +1,7 @@
 """systemd on the system bus (org.freedesktop.systemd1(5)): its names, calls, and its sender.
 
 Any local user may send a signal that looks like one of systemd's.  A match rule with a sender
-keeps out what is sent to everybody, but not what somebody sends to us alone.
+keeps out broadcasts of others, but not what one of them sends to us alone.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ async def call(
 
 
 class Owner:
-    """Who owns systemd's name on one connection: another after systemd was executed anew."""
+    """The owner of systemd's name on one connection; another once systemd is executed anew."""
 
     def __init__(self) -> None:
         self._unique = ""
@@ -97,7 +97,7 @@ class Owner:
         self._unique = self._unique or owner
 
     def changed(self, message: Message) -> bool:
-        """Takes note of a change; whether somebody owns the name anew."""
+        """Takes note of a change; whether the name has a new owner."""
         if message.sender != BUS[0] or message.member != "NameOwnerChanged":
             return False
         name, _before, owner = message.body
@@ -109,3 +109,22 @@ class Owner:
     def sent(self, message: Message) -> bool:
         """Whether it comes from systemd."""
         return bool(self._unique) and message.sender == self._unique
+
+
+_SUFFIXES = (
+    "service",
+    "socket",
+    "target",
+    "mount",
+    "automount",
+    "swap",
+    "path",
+    "timer",
+    "slice",
+    "scope",
+)
+
+
+def unit_name(unit: str) -> str:
+    """The unit with its suffix."""
+    return unit if unit.rpartition(".")[2] in _SUFFIXES else f"{unit}.service"

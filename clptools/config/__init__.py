@@ -1,0 +1,10 @@
+"""`clp.toml`: its keys as data, and everything that reads, checks, writes or edits it.
+
+- Keys: `field` (kinds of values), `fields*` (the tables), `variants` (types; their keys are in the
+  `registry.py` of their rooms).  A new key is one `Field` there and one in the settings.
+- Reading: `load`, by `table` and `lines`; `servers`, `groups`, `monitors` and `trap_profiles` read
+  the tables.  A fault of one key or of two belongs there: the configuration is refused.
+- Checking what loads: `check`, `check_machine` with `facts`, and `safety`.  Warnings belong there.
+- Writing: `files`, `history`, `scripts`.  Editing: `document`, `statements`, `edit`, `references`.
+- The original's `clp.conf`: `clpconf`, `original`, `importer`.
+"""

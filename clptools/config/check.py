@@ -1,26 +1,20 @@
 """Warnings on a configuration that loads: what would not work, or not as it was meant.
 
-Two kinds: what the configuration alone shows, and what it shows together with facts of this
-machine (`config.facts`).
+This module checks the configuration alone; `check_machine` compares it with this machine.
 """
 
 from __future__ import annotations
 
 import difflib
+import tomllib
 from collections.abc import Iterable, Iterator
-from ipaddress import ip_address
 
-from clptools.config.address import endpoint
-from clptools.config.facts import Facts
-from clptools.config.field import near
-from clptools.config.limits import LEASE_BEATS, lease_that_fits
-from clptools.config.load import Loaded
-from clptools.config.machine import is_device, unit_name
-from clptools.config.monitors import BMCNOTICE, CATEGORIES, TRAP_PORT
-from clptools.config.places import Places
-from clptools.config.scripts import scripts_of
-from clptools.config.variants import Registries
-from clptools.core.model.options import WatchdogOptions, read, watchdog_method
+import msgspec
+
+from clptools.config.lines import Lines, Path
+from clptools.config.load import LEASE_BEATS, Loaded, lease_that_fits
+from clptools.config.monitors import BMCNOTICE, CATEGORIES
+from clptools.core.model.options import WatchdogOptions, read
 from clptools.core.model.settings import Monitor, Settings
 from clptools.core.model.words import BmcAction
 from clptools.reports import Report
@@ -30,40 +24,16 @@ STARTUP_WAIT_MS = 120_000
 FENCE_DELAY_MS = 5000
 """A forced stop takes 1 to 5 s; with less delay two servers can stop each other."""
 
-RIVALS = {
-    "ipmievd": "shuts the server down on its own when a critical event comes",
-    "bmc-watchdog": "feeds or sets the BMC's watchdog timer, which belongs to clpnode",
-    "watchdog": "holds /dev/watchdog and reboots the server by its own rules",
-    "wd_keepalive": "holds /dev/watchdog and feeds it whatever happens",
-}
-"""Other programs that act on BMC events or watchdogs (hardware guide 2.2.2)."""
 
-MOST_SHOWN = 12
-"""Devices that a hint lists."""
-
-ESMPRO_EVENTS = "C00001FD, C0000203, C0000454"
-
-
-def check(loaded: Loaded, registries: Registries, facts: Facts | None = None) -> tuple[Report, ...]:
-    """The warnings, beside those of the loading; none where it has errors.
-
-    Without `facts` only the configuration itself is looked at.
-    """
+def check(loaded: Loaded) -> tuple[Report, ...]:
+    """The warnings, beside those of the loading; none where it has errors."""
     settings = loaded.settings
-    if settings is None:
-        return ()
-    places = Places(loaded)
-    found = list(_alone(settings, places))
-    if facts is not None:
-        found += _here(settings, places, facts, registries)
-    return tuple(found)
+    return tuple(_checks(settings, Places(loaded))) if settings is not None else ()
 
 
-# -- the configuration alone ------------------------------------------------------------------
-
-
-def _alone(settings: Settings, places: Places) -> Iterator[Report]:
+def _checks(settings: Settings, places: Places) -> Iterator[Report]:
     yield from _links(settings, places)
+    yield from _lengths(settings, places)
     yield from _watchdogs(settings, places)
     yield from _names(settings, places)
     yield from _migrations(settings, places)
@@ -99,19 +69,24 @@ def _links(settings: Settings, places: Places) -> Iterator[Report]:
                 "Set user, and its password: clpbmccnf -u USER SERVER.",
                 table=f"server:{server.name}.bmc",
             )
-    # Arbiters need no look: what fits this lease fits a longer one.
+
+
+def _lengths(settings: Settings, places: Places) -> Iterator[Report]:
+    """Lengths that are valid, but can cost a healthy cluster an outage."""
+    # Arbiters were checked by the loading: what fits this lease fits a longer one.
     lease, interval = settings.cluster.lease_ms, settings.cluster.heartbeat_interval_ms
     if settings.leases_armed and lease < LEASE_BEATS * interval:
         yield places.warn(
             "cluster",
             f"lease ({lease / 1000:g} s) is short for heartbeats every {interval / 1000:g} s: a "
             "candidate has a quarter of it to be elected, and a lost heartbeat costs the election; "
-            "a healthy holder may stop itself before somebody is elected",
+            "a healthy holder may stop itself before a server is elected",
             f"Write lease = {lease_that_fits(settings.cluster)} or more.",
             table="cluster",
             key="lease",
         )
     wait = settings.cluster.startup_wait_ms
+    with_bmc = any(server.bmc is not None for server in settings.servers)
     if with_bmc and wait < STARTUP_WAIT_MS:
         yield places.warn(
             "cluster",
@@ -136,7 +111,7 @@ def _links(settings: Settings, places: Places) -> Iterator[Report]:
 
 
 def _watchdogs(settings: Settings, places: Places) -> Iterator[Report]:
-    # Where no lease binds, the method is a choice with a cost, and no promise rests on it.
+    # Without leases no proof rests on the watchdog: its method is worth a note only.
     armed = settings.leases_armed
     say = places.warn if armed else places.note
     for monitor in settings.monitors:
@@ -178,7 +153,7 @@ def _names(settings: Settings, places: Places) -> Iterator[Report]:
 
 
 def _migrations(settings: Settings, places: Places) -> Iterator[Report]:
-    """A migration needs both: a monitor that asks for it, and a resource that can."""
+    """A migration needs a monitor that asks for it and a resource that supports it."""
     used: set[str] = set()
     for monitor in settings.monitors:
         recovery = monitor.recovery
@@ -240,7 +215,7 @@ def _received(monitor: Monitor, settings: Settings, places: Places) -> Iterator[
 
 
 def _one_letter_from(word: str, known: Iterable[str]) -> str:
-    """The known word from which one letter was left out, added, changed or swapped."""
+    """The known word that differs from `word` by one letter; empty: none does."""
     for one in known:
         if word.upper() == one:
             return one
@@ -253,237 +228,70 @@ def _one_letter_from(word: str, known: Iterable[str]) -> str:
     return ""
 
 
-# -- with the facts of this machine -----------------------------------------------------------
+# ---------------------------------------------------------------------- places in the file
 
 
-def _here(
-    settings: Settings, places: Places, facts: Facts, registries: Registries
-) -> Iterator[Report]:
-    if settings.server(facts.server) is None:
-        yield places.warn(
-            "",
-            f"this machine is {facts.server}, which is none of the servers: only the "
-            "configuration itself was checked",
-        )
-        return
-    yield from _rivals(facts, places)
-    yield from _power_key(settings, facts, places)
-    yield from _addresses(settings, facts, places)
-    yield from _files(settings, facts, places, registries)
-    for server, fault in facts.bmc.items():
-        yield places.warn(f"{server}.bmc", fault, table=f"server:{server}.bmc")
-    for server in sorted(facts.unechoed):
-        yield places.warn(
-            f"server {server}",
-            "it answers here, but to no ICMP echo: nothing tells then a server whose agent "
-            "stands still from one that is off, should its BMC err",
-            f"Let echo requests from {facts.server} through in the firewall of {server}.",
-            table=f"server:{server}",
-        )
-    yield from _timers(settings, facts, places)
-    yield from _enabled(settings, facts, places)
-    for monitor in settings.monitors:
-        if facts.server in monitor.servers:
-            yield from _device(monitor, facts, places)
+class Places:
+    """Makes reports on objects by name, each with its line."""
 
+    def __init__(self, loaded: Loaded) -> None:
+        self._file = loaded.file
+        self._lines = Lines(loaded.text)
+        self._document = tomllib.loads(loaded.text)
+        settings = loaded.settings or Settings()
+        self._orders = {
+            "interconnect": [link.name for link in settings.interconnects],
+            "monitor": [monitor.name for monitor in settings.monitors],
+        }
+        """Names in the order of the file, which may leave them out."""
 
-def _power_key(settings: Settings, facts: Facts, places: Places) -> Iterator[Report]:
-    """Some BMCs press the power button for a power off: then the OS shuts down by itself first."""
-    own = settings.server(facts.server)
-    if own is None or own.bmc is None:
-        return
-    who = "acpid" if "acpid" in facts.processes else "logind" if facts.power_key else ""
-    if who:
-        mend = (
-            "systemctl disable --now acpid"
-            if who == "acpid"
-            else "HandlePowerKey=ignore in /etc/systemd/logind.conf, then restart it"
-        )
-        yield places.warn(
-            "",
-            f"{who} of {facts.server} shuts down when the power button is pressed, as some BMCs do "
-            "for a forced stop: that then takes as long as the shutdown",
-            mend,
+    def warn(
+        self, label: str, message: str, hint: str = "", *, table: str = "", key: str = ""
+    ) -> Report:
+        """A warning on key `key` of the object `label`, as in `monitor mrw1`.
+
+        `table` is its place: `cluster`, `server:server1.bmc`, `monitor:mrw1.recovery`,
+        `group.resource:exec1`; empty: on no place in the file.
+        """
+        path = (*self._path(table), *key.split(".")) if key else self._path(table)
+        dotted = table.replace(":", ".") + (f".{key}" if key else "")
+        return Report(
+            severity="warning",
+            message=f"{label}: {message}." if label else f"{message}.",
+            hint=hint,
+            file=self._file if table else "",
+            line=self._lines.line(path) if table else 0,
+            key=dotted,
         )
 
+    def note(
+        self, label: str, message: str, hint: str = "", *, table: str = "", key: str = ""
+    ) -> Report:
+        """A note: good to know, but nothing has to change."""
+        report = self.warn(label, message, hint, table=table, key=key)
+        return msgspec.structs.replace(report, severity="note")
 
-def _rivals(facts: Facts, places: Places) -> Iterator[Report]:
-    for name, does in RIVALS.items():
-        if name in facts.processes:
-            unit = "watchdog wd_keepalive" if name in ("watchdog", "wd_keepalive") else name
-            yield places.warn(
-                "", f"{name} runs on {facts.server} and {does}: systemctl disable --now {unit}"
-            )
-    if any(name.startswith("ESM") for name in facts.processes):
-        yield places.warn(
-            "",
-            f"ESMPRO Agent runs on {facts.server}: set the events {ESMPRO_EVENTS} of "
-            "ESMCOMMONSERVICE from Shutdown to No Operation, or it shuts the server down before "
-            "the recovery",
-        )
+    def _path(self, table: str) -> Path:
+        before, colon, after = table.partition(":")
+        if not colon:
+            return tuple(before.split(".")) if before else ()
+        name, _, inner = after.partition(".")
+        found = self._find(self._document, before.split("."), name)
+        return (*found, *inner.split(".")) if inner else found
 
-
-def _is_own(address: str, facts: Facts) -> bool:
-    """Whether this machine has the address; all of 127.0.0.0/8 is every machine's."""
-    return address.partition("%")[0] in facts.addresses or ip_address(address).is_loopback
-
-
-def _reachable(facts: Facts) -> list[str]:
-    """The addresses of this machine that another one can reach."""
-    own = (address.partition("%")[0] for address in facts.addresses)
-    return sorted(address for address in own if not ip_address(address).is_loopback)
-
-
-def _addresses(settings: Settings, facts: Facts, places: Places) -> Iterator[Report]:
-    if not facts.addresses:
-        return
-    for link in settings.interconnects:
-        address = link.addresses.get(facts.server, "")
-        if link.is_lan and not _is_own(address, facts):
-            yield places.warn(
-                f"interconnect {link.name}",
-                f'address.{facts.server} = "{address}" is no address of this machine',
-                near(address, _reachable(facts)),
-                table=f"interconnect:{link.name}",
-                key=f"address.{facts.server}",
-            )
-    for monitor in settings.monitors:
-        keyword = monitor.keywords.get(facts.server, "")
-        if monitor.category == BMCNOTICE and keyword:
-            host = endpoint(keyword, TRAP_PORT).host
-            if not _is_own(host, facts):
-                yield places.warn(
-                    f"monitor {monitor.name}",
-                    f'keyword "{keyword}" is no address of this machine ({facts.server}): traps '
-                    "cannot be received",
-                    near(host, _reachable(facts)),
-                    table=f"monitor:{monitor.name}",
-                    key=f"keyword_on.{facts.server}",
-                )
-
-
-def _files(
-    settings: Settings, facts: Facts, places: Places, registries: Registries
-) -> Iterator[Report]:
-    told: set[str] = set()
-    for use in scripts_of(settings, registries, facts.server):
-        fault = facts.files.get(use.path)
-        if fault is not None:
-            told.add(use.path)
-            what, _, rest = use.table.partition(".")
-            label = f"group resource {use.owner}" if what == "group" else f"monitor {use.owner}"
-            inner = f".{rest}" if what == "monitor" and rest else ""
-            table = f"{use.table if what == 'group' else what}:{use.owner}{inner}"
-            yield places.warn(
-                label, f"{use.key}: {fault.text}", fault.mend, table=table, key=use.key
-            )
-    for path, fault in facts.files.items():
-        if path not in told:
-            yield places.warn("", fault.text, fault.mend)
-
-
-def _timers(settings: Settings, facts: Facts, places: Places) -> Iterator[Report]:
-    method = watchdog_method(settings, facts.server)
-    name = next((m.name for m in settings.monitors if m.type == "userw"), "userw")
-    if method == "softdog" and "/dev/watchdog" in facts.absent:
-        yield places.warn(
-            f"monitor {name}",
-            'method "softdog", but /dev/watchdog is not there: the watchdog cannot be armed',
-            "modprobe softdog, or better the driver of the machine's own timer.",
-            table=f"monitor:{name}",
-            key="method",
-        )
-    own = settings.server(facts.server)
-    if "/dev/ipmi0" not in facts.absent or own is None:
-        return
-    if own.bmc is not None and own.bmc.is_redfish:
-        if method == "ipmi":
-            yield places.warn(
-                f"monitor {name}",
-                'method "ipmi", but /dev/ipmi0 is not there, and by Redfish the timer of the BMC '
-                "is not reached: the watchdog cannot be armed",
-                'modprobe ipmi_si ipmi_devintf (the ipmi service), or method = "softdog".',
-                table=f"monitor:{name}",
-                key="method",
-            )
-    elif own.bmc is not None:
-        yield places.warn(
-            f"{own.name}.bmc",
-            "the ipmi service does not run here (/dev/ipmi0 is not there): the own BMC is reached "
-            "over the network alone",
-            "systemctl enable --now ipmi, or modprobe ipmi_si ipmi_devintf.",
-            table=f"server:{own.name}.bmc",
-        )
-    elif method == "ipmi":
-        yield places.warn(
-            f"monitor {name}",
-            'method "ipmi", but /dev/ipmi0 is not there and the server has no [server.bmc]',
-            "modprobe ipmi_si ipmi_devintf (the ipmi service), or add [server.bmc].",
-            table=f"monitor:{name}",
-            key="method",
-        )
-
-
-def _enabled(settings: Settings, facts: Facts, places: Places) -> Iterator[Report]:
-    """After a boot nothing of a group may run: only then the boot proves that."""
-    for group in settings.groups:
-        for resource in group.resources:
-            if resource.type != "service":
-                continue
-            unit = unit_name(str(resource.options.get("unit")))
-            by = facts.enabled.get(unit)
-            if by:
-                yield places.warn(
-                    f"group resource {resource.name}",
-                    f"{by} is enabled on {facts.server}: systemd starts {unit} at boot, wherever "
-                    f"{group.name} runs",
-                    f"Nobody but clpnode may start it: systemctl disable {by}",
-                    table=f"group.resource:{resource.name}",
-                    key="unit",
-                )
-
-
-def _near_device(name: str, known: frozenset[str]) -> str:
-    """The nearest name, or all if they are few: a server has hundreds of units."""
-    hint = near(name, sorted(known))
-    return hint if hint.startswith("Did") or len(known) <= MOST_SHOWN else ""
-
-
-def _device(monitor: Monitor, facts: Facts, places: Places) -> Iterator[Report]:
-    """A device that the monitor names and this machine does not have."""
-    keyword = monitor.keywords.get(facts.server, "")
-    table = f"monitor:{monitor.name}"
-    known = facts.devices.get(monitor.category)
-    # An application that has one of these is no unit, and its keyword any name.
-    free = any(monitor.options.get(key) for key in ("pid_file", "health_command"))
-    checked = keyword and not keyword.startswith("/") and not free
-    if checked and known is not None and not is_device(keyword, monitor.category, known):
-        yield places.warn(
-            f"monitor {monitor.name}",
-            f'keyword "{keyword}" names no {monitor.category} device of {facts.server}',
-            _near_device(keyword, known),
-            table=table,
-            key="keyword",
-        )
-    interface = monitor.options.get("interface")
-    if isinstance(interface, dict):
-        interface = interface.get(facts.server)
-    interfaces = facts.devices.get("NIC")
-    if isinstance(interface, str) and interfaces is not None and interface not in interfaces:
-        yield places.warn(
-            f"monitor {monitor.name}",
-            f'interface "{interface}" is not there on {facts.server}',
-            _near_device(interface, interfaces),
-            table=table,
-            key="interface",
-        )
-    path = monitor.options.get("path")
-    for one in (path, keyword):
-        if isinstance(one, str) and one.startswith("/") and one in facts.absent:
-            key = "path" if one == path else "keyword"
-            yield places.warn(
-                f"monitor {monitor.name}",
-                f'{key} "{one}" is not there on {facts.server}',
-                table=table,
-                key=key,
-            )
+    def _find(self, inside: object, steps: list[str], name: str) -> Path:
+        """The path of the element called `name` in the list at `steps`; else that of the list."""
+        order = self._orders.get(steps[0], [])
+        if name in order:
+            return (steps[0], order.index(name))
+        elements = inside.get(steps[0], []) if isinstance(inside, dict) else []
+        if not isinstance(elements, list):
+            return (steps[0],)
+        for index, element in enumerate(elements):
+            if len(steps) > 1:
+                deeper = self._find(element, steps[1:], name)
+                if len(deeper) > 1:
+                    return (steps[0], index, *deeper)
+            elif isinstance(element, dict) and element.get("name") == name:
+                return (steps[0], index)
+        return (steps[0],)

@@ -1,11 +1,11 @@
-"""`clp.toml` as a document that is changed in place: comments and layout of the rest stay.
+"""`clp.toml` as a document that is edited in place: comments and layout of the rest stay.
 
-Whoever edits changes plain dictionaries and lists, as `tomllib` reads them.  Then `text()` carries
-the differences into the text.  tomlkit changes keys and values (`statements`); it gets one block
-at a time, what stands below one header, because in a whole file it moves the tables of one list
-together (0.15.2).  Which blocks there are, and which comments touch their headers, is known here:
-tables come, go and move with their comments.  The result is read again; were it not exactly what
-was meant, the file stays as it is, and that is said.
+An editor changes plain dictionaries and lists, as `tomllib` reads them; `text()` then carries the
+differences into the text. tomlkit changes keys and values (`statements`).  It gets one block at a
+time, the statements below one header, because in a whole file it moves the tables of one list
+together (0.15.2).  This module knows the blocks and the comments that touch their headers: tables
+come, go and move with their comments.  The result is parsed again; unless it is exactly what was
+meant, `text()` raises and the file stays as it is.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import Any
 
 import msgspec
 
+from clptools.config.files import dumps
 from clptools.config.lines import Block, Json, Lines, Path
 from clptools.config.load import BOM, TABLES
 from clptools.config.statements import difference, with_key, without_key, written, written_key
-from clptools.config.write import dumps
 from clptools.faults import ClpError, ExitCode
 
 _AS_TABLES = frozenset((*TABLES, "bmc", "recovery", "resource", "snmpv3_user"))
@@ -35,11 +35,11 @@ class Document:
         """`file` is only for messages.  Raises tomllib.TOMLDecodeError."""
         self.original = text.removeprefix(BOM)
         self.tables: Json = tomllib.loads(self.original)
-        """Changed by whoever edits, in place: a table that stays must stay the same object."""
+        """Edited in place by the caller; a table that stays must remain the same object."""
         self._file = file
         self._old: Json = tomllib.loads(self.original)
         self._elements = list(_elements(self.tables, ()))
-        """Tables of lists and where they stood; held, so that no new one gets the id of one."""
+        """Tables of lists and where they stood; held, so that no new table gets such an id."""
         self._origin = {id(table): path for table, path in self._elements}
 
     def text(self) -> str:
@@ -65,7 +65,7 @@ class Document:
         ) from fault
 
     def _edited(self) -> str:
-        """Where all lines end in CR LF, new ones do so too; else each keeps its end."""
+        """The new text.  If all lines end in CR LF, new ones do too; else each keeps its end."""
         text, end = self.original, "\n"
         if "\r\n" in text and text.count("\n") == text.count("\r\n"):
             text, end = text.replace("\r\n", "\n"), "\r\n"
@@ -151,7 +151,7 @@ class _Piece(msgspec.Struct):
 
 
 class _Blocks:
-    """The blocks of a text, changed until they say what the tables say."""
+    """The blocks of a text, edited until they match the tables."""
 
     def __init__(self, text: str, origin: dict[int, Path]) -> None:
         lines = Lines(text)
@@ -222,7 +222,7 @@ class _Blocks:
         self._drop(place)
 
     def _arrange(self, new: list[Any], old: list[Json], place: Path) -> None:
-        """A list of tables: what goes, what stays and moves, what comes."""
+        """Edits a list of tables: some are removed, some stay or move, some are new."""
         origins = [self._origin.get(id(table)) for table in new]
         where = [int(o[-1]) if o is not None and o[:-1] == place else -1 for o in origins]
         for index in range(len(old)):
@@ -286,7 +286,7 @@ class _Blocks:
         return at + len(moved)
 
     def _lead(self, at: int, path: Path) -> str:
-        """What stands before a table put in at `at`: at the head of its list, what stood there."""
+        """The loose text before a table inserted at `at`; at a list's head, what was there."""
         if path[-1] == _TIGHT:
             return ""
         following = self._pieces[at]
@@ -304,7 +304,7 @@ class _Blocks:
 
 
 def _ascending(numbers: list[int]) -> set[int]:
-    """As many of them as possible that stand in ascending order: the fewest others move."""
+    """A longest ascending subsequence: so the fewest of the others move."""
     runs: list[list[int]] = [[]]
     for number in numbers:
         before = [run for run in runs if not run or run[-1] < number]

@@ -1,7 +1,7 @@
-"""Objects and keys of a configuration document: found, made, changed, ordered, taken out.
+"""Objects and keys of a configuration document: find, add, change, move and remove them.
 
-A value is judged by its `Field` alone, as soon as it is set; whether the whole fits together is
-the loader's to say, once it is whole.  What does not exist is named with what does.
+A value is checked by its `Field` alone as soon as it is set; the loader checks the whole once it is
+complete.  A fault that says what does not exist also names what does.
 """
 
 from __future__ import annotations

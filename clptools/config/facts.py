@@ -1,7 +1,7 @@
-"""What the check wants to know of this machine; gathered apart, so that the check is a function.
+"""Facts about this machine, gathered for `check_machine`, which compares them.
 
-Gathering reads `/proc`, `/sys` and file modes and changes nothing; only `unechoed` asks the
-network.
+Gathering reads `/proc`, `/sys`, `/dev`, unit files and file modes, and changes nothing; only
+`unechoed` uses the network.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import asyncio
 import contextlib
 import ipaddress
 import os
+import re
+import socket
 import stat
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -17,25 +19,25 @@ from functools import partial
 import msgspec
 
 from clptools import paths
+from clptools.common.foreign_files import check_script
 from clptools.common.ping import ping
-from clptools.common.trust import check_script
-from clptools.config.machine import devices, enabled_by, unit_name
+from clptools.common.system_bus import unit_name
+from clptools.config.files import MAKE_AUTHKEY, how_bmc, how_snmp, read_secret
 from clptools.config.scripts import scripts_of
-from clptools.config.secretfile import MAKE_AUTHKEY, how_bmc, how_snmp, read_secret
 from clptools.config.variants import Registries
 from clptools.core.model.settings import Settings
 from clptools.faults import ClpError, ExitCode
 
 
 class FileFault(msgspec.Struct, frozen=True, kw_only=True):
-    """What is wrong with a file, naming it, and the mend."""
+    """What is wrong with a file, which the text names, and how to mend it."""
 
     text: str
     mend: str = ""
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """This machine, as far as a configuration concerns it."""
+    """This machine, as far as a configuration depends on it."""
 
     server: str
     """Its name."""
@@ -52,11 +54,11 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     enabled: dict[str, str] = {}
     """Unit of a `service` resource -> the enabled unit that starts it at boot."""
     bmc: dict[str, str] = {}
-    """Server -> what is wrong with its BMC or account, from whoever asked the BMC."""
+    """Server -> what is wrong with its BMC or account, as the caller of `gather` found."""
     power_key: str = ""
     """What logind does when the power button is pressed; empty: it does not run, or nothing."""
     unechoed: frozenset[str] = frozenset()
-    """Servers with a BMC that answer, but to no ICMP echo, from whoever asked (`unechoed`)."""
+    """Servers with a BMC that answer, but not to ICMP echoes, as `unechoed` found."""
 
 
 def gather(
@@ -66,8 +68,10 @@ def gather(
     folder: str = "",
     unechoed: frozenset[str] = frozenset(),
 ) -> Facts:
-    """Look at this machine; `bmc` and `unechoed` as in `Facts`, `folder` is where the
-    configuration lies."""
+    """Looks at this machine.
+
+    `bmc` and `unechoed` are as in `Facts`; `folder` is where the configuration lies.
+    """
     server = paths.server_name()
     files: dict[str, FileFault] = {}
     for use in scripts_of(settings, registries, server):
@@ -121,7 +125,7 @@ def handle_power_key(folders: tuple[str, ...]) -> str:
 
 
 def _comes_with(folder: str, script: str) -> bool:
-    """Whether a push of `folder` brings the script, executable and ours wherever it runs."""
+    """Whether a push of `folder` brings the script: a pushed script is executable and ours."""
     if not script.startswith(paths.scripts_dir() + "/"):
         return False
     if os.path.realpath(folder) == os.path.realpath(paths.config_dir()):
@@ -137,7 +141,7 @@ def _note(files: dict[str, FileFault], path: str, check: Callable[[str], object]
 
 
 def _check_writers(path: str) -> None:
-    """Whoever writes the configuration names the scripts that root runs."""
+    """Raises ClpError where others may write: the configuration names scripts that root runs."""
     with contextlib.suppress(FileNotFoundError):
         mode = stat.S_IMODE(os.stat(path).st_mode)
         if mode & 0o022:
@@ -146,7 +150,7 @@ def _check_writers(path: str) -> None:
 
 
 def secret_files(settings: Settings) -> Iterator[tuple[str, str]]:
-    """The files with secrets that every server needs, each with how it is made."""
+    """The secret files that every server needs, and how each is made."""
     yield paths.authkey_file(), MAKE_AUTHKEY
     for server in settings.servers:
         if server.bmc is not None:
@@ -216,6 +220,109 @@ def _processes() -> frozenset[str]:
     return frozenset(found - {""})
 
 
+# ---------------------------------------------------------------------- devices
+
+
+UNIT_FOLDERS = (
+    "/etc/systemd/system",
+    "/run/systemd/system",
+    "/usr/local/lib/systemd/system",
+    "/usr/lib/systemd/system",
+    "/lib/systemd/system",
+)
+"""systemd.unit(5), without generators."""
+KEYWORD_SUFFIXES = frozenset(
+    {".service", ".socket", ".target", ".mount", ".path", ".timer", ".swap"}
+)
+RESOURCES = frozenset({"cpu", "io", "memory", "files", "processes"})
+
+
+def devices() -> dict[str, frozenset[str]]:
+    """Category -> names of its devices."""
+    maps = set(_texts("/sys/block", "dm/name"))
+    block = set(_names("/sys/class/block"))
+    return {
+        "NIC": frozenset(name for _, name in socket.if_nameindex()),
+        "FC": frozenset(_fibre_channel()),
+        "HA/SS": frozenset({*block, *_names("/sys/class/nvme"), *maps, *_persistent()}),
+        "HA/AM": frozenset(name for folder in UNIT_FOLDERS for name in _names(folder)),
+        "HA/RS": RESOURCES,
+        "SPS": frozenset({*maps, *block}),
+        "MCE": frozenset(
+            {"platform", *_names_like("/sys/devices/system/edac/mc", r"mc\d+"),
+             *_names_like("/sys/devices/system/cpu", r"cpu\d+")}
+        ),
+    }  # fmt: skip
+
+
+def is_device(keyword: str, category: str, known: frozenset[str]) -> bool:
+    """Whether a keyword that is no path names one of the known devices."""
+    if keyword in known:
+        return True
+    if category != "HA/AM":
+        return False
+    unit = keyword if f".{keyword.rpartition('.')[2]}" in KEYWORD_SUFFIXES else f"{keyword}.service"
+    # An instance's file is its template's: getty@tty1.service, getty@.service.
+    template = re.sub(r"@[^@]*(\.\w+)$", r"@\1", unit)
+    return unit in known or template in known
+
+
+def _fibre_channel() -> Iterator[str]:
+    for folder in ("/sys/class/fc_host", "/sys/class/fc_remote_ports"):
+        yield from _names(folder)
+        yield from _texts(folder, "port_name")
+
+
+def _persistent() -> Iterator[str]:
+    for folder in _names("/dev/disk"):
+        yield from _names(f"/dev/disk/{folder}")
+
+
+def _texts(folder: str, file: str) -> Iterator[str]:
+    for name in _names(folder):
+        with contextlib.suppress(OSError), open(f"{folder}/{name}/{file}") as one:
+            yield one.read().strip()
+
+
+def _names_like(folder: str, pattern: str) -> list[str]:
+    return [name for name in _names(folder) if re.fullmatch(pattern, name)]
+
+
+# ---------------------------------------------------------------------- systemd units
+
+DIRECTORIES = (
+    "/etc/systemd/system",
+    "/run/systemd/system",
+    "/usr/lib/systemd/system",
+    "/lib/systemd/system",
+)
+"""Where links to enabled units lie (systemd.unit(5))."""
+_STARTERS = ("socket", "timer", "path")
+"""Units that, enabled themselves, start the service of their name."""
+
+
+def enabled_by(unit: str) -> str:
+    """The enabled unit that starts `unit` at boot: itself, or its socket, timer or path.
+
+    Empty: none is enabled here.
+    """
+    unit = unit_name(unit)
+    stem, _, suffix = unit.rpartition(".")
+    starters = [f"{stem}.{other}" for other in _STARTERS] if suffix == "service" else []
+    enabled = _enabled_units()
+    return next((one for one in (unit, *starters) if one in enabled), "")
+
+
+def _enabled_units() -> set[str]:
+    """What a `*.wants` or `*.requires` directory pulls in: that is what `enable` makes."""
+    found: set[str] = set()
+    for directory in DIRECTORIES:
+        for name in _names(directory):
+            if name.endswith((".wants", ".requires")):
+                found.update(_names(f"{directory}/{name}"))
+    return found
+
+
 # ---------------------------------------------------------------------- echoes
 
 
@@ -223,11 +330,11 @@ ECHO_TIMEOUT_S = 1.0
 
 
 def unechoed(settings: Settings, server: str) -> frozenset[str]:
-    """Servers with a BMC that answer on their port and to no ICMP echo, on every LAN interconnect.
+    """Servers with a BMC that answer on their port, but to no ICMP echo on any LAN interconnect.
 
-    Asked from `server`.  An "off" of a BMC is not believed while its server's kernel answers an
-    echo (`[server.bmc]`); an echo that is filtered takes that guard away, and nothing else shows
-    it.  One that answers on no port may be down, and is not among them.
+    `server` asks.  An "off" of a BMC is not believed while the server's kernel answers an echo; a
+    firewall that drops echoes disables that guard, and nothing else shows it.  A server that does
+    not answer on its port either may be down, and is left out.
     """
     return asyncio.run(_unechoed(settings, server))
 
@@ -251,7 +358,7 @@ async def _mute(settings: Settings, server: str, peer: str) -> bool:
 
 
 async def _answers(own: str, other: str, port: int) -> tuple[bool, bool]:
-    """Whether it answers on its port, and to an echo; also where we may not send any."""
+    """Whether `other` answers on its port, and to an echo (true where none may be sent)."""
     try:
         echoed = await ping(other, ECHO_TIMEOUT_S, source=own)
     except PermissionError:

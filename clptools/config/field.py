@@ -1,4 +1,4 @@
-"""One record per configuration key: reader, manual, completion and check are made from it.
+"""One `Field` per configuration key: reader, manual, completion and check are made from it.
 
 A `Field` belongs to a table of `clp.toml` (`section`); variant rooms (links, resources,
 monitors, arbiters) declare the keys of their own types in their `registry.py`, so this module
@@ -13,6 +13,7 @@ import difflib
 import math
 import re
 from collections.abc import Callable, Iterable
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 import msgspec
@@ -69,7 +70,7 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def option(self) -> str:
-        """Under which name a variant finds it in `options`: durations as `<name>_ms`."""
+        """Its name in a variant's `options`; of a duration, `<name>_ms`."""
         return f"{self.name}_ms" if self.parse.is_duration else self.name
 
     def default_value(self) -> Option:
@@ -340,6 +341,24 @@ def _absolute(value: str) -> None:
 
 PATH = _checked(_absolute, "path")
 """An absolute path."""
+
+
+def _metrics(value: str) -> None:
+    if not value or value.startswith("/"):
+        _absolute(value or "/")
+        return
+    found = endpoint(value, 0)
+    if not found.port:
+        raise ValueError(f'the port is missing, as in "{found.host}:9402"')
+    if not ip_address(found.host).is_loopback:
+        raise ValueError(
+            "metrics are served on loopback or a Unix socket only; let an exporter's proxy, which "
+            "knows who may read them, offer them to others"
+        )
+
+
+METRICS = _checked(_metrics, "address:port or path")
+"""A loopback address with its port, or the path of a Unix socket; empty: neither."""
 
 
 def _script(value: str) -> None:

@@ -1,10 +1,10 @@
 """The tables of `clp.toml`: one `Field` a key.
 
-The loader reads by them, and the manual and completion are made from them (monitors, traps and
-alerts: `fields_of_monitors`).  Defaults equal those of `core/model/settings.py`; a test compares
-them.  Keys of one resource, monitor, interconnect or NP type alone are in the `registry.py` of
-the room that carries it out; the choice of actions depends on the host actions there are, hence
-the functions.
+The loader reads by them, and the manual is made from them (monitors and alerts:
+`fields_of_monitors`, traps: `fields_of_traps`).  Defaults equal those of `core/model/settings.py`;
+a test compares them.  Keys of one resource, monitor, interconnect or NP type alone are in the
+`registry.py` of the room that carries it out; the choice of actions depends on the host actions
+there are, hence the functions.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from clptools.config.field import (
     BOOLEAN,
     ENDPOINT,
     FINGERPRINT,
+    METRICS,
     NAME,
     PATH,
     TEXT,
@@ -83,8 +84,8 @@ CLUSTER = (
         name="startup_wait",
         parse=seconds(1, 3600),
         default=300,
-        help="How long a server that reads off counts as off, and a starting one waits for "
-        "servers that it cannot hear.",
+        help="How long a server counts as off after its BMC read off, and how long a starting "
+        "server waits for servers that it cannot hear.",
     ),
     _cluster(
         name="takeover_without_proof",
@@ -101,7 +102,14 @@ CLUSTER = (
         name="journal_bytes",
         parse=integer(1 << 20, 1 << 40),
         default=268_435_456,
-        help="Size to which the journal is bounded.",
+        help="Maximum size of the journal.",
+    ),
+    _cluster(
+        name="metrics",
+        parse=METRICS,
+        default="",
+        help="Where each agent serves metrics for Prometheus by HTTP (/metrics): a loopback "
+        "address with port, as 127.0.0.1:9402, or the path of a Unix socket; empty: nowhere.",
     ),
     _cluster(
         name="max_reboots",
@@ -113,7 +121,7 @@ CLUSTER = (
         name="max_reboots_reset",
         parse=seconds(60, 86_400 * 30),
         default=3600,
-        help="A server that ran this long starts that count again.",
+        help="A server that has run this long starts that count again.",
     ),
     _cluster(
         name="hardware",
@@ -131,7 +139,7 @@ def cluster(registries: Registries) -> tuple[Field, ...]:
             name="partition_action",
             parse=choice(*registries.partition_actions),
             default="stop",
-            help="What a server does beside stopping its groups when it is in the minority.",
+            help="What a server in the minority does besides stopping its groups.",
         ),
     )
 
@@ -159,8 +167,9 @@ BMC = (
         name="protocol",
         parse=choice("ipmi", "redfish"),
         default="ipmi",
-        help="How the BMC is asked and told over its network: by IPMI 2.0, or by Redfish (HTTPS), "
-        "which tells of hardware events as well. The BMC's own timer goes by /dev/ipmi0 in both.",
+        help="How the BMC is reached over its network: by IPMI 2.0, or by Redfish (HTTPS), which "
+        "reports hardware events as well. The BMC's own timer is reached by /dev/ipmi0 with "
+        "both.",
     ),
     Field(
         section="server.bmc",
@@ -174,15 +183,15 @@ BMC = (
         name="certificate",
         parse=FINGERPRINT,
         default="",
-        help="redfish: SHA-256 of the BMC's certificate, the only one that is taken; "
+        help="redfish: SHA-256 of the BMC's certificate, the only one that is accepted; "
         "clpbmccnf --certificate shows it.",
     ),
     Field(
         section="server.bmc",
         name="ca",
         parse=PATH,
-        help="redfish: PEM file of the CA that signed the BMC's certificate, which then has to "
-        "name its address; in place of certificate.",
+        help="redfish: PEM file of the CA that signed the BMC's certificate, in place of "
+        "certificate; the BMC's certificate must then name its address.",
     ),
     Field(
         section="server.bmc",
@@ -194,7 +203,7 @@ BMC = (
     ),
 )
 
-_DEVICE = "Number by which the original's forms of clpcfset know it; nothing else reads it."
+_DEVICE = "Its number in the original's forms of clpcfset; nothing else reads it."
 
 INTERCONNECT = (
     Field(
@@ -227,13 +236,13 @@ NP = (
         section="np",
         name="interval",
         parse=seconds(0.1, 60),
-        help="Time between two questions; by default a third of the lease, at most 1.0.",
+        help="Time between two requests; by default a third of the lease, at most 1.0.",
     ),
     Field(
         section="np",
         name="timeout",
         parse=seconds(0.1, 60),
-        help="How long an answer is waited for; by default a third of the lease, at most 1.0.",
+        help="How long to wait for an answer; by default a third of the lease, at most 1.0.",
     ),
 )
 
@@ -243,21 +252,21 @@ FORCED_STOP = (
         name="action",
         parse=choice(*BmcAction),
         default="none",
-        help="What is done by its BMC to a server that cannot be proven down otherwise.",
+        help="What the BMC does to a server that cannot be proven down otherwise.",
     ),
     Field(
         section="forced_stop",
         name="timeout",
         parse=seconds(1, 600),
         default=30,
-        help="How long it may take until the server reads off; nothing else ends it.",
+        help="How long it may take until the server reads off; nothing else ends a forced stop.",
     ),
     Field(
         section="forced_stop",
         name="retries",
         parse=integer(0, 10),
         default=2,
-        help="Further orders to a BMC that may have accepted one; one that is busy is waited out.",
+        help="Further orders to a BMC that may have accepted one; a busy BMC is waited for.",
     ),
 )
 
@@ -332,15 +341,15 @@ def resource(registries: Registries) -> tuple[Field, ...]:
             name="failover_on_failure",
             parse=integer(0, 100),
             default=1,
-            help="How many other servers are tried after its start failed. After the last one all "
-            "begins anew, after pauses of 30 s, 60 s, up to 10 min.",
+            help="How many other servers are tried after its start failed. After the last one it "
+            "begins again, with pauses of 30 s, 60 s, up to 10 min.",
         ),
         _resource(
             name="final_action",
             parse=choice(*registries.final_actions),
             default="none",
-            help="What is done when its start failed everywhere (once, not after each further "
-            "try), or its stop.",
+            help="What is done when its start failed on every server (once, not after each "
+            "further try), or when its stop failed.",
         ),
         _resource(
             name="depends",

@@ -52,8 +52,8 @@ MONITOR = (
         name="retries",
         parse=integer(0, 1000),
         default=0,
-        help="Failed checks in a row that are not yet an error.  A time-out is one at once: it is "
-        "not retried.",
+        help="Failed checks in a row that are not yet an error.  A time-out is an error at once: "
+        "it is not retried.",
     ),
     _monitor(
         name="start_wait",
@@ -149,94 +149,100 @@ SNMP_USER = (
 _recovery = partial(Field, section="monitor.recovery")
 
 
+_STEPS = (
+    _recovery(
+        name="action",
+        parse=choice(*RecoveryStep),
+        default="final",
+        help="The step with which recovery begins.",
+    ),
+    _recovery(
+        name="target",
+        parse=TEXT,
+        default="",
+        help='A group, a group resource, or "All Groups".  While it is not online nothing is '
+        "done, not even the final action; with action = final it only sets this condition.",
+    ),
+    _recovery(
+        name="script",
+        parse=SCRIPT,
+        default="",
+        help="The script of action = script, under scripts/monitor.s/MONITOR/.",
+    ),
+    _recovery(
+        name="restart_count",
+        parse=integer(0, 1000),
+        default=3,
+        help="Restarts of the target within the window.",
+    ),
+    _recovery(
+        name="failover_count",
+        parse=integer(0, 1000),
+        default=1,
+        help="Failovers of the target within the window.",
+    ),
+    _recovery(
+        name="window",
+        parse=seconds(1),
+        default=86400,
+        help="Restarts and failovers are counted within this time. A fault that ends by itself "
+        "does not reset the counts, because one that comes and goes would move groups back "
+        "and forth; clpmonctrl -c, clpmonctrl --acknowledge and clprexec --clear reset them.",
+    ),
+)
+_AROUND_STEPS = (
+    _recovery(
+        name="migrate_before_failover",
+        parse=BOOLEAN,
+        default=False,
+        help="Resources of the target with a migrate script carry their state over before the "
+        "failover; one that fails does not hold it up.",
+    ),
+    _recovery(
+        name="failover_outside_server_group",
+        parse=BOOLEAN,
+        default=False,
+        help="Fail over to a server outside the present server group; mrw only. Where none "
+        "outside is able to take it, one inside is chosen.",
+    ),
+    _recovery(
+        name="pre_action_script",
+        parse=SCRIPT,
+        default="",
+        help="Runs before each recovery step; not for driver categories (NIC, FC, HA/*, SPS, "
+        "MCE), and not before the final action of BMCNOTICE.",
+    ),
+    _recovery(
+        name="after_recovery",
+        parse=choice(
+            BmcAction.NONE,
+            BmcAction.RESET,
+            BmcAction.POWER_OFF,
+            BmcAction.POWER_CYCLE,
+            BmcAction.NMI,
+        ),
+        default="none",
+        help="What the BMC would have done: it is done after a failover.",
+    ),
+    _recovery(
+        name="after_recovery_deadline",
+        parse=seconds(5, 6553),
+        default=300,
+        help="Time after which the BMC does it by itself, if this system hangs during the "
+        "recovery.",
+    ),
+)
+
+
 def recovery(registries: Registries) -> tuple[Field, ...]:
     """`[monitor.recovery]`."""
-    return (
-        _recovery(
-            name="action",
-            parse=choice(*RecoveryStep),
-            default="final",
-            help="The step with which recovery begins.",
-        ),
-        _recovery(
-            name="target",
-            parse=TEXT,
-            default="",
-            help='A group, a group resource, or "All Groups".  Where it is not online nothing is '
-            "done, not even the final action; with action = final it is that condition.",
-        ),
-        _recovery(
-            name="script",
-            parse=SCRIPT,
-            default="",
-            help="The script of action = script, under scripts/monitor.s/MONITOR/.",
-        ),
-        _recovery(
-            name="restart_count",
-            parse=integer(0, 1000),
-            default=3,
-            help="Restarts of the target within the window.",
-        ),
-        _recovery(
-            name="failover_count",
-            parse=integer(0, 1000),
-            default=1,
-            help="Failovers of the target within the window.",
-        ),
-        _recovery(
-            name="window",
-            parse=seconds(1),
-            default=86400,
-            help="Restarts and failovers are counted within this long. A fault that ends by itself "
-            "does not end the count, or one that comes and goes would move groups to and fro; "
-            "clpmonctrl -c and --acknowledge and clprexec --clear do.",
-        ),
-        _recovery(
-            name="final_action",
-            parse=choice(*registries.final_actions),
-            default="none",
-            help="What is done when restarts and failovers are used up.",
-        ),
-        _recovery(
-            name="migrate_before_failover",
-            parse=BOOLEAN,
-            default=False,
-            help="Resources of the target with a migrate script carry their state over before the "
-            "failover; one that fails does not hold it up.",
-        ),
-        _recovery(
-            name="failover_outside_server_group",
-            parse=BOOLEAN,
-            default=False,
-            help="Fail over to a server outside the present server group; mrw only. Where none "
-            "outside is able to take it, one inside is chosen.",
-        ),
-        _recovery(
-            name="pre_action_script",
-            parse=SCRIPT,
-            default="",
-            help="Runs before each recovery step; not for driver categories (NIC, FC, HA/*, SPS, "
-            "MCE), and not before the final action of BMCNOTICE.",
-        ),
-        _recovery(
-            name="after_recovery",
-            parse=choice(
-                BmcAction.NONE,
-                BmcAction.RESET,
-                BmcAction.POWER_OFF,
-                BmcAction.POWER_CYCLE,
-                BmcAction.NMI,
-            ),
-            default="none",
-            help="What the BMC was going to do, done after a failover.",
-        ),
-        _recovery(
-            name="after_recovery_deadline",
-            parse=seconds(5, 6553),
-            default=300,
-            help="When the BMC does it by itself, if this system hangs during the recovery.",
-        ),
+    final_action = _recovery(
+        name="final_action",
+        parse=choice(*registries.final_actions),
+        default="none",
+        help="What is done when restarts and failovers are used up.",
     )
+    return (*_STEPS, final_action, *_AROUND_STEPS)
 
 
 _alert = partial(Field, section="alert")

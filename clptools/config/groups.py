@@ -1,4 +1,4 @@
-"""Reading `[[group]]` and `[[group.resource]]`: what runs, where, in which order."""
+"""Reading `[[server_group]]`, `[[group]]` and `[[group.resource]]`."""
 
 from __future__ import annotations
 
@@ -24,8 +24,22 @@ REFUSED_GROUPS = {
 }
 
 
+def read_server_groups(
+    source: Source, document: dict[str, object], servers: tuple[str, ...]
+) -> tuple[ServerGroup, ...]:
+    """`[[server_group]]`."""
+    names = Names("a server group")
+    found: list[ServerGroup] = []
+    for table in elements(source, document, "server_group"):
+        group = build(ServerGroup, table.read(fields.SERVER_GROUP))
+        known_servers(table, "servers", group.servers, servers)
+        if names.take(table, group.name):
+            found.append(group)
+    return tuple(found)
+
+
 class _Groups:
-    """The groups read so far; groups and resources share their names, as recovery targets."""
+    """The groups read so far; groups and resources share the names of recovery targets."""
 
     def __init__(
         self,

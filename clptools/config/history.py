@@ -9,7 +9,7 @@ import os
 import msgspec
 
 from clptools import paths
-from clptools.config.write import CONFIG_MODE, replace_file
+from clptools.config.files import CONFIG_MODE, replace_file
 from clptools.faults import ClpError, ExitCode
 
 

@@ -1,4 +1,4 @@
-"""`clp.conf` (XML of EXPRESSCLUSTER) as `clp.toml`, with a warning for all that is left behind.
+"""`clp.conf` (XML of EXPRESSCLUSTER) as `clp.toml`, with a warning for all that is not carried.
 
 Only what differs from the original's defaults is in a `clp.conf`, so those defaults are supplied
 here where they are not those of clptools.  What a parameter means here is in `config/original.py`,
@@ -24,9 +24,9 @@ from clptools.reports import Report
 _SECTIONS = ("heartbeat", "networkpartition", "resource", "monitor")
 """Sections of objects; servers and groups have none."""
 _NOTES = ("all/charset", "all/encode", "dummyconf", "trekking/", "cluster/uuid")
-"""What the original's editor notes for itself: no parameters."""
+"""Notes of the original's editor; they are no parameters."""
 _HEARTBEAT = {"cluster/heartbeat/interval": 3_000, "cluster/heartbeat/timeout": 90_000}
-"""Milliseconds where a `clp.conf` does not say."""
+"""The original's defaults, in milliseconds."""
 _LINK_DEVICES = {"mdc": "mdc", "disk": "diskhb", "com": "comhb"}
 """Types of devices -> the interconnect that they are for."""
 _BEFORE = "emergency/preaction/"
@@ -45,7 +45,7 @@ class Imported(msgspec.Struct, frozen=True, kw_only=True):
     text: str
     """A `clp.toml`; still to be loaded and checked."""
     reports: tuple[Report, ...] = ()
-    """What was left behind or guessed."""
+    """What was not carried, or was guessed."""
 
 
 def import_clp_conf(data: bytes, file: str = "clp.conf") -> Imported:
@@ -113,7 +113,7 @@ class _Import:
     # -- cluster and servers ------------------------------------------------------------
 
     def _cluster(self) -> dict[str, object]:
-        """`[cluster]`; also names what stands in sections that nothing else here reads."""
+        """`[cluster]`; also reports what is in sections that nothing else here reads."""
         found: dict[str, Any] = {"cluster": {"name": "cluster"}}
         if text_of(self.root, _NO_RECOVERY) not in ("", "0"):
             self.warn(
@@ -147,9 +147,9 @@ class _Import:
         reader: Callable[[dict[str, Any], str, str], Meant],
         *elsewhere: str,
     ) -> None:
-        """Sets what the parameters of an element mean, and names those that mean nothing here.
+        """Sets the keys that the parameters of an element mean; reports those that are not carried.
 
-        Those that begin with one of `elsewhere` are read by somebody else.
+        Parameters that begin with one of `elsewhere` are read by other methods.
         """
         left: dict[str, list[str]] = {}
         for tag, value in parameters_of(element):
@@ -201,7 +201,7 @@ class _Import:
         return found
 
     def _unused(self, device: ElementTree.Element) -> str:
-        """Why a device is left behind; empty: it is not."""
+        """Why a device is not carried; empty: it is."""
         kind = text_of(device, "type")
         if kind in _LINK_DEVICES:
             return REFUSED["interconnect"][_LINK_DEVICES[kind]][0]
@@ -230,7 +230,7 @@ class _Import:
             yield table
 
     def _read_others(self, element: ElementTree.Element, label: str) -> None:
-        """Names what an interconnect or NP resolution has beside what makes it up."""
+        """Reports the parameters of an interconnect or NP resolution that are not carried."""
         known = ("priority", "device", "host", "port", "grp@")
         self._read(element, {}, label, original.other_parameter, *known)
 
@@ -283,7 +283,7 @@ class _Import:
                 self.warn(f"group resource {reference} not carried: no group has it")
 
     def _name_other_defaults(self) -> None:
-        """What a `clp.conf` leaves to the original's defaults, and they cannot be written here."""
+        """Reports what a `clp.conf` leaves to defaults of the original that have no equivalent."""
         used = (self.resources[one] for one in self.resources if one in self.used)
         kept = [one for one in used if one.tag in _RESOURCES]
         silent = [name_of(one) for one in kept if not text_of(one, "deact/action")]

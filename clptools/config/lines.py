@@ -1,4 +1,4 @@
-"""On which line of a TOML text each key stands, and what belongs together; `tomllib` does not say.
+"""The line of each key of a TOML text, and its blocks, which `tomllib` does not tell.
 
 The scanner runs only over text that `tomllib` has accepted, so it needs to tell strings,
 comments and brackets apart but not to judge them.  A path is a tuple of keys, with the index

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Iterable
 
 import msgspec
 
 from clptools.config import fields_of_monitors as fields
-from clptools.config.alerts import Alert
 from clptools.config.field import near
-from clptools.config.groups import read_groups
-from clptools.config.limits import check_limits
+from clptools.config.groups import read_groups, read_server_groups
 from clptools.config.lines import Lines
 from clptools.config.monitors import KnownParts, read_monitors
 from clptools.config.servers import (
@@ -23,25 +22,55 @@ from clptools.config.servers import (
     read_cluster,
     read_forced_stop,
     read_interconnects,
-    read_server_groups,
     read_servers,
 )
-from clptools.config.table import Source, build, element
+from clptools.config.table import Source, Table, build, element, elements
 from clptools.config.trap_profiles import read_profiles
 from clptools.config.variants import Registries
-from clptools.core.model.settings import Interconnect, Settings
+from clptools.core.model.options import WatchdogOptions, read
+from clptools.core.model.settings import Arbiter, Cluster, Interconnect, Monitor, Settings
+from clptools.core.model.timing import Times, times
+from clptools.core.model.words import Level
 from clptools.faults import ClpError, ExitCode
 from clptools.reports import Report
 
 MAX_BYTES = 4 << 20
 """No cluster of 32 servers needs more; a device or a log given by mistake is refused."""
 BOM = "\ufeff"
-"""Some editors write it before the first character, and show it to nobody."""
+"""Some editors write it before the first character without showing it."""
 
 TABLES = (
     "cluster", "server", "interconnect", "np", "forced_stop", "server_group", "group", "monitor",
     "alert", "trap_profile",
 )  # fmt: skip
+
+
+class Alert(msgspec.Struct, frozen=True, kw_only=True):
+    """`[alert]`: where alerts go beside the alert log and the system log.
+
+    The core decides nothing by it, so it is not part of `Settings` (and so not of the journal).
+    """
+
+    level: Level = Level.ERROR
+    """The least level that is passed on."""
+    mail_to: tuple[str, ...] = ()
+    mail_from: str = "clptools"
+    smtp: str = "127.0.0.1:25"
+    """`address[:port]` of the mail relay."""
+    smtp_tls: str = "none"
+    """`none`, `starttls`, or `tls` from the first byte on."""
+    smtp_ca: str = ""
+    """Certificate authority (PEM) of the relay; empty: those of the system."""
+    smtp_user: str = ""
+    """Empty: the relay asks for no login."""
+    smtp_password_file: str = ""
+    snmp_to: tuple[str, ...] = ()
+    """Trap receivers, `address[:port]`, default port 162."""
+    snmp_version: str = "2c"
+    """Of the traps sent: `1` or `2c`."""
+    snmp_community: str = "public"
+    script: str = ""
+    """Executable that is run for each alert; empty: none."""
 
 
 class Loaded(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,7 +118,7 @@ def load(path: str, registries: Registries) -> Loaded:
     try:
         text = raw.decode()
     except UnicodeDecodeError as fault:
-        # Line ends tell nothing in a file that is no text at all.
+        # A line number means nothing in a file that is no text at all.
         line = 0 if b"\0" in raw else raw.count(b"\n", 0, fault.start) + 1
         message = f"not UTF-8 text: byte {fault.start + 1:,} is 0x{raw[fault.start]:02x}."
         return _unreadable(path, message, "Save it as UTF-8.", line)
@@ -164,7 +193,7 @@ def _read(source: Source, document: dict[str, object], registries: Registries) -
         suggestions=_suggestions(interconnects),
     )
     monitors = read_monitors(source, document, registries, around)
-    check_limits(source, document, cluster, arbiters, monitors)
+    _check_limits(source, document, cluster, arbiters, monitors)
     return Settings(
         cluster=cluster,
         servers=servers,
@@ -179,7 +208,7 @@ def _read(source: Source, document: dict[str, object], registries: Registries) -
 
 
 def _suggestions(interconnects: tuple[Interconnect, ...]) -> dict[str, tuple[str, str]]:
-    """An address of each server that its BMC may send traps to: of the first LAN it is on."""
+    """For each server an address to which its BMC could send traps: its first one on a LAN."""
     found: dict[str, tuple[str, str]] = {}
     for index, link in enumerate(interconnects, 1):
         if link.is_lan:
@@ -204,3 +233,109 @@ def _read_alert(source: Source, document: dict[str, object]) -> Alert:
             "Name the file with the password, mode 0400, on every server.",
         )
     return alert
+
+
+# ---------------------------------------------------------------------- limits of two keys
+
+
+SOFTDOG_STEP_MS = 1000
+"""The Linux watchdog interface takes whole seconds (watchdog-api)."""
+LEASE_BEATS = 8
+"""Two heartbeats within the quarter of a lease that a candidate has."""
+ARBITER_DEFAULT_MS = 1000
+"""`interval` and `timeout` of an arbiter follow from the lease, up to this."""
+
+
+def _check_limits(
+    source: Source,
+    document: dict[str, object],
+    cluster: Cluster,
+    arbiters: tuple[Arbiter, ...],
+    monitors: tuple[Monitor, ...],
+) -> None:
+    """Note an error for every pair of keys that cannot work together."""
+    table = element(source, document, "cluster")
+    lengths = times(cluster)
+    nps = [
+        (np, arbiter)
+        for np, arbiter in zip(elements(source, document, "np"), arbiters, strict=False)
+        if arbiter.decides
+    ]
+    fits = lease_that_fits(cluster, (_asked_ms(np, arbiter) for np, arbiter in nps))
+    _check_heartbeats(table, cluster, lengths)
+    _check_leases(table, cluster, monitors, lengths, fits)
+    for np, arbiter in nps:
+        _check_arbiter(np, arbiter, cluster, fits)
+
+
+def lease_that_fits(cluster: Cluster, asked_ms: Iterable[int] = ()) -> str:
+    """The shortest `lease` that passes every check, in seconds as it is written.
+
+    All checks suggest this one value; otherwise the mend of one would fail the next. `asked_ms` are
+    the times within which each arbiter must be asked and answer.
+    """
+    beats = -(-LEASE_BEATS * cluster.heartbeat_interval_ms // 100)
+    tenths = max(beats, *(ms // 100 + 1 for ms in (0, *asked_ms)))
+    return f"{tenths / 10:g}"
+
+
+def _asked_ms(np: Table, arbiter: Arbiter) -> int:
+    """`interval` and `timeout` of an arbiter together; 0 where they follow from the lease."""
+    given = {"interval": arbiter.interval_ms, "timeout": arbiter.timeout_ms}
+    if not given.keys() & np.raw.keys():
+        return 0
+    return sum(ms if key in np.raw else ARBITER_DEFAULT_MS for key, ms in given.items())
+
+
+def _seconds(ms: int) -> str:
+    return f"{ms / 1000:g} s"
+
+
+def _check_heartbeats(table: Table, cluster: Cluster, lengths: Times) -> None:
+    interval = cluster.heartbeat_interval_ms
+    if lengths.lost_ms <= lengths.missed_ms:
+        table.say(
+            "error",
+            "heartbeat_timeout" if "heartbeat_timeout" in table.raw else "heartbeat_interval",
+            f"heartbeat_timeout ({_seconds(lengths.lost_ms)}) must be longer than two missed "
+            f"heartbeats: heartbeat_interval is {_seconds(interval)}",
+            f"Raise heartbeat_timeout above {_seconds(lengths.missed_ms)}.",
+        )
+
+
+def _check_leases(
+    table: Table, cluster: Cluster, monitors: tuple[Monitor, ...], lengths: Times, fits: str
+) -> None:
+    interval = cluster.heartbeat_interval_ms
+    # Authority must outlast two lost answers; otherwise one lost datagram ends an office.
+    if lengths.authority_ms <= 2 * interval:
+        table.say(
+            "error",
+            "lease" if "lease" in table.raw else "heartbeat_interval",
+            f"lease ({_seconds(cluster.lease_ms)}) must outlast two lost heartbeats and the "
+            f"clocks' drift: heartbeat_interval is {_seconds(interval)}",
+            f"Write lease = {fits} or more.",
+        )
+    method = next(
+        (read(WatchdogOptions, m.options).method for m in monitors if m.type == "userw"), "none"
+    )
+    if method == "softdog" and lengths.watchdog_ms < SOFTDOG_STEP_MS:
+        table.say(
+            "error",
+            "self_stop",
+            f"self_stop ({_seconds(cluster.self_stop_ms)}) is too short for userw method "
+            '"softdog", which counts whole seconds and must act within half of it',
+            'Raise self_stop to 2.3 or more, or choose method "ipmi" or "guard".',
+        )
+
+
+def _check_arbiter(table: Table, arbiter: Arbiter, cluster: Cluster, fits: str) -> None:
+    if arbiter.interval_ms + arbiter.timeout_ms >= cluster.lease_ms:
+        table.say(
+            "error",
+            "interval" if "interval" in table.raw else "timeout",
+            f"interval ({_seconds(arbiter.interval_ms)}) and timeout "
+            f"({_seconds(arbiter.timeout_ms)}) together must stay below [cluster] lease "
+            f"({_seconds(cluster.lease_ms)}), for which the arbiter's word holds",
+            f"Lower them, or write lease = {fits} or more.",
+        )

@@ -1,4 +1,4 @@
-"""Reading `[[monitor]]`: monitors, their recovery, keywords, and the refusals that concern them.
+"""Reading `[[monitor]]`: monitors, their recovery and their keywords.
 
 Categories and keywords: hardware guide 2.2.5, 2.2.6, 3.4.2.  For `BMCNOTICE` the keyword is the
 address on which a server receives its BMC's traps, so no two servers share one, and one server
@@ -43,7 +43,6 @@ class KnownParts(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Server names."""
         return tuple(server.name for server in self.servers)
 
     @property
@@ -177,7 +176,7 @@ class _Monitors:
         return recovery
 
     def _check_steps(self, table: Table, recovery: Recovery) -> None:
-        """That the chosen steps have what they need, and nothing is set in vain."""
+        """Checks that each step has what it needs, and that no key is without effect."""
         if recovery.action is RecoveryStep.SCRIPT and not recovery.script:
             table.error("script", 'is missing, and action = "script" runs it')
         if recovery.action is not RecoveryStep.SCRIPT and recovery.script:
@@ -188,7 +187,7 @@ class _Monitors:
             table.error("final_action", "needs a group resource as recovery.target")
 
     def _check_kind(self, table: Table, recovery: Recovery, kind: str, category: str) -> None:
-        """Keys that only some monitors may have."""
+        """Checks keys that only some monitors may have."""
         if recovery.pre_action_script and is_driver_category(category):
             table.error(
                 "pre_action_script",
@@ -304,7 +303,7 @@ class Keywords:
         """Server -> its trap port and the monitor that named it first."""
 
     def resolve(self, table: Table, values: dict[str, Option], monitor: Monitor) -> dict[str, str]:
-        """Server -> its keyword, with everything said that is wrong about them."""
+        """Server -> its keyword; what is wrong with them is reported."""
         common = values["keyword"]
         single = values["keyword_on"]
         single = single if isinstance(single, dict) else {}

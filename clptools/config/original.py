@@ -24,11 +24,11 @@ PARTITION_ACTIONS = {
 """`cluster/networkpartition/npaction`."""
 
 RESTARTS, FAILOVERS = 3, 1
-"""The original's thresholds where a `clp.conf` does not say: only what differs is in it."""
+"""The original's default thresholds; a `clp.conf` has only what differs from them."""
 PARTITION_ACTION = PARTITION_ACTIONS[2]
-"""Its `npaction` then."""
+"""The original's default `npaction`."""
 START_RETRIES = 5
-"""Its `act/retry` then, but for exec: 0."""
+"""The original's default `act/retry`; that of exec is 0."""
 
 
 class NotCarried(Exception):
@@ -78,7 +78,7 @@ def server_parameter(server: Table, tag: str, value: str) -> Meant:
 
 
 def other_parameter(table: Table, tag: str, value: str) -> Meant:
-    """A parameter of an object that is taken over without any.  Raises NotCarried."""
+    """A parameter of an object of which no parameter is carried.  Raises NotCarried."""
     return _read({}, table, tag, value)
 
 
@@ -185,7 +185,7 @@ def code(key: str, codes: Mapping[int, str]) -> Reader:
 
 
 def only(value: str, reason: str) -> Reader:
-    """A parameter of which one value is how it is done here anyhow."""
+    """A parameter of which only one value is carried: the way it is always done here."""
 
     def read(table: Table, given: str) -> Meant:
         if given not in ("", value):
@@ -196,7 +196,7 @@ def only(value: str, reason: str) -> Reader:
 
 
 def refused(reason: str) -> Reader:
-    """A parameter that is named, so that its reason is."""
+    """A parameter that is refused, with the reason."""
 
     def read(table: Table, value: str) -> Meant:
         raise NotCarried(reason)
@@ -262,7 +262,7 @@ def _uses_before(table: Table, value: str) -> Meant:
 
 
 def _stop_timeout(table: Table, value: str) -> Meant:
-    """There is one length for start and stop: the longer one."""
+    """Start and stop have one time-out here: the longer of the two."""
     if not value:
         return Meant()
     wanted, now = _number(value), table.get("timeout", 1800)

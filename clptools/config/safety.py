@@ -56,7 +56,7 @@ class WorstCase(msgspec.Struct, frozen=True, kw_only=True):
     detect_ms: int | None
     """Until a silent server counts as lost."""
     self_stop_ms: int | None
-    """Until a holder that nobody answers has stopped its groups or was reset."""
+    """Until a holder that gets no answer has stopped its groups or was reset."""
     fence_ms: int | None
     """Until a forced stop succeeded or failed."""
     takeover_ms: int | None
@@ -98,14 +98,14 @@ class _Cluster:
         return self.settings.forced_stop.action is not BmcAction.NONE and server.bmc is not None
 
     def election_ms(self) -> int:
-        """Until someone else has authority, the coordinator having died unseen."""
+        """Until another server has authority, after the coordinator died unseen."""
         return self.times.silence_ms + self.times.give_up_ms + 2 * self.times.interval_ms
 
     def by_lease_ms(self) -> int:
         return self.election_ms() + self.times.clear_by_lease_ms
 
     def turn_ms(self) -> int:
-        """Until it is surely our turn to fence: in an exact half both sides take turns."""
+        """Until it is surely our turn to fence: two exact halves take turns."""
         arbiter = self.settings.arbiter
         if len(self.settings.servers) % 2 or (arbiter is not None and arbiter.strong):
             return 0
@@ -121,7 +121,7 @@ class _Cluster:
         start = known if self.two else max(known, self.election_ms())
         return start + self.turn_ms() + FORCED_STOP_MS
 
-    def by_faith_ms(self) -> int:
+    def without_proof_ms(self) -> int:
         """`takeover_without_proof`."""
         return self.times.lost_ms + self.times.interval_ms
 
@@ -136,7 +136,7 @@ class _Cluster:
         if self.bound(server):
             ways.append((self.by_lease_ms(), "lease"))
         if self.settings.cluster.takeover_without_proof:
-            ways.append((self.by_faith_ms(), "none: takeover_without_proof"))
+            ways.append((self.without_proof_ms(), "none: takeover_without_proof"))
         if ways:
             after, proof = min(ways)
             return Case(fault=fault, servers=(server.name,), after_ms=after, proof=proof)
@@ -199,7 +199,7 @@ class _Cluster:
             stop = f"self-stop at {seconds(stops)}"
         if self.settings.cluster.takeover_without_proof:
             found.append(
-                f"take-over at {seconds(self.by_faith_ms())} can precede {stop}, because "
+                f"take-over at {seconds(self.without_proof_ms())} can precede {stop}, because "
                 "takeover_without_proof = true asks for no proof that the lost server stopped"
             )
         arbiter = self.settings.arbiter
@@ -248,7 +248,7 @@ class _Cluster:
         if all(self.bound(server) for server in self.settings.servers):
             takeover = self.by_lease_ms()
         if self.settings.cluster.takeover_without_proof:
-            takeover = self.by_faith_ms()
+            takeover = self.without_proof_ms()
         return WorstCase(
             detect_ms=self.times.lost_ms + self.times.interval_ms,
             self_stop_ms=self.self_stop_ms(),

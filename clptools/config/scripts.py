@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import msgspec
 
 from clptools import paths
-from clptools.common.plainfile import beginning
+from clptools.common.foreign_files import beginning
 from clptools.config.field import SCRIPT, Field
 from clptools.config.monitors import MONITOR_SCRIPTS
 from clptools.config.variants import Registries
@@ -101,7 +101,7 @@ START = """\
 # is stopped here and tried on the next server.
 set -eu
 
-# A restart here, by a monitor say, is told as the start before it was.
+# A restart on this server, by a monitor for example, has the CLP_EVENT of the start before it.
 case "${{CLP_EVENT:-}}" in
 START)      # by an operator, or with the cluster
     ;;

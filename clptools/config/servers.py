@@ -1,7 +1,4 @@
-"""Reading what a cluster is of: `[cluster]`, `[[server]]`, `[forced_stop]`, `[[server_group]]`.
-
-Also `[[interconnect]]` and `[[np]]`: how servers hear each other, who decides a tie.
-"""
+"""Reading `[cluster]`, `[[server]]`, `[forced_stop]`, `[[interconnect]]` and `[[np]]`."""
 
 from __future__ import annotations
 
@@ -10,8 +7,8 @@ import ipaddress
 from clptools.config import fields
 from clptools.config.address import Endpoint, canonical, endpoint
 from clptools.config.field import Field, near
+from clptools.config.fields_of_traps import source_of
 from clptools.config.table import Names, Source, Table, build, element, elements, known_servers
-from clptools.config.trap_sources import TrapSources
 from clptools.config.variants import REFUSED, Registries, Variants
 from clptools.core.model.settings import (
     Arbiter,
@@ -21,7 +18,7 @@ from clptools.core.model.settings import (
     Interconnect,
     Option,
     Server,
-    ServerGroup,
+    TrapSource,
 )
 from clptools.core.model.words import BmcAction
 
@@ -55,7 +52,7 @@ def read_cluster(source: Source, document: dict[str, object], registries: Regist
 
 
 def note_keepalive(table: Table, name: str, action: str) -> None:
-    """Say how an action of the original's keepalive driver is done here."""
+    """Notes how an action of the original's keepalive driver is done here."""
     if action.startswith("keepalive-"):
         table.say(
             "note",
@@ -70,7 +67,7 @@ def read_servers(source: Source, document: dict[str, object]) -> tuple[Server, .
     names = Names("a server")
     found: list[Server] = []
     bmcs: dict[tuple[str, int], str] = {}
-    sources = TrapSources()
+    sources = _TrapSources()
     for table in elements(source, document, "server"):
         name = str(table.read(fields.SERVER, inner=("bmc",))["name"])
         if name and not names.take(table, name):
@@ -88,7 +85,7 @@ def read_servers(source: Source, document: dict[str, object]) -> tuple[Server, .
 
 
 def _read_bmc(
-    table: Table, bmcs: dict[tuple[str, int], str], sources: TrapSources, server: str
+    table: Table, bmcs: dict[tuple[str, int], str], sources: _TrapSources, server: str
 ) -> Bmc | None:
     inner = table.one("bmc")
     if inner is None:
@@ -98,7 +95,7 @@ def _read_bmc(
     bmc = build(Bmc, values)
     try:
         host, port = endpoint(bmc.address, HTTPS_PORT if bmc.is_redfish else BMC_PORT)
-    except ValueError:  # said by the reading
+    except ValueError:  # reported by read() already
         return None
     if (host, port) in bmcs:
         inner.error(
@@ -110,7 +107,7 @@ def _read_bmc(
     if bmc.is_redfish and bool(bmc.certificate) == bool(bmc.ca):
         inner.error(
             "protocol",
-            "redfish takes either certificate or ca: whom the password may be sent to",
+            "redfish needs either certificate or ca: the password is sent to no other BMC",
             f"clpbmccnf --certificate {server} shows what the BMC has.",
         )
     if not bmc.is_redfish and len(bmc.user.encode()) > IPMI_USER_BYTES:
@@ -142,7 +139,7 @@ def read_forced_stop(
             "Add [server.bmc] to the servers, or leave [forced_stop] out.",
         )
     if stop.action in (BmcAction.RESET, BmcAction.POWER_CYCLE, BmcAction.NMI) and len(servers) == 2:
-        # A server that comes up again is no longer out, and with two the survivor needs it out.
+        # A server that reboots is no longer out; of two servers, the survivor needs the other out.
         table.say(
             "warning",
             "action",
@@ -156,18 +153,51 @@ def read_forced_stop(
     return stop
 
 
-def read_server_groups(
-    source: Source, document: dict[str, object], servers: tuple[str, ...]
-) -> tuple[ServerGroup, ...]:
-    """`[[server_group]]`."""
-    names = Names("a server group")
-    found: list[ServerGroup] = []
-    for table in elements(source, document, "server_group"):
-        group = build(ServerGroup, table.read(fields.SERVER_GROUP))
-        known_servers(table, "servers", group.servers, servers)
-        if names.take(table, group.name):
-            found.append(group)
-    return tuple(found)
+# ---------------------------------------------------------------------- sources of traps
+
+
+class _TrapSources:
+    """The sources of all servers so far."""
+
+    def __init__(self) -> None:
+        self._taken: dict[str, list[tuple[TrapSource, str, str]]] = {}
+        """Address -> source, server, and whether it is a `BMC` or a `trap source`."""
+
+    def read(self, table: Table, server: str, bmc: str) -> tuple[TrapSource, ...]:
+        """The sources of one `[server.bmc]`; traps that two servers would take are an error."""
+        raw = table.raw.get("trap_sources", [])
+        entries = raw if isinstance(raw, list) else []
+        found = [source for entry in entries if isinstance(source := source_of(entry), TrapSource)]
+        self._take(table, "address", TrapSource(address=bmc), server, "BMC")
+        for place, source in enumerate(found):
+            if source.address == bmc:
+                table.error(
+                    "trap_sources",
+                    "is the BMC's own address, from which all traps are taken",
+                    "Leave it out.",
+                    at=(place,),
+                )
+                continue
+            self._take(table, "trap_sources", source, server, "trap source", place)
+        return tuple(found)
+
+    def _take(
+        self, table: Table, name: str, source: TrapSource, server: str, what: str, place: int = -1
+    ) -> None:
+        taken = self._taken.setdefault(source.address, [])
+        for other, owner, word in taken:
+            if owner == server or what == word == "BMC":
+                continue  # _read_bmc reports two servers with one BMC
+            alike = other.variable == source.variable and other.value != source.value
+            if not (alike and source.variable):
+                table.error(
+                    name,
+                    f"{owner} has {source.address} as its {word}: both would take the same traps",
+                    "Tell them apart by variable and value: the slot of each server.",
+                    at=(place,) if place >= 0 else (),
+                )
+                break
+        taken.append((source, server, what))
 
 
 # ---------------------------------------------------------------------- ways between them
@@ -179,7 +209,7 @@ BMCHB_INTERVAL_MS = 1000
 def variant(table: Table, what: str, variants: Variants) -> tuple[Field, ...] | None:
     """The keys of the table's `type`; None, with an error, if there is no such type.
 
-    The caller then leaves the table alone: naming all its keys would hide the one fault.
+    The caller then skips the table: errors for all its keys would hide this one.
     """
     name = table.raw.get("type")
     if not isinstance(name, str) or name in variants:
@@ -333,7 +363,7 @@ def read_arbiters(
             value = values[field.option]
             if field.parse.by_server and isinstance(value, dict):
                 _all_servers(table, field.name, value, servers)
-        # Its word holds for a lease, within which it must be asked again and answer.
+        # An answer is valid for one lease, within which the arbiter must be asked and answer again.
         third = min(cluster.lease_ms // 3, 1000)
         values |= {key: values[key] or third for key in ("interval_ms", "timeout_ms")}
         arbiter = build(Arbiter, values, name=name, options=options)

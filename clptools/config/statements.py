@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from clptools.config.files import dumps
 from clptools.config.lines import Json, Lines, Path
-from clptools.config.write import dumps
 
 
 def with_key(statements: str, path: Path, value: object) -> str:
@@ -30,7 +30,7 @@ def with_key(statements: str, path: Path, value: object) -> str:
         return document.as_string()
     before = _item_of(inside, key)
     width = len(before.as_string()) if before is not None else 0
-    _liken(inside, key, value)
+    _update(inside, key, value)
     item = _item_of(inside, key)
     if item is not None and "\n" not in item.as_string():
         _keep_column(item.trivia, len(item.as_string()) - width)
@@ -51,7 +51,7 @@ def _keep_column(trivia: Any, wider: int) -> None:
 
 
 def _comma_at_the_end(statements: str, path: Path, wanted: int) -> str:
-    """With a comma behind the last item of a list with comments that is to have more items.
+    """Adds a comma behind the last item of a list with comments that is to get more items.
 
     tomlkit puts new ones behind the comment of the last one, and no comma between (0.15.2).
     """
@@ -84,22 +84,22 @@ def _item(value: object) -> Any:
     return tomlkit.value(written(value))
 
 
-def _liken(inside: Any, key: str | int, new: Any) -> None:
+def _update(inside: Any, key: str | int, new: Any) -> None:
     """Changes only what differs, so that the rest of a list or table keeps its layout."""
     old: Any = inside[key]
-    if isinstance(old, dict) and isinstance(new, dict) and _may_stay(old, new):
-        _liken_table(old, new)
+    if isinstance(old, dict) and isinstance(new, dict) and _updated_in_place(old, new):
+        _update_table(old, new)
     elif isinstance(old, list) and isinstance(new, list):
-        _liken_list(old, new)
+        _update_list(old, new)
     elif difference(_plain(old), new) is not None:
         inside[key] = _item(new)
 
 
-def _liken_table(table: Any, new: Json) -> None:
+def _update_table(table: Any, new: Json) -> None:
     for gone in [name for name in table if name not in new]:
         del table[gone]
     for name in [name for name in new if name in table]:
-        _liken(table, name, new[name])
+        _update(table, name, new[name])
     room = table.as_string().endswith(" }")
     added = {name: _item(value) for name, value in new.items() if name not in table}
     for count, (name, item) in enumerate(added.items(), 1):
@@ -108,11 +108,11 @@ def _liken_table(table: Any, new: Json) -> None:
         table[name] = item
 
 
-def _may_stay(old: Any, new: Json) -> bool:
-    """Whether a table on one line is changed key by key.
+def _updated_in_place(old: Any, new: Json) -> bool:
+    """Whether a table on one line is edited key by key, and not written anew.
 
-    Where keys go or several come, tomlkit leaves odd blanks; then it is written anew, if it has no
-    comment to lose.
+    tomlkit leaves odd blanks where keys go or several come, so such a table is written anew unless
+    that would lose a comment.
     """
     tidy = set(old) <= set(new) and len(new) <= len(old) + 1
     return bool(old and new) and (tidy or "#" in old.as_string())
@@ -122,22 +122,22 @@ def _plain(item: Any) -> object:
     return item.unwrap() if hasattr(item, "unwrap") else item
 
 
-def _liken_list(array: Any, new: list[Any]) -> None:
-    """Between what is the same at both ends, item by item."""
+def _update_list(array: Any, new: list[Any]) -> None:
+    """Edits, item by item, what lies between the common beginning and the common end."""
     old = _plain(array)
     assert isinstance(old, list)
-    start = _alike(old, new)
-    end = _alike(old[start:][::-1], new[start:][::-1])
+    start = _same_items(old, new)
+    end = _same_items(old[start:][::-1], new[start:][::-1])
     was, now = len(old) - end, len(new) - end
     for index in range(start, min(was, now)):
-        _liken(array, index, new[index])
+        _update(array, index, new[index])
     for index in range(was - 1, now - 1, -1):
         del array[index]
     for index in range(was, now):
         array.insert(index, _item(new[index]))
 
 
-def _alike(one: list[Any], other: list[Any]) -> int:
+def _same_items(one: list[Any], other: list[Any]) -> int:
     """How many items are the same, from the first on."""
     pairs = enumerate(zip(one, other, strict=False))
     unlike = (n for n, (a, b) in pairs if difference(a, b) is not None)

@@ -1,7 +1,7 @@
 """One table of `clp.toml` by its fields: read, with what is wrong with it and where, or edited.
 
-A fault never ends the reading: it is noted and a stand-in value goes on, so that one run
-names every fault.
+A fault never ends the reading: it is reported, and a stand-in value takes its place, so that one
+run reports every fault.
 """
 
 from __future__ import annotations

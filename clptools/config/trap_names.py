@@ -1,4 +1,7 @@
-"""Names of traps and variables as profiles write them: OIDs, ranges of their last arc, prefixes."""
+"""Names in trap profiles: OIDs of traps and variables, and rows of the class table.
+
+A trap is named by its OID, by a range of the last arc, or by a prefix.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ import re
 
 ARC = (1 << 32) - 1
 """The highest arc of an OID (RFC 2578, section 3.5)."""
+ROOT = "1.3.6.1."
+"""Names of traps and of vendors' variables begin so."""
 EVERYTHING_BELOW = -1
 MOST = 4_096
 """Numbers that one range may have."""
@@ -35,7 +40,7 @@ def oid_fault(oid: str) -> tuple[str, str] | None:
 
 
 def pattern_fault(pattern: str) -> tuple[str, str] | None:
-    """The same of a name in `match`: an OID, `OID..NUMBER` or `OID.*`."""
+    """What is wrong with a name in `match` (an OID, `OID..NUMBER` or `OID.*`), and the mend."""
     if pattern == "*":
         return None
     if pattern.endswith(".*"):
@@ -81,7 +86,7 @@ def pattern_covers(wide: str, narrow: str) -> bool:
 
 
 def instance_parts(instance: tuple[str, ...]) -> tuple[InstancePart, ...]:
-    """`instance` taken apart; what is no part of it is left out."""
+    """`instance` parsed; items that are no variables are left out."""
     found: list[InstancePart] = []
     for item in instance:
         choices = (_PART.fullmatch(choice.strip()) for choice in item.split("|"))
@@ -122,3 +127,77 @@ def value_fault(value: str, mask: int) -> tuple[str, str] | None:
             'Write "PSU*" or "*Uncorrectable*".',
         )
     return None
+
+
+def canonical_number(value: str) -> str:
+    """Numbers in decimal, negative ones as they are looked up."""
+    try:
+        number = int(value, 0)
+    except ValueError:
+        return value
+    return str(number & 0xFFFFFFFF if number < 0 else number)
+
+
+def is_number(text: str) -> bool:
+    """Whether a text is a whole number, in any base that Python knows."""
+    try:
+        int(text, 0)
+    except ValueError:
+        return False
+    return True
+
+
+def is_whole(oid: str) -> bool:
+    """Whether an OID stands in full."""
+    return oid.lstrip(".").startswith(ROOT)
+
+
+def in_full(root: str, pattern: str) -> str:
+    """A pattern below the enterprise `root`; one that stands in full already stays."""
+    pattern = pattern.lstrip(".")
+    return pattern if not root or pattern.startswith(ROOT) else f"{root}.{pattern}"
+
+
+# ---------------------------------------------------------------------- rows of the class table
+
+
+_EVENT = re.compile(r"([0-9A-F]{2}h|\*)/([0-9A-F]{2}|\*)/([0-9A-F]|\*)")
+_SPECIFIC = re.compile(r"specific (0|[1-9]\d{0,9})")
+_OID_ROW = re.compile(r"oid ((?:0|[1-9]\d*)(?:\.(?:0|[1-9]\d*))+)")
+_REDFISH = re.compile(r"redfish [A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
+
+
+def row_fault(row: str) -> str:
+    """Why a row can never match; empty: it can."""
+    if found := _EVENT.fullmatch(row):
+        return _event_fault(row, *found.groups())
+    if found := _SPECIFIC.fullmatch(row):
+        return "" if int(found[1]) <= ARC else f'"{row}": a trap number has 32 bits'
+    if found := _OID_ROW.fullmatch(row):
+        return _oid_row_fault(row, [int(arc) for arc in found[1].split(".")])
+    if _REDFISH.fullmatch(row):
+        return ""
+    return (
+        f'"{row}" is no row: write "0Dh/6F/2", "*/04/1", "specific 1001", "oid 1.3.6..." or '
+        '"redfish REGISTRY.MESSAGE"'
+    )
+
+
+def is_oid(row: str) -> bool:
+    """Whether it is for traps that are no PETs, which do not say who made the BMC."""
+    return row.startswith("oid ")
+
+
+def _event_fault(row: str, sensor: str, event: str, offset: str) -> str:
+    if sensor == "00h" or event == "00" or offset == "F":
+        return f'"{row}" matches nothing: 00 and F say that it is unspecified'
+    if event == "*" and (sensor == "*" or offset != "*"):
+        return f'"{row}" matches nothing: offsets mean something with their event type alone'
+    return ""
+
+
+def _oid_row_fault(row: str, arcs: list[int]) -> str:
+    """X.660: the first arc is 0, 1 or 2; below 0 and 1 there are forty."""
+    if arcs[0] > 2 or (arcs[0] < 2 and arcs[1] > 39) or max(arcs) > ARC:
+        return f'"{row}": there is no such OID'
+    return ""

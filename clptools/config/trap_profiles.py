@@ -14,20 +14,24 @@ from clptools.config.lines import Lines
 from clptools.config.table import Names, Source, Table, build, elements
 from clptools.config.trap_names import (
     MOST,
+    ROOT,
+    canonical_number,
+    in_full,
     instance_parts,
+    is_number,
+    is_oid,
+    is_whole,
     pattern_bounds,
     pattern_covers,
     pattern_fault,
+    row_fault,
     value_fault,
 )
-from clptools.config.trap_rows import is_oid, row_fault
-from clptools.core.model.settings import Option, TrapCondition, TrapFamily, TrapProfile
+from clptools.core.model.settings import Option
+from clptools.core.model.trap_profiles import TrapCondition, TrapFamily, TrapProfile
 
 CONDITIONS = ("test", "recovered", "ok", "clear_if", "clear_unless")
 SIGNED = 1 << 31
-_ROOT = "1.3.6.1."
-"""Names of traps and of vendors' variables begin so."""
-
 _MEANING_PLACE = re.compile(r"\{([^{}]*)\}")
 
 
@@ -46,8 +50,8 @@ def read_profiles(source: Source, document: dict[str, object]) -> tuple[TrapProf
 def shipped_profile(document: dict[str, object]) -> TrapProfile:
     """A profile of the package: the tables of one `[[trap_profile]]` at the top of the file.
 
-    Whether its tables reach each other is left to a test: an agent that starts has no time for it.
-    Raises ValueError with the first fault.
+    A test checks whether its tables reach each other; a starting agent has no time for that. Raises
+    ValueError with the first fault.
     """
     source = Source("profile", Lines(""))
     table = Table(source, (), document, "profile", "trap_profile")
@@ -66,7 +70,7 @@ def _profile(table: Table, earlier: _Earlier | None) -> TrapProfile:
     numbers = tuple(int(m) for m in makers) if isinstance(makers, tuple) else ()
     enterprises = tuple(str(r).strip(".") for r in roots) if isinstance(roots, tuple) else ()
     for root in enterprises:
-        if not root.startswith(_ROOT):
+        if not root.startswith(ROOT):
             table.error(
                 "enterprise",
                 f"no trap's name begins with {root}: what is below it can never match",
@@ -91,7 +95,7 @@ def _profile(table: Table, earlier: _Earlier | None) -> TrapProfile:
 
 
 def _check_rows(table: Table, of_maker: bool, earlier: _Earlier) -> None:
-    """Rows that never match anything: whoever wrote them means something."""
+    """Reports rows that can never match, or that contradict each other."""
     for name in ("rows", "meanings"):
         rows = table.raw.get(name)
         for row, told in rows.items() if isinstance(rows, dict) else ():
@@ -128,7 +132,7 @@ def _check_row(table: Table, row: str, event_class: str, earlier: _Earlier) -> N
         )
     if is_oid(row):
         name = row[4:]
-        if not name.startswith(_ROOT):
+        if not name.startswith(ROOT):
             table.error(
                 "rows",
                 "this OID can never be a trap's name",
@@ -142,12 +146,12 @@ def _check_row(table: Table, row: str, event_class: str, earlier: _Earlier) -> N
 
 
 class _Earlier:
-    """What was said before, in this and other profiles."""
+    """The rows and patterns read so far, in this profile and those before it."""
 
     def __init__(self) -> None:
         self.rows: dict[tuple[str, str], tuple[str, int]] = {}
         self.sure: list[tuple[str, str, int, str]] = []
-        """Patterns whose traps go no further: profile, pattern in full, line, class."""
+        """Patterns that decide all their traps: as written, in full, line, class."""
 
 
 def _family(table: Table, shared: dict[str, TrapCondition | None], text: str) -> TrapFamily | None:
@@ -185,21 +189,12 @@ def _condition(table: Table, name: str) -> TrapCondition | None:
     if not isinstance(said, tuple) or not said or not values["variable"]:
         return None
     mask = int(values["mask"]) if isinstance(values["mask"], int) else 0
-    numbers = tuple(_canonical(v) for v in said)
+    numbers = tuple(canonical_number(v) for v in said)
     for value in numbers:
         fault = value_fault(value, mask)
         if fault:
             inner.error("value", *fault)
     return TrapCondition(variable=str(values["variable"]), values=numbers, mask=mask)
-
-
-def _canonical(value: str) -> str:
-    """Numbers in decimal, negative ones as they are looked up."""
-    try:
-        number = int(value, 0)
-    except ValueError:
-        return value
-    return str(number & 0xFFFFFFFF if number < 0 else number)
 
 
 def _values(table: Table, name: str, given: Option) -> dict[str, str]:
@@ -209,8 +204,8 @@ def _values(table: Table, name: str, given: Option) -> dict[str, str]:
         return found
     for key, event_class in given.items():
         low, dots, high = key.partition("..")
-        keys = [_canonical(key)]
-        if dots and _is_number(low) and _is_number(high):
+        keys = [canonical_number(key)]
+        if dots and is_number(low) and is_number(high):
             first, last = int(low, 0), int(high, 0)
             if not 0 <= last - first < MOST:
                 text = f"no range of at most {MOST} numbers, from low to high"
@@ -223,14 +218,6 @@ def _values(table: Table, name: str, given: Option) -> dict[str, str]:
                 table.error(name, text, "Take it out of one of them.", at=(key,))
             found[one] = event_class
     return found
-
-
-def _is_number(text: str) -> bool:
-    try:
-        int(text, 0)
-    except ValueError:
-        return False
-    return True
 
 
 def _check_match(table: Table, match: dict[str, str]) -> bool:
@@ -289,7 +276,7 @@ def _check_family(table: Table, family: TrapFamily) -> bool:
     for value in family.classes:
         fault = value_fault(value, family.mask)
         if fault:
-            key = next((k for k in _raw_keys(table) if _canonical(k) == value), value)
+            key = next((k for k in _raw_keys(table) if canonical_number(k) == value), value)
             table.error("classes", *fault, at=(key,))
     parts = instance_parts(family.instance)
     for found in _MEANING_PLACE.findall(family.meaning):
@@ -311,7 +298,7 @@ def _raw_keys(table: Table) -> list[str]:
 def _check_families(
     read: list[tuple[Table, TrapFamily]], enterprises: tuple[str, ...], earlier: _Earlier
 ) -> None:
-    """One against the others: what can never match, and what contradicts."""
+    """Reports tables that can never match, or that contradict each other."""
     known = {family.name for _, family in read}
     first: dict[str, tuple[Table, TrapFamily]] = {}
     for table, family in read:
@@ -341,7 +328,7 @@ def _check_roots(table: Table, family: TrapFamily) -> None:
     variables = [family.variable] if family.variable else []
     variables += [oid for part in instance_parts(family.instance) for oid, _ in part]
     for name, oids in (("match", list(family.match)), ("variable", variables)):
-        found = next((oid for oid in oids if oid != "*" and not _is_whole(oid)), "")
+        found = next((oid for oid in oids if oid != "*" and not is_whole(oid)), "")
         if found:
             table.error(
                 "instance" if name == "variable" and found != family.variable else name,
@@ -350,17 +337,13 @@ def _check_roots(table: Table, family: TrapFamily) -> None:
             )
 
 
-def _is_whole(oid: str) -> bool:
-    return oid.lstrip(".").startswith(_ROOT)
-
-
 def _check_reach(
     table: Table, family: TrapFamily, enterprises: tuple[str, ...], earlier: _Earlier
 ) -> None:
     line = table.source.lines.line(table.path)
     for pattern, given in family.match.items():
         for root in enterprises or ("",):
-            full = _in_full(root, pattern)
+            full = in_full(root, pattern)
             row = earlier.rows.get(("", f"oid {full}"))
             if row is not None and row[0] != _only_class(family, given) != "":
                 table.error(
@@ -406,8 +389,3 @@ def _only_class(family: TrapFamily, given: str) -> str:
     if family.variable or family.levels:
         return ""
     return given or family.event_class
-
-
-def _in_full(root: str, pattern: str) -> str:
-    pattern = pattern.lstrip(".")
-    return pattern if not root or pattern.startswith(_ROOT) else f"{root}.{pattern}"

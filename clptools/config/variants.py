@@ -1,4 +1,4 @@
-"""What variants there are, as the loader is told, and which of the original's there are not.
+"""The variants that a configuration may name, and those of the original that are not carried.
 
 The loader imports no variant itself.
 """

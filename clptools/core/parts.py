@@ -1,39 +1,45 @@
-"""The parts of a core, built room by room: each takes what it asks of those built before it."""
+"""The parts of a core, built room by room: each takes the earlier parts that it calls."""
 
 from __future__ import annotations
 
-from clptools.core.cluster.answers import Answers
+from clptools.core.cluster.arbiter import ArbiterLease
+from clptools.core.cluster.authority import Authority
 from clptools.core.cluster.election import Election
 from clptools.core.cluster.heartbeats import Heartbeats
 from clptools.core.cluster.holdings import Holdings
 from clptools.core.cluster.membership import Membership
-from clptools.core.cluster.peers import Peers
+from clptools.core.cluster.peers import Answers, Peers
 from clptools.core.cluster.power import Power
 from clptools.core.cluster.revision import Revision
 from clptools.core.cluster.shared_policy import SharedPolicy
 from clptools.core.cluster.timeout_ratio import TimeoutRatio
 from clptools.core.groups.copies import CopyWatch
-from clptools.core.groups.intents import Intents
-from clptools.core.groups.leaving import Leaving
+from clptools.core.groups.grants import Grants
+from clptools.core.groups.holders import Holders
 from clptools.core.groups.lifecycle import Lifecycle
+from clptools.core.groups.orders import Orders
 from clptools.core.groups.placement import Placement
+from clptools.core.groups.runs import GroupRuns
 from clptools.core.groups.selection import Selection
+from clptools.core.groups.waits import Waits
 from clptools.core.model.settings import Settings
 from clptools.core.model.state import NodeState
-from clptools.core.model.timing import times
+from clptools.core.model.timing import Times, times
 from clptools.core.monitors.event_ledger import EventLedger
 from clptools.core.monitors.final_action import FinalActions
 from clptools.core.monitors.recovery import Recovery
-from clptools.core.monitors.runs import MonitorRuns
+from clptools.core.monitors.status import MonitorRuns
 from clptools.core.report.durable_state import DurableState
+from clptools.core.report.outbox import Outbox
 from clptools.core.report.own_status import OwnStatus
 from clptools.core.report.status import Status
+from clptools.core.requests.cluster import ClusterRequests
 from clptools.core.requests.forwarding import Forwarding
 from clptools.core.requests.groups import GroupRequests
 from clptools.core.requests.monitors import MonitorRequests
+from clptools.core.requests.resources import ResourceRequests
 from clptools.core.requests.router import Router
 from clptools.core.requests.service import Service
-from clptools.core.requests.timeout_ratio import RatioRequests
 from clptools.core.requests.vouching import Vouching
 from clptools.core.safety.clearance import Clearance
 from clptools.core.safety.fencing import Fencing
@@ -55,228 +61,232 @@ class Parts:
         self._build_requests()
         self._build_report()
 
+    # For the agent and the simulator.
+
+    @property
+    def me(self) -> str:
+        """This server's name."""
+        return self.context.me
+
+    @property
+    def now(self) -> int:
+        """When the newest event was taken (ms, this server's monotonic clock)."""
+        return self.context.now
+
+    @property
+    def settings(self) -> Settings:
+        """The configuration that is in force here."""
+        return self.context.settings
+
+    @property
+    def times(self) -> Times:
+        """The lengths that are in force here."""
+        return self.context.times
+
+    # ------------------------------------------------------------------ room by room
+
     def _build_cluster(self) -> None:
-        """Who is there."""
-        self.peers = Peers(self.context, self.state.peers)
-        self.answers = Answers(self.context, self.peers)
-        self.holdings = Holdings(self.context, self.state.sent, self.peers)
-        self.power = Power(self.context, self.peers)
-        self.ratio = TimeoutRatio(self.context, self.state.ratio, self.peers)
-        self.revision = Revision(self.context, self.state.revision, self.peers)
+        """Who is there, and who decides."""
+        step, state = self.context, self.state
+        self.peers = Peers(step, state.peers)
+        self.answers = Answers(step, self.peers)
+        self.holdings = Holdings(step, state.sent, self.peers)
+        self.power = Power(step, self.peers)
+        self.ratio = TimeoutRatio(step, state.ratio, self.peers)
+        self.revision = Revision(step, state.revision, self.peers)
         self.membership = Membership(
-            self.context,
-            self.state.peers,
-            self.peers,
-            self.answers,
-            self.holdings,
-            self.power,
-            self.revision,
+            step, state.peers, self.peers, self.answers, self.holdings, self.power, self.revision
         )
+        self.authority = Authority(step, state.election, self.peers, self.revision)
+        self.arbiter = ArbiterLease(step, state.election, state.lifecycle.runs, self.peers)
         self.election = Election(
-            self.context,
-            self.state.election,
-            self.state.lifecycle.runs,
-            self.peers,
-            self.answers,
-            self.revision,
+            step, state.election, self.peers, self.answers, self.authority, self.arbiter
         )
-        self.policy = SharedPolicy(
-            self.context, self.state.policy, self.peers, self.ratio, self.election
-        )
+        self.policy = SharedPolicy(step, state.policy, self.peers, self.ratio, self.authority)
         self.heartbeats = Heartbeats(
-            self.context, self.peers, self.holdings, self.policy, self.election
+            step, self.peers, self.holdings, self.policy, self.authority, self.election
         )
 
     def _build_safety(self) -> None:
         """What keeps a group from running twice."""
+        step, state, runs = self.context, self.state, self.state.lifecycle.runs
         self.lease = Lease(
-            self.context,
-            self.state.lease,
-            self.state.lifecycle.runs,
-            self.peers,
-            self.policy,
-            self.revision,
-            self.election,
+            step, state.lease, runs, self.peers, self.policy, self.revision, self.authority
         )
         self.fencing = Fencing(
-            self.context,
-            self.state.lifecycle.runs,
-            self.peers,
-            self.power,
-            self.policy,
-            self.revision,
-            self.election,
+            step, runs, self.peers, self.power, self.policy, self.revision, self.authority
         )
         self.clearance = Clearance(
-            self.context,
-            self.state.clearance,
-            self.state.lifecycle.runs,
-            self.peers,
-            self.election,
-            self.fencing,
+            step, state.clearance, runs, self.peers, self.authority, self.fencing
         )
 
     def _build_groups(self) -> None:
-        """What is wanted of groups, and where they run."""
-        self.intents = Intents(self.context, self.policy)
-        self.selection = Selection(
-            self.context,
-            self.state.lifecycle.runs,
-            self.state.monitors,
-            self.state.ledger.events,
-            self.peers,
+        """Which server runs which group, and how it starts and stops there."""
+        step, state, runs = self.context, self.state, self.state.lifecycle.runs
+        self.groups = GroupRuns(step, state.lifecycle, self.peers)
+        self.holders = Holders(step, runs, self.peers)
+        self.selection = Selection(step, runs, state.monitors, state.ledger.events, self.peers)
+        self.lifecycle = Lifecycle(step, self.groups, self.policy, self.lease, self.selection)
+        self.orders = Orders(step, self.authority, self.lease, self.groups, self.lifecycle)
+        self.waits = Waits(
+            step, state.office, self.peers, self.policy, self.authority, self.holders
         )
-        self.lifecycle = Lifecycle(
-            self.context,
-            self.state.lifecycle,
+        self.grants = Grants(
+            step,
+            state.office,
             self.peers,
-            self.policy,
-            self.election,
-            self.lease,
-            self.intents,
-            self.selection,
-        )
-        self.placement = Placement(
-            self.context,
-            self.state.office,
-            self.peers,
-            self.policy,
-            self.election,
+            self.authority,
             self.clearance,
-            self.intents,
+            self.holders,
             self.selection,
             self.lifecycle,
+            self.waits,
         )
-        self.leaving = Leaving(self.context, self.lifecycle)
-        self.copies = CopyWatch(
-            self.context, self.state.copies, self.state.lifecycle.runs, self.peers, self.placement
+        self.placement = Placement(
+            step,
+            state.office,
+            self.peers,
+            self.policy,
+            self.authority,
+            self.clearance,
+            self.holders,
+            self.selection,
+            self.groups,
+            self.lifecycle,
+            self.waits,
+            self.grants,
         )
+        self.copies = CopyWatch(step, state.copies, runs, self.peers, self.holders)
 
     def _build_monitors(self) -> None:
         """Hardware events and what they lead to."""
-        self.monitor_runs = MonitorRuns(self.context, self.state.monitors)
+        step, state = self.context, self.state
+        self.monitor_runs = MonitorRuns(step, state.monitors)
         self.final = FinalActions(
-            self.context,
-            self.state.final,
+            step,
+            state.final,
             self.peers,
-            self.intents,
+            self.policy,
             self.selection,
+            self.groups,
             self.lifecycle,
-            self.placement,
-            self.leaving,
+            self.holders,
         )
         self.recovery = Recovery(
-            self.context,
+            step,
             self.monitor_runs,
-            self.state.ledger.events,
+            state.ledger.events,
             self.policy,
-            self.election,
+            self.authority,
             self.selection,
             self.placement,
+            self.groups,
             self.lifecycle,
             self.final,
         )
-        self.ledger = EventLedger(
-            self.context, self.state.ledger, self.monitor_runs, self.final, self.recovery
-        )
+        self.ledger = EventLedger(step, state.ledger, self.monitor_runs, self.final, self.recovery)
 
     def _build_requests(self) -> None:
         """What operators ask for."""
-        self.forwarding = Forwarding(self.context, self.state.requests, self.peers)
-        self.context.listener = self.forwarding.progress
+        step = self.context
+        self.forwarding = Forwarding(step, self.state.requests, self.peers)
+        step.listener = self.forwarding.progress
+        self.cluster_requests = ClusterRequests(
+            step, self.peers, self.policy, self.ratio, self.authority
+        )
         self.group_requests = GroupRequests(
-            self.context,
+            step,
             self.peers,
             self.policy,
-            self.election,
             self.clearance,
-            self.intents,
+            self.holders,
             self.selection,
-            self.placement,
-            self.lifecycle,
             self.forwarding,
+            self.cluster_requests,
+        )
+        self.resource_requests = ResourceRequests(
+            step, self.policy, self.holders, self.groups, self.lifecycle
+        )
+        self.monitor_requests = MonitorRequests(
+            step, self.peers, self.monitor_runs, self.final, self.ledger
         )
         self.service = Service(
-            self.context,
+            step,
             self.peers,
             self.policy,
-            self.election,
+            self.authority,
             self.heartbeats,
             self.lease,
-            self.intents,
             self.selection,
+            self.groups,
             self.lifecycle,
-            self.placement,
-            self.leaving,
+            self.holders,
+            self.grants,
             self.forwarding,
-            self.group_requests,
+            self.cluster_requests,
         )
         self.vouching = Vouching(
-            self.context,
+            step,
             self.peers,
             self.power,
             self.fencing,
             self.selection,
-            self.placement,
+            self.holders,
             self.forwarding,
         )
         self.router = Router(
-            self.context,
+            step,
             self.peers,
             self.ratio,
-            self.election,
+            self.authority,
             self.forwarding,
+            self.cluster_requests,
             self.group_requests,
-            MonitorRequests(
-                self.context, self.peers, self.monitor_runs, self.final, self.recovery, self.ledger
-            ),
-            RatioRequests(
-                self.context,
-                self.peers,
-                self.election,
-                self.policy,
-                self.ratio,
-                self.group_requests,
-            ),
+            self.resource_requests,
+            self.monitor_requests,
             self.service,
             self.vouching,
         )
 
     def _build_report(self) -> None:
-        """What is told, and what survives."""
+        """What is reported, and what survives the agent."""
+        step, state = self.context, self.state
         self.own_status = OwnStatus(
-            self.context,
+            step,
             self.peers,
             self.policy,
-            self.election,
+            self.authority,
             self.lease,
-            self.lifecycle,
+            self.groups,
+            self.placement,
             self.monitor_runs,
             self.final,
             self.ledger,
         )
         self.status = Status(
-            self.context,
+            step,
             self.peers,
             self.policy,
             self.ratio,
-            self.election,
+            self.authority,
             self.clearance,
-            self.intents,
             self.selection,
-            self.placement,
-            self.state.copies,
+            self.holders,
+            self.waits,
+            state.copies,
             self.own_status,
         )
+        self.outbox = Outbox(step, self.peers, self.answers, self.heartbeats, self.own_status)
         self.durable = DurableState(
-            self.context,
-            self.state.written,
+            step,
+            state.written,
             self.peers,
             self.policy,
             self.ratio,
             self.revision,
-            self.election,
+            self.authority,
             self.lease,
+            self.groups,
             self.lifecycle,
             self.monitor_runs,
             self.final,

@@ -1,7 +1,7 @@
-"""What the core says to people beside notices: reasons, waits, refusals, and parts of sentences.
+"""Reasons and waits in words, and parts of sentences: what people read beside notices and replies.
 
-Names as configured, the evidence with its source.  No decision ever reads one of these: rewording
-them changes nothing but what is read.
+Names appear as configured, evidence with its source.  No decision reads one of these sentences:
+rewording them changes only what people read.
 """
 
 from __future__ import annotations
@@ -56,36 +56,12 @@ def failure(text: str, timed_out: bool) -> str:
     return text.rstrip(".") or "it failed"
 
 
-# ---------------------------------------------------------------------- requests
-
-ASK_AGAIN = "Look how things are (clpstat -s), then ask again."
-
-
 # ---------------------------------------------------------------------- membership
 
 
 def out(reason: str) -> str:
     """Why a server is out."""
     return f"it is out ({reason})"
-
-
-# ---------------------------------------------------------------------- time-outs
-
-not_stretched = "The time-outs are already as configured."
-
-
-def not_stretched_here(me: str) -> str:
-    """Only one server went back: nobody could decide for all."""
-    return f"Nobody is coordinator: the time-outs are as configured again on {me} alone."
-
-
-each_by_itself = "On the others, too: clptoratio -i"
-
-
-def all_online_to_stretch(away: Sequence[str]) -> str:
-    """Not all servers would hear of it."""
-    verb = "is" if len(away) == 1 else "are"
-    return f"All servers must be online to stretch time-outs; {listed(away)} {verb} not."
 
 
 # ---------------------------------------------------------------------- lease and fencing
@@ -154,12 +130,6 @@ def no_fence(action: str, bmc: bool, text: str, to_come: bool) -> str:
     return f"no: {text or 'not begun'}"
 
 
-def counts_as_down(server: str, alone: Sequence[str]) -> str:
-    """A person's word is taken; `alone`: servers to which it could not be passed on."""
-    also = f" Say it on {listed(alone)} as well." if alone else ""
-    return f"{server} counts as down until it is heard again.{also}"
-
-
 def no_lease(armed_here: bool, armed_there: bool, left_ms: int | None) -> str:
     """Why the lease does not clear it."""
     if not armed_here:
@@ -180,12 +150,10 @@ def proofs(group: str, by: Mapping[str, str], waited_ms: int) -> tuple[str, ...]
 
 
 def waits_for_proof(servers: Sequence[str]) -> str:
-    """A wait."""
     return f"proof that it does not run on {listed(servers)}"
 
 
 def waits_for_quorum(dark: Sequence[str]) -> str:
-    """No majority."""
     return f"a majority, or proof that {listed(dark)} is down"
 
 
@@ -257,7 +225,6 @@ def twice(group: str) -> str:
 
 
 def failback(group: str, server: str) -> str:
-    """Failback."""
     return f"{group} goes back to {server}, the best in its order"
 
 
@@ -266,29 +233,6 @@ nowhere_proven = (
     "else now"
 )
 nowhere = "no other server would take it now"
-
-
-def nobody_else(group: str, why: Sequence[str]) -> str:
-    """What a move waits for that no other server would take."""
-    if not why:
-        return f"It is the only server of {group}: name others in its servers."
-    return f"It can move as soon as another server may run it ({'; '.join(why)})."
-
-
-# ---------------------------------------------------------------------- groups
-
-
-def needed_by(resource: str, others: Sequence[str]) -> str:
-    """Refusal of a resource stop."""
-    verb = "runs" if len(others) == 1 else "run"
-    return f"{resource} is needed by {listed(others)}, which still {verb}."
-
-
-def needs(resource: str, others: Sequence[str]) -> str:
-    """Refusal of a resource start."""
-    return (
-        f"{resource} needs {listed(others)}, which {'does' if len(others) == 1 else 'do'} not run."
-    )
 
 
 # ---------------------------------------------------------------------- hardware and monitors
@@ -329,13 +273,6 @@ def plan(action: str, target: str, final_action: str) -> str:
     return words[action]
 
 
-def monitors_already(monitors: Sequence[str], server: str, suspended: bool) -> str:
-    """Nothing to do."""
-    verb = "is" if len(monitors) == 1 else "are"
-    word = "suspended" if suspended else "running"
-    return f"{listed(monitors)} {verb} already {word} on {server}."
-
-
 def steps_taken(restarts: int, failovers: int) -> list[str]:
     """What a recovery did to its target already."""
     done = []
@@ -360,102 +297,6 @@ def final_for(name: str) -> str:
     return f"final action of {name}"
 
 
-# ---------------------------------------------------------------------- commands
-
-
-def not_shut_down(server: str, action: str, why: str) -> str:
-    """Left for a shutdown or reboot that then was not done."""
-    return f"{server} has left the cluster, but its {action} was not done: {why.rstrip('.')}."
-
-
 def stops_of(group: str, servers: Iterable[str]) -> str:
     """The commands that end one of two copies."""
     return " or ".join(f"clpgrp -t {group} -h {server}" for server in servers)
-
-
-def already(group: str, server: str) -> str:
-    """Nothing to do."""
-    return f"{group} is already on {server}."
-
-
-def already_stopped(group: str) -> str:
-    """Nothing to do."""
-    return f"{group} is already stopped."
-
-
-def runs_on(group: str, server: str) -> str:
-    """Somewhere else than was asked."""
-    return f"{group} runs on {server}."
-
-
-def not_running(group: str) -> str:
-    """Cannot move what does not run."""
-    return f"{group} is not running anywhere."
-
-
-def cluster_suspended(user: str) -> str:
-    """Refusal."""
-    return f"The cluster is suspended{' by ' + user if user else ''}."
-
-
-def no_coordinator(what: str) -> str:
-    """Refusal."""
-    return f"No server is coordinator now, so nobody can decide: {what}."
-
-
-def no_proof_yet(group: str, dark: Sequence[str]) -> str:
-    """Refusal."""
-    return f"There is no proof yet that {group} does not run on {listed(dark)}."
-
-
-def how_to_prove(group: str, dark: Sequence[str], wanted: bool) -> str:
-    """What would allow the start or move of a group that nothing proves to be free."""
-    confirm = " and ".join(f"clpnode confirm-down {server} --yes" for server in dark)
-    return (
-        f"{'It starts by itself once there is; what' if wanted else 'What'} is missing: "
-        f"clpstat --explain {group}. If you have made sure that {listed(dark)} "
-        f"{'is' if len(dark) == 1 else 'are'} down and will stay down: {confirm}"
-    )
-
-
-def may_not_be_removed(server: str) -> str:
-    """Refusal of a configuration."""
-    return (
-        f"{server} would be removed, and has not left: stop its cluster service first "
-        f"(clpcl -t -h {server}), or vouch that it is down and stays down until it has no "
-        f"configuration of this cluster any more (clpnode confirm-down {server} --yes)"
-    )
-
-
-def change_under_way(behind: Sequence[str]) -> str:
-    """Refusal of a configuration."""
-    if not behind:
-        return "the last change of servers, arbiters or leases is not through yet: a few seconds"
-    return (
-        f"the last change of servers, arbiters or leases has not reached {listed(behind)}: push "
-        f"that one again when {'it answers' if len(behind) == 1 else 'they answer'}"
-    )
-
-
-def cannot_take(group: str, server: str, why: str) -> str:
-    """Refusal."""
-    return f"{group} cannot go to {server}: {why}."
-
-
-def barred(group: str, server: str, event: str) -> str:
-    """Refusal."""
-    named = f" ({event})" if event else ""
-    return f"{group} cannot move to {server}: it has an open fatal event{named}."
-
-
-def start_ended_badly(group: str, server: str) -> str:
-    """A start by command failed."""
-    return f"{group} could not be started on {server}."
-
-
-def linkage_owned(monitor: str, category: str) -> str:
-    """clprexec refused."""
-    return (
-        f"{monitor} belongs to category {category}: its status follows the hardware alone, "
-        "and no request from outside changes it."
-    )

@@ -1,7 +1,7 @@
 """One step of a core: who and when we are, and all that a part may do.
 
 A part reads the time, the settings and this incarnation's life here.  It acts through `do` and
-`notice`, and says through `changed` what follows from its work; `core/node.py` sees to that.
+`notice`, and reports through `changed` what its work touches; `core/node.py` acts on that.
 """
 
 from __future__ import annotations
@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import Enum, auto
 
-from clptools.core.model.actions import Action
+from clptools.core.model.actions import Action, SetTimer
 from clptools.core.model.settings import Settings
 from clptools.core.model.state import Life, StepState
-from clptools.core.model.timing import Times
+from clptools.core.model.timing import NEVER, Times
 from clptools.core.notices.form import Notice, record_of
+
+DUE_TIMER = "due"
+"""The next instant at which a lease, a promise or a candidacy ends."""
 
 
 class Change(Enum):
@@ -22,9 +25,9 @@ class Change(Enum):
     DECISIONS = auto()
     """Something that decisions depend on: everything is settled again."""
     REQUESTS = auto()
-    """Something that only requests wait for: settled, too."""
+    """Something that only requests wait for: everything is settled again, too."""
     BEATS = auto()
-    """What our heartbeats say: they go out in this step."""
+    """What our heartbeats say: they are sent in this step."""
     REPORT = auto()
     """What we report of ourselves: the others are told, at most once an interval."""
 
@@ -43,13 +46,20 @@ class Step:
         self.now = 0
         """Milliseconds of this server's monotonic clock."""
         self.woke_at = 0
-        """When this server last came back from standing still: what it did not hear until then
-        is no silence of the others."""
+        """When this server last ran on after standing still: what it did not hear until then was
+        not the silence of others."""
         self.actions: list[Action] = []
         self.listener: Callable[[str, tuple[str, ...]], None] = lambda text, subjects: None
-        """Hears the text and subjects of each record: somebody may wait for them."""
+        """Receives the text and subjects of each record: a request may wait for them."""
         self._urgent = False
         self._requests_due = False
+
+    def advance(self, now: int) -> None:
+        """An event is taken at `now`; after a long gap this server has stood still."""
+        if now > self.now:
+            if now - self.now > self.times.hear_ms:
+                self.woke_at = now
+            self.now = now
 
     # ------------------------------------------------------------------ what a part may do
 
@@ -58,7 +68,7 @@ class Step:
         self.actions.append(action)
 
     def notice(self, notice: Notice, because: tuple[str, ...] = (), event: int = 0) -> None:
-        """One line for the alert log, the journal and `--explain`.
+        """Records one line for the alert log, the journal and `--explain`.
 
         `because`: further sentences, the evidence; `event`: the open hardware event it speaks of.
         """
@@ -67,7 +77,7 @@ class Step:
         self.listener(record.text, record.subjects)
 
     def changed(self, *what: Change) -> None:
-        """Says what the work of a part touches."""
+        """Reports what the work of a part touches."""
         for each in what:
             if each is Change.DECISIONS:
                 self.state.decisions_due = True
@@ -78,6 +88,23 @@ class Step:
             else:
                 self._requests_due = True
 
+    def set_timer(self, name: str, at: int) -> None:
+        """Wakes us at `at`; a timer that is set for that instant already is left alone."""
+        if self.state.timers.get(name) != at:
+            self.state.timers[name] = at
+            self.do(SetTimer(name=name, at=at))
+
+    def wake_by(self, due: int) -> None:
+        """Wakes us at `due`, the earliest of all deadlines; `NEVER`: there is none.
+
+        The timer is only moved to earlier: a deadline that moved away is noticed when it fires.
+        """
+        current = self.state.timers.get(DUE_TIMER, NEVER)
+        if due == NEVER or (self.now < current <= due):
+            return
+        if due - self.now < self.times.interval_ms or current <= self.now:
+            self.set_timer(DUE_TIMER, due)
+
     def draw(self, below: int) -> int:
         """The next number of this core's own sequence, in `range(below)` (splitmix64)."""
         self.state.draws += 1
@@ -87,7 +114,7 @@ class Step:
         return (z ^ (z >> 31)) % max(below, 1)
 
     def token(self) -> int:
-        """A number that this incarnation gives once."""
+        """A number that this incarnation uses only once."""
         number = self.state.next_token
         self.state.next_token += 1
         return number
@@ -96,7 +123,7 @@ class Step:
 
     @property
     def beats_due(self) -> bool:
-        """Whether our heartbeats say something new since they were sent."""
+        """Whether our heartbeats have something new to say since they were sent."""
         return self._urgent
 
     @property
@@ -105,12 +132,12 @@ class Step:
         return self.state.decisions_due or self._requests_due
 
     def settling(self) -> None:
-        """A round of settling begins: what changes from here on wants another one."""
+        """A round of settling begins: a change from here on needs another round."""
         self.state.decisions_due = False
         self._requests_due = False
 
     def beats_sent(self) -> None:
-        """Every peer has a heartbeat that says all that is new."""
+        """Every peer was sent a heartbeat with all that is new."""
         self._urgent = False
 
     def take(self) -> list[Action]:

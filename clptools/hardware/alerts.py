@@ -1,8 +1,8 @@
-"""The way of a trap: whether a BMC would send one to the keyword address, and that it does.
+"""Alert settings of a BMC: whether it would send a trap to the keyword address, and what to change.
 
-A BMC sends a platform event trap if its event filters, an alert policy, a destination, the
-community and three switches all agree; where one does not, nothing comes, as if nothing had
-happened.  `AlertWay` reads and sets all of that; `IpmiAlerts` does so by IPMI, in band or over LAN.
+A BMC sends a platform event trap only if its event filters, an alert policy, a destination, the
+community and three switches all agree.  If one of them does not, no trap comes and nothing says so.
+`AlertWay` reads and sets all of them; `ipmi_alerts` does so by IPMI, in band or over LAN.
 
 Sources: IPMI 2.0 rev. 1.1: 17.7 (event filters), 17.11 (alert policies), 22.22 to 22.24 (channels),
 23.1 and 23.2 with table 23-4 (LAN parameters), 30.1 to 30.8 with table 30-6 (PEF parameters).
@@ -15,13 +15,12 @@ from typing import Protocol
 
 import msgspec
 
-from clptools.faults import ClpError, ExitCode
-from clptools.hardware.ipmi import APP, Asked, BmcError
+from clptools.hardware.ipmi_requests import APP
 
 SENSOR_EVENT, TRANSPORT = 0x04, 0x0C
 """Network functions (IPMI 2.0, table 5-1)."""
 TRAP_PORT = 162
-"""IPMI has no other: a BMC sends there, whatever the keyword says."""
+"""IPMI has no other: a BMC sends to this port even if the keyword names another one."""
 
 _ALERT_IMMEDIATE = 0x16
 _NO_COMMAND, _NO_PARAMETER = 0xC1, 0x80
@@ -32,8 +31,8 @@ _CONTROL, _ACTIONS, _FILTERS, _FILTER, _POLICIES, _POLICY = 1, 2, 5, 6, 8, 9
 _FILTER_BYTES = 20
 _ENABLED, _MUTED = 0x80, 0x20
 _CATCH_ALL = bytes((0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF)) + bytes(9)
-"""Of a filter, from its generator on: every sender, sensor, event type and offset, and masks that
-look at no event data."""
+"""The rest of a filter, from the generator on: it matches every sender, sensor, event type and
+offset, and its masks ignore the event data."""
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,16 +61,16 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing because of which a trap would not arrive, or not every one."""
+    """One reason why traps, or some of them, would not arrive."""
 
     text: str
     changes: tuple[Change, ...] = ()
-    """What mends it; empty: nothing that can be set from here."""
+    """The settings that correct it; empty: it cannot be set from here."""
     hint: str = ""
 
 
 class AlertWay(Protocol):
-    """How the alerts of one BMC are looked at and set: by IPMI, or by Redfish."""
+    """Reads and sets the alerts of one BMC, by IPMI or by Redfish."""
 
     tells: str
     """What it sends: `trap` or `event`."""
@@ -81,13 +80,13 @@ class AlertWay(Protocol):
         """How the BMC is reached, for messages."""
 
     async def check(self, wanted: Wanted) -> tuple[Finding, ...]:
-        """What differs; empty: a trap would be sent there.  Raises ClpError."""
+        """What prevents traps to that address; empty: nothing does.  Raises ClpError."""
 
     async def set(self, finding: Finding) -> None:
         """Carries out the changes of one finding.  Raises ClpError."""
 
     async def send_test(self, wanted: Wanted) -> str:
-        """Lets the BMC send a test there; says what it was told.  Raises ClpError."""
+        """Lets the BMC send a test there; returns what it was asked for.  Raises ClpError."""
 
 
 class Destination(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,184 +148,8 @@ class Alerts(msgspec.Struct, frozen=True, kw_only=True):
         return next((d for d in self.destinations if d.address == wanted), None)
 
 
-class IpmiAlerts:
-    """By IPMI, in band where `bmc` is so asked, or over LAN."""
-
-    tells = "trap"
-
-    def __init__(self, bmc: Asked, address: str) -> None:
-        """`address`: of the BMC, which tells its LAN channels apart."""
-        self._bmc = bmc
-        self._address = address
-
-    @property
-    def where(self) -> str:
-        """How it was reached last."""
-        return self._bmc.where
-
-    async def read(self) -> Alerts:
-        """All of it.  Raises BmcError; a BMC without the commands has none of what they tell."""
-        channel = await self._channel()
-        community = await self._lan(channel, _COMMUNITY)
-        destinations = await self._destinations(channel)
-        capabilities = await self._or_none("PEF capabilities", SENSOR_EVENT, 0x10, b"")
-        alerting = bool(capabilities and len(capabilities) > 1 and capabilities[1] & 1)
-        control, actions = await self._pef(_CONTROL), await self._pef(_ACTIONS)
-        return Alerts(
-            channel=channel,
-            access=await self._access(channel),
-            community=(community or b"").split(b"\0")[0].decode("latin-1"),
-            destinations=destinations,
-            alerting=alerting,
-            control=control[0] if control else 0,
-            actions=actions[0] if actions else 0,
-            filters=await self._filters() if alerting else (),
-            policies=await self._policies() if alerting else (),
-        )
-
-    async def destinations(self) -> tuple[Destination, ...]:
-        """Those of the LAN channel.  Raises BmcError."""
-        return await self._destinations(await self._channel())
-
-    async def check(self, wanted: Wanted) -> tuple[Finding, ...]:
-        """As `AlertWay.check`."""
-        return findings(await self.read(), wanted)
-
-    async def set(self, finding: Finding) -> None:
-        """As `AlertWay.set`."""
-        for change in finding.changes:
-            await self._bmc.command(change.text, change.netfn, change.command, change.data)
-
-    async def send_test(self, wanted: Wanted) -> str:
-        """Alert Immediate (30.7): past filters and policies, to the destination alone."""
-        channel = await self._channel()
-        found = next(
-            (d for d in await self._destinations(channel) if d.address == plain(wanted.host)), None
-        )
-        if found is None:
-            raise ClpError(
-                ExitCode.FAILED,
-                f"The BMC of {wanted.server} has no alert destination {wanted.host}.",
-                f"clpbmccnf --alerts {wanted.server} sets it.",
-            )
-        data = bytes((channel, found.selector, 0))
-        try:
-            await self._bmc.command("alert immediate", SENSOR_EVENT, _ALERT_IMMEDIATE, data)
-        except BmcError as error:
-            if error.completion_code != _NO_COMMAND:
-                raise
-            raise ClpError(
-                ExitCode.FAILED,
-                f"The BMC of {wanted.server} cannot be told to send a trap (Alert Immediate: "
-                f"{error.fault}).",
-                "Most BMCs have a button for a test trap in their own interface: press it.",
-            ) from None
-        return f"alert destination {found.selector} of LAN channel {channel}"
-
-    # -- reading ------------------------------------------------------------------------------
-
-    async def _channel(self) -> int:
-        """The LAN channel that is asked through; in band, the one with the BMC's address."""
-        first = 0
-        for number in (_THIS_CHANNEL, *range(1, 0x0C)):
-            info = await self._or_none("channel info", APP, 0x42, bytes((number,)))
-            if not info or len(info) < 2 or info[1] & 0x7F != _LAN_MEDIUM:
-                continue
-            channel = info[0] & 0x0F
-            if number == _THIS_CHANNEL:
-                return channel
-            own = await self._lan(channel, _OWN_ADDRESS)
-            if own and len(own) == 4 and str(ipaddress.IPv4Address(own)) == self._address:
-                return channel
-            first = first or channel
-        return first or 1
-
-    async def _access(self, channel: int) -> int:
-        got = await self._or_none("channel access", APP, 0x41, bytes((channel, 0x80)))
-        return got[0] if got else 0
-
-    async def _destinations(self, channel: int) -> tuple[Destination, ...]:
-        count = await self._lan(channel, _COUNT)
-        found: list[Destination] = []
-        for selector in range(1, 1 + (count[0] & 0x0F if count else 0)):
-            kind = await self._lan(channel, _TYPE, selector)
-            address = await self._lan(channel, _ADDRESS, selector)
-            if not kind or len(kind) < 4 or not address or len(address) < 7:
-                continue
-            found.append(
-                Destination(
-                    selector=selector,
-                    kind=kind[1] & 7,
-                    acknowledged=bool(kind[1] & 0x80),
-                    timeout_s=kind[2],
-                    retries=kind[3] & 7,
-                    address=_address(address),
-                )
-            )
-        return tuple(found)
-
-    async def _filters(self) -> tuple[Filter, ...]:
-        entries = await self._pef_entries("event filter", _FILTERS, _FILTER, _FILTER_BYTES)
-        return tuple(
-            Filter(
-                entry=number,
-                enabled=bool(data[0] & _ENABLED),
-                by_maker=bool(data[0] & 0x60),
-                alerts=bool(data[1] & 1),
-                policy=data[2] & 0x0F,
-                catch_all=data[4:20] == _CATCH_ALL,
-            )
-            for number, data in entries
-        )
-
-    async def _policies(self) -> tuple[Policy, ...]:
-        entries = await self._pef_entries("alert policy", _POLICIES, _POLICY, 3)
-        return tuple(
-            Policy(
-                entry=number,
-                number=data[0] >> 4,
-                enabled=bool(data[0] & 8),
-                action=data[0] & 7,
-                channel=data[1] >> 4,
-                destination=data[1] & 0x0F,
-            )
-            for number, data in entries
-        )
-
-    async def _pef_entries(
-        self, what: str, count: int, parameter: int, size: int
-    ) -> list[tuple[int, bytes]]:
-        told = await self._pef(count)
-        found: list[tuple[int, bytes]] = []
-        for number in range(1, 1 + (told[0] & 0x7F if told else 0)):
-            data = await self._pef(parameter, number)
-            if data and len(data) > size:
-                found.append((number, data[1:]))
-        return found
-
-    async def _lan(self, channel: int, parameter: int, selector: int = 0) -> bytes | None:
-        """A LAN parameter; None: the BMC does not have it."""
-        data = bytes((channel, parameter, selector, 0))
-        got = await self._or_none(f"LAN parameter {parameter}", TRANSPORT, 2, data)
-        return got[1:] if got else None
-
-    async def _pef(self, parameter: int, selector: int = 0) -> bytes | None:
-        data = bytes((parameter, selector, 0))
-        got = await self._or_none(f"PEF parameter {parameter}", SENSOR_EVENT, 0x13, data)
-        return got[1:] if got else None
-
-    async def _or_none(self, what: str, netfn: int, command: int, data: bytes) -> bytes | None:
-        """An answer; None where the BMC refuses: it has no such command, parameter or channel."""
-        try:
-            return (await self._bmc.command(what, netfn, command, data))[0]
-        except BmcError as error:
-            if error.completion_code in (_NO_COMMAND, _NO_PARAMETER, 0xC9, 0xCB, 0xCC, 0xCE):
-                return None
-            raise
-
-
 def findings(found: Alerts, wanted: Wanted) -> tuple[Finding, ...]:
-    """What would keep a trap from the keyword address, in the order in which it is to be set."""
+    """Why traps would not reach the keyword address, in the order in which to correct it."""
     told: list[Finding] = []
     if wanted.port != TRAP_PORT:
         told.append(
@@ -399,7 +222,7 @@ def _filtering(found: Alerts, destination: Destination) -> list[Finding]:
 
 
 def plain(host: str) -> str:
-    """An address as it is compared."""
+    """An address in the form in which addresses are compared."""
     try:
         return str(ipaddress.ip_address(host.partition("%")[0]))
     except ValueError:
@@ -432,7 +255,7 @@ def _community(found: Alerts, wanted: str) -> Finding:
 
 
 def _muted(channel: int, access: int) -> Finding:
-    """Mode and privilege stay; it is set for now, and for after a restart of the BMC (22.22)."""
+    """Mode and privilege stay.  Both the volatile and the stored setting change (22.22)."""
     changes = tuple(
         Change(
             text=f"switch alerts of channel {channel} on",
@@ -483,7 +306,7 @@ def _destination(
 
 
 def _unused(found: Alerts) -> int:
-    """A policy number that nobody uses; 1 where all are."""
+    """A free policy number; 1 where none is free."""
     taken = {p.number for p in found.policies if p.enabled}
     return next((n for n in range(1, 16) if n not in taken), 1)
 
@@ -511,7 +334,7 @@ def _filter(found: Alerts, number: int, others: int) -> Finding:
     if free is None:
         hint = "Let the alerts of all events be sent, in the BMC's own interface."
         return Finding(text=f"{text}, and no filter is free", hint=hint)
-    # Severity 0: the event itself gives the class; another would be said of every event alike.
+    # Severity 0: each event keeps its own; another value would be given to every event.
     body = bytes((_ENABLED, 1, number, 0)) + _CATCH_ALL
     change = Change(
         text=f"set event filter {free.entry}",

@@ -18,10 +18,10 @@ from clptools.core.model.words import BmcOrder, PowerState
 from clptools.core.notices.form import Notice
 from clptools.faults import ClpError, ExitCode
 from clptools.hardware import power, watchdog
-from clptools.hardware.acknowledge import Acknowledger
-from clptools.hardware.echoes import Echoes
-from clptools.hardware.guids import Guids
-from clptools.hardware.ipmi import APP, Asked, BmcClient, BmcError, IpmiProcesses, mend
+from clptools.hardware.bmc_checks import Echoes, Guids
+from clptools.hardware.ipmi import BmcClient, IpmiProcesses
+from clptools.hardware.ipmi_alerts import Acknowledger
+from clptools.hardware.ipmi_requests import APP, Asked, BmcError, mend
 from clptools.hardware.local import LocalIpmi, NoLan, OwnBmc
 from clptools.hardware.watchdog import OwnTimer, State
 
@@ -50,7 +50,7 @@ class Bmcs:
         self._own: Asked | None = None
         """The own BMC, by the kernel's driver where there is one."""
         self._beats: set[str] = set()
-        """Servers whose BMC carries a heartbeat."""
+        """Servers with a heartbeat through their BMC."""
         self._echoes = Echoes(server, on_change)
         self._guids = Guids(server, on_change)
         self._acknowledger = Acknowledger(on_change)
@@ -59,7 +59,7 @@ class Bmcs:
         """The own BMC's watchdog timer; None: this server has no BMC."""
 
     def apply(self, settings: Settings) -> None:
-        """Knows the BMCs of `settings`; a session with one that stays is kept."""
+        """Takes the BMCs of `settings`; sessions with unchanged ones stay open."""
         wanted = {server.name: server.bmc for server in settings.servers if server.bmc}
         for name, client in list(self._clients.items()):
             if wanted.get(name) != client.bmc:
@@ -91,7 +91,7 @@ class Bmcs:
         )
 
     def pet_taken(self, octets: bytes) -> None:
-        """A PET of the own BMC is on the disk: acknowledged, where the BMC wants that."""
+        """Acknowledges a PET of the own BMC that is on the disk, where the BMC expects that."""
         self._acknowledger.taken(octets)
 
     def _made(self, name: str, bmc: Bmc) -> BmcClient | RedfishPower:
@@ -102,7 +102,7 @@ class Bmcs:
         return BmcClient(name, bmc, paths.bmc_password_file(name), self._processes)
 
     async def close(self) -> None:
-        """Ends every session; the own timer runs on if it runs."""
+        """Ends every session; a running watchdog timer keeps running."""
         if self._asking is not None:
             self._asking.cancel()
         self._acknowledger.close()
@@ -116,9 +116,9 @@ class Bmcs:
     ) -> PowerRead:
         """Power state and beat; a fault is in the answer, never raised.
 
-        With `echo` the server's kernel is asked as well, on every LAN interconnect, as the
-        question leaves; "off" is told only once an answer to that would have come.  Without
-        `keep` the session ends with it, unless our own timer needs that.
+        With `echo` the server's kernel is pinged on every LAN interconnect at the same time;
+        "off" is returned only once an answer to that would have come.  Without `keep` the session
+        ends afterwards, unless our own timer needs it.
         """
         try:
             return await self._read_power(server, asked_at, echo)
@@ -175,9 +175,9 @@ class Bmcs:
         )
 
     async def fence(self, action: Fence, asked_at: int) -> FenceDone:
-        """One control command, by `asked_at` + `within_ms` or never; a fault is in the answer.
+        """One control command, sent by `asked_at` + `within_ms` or never; a fault is in the answer.
 
-        `power-on` alone is repeated, until it reads on or that time is over.
+        Only `power-on` is repeated, until the server reads on or that time is over.
         """
         until_ms = asked_at + action.within_ms
         error, left, refused = "", False, False
@@ -205,7 +205,7 @@ class Bmcs:
         )
 
     async def arm_deadman(self, action: str, deadline_ms: int) -> HostActionDone:
-        """Lets the own BMC do `action` at the deadline unless it is told otherwise."""
+        """Makes the own BMC do `action` at the deadline, unless it is called off."""
         try:
             text = await self._own_timer().arm_deadman(action, deadline_ms)
         except ClpError as fault:
@@ -215,7 +215,7 @@ class Bmcs:
     async def stand_down(self) -> str:
         """Calls off the dead-man of this or an earlier boot; returns what was in the way."""
         if self._own_client is not None and not self._reaches_timer():
-            return ""  # so no agent before us could arm it
+            return ""  # so no earlier agent could arm it
         try:
             await self._own_timer().stand_down()
         except ClpError as fault:
@@ -234,14 +234,14 @@ class Bmcs:
         return await power.act(self._own, action.removeprefix("bmc-"))
 
     async def identify(self, server: str, on: bool) -> str:
-        """The identify LED of any server, lit or dark.  Raises ClpError."""
+        """Switches the identify LED of any server.  Raises ClpError."""
         client = self._client(server)
         if not isinstance(client, BmcClient):
             return await client.identify(on)
         return await power.identify(client, on)
 
     async def check(self) -> str:
-        """Whether the own BMC works; a remark for people.  Raises ClpError."""
+        """Asks the own BMC; returns a remark for people.  Raises ClpError if it does not work."""
         client = self._client(self._server)
         if isinstance(client, BmcClient):
             _, latency_ms = await power.read(client)

@@ -9,14 +9,15 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
+from enum import StrEnum
 from typing import Protocol
 
 from clptools import paths
-from clptools.common.trust import check_script
+from clptools.common.foreign_files import check_script
 from clptools.core.model.events import HostActionDone
 from clptools.faults import ClpError, ExitCode
-from clptools.hardware.sysrq import Sysrq, trigger
 
+TRIGGER = "/proc/sysrq-trigger"
 COMMAND_TIMEOUT_S = 30.0
 
 COMMANDS: dict[str, tuple[tuple[str, ...], ...]] = {
@@ -33,14 +34,41 @@ COMMANDS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("/sbin/reboot",),
     ),
 }
-"""Ways to end the OS in order, best first; a later one is for hosts without the earlier."""
+"""Orderly ways to end the OS, best first; each is for hosts that lack those before it."""
+
+
+class Sysrq(StrEnum):
+    """The kernel's emergency actions (`Documentation/admin-guide/sysrq.rst`) that are used here.
+
+    Root may write any of them to the trigger; the `kernel.sysrq` mask concerns only the keyboard.
+    """
+
+    REBOOT = "b"
+    """At once, without syncing or unmounting."""
+    CRASH = "c"
+    """Panic: a crash dump where one is set up; `kernel.panic` says whether a reboot follows."""
+    POWER_OFF = "o"
+
+
+def trigger(command: Sysrq, path: str = TRIGGER) -> None:
+    """Does the action; on success this does not return.
+
+    Raises:
+        OSError: there is no trigger (a container), or we may not use it.
+    """
+    fd = os.open(path, os.O_WRONLY)
+    try:
+        os.write(fd, command.value.encode())
+    finally:
+        os.close(fd)
+
 
 SYSRQ: dict[str, Sysrq] = {
     # The original's keepalive driver does these two; sysrq does the same from user space.
     "keepalive-reset": Sysrq.REBOOT,
     "keepalive-panic": Sysrq.CRASH,
     "sysrq-panic": Sysrq.CRASH,
-    # What is left where no way of COMMANDS works.
+    # For hosts on which none of COMMANDS works.
     "shutdown": Sysrq.POWER_OFF,
     "reboot": Sysrq.REBOOT,
 }
@@ -50,7 +78,7 @@ class OwnBmc(Protocol):
     """This server's BMC."""
 
     async def act(self, action: str) -> str:
-        """Do `bmc-reset`, `bmc-power-off`, `bmc-power-cycle` or `bmc-nmi`; says what came of it.
+        """Do `bmc-reset`, `bmc-power-off`, `bmc-power-cycle` or `bmc-nmi`; returns the result.
 
         Raises `ClpError`.
         """
@@ -58,7 +86,7 @@ class OwnBmc(Protocol):
 
 
 class Host:
-    """Does, or refuses, what a final action or a command asks of this host.
+    """Carries out, or refuses, what a final action or a command asks of this host.
 
     `command` is `[cluster] action_command`; it and `bmc` may be replaced when the configuration
     changes.
@@ -80,7 +108,7 @@ class Host:
         self._press = press
 
     async def perform(self, action: str, reason: str) -> HostActionDone:
-        """Begin the action.  `ok` means begun: what ends the host has no answer."""
+        """Begin the action.  `ok` means begun: what ends the host cannot report its end."""
         self._log(f"{action} of {self._server}: {reason}")
         try:
             text = await self._do(action)

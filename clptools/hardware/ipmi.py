@@ -1,9 +1,9 @@
 """IPMI 2.0 over LAN (RMCP+) to the BMCs, without ever holding up the agent.
 
 Each BMC has one process of `ipmi_worker`, in it one session, and at most one request at a time.
-A request without answer leaves the session as it is; see there.  The BMC is left alone after it
-for a moment, after a login that failed for a while that grows, and much longer after a refused
-password, because BMCs lock accounts.
+An unanswered request leaves the session open (see `ipmi_session`).  After it, the BMC is left alone
+for a moment; after a failed login, for a growing while; after a refused password, for much longer,
+because BMCs lock accounts.
 """
 
 from __future__ import annotations
@@ -13,123 +13,27 @@ import os
 import socket
 import stat
 from collections.abc import Callable
-from typing import Protocol
 
 import msgspec
 
 from clptools.common import child_process
 from clptools.core.model.settings import Bmc
 from clptools.faults import ClpError, ExitCode
-from clptools.hardware.ipmi_worker import Command, Result, boot_ms
+from clptools.hardware.ipmi_requests import PATIENCE_S, BmcError, Command, Result, boot_ms, refusal
 
-CHASSIS, APP = 0x00, 0x06
-"""Network functions (IPMI 2.0, table 5-1)."""
-
-PATIENCE_S = 3.0
-"""For one request, the login of a new session included."""
 _QUIET_FIRST_S, _QUIET_MOST_S = 0.5, 1.5
-"""After a failure; longer, and a BMC that restarted would not be used again within 3 s."""
+"""After a failure.  With more, a BMC that restarted would not be in use again within 3 s."""
 _QUIET_REFUSED_S = 60.0
 """After a refused password."""
 _QUIET_ACCOUNTS_S = 2.0
 _PASSWORDS_OF_A_START, _NAMES_OF_A_START = 3, 30
-"""A password that this BMC has taken before is tried so often, in that rhythm: one that restarted
-may not have loaded its accounts yet.  Where it knows the user's name, it may lock the account."""
+"""How often, and how far apart, a password is tried that this BMC has accepted before: a BMC that
+restarted may not have loaded its accounts yet.  One that knows the user's name may lock it."""
 _GRACE_S = 0.2
-"""For the word of the process why there is no answer."""
+"""Extra time in which the process reports why there is no answer."""
 _MAX_RESULT_BYTES = 4096
 _ANSWER_S = 7.0
-"""How long the process of a BMC may take to tell what became of a command that left."""
-
-_CODES = {
-    0x80: "refused in this state",
-    0xC0: "BMC busy",
-    0xC1: "command not supported",
-    0xC3: "BMC timed out over it",
-    0xC4: "BMC out of space",
-    0xC7: "wrong length",
-    0xC9: "value out of range",
-    0xCC: "invalid field",
-    0xD2: "BMC starts up",
-    0xD3: "destination unavailable",
-    0xD4: "account lacks the privilege",
-    0xD5: "not possible in the present state",
-    0xFF: "unspecified error, it may be busy",
-}
-"""Completion codes (IPMI 2.0, table 5-2)."""
-_FOR_GOOD = frozenset((0xC1, 0xC2, 0xC7, 0xC8, 0xC9, 0xCC, 0xCD, 0xD4, 0xD6))
-"""Those that say the same each time.  D4h is not among them while the power changes: some BMCs then
-mean "not now" (openbmc issue 1812)."""
-
-
-class BmcError(ClpError):
-    """A request to a BMC failed; the message names server, address, command and attempt."""
-
-    def __init__(
-        self,
-        server: str,
-        where: str,
-        command: str,
-        attempt: int,
-        fault: str,
-        code: int = 0,
-        left: bool = False,
-    ) -> None:
-        super().__init__(
-            ExitCode.FAILED, f"BMC of {server} ({where}): {command}, attempt {attempt}: {fault}"
-        )
-        self.fault = fault
-        """The fault alone, for whoever has named the BMC already."""
-        self.completion_code = code
-        """The BMC's own refusal; 0: it did not answer."""
-        self.left = left
-        """It left all the same, and may have been carried out."""
-
-    @property
-    def for_good(self) -> bool:
-        """The BMC would refuse it each time; else it is busy, or in a state that passes."""
-        return self.completion_code in _FOR_GOOD
-
-
-def refusal(code: int) -> str:
-    """A completion code that is not 0, for people."""
-    return f"{_CODES.get(code, 'refused')} ({code:#04x})"
-
-
-def mend(server: str, user: str, fault: str) -> str:
-    """What a person can do about a fault of a login; empty: nothing, or it passes by itself."""
-    low = fault.lower()
-    if "password" in low or "unauthorized name" in low:
-        return f"Set it on this server: clpbmccnf -u {user or 'USER'} {server}"
-    if "is closed there" in low or "ipmi 1.5" in low or "without authentication" in low:
-        return f"Switch IPMI 2.0 over LAN on in the BMC of {server}."
-    if "privilege" in low or "level user" in low:
-        return f"Give {user or 'the account'} the level OPERATOR in the BMC of {server}."
-    return ""
-
-
-class Asked(Protocol):
-    """A BMC that takes requests, by whatever way."""
-
-    server: str
-    latency_s: float
-    """What it took for its last answer."""
-
-    @property
-    def where(self) -> str:
-        """How it is reached, for messages."""
-
-    async def command(
-        self,
-        what: str,
-        netfn: int,
-        command: int,
-        data: bytes = b"",
-        *,
-        patience_s: float = PATIENCE_S,
-        urgent: bool = False,
-    ) -> tuple[bytes, int]:
-        """The data and latency (ms) of the answer; see `BmcClient.command`."""
+"""How long the process of a BMC may take to report the result of a command that left."""
 
 
 def read_password(path: str) -> str:
@@ -164,7 +68,7 @@ class IpmiProcesses:
         self._lock = asyncio.Lock()
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """A new process for one BMC.  Raises OSError."""
+        """Starts a process for one BMC.  Raises OSError."""
         async with self._lock:
             if self._parent is None or self._parent.returncode is not None:
                 await self._start()
@@ -212,7 +116,7 @@ class BmcClient:
         self.bmc = bmc
         self.where = bmc.where
         self.level = ""
-        """The privilege level of the account there, as the last answer's login had it."""
+        """The privilege level of our account, as of the last answer's login."""
         self.latency_s = 0.0
         self._password_file = password_file
         self._processes = processes
@@ -222,11 +126,11 @@ class BmcClient:
         self._reading: asyncio.Task[None] | None = None
         self._number = 0
         self._owed: asyncio.Future[Result] | None = None
-        """The result under way; also of a request for which nobody waits any more."""
+        """The result under way; its caller may have given up."""
         self._owed_to = ""
         self._refused_password = ""
         self._taken_password = ""
-        """The one that the BMC took last."""
+        """The password that the BMC accepted last."""
         self._refusals = 0
         self._failures = 0
         self._quiet_until_s = 0.0
@@ -271,7 +175,7 @@ class BmcClient:
         if quiet and not urgent and password != self._refused_password:
             quiet = not self._refused_password
         if quiet and not urgent:
-            # What it last said: this question did not reach it.
+            # Its last answer: this request did not reach it.
             again = f"it is asked again {self._quiet_s:g} s after that"
             raise self._error(what, f"{self._last_fault}; {again}")
         try:
@@ -377,7 +281,7 @@ class BmcClient:
         )
 
     async def _exchange(self, what: str, command: Command, leaving: Callable[[], None]) -> Result:
-        """What the process of this BMC says to one command.  Raises BmcError if it ended."""
+        """The result of one command from the BMC's process.  Raises BmcError if that ended."""
         try:
             return await self._sent(what, command, leaving)
         except OSError:
@@ -399,14 +303,14 @@ class BmcClient:
         return await asyncio.shield(self._owed)
 
     async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Hands results to whoever waits, until the process ends."""
+        """Hands results to their callers until the process ends."""
         try:
             while True:
                 result = await child_process.read(reader, Result, _MAX_RESULT_BYTES)
                 if self._owed is not None and not self._owed.done():
                     self._owed.set_result(result)
                 if result.fault:
-                    return  # that process ends, the next request gets a new one
+                    return  # that process ends; the next request starts another
         except (OSError, EOFError, ValueError, msgspec.MsgspecError):
             return
         finally:
@@ -415,7 +319,7 @@ class BmcClient:
                 self._writer = None
             if self._owed is not None and not self._owed.done():
                 self._owed.set_exception(ConnectionResetError())
-                self._owed.exception()  # nobody may be waiting for it
+                self._owed.exception()  # its caller may have given up
 
     def _failed(self, what: str, fault: str, quiet_s: float = 0.0) -> BmcError:
         self._failures += 1
@@ -438,7 +342,7 @@ class BmcClient:
         self._owed = None
 
     def rest(self) -> None:
-        """As `close`, unless something is under way; the next request opens another session."""
+        """As `close`, unless a request is under way; the next request opens another session."""
         if not self._lock.locked() and (self._owed is None or self._owed.done()):
             self._hang_up()
 

@@ -16,12 +16,12 @@ from collections.abc import Callable
 from typing import Any
 
 from clptools.core.notices.form import Notice
-from clptools.hardware.ipmi import Asked, BmcError, refusal
+from clptools.hardware.ipmi_requests import Asked, BmcError, refusal
 from clptools.hardware.notices import IpmiDeviceSilent, IpmiServiceMissing
 
 DEVICE = "/dev/ipmi0"
 PATIENCE_S = 1.0
-"""KCS answers in milliseconds; later the BMC is asked over its LAN."""
+"""KCS answers in milliseconds; after this the BMC is asked over its LAN."""
 
 QUIET_S = 60.0
 """How long a device that is not there, or did not answer, is left alone."""
@@ -31,7 +31,7 @@ _RESPONSE = 1
 _DATA_BYTES = 272
 """IPMI_MAX_MSG_LENGTH."""
 _LATE_ANSWERS = 16
-"""Answers to requests that were given up, read away before ours."""
+"""Late answers to abandoned requests that are skipped before ours."""
 
 
 class Address(ctypes.Structure):
@@ -111,7 +111,7 @@ class LocalIpmi:
                 self._send(self._number, netfn, command, data)
                 return await self._answer(self._number)
             except (OSError, asyncio.CancelledError):
-                # Closed, the driver delivers what is late to nobody.
+                # Once it is closed, the driver drops late answers.
                 self.close()
                 raise
 
@@ -166,7 +166,7 @@ class LocalIpmi:
 
 
 class NoLan:
-    """A BMC that takes no IPMI over its LAN: one that is asked by Redfish."""
+    """Stands for IPMI over LAN where the BMC is used by Redfish: refuses every request."""
 
     def __init__(self, server: str, where: str) -> None:
         self.server = server
@@ -241,7 +241,7 @@ class OwnBmc:
         return answered
 
     def _tell(self, error: OSError) -> None:
-        """Once: a driver that is not loaded stays so, and a slow one would fill the log."""
+        """Reports once: a missing driver stays missing, and a slow one would fill the log."""
         if self._told:
             return
         self._told = True

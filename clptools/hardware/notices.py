@@ -1,4 +1,4 @@
-"""Notices of BMCs and of what is asked beside them."""
+"""Notices about BMCs and the checks of their answers."""
 
 from __future__ import annotations
 

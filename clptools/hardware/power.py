@@ -14,18 +14,19 @@ import msgspec
 
 from clptools.core.model.words import BmcOrder, PowerState
 from clptools.faults import ClpError, ExitCode
-from clptools.hardware.ipmi import CHASSIS, Asked, BmcClient, BmcError
+from clptools.hardware.ipmi import BmcClient
+from clptools.hardware.ipmi_requests import CHASSIS, Asked, BmcError
 
 POLL_S = 0.2
-"""Between two reads of a power state that is to change."""
+"""Pause between reads of a power state that is to change."""
 READ_S = 5.0
-"""For one read: a loaded BMC takes seconds; more, where it was seen to be slower still."""
+"""Least time-out of one read, as a loaded BMC takes seconds; a BMC known to be slower gets more."""
 
 _SLOWEST_S = 15.0
 _ORDER_S = 1.0
-"""For the answer to a control command; reads tell what became of one that is lost."""
+"""For the answer to a control command; if it is lost, reads show the result."""
 _AGAIN_S = 3.0
-"""How long a BMC that may have taken an order has to carry it out before it gets another one."""
+"""How long a BMC has to carry out an order that it may have taken, before it gets another one."""
 _NOT_ALLOWED = 0xD4
 
 _STATUS, _CONTROL, _IDENTIFY = 0x01, 0x02, 0x04
@@ -38,11 +39,11 @@ class Stopped(msgspec.Struct, frozen=True, kw_only=True):
     """A server read off."""
 
     already: bool
-    """It was off before anything was asked."""
+    """It was off before any order."""
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
-    """A power state and the login in which the BMC told it."""
+    """A power state, and the login in which the BMC reported it."""
 
     power: PowerState
     latency_ms: int
@@ -87,7 +88,7 @@ def _patience_s(bmc: Asked, least_s: float) -> float:
 
 def _power(bmc: Asked, data: bytes) -> PowerState:
     if not 3 <= len(data) <= 4 or data[0] & 0x80:
-        # A bit that is reserved: what answers FFh everywhere knows nothing.
+        # A reserved bit is set: a BMC that answers FFh everywhere knows nothing.
         fault = f"an answer that is none ({data[:4].hex() or 'empty'})"
         raise BmcError(bmc.server, bmc.where, "chassis status", 1, fault)
     return PowerState.ON if data[0] & 1 else PowerState.OFF
@@ -96,8 +97,8 @@ def _power(bmc: Asked, data: bytes) -> PowerState:
 async def order(bmc: BmcClient, action: BmcOrder, *, until_ms: int, left_s: float) -> None:
     """An order as one datagram that leaves by `until_ms`, or never.
 
-    An order that comes late may strike a server that can be heard again.  Raises ClpError unless
-    the BMC accepted it, which proves nothing: a BMC that believes off accepts and does nothing.
+    A late order may hit a server that is heard again.  Raises ClpError unless the BMC accepted it.
+    Acceptance proves nothing: a BMC that believes the server off accepts, and does nothing.
     """
     name = action.replace("-", " ")
     await bmc.once(
@@ -108,9 +109,9 @@ async def order(bmc: BmcClient, action: BmcOrder, *, until_ms: int, left_s: floa
 async def stop(bmc: Asked, timeout_s: float, retries: int) -> Stopped:
     """Powers the server off until it reads off; one that is off already is stopped.
 
-    `timeout_s` ends it, nothing else does but a BMC that will never take the order: one that is
-    busy, restarts, or loses an answer is asked again.  An order that it may have carried out is
-    given up to `retries` times more.  Raises BmcError with the last fault.
+    Only `timeout_s` ends it, or a BMC that will never take the order; a BMC that is busy, restarts
+    or loses an answer is asked again.  An order that may have been carried out is repeated up to
+    `retries` times.  Raises BmcError with the last fault.
     """
     fault: BmcError | None = None
     orders, again_s = 0, 0.0
@@ -161,9 +162,9 @@ async def start(bmc: Asked, timeout_s: float) -> None:
 
 
 async def act(bmc: Asked, action: str) -> str:
-    """`reset`, `power-off`, `power-cycle` or `nmi`, begun; says what came of it.
+    """Begins `reset`, `power-off`, `power-cycle` or `nmi`; returns the result for people.
 
-    A cycle or reset of a machine that is off, or of a BMC that lacks it, becomes off and on.
+    Where the machine is off or the BMC lacks the command, a cycle or reset becomes off and on.
     Raises ClpError.
     """
     if action == "power-off":
@@ -190,7 +191,7 @@ async def act(bmc: Asked, action: str) -> str:
 
 
 async def identify(bmc: Asked, on: bool) -> str:
-    """Lights or darkens the chassis identify LED; says for how long it is lit.
+    """Switches the chassis identify LED; returns for how long it is lit.
 
     Source: IPMI 2.0, 28.5.  Byte 2, "until told otherwise", is optional there.  Raises BmcError.
     """

@@ -23,11 +23,11 @@ from clptools.common.redfish import (
     system_path,
     text_of,
 )
-from clptools.config.secretfile import read_bmc_password
+from clptools.config.files import read_bmc_password
 from clptools.core.model.settings import Bmc
 from clptools.core.model.words import BmcOrder, PowerState
 from clptools.faults import ClpError, ExitCode
-from clptools.hardware.ipmi import BmcError
+from clptools.hardware.ipmi_requests import BmcError
 from clptools.hardware.power import POLL_S, Reading
 
 PATIENCE_S = 2.0

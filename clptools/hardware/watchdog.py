@@ -6,7 +6,7 @@ dead-man of a recovery.  So it is in one of three states:
     BEAT     not running; each beat writes another initial countdown, for others to read
     ARMED    running; each feeding starts it anew with the next beat, and nothing else does
     DEADMAN  running to the deadline of a recovery; while it is also the userw watchdog it is
-             fed until then, so that a server that stands still never outlives its lease
+             fed until then, so that a hung server never outlives its lease
 
 Others read it over the BMC network by Get Watchdog Timer: timer use SMS/OS is a beat, OS Load
 says "recovering".  The *initial* countdown carries the beat because not every BMC tells the
@@ -24,7 +24,7 @@ from enum import StrEnum
 import msgspec
 
 from clptools.faults import ClpError, ExitCode
-from clptools.hardware.ipmi import APP, Asked, BmcError
+from clptools.hardware.ipmi_requests import APP, Asked, BmcError
 
 _RESET, _SET, _GET = 0x22, 0x24, 0x25
 _USE_OS_LOAD, _USE_SMS_OS = 3, 4
@@ -46,15 +46,15 @@ _PATIENCE_S = 4.0
 _WORDS = 2
 """Requests of a feeding: the new countdown, and the start."""
 _FOREIGN_S = 1.5
-"""A running timer that nobody feeds has come down by then."""
+"""By then the countdown of a running timer that nothing feeds is lower."""
 _SETTLES_S = 0.3
-"""For a BMC that tells a new setting a moment later."""
+"""For a BMC that shows a new setting a moment later."""
 _NO_BEATS_S = 60.0
-"""How long a BMC that carries none is left alone: it may get another firmware."""
+"""Until a BMC that cannot carry beats is tried again: it may get another firmware."""
 _DISK_S = 1.0
 """For the mark; a disk that hangs must not keep a dead-man from being armed."""
 _LONGER_TICKS = 10
-"""A countdown may be rounded up to a whole second, not more: a lease counts on it."""
+"""A BMC may round a countdown up to a whole second, not more: a lease relies on it."""
 
 
 class State(StrEnum):
@@ -66,7 +66,7 @@ class State(StrEnum):
 
 
 class Timer(msgspec.Struct, frozen=True, kw_only=True):
-    """What Get Watchdog Timer said, as far as every BMC says it."""
+    """The answer to Get Watchdog Timer, as far as every BMC gives it."""
 
     use: int
     running: bool
@@ -78,7 +78,7 @@ class Timer(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def beat(self) -> str:
-        """The beat as text; empty: none is carried there."""
+        """The beat as text; empty: the timer carries none."""
         if not self.countdown:
             return ""
         if self.use == _USE_OS_LOAD and self.action:
@@ -106,13 +106,13 @@ class OwnTimer:
     """The own BMC's timer.  `now_ms` is the agent's clock (boot time)."""
 
     def __init__(self, bmc: Asked, now_ms: Callable[[], int], mark: str = "") -> None:
-        """`mark`: the file that says, over agents and boots, that we armed a dead-man."""
+        """`mark`: a file that records across agents and boots that we armed a dead-man."""
         self.bmc = bmc
-        """By which way it is reached; may be replaced."""
+        """May be replaced."""
         self._mark = mark
         self._marked = bool(mark) and os.path.exists(mark)
         self._no_beats = ""
-        """Why beats do not arrive; empty: they do, or nobody looked yet."""
+        """Why beats do not arrive; empty: they do, or it is not known yet."""
         self._looked_at = -1
         """When that was found, or -1."""
         self._now_ms = now_ms
@@ -139,7 +139,7 @@ class OwnTimer:
         return State.ARMED if self._armed_ms else State.BEAT
 
     async def beat(self) -> None:
-        """The next beat; while the timer runs, feeding carries it.  Raises BmcError."""
+        """Writes the next beat; while the timer runs, feeding does so.  Raises BmcError."""
         async with self._lock:
             if self.state is not State.BEAT or not await self._ours():
                 return
@@ -153,7 +153,7 @@ class OwnTimer:
                 await self._see_beat(ticks)
 
     async def _see_beat(self, ticks: int) -> None:
-        """Whether others can read the beat that was just written.  Raises BmcError if not."""
+        """Raises BmcError if others cannot read the beat that was just written."""
         found = await read(self.bmc, patience_s=_PATIENCE_S)
         if found.beat != str(ticks):
             await asyncio.sleep(_SETTLES_S)
@@ -168,11 +168,10 @@ class OwnTimer:
             raise self._fault("get watchdog timer", self._no_beats)
 
     async def arm(self, timeout_ms: int, failed: Callable[[str], None]) -> str:
-        """Starts it as the userw watchdog; `failed(text)` is called for each feeding of which the
-        BMC does not confirm in time that it took it.
+        """Starts it as the userw watchdog; `failed(text)` reports each unconfirmed feeding.
 
-        Raises ClpError, also of a BMC so slow that it would reset a server that feeds it.  If the
-        BMC may have started it all the same, it is fed from now on.
+        Raises ClpError, also if the BMC is so slow that it would reset a server that feeds it.  If
+        the BMC may have started the timer all the same, it is fed from now on.
         """
         if not 1000 <= timeout_ms <= _MAX_TICKS * _TICK_MS:
             text = f"the BMC's watchdog cannot be set to {timeout_ms / 1000:g} s"
@@ -203,7 +202,7 @@ class OwnTimer:
                 await self._set(_USE_SMS_OS, ACTIONS["none"], self._next(BEATS), run=False)
 
     async def arm_deadman(self, action: str, deadline_ms: int) -> str:
-        """Lets the BMC do `action` in `deadline_ms`, whatever becomes of this OS.
+        """Makes the BMC do `action` in `deadline_ms`, even if this OS hangs.
 
         Raises ClpError.
         """
@@ -211,7 +210,7 @@ class OwnTimer:
             before = self._deadline_at, self._action
             self._deadline_at = self._now_ms() + deadline_ms
             self._action = ACTIONS.get(action.removeprefix("bmc-"), ACTIONS["reset"])
-            await self._set_mark()
+            await self._set_mark(True)
             try:
                 ticks = await self._feed(self._patient_until())
                 await self._see_armed(ticks)
@@ -223,10 +222,9 @@ class OwnTimer:
         return f"{self.bmc.server}: {action} in {deadline_ms / 1000:g} s at the latest"
 
     async def stand_down(self) -> None:
-        """The recovery is over and nothing is to follow.  Raises BmcError.
+        """Stops the dead-man, as the recovery is over.  Raises BmcError.
 
-        Of a timer that is not ours only a dead-man is stopped: one that an agent or boot before
-        this left, by the mark whatever the BMC says of it.
+        One that an earlier agent or boot left is stopped too: the mark or the timer use shows it.
         """
         async with self._lock:
             if not self._deadline_at and not self._marked:
@@ -236,7 +234,7 @@ class OwnTimer:
             self._deadline_at = 0
             self._action = ACTIONS["reset"]
             await self._as_before()
-            await self._end_mark()
+            await self._set_mark(False)
 
     def close(self) -> None:
         """Ends feeding; what runs keeps running, for the next agent or for the BMC."""
@@ -244,10 +242,9 @@ class OwnTimer:
             self._feeding.cancel()
 
     async def _ours(self) -> bool:
-        """Whether a beat may be written.
+        """Whether a beat may be written: a dead-man that an earlier agent left keeps running.
 
-        An agent before us may have left a dead-man running, which stays; or another program
-        feeds this timer: then it is its, and BmcError says so.
+        Raises BmcError, also if another program feeds this timer.
         """
         if self._known:
             return True
@@ -264,7 +261,7 @@ class OwnTimer:
         return True
 
     async def _quick_enough(self, timeout_ms: int) -> None:
-        """Before anything runs: whether feedings will be in time.  Raises ClpError."""
+        """Raises ClpError if feedings would come too late; nothing runs yet."""
         await read(self.bmc, patience_s=_PATIENCE_S)  # with the session that it may need
         asked = self._now_ms()
         await read(self.bmc, patience_s=_PATIENCE_S)
@@ -280,7 +277,7 @@ class OwnTimer:
             )
 
     async def _keep_fed(self) -> None:
-        """Feeds once; a feeding that is late would start the timer after the lease it guards."""
+        """Feeds once.  A late feeding would start the timer after the lease it guards."""
         async with self._lock:
             over = self._deadline_at and self._now_ms() >= self._deadline_at
             if not self._armed_ms or over:
@@ -294,10 +291,9 @@ class OwnTimer:
                 self.fault = ""
 
     async def _see_armed(self, ticks: int) -> None:
-        """Whether the timer that was just started does what it was set to.
+        """Raises BmcError if the timer that was just started would not act, or only later.
 
-        Raises BmcError where it would not act, or only later.  Another action that takes the
-        power away, too, will do: BMCs change one that they lack.
+        Another action is accepted: a BMC replaces one that it lacks.
         """
         found = await read(self.bmc, patience_s=_PATIENCE_S)
         late = found.countdown > ticks + _LONGER_TICKS
@@ -311,31 +307,24 @@ class OwnTimer:
         )
 
     async def _as_before(self) -> None:
-        """The timer without the dead-man that there was to be.  Raises BmcError."""
+        """Sets the timer as it was without the dead-man.  Raises BmcError."""
         if self._armed_ms or self._deadline_at:
             await self._feed(self._patient_until())
         else:
             await self._set(_USE_SMS_OS, ACTIONS["none"], self._next(BEATS), run=False)
 
-    async def _set_mark(self) -> None:
-        if self._mark:
-            self._marked = True
-            with contextlib.suppress(OSError):
-                async with asyncio.timeout(_DISK_S):
-                    await asyncio.to_thread(_write_mark, self._mark)
-
-    async def _end_mark(self) -> None:
-        if self._marked:
-            self._marked = False
-            with contextlib.suppress(OSError):
-                async with asyncio.timeout(_DISK_S):
-                    await asyncio.to_thread(os.unlink, self._mark)
+    async def _set_mark(self, marked: bool) -> None:
+        if not self._mark or (not marked and not self._marked):
+            return
+        self._marked = marked
+        with contextlib.suppress(OSError):
+            async with asyncio.timeout(_DISK_S):
+                await asyncio.to_thread(_write_mark if marked else os.unlink, self._mark)
 
     async def _feed(self, until_ms: int) -> int:
-        """Sets and starts the timer as armed and dead-man want it, by `until_ms` or not at all;
-        returns its countdown in ticks.
+        """Starts the timer as watchdog and dead-man need it; returns its countdown in ticks.
 
-        Raises BmcError, also where the BMC confirms it only later.
+        Raises BmcError, also if the BMC confirms it only after `until_ms`.
         """
         ticks = _MAX_TICKS
         if self._armed_ms:
@@ -355,8 +344,7 @@ class OwnTimer:
     ) -> None:
         """Writes the timer; with `run` it starts, or goes on from the new countdown.
 
-        Nothing of it leaves later than `until_ms`: a start that comes after we have given it up
-        would reset a healthy server.
+        Nothing leaves after `until_ms`: a start that we have given up would reset a healthy server.
         """
         if until_ms is None:
             until_ms = self._patient_until()
@@ -403,7 +391,9 @@ def _write_mark(path: str) -> None:
 
 
 def _late_ms(timeout_ms: int) -> int:
-    """How long a feeding may take, both requests together and its turn included: so much later
-    than the time-out the BMC may act, which a lease has room for (`core.timing`: below half of
-    `self_stop`)."""
+    """How long a feeding may take, both requests and the wait for its turn.
+
+    The BMC may act so much later than the time-out; a lease allows for it (`core.model.timing`:
+    less than half of `self_stop`).
+    """
     return max(timeout_ms // 4, 500)

@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 from clptools.intake.kernel import Kernel, names, read_number
 from clptools.intake.kmsg import Finding, Line
-from clptools.intake.source import Faults
+from clptools.intake.sources import Faults
 
 NEEDLES = (b"EDAC MC", b"Hardware Error]")
 UNCORRECTED, CORRECTED = "uncorrected", "corrected"
@@ -29,7 +29,7 @@ _APEI = re.compile(r"event severity: (\w+)")
 
 
 async def watch(kernel: Kernel, faults: Faults, note: Callable[[str], None]) -> None:
-    """See `source.Watch`."""
+    """See `sources.Watch`."""
     errors = Errors(kernel, faults)
     end = kernel.kmsg.listen(NEEDLES, read_line, errors.take, errors.look)
     try:
@@ -51,17 +51,17 @@ class Errors:
         self._counts = {name: self._read(name) for name in names(self._folder)}
 
     def close(self) -> None:
-        """No timer runs on."""
+        """Stops every timer."""
         for timer in self._timers.values():
             timer.cancel()
 
     def look(self) -> None:
-        """See what EDAC counted since the last time."""
+        """Reads what EDAC counted since the last time."""
         for device in names(self._folder):
             self._counted(device, "memory errors")
 
     def take(self, finding: Finding, times: int) -> None:
-        """A finding of the log.  Where EDAC counts too, its numbers are the true ones."""
+        """A finding of the log.  Where EDAC counts too, its counters decide."""
         device = finding.device
         if finding.fault == UNCORRECTED:
             self._faults.fault(device, UNCORRECTED, finding.text)
@@ -70,7 +70,7 @@ class Errors:
         self._count(device, times, finding.text)
 
     def _counted(self, device: str, text: str) -> bool:
-        """Take EDAC's counters into account; whether it has some."""
+        """Takes EDAC's counters into account; returns whether there are any."""
         now = self._read(device)
         before = self._counts.get(device, now)
         if now == before == (0, 0):

@@ -23,17 +23,17 @@ from clptools.config.trap_names import (
     pattern_bounds,
 )
 from clptools.config.trap_profiles import shipped_profile
-from clptools.core.model.settings import TrapFamily, TrapProfile
+from clptools.core.model.trap_profiles import TrapFamily, TrapProfile
 from clptools.core.model.words import EventClass
 from clptools.intake.snmp import Trap
 from clptools.intake.variables import Binds, Condition, Part, Values, in_full
 
 if TYPE_CHECKING:
-    from clptools.intake.profile import ClassTable
+    from clptools.intake.class_table import ClassTable
 
 SHIPPED = ("dell-idrac", "hpe-ilo", "lenovo-xcc", "fujitsu-irmc", "huawei-ibmc", "cisco-cimc")
 KNOWN = 4_096
-"""Names whose tables are remembered; a sender that invents names makes them be forgotten."""
+"""Names whose tables are remembered; if a sender invents names, all are forgotten."""
 
 OPENS = frozenset({"FATAL", "ERROR", "PREDICT", "PERFORMANCE", "REDUNDANCY"})
 
@@ -47,13 +47,13 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     key: str
     """Identity of the fault."""
     closes: tuple[str, ...] = ()
-    """Keys that it ends; one that ends in `|*`: all that begin so."""
+    """Keys that it ends; `…|*` stands for all keys that begin so."""
     meaning: str
     row: str
     profile: str
     own_watchdog: bool = False
     fixed: bool = False
-    """A variable says that it is a test, or over: no row of a name alone may say otherwise."""
+    """A variable says that it is a test, or over: a row for the name must not override that."""
 
 
 class Families:
@@ -72,7 +72,7 @@ class Families:
         self._known: dict[str, tuple[_One | _Several, ...]] = {}
 
     def load(self) -> None:
-        """Reads what ships, if nobody has: now, and not when the first fatal trap comes."""
+        """Reads the shipped families now, not when the first fatal trap comes."""
         _shipped()
 
     def read(self, trap: Trap, rows: ClassTable) -> Told | None:
@@ -92,7 +92,7 @@ class Families:
         return None
 
     def kin(self, oid: str) -> str:
-        """What traps have in common that may speak of one fault; empty: no family knows it."""
+        """Equal for traps that may concern one fault; empty: no family knows the name."""
         name = plain_name(oid)
         return vendor_of(name) if self._candidates(name) else ""
 
@@ -122,7 +122,7 @@ def plain_name(oid: str) -> str:
 
 
 def vendor_of(oid: str) -> str:
-    """The part of a name that says whose it is: `1.3.6.1.4.1.232`."""
+    """The vendor's part of a name: `1.3.6.1.4.1.232`."""
     return ".".join(oid.split(".", 7)[:7])
 
 
@@ -147,9 +147,9 @@ class _Table:
         """Families of the profile that it closes: the first table of each."""
         told = {*family.classes.values(), *family.levels.values(), family.event_class}
         self.possible = frozenset(told)
-        """Classes that it gives, whatever the name; empty text among them."""
+        """Classes that it may give for any name, the empty text among them."""
         self.news = bool(family.closes) and {*told, *family.match.values()} - {""} == {"INFO"}
-        """It is only news, and ends something all the same ("power is on")."""
+        """It only informs, and still ends a fault ("power is on")."""
 
     def may_be(self, event_class: str, classes: frozenset[str]) -> bool:
         """Whether what it says may be of one of these classes."""
@@ -171,14 +171,14 @@ class _Table:
         elif not told:
             told = event_class or family.event_class
         elif level == "CLEAR" and told in OPENS and self._fits("clear_if", binds, default=True):
-            # The variable says how grave it is, the number which way it went.
+            # The variable gives the gravity, the number whether it began or ended.
             told = "CLEAR"
         if not told:
             return None
         return self._told(name, *self._weighed(told, by_value, binds), binds)
 
     def _weighed(self, told: str, by_value: str, binds: Binds) -> tuple[EventClass, bool]:
-        """A class as the conditions leave it, and whether a variable took a fault back."""
+        """The class after the conditions, and whether a variable took a fault back."""
         if self._fits("test", binds):
             return EventClass.INFO, True
         if told in OPENS:
@@ -198,8 +198,10 @@ class _Table:
         return self._key(name, [part.word(binds) for part in self.parts])
 
     def closed_key(self, name: str, binds: Binds) -> str:
-        """The same for a fault that another table's trap ends; what that trap does not name at
-        the end of the part's words stands for all."""
+        """The key of a fault that another table's trap ends.
+
+        Trailing words of the part that this trap does not name match any.
+        """
         words = [part.word(binds) for part in self.parts]
         known = len(words)
         while known and not words[known - 1]:
@@ -288,7 +290,7 @@ class _Table:
 
 
 class _One:
-    """A table that is to be asked."""
+    """One table to try."""
 
     def __init__(self, table: _Table, event_class: str) -> None:
         self._at = (table, event_class)
@@ -298,8 +300,7 @@ class _One:
 
 
 class _Several:
-    """Tables that wait for words of one variable, and have nothing to say without: of dozens the
-    one that has the word is found at once."""
+    """Tables that each need a word of one variable: a lookup finds the right one of dozens."""
 
     def __init__(self, variable: str) -> None:
         self.variable = variable

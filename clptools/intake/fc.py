@@ -1,8 +1,8 @@
 """FC: links of Fibre Channel host adapters and the remote ports behind them.
 
 States are in `/sys/class/fc_host` and `/sys/class/fc_remote_ports` (scsi_transport_fc).  The
-kernel tells of changes on NETLINK_SCSITRANSPORT (link up, link down, RSCN), by uevents of remote
-ports, and by the drivers' lines in its log; each is a reason to look.  Keywords: `host3`, a
+kernel reports changes on NETLINK_SCSITRANSPORT (link up, link down, RSCN), by uevents of remote
+ports, and by the drivers' lines in its log; each makes us read the states.  Keywords: `host3`, a
 remote port's `rport-3:0-1`, or the port name of either (`0x21000024ff…`).
 """
 
@@ -15,15 +15,15 @@ from collections.abc import Callable
 
 from clptools.intake.kernel import Kernel, names, read_text
 from clptools.intake.kmsg import Finding, Line
-from clptools.intake.source import Faults
+from clptools.intake.sources import Faults
 
 NETLINK_SCSITRANSPORT = 18
 ALL_GROUPS = 0xFFFFFFFF
 SUBSYSTEMS = frozenset({"fc_host", "fc_remote_ports", "fc_transport", "scsi"})
 LOOK_S = 0.02
-"""How long a look waits for what else comes in the same moment."""
+"""How long to wait for further events of the same moment before the states are read."""
 AGAIN_S = (0.5, 5.0)
-"""Looks after a reason: states follow the events, some a little later."""
+"""When the states are read again: some follow the events a little later."""
 
 NEEDLES = (
     b"rport-", b"Link Down", b"Link Up", b"LOOP DOWN", b"LOOP UP", b"LIP ", b"fc_host",
@@ -33,7 +33,7 @@ LOST = ("Not Present", "Offline", "Linkdown", "Error", "Deleted")
 
 
 async def watch(kernel: Kernel, faults: Faults, note: Callable[[str], None]) -> None:
-    """See `source.Watch`."""
+    """See `sources.Watch`."""
     ports = Ports(kernel, faults)
     faults.same = ports.same
     with contextlib.ExitStack() as stack:
@@ -67,19 +67,19 @@ class Ports:
         return keyword == device or keyword in self._names.get(device, ())
 
     def close(self) -> None:
-        """Look no more."""
+        """Stop every timer."""
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()
 
     def look_soon(self) -> None:
-        """Something happened: look now, and a little later again."""
+        """Read the states soon, and again a little later."""
         self.close()
         loop = asyncio.get_running_loop()
         self._timers = [loop.call_later(s, self.look) for s in (LOOK_S, *AGAIN_S)]
 
     def look(self) -> None:
-        """See how all ports are."""
+        """Read the states of all ports."""
         up = {name: self._host(name) for name in names(self._hosts)}
         for name in names(self._remotes):
             # rport-HOST:CHANNEL-NUMBER
@@ -122,7 +122,7 @@ class Ports:
 
 
 def read_line(line: Line) -> Finding:
-    """Any line about a link or a remote port: the states say what is true."""
+    """Any line about a link or a remote port makes us read the states."""
     return Finding(device="", fault="")
 
 

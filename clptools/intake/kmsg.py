@@ -1,7 +1,7 @@
 """The kernel's log, `/dev/kmsg` (Documentation/ABI/testing/dev-kmsg), read once for all sources.
 
-A thread of its own reads it: a burst overruns the kernel's ring buffer within a fraction of a
-second, whatever the event loop is busy with meanwhile.  It hands over what a source made of a
+A thread of its own reads it, since a burst overruns the kernel's ring buffer within a fraction of a
+second, and the event loop may be busy that long.  The thread hands over what a source made of a
 line, each finding once until the loop has taken it, so that a storm stays small.
 """
 
@@ -24,10 +24,10 @@ WARNING = 4
 PENDING = 1024
 """Different findings that may wait for the loop; more are lost and counted."""
 NICE = -10
-"""Priority of the thread: it works little, but on a machine that has too much to do a second of
-waiting loses what the kernel said meanwhile."""
+"""Priority of the thread.  It works little, but on an overloaded machine a second of waiting loses
+records."""
 _TURN = 512
-"""Records read between two looks at whether the reading shall end."""
+"""Records read between two checks whether to stop."""
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,11 +35,11 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
 
     text: str
     device: str = ""
-    """As the driver core gave it: `b8:16`, `n3` (interface index), `+pci:0000:3b:00.0`."""
+    """As the driver core names it: `b8:16`, `n3` (interface index), `+pci:0000:3b:00.0`."""
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """What a source made of a line.  Equal `device` and `fault`: the same thing again."""
+    """What a source made of a line; equal `device` and `fault` mean a repetition."""
 
     device: str
     fault: str
@@ -63,11 +63,11 @@ class _Listener:
 
 
 class Kmsg:
-    """The reader."""
+    """Reads the log while a source listens."""
 
     def __init__(self, path: str = "/dev/kmsg", *, kernel_only: bool = True) -> None:
-        """`kernel_only`: lines that programs wrote into the log are not the kernel's word; the
-        kernel itself marks them (facility 1 and above)."""
+        """`kernel_only` skips lines that programs wrote into the log; the kernel marks them
+        (facility 1 and above)."""
         self.lost = 0
         """Records that the ring buffer had no room for, and findings beyond `PENDING`."""
         self.records = 0
@@ -79,7 +79,7 @@ class Kmsg:
         self._thread: threading.Thread | None = None
         self._wake = -1
         self._looking = False
-        """Whether the loop has been told already that records were lost."""
+        """Whether the loop is already going to read all states again."""
 
     def listen(
         self,
@@ -88,10 +88,10 @@ class Kmsg:
         take: Take,
         look_again: Callable[[], None] = lambda: None,
     ) -> Callable[[], None]:
-        """Reads lines that contain one of `needles`; returns what ends it.
+        """Passes on lines that contain one of `needles`; returns a function that ends it.
 
-        `look_again` is called when records were lost: what has a state can still be seen.
-        Raises OSError where there is no such log, or no right to it.
+        `look_again` is called when records were lost: states can still be read.
+        Raises OSError if there is no such log, or no permission.
         """
         listener = _Listener(needles, read, take, look_again)
         self._listeners = (*self._listeners, listener)
@@ -152,11 +152,13 @@ class Kmsg:
                     except BlockingIOError:
                         break
                     except OSError as fault:
-                        # The ring buffer went past us (EPIPE), or a record is too long for us.
+                        # The ring buffer overtook us (EPIPE), or a record is too long.
                         if fault.errno not in (errno.EPIPE, errno.EINVAL):
                             return
                         if sequence < 0:
-                            self._missed(1, loop)  # before the first: nobody knows how many
+                            self._missed(
+                                1, loop
+                            )  # before the first record: their number is unknown
                         continue
                     if not record:
                         return
@@ -203,7 +205,7 @@ class Kmsg:
             self._to_loop(loop, self._look_again)
 
     def _to_loop(self, loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
-        # Without loop this thread, too, will soon end.
+        # Once the loop is closed, this thread will soon end, too.
         with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(call)
 

@@ -1,7 +1,7 @@
 """SPS: paths of dm-multipath that fail, and the loss of the last one.
 
 The device mapper sends a uevent for each (Documentation/admin-guide/device-mapper/dm-uevent.rst);
-how things are at the start, or after lost uevents, is asked of it by ioctl.  Keywords: the map's
+at the start, and after lost uevents, the states are read by ioctl.  Keywords: the map's
 name (`mpatha`), its device (`dm-3`), or a path's (`sdb`).
 """
 
@@ -16,9 +16,8 @@ import struct
 from collections.abc import Callable
 
 from clptools.intake.disks import Disks
-from clptools.intake.kernel import Kernel, names, read_text
-from clptools.intake.source import Faults
-from clptools.intake.uevent import Uevent
+from clptools.intake.kernel import Kernel, Uevent, names, read_text
+from clptools.intake.sources import Faults
 
 DM_TABLE_STATUS = 0xC138FD0C
 """<linux/dm-ioctl.h>: _IOWR(0xfd, 12, struct dm_ioctl)."""
@@ -31,7 +30,7 @@ _PATH = re.compile(r"(\d+:\d+) ([AF]) \d+")
 
 
 async def watch(kernel: Kernel, faults: Faults, note: Callable[[str], None]) -> None:
-    """See `source.Watch`."""
+    """See `sources.Watch`."""
     maps = Maps(kernel, faults)
     faults.same = maps.same
     end = kernel.uevents.listen(frozenset({"block"}), maps.uevent, maps.look)
@@ -66,7 +65,7 @@ class Maps:
         return device in meant or self._devices.get(device) in meant
 
     def uevent(self, event: Uevent) -> None:
-        """What the device mapper says of a map."""
+        """A uevent of the device mapper about a map."""
         said = event.values
         name, path = said.get("DM_NAME", ""), said.get("DM_PATH", "")
         if said.get("DM_TARGET") != "multipath" or not name or not path:
@@ -80,7 +79,7 @@ class Maps:
                 self._left(name, int(valid))
 
     def look(self) -> None:
-        """See how all maps are."""
+        """Read the states of all maps."""
         block = f"{self._kernel.sys}/block"
         for device in names(block):
             name = read_text(f"{block}/{device}/dm/name")

@@ -17,11 +17,10 @@ from typing import Any
 
 import msgspec
 
-from clptools.common.loading import load
-from clptools.intake.kernel import Kernel, last_part
+from clptools.common.threads import load
+from clptools.intake.kernel import Kernel, enlarge, last_part
 from clptools.intake.kmsg import Finding, Line
-from clptools.intake.source import Faults
-from clptools.intake.uevent import enlarge
+from clptools.intake.sources import Faults
 
 MARSHAL = "pyroute2.netlink.rtnl.marshal"
 RTMGRP_LINK = 1
@@ -29,7 +28,7 @@ RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
 NLM_F_REQUEST_DUMP = 0x301
 IFF_UP, IFF_LOOPBACK, IFF_LOWER_UP = 0x1, 0x8, 0x10000
 DOWN_STATES = ("DOWN", "LOWERLAYERDOWN", "NOTPRESENT")
-"""RFC 2863; UNKNOWN is what drivers without the notion say."""
+"""RFC 2863; UNKNOWN comes from drivers that do not report a state."""
 TEAMS = ("bond", "team")
 BUFFER_BYTES = 4 << 20
 BATCH = 64
@@ -79,7 +78,7 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def watch(kernel: Kernel, faults: Faults, note: Callable[[str], None]) -> None:
-    """See `source.Watch`."""
+    """See `sources.Watch`."""
     await asyncio.to_thread(load, MARSHAL)
     links = Links(faults)
     sock = _open()
@@ -125,7 +124,7 @@ class Links:
         self._faults = faults
         self._links: dict[int, Link] = {}
         self._ran: set[str] = set()
-        """Interfaces that had a link since we look, or were to have one when we began to."""
+        """Interfaces that had a link since the start, or that a monitor named then."""
         self._dumped = asyncio.Event()
 
     async def missing(self) -> list[str]:
@@ -166,7 +165,7 @@ class Links:
     def _new(self, index: int, link: Link) -> None:
         before = self._links.get(index)
         if before is not None and before.name != link.name:
-            # Renamed: the monitors know it by its new name from here on.
+            # Renamed: from now on monitors know it by its new name.
             self._ran.discard(before.name)
         self._links[index] = link
         if before == link:
@@ -184,12 +183,12 @@ class Links:
             self._ran.add(link.name)
         if link.running:
             self._faults.well(link.name, "link", f"{link.name} has its link again")
-        # One that is only being set up has not failed, whoever names it.
+        # An interface that is only being set up has not failed, even if it is named.
         elif link.name in self._ran:
             self._faults.fault(link.name, "link", link.fault)
 
     def _member(self, master: int, link: Link, *, left: bool = False, gone: bool = False) -> None:
-        """A bond or team lives on with a member less: a warning of what is next."""
+        """Updates a bond's or team's member; the loss of one predicts a failure."""
         team = self._links.get(master)
         if team is None or team.kind not in TEAMS:
             return
@@ -263,7 +262,7 @@ def _open() -> socket.socket:
 
 
 def _ask(sock: socket.socket) -> None:
-    """All interfaces, please (struct nlmsghdr, struct ifinfomsg)."""
+    """Asks for all interfaces (struct nlmsghdr, struct ifinfomsg)."""
     head = struct.pack("=IHHII", 32, RTM_GETLINK, NLM_F_REQUEST_DUMP, 1, 0)
     sock.send(head + bytes(16))
 
@@ -277,7 +276,7 @@ def _messages(sock: socket.socket) -> Iterator[bytes]:
         except OSError as fault:
             if fault.errno != errno.ENOBUFS:
                 raise
-            _ask(sock)  # changes were lost: see how things are
+            _ask(sock)  # changes were lost: read all states
             continue
         if sender[0] == 0:
             yield data

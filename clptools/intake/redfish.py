@@ -15,13 +15,12 @@ import asyncio
 import contextlib
 import hashlib
 import hmac
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 
 import msgspec
 
 from clptools.common.http import HttpError, Server, cause
-from clptools.common.kept_http import KeptConnection
+from clptools.common.http_client import KeptConnection
 from clptools.common.redfish import (
     ROOT,
     Access,
@@ -33,17 +32,23 @@ from clptools.common.redfish import (
     path_of,
 )
 from clptools.config.address import Endpoint
-from clptools.config.secretfile import read_bmc_password
+from clptools.config.files import read_bmc_password
 from clptools.core.model.events import HardwareSeen
 from clptools.core.model.settings import Bmc, Settings
 from clptools.core.model.words import EventClass
-from clptools.intake.event_stream import StreamParser
-from clptools.intake.match import BURST, RATE, Bucket, admissions
+from clptools.core.notices.form import Notice
+from clptools.intake.admission import BURST, RATE, Bucket, admissions
+from clptools.intake.notices import RedfishTestArrived
 from clptools.intake.redfish_events import EventTable, Told, events_of
 from clptools.intake.redfish_identity import listener_tls
-from clptools.intake.redfish_log import Known, find_logs, name_of, newest
-from clptools.intake.redfish_push import PushHandler, subscriptions
-from clptools.intake.redfish_seen import KEPT, Seen
+from clptools.intake.redfish_log import Known, Seen, find_logs, name_of, newest
+from clptools.intake.redfish_push import PushHandler, StreamParser, subscribe
+from clptools.intake.redfish_reports import (
+    WAYS,
+    RedfishCounters,
+    RedfishNotes,
+    event_of,
+)
 
 LOG_S = 10.0
 """Between two reads of the log."""
@@ -63,41 +68,9 @@ SHORT_S = 10.0
 """A stream that ends within this ends soon."""
 PENDING, GRAVE_PENDING = 256, 4096
 """Events taken and not yet durable: all, and fatal ones and ends."""
-AGAIN_TOLD_S = 3600.0
-"""What goes on, and a message that no row knows, is told this often."""
 _GRAVE = (EventClass.FATAL, EventClass.CLEAR)
 
 OnEvent = Callable[[HardwareSeen], Awaitable[None]]
-
-
-class RedfishCounters(msgspec.Struct, kw_only=True):
-    """Events by fate, since the agent started."""
-
-    received: int = 0
-    accepted: int = 0
-    duplicate: int = 0
-    """Came by another way as well, or twice."""
-    late: int = 0
-    """Overtaken by a newer one of the same fault."""
-    unknown: int = 0
-    """No class: recorded, no monitor changes."""
-    test: int = 0
-    malformed: int = 0
-    storm: int = 0
-    undelivered: int = 0
-    refused: int = 0
-    """Pushed under another path than ours."""
-    stream_ended: int = 0
-    stream_silent: int = 0
-    """Streams that did not tell what the log had."""
-    log_filled: int = 0
-    """Events that the log alone had."""
-    faults: int = 0
-    """Questions without an answer that could be used."""
-
-    def as_dict(self) -> dict[str, int]:
-        """Name -> count."""
-        return {name: getattr(self, name) for name in self.__struct_fields__}
 
 
 class RedfishEvents:
@@ -111,7 +84,7 @@ class RedfishEvents:
         server: str,
         authkey: bytes,
         on_event: OnEvent,
-        note: Callable[[str], None],
+        note: Callable[[Notice], None],
     ) -> None:
         self.counters = RedfishCounters()
         self._server = server
@@ -159,9 +132,9 @@ class RedfishEvents:
         """Whose BMC it is."""
         return self._server
 
-    def note(self, text: str) -> None:
+    def note(self, notice: Notice) -> None:
         """One line for people."""
-        self._note(text)
+        self._note(notice)
 
     async def deliver(self, event: HardwareSeen) -> None:
         """Returns once it is durable.  Raises OSError."""
@@ -200,10 +173,7 @@ class _Watch:
         self._pending: set[asyncio.Task[bool]] = set()
         self._seen = Seen()
         self._bucket = Bucket(RATE, BURST)
-        self._faults: dict[str, str] = {}
-        """Way -> why it does not work."""
-        self._told_at: dict[str, float] = {}
-        self._unknown_told: OrderedDict[str, float] = OrderedDict()
+        self._notes = RedfishNotes(owner.note, bmc.where, self._loop.time)
         self._stream: KeptConnection | None = None
         self._stream_since = 0.0
         self._streams_failed = 0
@@ -266,34 +236,11 @@ class _Watch:
             self._counters.faults += 1
             if name == "log":
                 self._looked.set()
-            self._fails(name, fault)
+            self._notes.fails(name, fault)
             if self._loop.time() - begun > AGAIN_S[1]:
                 delay_s = AGAIN_S[0]
             await asyncio.sleep(delay_s)
             delay_s = min(delay_s * 2, AGAIN_S[1])
-
-    def _fails(self, way: str, fault: str) -> None:
-        """Said once, for all ways that have it."""
-        known = fault in self._faults.values()
-        self._faults[way] = fault
-        if not known:
-            self._note(f"{_WAYS[way]}: {fault}")
-
-    def _works(self, way: str) -> None:
-        fault = self._faults.pop(way, "")
-        if fault and fault not in self._faults.values():
-            self._note(f"{_WAYS[way]}: it works again")
-
-    def _tell(self, name: str, text: str) -> None:
-        """Said once an hour."""
-        now = self._loop.time()
-        last = self._told_at.get(name)
-        if last is None or now - last >= AGAIN_TOLD_S:
-            self._told_at[name] = now
-            self._note(text)
-
-    def _note(self, text: str) -> None:
-        self._owner.note(f"Redfish events of {self._owner.server} ({self._bmc.where}), {text}")
 
     async def _get(self, path: str) -> Json:
         async with asyncio.timeout(ANSWER_S):
@@ -328,7 +275,7 @@ class _Watch:
                 raise
             self._stream, self._stream_since = connection, self._loop.time()
             self._owed.clear()
-            self._works("stream")
+            self._notes.works("stream")
             parser = StreamParser()
             try:
                 while True:
@@ -359,7 +306,7 @@ class _Watch:
             body = None
         if not isinstance(body, dict):
             self._counters.malformed += 1
-            self._tell(f"malformed {way}", f"{_WAYS[way]}: an event is no JSON object")
+            self._notes.seldom(f"malformed {way}", f"{WAYS[way]}: an event is no JSON object")
             return True
         kept = [self._take(told, way) for told in events_of(body)]
         return all(await asyncio.gather(*(task for task in kept if task is not None)))
@@ -376,7 +323,7 @@ class _Watch:
             self._listener = listener
         while True:
             await self._subscribed()
-            self._works("push")
+            self._notes.works("push")
             await asyncio.sleep(SUBSCRIPTION_S)
 
     async def _subscribed(self) -> None:
@@ -389,18 +336,11 @@ class _Watch:
             with contextlib.suppress(RedfishError):
                 if (await self._get(each)).get("Destination") == destination:
                     return
-        last = RedfishError("it takes no subscription")
-        for body in subscriptions(destination, f"clptools {self._owner.server}", service):
-            try:
-                async with asyncio.timeout(ANSWER_S):
-                    await self._service.send("POST", path, body)
-            except RedfishError as error:
-                if not 400 <= error.status < 500 or error.status in (401, 403, 404):
-                    raise
-                last = error
-            else:
-                return
-        raise last
+        await subscribe(self._post, path, destination, f"clptools {self._owner.server}", service)
+
+    async def _post(self, path: str, body: Json) -> None:
+        async with asyncio.timeout(ANSWER_S):
+            await self._service.send("POST", path, body)
 
     async def _pushed(self, data: bytes) -> bool:
         return await self._told(data, "push")
@@ -419,7 +359,7 @@ class _Watch:
             begun = self._loop.time()
             for path in self._logs:
                 await self._read_log(path)
-            self._works("log")
+            self._notes.works("log")
             self._looked.set()
             self._log_read_at = begun
             self._known.keep(begun)
@@ -455,7 +395,8 @@ class _Watch:
         if any(now - since >= LOG_S for since in self._owed.values()):
             self._owed.clear()
             self._counters.stream_silent += 1
-            self._tell("silent", "the stream: it does not tell what the log has, and is begun anew")
+            text = "the stream: it does not tell what the log has, and is begun anew"
+            self._notes.seldom("silent", text)
             self._stream.close()
 
     # ------------------------------------------------------------------ what was told
@@ -476,58 +417,29 @@ class _Watch:
             return None
         if told.test:
             self._counters.test += 1
-            self._owner.note(f"Test event of the BMC of {self._owner.server} arrived: {told.test}")
+            self._owner.note(RedfishTestArrived(told.test))
         if judged.event_class is EventClass.UNKNOWN:
             self._counters.unknown += 1
         if not judged.known and judged.event_class is not EventClass.CLEAR:
-            self._tell_unknown(told, judged.event_class)
+            self._notes.unknown(told, judged.event_class)
         grave = judged.event_class in _GRAVE
         calm = self._bucket.take(self._now_ms())
         most = GRAVE_PENDING if grave else PENDING
         if not (calm or grave) or len(self._pending) >= most:
             self._counters.storm += 1
-            self._tell("storm", "more events at once than are taken: those below FATAL are dropped")
+            text = "more events at once than are taken: those below FATAL are dropped"
+            self._notes.seldom("storm", text)
             return None
         self._counters.accepted += 1
+        count = self._seen.count(told)
         events = tuple(
-            HardwareSeen(
-                monitor=monitor,
-                key=judged.key,
-                duplicate_key=f"{told.identity}|{self._seen.count(told)}" if told.stamp else "",
-                event_class=judged.event_class,
-                closes=judged.closes,
-                row=judged.row,
-                own_watchdog=judged.own_watchdog,
-                meaning=told.text,
-                source=self._bmc.address,
-                varbinds=(
-                    ("MessageId", told.message),
-                    ("Severity", told.severity),
-                    ("OriginOfCondition", told.origin),
-                    ("EventTimestamp", told.stamp),
-                    ("by", way),
-                ),
-            )
+            event_of(monitor, told, judged, count, self._bmc.address, way)
             for monitor in self.monitors
         )
         task = self._loop.create_task(self._deliver(told, events))
         self._pending.add(task)
         task.add_done_callback(self._pending.discard)
         return task
-
-    def _tell_unknown(self, told: Told, event_class: EventClass) -> None:
-        now = self._loop.time()
-        last = self._unknown_told.get(told.message)
-        if last is not None and now - last < AGAIN_TOLD_S:
-            return
-        self._unknown_told[told.message] = now
-        if len(self._unknown_told) > KEPT:
-            self._unknown_told.popitem(last=False)
-        self._owner.note(
-            f"No row knows the Redfish message {told.message} ({told.text[:120]}): its severity "
-            f'makes it {event_class}. A [[trap_profile]] row "redfish {told.message}" gives it a '
-            "class."
-        )
 
     async def _deliver(self, told: Told, events: tuple[HardwareSeen, ...]) -> bool:
         try:
@@ -542,6 +454,3 @@ class _Watch:
 
     def _now_ms(self) -> int:
         return int(self._loop.time() * 1000)
-
-
-_WAYS = {"stream": "the stream", "push": "pushes", "log": "the log"}

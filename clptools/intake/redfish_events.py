@@ -21,7 +21,7 @@ from typing import Any
 import msgspec
 
 from clptools.common.redfish import TEST_TEXT, Json, text_of
-from clptools.core.model.settings import TrapProfile
+from clptools.core.model.trap_profiles import TrapProfile
 from clptools.core.model.words import EventClass
 
 ROW = "redfish "

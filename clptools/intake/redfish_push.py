@@ -1,6 +1,6 @@
-"""Events that a Redfish service pushes: what is asked for, and who takes them.
+"""Events that a Redfish service sends by itself: as a stream on our connection, or pushed to us.
 
-Source: DMTF DSP2046, EventDestination 1.15.
+Sources: DMTF DSP2046, EventDestination 1.15; server-sent events, WHATWG HTML, 9.2.6.
 """
 
 from __future__ import annotations
@@ -9,10 +9,12 @@ import hmac
 from collections.abc import Awaitable, Callable, Iterator
 
 from clptools.common.http import HttpError, Request, Response
-from clptools.common.redfish import Json
-from clptools.intake.event_stream import EVENT_BYTES
+from clptools.common.redfish import Json, RedfishError, text_of
 
 _TYPES = ["StatusChange", "ResourceUpdated", "ResourceAdded", "ResourceRemoved", "Alert"]
+
+EVENT_BYTES = 1_048_576
+"""Of one event."""
 
 
 def subscriptions(destination: str, context: str, service: Json) -> Iterator[Json]:
@@ -29,6 +31,27 @@ def subscriptions(destination: str, context: str, service: Json) -> Iterator[Jso
     yield base | {"EventTypes": _TYPES}
     yield base | {"EventTypes": ["Alert"]}
     yield base
+
+
+async def subscribe(
+    post: Callable[[str, Json], Awaitable[None]],
+    path: str,
+    destination: str,
+    context: str,
+    service: Json,
+) -> None:
+    """Makes a subscription in the first form that the service takes.  Raises RedfishError."""
+    last = RedfishError("it takes no subscription")
+    for body in subscriptions(destination, context, service):
+        try:
+            await post(path, body)
+        except RedfishError as error:
+            if not 400 <= error.status < 500 or error.status in (401, 403, 404):
+                raise
+            last = error
+        else:
+            return
+    raise last
 
 
 class PushHandler:
@@ -57,3 +80,41 @@ class PushHandler:
         """204 once it is kept, 503 where it could not be: the BMC shall try again."""
         kept = await self._take(request.body)
         return Response(status=204 if kept else 503, trusts=kept)
+
+
+class StreamParser:
+    """Gives what ended with each piece."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._data: list[bytes] = []
+        self._size = 0
+        self._id = ""
+
+    @property
+    def inside(self) -> bool:
+        """Whether an event has begun and not ended."""
+        return bool(self._rest or self._data)
+
+    def feed(self, piece: bytes) -> list[tuple[str, bytes]]:
+        """(id, data) of the events that end in it.  Raises RedfishError: one is too long."""
+        found: list[tuple[str, bytes]] = []
+        lines = (self._rest + piece).replace(b"\r\n", b"\n").split(b"\n")
+        self._rest = lines.pop()
+        for line in lines:
+            line = line.removesuffix(b"\r")
+            if not line:
+                if self._data:
+                    found.append((self._id, b"\n".join(self._data)))
+                self._data, self._size = [], 0
+                continue
+            name, _, value = line.partition(b":")
+            value = value.removeprefix(b" ")
+            if name == b"data":
+                self._data.append(value)
+                self._size += len(value)
+            elif name == b"id":
+                self._id = text_of(value.decode("ascii", "replace"), 128)
+        if self._size + len(self._rest) > EVENT_BYTES:
+            raise RedfishError("an event in it is too long")
+        return found

@@ -1,6 +1,6 @@
 """Built-in sources of messages about this server itself: category -> module, and their keys.
 
-A source is one file here, and one line in `SOURCES`.  It has the function of `source.Watch`,
+A source is one file here, and one line in `SOURCES`.  It has the function of `sources.Watch`,
 which runs until it is cancelled.  The agent runs a source while a message receive monitor of
 its category is configured for its server (`sources.Sources`).
 """
@@ -16,7 +16,7 @@ SOURCES: dict[str, str] = {
     "FC": "clptools.intake.fc",
     "HA/SS": "clptools.intake.storage",
     "HA/AM": "clptools.intake.units",
-    "HA/RS": "clptools.intake.pressure",
+    "HA/RS": "clptools.intake.resource_shortage",
     "SPS": "clptools.intake.multipath",
     "MCE": "clptools.intake.edac",
 }

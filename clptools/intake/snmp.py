@@ -1,7 +1,7 @@
 """SNMP notifications: v1 traps, v2c and v3 traps and INFORMs, from bytes and back.
 
 RFC 1157 (v1), 3416 (PDUs), 3412 (v3 header), 3584 (how a v1 trap is named in v2 words).
-The security of v3 is `usm.py`'s; this module finds its parts and reads what it decrypted.
+`usm` does the security of v3; this module finds the parts and reads the decrypted payload.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from clptools.intake import ber
 from clptools.intake.ber import DecodeError
 
 MESSAGE_BYTES = 16_384
-"""The longest datagram that is looked at; a PET takes 200 bytes, vendors' traps 1,500."""
+"""The longest datagram that is read; a PET takes 200 bytes, vendors' traps 1,500."""
 VARBINDS = 128
 COMMUNITY_BYTES = 255
 
@@ -46,7 +46,7 @@ class VarBind(msgspec.Struct, frozen=True, kw_only=True):
     value: bytes
 
     def number(self) -> int | None:
-        """The value where it is a number, else None."""
+        """The value if it is a number, else None."""
         try:
             if self.tag == ber.INTEGER:
                 return ber.integer_value(self.value)
@@ -94,7 +94,7 @@ class Trap(msgspec.Struct, frozen=True, kw_only=True):
     specific: int | None = None
     """v1's specific-trap, or the last arc of a v2 name below an enterprise."""
     agent_address: str = ""
-    """What the message says of its origin (v1 agent-addr, snmpTrapAddress): shown, not trusted."""
+    """The origin that the message claims (v1 agent-addr, snmpTrapAddress): shown, not trusted."""
     varbinds: tuple[VarBind, ...] = ()
     varbind_bytes: bytes = b""
     """The variable bindings as they came: the answer to an INFORM repeats them."""
@@ -133,7 +133,7 @@ class V3Message(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def reportable(self) -> bool:
-        """Whether the sender wants to be told what is wrong."""
+        """Whether the sender wants a Report of what is wrong."""
         return bool(self.flags & 4)
 
 
@@ -371,7 +371,7 @@ def _varbind(data: bytes, at: int, end: int) -> tuple[int, VarBind]:
 
 
 def _short(data: bytes, at: int, end: int) -> tuple[int, VarBind] | None:
-    """The same of one whose lengths take a byte each, as nearly all do; None: another form."""
+    """The same for lengths of one byte each, the usual case; None: another form."""
     name = at + 4
     if name > end or data[at] != ber.SEQUENCE or data[at + 2] != ber.OID:
         return None

@@ -1,7 +1,8 @@
 """HA/SS: disks that fail, time out or vanish, arrays, NVMe warnings, read-only file systems.
 
 Sources: the kernel's log, uevents, `/sys/class/block`, and for disks that a monitor names a
-read now and then, done by a child process that may hang in our place.
+read now and then, by a child process, as it may hang.  Software RAID is watched by the notifying
+files of `/sys/block/md*/md/` (Documentation/admin-guide/md.rst).
 """
 
 from __future__ import annotations
@@ -14,26 +15,22 @@ from collections.abc import Callable
 from functools import partial
 
 from clptools.common import disk_child
-from clptools.intake.disks import Disks
-from clptools.intake.kernel import Kernel, names, read_text
+from clptools.intake.disks import Disks, Mounts
+from clptools.intake.kernel import Kernel, Uevent, names, read_number, read_text
 from clptools.intake.kmsg import Finding, Line
-from clptools.intake.md import Arrays
-from clptools.intake.mounts import Mounts
-from clptools.intake.source import Faults
-from clptools.intake.uevent import Uevent
+from clptools.intake.sources import Faults
 
 SUBSYSTEMS = frozenset({"block", "scsi", "nvme"})
 SMART_S = 60.0
 """How often an NVMe controller with a warning is asked whether it still has it.
 
-One without is asked every `smart_interval`: the driver core switches off the events by which a
-controller would tell of a warning (nvme_enable_aen in drivers/nvme/host/core.c), so that they
-come from kernels alone that others have changed."""
+One without is asked every `smart_interval`: the driver core switches off the events that would
+report a warning (nvme_enable_aen in drivers/nvme/host/core.c)."""
 SMART_TIMEOUT_S = 30.0
 AGAIN_S = 5.0
-"""How often a disk in a bad state is looked at: when it is well, the kernel tells nobody."""
+"""How often a disk in a bad state is checked: the kernel does not report its recovery."""
 LOOK_S = 0.05
-"""How long a look at all states waits for what else comes in the same moment."""
+"""How long to wait for further events of the same moment before all states are read."""
 
 WARNINGS = (
     ("its spare space is below the threshold", True),
@@ -69,14 +66,17 @@ _READ_ONLY = re.compile(
     r"EXT4-fs \((\S+?)\): Remounting filesystem read-only"
     r"|XFS \((\S+?)\): .*(?:[Ss]hutting down|[Ss]hutdown)"
 )
-"""Its last word: it writes no more, which not every kernel shows in the table of mounts."""
+"""It stopped writing, which not every kernel shows in the mount table."""
 _ARRAY = re.compile(r"md/\S+?:(md\S+?): Disk failure on (\S+?), ")
 HARMLESS = ("operation not supported", "reservation conflict", "nonblocking retry")
 """Kinds of block error that say nothing of the disk's health (blk_errors of blk-core.c)."""
 
+NOTIFYING = ("array_state", "degraded", "sync_action")
+DEAD = ("inactive", "broken")
+
 
 async def watch(kernel: Kernel, faults: Faults, note: Callable[[str], None]) -> None:
-    """See `source.Watch`."""
+    """See `sources.Watch`."""
     disks = Disks(kernel.sys, kernel.dev)
     faults.same = disks.same
     with contextlib.ExitStack() as stack:
@@ -141,7 +141,7 @@ class _State:
             if fault == "read-only":
                 if self._mounts.gave_up(finding.device):
                     return
-                fault = "file system"  # mounted no more: nothing tells the end of it
+                fault = "file system"  # unmounted by now: nothing would show its end
             self._faults.fault(finding.device, fault, finding.text + count)
         self._look_soon()
 
@@ -153,12 +153,12 @@ class _State:
         self._look_soon()
 
     def _look_soon(self) -> None:
-        """Once for a burst."""
+        """Read all states, once for a burst."""
         if self._soon is None:
             self._soon = asyncio.get_running_loop().call_later(LOOK_S, self.look)
 
     def look(self) -> None:
-        """See how all disks are."""
+        """Read the states of all disks."""
         self.close()
         self._soon = None
         for keyword in self._faults.watched.keywords:
@@ -176,9 +176,9 @@ class _State:
             self._again = asyncio.get_running_loop().call_later(AGAIN_S, self.look)
 
     def _judge_named(self, keyword: str) -> None:
-        """Whether a device that a monitor names is there.
+        """Checks that a device that a monitor names exists.
 
-        What counts is the kernel's device: its persistent names may be away for a moment.
+        The kernel's device decides: its persistent names may vanish for a moment.
         """
         path = self._disks.path(keyword)
         if path:
@@ -197,7 +197,7 @@ class _State:
             self._faults.well(name, "state", f"{name} is {state}")
 
     async def _smart(self, controller: str) -> None:
-        """Have an NVMe controller say its critical warnings, as long as it is there."""
+        """Read the critical warnings of an NVMe controller while it exists."""
         nudge = self._nudges[controller]
         usual_s = self._faults.watched.number(controller, "smart_interval_ms") / 1000
         try:
@@ -228,7 +228,7 @@ class _State:
 
 
 async def _probe(keyword: str, disks: Disks, faults: Faults) -> None:
-    """Read a disk now and then, also one that came after the agent; a mount point never."""
+    """Read a disk now and then, also one that appears later; never a mount point."""
     interval_s = faults.watched.number(keyword, "probe_interval_ms") / 1000
     timeout_s = faults.watched.number(keyword, "probe_timeout_ms") / 1000
     there = False
@@ -253,10 +253,10 @@ async def _probe(keyword: str, disks: Disks, faults: Faults) -> None:
 async def _child(
     task: str, path: str, timeout_s: float, late: Callable[[], None]
 ) -> tuple[int, str]:
-    """Exit status and what the child said.
+    """Exit status and output of the child.
 
-    One that is late is told of, killed, and waited for: if it hangs in the kernel, a second one
-    would only hang beside it.
+    A late child is reported, killed, and waited for: if it hangs in the kernel, a second one would
+    hang too.
     """
     process = await disk_child.start(task, path)
     saying = asyncio.ensure_future(process.communicate())
@@ -275,7 +275,7 @@ async def _child(
 
 
 def read_line(line: Line) -> Finding | None:
-    """An I/O error, a time-out, or a file system's word that it gave up."""
+    """An I/O error, a time-out, or a file system that stopped."""
     text = line.text
     if found := _BLOCK.search(text):
         kind, device = found.groups()
@@ -296,3 +296,75 @@ def read_line(line: Line) -> Finding | None:
     if found := _ARRAY.search(text):
         return Finding(device=found[1], fault="degraded", text=text)
     return None
+
+
+class Arrays:
+    """All arrays, watched."""
+
+    def __init__(self, kernel: Kernel, faults: Faults) -> None:
+        self._kernel = kernel
+        self._faults = faults
+        self._open: dict[str, list[tuple[int, Callable[[], None]]]] = {}
+        """Array -> its notifying files."""
+        self._ran: set[str] = set()
+        self.look()
+
+    def close(self) -> None:
+        """Watch no more."""
+        for name in list(self._open):
+            self._drop(name)
+
+    def uevent(self, event: Uevent) -> None:
+        """A block device came, went or changed."""
+        if event.name.startswith("md"):
+            self.look()
+
+    def look(self) -> None:
+        """Read the states of all arrays."""
+        block = f"{self._kernel.sys}/block"
+        found = [n for n in names(block) if os.path.isdir(f"{block}/{n}/md")]
+        for name in self._open.keys() - set(found):
+            self._drop(name)
+        for name in found:
+            if name not in self._open:
+                self._watch(name, f"{block}/{name}/md")
+            self._judge(name, f"{block}/{name}/md")
+
+    def _watch(self, name: str, folder: str) -> None:
+        files: list[tuple[int, Callable[[], None]]] = []
+        for attribute in NOTIFYING:
+            with contextlib.suppress(OSError):
+                fd = os.open(f"{folder}/{attribute}", os.O_RDONLY | os.O_CLOEXEC)
+
+                def changed(fd: int = fd) -> None:
+                    os.pread(fd, 64, 0)  # otherwise it would notify for ever
+                    self._judge(name, folder)
+
+                try:
+                    os.pread(fd, 64, 0)
+                    files.append((fd, self._kernel.files.watch(fd, changed)))
+                except OSError:
+                    os.close(fd)
+        self._open[name] = files
+
+    def _drop(self, name: str) -> None:
+        for fd, end in self._open.pop(name, []):
+            end()
+            os.close(fd)
+
+    def _judge(self, name: str, folder: str) -> None:
+        state = read_text(f"{folder}/array_state")
+        missing = read_number(f"{folder}/degraded") or 0
+        disks = read_number(f"{folder}/raid_disks") or 0
+        if state in DEAD and (name in self._ran or name in self._faults.watched.keywords):
+            self._faults.fault(name, "array", f"{name} does not run ({state})")
+        elif state and state not in (*DEAD, "clear"):
+            self._ran.add(name)
+            self._faults.well(name, "array", f"{name} runs again ({state})")
+        if missing > 0:
+            action = read_text(f"{folder}/sync_action")
+            doing = f", {action}" if action not in ("", "idle") else ""
+            text = f"{name} is degraded: {missing} of {disks} members missing{doing}"
+            self._faults.fault(name, "degraded", text, predictive=True)
+        else:
+            self._faults.well(name, "degraded", f"{name} has all its members again")

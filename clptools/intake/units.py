@@ -15,13 +15,12 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from clptools.common import system_bus
-from clptools.common.loading import load
 from clptools.common.system_bus import BUS, MANAGER, NAME, PATH, PROPERTIES, SERVICE, UNIT, Owner
+from clptools.common.threads import load
 from clptools.faults import ClpError, ExitCode
-from clptools.intake.health import watch_health
+from clptools.intake.applications import Process, watch_health, watch_pid_file
 from clptools.intake.kernel import Kernel
-from clptools.intake.processes import Process, watch_pid_file
-from clptools.intake.source import Faults
+from clptools.intake.sources import Faults
 
 if TYPE_CHECKING:
     from dbus_fast import Message
@@ -30,11 +29,11 @@ if TYPE_CHECKING:
 SUFFIXES = (".service", ".socket", ".target", ".mount", ".path", ".timer", ".scope", ".swap")
 AGAIN_S = (1.0, 60.0)
 MOST_UNITS = 1_000
-"""Units of which the state is remembered; without keyword every service that changes is one."""
+"""Most units whose state is remembered; without keyword, every service that changes counts."""
 
 
 async def watch(kernel: Kernel, faults: Faults, note: Callable[[str], None]) -> None:
-    """See `source.Watch`."""
+    """See `sources.Watch`."""
     watched = faults.watched
     own: set[str] = set()
     """Keywords that are no units."""
@@ -59,7 +58,7 @@ async def watch(kernel: Kernel, faults: Faults, note: Callable[[str], None]) -> 
 async def _keep_watching(
     faults: Faults, keywords: frozenset[str], note: Callable[[str], None]
 ) -> None:
-    """Through restarts of the bus; said once, until it works again."""
+    """Watches across restarts of the bus; a fault is noted once, until it works again."""
     delay_s, said = AGAIN_S[0], False
     while True:
         units = Units(faults, keywords)
@@ -91,7 +90,7 @@ class _Unit:
         self.restarts: deque[float] = deque()
         self.process: Process | None = None
         self.steady: asyncio.TimerHandle | None = None
-        """Ends the looping, if nothing comes between."""
+        """Ends the looping, unless another restart comes."""
 
 
 class Units:
@@ -108,7 +107,7 @@ class Units:
         self._asking: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
-        """Until the bus goes away.  Raises ClpError."""
+        """Watches until the bus goes away.  Raises ClpError."""
         await asyncio.to_thread(load, "dbus_fast.aio")
         try:
             bus = self._bus = await system_bus.connect()
@@ -120,7 +119,7 @@ class Units:
             raise _unreachable(str(fault)) from fault
 
     def close(self) -> None:
-        """Watch no more."""
+        """Stop watching."""
         for task in self._asking:
             task.cancel()
         for unit in self._units.values():
@@ -132,7 +131,7 @@ class Units:
             self._bus.disconnect()
 
     async def _subscribe(self) -> None:
-        """Signals first, then how things are: nothing falls between."""
+        """Subscribes first and reads the states then, so that no change is missed."""
         await self._systemd.follow(self._call)
         await self._call(NAME, PATH, MANAGER, "Subscribe")
         for name in sorted(self._named):
@@ -152,7 +151,7 @@ class Units:
 
     def _hear(self, message: Message) -> None:
         if self._systemd.changed(message):
-            # What changed meanwhile was told to nobody.
+            # Changes in the meantime sent no signal.
             self._ask(self._read_again)
         if not self._systemd.sent(message):
             return
@@ -173,7 +172,7 @@ class Units:
         self._changed(path, unit, changed["ActiveState"].value, sub.value if sub else "")
 
     def _room(self) -> bool:
-        """Whether one more unit is remembered: the longest known gives way, its faults are told."""
+        """Makes room for one more unit; returns whether there is any."""
         if len(self._units) < MOST_UNITS:
             return True
         for path, unit in self._units.items():
@@ -183,7 +182,7 @@ class Units:
         return False
 
     async def _read_again(self) -> None:
-        """One by one: the library closes a connection that cannot take everything at once."""
+        """Reads them one by one: the library closes a connection that is sent too much at once."""
         for path, unit in list(self._units.items()):
             await self._quietly(self._read, path, unit)
 
@@ -246,7 +245,7 @@ class Units:
             self._faults.well(unit.name, "process", f"{unit.name} runs again, process {pid}")
 
     async def _process_ended(self, path: str, unit: _Unit, pid: int) -> None:
-        """An orderly stop sets another state before the process is told to end."""
+        """An orderly stop sets another state before the process is asked to end."""
         state = (await self._call(NAME, path, PROPERTIES, "Get", "ss", UNIT, "ActiveState"))[0]
         if state.value in ("active", "activating", "failed"):
             text = f"{unit.name}: the main process {pid} is gone"
@@ -258,7 +257,7 @@ class Units:
         task.add_done_callback(self._asking.discard)
 
     async def _quietly(self, work: Callable[..., Awaitable[None]], *about: object) -> None:
-        """A unit may be unloaded while we ask; a bus that is gone is noticed elsewhere."""
+        """A unit may be unloaded meanwhile; the end of the bus is noticed elsewhere."""
         try:
             await work(*about)
         except (ClpError, OSError, EOFError):

@@ -2,7 +2,7 @@
 
 Traps: the sender's engine is authoritative; it is learned from the first message that proves a
 user's key, and its boots and time may then only go on.  INFORMs: this receiver's engine is
-authoritative; it answers discovery and says what the time is.  Keys are localised and payloads
+authoritative; it answers discovery and reports its time.  Keys are localised and payloads
 decrypted by pysnmp, which is imported only here, only when a user is configured.
 
 Key file of a user (`snmp/<user>`, mode 0400 or 0600), lines in any order, `#` comments:
@@ -22,7 +22,7 @@ from typing import Any
 
 import msgspec
 
-from clptools.config.secretfile import read_secret
+from clptools.config.files import read_secret
 from clptools.core.model.settings import SnmpUser
 from clptools.faults import ClpError, ExitCode
 from clptools.intake import ber, snmp
@@ -33,7 +33,7 @@ TIME_WINDOW = 150
 """Seconds (RFC 3414, section 2.2.3)."""
 MOST_BOOTS = 0x7FFFFFFF
 ENGINES = 32
-"""Engines remembered; only who proved a key is."""
+"""Most engines remembered; only those that proved a key are."""
 
 _STATS = "1.3.6.1.6.3.15.1.1"
 NOT_IN_TIME, UNKNOWN_USER, UNKNOWN_ENGINE, WRONG_DIGEST, DECRYPTION = (
@@ -79,14 +79,14 @@ class Engine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Refused(Exception):
-    """A v3 message that is not believed: the counter's name, and a sentence."""
+    """A v3 message that is refused: the counter's name, and a sentence."""
 
     def __init__(self, counter: str, text: str, report: bytes = b"") -> None:
         super().__init__(text)
         self.counter = counter
         self.text = text
         self.report = report
-        """A Report for the sender, where it asked to be told."""
+        """A Report for the sender, if it asked for one."""
 
 
 def engine_id(server: str) -> bytes:
@@ -180,9 +180,9 @@ class _Clock(msgspec.Struct):
 
 
 class Usm:
-    """Believes, or refuses, v3 messages; makes the answers to INFORMs.
+    """Accepts or refuses v3 messages; makes the answers to INFORMs.
 
-    Raises ClpError at construction where a user's keys cannot be used.
+    Raises ClpError at construction if a user's keys cannot be used.
     """
 
     def __init__(self, users: Iterable[tuple[SnmpUser, UserKeys]], engine: Engine) -> None:
@@ -193,7 +193,7 @@ class Usm:
     def receive(self, message: V3Message, source: str, now_ms: int) -> Trap:
         """The notification in a message that proved its user, and that is no replay.
 
-        Raises Refused (with a Report for those who ask for one) and DecodeError.
+        Raises Refused (with a Report if the sender asks for one) and DecodeError.
         """
         own = message.engine == self.engine.id
         user = self._proved(message, now_ms)
@@ -208,14 +208,14 @@ class Usm:
         return trap
 
     def read(self, message: V3Message) -> Trap:
-        """The notification in a recorded message, of whatever time.
+        """The notification in a recorded message of any time.
 
         Raises Refused and DecodeError.
         """
         return self._open(message, self._proved(message, 0), 0)
 
     def response(self, message: V3Message, trap: Trap, now_ms: int) -> bytes:
-        """The answer to an INFORM that `receive` believed, with the same security."""
+        """The answer to an INFORM that `receive` accepted, with the same security."""
         scoped = ber.sequence(
             ber.octets(trap.context_engine or self.engine.id),
             ber.octets(trap.context_name),
@@ -279,7 +279,7 @@ class Usm:
             if message.reportable:
                 scoped = self._report_scoped(0, NOT_IN_TIME)
                 report = self._message(message, user, scoped, now_ms, private=False)
-            # An INFORM's first word after discovery: it asks what the time is.
+            # The first message after discovery asks for the time.
             raise Refused("discovery", "engine time not yet known to the sender", report)
         known = self._clocks.get((source, message.engine))
         if known is not None:
@@ -305,7 +305,7 @@ class Usm:
         )
 
     def _report(self, message: V3Message, counter: str, now_ms: int) -> bytes:
-        """An unauthenticated Report, where the sender asked for one."""
+        """An unauthenticated Report, if the sender asked for one."""
         if not message.reportable:
             return b""
         request_id = 0 if message.encrypted else snmp.request_id_of(message.payload)

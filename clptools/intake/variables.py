@@ -1,9 +1,9 @@
-"""Variables of a trap: found by OID, in words, compared with what a profile says of them."""
+"""Variables of a trap: found by OID, put in words, compared with a profile."""
 
 from __future__ import annotations
 
 from clptools.config.trap_names import InstancePart
-from clptools.core.model.settings import TrapCondition
+from clptools.core.model.trap_profiles import TrapCondition
 from clptools.intake import ber
 from clptools.intake.snmp import VarBind
 
@@ -20,7 +20,7 @@ class Binds:
         self._words: dict[str, str] = {}
 
     def word(self, oid: str) -> str:
-        """What the variables at or below `oid` say, joined by dots; empty: there is none."""
+        """The words of the variables at or below `oid`, joined by dots; empty: there is none."""
         found = self._words.get(oid)
         if found is None:
             plain = self._by_oid.get(oid + ".0")
@@ -44,7 +44,7 @@ class Binds:
 
 
 def words_of(bind: VarBind) -> str:
-    """A value as people write it, and as it stands in a key: without padding and controls."""
+    """A value as text, for people and keys: without padding and control characters."""
     if bind.tag != ber.OCTETS:
         return bind.text()[:TEXT_CHARS]
     raw = bind.value.strip(b"\0 \t\r\n")
@@ -66,10 +66,10 @@ class Values:
         self._globs = [(k.upper(), v) for k, v in values.items() if "*" in k]
         plain = not mask and not self._globs and not any(k.isdecimal() for k in self._exact)
         self.words = frozenset(self._exact) if plain else frozenset()
-        """All that it finds, where these are words and no numbers; else nothing."""
+        """All its values, if these are words and not numbers; else empty."""
 
     def find(self, bind: VarBind | None) -> str:
-        """What it stands for; empty: nothing."""
+        """The class for a variable's value; empty: none."""
         if bind is None:
             return ""
         number = bind.number()
@@ -80,7 +80,7 @@ class Values:
         else:
             text = str(number)
         if number is not None:
-            # Values above 2^31 of a signed type come as negative ones.
+            # Values above 2^31 of a signed type arrive as negative numbers.
             if number < 0:
                 number &= 0xFFFFFFFF
             if self._mask:
@@ -109,14 +109,14 @@ def _like(text: str, glob: str) -> bool:
 
 
 class Condition:
-    """What a variable must say."""
+    """A condition on one variable."""
 
     def __init__(self, condition: TrapCondition, root: str) -> None:
         self._oid = in_full(root, condition.variable)
         self._values = Values(dict.fromkeys(condition.values, "yes"), condition.mask)
 
     def fits(self, binds: Binds) -> bool:
-        """Whether it does."""
+        """Whether the trap meets it."""
         return bool(self._values.find(binds.first(self._oid)))
 
 
@@ -127,16 +127,16 @@ class Part:
         self._choices = tuple((in_full(root, oid), skip) for oid, skip in part)
 
     def word(self, binds: Binds) -> str:
-        """What it is called; empty: the trap does not say."""
+        """The part's name; empty: the trap does not say it."""
         for oid, skip in self._choices:
             word = binds.word(oid)
             if word:
-                # A star at a key's end means more than one part.
+                # A star at the end of a key would match several parts.
                 return (word[skip:] or word)[:INSTANCE_CHARS].replace("*", "_")
         return ""
 
 
 def in_full(root: str, oid: str) -> str:
-    """An OID as a profile has it, in full: what begins at the root of all stands for itself."""
+    """A profile's OID in full: relative to `root`, unless it begins at 1.3.6.1."""
     oid = oid.lstrip(".")
     return oid if not root or oid.startswith("1.3.6.1.") else f"{root}.{oid}"

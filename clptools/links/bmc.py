@@ -24,13 +24,12 @@ class Timer(Protocol):
 
 
 class BmcHeartbeat:
-    """Writes a beat each interval; a BMC that does not take it is told once, and again when it
-    does."""
+    """Writes a beat each interval; says once when its BMC refuses it, or takes it again."""
 
     def __init__(
         self, name: str, timer: Timer, interval_ms: int, on_change: Callable[[Notice], None]
     ) -> None:
-        """`name`: the interconnect's.  `on_change(text)`: one line for the log."""
+        """`name`: the interconnect's.  `on_change(notice)`: one line for the log."""
         self.name = name
         self.fault = ""
         """Why the newest beat was not written; empty: it was."""
@@ -54,7 +53,7 @@ class BmcHeartbeat:
             try:
                 await self._timer.beat()
             except Exception as error:
-                # Whatever it was (no thread, no file handle): the next beat may be written.
+                # Whatever failed (no thread, no file handle): the next beat may be written.
                 fault = f"a beat cannot be written: {error!r}"
                 if isinstance(error, ClpError):
                     fault = error.message

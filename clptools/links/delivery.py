@@ -1,4 +1,4 @@
-"""Delivery to one peer over several paths: numbers, acknowledgements, requests and replies.
+"""Messages to and from one peer over several paths: acknowledgements, requests and replies.
 
 A message goes over the open path of the best priority.  What is not acknowledged within
 `PATIENCE_S` goes over the next one as well; after `LIFETIME_S` it is given up, because the core
@@ -10,12 +10,24 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, OrderedDict
-from typing import Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
 from clptools.faults import ClpError, ExitCode
-from clptools.links import frames
+from clptools.links.connection import (
+    MAX_FRAME_BYTES,
+    Ack,
+    Asked,
+    Frame,
+    FrameError,
+    Said,
+    Told,
+    encode_frame,
+    reply_in,
+)
+from clptools.links.credentials import OUTSIDE
 from clptools.links.wire import ReplayWindow
 
 PATIENCE_S = 0.25
@@ -28,6 +40,8 @@ MAX_WAITING_BYTES = 16 << 20
 _SESSIONS = 4
 _BYTES_PER_S = 1 << 20
 """Large messages are given this much more time."""
+_MAX_SERVED = 64
+"""Requests of one peer worked on at once."""
 
 R = TypeVar("R")
 
@@ -40,6 +54,26 @@ class Path(Protocol):
 
     def write(self, data: bytes) -> bool:
         """Takes the bytes, or says that its buffer is full."""
+
+
+class Handlers(NamedTuple):
+    """What the control channel carries, and who is handed it."""
+
+    notices: Any
+    """Union of the notices that peers send."""
+    requests: Any
+    """Union of the requests that peers make."""
+    outside: tuple[type, ...]
+    """The requests that a caller outside the cluster may make."""
+    on_control: Callable[[str, Any], None]
+    """`on_control(sender, notice)`."""
+    on_call: Callable[[str, Any, str], Awaitable[msgspec.Struct]]
+    """`on_call(sender, request, source)` returns the reply or raises ClpError.
+
+    The sender `OUTSIDE` is a caller at the address `source` that has the key and is no server.
+    """
+    on_denied: Callable[[str, str], None]
+    """`on_denied(source, why)`: a caller from outside was turned away."""
 
 
 class _Waiting:
@@ -60,7 +94,7 @@ class Delivery:
     ) -> None:
         """`number`: of the last message that it had from this process, if it had any.
 
-        `source`: the address of one that is no server.
+        `source`: the address of a caller that is no server.
         """
         self.peer = peer
         self.source = source
@@ -71,7 +105,7 @@ class Delivery:
         self._number = number
         self._waiting: OrderedDict[int, _Waiting] = OrderedDict()
         self._waiting_bytes = 0
-        self._asked: dict[int, asyncio.Future[frames.Told]] = {}
+        self._asked: dict[int, asyncio.Future[Told]] = {}
         self._sessions: OrderedDict[str, ReplayWindow] = OrderedDict()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -108,13 +142,13 @@ class Delivery:
     def say(self, body: bytes) -> None:
         """Sends a notice and forgets it; what cannot be kept is counted."""
         self._number += 1
-        frame = frames.Said(number=self._number, body=msgspec.Raw(body))
+        frame = Said(number=self._number, body=msgspec.Raw(body))
         self._post(self._number, frame, LIFETIME_S)
 
     def tell(self, asked: int, reply: msgspec.Struct | None, fault: ClpError | None = None) -> None:
         """Sends the reply to the request `asked`, or why there is none."""
         self._number += 1
-        frame = frames.Told(
+        frame = Told(
             number=self._number,
             asked=asked,
             body=msgspec.Raw(msgspec.msgpack.encode(reply)),
@@ -135,7 +169,7 @@ class Delivery:
         self._asked[number] = future
         try:
             lifetime_s = LIFETIME_S if self.paths or not self.fault else UNREACHABLE_S
-            frame = frames.Asked(number=number, body=msgspec.Raw(body))
+            frame = Asked(number=number, body=msgspec.Raw(body))
             self._post(number, frame, min(timeout_s, lifetime_s))
             async with asyncio.timeout(timeout_s):
                 told = await future
@@ -144,11 +178,11 @@ class Delivery:
             raise ClpError(ExitCode.TIMED_OUT, text) from None
         finally:
             del self._asked[number]
-        return frames.reply_in(told, reply, self.peer)
+        return reply_in(told, reply, self.peer)
 
-    def _post(self, number: int, frame: frames.Frame, lifetime_s: float) -> None:
-        data = frames.encode(frame)
-        if len(data) > frames.MAX_FRAME_BYTES:
+    def _post(self, number: int, frame: Frame, lifetime_s: float) -> None:
+        data = encode_frame(frame)
+        if len(data) > MAX_FRAME_BYTES:
             self._counters["too_long_to_send"] += 1
             self._give_up(number, f"the message to {self.peer} is too long ({len(data)} bytes)")
             return
@@ -172,7 +206,7 @@ class Delivery:
         window = self._sessions.get(session)
         return window is not None and window.fresh(number)
 
-    def told(self, frame: frames.Told) -> None:
+    def told(self, frame: Told) -> None:
         """A reply arrived."""
         future = self._asked.get(frame.asked)
         if future is not None and not future.done():
@@ -231,3 +265,85 @@ class Delivery:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+class Dispatch:
+    """Hands what peers say and ask to the agent, and its replies back to them."""
+
+    def __init__(
+        self,
+        server: str,
+        handlers: Handlers,
+        counters: Counter[str],
+        begin: Callable[[Coroutine[Any, Any, None]], None],
+    ) -> None:
+        """`begin` runs a coroutine beside everything else."""
+        self._server = server
+        self._handlers = handlers
+        self._notices = msgspec.msgpack.Decoder(handlers.notices)
+        self._requests = msgspec.msgpack.Decoder(handlers.requests)
+        self._counters = counters
+        self._begin = begin
+        self._served: Counter[str] = Counter()
+
+    def take(self, peer: Delivery, path: Path, session: str, frame: Frame, heeded: bool) -> None:
+        """A frame arrived from `peer`; `heeded`: its notices count.  Raises FrameError."""
+        if isinstance(frame, Ack):
+            peer.acknowledged(frame.number)
+            return
+        if not isinstance(frame, Said | Asked | Told):
+            raise FrameError("malformed")
+        path.write(encode_frame(Ack(number=frame.number)))
+        if not peer.fresh(session, frame.number):
+            return
+        if isinstance(frame, Told):
+            peer.told(frame)
+        elif isinstance(frame, Asked):
+            self._asked(peer, frame)
+        elif not heeded:
+            self._counters["unknown_sender"] += 1
+        else:
+            self._said(peer.peer, frame)
+
+    def _said(self, sender: str, frame: Said) -> None:
+        try:
+            notice = self._notices.decode(frame.body)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            self._counters["malformed"] += 1
+            return
+        self._handlers.on_control(sender, notice)
+
+    def _asked(self, peer: Delivery, frame: Asked) -> None:
+        if self._served[peer.peer] >= _MAX_SERVED:
+            fault = ClpError(ExitCode.REFUSED, f"{self._server} is busy", "try again later")
+            peer.tell(frame.number, None, fault)
+            return
+        self._served[peer.peer] += 1
+        self._begin(self._answer(peer, frame))
+
+    async def _answer(self, peer: Delivery, frame: Asked) -> None:
+        try:
+            request = self._requests.decode(frame.body)
+            if peer.peer == OUTSIDE and not isinstance(request, self._handlers.outside):
+                self._counters["not_permitted"] += 1
+                text = "only a server of the cluster may ask this"
+                self._handlers.on_denied(peer.source, text)
+                raise ClpError(ExitCode.NOT_PERMITTED, text)
+            reply = await self._handlers.on_call(peer.peer, request, peer.source)
+            peer.tell(frame.number, reply)
+        except ClpError as fault:
+            peer.tell(frame.number, None, fault)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            self._counters["malformed"] += 1
+            text = f"{self._server} does not understand the request"
+            if peer.source:
+                self._handlers.on_denied(peer.source, text)
+            peer.tell(frame.number, None, ClpError(ExitCode.FAILED, text))
+        except Exception as bug:
+            text = f"{self._server} failed on the request; its log says why"
+            peer.tell(frame.number, None, ClpError(ExitCode.FAILED, text))
+            asyncio.get_running_loop().call_exception_handler(
+                {"message": "control channel: a request failed", "exception": bug}
+            )
+        finally:
+            self._served[peer.peer] -= 1

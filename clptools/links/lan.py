@@ -20,7 +20,7 @@ from clptools.core.model.messages import Beat
 from clptools.core.model.settings import Settings
 from clptools.core.notices.form import Notice
 from clptools.links import notices
-from clptools.links.address import keep_trying, plain
+from clptools.links.sockets import keep_trying, plain
 from clptools.links.wire import MAX_FRAME_BYTES, DecodeError, Reason, Replays, Wire
 
 RELAY = "relay"
@@ -45,7 +45,7 @@ class LanLink:
         on_change: Callable[[Notice], None],
     ) -> None:
         """`addresses`: of every server there.  `on_datagram(link, data, server)`: from whom by
-        address.  `on_change(text)`: one line for the log when the link's state changes."""
+        address.  `on_change(notice)`: a line for the log when the link's state changes."""
         self.name = name
         self.address = address
         self.port = port
@@ -179,7 +179,7 @@ class LanHeartbeats:
         on_change: Callable[[Notice], None],
     ) -> None:
         """`on_beat(link, beat)`: authenticated and fresh; link is `RELAY` for one that a third
-        server passed on, or that is to be passed on.  `on_change(text)`: a line for the log."""
+        server passed on, or that is to be passed on.  `on_change(notice)`: a line for the log."""
         self._server = server
         self._authkey = authkey
         self._on_beat = on_beat

@@ -2,9 +2,9 @@
 
 Each server listens on its address of every LAN interconnect and dials the others on each; of a
 pair the one that is configured first dials first, and any open connection serves both ways.
-The certificate's common name is the sender.  What is said and asked is opaque here, except that
-it decodes as the types handed in; who is asked from outside the cluster may ask only for
-`outside` types.
+The certificate's common name is the sender.  Notices and requests are opaque here, except that
+they decode as the types handed in; a caller from outside the cluster may ask only for `outside`
+types.
 """
 
 from __future__ import annotations
@@ -24,13 +24,20 @@ import msgspec
 from clptools.core.model.settings import Interconnect, Settings
 from clptools.core.notices.form import Notice
 from clptools.faults import ClpError, ExitCode
-from clptools.links import frames
-from clptools.links.address import plain
-from clptools.links.certs import OUTSIDE, Identity, common_name, context
-from clptools.links.connection import Connection
-from clptools.links.delivery import Delivery
-from clptools.links.listener import Listener, Places, shake
+from clptools.links.connection import (
+    ENDS,
+    MAX_FRAME_BYTES,
+    MAX_OUTSIDE_BYTES,
+    Connection,
+    Frame,
+    FrameError,
+    counted_as,
+    why_not_connected,
+)
+from clptools.links.credentials import OUTSIDE, Identity, common_name, context
+from clptools.links.delivery import Delivery, Dispatch, Handlers
 from clptools.links.notices import PeerConnected, PeerLost
+from clptools.links.sockets import Listener, Places, plain, shake
 
 DEFAULT_PORT = 29002
 """Listened on at every address by an agent that has no configuration yet."""
@@ -40,12 +47,8 @@ _DIAL_FIRST_S, _DIAL_MOST_S = 0.2, 2.0
 _SECOND_DIALS_AFTER_S = 1.0
 _MAX_OUTSIDERS = 8
 _MAX_UNKNOWN_PEERS = 4
-_MAX_SERVED = 64
-"""Requests of one peer worked on at once."""
 
 R = TypeVar("R")
-_ENDS = (frames.FrameError, OSError, EOFError, TimeoutError, ValueError)
-"""What ends a connection; ssl.SSLError is an OSError."""
 
 
 class PeerChannel:
@@ -55,41 +58,29 @@ class PeerChannel:
         self,
         server: str,
         identity: Callable[[], Awaitable[Identity]],
+        handlers: Handlers,
         *,
-        notices: Any,
-        requests: Any,
-        outside: tuple[type, ...],
-        on_control: Callable[[str, Any], None],
-        on_call: Callable[[str, Any, str], Awaitable[msgspec.Struct]],
-        on_denied: Callable[[str, str], None],
         on_connected: Callable[[str], None],
         on_change: Callable[[Notice], None],
     ) -> None:
-        """`identity` waits for this server's; `notices`, `requests`: unions that `send` and
-        `call` carry.
+        """`identity` waits for this server's certificate.
 
-        `on_control(sender, notice)`; `on_call(sender, request, source)` returns the reply or
-        raises ClpError (sender `OUTSIDE`: a caller with the key who is no server, at the address
-        `source`); `on_denied(source, why)`: a caller from outside was turned away;
-        `on_connected(peer)` when the first path to a peer opened; `on_change(text)` a log line.
+        `on_connected(peer)`: the first path to a peer opened; `on_change(notice)`: a line for the
+        alert log.
         """
         self._server = server
         self._identity = identity
-        self._notices = msgspec.msgpack.Decoder(notices)
-        self._requests = msgspec.msgpack.Decoder(requests)
-        self._outside = outside
-        self._on_control = on_control
-        self._on_call = on_call
-        self._on_denied = on_denied
+        self._on_denied = handlers.on_denied
         self._on_connected = on_connected
         self._on_change = on_change
         self.counters: Counter[str] = Counter()
+        self._dispatch = Dispatch(server, handlers, self.counters, self._track)
         self._session = os.urandom(8).hex()
         self._settings: Settings | None = None
         self._peers: dict[str, Delivery] = {}
         self._numbers: dict[str, int] = {}
-        """Of the last message to peers that we know no more: should they come again, a number
-        that they had would be taken for a repetition."""
+        """Of the last message to each peer that was forgotten: one that comes back would take a
+        number that it had for a repetition."""
         self._open: dict[tuple[str, str], list[Connection]] = {}
         """(peer, interconnect) -> its connections."""
         self._listeners: dict[tuple[str, str, int], asyncio.Task[None]] = {}
@@ -97,7 +88,6 @@ class PeerChannel:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._places = Places()
         self._outsiders = 0
-        self._served: Counter[str] = Counter()
         self._server_tls: ssl.SSLContext | None = None
         self._client_tls: ssl.SSLContext | None = None
 
@@ -237,8 +227,8 @@ class PeerChannel:
         try:
             reader, writer = await shake(accepted, self._server_tls)
             connection = await self._greeted(link, reader, writer)
-        except _ENDS as error:
-            reason = _reason(error)
+        except ENDS as error:
+            reason = counted_as(error)
             self.counters[reason] += 1
             if reason == "bad_certificate" and source not in self._places.servers:
                 self._on_denied(source, "it does not have the cluster's key")
@@ -302,9 +292,9 @@ class PeerChannel:
                         ssl_shutdown_timeout=1.0,
                     )
                 connection = await self._greeted(link, reader, writer, name)
-            except _ENDS as error:
+            except ENDS as error:
                 if name in self._peers:
-                    self._peers[name].fault = f"{there} port {port}: {_text(error)}"
+                    self._peers[name].fault = f"{there} port {port}: {why_not_connected(error)}"
                 wait_s = min(max(wait_s * 2, _DIAL_FIRST_S), _DIAL_MOST_S)
                 continue
             await self._converse(link, connection, there)
@@ -319,14 +309,14 @@ class PeerChannel:
         writer: asyncio.StreamWriter,
         expected: str = "",
     ) -> Connection:
-        """The connection after its first frames.  Raises what is in `_ENDS`."""
+        """The connection after its first frames.  Raises what is in `ENDS`."""
         try:
             name = common_name(writer.get_extra_info("ssl_object"))
             if name == self._server:
-                raise frames.FrameError("own_name")
+                raise FrameError("own_name")
             if expected and name != expected:
-                raise frames.FrameError(f"it answers as {name}")
-            limit = frames.MAX_OUTSIDE_BYTES if name == OUTSIDE else frames.MAX_FRAME_BYTES
+                raise FrameError(f"it answers as {name}")
+            limit = MAX_OUTSIDE_BYTES if name == OUTSIDE else MAX_FRAME_BYTES
             connection = Connection(reader, writer, name, self._priority(link), limit)
             await connection.greet(self._session)
         except BaseException:
@@ -345,9 +335,9 @@ class PeerChannel:
                 await self._serve_outsider(connection, source)
             else:
                 await self._serve_peer(link, connection)
-        except frames.FrameError as error:
+        except FrameError as error:
             self.counters[error.reason] += 1
-        except _ENDS:
+        except ENDS:
             self.counters["connections_ended"] += 1
         finally:
             connection.close()
@@ -358,7 +348,7 @@ class PeerChannel:
         if peer is None:
             # Not in our configuration, or we have none: it may push one.
             if sum(not self._configured(each) for each in self._peers) >= _MAX_UNKNOWN_PEERS:
-                raise frames.FrameError("busy")
+                raise FrameError("busy")
             peer = self._met(name)
         first = not peer.paths
         here = self._open.setdefault((name, link), [])
@@ -380,69 +370,13 @@ class PeerChannel:
     def _configured(self, name: str) -> bool:
         return self._settings is not None and name in self._settings.names
 
-    def _take(self, peer: Delivery, connection: Connection, frame: frames.Frame) -> None:
-        if isinstance(frame, frames.Ack):
-            peer.acknowledged(frame.number)
-            return
-        if not isinstance(frame, frames.Said | frames.Asked | frames.Told):
-            raise frames.FrameError("malformed")
-        connection.write(frames.encode(frames.Ack(number=frame.number)))
-        if not peer.fresh(connection.session, frame.number):
-            return
-        if isinstance(frame, frames.Told):
-            peer.told(frame)
-        elif isinstance(frame, frames.Asked):
-            self._asked(peer, frame)
-        elif self._settings is not None and not self._configured(peer.peer):
-            self.counters["unknown_sender"] += 1
-        else:
-            self._said(peer.peer, frame)
-
-    def _said(self, sender: str, frame: frames.Said) -> None:
-        try:
-            notice = self._notices.decode(frame.body)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            self.counters["malformed"] += 1
-            return
-        self._on_control(sender, notice)
-
-    def _asked(self, peer: Delivery, frame: frames.Asked) -> None:
-        if self._served[peer.peer] >= _MAX_SERVED:
-            fault = ClpError(ExitCode.REFUSED, f"{self._server} is busy", "try again later")
-            peer.tell(frame.number, None, fault)
-            return
-        self._served[peer.peer] += 1
-        self._track(self._answer(peer, frame))
-
-    async def _answer(self, peer: Delivery, frame: frames.Asked) -> None:
-        try:
-            request = self._requests.decode(frame.body)
-            if peer.peer == OUTSIDE and not isinstance(request, self._outside):
-                self.counters["not_permitted"] += 1
-                text = "only a server of the cluster may ask this"
-                self._on_denied(peer.source, text)
-                raise ClpError(ExitCode.NOT_PERMITTED, text)
-            peer.tell(frame.number, await self._on_call(peer.peer, request, peer.source))
-        except ClpError as fault:
-            peer.tell(frame.number, None, fault)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            self.counters["malformed"] += 1
-            text = f"{self._server} does not understand the request"
-            if peer.source:
-                self._on_denied(peer.source, text)
-            peer.tell(frame.number, None, ClpError(ExitCode.FAILED, text))
-        except Exception as bug:
-            text = f"{self._server} failed on the request; its log says why"
-            peer.tell(frame.number, None, ClpError(ExitCode.FAILED, text))
-            asyncio.get_running_loop().call_exception_handler(
-                {"message": "control channel: a request failed", "exception": bug}
-            )
-        finally:
-            self._served[peer.peer] -= 1
+    def _take(self, peer: Delivery, connection: Connection, frame: Frame) -> None:
+        heeded = self._settings is None or self._configured(peer.peer)
+        self._dispatch.take(peer, connection, connection.session, frame, heeded)
 
     async def _serve_outsider(self, connection: Connection, source: str) -> None:
         if self._outsiders >= _MAX_OUTSIDERS:
-            raise frames.FrameError("busy")
+            raise FrameError("busy")
         self._outsiders += 1
         caller = Delivery(OUTSIDE, self.counters, source=source)
         caller.opened(connection, connection.session)
@@ -452,31 +386,3 @@ class PeerChannel:
             self._outsiders -= 1
             caller.closed(connection)
             caller.close()
-
-
-def _reason(error: Exception) -> str:
-    """The counter for a connection that ended before it was trusted."""
-    if isinstance(error, frames.FrameError):
-        return error.reason
-    if isinstance(error, ssl.SSLError):
-        # Ours tells the caller as much as its own tells us, and a caller with another key looks
-        # at ours first.
-        words = ("CERTIFICATE", "UNKNOWN_CA")
-        another = any(word in (error.reason or "") for word in words)
-        return "bad_certificate" if another else "bad_tls"
-    # asyncio gives up a handshake that takes too long by ConnectionAbortedError.
-    half_open = isinstance(error, TimeoutError | ConnectionAbortedError)
-    return "half_open" if half_open else "hung_up"
-
-
-def _text(error: Exception) -> str:
-    """Why a connection could not be made, for an operator."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return "its certificate is of another cluster (another authkey)"
-    if isinstance(error, ssl.SSLError):
-        return f"no TLS 1.3 there, or another authkey ({error.reason or 'handshake failed'})"
-    if isinstance(error, TimeoutError):
-        return "no answer"
-    if isinstance(error, OSError) and error.errno:
-        return os.strerror(error.errno)
-    return str(error) or "the connection was closed"

@@ -2,10 +2,10 @@
 
     version (1) | cluster id (8) | payload of one Beat (core/model/datagram.py) | HMAC-SHA-256 (32)
 
-The version is the payload's form; a server that does not know a form drops it.  The code is over
-everything before it, keyed by `keys.derive(authkey, "heartbeat")`, and is compared before a byte
-of the payload is parsed.  Whether a beat's incarnation is to be believed is the core's to decide;
-here only garbage and exact repetitions are dropped.
+The version is the payload's form; a server that does not know a form drops it.  The code covers
+everything before it, keyed by `credentials.derive(authkey, "heartbeat")`, and is compared before
+a byte of the payload is parsed.  Whether a beat's incarnation is to be believed is the core's to
+decide; here only garbage and exact repetitions are dropped.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from enum import StrEnum
 
 from clptools.core.model import datagram
 from clptools.core.model.messages import Beat
-from clptools.links.keys import cluster_id, derive
+from clptools.links.credentials import cluster_id, derive
 
 VERSIONS = (datagram.PLAIN, datagram.PACKED)
 MAC_BYTES = 32

@@ -44,7 +44,7 @@ class WitnessLink:
         on_datagram: Callable[[str, bytes, str], None],
         on_change: Callable[[Notice], None],
     ) -> None:
-        """`on_datagram(link, data, server)`; `on_change(text)`: one line for the log."""
+        """`on_datagram(link, data, server)`; `on_change(notice)`: one line for the log."""
         self.name = name
         self.counters: Counter[str] = Counter()
         self._interval_s = interval_ms / 1000
@@ -89,7 +89,7 @@ class WitnessLink:
                 for datagram in self._opened(mail):
                     self._on_datagram(self.name, datagram, server)
         except Exception as error:
-            # Whatever it was (no thread, no file handle): this beat is lost, the next may not be.
+            # Whatever failed (no thread, no file handle): this beat is lost, the next may not be.
             self.counters["send_failed"] += 1
             self._faults += 1
             if self._faults == _FAULTS_TOLD:

@@ -1,4 +1,4 @@
-"""What a kind of active monitor is told, and what it answers."""
+"""What a type of active monitor is given, and what it returns."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     text: str = ""
     """What was found, for people; empty for a plain normal."""
     timed_out: bool = False
-    """An error by time-out; it is not retried, since the time-out was the patience."""
+    """An error by time-out; it is not retried, as the time-out already was the patience."""
 
 
 NORMAL = Verdict(status=Status.NORMAL)
@@ -67,7 +67,7 @@ class MonitorContext(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MonitorModule(Protocol):
-    """The face of a kind's module."""
+    """What the module of a monitor type provides."""
 
     async def check(self, monitor: Monitor, context: MonitorContext) -> Verdict:
         """One round.  Keeps `monitor.timeout_ms`; raises `ClpError` or `OSError` for an error

@@ -1,4 +1,4 @@
-"""`diskw`: whether a disk answers, tried by a child process that may hang in our place."""
+"""`diskw`: whether a disk answers; a child process tries it, as it may hang."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from clptools.core.model.settings import Monitor
 from clptools.monitors.base import NORMAL, MonitorContext, Status, Verdict, error
 
 _stuck: dict[str, asyncio.subprocess.Process] = {}
-"""Probes that did not end, by path: a second one would only hang beside the first."""
+"""Probes that hang, by path: a second probe of that path would only hang too."""
 
 
 class Options(VariantOptions, frozen=True, kw_only=True):
@@ -35,7 +35,7 @@ async def check(monitor: Monitor, context: MonitorContext) -> Verdict:
         text = f"{path} does not answer since {monitor.timeout_ms / 1000:g} s"
         return Verdict(status=Status.ERROR, text=text, timed_out=True)
     if stuck is not None:
-        # It could be killed after all: the disk may answer again.
+        # It could be killed: the disk may answer again.
         del _stuck[path]
         return await check(monitor, context)
     if process.returncode == 0:

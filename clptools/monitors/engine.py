@@ -46,11 +46,11 @@ class Engine:
         self._running: dict[str, _Rounds] = {}
         self._faulty: set[str] = set()
         self._unforeseen: dict[str, str] = {}
-        """What went wrong last, by monitor: in the log it is once."""
+        """The last fault of each monitor, so that it is logged once."""
         self._checks: set[asyncio.Task[Verdict]] = set()
 
     def apply(self, settings: Settings) -> None:
-        """Take a new configuration; monitors that it changes begin their rounds anew."""
+        """Take a new configuration; changed monitors begin their rounds anew."""
         before = {m.name: m for m in self._context.settings.monitors}
         self._context = msgspec.structs.replace(self._context, settings=settings)
         for monitor in settings.monitors:
@@ -61,7 +61,7 @@ class Engine:
             self.run(name, False)
 
     def run(self, name: str, on: bool) -> None:
-        """Begin or end a monitor's rounds; a round that is under way ends unheard."""
+        """Begin or end a monitor's rounds; the result of a round under way is dropped."""
         rounds = self._running.pop(name, None)
         if rounds is not None:
             rounds.task.cancel()
@@ -72,7 +72,7 @@ class Engine:
         rounds.task = asyncio.get_running_loop().create_task(self._go_on(rounds), name=name)
 
     def fault(self, name: str, on: bool) -> None:
-        """Dummy failure: the next round, now, fails; or is a true one again."""
+        """Dummy failure: makes the next round fail, at once; or makes rounds true again."""
         (self._faulty.add if on else self._faulty.discard)(name)
         if name in self._running:
             self._running[name].hurry.set()
@@ -97,7 +97,7 @@ class Engine:
     async def _round(self, monitor: Monitor) -> Verdict:
         if monitor.name in self._faulty:
             return Verdict(status=Status.ERROR, text=DUMMY, timed_out=True)
-        # Shielded: whoever suspends a monitor must not leave its script without a deadline.
+        # Shielded: suspending a monitor must not leave its script without a deadline.
         check = asyncio.get_running_loop().create_task(self._check(monitor))
         self._checks.add(check)
         check.add_done_callback(self._checks.discard)
@@ -116,7 +116,7 @@ class Engine:
             place = f"{fault.filename}: " if fault.filename else ""
             return error(f"{place}{fault.strerror or fault}")
         except Exception as fault:
-            # Rounds that ended here would leave the monitor as it last was, for ever.
+            # If the rounds ended here, the monitor would keep its last status for ever.
             text = f"{type(fault).__name__}: {fault}"
             if self._unforeseen.get(monitor.name) != text:
                 logger.error("monitor %s cannot find out: %s", monitor.name, text)
@@ -124,7 +124,7 @@ class Engine:
             return error(f"cannot find out: {text}")
 
     def _judge(self, rounds: _Rounds, verdict: Verdict) -> None:
-        """Tell the core, unless it is to be tried again first or knows it already."""
+        """Report to the core, unless a retry comes first or the core knows it."""
         monitor = rounds.monitor
         if verdict.status is Status.ERROR:
             rounds.failures += 1
@@ -141,7 +141,7 @@ class Engine:
 
 
 async def _sleep(rounds: _Rounds, seconds: float) -> None:
-    """Sleep, unless there is a hurry."""
+    """Sleep, unless the next round is due at once."""
     try:
         async with asyncio.timeout(max(0.0, seconds)):
             await rounds.hurry.wait()

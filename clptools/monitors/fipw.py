@@ -12,7 +12,7 @@ from clptools.monitors.netdev import interface_with, link_fault
 
 
 class _Fip(VariantOptions, frozen=True, kw_only=True):
-    """What this needs to know of a `fip` resource."""
+    """The part of a `fip` resource's options that counts here."""
 
     address: str
 

@@ -2,15 +2,15 @@
 
 It is started by its path, with no more of Python than it needs, locks its memory and runs with
 real-time priority, so that it still runs where a hung or starved agent does not.  It listens on
-a socket in `/run/clptools`, not on a pipe: an agent that restarts finds the guard of the one
-before it and feeds it on, without a moment in which nobody guards.
+a socket in `/run/clptools`, not on a pipe: an agent that restarts finds the guard of its
+predecessor and goes on feeding it, so that there is always a guard.
 
 Messages (SOCK_SEQPACKET, fields separated by NUL):
 `arm TIMEOUT_MS DEADLINE [COMMAND ...]`, answered `armed DEADLINE [REMARK]`; a guard that is armed
 already keeps its deadline, so agents that start over and over cannot put it off.
-`pet DEADLINE`, answered `fed`.  `disarm`, answered `disarmed`, ends it.  `fired` tells that it
+`pet DEADLINE`, answered `fed`.  `disarm`, answered `disarmed`, ends it.  `fired` reports that it
 acted.
-Deadlines are milliseconds of CLOCK_BOOTTIME.  A connection that ends is no disarming.
+Deadlines are milliseconds of CLOCK_BOOTTIME.  The end of a connection does not disarm it.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ SLICE_MS = 100
 
 RETRY_MS = 1_000
 ACTION_MS = 10_000
-"""A command that takes longer hangs: it is killed, and run again."""
+"""A command that takes longer is taken to hang: it is killed and run again."""
 NOBODY_MS = 30_000
-"""A guard that nobody armed for so long goes: its agent died while starting it."""
+"""A guard that is not armed within this time exits: its agent died while starting it."""
 
 PRIORITY = 50
 MCL_CURRENT_AND_FUTURE = 3
@@ -47,9 +47,9 @@ def now_ms() -> int:
 
 
 def harden() -> str:
-    """Lock memory, take real-time priority, ignore what ends ordinary processes.
+    """Lock memory, take real-time priority, ignore signals that end ordinary processes.
 
-    Returns what could not be had; the guard works without, if less surely.
+    Returns what failed; the guard works without it, less reliably.
     """
     for number in IGNORED:
         signal.signal(number, signal.SIG_IGN)
@@ -58,7 +58,7 @@ def harden() -> str:
     if libc.mlockall(MCL_CURRENT_AND_FUTURE) != 0:
         lacking.append(f"memory not locked ({os.strerror(ctypes.get_errno())})")
     try:
-        # What the guard starts must not run before everything else on the machine.
+        # What the guard starts must not have real-time priority.
         policy = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK
         os.sched_setscheduler(0, policy, os.sched_param(PRIORITY))
     except OSError as fault:
@@ -67,7 +67,7 @@ def harden() -> str:
 
 
 class Reset:
-    """The reset of this machine, with everything opened before it is needed."""
+    """Resets this machine; every file is opened before it is needed."""
 
     def __init__(self, trigger: str = "/proc/sysrq-trigger", kmsg: str = "/dev/kmsg") -> None:
         self._trigger = _open(trigger)
@@ -75,11 +75,11 @@ class Reset:
 
     @property
     def lacking(self) -> str:
-        """What could not be had."""
+        """What could not be opened."""
         return "" if self._trigger >= 0 else "no sysrq, only reboot(2)"
 
     def __call__(self, text: str) -> bool:
-        """Does not return where it works."""
+        """Resets; on success this does not return."""
         for fd, data in ((self._kmsg, f"<0>clptools guard: {text}"), (self._trigger, "b")):
             if fd >= 0:
                 with contextlib.suppress(OSError):
@@ -101,7 +101,7 @@ def _open(path: str) -> int:
 
 
 class Action:
-    """A command that must not hold up the guard, whatever it does."""
+    """A command that runs beside the guard and never blocks it."""
 
     def __init__(self) -> None:
         self.pid = 0
@@ -109,7 +109,7 @@ class Action:
         self._until = 0
 
     def succeeded(self, command: list[str], now: int) -> bool:
-        """Runs it if it does not run; whether it has ended, and well."""
+        """Starts it unless it runs; returns whether it has ended with success."""
         if not self.pid:
             self._begin(command, now)
         if not self.pid:
@@ -151,7 +151,7 @@ class Guard:
         self._try_at = 0
 
     def message(self, data: bytes, now: int) -> bytes:
-        """Take one message; the answer, or nothing.  Raises ValueError for nonsense."""
+        """Take one message; returns the answer, if any.  Raises ValueError for nonsense."""
         word, *rest = data.decode().split("\0")
         if word == "pet" and self.deadline is not None:
             self.deadline = self._within(int(rest[0]), now)
@@ -172,7 +172,7 @@ class Guard:
         return b""
 
     def _within(self, deadline: int, now: int) -> int:
-        """A deadline is never later than a timeout from now, whatever is asked."""
+        """Bounds a deadline to one timeout from now."""
         return min(deadline, now + self.timeout_ms)
 
     def due(self, now: int) -> bool:
@@ -182,15 +182,15 @@ class Guard:
         return bool(self._action.pid) or now >= max(self.deadline, self._try_at)
 
     def sleep_ms(self, now: int) -> int:
-        """How long nothing but a message can need it."""
+        """How long it may sleep unless a message comes."""
         if self.deadline is None or self._action.pid:
             return SLICE_MS
         return max(0, min(SLICE_MS, max(self.deadline, self._try_at) - now))
 
     def act(self, now: int) -> bool:
-        """Do what it is there for, whether that worked; if not, it is due again after a while.
+        """Run the action; returns whether it worked.  If not, it is due again after a while.
 
-        A command that runs is looked at each time.
+        Each call also checks a running command.
         """
         text = f"not fed for {self.timeout_ms} ms"
         if self.command:
@@ -225,7 +225,7 @@ def serve(listener: socket.socket, guard: Guard) -> None:
         clients.pop(fd).close()
 
     while not guard.over:
-        # Whatever waits is read before the deadline is looked at: a message sent in time
+        # Waiting messages are read before the deadline is checked: a message sent in time
         # counts, even if we ran late.
         for fd, _ in poll.poll(guard.sleep_ms(now_ms())):
             if fd == listener.fileno():

@@ -21,8 +21,8 @@ NAME = "guard.sock"
 class GuardClient:
     """One guard.  `now` reads CLOCK_BOOTTIME in ms.
 
-    `gone(text, fired)` is called if it ends unasked; `fired`: since it acted.  `unfed(text)` is
-    called while it is there and takes no feedings.
+    `gone(text, fired)` is called if it ends unasked; `fired`: because it acted.  `unfed(text)` is
+    called while it exists and takes no feedings.
     """
 
     def __init__(
@@ -40,9 +40,9 @@ class GuardClient:
         self._deadline = 0
         """By the last feeding."""
         self._confirms = False
-        """It answers feedings; one that an older version started does not."""
+        """Whether it answers feedings; a guard of an older version does not."""
         self._unconfirmed_at = 0
-        """When the oldest feeding without an answer was sent; 0: there is none."""
+        """When the oldest unanswered feeding was sent; 0: there is none."""
         self._answer: asyncio.Future[list[str]] | None = None
 
     @property
@@ -51,7 +51,7 @@ class GuardClient:
         return self._sock is not None
 
     async def arm(self, timeout_ms: int, command: tuple[str, ...], *, fed: bool = True) -> str:
-        """Start a guard, or take over the one that runs; returns what it lacks, for people.
+        """Start a guard, or take over a running one; returns what it lacks, for people.
 
         This feeds it, unless `fed` is false: then the last feeding's deadline goes on.
 
@@ -71,10 +71,10 @@ class GuardClient:
         return answer[2]
 
     def pet(self) -> None:
-        """Put its deadline off by the timeout, from now."""
+        """Move its deadline to one timeout from now."""
         now = self._now()
         self._deadline = now + self._timeout_ms
-        # What it answered while we were held up ourselves is no fault of its.
+        # Answers that wait because we were held up are no fault of the guard.
         while self._sock is not None and self._readable():
             pass
         if self._sock is None:
@@ -84,12 +84,12 @@ class GuardClient:
                 self._unfed("the guard process does not answer")
         elif not self._unconfirmed_at:
             self._unconfirmed_at = now
-        # One that cannot take it is gone, which `_readable` hears, or full of it.
+        # A guard that cannot take it is gone, which `_readable` sees, or has enough waiting.
         with contextlib.suppress(OSError):
             self._sock.send(f"pet\0{self._deadline}".encode())
 
     async def disarm(self) -> None:
-        """End it.  Also one that an earlier agent left.  Raises `ClpError`."""
+        """End it, also one that an earlier agent left.  Raises `ClpError`."""
         if self._sock is None:
             self._sock = _connect()
             if self._sock is None:
@@ -102,7 +102,7 @@ class GuardClient:
             self._process = None
 
     def close(self) -> None:
-        """Let go of it without a word: it acts at its deadline unless another agent feeds it."""
+        """Close the connection: the guard acts at its deadline unless another agent feeds it."""
         if self._sock is not None:
             asyncio.get_running_loop().remove_reader(self._sock.fileno())
             self._sock.close()
@@ -126,7 +126,7 @@ class GuardClient:
             self._answer = None
 
     def _readable(self) -> bool:
-        """Takes one message; whether there was one."""
+        """Takes one message; returns whether there was one."""
         assert self._sock is not None
         try:
             data = self._sock.recv(8_192)
@@ -145,7 +145,7 @@ class GuardClient:
             return True
         self.close()
         if self._process is not None:
-            # It is gone or about to go; a second later it is no zombie either.
+            # It is gone or about to exit; within a second it is no zombie either.
             asyncio.get_running_loop().call_later(1.0, self._process.poll)
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(ConnectionResetError("it ended"))
@@ -161,7 +161,7 @@ class GuardClient:
         assert spec is not None and spec.origin is not None
         try:
             with _listener() as listener:
-                # -I -S: nothing of the environment or of site-packages, which it does not need.
+                # -I -S: neither the environment nor site-packages is used.
                 self._process = subprocess.Popen(
                     [sys.executable, "-I", "-S", spec.origin, str(listener.fileno())],
                     stdin=subprocess.DEVNULL,
@@ -209,7 +209,7 @@ def _connect() -> socket.socket | None:
 
 @contextlib.contextmanager
 def _listener() -> Iterator[socket.socket]:
-    """A new listening socket in place of what a guard that is gone left."""
+    """A new listening socket in place of the one that an ended guard left."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     os.makedirs(paths.run_dir(), exist_ok=True)
     try:

@@ -12,7 +12,7 @@ from clptools.monitors.base import NORMAL, MonitorContext, Verdict, error
 
 
 class Options(VariantOptions, frozen=True, kw_only=True):
-    """Who is asked."""
+    """The addresses to ping."""
 
     targets: tuple[str, ...]
 

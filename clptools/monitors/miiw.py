@@ -10,7 +10,7 @@ from clptools.monitors.netdev import link_fault
 
 
 class Options(VariantOptions, frozen=True, kw_only=True):
-    """Whose link is watched."""
+    """The interface."""
 
     interface: PerServer
 

@@ -29,7 +29,7 @@ Address = IPv4Address | IPv6Address
 
 
 def link_fault(interface: str) -> str:
-    """What is wrong with the link of an interface; empty: nothing.
+    """The fault of an interface's link; empty: none.
 
     Raises:
         ClpError: there is no such interface.
@@ -54,7 +54,7 @@ def link_fault(interface: str) -> str:
 
 
 def interface_with(address: Address) -> str | None:
-    """The interface that has a usable address; None: nobody here has it."""
+    """The interface that has that address in usable form; None: none here does."""
     if isinstance(address, IPv4Address):
         return _ipv4().get(address)
     return _ipv6().get(address)

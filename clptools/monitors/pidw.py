@@ -10,18 +10,18 @@ import asyncio
 import contextlib
 import os
 
-from clptools.common.plainfile import beginning
+from clptools.common.foreign_files import beginning
 from clptools.core.model.options import PerServer, VariantOptions, on_server, read
 from clptools.core.model.settings import Monitor
 from clptools.faults import ClpError, ExitCode
 from clptools.monitors.base import NORMAL, MonitorContext, Verdict, error
 
 _reading: dict[str, asyncio.Future[bytes]] = {}
-"""Files that are being read: one that hangs holds one thread, not one more each round."""
+"""Files that are being read: a hanging file holds one thread, not another one each round."""
 
 
 class Options(VariantOptions, frozen=True, kw_only=True):
-    """Whose process is watched."""
+    """The file with the process id."""
 
     pid_file: PerServer = ""
 

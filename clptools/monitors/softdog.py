@@ -1,7 +1,7 @@
 """The kernel's softdog, else `/dev/watchdog` (`Documentation/watchdog/watchdog-api.rst`).
 
-`/dev/watchdog` is whichever driver registered first: on most servers the chipset's timer (iTCO),
-which refuses the few seconds that a lease needs.  So softdog is looked for by its identity.
+`/dev/watchdog` belongs to the driver that registered first: on most servers the chipset's timer
+(iTCO), which refuses the few seconds that a lease needs.  So softdog is looked for by its identity.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Ioctl = Callable[[int, int, bytes], bytes]
 
 
 def find(classes: str = CLASS) -> str:
-    """The device of softdog, whatever its number; empty: it is not loaded."""
+    """The device of softdog; empty: it is not loaded."""
     for each in sorted(Path(classes).glob("watchdog*")):
         with contextlib.suppress(OSError):
             if (each / "identity").read_text().strip() == IDENTITY:
@@ -53,12 +53,12 @@ class Softdog:
         self._ioctl = ioctl
         self._fd = -1
         self._seconds = 0
-        """Time-out that was taken; 0: it was not armed."""
+        """Time-out that the driver took; 0: it was not armed."""
 
     def prepare(self) -> None:
-        """Finds softdog, and loads it where it is not; blocks while the kernel does.
+        """Finds softdog, and loads it if needed; blocks while the kernel does.
 
-        Without it the first watchdog stays the choice: a hardware timer is no worse.
+        Without it `/dev/watchdog` is used: a hardware timer is no worse.
         """
         if paths.root() or self._fd >= 0:
             return
@@ -78,10 +78,10 @@ class Softdog:
     def arm(self, timeout_ms: int) -> str:
         """Open it and set the timeout, in whole seconds and never above `timeout_ms`.
 
-        One that was armed before keeps its time-out where this fails, and must be fed on.
+        If this fails, a timer that was armed before keeps its time-out and must still be fed.
 
         Raises:
-            ClpError: there is none, another program has it, or it cannot be that quick.
+            ClpError: there is none, another program has it, or the time-out is too short for it.
         """
         if paths.root():
             raise ClpError(
@@ -125,14 +125,14 @@ class Softdog:
             self._ioctl(self._fd, WDIOC_KEEPALIVE, struct.pack("i", 0))
         except OSError as fault:
             if fault.errno in _GONE:
-                # Open, it would be in the way of the device that comes in its place.
+                # While open, it would block the device that replaces it.
                 self.close()
             raise
 
     def disarm(self) -> None:
         """Close it with the magic letter, so that the timer stops (unless `nowayout`).
 
-        Also one that an agent before this one left running.  Raises OSError.
+        Also a timer that an earlier agent left running.  Raises OSError.
         """
         if paths.root():
             return
@@ -146,7 +146,7 @@ class Softdog:
         self.close()
 
     def close(self) -> None:
-        """Let go of it: the timer goes on, and acts unless another agent feeds it."""
+        """Close it without stopping: the timer acts unless another agent feeds it."""
         if self._fd >= 0:
             with contextlib.suppress(OSError):
                 os.close(self._fd)
@@ -154,7 +154,7 @@ class Softdog:
             self._seconds = 0
 
     def _found(self) -> str:
-        """Where the driver is now: a module that was loaded again may have another number."""
+        """The driver's present path: a module that was reloaded may have another number."""
         return find() if self.device.startswith(DEVICE) else self.device
 
     def _set(self, seconds: int) -> int:
@@ -164,7 +164,7 @@ class Softdog:
         return int(taken)
 
     def _back(self) -> None:
-        """As it was before an arming that failed."""
+        """Restores what was before an arming that failed."""
         if not self._seconds:
             self.disarm()
             return

@@ -1,11 +1,11 @@
-"""`userw`: the watchdog that ends this server when its user space, or its agent, stands still.
+"""`userw`: the watchdog that ends this server when its user space, or its agent, hangs.
 
-The core says by which method to arm it, when to feed it and when to disarm it; nothing else does,
-since others may rest a proof on it.  `guard` is weaker than a timer in hardware, since it needs a
-kernel that still schedules; `none` arms nothing and proves nothing.
+Only the core decides by which method to arm it, when to feed it and when to disarm it, since other
+servers may rest a proof on it.  `guard` is weaker than a hardware timer, as it needs a kernel that
+still schedules; `none` arms nothing and proves nothing.
 
-What is *armed* is a promise, taken back at the first feeding that fails; what may still *run* is
-fed on all the same, else it would reset a healthy server.
+*Armed* is a promise, which ends with the first feeding that fails.  A method that may still *run*
+is fed even then: otherwise it would reset a healthy server.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from clptools import paths
-from clptools.common.trust import check_script
+from clptools.common.foreign_files import check_script
 from clptools.core.model.events import WatchdogChanged
 from clptools.core.model.options import WatchdogOptions as Options
 from clptools.core.model.options import read, watchdog_monitor
@@ -38,7 +38,7 @@ class BmcTimer(Protocol):
         ...
 
     def pet(self) -> None:
-        """Start it anew, if it was ever armed."""
+        """Restart the countdown, if it was ever armed."""
         ...
 
     async def disarm(self) -> None:
@@ -49,7 +49,7 @@ class BmcTimer(Protocol):
 class Watchdog:
     """One server's watchdog.
 
-    `now` reads CLOCK_BOOTTIME in ms.  `changed` gets what happens to an armed watchdog unasked.
+    `now` reads CLOCK_BOOTTIME in ms.  `changed` gets what happens to an armed watchdog by itself.
     """
 
     def __init__(
@@ -73,17 +73,17 @@ class Watchdog:
         """The method that the core wants; empty: none."""
         self._armed_by = ""
         self._running = _left_running()
-        """Methods that may run, also from an agent before this one: each is to be disarmed."""
+        """Methods that may run, also from an earlier agent: each is to be disarmed."""
         self._lock = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def armed(self) -> bool:
-        """Whether something is sure to reset this server when it is not fed."""
+        """Whether a watchdog is sure to reset this server when it is not fed."""
         return bool(self._armed_by)
 
     def apply(self, settings: Settings) -> None:
-        """Know the options of what is armed from now on; nothing is armed or disarmed by this."""
+        """Take the options for later armings; nothing is armed or disarmed by this."""
         monitor = watchdog_monitor(settings, self._server)
         if monitor is not None:
             options = read(Options, monitor.options)
@@ -94,7 +94,7 @@ class Watchdog:
     async def arm(self, timeout_ms: int, method: str = "") -> WatchdogChanged:
         """Arm it by `method` (empty: the configured one), or say why it cannot be.
 
-        What runs by another method ends only once this one is armed.
+        Another method that runs is ended only once this one is armed.
         """
         async with self._lock:
             method = method or self._configured
@@ -104,7 +104,7 @@ class Watchdog:
             return await self._arm_now(method, timeout_ms)
 
     def pet(self) -> None:
-        """Feed whatever runs; harmless where nothing does."""
+        """Feed every method that runs; harmless if none does."""
         self._guard.pet()
         if self.bmc_timer is not None:
             self.bmc_timer.pet()
@@ -114,16 +114,16 @@ class Watchdog:
             self._lost("softdog", f"{self._softdog.device}: {fault.strerror}")
 
     async def disarm(self) -> WatchdogChanged:
-        """Disarm it cleanly; also what an agent before this one left."""
+        """Disarm it, and what an earlier agent left."""
         async with self._lock:
             self._wanted = ""
             self._armed_by = ""
-            # A guard is asked for in any case: it is found by its socket, without a note of it.
+            # A guard is looked for in any case: its socket shows it, without a note.
             faults = await self._end(self._running | {"guard"})
             return WatchdogChanged(armed=False, text="; ".join(faults))
 
     def close(self) -> None:
-        """The agent ends without disarming: the watchdog stays armed, for the next agent."""
+        """Lets go without disarming: the watchdog stays armed for the next agent."""
         self._guard.close()
         self._softdog.close()
         for task in self._tasks:
@@ -160,7 +160,7 @@ class Watchdog:
         return await self.bmc_timer.arm(timeout_ms, self._bmc_failed)
 
     async def _end(self, methods: set[str]) -> list[str]:
-        """Disarm these; returns what was in the way.  Such a one is fed on."""
+        """Disarm these; returns the faults.  A method that cannot be disarmed is still fed."""
         faults = []
         for method in sorted(methods):
             try:
@@ -177,7 +177,7 @@ class Watchdog:
         return faults
 
     def _note(self, running: set[str]) -> None:
-        """What may run, on the disk as well: the next agent could not tell from the devices."""
+        """Notes on the disk what may run: the devices would not show it to the next agent."""
         if running == self._running:
             return
         self._running = running
@@ -190,7 +190,7 @@ class Watchdog:
         self._lost("ipmi", text)
 
     def _lost(self, method: str, text: str) -> None:
-        """A feeding by `method` failed: the promise is taken back at once."""
+        """A feeding by `method` failed: it counts as armed no longer."""
         if self._armed_by == method:
             self._armed_by = ""
             self._changed(
@@ -202,7 +202,7 @@ class Watchdog:
             )
 
     def _guard_command(self) -> tuple[str, ...]:
-        """What the guard runs; empty: it resets this machine itself."""
+        """The command that the guard runs; empty: it resets this machine itself."""
         command = self._guard_action
         if command == "reboot":
             command = self._command
@@ -221,7 +221,7 @@ class Watchdog:
         self._lost("guard", text)
 
     def _guard_gone(self, text: str, fired: bool) -> None:
-        """The guard ended unasked: say so, and start another."""
+        """The guard ended unasked: reports it and starts another."""
         if self._armed_by == "guard":
             self._armed_by = ""
             self._changed(WatchdogChanged(armed=False, method="guard", text=text))
@@ -230,7 +230,7 @@ class Watchdog:
         task.add_done_callback(self._tasks.discard)
 
     async def _again(self, fired: bool) -> None:
-        """Another guard.  It has the deadline of the last feeding, unless that is used up."""
+        """Starts another guard with the deadline of the last feeding, if that is still to come."""
         async with self._lock:
             if self._wanted == "guard" and not self._guard.connected:
                 self._changed(await self._arm_now("guard", self._timeout_ms, fed=fired))
@@ -241,7 +241,7 @@ def _note_file() -> str:
 
 
 def _left_running() -> set[str]:
-    """What the agent before this one noted."""
+    """What the last agent noted as running."""
     with contextlib.suppress(OSError, UnicodeDecodeError), open(_note_file()) as file:
         return set(file.read().split()) & {"guard", "softdog", "ipmi"}
     return set()

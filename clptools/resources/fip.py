@@ -1,7 +1,7 @@
 """`fip`: a floating address, moved by adding it to an interface and telling the neighbours.
 
 Addresses are changed over netlink through pyroute2, which is loaded by `warm_up()` or on the
-first use: it costs 12 MB and 80 ms, and most of an agent's life nobody needs it.
+first use: it costs 12 MB and 80 ms, and is rarely needed.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from clptools.common.loading import load
+from clptools.common.threads import load
 from clptools.core.model.options import PerServer, VariantOptions, on_server, read
 from clptools.core.model.settings import Resource
 from clptools.faults import ClpError, ExitCode
-from clptools.resources.base import ResourceContext, ResourceOutcome
 from clptools.resources.neighbours import (
     PROBE_SPACING_S,
     PROBES,
-    Address,
     Port,
-    announce,
+    announce_often,
     holder_of,
     mac_text,
+    stop_announcing,
 )
+from clptools.resources.operations import ResourceContext, ResourceOutcome
 
 if TYPE_CHECKING:
     from pyroute2 import AsyncIPRoute
@@ -44,16 +44,11 @@ DAD_POLL_S = 0.05
 DAD_LIMIT_S = 10.0
 """RFC 4862 needs 1 to 2 s with the kernel's defaults."""
 
-ANNOUNCE_SPACING_S = 1.0
-
 FIRST_PAUSE_S = 0.25
 LONGEST_PAUSE_S = 5.0
 TAKEN_LIMIT_S = 60.0
-"""Somebody answers for the address: it is asked again after growing pauses, within the start
-time-out and no longer than this, since another server may see less of whoever answers."""
-
-_announcing: dict[Address, asyncio.Task[None]] = {}
-"""Announcements still to be made, by address; a stop ends them."""
+"""If a host answers for the address, it is probed again after growing pauses, within the start
+time-out and no longer than this: another server may be able to take the address."""
 
 
 class Options(VariantOptions, frozen=True, kw_only=True):
@@ -77,7 +72,7 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def port(self) -> Port | None:
-        """Where neighbours can be spoken to; None: this is no Ethernet."""
+        """Where frames to neighbours leave; None: this is no Ethernet."""
         if self.type != ARPHRD_ETHER or len(self.mac) != 6:
             return None
         return Port(name=self.name, mac=self.mac)
@@ -99,7 +94,7 @@ def warm_up() -> None:
 
 
 async def start(resource: Resource, context: ResourceContext) -> ResourceOutcome:
-    """Add the address, unless somebody else has it, and announce it."""
+    """Add the address, unless another host has it, and announce it."""
     wanted = _wanted(resource)
     async with asyncio.timeout(resource.start_timeout_ms / 1000), _netlink() as netlink:
         links = await _links(netlink)
@@ -119,17 +114,16 @@ async def start(resource: Resource, context: ResourceContext) -> ResourceOutcome
             await _take(netlink, resource, context, link, wanted)
         elif (mac := await _await_dad(netlink, link, wanted)) is not None:
             raise _taken(link, wanted, mac)
-    _announce(link, wanted, read(Options, resource.options).announcements)
+    if link.port is not None:
+        announce_often(link.port, wanted.ip, read(Options, resource.options).announcements)
     text = f"{wanted} on {link.name}" + ("" if present is None else ", where it was already")
     return ResourceOutcome(ok=True, text=text)
 
 
 async def stop(resource: Resource, context: ResourceContext) -> ResourceOutcome:
-    """Remove the address, exactly it, from whichever interface has it."""
+    """Remove exactly this address, from whichever interface has it."""
     wanted = _wanted(resource)
-    task = _announcing.pop(wanted.ip, None)
-    if task is not None:
-        task.cancel()
+    stop_announcing(wanted.ip)
     async with asyncio.timeout(resource.stop_timeout_ms / 1000), _netlink() as netlink:
         before = await _held(netlink)
         present = [h for h in before if h.address.ip == wanted.ip]
@@ -217,7 +211,7 @@ def _choose(
                 f"it has {known}; `interface` may be a table with one name per server",
             )
         return _up(named)
-    # Where the network is known by the narrowest of several that fit, there it belongs.
+    # The interface with the narrowest network that fits is the right one.
     fitting = [
         h
         for h in held
@@ -257,10 +251,10 @@ async def _take(
     link: Link,
     wanted: IPv4Interface | IPv6Interface,
 ) -> None:
-    """Add the address once nobody else answers for it.
+    """Add the address once no other host answers for it.
 
-    A server that is powered off cannot have it: what answers in its name is a switch that
-    suppresses ARP, or a proxy.  Anybody else may go away yet.
+    A server that is powered off cannot have it: a switch that suppresses ARP, or a proxy, answers
+    in its name.  Any other host may still release it.
     """
     now = asyncio.get_running_loop().time
     until = now() + min(resource.start_timeout_ms / 1000, TAKEN_LIMIT_S)
@@ -283,7 +277,7 @@ async def _take(
             )
             await _add(netlink, link, wanted, IFA_F_NODAD)
             return
-        # What it still takes: the pause, the probes, and for IPv6 the kernel's own check.
+        # The time still needed: the pause, the probes, and for IPv6 the kernel's own check.
         if now() + pause + PROBES * PROBE_SPACING_S > until - 0.1:
             raise _taken(link, wanted, mac)
         if mac != told:
@@ -300,7 +294,7 @@ async def _try(
     netlink: AsyncIPRoute, resource: Resource, link: Link, wanted: IPv4Interface | IPv6Interface
 ) -> bytes | None:
     """Add the address; returns the MAC that answers for it instead, if one does."""
-    # Without carrier there is nobody to ask, and nothing can be sent.
+    # Without carrier no frame can be sent.
     check = read(Options, resource.options).duplicate_check and link.flags & IFF_LOWER_UP
     if check and link.port is not None:
         mac = await holder_of(link.port, wanted.ip)
@@ -327,7 +321,7 @@ def _taken(link: Link, wanted: IPv4Interface | IPv6Interface, mac: bytes) -> Clp
 
 
 async def _change(netlink: AsyncIPRoute, op: str, held: Held) -> None:
-    """Add or delete one address; done already is done."""
+    """Add or delete one address; it is no fault if that is done already."""
     from pyroute2 import NetlinkError
 
     wanted: dict[str, Any] = {
@@ -347,7 +341,7 @@ async def _change(netlink: AsyncIPRoute, op: str, held: Held) -> None:
     try:
         await asyncio.shield(change)
     except asyncio.CancelledError:
-        # Seen through all the same: whoever looks next must find what the kernel did.
+        # Even if cancelled, this is completed: the next operation must see what the kernel did.
         await asyncio.wait({change})
         with contextlib.suppress(NetlinkError):
             change.result()
@@ -364,7 +358,7 @@ async def _restore(
     removed: list[Held],
     context: ResourceContext,
 ) -> None:
-    """Put back what went with the address.
+    """Put back the addresses that the kernel removed with it.
 
     Without the sysctl `promote_secondaries`, deleting the first address of a network takes the
     later ones of the same network with it.
@@ -380,9 +374,9 @@ async def _restore(
 async def _await_dad(
     netlink: AsyncIPRoute, link: Link, wanted: IPv4Interface | IPv6Interface
 ) -> bytes | None:
-    """Wait until the kernel found nobody else with the address; only then it can be used.
+    """Wait until the kernel found no other host with the address; only then it can be used.
 
-    Returns the MAC that has it, if the kernel found somebody; IPv4 has no such check.
+    Returns the MAC of a host that has it, if the kernel found one; IPv4 has no such check.
     """
     if isinstance(wanted, IPv4Interface):
         return None
@@ -413,28 +407,3 @@ async def _await_dad(
             )
         await asyncio.sleep(DAD_POLL_S)
         waited += DAD_POLL_S
-
-
-def _announce(link: Link, wanted: IPv4Interface | IPv6Interface, times: int) -> None:
-    """Announce at once, and go on in the background for switches that were not ready."""
-    port = link.port
-    if port is None or times < 1:
-        return
-    with contextlib.suppress(OSError):
-        announce(port, wanted.ip)
-    earlier = _announcing.pop(wanted.ip, None)
-    if earlier is not None:
-        earlier.cancel()
-    if times > 1:
-        _announcing[wanted.ip] = asyncio.create_task(_go_on(port, wanted.ip, times - 1))
-
-
-async def _go_on(port: Port, address: Address, times: int) -> None:
-    try:
-        for _ in range(times):
-            await asyncio.sleep(ANNOUNCE_SPACING_S)
-            with contextlib.suppress(OSError):
-                announce(port, address)
-    finally:
-        if _announcing.get(address) is asyncio.current_task():
-            del _announcing[address]

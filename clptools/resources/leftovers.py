@@ -4,8 +4,8 @@ An agent killed with SIGKILL leaves its scripts running (systemd's `KillMode=pro
 to).  The next agent must not run the same resource's script beside them.  So each running script
 has a small file in `/run/clptools/scripts`, written before the script exists: name, a token that
 the script carries in its environment, and, once known, process id and start time.  The two
-together never name another process, because a process id that comes round again has a later
-start time (proc(5), `starttime`).
+together never name another process, because a process id that is used again has a later start
+time (proc(5), `starttime`).
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from clptools import paths
 RESERVE_BYTES = 256 * 1024
 """Room for the files of a few dozen scripts on a full file system."""
 POLL_S = 0.02
-"""How often the end of a process that is not our child is looked for."""
+"""Pause between checks whether a process that is not our child has ended."""
 
 
 class Running(msgspec.Struct, frozen=True, kw_only=True):
     """A script that runs, or ran when its agent ended."""
 
     name: str
-    """What it belongs to: `failover1/exec1`."""
+    """Its resource: `failover1/exec1`."""
     token: str
     """`CLP_RUN_ID` in its environment."""
     boot: str
@@ -81,7 +81,7 @@ class Register:
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise
-            # The stop script that a failover waits for must run all the same.
+            # A full disk must not prevent the stop script that a failover waits for.
             self._give_up_reserve()
             self._write(entry)
         return entry
@@ -93,7 +93,7 @@ class Register:
         return entry
 
     def close(self, entry: Running) -> None:
-        """The script ended: forget it, unless a later one took the name."""
+        """Removes the entry of a script that ended, unless a later one took the name."""
         known = self._read(self._path(entry.name))
         if known is not None and known.token == entry.token:
             with contextlib.suppress(FileNotFoundError):
@@ -103,7 +103,7 @@ class Register:
     def entries(self) -> tuple[Running, ...]:
         """Every entry whose script still runs; files of scripts that ended are removed.
 
-        Of a script whose file has no process yet, the process is found by its token.
+        The process of a script whose file names none yet is found by its token.
         """
         alive = []
         for path in self._paths():
@@ -131,7 +131,7 @@ class Register:
         return f"{self._directory}/{quote(name, safe='')}"
 
     def _reserve(self) -> None:
-        """Hold some room for the day when the file system is full."""
+        """Reserve some space for when the file system is full."""
         with contextlib.suppress(OSError):
             os.makedirs(os.path.dirname(self._directory), mode=0o755, exist_ok=True)
             fd = os.open(self._reserve_file(), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -192,7 +192,7 @@ def signal_group(pid: int, number: signal.Signals) -> None:
 
 
 async def end(entry: Running, grace_ms: int) -> bool:
-    """TERM to the script's process group, KILL after the grace; whether the script is gone."""
+    """TERM to the script's process group, KILL after the grace; whether it is gone."""
     for number, patience_ms in ((signal.SIGTERM, grace_ms), (signal.SIGKILL, 2_000)):
         if start_time(entry.pid) != entry.started:
             return True

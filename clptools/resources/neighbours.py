@@ -1,4 +1,4 @@
-"""Telling and asking the neighbours on an Ethernet about an address.
+"""Frames to the neighbours on an Ethernet: announcements of an address, and probes for it.
 
 IPv4: ARP announcements and probes (RFC 5227, sections 2.1.1 and 2.3).  IPv6: unsolicited
 neighbour advertisements (RFC 4861, section 7.2.6) and, to learn who has an address, a
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import socket
 import struct
 from collections.abc import Callable, Iterator
@@ -30,14 +31,24 @@ UNSPECIFIED = IPv6Address("::")
 
 PROBES = 3
 PROBE_SPACING_S = 0.025
-"""RFC 5227 takes seconds; here a server just proven down may be all that had the address, and
-somebody alive answers within a millisecond or two."""
+"""RFC 5227 takes seconds; here only a server just proven down may have had the address, and a live
+host answers within a millisecond or two."""
 
 Address = IPv4Address | IPv6Address
 
+SIOCGIFHWADDR = 0x8927
+"""netdevice(7)."""
+ARPHRD_ETHER = 1
+MOST = 16
+"""Most interfaces to list, in the order of their creation: those of containers come last."""
+
+ANNOUNCE_SPACING_S = 1.0
+_announcing: dict[Address, asyncio.Task[None]] = {}
+"""The tasks that still announce an address; a stop ends them."""
+
 
 class Port(msgspec.Struct, frozen=True, kw_only=True):
-    """The Ethernet interface on which to speak."""
+    """The Ethernet interface to send on."""
 
     name: str
     mac: bytes
@@ -45,7 +56,7 @@ class Port(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def announcements(port: Port, address: Address) -> tuple[bytes, ...]:
-    """The frames that tell everybody that `address` is at this interface now."""
+    """The frames that announce `address` at this interface."""
     if isinstance(address, IPv4Address):
         # Some devices learn from a request, some from a reply only.
         return (
@@ -67,7 +78,7 @@ def probe(port: Port, address: Address) -> bytes:
 
 
 def answering_mac(frame: bytes, address: Address) -> bytes | None:
-    """Who says in this frame that he has `address`; None: the frame does not say that."""
+    """The MAC that this frame gives for `address`; None: it gives none."""
     if len(frame) < 42:
         return None
     kind = struct.unpack_from("!H", frame, 12)[0]
@@ -93,6 +104,35 @@ def announce(port: Port, address: Address) -> None:
     with _packet_socket(port, address) as sock:
         for frame in announcements(port, address):
             sock.send(frame)
+
+
+def announce_often(port: Port, address: Address, times: int) -> None:
+    """Announces at once, and goes on in the background for switches that were not ready."""
+    if times < 1:
+        return
+    with contextlib.suppress(OSError):
+        announce(port, address)
+    stop_announcing(address)
+    if times > 1:
+        _announcing[address] = asyncio.create_task(_go_on(port, address, times - 1))
+
+
+def stop_announcing(address: Address) -> None:
+    """Ends what `announce_often` still has to send of an address."""
+    task = _announcing.pop(address, None)
+    if task is not None:
+        task.cancel()
+
+
+async def _go_on(port: Port, address: Address, times: int) -> None:
+    try:
+        for _ in range(times):
+            await asyncio.sleep(ANNOUNCE_SPACING_S)
+            with contextlib.suppress(OSError):
+                announce(port, address)
+    finally:
+        if _announcing.get(address) is asyncio.current_task():
+            del _announcing[address]
 
 
 async def holder_of(port: Port, address: Address) -> bytes | None:
@@ -139,7 +179,7 @@ def _packet_socket(port: Port, address: Address) -> Iterator[socket.socket]:
         sock.bind((port.name, protocol))
         yield sock
     finally:
-        # The kernel waits up to 20 ms for others to let go of it; the loop must not.
+        # Closing may wait up to 20 ms in the kernel; the loop must not.
         asyncio.get_running_loop().run_in_executor(None, sock.close)
 
 
@@ -153,7 +193,7 @@ def _icmpv6(mac: bytes, kind: int, body: bytes, source: IPv6Address, target: IPv
     payload = struct.pack("!BBH", kind, 0, 0) + body
     pseudo = source.packed + target.packed + struct.pack("!II", len(payload), ICMPV6)
     payload = struct.pack("!BBH", kind, 0, _checksum(pseudo + payload)) + body
-    # Hop limit 255 says that no router was passed; others are ignored (RFC 4861, section 7.1).
+    # Hop limit 255 proves that no router was passed; others are ignored (RFC 4861, section 7.1).
     header = struct.pack("!IHBB", 0x60000000, len(payload), ICMPV6, 255)
     ethernet = b"\x33\x33" + target.packed[12:] + mac + struct.pack("!H", ETH_P_IPV6)
     return ethernet + header + source.packed + target.packed + payload
@@ -165,3 +205,21 @@ def _checksum(data: bytes) -> int:
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF
+
+
+def own_macs() -> tuple[str, ...]:
+    """The MACs of this server's Ethernet interfaces, each once, real ones first.
+
+    By them the other servers know who answers for a floating address.
+    """
+    found: dict[str, None] = {}
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+        for _, name in sorted(socket.if_nameindex()):
+            # The interface may be gone by now.
+            with contextlib.suppress(OSError):
+                request = struct.pack("16s24x", name.encode())
+                answer = fcntl.ioctl(sock, SIOCGIFHWADDR, request)
+                kind, mac = struct.unpack_from("H6s", answer, 16)
+                if kind == ARPHRD_ETHER and any(mac):
+                    found[mac.hex(":")] = None
+    return tuple(found)[:MOST]

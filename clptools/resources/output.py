@@ -1,4 +1,4 @@
-"""What a script writes: each line to a log, the last of it kept, never without bound."""
+"""The output of a script: each line goes to a log, the last lines are kept, all within bounds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 MAX_LINE = 1_000
 MAX_LINES = 1_000
-"""Lines of one run that go to the log; the kept tail is not concerned."""
+"""Most lines of one run that go to the log; the kept tail is separate."""
 TAIL_LINES = 20
 CHUNK = 65_536
 FLOOD_PAUSE_S = 0.01
@@ -32,7 +32,7 @@ class Output:
 
     @property
     def flooded(self) -> bool:
-        """Whether it wrote more than is logged: then it is read slowly, and mostly skipped."""
+        """Whether it wrote more than is logged: the rest is read slowly and mostly skipped."""
         return self._count > MAX_LINES
 
     def feed(self, data: bytes) -> None:
@@ -42,14 +42,14 @@ class Output:
         *lines, rest = (self._rest + data).split(b"\n")
         for line in lines:
             self._line(line)
-        # A line without an end is cut where it is too long for anybody.
+        # An endless line is cut.
         while len(rest) > MAX_LINE:
             self._line(rest[:MAX_LINE])
             rest = rest[MAX_LINE:]
         self._rest = rest
 
     def finish(self) -> None:
-        """The stream, or the script, ended: what is left is a line too."""
+        """The stream or the script ended: the rest is a line too."""
         if self._rest:
             self._line(self._rest)
             self._rest = b""
@@ -67,12 +67,12 @@ class Output:
 
 
 class OutputPipe:
-    """The pipe a script writes to, and whatever it leaves in the background after it.
+    """The pipe for the output of a script and of the programs that it leaves in the background.
 
     Start scripts often leave a program running that still has this pipe as its output.  It must
-    neither die nor hang because nobody reads any more (an agent that restarts), so the script
-    gets the pipe opened for reading *and* writing: being a reader itself, its writes never raise
-    SIGPIPE.  Once the script ended, the pipe no longer blocks either: what finds no room is lost.
+    neither die nor hang when the reader is gone (an agent that restarts).  So the script gets the
+    pipe opened for reading *and* writing: as it is a reader itself, its writes never raise SIGPIPE.
+    Once the script ended, the pipe no longer blocks either: output beyond its room is lost.
     """
 
     def __init__(self, log: Callable[[str], None]) -> None:
@@ -81,7 +81,7 @@ class OutputPipe:
         self._loop = asyncio.get_running_loop()
         self._reader, writer = os.pipe()
         self.writer = -1
-        """For the script.  Ours is open until the script ended."""
+        """The script's end; our copy is open until the script ended."""
         try:
             os.set_blocking(self._reader, False)
             self.writer = os.open(f"/proc/self/fd/{writer}", os.O_RDWR)
@@ -94,11 +94,11 @@ class OutputPipe:
 
     @property
     def closed(self) -> bool:
-        """Whether nobody writes, and we do not read, any more."""
+        """Whether all writers are gone, or we read no more."""
         return self._reader < 0
 
     def script_ended(self) -> None:
-        """Take what it wrote last; programs in the background are heard from now on, no more."""
+        """Read the script's last output; background programs may go on writing."""
         while not self.closed and self._take():
             pass
         self.output.finish()
@@ -118,7 +118,7 @@ class OutputPipe:
             self.writer = -1
 
     def _take(self) -> bool:
-        """Read once; whether there may be more."""
+        """Read once; returns whether there may be more."""
         try:
             data = os.read(self._reader, CHUNK)
         except BlockingIOError:
@@ -133,7 +133,7 @@ class OutputPipe:
     def _readable(self) -> None:
         self._take()
         if not self.closed and self.output.flooded:
-            # One that writes without end must not have the loop for itself.
+            # Endless output must not occupy the loop.
             self._loop.remove_reader(self._reader)
             self._loop.call_later(FLOOD_PAUSE_S, self._resume)
 

@@ -20,7 +20,7 @@ from clptools.faults import ClpError
 
 if TYPE_CHECKING:
     # A command that checks a configuration must not load what runs scripts.
-    from clptools.resources.base import (
+    from clptools.resources.operations import (
         Migrating,
         ResourceContext,
         ResourceModule,
@@ -127,13 +127,12 @@ def _warm_up(kind: str) -> None:
 
 
 async def perform(resource: Resource, op: Operation, context: ResourceContext) -> ResourceOutcome:
-    """Carry out `start`, `stop` or `migrate`; whatever goes wrong becomes the outcome's text.
+    """Carry out `start`, `stop` or `migrate`; any fault becomes the outcome's text.
 
     One at a time: an operation of the same resource that still runs is ended first.
     """
-    # Which commands that only read the types are not to load.
-    from clptools.resources.base import ResourceOutcome
-    from clptools.resources.turns import in_turn
+    # Imported here, as commands that only read the types must not load it.
+    from clptools.resources.operations import ResourceOutcome, in_turn
 
     place = f"{context.group}/{resource.name}"
     try:
@@ -158,7 +157,7 @@ async def perform(resource: Resource, op: Operation, context: ResourceContext) -
 
 async def _perform(resource: Resource, op: Operation, context: ResourceContext) -> ResourceOutcome:
     if resource.type not in _warm:
-        # Never in the loop: on a slow server that takes seconds, in which nothing beats.
+        # In a thread: on a slow server this takes seconds, and heartbeats must go on.
         import asyncio
 
         await asyncio.to_thread(_warm_up, resource.type)

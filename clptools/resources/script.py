@@ -1,8 +1,8 @@
 """Runs scripts: resources' start and stop, recovery and pre-action scripts.
 
 A script gets its own session and process group, a clean environment, no standard input, and a
-deadline (TERM to the group, KILL after a grace).  It is over when the script itself ended;
-programs that it left in the background go on, as start scripts mean them to.
+deadline (TERM to the group, KILL after a grace).  A run is over when the script itself ends;
+programs that it left in the background go on, as start scripts intend.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from clptools import paths
-from clptools.common.trust import check_script
+from clptools.common.foreign_files import check_script
 from clptools.faults import ClpError, ExitCode
 from clptools.resources.leftovers import POLL_S, Register, Running, end, signal_group, wait_gone
 from clptools.resources.output import OutputPipe
@@ -34,14 +34,14 @@ FORCED_GRACE_MS = 500
 """A start script that hangs must not use up the seconds of a forced stop."""
 
 UNKILLABLE_MS = 2_000
-"""How long a killed process may take to be gone before we say that it cannot be killed."""
+"""How long a killed process may take to end before it counts as unkillable."""
 
 
 class Script(msgspec.Struct, frozen=True, kw_only=True):
     """What to run."""
 
     name: str
-    """Whose script it is (`failover1/exec1`).  One name runs one script at a time."""
+    """Its owner (`failover1/exec1`).  A name runs one script at a time."""
     path: str
     """Absolute."""
     timeout_ms: int
@@ -71,7 +71,7 @@ class _Process:
     def __init__(
         self, script: Script, entry: Running, popen: subprocess.Popen[bytes], pipe: OutputPipe
     ) -> None:
-        """Raises OSError: its end cannot be seen."""
+        """Raises OSError: its end cannot be watched."""
         self.script = script
         self.entry = entry
         self.popen = popen
@@ -79,9 +79,9 @@ class _Process:
         self.superseded = False
         loop = asyncio.get_running_loop()
         self.ended: asyncio.Future[None] = loop.create_future()
-        """The script ended.  Until it is reaped, its process group's number stays its own."""
+        """The script ended.  Until it is reaped, no other process group gets its number."""
         self.reported: asyncio.Future[None] = loop.create_future()
-        """Its result is made: another script of that name may run."""
+        """Its result is complete: another script of that name may run."""
         self._pidfd = os.pidfd_open(popen.pid)
         try:
             loop.add_reader(self._pidfd, self._on_end)
@@ -112,7 +112,7 @@ class ScriptRunner:
     """Runs scripts and remembers which run.
 
     `log(name, line)` gets every line they write, `place(name, pid)` may move a new script into a
-    control group of its own (`scope.Scopes`).
+    control group of its own (`exec.Scopes`).
     """
 
     def __init__(
@@ -138,7 +138,7 @@ class ScriptRunner:
         running, to be found as a leftover.
 
         Raises:
-            ClpError: it may not or cannot be run; says why and what mends it.
+            ClpError: it may not or cannot be run; with the reason and the remedy.
         """
         check_script(script.path)
         await self.end(script.name, script.grace_ms)
@@ -257,7 +257,7 @@ class ScriptRunner:
         try:
             process = _Process(script, entry, popen, pipe)
         except OSError as fault:
-            # Left alone it would have no deadline, and nobody would hear how it ended.
+            # Left running, it would have no deadline, and its end would not be noticed.
             pipe.close()
             if await _kill(popen):
                 self._forget_entry(entry)
@@ -272,7 +272,7 @@ class ScriptRunner:
         return process
 
     def _forget_entry(self, entry: Running) -> None:
-        """One that stays names no process that lives, and goes when it is looked at next."""
+        """If the file stays, it names no live process and goes at the next check."""
         with contextlib.suppress(OSError):
             self._register.close(entry)
 
@@ -281,7 +281,7 @@ class ScriptRunner:
         pid = process.popen.pid
         signal_group(pid, signal.SIGTERM)
         await process.wait(grace_ms)
-        # Those of the group that outlived the script at its TERM are not meant to stay.
+        # Processes of the group that outlived the script's TERM must not stay.
         signal_group(pid, signal.SIGKILL)
         await process.wait(UNKILLABLE_MS)
 
@@ -292,7 +292,7 @@ class ScriptRunner:
             process.popen.wait()
             self._register.close(process.entry)
         else:
-            # It stays in the register: whoever runs this name next must deal with it.
+            # It stays in the register: the next run of this name must deal with it.
             process.popen.returncode = -signal.SIGKILL
         process.pipe.script_ended()
         self._forget(process)
@@ -337,7 +337,7 @@ def _oom_score_adj() -> int:
 
 
 def _unshield(pid: int) -> None:
-    """The agent may be kept from the kernel's out-of-memory killer; what it starts must not be."""
+    """The agent may be exempt from the out-of-memory killer; its scripts must not be."""
     with contextlib.suppress(OSError), open(f"/proc/{pid}/oom_score_adj", "w") as file:
         file.write("0")
 
@@ -352,7 +352,7 @@ def _cannot_be_run(script: Script, fault: OSError) -> ClpError:
 
 
 async def _kill(popen: subprocess.Popen[bytes]) -> bool:
-    """KILL to a script whose end nothing tells, and its group; whether it is gone."""
+    """KILL to a script that cannot be watched, and its group; returns whether it is gone."""
     signal_group(popen.pid, signal.SIGKILL)
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(UNKILLABLE_MS / 1000):
@@ -372,7 +372,7 @@ def _how_it_ended(code: int) -> str:
 
 
 def _signal_name(number: int) -> str:
-    """Those between the first and the last real-time signal have none (signal(7))."""
+    """Signals between the first and the last real-time one have no name (signal(7))."""
     try:
         return signal.Signals(number).name
     except ValueError:

@@ -1,8 +1,8 @@
 """`service`: a systemd unit, started and stopped over D-Bus.
 
-The interface is `org.freedesktop.systemd1(5)`.  A job's end is told by `JobRemoved`; what counts
-then is the unit's own state, because a job that is done does not say that the unit runs.
-Any local user may send such a signal: only the owner of systemd's name on the bus is believed.
+The interface is `org.freedesktop.systemd1(5)`.  `JobRemoved` reports a job's end.  The unit's own
+state counts then, because a job that is done does not prove that the unit runs.  Any local user may
+send such a signal: only the owner of systemd's name on the bus is believed.
 """
 
 from __future__ import annotations
@@ -13,13 +13,22 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 from clptools.common import system_bus
-from clptools.common.loading import load
-from clptools.common.system_bus import BUS, MANAGER, NAME, PATH, PROPERTIES, SERVICE, UNIT, Owner
-from clptools.config.machine import unit_name
+from clptools.common.system_bus import (
+    BUS,
+    MANAGER,
+    NAME,
+    PATH,
+    PROPERTIES,
+    SERVICE,
+    UNIT,
+    Owner,
+    unit_name,
+)
+from clptools.common.threads import load
 from clptools.core.model.options import VariantOptions, read
 from clptools.core.model.settings import Resource
 from clptools.faults import ClpError, ExitCode
-from clptools.resources.base import ResourceContext, ResourceOutcome
+from clptools.resources.operations import ResourceContext, ResourceOutcome
 
 if TYPE_CHECKING:
     from dbus_fast import Message
@@ -29,7 +38,7 @@ NO_SUCH_UNIT = f"{NAME}.NoSuchUnit"
 
 CGROUPS = "/sys/fs/cgroup"
 CALL_OFF_S = 2.0
-"""How long systemd may take to cancel a job that nobody waits for any more."""
+"""How long systemd may take to cancel an abandoned job."""
 
 
 class Options(VariantOptions, frozen=True, kw_only=True):
@@ -44,7 +53,7 @@ def warm_up() -> None:
 
 
 async def start(resource: Resource, context: ResourceContext) -> ResourceOutcome:
-    """Start the unit and see that it is active."""
+    """Start the unit and check that it is active."""
     unit = unit_name(read(Options, resource.options).unit)
     async with asyncio.timeout(resource.start_timeout_ms / 1000), _systemd() as systemd:
         path = await systemd.load(unit)
@@ -63,7 +72,7 @@ async def start(resource: Resource, context: ResourceContext) -> ResourceOutcome
 
 
 async def stop(resource: Resource, context: ResourceContext) -> ResourceOutcome:
-    """Stop the unit and see that nothing of it runs."""
+    """Stop the unit and check that nothing of it runs."""
     unit = unit_name(read(Options, resource.options).unit)
     async with asyncio.timeout(resource.stop_timeout_ms / 1000), _systemd() as systemd:
         try:
@@ -121,7 +130,7 @@ class _Systemd:
         self._news = asyncio.Event()
 
     async def listen(self) -> None:
-        """Hear the end of jobs.  Before any job is begun, or the end of a quick one is missed."""
+        """Subscribe to the end of jobs; must come before any job, as a job may end at once."""
         self._bus.add_message_handler(self._hear)
         await self._systemd.follow(self._call)
         rule = (
@@ -142,8 +151,8 @@ class _Systemd:
     async def job(self, method: str, unit: str) -> str:
         """Begin a job and wait for its end; `done`, `failed`, `timeout`, `canceled`, ...
 
-        A job that is given up (superseded, time-out) is cancelled, also one that systemd has not
-        answered yet: its order may not arrive after the next one.
+        An abandoned job (superseded, time-out) is cancelled, even before systemd has answered: its
+        order may not arrive after the next one.
 
         Raises:
             LookupError: a stop of what was never loaded.
@@ -165,7 +174,7 @@ class _Systemd:
         with contextlib.suppress(ClpError, LookupError, OSError):
             (job,) = await begun
             if job not in self._results:
-                # What it began goes on as it is: the next operation deals with that.
+                # The job goes on: the next operation deals with it.
                 await self._manager("CancelJob", "u", int(str(job).rpartition("/")[2]))
 
     async def get(self, path: str, interface: str, name: str) -> str:
@@ -174,7 +183,7 @@ class _Systemd:
         return str(value.value)
 
     async def ran_to_its_end(self, path: str, state: str) -> bool:
-        """A oneshot service may be inactive again after it did what it is for."""
+        """Whether it is a oneshot service that did its work: it may be inactive then."""
         if state != "inactive" or not path.endswith("_2eservice"):
             return False
         kind = await self.get(path, SERVICE, "Type")

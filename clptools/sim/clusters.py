@@ -2,11 +2,11 @@
 
 bmc     every server has a BMC, and forced stop powers off
 lease   no BMC: proof by released, left and lease only (armed watchdogs)
-strong  an arbiter of which only one side can hold the lease (etcd)
+strong  an arbiter of which only one side can hold the lease (etcd); witness and disk likewise
 req     that arbiter decides for everyone (`required = true`)
 weak    an arbiter that both sides can win (ping): finds a split brain, as it must
 
-`migrate` of 1: resources migrate before the failovers of mrw1.
+`migrate` of 1: resources migrate before the failovers of mrw1.  `userw`: the watchdog's method.
 """
 
 from __future__ import annotations
@@ -46,6 +46,15 @@ TURNS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("3bmcreq", {"links": 2, "final_action": "sysrq-panic", "interval_s": 0.5}),
     ("4bmc", {"groups": 2, "forced_stop": "reset", "final_action": "bmc-power-off"}),
     ("3bmcstrong", {"lease_s": 1.5, "self_stop_s": 3.0, "after_recovery": "power-cycle"}),
+    ("2witness", {"groups": 2, "userw": "guard"}),
+    ("2bmcwitness", {"links": 2, "bmchb": 1}),
+    ("2disk", {"groups": 2, "userw": "ipmi"}),
+    ("2bmcdisk", {"final_action": "bmc-reset", "userw": "ipmi"}),
+    ("4bmcdisk", {"groups": 2}),
+    ("3lease", {"groups": 2, "userw": "guard"}),
+    ("3bmc", {"links": 2, "userw": "ipmi"}),
+    ("2bmc", {"groups": 2, "userw": "guard"}),
+    ("3bmc", {"userw": "none", "forced_stop": "reset"}),
 )  # fmt: skip
 """Name and keywords of the clusters that random runs take in turn; all of them are safe."""
 
@@ -57,7 +66,7 @@ LARGE: tuple[tuple[str, dict[str, Any]], ...] = (
 )
 """Large ones, which take long: `--sample large` takes them in turn."""
 
-_NAME = re.compile(r"(\d+)(bmc)?(lease|strong|req|weak)?")
+_NAME = re.compile(r"(\d+)(bmc)?(lease|strong|witness|disk|req|weak)?")
 
 
 class Unknown(ValueError):
@@ -79,6 +88,7 @@ def sample(
     after_recovery: str = "none",
     final_action: str = "none",
     script: str = "",
+    userw: str = "",
     migrate: int = 0,
     bmchb: int = 0,
     raid: int = 0,
@@ -89,13 +99,15 @@ def sample(
         raise Unknown(f"{name}: no such sample cluster; known: {', '.join(NAMED)}")
     count, bmc, kind = int(match[1]), match[2] is not None, match[3] or ""
     names = tuple(f"server{i + 1}" for i in range(count))
-    watchdog = count >= 3 or kind in ("strong", "req", "weak", "lease")
+    method = userw or ("softdog" if count >= 3 or kind else "none")
     servers = tuple(
         Server(name=n, bmc=Bmc(address=f"192.168.0.{11 + i}", user="clp") if bmc else None)
         for i, n in enumerate(names)
     )
     arbiters = {
         "strong": (Arbiter(name="etcd1", type="etcd"),),
+        "witness": (Arbiter(name="witness1", type="witness"),),
+        "disk": (Arbiter(name="disk1", type="disk"),),
         "req": (Arbiter(name="etcd1", type="etcd", required=True),),
         "weak": (Arbiter(name="ping1", type="ping"),),
     }.get(kind, ())
@@ -113,7 +125,7 @@ def sample(
         link = Interconnect(name="bmchb1", type="bmchb", addresses=bmcs, interval_ms=1000)
         interconnects.append(link)
     action = BmcAction(forced_stop or ("power-off" if bmc else "none"))
-    monitors = _monitors(names, watchdog, after_recovery, final_action, script, bool(migrate))
+    monitors = _monitors(names, method, after_recovery, final_action, script, bool(migrate))
     if raid:
         # A category of one's own, whatever the device.
         mrw3 = Monitor(name="mrw3", type="mrw", servers=names, category="RAID")
@@ -157,7 +169,7 @@ def _group(number: int, names: tuple[str, ...], resources: int, migrate: bool) -
 
 def _monitors(
     names: tuple[str, ...],
-    watchdog: bool,
+    method: str,
     after_recovery: str,
     final_action: str,
     script: str,
@@ -167,7 +179,7 @@ def _monitors(
         name="userw",
         type="userw",
         servers=names,
-        options={"method": "softdog" if watchdog else "none"},
+        options={"method": method},
     )
     mrw = Monitor(
         name="mrw1",

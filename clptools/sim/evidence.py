@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from clptools.core.cluster.peers import majority
 from clptools.core.model.messages import Beat
-from clptools.core.model.quorum import majority
 from clptools.core.model.settings import Group
 from clptools.core.model.state import Phase
 from clptools.core.model.timing import times

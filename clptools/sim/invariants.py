@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from clptools.core.cluster.peers import majority
 from clptools.core.model import actions as a
 from clptools.core.model import events as e
 from clptools.core.model.messages import NO_EPOCH, Beat, Epoch, Report
-from clptools.core.model.quorum import majority
 from clptools.core.model.timing import times
 from clptools.core.model.words import Operation
 from clptools.core.monitors.event_ledger import DUPLICATES_MS
@@ -160,7 +160,7 @@ class Checker:
             if node is None or node.state.election.office != "coordinator":
                 continue
             kept, node.context.now = node.now, other.now(self.world.t)
-            if node.election.in_office():
+            if node.authority.in_office():
                 rulers.append(other.name)
             node.context.now = kept
         if len(rulers) > 1:

@@ -25,6 +25,21 @@ from clptools.core.report.journal import (
     read,
 )
 
+_NOISE = (
+    e.BeatSeen, e.TimerFired, e.PowerRead, e.ArbiterAnswered, e.ControlSeen, e.MonitorResult,
+    e.ResourceSaid,
+)  # fmt: skip
+"""Events of which there are many; one that led to nothing is no part of a story."""
+_DONE = (
+    a.Record, a.RunResource, a.RunScript, a.Fence, a.HostAction, a.ArmDeadman, a.StandDown, a.Reply,
+    a.Stretch, a.SetService, a.Reincarnate, a.Exit,
+)  # fmt: skip
+
+
+def is_told(action: a.Action) -> bool:
+    """Whether people would call it a decision: not bookkeeping, heartbeats, timers, readings."""
+    return isinstance(action, _DONE)
+
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
     """One event and what the core did about it."""
@@ -42,13 +57,15 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
         told = [f"< {describe_event(self.event, self.now)}"]
         return told + [f"  > {describe_action(action, self.now)}" for action in self.actions]
 
-    @property
-    def routine(self) -> bool:
-        """Whether nothing but heartbeats and timers happened."""
-        return isinstance(self.event, e.BeatSeen | e.TimerFired) and not any(
-            not isinstance(x, a.SendBeat | a.SetTimer | a.PetWatchdog | a.ReadPower)
-            for x in self.actions
-        )
+    def story(self) -> list[str]:
+        """As people tell it: what was decided and why, and what led to that; else nothing."""
+        told = [x for x in self.actions if is_told(x)]
+        if not told and isinstance(self.event, _NOISE):
+            return []
+        said = [x.text if isinstance(x, a.Record) else describe_action(x, self.now) for x in told]
+        if isinstance(self.event, e.BeatSeen | e.TimerFired):
+            return said
+        return [describe_event(self.event, self.now), *(f"  {line}" for line in said)]
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):

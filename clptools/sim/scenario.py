@@ -84,6 +84,10 @@ CLUSTER_KEYS = {
     "after_recovery": _words("What the BMC does after a recovery by `mrw1`; none.", *_RESETS),
     "final_action": _words("Final action of `mrw1` and `genw1`; none.", "none", *ACTIONS),
     "script": Key(str, 0, 0, "Name of a recovery script of `genw1`; none."),
+    "userw": _words(
+        "The watchdog's method; softdog with an arbiter or from three servers on, else none.",
+        *("softdog", "ipmi", "guard", "none"),
+    ),
     "migrate": _yes("1: resources migrate before the failovers of `mrw1`."),
     "bmchb": _yes("1: there is a BMC interconnect too."),
     "raid": _yes("1: there is a monitor `mrw3` for messages of the category RAID."),

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from clptools.intake.rehearse import pet_event
+from clptools.intake.rehearsal import pet_event
 from tests.real.cluster import Cluster, Node, until
 
 pytestmark = pytest.mark.root

@@ -17,7 +17,7 @@ from clptools.agent.agent import Agent
 from clptools.agent.loop import Loop
 from clptools.core.model.events import AgentStarted, AgentStopping, Event, MessageSeen
 from clptools.core.model.settings import Settings
-from clptools.links.certs import Minting
+from clptools.links.credentials import Minting
 from clptools.links.peer import PeerChannel
 from tests.agent.test_main import PORT, TOML, free_port
 from tests.conftest import LIMIT_S, until
@@ -56,11 +56,18 @@ async def test_what_comes_while_the_agent_ends_is_not_answered_as_kept() -> None
         await agent.tell_durably(MESSAGE)
 
 
+async def test_its_service_runs_from_the_first_core_on() -> None:
+    agent = await started()
+    assert agent._service.runs()
+    await agent.close()
+    assert not agent._service.runs()
+
+
 async def test_what_waits_while_the_service_begins_again_is_told_and_may_come_again() -> None:
     agent = await started()
     waiting = asyncio.get_running_loop().create_task(agent.tell_durably(MESSAGE))
     await asyncio.sleep(0)
-    agent._reincarnate()
+    agent._service.begin_again()
     with pytest.raises(OSError, match="the cluster service ended"):
         await waiting
     await agent.tell_durably(MESSAGE)
@@ -84,7 +91,7 @@ def test_only_the_first_core_of_a_boot_is_told_that_it_is(
     async def story() -> None:
         agent = await started()
         await agent.tell_durably(MESSAGE)
-        agent._reincarnate()
+        agent._service.begin_again()
         await asyncio.sleep(0.01)
         await agent.tell_durably(MESSAGE)
         await agent.close()
@@ -152,7 +159,7 @@ async def test_an_agent_whose_disk_hangs_ends_before_its_watchdog_bites(asked: b
             agent.stop()
             agent.stop()
         else:
-            agent._failed(OSError("no space left"))
+            agent.failed(OSError("no space left"))
         begun = time.monotonic()
         await asyncio.wait_for(agent.close(), LIMIT_S)
         # 0.5 s, not the 15 s that its end has otherwise.
@@ -167,7 +174,7 @@ async def test_an_agent_that_left_in_order_gives_its_disk_more_time() -> None:
     goes_on = hang(agent)
     say("link down")
     await until(lambda: agent.counters()["message.received"])
-    agent._exit()
+    agent._end(0)
     asyncio.get_running_loop().call_later(1.0, goes_on.set)
     await agent.close()
     assert not agent.disk_hangs

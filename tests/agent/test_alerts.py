@@ -20,8 +20,8 @@ from clptools.agent import alerts as alerts_module
 from clptools.agent.alerts import QUEUE, Alerts, Outbox, passes
 from clptools.agent.notices import AlertsWait
 from clptools.agent.records import Records
-from clptools.api.backend import EventRecord
-from clptools.config.alerts import Alert
+from clptools.api.messages import EventRecord
+from clptools.config.load import Alert
 from clptools.core.model.actions import Record
 from clptools.intake import snmp
 from clptools.resources.script import ScriptRunner

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from clptools.agent.collect import PART_BYTES, Collector, parts
-from clptools.api.backend import LogsPart
+from clptools.agent.log_archives import PART_BYTES, Collector, parts
+from clptools.api.messages import LogsPart
 from clptools.faults import ClpError, ExitCode
 
 STATE = {"status.json": '{"status": "as it is"}'}

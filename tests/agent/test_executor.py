@@ -15,8 +15,9 @@ import pytest
 
 from clptools import paths
 from clptools.agent.devices import Devices
-from clptools.agent.executor import Executor, Replies
+from clptools.agent.executor import Executor
 from clptools.agent.records import Records
+from clptools.agent.requests import Replies
 from clptools.agent.store import Store
 from clptools.core.model import actions, events
 from clptools.core.model.durable import Durable, LedgerFile
@@ -25,7 +26,7 @@ from clptools.core.model.requests import Outcome
 from clptools.core.model.settings import Group, Resource, Settings
 from clptools.hardware.host import Host
 from clptools.resources import fip
-from clptools.resources.base import ResourceContext, ResourceOutcome
+from clptools.resources.operations import ResourceContext, ResourceOutcome
 from clptools.resources.script import ScriptRunner
 
 

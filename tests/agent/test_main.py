@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from clptools.api import client
-from clptools.api.boot_time import boot_ms
 from clptools.api.client import Client, Silent
+from clptools.api.local_socket import boot_ms
 from clptools.core.model.requests import ConfirmDown
 from tests.api.fake import Agent, socket_path
 from tests.conftest import LIMIT_S

@@ -10,19 +10,20 @@ from typing import Any
 
 import pytest
 
-from clptools.agent import clock, outside
+from clptools.agent import clock, peer_answers
 from clptools.agent.backend import AgentBackend
-from clptools.agent.executor import Replies
 from clptools.agent.notices import KnockDenied, OutsideDenied, OutsideDone, OutsideFailed
+from clptools.agent.peer_answers import PeerAnswers
 from clptools.agent.records import Records
-from clptools.api.peer import Ask, Transaction, TransactionScript
+from clptools.agent.requests import Replies
+from clptools.api.messages import PeerRequest, Transaction, TransactionScript
 from clptools.core.model import events as e
 from clptools.core.model.actions import Progress, Reply
 from clptools.core.model.requests import ExternalNotice, GroupMove, Outcome
 from clptools.core.model.view import StatusView
 from clptools.core.notices.requests import OutsideAccepted
 from clptools.faults import ClpError, ExitCode
-from clptools.links.certs import OUTSIDE
+from clptools.links.credentials import OUTSIDE
 from clptools.resources.script import ScriptRunner
 from tests.core.driver import Alone, settings
 
@@ -64,7 +65,8 @@ class Bench:
         self.server, self.incarnation = "server1", "me"
         self.scripts = ScriptRunner()
         around: Any = self
-        self.backend = AgentBackend(self, around, unused, self.records, replies, unused)
+        backend = AgentBackend(self, around, unused, self.records, replies, unused)
+        self.answers = PeerAnswers("server1", backend, self.records, unused)
 
     def core_now(self) -> Any:
         return self.core
@@ -77,10 +79,10 @@ class Bench:
         path.write_text(f"#!/bin/sh\ntouch {self.ran}\n{end}\n")
         path.chmod(0o700)
 
-    def ask(self, asked: Ask) -> Any:
+    def ask(self, asked: PeerRequest) -> Any:
         async def answered() -> Any:
             try:
-                return await self.backend.answer(OUTSIDE, asked, ADDRESS)
+                return await self.answers.answer(OUTSIDE, asked, ADDRESS)
             finally:
                 await self.records.close()
 
@@ -196,9 +198,9 @@ async def test_who_has_no_key_is_told_and_cannot_fill_the_log(
     monkeypatch.setattr(clock, "boot_ms", lambda: now)
 
     for number in range(1000):
-        bench.backend.outside.knocked(f"10.0.1.{number % 250}", "it has no key")
-    now += round(outside._KNOCKS_APART_S * 1000)
-    bench.backend.outside.knocked("10.0.1.7", "it has no key")
+        bench.answers.outside.knocked(f"10.0.1.{number % 250}", "it has no key")
+    now += round(peer_answers._KNOCKS_APART_S * 1000)
+    bench.answers.outside.knocked("10.0.1.7", "it has no key")
     await bench.records.close()
     assert bench.kinds == [KnockDenied.code()] * 2
     first, later = (text for _, _, text in bench.told)

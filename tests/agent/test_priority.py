@@ -10,7 +10,7 @@ import pytest
 
 PROGRAM = """
 import os, subprocess, sys
-from clptools.agent.priority import come_first
+from clptools.agent.process import come_first
 come_first()
 child = "import os; print(os.getpriority(os.PRIO_PROCESS, 0))"
 print(os.getpriority(os.PRIO_PROCESS, 0), flush=True)

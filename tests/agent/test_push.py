@@ -13,8 +13,8 @@ import pytest
 
 from clptools.agent import configuration
 from clptools.agent.push import Pushes
-from clptools.api import peer as said
-from clptools.api.backend import ConfigFiles
+from clptools.api import messages as said
+from clptools.api.messages import ConfigFiles
 from clptools.core.model.requests import Outcome
 from clptools.core.model.settings import Server, Settings
 from clptools.faults import ClpError, ExitCode
@@ -83,8 +83,11 @@ class Here:
     def settings_in_force(self) -> Settings | None:
         return self.now
 
+    def runs(self) -> bool:
+        return self.server in self.run
+
     def online(self) -> set[str]:
-        return self.run
+        return self.run - {self.server}
 
     def refuses(self, settings: Settings) -> str:
         return ""
@@ -174,6 +177,59 @@ def test_servers_that_are_taken_out_forget_it_or_are_named() -> None:
     assert silent.startswith("server5 could not be told that it is out (server5 has not answered")
     assert silent.endswith("clp.toml away before it boots.")
     assert [to for to, what in others.asked if what == "PushRemoved"] == ["server4", "server5"]
+
+
+@pytest.mark.parametrize("run", [(), ("server1",)])
+async def test_a_server_whose_service_runs_is_not_taken_out(
+    node_root: Path, run: tuple[str, ...]
+) -> None:
+    """Whoever pushed did not hear it: that is no reason to take its configuration away."""
+    file = node_root / "etc/clptools/clp.toml"
+    file.parent.mkdir(parents=True)
+    file.write_text(CONFIG)
+
+    pushes = Pushes(Here(("server1", "server2"), run), Others({}))
+    outcome = pushes.removed(said.PushRemoved(revision=2), "server2")
+    assert file.exists() is bool(run)
+    assert (outcome.code, outcome.text) == ((6, "its cluster service runs") if run else (0, ""))
+
+
+async def test_a_disk_that_hangs_stops_a_push_with_its_name(
+    node_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before anything is asked of the others; a second push does not hold a second thread."""
+    goes_on, threads = threading.Event(), []
+    staged = configuration.stage
+
+    def hanging_disk(*given: Any) -> Any:
+        threads.append(threading.current_thread())
+        goes_on.wait(60)
+        return staged(*given)
+
+    monkeypatch.setattr(configuration, "stage", hanging_disk)
+    monkeypatch.setattr(configuration, "DISK_S", 0.05)
+    others = Others({"server2": (), "server3": ()})
+
+    pushes = Pushes(Here(), others)
+    files = ConfigFiles(revision=0, files={"clp.toml": CONFIG, "scripts/start.sh": SCRIPT})
+    for _ in range(2):
+        with pytest.raises(ClpError) as raised:
+            await pushes.distribute(files, "root")
+        assert raised.value.code == ExitCode.TIMED_OUT
+        assert raised.value.message == (
+            f"{node_root}/etc/clptools: no answer within 0.05 s, its disk hangs"
+        )
+        assert raised.value.hint.startswith("See on server1: dmesg; mount.")
+    with pytest.raises(ClpError, match="its disk hangs"):
+        await pushes.prepare(said.PushPrepare(push="a", files=files, user="root"))
+    for asked in (pushes.hashes(), pushes.files()):
+        with pytest.raises(ClpError, match="its disk hangs"):
+            await asked
+    assert len(threads) == 1
+    assert others.asked == []
+    goes_on.set()
+    threads[0].join()
+    assert os.listdir(node_root / "etc/clptools/.staged") == []
 
 
 def test_the_first_of_all_goes_to_all_at_once() -> None:

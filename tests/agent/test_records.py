@@ -13,7 +13,7 @@ import pytest
 
 from clptools import paths
 from clptools.agent.records import Records
-from clptools.api.backend import EventRecord
+from clptools.api.messages import EventRecord
 from clptools.core.model.actions import Record
 from tests.conftest import LIMIT_S
 

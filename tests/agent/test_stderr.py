@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from clptools.agent.stderr import HELD, Stderr
+from clptools.agent.process import HELD, Stderr
 from tests.conftest import LIMIT_S
 
 LINE = "clpnode: INFO: monitor/genw1: a line of a script's output, as long as such lines are\n"
@@ -55,7 +55,7 @@ def test_a_log_that_nobody_reads_stops_nobody_and_says_what_it_lost(pipe: tuple[
 
 ENDING = """
 import logging, sys
-from clptools.agent.stderr import Stderr
+from clptools.agent.process import Stderr
 sys.stderr = Stderr()
 logging.basicConfig(stream=sys.stderr)
 for n in range(int(sys.argv[1])):

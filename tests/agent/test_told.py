@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,13 +12,14 @@ import pytest
 
 from clptools import paths
 from clptools.agent import agent as agents
-from clptools.agent import notices, surroundings
+from clptools.agent import lock, notices, service, surroundings
 from clptools.agent.agent import Agent
 from clptools.agent.store import NoRoom, Store
-from clptools.api.backend import EventRecord
+from clptools.api.messages import EventRecord
 from clptools.core.notices.form import Kinds, Notice
 from clptools.faults import ExitCode
-from clptools.intake.trap import Note
+from clptools.intake import notices as intake
+from clptools.intake.trap_notes import Note
 from tests.agent.test_agent import place, started
 from tests.conftest import until
 
@@ -27,8 +29,10 @@ __all__ = ["place"]
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """It looks at its places more often."""
-    for name in ("_ROOM_S", "_PLACE_S", "_LOOK_S"):
-        monkeypatch.setattr(agents, name, 0.01)
+    monkeypatch.setattr(agents, "_ROOM_S", 0.01)
+    monkeypatch.setattr(service, "_LOOK_S", 0.01)
+    monkeypatch.setattr(lock, "_RUN_S", 0.01)
+    monkeypatch.setattr(lock, "_DISK_S", 0.01)
 
 
 def told(agent: Agent, kind: type[Notice]) -> list[EventRecord]:
@@ -101,8 +105,8 @@ async def test_an_agent_without_room_starts_nothing_until_there_is(
 
 async def test_a_push_that_reached_this_server_is_told() -> None:
     async with running() as agent:
-        assert agent._core is not None
-        agent.took_effect(agent._core.settings, "anna")
+        assert agent._service.core is not None
+        agent._service.took_effect(agent._service.core.settings, "anna")
         (record,) = told(agent, notices.ConfigurationInForce)
         assert "by anna is in force" in record.text
 
@@ -114,16 +118,23 @@ async def test_a_socket_that_cannot_be_made_is_told(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(surroundings, "bind_door", fails)
 
     async with running() as agent:
-        (record,) = told(agent, notices.NoMessageSocket)
+        (record,) = told(agent, intake.NoMessageSocket)
         assert record.text == f"{paths.message_socket_file()}: Permission denied"
 
 
 @pytest.mark.parametrize(
     ("kind", "notice", "level"),
     [
-        ("rehearsal", notices.TrapNoted, "INFO"),
-        ("storm", notices.TrapsAtRisk, "WARN"),
-        ("fault", notices.TrapFailed, "ERROR"),
+        ("refused", intake.TrapRefused, "INFO"),
+        ("bound", intake.TrapReceiverListens, "INFO"),
+        ("profile", intake.TrapRowLeftOut, "INFO"),
+        ("presence", intake.BmcIsPresent, "INFO"),
+        ("rehearsal", intake.TrapRehearsed, "INFO"),
+        ("bind", intake.TrapReceiverDeaf, "WARN"),
+        ("keys", intake.SnmpKeysUnusable, "WARN"),
+        ("storm", intake.TrapStorm, "WARN"),
+        ("unknown", intake.TrapUnknown, "WARN"),
+        ("fault", intake.TrapFailed, "ERROR"),
     ],
 )
 async def test_notes_of_the_trap_receiver(kind: str, notice: type[Notice], level: str) -> None:
@@ -133,6 +144,12 @@ async def test_notes_of_the_trap_receiver(kind: str, notice: type[Notice], level
         assert (record.level, record.text) == (level, "what it was")
 
 
+def test_every_note_of_the_trap_receiver_is_a_notice() -> None:
+    source = "".join(path.read_text() for path in Path(intake.__file__).parent.glob("*.py"))
+    kinds = set(re.findall(r"\.note(?:_seldom)?\(\s*\"(\w+)\"", source))
+    assert kinds | {"bind", "bound"} == set(intake.TRAP_NOTICES)
+
+
 async def test_what_sources_and_the_host_say_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     async def identify(server: str, on: bool) -> str:
         return f"The identify LED of {server} is on"
@@ -140,7 +157,7 @@ async def test_what_sources_and_the_host_say_is_told(monkeypatch: pytest.MonkeyP
     async with running() as agent:
         agent._around._source_note("Units are not seen: no bus")
         agent._around._host._log("reboot of server1: final action of genw1")
-        assert [r.level for r in told(agent, notices.SourceNoted)] == ["WARN"]
+        assert [r.level for r in told(agent, intake.SourceNoted)] == ["WARN"]
         assert [r.level for r in told(agent, notices.HostActed)] == ["WARN"]
         monkeypatch.setattr(agent._around, "identify", identify)
         await agent._backend.identify("server1", True, "anna")

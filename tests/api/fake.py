@@ -8,7 +8,8 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
-from clptools.api.backend import (
+from clptools.api.connection import Limits
+from clptools.api.messages import (
     Because,
     ConfigFiles,
     EventRecord,
@@ -17,7 +18,6 @@ from clptools.api.backend import (
     HardwareView,
     LogsPart,
 )
-from clptools.api.connection import Limits
 from clptools.api.server import LIMITS, Server
 from clptools.core.model.requests import Outcome, Request
 from clptools.core.model.view import (
@@ -162,7 +162,7 @@ class FakeBackend:
     def refused_late(self, late: AskedLate) -> None:
         self.late.append(late)
 
-    def config(self) -> ConfigFiles:
+    async def config(self) -> ConfigFiles:
         return self.files
 
     async def push_config(self, files: ConfigFiles, user: str, dry_run: bool) -> Outcome:

@@ -6,9 +6,9 @@ import re
 
 import msgspec
 
-from clptools.api import backend, methods
+from clptools.api import messages, methods
 from clptools.api.client import Client
-from clptools.api.varlink import description
+from clptools.api.connection import description
 from clptools.core.model import requests, view
 from tests.api.fake import Agent
 
@@ -27,13 +27,13 @@ STRUCTS: dict[str, type[msgspec.Struct]] = {
     "Monitor": view.MonitorView,
     "Cluster": view.ClusterView,
     "Status": view.StatusView,
-    "Because": backend.Because,
-    "Explanation": backend.Explanation,
-    "OpenHardware": backend.OpenHardware,
-    "HardwareOfServer": backend.HardwareOfServer,
-    "Hardware": backend.HardwareView,
-    "Event": backend.EventRecord,
-    "LogsPart": backend.LogsPart,
+    "Because": messages.Because,
+    "Explanation": messages.Explanation,
+    "OpenHardware": messages.OpenHardware,
+    "HardwareOfServer": messages.HardwareOfServer,
+    "Hardware": messages.HardwareView,
+    "Event": messages.EventRecord,
+    "LogsPart": messages.LogsPart,
     "Outcome": requests.Outcome,
 }
 

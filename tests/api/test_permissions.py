@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from clptools.api.address import private_path
 from clptools.api.client import Client
+from clptools.api.local_socket import private_path
 from tests.api.fake import Agent, socket_path
 from tests.conftest import LIMIT_S
 

@@ -19,12 +19,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from clptools.api.address import private_path
-from clptools.api.backend import Explanation
-from clptools.api.boot_time import boot_ms
 from clptools.api.client import Client
+from clptools.api.local_socket import boot_ms, private_path
+from clptools.api.messages import Explanation
 from clptools.api.methods import Caller
-from clptools.core import phrases
+from clptools.core import replies
 from clptools.core.model.requests import GroupMove, Outcome
 from clptools.core.model.view import ClusterView, StatusView
 from clptools.faults import ClpError, ExitCode
@@ -128,7 +127,7 @@ def test_a_change_that_comes_up_late_is_refused_and_told(
     assert late["error"] == "org.clptools.Node.Fault"
     told = late["parameters"]
     assert isinstance(told, dict)
-    assert (told["code"], told["hint"]) == (6, phrases.ASK_AGAIN)
+    assert (told["code"], told["hint"]) == (6, replies.ASK_AGAIN)
     assert named in told["message"]
     assert "asked by root 754." in told["message"]
     backend = agent.backend

@@ -133,13 +133,13 @@ def test_a_stopped_process_is_named_with_what_lets_it_go_on() -> None:
     with sleeper() as process:
         process.send_signal(signal.SIGSTOP)
         becomes(process.pid, "T")
-        assert agent_process.stands(process.pid)
+        assert agent_process.is_stopped(process.pid)
         message, hint = agent_process.described(process.pid, "/s.sock")
         assert message == f"clpnode (pid {process.pid}) is stopped (state T)."
         assert f"kill -CONT {process.pid}" in hint
         process.send_signal(signal.SIGCONT)
         becomes(process.pid, "S")
-        assert not agent_process.stands(process.pid)
+        assert not agent_process.is_stopped(process.pid)
 
 
 def test_the_words_for_the_other_states(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,4 +159,4 @@ def test_the_words_for_the_other_states(monkeypatch: pytest.MonkeyPatch) -> None
     assert "stopped by a debugger (state t)" in message
     letter[0] = ""
     assert "The node agent at /s.sock" in agent_process.described(0, "/s.sock")[0]
-    assert not agent_process.stands(0)
+    assert not agent_process.is_stopped(0)

@@ -12,7 +12,8 @@ import pytest
 
 from clptools.arbiters.base import Held
 from clptools.arbiters.etcd import EtcdArbiter
-from clptools.common.http import Response, Site
+from clptools.common.http import Response
+from clptools.common.http_client import Site
 from clptools.core.model.settings import Arbiter, Option
 from tests.arbiters.parts import Certificates, Etcd, context, free_port
 

@@ -8,10 +8,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from clptools.arbiters import holding
+from clptools.arbiters import np_resolution
 from clptools.arbiters.base import ArbiterContext, Held
-from clptools.arbiters.holding import Arbiters
 from clptools.arbiters.notices import ArbiterAnswers, ArbiterSilent
+from clptools.arbiters.np_resolution import Arbiters
 from clptools.arbiters.registry import FIELDS, VARIANTS
 from clptools.core.model.settings import Arbiter, Cluster, Option, Server, Settings
 from tests.arbiters.parts import AUTHKEY, shared_file
@@ -62,7 +62,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[Slow]:
         found.append(Slow())
         return found[-1]
 
-    monkeypatch.setattr(holding, "import_module", lambda _: SimpleNamespace(build=build))
+    monkeypatch.setattr(np_resolution, "import_module", lambda _: SimpleNamespace(build=build))
     return found
 
 

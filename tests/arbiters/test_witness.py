@@ -20,10 +20,10 @@ import pytest
 
 from clptools.arbiters import witness_server
 from clptools.arbiters.base import Held
-from clptools.arbiters.witness import WitnessArbiter
-from clptools.arbiters.witness_messages import MAC_HEADER, PATH, Ask, Signer
+from clptools.arbiters.witness import MAC_HEADER, PATH, Ask, Signer, WitnessArbiter
 from clptools.arbiters.witness_server import MAX_SERVERS, Leases
-from clptools.common.http import Response, Server, Site
+from clptools.common.http import Response, Server
+from clptools.common.http_client import Site
 from clptools.core.model.settings import Arbiter, Option
 from tests.arbiters.parts import AUTHKEY, Certificates, Program, Witness, context, free_port, until
 from tests.conftest import LIMIT_S

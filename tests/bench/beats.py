@@ -8,9 +8,9 @@ import msgspec
 
 from clptools.core.model import actions as a
 from clptools.core.model.datagram import MAX_BYTES, datagram_bytes
+from clptools.core.model.group_state import GroupRun
 from clptools.core.model.messages import Beat, Echo, Epoch, Term
 from clptools.core.model.settings import Cluster, Server, Settings
-from clptools.core.model.state import GroupRun
 from clptools.core.model.states import Contact, GroupState
 from clptools.core.node import Node
 from tests.bench.report import Row, Section
@@ -92,7 +92,7 @@ def _interval(node: Node) -> list[Beat]:
     for p in node.state.peers.known.values():
         p.heard_at = p.direct_at = node.now
     node.context.actions = []
-    node.heartbeats.send_to(node.peers, node.own_word())
+    node.heartbeats.send_to(node.peers, node.own_status.word())
     return [x.beat for x in node.context.actions if isinstance(x, a.SendBeat)]
 
 

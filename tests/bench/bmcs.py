@@ -12,7 +12,8 @@ from pathlib import Path
 
 from clptools.faults import ClpError
 from clptools.hardware import power
-from clptools.hardware.ipmi import BmcClient, BmcError
+from clptools.hardware.ipmi import BmcClient
+from clptools.hardware.ipmi_requests import BmcError
 from clptools.sim.bmc import SimulatedBmc
 from tests.bench.report import Row, Section, spread
 from tests.hardware.bmc_sim import client_of, simulated

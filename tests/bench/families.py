@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 
 from clptools.intake import pet, snmp
-from clptools.intake.profile import ClassTable
-from clptools.intake.rehearse import build_pet_trap, pet_event
+from clptools.intake.class_table import ClassTable
+from clptools.intake.rehearsal import build_pet_trap, pet_event
 from clptools.intake.snmp import Trap, Version
 from tests.bench.report import Row, Section
 from tests.intake.family_rows import (

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from clptools.core.model.settings import Bmc
 from clptools.core.model.words import BmcOrder, PowerState
-from clptools.hardware.ipmi import BmcError
+from clptools.hardware.ipmi_requests import BmcError
 from clptools.hardware.redfish import RedfishPower
 from tests.bench.report import Row, Section, spread
 from tests.hardware.test_redfish import emulator

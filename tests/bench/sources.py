@@ -18,7 +18,7 @@ from pathlib import Path
 
 import msgspec
 
-from clptools.agent.priority import come_first
+from clptools.agent.process import come_first
 from clptools.core.model.events import MessageSeen
 from clptools.core.model.settings import Monitor, Option, Server, Settings
 from clptools.intake.kmsg import Finding, Kmsg, Line

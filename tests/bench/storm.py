@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import msgspec
 
 from clptools.intake import ber, snmp
-from clptools.intake.rehearse import PetEvent, build_pet_trap, pet_event
+from clptools.intake.rehearsal import PetEvent, build_pet_trap, pet_event
 from clptools.sim.loopback import LoopbackCluster, LoopbackServer
 from tests.bench.marks import SCRIPT, Marks
 from tests.bench.report import Row, Section, spread

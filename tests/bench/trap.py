@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 
-from clptools.intake.rehearse import build_pet_trap, pet_event
+from clptools.intake.rehearsal import build_pet_trap, pet_event
 from clptools.sim.loopback import LoopbackCluster, LoopbackServer
 from tests.bench.marks import SCRIPT, Marks
 from tests.bench.report import Row, Section, percentile, spread

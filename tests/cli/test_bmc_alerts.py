@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from clptools.api.backend import HardwareOfServer, HardwareView
+from clptools.api.messages import HardwareOfServer, HardwareView
 from clptools.hardware.alerts import Finding
 from tests.api.fake import Agent
 from tests.cli.conftest import Clp
@@ -207,7 +207,7 @@ def test_nothing_that_comes_is_told_with_what_to_look_for(
 
 
 def test_a_finding_without_a_mend_is_told_with_its_hint() -> None:
-    from clptools.cli.bmc_alerts import Way, told
+    from clptools.cli.bmc_alerts import Way, as_text
 
     way = Way(
         server="server1",
@@ -215,4 +215,4 @@ def test_a_finding_without_a_mend_is_told_with_its_hint() -> None:
         address="a",
         findings=(Finding(text="it is mute", hint="Speak."),),
     )
-    assert told(way).splitlines()[1:] == ["  - it is mute", "    Speak."]
+    assert as_text(way).splitlines()[1:] == ["  - it is mute", "    Speak."]

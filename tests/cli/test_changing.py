@@ -170,7 +170,7 @@ def test_not_waiting_is_no_time_out(agent: Agent, clp: Clp) -> None:
     ran = clp("clpcl", "-t", "-w", "0")
     agent.backend.hold = False
     assert ran.code == 0
-    assert "without being waited for" in ran.out
+    assert "in the background" in ran.out
 
 
 def test_the_user_behind_sudo_is_on_the_record(

@@ -185,7 +185,7 @@ def test_what_somebody_else_changed_meanwhile_is_not_overwritten(
     monkeypatch.setattr(sys, "stdin", Meanwhile("other\n\nn\nn\nn\nn\nn\nn\nw\n"))
     ran = clp("clpcfset", "wizard")
     assert ran.code == 6
-    assert "changed by somebody else" in ran.err
+    assert "has changed meanwhile" in ran.err
     assert here.read_text() == "# mine\n" + SAMPLE
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from clptools.faults import ClpError, ExitCode
-from clptools.intake.rehearse import build_pet_trap, pet_event
+from clptools.intake.rehearsal import build_pet_trap, pet_event
 from clptools.sim import demo
 from clptools.sim.loopback import LoopbackCluster
 from tests.conftest import LIMIT_S

@@ -21,7 +21,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from clptools.api.backend import HardwareOfServer, HardwareView
+from clptools.api.messages import HardwareOfServer, HardwareView
 from clptools.cli.main import run
 from clptools.core.model.view import ClusterView, ServerView, WaitingView
 from tests.api.fake import Agent, record, sample_status, socket_path

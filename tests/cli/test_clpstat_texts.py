@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from clptools.agent.lock import LockFile
-from clptools.api.backend import ConfigFiles
+from clptools.api.messages import ConfigFiles
 from clptools.cli.json_types import ExplanationJson, HardwareJson
 from clptools.cli.main import run
 from clptools.cli.render.explain import explanation

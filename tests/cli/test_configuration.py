@@ -168,7 +168,7 @@ def test_pulling_writes_what_is_in_force(agent: Agent, etc: Path, clp: Clp, tmp_
     target = tmp_path / "pulled"
     ran = clp("clpcfctrl", "--pull", "-x", str(target))
     assert ran.code == 0, ran
-    assert (target / "clp.toml").read_text() == agent.backend.config().files["clp.toml"]
+    assert (target / "clp.toml").read_text() == agent.backend.files.files["clp.toml"]
     assert os.access(target / "scripts/a/b/c.sh", os.X_OK)
 
 

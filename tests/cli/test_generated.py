@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 from clptools.cli import clpgrp
 from clptools.cli.command import Args, Command, UsageError, parse
 from clptools.cli.generate import ROOT, commands, files
-from clptools.cli.man import SAMPLE
-from clptools.cli.registry import COMMANDS, DESCRIBED
+from clptools.cli.pages.man_pages import SAMPLE
+from clptools.cli.registry import COMMANDS, DAEMONS
 from clptools.cli.typer_app import read
 from clptools.config.load import loads
 from clptools.core.model.settings import Resource
 from clptools.registries import registries
-from clptools.resources.base import ResourceContext, script_environment
+from clptools.resources.operations import ResourceContext, script_environment
 from clptools.resources.script import Script, ScriptResult
 from tests.api.fake import Agent
 from tests.cli.conftest import Clp
@@ -61,7 +61,7 @@ def test_every_command_has_its_module_and_its_script() -> None:
         assert loaded.COMMAND.name == name
         assert callable(loaded.run)
         assert scripts[name] == "clptools.cli.main:main"
-    assert set(scripts) == {*COMMANDS, *DESCRIBED}
+    assert set(scripts) == {*COMMANDS, *DAEMONS}
 
 
 @pytest.mark.parametrize("command", commands(), ids=lambda command: command.name)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from clptools.cli.man import SAMPLE
+from clptools.cli.pages.man_pages import SAMPLE
 from tests.cli.conftest import Ran
 
 OTHER = 65534

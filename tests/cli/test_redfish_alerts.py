@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from clptools.api.backend import HardwareOfServer, HardwareView
+from clptools.api.messages import HardwareOfServer, HardwareView
 from clptools.cli import trap_through_bmc
 from tests.api.fake import Agent
 from tests.cli.conftest import Clp

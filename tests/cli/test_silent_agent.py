@@ -65,5 +65,5 @@ def test_what_is_only_slow_is_asked_and_not_waited_for(
     monkeypatch.setattr(client, "LIVES_WITHIN_S", 60.0)
     agent.backend.hold = True
     ran = clp("clpcl", "-t", "-w", "0")
-    assert (ran.code, ran.out) == (0, "Asked; it goes on without being waited for.\n")
+    assert (ran.code, ran.out) == (0, "Requested; the work goes on in the background.\n")
     agent.backend.hold = False

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from clptools.api.client import Client
-from clptools.cli import start_agent
+from clptools.cli import clpcl
 from tests.api.fake import socket_path
 from tests.cli.conftest import Clp
 from tests.conftest import LIMIT_S
@@ -90,7 +90,7 @@ def test_beside_an_agent_that_stands_still_none_is_started_and_it_is_named(
     with Client() as client:
         pid = client.agent_pid
     log = (started / "var/log/clptools/clpnode.log").read_text()
-    monkeypatch.setattr(start_agent, "READ_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(clpcl, "READ_TIMEOUT_S", 0.5)
     os.kill(pid, signal.SIGSTOP)
     try:
         ran = clp("clpcl", "-s")

@@ -11,18 +11,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clptools.common import http
+from clptools.common import http_client
 from clptools.common.http import (
     MAX_ASKED_HEAD_BYTES,
     MAX_BODY_BYTES,
     MAX_HEAD_BYTES,
     HttpError,
+    Places,
     Request,
     Response,
     Server,
-    Site,
+    source_of,
 )
-from clptools.common.places import Places, source_of
+from clptools.common.http_client import Site
 from tests.conftest import LIMIT_S
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -166,7 +167,7 @@ def test_fuzz_the_client_gets_an_answer_or_a_fault(pieces: list[bytes], status_o
         reader.feed_eof()
         async with asyncio.timeout(LIMIT_S):
             with contextlib.suppress(HttpError):
-                found = await http._response(connection, reader, status_only)
+                found = await http_client._response(connection, reader, status_only)
                 assert 200 <= found.status < 1000
                 assert len(found.body) <= MAX_BODY_BYTES
 

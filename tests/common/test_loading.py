@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from clptools.common.loading import load
+from clptools.common.threads import load
 
 # As in pyroute2: the package needs its part, and the part needs the package.
 PACKAGE = "import time\ntime.sleep(0.2)\nfrom circular.part import whole\n"

@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from clptools.config import fields, fields_of_monitors
-from clptools.config.alerts import Alert
 from clptools.config.field import Field
+from clptools.config.load import Alert
 from clptools.core.model.settings import (
     Arbiter,
     Cluster,

@@ -10,14 +10,15 @@ import pytest
 
 from clptools import paths
 from clptools.config import history
-from clptools.config.secretfile import (
+from clptools.config.files import (
+    dumps,
     keygen,
     read_authkey,
     read_bmc_password,
+    save,
     write_bmc_password,
     write_snmp_keys,
 )
-from clptools.config.write import dumps, save
 from clptools.faults import ClpError, ExitCode
 from clptools.registries import registries
 from tests.config.sample import TWO, read

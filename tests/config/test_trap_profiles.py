@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from clptools.cli.man import TRAP_SAMPLE
+from clptools.cli.pages.man_pages import TRAP_SAMPLE
 from clptools.core.model.settings import TrapSource
 from tests.config.sample import BMCS, TWO, read
 

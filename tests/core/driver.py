@@ -256,7 +256,7 @@ class Cluster:
 
     def coordinator(self) -> str:
         """Who is in office; empty: nobody.  Fails when two are."""
-        office = [n for n, h in self.hosts.items() if h.node and h.node.election.in_office()]
+        office = [n for n, h in self.hosts.items() if h.node and h.node.authority.in_office()]
         assert len(office) <= 1, f"two coordinators: {office}"
         return office[0] if office else ""
 

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from clptools.api.backend import EventRecord
+from clptools.api.messages import EventRecord
 from clptools.core import phrases as say
 from clptools.core.model.actions import Record
 from clptools.core.model.view import (
@@ -26,9 +26,10 @@ from clptools.core.model.view import (
     WaitingView,
 )
 from clptools.core.node import Node
-from clptools.core.notices import cluster, groups, monitors, safety
+from clptools.core.notices import cluster, groups, hardware, monitors, safety
 from clptools.core.notices.form import Notice, record_of
-from clptools.core.report.explain import Story, ago, explain, names
+from clptools.core.report.explain import explain, names
+from clptools.core.report.story import Story, ago
 from clptools.sim.clusters import sample
 from clptools.sim.verbs import perform
 from clptools.sim.world import World
@@ -133,7 +134,7 @@ def first_stay() -> list[EventRecord]:
 
 def trap_story() -> list[EventRecord]:
     """A fatal trap, recovery, release, grant, start, and the BMC's reset afterwards."""
-    fatal = monitors.HardwareFatal("mrw1", "192.168.0.11 on server1", "processor 1: IERR")
+    fatal = hardware.HardwareFatal("mrw1", "192.168.0.11 on server1", "processor 1: IERR")
     error = monitors.MonitorError("mm", "mrw1", "Normal", "fail over failover1", "")
     granted = groups.GroupGranted("failover1", "server2", 9, "next in failover1's order")
     after = monitors.AfterRecovery("mm", "bmc-reset", "reset", ["failover1"], "mrw1")

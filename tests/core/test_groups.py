@@ -10,7 +10,7 @@ import pytest
 from clptools.core import notices
 from clptools.core.model import actions as a
 from clptools.core.model import events as e
-from clptools.core.model.group_runs import purging
+from clptools.core.model.group_state import purging
 from clptools.core.model.requests import (
     GroupMove,
     GroupStart,
@@ -108,7 +108,7 @@ def test_a_group_that_starts_nowhere_is_tried_again_after_pauses_and_says_so() -
     assert not c.said(notices.groups.GroupWaits), "told once what it waits for"
     c.scripts.clear()
     c.until(lambda: c.online() == "server1", 700 * S)
-    assert c.node("server1").intents.of("failover1").rounds == 0
+    assert c.node("server1").policy.intent_of("failover1").rounds == 0
 
 
 def test_an_operators_start_does_not_wait_for_the_next_try() -> None:
@@ -163,11 +163,11 @@ def test_a_new_coordinator_goes_on_with_the_pauses() -> None:
     c = Cluster(settings(3))
     c.scripts[("*", "exec1 start")] = "fail"
     c.run(100 * S)
-    rounds = c.node("server1").intents.of("failover1").rounds
+    rounds = c.node("server1").policy.intent_of("failover1").rounds
     assert rounds
     c.power_off(c.coordinator())
     c.until(lambda: bool(c.coordinator()))
-    assert c.node(c.coordinator()).intents.of("failover1").rounds == rounds
+    assert c.node(c.coordinator()).policy.intent_of("failover1").rounds == rounds
 
 
 def test_the_final_action_of_a_resource_is_not_repeated_with_the_tries() -> None:
@@ -175,7 +175,7 @@ def test_the_final_action_of_a_resource_is_not_repeated_with_the_tries() -> None
     c = Cluster(settings(3, groups=(group(last, servers=3),)))
     c.scripts[("*", "exec1 start")] = "fail"
     c.run(200 * S)
-    assert c.node("server1").intents.of("failover1").rounds
+    assert c.node("server1").policy.intent_of("failover1").rounds
     assert len(c.did(a.HostAction)) == 1
 
 
@@ -365,11 +365,11 @@ def test_a_purge_after_a_boot_holds_nothing_however_it_ends(how: str) -> None:
     c.scripts[("*", "exec1 stop")] = how
     for name in c.cfg.names:
         c.start(name)
-    assert purging(c.node("server1").lifecycle.runs) == ("failover1",)
-    assert not c.node("server1").lifecycle.held()
+    assert purging(c.node("server1").groups.runs) == ("failover1",)
+    assert not c.node("server1").groups.held()
     c.until(lambda: bool(c.online()))
     here = c.node(c.online())
-    assert purging(here.lifecycle.runs) == (), "it was started: now it is held"
+    assert purging(here.groups.runs) == (), "it was started: now it is held"
 
 
 def test_a_purge_that_failed_is_told_once_and_tried_again_less_and_less_often() -> None:
@@ -389,10 +389,10 @@ def test_a_purge_that_failed_is_told_once_and_tried_again_less_and_less_often() 
     (told,) = c.said(notices.groups.PurgeFailed)
     assert "exec1" in told and "last choice" in told and "30 s" in told
     assert not c.said(notices.groups.ResourceStopFailed) and not c.said(notices.groups.GroupStuck)
-    assert purging(c.node("server1").lifecycle.runs) == ("failover1",)
+    assert purging(c.node("server1").groups.runs) == ("failover1",)
     c.scripts.clear()
     c.run(600 * S)
-    assert purging(c.node("server1").lifecycle.runs) == ()
+    assert purging(c.node("server1").groups.runs) == ()
     assert started(c, "server1")[-2:] == ["exec1 stop", "fip1 stop"]
     assert "Nothing of failover1 is left on server1" in c.said(notices.groups.PurgeDone)[-1]
 
@@ -405,10 +405,10 @@ def test_a_purge_goes_on_in_the_next_agent() -> None:
     c.kill("server1")
     c.scripts.clear()
     c.start("server1")
-    assert purging(c.node("server1").lifecycle.runs) == ("failover1",)
-    assert not c.node("server1").lifecycle.held()
+    assert purging(c.node("server1").groups.runs) == ("failover1",)
+    assert not c.node("server1").groups.held()
     c.run(1 * S)
-    assert purging(c.node("server1").lifecycle.runs) == ()
+    assert purging(c.node("server1").groups.runs) == ()
 
 
 def test_a_final_action_is_not_for_a_purge_after_a_boot() -> None:

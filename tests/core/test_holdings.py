@@ -11,10 +11,11 @@ import pytest
 from clptools.core.cluster.holdings import MAX_LINES, says_unproven, told
 from clptools.core.model import actions as a
 from clptools.core.model import events as e
+from clptools.core.model.cluster_state import PeerHoldings
 from clptools.core.model.datagram import MAX_BYTES, PACKED, PLAIN, datagram_bytes, form
+from clptools.core.model.group_state import GroupRun
 from clptools.core.model.messages import Beat, Echo, Epoch, Holding, Line, Term, Vote
 from clptools.core.model.settings import Bmc, Cluster, Server, Settings
-from clptools.core.model.state import GroupRun, PeerHoldings
 from clptools.core.model.states import Contact, GroupState
 from clptools.core.node import Node
 from clptools.core.notices.cluster import PagesAgain, PagesMissing
@@ -61,7 +62,7 @@ def large(servers: int, groups: int, name_bytes: int = LONG) -> Node:
 def sent(node: Node, to: list[str] | None = None) -> list[Beat]:
     """What goes out in one interval."""
     node.context.actions = []
-    node.heartbeats.send_to(to or list(node.peers), node.own_word())
+    node.heartbeats.send_to(to or list(node.peers), node.own_status.word())
     found = [x.beat for x in node.context.actions if isinstance(x, a.SendBeat)]
     node.context.actions = []
     return found
@@ -109,7 +110,7 @@ def test_over_an_earlier_version_goes_only_what_it_can_pass_on() -> None:
 
     def over() -> list[Beat]:
         node.context.actions = []
-        node.heartbeats.send_to([to], node.own_word())
+        node.heartbeats.send_to([to], node.own_status.word())
         return [x.beat for x in node.context.actions if isinstance(x, a.SendBeat) and x.via]
 
     assert {form(b) for b in over()} == {PACKED}
@@ -177,7 +178,7 @@ class Pair:
         p = self.one.state.peers.known["server2"]
         p.heard_at = p.direct_at = self.one.now
         beats = sent(self.one)
-        self.true[beats[0].seq] = {h.group: h for h in self.one.own_word().holdings}
+        self.true[beats[0].seq] = {h.group: h for h in self.one.own_status.word().holdings}
         self.wire += beats
         return beats
 
@@ -313,9 +314,9 @@ def coordinator() -> Alone:
     for _ in range(30):
         me.run(200)
         me.votes("server2", holdings=(HELD,), lists=True)
-        if me.node.election.in_office():
+        if me.node.authority.in_office():
             break
-    assert me.node.election.in_office()
+    assert me.node.authority.in_office()
     return me
 
 

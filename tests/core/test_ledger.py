@@ -8,11 +8,11 @@ import pytest
 
 from clptools.core.model import actions as a
 from clptools.core.model import events as e
-from clptools.core.model.open_events import bars
+from clptools.core.model.monitor_state import bars
 from clptools.core.model.requests import Acknowledge, ExternalNotice, RequestBase
 from clptools.core.model.settings import Monitor, Recovery
 from clptools.core.monitors import event_ledger as ledger
-from clptools.core.notices import monitors as notices
+from clptools.core.notices import hardware as notices
 from clptools.core.notices.form import Notice
 from tests.core.driver import Alone, S, settings
 

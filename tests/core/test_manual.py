@@ -24,7 +24,6 @@ from clptools.core.model.messages import (
     Term,
     Vote,
 )
-from clptools.core.model.quorum import NEVER
 from clptools.core.model.requests import (
     ConfirmDown,
     ForceStop,
@@ -36,7 +35,7 @@ from clptools.core.model.requests import (
 )
 from clptools.core.model.settings import Arbiter, Group
 from clptools.core.model.states import Office
-from clptools.core.model.timing import drift_ms
+from clptools.core.model.timing import NEVER, drift_ms
 from clptools.core.node import Node
 from tests.core.driver import Alone, Cluster, Host, S, names, settings
 
@@ -61,7 +60,7 @@ def coordinator(count: int = 3, **more: Any) -> Alone:
     me = member(count, **more)
     others = [n for n in me.node.settings.names if n != me.node.me]
     me.run(3 * S, lambda: [me.votes(n) for n in others] and None)
-    assert me.node.election.in_office()
+    assert me.node.authority.in_office()
     return me
 
 
@@ -613,7 +612,7 @@ def test_for_a_coordinator_hearing_a_newcomer_does_not(fields: dict[str, Any], e
     me = coordinator(3)
     me.node.state.peers.known["server2"].left = True
     me.votes("server3")
-    assert me.node.election.in_office()
+    assert me.node.authority.in_office()
     me.beat("server2", **fields)
     assert me.node.peers.is_out("server2") is not ends
 
@@ -800,7 +799,7 @@ def test_a_strict_majority_its_own_vote_included(count: int, voters: int, office
     give = others(me)[:voters]
     rest = others(me)[voters:]
     me.run(4 * S, lambda: [me.votes(n) for n in give] + [me.beat(n) for n in rest] and None)
-    assert me.node.election.in_office() is office
+    assert me.node.authority.in_office() is office
 
 
 def test_authority_lasts_until_L_less_d_after_the_send_time_of_what_was_answered() -> None:
@@ -811,7 +810,7 @@ def test_authority_lasts_until_L_less_d_after_the_send_time_of_what_was_answered
     assert asked.ask == "vote"
     me.run(500)
     me.votes("server2", vote=Vote(term=asked.ask_term, sent_at=asked.sent_at))
-    until = me.node.election.authority_until()
+    until = me.node.authority.until()
     newest = max(p.vote_at for p in me.node.state.peers.known.values())
     assert until == newest + L - D
     assert newest <= me.t - 500, "send time, not when the answer came"
@@ -825,7 +824,7 @@ def test_lapsed_authority_ends_the_office() -> None:
     me.run(L)
     assert me.node.state.election.office is not Office.COORDINATOR
     me.run(3 * S, lambda: [me.votes(n) for n in others(me)] and None)
-    assert me.node.election.in_office()
+    assert me.node.authority.in_office()
     assert me.node.state.election.office_term > term
     assert me.node.state.election.office_at > since
 
@@ -849,7 +848,7 @@ def test_it_asks_for_votes_only_while_it_hears_a_majority() -> None:
     me.run(200, lambda: [me.votes(n) for n in others(me)] and None)
     assert me.sent["server2"].ask == "vote"
     me.run(1500, lambda: me.votes("server2"))
-    assert me.node.election.in_office()
+    assert me.node.authority.in_office()
     assert me.sent["server2"].ask == ""
 
 
@@ -862,7 +861,7 @@ def test_it_stands_again_above_any_higher_term() -> None:
     assert me.node.state.election.office is Office.CANDIDATE
     assert me.node.state.election.office_term == Term(number + 6, "me")
     me.run(500, lambda: [me.votes(n) for n in others(me)] and None)
-    assert me.node.election.in_office()
+    assert me.node.authority.in_office()
 
 
 def test_candidates_ask_first_whether_they_would_be_given_the_vote() -> None:
@@ -897,7 +896,7 @@ def test_none_when_all_others_are_out() -> None:
     me = member(2)
     me.run(200)
     me.power("server2", "off")
-    assert me.node.election.in_office()
+    assert me.node.authority.in_office()
 
 
 def test_after_a_quarter_of_L_one_gives_up_and_its_promise_to_itself_ends() -> None:
@@ -1518,7 +1517,7 @@ def test_what_we_granted_is_the_grantees() -> None:
     """[...] the holder of the first configured group: one that we granted is that one's."""
     me = coordinator(2, groups=(Group(name="failover1", servers=("server2",)),))
     assert me.grants
-    me.node.lifecycle.run("failover1").held = True
+    me.node.groups.run("failover1").held = True
     assert me.node.fencing._place(me.node.settings.in_force, me.node.placement.stake()) == 1
 
 
@@ -1847,7 +1846,7 @@ def test_who_knows_of_a_newer_policy_places_nothing_until_it_has_it() -> None:
     it."""
     me = member(groups=(ELSEWHERE,))
     me.run(3 * S, lambda: knows_more(me))
-    assert me.node.election.in_office()
+    assert me.node.authority.in_office()
     assert me.grants == []
     waiting = next(g for g in me.node.view(me.t).groups if g.name == "failover1").waiting_for
     assert waiting is not None

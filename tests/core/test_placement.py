@@ -5,7 +5,7 @@ from __future__ import annotations
 from clptools.core import notices
 from clptools.core.model import actions as a
 from clptools.core.model import events as e
-from clptools.core.model.group_runs import purging
+from clptools.core.model.group_state import purging
 from clptools.core.model.messages import Grant, Holding, Order
 from clptools.core.model.requests import Acknowledge, GroupMove, GroupStart, GroupStop
 from clptools.core.model.settings import Group, Monitor, Recovery, ServerGroup
@@ -174,7 +174,7 @@ def test_failback_auto_waits_until_nothing_may_be_left_there_from_before_the_boo
     c.run(20 * S)
     begun = len(c.done)
     c.run(30 * S)
-    assert purging(c.node("server1").lifecycle.runs) == ("failover1",)
+    assert purging(c.node("server1").groups.runs) == ("failover1",)
     assert c.online() == "server2"
     moved = [x for _, name, x in c.done[begun:] if name == "server2"]
     assert not [x for x in moved if isinstance(x, a.RunResource)]
@@ -269,7 +269,7 @@ def test_a_move_to_a_server_that_vanishes_before_the_stop_is_given_up() -> None:
         c.until(lambda: number in c.outcomes, 60 * S)
     c.drop = lambda sender, to, message: False
     c.run(10 * S)
-    assert node.intents.of("failover1").preferred == ""
+    assert node.policy.intent_of("failover1").preferred == ""
 
 
 def test_a_stopped_group_stays_stopped_over_a_new_coordinator() -> None:
@@ -349,7 +349,7 @@ def rule(me: Alone, others: tuple[str, ...] = ("server2", "server3")) -> None:
 
     me.scripts_end()  # nothing is left from before
     me.run(6 * S, peers)
-    assert me.node.election.in_office()
+    assert me.node.authority.in_office()
 
 
 def test_two_that_say_they_hold_it_the_older_is_told_to_stop() -> None:

@@ -321,7 +321,7 @@ def test_whatever_peers_say_nothing_starts_without_a_valid_grant(
     for wait, sender, message in said:
         me.run(wait, lambda: me.rules("server2", 3))
         known = me.node.state.election.term
-        seen = me.node.lifecycle.run("failover1").seen
+        seen = me.node.groups.run("failover1").seen
         me.control(sender, message)
         begun = [x for x in me.of(a.RunResource) if x.op == "start"]
         if begun:
@@ -342,7 +342,7 @@ def test_control_messages_alone_neither_elect_nor_extend_a_lease_beyond_H(
     for wait, sender, message in said:
         me.run(wait)
         me.control(sender, message)
-        assert not me.node.election.in_office()
+        assert not me.node.authority.in_office()
         assert me.node.state.lease.until <= me.t + 6 * S
 
 

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import settings as bounded
 from hypothesis import strategies as st
 
-from clptools.core.cluster.election import FOREVER
-from clptools.core.model.quorum import NEVER, answered_by, majority
+from clptools.core.cluster.authority import FOREVER, answered_by
+from clptools.core.cluster.peers import majority
 from clptools.core.model.settings import Arbiter
+from clptools.core.model.timing import NEVER
 from clptools.core.node import Node
 from tests.core.driver import settings
 
@@ -47,7 +48,7 @@ def authority(others: tuple[str, ...], arbiter: str) -> int:
     held = arbiter.rpartition(" ")[2]
     if held not in ("none", "-"):
         node.state.election.arbiter_at = NOW + int(held)
-    return node.election.authority_until()
+    return node.authority.until()
 
 
 def slow(others: tuple[str, ...], arbiter: str) -> int:

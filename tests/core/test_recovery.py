@@ -363,7 +363,7 @@ def test_our_own_dead_man_timer_is_information() -> None:
     before = len(c.node("server1").state.ledger.events)
     fatal(c, key="watchdog", row="23h/6F/1", meaning="watchdog: hard reset")
     assert len(c.node("server1").state.ledger.events) == before
-    assert c.said(notices.monitors.HardwareNoted)
+    assert c.said(notices.hardware.HardwareNoted)
 
 
 def test_a_watchdog_that_we_did_not_arm_is_a_fault() -> None:

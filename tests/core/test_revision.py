@@ -42,7 +42,7 @@ def changed(before: Settings, after: Settings, **more: Any) -> Alone:
 
 
 def has_authority(me: Alone) -> bool:
-    return me.t < me.node.election.authority_until()
+    return me.t < me.node.authority.until()
 
 
 def test_two_that_become_four_need_a_majority_of_both() -> None:
@@ -152,7 +152,7 @@ def test_one_that_is_configured_away_does_no_harm() -> None:
     me.run(5 * S, lambda: me.beat("server1") and None)
     me.tell(e.SettingsChanged(settings=settings(2, revision=2)))
     me.run(10 * S, lambda: me.beat("server1") and None)
-    assert not me.node.election.in_office()
+    assert not me.node.authority.in_office()
 
 
 def lengths(cfg: Settings, lease_ms: int, self_stop_ms: int, revision: int = 2) -> Settings:

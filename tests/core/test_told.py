@@ -56,7 +56,7 @@ def test_a_path_that_is_about_to_time_out_is_told_by_its_own_module() -> None:
 
 def test_rules_that_come_to_no_end_are_told() -> None:
     me = one()
-    me.node._say_unsettled()
+    me.node._report_unsettled()
     (record,) = (r for r in me.node.context.take() if isinstance(r, a.Record))
     assert (record.code, record.level) == (notices.cluster.RulesUnsettled.code(), "ERROR")
 
@@ -114,10 +114,10 @@ def test_a_fatal_message_and_a_degradation_are_told_by_their_numbers() -> None:
     me = one(mrw())
     fault = {"monitor": "mrw1", "duplicate_key": "", "source": "192.168.0.10"}
     me.tell(e.HardwareSeen(key="k1", event_class="PERFORMANCE", meaning="a fan is slow", **fault))
-    (text,) = me.said(notices.monitors.HardwareDegraded)
+    (text,) = me.said(notices.hardware.HardwareDegraded)
     assert text.endswith(" (192.168.0.10) reported a performance degradation: a fan is slow.")
     me.tell(e.MessageSeen(category="NIC", keyword="eth0", text="gone"))
-    assert me.said(notices.monitors.MessageFatal) == [
+    assert me.said(notices.hardware.MessageFatal) == [
         "NIC on server1 reported a fatal error: gone."
     ]
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from clptools.hardware.alerts import plain
-from clptools.intake.rehearse import PetEvent, build_pet_trap
+from clptools.intake.rehearsal import PetEvent, build_pet_trap
 from clptools.sim.bmc import SimulatedBmc
 from tests.conftest import LIMIT_S
 from tests.hardware.bmc_sim import PASSWORD, free_port

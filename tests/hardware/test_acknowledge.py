@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from clptools.hardware.acknowledge import Acknowledger, acknowledgement
-from clptools.hardware.alerts import TRANSPORT, IpmiAlerts, Wanted
-from clptools.intake.rehearse import PetEvent, build_pet_trap
+from clptools.hardware.alerts import TRANSPORT, Wanted
+from clptools.hardware.ipmi_alerts import Acknowledger, IpmiAlerts, acknowledgement
+from clptools.intake.rehearsal import PetEvent, build_pet_trap
 from tests.conftest import until
 from tests.hardware.alerting_bmc import AlertingBmc, alerting
 from tests.hardware.test_alerts import client, mend, place

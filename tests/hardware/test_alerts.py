@@ -14,11 +14,13 @@ import pytest
 
 from clptools.core.model.settings import Bmc
 from clptools.faults import ClpError
-from clptools.hardware.alerts import SENSOR_EVENT, IpmiAlerts, Wanted
-from clptools.hardware.ipmi import BmcClient, BmcError, IpmiProcesses
+from clptools.hardware.alerts import SENSOR_EVENT, Wanted
+from clptools.hardware.ipmi import BmcClient, IpmiProcesses
+from clptools.hardware.ipmi_alerts import IpmiAlerts
+from clptools.hardware.ipmi_requests import BmcError
 from clptools.hardware.local import LocalIpmi, OwnBmc
-from clptools.intake import pet, snmp
-from clptools.intake.profile import ClassTable
+from clptools.intake import decoded_trap, pet, snmp
+from clptools.intake.class_table import ClassTable
 from tests.conftest import LIMIT_S
 from tests.hardware.alerting_bmc import AlertingBmc, Memory, alerting
 from tests.hardware.bmc_sim import client_of, password_file, simulated
@@ -59,7 +61,7 @@ async def mend(way: IpmiAlerts, wanted: Wanted) -> None:
         await way.set(finding)
 
 
-async def received(sock: socket.socket) -> pet.DecodedTrap:
+async def received(sock: socket.socket) -> decoded_trap.DecodedTrap:
     loop = asyncio.get_running_loop()
     async with asyncio.timeout(LIMIT_S):
         data = await loop.sock_recv(sock, 2000)

@@ -11,9 +11,8 @@ import pytest
 from clptools.core.model.events import HostActionDone
 from clptools.faults import ClpError, ExitCode
 from clptools.hardware import host as module
-from clptools.hardware.host import Host
+from clptools.hardware.host import Host, Sysrq, trigger
 from clptools.hardware.registry import VARIANTS
-from clptools.hardware.sysrq import Sysrq, trigger
 
 ON_HOST = [name for name, where in VARIANTS.items() if where.endswith(".host")]
 

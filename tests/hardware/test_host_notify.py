@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from clptools.hardware.notify import Notifier
+from clptools.hardware.process import Notifier
 from tests.conftest import LIMIT_S
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from clptools.hardware import local
-from clptools.hardware.ipmi import BmcError
+from clptools.hardware.ipmi_requests import BmcError
 from clptools.hardware.local import LocalIpmi, OwnBmc, Received, Request
 from clptools.hardware.notices import IpmiDeviceSilent, IpmiServiceMissing
 from clptools.hardware.watchdog import OwnTimer, read

@@ -18,9 +18,10 @@ from clptools.core.model.settings import Bmc, Interconnect, Server, Settings
 from clptools.core.model.words import BmcOrder, PowerState
 from clptools.faults import ClpError
 from clptools.hardware import power
+from clptools.hardware.bmc_checks import Guids
 from clptools.hardware.bmcs import Bmcs
-from clptools.hardware.guids import Guids
-from clptools.hardware.ipmi import BmcClient, BmcError
+from clptools.hardware.ipmi import BmcClient
+from clptools.hardware.ipmi_requests import BmcError
 from clptools.hardware.local import LocalIpmi
 from clptools.hardware.notices import BmcIsOurs, BmcsAreOne, EchoesForbidden
 from clptools.sim.bmc import IPMI_SIM, PYGHMI, SimulatedBmc
@@ -257,7 +258,7 @@ async def test_an_off_read_tells_whether_the_kernel_answered_meanwhile(
         async with server1(tmp_path, monkeypatch, told, server1=one, server2=two) as bmcs:
             settings = settings_of(server1=one, server2=two)
             # Loopback addresses are our own kernel's; here one stands for the other server's.
-            monkeypatch.setattr("clptools.hardware.echoes._is_own", lambda _: False)
+            monkeypatch.setattr("clptools.hardware.bmc_checks._is_own", lambda _: False)
             bmcs.apply(over(settings, server1="127.0.0.1", server2="127.79.0.9"))
             living = await bmcs.read_power("server2", 1, echo=True)
             assert (living.power, living.echoed) == ("off", True)

@@ -13,7 +13,8 @@ from clptools import paths
 from clptools.agent.clock import boot_ms
 from clptools.core.model.words import BmcOrder, PowerState
 from clptools.hardware import power
-from clptools.hardware.ipmi import BmcClient, BmcError
+from clptools.hardware.ipmi import BmcClient
+from clptools.hardware.ipmi_requests import BmcError
 from clptools.hardware.power import Reading
 from tests.conftest import BUSY_S, LIMIT_S
 from tests.hardware.bmc_sim import client_of

@@ -23,7 +23,7 @@ from clptools.core.model.settings import Bmc, Cluster, Server, Settings
 from clptools.core.model.words import BmcOrder, PowerState
 from clptools.faults import ClpError
 from clptools.hardware.bmcs import Bmcs
-from clptools.hardware.ipmi import BmcError
+from clptools.hardware.ipmi_requests import BmcError
 from clptools.hardware.redfish import RedfishPower, access_of, led
 from tests.conftest import LIMIT_S
 from tests.redfish.parts import (
@@ -302,7 +302,7 @@ def test_the_led_that_a_resource_has(
 def test_who_speaks_ipmi_does_not_pay_for_it() -> None:
     code = (
         "import sys; import clptools.agent.agent; "
-        "print([m for m in sys.modules if 'redfish' in m or 'kept_http' in m])"
+        "print([m for m in sys.modules if 'redfish' in m or 'http_client' in m])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -13,7 +13,8 @@ import pytest
 from clptools.agent.clock import boot_ms
 from clptools.core.model.words import PowerState
 from clptools.hardware import power
-from clptools.hardware.ipmi import BmcClient, BmcError
+from clptools.hardware.ipmi import BmcClient
+from clptools.hardware.ipmi_requests import BmcError
 from clptools.hardware.power import Reading
 from clptools.sim.bmc import IPMI_SIM, PYGHMI
 from tests.conftest import LIMIT_S
@@ -153,9 +154,8 @@ async def test_a_bmc_that_restarts_while_it_cannot_be_reached_is_found_out(
 def test_a_session_that_was_idle_for_too_long_is_not_asked_in(tmp_path: Path) -> None:
     script = (
         "import sys\n"
-        "from pyghmi.ipmi.private import session\n"
-        "from clptools.hardware import ipmi_worker as worker\n"
-        "worker._prepare(session)\n"
+        "from clptools.hardware import ipmi_session as worker, pyghmi_adapter\n"
+        "pyghmi_adapter.wait_in_caller()\n"
         "kept = worker.Session()\n"
         "def ask():\n"
         "    address, port, user, password = sys.argv[1:]\n"

@@ -14,7 +14,8 @@ from clptools.agent.clock import boot_ms
 from clptools.core.model.events import WatchdogChanged
 from clptools.faults import ClpError, ExitCode
 from clptools.hardware import power, watchdog
-from clptools.hardware.ipmi import BmcClient, BmcError
+from clptools.hardware.ipmi import BmcClient
+from clptools.hardware.ipmi_requests import BmcError
 from clptools.hardware.watchdog import OwnTimer, State
 from clptools.links.bmc import BmcHeartbeat
 from clptools.links.notices import BmcTakesBeats, BmcTakesNoBeats

@@ -11,7 +11,8 @@ import pytest
 
 from clptools.core.model.events import HardwareSeen
 from clptools.core.model.settings import Bmc, Monitor, Server, Settings, SnmpUser
-from clptools.intake.trap import Note, TrapReceiver
+from clptools.intake.trap_notes import Note
+from clptools.intake.trap_receiver import TrapReceiver
 from clptools.intake.usm import UserKeys
 from tests.conftest import LIMIT_S
 

@@ -9,12 +9,10 @@ from pathlib import Path
 
 from clptools.core.model.events import MessageSeen
 from clptools.core.model.settings import Monitor, Option, Server, Settings
-from clptools.intake.kernel import Kernel
+from clptools.intake.kernel import Kernel, Uevents
+from clptools.intake.kernel import Take as TakeUevent
 from clptools.intake.kmsg import Finding, Kmsg, Line, Read, Take, line_of
-from clptools.intake.source import Faults, watched
-from clptools.intake.sources import Sources
-from clptools.intake.uevent import Take as TakeUevent
-from clptools.intake.uevent import Uevents
+from clptools.intake.sources import Faults, Sources, watched
 from tests.conftest import LIMIT_S
 
 SERVER = "server1"

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from clptools.cli.main import run
-from clptools.intake.rehearse import build_pet_trap, pet_event
+from clptools.intake.rehearsal import build_pet_trap, pet_event
 from clptools.intake.snmp import Version
 from tests.intake.conftest import AUTHKEY, Heard, free_port
 from tests.intake.family_rows import DELL, Said, dell

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clptools.core.model.events import MessageSeen
-from clptools.intake.door import MessageDoor, bind_door, read_message
+from clptools.intake.message_socket import MessageDoor, bind_door, read_message
 from tests.conftest import LIMIT_S, SLOWEST_MS, until
 
 

@@ -14,13 +14,12 @@ import pytest
 from clptools.config.lines import Lines
 from clptools.config.table import Source
 from clptools.config.trap_profiles import read_profiles, shipped_profile
-from clptools.core.model.settings import TrapFamily, TrapProfile
+from clptools.core.model.trap_profiles import TrapFamily, TrapProfile
 from clptools.intake import pet, snmp
+from clptools.intake.class_table import ClassTable
+from clptools.intake.decoded_trap import DecodedTrap, event_of
 from clptools.intake.families import SHIPPED
-from clptools.intake.pet import DecodedTrap
-from clptools.intake.profile import ClassTable
 from clptools.intake.snmp import Version
-from clptools.intake.trap import event_of
 from tests.conftest import LIMIT_S, until
 from tests.core.test_ledger import Box
 from tests.intake.conftest import Heard, free_port, send, settings_for
@@ -128,7 +127,8 @@ async def test_a_trap_that_no_row_knows_is_told_of_once_an_hour() -> None:
         assert len(texts) == 2
         assert UNKNOWN.oid in texts[0] and "The flux is low." in texts[0]
         assert f'rows = {{ "oid {UNKNOWN.oid}" = "ERROR" }}' in texts[0]
-        heard.receiver._unknown = {k: at - 3_600_000 for k, at in heard.receiver._unknown.items()}
+        told = heard.receiver._notes._unknown
+        told.update({key: at - 3_600_000 for key, at in told.items()})
         send(UNKNOWN.datagram(Version.V2C, 6), port)
         await until(lambda: heard.counters.get("unknown") == 5)
         assert len([n for n in heard.notes if n.kind == "unknown"]) == 3

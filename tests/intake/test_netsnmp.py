@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from clptools.core.model.settings import SnmpUser
-from clptools.intake.rehearse import pet_event
+from clptools.intake.rehearsal import pet_event
 from clptools.intake.usm import UserKeys
 from tests.conftest import until
 from tests.intake.conftest import Heard, free_port, run, settings_for

@@ -9,13 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clptools.config.trap_rows import row_fault
-from clptools.core.model.settings import TrapProfile
+from clptools.config.trap_names import row_fault
+from clptools.core.model.trap_profiles import TrapProfile
 from clptools.core.model.words import EventClass
-from clptools.intake import ber, pet
-from clptools.intake.pet import DecodedTrap, decode_pet
-from clptools.intake.profile import ClassTable
-from clptools.intake.rehearse import PetEvent, pet_event
+from clptools.intake import ber, decoded_trap, pet
+from clptools.intake.class_table import ClassTable
+from clptools.intake.decoded_trap import DecodedTrap
+from clptools.intake.pet import decode_pet
+from clptools.intake.rehearsal import PetEvent, pet_event
 from tests.conftest import SLOWEST_MS
 
 TABLE = ClassTable()
@@ -693,12 +694,12 @@ def test_a_rehearsal_of_every_class_has_that_class(name: str) -> None:
 
 def test_duplicates_are_known_by_guid_sequence_and_time() -> None:
     from clptools.intake import snmp
-    from clptools.intake.rehearse import build_pet_trap
+    from clptools.intake.rehearsal import build_pet_trap
 
     def key(event: PetEvent) -> str:
         trap = snmp.decode(build_pet_trap(event))
         assert isinstance(trap, snmp.Trap)
-        return pet.duplicate_key(trap, pet.decode_trap(trap, TABLE, NOW), "10.0.0.1")
+        return decoded_trap.duplicate_key(trap, pet.decode_trap(trap, TABLE, NOW), "10.0.0.1")
 
     first = pet_event("FATAL", sequence=1, unix_time=NOW)
     assert key(first) == key(first) != ""
@@ -708,12 +709,12 @@ def test_duplicates_are_known_by_guid_sequence_and_time() -> None:
 
 def test_traps_of_a_bmc_that_counts_nothing_are_told_apart_by_what_they_say() -> None:
     from clptools.intake import snmp
-    from clptools.intake.rehearse import build_pet_trap
+    from clptools.intake.rehearsal import build_pet_trap
 
     def key(data: bytes) -> str:
         trap = snmp.decode(data)
         assert isinstance(trap, snmp.Trap)
-        return pet.duplicate_key(trap, pet.decode_trap(trap, TABLE, NOW), "10.0.0.1")
+        return decoded_trap.duplicate_key(trap, pet.decode_trap(trap, TABLE, NOW), "10.0.0.1")
 
     def generic(value: bytes, request_id: int = 1, uptime: int = 7, inform: bool = False) -> bytes:
         binds = (

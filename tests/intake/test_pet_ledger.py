@@ -9,7 +9,7 @@ import pytest
 
 from clptools.core.model.events import HardwareSeen
 from clptools.intake import ber, snmp
-from clptools.intake.rehearse import PetEvent, build_pet_trap
+from clptools.intake.rehearsal import PetEvent, build_pet_trap
 from clptools.intake.snmp import Version
 from tests.conftest import until
 from tests.core.driver import Alone, settings

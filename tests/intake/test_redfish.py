@@ -19,8 +19,10 @@ from clptools.core.model.events import HardwareSeen
 from clptools.core.model.settings import Cluster, Monitor, Server, Settings
 from clptools.hardware.redfish import send_test_event
 from clptools.intake import redfish as intake
+from clptools.intake.notices import RedfishEventsCome, RedfishEventsMissed, RedfishTestArrived
 from clptools.intake.redfish import RedfishEvents
 from tests.conftest import LIMIT_S
+from tests.noticed import Noticed
 from tests.redfish.parts import PASSWORD, Redfish, free_port, redfish, until
 
 CPU = "/redfish/v1/Systems/1/Processors/CPU0"
@@ -48,9 +50,9 @@ class Ears:
     def __init__(self, bmc: Redfish) -> None:
         self.bmc = bmc
         self.events: list[HardwareSeen] = []
-        self.notes: list[str] = []
+        self.notes = Noticed()
         self.full = False
-        self.intake = RedfishEvents("server1", b"k" * 32, self.take, self.notes.append)
+        self.intake = RedfishEvents("server1", b"k" * 32, self.take, self.notes.take)
         port = free_port("127.0.0.1")
         self.keyword = f"127.0.0.1:{port}"
 
@@ -248,6 +250,7 @@ async def test_a_service_that_answers_nonsense_stops_nothing(
         ears.bmc.event(CRITICAL, "Critical", CPU)
         await until("it goes on", lambda: ears.classes() == ["FATAL"])
         await until("it is said, too", lambda: any("works again" in n for n in ears.notes))
+        assert ears.notes.kinds[-1] is RedfishEventsCome
 
 
 async def test_a_refused_password_is_not_shown_by_each_way(tmp_path: Path) -> None:
@@ -280,6 +283,7 @@ async def test_nobody_there_is_one_line(tmp_path: Path) -> None:
         await until("it is said", lambda: ears.count("faults") >= 3)
         (note,) = ears.notes
         assert "connection refused" in note
+        assert ears.notes.kinds == [RedfishEventsMissed]
         ears.bmc.start()
         await until("a stream", lambda: ears.bmc.do("look")["streams"])
 
@@ -391,6 +395,7 @@ async def test_a_test_that_the_bmc_sends_is_seen_and_does_nothing(tmp_path: Path
         await until("it came", lambda: ears.events)
         assert ears.classes() == ["INFO"]
         assert any(note.endswith("arrived: word-7") for note in ears.notes)
+        assert RedfishTestArrived in ears.notes.kinds
         assert ears.count("test") == 1
 
 

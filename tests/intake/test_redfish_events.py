@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clptools.config.trap_rows import row_fault
-from clptools.core.model.settings import TrapProfile
+from clptools.config.trap_names import row_fault
+from clptools.core.model.trap_profiles import TrapProfile
 from clptools.core.model.words import EventClass
-from clptools.intake.event_stream import StreamParser
 from clptools.intake.redfish_events import EventTable, Told, entry_of, events_of
+from clptools.intake.redfish_push import StreamParser
 
 CPU = "/redfish/v1/Systems/1/Processors/CPU0"
 PSU = "/redfish/v1/Chassis/1/PowerSubsystem/PowerSupplies/0"

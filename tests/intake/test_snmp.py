@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from clptools.core.model.settings import SnmpUser
 from clptools.core.model.words import EventClass
-from clptools.intake import ber, pet, snmp
+from clptools.intake import ber, decoded_trap, pet, pet_fields, snmp
 from clptools.intake.ber import DecodeError
-from clptools.intake.profile import ClassTable
-from clptools.intake.rehearse import build_pet_trap, build_rehearsal, pet_event
+from clptools.intake.class_table import ClassTable
+from clptools.intake.rehearsal import build_pet_trap, build_rehearsal, pet_event
 from clptools.intake.snmp import Trap, V3Message, Version
 from clptools.intake.usm import Engine, Refused, UserKeys, Usm
 from tests.conftest import SLOWEST_MS
@@ -93,7 +93,7 @@ def test_a_cold_start_of_a_pet_agent_is_a_cold_start() -> None:
             snmp.V2_TRAP,
             1,
             snmp.varbind(snmp.TRAP_OID, ber.oid("1.3.6.1.6.3.1.1.5.1"))
-            + snmp.varbind(snmp.TRAP_ENTERPRISE, ber.oid(pet.ENTERPRISE)),
+            + snmp.varbind(snmp.TRAP_ENTERPRISE, ber.oid(pet_fields.ENTERPRISE)),
         ),
     )
     told = pet.decode_trap(decoded(data), TABLE, time.time())
@@ -109,7 +109,7 @@ def test_a_pet_is_known_by_its_octets_where_the_name_is_unusable() -> None:
             snmp.V2_TRAP,
             1,
             snmp.varbind(snmp.TRAP_OID, ber.oid("1.3.6.1.4.1.4242.1"))
-            + snmp.varbind(pet.VARBIND, ber.octets(EVENT.octets())),
+            + snmp.varbind(pet_fields.VARBIND, ber.octets(EVENT.octets())),
         ),
     )
     told = pet.decode_trap(decoded(data), TABLE, time.time())
@@ -146,7 +146,7 @@ def test_an_unknown_vendors_trap_is_generic_and_unknown() -> None:
     assert (told.format, told.event_class) == ("generic", EventClass.UNKNOWN)
     assert told.said_origin == "10.0.0.7"
     assert ("1.3.6.1.4.1.49871.1.0.1.4", "fan lost") in told.varbinds
-    assert "geheim" not in repr(told) + repr(pet.journal_varbinds(trap))
+    assert "geheim" not in repr(told) + repr(decoded_trap.journal_varbinds(trap))
 
 
 def test_too_many_variables_and_bytes_are_refused() -> None:
@@ -232,7 +232,7 @@ def swallow(data: bytes) -> None:
             found = USM.receive(found, "10.0.0.1", 10_000)
     except (DecodeError, Refused):
         return
-    pet.journal_varbinds(found)
+    decoded_trap.journal_varbinds(found)
     told = pet.decode_trap(found, TABLE, 1_700_000_000.0)
     assert told.key
     assert told.event_class in EventClass

@@ -6,7 +6,7 @@ import asyncio
 import time
 
 from clptools.core.model.settings import Settings
-from clptools.intake.source import watched
+from clptools.intake.sources import watched
 from tests.conftest import LIMIT_S, until
 from tests.intake.source_room import SERVER, Told, mrw, settings
 

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clptools.intake import edac, fc, netlink, storage
+from clptools.intake.disks import read_mounts
+from clptools.intake.kernel import read_uevent
 from clptools.intake.kmsg import line_of
-from clptools.intake.mounts import read_mounts
-from clptools.intake.uevent import read_uevent
 
 FRAGMENTS = [
     "EDAC MC0: 1 CE ", "mce: [Hardware Error]: ", "CPU 2: Machine Check: 0 Bank 5: be", "CPU:1 (",

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from clptools.intake import pressure
-from clptools.intake.lasting import Lasting
+from clptools.intake import resource_shortage
+from clptools.intake.resource_shortage import SustainedCondition
 from tests.intake.mountns import mount, own_mounts
 from tests.intake.source_room import Heard, mrw, put, spoken
 
@@ -85,12 +85,12 @@ def test_a_window_that_wants_more_right_than_we_have_becomes_a_longer_one_and_is
     os.mkfifo(proc / "pressure/cpu")
     written: list[int] = []
 
-    def write(trigger: pressure.Trigger, window_us: int) -> None:
-        if window_us % pressure.STEP_US:
+    def write(trigger: resource_shortage.Trigger, window_us: int) -> None:
+        if window_us % resource_shortage.STEP_US:
             raise OSError(errno.EINVAL, "Invalid argument")
         written.append(window_us)
 
-    monkeypatch.setattr(pressure.Trigger, "_write", write)
+    monkeypatch.setattr(resource_shortage.Trigger, "_write", write)
 
     async def body(window_ms: int) -> list[str]:
         async with Heard(mrw("HA/RS", "cpu", pressure_window_ms=window_ms), kernel=kernel) as heard:
@@ -177,7 +177,7 @@ async def test_nothing_happened(tmp_path: Path) -> None:
 
 def test_a_condition_must_last_and_its_end_too() -> None:
     clock = [0.0]
-    one = Lasting(10, lambda: clock[0])
+    one = SustainedCondition(10, lambda: clock[0])
 
     def at(when: float, there: bool) -> bool:
         clock[0] = when

@@ -14,10 +14,8 @@ from clptools.common import disk_child
 from clptools.core.model.settings import Monitor
 from clptools.core.report import journal
 from clptools.intake import storage
-from clptools.intake.disks import Disks
-from clptools.intake.kernel import Kernel
-from clptools.intake.mounts import read_mounts
-from clptools.intake.notifying import NotifyingFiles
+from clptools.intake.disks import Disks, read_mounts
+from clptools.intake.kernel import Kernel, NotifyingFiles
 from clptools.intake.storage import read_line
 from tests.intake.mountns import mount, own_mounts
 from tests.intake.source_room import Heard, finding, listening, mrw, put, spoken

@@ -14,21 +14,24 @@ import msgspec
 import pytest
 
 from clptools.core.model.events import MessageSeen
-from clptools.core.model.settings import Interconnect, Monitor, TrapProfile
+from clptools.core.model.settings import Interconnect, Monitor
+from clptools.core.model.trap_profiles import TrapProfile
 from clptools.core.model.words import EventClass
 from clptools.core.monitors.event_ledger import grave_classes
-from clptools.intake import ber, pet, snmp, sources
-from clptools.intake.glance import Glance, ends_grave, is_grave, sensor_of
-from clptools.intake.profile import ClassTable
-from clptools.intake.rehearse import (
-    REHEARSAL_OID,
-    build_pet_trap,
-    build_rehearsal,
-    pet_event,
-)
+from clptools.intake import ber, pet, pet_fields, snmp, sources
+from clptools.intake.class_table import ClassTable
+from clptools.intake.listener import Drops, share, steer
+from clptools.intake.rehearsal import REHEARSAL_OID, build_pet_trap, build_rehearsal, pet_event
 from clptools.intake.snmp import Version
-from clptools.intake.steer import Drops, share, steer
-from clptools.intake.waiting import MOST, MOST_OF_ONE, Waiting
+from clptools.intake.triage import (
+    MOST,
+    MOST_OF_ONE,
+    Triage,
+    WaitingQueue,
+    ends_grave,
+    is_grave,
+    sensor_of,
+)
 from tests.conftest import until
 from tests.intake.conftest import AUTHKEY, Heard, free_port, settings_for
 from tests.resources.netns import inside, ip, wire
@@ -96,7 +99,7 @@ def test_a_first_look_says_the_same_as_reading(
         event = msgspec.structs.replace(event, sensor=numbers[0], entity=numbers[1])
         data = build_pet_trap(event, version=version, inform=inform and version is Version.V2C)
         decoded = pet.decode_trap(snmp.decode(data), table, now)
-        waits = Glance(table, grave).waits(data, now)
+        waits = Triage(table, grave).waits(data, now)
         if is_grave(decoded, grave) or ends_grave(decoded, grave):
             assert waits is None
         else:
@@ -104,7 +107,7 @@ def test_a_first_look_says_the_same_as_reading(
 
 
 def test_what_is_not_recognised_may_not_wait() -> None:
-    glance, data = Glance(ClassTable(), FATAL_ONLY), lesser(1)
+    glance, data = Triage(ClassTable(), FATAL_ONLY), lesser(1)
     assert glance.waits(data, 0.0) is not None
     # Cut off, in another encoding, or with the proof of a rehearsal.
     assert glance.waits(data[:-1], 0.0) is None
@@ -158,36 +161,36 @@ def other(oid: str, *, v1: bool, more: bytes = b"") -> bytes:
         ("1.3.6.1.4.1.99.1.0.7", False),
         ("1.3.6.1.4.1.99.1.0.8", False),
         ("1.3.6.1.4.1.99.1.0.9", True),
-        (f"{pet.ENTERPRISE}.0.4550400", False),
+        (f"{pet_fields.ENTERPRISE}.0.4550400", False),
     ],
 )
 def test_a_trap_that_is_no_pet_is_known_by_its_name(oid: str, waits: bool, v1: bool) -> None:
     rows = {"oid 1.3.6.1.4.1.99.1.0.7": "FATAL", "oid 1.3.6.1.4.1.99.1.0.8": "CLEAR"}
     profile = TrapProfile(name="site", rows={**rows, "oid 1.3.6.1.4.1.99.1.0.9": "ERROR"})
     table, data = ClassTable((profile,)), other(oid, v1=v1, more=snmp.varbind("1.3.6", b"\x05\x00"))
-    found = Glance(table, FATAL_ONLY).waits(data, 0.0)
+    found = Triage(table, FATAL_ONLY).waits(data, 0.0)
     decoded = pet.decode_trap(snmp.decode(data), table, 0.0)
     assert decoded.oid == oid
     assert found == (sensor_of(decoded) if waits else None)
-    if oid.startswith(pet.ENTERPRISE):
+    if oid.startswith(pet_fields.ENTERPRISE):
         return
     # A PET in it, or a proof, has to be read.
     for more in (
-        snmp.varbind(pet.VARBIND, ber.octets(bytes(47))),
+        snmp.varbind(pet_fields.VARBIND, ber.octets(bytes(47))),
         snmp.varbind(REHEARSAL_OID, b"\x05\x00"),
     ):
-        assert Glance(table, FATAL_ONLY).waits(other(oid, v1=v1, more=more), 0.0) is None
+        assert Triage(table, FATAL_ONLY).waits(other(oid, v1=v1, more=more), 0.0) is None
 
 
 def test_what_a_monitor_recovers_on_may_not_wait() -> None:
     monitor = Monitor(name="m", type="mrw", servers=("s",), recover_on=("FATAL", "PREDICT"))
-    glance = Glance(ClassTable(), grave_classes((monitor,)))
+    glance = Triage(ClassTable(), grave_classes((monitor,)))
     assert glance.waits(lesser(1), 0.0) is None
 
 
 def test_nothing_grave_waits_however_it_is_garbled() -> None:
     chance, table = random.Random(9), ClassTable()
-    glance = Glance(table, FATAL_ONLY)
+    glance = Triage(table, FATAL_ONLY)
     rows = ("FATAL", "ERROR", "08h/0B/1", "UNKNOWN")
     whole = [
         build_pet_trap(pet_event(row, deasserted=off, unix_time=1.7e9), version=version)
@@ -215,8 +218,8 @@ def test_nothing_grave_waits_however_it_is_garbled() -> None:
 
 
 def test_verdicts_are_remembered_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("clptools.intake.glance.KNOWN", 10)
-    glance = Glance(ClassTable(), FATAL_ONLY)
+    monkeypatch.setattr("clptools.intake.triage.KNOWN_VERDICTS", 10)
+    glance = Triage(ClassTable(), FATAL_ONLY)
     for offset in range(16):
         for sensor_type in ("04", "0D", "C0"):
             glance.waits(build_pet_trap(pet_event(f"{sensor_type}h/70/{offset:X}")), 0.0)
@@ -227,7 +230,7 @@ def test_verdicts_are_remembered_within_bounds(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_those_of_one_sensor_keep_their_order_and_the_newest() -> None:
-    waiting: Waiting[int] = Waiting()
+    waiting: WaitingQueue[int] = WaitingQueue()
     kept = [waiting.add(b"fan", n) for n in range(MOST_OF_ONE + 5)]
     waiting.add(b"disk", -1)
     assert kept.count(False) == 5
@@ -237,7 +240,7 @@ def test_those_of_one_sensor_keep_their_order_and_the_newest() -> None:
 
 
 def test_a_full_room_takes_no_new_sensor_and_the_newest_of_the_known() -> None:
-    waiting: Waiting[int] = Waiting()
+    waiting: WaitingQueue[int] = WaitingQueue()
     for n in range(MOST):
         assert waiting.add(str(n).encode(), n)
     assert not waiting.add(b"new", 0)
@@ -345,7 +348,7 @@ async def test_predictions_of_drivers_leave_places_for_their_faults() -> None:
 async def test_what_the_kernel_drops_is_counted_exactly_though_nothing_follows(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("clptools.intake.listen.RECEIVE_BUFFER", 64 * 1024)
+    monkeypatch.setattr("clptools.intake.listener.RECEIVE_BUFFER", 64 * 1024)
 
     async with hear() as heard:
         sender = Sender(heard.port)
@@ -459,7 +462,7 @@ async def test_a_single_foreign_trap_is_still_seen() -> None:
 async def test_a_kernel_that_cannot_steer_costs_nothing_but_the_separation(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("clptools.intake.listen.steer", lambda sock, *places: False)
+    monkeypatch.setattr("clptools.intake.listener.steer", lambda sock, *places: False)
 
     async with hear() as heard:
         for source in ("127.0.0.1", "127.0.0.2"):

@@ -13,7 +13,7 @@ import pytest
 
 from clptools.config.address import Endpoint
 from clptools.core.model.settings import Monitor, Settings
-from clptools.intake.match import (
+from clptools.intake.admission import (
     BURST,
     FAULTS,
     GRAVE,
@@ -26,7 +26,7 @@ from clptools.intake.match import (
     admissions,
     plain_source,
 )
-from clptools.intake.rehearse import build_pet_trap, build_rehearsal, is_answer, pet_event
+from clptools.intake.rehearsal import build_pet_trap, build_rehearsal, is_answer, pet_event
 from clptools.intake.snmp import Version
 from tests.conftest import LIMIT_S, until
 from tests.intake.conftest import AUTHKEY, Heard, free_port, send, settings_for
@@ -122,8 +122,8 @@ async def test_an_event_whose_delivery_was_broken_off_is_taken_again() -> None:
     async with hear() as heard:
         heard.durable.clear()
         send(fatal(), heard.port)
-        await until(lambda: heard.receiver._pending[True])
-        for delivery in [*heard.receiver._pending[True]]:
+        await until(lambda: heard.receiver._delivery._pending[True])
+        for delivery in [*heard.receiver._delivery._pending[True]]:
             delivery.cancel()
         await until(lambda: heard.counters.get("undelivered"))
         heard.durable.set()
@@ -174,7 +174,7 @@ async def test_a_storm_of_one_fault_hides_no_other() -> None:
 async def test_a_full_queue_drops_and_counts_while_the_disk_hangs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("clptools.intake.trap.PENDING", 100)
+    monkeypatch.setattr("clptools.intake.trap_delivery.PENDING", 100)
 
     async with hear() as heard:
         heard.durable.clear()
@@ -209,7 +209,7 @@ async def test_a_server_out_of_file_handles_hears_when_it_has_some(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Not even a socket can be had: no start and no push fails by that, and nobody gives up."""
-    monkeypatch.setattr("clptools.intake.listen.RETRY_MS", 10)
+    monkeypatch.setattr("clptools.intake.listener.RETRY_MS", 10)
 
     heard = hear()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -419,7 +419,7 @@ def test_in_a_storm_a_fatal_state_does_not_wait() -> None:
 async def test_the_end_of_a_storm_is_told_with_the_last_state(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for module in ("trap", "match"):
+    for module in ("trap_delivery", "admission"):
         monkeypatch.setattr(f"clptools.intake.{module}.REPEAT_MS", 1_000)
 
     async with hear() as heard:

@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from clptools.core.model.settings import Bmc, Server, Settings, TrapSource
-from clptools.intake.match import known_source, same_source
-from clptools.intake.rehearse import build_pet_trap, pet_event
+from clptools.intake.admission import known_source, same_source
+from clptools.intake.rehearsal import build_pet_trap, pet_event
 from clptools.intake.snmp import Version
 from tests.conftest import until
 from tests.core.test_ledger import Box

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from clptools.faults import ClpError
-from clptools.links.certs import OUTSIDE, Minting, common_name, context, mint
+from clptools.links.credentials import OUTSIDE, Minting, common_name, context, mint
 
 KEY = b"k" * 32
 

@@ -11,9 +11,9 @@ import pytest
 
 from clptools.core.model.messages import Beat
 from clptools.core.model.settings import Cluster, Interconnect, Server, Settings
-from clptools.links.address import plain
 from clptools.links.lan import RELAY, LanHeartbeats
 from clptools.links.notices import LinkNotOpen, LinkOpen, SendFails, SendsAgain
+from clptools.links.sockets import plain
 from clptools.links.wire import Wire
 from tests.conftest import until
 from tests.noticed import Noticed

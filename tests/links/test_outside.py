@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from clptools.api.peer import AskConfig, Transaction
+from clptools.api.messages import AskConfig, Transaction
 from clptools.core.model.requests import ExternalNotice, Outcome
 from clptools.faults import ClpError, ExitCode
-from clptools.links.certs import OUTSIDE
-from clptools.links.outside import call
+from clptools.links.connection import call_from_outside as call
+from clptools.links.credentials import OUTSIDE
 from tests.conftest import LIMIT_S, until
 from tests.links.test_peer import KEY, Agent, agents, cluster, free_port
 

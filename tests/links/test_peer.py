@@ -12,15 +12,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from clptools.api.backend import ConfigFiles
-from clptools.api.peer import (
+from clptools.api.messages import (
     OUTSIDE as OUTSIDE_TYPES,
 )
-from clptools.api.peer import (
-    Ask,
+from clptools.api.messages import (
     AskConfig,
     AskConfigHash,
-    Notice,
+    ConfigFiles,
+    PeerNotice,
+    PeerRequest,
     PushPrepare,
     Transaction,
 )
@@ -28,8 +28,9 @@ from clptools.core.model.messages import Answer, Epoch, Grant
 from clptools.core.model.requests import ExternalNotice, Outcome
 from clptools.core.model.settings import Cluster, Interconnect, Server, Settings
 from clptools.faults import ClpError, ExitCode
-from clptools.links import connection, delivery, frames, listener
-from clptools.links.certs import OUTSIDE, Minting, context, mint
+from clptools.links import connection, delivery, sockets
+from clptools.links.connection import Hello, Said, encode_frame
+from clptools.links.credentials import OUTSIDE, Minting, context, mint
 from clptools.links.notices import PeerConnected, PeerLost
 from clptools.links.peer import PeerChannel
 from tests.conftest import LIMIT_S, until
@@ -76,12 +77,14 @@ class Agent:
         self.channel = PeerChannel(
             name,
             lambda: Minting(key, name).identity(),
-            notices=Notice,
-            requests=Ask,
-            outside=OUTSIDE_TYPES,
-            on_control=lambda sender, message: self.heard.append((sender, message)),
-            on_call=self.answer,
-            on_denied=lambda address, why: self.denied.append((address, why)),
+            delivery.Handlers(
+                notices=PeerNotice,
+                requests=PeerRequest,
+                outside=OUTSIDE_TYPES,
+                on_control=lambda sender, message: self.heard.append((sender, message)),
+                on_call=self.answer,
+                on_denied=lambda address, why: self.denied.append((address, why)),
+            ),
             on_connected=self.connected.append,
             on_change=self.told.take,
         )
@@ -347,19 +350,19 @@ async def test_whoever_speaks_no_tls_is_hung_up_on(data: bytes) -> None:
 async def test_half_open_handshakes_end_in_time_and_keep_no_server_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(listener, "GREETING_TIMEOUT_S", 3.0)
+    monkeypatch.setattr(sockets, "GREETING_TIMEOUT_S", 3.0)
 
     async with alone() as (settings, two):
         where = ("127.78.1.2", settings.cluster.port)
         silent = [
             await asyncio.open_connection(*where, local_addr=("127.78.1.77", 0))
-            for _ in range(listener.MAX_STRANGERS + 4)
+            for _ in range(sockets.MAX_STRANGERS + 4)
         ]
         await until(lambda: two.channel.counters["busy"] == 4)
         one = Agent("server1")
         await one.channel.start(settings)
         await until(lambda: one.connected)
-        await until(lambda: two.channel.counters["half_open"] == listener.MAX_STRANGERS)
+        await until(lambda: two.channel.counters["half_open"] == sockets.MAX_STRANGERS)
         for _, writer in silent:
             writer.close()
         await one.channel.close()
@@ -377,7 +380,7 @@ async def test_one_that_greets_slowly_or_not_at_all_is_dropped(
         assert two.channel.counters["half_open"] == 1
         writer.close()
         reader, writer = await knock(settings)
-        writer.write(frames.encode(frames.Hello(session="s")))
+        writer.write(encode_frame(Hello(session="s")))
         writer.write((1000).to_bytes(4) + b"byte by byte, never all")
         await asyncio.wait_for(reader.read(), LIMIT_S)
         await until(lambda: not two.channel.connected)
@@ -390,15 +393,21 @@ async def test_one_that_greets_slowly_or_not_at_all_is_dropped(
         ((9 << 20).to_bytes(4), "oversized"),
         (b"\0\0\0\x05hello", "malformed"),
         (b"\0\0\0\0", "malformed"),
-        (frames.encode(frames.Hello(session="again")), "malformed"),
-        (frames.encode(frames.Said(number=1, body=msgspec.Raw(b"\xa3abc"))), "malformed"),
-        (frames.encode(frames.Said(number=1, body=msgspec.Raw(b"\x91\x91"))), "malformed"),
+        (encode_frame(Hello(session="again")), "malformed"),
+        (
+            encode_frame(Said(number=1, body=msgspec.Raw(b"\xa3abc"))),
+            "malformed",
+        ),
+        (
+            encode_frame(Said(number=1, body=msgspec.Raw(b"\x91\x91"))),
+            "malformed",
+        ),
     ],
 )
 async def test_a_peer_that_talks_nonsense_is_counted(data: bytes, counter: str) -> None:
     async with alone() as (settings, two):
         _, writer = await knock(settings)
-        writer.write(frames.encode(frames.Hello(session="s")))
+        writer.write(encode_frame(Hello(session="s")))
         writer.write(data)
         await until(lambda: two.channel.counters[counter] == 1)
         writer.close()
@@ -409,8 +418,8 @@ async def test_an_unknown_server_with_the_key_may_ask_but_not_tell() -> None:
     async with alone() as (settings, two):
         _, writer = await knock(settings, "server9")
         body = msgspec.msgpack.encode(Answer(id="1", outcome=Outcome()))
-        writer.write(frames.encode(frames.Hello(session="s")))
-        writer.write(frames.encode(frames.Said(number=1, body=msgspec.Raw(body))))
+        writer.write(encode_frame(Hello(session="s")))
+        writer.write(encode_frame(Said(number=1, body=msgspec.Raw(body))))
         await until(lambda: two.channel.counters["unknown_sender"] == 1)
         writer.close()
         await until(lambda: "server9" not in two.channel._peers)
@@ -421,14 +430,14 @@ async def test_from_outside_only_the_permitted_requests_are_taken() -> None:
     async with alone() as (settings, two):
         reader, writer = await knock(settings, OUTSIDE)
         notice = Transaction(request=ExternalNotice(category="MY"))
-        writer.write(frames.encode(frames.Hello(session="s")))
+        writer.write(encode_frame(Hello(session="s")))
         for number, request in enumerate((AskConfig(), notice), 1):
             body = msgspec.Raw(msgspec.msgpack.encode(request))
-            writer.write(frames.encode(frames.Asked(number=number, body=body)))
+            writer.write(encode_frame(connection.Asked(number=number, body=body)))
         told = {}
         while len(told) < 2:
-            frame = await frames.read(reader, 1 << 16, LIMIT_S)
-            if isinstance(frame, frames.Told):
+            frame = await connection.read_frame(reader, 1 << 16, LIMIT_S)
+            if isinstance(frame, connection.Told):
                 told[frame.asked] = frame
         assert "only a server" in told[1].error
         assert told[2].error == ""

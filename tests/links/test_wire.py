@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from clptools.core.model.datagram import datagram_bytes
 from clptools.core.model.messages import Beat, Echo, Epoch, Holding, Line, Term, Vote
-from clptools.links.keys import derive
+from clptools.links.credentials import derive
 from clptools.links.wire import WINDOW, DecodeError, Replays, ReplayWindow, Wire
 
 KEY = b"k" * 32

@@ -10,8 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from clptools.arbiters.witness import MailExchange
-from clptools.arbiters.witness_messages import Post
+from clptools.arbiters.witness import MailExchange, Post
 from clptools.arbiters.witness_server import MAX_AGE_MS, MAX_BOXES, Mailboxes
 from clptools.faults import ClpError
 from clptools.links.notices import WitnessTakesBeats, WitnessTakesNoBeats

@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 import pytest
 
 from clptools.cli.registry import COMMANDS
-from clptools.intake.rehearse import pet_event
+from clptools.intake.rehearsal import pet_event
 from tests.conftest import LIMIT_S
 from tests.real.bmc import PASSWORD as BMC_PASSWORD
 

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from clptools.common.kept_http import fingerprint
+from clptools.common.http_client import fingerprint
 from clptools.core.model.settings import Bmc
 from tests.conftest import LIMIT_S
 

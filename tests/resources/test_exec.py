@@ -13,8 +13,8 @@ import pytest
 
 from clptools.core.model.settings import Resource
 from clptools.resources import exec as exec_
-from clptools.resources import registry, turns
-from clptools.resources.base import ResourceContext, ResourceOutcome
+from clptools.resources import operations, registry
+from clptools.resources.operations import ResourceContext, ResourceOutcome
 from clptools.resources.registry import perform
 from clptools.resources.script import ScriptRunner
 from tests.conftest import LIMIT_S, until
@@ -136,7 +136,7 @@ async def test_what_cannot_be_ended_makes_the_stop_fail(
     make_script: MakeScript, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody can tell what it still does: it counts as active."""
-    monkeypatch.setattr(turns, "ENDS_S", 0.05)
+    monkeypatch.setattr(operations, "ENDS_S", 0.05)
 
     async def stuck(resource: Resource, context: ResourceContext) -> ResourceOutcome:
         began.set()

@@ -14,9 +14,8 @@ import pytest
 
 from clptools.core.model.settings import Option, Resource
 from clptools.resources import neighbours
-from clptools.resources.base import ResourceContext, ResourceOutcome
-from clptools.resources.macs import own_macs
-from clptools.resources.neighbours import Port
+from clptools.resources.neighbours import Port, own_macs
+from clptools.resources.operations import ResourceContext, ResourceOutcome
 from clptools.resources.registry import perform
 from clptools.resources.script import ScriptRunner
 from tests.conftest import LIMIT_S

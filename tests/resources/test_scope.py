@@ -9,8 +9,9 @@ import pytest
 from dbus_fast import Message, MessageType
 
 from clptools.core.model.settings import Group, Resource, Settings
-from clptools.resources import registry, scope
-from clptools.resources.scope import Scopes, unit_name
+from clptools.resources import exec as exec_type
+from clptools.resources import registry
+from clptools.resources.exec import Scopes, unit_name
 from clptools.resources.script import Script, ScriptRunner
 from tests.conftest import LIMIT_S
 from tests.resources.conftest import MakeScript
@@ -43,7 +44,7 @@ class ScopeManager(Manager):
 
 @pytest.fixture
 def booted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scope, "BOOTED", str(tmp_path))
+    monkeypatch.setattr(exec_type, "BOOTED", str(tmp_path))
 
 
 def run(path: str, manager: ScopeManager, lines: list[str]) -> None:
@@ -90,7 +91,7 @@ def test_a_refusal_is_a_line_and_no_more(make_script: MakeScript, booted: None) 
 async def test_without_systemd_nothing_is_asked(
     make_script: MakeScript, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scope, "BOOTED", str(tmp_path / "none"))
+    monkeypatch.setattr(exec_type, "BOOTED", str(tmp_path / "none"))
 
     scopes = Scopes(lambda line: pytest.fail(line))
     runner = ScriptRunner(place=scopes.place)

@@ -219,11 +219,11 @@ async def test_a_script_whose_process_was_not_written_down_yet_is_found_by_its_t
 
     known = json.loads(entry.read_text())
     entry.write_text(json.dumps(known | {"pid": 0, "started": 0}))
+    # Its agent may have been killed before it wrote it down by itself.
+    pid = int(mark.read_text())
 
     runner = ScriptRunner(grace_ms=300)
     (left,) = runner.leftovers()
-    # Its agent may have been killed before it wrote it down by itself.
-    pid = int(mark.read_text())
     assert left.pid == pid
     await runner.kill_leftovers()
     assert start_time(pid) is None

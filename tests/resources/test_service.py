@@ -16,7 +16,7 @@ from dbus_fast.aio import MessageBus
 from clptools.common import system_bus
 from clptools.core.model.settings import Resource
 from clptools.resources import service
-from clptools.resources.base import ResourceContext, ResourceOutcome
+from clptools.resources.operations import ResourceContext, ResourceOutcome
 from clptools.resources.registry import perform
 from clptools.resources.script import ScriptRunner
 from tests.conftest import LIMIT_S

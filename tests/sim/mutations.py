@@ -13,13 +13,13 @@ from typing import Any
 
 import msgspec
 
+from clptools.core.cluster.peers import majority
 from clptools.core.model import actions as a
 from clptools.core.model import events as e
 from clptools.core.model.messages import NO_EPOCH, Shared, Vote
-from clptools.core.model.quorum import NEVER, majority
 from clptools.core.model.state import Phase
 from clptools.core.model.states import Office
-from clptools.core.model.timing import times, turn_ms, turns_step_ms
+from clptools.core.model.timing import NEVER, times, turn_ms, turns_step_ms
 from clptools.core.model.transitions import OfficeChange
 from clptools.core.node import Node
 from clptools.core.step import Change
@@ -477,7 +477,7 @@ def oldyes(node: Node) -> None:
 @mutation
 def keepsarbiter(node: Node) -> None:
     """A coordinator that hears less than half renews a required arbiter all the same."""
-    put(node.election, "_offers_arbiter", lambda: False)
+    put(node.arbiter, "offers", lambda: False)
 
 
 @mutation
@@ -485,16 +485,16 @@ def offersatonce(node: Node) -> None:
     """A required arbiter is offered while others behind cut cables do not know that it lives."""
 
     def offers() -> bool:
-        with briefly(node.election, "group_runs", {}):
+        with briefly(node.arbiter, "group_runs", {}):
             return bool(old())
 
-    old = put(node.election, "_offers_arbiter", offers)
+    old = put(node.arbiter, "offers", offers)
 
 
 @mutation
 def takesoffered(node: Node) -> None:
     """A required arbiter that is offered is taken by who hears less than half."""
-    put(node.election, "_refused", lambda: None)
+    put(node.arbiter, "_refused", lambda: None)
 
 
 @mutation
@@ -506,7 +506,7 @@ def offersagain(node: Node) -> None:
         with briefly(state, "office_at", min(state.office_at, state.few_since - 1)):
             return bool(old())
 
-    old = put(node.election, "_offers_arbiter", offers)
+    old = put(node.arbiter, "offers", offers)
 
 
 @mutation
@@ -521,7 +521,7 @@ def freetie(node: Node) -> None:
         with briefly(node.state.election, "arbiter_at", node.now):
             return bool(old_pre())
 
-    old = put(node.election, "_until", until)
+    old = put(node.authority, "_until", until)
     old_pre = put(node.election, "_pre_given", pre_given)
 
 
@@ -772,7 +772,7 @@ def grantforever(node: Node) -> None:
             old(msgspec.structs.replace(grant, sent_at=node.now))
         node.state.lease.until = max(lease, node.state.lease.until)
 
-    old = put(node.lifecycle, "take", take)
+    old = put(node.orders, "take", take)
 
 
 @mutation
@@ -782,7 +782,7 @@ def noinc(node: Node) -> None:
     def take(grant: Any) -> None:
         old(msgspec.structs.replace(grant, incarnation=node.state.life.incarnation))
 
-    old = put(node.lifecycle, "take", take)
+    old = put(node.orders, "take", take)
 
 
 @mutation
@@ -793,7 +793,7 @@ def takesleaving(node: Node) -> None:
         with briefly(node.state.life, "phase", Phase.RUNNING):
             old(grant)
 
-    old = put(node.lifecycle, "take", take)
+    old = put(node.orders, "take", take)
 
 
 @mutation
@@ -804,7 +804,7 @@ def grantnolease(node: Node) -> None:
         with briefly(node.lease, "answered", lambda sent_at: None):
             old(grant)
 
-    old = put(node.lifecycle, "take", take)
+    old = put(node.orders, "take", take)
 
 
 @mutation
@@ -815,7 +815,7 @@ def oldterm(node: Node) -> None:
         with briefly(node.state.election, "term", grant.epoch.term):
             old(grant)
 
-    old = put(node.lifecycle, "take", take)
+    old = put(node.orders, "take", take)
 
 
 @mutation
@@ -823,13 +823,13 @@ def oldepoch(node: Node) -> None:
     """An epoch not above the last is taken."""
 
     def take(grant: Any) -> None:
-        run = node.lifecycle.run(grant.group)
+        run = node.groups.run(grant.group)
         seen, run.seen = run.seen, NO_EPOCH
         old(grant)
         if run.seen == NO_EPOCH:
             run.seen = seen
 
-    old = put(node.lifecycle, "take", take)
+    old = put(node.orders, "take", take)
 
 
 @mutation
@@ -840,7 +840,7 @@ def newcomergrants(node: Node) -> None:
         with briefly(node.state.life, "newcomer", False):
             old(grant)
 
-    old = put(node.lifecycle, "take", take)
+    old = put(node.orders, "take", take)
 
 
 @mutation
@@ -1043,7 +1043,7 @@ def unsteady(node: Node) -> None:
 @mutation
 def anyholder(node: Node) -> None:
     """Place 0 is whoever holds any group."""
-    put(node.fencing, "_holds", lambda group, stake: bool(node.lifecycle.held()))
+    put(node.fencing, "_holds", lambda group, stake: bool(node.groups.held()))
 
 
 @mutation

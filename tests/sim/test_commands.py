@@ -348,3 +348,56 @@ def test_no_journal_is_said(clp: Clp, tmp_path: Path) -> None:
     bad = tmp_path / "bad"
     bad.write_bytes(b"something else")
     assert clp("clpreplay", str(bad)).code == 1
+
+
+def test_the_story_leaves_the_noise_to_all(clp: Clp, tmp_path: Path) -> None:
+    folder = segments(tmp_path)
+    story = clp("clpreplay", str(folder)).out.splitlines()
+    whole = clp("clpreplay", "--all", str(folder)).out.splitlines()
+    assert len(story) * 10 < len(whole)
+    text = "\n".join(story)
+    assert "server1 was last heard" in text
+    assert "(coordinator) granted epoch" in text
+    assert "set-timer" not in text and "persist" not in text
+
+
+def policy(tmp_path: Path, more: str = "", servers: int = 2) -> Path:
+    """`2bmc` as a file, and `more` in its group."""
+    names = [f"server{n + 1}" for n in range(servers)]
+    text = '[cluster]\nstartup_wait = 60\n[forced_stop]\naction = "power-off"\ntimeout = 10\n'
+    for n, name in enumerate(names):
+        text += f'[[server]]\nname = "{name}"\n[server.bmc]\naddress = "192.168.0.{11 + n}"\n'
+        text += 'user = "clp"\n'
+    there = ", ".join(f'{name} = "10.0.0.{n + 1}"' for n, name in enumerate(names))
+    text += f'[[interconnect]]\ntype = "lankhb"\naddress = {{ {there} }}\n'
+    text += f'[[group]]\nname = "failover1"\nservers = {json.dumps(names)}\n{more}'
+    text += '[[group.resource]]\ntype = "exec"\nname = "exec1"\ntimeout = 10\n'
+    file = tmp_path / "new.toml"
+    file.write_text(text)
+    return file
+
+
+def test_another_policy_would_have_decided_otherwise(clp: Clp, tmp_path: Path) -> None:
+    folder = segments(tmp_path)
+    by_hand = str(policy(tmp_path, 'failover = "manual"\n'))
+    ran = clp("clpreplay", str(folder), "--with-config", by_hand)
+    assert ran.code == 9, ran.err
+    assert "\n  = The BMC of server1 read power off.\n" in ran.out
+    assert "\n  - server2 (coordinator) granted epoch 2 of failover1 to server2" in ran.out
+    assert "\n  + failover1 waits for an operator: failover of failover1 is manual" in ran.out
+    told = json.loads(clp("clpreplay", "--json", str(folder), "--with-config", by_hand).out)
+    assert told["differs"] and any("granted" in line for line in told["first"]["decided"])
+    assert not any("granted" in line for line in told["first"]["would"])
+
+
+def test_the_same_policy_decides_the_same(clp: Clp, tmp_path: Path) -> None:
+    ran = clp("clpreplay", str(segments(tmp_path)), "--with-config", str(policy(tmp_path)))
+    assert "would have decided the same" in ran.out, ran.out
+    assert ran.code == 0
+
+
+def test_another_set_of_servers_is_refused_with_what_can_be_done(clp: Clp, tmp_path: Path) -> None:
+    file = policy(tmp_path, servers=3)
+    ran = clp("clpreplay", str(segments(tmp_path)), "--with-config", str(file))
+    assert ran.code == 6
+    assert f"Rehearse it: clpsim --config {file}" in ran.err

@@ -9,7 +9,7 @@ from random import Random
 
 import pytest
 
-from clptools.cli.scenarios_page import SECTIONS
+from clptools.cli.pages.docs import SECTIONS
 from clptools.core.node import Node
 from clptools.sim import clusters, scenario
 from clptools.sim.faults import KINDS, schedule

@@ -1,4 +1,4 @@
-"""`clpstat --explain`: what is, why it is there, what follows and what the operator can do."""
+"""`clpstat --explain`: the state, why it is so, what follows and what the operator can do."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -146,12 +146,3 @@ def _outcome(case: Case, told: bool) -> str:
         return f"{start} {seconds(case.after_ms)} (proof: {case.proof})"
     mend = f".  Mend: {case.mend}" if case.mend else "."
     return f"{case.outcome}{mend}"
-
-
-def summary(reports: Sequence[Report]) -> str:
-    """One line for a caller that shows no more: the first error and how many there are."""
-    errors = _of("error", reports)
-    if not errors:
-        return "configuration is valid"
-    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-    return f"{errors[0]}{more}"

@@ -46,7 +46,7 @@ QUIT_KEYS = ("q", "\x03", "\x04")
 
 
 class Feed:
-    """What the agent says, as it says it; `wake` is readable when there is something new."""
+    """What the agent sends; `wake` is readable when there is something new."""
 
     def __init__(self, status: StatusJson) -> None:
         self.status = status
@@ -66,7 +66,7 @@ class Feed:
         """Asks for the status if none came for a while: ages change without any event."""
         if self.lost_at is not None or time.monotonic() - self.received_at < REDRAW_S:
             return
-        # Whoever listens finds out that the agent is gone, and says so.
+        # The listening threads notice that the agent is gone, and report it.
         with suppress(ClpError), Client(timeout_s=CALL_TIMEOUT_S) as client:
             self._take(cast("StatusJson", client.call("GetStatus")["status"]))
 
@@ -119,7 +119,7 @@ class Feed:
 
 @dataclass(kw_only=True)
 class Screen:
-    """What is on the screen and what the keys made of it."""
+    """The page that is shown, and the modes that keys have switched."""
 
     feed: Feed
     only_bad: bool = False

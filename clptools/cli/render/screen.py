@@ -223,7 +223,7 @@ def monitor_section(view: StatusJson, size: Size) -> Section:
 
 
 def event_section(events: Sequence[EventJson], now: float) -> Section:
-    """The newest events, newest first; each counts as not well, so that none is counted away."""
+    """The newest events, newest first; none of them counts as well."""
     styles = {"ERROR": BAD, "WARN": WARN}
     rows = [
         Row(
@@ -289,9 +289,9 @@ def columns(words: Iterable[str], least: int = 9, most: int = NAME_COLUMNS) -> i
 
 
 def ages(view: StatusJson, server: ServerJson) -> str:
-    """`lankhb1  40  lanhb1  41`: how long ago it was heard, by whoever heard it last.
+    """`lankhb1 40  lanhb1 41`: the age of its newest heartbeat, as this server heard it.
 
-    BMC heartbeats are in the column of the BMC.
+    If this server hears none, as the others did.  BMC heartbeats are in the column of the BMC.
     """
     others = [s for s in view["servers"] if s is not server and s["status"] not in AWAY]
     newest: dict[str, float | None] = {

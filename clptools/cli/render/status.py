@@ -80,9 +80,9 @@ def status_lines(view: StatusJson, *, long: bool, detail: bool) -> Iterator[str]
 
 
 def where(group: GroupJson) -> str:
-    """The server that runs a group; all of them where there are, by a fault, several.
+    """The server that runs a group; if by a fault several run it, all of them.
 
-    Agents of before this field do not tell of them.
+    Older agents do not send `copies`.
     """
     return " and ".join(group.get("copies") or ()) or group["current"] or "None"
 

@@ -1,4 +1,4 @@
-"""Votes, terms and authority (`docs/rules.md`, *Votes, authority, electorate*).
+"""Votes, terms and candidacies (`docs/rules.md`, *Votes, authority, electorate*).
 
 The way into office and out of it is `OFFICE` in `core/model/transitions.py`: first a server asks
 whether votes would be given, then for the votes.  A server alone (all others out) needs none and
@@ -7,24 +7,19 @@ takes office at once.
 
 from __future__ import annotations
 
-from clptools.core.cluster.answers import Answers
-from clptools.core.cluster.peers import Peers
-from clptools.core.cluster.revision import Revision
-from clptools.core.model.actions import HoldArbiter, ReleaseArbiter
-from clptools.core.model.events import ArbiterAnswered
-from clptools.core.model.group_runs import Runs, holds_any
+from clptools.core.cluster.arbiter import ArbiterLease
+from clptools.core.cluster.authority import Authority
+from clptools.core.cluster.peers import Answers, Peers, majority
+from clptools.core.model.cluster_state import PeerState, VoteState
 from clptools.core.model.messages import Beat, Term, Vote
-from clptools.core.model.quorum import NEVER, answered_by, majority
-from clptools.core.model.settings import Arbiter
-from clptools.core.model.state import PeerState, Phase, VoteState
+from clptools.core.model.state import Phase
 from clptools.core.model.states import Office
+from clptools.core.model.timing import NEVER
 from clptools.core.model.transitions import OFFICE, OfficeChange
 from clptools.core.model.words import Ask
 from clptools.core.notices import cluster as notices
 from clptools.core.notices.form import Notice
 from clptools.core.step import Change, Step
-
-FOREVER = -NEVER
 
 
 class Election:
@@ -34,98 +29,22 @@ class Election:
         self,
         step: Step,
         state: VoteState,
-        group_runs: Runs,
         peers: Peers,
         answers: Answers,
-        revision: Revision,
+        authority: Authority,
+        arbiter: ArbiterLease,
     ) -> None:
         self.step = step
         self.state = state
-        self.group_runs = group_runs
         self.peers = peers
         self.answers = answers
-        self.revision = revision
+        self.authority = authority
+        self.arbiter = arbiter
 
     # ------------------------------------------------------------------ questions
 
-    def in_office(self) -> bool:
-        """Whether we are coordinator and our authority runs at this instant."""
-        return self.state.office is Office.COORDINATOR and self.step.now < self.authority_until()
-
-    def authority_until(self) -> int:
-        """Until when what the electorate answered carries authority."""
-        step = self.step
-        until = self._until(self.peers.electorate())
-        previous = self._previous_electorate()
-        if not previous:
-            return until
-        before = self.revision.state.arbiter
-        if before == step.settings.arbiter:
-            return min(until, self._until(previous))
-        return min(until, self._without_arbiter(previous, before))
-
-    def _without_arbiter(self, electorate: tuple[str, ...], before: Arbiter | None) -> int:
-        """By the revision before, whose arbiter is not ours to ask any more: a tie is none."""
-        others = self._answers(electorate)
-        every = before is not None and before.required
-        found = answered_by(others, len(others) if every else majority(len(electorate)) - 1)
-        return FOREVER if found is None else found + self.step.times.authority_ms
-
-    def _answers(self, electorate: tuple[str, ...]) -> list[int]:
-        """The newest of our asking beats that each of the others answered with its vote."""
-        peers = self.peers
-        return [
-            peers[name].vote_at if name in peers else NEVER
-            for name in electorate
-            if name != self.step.me
-        ]
-
-    def _until(self, electorate: tuple[str, ...]) -> int:
-        step = self.step
-        lasts = step.times.authority_ms
-        others = self._answers(electorate)
-        size = len(electorate)
-        arbiter = step.settings.arbiter
-        held = self.state.arbiter_at
-        if arbiter is not None and arbiter.required:
-            everyone = answered_by(others, len(others))
-            return max(held, FOREVER if everyone is None else everyone) + lasts
-        strict = answered_by(others, majority(size) - 1)
-        if strict is None:
-            return FOREVER
-        best = strict
-        if arbiter is not None and size % 2 == 0:
-            half = answered_by(others, size // 2 - 1)
-            best = max(best, held if half is None else min(half, held))
-        return best + lasts
-
-    def _previous_electorate(self) -> tuple[str, ...]:
-        """The electorate by the revision before, while a majority must be one in both."""
-        names = self.revision.state.names
-        return self.peers.voters(names) if names and not self.peers.all_others_out() else ()
-
-    def coordinator(self) -> str:
-        """Whom we take for coordinator now; empty when nobody is heard in office."""
-        return self.step.me if self.in_office() else self.heard_coordinator()
-
-    def heard_coordinator(self) -> str:
-        """Another server that is heard in office; empty: nobody is."""
-        step = self.step
-        best = ""
-        newest = NEVER
-        for name, p in self.peers.items():
-            if p.beat is None or not p.beat.authority or self.peers.is_out(name):
-                continue
-            if step.now - p.heard_at <= step.times.lost_ms and p.heard_at > newest:
-                best, newest = name, p.heard_at
-        return best
-
-    def quorate(self) -> bool:
-        """Whether a coordinator with authority is known."""
-        return bool(self.coordinator())
-
     def asking(self) -> Ask:
-        """What our beats ask for."""
+        """What our heartbeats ask for."""
         office = self.state.office
         if office is Office.PRE:
             return Ask.PRE
@@ -136,7 +55,7 @@ class Election:
         return Ask.NOTHING
 
     def ask_term(self) -> Term:
-        """The term that our asking names."""
+        """The term for which our heartbeats ask."""
         if self.state.office is Office.PRE:
             return self._next_term()
         return self.state.office_term
@@ -145,7 +64,7 @@ class Election:
         return Term(self.state.term.number + 1, self.step.life.incarnation)
 
     def bound_to(self) -> str:
-        """The server our running promise binds us to; empty when we are free."""
+        """The server that our running promise binds us to; empty: none."""
         step, state = self.step, self.state
         if state.office in (Office.CANDIDATE, Office.COORDINATOR):
             return step.me
@@ -170,23 +89,8 @@ class Election:
             return False
         return not self._silent_for(name) and self.bound_to() in ("", name)
 
-    def _offers_arbiter(self) -> bool:
-        """Whether we stop renewing a required arbiter, for others who hear half.
-
-        While we run a group it is offered only when everybody who is cut off as well has seen it
-        renewed for long enough to leave it to us (`_leave_free`).  Whoever took it while it already
-        heard less than half found that nobody else wants it, and offers it again after `B`.
-        """
-        step, state = self.step, self.state
-        if state.office is not Office.COORDINATOR or state.few_since == NEVER:
-            return False
-        if state.office_at >= state.few_since:
-            return step.now >= state.office_at + step.times.startup_ms
-        kept_ms = 3 * step.times.lease_ms if holds_any(self.group_runs) else 0
-        return step.now >= state.few_since + kept_ms
-
     def _may_win(self) -> bool:
-        """Whether those heard now, with the arbiter where it decides, could be enough."""
+        """Whether the servers heard now, with the arbiter where it decides, could be enough."""
         step = self.step
         arbiter = step.settings.arbiter
         if arbiter is not None and arbiter.required:
@@ -200,27 +104,38 @@ class Election:
             return True
         return arbiter is not None and self.peers.hears_half()
 
+    def deadlines(self) -> tuple[int, ...]:
+        """Instants at which authority, promise, wait or candidacy end; some are past, or never."""
+        state = self.state
+        trying = state.office in (Office.PRE, Office.CANDIDATE)
+        return (
+            self.authority.until() if state.office is Office.COORDINATOR else NEVER,
+            state.promise_until,
+            state.stand_at,
+            state.asked_at + self.step.times.give_up_ms if trying else NEVER,
+        )
+
     # ------------------------------------------------------------------ what happens
 
     def lapse(self) -> None:
         """Ends an office whose authority lapsed since the last event, before the next is taken.
 
-        An answer that is only now seen must not revive it: in between others may have gone out.
+        A late answer must not restore lapsed authority: the electorate may have shrunk meanwhile.
         """
         state = self.state
-        if state.office is Office.COORDINATOR and not self.in_office():
+        if state.office is Office.COORDINATOR and not self.authority.in_office():
             why: Notice = notices.AuthorityLapsed(state.office_term.number)
-            arbiter = self.step.settings.arbiter
-            if arbiter is not None and self._offers_arbiter():
+            offered = self.arbiter.offered()
+            if offered is not None:
                 state.wait_until = self.step.now + self.step.times.lease_ms
-                heard, of = self._heard_of_those_in()
-                why = notices.ArbiterOffered(arbiter.name, heard, of)
+                heard, of = self.arbiter.heard_of_those_in()
+                why = notices.ArbiterOffered(offered.name, heard, of)
             self._resign(why)
 
     def heard(self, p: PeerState, beat: Beat) -> int | None:
-        """Takes term, votes and asking of a believed beat.
+        """Takes term, vote and question from the heartbeat of a believed server.
 
-        Returns the send time of our beat that a coordinator with authority answers by it.
+        Returns the send time of our beat, if a coordinator with authority answers one.
         """
         step, state = self.step, self.state
         if beat.term > state.term:
@@ -273,36 +188,13 @@ class Election:
             p.given = Vote(term=beat.ask_term, sent_at=beat.sent_at, pre=True)
             self.answers.at_once(beat.sender)
 
-    def arbiter(self, event: ArbiterAnswered) -> None:
-        """An arbiter answered; its lease counts from the send time of the question."""
-        arbiter = self.step.settings.arbiter
-        if arbiter is None or arbiter.name != event.name:
-            return
-        state = self.state
-        state.arbiter_error = event.error
-        if not event.error:
-            state.arbiter_ok_at = self.step.now
-            if not event.held and state.few_since != NEVER:
-                self._refused()
-        # One to an earlier candidacy begins no office: `_pre_given` wants one of its own.
-        if event.held and state.office is not Office.NONE:
-            state.arbiter_at = max(state.arbiter_at, event.asked_at)
-        self.step.changed(Change.DECISIONS)
-
-    def _refused(self) -> None:
-        """The arbiter is another's; a server that died does not renew it for longer than `L`."""
-        state, now = self.state, self.step.now
-        if state.refused_since == NEVER:
-            state.refused_since = now
-        state.rival = now - state.refused_since >= self.step.times.silence_ms
-
     # ------------------------------------------------------------------ each settling
 
     def settle(self) -> bool:
         """Takes, keeps, loses or gives up office; whether an office of ours began."""
         step, state = self.step, self.state
         before = state.office, state.office_term
-        self._count_heard()
+        self.arbiter.count_heard()
         self.lapse()
         if state.office is Office.COORDINATOR and state.term > state.office_term:
             self._resign(notices.HigherTerm(state.term.number))
@@ -314,45 +206,12 @@ class Election:
         serving = step.life.phase in (Phase.RUNNING, Phase.LEAVING)
         if not serving and state.office is not Office.NONE:
             self._resign(notices.CoordinatorLeaves())
-        told = self.coordinator()
+        told = self.authority.coordinator()
         if told != state.told and (told or state.told):
             state.told = told
             step.changed(Change.REPORT, Change.REQUESTS)
         begun = (state.office, state.office_term) != before
         return begun and state.office is Office.COORDINATOR
-
-    def _count_heard(self) -> None:
-        """Since when a required arbiter would be better in the hands of others."""
-        state, arbiter = self.state, self.step.settings.arbiter
-        if arbiter is not None and arbiter.required:
-            heard, of = self._heard_of_those_in()
-            if 2 * heard < of:
-                if state.few_since == NEVER:
-                    state.few_since = self.step.now
-                return
-        if state.few_since != NEVER:
-            state.few_since = state.refused_since = state.wait_until = NEVER
-            state.rival = False
-
-    def _heard_of_those_in(self) -> tuple[int, int]:
-        """As `heard_electors`, without those that are out: they take no arbiter."""
-        heard = in_all = 1
-        for name in self.peers.electorate():
-            if name != self.step.me and not self.peers.is_out(name):
-                in_all += 1
-                heard += self.peers.hears(name)
-        return heard, in_all
-
-    def ask_arbiter(self) -> None:
-        """Asks the arbiter in its interval while we stand or are in office."""
-        step, state = self.step, self.state
-        arbiter = step.settings.arbiter
-        if arbiter is None or state.office is Office.NONE or self._offers_arbiter():
-            return
-        if step.now - state.arbiter_asked_at < arbiter.interval_ms:
-            return
-        state.arbiter_asked_at = step.now
-        step.do(HoldArbiter(name=arbiter.name, lease_ms=step.times.lease_ms))
 
     def _consider(self) -> None:
         step, state = self.step, self.state
@@ -373,13 +232,13 @@ class Election:
             state.asked_at = step.now
             for p in self.peers.values():
                 p.pre_at = NEVER
-            self.ask_arbiter()
+            self.arbiter.ask()
             step.changed(Change.BEATS, Change.DECISIONS)
 
     def _delay(self) -> int:
-        """By priority, growing with each vain attempt, a little by chance.
+        """How long we wait before we stand: by priority, longer after each attempt, partly random.
 
-        With a required arbiter short enough to find it free within the `L` that it is offered for.
+        With a required arbiter it is short enough to find it free within the `L` of an offer.
         """
         step = self.step
         unit_ms = max(step.times.give_up_ms // 6, 10)
@@ -409,7 +268,7 @@ class Election:
         for p in self.peers.values():
             p.vote_at = NEVER
         step.changed(Change.DECISIONS, Change.BEATS)
-        self.ask_arbiter()
+        self.arbiter.ask()
         self._advance()
 
     def _advance(self) -> None:
@@ -417,11 +276,12 @@ class Election:
         if state.office is Office.PRE:
             if self._pre_given():
                 if state.rival:
-                    self._leave_free()
+                    self.arbiter.leave_free()
+                    self._give_up()
                 else:
                     self._stand(OfficeChange.PROMISED)
                 return
-        elif step.now < self.authority_until():
+        elif step.now < self.authority.until():
             self._take_office()
             return
         elif state.term > state.office_term:
@@ -447,16 +307,6 @@ class Election:
             return True
         return arbiter is not None and held and 2 * yes == len(electorate)
 
-    def _leave_free(self) -> None:
-        """An arbiter that somebody renewed and now is free may be offered, but not to us.
-
-        Whoever offers it takes it back after `L`.  Free for longer than that, it is for anybody.
-        """
-        state, times = self.state, self.step.times
-        state.rival = False
-        state.wait_until = self.step.now + times.lease_ms + times.lease_ms // 2
-        self._give_up()
-
     def _give_up(self) -> None:
         state = self.state
         state.attempts += 1
@@ -467,17 +317,13 @@ class Election:
         self._end_office(OfficeChange.RESIGNED)
 
     def _end_office(self, change: OfficeChange) -> None:
-        """Nothing of an office is carried over; before a candidacy no promise was ours."""
+        """Carries nothing over; a pre-candidate alone keeps its promise to another server."""
         step, state = self.step, self.state
         if state.office is not Office.PRE:
             state.promise_until = NEVER
         self._turn(change)
         state.stand_at = NEVER
-        state.arbiter_at = NEVER
-        arbiter = step.settings.arbiter
-        if arbiter is not None and state.arbiter_asked_at != NEVER:
-            state.arbiter_asked_at = NEVER
-            step.do(ReleaseArbiter(name=arbiter.name))
+        self.arbiter.release()
         step.changed(Change.DECISIONS)
 
     def _take_office(self) -> None:

@@ -1,4 +1,4 @@
-"""Our heartbeats: what they say, to whom, and by which way."""
+"""Our heartbeats: what they say, to which servers they go, and by which path."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ from collections.abc import Iterable
 
 import msgspec
 
+from clptools.core.cluster.authority import Authority
 from clptools.core.cluster.election import Election
 from clptools.core.cluster.holdings import Holdings
 from clptools.core.cluster.peers import Peers
 from clptools.core.cluster.shared_policy import SharedPolicy
 from clptools.core.model.actions import SendBeat
+from clptools.core.model.cluster_state import PeerState
 from clptools.core.model.messages import Beat, Echo, Holding
-from clptools.core.model.quorum import NEVER
-from clptools.core.model.state import PeerState, Phase
+from clptools.core.model.state import Phase
+from clptools.core.model.timing import NEVER
 from clptools.core.step import Step
 
 
@@ -33,24 +35,31 @@ class Heartbeats:
     """Builds and sends heartbeats."""
 
     def __init__(
-        self, step: Step, peers: Peers, holdings: Holdings, policy: SharedPolicy, election: Election
+        self,
+        step: Step,
+        peers: Peers,
+        holdings: Holdings,
+        policy: SharedPolicy,
+        authority: Authority,
+        election: Election,
     ) -> None:
         self.step = step
         self.peers = peers
         self.holdings = holdings
         self.policy = policy
+        self.authority = authority
         self.election = election
 
     def send_to(self, names: Iterable[str], own: OwnWord) -> None:
-        """Sends a beat to each of these, over a third server to those not heard directly."""
+        """Sends a beat to each of these; also through a third server where a direct path is cut."""
         step = self.step
         now = step.now
         peers = self.peers
         hears = self._hears()
         out = tuple(n for n in peers if peers.is_out(n))
         election = self.election
-        authority = election.in_office()
-        coordinator = step.me if authority else election.heard_coordinator()
+        authority = self.authority.in_office()
+        coordinator = step.me if authority else self.authority.heard_coordinator()
         ask = election.asking()
         ask_term = election.ask_term()
         lacks = peers.lacks() if step.life.newcomer else ()
@@ -99,7 +108,7 @@ class Heartbeats:
             self._send(beat, via)
 
     def _send(self, beat: Beat, via: str) -> None:
-        """Sends a beat as it is, or listed with its pages; an earlier version gets it as it is."""
+        """Sends a beat whole, or as a list with its pages; an earlier version gets it whole."""
         step = self.step
         peers = self.peers
         listed = beat
@@ -109,13 +118,13 @@ class Heartbeats:
         step.do(SendBeat(beat=listed if reads else beat))
         relays = bool(via) and reads and peers[via].reads_lists
         if via:
-            # An earlier version would pass on only what it knows of.
+            # An earlier version would pass on only the fields that it knows.
             step.do(SendBeat(beat=listed if relays else beat, via=via))
         if listed.listed and reads:
             self.holdings.pages(listed, via if relays else "")
 
     def tell_left(self, names: list[str]) -> None:
-        """Answers "left" to each of these that we have heard."""
+        """Tells each of these that we have left."""
         step = self.step
         for name in names:
             p = self.peers[name]
@@ -149,19 +158,19 @@ class Heartbeats:
         return self.step.now - p.turns_at
 
     def _hears(self) -> tuple[str, ...]:
-        """Whom we hear directly."""
+        """The servers that we hear directly."""
         step = self.step
         since = step.now - step.times.hear_ms
         return tuple(n for n, p in self.peers.items() if p.direct_at >= since)
 
     def _cut_off(self, p: PeerState) -> bool:
-        """Whether one of us does not hear the other directly: cables fail in one direction, too."""
+        """Whether either of us does not hear the other directly: a cable may fail one way only."""
         step = self.step
         silent = step.now - p.direct_at > step.times.hear_ms
         return silent or (p.beat is not None and step.me not in p.beat.hears)
 
     def _relay_to(self, name: str, hears: tuple[str, ...]) -> str:
-        """Somebody we hear directly who hears `name`; empty: nobody."""
+        """A server that we hear directly and that hears `name`; empty: none."""
         peers = self.peers
         for other in hears:
             beat = peers[other].beat

@@ -1,11 +1,11 @@
-"""What servers say of groups when it does not fit into a beat: a list, line by line, in pages.
+"""What servers say of groups when it does not fit into a beat: a list, sent in pages.
 
-A beat of at most `MAX_BYTES` bears all that membership and votes need.  What it says of groups
-goes with it where that fits.  Where it does not, the beat only names the list, and its lines
-travel in pages, datagrams of their own: a changed line at once, and with the beats again until
-the receiver's own beats say that it has them.
+A beat of at most `MAX_BYTES` carries all that membership and votes need, and what it says of
+groups where that fits.  Where it does not, the beat only names the list, and the lines travel in
+pages, datagrams of their own: a changed line at once, and again with later beats until the
+receiver's own beats say that it has it.
 
-Why a list that is not whole proves nothing, and a whole one is the right one:
+Why an incomplete list proves nothing, and a whole one is the right one:
 
 1. A line gets a number higher than all before with every change, no line ever goes, and a beat
    tells of the list as it stood when it was sent: the highest number, how many lines, and the sum
@@ -13,9 +13,9 @@ Why a list that is not whole proves nothing, and a whole one is the right one:
 2. The receiver keeps the newest line of each group that this incarnation sent; if none is newer
    than the beat's highest, each is at most the one that the beat counted, so only if all of them
    are there, and each is the very one, do count and sum agree.
-3. Proof takes holdings *and* echo from the newest beat whose list was whole (`told`), so a line
-   that is lost, late, doubled or replayed does to proof what the loss of that beat would have
-   done, and nothing else.
+3. Proof takes holdings *and* echo from the newest beat whose list was whole (`told`).  So a line
+   that is lost, late, doubled or replayed affects proof as the loss of that beat would, and not
+   otherwise.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ import msgspec
 
 from clptools.core.cluster.peers import Peers
 from clptools.core.model.actions import SendBeat
+from clptools.core.model.cluster_state import PeerHoldings, PeerState, SentState
 from clptools.core.model.datagram import MAX_BYTES, datagram_bytes, line_bytes
 from clptools.core.model.messages import NO_EPOCH, Beat, Echo, Holding, Line
-from clptools.core.model.quorum import NEVER
-from clptools.core.model.state import PeerHoldings, PeerState, SentState
+from clptools.core.model.timing import NEVER
 from clptools.core.notices import cluster as notices
 from clptools.core.step import Change, Step
 
@@ -75,7 +75,7 @@ class Holdings:
         self.state = state
         self.peers = peers
         self._numbered: tuple[object, object, object] = (None, None, None)
-        """What was numbered last: the same for all peers in one round of beats."""
+        """What was numbered last: it is the same for all peers of one round of beats."""
 
     # ------------------------------------------------------------------ ours
 
@@ -122,7 +122,7 @@ class Holdings:
         else:
             if known.lacks_since == NEVER:
                 known.lacks_since = step.now
-            # Less and less often: a path that carries no page must not be filled with them.
+            # Less and less often: a path that loses all pages must not be flooded with them.
             pause = max(step.times.interval_ms, (step.now - known.lacks_since) // 8)
             if step.now - known.repeated_at >= min(pause, _REPEAT_MS):
                 known.repeated_at = step.now
@@ -263,7 +263,7 @@ class Holdings:
     # ------------------------------------------------------------------ each settling
 
     def settle(self) -> None:
-        """Small datagrams arrive and pages do not: somebody must look at the MTU."""
+        """Records where small datagrams arrive and pages do not: then the MTU is wrong."""
         step = self.step
         for name, p in self.peers.items():
             known = p.holdings

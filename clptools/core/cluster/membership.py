@@ -1,9 +1,10 @@
-"""Who is heard, out, a newcomer (`docs/rules.md`, *Words and lengths*, *Out*, *State*).
+"""Which servers are heard, out, newcomers (`docs/rules.md`, *Words and lengths*, *Out*, *State*).
 
 An incarnation is believed only when one of its beats answers a beat of ours that was sent after
-we last heard the one before: then it lives now, and is no replay.  Only what is believed, or
-answers us in this way, counts as heard.  So an off read, "left" and `confirm-down` follow one
-rule: each counts only if nothing was heard of that server since the instant that it answers.
+we last heard the previous one: then it lives now, and is no replay.  Only a believed incarnation,
+or one that answers us in this way, counts as heard.  So an off read, "left" and `confirm-down`
+follow one rule: each counts only if nothing was heard of that server since the instant that it
+answers.
 """
 
 from __future__ import annotations
@@ -12,17 +13,16 @@ from collections.abc import Callable
 
 import msgspec
 
-from clptools.core.cluster.answers import Answers
 from clptools.core.cluster.holdings import Holdings
-from clptools.core.cluster.peers import Peers
+from clptools.core.cluster.peers import Answers, Peers
 from clptools.core.cluster.power import Power
 from clptools.core.cluster.revision import Revision
 from clptools.core.model.actions import SendBeat, SetMember
+from clptools.core.model.cluster_state import PeersState, PeerState
 from clptools.core.model.events import BeatSeen
-from clptools.core.model.messages import Beat, Echo
-from clptools.core.model.quorum import NEVER
-from clptools.core.model.state import PeersState, PeerState, Phase
-from clptools.core.model.timing import drift_ms
+from clptools.core.model.messages import Beat, Echo, Report
+from clptools.core.model.state import Phase
+from clptools.core.model.timing import NEVER, drift_ms
 from clptools.core.model.transitions import CONTACT, ContactChange
 from clptools.core.notices import cluster as notices
 from clptools.core.step import Change, Step
@@ -36,7 +36,7 @@ DELAY_WARNING_PERCENT = 80
 
 
 class Membership:
-    """The other servers, as far as this one knows."""
+    """What heartbeats make of the other servers."""
 
     def __init__(
         self,
@@ -56,12 +56,12 @@ class Membership:
         self.power = power
         self.revision = revision
         self.lost_at = NEVER
-        """When the next of those that miss beats will be lost; found anew in each settling."""
+        """When the next server that misses beats will be lost; computed in each settling."""
 
     # ------------------------------------------------------------------ what happens
 
     def hear(self, event: BeatSeen, in_office: Callable[[], bool]) -> PeerState | None:
-        """A heartbeat arrived: believe, relay, or drop it; returns who is heard by it now.
+        """Believes, relays or drops a heartbeat; returns the server that is heard by it.
 
         `in_office`: whether we are coordinator with authority; rarely asked.
         """
@@ -120,8 +120,20 @@ class Membership:
             self.answers.at_once(beat.sender, first=True)
         return p
 
+    def reported(self, sender: str, report: Report) -> None:
+        """A server's report of itself arrived; the newest one stands."""
+        p = self.peers.get(sender)
+        if p is None or report.sender != sender or report.incarnation != p.incarnation:
+            return
+        if p.report is None or report.number > p.report.number:
+            p.report = report
+            p.reported_at = self.step.now
+            if report.server.macs not in ((), p.macs):
+                p.macs = report.server.macs
+            self.step.changed(Change.REQUESTS)
+
     def _compare_clocks(self, p: PeerState, beat: Beat) -> None:
-        """A beat that waited, on its way or while we stood still, is told by one that did not."""
+        """Keeps the least `now - sent_at`, with drift: that of a beat that was not delayed."""
         took_ms = self.step.now - beat.sent_at
         if p.least_ms is not None:
             took_ms = min(took_ms, p.least_ms + drift_ms(self.step.now - p.heard_at))
@@ -137,7 +149,7 @@ class Membership:
         p.turns_at = max(p.turns_at, turns_at)
 
     def _ours(self, beat: Beat) -> Beat:
-        """An answer to an incarnation before ours is none: its clock may have begun anew since."""
+        """Drops an answer to an earlier incarnation: our clock may have begun anew since."""
         echo = beat.echo
         if echo is None or echo.incarnation == self.step.life.incarnation:
             return beat
@@ -146,27 +158,27 @@ class Membership:
     def _stranger(self, p: PeerState, beat: Beat) -> None:
         """Answers an incarnation that we do not believe, so that it can answer us.
 
-        Until it has, it is not heard: anybody may have recorded its beats.
+        Until it has, it is not heard: its beats may be recordings.
         """
         if beat.echo is not None and beat.echo.sent_at > p.any_heard_at:
             p.any_heard_at = self.step.now
-        # One of an earlier version would not understand an answer in pages.
+        # An earlier version would not understand an answer in pages.
         p.reads_lists = beat.lists
         p.contact = CONTACT.after(p.contact, ContactChange.SPOKE)
         p.stranger = Echo(incarnation=beat.incarnation, sent_at=beat.sent_at)
         self.answers.at_once(beat.sender)
 
     def _overtaken(self, p: PeerState, beat: Beat, link: str) -> None:
-        """A path may be slower than another by more than an interval (a witness is), and carries.
+        """A path works also if its beats arrive later than by another one, as over a witness.
 
-        It carried as of the instant when the same beat would have come by the faster path.
+        It worked as of the instant at which the same beat would have come by the faster path.
         """
         if p.beat is not None and link != "relay":
             at = p.heard_at - (p.beat.sent_at - beat.sent_at)
             p.link_at[link] = max(p.link_at.get(link, NEVER), at)
 
     def _replayed(self, p: PeerState, beat: Beat) -> None:
-        """A beat from long ago: told, and nothing else."""
+        """A beat from long ago: recorded, and otherwise ignored."""
         now = self.step.now
         if beat.incarnation in p.retired:
             old = now - p.retired_at > _REPLAY_MS
@@ -182,7 +194,7 @@ class Membership:
             self.step.notice(notices.DuplicateName())
 
     def _relay(self, beat: Beat) -> None:
-        """Passes on what one server says to another that does not hear it."""
+        """Passes a heartbeat on to a server that does not hear its sender."""
         target = self.peers.get(beat.to)
         if target is not None and self.step.life.phase is Phase.RUNNING:
             self.step.do(SendBeat(beat=beat))
@@ -204,13 +216,13 @@ class Membership:
         p.contact = CONTACT.after(p.contact, ContactChange.ANSWERED)
         p.incarnation = beat.incarnation
         p.believed_at = step.now
-        # It is told at once that it is counted.
+        # It learns at once that it is counted.
         self.answers.at_once(beat.sender, first=True)
         p.seq = 0
         p.beat = None
         p.least_ms = None
         p.turns_at = NEVER
-        # Its paths begin anew: while it did not run, nothing on them was late.
+        # While it did not run, nothing on its paths was late.
         p.link_at = {}
         p.late = []
         p.counts_me = False
@@ -245,7 +257,7 @@ class Membership:
         step.changed(Change.DECISIONS)
 
     def _hearing_ends_out(self, p: PeerState, beat: Beat, in_office: Callable[[], bool]) -> None:
-        """Hearing a server ends its being out; a coordinator waits until all others count it."""
+        """A heard server is not out any more; a coordinator waits until all others count it."""
         if not (p.left or p.confirmed or p.off_asked_at != NEVER):
             return
         if in_office():
@@ -264,7 +276,7 @@ class Membership:
     # ------------------------------------------------------------------ each settling
 
     def settle(self) -> None:
-        """Out, lost and newcomer follow from what is known now."""
+        """Finds which servers are out, lost, or newcomers now."""
         step = self.step
         self.lost_at = NEVER
         for name, p in self.peers.items():
@@ -283,7 +295,7 @@ class Membership:
                 p.lost = True
                 p.lost_since = step.now
                 if p.fence.since == NEVER:
-                    p.fence.text = ""  # how one went that it has outlived
+                    p.fence.text = ""  # of an earlier stop, which it has outlived
                 step.changed(Change.REPORT)
                 step.notice(notices.ServerLost(name, step.now - p.heard_at, sorted(p.link_at)))
             elif p.lost and not silent:
@@ -298,7 +310,7 @@ class Membership:
             self._end_newcomer()
 
     def _say_if_not_counted(self, name: str, p: PeerState, beat: Beat) -> None:
-        """A newcomer that votes by another configuration than ours: once for each."""
+        """Records a newcomer that votes by another configuration than ours, once for each."""
         step = self.step
         if beat.voters in (step.settings.voters, p.not_counted) or step.life.newcomer:
             return
@@ -309,7 +321,7 @@ class Membership:
         step.notice(kind(name, beat.revision, ours))
 
     def _warn_of_delay(self, name: str, p: PeerState) -> None:
-        """Early word of a heartbeat path that is about to time out (lanhb/lankhb 71)."""
+        """Warns early of a heartbeat path that is about to time out (lanhb/lankhb 71)."""
         step = self.step
         if not p.believed or p.lost:
             return

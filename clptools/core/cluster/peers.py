@@ -1,44 +1,29 @@
-"""The other servers as they are known now: questions, and nothing else (`docs/rules.md`, *Out*)."""
+"""The other servers as they are known now (`docs/rules.md`, *Out*), and which to answer now."""
 
 from __future__ import annotations
 
-from collections.abc import ItemsView, Iterator, ValuesView
-
-from clptools.core.model.quorum import NEVER, majority
-from clptools.core.model.state import BmcState, PeersState, PeerState, Phase
+from clptools.core.model.cluster_state import BmcState, PeersState, PeerState
+from clptools.core.model.state import Phase
+from clptools.core.model.timing import NEVER
 from clptools.core.step import Step
 
 
-class Peers:
-    """Every other configured server by its name, and what follows from what we know of it."""
+def majority(size: int) -> int:
+    """How many of `size` are a strict majority."""
+    return size // 2 + 1
+
+
+class Peers(dict[str, PeerState]):
+    """Every other configured server by its name, and what follows from what we know of it.
+
+    It *is* the dictionary in the state, as nearly every rule asks it, several times a step.
+    """
 
     def __init__(self, step: Step, state: PeersState) -> None:
+        super().__init__(state.known)
+        state.known = self
         self.step = step
         self.state = state
-
-    def __getitem__(self, name: str) -> PeerState:
-        return self.state.known[name]
-
-    def __contains__(self, name: object) -> bool:
-        return name in self.state.known
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.state.known)
-
-    def __len__(self) -> int:
-        return len(self.state.known)
-
-    def get(self, name: str) -> PeerState | None:
-        """One of them; None: it is ourselves, or not configured."""
-        return self.state.known.get(name)
-
-    def items(self) -> ItemsView[str, PeerState]:
-        """Name and state of each."""
-        return self.state.known.items()
-
-    def values(self) -> ValuesView[PeerState]:
-        """State of each."""
-        return self.state.known.values()
 
     @property
     def own_bmc(self) -> BmcState:
@@ -46,9 +31,15 @@ class Peers:
         return self.state.own_bmc
 
     def configure(self, names: tuple[str, ...]) -> None:
-        """The servers are these from now on; who stays is remembered."""
-        known = self.state.known
-        self.state.known = {n: known.get(n) or PeerState() for n in names if n != self.step.me}
+        """The servers are these from now on; what is known of those that stay is kept."""
+        kept = {n: self.get(n) or PeerState() for n in names if n != self.step.me}
+        self.clear()
+        self.update(kept)
+
+    def is_incarnation(self, name: str, incarnation: str) -> bool:
+        """Whether we believe this incarnation of a server."""
+        p = self.get(name)
+        return p is not None and p.incarnation == incarnation
 
     def is_out(self, name: str) -> bool:
         """Whether a server is out for us: left, confirmed down, or its BMC read off."""
@@ -67,7 +58,7 @@ class Peers:
         return "operator" if p.confirmed else ""
 
     def all_others_out(self) -> bool:
-        """Whether nobody else is left."""
+        """Whether every other server is out."""
         return all(self.is_out(name) for name in self)
 
     def hears(self, name: str) -> bool:
@@ -93,9 +84,9 @@ class Peers:
         return self.voters(self.step.settings.names)
 
     def _any_marked(self) -> bool:
-        """Whether anybody was ever said to be out, and not heard since; or nobody else is there.
+        """Whether any server may be out, or there is no other server.
 
-        Asked many times in every step, and nearly always nobody was.
+        A cheap first question, asked many times a step: nearly always none is.
         """
         for p in self.values():
             if p.left or p.confirmed or p.off_asked_at != NEVER:
@@ -103,7 +94,7 @@ class Peers:
         return not self
 
     def voters(self, names: tuple[str, ...]) -> tuple[str, ...]:
-        """Those of `names` that count: all but who has been out for `L + d`."""
+        """Those of `names` whose votes count: all but the servers that were out for `L + d`."""
         now, silence = self.step.now, self.step.times.silence_ms
         return tuple(
             name
@@ -124,28 +115,28 @@ class Peers:
         return heard, len(electorate)
 
     def hears_majority(self) -> bool:
-        """Whether those heard now are a strict majority."""
+        """Whether the servers heard now are a strict majority."""
         heard, of = self.heard_electors()
         return heard >= majority(of)
 
     def hears_half(self) -> bool:
-        """Whether those heard now are exactly half."""
+        """Whether the servers heard now are exactly half."""
         heard, of = self.heard_electors()
         return 2 * heard == of
 
     def hears_newcomer(self) -> bool:
-        """Whether one of those heard now is a newcomer: elsewhere it may be out, and not count."""
+        """Whether a newcomer is heard: for other servers it may still be out, and not count."""
         return any(
             p.beat is not None and p.beat.newcomer and self.hears(name) for name, p in self.items()
         )
 
     def majority_without_out(self) -> bool:
-        """Whether those heard now are a majority of all, were nobody out any more."""
+        """Whether the servers heard now would be a majority if no server were out."""
         heard, of = self._heard_of_all()
         return heard >= majority(of)
 
     def half_without_out(self) -> bool:
-        """Whether they are exactly half of all."""
+        """Whether the servers heard now would be exactly half if no server were out."""
         heard, of = self._heard_of_all()
         return 2 * heard == of
 
@@ -154,7 +145,7 @@ class Peers:
         return sum(1 for name in names if name == self.step.me or self.hears(name)), len(names)
 
     def lacks(self) -> tuple[str, ...]:
-        """As a newcomer: who neither counts us nor is out for us."""
+        """As a newcomer: the servers that neither count us nor are out for us."""
         return tuple(
             name
             for name, p in self.items()
@@ -164,3 +155,26 @@ class Peers:
     def ripe(self) -> bool:
         """Whether our first `L + d` is over."""
         return self.step.now >= self.step.life.started_at + self.step.times.silence_ms
+
+
+class Answers:
+    """Peers that are answered before the next interval."""
+
+    def __init__(self, step: Step, peers: Peers) -> None:
+        self.step = step
+        self.peers = peers
+        self.due: list[str] = []
+
+    def at_once(self, name: str, *, first: bool = False) -> None:
+        """Answers one peer now instead of at the next interval (not in a flood).
+
+        `first`: the first answer to something that comes once a term or incarnation.  It is never
+        held back: an election is three such answers within a few milliseconds.
+        """
+        p = self.peers[name]
+        recent = self.step.now - p.urgent_at < self.step.times.interval_ms // 8
+        if recent and not first:
+            return
+        p.urgent_at = self.step.now
+        if name not in self.due:
+            self.due.append(name)

@@ -1,8 +1,8 @@
 """What BMCs say of their servers, and when that proves anything (`docs/rules.md`, *Out*).
 
-All are asked in their turn, and one whose server misses two beats at once: "off" clears it long
+Each is asked in turn, and at once when its server misses two beats: "off" clears that server long
 before the time-out.  A BMC can be wrong: right after its own restart it has not sensed the host
-yet, and some stay wrong.  So an "off" counts only
+yet, and some BMCs stay wrong.  So an "off" counts only
 
 - if its server had been silent for two beats when the BMC was asked, and is silent still: the
   kernel, too, which an ICMP echo asks together with the question;
@@ -11,9 +11,9 @@ yet, and some stay wrong.  So an "off" counts only
 - from a BMC that does not lie.  It lies if its server answers a heartbeat that was sent after the
   BMC had answered off; then nothing it says is proof until it reads on while its server is heard.
 
-A BMC has few sessions, often four.  So two servers keep one with it: the coordinator and who is
-listed first, as all know alike.  The others look at it once a minute, and ask as those two do
-while its server is not heard.
+A BMC has few sessions, often four.  So two servers keep one with it: the coordinator and the server
+listed first, which all servers know alike.  The others look at it once a minute, and ask as those
+two do while its server is not heard.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from __future__ import annotations
 from clptools.core import phrases as say
 from clptools.core.cluster.peers import Peers
 from clptools.core.model.actions import ReadPower
+from clptools.core.model.cluster_state import BmcState, PeerState
 from clptools.core.model.events import PowerRead
 from clptools.core.model.messages import Echo
-from clptools.core.model.quorum import NEVER
 from clptools.core.model.settings import Settings
-from clptools.core.model.state import BmcState, PeerState
+from clptools.core.model.timing import NEVER
 from clptools.core.model.words import BmcAction, PowerState
 from clptools.core.notices import cluster as notices
 from clptools.core.step import Change, Step
@@ -127,7 +127,7 @@ class Power:
             bmc.beat_at = self.step.now
 
     def _tell_mend(self, bmc: BmcState, event: PowerRead) -> None:
-        """An alert where a person must mend something; without it a power loss is not proven."""
+        """Alerts where a person must mend something before this BMC can prove a power loss."""
         step, server = self.step, event.server
         if event.power != PowerState.UNKNOWN:
             if bmc.mend_told:
@@ -181,9 +181,9 @@ class Power:
         return say.off_in_young_session
 
     def answered(self, server: str, p: PeerState, echo: Echo) -> None:
-        """Its server answered a beat of ours: a BMC that had said off before that was sent lies.
+        """Its server answered a beat of ours: a BMC that said off before that beat was sent lies.
 
-        Not so of one that booted since it was asked: another incarnation is believed now.
+        A server that booted since the question is no such case: its incarnation is another one.
         """
         bmc = p.bmc
         lived = p.believed_at < bmc.off_asked_at and bmc.off_at < echo.sent_at
@@ -213,13 +213,13 @@ class Power:
             early_ms = _HURRY_MS if hurry else 0
             keep = self._beats() if p is None else self._needs(server.name, p, coordinator)
             if p is not None and keep:
-                # By another server's turn it would be late: it needs this one only now.
+                # It was asked in the longer turn; the shorter one begins now.
                 early_ms = max(early_ms, bmc.next_at - bmc.began_at - self.interval_ms())
             if now >= bmc.next_at - early_ms:
                 self.ask(server.name, keep)
 
     def keepers(self, server: str, coordinator: str) -> tuple[str, ...]:
-        """Who keeps a session with that server's BMC: the coordinator, and who is listed first."""
+        """The servers that keep a session with a BMC: the coordinator, and the one listed first."""
         listed = self.step.settings.names
         first = (coordinator, *(name for name in listed if name != coordinator))
         return tuple(name for name in first if name and name != server)[:_KEEPERS]
@@ -247,7 +247,7 @@ class Power:
         self.step.do(ReadPower(server=name, echo=self._silent(p), keep=keep))
 
     def _own_ms(self) -> int:
-        """How often we look at our own: by it we know whether the others see us beat there."""
+        """The interval for our own BMC: its reading shows whether the others see our beat there."""
         return self.interval_ms() if self._beats() else _READ_OWN_MS
 
     def _beats(self) -> bool:

@@ -16,14 +16,14 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from clptools.core import phrases as say
+from clptools.core import replies
 from clptools.core.cluster.peers import Peers
 from clptools.core.model.actions import SetMember
+from clptools.core.model.cluster_state import RevisionState
 from clptools.core.model.events import SettingsOffered
-from clptools.core.model.quorum import NEVER
 from clptools.core.model.settings import Arbiter, Cluster, InForce, Settings
-from clptools.core.model.state import Phase, RevisionState
-from clptools.core.model.timing import times, times_of_both, turns_step_ms
+from clptools.core.model.state import Phase
+from clptools.core.model.timing import NEVER, times, times_of_both, turns_step_ms
 from clptools.core.step import Change, Step
 
 _TURNS_KEPT = 8
@@ -56,24 +56,28 @@ class Revision:
         self.peers = peers
 
     def refuses(self, settings: Settings) -> str:
-        """Why who votes cannot become what `settings` say; empty: it can."""
+        """Why the voters of `settings` cannot take effect now; empty: they can."""
         step = self.step
         if step.life.phase is not Phase.RUNNING or step.me not in step.settings.names:
             return ""
         for name in (step.me, *self.peers):
             if name not in settings.names and not self.has_gone(name):
-                return say.may_not_be_removed(name)
+                return replies.may_not_be_removed(name)
         if self.state.names and settings.voters != step.settings.voters:
-            return say.change_under_way(self.behind())
+            return replies.change_under_way(self.behind())
         return ""
 
     def has_gone(self, name: str) -> bool:
-        """Whether it gave up its part, or a person vouches for it.
+        """Whether a server has left, or a person vouches that it is down.
 
-        One that is merely off may boot with the configuration of before, while we are off.
+        One that is merely off may boot with the previous configuration while we are off.
         """
         p = self.peers.get(name)
         return p is not None and bool(p.left or p.confirmed)
+
+    def gone(self) -> set[str]:
+        """The servers for which `has_gone` holds."""
+        return {name for name in self.peers if self.has_gone(name)}
 
     def behind(self) -> list[str]:
         """Servers that have not shown that they vote by our configuration."""
@@ -85,7 +89,7 @@ class Revision:
         ]
 
     def in_force(self) -> tuple[InForce, ...]:
-        """Ours, and the one before while some may still vote by it."""
+        """Our revision, and the previous one while some server may still vote by it."""
         now = self.step.settings.in_force
         before = self.state.cluster
         if not self.state.names or before is None:
@@ -98,18 +102,20 @@ class Revision:
 
     def leases_bind(self) -> bool:
         """Whether the holder's lease binds: by any revision in force."""
+        if not self.state.names:
+            return self.step.settings.leases_armed
         return any(r.leases_armed for r in self.in_force())
 
     def turns(self) -> tuple[InForce, ...]:
-        """Ours, and those by which somebody who is not out may still take turns."""
+        """Our revision, and those by which a server that is not out may still take turns."""
         return (self.step.settings.in_force, *self.state.turns_before)
 
     def turns_step_ms(self) -> int:
-        """The shorter step while some count by a revision before: its turns are as short."""
+        """The step by our revision, or a shorter one while a server may count by it."""
         return min(turns_step_ms(r.cluster) for r in self.turns())
 
-    def before_turns(self, before: InForce) -> None:
-        """Another configuration took effect: whoever has not got it takes turns by `before`."""
+    def _before_turns(self, before: InForce) -> None:
+        """Servers that do not have the new configuration yet take turns by `before`."""
         now = self.step.settings.in_force
         if before == now or before in self.state.turns_before:
             return
@@ -126,13 +132,24 @@ class Revision:
             self.state.turns_before = []
 
     def settle(self) -> bool:
-        """Ends what is through; whether that was the revision before."""
+        """Ends what is through; whether the previous revision ended."""
         self._end_turns()
         ended = self._end_revision()
         step = self.step
         if step.life.phase is Phase.RUNNING and step.me in step.settings.names:
             self._end_doubt()
         return ended
+
+    def follows(self, before: InForce, gone: set[str]) -> int:
+        """Our configuration follows `before`; `gone`: servers that had given up their part.
+
+        Returns by how many ms that shortens a holder's lease.
+        """
+        names = self.step.settings.names
+        voters = tuple(n for n in before.names if n not in gone or n in names)
+        shorter_ms = self.begin(voters, before.arbiter, before.cluster)
+        self._before_turns(before)
+        return shorter_ms
 
     def begin(self, names: tuple[str, ...], arbiter: Arbiter | None, cluster: Cluster) -> int:
         """While servers, arbiters or lengths change, what decides holds by both revisions.
@@ -161,7 +178,7 @@ class Revision:
         self.step.times = times(now) if before is None else times_of_both(before, now)
 
     def offered(self, event: SettingsOffered) -> None:
-        """Another configuration is prepared: from here on others may vote by it."""
+        """Another configuration is prepared here: from now on other servers may vote by it."""
         step, voters = self.step, event.settings.voters
         if voters == step.settings.voters:
             return
@@ -173,8 +190,8 @@ class Revision:
     def doubt(self) -> None:
         """Until all are known to vote by one configuration the disk does not say `member`.
 
-        Who boots meanwhile may have the other one, so time alone admits it no more: it needs
-        the word of every server, and those that vote by another do not give it.
+        A server that boots meanwhile may have the other configuration, so time alone does not
+        admit it: every other server must count it, and none that votes by another one does.
         """
         step = self.step
         self.state.doubt = True
@@ -185,10 +202,10 @@ class Revision:
             step.do(SetMember(member=False))
 
     def _end_doubt(self) -> None:
-        """It ends when every server that has not left votes by ours, for `L + d`.
+        """Doubt ends when every server that has not left votes by our configuration, for `L + d`.
 
-        One that is merely off is waited for: it may have taken over what we have not, and rule
-        by it when we boot, or boot with what we had before.
+        A server that is merely off is waited for: it may have taken over a configuration that we
+        do not have, and rule by it when we boot, or boot with the one that we had before.
         """
         step = self.step
         if not self.state.doubt or step.life.newcomer:
@@ -201,9 +218,9 @@ class Revision:
             step.do(SetMember(member=True))
 
     def _end_revision(self) -> bool:
-        """The revision before ends when every server that is not out votes by ours, for `L + d`.
+        """The previous revision ends when every server that is not out votes by ours, for `L + d`.
 
-        Who is out does not vote, and does so again only when it has ours (`doubt`).
+        A server that is out does not vote, and does again only when it has ours (`doubt`).
         """
         step = self.step
         if not self.state.names:

@@ -1,20 +1,20 @@
 """What is wanted of the groups: policy that all servers share, and that only an office changes.
 
-Losing it costs comfort, never safety.  The highest version stands; whoever hears a server that
-knows an older one tells it.
+Losing it costs comfort, never safety.  The highest version stands; a server that hears another one
+with an older version sends it the newer one.
 """
 
 from __future__ import annotations
 
 import msgspec
 
-from clptools.core.cluster.election import Election
+from clptools.core.cluster.authority import Authority
 from clptools.core.cluster.peers import Peers
 from clptools.core.cluster.timeout_ratio import TimeoutRatio
 from clptools.core.model.actions import SendControl
-from clptools.core.model.messages import Epoch, Shared
-from clptools.core.model.quorum import NEVER
-from clptools.core.model.state import PeerState, PolicyState
+from clptools.core.model.cluster_state import PeerState, PolicyState
+from clptools.core.model.messages import Epoch, Intent, Shared
+from clptools.core.model.timing import NEVER
 from clptools.core.notices import cluster as notices
 from clptools.core.step import Change, Step
 
@@ -25,26 +25,49 @@ class SharedPolicy:
     """The shared policy as this server knows it."""
 
     def __init__(
-        self, step: Step, state: PolicyState, peers: Peers, ratio: TimeoutRatio, election: Election
+        self,
+        step: Step,
+        state: PolicyState,
+        peers: Peers,
+        ratio: TimeoutRatio,
+        authority: Authority,
     ) -> None:
         self.step = step
         self.state = state
         self.peers = peers
         self.ratio = ratio
-        self.election = election
+        self.authority = authority
 
     @property
     def shared(self) -> Shared:
-        """What stands now."""
+        """The policy in force."""
         return self.state.shared
 
+    # ------------------------------------------------------------------ what is wanted of groups
+
+    def intent_of(self, group: str) -> Intent:
+        """What is wanted of a group; by default what its `startup` says."""
+        for intent in self.shared.intents:
+            if intent.group == group:
+                return intent
+        configured = self.step.settings.group(group)
+        return Intent(group=group, wanted=configured is None or configured.startup == "auto")
+
+    def amend(self, intent: Intent) -> None:
+        """Replaces the intent for one group."""
+        shared = self.shared
+        others = tuple(i for i in shared.intents if i.group != intent.group)
+        self.share(msgspec.structs.replace(shared, intents=(*others, intent)))
+
+    # ------------------------------------------------------------------ shared and taken over
+
     def share(self, shared: Shared) -> None:
-        """New policy under a new version, told to everybody at once."""
-        term = self.election.state.office_term
+        """Puts new policy in force under a new version, and sends it to all servers at once."""
+        term = self.authority.state.office_term
         known = self.shared.version
         version = Epoch(term.number, term.candidate, known.n + 1)
         if version <= known:
-            # Told late, by an office before a boot: terms began again since.
+            # It was told late, from before a boot: terms have begun again since.
             version = Epoch(known.number + 1, term.candidate, known.n + 1)
         self.adopt(msgspec.structs.replace(shared, version=version))
         for name, p in self.peers.items():
@@ -53,7 +76,7 @@ class SharedPolicy:
                 self.tell(name, p)
 
     def adopt(self, shared: Shared) -> None:
-        """Takes policy over, ours or a coordinator's."""
+        """Takes a policy over, our own or a coordinator's."""
         step = self.step
         before, self.state.shared = self.shared, shared
         if shared.suspended != before.suspended:
@@ -65,7 +88,7 @@ class SharedPolicy:
         step.changed(Change.REPORT, Change.DECISIONS)
 
     def heard(self, sender: str, shared: Shared) -> None:
-        """Somebody told a policy; the highest version stands."""
+        """Another server sent a policy; the highest version stands."""
         if shared.version <= self.shared.version:
             return
         p = self.peers.get(sender)
@@ -95,10 +118,10 @@ class SharedPolicy:
         self.state.closing = False
 
     def behind(self) -> list[str]:
-        """Servers that know a newer policy than we do: what it says may forbid what we would do.
+        """Servers that know a newer policy than we do: it may forbid what we would do.
 
-        Whoever was told that a policy is in force was told by a majority, so one of those that
-        elected us names it.  One that named it and is gone for good holds nothing up.
+        A policy is reported as in force once a majority knows it, so at least one of the servers
+        that elected us names it.  A server that named one and is gone for good holds nothing up.
         """
         step = self.step
         version, lasts = self.shared.version, step.times.clear_by_lease_ms
@@ -112,7 +135,7 @@ class SharedPolicy:
         ]
 
     def tell(self, name: str, p: PeerState) -> None:
-        """Tells a server that knows less what is wanted of the groups."""
+        """Sends the policy to a server that has an older one."""
         step = self.step
         if step.now - p.told_policy_at >= _TELL_MS:
             p.told_policy_at = step.now

@@ -1,15 +1,15 @@
 """Time-outs stretched for a while (`clptoratio`): which lengths, and how long.
 
-Stretched is what somebody waits for before he calls it failed.  The lengths that promise 1 hangs
-on (lease, self-stop, startup wait, fence delay, those of arbiters) and the heartbeat interval
-never are: they hold for all servers alike, and a ratio reaches one server after the other.
+Only time-outs that declare a failure are stretched.  The lengths that promise 1 depends on (lease,
+self-stop, startup wait, fence delay, those of arbiters) and the heartbeat interval never are: all
+servers must agree on them, and a ratio reaches one server after the other.
 
     operator --> coordinator --> [shared policy: ratio, for so long] --> every server, until
                                     ^                                    its own clock says so
                                     '--- the time is over: ratio 1
 
-Going back to what is configured needs nobody's leave: each server does so when the time is over
-for it, and a coordinator then tells those that heard of it later.
+Each server goes back to the configured time-outs by itself when its time is over; a coordinator
+then tells those that heard of the ratio later.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ import msgspec
 
 from clptools.core.cluster.peers import Peers
 from clptools.core.model.actions import Stretch
+from clptools.core.model.cluster_state import RatioState
 from clptools.core.model.messages import Shared
 from clptools.core.model.options import HealthOptions, read
 from clptools.core.model.settings import Monitor, Settings
-from clptools.core.model.state import RatioState
 from clptools.core.notices import cluster as notices
 from clptools.core.step import Step
 
@@ -57,7 +57,7 @@ def stretched(settings: Settings, ratio: int) -> Settings:
 
 
 def _monitor(monitor: Monitor, ratio: int) -> Monitor:
-    """Only what the monitor goes by is changed: whatever differs begins anew in the agent.
+    """Changes only what the monitor uses: the agent restarts every monitor that differs.
 
     The watchdog's time-out follows from self-stop, and messages come when they come.
     """
@@ -70,7 +70,7 @@ def _monitor(monitor: Monitor, ratio: int) -> Monitor:
 
 
 class TimeoutRatio:
-    """The ratio of this server: asked for, taken over, and over."""
+    """The ratio that this server uses."""
 
     def __init__(self, step: Step, state: RatioState, peers: Peers) -> None:
         self.step = step
@@ -78,7 +78,7 @@ class TimeoutRatio:
         self.peers = peers
 
     def patience_ms(self) -> int:
-        """The configured heartbeat time-out: what a person who asked for something waits."""
+        """The configured heartbeat time-out: how long a person's request waits for an answer."""
         return self.step.times.lost_ms // self.step.settings.ratio
 
     def silent(self, name: str) -> bool:
@@ -126,5 +126,5 @@ class TimeoutRatio:
 
 
 def _asked(shared: Shared) -> tuple[int, int, int]:
-    """What tells one asking from the next: the same ratio again counts from then on anew."""
+    """What tells one request from the next: the same ratio again starts its time anew."""
     return (shared.ratio, shared.ratio_ms, shared.ratio_number)

@@ -1,14 +1,13 @@
-"""Two servers that run the same group: what must never be is told wherever it is seen."""
+"""Two servers that run the same group: what must never be, recorded wherever it is seen."""
 
 from __future__ import annotations
 
 from clptools.core import phrases as say
 from clptools.core.cluster.holdings import holds
 from clptools.core.cluster.peers import Peers
-from clptools.core.groups.placement import Placement
-from clptools.core.model.group_runs import Runs
+from clptools.core.groups.holders import Holders
+from clptools.core.model.group_state import Copies, Runs
 from clptools.core.model.messages import Epoch
-from clptools.core.model.state import Copies
 from clptools.core.model.states import GroupState
 from clptools.core.notices import groups as notices
 from clptools.core.step import Step
@@ -25,20 +24,20 @@ class CopyWatch:
         state: dict[str, Copies],
         group_runs: Runs,
         peers: Peers,
-        placement: Placement,
+        holders: Holders,
     ) -> None:
         self.step = step
         self.state = state
         self.group_runs = group_runs
         self.peers = peers
-        self.placement = placement
+        self.holders = holders
 
     def settle(self) -> None:
-        """Tells once when two servers run a group, and when that is over.
+        """Records once that two servers run a group, and when that is over.
 
-        Beats of different servers overtake each other: it counts once each of them said it
-        again an interval after all of them had.  It counts at once for a server that itself
-        still runs what another one has by a newer grant.
+        Beats of different servers overtake each other: it counts once each of them has
+        said it again, an interval later.  It counts at once on a server that itself still runs
+        what another one has by a newer grant.
         """
         step = self.step
         known = self.state
@@ -86,7 +85,7 @@ class CopyWatch:
         own = self.group_runs.get(group)
         if own is None or not own.held or own.seen.n == 0:
             return False
-        others = (h for h in self.placement.holders(group) if h.server != self.step.me)
+        others = (h for h in self.holders.of(group) if h.server != self.step.me)
         return any(h.seen > own.seen and h.state in _RUNS for h in others)
 
     def _said_again(self, server: str, since: int) -> bool:

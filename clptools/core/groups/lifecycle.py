@@ -5,14 +5,7 @@
                         '-----------> STOPPING                   '--> STOP_FAILED (still held)
 
 A group is *held* from the grant until everything of it is stopped; a failed stop keeps it held,
-because nobody can tell whether it still runs.
-
-What is wanted of a resource and what is done with it are two things: its state says what the
-operation ordered last is to bring it to, and `GroupRun.busy` names that operation until it ends.
-A stop that is ordered during a start is therefore ordered once, and the end of the start counts
-for nothing.
-
-After a boot the stop scripts run as well (a *purge*), but nothing is held: nothing can run yet.
+because it may still run.
 """
 
 from __future__ import annotations
@@ -20,46 +13,28 @@ from __future__ import annotations
 import msgspec
 
 from clptools.core import phrases as say
-from clptools.core.cluster.election import Election
-from clptools.core.cluster.peers import Peers
 from clptools.core.cluster.shared_policy import SharedPolicy
-from clptools.core.groups.intents import Intents
 from clptools.core.groups.migration import Migration
+from clptools.core.groups.partial import PartialStop
+from clptools.core.groups.purge import Purges
+from clptools.core.groups.runs import BUSY, GroupRuns
 from clptools.core.groups.selection import Selection
-from clptools.core.model.actions import RunResource
 from clptools.core.model.events import ResourceDone, ResourceSaid
-from clptools.core.model.group_runs import held, holds_any
-from clptools.core.model.messages import Epoch, Grant
-from clptools.core.model.quorum import NEVER
-from clptools.core.model.settings import Group, Resource, dependencies, dependents
-from clptools.core.model.state import GroupRun, LifecycleState, Phase
+from clptools.core.model.group_state import GroupRun, holds_any
+from clptools.core.model.messages import Epoch
+from clptools.core.model.settings import Group, Resource, dependents
+from clptools.core.model.state import Phase
 from clptools.core.model.states import GroupState, GroupWhy, ResourceState
-from clptools.core.model.transitions import GROUP, GroupChange
+from clptools.core.model.timing import NEVER
+from clptools.core.model.transitions import GroupChange
 from clptools.core.model.words import Operation
 from clptools.core.notices import groups as notices
-from clptools.core.safety.lease import Lease
+from clptools.core.safety.lease import Lease, SelfStop
 from clptools.core.step import Change, Step
-
-_ON = (ResourceState.ONLINE, ResourceState.STARTING, ResourceState.START_FAILED)
-"""States that a stop must undo: a failed start may have left something behind."""
-_DOWN = (ResourceState.OFFLINE,)
-_BUSY = {
-    "start": ResourceState.STARTING,
-    "stop": ResourceState.STOPPING,
-    "migrate": ResourceState.MIGRATING,
-}
-"""Operation -> state of a resource while it lasts."""
-FIRST_PAUSE_MS = 30_000
-LONGEST_PAUSE_MS = 600_000
-
-
-def pause_ms(times: int) -> int:
-    """How long what failed so often before is left alone: 30 s, 60 s, ... up to 10 min."""
-    return min(FIRST_PAUSE_MS << min(times, 8), LONGEST_PAUSE_MS)
 
 
 class Exhausted(msgspec.Struct, frozen=True):
-    """A resource that could be started nowhere, or not be stopped."""
+    """A resource that could be started nowhere, or could not be stopped."""
 
     group: str
     resource: Resource
@@ -67,86 +42,40 @@ class Exhausted(msgspec.Struct, frozen=True):
 
 
 class Lifecycle:
-    """What runs here."""
+    """Starts and stops the groups of this server."""
 
     def __init__(
         self,
         step: Step,
-        state: LifecycleState,
-        peers: Peers,
+        groups: GroupRuns,
         policy: SharedPolicy,
-        election: Election,
         lease: Lease,
-        intents: Intents,
         selection: Selection,
     ) -> None:
         self.step = step
-        self.state = state
-        self.peers = peers
+        self.groups = groups
         self.policy = policy
-        self.election = election
         self.lease = lease
-        self.intents = intents
         self.selection = selection
-        self.migration = Migration(step, self)
-
-    def run(self, name: str) -> GroupRun:
-        """The state of a group here, made when first asked for."""
-        runs = self.runs
-        found = runs.get(name)
-        if found is None:
-            found = runs[name] = GroupRun(since=self.step.now)
-        return found
-
-    @property
-    def runs(self) -> dict[str, GroupRun]:
-        """Group -> how it is here."""
-        return self.state.runs
-
-    def held(self) -> list[str]:
-        """Names of what is held here, in configured order."""
-        return held(self.runs, self.step.settings)
-
-    def online(self, target: str) -> list[str]:
-        """Held and running groups that `target` names: a group, a resource, or `All Groups`."""
-        runs = self.runs
-        running = [n for n in self.held() if runs[n].state is GroupState.ONLINE]
-        if target == "All Groups":
-            return running
-        group = self.step.settings.group_of(target)
-        return [n for n in running if group is not None and n == group.name]
+        self.migration = Migration(step, groups)
+        self.purges = Purges(step, groups)
+        self.partial_stop = PartialStop(groups)
 
     # ------------------------------------------------------------------ beginning
-
-    def take(self, grant: Grant) -> None:
-        """A grant arrived: take it, or refuse it silently (it will not get better)."""
-        step = self.step
-        if step.settings.group(grant.group) is None or step.life.phase is not Phase.RUNNING:
-            return
-        run = self.run(grant.group)
-        if grant.incarnation != step.life.incarnation or step.life.newcomer or not step.life.noted:
-            return
-        if grant.epoch.term != self.election.state.term or grant.epoch <= run.seen or run.held:
-            return
-        if not grant.sent_at <= step.now < grant.sent_at + step.times.holder_ms:
-            return
-        self.lease.answered(grant.sent_at)
-        self.begin(grant.group, grant.epoch, grant.event, grant.previous, grant.off)
 
     def begin(
         self, name: str, epoch: Epoch, event: str, previous: str, off: tuple[str, ...]
     ) -> None:
-        """Holds a group under `epoch` and starts its resources; a purge gives way to that.
+        """Holds a group under `epoch` and starts its resources, also in the middle of a purge.
 
         `off`: servers that are proven powered off.
         """
         step = self.step
-        run = self.run(name)
+        run = self.groups.run(name)
         run.held = True
         run.seen = epoch
         run.event = event
         run.previous = previous
-        run.off = off
         run.why = GroupWhy.NONE
         run.next_why = GroupWhy.NONE
         run.purge = False
@@ -161,79 +90,47 @@ class Lifecycle:
         group = step.settings.group(name)
         resources = group.resources if group is not None else ()
         run.resources = {r.name: ResourceState.OFFLINE for r in resources}
-        self._enter(run, GroupChange.GRANTED)
+        self.groups.enter(run, GroupChange.GRANTED)
         step.notice(notices.GroupStarts(name, epoch.n))
         self._advance_start(name, run)
 
     def purge(self, *, held: bool) -> None:
-        """Without state: stops whatever may run of any group, also of those that are not ours:
-        a push may have taken one away since.
+        """Without state: stops everything that may run of any group.
 
-        `held`: within a boot all of it counts as running until it is stopped.  Since a boot
-        nothing can run: the server is only the last choice for what is not stopped yet.
+        `held`: whether it counts as running until it is stopped, as within one boot it must.
         """
-        for group in self.step.settings.groups:
-            if not group.resources:
-                continue
-            run = self.run(group.name)
-            run.held = held
-            run.purge = True
-            run.resources = {r.name: ResourceState.START_FAILED for r in group.resources}
-            self._purge(group.name, run)
+        for name in self.purges.plan(held=held):
+            self._purge_group(name)
 
-    def _purge(self, name: str, run: GroupRun) -> None:
-        """Stops what is left, or stops it again."""
-        for resource, state in run.resources.items():
-            if state is not ResourceState.OFFLINE:
-                run.resources[resource] = ResourceState.START_FAILED
-        run.factor = "GROUPSTOP"
-        run.next_why = GroupWhy.NONE
-        run.purge_at = NEVER
-        self._enter(run, GroupChange.PURGE)
+    def _purge_group(self, name: str) -> None:
+        run = self.groups.run(name)
+        self.purges.begin(run)
         self._advance_stop(name, run)
 
     def settle(self) -> None:
-        """Tries purges again that did not end well."""
-        step = self.step
-        if step.life.phase is not Phase.RUNNING or self.policy.shared.suspended:
-            return
-        for name, run in list(self.runs.items()):
-            if run.purge and run.purge_at != NEVER and step.now >= run.purge_at:
-                self._purge(name, run)
-
-    def _purge_failed(self, name: str, run: GroupRun) -> None:
-        """Told once; the server stays the last choice for the group until it ends well."""
-        step = self.step
-        pause = pause_ms(run.purges)
-        run.purges += 1
-        run.purge_at = step.now + pause
-        self._enter(run, GroupChange.PURGE_FAILED)
-        if run.purges > 1:
-            return
-        failed = [r for r, s in run.resources.items() if s is ResourceState.STOP_FAILED]
-        step.notice(
-            notices.PurgeFailed(name, failed, pause),
-            because=tuple(run.texts[r] for r in failed if run.texts.get(r)),
-        )
+        """Tries failed purges again."""
+        if self.step.life.phase is Phase.RUNNING and not self.policy.shared.suspended:
+            for name in self.purges.due():
+                self._purge_group(name)
 
     def resume(self) -> None:
-        """After an agent restart: go on with what was held; half-done work is stopped first."""
-        for name, run in list(self.runs.items()):
+        """After a restart of the agent: keeps what was online, and stops half-done work."""
+        for name, run in list(self.groups.runs.items()):
             if run.purge and not run.held:
-                self._purge(name, run)
+                self._purge_group(name)
             if not run.held:
                 continue
             if run.state is GroupState.ONLINE:
                 self.step.notice(notices.GroupFound(name))
                 continue
-            busy = (*_BUSY.values(), ResourceState.STOP_FAILED)
+            busy = (*BUSY.values(), ResourceState.STOP_FAILED)
             for resource, state in run.resources.items():
                 if state in busy:
                     run.resources[resource] = ResourceState.START_FAILED
             run.next_why = GroupWhy.LEASE if run.state is GroupState.STARTING else run.why
             run.next_why = run.next_why or GroupWhy.LEASE
             run.factor = "GROUPSTOP"
-            self._enter(run, GroupChange.HALF_DONE)
+            self.groups.enter(run, GroupChange.HALF_DONE)
             self._advance_stop(name, run)
 
     # ------------------------------------------------------------------ ending
@@ -249,13 +146,13 @@ class Lifecycle:
         migrate: bool = False,
         reason: str = "",
     ) -> None:
-        """Stops a held group; `why` is what we shall say of its release.
+        """Stops a held group; `why` is what its release will report.
 
-        `migrate`: what can be migrated is, before.  Without it nothing is, and a migration that
-        is under way ends.
+        `migrate`: resources that can migrate do so first.  Without it none does, and a migration
+        that is under way ends.
         """
         step = self.step
-        run = self.run(name)
+        run = self.groups.run(name)
         if not run.held:
             return
         run.next_why = why
@@ -273,68 +170,78 @@ class Lifecycle:
         for resource, state in run.resources.items():
             if again and state is ResourceState.STOP_FAILED:
                 run.resources[resource] = ResourceState.START_FAILED
-        self._enter(run, GroupChange.STOP)
+        self.groups.enter(run, GroupChange.STOP)
         step.notice(notices.GroupStops(name, reason))
         if migrate:
             self.migration.plan(name, run)
         self._advance_stop(name, run)
 
+    def stop_itself(self, self_stop: SelfStop) -> None:
+        """Stops groups whose lease is over, by force, and ends the server where that is set."""
+        for name in self_stop.groups:
+            self.stop(name, GroupWhy.LEASE, "GROUPSTOP", forced=True)
+        if self_stop.action is not None:
+            self.step.do(self_stop.action)
+
+    def leave(self, then: str, *, no_move: bool) -> None:
+        """Begins to leave the cluster: takes no group any more, and stops those that are held.
+
+        `then`: what follows once this server has left; `no_move`: its groups stay stopped.
+        """
+        step = self.step
+        if step.life.phase is not Phase.RUNNING:
+            return
+        step.life.phase = Phase.LEAVING
+        step.life.then = then
+        step.life.no_move = no_move
+        step.life.left_at = step.now
+        for name in self.groups.held():
+            self.stop(name, GroupWhy.LEAVING, "CLUSTERSTOP" if no_move else "SERVERSTOP")
+        step.changed(Change.BEATS, Change.DECISIONS)
+
     def restart(self, target: str) -> None:
         """Restarts a group, or a resource with those that depend on it, in place."""
-        for name in self.online(target):
-            run = self.run(name)
+        for name in self.groups.online(target):
+            run = self.groups.run(name)
             group = self.step.settings.group(name)
             if group is None:
                 continue
             if group.resource(target) is None:
                 self.stop(name, GroupWhy.FAILOVER, "GROUPRESTART", restart=True)
                 continue
-            self._partial(name, run, [target, *dependents(group, target)])
+            self._stop_part(name, run, [target, *dependents(group, target)])
 
-    def _partial(self, name: str, run: GroupRun, resources: list[str]) -> None:
+    def _stop_part(self, name: str, run: GroupRun, resources: list[str]) -> None:
         """Stops just these; what is wanted on starts again afterwards."""
-        run.stopping_only = [r for r in resources if run.resources.get(r) in _ON]
-        run.factor = "RESOURCERESTART"
-        self._enter(run, GroupChange.PARTIAL)
+        self.partial_stop.begin(run, resources)
         self._advance_partial(name, run)
 
-    def stop_resource(self, group: Group, resource: str, also: bool) -> str:
-        """`clprsc -t`: returns what refuses it, or nothing."""
-        run = self.run(group.name)
-        needing = [r for r in dependents(group, resource) if run.resources.get(r) in _ON]
-        if needing and not also:
-            return say.needed_by(resource, needing)
-        run.wanted_off = sorted({*run.wanted_off, resource, *needing})
-        self._partial(group.name, run, [resource, *needing])
-        return ""
+    def stop_resources(self, name: str, resources: list[str]) -> None:
+        """Stops these of an online group and keeps them off; the rest runs on."""
+        run = self.groups.run(name)
+        run.wanted_off = sorted({*run.wanted_off, *resources})
+        self._stop_part(name, run, resources)
 
-    def start_resource(self, group: Group, resource: str, also: bool) -> str:
-        """`clprsc -s`: returns what refuses it, or nothing."""
-        run = self.run(group.name)
-        needs = [
-            r
-            for r in dependencies(group, resource)
-            if run.resources.get(r) is not ResourceState.ONLINE
-        ]
-        if needs and not also:
-            return say.needs(resource, needs)
-        run.wanted_off = [r for r in run.wanted_off if r not in (resource, *needs)]
-        for name in (resource, *needs):
-            if run.resources.get(name) is ResourceState.START_FAILED:
-                run.resources[name] = ResourceState.OFFLINE
-            run.retries.pop(name, None)
-        self._enter(run, GroupChange.PARTIAL)
-        self._advance_start(group.name, run)
-        return ""
+    def start_resources(self, name: str, resources: list[str]) -> None:
+        """Starts these of an online group, also those whose start failed before."""
+        run = self.groups.run(name)
+        run.wanted_off = [r for r in run.wanted_off if r not in resources]
+        for resource in resources:
+            if run.resources.get(resource) is ResourceState.START_FAILED:
+                run.resources[resource] = ResourceState.OFFLINE
+            run.retries.pop(resource, None)
+        self.groups.enter(run, GroupChange.PARTIAL)
+        self._advance_start(name, run)
 
     # ------------------------------------------------------------------ results
 
     def done(self, event: ResourceDone) -> Exhausted | None:
-        """An operation on a resource ended; it counts if it is the one ordered last.
+        """An operation on a resource ended; only the newest one counts.
 
-        Returns what has failed for good here: its final action comes first, then `go_on`.
+        Returns a resource that has failed for good here: its final action comes first, then
+        `go_on`.
         """
-        run = self.runs.get(event.group)
+        run = self.groups.runs.get(event.group)
         if run is None or run.busy.get(event.resource) != event.number:
             return None
         self.step.changed(Change.REPORT)
@@ -349,46 +256,48 @@ class Lifecycle:
         return None
 
     def go_on(self, exhausted: Exhausted) -> None:
-        """The final action of a resource has begun, or there is none: the group goes on."""
+        """Goes on with a group once the final action of its resource has begun."""
         if exhausted.op == Operation.START:
             self.stop(exhausted.group, GroupWhy.START_FAILED, "GROUPSTOP")
         else:
-            self._stopped(exhausted.group, self.run(exhausted.group))
+            self._stopped(exhausted.group, self.groups.run(exhausted.group))
 
     def said(self, event: ResourceSaid) -> None:
-        """A remark on an operation that goes on."""
+        """A running operation has a remark."""
         self.step.notice(notices.ResourceSaid(event.group, event.resource, event.text))
 
     def _start_done(self, event: ResourceDone, run: GroupRun) -> Exhausted | None:
         step = self.step
         name = event.group
         if run.state is GroupState.STOPPING:
-            # Its stop waits for what depends on it.
+            # It is stopped once nothing that depends on it runs.
             ended = ResourceState.ONLINE if event.ok else ResourceState.START_FAILED
-            self.put(run, event.resource, ended)
+            self.groups.put(run, event.resource, ended)
             self._advance_stop(name, run)
             return None
         if event.ok:
-            self.put(run, event.resource, ResourceState.ONLINE)
+            self.groups.put(run, event.resource, ResourceState.ONLINE)
             if run.stopping_only:
                 self._advance_partial(name, run)
             else:
                 self._advance_start(name, run)
             return None
-        configured = self._resource(name, event.resource)
+        configured = self.groups.resource(name, event.resource)
         tried = run.retries.get(event.resource, 0)
-        self.put(run, event.resource, ResourceState.START_FAILED)
+        self.groups.put(run, event.resource, ResourceState.START_FAILED)
         why = say.failure(event.text, event.timed_out)
         step.notice(notices.ResourceStartFailed(name, event.resource, why))
         if configured is not None and tried < configured.start_retries:
             run.retries[event.resource] = tried + 1
-            self.put(run, event.resource, ResourceState.OFFLINE)
+            self.groups.put(run, event.resource, ResourceState.OFFLINE)
             self._advance_start(name, run)
             return None
         run.failed = event.resource
-        # Once: what fails again after a pause would end the machine again and again.
-        first = not self.intents.of(name).rounds
-        if configured is not None and first and not self._tried_elsewhere(name):
+        # In the first round only: a failure that comes back would end the machine again and again.
+        intent = self.policy.intent_of(name)
+        group = step.settings.group(name)
+        elsewhere = group is not None and self.selection.tried_elsewhere(group, intent)
+        if configured is not None and not intent.rounds and not elsewhere:
             return Exhausted(name, configured, Operation.START)
         self.stop(name, GroupWhy.START_FAILED, "GROUPSTOP")
         return None
@@ -396,87 +305,48 @@ class Lifecycle:
     def _stop_done(self, event: ResourceDone, run: GroupRun) -> Exhausted | None:
         step = self.step
         name = event.group
-        if event.ok:
-            self.put(run, event.resource, ResourceState.OFFLINE)
-        elif not run.held:
-            self.put(run, event.resource, ResourceState.STOP_FAILED)
-        else:
-            self.put(run, event.resource, ResourceState.STOP_FAILED)
+        ended = ResourceState.OFFLINE if event.ok else ResourceState.STOP_FAILED
+        self.groups.put(run, event.resource, ended)
+        if run.held and not event.ok:
             why = say.failure(event.text, event.timed_out)
             step.notice(notices.ResourceStopFailed(name, event.resource, why))
-            configured = self._resource(name, event.resource)
+            configured = self.groups.resource(name, event.resource)
             if configured is not None:
                 return Exhausted(name, configured, Operation.STOP)
         self._stopped(name, run)
         return None
 
     def _stopped(self, name: str, run: GroupRun) -> None:
-        """A stop ended, well or not: on with what it was for."""
+        """A stop ended, well or not: goes on with what it was part of."""
         if run.state is GroupState.STARTING:
             self._advance_partial(name, run)
         else:
             self._advance_stop(name, run)
 
-    def _tried_elsewhere(self, name: str) -> bool:
-        """Whether the start that failed here will be tried on another server."""
-        step = self.step
-        group = step.settings.group(name)
-        intent = self.intents.of(name)
-        if group is None or intent.failures >= max(r.failover_on_failure for r in group.resources):
-            return False
-        others = (s for s in group.servers if s not in (step.me, *intent.avoid))
-        return any(self.selection.eligible(group, server) for server in others)
-
     # ------------------------------------------------------------------ order
 
     def _advance_start(self, name: str, run: GroupRun) -> None:
-        """Starts whatever has all it depends on; Online when nothing is left to start."""
+        """Starts each resource whose dependencies are online; Online when none is left to start."""
         group = self.step.settings.group(name)
         if group is None or run.state is not GroupState.STARTING:
             return
-        left = False
-        for resource in group.resources:
-            state = run.resources.setdefault(resource.name, ResourceState.OFFLINE)
-            if resource.name in run.wanted_off or state is ResourceState.ONLINE:
-                continue
-            left = True
-            ready = all(run.resources.get(d) is ResourceState.ONLINE for d in resource.depends)
-            if state is ResourceState.OFFLINE and ready:
-                self.operate(name, run, resource, Operation.START)
-        if not left:
+        if not self.groups.start_ready(group, run):
             self._came_online(name, run, group)
 
     def _came_online(self, name: str, run: GroupRun, group: Group) -> None:
         step = self.step
         took = step.now - run.since
-        run.off = ()  # what is restarted later is another story: they may be on by then
-        self._enter(run, GroupChange.ALL_ONLINE)
+        run.off = ()  # those servers may be on again when it is restarted later
+        self.groups.enter(run, GroupChange.ALL_ONLINE)
         order = ", ".join(r.name for r in group.resources if r.name not in run.wanted_off)
         step.notice(notices.GroupOnline(name, order or say.nothing, took))
 
     def _advance_partial(self, name: str, run: GroupRun) -> None:
-        group = self.step.settings.group(name)
-        if group is None:
-            return
-        left = [
-            r for r in run.stopping_only if run.resources.get(r) in (*_ON, ResourceState.STOPPING)
-        ]
-        if any(run.resources.get(r) is ResourceState.STOP_FAILED for r in run.stopping_only):
-            run.stopping_only = []
-            run.next_why = GroupWhy.NONE
-            self._enter(run, GroupChange.STOP_FAILED)
-            return
-        for resource in reversed(group.resources):
-            if resource.name in left and run.resources[resource.name] in _ON:
-                blocking = [d for d in dependents(group, resource.name) if d in left]
-                if not blocking:
-                    self.operate(name, run, resource, Operation.STOP)
-        if not left:
-            run.stopping_only = []
+        if self.partial_stop.advance(name, run):
             self._advance_start(name, run)
 
     def _advance_stop(self, name: str, run: GroupRun) -> None:
-        """Stops whatever nothing running depends on; released when all is off."""
+        """Stops each resource that nothing running depends on; released when all are off."""
         group = self.step.settings.group(name)
         known = {r.name for r in group.resources} if group is not None else set()
         for gone in [r for r in run.resources if r not in known]:
@@ -484,28 +354,19 @@ class Lifecycle:
             run.busy.pop(gone, None)
         if self.migration.advance(group, run):
             return
-        for resource in reversed(group.resources if group is not None else ()):
-            if run.resources.get(resource.name) not in _ON:
-                continue
-            blocking = [
-                d
-                for d in dependents(group, resource.name)
-                if run.resources.get(d, ResourceState.OFFLINE) not in _DOWN
-            ]
-            if not blocking:
-                self.operate(name, run, resource, Operation.STOP)
+        if group is not None:
+            self.groups.stop_ready(group, run)
         states = run.resources.values()
-        if all(s in _DOWN for s in states):
+        if all(s is ResourceState.OFFLINE for s in states):
             self._released(name, run)
         elif any(s is ResourceState.STOPPING for s in states):
             return
         elif not run.held:
-            self._purge_failed(name, run)
+            self.purges.failed(name, run)
         else:
             if run.purge:
-                run.purge_at = self.step.now + pause_ms(run.purges)
-                run.purges += 1
-            self._enter(run, GroupChange.STOP_FAILED)
+                self.purges.retry_later(run)
+            self.groups.enter(run, GroupChange.STOP_FAILED)
             self.step.notice(notices.GroupStuck(name, self.step.me))
 
     def _released(self, name: str, run: GroupRun) -> None:
@@ -518,16 +379,16 @@ class Lifecycle:
             for resource in run.resources:
                 run.resources[resource] = ResourceState.OFFLINE
             run.retries = {}
-            self._enter(run, GroupChange.RESTART)
+            self.groups.enter(run, GroupChange.RESTART)
             step.notice(notices.GroupStarts(name, run.seen.n))
             self._advance_start(name, run)
             return
         run.restart = False
         run.held = False
         run.why = run.next_why
-        self._enter(run, GroupChange.ALL_OFF)
-        if step.life.phase is Phase.RUNNING and not holds_any(self.runs):
-            # Armed only now: until here nobody could have fed the watchdog of a newcomer.
+        self.groups.enter(run, GroupChange.ALL_OFF)
+        if step.life.phase is Phase.RUNNING and not holds_any(self.groups.runs):
+            # Not earlier: a newcomer that holds groups may not feed its watchdog.
             self.lease.arm()
         if purge:
             if failed:
@@ -536,55 +397,3 @@ class Lifecycle:
         group = step.settings.group(name)
         order = [r.name for r in reversed(group.resources)] if group is not None else []
         step.notice(notices.GroupReleased(name, order or [say.nothing], took, run.seen.n))
-
-    def operate(self, name: str, run: GroupRun, resource: Resource, op: Operation) -> None:
-        """Begins the start, stop or migration of a resource."""
-        step = self.step
-        self.put(run, resource.name, _BUSY[op])
-        number = run.busy[resource.name] = self.state.next_operation
-        self.state.next_operation += 1
-        known = [s for s in run.off if s in self.peers and not self.peers.hears(s)]
-        off = tuple(known) if op == Operation.START else ()
-        group = step.settings.group(name)
-        servers = group.servers if group is not None else ()
-        step.do(
-            RunResource(
-                group=name,
-                resource=resource.name,
-                op=op,
-                epoch=run.seen.n,
-                event=run.event,
-                factor="" if op == Operation.START else run.factor,
-                previous=run.previous,
-                priority=servers.index(step.me) + 1 if step.me in servers else 1,
-                forced=run.forced,
-                off=off,
-                macs_off=self._macs(off),
-                number=number,
-            )
-        )
-
-    def _macs(self, off: tuple[str, ...]) -> tuple[str, ...]:
-        """MAC addresses of these servers that no other server has."""
-        step = self.step
-        theirs: set[str] = set()
-        others = set(step.life.macs)
-        for name, p in self.peers.items():
-            (theirs if name in off else others).update(p.macs)
-        return tuple(sorted(theirs - others))
-
-    def put(self, run: GroupRun, resource: str, state: ResourceState) -> None:
-        """The one place where a resource changes its state; what it was busy with is over."""
-        run.resources[resource] = state
-        run.busy.pop(resource, None)
-        self.step.changed(Change.REPORT)
-
-    def _enter(self, run: GroupRun, change: GroupChange) -> None:
-        """The one place where a group changes its state."""
-        run.state = GROUP.after(run.state, change)
-        run.since = self.step.now
-        self.step.changed(Change.DECISIONS, Change.BEATS, Change.REPORT)
-
-    def _resource(self, group: str, resource: str) -> Resource | None:
-        configured = self.step.settings.group(group)
-        return configured.resource(resource) if configured is not None else None

@@ -1,43 +1,34 @@
 """Migration before a failover: what defines `migrate` carries its state over while it still runs.
 
-The script saves, or copies ahead, for the start elsewhere to pick up; it makes nothing active on
-another server.  What runs stays active here, and held, until its ordinary stop: so a migration
-decides nothing about who may run the group, and one that fails only costs the state.
+The script saves state, or copies it ahead, for the start elsewhere to pick up; it makes nothing
+active on another server.  The resource stays active here, and held, until its ordinary stop.  So
+a migration decides nothing about who may run the group, and a failed one costs only the state.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from clptools.core import phrases as say
+from clptools.core.groups.runs import GroupRuns
 from clptools.core.model.events import ResourceDone
-from clptools.core.model.settings import Group, Resource, dependents
-from clptools.core.model.state import GroupRun
+from clptools.core.model.group_state import GroupRun
+from clptools.core.model.settings import Group, dependents
 from clptools.core.model.states import ResourceState
 from clptools.core.model.words import Operation
 from clptools.core.notices import groups as notices
 from clptools.core.step import Step
 
-
-class Resources(Protocol):
-    """What migrations ask of the group that they belong to."""
-
-    def operate(self, name: str, run: GroupRun, resource: Resource, op: Operation) -> None:
-        """Begins an operation on a resource."""
-
-    def put(self, run: GroupRun, resource: str, state: ResourceState) -> None:
-        """A resource is in this state now."""
+_TO_MIGRATE = (ResourceState.ONLINE, ResourceState.MIGRATING)
 
 
 class Migration:
-    """The migrations that go before the stops of a failover."""
+    """The migrations that precede the stops of a failover."""
 
-    def __init__(self, step: Step, resources: Resources) -> None:
+    def __init__(self, step: Step, groups: GroupRuns) -> None:
         self.step = step
-        self.resources = resources
+        self.groups = groups
 
     def plan(self, name: str, run: GroupRun) -> None:
-        """What is online and defines `migrate` shall be migrated before anything stops."""
+        """Plans to migrate everything that is online and defines `migrate`."""
         group = self.step.settings.group(name)
         run.migrations = [
             r.name
@@ -48,7 +39,7 @@ class Migration:
             self.step.notice(notices.MigrationBegins(name, run.migrations))
 
     def advance(self, group: Group | None, run: GroupRun) -> bool:
-        """Begins whatever nothing still to be migrated depends on; whether any is under way."""
+        """Begins each migration that no other one still waits on; whether any is left."""
         run.migrations = [r for r in run.migrations if run.resources.get(r) in _TO_MIGRATE]
         for resource in reversed(group.resources if group is not None else ()):
             if resource.name not in run.migrations:
@@ -56,14 +47,14 @@ class Migration:
             blocked = any(d in run.migrations for d in dependents(group, resource.name))
             if not blocked and run.resources[resource.name] is ResourceState.ONLINE:
                 assert group is not None
-                self.resources.operate(group.name, run, resource, Operation.MIGRATE)
+                self.groups.operate(group.name, run, resource, Operation.MIGRATE)
         return bool(run.migrations)
 
     def done(self, event: ResourceDone, run: GroupRun) -> None:
-        """One ended, well or not: it is on until it is stopped."""
+        """A migration ended, well or not: the resource is online until it is stopped."""
         step = self.step
         name, resource = event.group, event.resource
-        self.resources.put(run, resource, ResourceState.ONLINE)
+        self.groups.put(run, resource, ResourceState.ONLINE)
         run.migrations = [r for r in run.migrations if r != resource]
         if event.ok:
             step.notice(notices.MigrationDone(name, resource))
@@ -72,14 +63,11 @@ class Migration:
         step.notice(notices.MigrationFailed(name, resource, why))
 
     def give_up(self, name: str, run: GroupRun) -> bool:
-        """A later order to stop leaves no time for it; whether there was something to give up."""
+        """A later order to stop leaves no time for migrations; whether any were left."""
         left, run.migrations = run.migrations, []
         for resource, state in run.resources.items():
             if state is ResourceState.MIGRATING:
-                self.resources.put(run, resource, ResourceState.ONLINE)
+                self.groups.put(run, resource, ResourceState.ONLINE)
         if left:
             self.step.notice(notices.MigrationGivenUp(name, left))
         return bool(left)
-
-
-_TO_MIGRATE = (ResourceState.ONLINE, ResourceState.MIGRATING)

@@ -1,4 +1,4 @@
-"""Which server a group should go to next, and why not to the others."""
+"""Which server a group should go to next, and why it does not go to the others."""
 
 from __future__ import annotations
 
@@ -7,17 +7,16 @@ from collections.abc import Mapping
 from clptools.core import phrases as say
 from clptools.core.cluster.holdings import told
 from clptools.core.cluster.peers import Peers
-from clptools.core.model.group_runs import Runs, purging
+from clptools.core.model.group_state import Runs, purging
 from clptools.core.model.messages import Intent
-from clptools.core.model.open_events import Events, bars
+from clptools.core.model.monitor_state import Events, MonitorRun, bars
 from clptools.core.model.settings import Group
-from clptools.core.model.state import MonitorRun
 from clptools.core.model.words import EventClass
 from clptools.core.step import Step
 
 
 class Selection:
-    """Reads what is known of the servers; changes nothing."""
+    """Questions about servers as places for a group."""
 
     def __init__(
         self,
@@ -62,8 +61,15 @@ class Selection:
         able = [s for s in group.servers if self.eligible(group, s)]
         return intent.failures > limit or bool(able and set(able) <= set(intent.avoid))
 
+    def tried_elsewhere(self, group: Group, intent: Intent) -> bool:
+        """Whether a start that failed here will be tried on another server."""
+        if intent.failures >= max(r.failover_on_failure for r in group.resources):
+            return False
+        others = (s for s in group.servers if s not in (self.step.me, *intent.avoid))
+        return any(self.eligible(group, server) for server in others)
+
     def _ranked(self, group: Group, intent: Intent, names: list[str]) -> list[str]:
-        """By order; dynamic: the same server group first, then fewest ailing monitors."""
+        """In configured order; dynamic: the same server group first, then by bad monitors."""
         if group.failover != "dynamic":
             return names
         home = {
@@ -113,11 +119,11 @@ class Selection:
         return say.newcomer if beat.newcomer else ""
 
     def is_free(self, group: Group, name: str) -> bool:
-        """Whether nothing speaks against a server but that another one could take the group."""
+        """Whether a server is a first choice: not barred, and nothing of the group left there."""
         return not self.is_barred(name) and not self.is_purging(group, name)
 
     def is_purging(self, group: Group, name: str) -> bool:
-        """Whether something of the group may be left there from before its boot."""
+        """Whether something of the group may be left on a server from before its boot."""
         if name == self.step.me:
             return group.name in purging(self.group_runs)
         beat = told(self.peers[name])

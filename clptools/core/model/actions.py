@@ -1,4 +1,4 @@
-"""What the core wants done: imperative, carried out in the order of the list.
+"""What is to be done: all output of the core, carried out in the order of the list.
 
 The agent performs a list strictly in order and starts no later list before an earlier one is
 through (long work is only *begun* here; its end comes back as an event).  `Persist` and
@@ -82,7 +82,7 @@ class ReadPower(ActionBase, tag="read-power", frozen=True, kw_only=True):
 class Fence(ActionBase, tag="fence", frozen=True, kw_only=True):
     """Send one control command to a server's BMC, or none; one `FenceDone` answers.
 
-    It leaves within `within_ms` or never: whoever ordered it may have heard its victim since.
+    It leaves within `within_ms` or never: later the core may have heard its victim again.
     `power-on` alone is repeated until it reads on, or `within_ms` are over.
     """
 
@@ -191,7 +191,7 @@ class ArmDeadman(ActionBase, tag="arm-deadman", frozen=True, kw_only=True):
 
 
 class StandDown(ActionBase, tag="stand-down", frozen=True, kw_only=True):
-    """Call off a dead-man of the own BMC's timer: what it stood for is done, or will not be.
+    """Call off a dead-man timer of the own BMC: what it was armed for is done, or will not be.
 
     Not every BMC stops the timer when it resets its server.
     """
@@ -212,8 +212,7 @@ class Record(ActionBase, tag="record", frozen=True, kw_only=True):
     event: int = 0
     """Open hardware event it speaks of, or 0."""
     code: str = ""
-    """Name of the notice that it tells, by which all others know it; people go by `module` and
-    `event_id`."""
+    """Name of its notice, by which programs know it; people go by `module` and `event_id`."""
 
 
 class Stretch(ActionBase, tag="stretch", frozen=True, kw_only=True):
@@ -226,7 +225,7 @@ class Stretch(ActionBase, tag="stretch", frozen=True, kw_only=True):
 
 
 class Progress(ActionBase, tag="progress", frozen=True, kw_only=True):
-    """A line for whoever waits for the request `id`."""
+    """A line of progress for the client that waits for the request `id`."""
 
     id: str
     text: str

@@ -56,8 +56,8 @@ class OpenEntry(msgspec.Struct, frozen=True, kw_only=True):
 class LedgerFile(msgspec.Struct, frozen=True, kw_only=True):
     """The ledger of open hardware events: on disk, because hardware outlives a boot.
 
-    Instants are of the clock that `now` comes from; whoever keeps the file over a boot shifts
-    them to the new one (they may become negative).
+    Instants are of the clock that `now` comes from; the agent that keeps the file over a boot
+    shifts them to the new clock (they may become negative).
     """
 
     next_event: int = 1
@@ -98,9 +98,9 @@ class Durable(msgspec.Struct, frozen=True, kw_only=True):
     macs: dict[str, tuple[str, ...]] = {}
     """Server -> its MAC addresses."""
     doubt: bool = False
-    """Voters or lengths change, and somebody may not have heard of it."""
+    """Voters or lengths change, and some server may not have heard of it."""
     turns_before: tuple[InForce, ...] = ()
-    """Revisions by which somebody may still take turns in fencing."""
+    """Revisions by which some server may still take turns in fencing."""
     off: dict[str, int] = {}
     """Server -> when the newest off read of it that counts was asked, `now` of this boot."""
     off_at: dict[str, str] = {}

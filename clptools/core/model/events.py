@@ -1,7 +1,7 @@
-"""What the core is told: everything that happened, in the past tense.
+"""What happened: all input of the core, in the past tense.
 
 The journal is the list of these with their `now`; feeding it to a core restored from the
-segment's snapshot gives the same actions, byte for byte.  Nothing reaches the core by another
+segment's snapshot gives the same actions, byte for byte.  Nothing reaches the core in another
 way.  Instants named `asked_at` or `sent_at` are `now` values of this same server.
 """
 

@@ -45,7 +45,7 @@ NO_EPOCH = Epoch(0, "", 0)
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Base of everything said between servers."""
+    """Base of all messages between servers."""
 
 
 class Echo(Message, array_like=True, frozen=True, kw_only=True):
@@ -64,7 +64,7 @@ class Vote(Message, array_like=True, frozen=True, kw_only=True):
 
 
 class Holding(Message, array_like=True, frozen=True, kw_only=True):
-    """What a server says of one group: the last epoch it saw, and whether it holds the group."""
+    """One group on a server: the last epoch it saw, and whether it holds the group."""
 
     group: str
     seen: Epoch
@@ -72,7 +72,7 @@ class Holding(Message, array_like=True, frozen=True, kw_only=True):
     state: str
     """`GroupState` value; `stop-failed` is held as well."""
     why: str = ""
-    """How it came to be released: `GroupWhy` value."""
+    """Why it was released: `GroupWhy` value."""
 
 
 class Line(Message, array_like=True, frozen=True, kw_only=True):
@@ -104,13 +104,13 @@ class Beat(Message, tag="beat", array_like=True, frozen=True, kw_only=True):
     term: Term = NO_TERM
     """The highest term the sender knows."""
     ask: str = ""
-    """`Ask` value; what a newer version may ask beyond these is not answered."""
+    """`Ask` value; a question of a newer version is not answered."""
     ask_term: Term = NO_TERM
     vote: Vote | None = None
     authority: bool = False
     """The sender is coordinator and its authority ran when this was sent."""
     coordinator: str = ""
-    """Whom the sender takes for coordinator."""
+    """The coordinator as far as the sender knows."""
     newcomer: bool = False
     ripe: bool = False
     """A newcomer whose first `L + d` is over."""
@@ -122,10 +122,10 @@ class Beat(Message, tag="beat", array_like=True, frozen=True, kw_only=True):
     """The sender has left: released all, cleared its bit, deleted its state."""
     out: tuple[str, ...] = ()
     hears: tuple[str, ...] = ()
-    """Peers heard directly within two intervals: who may relay."""
+    """Peers heard directly within two intervals: they may relay."""
     holdings: tuple[Holding, ...] = ()
     policy: Epoch = NO_EPOCH
-    """Version of the shared policy that the sender knows; who knows more tells it."""
+    """Version of the shared policy that the sender knows; a server with a newer one sends it."""
     armed: bool = False
     """The sender's watchdog is armed and its lease binds it."""
     suspended: bool = False
@@ -224,7 +224,7 @@ class Shared(Message, tag="shared", frozen=True, kw_only=True):
     """All servers are stopping the service: nothing is started any more."""
     intents: tuple[Intent, ...] = ()
     ratio: int = 1
-    """How many times as long as configured time-outs are (`core/requests/timeout_ratio.py`)."""
+    """How many times as long as configured time-outs are (`core/cluster/timeout_ratio.py`)."""
     ratio_ms: int = 0
     """For how long, from when a server hears of it."""
     ratio_by: str = ""

@@ -1,7 +1,7 @@
 """What an operator (or a script, or a peer on an operator's behalf) may ask of the core.
 
-`server` names the server that shall act; empty means: whoever decides (the coordinator for
-groups, this server for monitors).  The core forwards what is not its own to decide.
+`server` names the server that shall act; empty: the one that decides (the coordinator for groups,
+this server for monitors).  The core forwards requests that another server decides.
 """
 
 from __future__ import annotations
@@ -10,8 +10,15 @@ from typing import Annotated
 
 import msgspec
 
+# Exit codes that the core itself gives to requests.
+FAILED = 1
+NO_AGENT = 3
+NO_SUCH = 5
+REFUSED = 6
+TIMED_OUT = 7
+
 LASTS_MS = 10_000
-"""What waited longer for an agent that stood still is refused: nobody means it any more."""
+"""A request that waited longer, for an agent that stood still, is refused as outdated."""
 MAX_RATIO = 10_000
 """The original's limit (`clptoratio`)."""
 MAX_RATIO_MS = 30 * 86_400_000
@@ -148,7 +155,7 @@ class ConfirmDown(RequestBase, tag="confirm-down", frozen=True, kw_only=True):
 
     down: str
     force: bool = False
-    """Whatever evidence there is against it, but never against being heard."""
+    """Also against evidence, but never while the server is heard."""
     only_look: bool = False
     """Between servers: say what speaks against it, and do nothing."""
 

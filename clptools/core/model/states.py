@@ -1,4 +1,4 @@
-"""The words for what a group, a resource, a monitor may be in."""
+"""The states of a group, a resource, a monitor, an office, a grant, a watchdog, a contact."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class ResourceState(StrEnum):
 
 
 class GroupWhy(StrEnum):
-    """How a group came to be released; the coordinator decides by it what comes next."""
+    """Why a group was released; the coordinator decides by it what comes next."""
 
     NONE = ""
     STOPPED = "stopped"
@@ -42,7 +42,7 @@ class GroupWhy(StrEnum):
 
 
 def group_why(word: str) -> GroupWhy:
-    """What a peer's word means; one that a newer version said means that it failed over."""
+    """A peer's reason; one that only a newer version knows counts as a failover."""
     return GroupWhy(word) if word in _WHYS else GroupWhy.FAILOVER
 
 
@@ -58,12 +58,11 @@ class MonitorStatus(StrEnum):
     STALL = "Stall"
     SUSPEND = "Suspend"
     OFFLINE = "Offline"
-    UNUSED = "Unused"
     UNKNOWN = "Unknown"
 
 
 class Office(StrEnum):
-    """What we are in our own eyes."""
+    """Our part in the election."""
 
     NONE = "none"
     PRE = "pre"
@@ -87,11 +86,11 @@ class WatchdogState(StrEnum):
 
     OFF = "off"
     LEFT = "left"
-    """An agent before us may have armed it: not fed, and the others are told."""
+    """An earlier agent may have armed it: it is not fed, and the others are told."""
     FED = "fed"
     """Armed as configured, or being armed."""
     TOLD = "told"
-    """Not wanted any more, and fed until all others know that it does not bind us."""
+    """Not wanted any more; it is fed until all others know that it does not bind us."""
 
 
 class Contact(StrEnum):
@@ -99,6 +98,6 @@ class Contact(StrEnum):
 
     UNKNOWN = "unknown"
     STRANGER = "stranger"
-    """Beats come of an incarnation that has not shown that it lives now."""
+    """Beats arrive of an incarnation that has not shown that it lives now."""
     BELIEVED = "believed"
     LEFT = "left"

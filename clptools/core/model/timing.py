@@ -1,4 +1,4 @@
-"""The lengths that the rules are made of, in ms (`docs/rules.md`)."""
+"""The lengths that the rules are made of, in ms (`docs/rules.md`), and the instant before all."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import msgspec
 
 from clptools.core.model.settings import Cluster
 
+NEVER = -(10**15)
+"""An instant before all others."""
 _LONG_MS = 490_000
 _BEATS_MS = 200
 """The heartbeat interval that `fence_delay` is made for: its default."""
@@ -28,7 +30,7 @@ class Times(msgspec.Struct, frozen=True, kw_only=True):
     lost_ms: int
     """Silence after which a server counts as lost (`heartbeat_timeout`)."""
     missed_ms: int
-    """Silence after which two beats are missed: its BMC is asked at once."""
+    """Silence after which two beats are missed: the server's BMC is asked at once."""
     hear_ms: int
     """A server heard within this is *heard now*: what asking and fencing need."""
     lease_ms: int
@@ -38,7 +40,7 @@ class Times(msgspec.Struct, frozen=True, kw_only=True):
     silence_ms: int
     """`L + d`: how long a starting agent keeps its old vote, and how long out takes to count."""
     holder_ms: int
-    """`H = 2 L`, the holder's lease: an election longer, so that none stops a service."""
+    """`H = 2 L`, the holder's lease: long enough that an election stops no service."""
     grant_dead_ms: int
     """`H + d`: after this no copy of a grant can be taken any more."""
     self_stop_ms: int
@@ -65,7 +67,7 @@ def turn_ms(cluster: Cluster) -> int:
     """How long each place's turn to fence lasts.
 
     `fence_delay`, and what slower heartbeats cost: two servers count turns from instants that may
-    differ by three intervals, and whoever has the turn notices it within two.
+    differ by three intervals, and the server whose turn it is notices that within two.
     """
     return cluster.fence_delay_ms + 5 * max(cluster.heartbeat_interval_ms - _BEATS_MS, 0)
 
@@ -79,8 +81,11 @@ def turns_step_ms(cluster: Cluster) -> int:
 
 
 def times_of_both(before: Cluster, after: Cluster) -> Times:
-    """While some servers may still run the revision before: nobody may do anything for longer
-    than either allows, and whoever waits for that waits as long as either asks."""
+    """The lengths while some servers may still run the previous revision.
+
+    Nothing may be done for longer than either allows, and a wait for its end is as long as either
+    requires.
+    """
     old, new = times(before), times(after)
     shortest = ("authority_ms", "holder_ms", "self_stop_ms", "watchdog_ms", "startup_ms")
     longest = ("lease_ms", "silence_ms", "grant_dead_ms", "clear_by_lease_ms", "boot_ms")

@@ -1,8 +1,8 @@
 """Tables of states: what may happen to a thing in each of its states, and what it is then.
 
-Whoever keeps such a state asks the table for the next one.  A pair that is not in it is a bug of
-ours, and ends the step: the journal holds the events that led there.  ARCHITECTURE.md shows the
-tables, and a test compares them.
+A part asks the table for the next state.  A pair that is not in it is a bug of ours, and ends the
+step: the journal holds the events that led there.  ARCHITECTURE.md shows the tables, and a test
+compares them.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ OFFICE: Transitions[Office, OfficeChange] = Transitions(
         (Office.COORDINATOR, OfficeChange.RESIGNED): Office.NONE,
     },
 )
-"""What we are in our own eyes (`core/cluster/election.py`)."""
+"""Our part in the election (`core/cluster/election.py`)."""
 
 
 class GrantChange(StrEnum):
@@ -146,7 +146,7 @@ GRANT: Transitions[GrantStage, GrantChange] = Transitions(
         (GrantStage.TAKEN, GrantChange.EXPIRED): GrantStage.VOID,
     },
 )
-"""A grant, as the coordinator that gave it sees it (`core/groups/placement.py`)."""
+"""A grant, as the coordinator that gave it sees it (`core/groups/grants.py`)."""
 
 
 class WatchdogChange(StrEnum):

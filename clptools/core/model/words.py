@@ -1,7 +1,7 @@
 """Words that decide something, one enum for each kind of them.
 
-On the wire and on the disk each is its word.  What another version may say is kept there as text
-(heartbeats, reports, the ledger) and only compared with these.
+On the wire and on disk each is its word.  Where another version may use other words (heartbeats,
+reports, the ledger) the value stays text, and is only compared with these.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class EventClass(StrEnum):
 
 
 def known_class(word: str) -> EventClass:
-    """The class that a ledger names; one that only a newer version knows is unknown here."""
+    """The class that a ledger names; a class of a newer version is UNKNOWN here."""
     return EventClass(word) if word in _CLASSES else EventClass.UNKNOWN
 
 
@@ -31,7 +31,7 @@ _CLASSES = frozenset(EventClass)
 
 
 class Level(StrEnum):
-    """How much attention a line of the alert log wants."""
+    """How grave a line of the alert log is."""
 
     INFO = "INFO"
     WARN = "WARN"

@@ -1,1 +1,4 @@
-"""Hardware events and what they lead to: recovery and final actions."""
+"""Monitors: open hardware events, status, recovery, final actions.
+
+A new class of events belongs in `status`, a new step of recovery in `recovery`.
+"""

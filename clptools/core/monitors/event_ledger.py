@@ -1,8 +1,8 @@
-"""The open-event ledger: what hardware said and has not taken back.
+"""The ledger of open hardware events: faults that were reported and are not over.
 
 An assertion opens one event under its fault key and later ones fold into it; a deassertion
 closes exactly what the key opened; an operator may acknowledge what never deasserts.  The status
-of a message receive monitor follows from what is open, and from nothing else.
+of a message receive monitor follows from its open events alone.
 """
 
 from __future__ import annotations
@@ -10,15 +10,13 @@ from __future__ import annotations
 from clptools.core import phrases as say
 from clptools.core.model.durable import LedgerFile
 from clptools.core.model.events import HardwareSeen, MessageSeen
-from clptools.core.model.open_events import open_of
+from clptools.core.model.monitor_state import LedgerState, OpenEvent, Unclaimed, open_of
 from clptools.core.model.settings import Monitor
-from clptools.core.model.state import LedgerState, OpenEvent, Unclaimed
 from clptools.core.model.words import EventClass, known_class
 from clptools.core.monitors.final_action import FinalActions
 from clptools.core.monitors.recovery import Recovery
-from clptools.core.monitors.runs import MonitorRuns
-from clptools.core.monitors.severity import OPENING, grave_classes, rank, status_of
-from clptools.core.notices import monitors as notices
+from clptools.core.monitors.status import OPENING, MonitorRuns, grave_classes, rank, status_of
+from clptools.core.notices import hardware as notices
 from clptools.core.notices.form import Notice
 from clptools.core.step import Change, Step
 
@@ -37,7 +35,7 @@ _ALL_PARTS = "|*"
 """End of a key that names some of a part's words, and means every part that has them."""
 _UNCLAIMED_KEPT = 256
 _UNCLAIMED_AGAIN_MS = 3_600_000
-"""A message that no monitor takes and that keeps coming is told of this often."""
+"""A message that no monitor takes and that keeps coming is recorded this often."""
 
 
 class EventLedger:
@@ -124,7 +122,7 @@ class EventLedger:
         self._open(monitor, key, event_class, event.text or key, source, message=True)
 
     def _unclaimed(self, event: MessageSeen) -> None:
-        """No monitor takes it: said once, and now and then while it keeps coming."""
+        """Records a message that no monitor takes: once, then hourly while it keeps coming."""
         step = self.step
         key = key_of(event)
         known = self.state.unclaimed
@@ -183,7 +181,7 @@ class EventLedger:
             full = f"{monitor.name}/{key}"
             found = self.state.events.get(full)
         if found is not None and rank(event_class) <= rank(found.event_class):
-            # The same again, or a lesser word of the same fault: the worst of it stays open.
+            # The same fault, not graver: the gravest class of it stays open.
             found.count += 1
             found.last_at = step.now
             step.changed(Change.REPORT)
@@ -296,7 +294,7 @@ def matches(monitor: Monitor, server: str, category: str, keyword: str) -> bool:
 
 
 def _opened(monitor: str, who: str, event_class: EventClass, meaning: str, message: bool) -> Notice:
-    """What is told of an event that opens; of messages only fatal ones are told apart."""
+    """The notice of an event that opens; of messages only fatal ones have their own."""
     if event_class == EventClass.FATAL:
         fatal = notices.MessageFatal if message else notices.HardwareFatal
         return fatal(monitor, who, meaning)

@@ -1,4 +1,4 @@
-"""What ends a recovery: the final action, and what the BMC was going to do.
+"""What ends a recovery: the final action, and `after_recovery` by the BMC.
 
 A final action never takes the last server, and ends this machine only so often in a row.
 `after_recovery` is armed in the BMC before the failover begins, and done once the groups run
@@ -9,16 +9,17 @@ from __future__ import annotations
 
 from clptools.core import phrases as say
 from clptools.core.cluster.peers import Peers
-from clptools.core.groups.intents import Intents
-from clptools.core.groups.leaving import Leaving
+from clptools.core.cluster.shared_policy import SharedPolicy
+from clptools.core.groups.holders import Holders
 from clptools.core.groups.lifecycle import Lifecycle
-from clptools.core.groups.placement import Placement
+from clptools.core.groups.runs import GroupRuns
 from clptools.core.groups.selection import Selection
 from clptools.core.model.actions import ArmDeadman, HostAction, StandDown
-from clptools.core.model.quorum import NEVER
+from clptools.core.model.monitor_state import FinalState, MonitorRun
 from clptools.core.model.settings import Monitor, Resource
-from clptools.core.model.state import FinalState, MonitorRun, Phase
+from clptools.core.model.state import Phase
 from clptools.core.model.states import GroupState, GroupWhy
+from clptools.core.model.timing import NEVER
 from clptools.core.model.words import FinalAction, RecoveryStage
 from clptools.core.notices import monitors as notices
 from clptools.core.step import Step
@@ -51,20 +52,20 @@ class FinalActions:
         step: Step,
         state: FinalState,
         peers: Peers,
-        intents: Intents,
+        policy: SharedPolicy,
         selection: Selection,
+        groups: GroupRuns,
         lifecycle: Lifecycle,
-        placement: Placement,
-        leaving: Leaving,
+        holders: Holders,
     ) -> None:
         self.step = step
         self.state = state
         self.peers = peers
-        self.intents = intents
+        self.policy = policy
         self.selection = selection
+        self.groups = groups
         self.lifecycle = lifecycle
-        self.placement = placement
-        self.leaving = leaving
+        self.holders = holders
 
     def of_monitor(self, monitor: Monitor, run: MonitorRun) -> None:
         """The final action of a monitor: once an incident."""
@@ -94,7 +95,7 @@ class FinalActions:
             self._perform(action, group, say.final_for(resource.name))
 
     def _may(self, action: FinalAction, kind: str) -> bool:
-        """Whether it is done: not on the last server, nor where it ended the server too often."""
+        """Whether it may be done: not on the last server, nor if it has ended it too often."""
         step = self.step
         if action in _ENDS_SERVER and not self.another_normal_server():
             step.notice(notices.LastServer(kind, action))
@@ -114,21 +115,21 @@ class FinalActions:
         if action == FinalAction.STOP_RESOURCE:
             self._stop_resource(target)
         elif action == FinalAction.STOP_GROUP:
-            for name in self.lifecycle.online(target):
+            for name in self.groups.online(target):
                 self.lifecycle.stop(name, GroupWhy.STOPPED, "GROUPSTOP")
         elif action == FinalAction.STOP_CLUSTER:
-            self.leaving.begin("", no_move=False)
+            self.lifecycle.leave("", no_move=False)
         elif action in (FinalAction.SHUTDOWN, FinalAction.REBOOT):
-            self.leaving.begin(action, no_move=False)
+            self.lifecycle.leave(action, no_move=False)
         else:
             step.do(HostAction(action=action, reason=reason))
 
     def _stop_resource(self, target: str) -> None:
         """Stops it with those that depend on it; the rest of its group goes on."""
-        groups = self.lifecycle
         for group in self.step.settings.groups:
-            if group.resource(target) is not None and groups.online(group.name):
-                groups.stop_resource(group, target, also=True)
+            if group.resource(target) is not None and self.groups.online(group.name):
+                needing = self.groups.needing(group, target)
+                self.lifecycle.stop_resources(group.name, [target, *needing])
 
     def another_normal_server(self) -> bool:
         """Whether some other server takes part and could run things."""
@@ -137,9 +138,9 @@ class FinalActions:
     # ------------------------------------------------------------------ after recovery
 
     def arm_deadman(self, monitor: Monitor) -> None:
-        """The BMC's timer first: what it was going to do happens even if this OS hangs.
+        """Arms the BMC's timer first, so that `after_recovery` happens even if this OS hangs.
 
-        Only for a failover that begins: nothing would keep it from the groups that stay here.
+        Only where a failover begins: the timer would not spare groups that stay here.
         """
         recovery = monitor.recovery
         deadline = self.step.now + recovery.after_recovery_deadline_ms
@@ -151,19 +152,19 @@ class FinalActions:
         )
 
     def stand_down(self) -> None:
-        """Nothing is to follow any more: the timer of this or an earlier boot is called off."""
+        """Calls off the timer of this or an earlier boot: nothing is to follow any more."""
         own = self.step.settings.server(self.step.me)
         if own is not None and own.bmc is not None:
             self.step.do(StandDown())
 
     def _is_tried(self, name: str) -> bool:
         """Whether a group is to run somewhere, and not given up for a while."""
-        intent = self.intents.of(name)
+        intent = self.policy.intent_of(name)
         group = self.step.settings.group(name)
         return intent.wanted and (group is None or not self.selection.exhausted(group, intent))
 
     def after(self, monitor: Monitor, run: MonitorRun) -> None:
-        """The recovery is done once its groups run elsewhere: now the BMC may act."""
+        """Once the groups of a recovery run elsewhere, the BMC may act."""
         step = self.step
         target = monitor.recovery.target
         moving = [
@@ -172,11 +173,11 @@ class FinalActions:
             if target in ("All Groups", g.name) or g.resource(target) is not None
         ]
         for name in moving:
-            own = self.lifecycle.runs.get(name)
+            own = self.groups.runs.get(name)
             if own is not None and own.held:
                 return
             elsewhere = any(
-                h.held and h.state == GroupState.ONLINE for h in self.placement.reports(name)
+                h.held and h.state == GroupState.ONLINE for h in self.holders.reports(name)
             )
             if not elsewhere and step.now < run.deadline and self._is_tried(name):
                 return
@@ -197,19 +198,18 @@ class FinalActions:
             )
         )
         stuck = any(
-            run.held and run.state is GroupState.STOP_FAILED for run in self.lifecycle.runs.values()
+            run.held and run.state is GroupState.STOP_FAILED for run in self.groups.runs.values()
         )
         if step.life.phase is Phase.RUNNING and not stuck:
-            # It says so first: a server that only fell silent would be powered off by the other,
-            # and stay so.
-            self.leaving.begin(action, no_move=False)
+            # It leaves first: a server that only fell silent would be powered off, and stay off.
+            self.lifecycle.leave(action, no_move=False)
         else:
             step.do(HostAction(action=action, reason=say.final_for(monitor.name)))
 
     # ------------------------------------------------------------------ each settling
 
     def settle(self) -> None:
-        """A machine that has run long enough since has no halts in a row any more."""
+        """Resets the count of halts in a row once this machine has run long enough."""
         step = self.step
         ran_ms = step.now - step.life.started_at
         if self.state.halts and ran_ms >= step.settings.cluster.max_reboots_reset_ms:

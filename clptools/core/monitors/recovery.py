@@ -10,22 +10,22 @@ suspended, nothing if the target is not active, and a final action never takes t
 from __future__ import annotations
 
 from clptools.core import phrases as say
-from clptools.core.cluster.election import Election
+from clptools.core.cluster.authority import Authority
 from clptools.core.cluster.shared_policy import SharedPolicy
 from clptools.core.groups.lifecycle import Lifecycle
 from clptools.core.groups.placement import Placement
+from clptools.core.groups.runs import GroupRuns
 from clptools.core.groups.selection import Selection
-from clptools.core.model.actions import FaultMonitor, RunMonitor, RunScript
+from clptools.core.model.actions import RunMonitor, RunScript
 from clptools.core.model.events import MonitorResult, ScriptDone
-from clptools.core.model.open_events import Events
+from clptools.core.model.monitor_state import Events, MonitorRun
 from clptools.core.model.requests import GroupMove, Request
 from clptools.core.model.settings import Group, Monitor
-from clptools.core.model.state import MonitorRun, Phase
+from clptools.core.model.state import Phase
 from clptools.core.model.states import GroupWhy, MonitorStatus
 from clptools.core.model.words import BmcAction, FinalAction, RecoveryStage, RecoveryStep
 from clptools.core.monitors.final_action import FinalActions
-from clptools.core.monitors.runs import MonitorRuns
-from clptools.core.monitors.severity import is_linked, status_of
+from clptools.core.monitors.status import MonitorRuns, is_linked
 from clptools.core.notices import monitors as notices
 from clptools.core.notices.form import Notice
 from clptools.core.step import Change, Step
@@ -51,9 +51,10 @@ class Recovery:
         runs: MonitorRuns,
         events: Events,
         policy: SharedPolicy,
-        election: Election,
+        authority: Authority,
         selection: Selection,
         placement: Placement,
+        groups: GroupRuns,
         lifecycle: Lifecycle,
         final: FinalActions,
     ) -> None:
@@ -61,9 +62,10 @@ class Recovery:
         self.runs = runs
         self.events = events
         self.policy = policy
-        self.election = election
+        self.authority = authority
         self.selection = selection
         self.placement = placement
+        self.groups = groups
         self.lifecycle = lifecycle
         self.final = final
         self.wanted: list[Request] = []
@@ -115,7 +117,7 @@ class Recovery:
         return say.plan(due, recovery.target, recovery.final_action)
 
     def _due(self, monitor: Monitor, run: MonitorRun) -> str:
-        """The next of the steps that still has a count left."""
+        """The next step that still has a count left."""
         recovery = monitor.recovery
         start = _STEPS.index(recovery.action)
         floor = self.step.now - recovery.window_ms
@@ -132,7 +134,7 @@ class Recovery:
         return RecoveryStep.FINAL
 
     def _forget_step(self, run: MonitorRun) -> None:
-        """What was under way is over; but what the BMC is to do after a failover stands."""
+        """Forgets the step under way; `after_recovery` alone still follows."""
         if run.step != RecoveryStage.AFTER:
             run.step = RecoveryStage.NONE
 
@@ -147,7 +149,7 @@ class Recovery:
             self._held_back(run, notices.RecoveryHeldBack(monitor.name))
             return
         recovery = monitor.recovery
-        if recovery.target and not self.lifecycle.online(recovery.target):
+        if recovery.target and not self.groups.online(recovery.target):
             module = notices.module(monitor)
             self._held_back(
                 run, notices.RecoveryTargetInactive(module, monitor.name, recovery.target)
@@ -161,7 +163,7 @@ class Recovery:
         self._next(monitor, run, text)
 
     def _held_back(self, run: MonitorRun, why: Notice) -> None:
-        """Says why nothing is recovered: once, however many rounds find it so."""
+        """Records why nothing is recovered: once, however many rounds find it so."""
         text = why.told(self.step.me)
         if run.held_back != text:
             self.step.notice(why)
@@ -238,7 +240,7 @@ class Recovery:
     def _restart(self, monitor: Monitor, run: MonitorRun) -> None:
         step = self.step
         target = monitor.recovery.target
-        groups = self.lifecycle.online(target)
+        groups = self.groups.online(target)
         step.notice(
             notices.RecoveryRestarts(
                 module=notices.module(monitor),
@@ -255,7 +257,7 @@ class Recovery:
         step = self.step
         recovery = monitor.recovery
         moved = False
-        for name in self.lifecycle.online(recovery.target):
+        for name in self.groups.online(recovery.target):
             group = step.settings.group(name)
             if group is None:
                 continue
@@ -263,7 +265,7 @@ class Recovery:
             inside = recovery.failover_outside_server_group and not outside
             stays = self.placement.stays(group, outside)
             if stays:
-                # Said once, however many rounds find it so.
+                # Recorded once, however many rounds find it so.
                 if run.stays.get(name) != stays:
                     step.notice(notices.GroupStays(name, monitor.name, stays))
                 run.stays[name] = stays
@@ -293,7 +295,7 @@ class Recovery:
                 run.deadline = step.now + recovery.after_recovery_deadline_ms
 
     def _could_not_move(self, monitor: Monitor, run: MonitorRun) -> bool:
-        """Whether a fault that is still open found no server for its groups, and now there is one.
+        """Whether an open fault found no server for its groups before, and there is one now.
 
         An active monitor finds out in its next round; a message receive monitor has none.
         """
@@ -301,9 +303,9 @@ class Recovery:
         idle = run.status is MonitorStatus.ERROR and not run.step and not run.suspended
         if not run.stays or not idle or self.policy.shared.suspended:
             return False
-        if not self.election.coordinator():
-            return False  # nobody yet who would start them there
-        active = [n for n in self.lifecycle.online(monitor.recovery.target) if n in run.stays]
+        if not self.authority.coordinator():
+            return False  # no server yet would start them there
+        active = [n for n in self.groups.online(monitor.recovery.target) if n in run.stays]
         groups = [step.settings.group(name) for name in active]
         return any(
             group is not None and not self.placement.stays(group, self._outside(group, monitor))
@@ -331,7 +333,7 @@ class Recovery:
     # ------------------------------------------------------------------ each settling
 
     def settle(self) -> None:
-        """Which active monitors should run now; what follows a finished recovery."""
+        """Starts and stops active monitors, and goes on with recoveries."""
         step = self.step
         self.final.settle()
         for monitor in self.runs.here():
@@ -346,7 +348,7 @@ class Recovery:
                 step.life.phase is Phase.RUNNING
                 and not self.policy.shared.suspended
                 and not run.suspended
-                and (monitor.timing != "active" or bool(self.lifecycle.online(monitor.target)))
+                and (monitor.timing != "active" or bool(self.groups.online(monitor.target)))
             )
             if wanted is not run.running:
                 run.running = wanted
@@ -356,50 +358,11 @@ class Recovery:
                     run.status = MonitorStatus.NORMAL
                     self._forget_step(run)
 
-    # ------------------------------------------------------------------ by command
-
-    def suspend(self, names: tuple[str, ...], on: bool, user: str) -> list[str]:
-        """Suspends or resumes monitors (empty: all); returns which were changed."""
-        step = self.step
-        changed = []
-        for monitor in self.runs.here():
-            run = self.runs.run(monitor.name)
-            if (names and monitor.name not in names) or run.suspended is on:
-                continue
-            run.suspended = on
-            changed.append(monitor.name)
-            if not on and monitor.type == "mrw":
-                run.status = status_of(monitor, self.events)
-            told = notices.MonitorSuspended if on else notices.MonitorResumed
-            step.notice(told(monitor.name, user))
-        step.changed(Change.DECISIONS, Change.REPORT)
-        return changed
-
-    def clear_counters(self, names: tuple[str, ...]) -> list[str]:
-        """Sets the recovery counters of monitors (empty: all) to zero."""
-        cleared = []
-        for monitor in self.runs.here():
-            if names and monitor.name not in names:
-                continue
-            run = self.runs.run(monitor.name)
-            run.scripts, run.restarts, run.failovers, run.finals = [], [], [], 0
-            cleared.append(monitor.name)
-        self.step.changed(Change.REPORT)
-        return cleared
-
-    def fault(self, monitor: Monitor, on: bool) -> None:
-        """Dummy failure of an active monitor."""
-        run = self.runs.run(monitor.name)
-        run.fault = on
-        self.step.do(FaultMonitor(monitor=monitor.name, on=on))
-        dummy = notices.DummyFailureOn if on else notices.DummyFailureOff
-        self.step.notice(dummy(monitor.name))
-
 
 def _changed(
     monitor: Monitor, was: MonitorStatus, status: MonitorStatus, text: str, plan: str
 ) -> Notice:
-    """What is told of a change of status."""
+    """The notice of a change of status."""
     module, name = notices.module(monitor), monitor.name
     if status is MonitorStatus.ERROR:
         found = "" if plan else text

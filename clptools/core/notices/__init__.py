@@ -6,6 +6,6 @@
 
 from __future__ import annotations
 
-from clptools.core.notices import cluster, groups, monitors, requests, safety
+from clptools.core.notices import cluster, groups, hardware, monitors, requests, safety
 
-__all__ = ["cluster", "groups", "monitors", "requests", "safety"]
+__all__ = ["cluster", "groups", "hardware", "monitors", "requests", "safety"]

@@ -8,8 +8,8 @@ from clptools.core.notices.form import ERROR, INFO, WARN, Entry, Names, Notice
 
 
 class GroupGranted(Notice, frozen=True):
-    """The coordinator gives a group to a server.  The records says by what proof no other one
-    runs it."""
+    """The coordinator grants a group to a server.  The record says what proves that no other
+    server runs it."""
 
     entry = Entry("rc", 64, INFO)
     about = ("group", "server")

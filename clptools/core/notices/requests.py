@@ -26,7 +26,7 @@ class ServiceStopped(Notice, frozen=True):
 class CannotLeave(Notice, frozen=True):
     """A server goes on, since leaving with a group that is not off would let it start twice."""
 
-    entry = Entry("pm", 930, ERROR)
+    entry = Entry("pm", 944, ERROR)
     about = ("me", "groups")
     says = "{me} cannot leave: {groups} could not be stopped."
 

@@ -1,1 +1,4 @@
-"""What is told: status, causes, the journal, the state that survives."""
+"""What is reported and kept: status, explanations, the journal, what survives the agent.
+
+Nothing here is asked by a decision.
+"""

@@ -1,22 +1,27 @@
-"""The state of the rules between core and `/run`: what is written, and how it is found again."""
+"""What survives an agent: what is written to `/run` and disk, and how it is read again."""
 
 from __future__ import annotations
 
 import msgspec
 
-from clptools.core.cluster.election import Election
+from clptools.core.cluster.authority import Authority
 from clptools.core.cluster.peers import Peers
 from clptools.core.cluster.revision import Revision
 from clptools.core.cluster.shared_policy import SharedPolicy
 from clptools.core.cluster.timeout_ratio import TimeoutRatio
 from clptools.core.groups.lifecycle import Lifecycle
+from clptools.core.groups.runs import GroupRuns
+from clptools.core.model.actions import Action, KeepLedger, Persist
 from clptools.core.model.durable import Durable, HeldGroup, LedgerFile, MonitorMemory, OpenEntry
-from clptools.core.model.quorum import NEVER
-from clptools.core.model.state import GroupRun, OpenEvent, WrittenState
+from clptools.core.model.events import AgentStarted
+from clptools.core.model.group_state import GroupRun
+from clptools.core.model.monitor_state import OpenEvent
+from clptools.core.model.state import Phase, WrittenState
 from clptools.core.model.states import Contact, GroupState, ResourceState
+from clptools.core.model.timing import NEVER
 from clptools.core.monitors.event_ledger import EventLedger
 from clptools.core.monitors.final_action import FinalActions
-from clptools.core.monitors.runs import MonitorRuns
+from clptools.core.monitors.status import MonitorRuns
 from clptools.core.safety.lease import Lease
 from clptools.core.step import Step
 
@@ -35,8 +40,9 @@ class DurableState:
         policy: SharedPolicy,
         ratio: TimeoutRatio,
         revision: Revision,
-        election: Election,
+        authority: Authority,
         lease: Lease,
+        groups: GroupRuns,
         lifecycle: Lifecycle,
         runs: MonitorRuns,
         final: FinalActions,
@@ -48,21 +54,45 @@ class DurableState:
         self.policy = policy
         self.ratio = ratio
         self.revision = revision
-        self.election = election
+        self.authority = authority
         self.lease = lease
+        self.groups = groups
         self.lifecycle = lifecycle
         self.runs = runs
         self.final = final
         self.ledger = ledger
+        self._groups: dict[str, HeldGroup] = {}
+        """Group -> what the step before made of it: nearly always the same again."""
         self._entries: dict[int, OpenEntry] = {}
         """What went to the disk last, by event id: in a storm it is nearly all of the next."""
 
+    def started(self, event: AgentStarted) -> None:
+        """The agent started: takes over what is known of the time before."""
+        life = self.step.life
+        life.started_at = self.step.now
+        life.member = event.member
+        life.noted = event.noted
+        life.macs = event.macs
+        self.restore(event.ledger)
+        if event.stopped:
+            life.phase = Phase.STOPPED
+            return
+        life.had_state = event.durable is not None
+        if event.durable is not None:
+            self.remember(event.durable)
+        else:
+            life.newcomer = True
+            # After a boot nothing of ours runs: the boot is the proof.
+            self.lifecycle.purge(held=not event.first_of_boot)
+            self.final.stand_down()
+        self.lease.begin()
+
     def remember(self, durable: Durable) -> None:
-        """Takes over what the agent before us wrote, and goes on with what it held."""
+        """Takes over what the previous agent wrote, and goes on with what it held."""
         step = self.step
-        self.election.state.term = durable.term
-        self.election.state.vote = durable.vote
-        self.election.state.vote_term = durable.vote_term
+        self.authority.state.term = durable.term
+        self.authority.state.vote = durable.vote
+        self.authority.state.vote_term = durable.vote_term
         self.lease.state.until = durable.lease_until
         step.life.newcomer = durable.newcomer
         self.policy.state.shared = durable.shared
@@ -97,7 +127,7 @@ class DurableState:
             if name in self.peers:
                 self.peers[name].macs = macs
         for held in durable.groups:
-            self.lifecycle.runs[held.group] = GroupRun(
+            self.groups.runs[held.group] = GroupRun(
                 held=held.held,
                 seen=held.seen,
                 state=GroupState(held.state) if held.state else GroupState.NONE,
@@ -109,8 +139,21 @@ class DurableState:
             )
         self.lifecycle.resume()
 
+    def writes(self) -> list[Action]:
+        """What must be written before anything of this step is done or told."""
+        found: list[Action] = []
+        if self.step.life.phase in (Phase.RUNNING, Phase.LEAVING):
+            durable = self.due()
+            if durable is not None:
+                # SetMember keeps its place: the bit may only be set for a state that is written.
+                found.append(Persist(durable=durable))
+        ledger = self.ledger_due()
+        if ledger is not None:
+            found.append(KeepLedger(ledger=ledger))
+        return found
+
     def lease_due(self) -> bool:
-        """Whether the lease alone is worth a write: an older one errs to the safe side."""
+        """Whether the lease alone is worth a write: an older one errs on the safe side."""
         before = self.state.durable
         return before is None or not _lease_serves(
             before.lease_until, self.lease.state.until, self.step.times.lease_ms
@@ -128,22 +171,10 @@ class DurableState:
         """The state of the rules as it is now."""
         settings = self.step.settings
         return Durable(
-            term=self.election.state.term,
-            vote=self.election.state.vote,
-            vote_term=self.election.state.vote_term,
-            groups=tuple(
-                HeldGroup(
-                    group=name,
-                    seen=run.seen,
-                    held=run.held,
-                    state=run.state,
-                    event=run.event,
-                    previous=run.previous,
-                    resources={n: str(s) for n, s in run.resources.items()},
-                    purge=run.purge,
-                )
-                for name, run in self.lifecycle.runs.items()
-            ),
+            term=self.authority.state.term,
+            vote=self.authority.state.vote,
+            vote_term=self.authority.state.vote_term,
+            groups=tuple(self._held_group(name, run) for name, run in self.groups.runs.items()),
             lease_until=self.lease.state.until,
             left=tuple(n for n, p in self.peers.items() if p.left),
             confirmed={n: p.confirmed for n, p in self.peers.items() if p.confirmed},
@@ -174,10 +205,36 @@ class DurableState:
             ),
         )
 
+    def _held_group(self, name: str, run: GroupRun) -> HeldGroup:
+        """One group as it is now; the value of the step before, where it is the same."""
+        known = self._groups.get(name)
+        if (
+            known is not None
+            and known.seen == run.seen
+            and known.held is run.held
+            and known.state == run.state
+            and known.event == run.event
+            and known.previous == run.previous
+            and known.purge is run.purge
+            and known.resources == run.resources
+        ):
+            return known
+        found = self._groups[name] = HeldGroup(
+            group=name,
+            seen=run.seen,
+            held=run.held,
+            state=run.state,
+            event=run.event,
+            previous=run.previous,
+            resources={n: str(s) for n, s in run.resources.items()},
+            purge=run.purge,
+        )
+        return found
+
     # ------------------------------------------------------------------ the ledger on the disk
 
     def restore(self, ledger: LedgerFile) -> None:
-        """Takes over what the disk had open; shown and binding, but not recovered again."""
+        """Takes over the open events on disk: they are shown and bind; none is recovered again."""
         self.final.state.halts = dict(ledger.halts)
         for name in ledger.liars:
             if name in self.peers:
@@ -231,9 +288,9 @@ class DurableState:
 
 
 def _serves(before: Durable, now: Durable, lease_ms: int) -> bool:
-    """Whether an agent that starts would do no harm with `before`, and lose little.
+    """Whether an agent that starts with `before` would be safe, and lose little.
 
-    An older lease errs to the safe side, and so does an older off read: half a minute less of `B`.
+    An older lease errs on the safe side, and so does an off read that is a little older.
     """
     off = {
         name: before.off[name] if name in before.off and at - before.off[name] < _OFF_MS else at

@@ -1,17 +1,21 @@
-"""What this server says of itself, to the others and to its own people."""
+"""What this server says of itself: in heartbeats, in reports, in `clpstat`."""
 
 from __future__ import annotations
 
-from clptools.core.cluster.election import Election
+from clptools.core.cluster.authority import Authority
+from clptools.core.cluster.heartbeats import OwnWord
 from clptools.core.cluster.peers import Peers
 from clptools.core.cluster.shared_policy import SharedPolicy
-from clptools.core.groups.lifecycle import Lifecycle
-from clptools.core.model.open_events import open_of
+from clptools.core.groups.placement import Placement
+from clptools.core.groups.runs import GroupRuns
+from clptools.core.model.group_state import purging
+from clptools.core.model.messages import Holding
+from clptools.core.model.monitor_state import MonitorRun, bars, open_of
 from clptools.core.model.options import WatchdogOptions, read
-from clptools.core.model.quorum import NEVER
 from clptools.core.model.settings import Interconnect, Monitor
-from clptools.core.model.state import MonitorRun, Phase
+from clptools.core.model.state import Phase
 from clptools.core.model.states import GroupState, MonitorStatus, ResourceState
+from clptools.core.model.timing import NEVER
 from clptools.core.model.view import (
     ArbiterView,
     HeartbeatView,
@@ -25,7 +29,7 @@ from clptools.core.model.view import (
 from clptools.core.model.words import PowerState
 from clptools.core.monitors.event_ledger import EventLedger
 from clptools.core.monitors.final_action import FinalActions
-from clptools.core.monitors.runs import MonitorRuns
+from clptools.core.monitors.status import MonitorRuns
 from clptools.core.safety.lease import Lease
 from clptools.core.step import Step
 
@@ -48,16 +52,17 @@ _RESOURCE_WORDS = {
 
 
 class OwnStatus:
-    """Builds it; changes nothing."""
+    """Builds our word and our report; changes nothing."""
 
     def __init__(
         self,
         step: Step,
         peers: Peers,
         policy: SharedPolicy,
-        election: Election,
+        authority: Authority,
         lease: Lease,
-        lifecycle: Lifecycle,
+        groups: GroupRuns,
+        placement: Placement,
         runs: MonitorRuns,
         final: FinalActions,
         ledger: EventLedger,
@@ -65,12 +70,28 @@ class OwnStatus:
         self.step = step
         self.peers = peers
         self.policy = policy
-        self.election = election
+        self.authority = authority
         self.lease = lease
-        self.lifecycle = lifecycle
+        self.groups = groups
+        self.placement = placement
         self.runs = runs
         self.final = final
         self.ledger = ledger
+
+    def word(self) -> OwnWord:
+        """What our heartbeats say of this server now."""
+        runs = self.groups.runs
+        return OwnWord(
+            holdings=tuple(
+                Holding(group=name, seen=run.seen, held=run.held, state=run.state, why=run.why)
+                for name, run in runs.items()
+                if run.held or run.seen.n
+            ),
+            unproven=self.placement.unproven() if self.authority.in_office() else (),
+            purging=purging(runs),
+            armed=self.lease.promised(),
+            barred=bars(self.ledger.state.events),
+        )
 
     def own(self) -> ServerView:
         """What this server reports of itself to the others."""
@@ -96,7 +117,7 @@ class OwnStatus:
             lease_s=max(0, self.lease.state.until - now) / 1000 if binds else None,
             armed=self.lease.state.armed,
             watchdog=self.lease.state.watchdog,
-            groups=tuple(self._held(name) for name in self.lifecycle.held()),
+            groups=tuple(self._held(name) for name in self.groups.held()),
             monitors={m.name: self._monitor_here(m) for m in self.runs.here()},
             open_events=tuple(
                 OpenEventView(
@@ -117,7 +138,7 @@ class OwnStatus:
         )
 
     def _held(self, name: str) -> HeldGroupView:
-        run = self.lifecycle.runs[name]
+        run = self.groups.runs[name]
         group = self.step.settings.group(name)
         return HeldGroupView(
             name=name,
@@ -212,7 +233,7 @@ class OwnStatus:
 
     def _arbiters(self) -> tuple[ArbiterView, ...]:
         step = self.step
-        votes = self.election.state
+        votes = self.authority.state
         views = []
         for arbiter in step.settings.arbiters:
             status = "Normal"
@@ -229,5 +250,5 @@ class OwnStatus:
 
 
 def group_word(state: str) -> str:
-    """How a group's state is shown; one that only a newer version knows is Unknown."""
+    """How a group's state is shown; a state of a newer version is Unknown."""
     return _GROUP_WORDS[GroupState(state)] if state in _GROUP_WORDS else "Unknown"

@@ -5,17 +5,18 @@ from __future__ import annotations
 import msgspec
 
 from clptools.core import phrases as say
-from clptools.core.cluster.election import Election
+from clptools.core.cluster.authority import Authority
 from clptools.core.cluster.peers import Peers
 from clptools.core.cluster.shared_policy import SharedPolicy
 from clptools.core.cluster.timeout_ratio import TimeoutRatio
-from clptools.core.groups.intents import Intents
-from clptools.core.groups.placement import Placement
+from clptools.core.groups.holders import Holders
 from clptools.core.groups.selection import Selection
-from clptools.core.model.quorum import NEVER
+from clptools.core.groups.waits import Waits
+from clptools.core.model.group_state import Copies
 from clptools.core.model.settings import Group, Monitor
-from clptools.core.model.state import Copies, Phase
+from clptools.core.model.state import Phase
 from clptools.core.model.states import MonitorStatus
+from clptools.core.model.timing import NEVER
 from clptools.core.model.view import (
     ArbiterView,
     BmcView,
@@ -38,7 +39,7 @@ _IDLE = ("Offline", "Unused", "Suspend")
 
 
 class Status:
-    """Builds views, which change nothing, and watches for what must never be."""
+    """Builds views; changes nothing."""
 
     def __init__(
         self,
@@ -46,11 +47,11 @@ class Status:
         peers: Peers,
         policy: SharedPolicy,
         ratio: TimeoutRatio,
-        election: Election,
+        authority: Authority,
         clearance: Clearance,
-        intents: Intents,
         selection: Selection,
-        placement: Placement,
+        holders: Holders,
+        waits: Waits,
         copies: dict[str, Copies],
         own_status: OwnStatus,
     ) -> None:
@@ -58,11 +59,11 @@ class Status:
         self.peers = peers
         self.policy = policy
         self.ratio = ratio
-        self.election = election
+        self.authority = authority
         self.clearance = clearance
-        self.intents = intents
         self.selection = selection
-        self.placement = placement
+        self.holders = holders
+        self.waits = waits
         self.copies = copies
         self.own_status = own_status
 
@@ -80,9 +81,9 @@ class Status:
             suspended=shared.suspended,
             suspended_by=shared.suspended_by,
             revision=step.settings.revision,
-            coordinator=self.election.coordinator() if serving else "",
-            quorate=serving and self.election.quorate(),
-            term=self.election.state.term.number,
+            coordinator=self.authority.coordinator() if serving else "",
+            quorate=serving and self.authority.quorate(),
+            term=self.authority.state.term.number,
             electorate=self.peers.electorate(),
             out=tuple(n for n in self.peers if self.peers.is_out(n)),
             toratio=self.ratio.state.ratio if serving else 1,
@@ -105,7 +106,7 @@ class Status:
             return "Error"
         if any(g.wanted and g.status == "Offline" for g in groups):
             return "Error"
-        if not self.election.quorate():
+        if not self.authority.quorate():
             return "Error"
         fine = (
             all(s.status == "Online" for s in servers)
@@ -190,15 +191,15 @@ class Status:
         )
 
     def _word_on(self, server: str, state: str) -> str:
-        """What a holder last said of a group, while it is heard."""
+        """The state of a group as its holder says it, while that is heard."""
         heard = server == self.step.me or self.peers.is_online(server)
         return group_word(state) if heard else "Unknown"
 
     def _group(self, group: Group, servers: tuple[ServerView, ...]) -> GroupView:
         step = self.step
-        intent = self.intents.of(group.name)
+        intent = self.policy.intent_of(group.name)
         serving = step.life.phase in (Phase.RUNNING, Phase.LEAVING)
-        holders = self.placement.holders(group.name) if serving else []
+        holders = self.holders.of(group.name) if serving else []
         idle = tuple(
             ResourceView(name=r.name, type=r.type, status="Offline", comment=r.comment)
             for r in group.resources
@@ -245,7 +246,7 @@ class Status:
 
     def _waiting(self, group: str) -> WaitingView | None:
         step = self.step
-        found = self.placement.wait_of(group)
+        found = self.waits.of(group)
         if found is None:
             return None
         wait, since = found
@@ -253,8 +254,8 @@ class Status:
         proofs = {}
         mend = ""
         text = wait.text
-        if group in self.placement.state.retry_at:
-            text += f" ({say.next_try(group, self.placement.state.retry_at[group] - step.now)})"
+        if group in self.waits.state.retry_at:
+            text += f" ({say.next_try(group, self.waits.state.retry_at[group] - step.now)})"
         if server:
             proofs = self.clearance.missing(group, server)
             mend = self._mend(server)

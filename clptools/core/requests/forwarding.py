@@ -1,14 +1,13 @@
-"""Requests on their way: to other servers, and their ends back to whoever asked."""
+"""Requests on their way to other servers, and outcomes on their way back."""
 
 from __future__ import annotations
 
-from clptools.core import phrases as say
+from clptools.core import replies
 from clptools.core.cluster.peers import Peers
 from clptools.core.describe import describe_request
 from clptools.core.model.actions import Progress, Reply, SendControl
-from clptools.core.model.codes import NO_SUCH, REFUSED
 from clptools.core.model.messages import Answer, Forward
-from clptools.core.model.requests import Outcome, Request
+from clptools.core.model.requests import NO_SUCH, REFUSED, Outcome, Request
 from clptools.core.model.state import Pending, RequestsState
 from clptools.core.model.words import Stage
 from clptools.core.notices.requests import AskedLate
@@ -18,7 +17,7 @@ _ANSWERED_KEPT = 64
 
 
 class Forwarding:
-    """Requests whose end somebody waits for."""
+    """The pending requests."""
 
     def __init__(self, step: Step, state: RequestsState, peers: Peers) -> None:
         self.step = step
@@ -26,7 +25,7 @@ class Forwarding:
         self.peers = peers
 
     def pass_on(self, name: str, user: str, request: Request) -> None:
-        """Tells another server to do the same; nobody waits for its answer."""
+        """Sends a request to another server without waiting for its outcome."""
         self.send(name, self.new_id(), user, request)
 
     def ask(self, name: str, request: Request, asks_for: Pending) -> None:
@@ -63,7 +62,7 @@ class Forwarding:
         return f"{self.step.me}#{self.step.life.incarnation}#{number}"
 
     def finish(self, pending: Pending, outcome: Outcome) -> None:
-        """Tells whoever asked how a request ended."""
+        """Sends the outcome of a request to its client, or to the server that it came from."""
         step = self.step
         self.state.pending.pop(pending.id, None)
         if not pending.origin:
@@ -74,7 +73,7 @@ class Forwarding:
             step.do(SendControl(to=pending.origin, message=answer))
 
     def progress(self, text: str, subjects: tuple[str, ...]) -> None:
-        """Tells those who wait for something about these subjects what happened."""
+        """Sends a line of progress to clients that wait for something about these subjects."""
         for pending in self.state.pending.values():
             if pending.origin:
                 continue
@@ -88,7 +87,7 @@ class Forwarding:
         return Outcome(code=NO_SUCH, text=f"No such server: {name}; known: {known}.")
 
     def late(self, pending: Pending, waited_ms: int) -> Outcome:
-        """It waited behind a disk that took nothing: whoever asked may have asked elsewhere."""
+        """Refuses a request that waited too long: its client may have given up."""
         late = AskedLate(describe_request(pending.request), pending.user, waited_ms)
         self.step.notice(late)
-        return Outcome(code=REFUSED, text=late.told(), hint=say.ASK_AGAIN)
+        return Outcome(code=REFUSED, text=late.told(), hint=replies.ASK_AGAIN)

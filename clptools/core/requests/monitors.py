@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from clptools.core import phrases as say
+from clptools.core import replies
 from clptools.core.cluster.peers import Peers
-from clptools.core.model.codes import NO_SUCH, REFUSED
+from clptools.core.model.actions import FaultMonitor
 from clptools.core.model.events import MessageSeen
-from clptools.core.model.open_events import open_of
+from clptools.core.model.monitor_state import open_of
 from clptools.core.model.requests import (
+    NO_SUCH,
+    REFUSED,
     Acknowledge,
     ClearHalts,
     ExternalNotice,
@@ -21,9 +23,8 @@ from clptools.core.model.settings import Monitor
 from clptools.core.model.state import Pending
 from clptools.core.monitors.event_ledger import EventLedger, key_of, matches
 from clptools.core.monitors.final_action import FinalActions
-from clptools.core.monitors.recovery import Recovery
-from clptools.core.monitors.runs import MonitorRuns
-from clptools.core.monitors.severity import is_linked
+from clptools.core.monitors.status import MonitorRuns, is_linked, status_of
+from clptools.core.notices import monitors as of_monitors
 from clptools.core.notices import requests as notices
 from clptools.core.step import Change, Step
 
@@ -37,14 +38,12 @@ class MonitorRequests:
         peers: Peers,
         runs: MonitorRuns,
         final: FinalActions,
-        recovery: Recovery,
         ledger: EventLedger,
     ) -> None:
         self.step = step
         self.peers = peers
         self.runs = runs
         self.final = final
-        self.recovery = recovery
         self.ledger = ledger
 
     def _unknown_monitor(self, names: tuple[str, ...]) -> Outcome | None:
@@ -62,18 +61,18 @@ class MonitorRequests:
         if unknown is not None:
             return unknown
         on = isinstance(request, MonitorSuspend)
-        changed = self.recovery.suspend(request.monitors, on, pending.user)
+        changed = self._set_suspended(request.monitors, on, pending.user)
         if changed:
             return Outcome()
         here = [m.name for m in self.runs.here()]
-        return Outcome(text=say.monitors_already(request.monitors or here, self.step.me, on))
+        return Outcome(text=replies.monitors_already(request.monitors or here, self.step.me, on))
 
     def clear(self, pending: Pending) -> Outcome | None:
         request = pending.request
         assert isinstance(request, MonitorClear)
         unknown = self._unknown_monitor(request.monitors)
         if unknown is None:
-            self.recovery.clear_counters(request.monitors)
+            self._clear_counters(request.monitors)
         return unknown or Outcome()
 
     def fault(self, pending: Pending) -> Outcome | None:
@@ -91,7 +90,7 @@ class MonitorRequests:
                     text = f"{monitor.name} ({monitor.type}) takes no dummy failure."
                     return Outcome(code=REFUSED, text=text)
                 continue
-            self.recovery.fault(monitor, request.on)
+            self._set_fault(monitor, request.on)
         return Outcome()
 
     def clear_halts(self, pending: Pending) -> Outcome | None:
@@ -103,7 +102,7 @@ class MonitorRequests:
         return Outcome()
 
     def server_with(self, request: Acknowledge) -> str:
-        """The server that has the named open event; we first."""
+        """The server that has the named open event; ours first."""
         step = self.step
         if any(
             request.event in (0, e.id) for e in open_of(self.ledger.state.events, request.monitor)
@@ -134,9 +133,9 @@ class MonitorRequests:
         return Outcome(text="" if closed else f"{monitor.name} has no open event.")
 
     def _counted_anew(self, monitor: Monitor) -> None:
-        """Somebody has seen to all that was open: the next fault is recovered like the first."""
+        """Once all events are closed by hand, the next fault is recovered like the first."""
         if not open_of(self.ledger.state.events, monitor.name):
-            self.recovery.clear_counters((monitor.name,))
+            self._clear_counters((monitor.name,))
 
     def external(self, pending: Pending) -> Outcome | None:
         step = self.step
@@ -144,7 +143,7 @@ class MonitorRequests:
         assert isinstance(request, ExternalNotice)
         here = [m for m in self.runs.here() if m.type == "mrw"]
         if not request.monitor and is_linked(request.category):
-            # Whatever the keyword, and whether or not a monitor here has it.
+            # With any keyword, and whether or not a monitor here has the category.
             category = request.category
             name = next((m.name for m in here if m.category == category), "MONITOR")
             return Outcome(
@@ -159,7 +158,7 @@ class MonitorRequests:
             return Outcome(code=NO_SUCH, text=f"No message receive monitor here takes {thing}.")
         for monitor in found:
             if is_linked(monitor.category):
-                text = say.linkage_owned(monitor.name, monitor.category)
+                text = replies.linkage_owned(monitor.name, monitor.category)
                 return Outcome(
                     code=REFUSED,
                     text=text,
@@ -182,6 +181,45 @@ class MonitorRequests:
             else:
                 self.ledger.take(monitor, told)
         return Outcome()
+
+    # ------------------------------------------------------------------ carried out
+
+    def _set_suspended(self, names: tuple[str, ...], on: bool, user: str) -> list[str]:
+        """Suspends or resumes monitors (empty: all); returns which were changed."""
+        step = self.step
+        changed = []
+        for monitor in self.runs.here():
+            run = self.runs.run(monitor.name)
+            if (names and monitor.name not in names) or run.suspended is on:
+                continue
+            run.suspended = on
+            changed.append(monitor.name)
+            if not on and monitor.type == "mrw":
+                run.status = status_of(monitor, self.ledger.state.events)
+            told = of_monitors.MonitorSuspended if on else of_monitors.MonitorResumed
+            step.notice(told(monitor.name, user))
+        step.changed(Change.DECISIONS, Change.REPORT)
+        return changed
+
+    def _clear_counters(self, names: tuple[str, ...]) -> list[str]:
+        """Sets the recovery counters of monitors (empty: all) to zero."""
+        cleared = []
+        for monitor in self.runs.here():
+            if names and monitor.name not in names:
+                continue
+            run = self.runs.run(monitor.name)
+            run.scripts, run.restarts, run.failovers, run.finals = [], [], [], 0
+            cleared.append(monitor.name)
+        self.step.changed(Change.REPORT)
+        return cleared
+
+    def _set_fault(self, monitor: Monitor, on: bool) -> None:
+        """Dummy failure of an active monitor."""
+        run = self.runs.run(monitor.name)
+        run.fault = on
+        self.step.do(FaultMonitor(monitor=monitor.name, on=on))
+        dummy = of_monitors.DummyFailureOn if on else of_monitors.DummyFailureOff
+        self.step.notice(dummy(monitor.name))
 
 
 def _meant(monitor: Monitor, server: str, request: ExternalNotice) -> bool:

@@ -1,8 +1,8 @@
-"""Requests: who decides them, how they get there, and how their end comes back.
+"""Requests: which server decides them, how they get there, and how their end comes back.
 
-Groups are the coordinator's; resources are the holder's; the rest is the named server's.  A
-request for somebody else is forwarded, and its end comes back as an answer.  Whoever decides
-keeps the request pending and watches for its end after each settling.
+The coordinator decides about groups, the holder about resources, the named server about the rest.
+A request for another server is forwarded, and its outcome comes back as an answer.  The server
+that decides keeps the request pending and looks for its end after each settling.
 """
 
 from __future__ import annotations
@@ -10,15 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from clptools.core import phrases as say
-from clptools.core.cluster.election import Election
+from clptools.core import replies
+from clptools.core.cluster.authority import Authority
 from clptools.core.cluster.peers import Peers
 from clptools.core.cluster.timeout_ratio import TimeoutRatio
 from clptools.core.model.actions import Reply
-from clptools.core.model.codes import NO_AGENT, REFUSED, TIMED_OUT
 from clptools.core.model.events import RequestSeen
 from clptools.core.model.messages import Answer, Forward
 from clptools.core.model.requests import (
     LASTS_MS,
+    NO_AGENT,
+    REFUSED,
+    TIMED_OUT,
     Acknowledge,
     ClearHalts,
     ConfirmDown,
@@ -43,11 +46,12 @@ from clptools.core.model.requests import (
 )
 from clptools.core.model.state import Pending, Phase
 from clptools.core.model.words import Stage
+from clptools.core.requests.cluster import ClusterRequests
 from clptools.core.requests.forwarding import Forwarding
 from clptools.core.requests.groups import GroupRequests
 from clptools.core.requests.monitors import MonitorRequests
+from clptools.core.requests.resources import ResourceRequests
 from clptools.core.requests.service import Service
-from clptools.core.requests.timeout_ratio import RatioRequests
 from clptools.core.requests.vouching import Vouching
 from clptools.core.step import Change, Step
 
@@ -60,43 +64,45 @@ _LAST_WORD_MS = 3_000
 
 
 class Router:
-    """Routes requests and keeps those whose end is awaited."""
+    """Routes requests, and finds the end of those that are pending."""
 
     def __init__(
         self,
         step: Step,
         peers: Peers,
         ratio: TimeoutRatio,
-        election: Election,
+        authority: Authority,
         forwarding: Forwarding,
+        cluster_requests: ClusterRequests,
         group_requests: GroupRequests,
+        resource_requests: ResourceRequests,
         monitor_requests: MonitorRequests,
-        ratio_requests: RatioRequests,
         service: Service,
         vouching: Vouching,
     ) -> None:
         self.step = step
         self.peers = peers
         self.ratio = ratio
-        self.election = election
+        self.authority = authority
         self.forwarding = forwarding
+        self.cluster_requests = cluster_requests
         self.group_requests = group_requests
+        self.resource_requests = resource_requests
         self.monitor_requests = monitor_requests
-        self.ratio_requests = ratio_requests
         self.service = service
         self.vouching = vouching
         groups, monitors = group_requests, monitor_requests
         self._handlers: dict[type[Request], Callable[[Pending], Outcome | None]] = {
             ServiceStart: service.start,
             ServiceStop: service.stop,
-            Suspend: service.suspend,
-            Resume: service.resume,
-            StretchTimeouts: ratio_requests.request,
+            Suspend: cluster_requests.suspend,
+            Resume: cluster_requests.resume,
+            StretchTimeouts: cluster_requests.stretch,
             GroupStart: groups.start,
             GroupStop: groups.stop,
             GroupMove: groups.move,
-            ResourceStart: groups.resource,
-            ResourceStop: groups.resource,
+            ResourceStart: resource_requests.request,
+            ResourceStop: resource_requests.request,
             MonitorSuspend: monitors.suspend,
             MonitorResume: monitors.suspend,
             MonitorClear: monitors.clear,
@@ -121,8 +127,10 @@ class Router:
         else:
             self._route(pending)
 
-    def forwarded(self, message: Forward) -> None:
+    def forwarded(self, sender: str, message: Forward) -> None:
         """A request came from another server."""
+        if message.sender != sender:
+            return
         pending = Pending(
             id=message.id,
             request=message.request,
@@ -144,9 +152,9 @@ class Router:
         self._decide(pending)
 
     def _meant(self, message: Forward) -> bool:
-        """Whether it was sent to this incarnation: what was on its way over a boot is over.
+        """Whether it was sent to this incarnation: a request from before a boot is outdated.
 
-        Of a server whose service is stopped nobody knows one.
+        No server knows the incarnation of one whose service is stopped.
         """
         if message.incarnation:
             return message.incarnation == self.step.life.incarnation
@@ -156,8 +164,8 @@ class Router:
     def _waited_ms(self, message: Forward) -> int:
         """How long ago a person asked, at most by a heartbeat less; 0: not known.
 
-        By the send time of our own beat that the sender had heard last.  What a server asks for
-        by itself it means until it is done, and a word that another one is down has its own rule.
+        It counts from the newest beat of ours that the sender had heard.  What a recovery asks for
+        does not become outdated, and a word that a server is down has its own rule.
         """
         known = message.incarnation and message.sent_at and message.user != _RECOVERY
         if not known or isinstance(message.request, ConfirmDown):
@@ -179,7 +187,7 @@ class Router:
             self.step.do(Reply(id=message.id, outcome=message.outcome))
 
     def ask_coordinator(self, request: Request) -> None:
-        """A recovery's own request to whoever is coordinator."""
+        """A recovery's own request to the coordinator."""
         self._route(
             Pending(
                 id=self.forwarding.new_id(),
@@ -202,7 +210,7 @@ class Router:
             self.forwarding.finish(pending, self.forwarding.no_server(request.server))
             return
         if isinstance(request, _COORDINATORS):
-            target = self.election.coordinator()
+            target = self.authority.coordinator()
             if target not in ("", step.me) and self.ratio.silent(target):
                 target = ""
             if not target and isinstance(request, StretchTimeouts) and request.ratio == 1:
@@ -210,14 +218,14 @@ class Router:
             if not target:
                 dark = [n for n, p in self.peers.items() if p.lost and not self.peers.is_out(n)]
                 needed = say.waits_for_quorum(dark) if dark else "a majority"
-                text = say.no_coordinator(f"that takes {needed}")
+                text = replies.no_coordinator(f"that takes {needed}")
                 self.forwarding.finish(
                     pending,
                     Outcome(code=REFUSED, text=text, hint="What it waits for: clpstat --explain"),
                 )
                 return
         elif isinstance(request, ResourceStart | ResourceStop):
-            target = self.group_requests.holder_of(request.resource) or step.me
+            target = self.resource_requests.holder_of(request.resource) or step.me
         elif isinstance(request, Acknowledge) and not request.server:
             target = self.monitor_requests.server_with(request) or step.me
         else:
@@ -247,7 +255,7 @@ class Router:
     # ------------------------------------------------------------------ each settling
 
     def settle(self) -> None:
-        """Ends what is through; goes on with leaving."""
+        """Ends requests that are through; goes on with leaving."""
         for pending in list(self.forwarding.state.pending.values()):
             outcome = self._through(pending)
             if outcome is not None:
@@ -275,13 +283,13 @@ class Router:
             return Outcome(code=TIMED_OUT, text="It did not come to an end within an hour.")
         return (
             self.group_requests.through(pending)
-            or self.service.through(pending)
-            or self.ratio_requests.through(pending)
+            or self.resource_requests.through(pending)
+            or self.cluster_requests.through(pending)
             or self.vouching.through(pending)
         )
 
     def _left(self, pending: Pending) -> Outcome | None:
-        """A server that was to stop has left; of a shutdown to follow it tells itself."""
+        """The outcome of a stop whose server has left; that server reports a shutdown itself."""
         request = pending.request
         assert isinstance(request, ServiceStop)
         if request.then in ("", "start"):

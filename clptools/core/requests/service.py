@@ -1,4 +1,4 @@
-"""The cluster service by command: start, leave, suspend (`docs/rules.md`, *Newcomer, leaving*).
+"""The cluster service by command: start and leave (`docs/rules.md`, *Newcomer, leaving*).
 
     RUNNING --stop--> LEAVING --all released--> TELLING --all know--> STOPPED --start--> (new core)
 
@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import msgspec
 
-from clptools.core import phrases as say
-from clptools.core.cluster.election import Election
+from clptools.core import replies
+from clptools.core.cluster.authority import Authority
 from clptools.core.cluster.heartbeats import Heartbeats
 from clptools.core.cluster.peers import Peers
 from clptools.core.cluster.shared_policy import SharedPolicy
-from clptools.core.groups.intents import Intents
-from clptools.core.groups.leaving import Leaving
+from clptools.core.groups.grants import Grants
+from clptools.core.groups.holders import Holders
 from clptools.core.groups.lifecycle import Lifecycle
-from clptools.core.groups.placement import Placement
+from clptools.core.groups.runs import GroupRuns
 from clptools.core.groups.selection import Selection
 from clptools.core.model.actions import (
     Exit,
@@ -28,57 +28,57 @@ from clptools.core.model.actions import (
     SetMember,
     SetService,
 )
-from clptools.core.model.codes import FAILED, REFUSED
-from clptools.core.model.events import HostActionDone
-from clptools.core.model.quorum import majority
-from clptools.core.model.requests import Outcome, Resume, ServiceStop, Suspend
+from clptools.core.model.events import AgentStopping, HostActionDone
+from clptools.core.model.messages import Beat, Echo
+from clptools.core.model.requests import FAILED, REFUSED, Outcome, ServiceStop
 from clptools.core.model.state import Pending, Phase
 from clptools.core.model.states import GroupState
 from clptools.core.model.words import Stage
 from clptools.core.notices import requests as notices
+from clptools.core.notices.monitors import HostActionFailed
+from clptools.core.requests.cluster import ClusterRequests
 from clptools.core.requests.forwarding import Forwarding
-from clptools.core.requests.groups import GroupRequests
 from clptools.core.safety.lease import Lease
 from clptools.core.step import Change, Step
 
 _TELL_MS = 2_000
-"""How long those who do not answer are told that we left."""
+"""How long servers that do not answer are told that we left."""
 _HAND_OVER_MS = 30_000
 """How long a leaving coordinator waits for what it held to start elsewhere."""
 
 
 class Service:
-    """This server's cluster service, and the suspension of the cluster."""
+    """Starts and stops the cluster service of this server."""
 
     def __init__(
         self,
         step: Step,
         peers: Peers,
         policy: SharedPolicy,
-        election: Election,
+        authority: Authority,
         heartbeats: Heartbeats,
         lease: Lease,
-        intents: Intents,
         selection: Selection,
+        groups: GroupRuns,
         lifecycle: Lifecycle,
-        placement: Placement,
-        leaving: Leaving,
+        holders: Holders,
+        grants: Grants,
         forwarding: Forwarding,
-        group_requests: GroupRequests,
+        cluster: ClusterRequests,
     ) -> None:
         self.step = step
         self.peers = peers
         self.policy = policy
-        self.election = election
+        self.authority = authority
         self.heartbeats = heartbeats
         self.lease = lease
-        self.intents = intents
         self.selection = selection
+        self.groups = groups
         self.lifecycle = lifecycle
-        self.placement = placement
-        self.leaving = leaving
+        self.holders = holders
+        self.grants = grants
         self.forwarding = forwarding
-        self.group_requests = group_requests
+        self.cluster = cluster
 
     def start(self, pending: Pending) -> Outcome | None:
         step = self.step
@@ -110,21 +110,19 @@ class Service:
         assert isinstance(request, ServiceStop)
         if step.life.phase is Phase.STOPPED:
             return self._stop_again(pending, request.then)
-        if self.policy.shared.suspended:
-            by = self.policy.shared.suspended_by
-            return Outcome(
-                code=REFUSED, text=say.cluster_suspended(by), hint="Resume it: clpcl --resume"
-            )
+        refused = self.cluster.refused_suspended()
+        if refused is not None:
+            return refused
         everywhere = request.server == "*" or request.everywhere
         if everywhere:
             self.policy.stop_begins()
-            if self.election.in_office():
+            if self.authority.in_office():
                 shared = msgspec.structs.replace(self.policy.shared, closing=True)
                 self.policy.share(shared)
         if request.server == "*":
             self._to_all(pending)
         step.notice(notices.ServiceStops(pending.user))
-        self.leaving.begin(request.then, no_move=everywhere)
+        self.lifecycle.leave(request.then, no_move=everywhere)
         pending.stage = Stage.LEAVING
         return None
 
@@ -149,13 +147,14 @@ class Service:
                 one = msgspec.structs.replace(one, everywhere=True)
             self.forwarding.pass_on(name, pending.user, one)
 
-    def agent_stopping(self) -> None:
+    def agent_stopping(self, event: AgentStopping) -> None:
         """SIGTERM.  Suspended, or with the service stopped, nothing is released."""
         step = self.step
+        step.changed(Change.DECISIONS)
         if step.life.phase in (Phase.STOPPED, Phase.DONE):
             self._exit()
         elif step.life.phase is Phase.RUNNING and not self.policy.shared.suspended:
-            self.leaving.begin("exit", no_move=False)
+            self.lifecycle.leave("exit", no_move=False)
         else:
             step.life.then = "exit"
 
@@ -166,10 +165,10 @@ class Service:
         step.life.phase = Phase.DONE
 
     def _end_suspended(self) -> None:
-        """Our groups may only outlive us once nobody would clear us by our lease."""
+        """Ends while suspended, once no server would clear us by our lease: our groups run on."""
         if not self.policy.shared.suspended:
-            self.leaving.begin("exit", no_move=False)
-        elif not self.lease.binds() or not self.lifecycle.held():
+            self.lifecycle.leave("exit", no_move=False)
+        elif not self.lease.binds() or not self.groups.held():
             self._exit()
 
     def settle(self) -> None:
@@ -178,8 +177,8 @@ class Service:
         if step.life.phase is Phase.RUNNING and step.life.then == "exit":
             self._end_suspended()
         elif step.life.phase is Phase.LEAVING:
-            held = self.lifecycle.held()
-            stuck = [n for n in held if self.lifecycle.runs[n].state is GroupState.STOP_FAILED]
+            held = self.groups.held()
+            stuck = [n for n in held if self.groups.runs[n].state is GroupState.STOP_FAILED]
             if held and len(stuck) == len(held):
                 self._cannot_leave(stuck)
             elif not held and not step.beats_due and not self._waits_to_hand_over():
@@ -197,17 +196,17 @@ class Service:
                 self._after_leaving()
 
     def _waits_to_hand_over(self) -> bool:
-        """As coordinator: until what we held is started elsewhere, if anybody would take it."""
+        """As coordinator: whether a group of ours is still to start on another server."""
         step = self.step
-        if step.life.no_move or not self.election.in_office():
+        if step.life.no_move or not self.authority.in_office():
             return False
         if step.now - step.life.left_at > _HAND_OVER_MS:
             return False
         for group in step.settings.groups:
-            if group.name in self.placement.state.grants:
+            if self.grants.is_under_way(group.name):
                 return True
-            intent = self.intents.of(group.name)
-            server, _ = self.group_requests.where(group.name)
+            intent = self.policy.intent_of(group.name)
+            server, _ = self.holders.where(group.name)
             if intent.wanted and not server and self.selection.choose(group, intent)[0]:
                 return True
         return False
@@ -230,12 +229,12 @@ class Service:
                 self.forwarding.finish(pending, outcome)
 
     def _left(self) -> None:
-        """Everything is released: the bit, the state, then the word."""
+        """Everything is released: clears the bit and the state, then tells the others."""
         step = self.step
         step.life.phase = Phase.TELLING
         step.life.left_at = step.now
         step.life.member = False
-        self.election.state.vote = ""
+        self.authority.state.vote = ""
         self.lease.disarm()
         step.do(SetMember(member=False))
         step.do(Persist(durable=None))
@@ -265,56 +264,44 @@ class Service:
             step.do(HostAction(action=then, reason=f"{step.me} has left the cluster for it"))
 
     def host_action_done(self, event: HostActionDone) -> None:
-        """Whoever asked for this server's shutdown hears whether it has begun."""
+        """Answers requests for this server's shutdown, which has begun, or has failed."""
         outcome = Outcome()
         if not event.ok:
-            text = say.not_shut_down(self.step.me, event.action, event.text)
+            text = replies.not_shut_down(self.step.me, event.action, event.text)
             outcome = Outcome(code=FAILED, text=text)
         for pending in list(self.forwarding.state.pending.values()):
             if pending.stage == Stage.HOST:
                 self.forwarding.finish(pending, outcome)
+        if not event.ok:
+            self.step.notice(HostActionFailed(event.action, event.text))
 
-    # ------------------------------------------------------------------ suspend and resume
+    # ------------------------------------------------------------------ heard after leaving
 
-    def suspend(self, pending: Pending) -> Outcome | None:
-        request = pending.request
-        assert isinstance(request, Suspend)
-        return self._set_suspended(pending, True, request.force)
+    def heard_while_telling(self, beat: Beat) -> None:
+        """A heartbeat arrived while the others are told that we have left."""
+        p = self.peers.get(beat.sender)
+        if p is not None and beat.left:
+            # It has left as well: nobody there has to be told.
+            p.beat = None
+        elif p is not None and self.step.me not in beat.out:
+            self.heartbeats.tell_left([beat.sender])
+        self.step.changed(Change.DECISIONS)
 
-    def resume(self, pending: Pending) -> Outcome | None:
-        return self._set_suspended(pending, False, True)
-
-    def _set_suspended(self, pending: Pending, on: bool, force: bool) -> Outcome | None:
-        shared = self.policy.shared
-        if not self.election.in_office():
-            return self.group_requests.refused_now()
-        if shared.suspended is on:
-            return Outcome(text=f"The cluster is already {'suspended' if on else 'running'}.")
-        away = [s for s in self.peers if not self.peers.is_online(s)]
-        if away and not force:
-            return Outcome(
-                code=REFUSED,
-                text=f"All servers must be online to suspend; {say.listed(away)} "
-                f"{'is' if len(away) == 1 else 'are'} not.",
-                hint="Suspend all the same: clpcl --suspend --force",
-            )
-        self.policy.share(
-            msgspec.structs.replace(shared, suspended=on, suspended_by=pending.user if on else "")
+    def tell_again(self) -> None:
+        """Tells every server that does not know yet that we have left."""
+        me = self.step.me
+        self.heartbeats.tell_left(
+            [n for n, p in self.peers.items() if p.beat and me not in p.beat.out]
         )
-        return None
 
-    def through(self, pending: Pending) -> Outcome | None:
-        """Suspended or resumed is the cluster once everybody who is heard says so."""
-        if not isinstance(pending.request, Suspend | Resume):
-            return None
-        on = isinstance(pending.request, Suspend)
-        told = {
-            name: p.beat.suspended is on
-            for name, p in self.peers.items()
-            if p.beat is not None and self.peers.is_online(name)
-        }
-        # A majority of those that vote: whoever is elected next hears of it from one of them.
-        electorate = self.peers.electorate()
-        many = 1 + sum(1 for name in electorate if told.get(name, False))
-        done = all(told.values()) and many >= majority(len(electorate))
-        return Outcome() if done else None
+    def heard_after_leaving(self, beat: Beat) -> None:
+        """A heartbeat arrived although we have left: its sender is told again."""
+        if beat.page:
+            return
+        p = self.peers.get(beat.sender)
+        # A server that has left as well would answer, and so on without end.
+        told = beat.left or self.step.me in beat.out
+        if p is not None and beat.to == self.step.me and not told:
+            p.echo = Echo(incarnation=beat.incarnation, sent_at=beat.sent_at)
+            p.stranger = None
+            self.heartbeats.tell_left([beat.sender])

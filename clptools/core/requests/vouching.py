@@ -3,9 +3,9 @@
     confirm-down --> every reachable server and the BMC are asked --> nothing speaks against it: out
                                                                  '-> refused, with the reading
 
-The word is checked: an operator at night may mean another server, or a machine that hangs and
-will go on.  It reaches each server with the send time of its own newest beat, and counts there as
-an off read does: only if nothing was heard of the server since.  So one that is late does nothing.
+The word is checked: a tired operator may mean another server, or a machine that hangs and will go
+on.  It reaches each server with the send time of its own newest beat, and counts there as
+an off read does: only if nothing was heard of the server since.  So a late word does nothing.
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ from __future__ import annotations
 import msgspec
 
 from clptools.core import phrases as say
+from clptools.core import replies
 from clptools.core.cluster.peers import Peers
 from clptools.core.cluster.power import Power
-from clptools.core.groups.placement import Placement
+from clptools.core.groups.holders import Holders
 from clptools.core.groups.selection import Selection
-from clptools.core.model.codes import FAILED, REFUSED
-from clptools.core.model.quorum import NEVER
-from clptools.core.model.requests import LASTS_MS, ConfirmDown, ForceStop, Outcome
-from clptools.core.model.state import PeerState, Pending
+from clptools.core.model.cluster_state import PeerState
+from clptools.core.model.requests import FAILED, LASTS_MS, REFUSED, ConfirmDown, ForceStop, Outcome
+from clptools.core.model.state import Pending
+from clptools.core.model.timing import NEVER
 from clptools.core.model.words import PowerState, Stage
 from clptools.core.notices import safety as notices
 from clptools.core.requests.forwarding import Forwarding
@@ -42,7 +43,7 @@ class Vouching:
         power: Power,
         fencing: Fencing,
         selection: Selection,
-        placement: Placement,
+        holders: Holders,
         forwarding: Forwarding,
     ) -> None:
         self.step = step
@@ -50,13 +51,13 @@ class Vouching:
         self.power = power
         self.fencing = fencing
         self.selection = selection
-        self.placement = placement
+        self.holders = holders
         self.forwarding = forwarding
 
     # ------------------------------------------------------------------ confirm-down
 
     def confirm(self, pending: Pending) -> Outcome | None:
-        """A word for a server, or another server's question what speaks against it."""
+        """A person's word for a server, or another server's question what speaks against it."""
         step = self.step
         request = pending.request
         assert isinstance(request, ConfirmDown)
@@ -84,7 +85,7 @@ class Vouching:
         return None
 
     def _told(self, pending: Pending, request: ConfirmDown, p: PeerState) -> Outcome:
-        """The word comes from another server, which has looked."""
+        """The word comes from another server, which has checked it."""
         step = self.step
         stale = step.now - pending.sent_at > LASTS_MS or pending.sent_at > step.now
         if not stale and p.any_heard_at < pending.sent_at:
@@ -127,7 +128,7 @@ class Vouching:
         return server is not None and server.bmc is not None
 
     def _looked(self, pending: Pending, request: ConfirmDown) -> Outcome | None:
-        """Once everybody answered, or had the time to."""
+        """Decides once every server has answered, or had the time to."""
         step = self.step
         p = self.peers.get(request.down)
         if p is None:
@@ -163,7 +164,7 @@ class Vouching:
                 alone.append(name)
             else:
                 self.forwarding.pass_on(name, pending.user, request)
-        return Outcome(text=say.counts_as_down(request.down, alone))
+        return Outcome(text=replies.counts_as_down(request.down, alone))
 
     # ------------------------------------------------------------------ clpforcestop
 
@@ -200,11 +201,11 @@ class Vouching:
         return None
 
     def _stranded(self, name: str) -> list[str]:
-        """Groups that it runs, and nobody else could."""
+        """Groups that it runs and no other server could."""
         step = self.step
         found = []
         for group in step.settings.groups:
-            runs = any(h.server == name for h in self.placement.holders(group.name))
+            runs = any(h.server == name for h in self.holders.of(group.name))
             others = [s for s in group.servers if s != name]
             if runs and not any(self.selection.eligible(group, s) for s in others):
                 found.append(group.name)

@@ -1,1 +1,4 @@
-"""What may run where: clearance, lease, watchdog, fencing."""
+"""What keeps a group from running on two servers: lease and watchdog, fencing, clearance.
+
+A new proof that a server does not run a group belongs in `clearance`.
+"""

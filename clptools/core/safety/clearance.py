@@ -11,13 +11,13 @@ from collections.abc import Iterable
 import msgspec
 
 from clptools.core import phrases as say
-from clptools.core.cluster.election import Election
+from clptools.core.cluster.authority import Authority
 from clptools.core.cluster.holdings import told
 from clptools.core.cluster.peers import Peers
-from clptools.core.model.group_runs import Runs
+from clptools.core.model.cluster_state import PeerState
+from clptools.core.model.group_state import ClearanceState, Runs
 from clptools.core.model.messages import NO_EPOCH, Epoch, Holding
-from clptools.core.model.quorum import NEVER
-from clptools.core.model.state import ClearanceState, PeerState
+from clptools.core.model.timing import NEVER
 from clptools.core.safety.fencing import Fencing
 from clptools.core.step import Step
 
@@ -39,22 +39,22 @@ class Clearance:
         state: ClearanceState,
         group_runs: Runs,
         peers: Peers,
-        election: Election,
+        authority: Authority,
         fencing: Fencing,
     ) -> None:
         self.step = step
         self.state = state
         self.group_runs = group_runs
         self.peers = peers
-        self.election = election
+        self.authority = authority
         self.fencing = fencing
 
     def since(self, group: str, server: str) -> int:
         """When we took office or last granted `group` to `server`, the later."""
-        return max(self.election.state.office_at, self.granted_at(group, server))
+        return max(self.authority.state.office_at, self.granted_at(group, server))
 
     def office_begins(self) -> None:
-        """What an earlier office granted is no concern of this one."""
+        """Forgets what an earlier office granted."""
         self.state.granted_at = {}
         self.state.granted_epoch = {}
 
@@ -92,17 +92,17 @@ class Clearance:
         return Cleared(ok=False)
 
     def _released(self, p: PeerState, group: str, server: str, since: int) -> bool:
-        """It answered a beat of this office, holds nothing, and no grant is under way to it.
+        """Whether it answered this office, holds nothing, and no grant is under way to it.
 
-        One of an earlier office it refuses once it knows our term, which its beat shows: who takes
-        us for a stranger answers, too, and does not know it.
+        It refuses a grant of an earlier office once it knows our term.  Its beat must show that it
+        does: a server that takes us for a stranger answers, too, and does not know it.
         """
         step = self.step
-        # A newer beat whose list is not whole says nothing of groups: neither does its echo.
+        # A newer beat whose list is not whole says nothing of groups, and neither does its echo.
         beat = told(p)
         if beat is None or beat.echo is None or beat.echo.sent_at <= since:
             return False
-        if beat.term != self.election.state.office_term:
+        if beat.term != self.authority.state.office_term:
             return False
         holding = _holding(beat.holdings, group)
         if holding is not None and holding.held:

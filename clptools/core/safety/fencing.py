@@ -1,4 +1,4 @@
-"""Forced stop: who may power whom off, and when (`docs/rules.md`, *Fencing*).
+"""Forced stop: which server may power off which, and when (`docs/rules.md`, *Fencing*).
 
     lost --> [order: one command, within half a second] --> reads off: proof
                ^                                    |
@@ -6,17 +6,17 @@
 
 The core gives one order after another, and each only while the reasons for it hold: the server is
 not heard, and its BMC has answered for a second without a gap (where both networks come back
-together, its heartbeats come first).  What the BMC answers to an order is no evidence; off reads
+together, its heartbeats arrive first).  What the BMC answers to an order is no evidence; off reads
 are, by the one rule of `power.py`.
 
 Only a coordinator that hears a majority fences, or an exact half without newcomers.  There both
-sides may mean to, so each has turns of its own: from the last exchange on, place by place takes
-its turn (`timing.turn_ms`), and an order leaves only in the first fifth of it, so that its victim
-is off before the next one begins.  Place 0 is the holder of the first configured group; all others
-follow by name.  An arbiter decides this, too: whom it says yes to has place 0.  There is no such
-danger where the BMC heartbeat stopped with the others: a server whose BMC heartbeat stopped is hung
-and cannot fence us.  A server that stood still itself, a paused machine for instance, fences nobody
-before it has listened again: the silence was its own.
+sides may try to, so each has turns of its own: from the last exchange on, place by place takes its
+turn (`timing.turn_ms`), and an order leaves only in the first fifth of it, so that its victim is
+off before the next one begins.  Place 0 is the holder of the first configured group; all others
+follow by name.  An arbiter decides this, too: a server to which it says yes has place 0.  There is
+no such danger where the BMC heartbeat stopped with the others: a server whose BMC heartbeat
+stopped is hung and cannot fence us.  A server that stood still itself, a paused machine for
+instance, fences nobody before it has listened again: the silence was its own.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from collections.abc import Mapping
 import msgspec
 
 from clptools.core import phrases as say
-from clptools.core.cluster.election import Election
+from clptools.core.cluster.authority import Authority
 from clptools.core.cluster.holdings import holds
 from clptools.core.cluster.peers import Peers
 from clptools.core.cluster.power import Power
@@ -34,11 +34,12 @@ from clptools.core.cluster.revision import Revision
 from clptools.core.cluster.shared_policy import SharedPolicy
 from clptools.core.model import timing
 from clptools.core.model.actions import Fence
+from clptools.core.model.cluster_state import ForcedStopState, PeerState
 from clptools.core.model.events import FenceDone
-from clptools.core.model.group_runs import Runs
-from clptools.core.model.quorum import NEVER
+from clptools.core.model.group_state import Runs
 from clptools.core.model.settings import InForce
-from clptools.core.model.state import ForcedStopState, PeerState, Phase
+from clptools.core.model.state import Phase
+from clptools.core.model.timing import NEVER
 from clptools.core.model.words import BmcAction, BmcOrder, PowerState
 from clptools.core.notices import safety as notices
 from clptools.core.step import Change, Step
@@ -75,7 +76,7 @@ class StopFailed(msgspec.Struct, frozen=True):
 
 
 class Fencing:
-    """Stops by BMC what cannot be cleared otherwise."""
+    """Powers off by BMC the servers that cannot be cleared otherwise."""
 
     def __init__(
         self,
@@ -85,7 +86,7 @@ class Fencing:
         power: Power,
         policy: SharedPolicy,
         revision: Revision,
-        election: Election,
+        authority: Authority,
     ) -> None:
         self.step = step
         self.group_runs = group_runs
@@ -93,7 +94,7 @@ class Fencing:
         self.power = power
         self.policy = policy
         self.revision = revision
-        self.election = election
+        self.authority = authority
 
     # ------------------------------------------------------------------ each settling
 
@@ -118,18 +119,18 @@ class Fencing:
         return failed
 
     def _needed(self, name: str, p: PeerState, stake: Stake) -> bool:
-        """It is lost, was in contact with us since boot, is not out, and something waits for it."""
+        """Whether a server is lost, not out, and something needs it to be proven down."""
         step = self.step
-        if step.settings.forced_stop.action == BmcAction.NONE or not self._able():
-            return False
         if not p.lost or self.peers.is_out(name):
+            return False
+        if step.settings.forced_stop.action == BmcAction.NONE or not self._able():
             return False
         if step.now < p.fence.retry_at or self._may_boot(p):
             return False
         if self._was_off(p) and self.peers.hears_majority() and name not in stake.waited_for:
             return False  # a power-off would only begin its long boot anew
-        # In a tie that an arbiter decided, too: the loser may not know that it lost.
-        if not self.election.in_office() or self.peers.hears_half():
+        # In a tie that an arbiter decided as well: the loser may not know that it lost.
+        if not self.authority.in_office() or self.peers.hears_half():
             return True
         held = any(h.held for h in holds(p))
         return held or name in stake.waited_for
@@ -139,7 +140,7 @@ class Fencing:
         return self._able() and (self.peers.hears_majority() or self.peers.hears_half())
 
     def _able(self) -> bool:
-        """Whether we take part, and know what is wanted."""
+        """Whether we take part, are not suspended, and know the newest policy."""
         step = self.step
         running = step.life.phase is Phase.RUNNING and not step.life.newcomer
         return running and not self.policy.shared.suspended and not self.policy.behind()
@@ -162,7 +163,7 @@ class Fencing:
         step.do(Fence(server=name, action=command, ordered_at=step.now, within_ms=_WITHIN_MS))
 
     def _command(self, p: PeerState) -> BmcOrder:
-        """What the BMC is told: a reset begins as power off, so that it can be read back."""
+        """The order for the BMC: a reset begins as power off, so that it can be read back."""
         nmi = self.step.settings.forced_stop.action == BmcAction.NMI and not p.fence.wanted_by
         return BmcOrder.NMI if nmi else BmcOrder.POWER_OFF
 
@@ -185,7 +186,7 @@ class Fencing:
         return recent and self._was_off(p)
 
     def _was_off(self, p: PeerState) -> bool:
-        """Whether it was off since it was last heard, for all that its BMC said, proof or not."""
+        """Whether its BMC read off since it was last heard, proof or not."""
         return p.bmc.off_seen_at > max(p.heard_at, p.any_heard_at)
 
     def begin(self, name: str, p: PeerState, user: str = "") -> None:
@@ -244,7 +245,7 @@ class Fencing:
         return StopFailed(name, why)
 
     def _over(self, p: PeerState, text: str, pause_ms: int) -> None:
-        """`pause_ms`: one that was stopped boots now; it is left alone for so long."""
+        """Ends a forced stop; no other begins within `pause_ms`: that server may boot now."""
         p.fence = ForcedStopState(text=text, retry_at=self.step.now + pause_ms)
         self.step.changed(Change.DECISIONS)
 
@@ -282,7 +283,7 @@ class Fencing:
         step = self.step
         if step.now - step.woke_at <= step.times.hear_ms:
             return False
-        if self.election.in_office() and self.peers.hears_majority():
+        if self.authority.in_office() and self.peers.hears_majority():
             return True
         if not self.peers.hears_half() or self.power.looks_hung(p):
             return False
@@ -318,7 +319,7 @@ class Fencing:
         return 1 + len(revision.names) * (2 if weak else 1)
 
     def _place(self, revision: InForce, stake: Stake) -> int | None:
-        """Our place among those who may fence in an exact half; None: we do not.
+        """Our place among the servers that may fence in an exact half; None: we may not.
 
         The arbiter's winner comes before the loser, whoever holds a group: a holder behind cut
         cables must not stop the server that its clients still reach.
@@ -329,19 +330,19 @@ class Fencing:
         by_name = 1 + sorted(revision.names).index(step.me)
         if arbiter is None:
             return 0 if self._holds(revision.first, stake) else by_name
-        if self.election.in_office():
+        if self.authority.in_office():
             # A weak arbiter says yes to both halves.
             return 0 if arbiter.strong or self._holds(revision.first, stake) else by_name
-        votes = self.election.state
+        votes = self.authority.state
         if not votes.arbiter_error and step.now - votes.arbiter_ok_at <= step.times.lease_ms:
             return None  # it can be asked, and its yes is not ours
-        # Who holds a group may change before this, by the end of a lease; our place does not.
+        # A lease may end meanwhile and change who holds a group; our place stays.
         return by_name if arbiter.strong else len(revision.names) + by_name
 
     def _holds(self, group: str, stake: Stake) -> bool:
-        """Whether we hold the first group; one that we granted to another is that one's."""
+        """Whether we hold the first group; after a grant to another server, that one does."""
         run = self.group_runs.get(group)
-        # One that is only stopped because our state is lost may be another one's.
+        # A group that we only purge may be held by another server.
         if run is None or not run.held or run.purge:
             return False
         return stake.granted.get(group, self.step.me) == self.step.me

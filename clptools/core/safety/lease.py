@@ -1,8 +1,8 @@
 """The holder's own lease and its watchdog (`docs/rules.md`, *The holder's lease and the watchdog*).
 
 A holder may run its groups until `H` after the send time of its newest heartbeat that a
-coordinator with authority answered.  Past it, it has `self_stop` to stop them; the watchdog,
-no longer fed, sees to it that a server which cannot stop them is reset in time.
+coordinator with authority answered.  After that it has `self_stop` to stop them; the watchdog,
+which is no longer fed, resets in time a server that cannot stop them.
 """
 
 from __future__ import annotations
@@ -10,17 +10,18 @@ from __future__ import annotations
 import msgspec
 
 from clptools.core import phrases as say
-from clptools.core.cluster.election import Election
+from clptools.core.cluster.authority import Authority
 from clptools.core.cluster.peers import Peers
 from clptools.core.cluster.revision import Revision
 from clptools.core.cluster.shared_policy import SharedPolicy
 from clptools.core.model.actions import ArmWatchdog, DisarmWatchdog, HostAction, PetWatchdog
+from clptools.core.model.cluster_state import PeerState
 from clptools.core.model.events import WatchdogChanged
-from clptools.core.model.group_runs import Runs, holds_any
+from clptools.core.model.group_state import Runs, holds_any
 from clptools.core.model.options import watchdog_method
-from clptools.core.model.quorum import NEVER
-from clptools.core.model.state import LeaseState, PeerState, Phase
+from clptools.core.model.state import LeaseState, Phase
 from clptools.core.model.states import GroupState, WatchdogState
+from clptools.core.model.timing import NEVER
 from clptools.core.model.transitions import WATCHDOG, WatchdogChange
 from clptools.core.notices import safety as notices
 from clptools.core.step import Change, Step
@@ -30,7 +31,7 @@ _ARMED_AGAIN_MS = 5_000
 
 
 class SelfStop(msgspec.Struct, frozen=True):
-    """The lease is over: these groups stop at once, and then this action ends the server."""
+    """The lease is over: these groups stop at once; `action`, if set, ends the server."""
 
     groups: list[str]
     action: HostAction | None
@@ -47,7 +48,7 @@ class Lease:
         peers: Peers,
         policy: SharedPolicy,
         revision: Revision,
-        election: Election,
+        authority: Authority,
     ) -> None:
         self.step = step
         self.state = state
@@ -55,7 +56,7 @@ class Lease:
         self.peers = peers
         self.policy = policy
         self.revision = revision
-        self.election = election
+        self.authority = authority
 
     def runs(self) -> bool:
         """Whether the lease runs, or does not bind us."""
@@ -64,6 +65,10 @@ class Lease:
     def binds(self) -> bool:
         """Whether passing the lease obliges us to stop."""
         return self.revision.leases_bind() and not self.state.waived
+
+    def deadline(self) -> int:
+        """When the lease ends, if we hold anything and it binds us; else `NEVER`."""
+        return self.state.until if holds_any(self.group_runs) and self.binds() else NEVER
 
     def promised(self) -> bool:
         """What our beats say: the watchdog is armed and the lease binds."""
@@ -79,24 +84,24 @@ class Lease:
         self.state.until = until
 
     def shorten(self, by_ms: int) -> None:
-        """The holder's lease became shorter by that much: so does what was given of it."""
+        """The holder's lease became shorter by that much; so does the one that runs."""
         if by_ms > 0 and self.state.until != NEVER:
             self.state.until -= by_ms
 
     def settle(self) -> SelfStop | None:
-        """Renews our own lease in office; returns what is to be stopped once it is over."""
+        """In office, renews our own lease; returns what is to be stopped once it is over."""
         step = self.step
-        if self.election.in_office():
+        if self.authority.in_office():
             self.answered(step.now)
         self._waive()
         return None if self.runs() else self._self_stop()
 
     def _waive(self) -> None:
-        """Suspended, nobody stops by lease: but only once all know that we shall not."""
+        """While suspended no server stops by its lease, but only once all know that it will not."""
         step = self.step
         if not self.policy.shared.suspended:
-            # The lease binds again from the first that a coordinator gives us; until then our
-            # beats do not say that it does, and nobody clears us by it.
+            # The lease binds again once a coordinator has renewed it; until then our beats do not
+            # say that it binds, and no server clears us by it.
             if self.state.waived and step.now < self.state.until:
                 self.state.waived = False
                 step.changed(Change.BEATS)
@@ -132,8 +137,9 @@ class Lease:
 
     # ------------------------------------------------------------------ watchdog
     #
-    # Others may clear us by our lease as long as they believe that a watchdog binds us.  So one
-    # that is not wanted any more runs on until everybody has answered a beat that did not say so
+    # Others may clear us by our lease as long as they believe that a watchdog binds us.  So a
+    # watchdog that is not wanted any more runs on until every server has answered a beat that
+    # did not say so
     # (`WATCHDOG` in `core/model/transitions.py`).
 
     def begin(self) -> None:
@@ -143,9 +149,9 @@ class Lease:
         self.arm()
 
     def arm(self) -> None:
-        """Brings the watchdog to what is configured, as far as that is allowed now.
+        """Arms or disarms the watchdog as configured, as far as that is allowed now.
 
-        Opening a device feeds it: that needs the lease as feeding does.
+        Opening the device feeds it, so arming needs the lease as feeding does.
         """
         wanted, state = self._configured(), self.state
         left = state.watchdog_state is WatchdogState.LEFT
@@ -183,7 +189,7 @@ class Lease:
         return self.runs() or not holds_any(self.group_runs)
 
     def _may_disarm(self) -> bool:
-        """Whether nobody believes any more that the watchdog binds us."""
+        """Whether no server believes any more that the watchdog binds us."""
         step = self.step
         if self.state.disarmed_from == NEVER:
             self._turn(WatchdogChange.UNWANTED)
@@ -201,7 +207,7 @@ class Lease:
         return echo is not None and echo.sent_at > since
 
     def disarm(self) -> None:
-        """Disarms it; only while nobody relies on it."""
+        """Disarms the watchdog; only while no server relies on it."""
         if self.state.watchdog_state is not WatchdogState.OFF:
             self._turn(WatchdogChange.DISARM)
             self.state.watchdog_as = ("", 0)
@@ -215,7 +221,7 @@ class Lease:
         step.do(ArmWatchdog(timeout_ms=timeout_ms, method=method))
 
     def changed(self, event: WatchdogChanged) -> None:
-        """The watchdog was armed, or could not be: said once, and tried again."""
+        """The watchdog was armed, or could not be: recorded once, and tried again."""
         step = self.step
         self.state.armed = event.armed
         self.state.watchdog = event.method
@@ -229,7 +235,7 @@ class Lease:
     def pet(self) -> None:
         """Feeds the watchdog while the lease runs or nothing is held.
 
-        Arming feeds as well, so one that could not be armed is tried again only then.
+        Arming feeds it as well, so a failed arming is repeated only then.
         """
         step = self.step
         if step.life.phase not in (Phase.RUNNING, Phase.LEAVING):

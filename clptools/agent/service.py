@@ -1,0 +1,279 @@
+"""The cluster service of this agent: its core with loop and journal, and what fits it outside.
+
+There is none before the first configuration; after `clpcl -t` and a start another core follows in
+the same agent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Coroutine
+from concurrent.futures import Executor as Worker
+from typing import Any, Protocol
+
+from clptools import paths
+from clptools.agent import clock, configuration, notices
+from clptools.agent.alerts import Alerts
+from clptools.agent.executor import Executor
+from clptools.agent.journal import Journal
+from clptools.agent.lock import check_alone
+from clptools.agent.loop import Loop
+from clptools.agent.metrics_server import MetricsServer
+from clptools.agent.records import Records
+from clptools.agent.store import Store
+from clptools.agent.surroundings import Surroundings
+from clptools.core.cluster.timeout_ratio import stretched
+from clptools.core.model.events import AgentStarted, Event, SettingsChanged, SettingsOffered
+from clptools.core.model.settings import Settings
+from clptools.core.model.view import StatusView
+from clptools.core.monitors.status import grave_classes
+from clptools.core.node import Node
+from clptools.core.notices.form import Notice
+from clptools.core.report.journal import Head
+from clptools.faults import ClpError, ExitCode
+from clptools.resources.neighbours import own_macs
+
+logger = logging.getLogger(__name__)
+
+_LOOK_S = 5.0
+"""How often the configuration on the disk is compared with the one in force."""
+
+
+class Owner(Protocol):
+    """`agent.Agent`, as its service needs it."""
+
+    @property
+    def ending(self) -> bool:
+        """Whether the agent ends, so that nothing may begin."""
+
+    def note(self, notice: Notice) -> None:
+        """Record something that the core knows nothing of."""
+
+    def failed(self, error: BaseException) -> None:
+        """The state could not be written, or the core has a fault."""
+
+    def held(self, error: OSError | None) -> None:
+        """The state cannot be written for now, or can be again (None)."""
+
+    def refused(self, fault: ClpError) -> None:
+        """The service may not begin here."""
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run a task until the agent closes."""
+
+
+class Core:
+    """The core of a configured agent with its loop and its journal."""
+
+    def __init__(self, node: Node, loop: Loop, journal: Journal, settings: Settings) -> None:
+        self.node = node
+        self.loop = loop
+        self.journal = journal
+        self.settings = settings
+        """The configuration in force, as it was pushed."""
+        self.ratio = 1
+        """The time-outs in force are this many times those of `settings`."""
+
+    @property
+    def stretched(self) -> Settings:
+        """The configuration with the time-outs in force."""
+        return stretched(self.settings, self.ratio)
+
+    def view(self) -> StatusView:
+        """The cluster now."""
+        return self.node.view(clock.boot_ms())
+
+    def put(self, event: Event) -> None:
+        """Tell the core."""
+        self.loop.put(event)
+
+    async def put_durably(self, event: Event) -> None:
+        """Tell the core, and return once the event is on the disk.  Raises OSError."""
+        await self.loop.stepped(event)
+        await self.journal.durable()
+
+    def counters(self) -> dict[str, dict[str, int]]:
+        """Door -> reason -> count."""
+        loop = self.loop
+        return {
+            "loop": {
+                "steps": loop.steps,
+                "dropped": loop.dropped,
+                "lag_ms": loop.lag_ms,
+                "worst_lag_ms": loop.worst_lag_ms,
+            },
+            "journal": {"lost": self.journal.lost},
+        }
+
+
+class Service:
+    """The core that runs now, if there is a configuration, and how it comes and goes."""
+
+    def __init__(
+        self,
+        server: str,
+        owner: Owner,
+        store: Store,
+        records: Records,
+        executor: Executor,
+        around: Surroundings,
+        alerts: Alerts,
+        metrics: MetricsServer,
+        worker: Worker,
+    ) -> None:
+        """`worker`: the disk thread."""
+        self.server = server
+        self.core: Core | None = None
+        self._owner = owner
+        self._store = store
+        self._records = records
+        self._executor = executor
+        self._around = around
+        self._alerts = alerts
+        self._metrics = metrics
+        self._worker = worker
+        self._in_force = ""
+        self._said_changed = ""
+        self._is_first = True
+        """Until a core was told whether it is the first of this boot."""
+
+    def begin(self, settings: Settings) -> None:
+        """Begin a core."""
+        incarnation = secrets.token_hex(8)
+        node = Node(settings.without_communities(), self.server, incarnation, secrets.randbits(32))
+
+        def head(number: int) -> Head:
+            return Head(
+                server=self.server,
+                incarnation=incarnation,
+                number=number,
+                now=clock.boot_ms(),
+                wall=clock.wall_s(),
+                settings=node.settings,
+                snapshot=node.snapshot(),
+            )
+
+        owner, executor = self._owner, self._executor
+        journal = Journal(
+            paths.data_dir() + "/journal",
+            settings.cluster.journal_bytes,
+            head,
+            self._worker,
+            owner.note,
+        )
+        loop = Loop(node, clock.boot_ms, journal.append, executor.perform, owner.failed, owner.held)
+        executor.loop = loop
+        executor.last_words = lambda: asyncio.gather(
+            self._records.durable(), journal.durable(), return_exceptions=True
+        )
+        self.core = Core(node, loop, journal, settings)
+        loop.put(self._started())
+        self._is_first = False
+        self._apply(self.core)
+
+    def _started(self) -> AgentStarted:
+        store, saved = self._store, self._store.saved
+        return AgentStarted(
+            durable=saved.durable,
+            member=store.member,
+            stopped=saved.stopped,
+            ledger=self._executor.ledger,
+            first_of_boot=self._is_first and store.first_of_boot,
+            noted=store.noted,
+            macs=own_macs(),
+        )
+
+    def begin_again(self) -> None:
+        """Begin another core, once this step of the old one is through."""
+        if self.core is not None:
+            self.core.loop.stop()
+            asyncio.get_running_loop().call_soon(self._follow, self.core)
+
+    def _follow(self, old: Core) -> None:
+        if self.core is old and not self._owner.ending:
+            self._owner.spawn(old.journal.close())
+            self.begin(old.settings)
+
+    def _apply(self, core: Core) -> None:
+        """Make everything outside the core fit the configuration in force."""
+        self._in_force = configuration.fingerprint()
+        core.loop.grave = grave_classes(core.settings.monitors)
+        self._around.apply(core.settings, self._store.starts)
+        self._metrics.apply(core.settings.cluster.metrics)
+        self._apply_times(core)
+
+    def _apply_times(self, core: Core) -> None:
+        """Make what keeps time-outs fit them as they are now."""
+        self._executor.apply(core.stretched)
+        self._around.apply_times(core.stretched)
+
+    def stretch(self, ratio: int) -> None:
+        """Multiply the time-outs of the configuration by `ratio`."""
+        core = self.core
+        if core is not None:
+            core.ratio = ratio
+            self._apply_times(core)
+            changed = core.stretched.without_communities()
+            core.put(SettingsChanged(settings=changed, stretch=True))
+
+    # A push
+
+    def settings_in_force(self) -> Settings | None:
+        """The configuration, if there is one."""
+        return self.core.settings if self.core else None
+
+    def refuses(self, settings: Settings) -> str:
+        """Why these settings cannot take effect now; empty: they can."""
+        return "" if self.core is None else self.core.node.refuses(settings)
+
+    def runs(self) -> bool:
+        """Whether the cluster service runs on this server."""
+        if self.core is None:
+            return False
+        return any(each.local and each.status != "Offline" for each in self.core.view().servers)
+
+    def online(self) -> set[str]:
+        """Servers that run now, other than this one, as the core sees them."""
+        if self.core is None:
+            return set()
+        others = (server for server in self.core.view().servers if not server.local)
+        return {server.name for server in others if server.status == "Online"}
+
+    async def offered(self, settings: Settings) -> None:
+        """A configuration is prepared here: returns when the core knows of it."""
+        if self.core is not None:
+            offer = SettingsOffered(settings=settings.without_communities())
+            try:
+                await self.core.loop.stepped(offer)
+            except OSError as error:
+                raise ClpError(
+                    ExitCode.FAILED, f"{self.server}: {error}", "Try again: clpcfctrl --push"
+                ) from None
+
+    def took_effect(self, settings: Settings, user: str) -> None:
+        """A configuration is in force: on this disk, and from now on."""
+        self._alerts.apply(settings.cluster.name, configuration.alert())
+        self._owner.note(notices.ConfigurationInForce(settings.revision, user))
+        if self.core is None:
+            try:
+                check_alone(self.server, settings)
+            except ClpError as fault:
+                self._owner.refused(fault)
+            else:
+                self.begin(settings)
+            return
+        self.core.settings = settings
+        self._apply(self.core)
+        self.core.put(SettingsChanged(settings=self.core.stretched.without_communities()))
+
+    async def watch_configuration(self) -> None:
+        """Say once when `clp.toml` on the disk is not the one in force."""
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            found = await asyncio.to_thread(configuration.fingerprint)
+            if self.core is None or found in (self._in_force, self._said_changed):
+                continue
+            self._said_changed = found
+            self._owner.note(notices.FileChanged(paths.config_file(), bool(found)))

@@ -1,0 +1,58 @@
+"""Threads for what must not hold up the agent's loop: big libraries, and work that may hang."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable
+from importlib import import_module
+from types import ModuleType
+from typing import TypeVar
+
+_turn = threading.RLock()
+
+
+def load(name: str) -> ModuleType:
+    """The module of that name, complete; for big libraries, in a thread.
+
+    In the agent's loop no heartbeat would go out meanwhile.  One at a time: two threads that load
+    a package with circular imports at once get half-made modules, or `_DeadlockError`, since
+    Python locks each module by itself.
+    """
+    with _turn:
+        return import_module(name)
+
+
+T = TypeVar("T")
+
+
+def in_daemon_thread(name: str, work: Callable[[], T]) -> asyncio.Future[T]:
+    """What `work` returns or raises, from a thread for which nothing waits at the end.
+
+    The loop's own threads are few, shared by everything, and waited for at the end.  Shield the
+    future where its being done is to tell that the thread has ended.
+    """
+    loop = asyncio.get_running_loop()
+    found: asyncio.Future[T] = loop.create_future()
+
+    def settle(result: T | None, fault: Exception | None) -> None:
+        if found.done():
+            return
+        if fault is None:
+            found.set_result(result)  # type: ignore[arg-type]  # None only where T is
+        else:
+            found.set_exception(fault)
+            found.exception()  # the caller may have given up
+
+    def run() -> None:
+        result, fault = None, None
+        try:
+            result = work()
+        except Exception as error:
+            fault = error
+        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+            loop.call_soon_threadsafe(settle, result, fault)
+
+    threading.Thread(target=run, name=name, daemon=True).start()
+    return found

@@ -1,0 +1,276 @@
+"""Warnings on a configuration as this machine would run it: files, devices, rival programs.
+
+`facts` looks at the machine; this module only compares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import ip_address
+
+from clptools.common.system_bus import unit_name
+from clptools.config.address import endpoint
+from clptools.config.check import Places
+from clptools.config.facts import Facts, is_device
+from clptools.config.field import near
+from clptools.config.load import Loaded
+from clptools.config.monitors import BMCNOTICE, TRAP_PORT
+from clptools.config.scripts import scripts_of
+from clptools.config.variants import Registries
+from clptools.core.model.options import watchdog_method
+from clptools.core.model.settings import Monitor, Settings
+from clptools.reports import Report
+
+RIVALS = {
+    "ipmievd": "shuts the server down on its own when a critical event comes",
+    "bmc-watchdog": "feeds or sets the BMC's watchdog timer, which belongs to clpnode",
+    "watchdog": "holds /dev/watchdog and reboots the server by its own rules",
+    "wd_keepalive": "holds /dev/watchdog and feeds it whatever happens",
+}
+"""Other programs that act on BMC events or watchdogs (hardware guide 2.2.2)."""
+
+MOST_SHOWN = 12
+"""A hint lists no more devices than this."""
+
+ESMPRO_EVENTS = "C00001FD, C0000203, C0000454"
+
+
+def check_machine(loaded: Loaded, facts: Facts, registries: Registries) -> tuple[Report, ...]:
+    """The warnings; where this machine is none of the servers, that alone."""
+    settings = loaded.settings
+    if settings is None:
+        return ()
+    return tuple(_checks(settings, Places(loaded), facts, registries))
+
+
+def _checks(
+    settings: Settings, places: Places, facts: Facts, registries: Registries
+) -> Iterator[Report]:
+    if settings.server(facts.server) is None:
+        yield places.warn(
+            "",
+            f"this machine is {facts.server}, which is none of the servers: only the "
+            "configuration itself was checked",
+        )
+        return
+    yield from _rivals(facts, places)
+    yield from _power_key(settings, facts, places)
+    yield from _addresses(settings, facts, places)
+    yield from _files(settings, facts, places, registries)
+    for server, fault in facts.bmc.items():
+        yield places.warn(f"{server}.bmc", fault, table=f"server:{server}.bmc")
+    for server in sorted(facts.unechoed):
+        yield places.warn(
+            f"server {server}",
+            "it answers here, but not to ICMP echoes: if its BMC errs, nothing tells a server "
+            "whose agent hangs from one that is off",
+            f"Let echo requests from {facts.server} through in the firewall of {server}.",
+            table=f"server:{server}",
+        )
+    yield from _timers(settings, facts, places)
+    yield from _enabled(settings, facts, places)
+    for monitor in settings.monitors:
+        if facts.server in monitor.servers:
+            yield from _device(monitor, facts, places)
+
+
+def _power_key(settings: Settings, facts: Facts, places: Places) -> Iterator[Report]:
+    """Some BMCs power off by the power button; the OS then shuts down first, which takes long."""
+    own = settings.server(facts.server)
+    if own is None or own.bmc is None:
+        return
+    who = "acpid" if "acpid" in facts.processes else "logind" if facts.power_key else ""
+    if who:
+        mend = (
+            "systemctl disable --now acpid"
+            if who == "acpid"
+            else "HandlePowerKey=ignore in /etc/systemd/logind.conf, then restart it"
+        )
+        yield places.warn(
+            "",
+            f"{who} of {facts.server} shuts down when the power button is pressed, as some BMCs do "
+            "for a forced stop: that then takes as long as the shutdown",
+            mend,
+        )
+
+
+def _rivals(facts: Facts, places: Places) -> Iterator[Report]:
+    for name, does in RIVALS.items():
+        if name in facts.processes:
+            unit = "watchdog wd_keepalive" if name in ("watchdog", "wd_keepalive") else name
+            yield places.warn(
+                "", f"{name} runs on {facts.server} and {does}: systemctl disable --now {unit}"
+            )
+    if any(name.startswith("ESM") for name in facts.processes):
+        yield places.warn(
+            "",
+            f"ESMPRO Agent runs on {facts.server}: set the events {ESMPRO_EVENTS} of "
+            "ESMCOMMONSERVICE from Shutdown to No Operation, or it shuts the server down before "
+            "the recovery",
+        )
+
+
+def _is_own(address: str, facts: Facts) -> bool:
+    """Whether this machine has the address; every machine has all of 127.0.0.0/8."""
+    return address.partition("%")[0] in facts.addresses or ip_address(address).is_loopback
+
+
+def _reachable(facts: Facts) -> list[str]:
+    """The addresses of this machine that another machine can reach."""
+    own = (address.partition("%")[0] for address in facts.addresses)
+    return sorted(address for address in own if not ip_address(address).is_loopback)
+
+
+def _addresses(settings: Settings, facts: Facts, places: Places) -> Iterator[Report]:
+    if not facts.addresses:
+        return
+    for link in settings.interconnects:
+        address = link.addresses.get(facts.server, "")
+        if link.is_lan and not _is_own(address, facts):
+            yield places.warn(
+                f"interconnect {link.name}",
+                f'address.{facts.server} = "{address}" is no address of this machine',
+                near(address, _reachable(facts)),
+                table=f"interconnect:{link.name}",
+                key=f"address.{facts.server}",
+            )
+    for monitor in settings.monitors:
+        keyword = monitor.keywords.get(facts.server, "")
+        if monitor.category == BMCNOTICE and keyword:
+            host = endpoint(keyword, TRAP_PORT).host
+            if not _is_own(host, facts):
+                yield places.warn(
+                    f"monitor {monitor.name}",
+                    f'keyword "{keyword}" is no address of this machine ({facts.server}): traps '
+                    "cannot be received",
+                    near(host, _reachable(facts)),
+                    table=f"monitor:{monitor.name}",
+                    key=f"keyword_on.{facts.server}",
+                )
+
+
+def _files(
+    settings: Settings, facts: Facts, places: Places, registries: Registries
+) -> Iterator[Report]:
+    told: set[str] = set()
+    for use in scripts_of(settings, registries, facts.server):
+        fault = facts.files.get(use.path)
+        if fault is not None:
+            told.add(use.path)
+            what, _, rest = use.table.partition(".")
+            label = f"group resource {use.owner}" if what == "group" else f"monitor {use.owner}"
+            inner = f".{rest}" if what == "monitor" and rest else ""
+            table = f"{use.table if what == 'group' else what}:{use.owner}{inner}"
+            yield places.warn(
+                label, f"{use.key}: {fault.text}", fault.mend, table=table, key=use.key
+            )
+    for path, fault in facts.files.items():
+        if path not in told:
+            yield places.warn("", fault.text, fault.mend)
+
+
+def _timers(settings: Settings, facts: Facts, places: Places) -> Iterator[Report]:
+    method = watchdog_method(settings, facts.server)
+    name = next((m.name for m in settings.monitors if m.type == "userw"), "userw")
+    if method == "softdog" and "/dev/watchdog" in facts.absent:
+        yield places.warn(
+            f"monitor {name}",
+            'method "softdog", but /dev/watchdog is not there: the watchdog cannot be armed',
+            "modprobe softdog, or better the driver of the machine's own timer.",
+            table=f"monitor:{name}",
+            key="method",
+        )
+    own = settings.server(facts.server)
+    if "/dev/ipmi0" not in facts.absent or own is None:
+        return
+    if own.bmc is not None and own.bmc.is_redfish:
+        if method == "ipmi":
+            yield places.warn(
+                f"monitor {name}",
+                'method "ipmi", but /dev/ipmi0 is not there, and by Redfish the timer of the BMC '
+                "is not reached: the watchdog cannot be armed",
+                'modprobe ipmi_si ipmi_devintf (the ipmi service), or method = "softdog".',
+                table=f"monitor:{name}",
+                key="method",
+            )
+    elif own.bmc is not None:
+        yield places.warn(
+            f"{own.name}.bmc",
+            "the ipmi service does not run here (/dev/ipmi0 is not there): the own BMC is reached "
+            "over the network alone",
+            "systemctl enable --now ipmi, or modprobe ipmi_si ipmi_devintf.",
+            table=f"server:{own.name}.bmc",
+        )
+    elif method == "ipmi":
+        yield places.warn(
+            f"monitor {name}",
+            'method "ipmi", but /dev/ipmi0 is not there and the server has no [server.bmc]',
+            "modprobe ipmi_si ipmi_devintf (the ipmi service), or add [server.bmc].",
+            table=f"monitor:{name}",
+            key="method",
+        )
+
+
+def _enabled(settings: Settings, facts: Facts, places: Places) -> Iterator[Report]:
+    """A boot proves that nothing of a group runs only if systemd starts nothing of it."""
+    for group in settings.groups:
+        for resource in group.resources:
+            if resource.type != "service":
+                continue
+            unit = unit_name(str(resource.options.get("unit")))
+            by = facts.enabled.get(unit)
+            if by:
+                yield places.warn(
+                    f"group resource {resource.name}",
+                    f"{by} is enabled on {facts.server}: systemd starts {unit} at boot, wherever "
+                    f"{group.name} runs",
+                    f"Only clpnode may start it: systemctl disable {by}",
+                    table=f"group.resource:{resource.name}",
+                    key="unit",
+                )
+
+
+def _near_device(name: str, known: frozenset[str]) -> str:
+    """The nearest name, or all if they are few: a server has hundreds of units."""
+    hint = near(name, sorted(known))
+    return hint if hint.startswith("Did") or len(known) <= MOST_SHOWN else ""
+
+
+def _device(monitor: Monitor, facts: Facts, places: Places) -> Iterator[Report]:
+    """A device that the monitor names and this machine does not have."""
+    keyword = monitor.keywords.get(facts.server, "")
+    table = f"monitor:{monitor.name}"
+    known = facts.devices.get(monitor.category)
+    # With one of these the monitor watches no unit, and its keyword may be any name.
+    free = any(monitor.options.get(key) for key in ("pid_file", "health_command"))
+    checked = keyword and not keyword.startswith("/") and not free
+    if checked and known is not None and not is_device(keyword, monitor.category, known):
+        yield places.warn(
+            f"monitor {monitor.name}",
+            f'keyword "{keyword}" names no {monitor.category} device of {facts.server}',
+            _near_device(keyword, known),
+            table=table,
+            key="keyword",
+        )
+    interface = monitor.options.get("interface")
+    if isinstance(interface, dict):
+        interface = interface.get(facts.server)
+    interfaces = facts.devices.get("NIC")
+    if isinstance(interface, str) and interfaces is not None and interface not in interfaces:
+        yield places.warn(
+            f"monitor {monitor.name}",
+            f'interface "{interface}" is not there on {facts.server}',
+            _near_device(interface, interfaces),
+            table=table,
+            key="interface",
+        )
+    path = monitor.options.get("path")
+    for one in (path, keyword):
+        if isinstance(one, str) and one.startswith("/") and one in facts.absent:
+            key = "path" if one == path else "keyword"
+            yield places.warn(
+                f"monitor {monitor.name}",
+                f'{key} "{one}" is not there on {facts.server}',
+                table=table,
+                key=key,
+            )

@@ -1,0 +1,56 @@
+"""What a coordinator grants and orders this server: checked, then carried out."""
+
+from __future__ import annotations
+
+from clptools.core.cluster.authority import Authority
+from clptools.core.groups.lifecycle import Lifecycle
+from clptools.core.groups.runs import GroupRuns
+from clptools.core.model.messages import Grant, Order
+from clptools.core.model.state import Phase
+from clptools.core.model.states import GroupState, group_why
+from clptools.core.safety.lease import Lease
+from clptools.core.step import Step
+
+
+class Orders:
+    """The holder's side of grants and of orders to stop."""
+
+    def __init__(
+        self,
+        step: Step,
+        authority: Authority,
+        lease: Lease,
+        groups: GroupRuns,
+        lifecycle: Lifecycle,
+    ) -> None:
+        self.step = step
+        self.authority = authority
+        self.lease = lease
+        self.groups = groups
+        self.lifecycle = lifecycle
+
+    def take(self, grant: Grant) -> None:
+        """Takes a grant, or ignores it: one that is refused once would be refused again."""
+        step = self.step
+        if step.settings.group(grant.group) is None or step.life.phase is not Phase.RUNNING:
+            return
+        run = self.groups.run(grant.group)
+        if grant.incarnation != step.life.incarnation or step.life.newcomer or not step.life.noted:
+            return
+        if grant.epoch.term != self.authority.state.term or grant.epoch <= run.seen or run.held:
+            return
+        if not grant.sent_at <= step.now < grant.sent_at + step.times.holder_ms:
+            return
+        self.lease.answered(grant.sent_at)
+        self.lifecycle.begin(grant.group, grant.epoch, grant.event, grant.previous, grant.off)
+
+    def stop(self, order: Order) -> None:
+        """Stops a group of ours, if it is still held by the epoch of the order."""
+        run = self.groups.runs.get(order.group)
+        if run is None or not run.held or run.seen != order.epoch:
+            return
+        if order.term < self.authority.state.term:
+            return
+        if run.state is GroupState.STOPPING and not run.migrations:
+            return
+        self.lifecycle.stop(order.group, group_why(order.why), order.factor, reason=order.reason)

@@ -1,0 +1,91 @@
+"""What groups wait for, and since when."""
+
+from __future__ import annotations
+
+from clptools.core import phrases as say
+from clptools.core.cluster.authority import Authority
+from clptools.core.cluster.peers import Peers
+from clptools.core.cluster.shared_policy import SharedPolicy
+from clptools.core.groups.holders import Holders
+from clptools.core.model.group_state import OfficeState, Waiting
+from clptools.core.model.state import Phase
+from clptools.core.notices import groups as notices
+from clptools.core.notices import safety as of_safety
+from clptools.core.safety.fencing import StopFailed
+from clptools.core.step import Change, Step
+
+
+class Waits:
+    """The waits of groups; as coordinator those that placement noted."""
+
+    def __init__(
+        self,
+        step: Step,
+        state: OfficeState,
+        peers: Peers,
+        policy: SharedPolicy,
+        authority: Authority,
+        holders: Holders,
+    ) -> None:
+        self.step = step
+        self.state = state
+        self.peers = peers
+        self.policy = policy
+        self.authority = authority
+        self.holders = holders
+
+    def note(self, group: str, text: str, servers: tuple[str, ...] = ()) -> None:
+        """Notes what a group waits for; recorded once it lasts longer than a round trip."""
+        step = self.step
+        waiting = self.state.waiting
+        wait = Waiting(text=text, servers=servers)
+        was, began = waiting.get(group, (None, step.now))
+        if was == wait:
+            if group not in self.state.waiting_told and step.now - began > step.times.lease_ms // 2:
+                self.told(group)
+                step.notice(notices.GroupWaits(group, text))
+            return
+        waiting[group] = (wait, began)
+        step.changed(Change.REPORT)
+
+    def told(self, group: str) -> None:
+        """What the group waits for is recorded: not again during this wait."""
+        if group not in self.state.waiting_told:
+            self.state.waiting_told = [*self.state.waiting_told, group]
+
+    def over(self, group: str) -> int:
+        """The group is granted; returns how long it waited (ms)."""
+        waited = self.state.waiting.pop(group, None)
+        self.state.waiting_told = [g for g in self.state.waiting_told if g != group]
+        return self.step.now - waited[1] if waited else 0
+
+    def of(self, group: str) -> tuple[Waiting, int] | None:
+        """What a group waits for, and since when."""
+        return self.state.waiting.get(group) or self._for_quorum(group)
+
+    def _for_quorum(self, group: str) -> tuple[Waiting, int] | None:
+        """Without a coordinator: what a group waits for that no server heard runs."""
+        step = self.step
+        serving = step.life.phase is Phase.RUNNING
+        if self.authority.quorate() or not serving or not self.policy.intent_of(group).wanted:
+            return None
+        if any(self.peers.is_online(h.server) for h in self.holders.of(group)):
+            return None
+        # Lost, or not heard since we started: a server that boots alone waits, too.
+        dark = [
+            n
+            for n, p in self.peers.items()
+            if not self.peers.is_out(n) and (p.lost or not p.believed)
+        ]
+        if not dark:
+            return None
+        since = max(max(self.peers[n].lost_since for n in dark), step.life.started_at)
+        return Waiting(text=say.waits_for_quorum(dark), servers=tuple(dark)), since
+
+    def stop_failed(self, failed: StopFailed) -> None:
+        """Records that a forced stop ended without proof, and which groups go on waiting."""
+        waits = {g.name: self.of(g.name) for g in self.step.settings.groups}
+        groups = tuple(
+            name for name, wait in waits.items() if wait and failed.server in wait[0].servers
+        )
+        self.step.notice(of_safety.ForcedStopFailed(failed.server, failed.why, groups))

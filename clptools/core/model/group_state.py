@@ -1,0 +1,145 @@
+"""What a core remembers of failover groups: its own, and what it grants as coordinator.
+
+Instants are of this server's clock; `NEVER` stands for "not yet".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from clptools.core.model.messages import (
+    NO_EPOCH,
+    Epoch,
+)
+from clptools.core.model.settings import Settings
+from clptools.core.model.states import (
+    GrantStage,
+    GroupState,
+    GroupWhy,
+    ResourceState,
+)
+from clptools.core.model.timing import NEVER
+
+
+class GroupRun(msgspec.Struct):
+    """One group on this server."""
+
+    held: bool = False
+    seen: Epoch = NO_EPOCH
+    state: GroupState = GroupState.NONE
+    why: GroupWhy = GroupWhy.NONE
+    event: str = "START"
+    previous: str = ""
+    factor: str = "GROUPSTOP"
+    next_why: GroupWhy = GroupWhy.NONE
+    """What `why` becomes when the stop under way is through."""
+    restart: bool = False
+    """Start again in place when the stop is through."""
+    forced: bool = False
+    purge: bool = False
+    """Stopping what an earlier incarnation without state may have left."""
+    purge_at: int = NEVER
+    """When a purge that did not end well is tried again, or `NEVER`."""
+    purges: int = 0
+    """How often it did not end well."""
+    off: tuple[str, ...] = ()
+    """Servers that were proven powered off when it was granted."""
+    resources: dict[str, ResourceState] = {}
+    """The state of each, or the one that its newest operation is to bring it to."""
+    busy: dict[str, int] = {}
+    """Resource -> number of its newest operation, until that ends: the end of an earlier one is
+    ignored."""
+    retries: dict[str, int] = {}
+    wanted_off: list[str] = []
+    """Resources that an operator stopped (`clprsc -t`) in an online group."""
+    stopping_only: list[str] = []
+    """With a partial stop: just these."""
+    migrations: list[str] = []
+    """Resources that are still to be migrated, or are, before the stop."""
+    texts: dict[str, str] = {}
+    since: int = 0
+    failed: str = ""
+    """Resource whose failure ended the last start here."""
+
+
+class LifecycleState(msgspec.Struct):
+    """The groups on this server."""
+
+    runs: dict[str, GroupRun] = {}
+    next_operation: int = 1
+    """Number of the next operation on a resource."""
+
+
+class GrantState(msgspec.Struct):
+    """A grant of ours (as coordinator) and how far it got."""
+
+    server: str
+    epoch: Epoch
+    granted_at: int
+    stage: GrantStage = GrantStage.GRANTED
+    event: str = "START"
+    previous: str = ""
+    reason: str = ""
+    off: tuple[str, ...] = ()
+    """Servers that were proven powered off."""
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    """What keeps a group from being started."""
+
+    text: str
+    servers: tuple[str, ...] = ()
+    """Servers of which proof is missing that they do not run it."""
+
+
+class OfficeState(msgspec.Struct):
+    """A coordinator's work on groups; nothing of it outlives the office."""
+
+    grants: dict[str, GrantState] = {}
+    ordered_at: dict[str, int] = {}
+    waiting: dict[str, tuple[Waiting, int]] = {}
+    """Group -> (what it waits for, since)."""
+    waiting_told: list[str] = []
+    retry_at: dict[str, int] = {}
+    """Group that could be started nowhere -> when all of it is tried again."""
+
+
+class ClearanceState(msgspec.Struct):
+    """What this office granted: evidence from before a grant says nothing about it."""
+
+    granted_at: dict[str, dict[str, int]] = {}
+    """Group -> server -> when we last granted it in this office."""
+    granted_epoch: dict[str, dict[str, Epoch]] = {}
+
+
+class Copies(msgspec.Struct):
+    """Several servers say that they run the same group."""
+
+    servers: tuple[str, ...]
+    since: int
+    told: bool = False
+    """It was recorded: each of them said it again after the others had."""
+
+
+# Questions that several rooms ask of the groups on this server.
+
+Runs = Mapping[str, GroupRun]
+"""Group -> how it stands on this server; read-only."""
+
+
+def holds_any(runs: Runs) -> bool:
+    """Whether anything is held here."""
+    return any(run.held for run in runs.values())
+
+
+def held(runs: Runs, settings: Settings) -> list[str]:
+    """Names of what is held here, in configured order."""
+    names = [g.name for g in settings.groups if g.name in runs and runs[g.name].held]
+    return names + [n for n, r in runs.items() if r.held and n not in names]
+
+
+def purging(runs: Runs) -> tuple[str, ...]:
+    """Groups that are not held, and of which something may be left from before the boot."""
+    return tuple(name for name, run in runs.items() if run.purge and not run.held)

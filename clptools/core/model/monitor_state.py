@@ -1,0 +1,101 @@
+"""What a core remembers of monitors and open hardware events.
+
+Instants are of this server's clock; `NEVER` stands for "not yet".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from clptools.core.model.states import (
+    MonitorStatus,
+)
+from clptools.core.model.timing import NEVER
+from clptools.core.model.words import EventClass, RecoveryStage
+
+
+class OpenEvent(msgspec.Struct):
+    """One open hardware event."""
+
+    id: int
+    monitor: str
+    key: str
+    event_class: EventClass
+    meaning: str
+    source: str
+    first_at: int
+    last_at: int
+    count: int = 1
+    acknowledged: bool = False
+
+
+class Unclaimed(msgspec.Struct):
+    """Messages of one fault that no monitor takes."""
+
+    told_at: int
+    count: int = 0
+    """Since it was recorded last."""
+
+
+class LedgerState(msgspec.Struct):
+    """Open hardware events, and messages that no monitor takes."""
+
+    events: dict[str, OpenEvent] = {}
+    """`monitor/key` -> open hardware event."""
+    unclaimed: dict[str, Unclaimed] = {}
+    """Key of a message -> what was recorded of it; only faults that no monitor takes."""
+    next_event: int = 1
+    traps_taken: dict[str, int] = {}
+    """Duplicate key of a trap -> when it was taken."""
+
+
+class MonitorRun(msgspec.Struct):
+    """One monitor on this server."""
+
+    status: MonitorStatus = MonitorStatus.NORMAL
+    text: str = ""
+    device: str = ""
+    """Keyword of the newest message that it took."""
+    suspended: bool = False
+    running: bool = False
+    """An active monitor's rounds are on."""
+    fault: bool = False
+    scripts: list[int] = []
+    restarts: list[int] = []
+    failovers: list[int] = []
+    stays: dict[str, str] = {}
+    """Groups that it could not move, and why, as recorded."""
+    held_back: str = ""
+    """What kept this incident from being recovered, as recorded."""
+    finals: int = 0
+    step: RecoveryStage = RecoveryStage.NONE
+    token: str = ""
+    incident: int = 0
+    deadline: int = NEVER
+
+
+class FinalState(msgspec.Struct):
+    """Final actions in a row."""
+
+    halts: dict[str, int] = {}
+    """`rm`, `rc` -> how many of them ended this machine."""
+    deadman_until: int = NEVER
+    """Until then an expired watchdog timer of the BMC is the one that we armed."""
+
+
+# Questions that several rooms ask of this server's open hardware events.
+
+Events = Mapping[str, OpenEvent]
+"""`monitor/key` -> open event; read-only."""
+
+
+def bars(events: Events) -> bool:
+    """Whether an open fatal event keeps groups away from this server."""
+    return any(e.event_class == EventClass.FATAL for e in events.values())
+
+
+def open_of(events: Events, monitor: str) -> list[OpenEvent]:
+    """Open events of one monitor, oldest first."""
+    return [e for e in events.values() if e.monitor == monitor]

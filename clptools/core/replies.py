@@ -1,0 +1,156 @@
+"""What requests are answered: what is already so, what refuses them, and what would allow them.
+
+No decision reads one of these sentences: rewording them changes only what people read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from clptools.core.phrases import listed
+
+# ---------------------------------------------------------------------- any request
+
+ASK_AGAIN = "Look how things are (clpstat -s), then ask again."
+
+
+def no_coordinator(what: str) -> str:
+    return f"No server is coordinator now, so nobody can decide: {what}."
+
+
+def cluster_suspended(user: str) -> str:
+    return f"The cluster is suspended{' by ' + user if user else ''}."
+
+
+# ---------------------------------------------------------------------- groups and resources
+
+
+def already(group: str, server: str) -> str:
+    return f"{group} is already on {server}."
+
+
+def already_stopped(group: str) -> str:
+    return f"{group} is already stopped."
+
+
+def runs_on(group: str, server: str) -> str:
+    """Another server was named."""
+    return f"{group} runs on {server}."
+
+
+def not_running(group: str) -> str:
+    return f"{group} is not running anywhere."
+
+
+def start_ended_badly(group: str, server: str) -> str:
+    return f"{group} could not be started on {server}."
+
+
+def cannot_take(group: str, server: str, why: str) -> str:
+    return f"{group} cannot go to {server}: {why}."
+
+
+def barred(group: str, server: str, event: str) -> str:
+    named = f" ({event})" if event else ""
+    return f"{group} cannot move to {server}: it has an open fatal event{named}."
+
+
+def no_proof_yet(group: str, dark: Sequence[str]) -> str:
+    return f"There is no proof yet that {group} does not run on {listed(dark)}."
+
+
+def how_to_prove(group: str, dark: Sequence[str], wanted: bool) -> str:
+    """What would allow the start or move of a group that is not proven to be off."""
+    confirm = " and ".join(f"clpnode confirm-down {server} --yes" for server in dark)
+    return (
+        f"{'It starts by itself once there is; what' if wanted else 'What'} is missing: "
+        f"clpstat --explain {group}. If you have made sure that {listed(dark)} "
+        f"{'is' if len(dark) == 1 else 'are'} down and will stay down: {confirm}"
+    )
+
+
+def nobody_else(group: str, why: Sequence[str]) -> str:
+    """What a move waits for while no other server would take the group."""
+    if not why:
+        return f"It is the only server of {group}: name others in its servers."
+    return f"It can move as soon as another server may run it ({'; '.join(why)})."
+
+
+def needed_by(resource: str, others: Sequence[str]) -> str:
+    verb = "runs" if len(others) == 1 else "run"
+    return f"{resource} is needed by {listed(others)}, which still {verb}."
+
+
+def needs(resource: str, others: Sequence[str]) -> str:
+    return (
+        f"{resource} needs {listed(others)}, which {'does' if len(others) == 1 else 'do'} not run."
+    )
+
+
+# ---------------------------------------------------------------------- servers
+
+
+def counts_as_down(server: str, alone: Sequence[str]) -> str:
+    """A person's word is taken; `alone`: servers to which it could not be passed on."""
+    also = f" Say it on {listed(alone)} as well." if alone else ""
+    return f"{server} counts as down until it is heard again.{also}"
+
+
+def not_shut_down(server: str, action: str, why: str) -> str:
+    """The server left to be shut down or rebooted, and that was not done."""
+    return f"{server} has left the cluster, but its {action} was not done: {why.rstrip('.')}."
+
+
+# ---------------------------------------------------------------------- time-outs
+
+not_stretched = "The time-outs are already as configured."
+
+
+def not_stretched_here(me: str) -> str:
+    """Without a coordinator only one server went back."""
+    return f"Nobody is coordinator: the time-outs are as configured again on {me} alone."
+
+
+each_by_itself = "On the others, too: clptoratio -i"
+
+
+def all_online_to_stretch(away: Sequence[str]) -> str:
+    """Some servers would not hear of it."""
+    verb = "is" if len(away) == 1 else "are"
+    return f"All servers must be online to stretch time-outs; {listed(away)} {verb} not."
+
+
+# ---------------------------------------------------------------------- monitors
+
+
+def monitors_already(monitors: Sequence[str], server: str, suspended: bool) -> str:
+    verb = "is" if len(monitors) == 1 else "are"
+    word = "suspended" if suspended else "running"
+    return f"{listed(monitors)} {verb} already {word} on {server}."
+
+
+def linkage_owned(monitor: str, category: str) -> str:
+    return (
+        f"{monitor} belongs to category {category}: its status follows the hardware alone, "
+        "and no request from outside changes it."
+    )
+
+
+# ---------------------------------------------------------------------- configurations
+
+
+def may_not_be_removed(server: str) -> str:
+    return (
+        f"{server} would be removed, and has not left: stop its cluster service first "
+        f"(clpcl -t -h {server}), or vouch that it is down and stays down until it has no "
+        f"configuration of this cluster any more (clpnode confirm-down {server} --yes)"
+    )
+
+
+def change_under_way(behind: Sequence[str]) -> str:
+    if not behind:
+        return "the last change of servers, arbiters or leases is not through yet: a few seconds"
+    return (
+        f"the last change of servers, arbiters or leases has not reached {listed(behind)}: push "
+        f"that one again when {'it answers' if len(behind) == 1 else 'they answer'}"
+    )

@@ -1,0 +1,137 @@
+"""The form of an explanation, and the records that it is told from.
+
+Times of records are wall clock of the server that recorded them, seconds since 1970.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+import msgspec
+
+from clptools.core.model.view import StatusView
+
+MOST_STEPS = 30
+
+
+class Recorded(Protocol):
+    """One record, as `api.messages.EventRecord` keeps it."""
+
+    @property
+    def time(self) -> float:
+        """Wall clock."""
+
+    @property
+    def server(self) -> str:
+        """Who recorded it."""
+
+    @property
+    def code(self) -> str:
+        """Of the notice that it tells."""
+
+    @property
+    def module(self) -> str:
+        """With `event_id`: the number in the alert log."""
+
+    @property
+    def event_id(self) -> int:
+        """See `module`."""
+
+    @property
+    def level(self) -> str:
+        """INFO, WARN, ERROR."""
+
+    @property
+    def text(self) -> str:
+        """One sentence."""
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """Names it is about."""
+
+    @property
+    def because(self) -> tuple[str, ...]:
+        """Evidence."""
+
+    @property
+    def event(self) -> int:
+        """Open hardware event, or 0."""
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """One step of a story; the agent makes a `Because` of it."""
+
+    time: float
+    server: str
+    text: str
+    event: dict[str, str | int] = {}
+
+
+class Story(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole explanation; the agent makes an `Explanation` of it."""
+
+    subject: str
+    state: str
+    because: tuple[Step, ...] = ()
+    then: tuple[str, ...] = ()
+    """What happened since (time, two blanks, sentence), what keeps it so, what to do."""
+    waiting_for: str | None = None
+
+
+class Teller(msgspec.Struct, frozen=True, kw_only=True):
+    """What every story is told from."""
+
+    status: StatusView
+    records: tuple[Recorded, ...]
+    """By time."""
+    now: float
+    clock: Callable[[float], str]
+    """Wall clock -> local time as text, with the date where it is not today's."""
+
+    def since(self, at: float) -> str:
+        """`since 03:12:07.4 (4 min ago)`."""
+        return f"since {self.clock(at)} ({ago(self.now - at)} ago)"
+
+    def about(self, *names: str) -> list[Recorded]:
+        """Records with one of these subjects."""
+        wanted = set(names)
+        return [r for r in self.records if not wanted.isdisjoint(r.subjects)]
+
+    def step(self, record: Recorded) -> Step:
+        """A record as a step, its evidence behind it, its hardware event named."""
+        return Step(
+            time=record.time,
+            server=record.server,
+            text=" ".join([record.text, *record.because]),
+            event=self._event(record),
+        )
+
+    def steps(self, records: Iterable[Recorded]) -> tuple[Step, ...]:
+        """Records as steps; of a very long chain the beginning and the end."""
+        told = list(records)
+        if len(told) > MOST_STEPS:
+            told = told[: MOST_STEPS // 3] + told[-(MOST_STEPS - MOST_STEPS // 3) :]
+        return tuple(map(self.step, told))
+
+    def _event(self, record: Recorded) -> dict[str, str | int]:
+        if not record.event:
+            return {}
+        monitors = {monitor.name for monitor in self.status.monitors}
+        monitor = next((name for name in record.subjects if name in monitors), "")
+        found: dict[str, str | int] = {"id": record.event, "server": record.server}
+        return {**found, "monitor": monitor} if monitor else found
+
+
+def ago(seconds: float) -> str:
+    """A span as a person says it: `0.3 s`, `35 s`, `4 min`, `5 h 12 min`, `2 d 3 h`."""
+    whole = int(max(seconds, 0.0) + 0.5)
+    if seconds < 9.95:
+        return f"{max(seconds, 0.0):.1f} s"
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3_600:
+        return f"{whole // 60} min"
+    if whole < 86_400:
+        return f"{whole // 3_600} h {whole % 3_600 // 60} min"
+    return f"{whole // 86_400} d {whole % 86_400 // 3_600} h"
