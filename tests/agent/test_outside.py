@@ -25,7 +25,8 @@ from clptools.core.notices.requests import OutsideAccepted
 from clptools.faults import ClpError, ExitCode
 from clptools.links.credentials import OUTSIDE
 from clptools.resources.script import ScriptRunner
-from tests.core.driver import Alone, settings
+from tests.core.alone import Alone
+from tests.core.cluster import settings
 
 ADDRESS = "10.0.0.9"
 

@@ -6,6 +6,7 @@ import asyncio
 import os
 import re
 import socket
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -112,6 +113,30 @@ async def test_what_an_agent_told_before_it_was_killed_comes_back_from_a_peer() 
     third.load()
     assert len(third.all()) == 3
     await peer.close()
+
+
+async def test_what_came_live_has_our_time_and_what_was_caught_up_has_none() -> None:
+    """By it records of several servers are put into one order, whatever their clocks say."""
+
+    live, missed = (
+        EventRecord(
+            cursor=f"server1:abc:{n}", time=0, server="server1", module="rc", event_id=1,
+            level="INFO", text=text, heard=5.0,
+        )
+        for n, text in enumerate(("live", "missed"))
+    )  # fmt: skip
+    two = records("server2", "xyz")
+    before = time.time()
+    two.merge([live])
+    two.take_back([missed])
+    two.add(said("own"))
+    await two.close()
+    again = records("server2", "uvw")
+    again.load()
+    for kept in (two, again):
+        heard = {r.text: r.heard for r in kept.all()}
+        assert before <= heard["live"] <= time.time()
+        assert (heard["missed"], heard["own"]) == (-1.0, 0.0)
 
 
 async def test_a_peer_cannot_write_records_in_our_name() -> None:

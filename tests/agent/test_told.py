@@ -163,3 +163,20 @@ async def test_what_sources_and_the_host_say_is_told(monkeypatch: pytest.MonkeyP
         await agent._backend.identify("server1", True, "anna")
         (record,) = told(agent, notices.ChassisIdentified)
         assert record.text == "The identify LED of server1 is on, by anna."
+
+
+async def test_what_is_wrong_with_bmcs_is_in_the_hardware_page() -> None:
+    """That the own BMC carries no beats is known to its own agent alone."""
+
+    class Beats:
+        fault = "this BMC carries no beats"
+
+        def close(self) -> None:
+            return
+
+    async with running() as agent:
+        agent._around._bmc_beats.append(Beats())  # type: ignore[arg-type]  # as far as it is asked
+        view = await agent._backend.hardware()
+        (own,) = (server for server in view.servers if server.name == agent.server)
+        faults = [(each.server, each.fault) for each in own.bmcs]
+        assert (agent.server, "this BMC carries no beats") in faults

@@ -194,7 +194,13 @@ def test_hardware_json_and_text(agent: Agent, capsys: Output) -> None:
     assert run("clpstat", ["--hw", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["servers"] == [
-        {"name": "server1", "open": [], "counters": {"received": 3}, "unreachable": None}
+        {
+            "name": "server1",
+            "open": [],
+            "counters": {"received": 3},
+            "unreachable": None,
+            "bmcs": [],
+        }
     ]
 
 

@@ -248,3 +248,39 @@ async def test_a_refused_password_is_told_with_its_mend_and_tried_again_once_it_
                 assert read.mend == "Set it on this server: clpbmccnf -u clp server2"
             file.write_text(bmc.password)
             assert (await bmcs.read_power("server2", 2)).power == "on"
+
+
+@pytest.mark.parametrize(
+    ("quirk", "options", "fault", "mends"),
+    [
+        ("locked", {}, "Unauthorized name", "switched on, not locked"),
+        ("few_slots", {"slots": 0}, "Insufficient resources", "End sessions with the BMC"),
+        ("privileges", {"level": 1}, "", "the level OPERATOR"),
+    ],
+)
+async def test_what_keeps_us_out_of_a_bmc_is_told_with_its_mend(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    quirk: str,
+    options: dict[str, float],
+    fault: str,
+    mends: str,
+) -> None:
+    with quirky(tmp_path, quirk, **options) as bmc:
+        async with server1(tmp_path, monkeypatch, server2=bmc) as bmcs:
+            read = await bmcs.read_power("server2", 1)
+            assert read.power is PowerState.UNKNOWN
+            assert fault in read.error
+            assert mends in read.mend
+            assert not read.lacks
+
+
+async def test_an_account_that_may_only_read_is_told_with_what_it_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with quirky(tmp_path, "privileges", level=2) as bmc:
+        async with server1(tmp_path, monkeypatch, server2=bmc) as bmcs:
+            read = await bmcs.read_power("server2", 1)
+            assert (read.power, read.error) == (PowerState.ON, "")
+            assert read.lacks == "clp has the level USER there, OPERATOR is needed"
+            assert read.mend == "Give clp the level OPERATOR in the BMC of server2."

@@ -92,6 +92,21 @@ async def test_a_bmc_that_restarted_has_another_session(tmp_path: Path) -> None:
         assert second.session_at > first.session_at
 
 
+async def test_a_bmc_that_was_away_for_long_is_used_again_soon(tmp_path: Path) -> None:
+    with redfish(tmp_path) as bmc:
+        clock = Clock()
+        power = client(bmc, clock)
+        await power.read()
+        bmc.kill()
+        for _ in range(12):
+            assert "refused" in await fault(power)
+            clock.ahead_ms += 1500
+        assert "refused" in await fault(power)
+        bmc.start()
+        clock.ahead_ms += 1500
+        assert (await power.read()).power is PowerState.ON
+
+
 @pytest.mark.parametrize("word", ["PoweringOff", "PoweringOn", "Paused", "off"])
 async def test_only_off_is_off(tmp_path: Path, word: str) -> None:
     with redfish(tmp_path) as bmc:
@@ -118,6 +133,10 @@ async def test_a_chassis_that_is_on_refutes_its_system(tmp_path: Path) -> None:
         ("redirect", "it redirects to https://192.0.2.1/elsewhere (302), which is not followed"),
         ("401", "it refuses user and password (401)"),
         ("503", "BMC busy (503)"),
+        ("sessions", "BMC busy (503: The maximum number of user sessions is reached.)"),
+        ("change", "the password of the account must be changed first (403)"),
+        ("403", "the account lacks the privilege (403)"),
+        ("locked", "it refuses user and password (401: The account is locked.)"),
         ("empty", "its answer is no JSON"),
         ("list", "its answer is no JSON object"),
         ("huge", "the answer is too long"),
@@ -266,6 +285,28 @@ async def test_the_bmcs_of_the_agent_speak_it_beside_ipmi(
         assert "/dev/ipmi0" in armed.text
         assert (await bmcs.read_power("server1", boot_ms())).error
         await bmcs.close()
+
+
+_ILO = ("EventTimestamp", "EventType", "Message", "MessageArgs", "OriginOfCondition", "Severity")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"test_keys": (*_ILO, "EventID", "MessageID"), "test_messages": "iLOEvents."},
+        {"test_keys": (*_ILO, "EventId", "MessageId"), "test_messages": "iLOEvents."},
+        {"test_keys": ("MessageId",), "test_messages": "USR"},
+        {"test_keys": ("EventType",), "test_action": "SendTestEvent"},
+    ],
+)
+async def test_a_test_event_is_asked_for_in_the_words_of_each_vendor(
+    tmp_path: Path, options: dict[str, Any]
+) -> None:
+    with redfish(tmp_path, **options) as bmc:
+        service = Service(access_of(bmc.settings()), lambda: PASSWORD, boot_ms)
+        await submit_test_event(service, "word")
+        service.close()
+        assert bmc.counter("test event") == 1
 
 
 async def test_it_submits_a_test_event(tmp_path: Path) -> None:

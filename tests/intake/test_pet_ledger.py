@@ -12,7 +12,8 @@ from clptools.intake import ber, snmp
 from clptools.intake.rehearsal import PetEvent, build_pet_trap
 from clptools.intake.snmp import Version
 from tests.conftest import until
-from tests.core.driver import Alone, settings
+from tests.core.alone import Alone
+from tests.core.cluster import settings
 from tests.core.test_ledger import mrw
 from tests.intake.conftest import Heard, free_port, send, settings_for
 

@@ -16,7 +16,7 @@ import pytest
 
 from clptools.common import redfish as common
 from clptools.core.model.events import HardwareSeen
-from clptools.core.model.settings import Cluster, Monitor, Server, Settings
+from clptools.core.model.settings import Cluster, Monitor, Server, Settings, TrapProfile
 from clptools.hardware.redfish import send_test_event
 from clptools.intake import redfish as intake
 from clptools.intake.notices import RedfishEventsCome, RedfishEventsMissed, RedfishTestArrived
@@ -52,6 +52,7 @@ class Ears:
         self.events: list[HardwareSeen] = []
         self.notes = Noticed()
         self.full = False
+        self.profiles: tuple[TrapProfile, ...] = ()
         self.intake = RedfishEvents("server1", b"k" * 32, self.take, self.notes.take)
         port = free_port("127.0.0.1")
         self.keyword = f"127.0.0.1:{port}"
@@ -71,7 +72,12 @@ class Ears:
             keywords={"server1": self.keyword},
         )
         server = Server(name="server1", bmc=self.bmc.settings())
-        made = Settings(cluster=Cluster(name="c"), servers=(server,), monitors=(monitor,))
+        made = Settings(
+            cluster=Cluster(name="c"),
+            servers=(server,),
+            monitors=(monitor,),
+            trap_profiles=self.profiles,
+        )
         return msgspec.structs.replace(made, **more)
 
     def classes(self) -> list[str]:
@@ -128,7 +134,7 @@ async def test_a_fault_and_its_end_by_each_way(
         assert (fault.monitor, fault.source) == ("mrw1", ears.bmc.address)
         assert ("by", way) in fault.varbinds
         if way == "push":
-            await until("both are answered", lambda: ears.bmc.do("look")["pushed"] == [204, 204])
+            await until("both are answered", lambda: ears.bmc.do("look")["pushed"] == [200, 200])
 
 
 async def test_what_comes_by_all_ways_counts_once(tmp_path: Path) -> None:
@@ -299,7 +305,7 @@ async def test_a_stream_that_always_ends_soon_is_not_asked_for_without_end(tmp_p
         await until("a subscription", lambda: ears.bmc.do("look")["subscriptions"])
         ears.bmc.event(CRITICAL, "Critical", CPU)
         await until("it is told", lambda: ears.events)
-        await until("it was pushed", lambda: ears.bmc.do("look")["pushed"] == [204])
+        await until("it was pushed", lambda: ears.bmc.do("look")["pushed"] == [200])
         assert ears.classes() == ["FATAL"]
 
 
@@ -324,7 +330,7 @@ async def test_a_push_that_cannot_be_kept_is_not_answered_as_kept(tmp_path: Path
         assert ears.count("undelivered") == 1
         ears.full = False
         ears.bmc.event(CRITICAL, "Critical", CPU, EventId="1")
-        await until("it is kept", lambda: ears.bmc.do("look")["pushed"] == [503, 204])
+        await until("it is kept", lambda: ears.bmc.do("look")["pushed"] == [503, 200])
         assert ears.classes() == ["FATAL"]
 
 
@@ -405,3 +411,27 @@ async def test_a_changed_configuration_is_followed(tmp_path: Path) -> None:
         ears.intake.apply(ears.settings(monitors=()))
         await until("it is let go", lambda: ears.count("stream_ended") == 1)
         await ears.listening("stream")
+
+
+@pytest.mark.parametrize("way", ["stream", "push", "log"])
+@pytest.mark.parametrize(
+    ("options", "event_class"),
+    [
+        ({"vendor": "Dell"}, "PERFORMANCE"),
+        ({"manufacturer": "Dell Inc."}, "PERFORMANCE"),
+        ({"vendor": "HPE"}, "FATAL"),
+        ({}, "FATAL"),
+    ],
+)
+async def test_a_row_of_a_manufacturer_is_for_its_bmcs_alone(
+    tmp_path: Path, way: str, options: dict[str, Any], event_class: str
+) -> None:
+    row = {"redfish ResourceEvent.ResourceStatusChangedCritical": "PERFORMANCE"}
+    profile = TrapProfile(name="dell", rows=row, manufacturers=(674,))
+
+    async with hearing(tmp_path, sse=way == "stream", push=way == "push", **options) as ears:
+        ears.profiles = (profile,)
+        await ears.listening(way)
+        ears.bmc.event(CRITICAL, "Critical", CPU)
+        await until("its event", lambda: ears.events)
+        assert ears.classes() == [event_class]
