@@ -9,7 +9,7 @@ from clptools.core.model import events as e
 from clptools.core.model.words import EventClass
 from clptools.sim.bmc_model import Bmc
 from clptools.sim.host import Host
-from clptools.sim.words import Verb, Words
+from clptools.sim.words import BadLine, Verb, Words, shown
 from clptools.sim.world import World
 
 CLASSES = tuple(EventClass)
@@ -212,6 +212,27 @@ def _monitor(world: World, words: Words) -> None:
         failing.discard((name, "monitor"))
 
 
+def _lost(world: World, words: Words) -> None:
+    host, name = words.server(), words.word("RESOURCE")
+    group = world.settings.group_of(name)
+    if group is None or group.resource(name) is None:
+        raise BadLine(f"{shown(name)}: no such resource")
+    words.end()
+    if host.node is not None:
+        world.step(host, e.ResourceLost(group=group.name, resource=name, text="it was taken away"))
+
+
+def _unwell(world: World, words: Words) -> None:
+    host, name = words.server(), words.word("NAME")
+    over = words.take("over")
+    monitors = []
+    while words.more:
+        monitors.append(words.monitor())
+    if host.node is not None:
+        text = "" if over else f"{name} is not well"
+        world.step(host, e.ConditionSeen(name=name, text=text, monitors=tuple(monitors)))
+
+
 HARDWARE_VERBS: dict[str, Verb] = {
     "bmc": Verb(
         _bmc,
@@ -258,5 +279,17 @@ HARDWARE_VERBS: dict[str, Verb] = {
         "monitor SERVER MONITOR error|normal",
         "monitor server1 genw1 error",
         "An active monitor finds its target broken from now on, or well.",
+    ),
+    "gone": Verb(
+        _lost,
+        "gone SERVER RESOURCE",
+        "gone server1 exec1",
+        "A resource that ran is found gone there, and cannot be put back in place.",
+    ),
+    "unwell": Verb(
+        _unwell,
+        "unwell SERVER NAME [MONITOR ...] [over]",
+        "unwell server1 port162 mrw1",
+        "Something on the server itself is not well from now on, or is well again (`over`).",
     ),
 }

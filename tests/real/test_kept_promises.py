@@ -1,4 +1,4 @@
-"""What is set up stays as it was promised, or is told: addresses, ports, disks, facts of servers."""
+"""What is set up stays as it was promised, or is told: addresses, ports, disks, facts."""
 
 from __future__ import annotations
 
