@@ -262,7 +262,7 @@ class Service:
         if self.core is None:
             return set()
         others = (server for server in self.core.view().servers if not server.local)
-        return {server.name for server in others if server.status == "Online"}
+        return {server.name for server in others if server.status in ("Online", "Caution")}
 
     async def offered(self, settings: Settings) -> None:
         """A configuration is prepared here: returns when the core knows of it."""
