@@ -6,13 +6,16 @@ strong  an arbiter of which only one side can hold the lease (etcd); witness and
 req     that arbiter decides for everyone (`required = true`)
 weak    an arbiter that both sides can win (ping): finds a split brain, as it must
 
-`migrate` of 1: resources migrate before the failovers of mrw1.  `userw`: the watchdog's method.
+`migrate` of 1: resources migrate before the failovers of mrw1.  `prepare` of 1: a failure that mrw1
+expects plans a move into its quiet window.  `userw`: the watchdog's method.
 """
 
 from __future__ import annotations
 
 import re
 from typing import Any
+
+import msgspec
 
 from clptools.core.model.settings import (
     Arbiter,
@@ -55,6 +58,7 @@ TURNS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("3bmc", {"links": 2, "userw": "ipmi"}),
     ("2bmc", {"groups": 2, "userw": "guard"}),
     ("3bmc", {"userw": "none", "forced_stop": "reset"}),
+    ("3bmc", {"groups": 2, "migrate": 1, "prepare": 1}),
 )  # fmt: skip
 """Name and keywords of the clusters that random runs take in turn; all of them are safe."""
 
@@ -90,6 +94,7 @@ def sample(
     script: str = "",
     userw: str = "",
     migrate: int = 0,
+    prepare: int = 0,
     bmchb: int = 0,
     raid: int = 0,
 ) -> Settings:
@@ -126,6 +131,11 @@ def sample(
         interconnects.append(link)
     action = BmcAction(forced_stop or ("power-off" if bmc else "none"))
     monitors = _monitors(names, method, after_recovery, final_action, script, bool(migrate))
+    if prepare:
+        monitors = tuple(
+            msgspec.structs.replace(m, prepare_on_stall=True) if m.name == "mrw1" else m
+            for m in monitors
+        )
     if raid:
         # A category of one's own, whatever the device.
         mrw3 = Monitor(name="mrw3", type="mrw", servers=names, category="RAID")
@@ -142,24 +152,30 @@ def sample(
         interconnects=tuple(interconnects),
         arbiters=arbiters,
         forced_stop=ForcedStop(action=action, timeout_ms=10_000),
-        groups=tuple(_group(i + 1, names, resources, bool(migrate)) for i in range(groups)),
+        groups=tuple(
+            _group(i + 1, names, resources, bool(migrate), bool(prepare)) for i in range(groups)
+        ),
         monitors=monitors,
     )
 
 
-def _group(number: int, names: tuple[str, ...], resources: int, migrate: bool) -> Group:
+def _group(
+    number: int, names: tuple[str, ...], resources: int, migrate: bool, prepare: bool
+) -> Group:
     turn = (number - 1) % len(names)
     made: list[Resource] = []
     for i in range(resources):
+        name = f"exec{number}" if i == 0 else f"exec{number}{chr(97 + i)}"
         made.append(
             Resource(
-                name=f"exec{number}" if i == 0 else f"exec{number}{chr(97 + i)}",
+                name=name,
                 type="exec",
                 depends=(made[-1].name,) if made else (),
                 start_timeout_ms=10_000,
                 stop_timeout_ms=10_000,
                 migrate_timeout_ms=10_000,
                 migrates=migrate,
+                prepare=f"failover{number}/{name}/prepare.sh" if prepare else "",
             )
         )
     return Group(

@@ -157,6 +157,8 @@ class Host:
         self.run_wiped = False
         """Somebody removed the files below `/run`: the agent writes on into what nobody finds."""
         self.service_stopped = False
+        self.windows: dict[str, tuple[int, int]] = {}
+        """Monitor -> begin and end of its quiet window, as true instants, by its wall clock."""
         # processes
         self.node: Any = None
         self.node_seed = 0

@@ -10,7 +10,7 @@ from clptools.core.groups.placement import Placement
 from clptools.core.groups.runs import GroupRuns
 from clptools.core.model.group_state import purging
 from clptools.core.model.messages import Holding
-from clptools.core.model.monitor_state import MonitorRun, bars, open_of
+from clptools.core.model.monitor_state import MonitorRun, Windows, bars, open_of
 from clptools.core.model.options import WatchdogOptions, read
 from clptools.core.model.settings import Interconnect, Monitor
 from clptools.core.model.state import Phase
@@ -66,6 +66,7 @@ class OwnStatus:
         runs: MonitorRuns,
         final: FinalActions,
         ledger: EventLedger,
+        windows: Windows,
     ) -> None:
         self.step = step
         self.peers = peers
@@ -77,6 +78,7 @@ class OwnStatus:
         self.runs = runs
         self.final = final
         self.ledger = ledger
+        self.windows = windows
 
     def word(self) -> OwnWord:
         """What our heartbeats say of this server now."""
@@ -133,6 +135,7 @@ class OwnStatus:
                 for e in self.ledger.state.events.values()
             ),
             halts=dict(self.final.state.halts),
+            quiet=tuple(name for name, window in self.windows.items() if window.is_open(now)),
             revision=step.settings.revision,
             macs=step.life.macs,
         )
