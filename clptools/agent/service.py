@@ -21,6 +21,7 @@ from clptools.agent.journal import Journal
 from clptools.agent.lock import check_alone
 from clptools.agent.loop import Loop
 from clptools.agent.metrics_server import MetricsServer
+from clptools.agent.quiet_windows import QuietWindows
 from clptools.agent.records import Records
 from clptools.agent.store import Store
 from clptools.agent.surroundings import Surroundings
@@ -134,6 +135,7 @@ class Service:
         self._alerts = alerts
         self._metrics = metrics
         self._worker = worker
+        self._quiet = QuietWindows()
         self._in_force = ""
         self._said_changed = ""
         self._is_first = True
@@ -170,6 +172,7 @@ class Service:
         )
         self.core = Core(node, loop, journal, settings)
         loop.put(self._started())
+        self._quiet.forget()
         self._is_first = False
         self._apply(self.core)
 
@@ -267,6 +270,15 @@ class Service:
         self.core.settings = settings
         self._apply(self.core)
         self.core.put(SettingsChanged(settings=self.core.stretched.without_communities()))
+
+    async def watch_windows(self) -> None:
+        """Tell the core when the quiet windows of monitors are, by the wall clock."""
+
+        def tell(event: Event) -> None:
+            if self.core is not None:
+                self.core.put(event)
+
+        await self._quiet.watch(self.settings_in_force, tell)
 
     async def watch_configuration(self) -> None:
         """Say once when `clp.toml` on the disk is not the one in force."""

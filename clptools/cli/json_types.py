@@ -131,6 +131,14 @@ class ForceStopJson(TypedDict):
     down: str
 
 
+class GroupCancelJson(TypedDict):
+    """`core.model.requests.GroupCancel`."""
+
+    type: Literal["group-cancel"]
+    server: NotRequired[str]
+    group: str
+
+
 class GroupJson(TypedDict):
     """`core.model.view.GroupView`."""
 
@@ -142,6 +150,7 @@ class GroupJson(TypedDict):
     wanted: bool
     failures: int
     waiting_for: WaitingJson | None
+    planned_move: PlannedMoveJson | None
     resources: list[ResourceJson]
     copies: list[str]
     on: dict[str, str]
@@ -313,6 +322,19 @@ class PeerJson(TypedDict):
     last_seen_s: float | None
 
 
+class PlannedMoveJson(TypedDict):
+    """`core.model.view.PlannedMoveView`."""
+
+    to: str
+    stage: str
+    monitor: str
+    event: int
+    why: str
+    when: str
+    in_s: float | None
+    waits_for: str
+
+
 class ResourceJson(TypedDict):
     """`core.model.view.ResourceView`."""
 
@@ -366,6 +388,7 @@ class ServerJson(TypedDict):
     monitors: dict[str, MonitorOnServerJson]
     open_events: list[OpenEventJson]
     halts: dict[str, int]
+    quiet: dict[str, str]
     revision: int
     macs: list[str]
 
@@ -432,6 +455,7 @@ RequestJson: TypeAlias = (
     | GroupStartJson
     | GroupStopJson
     | GroupMoveJson
+    | GroupCancelJson
     | ResourceStartJson
     | ResourceStopJson
     | MonitorSuspendJson

@@ -310,7 +310,6 @@ is_suspended = "the cluster is suspended"
 all_stop = "all servers stop the service"
 push_under_way = "a configuration is being pushed"
 unknown_group = "the group is not in the configuration"
-window_over = "its quiet window is over"
 
 
 def checked(to: str, hindrance: str) -> str:
@@ -358,7 +357,7 @@ def not_online_on(group: str, server: str) -> str:
 
 
 def outside_window(monitor: str, server: str) -> str:
-    return f"by the clock of {server} no quiet window of {monitor} is open"
+    return f"by the clock of {server} it is not in a quiet window of {monitor}"
 
 
 def not_asked_for(monitor: str) -> str:

@@ -134,7 +134,7 @@ SECTIONS = (
         ),
     ),
     ("BMC, arbiter, scripts", "bmc arbiter script"),
-    ("Hardware, messages, monitors", "trap storm message monitor"),
+    ("Hardware, messages, monitors", "trap storm message monitor window"),
     ("People", "request revise"),
     ("Time, and looking", "advance until log state"),
 )

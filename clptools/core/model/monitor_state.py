@@ -13,7 +13,10 @@ from clptools.core.model.states import (
     MonitorStatus,
 )
 from clptools.core.model.timing import NEVER
-from clptools.core.model.words import EventClass, RecoveryStage
+from clptools.core.model.words import EventClass, Quiet, RecoveryStage
+
+NOTICE_MS = 300_000
+"""A planned move is announced so long before it begins."""
 
 
 class OpenEvent(msgspec.Struct):
@@ -88,9 +91,11 @@ class Window(msgspec.Struct, frozen=True):
         """Whether now is within it."""
         return self.opens_at <= now < self.closes_at
 
-    def is_near(self, now: int, ms: int) -> bool:
-        """Whether it is open, or opens within so long, and lasts for at least that long."""
-        return self.opens_at - ms <= now and now + ms < self.closes_at
+    def stage(self, now: int) -> Quiet:
+        """How far it is now."""
+        if not self.opens_at - NOTICE_MS <= now < self.closes_at:
+            return Quiet.CLOSED
+        return Quiet.OPEN if now >= self.opens_at else Quiet.NEAR
 
 
 class PlansState(msgspec.Struct):

@@ -116,8 +116,8 @@ class ServerView(View, frozen=True, kw_only=True):
     open_events: tuple[OpenEventView, ...] = ()
     halts: dict[str, int] = {}
     """`rm`, `rc` -> final actions in a row that ended the machine (`clpregctrl --get`)."""
-    quiet: tuple[str, ...] = ()
-    """Monitors whose quiet window is open, by its own clock."""
+    quiet: dict[str, str] = {}
+    """Monitor -> `near` or `open`: how far its quiet window is, by this server's clock."""
     revision: int = 0
     macs: tuple[str, ...] = ()
     """MAC addresses of its interfaces."""

@@ -100,6 +100,16 @@ class RecoveryStage(StrEnum):
     """The groups are to run elsewhere before the BMC does what it was going to do."""
 
 
+class Quiet(StrEnum):
+    """A quiet window of a monitor, by the wall clock of one server."""
+
+    UNKNOWN = ""
+    CLOSED = "closed"
+    NEAR = "near"
+    """It opens within a few minutes."""
+    OPEN = "open"
+
+
 class PlanStage(StrEnum):
     """How far a planned move is."""
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from clptools.core.cluster.peers import Peers
 from clptools.core.model.messages import Report
-from clptools.core.model.monitor_state import Events, MonitorRun, Windows, in_window, open_of
+from clptools.core.model.monitor_state import Events, MonitorRun, Windows, open_of
 from clptools.core.model.settings import Monitor
 from clptools.core.model.states import MonitorStatus
-from clptools.core.model.words import EventClass
+from clptools.core.model.words import EventClass, Quiet
 from clptools.core.step import Step
 
 _FRESH_MS = 20_000
@@ -66,12 +66,16 @@ class Foresight:
             self.predicted(server, monitor.name)
         )
 
-    def in_window(self, server: str, monitor: str) -> bool:
-        """Whether a monitor's quiet window is open, by the clock of that server."""
+    def window(self, server: str, monitor: str) -> Quiet:
+        """How far a monitor's quiet window is, by the clock of that server."""
         if server == self.step.me:
-            return in_window(self.windows, monitor, self.step.now)
+            own = self.windows.get(monitor)
+            return own.stage(self.step.now) if own is not None else Quiet.CLOSED
         report = self._report(server)
-        return report is not None and monitor in report.server.quiet
+        if report is None:
+            return Quiet.UNKNOWN
+        said = report.server.quiet.get(monitor, "")
+        return Quiet(said) if said in (Quiet.NEAR, Quiet.OPEN) else Quiet.CLOSED
 
     def _report(self, server: str) -> Report | None:
         p = self.peers.get(server)

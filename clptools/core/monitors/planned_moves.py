@@ -25,18 +25,16 @@ from clptools.core.groups.holders import Holders
 from clptools.core.groups.selection import Selection
 from clptools.core.model.events import WindowChanged
 from clptools.core.model.messages import Intent, Plan
-from clptools.core.model.monitor_state import PlansState, Window
+from clptools.core.model.monitor_state import NOTICE_MS, PlansState, Window
 from clptools.core.model.requests import REFUSED, Outcome
 from clptools.core.model.settings import Group, Monitor
 from clptools.core.model.states import GroupState
-from clptools.core.model.words import PlanStage
+from clptools.core.model.words import PlanStage, Quiet
 from clptools.core.monitors.foresight import Foresight
 from clptools.core.monitors.hindrances import Hindrances
 from clptools.core.notices import groups as notices
 from clptools.core.step import Change, Step
 
-NOTICE_MS = 300_000
-"""A move is announced so long before it begins."""
 _KEPT = 64
 """Plans that are over, of all groups."""
 
@@ -196,8 +194,9 @@ class PlannedMoves:
     def _wait(self, plan: Plan) -> None:
         """Announces a plan shortly before its window, and begins its move within."""
         now, group, window = self.step.now, plan.group, self.window(plan)
+        closed = self._closed(plan)
         if plan.stage == PlanStage.PLANNED:
-            if window.is_near(now, NOTICE_MS):
+            if not closed and now + NOTICE_MS < window.closes_at:
                 begins_at = max(window.opens_at, now + NOTICE_MS)
                 self.state.announced_at[group] = now
                 self.state.hindered.pop(group, None)
@@ -209,8 +208,8 @@ class PlannedMoves:
             return
         # A new coordinator waits anew: it cannot know when that was.
         announced_at = self.state.announced_at.setdefault(group, now)
-        if not (window.opens_at - NOTICE_MS <= now < window.closes_at):
-            why = self.state.hindered.pop(group, "") or say.window_over
+        if closed:
+            why = self.state.hindered.pop(group, "") or say.outside_window(plan.monitor, closed)
             self._put_off(plan, why, PlanStage.PLANNED)
         elif now - announced_at >= NOTICE_MS and window.is_open(now):
             hindrance = self._hindrance(plan)
@@ -221,10 +220,20 @@ class PlannedMoves:
 
     def _hindrance(self, plan: Plan) -> str:
         """What keeps a plan from moving now; empty: nothing does."""
+        hindrance = self.hindrances.first(plan)
+        if hindrance:
+            return hindrance
         for server in self.step.settings.names:
-            if not self.foresight.in_window(server, plan.monitor):
+            if self.foresight.window(server, plan.monitor) is not Quiet.OPEN:
                 return say.outside_window(plan.monitor, server)
-        return self.hindrances.first(plan)
+        return ""
+
+    def _closed(self, plan: Plan) -> str:
+        """A server by whose clock no quiet window is open or near; empty: none says so."""
+        for server in self.step.settings.names:
+            if self.foresight.window(server, plan.monitor) is Quiet.CLOSED:
+                return server
+        return ""
 
     def _begin(self, plan: Plan) -> None:
         group = self.step.settings.group(plan.group)

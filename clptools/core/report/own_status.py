@@ -26,7 +26,7 @@ from clptools.core.model.view import (
     ResourceView,
     ServerView,
 )
-from clptools.core.model.words import PowerState
+from clptools.core.model.words import PowerState, Quiet
 from clptools.core.monitors.event_ledger import EventLedger
 from clptools.core.monitors.final_action import FinalActions
 from clptools.core.monitors.status import MonitorRuns
@@ -135,7 +135,11 @@ class OwnStatus:
                 for e in self.ledger.state.events.values()
             ),
             halts=dict(self.final.state.halts),
-            quiet=tuple(name for name, window in self.windows.items() if window.is_open(now)),
+            quiet={
+                name: str(window.stage(now))
+                for name, window in self.windows.items()
+                if window.stage(now) is not Quiet.CLOSED
+            },
             revision=step.settings.revision,
             macs=step.life.macs,
         )
