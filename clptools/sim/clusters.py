@@ -40,7 +40,7 @@ NAMED = (
 
 TURNS: tuple[tuple[str, dict[str, Any]], ...] = (
     *((name, {}) for name in NAMED),
-    ("3bmc", {"groups": 3, "resources": 2, "links": 2, "migrate": 1}),
+    ("3bmc", {"groups": 3, "resources": 2, "links": 2, "migrate": 1, "prepare": 1}),
     ("2bmc", {"after_recovery": "power-off", "final_action": "bmc-reset", "script": "mend"}),
     ("3lease", {"groups": 2, "final_action": "shutdown", "migrate": 1}),
     ("2bmc", {"groups": 2, "links": 2, "bmchb": 1}),
@@ -58,7 +58,6 @@ TURNS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("3bmc", {"links": 2, "userw": "ipmi"}),
     ("2bmc", {"groups": 2, "userw": "guard"}),
     ("3bmc", {"userw": "none", "forced_stop": "reset"}),
-    ("3bmc", {"groups": 2, "migrate": 1, "prepare": 1}),
 )  # fmt: skip
 """Name and keywords of the clusters that random runs take in turn; all of them are safe."""
 
@@ -176,6 +175,7 @@ def _group(
                 migrate_timeout_ms=10_000,
                 migrates=migrate,
                 prepare=f"failover{number}/{name}/prepare.sh" if prepare else "",
+                prepare_timeout_ms=10_000,
             )
         )
     return Group(

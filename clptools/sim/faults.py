@@ -222,6 +222,29 @@ def _trap(d: Draw) -> list[Line]:
     ]
 
 
+def _predict(d: Draw) -> list[Line]:
+    """A failure is expected, and a quiet window comes; clocks jump, people change their minds."""
+    name, key = d.server(), f"dimm{d.rng.randint(1, 3)}"
+    opens, lasts = d.rng.uniform(0, 300), d.rng.uniform(500, 4000)
+    later = d.at + d.rng.uniform(0, 500)
+    lines = [
+        (d.at, f"window * mrw1 {opens:.0f} {lasts:.0f}"),
+        (d.at + d.rng.uniform(0, 5), f"trap {name} mrw1 PREDICT {key}"),
+    ]
+    lines += d.rng.choice(
+        (
+            [],
+            [],
+            [],
+            [(later, f"window {d.server()} mrw1 {d.rng.uniform(0, 4000):.0f} 3600")],
+            [(later, f"window * mrw1 {d.rng.uniform(0, 4000):.0f} 3600")],
+            [(later, f"request {d.server()} cancel failover1")],
+            [(later, f"trap {name} mrw1 CLEAR {key}")],
+        )
+    )
+    return lines
+
+
 def _storm(d: Draw) -> list[Line]:
     monitor = d.monitor("mrw")
     return [(d.at, f"storm {d.server()} {monitor} 60")] if monitor else []
@@ -650,6 +673,7 @@ KINDS: dict[str, Kind] = {
     "revise": Kind(2, _revise),
     "recovery": Kind(1, _recovery),
     "toratio": Kind(0, _toratio),
+    "predict": Kind(0, _predict),
     "link": Kind(3, _link, beside=True),
     "lose-one-way": Kind(2, _lose_one_way, beside=True),
     "lose-large": Kind(1, _lose_large, beside=True),
@@ -703,6 +727,8 @@ def _possible(kind: str, settings: Settings) -> bool:
         return settings.arbiter is not None
     if kind.startswith("bmc"):
         return any(s.bmc is not None for s in settings.servers)
+    if kind == "predict":
+        return any(m.name == "mrw1" and m.prepare_on_stall for m in settings.monitors)
     if kind == "link":
         return sum(1 for i in settings.interconnects if i.is_lan) > 1
     return True
@@ -719,7 +745,8 @@ def schedule(settings: Settings, seed: int, seconds: float, kinds: Iterable[str]
     lines += _drawn(settings, Random(f"{seed} beside"), seconds, beside, paces)
     for name in (n for n in wanted if not KINDS[n].weight):
         apart = Random(f"{seed} {name}")
-        if not usual or apart.random() < _RARE:
+        # Where predictions plan moves, each run has some.
+        if not usual or name == "predict" or apart.random() < _RARE:
             for begin in sorted((apart.uniform(0, seconds), apart.uniform(0, seconds))):
                 lines += KINDS[name].make(Draw(settings, apart, round(begin, 3)))
     return sorted((round(t, 3), line) for t, line in lines if t < seconds)

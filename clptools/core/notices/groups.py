@@ -313,11 +313,11 @@ class PreparationDone(Notice, frozen=True):
 
 
 class PreparationFailed(Notice, frozen=True):
-    """A prepare script failed or hung. The move goes on all the same."""
+    """A prepare script failed or hung. No move and no failover waits for it."""
 
     entry = Entry("rc", 953, WARN)
     about = ("group", "resource", "me")
-    says = "{resource} of {group} could not be prepared on {me}: {why}. It moves all the same."
+    says = "{resource} of {group} could not be prepared on {me}: {why}. No move depends on that."
 
     group: str
     resource: str
