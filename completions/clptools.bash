@@ -208,12 +208,18 @@ _clptools() {
             esac
             ;;
         clpstat)
-            flags='-s --long --local -h --host -g -m -n -p -i --cl --sv --hb --np --svg --grp --rsc --mon --detail --explain --watch --events --since --follow --metrics --check -w -c --hw --json --help'
+            flags='-s --long --local -h --host -g -m -n -p -i --cl --sv --hb --np --svg --grp --rsc --mon --detail --explain --watch --events --since --follow --at --from --to --level --of --text --graph --html -o --output --metrics --check -w -c --hw --json --help'
             words=('any')
-            valued='-h --host --since -w -c'
+            valued='-h --host --since --at --from --to --level --of -o --output -w -c'
             case $previous in
                 -h|--host) value='server' ;;
                 --since) value=' ' ;;
+                --at) value=' ' ;;
+                --from) value=' ' ;;
+                --to) value=' ' ;;
+                --level) value='INFO WARN ERROR' ;;
+                --of) value='any' ;;
+                -o|--output) value='file' ;;
                 -w) value=' ' ;;
                 -c) value=' ' ;;
             esac

@@ -21,7 +21,6 @@ from clptools.agent.alerts import Alerts
 from clptools.agent.backend import AgentBackend
 from clptools.agent.executor import Executor
 from clptools.agent.lock import FilesKept, check_alone
-from clptools.agent.metrics_server import MetricsServer
 from clptools.agent.peer_answers import PeerAnswers
 from clptools.agent.push import Pushes
 from clptools.agent.records import Records
@@ -87,7 +86,6 @@ class Agent:
             reincarnate=lambda: self._service.begin_again(),
             exit=lambda: self._end(0),
         )
-        self._metrics = MetricsServer(lambda: self._backend.metrics(), self.note)
         self._service = Service(
             self.server,
             self,
@@ -96,7 +94,7 @@ class Agent:
             self._executor,
             self._around,
             self._alerts,
-            self._metrics,
+            lambda: self._backend.metrics(),
             self._worker,
         )
         pushes = Pushes(self._service, self._peers)
@@ -216,7 +214,7 @@ class Agent:
         core, self._service.core = self._service.core, None
         self._replies.close()
         await self._socket.stop()
-        await self._metrics.close()
+        await self._service.close_metrics()
         await self._around.close_intake()
         if core is not None:
             core.loop.stop()

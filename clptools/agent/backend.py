@@ -27,6 +27,7 @@ from clptools.agent.requests import Replies, StepsElsewhere
 from clptools.agent.view import blank, changes, local_part
 from clptools.api import messages as said
 from clptools.api.messages import (
+    BmcFault,
     ConfigFiles,
     EventRecord,
     Explanation,
@@ -43,6 +44,7 @@ from clptools.core.model.view import OpenEventView, StatusView
 from clptools.core.model.words import Level
 from clptools.core.notices.requests import AskedLate
 from clptools.core.report import explain
+from clptools.core.report.order import in_order
 from clptools.faults import ClpError, ExitCode
 from clptools.resources.script import Script, ScriptRunner
 
@@ -97,6 +99,9 @@ class Around(Protocol):
 
     async def identify(self, server: str, on: bool) -> str:
         """The identify LED of a server's chassis.  Raises ClpError."""
+
+    def beat_faults(self) -> tuple[str, ...]:
+        """Why our own BMC carries no heartbeat now."""
 
 
 class AgentBackend:
@@ -161,7 +166,8 @@ class AgentBackend:
         """Why `subject` is as it is, from the records of all servers."""
         status = self.status(False)
         story = explain.explain(
-            subject, status, self._records.all(), clock.wall_s(), clock.local_time
+            *(subject, status, in_order(self._records.all(), self._server)),
+            *(clock.wall_s(), clock.local_time),
         )
         if story is None:
             known = explain.names(status)
@@ -183,27 +189,28 @@ class AgentBackend:
                 HardwareOfServer(
                     name=server.name,
                     open=tuple(_dated(event, now) for event in server.open_events),
-                    counters=counters,
+                    counters=found.traps,
                     unreachable=fault,
+                    bmcs=found.bmcs,
                 )
-                for server, (counters, fault) in zip(servers, counted, strict=True)
+                for server, (found, fault) in zip(servers, counted, strict=True)
             )
         )
 
-    async def _counted(self, server: str) -> tuple[dict[str, int], str | None]:
-        """A server's trap counters, or why there are none."""
+    async def _counted(self, server: str) -> tuple[said.Counters, str | None]:
+        """A server's trap counters and faults of BMCs, or why there are none."""
         if server == self._server:
-            return self.trap_counters(), None
+            return self.own_counters(), None
         try:
             async with asyncio.timeout(_COUNTERS_S):
                 found = await self._calls.call(
                     server, said.AskCounters(), said.Counters, _COUNTERS_S
                 )
         except TimeoutError:
-            return {}, f"no answer within {_COUNTERS_S:g} s"
+            return said.Counters(traps={}), f"no answer within {_COUNTERS_S:g} s"
         except ClpError as error:
-            return {}, error.message
-        return found.traps, None
+            return said.Counters(traps={}), error.message
+        return found, None
 
     def events(self, since: str, follow: bool) -> AsyncIterator[EventRecord]:
         """Records after a cursor, then as they come."""
@@ -252,7 +259,22 @@ class AgentBackend:
         """A part of what this server knows, packed.  Raises ClpError."""
         return await self._collector.part(asked.archive, asked.offset, self._state)
 
-    def trap_counters(self) -> dict[str, int]:
+    def own_counters(self) -> said.Counters:
+        """What came to this server as traps, and the BMCs that it cannot use as it should."""
+        bmcs = ((server.name, server.bmc) for server in self.status(False).servers)
+        return said.Counters(
+            traps=self._trap_counters(),
+            bmcs=tuple(
+                BmcFault(server=name, fault=bmc.error or bmc.lacks, mend=bmc.mend)
+                for name, bmc in bmcs
+                if bmc is not None and (bmc.error or bmc.lacks)
+            )
+            + tuple(
+                BmcFault(server=self._server, fault=fault) for fault in self._around.beat_faults()
+            ),
+        )
+
+    def _trap_counters(self) -> dict[str, int]:
         """Traps by what became of them, since the agent started."""
         return {
             name.removeprefix("trap."): count

@@ -80,7 +80,7 @@ class PeerAnswers:
         return self._backend.status(asked.local)
 
     async def _ask_counters(self, _: str, __: said.AskCounters) -> msgspec.Struct:
-        return said.Counters(traps=self._backend.trap_counters())
+        return self._backend.own_counters()
 
     async def _ask_logs(self, _: str, asked: said.AskLogs) -> LogsPart:
         return await self._backend.logs_part(asked)

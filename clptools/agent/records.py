@@ -27,6 +27,8 @@ from clptools.core.model.words import Level
 from clptools.core.notices.form import Notice, record_of
 
 KEPT = 10_000
+CAUGHT_UP = -1.0
+"""`EventRecord.heard` of what a peer knew and told later."""
 SYSLOG = "/dev/log"
 _FILE_LIMIT = 4 * 1024 * 1024
 _FLUSH_S = 0.05
@@ -72,7 +74,8 @@ class Records:
                 for line in file:
                     # ValueError: what a bad bit makes of a letter is no UTF-8.
                     with contextlib.suppress(ValueError, RecursionError):
-                        self._take(_slim(_decoder.decode(line)))
+                        record = _decoder.decode(line)
+                        self._take(_slim(record, record.heard))
         self._last_before = self._newest.get(self._server, "")
 
     def add(self, action: Record) -> None:
@@ -102,9 +105,11 @@ class Records:
     def merge(self, records: Iterable[EventRecord]) -> None:
         """Take records of peers; those already known are left out."""
         for record in records:
-            if record.server != self._server and self._take(slim := _slim(record)):
-                self._write_soon(slim)
-                self.on_new(slim)
+            if record.server != self._server:
+                slim = _slim(record, heard=clock.wall_s())
+                if self._take(slim):
+                    self._write_soon(slim)
+                    self.on_new(slim)
 
     def take_back(self, records: Iterable[EventRecord]) -> None:
         """Take a peer's reply to `AskRecords`: the records that we lack.
@@ -113,8 +118,10 @@ class Records:
         were on the disk.  Those of this agent are never taken.
         """
         for record in records:
-            if not record.cursor.startswith(self._prefix) and self._take(slim := _slim(record)):
-                self._write_soon(slim)
+            if not record.cursor.startswith(self._prefix):
+                slim = _slim(record, heard=CAUGHT_UP)
+                if self._take(slim):
+                    self._write_soon(slim)
 
     def lacking(self) -> tuple[dict[str, str], str]:
         """What `AskRecords` says that we have.
@@ -227,11 +234,12 @@ def syslog_line(record: EventRecord) -> bytes:
     ).encode()[:2000]
 
 
-def _slim(record: EventRecord) -> EventRecord:
+def _slim(record: EventRecord, heard: float) -> EventRecord:
     """The record with its names shared: decoded ones each bring their own copy, and 10,000 of
     them some megabytes."""
     return msgspec.structs.replace(
         record,
+        heard=heard,
         server=sys.intern(record.server),
         module=sys.intern(record.module),
         level=sys.intern(record.level),

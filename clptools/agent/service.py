@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor as Worker
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from clptools import paths
 from clptools.agent import clock, configuration, notices
@@ -20,7 +20,6 @@ from clptools.agent.executor import Executor
 from clptools.agent.journal import Journal
 from clptools.agent.lock import check_alone
 from clptools.agent.loop import Loop
-from clptools.agent.metrics_server import MetricsServer
 from clptools.agent.quiet_windows import QuietWindows
 from clptools.agent.records import Records
 from clptools.agent.store import Store
@@ -35,6 +34,9 @@ from clptools.core.notices.form import Notice
 from clptools.core.report.journal import Head
 from clptools.faults import ClpError, ExitCode
 from clptools.resources.neighbours import own_macs
+
+if TYPE_CHECKING:
+    from clptools.agent.metrics_server import MetricsServer
 
 logger = logging.getLogger(__name__)
 
@@ -121,10 +123,10 @@ class Service:
         executor: Executor,
         around: Surroundings,
         alerts: Alerts,
-        metrics: MetricsServer,
+        metrics: Callable[[], str],
         worker: Worker,
     ) -> None:
-        """`worker`: the disk thread."""
+        """`metrics`: all figures as text; `worker`: the disk thread."""
         self.server = server
         self.core: Core | None = None
         self._owner = owner
@@ -133,7 +135,8 @@ class Service:
         self._executor = executor
         self._around = around
         self._alerts = alerts
-        self._metrics = metrics
+        self._metrics_text = metrics
+        self._metrics: MetricsServer | None = None
         self._worker = worker
         self._quiet = QuietWindows()
         self._in_force = ""
@@ -204,8 +207,22 @@ class Service:
         self._in_force = configuration.fingerprint()
         core.loop.grave = grave_classes(core.settings.monitors)
         self._around.apply(core.settings, self._store.starts)
-        self._metrics.apply(core.settings.cluster.metrics)
+        self._serve_metrics(core.settings.cluster.metrics)
         self._apply_times(core)
+
+    def _serve_metrics(self, place: str) -> None:
+        if place and self._metrics is None:
+            # HTTP is loaded only where it is spoken.
+            from clptools.agent.metrics_server import MetricsServer
+
+            self._metrics = MetricsServer(self._metrics_text, self._owner.note)
+        if self._metrics is not None:
+            self._metrics.apply(place)
+
+    async def close_metrics(self) -> None:
+        """Serve no more metrics."""
+        if self._metrics is not None:
+            await self._metrics.close()
 
     def _apply_times(self, core: Core) -> None:
         """Make what keeps time-outs fit them as they are now."""

@@ -163,6 +163,10 @@ class Surroundings:
         """The identify LED of a server's chassis.  Raises ClpError."""
         return await self._bmcs.identify(server, on)
 
+    def beat_faults(self) -> tuple[str, ...]:
+        """Why our own BMC carries no heartbeat now; empty: it does, or is to carry none."""
+        return tuple(beats.fault for beats in self._bmc_beats if beats.fault)
+
     def counters(self) -> dict[str, dict[str, int]]:
         """Door -> reason -> count."""
         found = {"heartbeat": dict(self._heartbeats.counters)}

@@ -41,6 +41,12 @@ class EventRecord(msgspec.Struct, frozen=True, kw_only=True):
     """The open hardware event it speaks of, or 0."""
     code: str = ""
     """Name of the notice in `docs/events.md`; empty for what a person wrote (`clplogcmd`)."""
+    heard: float = 0.0
+    """Wall clock of the server that answers when this record came live from its server.
+
+    0: its own record; -1: caught up after a time apart.  With it records of several servers can
+    be put into one order without comparing their clocks.
+    """
 
 
 class Because(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,6 +85,16 @@ class OpenHardware(msgspec.Struct, frozen=True, kw_only=True):
     acknowledged: bool = False
 
 
+class BmcFault(msgspec.Struct, frozen=True, kw_only=True):
+    """What keeps an agent from using a server's BMC."""
+
+    server: str
+    """Whose BMC it is."""
+    fault: str
+    mend: str = ""
+    """What a person can do; empty: nothing, or it passes by itself."""
+
+
 class HardwareOfServer(msgspec.Struct, frozen=True, kw_only=True):
     """Open hardware events and trap counters of one server."""
 
@@ -88,6 +104,8 @@ class HardwareOfServer(msgspec.Struct, frozen=True, kw_only=True):
     """Of traps, since its agent started."""
     unreachable: str | None = None
     """Why there are no counters: its agent was asked and did not answer."""
+    bmcs: tuple[BmcFault, ...] = ()
+    """BMCs, also of other servers, that its agent cannot use as it should."""
 
 
 class HardwareView(msgspec.Struct, frozen=True, kw_only=True):
@@ -262,6 +280,8 @@ class Counters(PeerMessage, tag="counters", frozen=True, kw_only=True):
     """Traps by what became of them, since the agent started."""
 
     traps: dict[str, int]
+    bmcs: tuple[BmcFault, ...] = ()
+    """BMCs that it cannot use as it should."""
 
 
 class AskLogs(PeerMessage, tag="ask-logs", frozen=True, kw_only=True):

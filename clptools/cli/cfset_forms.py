@@ -35,6 +35,7 @@ ADD = {
     "clsparam": "TAG VALUE",
     "snmpv3_user": "MONITOR USER",
     "trap_profile": "NAME",
+    "trap": "PROFILE [NAME]",
     "snmpsrv": "HOST PORT v1|v2c COMMUNITY",
 }
 """Word -> the words that follow; objects also take KEY=VALUE behind them."""
@@ -107,8 +108,8 @@ def named(config: Configuration, kind: str, words: list[str], verb: str) -> Foun
     *before, name = words
     if kind in ("interconnect", "np") and len(before) == 1 and name.isdigit():
         return of_the_original.by_device(config, kind, before[0], int(name))
-    # Users of SNMPv3 may have one name in several monitors.
-    owner = before[0] if before and kind == "snmpv3_user" else ""
+    # Users of SNMPv3 may have one name in several monitors, traps in several profiles.
+    owner = before[0] if before and kind in ("snmpv3_user", "trap") else ""
     found = config.find(kind, name, owner)
     told = [found.owner, str(found.table.get("type", "failover"))] if before else []
     for given in before:
@@ -180,6 +181,11 @@ def _user(session: Session, words: list[str]) -> Found:
     return make(session, "snmpv3_user", name, owner=monitor)
 
 
+def _trap(session: Session, words: list[str]) -> Found:
+    profile, name = words
+    return make(session, "trap", name, owner=profile)
+
+
 def _plain(kind: str) -> Callable[[Session, list[str]], Found]:
     return lambda session, words: make(session, kind, words[0])
 
@@ -194,6 +200,7 @@ _OBJECTS: dict[str, Callable[[Session, list[str]], Found]] = {
     "mon": _monitor,
     "snmpv3_user": _user,
     "trap_profile": _plain("trap_profile"),
+    "trap": _trap,
 }
 
 

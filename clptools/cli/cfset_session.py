@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from clptools.config.document import Document
-from clptools.config.edit import Configuration, Found
+from clptools.config.edit import SORTS, Configuration, Found
 from clptools.config.files import CONFIG_MODE, replace_file
 from clptools.config.load import MAX_BYTES, loads
 from clptools.config.references import script_folder
@@ -168,8 +168,8 @@ def digits(what: str, word: str) -> int:
 
 def path_of(found: Found) -> str:
     """The path of an object, for its keys."""
-    if found.kind == "snmpv3_user":
-        return f"monitor.{found.owner}.snmpv3_user.{found.name}"
+    if found.kind in ("snmpv3_user", "trap"):
+        return f"{SORTS[found.kind].within}.{found.owner}.{found.kind}.{found.name}"
     return f"{found.kind}.{found.name}"
 
 

@@ -10,6 +10,7 @@ from clptools.faults import ExitCode
 from clptools.paths import config_file, server_name
 
 if TYPE_CHECKING:
+    from clptools.config.facts import AccountFault
     from clptools.config.load import Loaded
     from clptools.config.safety import Safety
     from clptools.core.model.settings import Settings
@@ -29,8 +30,9 @@ COMMAND = Command(
             "kind of fault, by which proof, and what they could wait for. Warnings also name "
             "what on this machine would keep it from working, and other servers that answer now "
             "but let no ICMP echo through. A BMC whose password this server has is asked whether "
-            "it would send its traps to the keyword address. Scripts are looked for in scripts/ "
-            "beside FILE first, because a push of that folder brings them."
+            "our account may switch its power, and whether it would send its traps to the keyword "
+            "address. Scripts are looked for in scripts/ beside FILE first, because a push of that "
+            "folder brings them."
         ),
     ),
     options=(Option("--strict", help="Exit code 9 if it is unsafe or there are warnings."),),
@@ -82,16 +84,35 @@ def judge(loaded: Loaded, ask: bool = False) -> tuple[tuple[Report, ...], Safety
     here = server_name() in settings.names
     folder = os.path.dirname(loaded.file) or "."
     silent = unechoed(settings, server_name()) if here and ask else frozenset()
-    facts = gather(settings, known, folder=folder, unechoed=silent) if here else None
-    alerts = _alerts(loaded, settings) if here and ask else ()
+    bmc = _accounts(settings) if here and ask else {}
+    facts = gather(settings, known, bmc, folder, silent) if here else None
+    alerts = _alerts(loaded, settings, bmc) if here and ask else ()
     found = loaded.reports + check(loaded)
     if facts is not None:
         found += check_machine(loaded, facts, known)
     return found + alerts, safety(settings)
 
 
-def _alerts(loaded: Loaded, settings: Settings) -> tuple[Report, ...]:
-    """Whether each server's BMC would send its traps to the keyword address."""
+def _accounts(settings: Settings) -> dict[str, AccountFault]:
+    """What our accounts lack at the BMCs whose password this server has."""
+    import asyncio
+
+    from clptools.hardware.accounts import account_faults
+    from clptools.paths import bmc_password_file
+
+    servers = tuple(
+        server.name
+        for server in settings.servers
+        if server.bmc is not None and os.access(bmc_password_file(server.name), os.R_OK)
+    )
+    return asyncio.run(account_faults(settings, servers)) if servers else {}
+
+
+def _alerts(loaded: Loaded, settings: Settings, bmc: dict[str, AccountFault]) -> tuple[Report, ...]:
+    """Whether each server's BMC would send its traps to the keyword address.
+
+    `bmc`: what was found out about accounts; what keeps us out is told once.
+    """
     import asyncio
 
     from clptools.cli.bmc_alerts import look, servers_of
@@ -109,6 +130,8 @@ def _alerts(loaded: Loaded, settings: Settings) -> tuple[Report, ...]:
     for way in asyncio.run(look(settings, servers, server_name())) if servers else ():
         name, table = f"{way.server}.bmc", f"server:{way.server}.bmc"
         head = f"whether it sends its {way.tells}s to {way.address}"
+        if way.fault and way.server in bmc:
+            continue
         if way.fault:
             hint = f"Ask again: clpbmccnf --alerts --check {way.server}"
             found.append(

@@ -36,17 +36,19 @@ COMMAND = Command(
         ),
         (
             "Kinds are server (srv), interconnect (hb), np, server_group (svg), group (grp), "
-            "resource (rsc), monitor (mon), snmpv3_user and trap_profile; in a PATH also cluster, "
-            "forced_stop and alert. A PATH is KIND.NAME.KEY: monitor.mrw1.recovery.target, "
-            "server.server1.bmc.address, interconnect.lanhb1.address.server2, cluster.lease. Every "
-            "key of clp.toml(5) can be set; lists stand with commas, tables as A=1,B=2 or both as "
-            "in the file."
+            "resource (rsc), monitor (mon), snmpv3_user, trap_profile and trap, a trap table of a "
+            "trap profile; in a PATH also cluster, forced_stop and alert. A PATH is KIND.NAME.KEY: "
+            "monitor.mrw1.recovery.target, server.server1.bmc.address, "
+            "interconnect.lanhb1.address.server2, cluster.lease. Every key of clp.toml(5) can be "
+            "set; lists stand with commas, tables as A=1,B=2 or both as in the file."
         ),
         (
             "add server NAME [PLACE]; add interconnect TYPE [NAME]; add np TYPE [NAME]; add group "
-            "NAME; add resource GROUP TYPE NAME; add monitor TYPE [NAME]; each may be followed by "
-            "its keys, as category=NIC. A new exec resource gets frames of its scripts beside the "
-            "file, where they are missing."
+            "NAME; add resource GROUP TYPE NAME; add monitor TYPE [NAME]; add trap_profile NAME; "
+            "add trap PROFILE [NAME]; each may be followed by its keys, as category=NIC. A trap "
+            "without a name, and one of several of one name, goes by its number in its profile, "
+            "from 1: trap_profile.site.trap.2.class. A new exec resource gets frames of its "
+            "scripts beside the file, where they are missing."
         ),
         (
             "The original's forms are accepted: add srv, device, hb, np pingnp, np httpnp, grp, "
@@ -93,6 +95,10 @@ COMMAND = Command(
         ("clpcfset set server.server1.bmc.address=192.168.0.11", "the BMC of server1"),
         ("clpcfset add mon mrw mrw1 category=NIC keyword=eth0", "a monitor with its keys"),
         ("clpcfset add monparam genw genw1 polling/interval 30", "as the original has it"),
+        (
+            "clpcfset add trap site fan 'match=1.4.1.99.0.7' class=ERROR",
+            "a vendor's trap, in the trap profile site",
+        ),
         ("clpcfset rename server server2 db2 -x /etc/clptools", "wherever server2 is named"),
         ("clpcfset show monitor.mrw1", "its keys, with defaults and what they mean"),
     ),

@@ -44,7 +44,7 @@ COMMAND = Command(
         Option(
             "--with-config", metavar="FILE", help="Tell what this configuration would have done."
         ),
-        Option("--from", metavar="TIME", help="Begin here: 2026-11-23T03:12 or 03:12:06."),
+        Option("--from", metavar="TIME", help="Begin here: 03:12:06, 'yesterday 03:12', -2h."),
         Option("--to", metavar="TIME", help="End here."),
     ),
     arguments=(Argument("JOURNAL", help="Segment or folder.", many=True, complete="file"),),
@@ -202,20 +202,12 @@ def _files(args: Args) -> list[tuple[str, bytes]]:
 
 
 def _time(args: Args, name: str) -> float | None:
-    """Seconds since 1970 of an ISO time, or of a time of today."""
-    from datetime import date, datetime, time
+    """Seconds since 1970 of a time of the past."""
+    import time
 
-    if not args.given(name):
-        return None
-    text = args.text(name)
-    try:
-        if "T" in text or "-" in text:
-            return datetime.fromisoformat(text).timestamp()
-        return datetime.combine(date.today(), time.fromisoformat(text)).timestamp()
-    except ValueError:
-        raise ClpError(
-            ExitCode.USAGE, f"--{name} {text}: not a time.", "For example 03:12:06."
-        ) from None
+    from clptools.cli.times import instant
+
+    return instant(args.text(name), f"--{name}", time.time()) if args.given(name) else None
 
 
 def _clock(wall: float) -> str:

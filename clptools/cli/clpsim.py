@@ -11,8 +11,8 @@ from clptools.faults import ClpError, ExitCode
 
 if TYPE_CHECKING:
     from clptools.core.model.settings import Settings
+    from clptools.sim.draw import Line
     from clptools.sim.explore import Plan, Run
-    from clptools.sim.faults import Line
     from clptools.sim.world import Tell
 
 _CLUSTER = "[--config FILE | --sample NAME]"
@@ -265,9 +265,8 @@ def _repeat(args: Args) -> str:
 
 
 def _many(args: Args, plans: list[Plan], seeds: range) -> Answer:
-    from clptools.sim.explore import run_jobs, shorten
+    from clptools.sim.explore import Summary, run_jobs, shorten
     from clptools.sim.promises import PROMISES
-    from clptools.sim.summary import Summary
 
     jobs = int(args.number("jobs") or os.cpu_count() or 1)
     total = Summary()

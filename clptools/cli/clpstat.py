@@ -34,9 +34,12 @@ COMMAND = Command(
         "-g|-m|-n|-p [--local] [-h HOST]",
         "-i|--cl [--detail]",
         "--sv|--hb|--np|--svg|--grp|--rsc|--mon [NAME] [--detail]",
-        "--explain [NAME]",
+        "--explain [NAME] [--at TIME]",
         "--watch",
-        "--events [--since CURSOR] [--follow]",
+        "--events [--since CURSOR] [--follow] [--level L] [--of NAME] [--text]",
+        "--events [--from TIME] [--to TIME] [--level L] [--of NAME] [--text]",
+        "--graph [--from TIME] [--to TIME] [--of NAME] -o FILE.svg|FILE.html",
+        "--html -o FILE",
         "--hw",
         "--metrics",
         "--check [-w RANGE] [-c RANGE]",
@@ -71,6 +74,28 @@ COMMAND = Command(
             "With --since it begins after the event with that `cursor`. If that event is no "
             "longer among the newest 10,000, which are kept, all of these are written: a reader "
             "may see some of them again, but misses none. An empty CURSOR is the beginning."
+        ),
+        (
+            "TIME is 03:05, 'yesterday 03:05', 'monday 22:00', '2026-11-29 03:05', "
+            "2026-11-29T03:05:12, -2h, -1h30m, '2 h ago', or what an event has in `time`. A time "
+            "of day is the newest one that has been."
+        ),
+        (
+            "With --from, --to, --level or --of, and with --at, what the agent keeps is not all: "
+            "what is older, or wanted where no agent runs, comes from the records on the disk, the "
+            "alert log with its rotations, and the journal of this server, which root may read. "
+            "Without an agent everything comes from there, also below CLP_ROOT=DIR with the files "
+            "of another server. "
+            "Events of several servers are in the order in which they happened: that of cursors "
+            "and epochs, never that of different clocks; text has all times by the clock of this "
+            "server, and stderr says where another clock is off by more than a second."
+        ),
+        (
+            "--graph draws an incident: one lane a server, one for its BMC, one a group; when "
+            "heartbeats were heard, and traps, decisions, stops, proofs and starts as shapes with "
+            "numbers, which the table of sentences below has too. Without --from and --to it is "
+            "the newest incident. --html writes the present state as one page. Neither page has "
+            "scripts or needs anything from elsewhere; both print well without colour."
         ),
         (
             "--metrics writes what `[cluster] metrics` would serve: Prometheus text, for a "
@@ -110,6 +135,26 @@ COMMAND = Command(
         Option("--events", help="Write the recorded events of the cluster, oldest first."),
         Option("--since", metavar="CURSOR", help="Only events after this one's cursor."),
         Option("--follow", help="Go on with events as they come."),
+        Option("--at", metavar="TIME", help="With --explain: why it was as it was then."),
+        Option("--from", metavar="TIME", help="Begin here, with --events or --graph."),
+        Option("--to", metavar="TIME", help="End here."),
+        Option(
+            "--level",
+            metavar="LEVEL",
+            help="Only events of this level (INFO, WARN, ERROR) or a graver one.",
+            complete="INFO WARN ERROR",
+        ),
+        Option("--of", metavar="NAME", help="Only what concerns this object.", complete="any"),
+        Option("--text", help="Write events as text, also into a pipe."),
+        Option("--graph", help="Draw the time line of an incident."),
+        Option("--html", help="Write the present state as a page for a browser."),
+        Option(
+            "-o",
+            "--output",
+            metavar="FILE",
+            help="Where --graph and --html write.",
+            complete="file",
+        ),
         Option("--metrics", help="Write all figures as Prometheus text."),
         Option("--check", help="Answer as a monitoring plug-in."),
         Option(
@@ -129,6 +174,12 @@ COMMAND = Command(
         ("clpstat", "shows the status"),
         ("clpstat --explain failover1", "tells why failover1 is where it is"),
         ("clpstat --json | jq -r '.groups[].current'", "prints where the groups are"),
+        ("clpstat --explain failover1 --at 'yesterday 03:05'", "why it was there at that time"),
+        (
+            "clpstat --events --from 03:00 --to 04:00 --level WARN --text",
+            "what went wrong in that hour",
+        ),
+        ("clpstat --graph -o incident.html", "draws the newest incident"),
         ("clpstat --events --follow | while read -r event; do ...; done", "feeds a script"),
     ),
 )
@@ -136,7 +187,10 @@ COMMAND = Command(
 MAPS = ("g", "m", "n", "p")
 KINDS = ("cl", "sv", "hb", "np", "svg", "grp", "rsc", "mon")
 NAMED = (*KINDS[1:], "explain")
-VIEWS = ("s", *MAPS, "i", *KINDS, "explain", "watch", "events", "hw", "metrics", "check")
+VIEWS = (
+    *("s", *MAPS, "i", *KINDS, "explain", "watch", "events", "graph", "html", "hw"),
+    *("metrics", "check"),
+)
 ALSO = {
     "long": ("", "s"),
     "local": ("", "s", *MAPS),
@@ -144,14 +198,25 @@ ALSO = {
     "detail": ("", "s", "i", *KINDS),
     "since": ("events",),
     "follow": ("events",),
+    "at": ("explain",),
+    "from": ("events", "graph"),
+    "to": ("events", "graph"),
+    "level": ("events",),
+    "of": ("events", "graph"),
+    "text": ("events",),
+    "output": ("graph", "html"),
     "w": ("check",),
     "c": ("check",),
 }
 """Option -> the views it may be given with (empty: none named)."""
+SHORT = {"host": "h", "output": "o"}
+"""Options that have a short form, and are called by it."""
 
 
 def run(args: Args) -> Answer:
     view = asked_view(args)
+    if view in ("graph", "html") or args.given("at"):
+        return past(args, view)
     if view == "explain":
         return explain(args)
     if view == "events":
@@ -180,10 +245,21 @@ def asked_view(args: Args) -> str:
     for option, places in ALSO.items():
         if args.given(option) and view not in places:
             where = f"{flag(view)} takes no" if view else "The status takes no"
-            wrong(f"{where} {flag('h' if option == 'host' else option)}.")
+            wrong(f"{where} {flag(SHORT.get(option, option))}.")
     if args.word() and view not in NAMED:
         wrong(f"{args.word()!r}: a NAME goes with {', '.join(flag(named) for named in NAMED)}.")
     return view
+
+
+def past(args: Args, view: str) -> Answer:
+    """`--explain --at`, and what is written as a picture or a page."""
+    if view == "explain":
+        from clptools.cli import stat_past
+
+        return stat_past.explain(args)
+    from clptools.cli import stat_pages
+
+    return stat_pages.graph(args) if view == "graph" else stat_pages.state(args)
 
 
 def wrong(message: str) -> NoReturn:

@@ -36,6 +36,14 @@ class BecauseJson(TypedDict):
     event: dict[str, str | int]
 
 
+class BmcFaultJson(TypedDict):
+    """`api.messages.BmcFault`."""
+
+    server: str
+    fault: str
+    mend: str
+
+
 class BmcJson(TypedDict):
     """`core.model.view.BmcView`."""
 
@@ -46,6 +54,8 @@ class BmcJson(TypedDict):
     since_s: float | None
     latency_ms: float | None
     error: str
+    lacks: str
+    mend: str
 
 
 class ClearHaltsJson(TypedDict):
@@ -97,6 +107,7 @@ class EventJson(TypedDict):
     because: list[str]
     event: int
     code: str
+    heard: float
 
 
 class ExplanationJson(TypedDict):
@@ -201,6 +212,7 @@ class HardwareOfServerJson(TypedDict):
     open: list[OpenHardwareJson]
     counters: dict[str, int]
     unreachable: str | None
+    bmcs: list[BmcFaultJson]
 
 
 class HeartbeatJson(TypedDict):

@@ -15,7 +15,8 @@ from clptools.faults import ClpError, ExitCode
 
 if TYPE_CHECKING:
     from clptools.core.model.settings import Settings
-    from clptools.sim.systematic import Broken, Outcome, Task
+    from clptools.sim.children import Broken, Outcome
+    from clptools.sim.systematic import Task
 
 _SHOWN = 10
 """How many broken schedules are listed for people; JSON has more."""
@@ -23,7 +24,7 @@ _SHOWN = 10
 
 def run(args: Args, settings: Settings | None) -> Answer:
     """Every fault at every place of every story."""
-    from clptools.sim.systematic import cpu_s
+    from clptools.sim.children import cpu_s
 
     tasks = _tasks(args, settings)
     kind = "pairs of faults" if args.given("pairs") else "single faults"
@@ -101,8 +102,8 @@ def _listed(broken: list[Broken]) -> list[str]:
 
 
 def _tasks(args: Args, settings: Settings | None) -> list[tuple[str, Task]]:
+    from clptools.sim.catalogue import TALES
     from clptools.sim.clusters import Unknown
-    from clptools.sim.stories import TALES
     from clptools.sim.systematic import SAMPLES, own_task, sample_task
 
     known = [tale.name for tale in TALES]
@@ -148,7 +149,7 @@ _NEEDS = {
 
 def _check_needs(only: tuple[str, ...], tasks: list[tuple[str, Task]]) -> None:
     """Raises ClpError for a story that fits none of the clusters: it would be left out silently."""
-    from clptools.sim.stories import TALES, stories
+    from clptools.sim.catalogue import TALES, stories
 
     told = {story.name for _, task in tasks for story in stories(task.settings)}
     needs = {tale.name: tale.needs for tale in TALES}

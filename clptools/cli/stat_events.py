@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 def events(args: Args) -> Answer:
     """`--events`: each event is written as it comes."""
     follow = args.given("follow")
+    if any(args.given(name) for name in RANGE):
+        return of_the_past(args)
+    filtered = args.given("level") or args.given("of")
+    if filtered and not follow and not args.given("since"):
+        return of_the_past(args)
     cursor = args.text("since")
     if cursor and not is_cursor(cursor):
         raise ClpError(
@@ -30,14 +35,44 @@ def events(args: Args) -> Answer:
         )
     with Client(timeout_s=None if follow else READ_TIMEOUT_S) as client:
         try:
-            for event in recorded(client, cursor, follow):
+            stream = recorded(client, cursor, follow)
+            for event in _filtered(args, stream) if filtered else stream:
                 cursor = event["cursor"]
-                write_event(event, as_text=sys.stdout.isatty() and not args.given("json"))
+                write_event(event, as_text=as_text(args))
         except ClpError as error:
             if follow and cursor and error.code is ExitCode.NO_AGENT:
                 error.hint += f"\nTo go on from here: clpstat --events --follow --since {cursor}"
             raise
     return Answer()
+
+
+RANGE = ("from", "to")
+
+
+def of_the_past(args: Args) -> Answer:
+    """Sorted and filtered, from all that is kept; such a list has an end and no cursor."""
+    for name in ("since", "follow"):
+        if args.given(name):
+            other = next(f"--{x}" for x in RANGE if args.given(x))
+            raise ClpError(
+                ExitCode.USAGE, f"--{name} and {other} do not go together; leave one of them out."
+            )
+    from clptools.cli import stat_past
+
+    return stat_past.events(args)
+
+
+def _filtered(args: Args, stream: Iterator[EventJson]) -> Iterator[EventJson]:
+    from clptools.cli.stat_past import follow
+
+    return follow(args, stream)
+
+
+def as_text(args: Args) -> bool:
+    """Whether people read it."""
+    if args.given("text") and args.given("json"):
+        raise ClpError(ExitCode.USAGE, "--text and --json do not go together; leave one out.")
+    return args.given("text") or (sys.stdout.isatty() and not args.given("json"))
 
 
 def is_cursor(text: str) -> bool:

@@ -15,6 +15,7 @@ import itertools
 import re
 import ssl
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -82,6 +83,8 @@ class Service:
         self._answered_at: int | None = None
         self._refused = ""
         """A password that was refused."""
+        self._refusal = ""
+        """How."""
         self._refused_at = 0
 
     async def get(self, path: str, *, leaving: Callable[[], None] = lambda: None) -> Json:
@@ -190,6 +193,7 @@ class Service:
         self._link(asked_at, new)
         if answer.status == 401:
             self._refused, self._refused_at = self._password(), self._answered_at or 0
+            self._refusal = _refusal(answer)
         return answer
 
     def _link(self, asked_at: int, new: bool) -> None:
@@ -224,7 +228,7 @@ class Service:
         except ClpError as fault:
             raise RedfishError(fault.message) from None
         if password == self._refused and self._now_ms() - self._refused_at < REFUSED_MS:
-            raise RedfishError(_REFUSED, 401)
+            raise RedfishError(self._refusal, 401)
         pair = f"{self.access.user}:{password}"
         return (("Authorization", f"Basic {base64.b64encode(pair.encode()).decode()}"),)
 
@@ -289,14 +293,17 @@ async def system_path(service: Service, wanted: str) -> str:
 async def submit_test_event(service: Service, word: str) -> None:
     """Lets the service itself send an event that says `word` to all who listen.
 
-    Raises RedfishError.  Source: DSP2046, EventService, SubmitTestEvent.
+    Raises RedfishError.  Source: DSP2046, EventService, SubmitTestEvent; what iDRAC 8, iLO 4 and 5
+    and Supermicro take, from people who use them (docs/bmc.md).
     """
     root = await service.get(ROOT)
     path = link(root, "EventService")
     if not path:
         raise RedfishError("it has no EventService")
     events = await service.get(path)
-    target = link(events, "Actions", "#EventService.SubmitTestEvent", "target")
+    target = next(
+        filter(None, (link(events, "Actions", name, "target") for name in _TEST_ACTIONS)), ""
+    )
     if not target:
         raise RedfishError("its EventService has no SubmitTestEvent")
     full: Json = {
@@ -309,8 +316,25 @@ async def submit_test_event(service: Service, word: str) -> None:
     }
     # Each service takes other parameters, and refuses what it does not know.
     less = {key: full[key] for key in ("EventId", "Message", "MessageId", "Severity")}
+    hpe: Json = {
+        "EventTimestamp": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "EventType": "Alert",
+        "Message": full["Message"],
+        "MessageArgs": [],
+        "OriginOfCondition": "/redfish/v1/Systems/1",
+        "Severity": "OK",
+    }
     last = RedfishError("it takes no test event")
-    for body in (full, less, {"EventType": "Alert"}, {"MessageId": TEST_MESSAGE}, {}):
+    for body in (
+        full,
+        less,
+        hpe | {"EventId": word, "MessageId": _HPE_MESSAGE},
+        hpe | {"EventID": word, "MessageID": _HPE_MESSAGE},
+        {"EventType": "Alert"},
+        {"MessageId": TEST_MESSAGE},
+        {"MessageId": _DELL_MESSAGE},
+        {},
+    ):
         try:
             await service.send("POST", target, body)
         except RedfishError as error:
@@ -323,11 +347,16 @@ async def submit_test_event(service: Service, word: str) -> None:
 
 
 _REFUSED = (
-    f"it refuses user and password (401); it is asked again after {REFUSED_MS // 1000} s, or with "
-    "another password"
+    "it refuses user and password (401{}); it is asked again after "
+    f"{REFUSED_MS // 1000} s, or with another password"
 )
 TEST_TEXT = "clptools test"
 TEST_MESSAGE = "ResourceEvent.1.2.1.TestMessage"
+_HPE_MESSAGE = "iLOEvents.2.1.ServerPoweredOff"
+"""Only what is in its registry is taken; a row makes it news."""
+_DELL_MESSAGE = "USR0030"
+_TEST_ACTIONS = ("#EventService.SubmitTestEvent", "#EventService.SendTestEvent")
+"""The second is Supermicro's."""
 
 
 def _names(named: Json) -> str:
@@ -360,31 +389,33 @@ def _accepted(answer: Response) -> Response:
 
 
 def _refusal(answer: Response) -> str:
+    said, message = _said(answer.body)
     if answer.status == 401:
-        return _REFUSED
+        return _REFUSED.format(f": {said}" if "lock" in said.lower() else "")
+    if message.endswith(".PasswordChangeRequired"):
+        return f"the password of the account must be changed first ({answer.status})"
     if answer.status == 403:
         return "the account lacks the privilege (403)"
     if 300 <= answer.status < 400:
         where = text_of(answer.header("location"), 80)
         return f"it redirects to {where or 'nowhere'} ({answer.status}), which is not followed"
     if answer.status in (429, 503):
-        return f"BMC busy ({answer.status})"
-    said = _said(answer.body)
+        return f"BMC busy ({answer.status}{': ' + said if 'session' in said.lower() else ''})"
     return f"refused ({answer.status}{': ' + said if said else ''})"
 
 
-def _said(body: bytes) -> str:
-    """The first message of an error object (DSP0266, 8.6)."""
+def _said(body: bytes) -> tuple[str, str]:
+    """The first message of an error object (DSP0266, 8.6), and its name."""
     with contextlib.suppress(msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         found = msgspec.json.decode(body)
         error = found.get("error") if isinstance(found, dict) else None
         if isinstance(error, dict):
             more = error.get("@Message.ExtendedInfo")
             first = more[0] if isinstance(more, list) and more else None
-            if isinstance(first, dict) and text_of(first.get("Message")):
-                return text_of(first["Message"])
-            return text_of(error.get("message"))
-    return ""
+            named = first if isinstance(first, dict) else {}
+            said = text_of(named.get("Message")) or text_of(error.get("message"))
+            return said, text_of(named.get("MessageId"))
+    return "", ""
 
 
 def _kind(answer: Response) -> str:

@@ -58,7 +58,8 @@ def _checks(
     yield from _addresses(settings, facts, places)
     yield from _files(settings, facts, places, registries)
     for server, fault in facts.bmc.items():
-        yield places.warn(f"{server}.bmc", fault, table=f"server:{server}.bmc")
+        table = f"server:{server}.bmc"
+        yield places.warn(f"{server}.bmc", fault.text, fault.mend, table=table)
     for server in sorted(facts.unechoed):
         yield places.warn(
             f"server {server}",

@@ -22,7 +22,7 @@ from clptools.config.load import BOM, TABLES
 from clptools.config.statements import difference, with_key, without_key, written, written_key
 from clptools.faults import ClpError, ExitCode
 
-_AS_TABLES = frozenset((*TABLES, "bmc", "recovery", "resource", "snmpv3_user"))
+_AS_TABLES = frozenset((*TABLES, "bmc", "recovery", "resource", "snmpv3_user", "trap"))
 """What is written below a header of its own; other tables stand on one line, as values do."""
 _TIGHT = "bmc"
 """Stands without a blank line below its server."""

@@ -6,12 +6,13 @@ complete.  A fault that says what does not exist also names what does.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from clptools.config.document import Document
-from clptools.config.field import NAME, Field, near
+from clptools.config.field import NAME, TEXT, Field, near
 from clptools.config.groups import ALL_GROUPS, REFUSED_GROUPS
 from clptools.config.lines import Json
 from clptools.config.table import SINGLE, checked, fields_of, from_word, inner_of
@@ -39,6 +40,7 @@ SORTS = {
     "monitor": Sort("monitor"),
     "snmpv3_user": Sort("SNMPv3 user", within="monitor", name="user"),
     "trap_profile": Sort("trap profile"),
+    "trap": Sort("trap", within="trap_profile"),
 }
 SHORT = {
     "srv": "server", "hb": "interconnect", "svg": "server_group", "grp": "group",
@@ -60,7 +62,8 @@ class Found(NamedTuple):
     @property
     def label(self) -> str:
         """As in the loader's messages: `monitor mrw1`."""
-        return f"{SORTS[self.kind].word} {self.name}"
+        within = f" of trap profile {self.owner}" if self.kind == "trap" else ""
+        return f"{SORTS[self.kind].word} {self.name}{within}"
 
 
 class Place(NamedTuple):
@@ -113,13 +116,28 @@ class Configuration:
         return [found.name for found in self.all_of(kind)]
 
     def find(self, kind: str, name: str, owner: str = "") -> Found:
-        """The object of that name.  Raises ClpError (NO_SUCH) with near names."""
-        for found in self.all_of(kind):
-            if found.name == name and owner in ("", found.owner):
-                return found
-        known = self.names(kind)
+        """The object of that name.  Raises ClpError: NO_SUCH with near names, USAGE where two
+        have it."""
+        found = [one for one in self.all_of(kind) if one.name == name]
+        found = [one for one in found if owner in ("", one.owner)]
+        found = found or self._numbered(kind, name, owner)
+        if found:
+            return _only(found)
+        known = [one.name for one in self.all_of(kind) if owner in ("", one.owner)]
         hint = near(name, known) if known else f"Add one: clpcfset add {kind}"
         raise ClpError(ExitCode.NO_SUCH, f"{name}: no such {SORTS[kind].word}.", hint)
+
+    def _numbered(self, kind: str, number: str, owner: str) -> list[Found]:
+        """Traps also go by their number within their profile, from 1."""
+        if kind != "trap" or not number.isdecimal():
+            return []
+        traps = [one for one in self.all_of(kind) if owner in ("", one.owner)]
+        place = int(number) - 1
+        return [
+            one
+            for one in traps
+            if one.siblings[place : place + 1] and one.siblings[place] is one.table
+        ]
 
     def place(self, path: str, *, make: bool = False) -> Place:
         """The key that a path names: `monitor.mrw1.recovery.target`, `cluster.lease`.
@@ -163,8 +181,10 @@ class Configuration:
             if owner in ("", one.owner) and (rest == one.name or rest.startswith(f"{one.name}."))
         ]
         if not fits:
-            return self.find(kind, rest.partition(".")[0], owner), ""
-        found = max(fits, key=lambda one: len(one.name))
+            name, _, rest = rest.partition(".")
+            return self.find(kind, name, owner), rest
+        longest = max(len(one.name) for one in fits)
+        found = _only([one for one in fits if len(one.name) == longest])
         return found, rest[len(found.name) + 1 :]
 
     def _key(self, kind: str, table: Json, label: str, rest: str, owner: Found | None) -> Place:
@@ -204,7 +224,7 @@ class Configuration:
         """Sets a key.  Raises ClpError (INVALID_CONFIG) if it does not take the value."""
         key = place.field.name
         if place.owner is not None and not place.inner:
-            if key == SORTS[place.owner.kind].name:
+            if key == SORTS[place.owner.kind].name and place.owner.kind != "trap":
                 text = f"{place.label}{key} is changed by rename, which also follows references."
                 kind = place.owner.kind
                 how = f"clpcfset rename {kind} {place.owner.name} {value}"
@@ -213,6 +233,9 @@ class Configuration:
                 self.check_type(place.owner.kind, str(value))
         if place.entry:
             before = place.table.get(key)
+            if isinstance(before, list):
+                text = f"{place.label}{key} is a list: {place.entry} has no value in it."
+                raise ClpError(ExitCode.INVALID_CONFIG, text, f"Set the whole: {key}=A=…,B=…")
             value = {**(before if isinstance(before, dict) else {}), place.entry: value}
             checked(place.label, place.field, value)
         place.table[key] = checked(place.label, place.field, value)
@@ -274,23 +297,31 @@ class Configuration:
         if type:
             self.check_type(kind, type)
         name = name or self.free_name(kind, type)
-        self.check_name(kind, name)
+        if name:
+            self.check_name(kind, name)
         for found in self._same_space(kind, owner):
-            if found.name == name:
+            if name and name == found.table.get(sort.name, found.name):
                 same = (kind, type, owner) == (
                     found.kind, str(found.table.get("type", type)), found.owner
                 )  # fmt: skip
                 if same:
                     return found, False
                 raise ClpError(ExitCode.REFUSED, f"{found.label}: is there already.")
-        table: Json = {**({"type": type} if type and kind != "group" else {}), sort.name: name}
+        table: Json = {"type": type} if type and kind != "group" else {}
+        if name:
+            table[sort.name] = name
         with self.names_kept(kind):
             siblings: list[Json] = holder.setdefault(kind, [])
             siblings.insert(len(siblings) if at is None else at, table)
-        return self.find(kind, name, owner), True
+        return next(one for one in self.all_of(kind) if one.table is table), True
 
     def free_name(self, kind: str, type: str) -> str:
-        """The next name of an object of that type.  Raises ClpError where it must be given."""
+        """The next name of an object of that type; none for a trap, which may go without.
+
+        Raises ClpError where it must be given.
+        """
+        if kind == "trap":
+            return ""
         name = _made(kind, type, set(self.names(kind)))
         if not name:
             raise ClpError(ExitCode.USAGE, f"The name of the {SORTS[kind].word} is missing.")
@@ -299,6 +330,9 @@ class Configuration:
     def check_name(self, kind: str, name: str) -> None:
         """Raises ClpError (INVALID_CONFIG) if an object cannot be called so."""
         label = f"{SORTS[kind].word}: "
+        if kind == "trap":
+            checked(label, Field(section=kind, name=SORTS[kind].name, parse=TEXT, help=""), name)
+            return
         checked(label, Field(section=kind, name=SORTS[kind].name, parse=NAME, help=""), name)
         if name == ALL_GROUPS:
             raise ClpError(ExitCode.INVALID_CONFIG, f"{label}{name}: means all of them.")
@@ -328,8 +362,11 @@ class Configuration:
     def names_kept(self, kind: str, but: Json | None = None) -> Iterator[None]:
         """Names that the loader makes from places are written down where they would change.
 
-        `but`: the one table whose name is to change.
+        `but`: the one table whose name is to change.  Nothing refers to the number of a trap.
         """
+        if kind == "trap":
+            yield
+            return
         key = SORTS[kind].name
         before = {
             id(found.table): found.name
@@ -351,6 +388,17 @@ def _remove(siblings: list[Json], table: Json) -> None:
     del siblings[next(n for n, one in enumerate(siblings) if one is table)]
 
 
+def _only(found: list[Found]) -> Found:
+    """The one of them.  Raises ClpError (USAGE) where there are more."""
+    if len(found) == 1:
+        return found[0]
+    one = found[0]
+    owners = ", ".join(each.owner for each in found)
+    text = f"{one.name}: {len(found)} are called so, in {owners}."
+    how = f"Say in which: {SORTS[one.kind].within}.{one.owner}.{one.kind}.{one.name}"
+    raise ClpError(ExitCode.USAGE, text, how)
+
+
 def _named(kind: str, holder: Json, owner: str) -> Iterator[Found]:
     """The objects of a list with their names: given ones, or made as the loader makes them."""
     siblings = holder.get(kind, [])
@@ -358,8 +406,11 @@ def _named(kind: str, holder: Json, owner: str) -> Iterator[Found]:
         text = f"{kind}: must be a list of tables."
         raise ClpError(ExitCode.INVALID_CONFIG, text, f"Write [[{kind}]].")
     taken: set[str] = set()
+    given = Counter(str(one.get("name", "")) for one in siblings)
     for index, table in enumerate(siblings, 1):
         name = table.get(SORTS[kind].name)
+        if kind == "trap" and (given[str(name)] > 1 or str(name).isdecimal()):
+            name = ""  # several tables may tell of one fault: each is called by its number
         if not isinstance(name, str) or not name:
             name = _made(kind, str(table.get("type", "")), taken) or str(index)
         taken.add(name)

@@ -36,6 +36,13 @@ class FileFault(msgspec.Struct, frozen=True, kw_only=True):
     mend: str = ""
 
 
+class AccountFault(msgspec.Struct, frozen=True, kw_only=True):
+    """What our account lacks at a BMC, or what keeps it out, and the mend."""
+
+    text: str
+    mend: str = ""
+
+
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """This machine, as far as a configuration depends on it."""
 
@@ -53,8 +60,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """Scripts and secret files that cannot be used."""
     enabled: dict[str, str] = {}
     """Unit of a `service` resource -> the enabled unit that starts it at boot."""
-    bmc: dict[str, str] = {}
-    """Server -> what is wrong with its BMC or account, as the caller of `gather` found."""
+    bmc: dict[str, AccountFault] = {}
+    """Server -> what is wrong with our account at its BMC, from whoever asked that."""
     power_key: str = ""
     """What logind does when the power button is pressed; empty: it does not run, or nothing."""
     unechoed: frozenset[str] = frozenset()
@@ -64,7 +71,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 def gather(
     settings: Settings,
     registries: Registries,
-    bmc: dict[str, str] | None = None,
+    bmc: dict[str, AccountFault] | None = None,
     folder: str = "",
     unechoed: frozenset[str] = frozenset(),
 ) -> Facts:

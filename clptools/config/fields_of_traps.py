@@ -70,8 +70,9 @@ TRAP_PROFILE = (
     _profile(
         name="manufacturer",
         parse=numbers(1, 2**32 - 1),
-        help="IANA numbers of the makers whose PETs rows are for; left out: every BMC. An oid row "
-        "is for whatever has that name.",
+        help="IANA numbers of the makers whose PETs rows are for; left out: every BMC. A redfish "
+        "row counts where the service names that maker (Vendor, or its system's Manufacturer). An "
+        "oid row is for whatever has that name.",
     ),
     _profile(
         name="rows",
@@ -185,6 +186,8 @@ TRAP = (
     ),
 )
 
+CONDITIONS = ("test", "recovered", "ok", "clear_if", "clear_unless")
+"""Tables within a trap, or within a profile for all its traps."""
 _condition = partial(Field, section="trap_profile.trap.CONDITION")
 
 CONDITION = (

@@ -12,7 +12,14 @@ from clptools.config.monitors import MONITOR_SCRIPTS
 from clptools.config.table import fields_of, inner_of
 from clptools.faults import ClpError, ExitCode
 
-_LISTS = {"server": ("servers",), "server_group": ("server_groups",), "resource": ("depends",)}
+_LISTS = {
+    "server": ("servers",),
+    "server_group": ("server_groups",),
+    "resource": ("depends",),
+    "trap": ("closes",),
+}
+_BY_OWNER = ("snmpv3_user", "trap")
+"""Names that count within the object in which they stand."""
 _TEXTS = {"group": ("target",), "resource": ("target",)}
 
 
@@ -21,6 +28,8 @@ class _Key(NamedTuple):
     field: Field
     label: str
     """`monitor mrw1: recovery.target`."""
+    owner: str
+    """Name of the object in which the object stands, if it stands in one."""
 
     @property
     def value(self) -> object:
@@ -36,7 +45,7 @@ def rename(config: Configuration, found: Found, new: str) -> list[str]:
     config.check_name(kind, new)
     sorts = ("group", "resource") if kind in ("group", "resource") else (kind,)
     for other in (one for sort in sorts for one in config.all_of(sort)):
-        if other.name == new and (kind != "snmpv3_user" or other.owner == found.owner):
+        if other.name == new and (kind not in _BY_OWNER or other.owner == found.owner):
             raise ClpError(ExitCode.REFUSED, f"{other.label}: is there already.")
     followed = list(_references(config, found))
     with config.names_kept(kind, but=found.table):
@@ -75,6 +84,8 @@ def _references(config: Configuration, found: Found) -> Iterator[_Key]:
     for key in _keys(config):
         value = key.value
         name = key.field.name
+        if found.kind in _BY_OWNER and key.owner != found.owner:
+            continue
         if isinstance(value, dict):
             if found.kind == "server" and key.field.parse.by_server and found.name in value:
                 yield key
@@ -90,17 +101,17 @@ def _keys(config: Configuration) -> Iterator[_Key]:
     for kind in SORTS:
         for one in config.all_of(kind):
             fields = fields_of(kind, one.table, config.registries)
-            yield from _set(one.table, fields, f"{one.label}: ")
+            yield from _set(one, one.table, fields, "")
             for name, inner in inner_of(kind, config.registries).items():
                 table = one.table.get(name)
                 if isinstance(table, dict):
-                    yield from _set(table, inner, f"{one.label}: {name}.")
+                    yield from _set(one, table, inner, f"{name}.")
 
 
-def _set(table: Json, fields: dict[str, Field], label: str) -> Iterator[_Key]:
+def _set(one: Found, table: Json, fields: dict[str, Field], prefix: str) -> Iterator[_Key]:
     for name, field in fields.items():
         if name in table:
-            yield _Key(table, field, f"{label}{name}")
+            yield _Key(table, field, f"{one.label}: {prefix}{name}", one.owner)
 
 
 def _with(value: object, old: str, new: str) -> object:

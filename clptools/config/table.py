@@ -252,7 +252,7 @@ def known_servers(table: Table, name: str, given: Iterable[str], servers: Sequen
 SINGLE = ("cluster", "forced_stop", "alert")
 """Tables that there are once, and so have no name."""
 
-_NUMBER = re.compile(r"[+-]?\d+", re.ASCII)
+_NUMBER = re.compile(r"[+-]?\d+|0x[0-9A-Fa-f]+", re.ASCII)
 _FRACTION = re.compile(r"[+-]?\d*\.\d+|[+-]?\d+\.", re.ASCII)
 
 
@@ -286,6 +286,8 @@ def fields_of(kind: str, table: Json, registries: Registries) -> dict[str, Field
                 own = (*of_monitors.MRW, *own, *source)
         case "snmpv3_user":
             common = of_monitors.SNMP_USER
+        case "trap":
+            common = of_traps.TRAP
         case _:
             common = of_traps.TRAP_PROFILE
     return {field.name: field for field in (*common, *own)}
@@ -297,6 +299,9 @@ def inner_of(kind: str, registries: Registries) -> dict[str, dict[str, Field]]:
         return {"bmc": {field.name: field for field in fields.BMC}}
     if kind == "monitor":
         return {"recovery": {field.name: field for field in of_monitors.recovery(registries)}}
+    if kind in ("trap_profile", "trap"):
+        condition = {field.name: field for field in of_traps.CONDITION}
+        return dict.fromkeys(of_traps.CONDITIONS, condition)
     return {}
 
 
@@ -320,6 +325,10 @@ def from_word(field: Field, word: str) -> Any:
     Lists stand with commas, tables as `server1=…,server2=…`; both may also stand as in the file.
     """
     shape = field.parse.shape
+    if shape == "list or table":
+        shape = "table" if "=" in word else "list"
+    elif shape == "text or list":
+        shape = "list" if "," in word or word.startswith("[") else "text"
     if shape in ("list", "numbers"):
         if word.startswith("["):
             return _as_in_the_file(word)
@@ -341,7 +350,7 @@ def from_word(field: Field, word: str) -> Any:
 
 def _number(word: str) -> int | float | str:
     if _NUMBER.fullmatch(word):
-        return int(word) if len(word) < 20 else word
+        return int(word, 16 if word.startswith("0x") else 10) if len(word) < 20 else word
     return float(word) if _FRACTION.fullmatch(word) else word
 
 

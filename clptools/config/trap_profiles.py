@@ -30,7 +30,6 @@ from clptools.config.trap_names import (
 from clptools.core.model.settings import Option
 from clptools.core.model.trap_profiles import TrapCondition, TrapFamily, TrapProfile
 
-CONDITIONS = ("test", "recovered", "ok", "clear_if", "clear_unless")
 SIGNED = 1 << 31
 _MEANING_PLACE = re.compile(r"\{([^{}]*)\}")
 
@@ -62,7 +61,7 @@ def shipped_profile(document: dict[str, object]) -> TrapProfile:
 
 
 def _profile(table: Table, earlier: _Earlier | None) -> TrapProfile:
-    values = table.read(fields.TRAP_PROFILE, inner=("trap", *CONDITIONS))
+    values = table.read(fields.TRAP_PROFILE, inner=("trap", *fields.CONDITIONS))
     makers = values.pop("manufacturer")
     roots = values.pop("enterprise")
     text = str(values.pop("text") or "")
@@ -76,7 +75,7 @@ def _profile(table: Table, earlier: _Earlier | None) -> TrapProfile:
                 f"no trap's name begins with {root}: what is below it can never match",
                 "Write it from the root on, as 1.3.6.1.4.1.232.",
             )
-    shared = {name: _condition(table, name) for name in CONDITIONS}
+    shared = {name: _condition(table, name) for name in fields.CONDITIONS}
     families: list[TrapFamily] = []
     read: list[tuple[Table, TrapFamily]] = []
     for inner in table.many("trap"):
@@ -155,13 +154,14 @@ class _Earlier:
 
 
 def _family(table: Table, shared: dict[str, TrapCondition | None], text: str) -> TrapFamily | None:
-    values = table.read(fields.TRAP, inner=CONDITIONS)
+    values = table.read(fields.TRAP, inner=fields.CONDITIONS)
     match = values.pop("match")
     wanted = dict(match) if isinstance(match, dict) else {}
     if isinstance(match, tuple):
         wanted = dict.fromkeys(map(str, match), "")
     conditions = {
-        name: _condition(table, name) if name in table.raw else shared[name] for name in CONDITIONS
+        name: _condition(table, name) if name in table.raw else shared[name]
+        for name in fields.CONDITIONS
     }
     ok = _check_match(table, wanted)
     classes = _values(table, "classes", values.pop("classes"))

@@ -155,6 +155,9 @@ class Bmcs:
             echoed = False
             if asked is not None and found.power is PowerState.OFF:
                 echoed = await asked.answered()
+        lacks = ""
+        if isinstance(client, BmcClient) and client.level == "USER":
+            lacks = f"{client.bmc.user} has the level USER there, OPERATOR is needed"
         beat = ""
         beats = found.power is PowerState.ON and server in self._beats
         if beats and isinstance(client, BmcClient):
@@ -172,6 +175,8 @@ class Bmcs:
             session_at=found.session_at,
             echoed=echoed,
             where=where,
+            lacks=lacks,
+            mend=mend(server, client.bmc.user, "level user") if lacks else "",
         )
 
     async def fence(self, action: Fence, asked_at: int) -> FenceDone:

@@ -71,14 +71,34 @@ def refusal(code: int) -> str:
 
 
 def mend(server: str, user: str, fault: str) -> str:
-    """What a person can do about a failed login; empty: nothing, or it passes by itself."""
+    """What a person can do about a fault of a login; empty: nothing, or it passes by itself."""
     low = fault.lower()
-    if "password" in low or "unauthorized name" in low:
-        return f"Set it on this server: clpbmccnf -u {user or 'USER'} {server}"
+    account, write = user or "the account", f"clpbmccnf -u {user or 'USER'} {server}"
+    if "must be changed" in low:
+        return f"Change the password of {account} in the BMC of {server}, then store it: {write}"
+    if "lock" in low and "password" in low:
+        return f"Unlock {account} in the BMC of {server}, or wait, and check the password: {write}"
+    if "unauthorized name" in low:
+        return (
+            f"In the BMC of {server}, {account} must be an account that is switched on, not "
+            f"locked, and may use IPMI over LAN; for another one: {write}"
+        )
+    if "password" in low:
+        return f"Set it on this server: {write}"
+    if "session" in low and ("resources" in low or "maximum" in low or "limit" in low):
+        return (
+            f"End sessions with the BMC of {server} that nobody needs (its web page, other "
+            "programs): it has no free one."
+        )
     if "is closed there" in low or "ipmi 1.5" in low or "without authentication" in low:
         return f"Switch IPMI 2.0 over LAN on in the BMC of {server}."
-    if "privilege" in low or "level user" in low:
-        return f"Give {user or 'the account'} the level OPERATOR in the BMC of {server}."
+    if "privilege" in low or "level user" in low or "invalid role" in low:
+        return f"Give {account} the level OPERATOR in the BMC of {server}."
+    if "another certificate" in low:
+        return (
+            f"If the BMC of {server} was given a new one, look at it (clpbmccnf --certificate "
+            f"{server}) and pin that."
+        )
     return ""
 
 

@@ -36,7 +36,8 @@ _SWITCH_S = 30.0
 """Until a machine reads off, or on, that was told to."""
 _ANSWER_S = 2.0
 """How long the answer to an order that left is waited for."""
-_QUIET_FIRST_S, _QUIET_MOST_S = 0.5, 5.0
+_QUIET_FIRST_S, _QUIET_MOST_S = 0.5, 1.5
+"""Longer, and a BMC that restarted would not be used again within 3 s."""
 _CHASSIS_MOST = 8
 _ORDERS = {BmcOrder.POWER_OFF: "ForceOff", BmcOrder.POWER_ON: "On", BmcOrder.NMI: "Nmi"}
 _ACTIONS = {"reset": "ForceRestart", "power-cycle": "PowerCycle", "nmi": "Nmi"}

@@ -10,7 +10,7 @@ from clptools.core.model.events import HardwareSeen
 from clptools.core.model.words import EventClass
 from clptools.intake.class_table import row_id
 from clptools.intake.pet_fields import octets_of
-from clptools.intake.snmp import TRAP_COMMUNITY, Trap, Version
+from clptools.intake.snmp import SYS_UPTIME, TRAP_COMMUNITY, TRAP_OID, Trap, Version
 
 PRESENCE_SENSOR = 0x27
 """Sensor type LAN: a PET of it only says that the BMC lives."""
@@ -154,7 +154,20 @@ def duplicate_key(trap: Trap, decoded: DecodedTrap, source: str) -> str:
 
 def journal_varbinds(trap: Trap) -> tuple[tuple[str, str], ...]:
     """The variables as the journal keeps them, without a community that a proxy added."""
-    return tuple([(b.oid, b.text()[:4096]) for b in trap.varbinds if b.oid != TRAP_COMMUNITY])
+    return _texts(trap, _SECRET)
+
+
+def shown_varbinds(trap: Trap) -> tuple[tuple[str, str], ...]:
+    """The same without the name and the time, which have a place of their own."""
+    return _texts(trap, _NOT_SHOWN)
+
+
+_SECRET = frozenset((TRAP_COMMUNITY,))
+_NOT_SHOWN = frozenset((TRAP_COMMUNITY, SYS_UPTIME, TRAP_OID))
+
+
+def _texts(trap: Trap, but: frozenset[str]) -> tuple[tuple[str, str], ...]:
+    return tuple([(b.oid, b.text()[:4096]) for b in trap.varbinds if b.oid not in but])
 
 
 def event_of(

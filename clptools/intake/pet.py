@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from clptools.core.model.words import EventClass
 from clptools.intake.class_table import ClassTable, Row
-from clptools.intake.decoded_trap import DecodedTrap, journal_varbinds
+from clptools.intake.decoded_trap import DecodedTrap, shown_varbinds
 from clptools.intake.families import OPENS
 from clptools.intake.pet_fields import (
     Fields,
@@ -20,7 +20,7 @@ from clptools.intake.pet_fields import (
     octets_of,
     read_number,
 )
-from clptools.intake.snmp import SYS_UPTIME, TRAP_OID, Trap
+from clptools.intake.snmp import Trap
 
 SEVERITY_OK = 0x04
 CALM = (0x01, 0x02, SEVERITY_OK)
@@ -296,7 +296,6 @@ def _generic(trap: Trap, table: ClassTable) -> DecodedTrap:
     if row is not None:
         event_class = row.event_class
         meaning = table.meaning(None, (row.id,)) or meaning
-    variables = tuple(v for v in journal_varbinds(trap) if v[0] not in (SYS_UPTIME, TRAP_OID))
     return DecodedTrap(
         format="generic",
         version=str(trap.version),
@@ -310,6 +309,6 @@ def _generic(trap: Trap, table: ClassTable) -> DecodedTrap:
         fault_closes=told.closes if told else (),
         own_watchdog=told.own_watchdog if told else False,
         said_origin=trap.agent_address,
-        varbinds=variables,
+        varbinds=shown_varbinds(trap),
         quirks=trap.quirks,
     )

@@ -30,6 +30,7 @@ from clptools.common.redfish import (
     link,
     links,
     path_of,
+    system_path,
 )
 from clptools.config.address import Endpoint
 from clptools.config.files import read_bmc_password
@@ -39,7 +40,7 @@ from clptools.core.model.words import EventClass
 from clptools.core.notices.form import Notice
 from clptools.intake.admission import BURST, RATE, Bucket, admissions
 from clptools.intake.notices import RedfishTestArrived
-from clptools.intake.redfish_events import EventTable, Told, events_of
+from clptools.intake.redfish_events import EventTable, Told, events_of, makers_of
 from clptools.intake.redfish_identity import listener_tls
 from clptools.intake.redfish_log import Known, Seen, find_logs, name_of, newest
 from clptools.intake.redfish_push import PushHandler, StreamParser, subscribe
@@ -169,6 +170,8 @@ class _Watch:
             ca=bmc.ca,
         )
         self._service = Service(access, lambda: read_bmc_password(owner.server), self._now_ms)
+        self._makers: frozenset[int] | None = None
+        """Who made the BMC; None: not asked yet."""
         self._tasks: list[asyncio.Task[None]] = []
         self._pending: set[asyncio.Task[bool]] = set()
         self._seen = Seen()
@@ -251,11 +254,25 @@ class _Watch:
         path = link(await self._get(ROOT), "EventService")
         return await self._get(path) if path else {}
 
+    async def _learn_maker(self) -> None:
+        """Where rows depend on it: known before the first event is judged.  Raises RedfishError."""
+        if self._makers is not None or not self.table.asks_maker:
+            return
+        root = await self._get(ROOT)
+        oem = root.get("Oem")
+        makers = makers_of((root.get("Vendor"), *(oem if isinstance(oem, dict) else ())))
+        if not makers:
+            async with asyncio.timeout(ANSWER_S):
+                path = await system_path(self._service, self._bmc.system)
+            makers = makers_of([(await self._get(path)).get("Manufacturer")])
+        self._makers = makers
+
     # ------------------------------------------------------------------ the stream
 
     async def _follow(self) -> None:
         """Streams, one after the other."""
         await self._looked.wait()
+        await self._learn_maker()
         last = ""
         while True:
             if self._streams_failed >= STREAM_FAULTS:
@@ -315,6 +332,7 @@ class _Watch:
 
     async def _subscribe(self) -> None:
         await self._wants_push.wait()
+        await self._learn_maker()
         while not link(await self._event_service(), "Subscriptions"):
             await asyncio.sleep(SUBSCRIPTION_S)
         if self._listener is None:
@@ -356,6 +374,7 @@ class _Watch:
                 self._logs = await find_logs(self._get, self._bmc.system)
                 if not self._logs:
                     raise RedfishError("it has no log of events")
+            await self._learn_maker()
             begun = self._loop.time()
             for path in self._logs:
                 await self._read_log(path)
@@ -411,7 +430,7 @@ class _Watch:
             return None
         if way == "log" and (self._stream is not None or self._listener is not None):
             self._counters.log_filled += 1
-        judged = self.table.judge(told)
+        judged = self.table.judge(told, self._makers or frozenset())
         if self._seen.is_late(judged.key, told, self._loop.time()):
             self._counters.late += 1
             return None

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from importlib import resources
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -31,6 +31,7 @@ RECORDS = 256
 _ID = re.compile(r"([A-Za-z0-9_-]{1,64})\.(?:\d{1,6}\.){0,4}([A-Za-z0-9_-]{1,96})")
 _DELL = re.compile(r"[A-Z]{3,4}\d{3,4}")
 _TEXT = 300
+_ARGS = 4
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +51,10 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     """What the service calls this event; another one in its log than in its stream."""
     test: str = ""
     """The word of a test of ours."""
+    where: str = ""
+    """OriginOfCondition alone."""
+    args: tuple[str, ...] = ()
+    """The first arguments of the message."""
 
     @property
     def identity(self) -> str:
@@ -79,6 +84,24 @@ class _Family(msgspec.Struct, frozen=True, kw_only=True):
     closes: tuple[str, ...] = ()
     origin: str = ""
     own_watchdog: bool = False
+    ok_ends: bool = False
+    """The same message with the severity OK ends it; each message is a fault of its own."""
+    args: dict[str, tuple[int, ...]] = {}
+    """Messages -> the arguments that name the part where there is no origin, in one order."""
+
+    def key(self, told: Told) -> str:
+        """Identity of the fault."""
+        return f"{self._thing(told)}/{told.message if self.ok_ends else self.name}"
+
+    def _thing(self, told: Told) -> str:
+        if told.where:
+            return f"redfish/{told.where}"
+        names = (places for name, places in self.args.items() if fnmatchcase(told.message, name))
+        places = next(names, ())
+        if not places:
+            return f"redfish/{told.origin or '-'}"
+        named = ", ".join(told.args[n] for n in places if n < len(told.args))
+        return f"redfish/[{named}]"
 
 
 def events_of(body: Json) -> list[Told]:
@@ -94,7 +117,7 @@ def entry_of(row: Json) -> Told | None:
 
 
 def _told(row: Json) -> Told | None:
-    said = text_of(row.get("MessageId"), _TEXT)
+    said = text_of(row.get("MessageId") or row.get("MessageID"), _TEXT)  # iLO 4 writes it so
     text = text_of(row.get("Message"), _TEXT)
     if not said and not text:
         return None
@@ -102,23 +125,30 @@ def _told(row: Json) -> Told | None:
     message = f"{found[1]}.{found[2]}" if found else said
     if _DELL.fullmatch(said):
         message = f"IDRAC.{said}"
-    args = row.get("MessageArgs")
-    first = args[0] if isinstance(args, list) and args else ""
+    given = row.get("MessageArgs")
+    args = tuple(map(_argument, given[:_ARGS] if isinstance(given, list) else ()))
+    where = _origin(row)
     stamp = text_of(row.get("EventTimestamp") or row.get("Created"), 64)
     test = text.removeprefix(TEST_TEXT).strip() if text.startswith(TEST_TEXT) else ""
     return Told(
         message=message or "none",
         severity=text_of(row.get("MessageSeverity") or row.get("Severity"), 32),
         text=text or message,
-        origin=_origin(row) or text_of(first, _TEXT),
+        origin=where or (args[0] if args else ""),
+        where=where,
+        args=args,
         stamp=stamp,
         at_s=_seconds(stamp),
-        id=text_of(row.get("EventId") or row.get("Id"), 128),
+        id=text_of(row.get("EventId") or row.get("EventID") or row.get("Id"), 128),
         test=test or (_TESTED if text.startswith(TEST_TEXT) else ""),
     )
 
 
 _TESTED = "without a word"
+
+
+def _argument(value: object) -> str:
+    return text_of(str(value) if isinstance(value, int) else value, _TEXT)
 
 
 def _origin(row: Json) -> str:
@@ -145,36 +175,47 @@ def _seconds(stamp: str) -> float | None:
         return None
 
 
+def _redfish(profile: TrapProfile) -> dict[str, str]:
+    rows = profile.rows.items()
+    return {row.removeprefix(ROW): word for row, word in rows if row.startswith(ROW)}
+
+
 class EventTable:
     """The rows in force, with the site's over the shipped ones."""
 
     def __init__(self, site: Iterable[TrapProfile] = ()) -> None:
-        self._severities = _shipped()[0]
-        self._site = {
-            row.removeprefix(ROW): event_class
+        self._severities = _shipped().severities
+        self._site = tuple(
+            (frozenset(profile.manufacturers), rows)
             for profile in site
-            for row, event_class in profile.rows.items()
-            if row.startswith(ROW)
-        }
+            if (rows := _redfish(profile))
+        )
 
-    def judge(self, told: Told) -> Judged:
-        """What an event means."""
-        families = _fitting(told.message, told.origin)
+    @property
+    def asks_maker(self) -> bool:
+        """Whether it depends on who made the BMC."""
+        return any(makers for makers, _ in self._site)
+
+    def judge(self, told: Told, makers: frozenset[int] = frozenset()) -> Judged:
+        """What an event means; `makers`: the IANA numbers of who made the BMC."""
+        families = [
+            (family, "CLEAR" if family.ok_ends and told.severity == "OK" else word)
+            for family, word in _fitting(told.message, told.origin)
+        ]
         family, event_class = families[0] if families else (None, "")
-        name = family.name if family else told.message
-        thing = f"redfish/{told.origin or '-'}"
-        key = f"{thing}/{name}"
+        key = family.key(told) if family else f"redfish/{told.origin or '-'}/{told.message}"
         row = f"{ROW}{told.message}"
-        site = self._site.get(told.message, "")
+        site = self._of_site(told.message, makers)
         if told.test or site or event_class:
             word = "INFO" if told.test else site or event_class
             if word != "off":
-                closes = (f"{thing}/{each.name}" for each, word in families if word == "CLEAR")
+                ends = word == "CLEAR"
+                closes = (each.key(told) for each, w in families if w == "CLEAR")
                 return Judged(
                     event_class=EventClass(word),
                     key=key,
                     row=row,
-                    closes=tuple(closes) if word == "CLEAR" else (),
+                    closes=tuple(closes) if ends else (),
                     known=True,
                     own_watchdog=family is not None and family.own_watchdog,
                 )
@@ -183,12 +224,32 @@ class EventTable:
             event_class=by_severity, key=key, row=f"severity {told.severity or 'none'}", known=False
         )
 
+    def _of_site(self, message: str, makers: frozenset[int]) -> str:
+        """The class that the last profile for this BMC gives it, or nothing."""
+        fits = (
+            rows[message]
+            for of, rows in reversed(self._site)
+            if message in rows and (not of or of & makers)
+        )
+        return next(fits, "")
+
+
+def makers_of(said: Iterable[object]) -> frozenset[int]:
+    """The IANA numbers of whoever a service's words name: its Vendor, names of extensions."""
+    words = " ".join(text_of(word).casefold() for word in said)
+    return frozenset(
+        number
+        for name, numbers in _shipped().makers.items()
+        if re.search(rf"(?<![a-z]){re.escape(name)}(?![a-z])", words)
+        for number in numbers
+    )
+
 
 @lru_cache(maxsize=512)
 def _families_of(message: str) -> tuple[tuple[_Family, str], ...]:
     """The families that name it, in their order, each with the class that it has there."""
     found: list[tuple[_Family, str]] = []
-    for family in _shipped()[1]:
+    for family in _shipped().families:
         opens = (word for name, word in family.opens.items() if fnmatchcase(message, name))
         word = next(opens, "")
         if not word and any(fnmatchcase(message, name) for name in family.closes):
@@ -207,9 +268,22 @@ def _fitting(message: str, origin: str) -> list[tuple[_Family, str]]:
     ]
 
 
+class _Shipped(NamedTuple):
+    severities: dict[str, EventClass]
+    families: tuple[_Family, ...]
+    makers: dict[str, tuple[int, ...]]
+
+
 @lru_cache(maxsize=1)
-def _shipped() -> tuple[dict[str, EventClass], tuple[_Family, ...]]:
-    file = resources.files("clptools.intake") / "profiles" / "redfish.toml"
-    table = tomllib.loads(file.read_text(encoding="utf-8"))
-    families = msgspec.convert(table["family"], tuple[_Family, ...])
-    return {name: EventClass(word) for name, word in table["severities"].items()}, families
+def _shipped() -> _Shipped:
+    folder = resources.files("clptools.intake") / "profiles"
+    table, *more = (
+        tomllib.loads((folder / name).read_text(encoding="utf-8"))
+        for name in ("redfish.toml", "redfish_hpe.toml")
+    )
+    families = [family for each in (table, *more) for family in each["family"]]
+    return _Shipped(
+        {name: EventClass(word) for name, word in table["severities"].items()},
+        msgspec.convert(families, tuple[_Family, ...]),
+        {name: tuple(numbers) for name, numbers in table["makers"].items()},
+    )

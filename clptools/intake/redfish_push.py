@@ -77,9 +77,12 @@ class PushHandler:
         return EVENT_BYTES
 
     async def respond(self, request: Request) -> Response:
-        """204 once it is kept, 503 where it could not be: the BMC shall try again."""
+        """200 once it is kept, 503 where it could not be: the BMC shall try again.
+
+        iLO 4 takes 204 for a failure, and ends the subscription after some.
+        """
         kept = await self._take(request.body)
-        return Response(status=204 if kept else 503, trusts=kept)
+        return Response(status=200 if kept else 503, trusts=kept)
 
 
 class StreamParser:

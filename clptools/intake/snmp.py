@@ -59,11 +59,10 @@ class VarBind(msgspec.Struct, frozen=True, kw_only=True):
     def text(self) -> str:
         """The value as a person or a journal reads it; octets as text only if all printable."""
         if self.tag == ber.OCTETS:
-            if self.value and self.value.isascii():
-                text = self.value.decode("ascii")
-                if text.isprintable():
-                    return text
-            return self.value.hex()
+            value = self.value
+            if value and value.isascii() and (text := value.decode("ascii")).isprintable():
+                return text
+            return value.hex()
         number = self.number()
         if number is not None:
             return str(number)

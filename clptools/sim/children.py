@@ -7,13 +7,58 @@ from __future__ import annotations
 
 import gc
 import os
+import resource
 import select
 import signal
 import sys
+from collections.abc import Sequence
 from typing import NoReturn
+
+import msgspec
 
 LONGEST_S = 120
 """Seconds of processor time after which a copy is ended: it hangs."""
+KEPT = 20
+"""How many schedules of one story that break the same promise are told."""
+
+
+class Broken(msgspec.Struct, frozen=True, kw_only=True):
+    """A promise that one schedule broke."""
+
+    story: str
+    at: str
+    faults: tuple[str, ...]
+    invariant: str
+    text: str
+    reproduce: str
+    """A scenario file that repeats it."""
+
+
+class Outcome(msgspec.Struct, kw_only=True):
+    """What became of one story, or a part of it."""
+
+    schedules: int = 0
+    possible: int = 0
+    """How many there are, if not all were played."""
+    broke: int = 0
+    """How many of them broke a promise."""
+    broken: list[Broken] = []
+    """Some of those, of each kind."""
+
+    def add(self, told: Sequence[bytes]) -> None:
+        """What copies told."""
+        for text in told:
+            part = msgspec.msgpack.decode(text, type=Outcome)
+            self.schedules += part.schedules
+            self.possible += part.possible
+            self.broke += part.broke
+            self.keep(part.broken)
+
+    def keep(self, broken: Sequence[Broken]) -> None:
+        """Remember what broke, unless there is enough of that kind."""
+        for item in broken:
+            if sum(x.invariant == item.invariant for x in self.broken) < KEPT:
+                self.broken.append(item)
 
 
 class Children:
@@ -72,3 +117,9 @@ class Children:
                 del self._open[end]
                 os.waitpid(pid, 0)
                 self.told.append(bytes(text))
+
+
+def cpu_s() -> float:
+    """Processor time of this process and its copies until now."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(x.ru_utime + x.ru_stime for x in used)

@@ -69,6 +69,13 @@ LARGE: tuple[tuple[str, dict[str, Any]], ...] = (
 )
 """Large ones, which take long: `--sample large` takes them in turn."""
 
+_ARBITERS = {
+    "strong": (Arbiter(name="etcd1", type="etcd"),),
+    "witness": (Arbiter(name="witness1", type="witness"),),
+    "disk": (Arbiter(name="disk1", type="disk"),),
+    "req": (Arbiter(name="etcd1", type="etcd", required=True),),
+    "weak": (Arbiter(name="ping1", type="ping"),),
+}
 _NAME = re.compile(r"(\d+)(bmc)?(lease|strong|witness|disk|req|weak)?")
 
 
@@ -108,26 +115,11 @@ def sample(
         Server(name=n, bmc=Bmc(address=f"192.168.0.{11 + i}", user="clp") if bmc else None)
         for i, n in enumerate(names)
     )
-    arbiters = {
-        "strong": (Arbiter(name="etcd1", type="etcd"),),
-        "witness": (Arbiter(name="witness1", type="witness"),),
-        "disk": (Arbiter(name="disk1", type="disk"),),
-        "req": (Arbiter(name="etcd1", type="etcd", required=True),),
-        "weak": (Arbiter(name="ping1", type="ping"),),
-    }.get(kind, ())
-    interconnects = [
-        Interconnect(
-            name=f"lankhb{i + 1}",
-            type="lankhb",
-            addresses={n: f"10.0.{i}.{j + 1}" for j, n in enumerate(names)},
-            interval_ms=round(interval_s * 1000),
-        )
-        for i in range(links)
-    ]
+    interconnects = _lans(names, links, round(interval_s * 1000))
     if bmchb:
         bmcs = {s.name: s.bmc.address for s in servers if s.bmc is not None}
         link = Interconnect(name="bmchb1", type="bmchb", addresses=bmcs, interval_ms=1000)
-        interconnects.append(link)
+        interconnects = (*interconnects, link)
     action = BmcAction(forced_stop or ("power-off" if bmc else "none"))
     monitors = _monitors(names, method, after_recovery, final_action, script, bool(migrate))
     if prepare:
@@ -136,7 +128,7 @@ def sample(
             for m in monitors
         )
     if raid:
-        # A category of one's own, whatever the device.
+        # A category of its own, whatever the device.
         mrw3 = Monitor(name="mrw3", type="mrw", servers=names, category="RAID")
         monitors = (*monitors, mrw3)
     return Settings(
@@ -148,13 +140,25 @@ def sample(
             startup_wait_ms=round(startup_wait_s * 1000),
         ),
         servers=servers,
-        interconnects=tuple(interconnects),
-        arbiters=arbiters,
+        interconnects=interconnects,
+        arbiters=_ARBITERS.get(kind, ()),
         forced_stop=ForcedStop(action=action, timeout_ms=10_000),
         groups=tuple(
             _group(i + 1, names, resources, bool(migrate), bool(prepare)) for i in range(groups)
         ),
         monitors=monitors,
+    )
+
+
+def _lans(names: tuple[str, ...], count: int, interval_ms: int) -> tuple[Interconnect, ...]:
+    return tuple(
+        Interconnect(
+            name=f"lankhb{i + 1}",
+            type="lankhb",
+            addresses={n: f"10.0.{i}.{j + 1}" for j, n in enumerate(names)},
+            interval_ms=interval_ms,
+        )
+        for i in range(count)
     )
 
 

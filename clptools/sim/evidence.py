@@ -25,7 +25,7 @@ _PROMPT_MS = 1_000
 _YOUNG_MS = 62_000
 """How long an "off" is no proof in a BMC session that never read "on"."""
 _KNOWN_US = 10_000_000
-"""Contact of this length before a server went: whoever reads its BMC has a session that read on."""
+"""Contact of this length before a server went: each server that reads its BMC has read on."""
 _NEVER = -(10**12)
 
 
@@ -163,7 +163,7 @@ class Evidence:
     # --- what could run, and by which proof ----------------------------------------------
 
     def cliques(self) -> list[list[Host]]:
-        """Fit servers that all hear each other, and of whom nobody else hears or is heard."""
+        """Fit servers that all hear each other, and hear and are heard by no other server."""
         hosts = list(self._world.hosts.values())
         left = [h for h in hosts if h.name in self._fit_since]
         found: list[list[Host]] = []
@@ -269,7 +269,7 @@ class Evidence:
         world, settings = self._world, clique[0].settings
         bmc = settings.server(host.name)
         readable = bmc is not None and bmc.bmc is not None and host.name in self._sound_since
-        # One that lied is no proof to whoever saw it, until it reads on while its server is heard.
+        # A lie is no proof where it was seen, until the BMC reads on while its server is heard.
         readable = readable and not any(
             m.node.state.peers.known[host.name].bmc.lies for m in clique
         )

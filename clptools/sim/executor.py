@@ -5,26 +5,19 @@ Long work is only begun; its end comes back as an event, to the incarnation that
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from clptools.core.cluster.timeout_ratio import stretched
 from clptools.core.model import actions as a
 from clptools.core.model import events as e
-from clptools.core.model import words
 from clptools.core.model.options import watchdog_method
-from clptools.sim.host import SECOND, Host, Operation, Watchdog
-from clptools.sim.network import CONTROL
+from clptools.sim.host import SECOND, Host, Watchdog
+from clptools.sim.network import Delivery
+from clptools.sim.operations import Operations
 
 if TYPE_CHECKING:
     from clptools.sim.world import World
-
-
-_SNIFFED = 500
-"""Heartbeats that somebody keeps of one path."""
-_ENDS_WITHIN_US = 2_000_000
-"""From the TERM that ends a script to its end, as a rule much less."""
 
 
 def configured_method(host: Host) -> str:
@@ -37,25 +30,24 @@ class Executor:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._chance = world.chance("executor")
-        self._sniffed: dict[tuple[str, str], deque[tuple[Host, str, str, Any]]] = {}
-        self._kept: dict[tuple[str, str, str], list[tuple[Callable[..., object], Any]]] = {}
+        self.delivery = Delivery(world)
+        self.operations = Operations(world)
         self.do: dict[type, Callable[[Host, Any, int], None]] = {
             a.Persist: self._persist,
             a.SetMember: self._set_member,
             a.KeepLedger: self._keep_ledger,
-            a.SendBeat: self._send_beat,
-            a.SendControl: self._send_control,
+            a.SendBeat: self.delivery.send_beat,
+            a.SendControl: self.delivery.send_control,
             a.SetTimer: self._set_timer,
             a.ClearTimer: self._clear_timer,
             a.ReadPower: lambda h, x, now: world.bmcs.read(h.name, x.server, now, x.echo, x.keep),
             a.Fence: self._fence,
             a.HoldArbiter: lambda h, x, now: world.arbiters[x.name].hold(h.name, x.lease_ms, now),
             a.ReleaseArbiter: lambda h, x, now: world.arbiters[x.name].release(h.name),
-            a.RunResource: self._run_resource,
-            a.RunScript: self._run_script,
-            a.RunMonitor: self._run_monitor,
-            a.FaultMonitor: self._fault_monitor,
+            a.RunResource: self.operations.run_resource,
+            a.RunScript: self.operations.run_script,
+            a.RunMonitor: self.operations.run_monitor,
+            a.FaultMonitor: self.operations.fault_monitor,
             a.ArmWatchdog: self._arm_watchdog,
             a.PetWatchdog: self._pet_watchdog,
             a.DisarmWatchdog: self._disarm_watchdog,
@@ -199,73 +191,6 @@ class Executor:
             host.armed[name] = due
             self._world.at(due, self._timer_reached, host, host.incarnation, name, due)
 
-    # --- actions: messages ---------------------------------------------------------------
-
-    def _send_beat(self, host: Host, action: a.SendBeat, now: int) -> None:
-        beat, world = action.beat, self._world
-        network = world.network
-        to = action.via or beat.to
-        self._world.check.sent(host, beat)
-        sniffed = self._sniffed.get((host.name, to)) if self._sniffed else None
-        for link in network.links:
-            if sniffed is not None:
-                sniffed.append((host, to, link, beat))
-            if network.holds(host.name, to, link):
-                self._keep(host.name, to, link, self._beat_arrives, (host, to, link, beat))
-                continue
-            if network.taps(host.name, to, link):
-                self._keep(host.name, to, link, self._beat_arrives, (host, to, link, beat))
-            for delay in network.beat(host.name, to, link, beat):
-                world.at(world.t + delay, self._beat_arrives, host, to, link, beat)
-
-    def _beat_arrives(self, sender: Host, to: str, link: str, beat: Any) -> None:
-        host = self._world.hosts[to]
-        if host.node is not None:
-            if sender.name != beat.sender:
-                link = "relay"
-            elif not host.frozen:
-                self._world.check.heard(sender, host, beat)
-            self._world.step(host, e.BeatSeen(link=link, beat=beat))
-
-    def _send_control(self, host: Host, action: a.SendControl, now: int) -> None:
-        to = action.to
-        args = (host.name, to, action.message)
-        if self._world.network.holds(host.name, to, CONTROL):
-            self._keep(host.name, to, CONTROL, self._control_arrives, args)
-            return
-        if self._world.network.taps(host.name, to, CONTROL):
-            self._keep(host.name, to, CONTROL, self._control_arrives, args)
-        for delay in self._world.network.control(host.name, to):
-            self._world.at(self._world.t + delay, self._control_arrives, *args)
-
-    def _control_arrives(self, sender: str, to: str, message: Any) -> None:
-        self._world.step(self._world.hosts[to], e.ControlSeen(sender=sender, message=message))
-
-    def sniff(self, sender: str, to: str) -> None:
-        """Somebody records the heartbeats from one server to another from now on."""
-        self._sniffed[sender, to] = deque(maxlen=_SNIFFED)
-
-    def replay(self, sender: str, to: str, rate: float, seconds: float) -> None:
-        """What was recorded arrives again and again, so many a second."""
-        recorded = list(self._sniffed.get((sender, to), ()))
-        for i in range(int(rate * seconds) if recorded else 0):
-            when = self._world.t + round(i * SECOND / rate)
-            self._world.at(when, self._beat_arrives, *recorded[i % len(recorded)])
-
-    def _keep(
-        self, sender: str, to: str, kind: str, what: Callable[..., object], args: Any
-    ) -> None:
-        self._kept.setdefault((sender, to, kind), []).append((what, args))
-
-    def release(self, sender: str, to: str, kind: str) -> int:
-        """Deliver what was held back on this path, in order, and hold no more; how many."""
-        self._world.network.held.discard((sender, to, kind))
-        self._world.network.tapped.discard((sender, to, kind))
-        kept = self._kept.pop((sender, to, kind), [])
-        for i, (what, args) in enumerate(kept):
-            self._world.at(self._world.t + 100 + i, what, *args)
-        return len(kept)
-
     # --- actions: BMC, watchdog, host ----------------------------------------------------
 
     def _fence(self, host: Host, action: a.Fence, now: int) -> None:
@@ -277,7 +202,7 @@ class Executor:
         world, dog = self._world, host.watchdog
         method = action.method or configured_method(host)
         if not dog.works or method == "none":
-            # What is armed still goes on being fed, by whoever fed it until now.
+            # What is armed is still fed, by the agent that fed it until now.
             text = "method is none" if method == "none" else "no device"
             world.tell_later(
                 world.t, host.name, e.WatchdogChanged(armed=False, method=method, text=text)
@@ -356,6 +281,10 @@ class Executor:
     def _host_action(self, host: Host, action: a.HostAction, now: int) -> None:
         self._world.note(f"{host.name} does {action.action}: {action.reason}")
         self._world.check.host_action(host, action)
+        if host.scripts.fails(action.action, "act"):
+            failed = e.HostActionDone(action=action.action, ok=False, text="no answer")
+            self._world.tell_later(self._world.t + 1000, host.name, failed)
+            return
         self._world.at(self._world.t + 500_000, self._host_acts, host, host.boots, action.action)
         done = e.HostActionDone(action=action.action, ok=True)
         self._world.tell_later(self._world.t + 1000, host.name, done)
@@ -385,145 +314,3 @@ class Executor:
                 self._world.reset(host)
 
     # --- actions: scripts ----------------------------------------------------------------
-
-    def _run_resource(self, host: Host, action: a.RunResource, now: int) -> None:
-        key = (action.group, action.resource)
-        wanted = Operation(action, host.incarnation)
-        running = host.operations.get(key)
-        if running is None:
-            self._begin(host, key, wanted)
-            return
-        # Its script is killed, and awaited: a start that is not could come up after the stop.
-        running.then = wanted
-        if not running.given_up:
-            running.given_up = True
-            takes = int(self._chance.random() ** 3 * _ENDS_WITHIN_US)
-            self._world.at(self._world.t + takes, self.operation_ended, host, key, running)
-
-    def _begin(self, host: Host, key: tuple[str, str], operation: Operation) -> None:
-        action, scripts = operation.order, host.scripts
-        low, high = self._world.script_us
-        took = low + int(self._world.rng.random() ** 3 * (high - low))
-        took = scripts.slow_us.get((action.resource, action.op), took)
-        limit = self._limit_us(host, action)
-        if scripts.hangs(action.resource, action.op) or took > limit:
-            operation.ok, operation.timed_out, took = False, True, limit
-        elif scripts.fails(action.resource, action.op):
-            operation.ok = False
-        host.operations[key] = operation
-        if action.op == words.Operation.START:
-            host.active[key] = "starting"
-        elif action.op == words.Operation.STOP and key in host.active:
-            host.active[key] = "stopping"
-        self._world.check.running(host, action)
-        self._world.note(f"{host.name} begins to {action.op} {action.group}/{action.resource}")
-        self._world.at(self._world.t + took, self.operation_ends, host, key, operation)
-
-    def _limit_us(self, host: Host, action: a.RunResource) -> int:
-        group = stretched(self._world.settings, host.ratio).group(action.group)
-        resource = group.resource(action.resource) if group else None
-        if resource is None:
-            return 1_800_000_000
-        limits = {
-            words.Operation.START: resource.start_timeout_ms,
-            words.Operation.STOP: resource.stop_timeout_ms,
-            words.Operation.MIGRATE: resource.migrate_timeout_ms,
-        }
-        return 1000 * limits[action.op]
-
-    def operation_ends(self, host: Host, key: tuple[str, str], operation: Operation) -> None:
-        """A script came to its end, or to its time-out."""
-        if not operation.given_up:
-            self.operation_ended(host, key, operation)
-
-    def operation_ended(self, host: Host, key: tuple[str, str], operation: Operation) -> None:
-        """It is over, by itself or because another one was ordered."""
-        if host.operations.get(key) is not operation:
-            return
-        if host.stalled:
-            host.backlog.append(("operation", (key, operation)))
-            return
-        del host.operations[key]
-        order = operation.order
-        if operation.given_up:
-            operation.ok = False
-        if order.op == words.Operation.START:
-            host.active[key] = "running" if operation.ok else "broken"
-        elif order.op == words.Operation.MIGRATE:
-            pass  # it stays active here until its stop, however much of it was carried over
-        elif operation.ok:
-            host.active.pop(key, None)
-        elif key in host.active:
-            host.active[key] = "broken"
-        self._tell_end(host, operation)
-        self._world.check.changed(host)
-        if operation.given_up:
-            self.begin_next(host, key, operation)
-        elif host.incarnation == operation.incarnation:
-            self._world.step(
-                host,
-                e.ResourceDone(
-                    group=order.group,
-                    resource=order.resource,
-                    op=order.op,
-                    epoch=order.epoch,
-                    number=order.number,
-                    ok=operation.ok,
-                    timed_out=operation.timed_out,
-                ),
-            )
-
-    def _tell_end(self, host: Host, operation: Operation) -> None:
-        order = operation.order
-        word = "has" if operation.ok else "timed out to" if operation.timed_out else "failed to"
-        past = {
-            words.Operation.START: "started",
-            words.Operation.STOP: "stopped",
-            words.Operation.MIGRATE: "migrated",
-        }
-        verb = past[order.op] if operation.ok else order.op
-        if operation.given_up:
-            word, verb = "gave up to", order.op
-        self._world.note(f"{host.name} {word} {verb} {order.group}/{order.resource}")
-
-    def begin_next(self, host: Host, key: tuple[str, str], operation: Operation) -> None:
-        """What was ordered while `operation` still ran begins, if its agent is still there."""
-        wanted = operation.then
-        if wanted is None or host.node is None or host.incarnation != wanted.incarnation:
-            return
-        if host.frozen:
-            host.backlog.append(("next", (key, operation)))
-        elif key not in host.operations:
-            self._begin(host, key, wanted)
-
-    def _run_script(self, host: Host, action: a.RunScript, now: int) -> None:
-        self._world.check.script(host, action)
-        ok = not host.scripts.fails(action.script, "run")
-        hung = host.scripts.hangs(action.script, "run")
-        took = (
-            action.timeout_ms * 1000 if hung else 50_000 + int(self._world.rng.random() * 500_000)
-        )
-        done = e.ScriptDone(token=action.token, ok=ok and not hung, timed_out=hung)
-        self._world.tell_later(self._world.t + took, host.name, done)
-
-    def _run_monitor(self, host: Host, action: a.RunMonitor, now: int) -> None:
-        if not action.on:
-            host.monitors.discard(action.monitor)
-        elif action.monitor not in host.monitors:
-            host.monitors.add(action.monitor)
-            self._monitor_round(host, host.incarnation, action.monitor)
-
-    def _monitor_round(self, host: Host, incarnation: str, name: str) -> None:
-        monitor = stretched(self._world.settings, host.ratio).monitor(name)
-        if host.incarnation != incarnation or name not in host.monitors or monitor is None:
-            return
-        bad = host.scripts.fails(name, "monitor")
-        self._world.step(host, e.MonitorResult(monitor=name, status="error" if bad else "normal"))
-        later = self._world.t + monitor.interval_ms * 1000
-        self._world.at(later, self._monitor_round, host, incarnation, name)
-
-    def _fault_monitor(self, host: Host, action: a.FaultMonitor, now: int) -> None:
-        if action.on:
-            host.scripts.failing.add((action.monitor, "monitor"))
-        else:
-            host.scripts.failing.discard((action.monitor, "monitor"))

@@ -1,14 +1,12 @@
 """Random runs: a seed makes a world and a fault schedule, the promises are checked throughout.
 
-After the faults everything is mended and switched on.  Where only machines and networks failed
-that must be enough; else an operator resumes, acknowledges and starts what is stopped.  Within
-`settle_s` each group must then be whole on exactly one server (I8): `B + d`, a boot, a lease
-proof and the time-outs of the scripts.
+After the faults everything is repaired (`repair.py`).  A schedule that breaks a promise is made
+short; many runs add up to a summary.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from random import Random
 from time import process_time
@@ -17,18 +15,15 @@ import msgspec
 
 from clptools.core.model.settings import Settings
 from clptools.core.node import Node
-from clptools.sim.faults import Line, kinds_of, schedule
+from clptools.sim.draw import Line
+from clptools.sim.faults import kinds_of, schedule
 from clptools.sim.host import SECOND, MakeNode
-from clptools.sim.invariants import Violation
-from clptools.sim.shrink import shrink
+from clptools.sim.promises import Violation
+from clptools.sim.repair import mend_and_settle, needs_help
 from clptools.sim.verbs import perform
 from clptools.sim.world import Tell, World
 
-_LOOK_S = 1.0
-_AIDED = frozenset(
-    {"request", "revise", "script", "trap", "monitor", "wipe", "forget", "run", "disk"}
-)
-"""Verbs after which a mended cluster may need a person; all others leave nothing behind."""
+Fails = Callable[[tuple[Line, ...]], bool]
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,18 +52,6 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     """How long groups were out of service, each time."""
     waited: bool = False
     """A group could only go on because a person vouched, or everything was mended."""
-
-
-def settle_s(settings: Settings) -> float:
-    """The stated bound of I8: how long a mended cluster may take until all is well."""
-    cluster = settings.cluster
-    boot_s = 30.0
-    slowest = max(
-        (sum(r.start_timeout_ms + r.stop_timeout_ms for r in g.resources) for g in settings.groups),
-        default=0,
-    )
-    rules = cluster.startup_wait_ms + 2 * cluster.lease_ms + cluster.self_stop_ms
-    return boot_s + rules * 1.05 / 1000 + min(slowest / 1000, 120.0) + 60.0
 
 
 def run_seed(
@@ -118,126 +101,6 @@ def _begin(world: World) -> None:
         world.at(round(rng.random() * 3 * SECOND), world.start_agent, host)
 
 
-def _mend(world: World) -> None:
-    """Everything works again, and is switched on."""
-    world.check.waited = any(
-        bool(wait.servers) and host.now(world.t) - since > 30_000
-        for host in world.hosts.values()
-        if host.node is not None
-        for wait, since in host.node.state.office.waiting.values()
-    )
-    world.network.protected.clear()
-    world.network.heal()
-    for held in [*world.network.held, *world.network.tapped]:
-        world.executor.release(*held)
-    for bmc in world.bmcs.of.values():
-        bmc.mend()
-    for arbiter in world.arbiters.values():
-        arbiter.mend()
-    for host in world.hosts.values():
-        host.scripts.clear()
-        host.stop_after = None
-        host.upon.clear()
-        host.watchdog.works = True
-        host.run_fails = False
-        host.disk.read_only, host.disk.notes = False, True
-        host.boot_s = 0.0
-        world.thaw(host)
-        host.enabled = True
-        world.power_on(host)
-        world.start_agent(host)
-    world.note("everything is mended")
-
-
-def _settle(world: World, aided: bool) -> None:
-    bound = world.t + round(settle_s(world.settings) * SECOND)
-    begun = world.t
-    next_word = world.t + 15 * SECOND
-    stops = False
-    while world.t < bound:
-        world.advance(_LOOK_S)
-        if world.check.violations:
-            return
-        if settled(world) and world.t > begun + 5 * SECOND:
-            return
-        if world.t >= next_word:
-            _switch_on(world)
-            if aided:
-                _operator(world, stops)
-            stops = not stops
-            next_word = world.t + 20 * SECOND
-    whole = world.check.service.where
-    took = f"{settle_s(world.settings):.0f} s after the faults"
-    took += "" if aided else ", nobody having helped"
-    for group in world.settings.groups:
-        if group.name not in whole:
-            world.check.report("I8", f"not running {took}", group=group.name)
-    if not world.check.violations:
-        world.check.report("I8", f"no coordinator that all follow {took}")
-
-
-def mend_and_settle(world: World, *, aided: bool) -> None:
-    """The end of every story: all is mended and switched on, and must then be well in time."""
-    if not world.check.violations:
-        _mend(world)
-        _settle(world, aided)
-
-
-def needs_help(lines: Iterable[str]) -> bool:
-    """Whether a person may have to put right what these lines leave behind."""
-    return any(line.split()[0] in _AIDED for line in lines)
-
-
-def _switch_on(world: World) -> None:
-    """A server that a forced stop or a final action powered off is switched on."""
-    for host in world.hosts.values():
-        world.power_on(host)
-        world.start_agent(host)
-
-
-def _operator(world: World, stops: bool) -> None:
-    """What a person would do who finds groups not running, or the configuration in parts."""
-    part = [h for h in world.hosts.values() if h.configured and h.node is not None]
-    if not part:
-        return
-    name = part[0].name
-    numbers = {h.settings.revision if h.configured else -1 for h in world.hosts.values()}
-    newest = max(part, key=lambda h: h.settings.revision)
-    whole = msgspec.structs.replace(newest.settings, revision=0) == world.settings
-    if (len(numbers) > 1 or not whole) and perform(world, f"revise {newest.name} again"):
-        # Refused: what did not reach all comes first.
-        perform(world, f"revise {newest.name} same")
-    for host in part:
-        if host.service_stopped:
-            perform(world, f"request {host.name} service-start {host.name}")
-    perform(world, f"request {name} resume")
-    for monitor in world.settings.monitors:
-        if monitor.type == "mrw":
-            for host in part:
-                perform(world, f"request {host.name} acknowledge {monitor.name}")
-    for group in world.settings.groups:
-        if group.name in world.check.service.where:
-            continue
-        if stops:
-            perform(world, f"request {name} stop {group.name} force")
-        else:
-            perform(world, f"request {name} start {group.name} force")
-
-
-def settled(world: World) -> bool:
-    """Whether every group is whole somewhere and all follow one coordinator."""
-    for group in world.settings.groups:
-        where = world.check.service.where.get(group.name)
-        if where is None:
-            return False
-    told = set()
-    for host in world.hosts.values():
-        if not host.configured or host.node is None or host.node.state.life.newcomer:
-            return False
-        told.add(host.node.state.election.told)
-    return len(told) == 1 and "" not in told
-
-
 def _run_one(job: tuple[Plan, int]) -> Run:
     return run_seed(*job)
 
@@ -249,6 +112,9 @@ def run_jobs(jobs: Sequence[tuple[Plan, int]], processes: int = 1) -> Iterator[R
         return
     with ProcessPoolExecutor(processes) as pool:
         yield from pool.map(_run_one, jobs, chunksize=max(1, min(8, len(jobs) // 16)))
+
+
+# --- short schedules --------------------------------------------------------------------
 
 
 def shorten(
@@ -275,3 +141,108 @@ def shorten(
 
     short = shrink(lines, broken, tries)
     return short, run_seed(msgspec.structs.replace(plan, lines=short), seed, tell=tell)
+
+
+def shrink(lines: tuple[Line, ...], fails: Fails, tries: int = 150) -> tuple[Line, ...]:
+    """The shortest schedule found in so many runs; `lines` itself is known to fail."""
+    left = tries
+    size = max(1, len(lines) // 2)
+    while left > 0:
+        start, removed = 0, False
+        while start < len(lines) and left > 0:
+            candidate = lines[:start] + lines[start + size :]
+            left -= 1
+            if fails(candidate):
+                lines, removed = candidate, True
+            else:
+                start += size
+        if size > 1:
+            size = max(1, size // 2)
+        elif not removed:
+            break
+    return lines
+
+
+# --- summaries --------------------------------------------------------------------------
+
+
+class Summary(msgspec.Struct, kw_only=True):
+    """Collects runs one by one."""
+
+    runs: int = 0
+    simulated_s: float = 0.0
+    cpu_s: float = 0.0
+    violations: list[Violation] = []
+    gaps: list[tuple[float, int]] = []
+    """(seconds out of service, seed)."""
+    waited: list[int] = []
+    """Seeds in which a group waited for a person."""
+
+    def add(self, run: Run) -> None:
+        """One more run."""
+        self.runs += 1
+        self.simulated_s += run.simulated_s
+        self.cpu_s += run.cpu_s
+        self.violations += run.violations
+        self.gaps += [(gap, run.seed) for gap in run.gaps_s]
+        if run.waited:
+            self.waited.append(run.seed)
+
+    def percentile(self, share: float) -> tuple[float, int]:
+        """(seconds, seed) below which that share of the interruptions is."""
+        if not self.gaps:
+            return 0.0, 0
+        ordered = sorted(self.gaps)
+        return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+    def takeover(self) -> dict[str, float]:
+        """`takeover_s` of the JSON."""
+        return {
+            "p50": round(self.percentile(0.5)[0], 3),
+            "p95": round(self.percentile(0.95)[0], 3),
+            "max": round(self.percentile(1.0)[0], 3),
+        }
+
+    def lines(self, head: str, repeat: str) -> list[str]:
+        """For people.  `repeat` is the command that repeats a run, without its seed."""
+        took = f"{span(self.simulated_s)} in {self.cpu_s:.0f} s"
+        told = [f"{_runs(self.runs)} of {head}: {took}"]
+        twice = [v for v in self.violations if v.invariant in ("I1", "AUTH")]
+        others = [v for v in self.violations if v.invariant not in ("I1", "AUTH")]
+        broken = f"BROKEN in {len(twice)} (seed {twice[0].seed})" if twice else "held in every run"
+        told.append(f"  never two        {broken}")
+        if self.gaps:
+            longest, seed = self.percentile(1.0)
+            middle, most = self.percentile(0.5)[0], self.percentile(0.95)[0]
+            told.append(
+                f"  back in service  p50 {middle:.1f} s   p95 {most:.1f} s   "
+                f"longest {longest:.0f} s (seed {seed})"
+            )
+        if self.waited:
+            told.append(
+                f"  waited for you   in {_runs(len(self.waited))} (seed {self.waited[0]} shows it)"
+            )
+        if others:
+            told.append(f"  other promises   broken in {_runs(len(others))}")
+        told += _violations(self.violations, repeat)
+        seed = self.violations[0].seed if self.violations else self.percentile(1.0)[1]
+        if seed:
+            told.append(f"Repeat one:  {repeat} --seed {seed} --explain")
+        return told
+
+
+def _violations(violations: Iterable[Violation], repeat: str) -> list[str]:
+    return [f"  seed {v.seed}: {v.told()}" for v in violations]
+
+
+def _runs(number: int) -> str:
+    return f"{number:,} run{'' if number == 1 else 's'}"
+
+
+def span(seconds: float) -> str:
+    """A simulated time in the unit that suits it."""
+    if seconds >= 2 * 86_400:
+        return f"{seconds / 86_400:.1f} simulated days"
+    if seconds >= 2 * 3_600:
+        return f"{seconds / 3_600:.1f} simulated hours"
+    return f"{seconds:.0f} simulated seconds"

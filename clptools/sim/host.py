@@ -10,6 +10,7 @@ clock says, in milliseconds since its boot, with its own drift.
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +19,10 @@ import msgspec
 from clptools.core.model.actions import Action, RunResource
 from clptools.core.model.durable import Durable, LedgerFile
 from clptools.core.model.settings import Settings
-from clptools.sim.recorder import Recorder
+from clptools.sim.replay import Recorder
 
 if TYPE_CHECKING:
-    from clptools.sim.snapshot import Snapshot
+    from clptools.sim.world import World
 
 SECOND = 1_000_000
 """Of true time."""
@@ -36,7 +37,7 @@ class Operation:
     ok: bool = True
     timed_out: bool = False
     given_up: bool = False
-    """Another one was ordered meanwhile: it is being ended, and nobody is told how."""
+    """Another one was ordered meanwhile: it is being ended, and its end is not told."""
     then: Operation | None = None
     """What was ordered last, and begins once this one has ended."""
 
@@ -94,7 +95,7 @@ class Scripts:
     """How the scripts of this server behave from now on, by resource (`*`: all)."""
 
     failing: set[tuple[str, str]] = field(default_factory=set)
-    """(resource, op) that fails."""
+    """(resource, op) that fails; (final action, `act`): it fails, and the server runs on."""
     hanging: set[tuple[str, str]] = field(default_factory=set)
     slow_us: dict[tuple[str, str], int] = field(default_factory=dict)
 
@@ -116,6 +117,21 @@ class Scripts:
         self.slow_us.clear()
 
 
+@dataclass(slots=True)
+class Snapshot:
+    """A virtual machine at one instant, between two operations on its resources."""
+
+    node: bytes
+    settings: Settings
+    now: int
+    incarnation: str
+    run: Durable | None
+    disk: Disk
+    watchdog: Watchdog
+    timers: dict[str, int]
+    active: dict[tuple[str, str], str]
+
+
 class Host:
     """One server."""
 
@@ -132,16 +148,16 @@ class Host:
         self.configured = True
         """It is among the servers of a cluster; else its agent waits to be told of one."""
         # hardware
+        self.macs: tuple[str, ...] = ()
+        """MAC addresses of its interfaces, as its agent tells the others."""
         self.powered = True
         self.struck_by = ""
-        """Who switched it off by its BMC; empty since it was switched on."""
+        """The server that switched it off by its BMC; empty since it was switched on."""
         self.stepped_at = 0
         """When its agent last did anything."""
         self.on_mark = index + 1
         """The BMC's mark of this power-on; another one after every reset."""
         self.boots = 0
-        self.noted_boot = -1
-        """The boot that its disk knows of."""
         self.boot_us = -up_us
         self.os_up = True
         self.watchdog = Watchdog()
@@ -155,11 +171,14 @@ class Host:
         self.run_fails = False
         """`/run` cannot be written."""
         self.run_wiped = False
-        """Somebody removed the files below `/run`: the agent writes on into what nobody finds."""
+        """The files below `/run` were removed: the agent writes on, and nothing finds it."""
         self.service_stopped = False
         self.windows: dict[str, tuple[int, int]] = {}
         """Monitor -> begin and end of its quiet window, as true instants, by its wall clock."""
-        # processes
+        self._begin_processes()
+
+    def _begin_processes(self) -> None:
+        """Nothing runs: no agent, no script."""
         self.node: Any = None
         self.node_seed = 0
         self.incarnation = ""
@@ -250,3 +269,49 @@ class Host:
 
 MakeNode = Callable[..., Any]
 """`Node`, or a stand-in with the same constructor, `step`, `snapshot` and `restore`."""
+
+
+def take_snapshot(world: World, host: Host) -> None:
+    """Keep the machine as it is; nothing is kept where it stands still or begins something."""
+    if host.node is None or host.frozen or host.operations:
+        return
+    host.snapshot = Snapshot(
+        node=host.node.snapshot(),
+        settings=host.node.settings,
+        now=host.now(world.t),
+        incarnation=host.incarnation,
+        run=host.run,
+        disk=deepcopy(host.disk),
+        watchdog=deepcopy(host.watchdog),
+        timers=dict(host.timers),
+        active=dict(host.active),
+    )
+
+
+def restore_snapshot(world: World, host: Host) -> None:
+    """The machine is what it was when the snapshot was taken: memory, disk, `/run` and clock.
+
+    No rule survives this while another server runs what the machine ran then; it is here to see
+    what happens afterwards.
+    """
+    kept = host.snapshot
+    if kept is None:
+        return
+    world.note(f"{host.name} is set back to its snapshot")
+    world.check.end_journal(host)
+    host.forget_boot()
+    host.powered = host.os_up = True
+    host.on_mark += len(world.hosts)
+    host.boot_us = world.t - kept.now * 1_000_000_000 // host.rate
+    host.settings, host.run, host.disk = kept.settings, kept.run, deepcopy(kept.disk)
+    host.disk.noted = host.boots
+    host.active = dict(kept.active)
+    host.incarnation = kept.incarnation
+    host.node = world.restore_node(kept.settings, kept.node)
+    if world.journal:
+        world.check.begin_journal(host)
+    host.watchdog = deepcopy(kept.watchdog)
+    world.executor.watchdog_runs_on(host)
+    host.timers = dict(kept.timers)
+    world.executor.clock_changed(host)
+    world.check.changed(host)

@@ -9,23 +9,18 @@ the whole cluster, and I10 to I13, are judged with `strict` (`evidence.py`).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-import msgspec
+from typing import TYPE_CHECKING
 
 from clptools.core.cluster.peers import majority
 from clptools.core.model import actions as a
 from clptools.core.model import events as e
-from clptools.core.model.messages import NO_EPOCH, Beat, Epoch, Report
+from clptools.core.model.messages import NO_EPOCH, Beat, Epoch
 from clptools.core.model.timing import times
 from clptools.core.model.words import Operation
-from clptools.core.monitors.event_ledger import DUPLICATES_MS
-from clptools.core.monitors.recovery import PASSIVE
-from clptools.sim.counts import Counts
 from clptools.sim.evidence import LOOK_US, Evidence, Situation
-from clptools.sim.promises import named
-from clptools.sim.recorder import Recorder
-from clptools.sim.service import Service
+from clptools.sim.promises import Service, Violation
+from clptools.sim.records import Counts, Records
+from clptools.sim.replay import Recorder
 
 if TYPE_CHECKING:
     from clptools.core.model.settings import Group
@@ -46,31 +41,6 @@ DESTRUCTIVE = {
 _AUDIBLE_US = 1_000_000
 _ON_ITS_WAY_US = 120_000_000
 """How long a request may be held up between servers."""
-_ACTS = (a.RunScript, a.Fence, a.HostAction, a.RunResource)
-
-
-class Violation(msgspec.Struct, frozen=True, kw_only=True):
-    """A promise that was broken."""
-
-    seed: int
-    invariant: str
-    time_s: float
-    group: str = ""
-    servers: tuple[str, ...] = ()
-    text: str = ""
-
-    def line(self) -> str:
-        """One line for the story."""
-        return f"{self.invariant}{self._where()}"
-
-    def told(self) -> str:
-        """One line for people, with what was promised."""
-        return f"{named(self.invariant)}{self._where()}"
-
-    def _where(self) -> str:
-        group = f" {self.group}" if self.group else ""
-        servers = f" on {', '.join(self.servers)}" if self.servers else ""
-        return f"{group}{servers} at {self.time_s:.3f} s: {self.text}"
 
 
 class Checker:
@@ -87,12 +57,10 @@ class Checker:
         self.service = Service(world)
         self.evidence = Evidence(world)
         self.counts = Counts(world)
-        self._seen_states: dict[str, dict[str, Any]] = {}
-        self._open_before: dict[str, Any] = {}
-        self._traps: dict[str, dict[str, int]] = {}
+        self.records = Records(self.report)
         self._begun: dict[tuple[str, str, int], int] = {}
         self._suspension: Epoch | None = None
-        """The newest word of a suspension that a majority knew, and nobody took back."""
+        """The newest suspension that a majority knew, while it is not resumed."""
         self._resumed_at = -_ON_ITS_WAY_US
         self._could_run: dict[str, tuple[int, Situation]] = {}
         """Group that does not run -> since when the situation is this one."""
@@ -174,7 +142,7 @@ class Checker:
         if broken:
             self.report("I2", broken, host.name)
         if self.deep:
-            self._deep(host, event, actions)
+            self.records.saw(host, event, actions)
 
     def after(self, host: Host) -> None:
         """The step is through."""
@@ -182,8 +150,8 @@ class Checker:
             self._two_authorities(host)
 
     def _suspended(self, host: Host, *, acts_alone: bool = True) -> bool:
-        """Whether this server knows the cluster as suspended and nobody knows better; or does not
-        know it though a majority does, and has for longer than any grant lives."""
+        """Whether the cluster is suspended for this server: it knows so and no server knows of the
+        end; or a majority has known it for longer than any grant lives."""
         if host.node is None or not (host.node.state.policy.shared.suspended or self.strict):
             return False
         nodes = [h.node for h in self.world.hosts.values() if h.node is not None]
@@ -214,7 +182,7 @@ class Checker:
         self._resumed_at = self.world.t
 
     def _look_at_suspension(self) -> None:
-        """What a majority knows as suspended stays so until somebody ends it, or all forgot."""
+        """What a majority knows as suspended stays so until an operator resumes, or all forget."""
         known = [
             h.node.state.policy.shared for h in self.world.hosts.values() if h.node is not None
         ]
@@ -296,10 +264,20 @@ class Checker:
                 host.name,
                 group=action.group,
             )
-        elif not self.meddled:
+        elif not self.meddled and not self._returns(host, action):
             self.report(
                 "I11", f"stopped ({action.factor}) without a reason", host.name, group=action.group
             )
+
+    def _returns(self, host: Host, action: a.RunResource) -> bool:
+        """Whether the configuration says that a group goes back to a better server."""
+        group = host.settings.group(action.group)
+        better = group.servers[: group.servers.index(host.name)] if group is not None else ()
+        return (
+            group is not None
+            and group.failback == "auto"
+            and any(self.world.hosts[name].node is not None for name in better)
+        )
 
     def _look(self) -> None:
         self.world.at(self.world.t + LOOK_US, self._look)
@@ -341,63 +319,12 @@ class Checker:
                 group=group.name,
             )
 
-    # --- I4, I6, I7 ----------------------------------------------------------------------
-
-    def _deep(self, host: Host, event: e.Event, actions: list[a.Action]) -> None:
-        state = host.node.state
-        # A purge (stopping what an earlier boot may have left) is no change of a group.
-        seen: dict[str, Any] = {
-            name: ("none", False) if g.purge else (str(g.state), g.held)
-            for name, g in state.lifecycle.runs.items()
-        }
-        # A monitor without rounds is off, because of something that has a record of its own.
-        settings = host.settings
-        passive = {m.name for m in settings.monitors if m.type in PASSIVE}
-        seen.update({n: m.status for n, m in state.monitors.items() if m.running or n in passive})
-        known = self._seen_states.get(host.incarnation)
-        if known is not None and known != seen:
-            named = {s for x in actions if type(x) is a.Record for s in x.subjects}
-            for name, value in seen.items():
-                if known.get(name, value) != value and name not in named:
-                    self.report(
-                        "I4",
-                        f"{name} went {_word(known.get(name))} -> {_word(value)} unrecorded "
-                        f"(on {type(event).__name__})",
-                        host.name,
-                        group=name,
-                    )
-        self._seen_states = {**self._seen_states, host.incarnation: seen}
-        if type(event) is e.HardwareSeen:
-            self._hardware(host, event, actions)
-        self._open_before[host.incarnation] = {
-            key: (x.event_class, x.count) for key, x in state.ledger.events.items()
-        }
-
-    def _hardware(self, host: Host, event: e.HardwareSeen, actions: list[a.Action]) -> None:
-        before = self._open_before.get(host.incarnation, {})
-        after = {k: (x.event_class, x.count) for k, x in host.node.state.ledger.events.items()}
-        if event.duplicate_key:
-            traps = self._traps.setdefault(host.incarnation, {})
-            again = f"{event.monitor}/{event.duplicate_key}"
-            now = host.node.now
-            if again in traps and now - traps[again] <= DUPLICATES_MS:
-                if before != after or any(_acts(x) for x in actions):
-                    self.report("I7", f"the second {event.key} acted", host.name)
-                return
-            traps[again] = now
-        closed = set(before) - set(after)
-        mine = f"{event.monitor}/{event.key}"
-        if event.event_class != "CLEAR":
-            if closed:
-                self.report("I6", f"{event.key} asserted, and closed {sorted(closed)}", host.name)
-            return
-        if closed - {mine}:
-            self.report("I6", f"{event.key} closed {sorted(closed - {mine})}", host.name)
-        fits = mine in before and event.clears in ("", before[mine][0])
-        if fits and mine in after:
-            self.report("I6", f"{event.key} was not closed", host.name)
-
     # --- I9 ------------------------------------------------------------------------------
+
+    def begin_anew(self, host: Host) -> None:
+        """The core's state was changed from outside: it is judged by what it does from here on."""
+        self.records.forget(host)
+        self.begin_journal(host)
 
     def begin_journal(self, host: Host) -> None:
         """An incarnation begins whose events are kept."""
@@ -424,14 +351,3 @@ class Checker:
         """The run is over: what is still kept is replayed."""
         for host in self.world.hosts.values():
             self.end_journal(host)
-
-
-def _acts(action: a.Action) -> bool:
-    """Whether it changes something beyond this server's own books."""
-    if isinstance(action, a.SendControl):
-        return not isinstance(action.message, Report)
-    return isinstance(action, _ACTS)
-
-
-def _word(value: object) -> str:
-    return str(value[0] if isinstance(value, tuple) else value)

@@ -1,4 +1,4 @@
-"""The hostile network: which datagram arrives when, how often, or never.
+"""The hostile network: which datagram arrives when, how often, or never; and the arbiters on it.
 
 A path is (from, to, interconnect).  Control messages take the best interconnect that is whole in
 both directions, as TCP would; on top they may be lost with a connection, late or doubled.
@@ -7,19 +7,40 @@ Times are true microseconds.  All chance comes from the one generator handed in.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Callable, Iterable
 from random import Random
+from typing import TYPE_CHECKING, Any
 
 from msgspec import msgpack
 
+from clptools.core.model import actions as a
+from clptools.core.model import events as e
 from clptools.core.model.messages import Beat
+from clptools.core.model.settings import Arbiter
+from clptools.core.model.timing import drift_margin
+from clptools.sim.host import SECOND, Host
+
+if TYPE_CHECKING:
+    from clptools.sim.world import World
+
 
 CONTROL = "control"
 """Pseudo path name in `hold`: the control channel."""
+_SNIFFED = 500
+"""Heartbeats of one path that a recorder keeps."""
 _AROUND = 80
 """Bytes of a heartbeat's packet beside the heartbeat: IP, UDP, our header and its code."""
 
 _encoder = msgpack.Encoder()
+
+
+class Steady(Random):
+    """Chance without surprise."""
+
+    def random(self) -> float:
+        """The middle."""
+        return 0.5
 
 
 class Network:
@@ -36,6 +57,8 @@ class Network:
         """Paths of whose datagrams a copy is kept back, to arrive a second time."""
         self.protected: set[str] = set()
         """Servers that cannot be cut off now (an operator saw to it)."""
+        self.longer_us: dict[str, int] = {}
+        """Interconnect -> by how much longer each of its datagrams takes."""
         self.loss = 0.0
         self.pair_loss: dict[tuple[str, str], float] = {}
         self.large = 0
@@ -71,7 +94,7 @@ class Network:
                 self.cut(b, a, oneway=True)
 
     def mute(self, a: str, others: Iterable[str]) -> None:
-        """`a` hears, and nobody hears it."""
+        """`a` hears, and is not heard."""
         for b in others:
             if b != a:
                 self.cut(a, b, oneway=True)
@@ -102,7 +125,10 @@ class Network:
             return ()
         if (self.large or self.pair_large) and self._too_large(a, b, beat):
             return ()
-        return self._copies(a, b)
+        delays = self._copies(a, b)
+        if link in self.longer_us:
+            return tuple(delay + self.longer_us[link] for delay in delays)
+        return delays
 
     def _too_large(self, a: str, b: str, beat: Beat) -> bool:
         limit = self.pair_large.get((a, b), self.large)
@@ -138,3 +164,175 @@ class Network:
         if self.double and chance() < self.double:
             return (delay, delay + int(2_000_000 * chance() ** 2))
         return (delay,)
+
+
+CUTS: dict[str, Callable[[Network, str, Iterable[str]], None]] = {
+    "isolate": Network.isolate,
+    "deaf": Network.deaf,
+    "mute": Network.mute,
+}
+"""Ways to cut one server off from all others."""
+
+
+class Delivery:
+    """Carries messages from server to server; some are held, copied or replayed on the way."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._sniffed: dict[tuple[str, str], deque[tuple[Host, str, str, Any]]] = {}
+        self._kept: dict[tuple[str, str, str], list[tuple[Callable[..., object], Any]]] = {}
+
+    def send_beat(self, host: Host, action: a.SendBeat, now: int) -> None:
+        """`SendBeat`: a copy on each interconnect."""
+        beat, world = action.beat, self._world
+        network = world.network
+        to = action.via or beat.to
+        self._world.check.sent(host, beat)
+        sniffed = self._sniffed.get((host.name, to)) if self._sniffed else None
+        for link in network.links:
+            if sniffed is not None:
+                sniffed.append((host, to, link, beat))
+            if network.holds(host.name, to, link):
+                self._keep(host.name, to, link, self._beat_arrives, (host, to, link, beat))
+                continue
+            if network.taps(host.name, to, link):
+                self._keep(host.name, to, link, self._beat_arrives, (host, to, link, beat))
+            for delay in network.beat(host.name, to, link, beat):
+                world.at(world.t + delay, self._beat_arrives, host, to, link, beat)
+
+    def _beat_arrives(self, sender: Host, to: str, link: str, beat: Any) -> None:
+        host = self._world.hosts[to]
+        if host.node is not None:
+            if sender.name != beat.sender:
+                link = "relay"
+            elif not host.frozen:
+                self._world.check.heard(sender, host, beat)
+            self._world.step(host, e.BeatSeen(link=link, beat=beat))
+
+    def send_control(self, host: Host, action: a.SendControl, now: int) -> None:
+        """`SendControl`."""
+        to = action.to
+        args = (host.name, to, action.message)
+        if self._world.network.holds(host.name, to, CONTROL):
+            self._keep(host.name, to, CONTROL, self._control_arrives, args)
+            return
+        if self._world.network.taps(host.name, to, CONTROL):
+            self._keep(host.name, to, CONTROL, self._control_arrives, args)
+        for delay in self._world.network.control(host.name, to):
+            self._world.at(self._world.t + delay, self._control_arrives, *args)
+
+    def _control_arrives(self, sender: str, to: str, message: Any) -> None:
+        self._world.step(self._world.hosts[to], e.ControlSeen(sender=sender, message=message))
+
+    def sniff(self, sender: str, to: str) -> None:
+        """The heartbeats from one server to another are recorded from now on."""
+        self._sniffed[sender, to] = deque(maxlen=_SNIFFED)
+
+    def replay(self, sender: str, to: str, rate: float, seconds: float) -> None:
+        """What was recorded arrives again and again, so many a second."""
+        recorded = list(self._sniffed.get((sender, to), ()))
+        for i in range(int(rate * seconds) if recorded else 0):
+            when = self._world.t + round(i * SECOND / rate)
+            self._world.at(when, self._beat_arrives, *recorded[i % len(recorded)])
+
+    def _keep(
+        self, sender: str, to: str, kind: str, what: Callable[..., object], args: Any
+    ) -> None:
+        self._kept.setdefault((sender, to, kind), []).append((what, args))
+
+    def release(self, sender: str, to: str, kind: str) -> int:
+        """Deliver what was held back on this path, in order, and hold no more; how many."""
+        self._world.network.held.discard((sender, to, kind))
+        self._world.network.tapped.discard((sender, to, kind))
+        kept = self._kept.pop((sender, to, kind), [])
+        for i, (what, args) in enumerate(kept):
+            self._world.at(self._world.t + 100 + i, what, *args)
+        return len(kept)
+
+
+class ArbiterModel:
+    """One `[[np]]` entry: a strong one gives one lease at a time, a weak one says yes to all.
+
+    A strong arbiter counts its lease from the moment it took it: it ends later than the holder's
+    own count, which starts at the send time.  Releases name the hold they end.  The types differ in
+    when another server may take what a dead holder left:
+
+    witness  once the lease is over, on the witness's clock
+    etcd     once the lease, rounded up to a second, is over
+    disk     once this run of that server has seen the slot unchanged for a lease and its margin
+             (each agent joins the disk when it starts, so its own slot is there when it asks)
+    """
+
+    def __init__(self, world: World, settings: Arbiter, rng: Random) -> None:
+        self._world = world
+        self._settings = settings
+        self._rng = rng
+        self.down = False
+        self.cut_from: set[str] = set()
+        self.slow_us = 0
+        self.holder = ""
+        self.until_us = 0
+        self._asked = 0
+        self._held = 0
+        """Number of the question that the running hold answered."""
+        self._run = ""
+        """Incarnation that holds it."""
+        self._looked: dict[str, tuple[int, int]] = {}
+        """Disk: incarnation -> the hold that it saw, and since when."""
+
+    def mend(self) -> None:
+        """Reachable by all again."""
+        self.down = False
+        self.slow_us = 0
+        self.cut_from.clear()
+
+    def _way(self) -> int:
+        return 300 + int(self._rng.random() * (5_000 + self.slow_us))
+
+    def hold(self, asker: str, lease_ms: int, asked_at: int) -> None:
+        """`HoldArbiter`: the answer comes later."""
+        self._asked += 1
+        self._world.at(
+            self._world.t + self._way(), self._arrive, asker, lease_ms, asked_at, self._asked
+        )
+
+    def _arrive(self, asker: str, lease_ms: int, asked_at: int, number: int) -> None:
+        world, name = self._world, self._settings.name
+        if self.down or asker in self.cut_from:
+            answer = e.ArbiterAnswered(name=name, held=False, asked_at=asked_at, error="no answer")
+            world.tell_later(world.t + self._settings.timeout_ms * 1000, asker, answer)
+            return
+        held = not self._settings.strong or self._may_take(asker, lease_ms)
+        if held and self._settings.strong:
+            self.holder, self._run = asker, world.hosts[asker].incarnation
+            # A question that was overtaken by a later one of the same server changes nothing.
+            self._held = max(self._held, number)
+            self.until_us = world.t + self._stands_us(lease_ms)
+        answer = e.ArbiterAnswered(
+            name=name, held=held, asked_at=asked_at, holder="" if held else self.holder
+        )
+        world.tell_later(world.t + self._way(), asker, answer)
+
+    def _may_take(self, asker: str, lease_ms: int) -> bool:
+        now, run = self._world.t, self._world.hosts[asker].incarnation
+        if self._settings.type != "disk":
+            return self.holder in ("", asker) or now >= self.until_us
+        if not self.holder or (self._run == run and now < self.until_us):
+            return True
+        hold, since = self._looked.get(run, (-1, now))
+        if hold != self._held:
+            self._looked[run] = (self._held, now)
+            return False
+        return now >= since + (lease_ms + drift_margin(lease_ms)) * 1000
+
+    def _stands_us(self, lease_ms: int) -> int:
+        whole = -(-lease_ms // 1000) * 1000 if self._settings.type == "etcd" else lease_ms
+        return whole * 1000
+
+    def release(self, asker: str) -> None:
+        """`ReleaseArbiter`: ends what was asked for until now, not what is asked later."""
+        self._world.at(self._world.t + self._way(), self._let_go, asker, self._asked)
+
+    def _let_go(self, asker: str, number: int) -> None:
+        if asker == self.holder and self._held <= number and asker not in self.cut_from:
+            self.until_us, self.holder = self._world.t, ""

@@ -2,18 +2,25 @@
 
 A segment begins with a snapshot of the core and goes on with events.  Where the next segment of
 that incarnation is there too, the core must arrive at exactly its snapshot: that is the check
-that the incident shown is the incident that was (I9).
+that the incident shown is the incident that was (I9).  In the simulator a `Recorder` keeps the
+segments of a core while it runs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import zip_longest
+from typing import Any
 
 import msgspec
+from msgspec import msgpack
 
 from clptools.core.describe import describe_action, describe_event
 from clptools.core.model import actions as a
 from clptools.core.model import events as e
+from clptools.core.model.actions import Action
+from clptools.core.model.events import Event
+from clptools.core.model.settings import Settings
 from clptools.core.node import Node
 from clptools.core.report.journal import (
     UNDECODABLE,
@@ -25,6 +32,11 @@ from clptools.core.report.journal import (
     read,
 )
 
+_SEGMENT = 700
+"""Events of a segment: a few heartbeats' worth up to half a minute."""
+
+_encoder = msgpack.Encoder()
+_entries = msgpack.Decoder(Entry)
 _NOISE = (
     e.BeatSeen, e.TimerFired, e.PowerRead, e.ArbiterAnswered, e.ControlSeen, e.MonitorResult,
     e.ResourceSaid,
@@ -155,3 +167,39 @@ def _difference(head: Head, text: str) -> Difference:
         segment=head.number,
         text=f"segment {head.number} of {head.server} {text}",
     )
+
+
+class Recorder:
+    """One segment of one simulated core, as bytes, and the proof that it says everything (I9)."""
+
+    def __init__(self, restore: Callable[..., Any], node: Any, settings: Settings) -> None:
+        self._restore = restore
+        self._settings = settings
+        self._snapshot: bytes = node.snapshot()
+        self._entries: list[bytes] = []
+        self._actions: list[list[Action]] = []
+
+    def keep(self, now: int, event: Event, actions: list[Action]) -> None:
+        """One event and what it led to."""
+        self._entries.append(_encoder.encode(Entry(now, event)))
+        self._actions.append(actions)
+
+    @property
+    def full(self) -> bool:
+        """Whether the segment is long enough."""
+        return len(self._entries) >= _SEGMENT
+
+    def replay(self, node: Any) -> str:
+        """What comes out differently from what `node` did; nothing, as it must be."""
+        again = self._restore(self._settings, self._snapshot)
+        for number, body in enumerate(self._entries):
+            entry = _entries.decode(body)
+            actions, then = again.step(entry.event, entry.now), self._actions[number]
+            if actions != then:
+                pairs = zip_longest(then, actions)
+                what = next((f"{x} / {y}" for x, y in pairs if x != y), "")
+                kind = type(entry.event).__name__
+                return f"event {number} ({kind}) replays differently: {what[:300]}"
+        if again.snapshot() != node.snapshot():
+            return f"after {len(self._entries)} events the state replays differently"
+        return ""

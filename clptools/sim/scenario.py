@@ -26,9 +26,9 @@ from clptools.core.model.settings import Settings
 from clptools.core.notices.monitors import ACTIONS
 from clptools.sim.breaks import last_break
 from clptools.sim.clusters import Unknown, sample
-from clptools.sim.explore import mend_and_settle
 from clptools.sim.host import SECOND, MakeNode
 from clptools.sim.promises import PROMISES
+from clptools.sim.repair import mend_and_settle
 from clptools.sim.verbs import perform
 from clptools.sim.words import SECONDS_MAX, BadLine, number_in, one_of, shown, whole_in
 from clptools.sim.world import World

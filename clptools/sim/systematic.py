@@ -3,14 +3,13 @@
 A place is between two actions of a step that did more than say the usual, or in a quiet time, one,
 two, four, ... seconds after the last news.  There the world is copied (`children.py`); the copy
 gets the fault, lives through the rest of the story, is mended and must settle, all promises being
-checked.  Left out are places where a fault makes no other difference than a moment before
+checked.  Places are left out where a fault makes no other difference than a moment before
 (`_Explorer._new`) or at the next one (`catalogue.touches`).
 """
 
 from __future__ import annotations
 
 import gc
-import resource
 import traceback
 from collections.abc import Iterator, Sequence
 from random import Random
@@ -24,12 +23,11 @@ from clptools.core.model.messages import Control, Grant, Report
 from clptools.core.model.settings import Settings
 from clptools.core.node import Node
 from clptools.sim.breaks import strike
-from clptools.sim.catalogue import Fault, catalogue, comes_between, is_seen, touches
-from clptools.sim.children import Children
-from clptools.sim.explore import needs_help
+from clptools.sim.catalogue import Fault, Story, catalogue, comes_between, is_seen, stories, touches
+from clptools.sim.children import Broken, Children, Outcome
 from clptools.sim.host import SECOND, Host, MakeNode
+from clptools.sim.repair import needs_help
 from clptools.sim.scenario import HANDED, WORLD_KEYS, configure, make_world, settle
-from clptools.sim.stories import Story, stories
 from clptools.sim.verbs import perform
 
 QUIET_US = SECOND
@@ -38,9 +36,6 @@ _MANY = 4
 """Of so many servers, faults meet those that matter just then, the others being like them."""
 PAIRS_EACH = 4
 """Where not all pairs are played: so many with each first fault that is."""
-KEPT = 20
-"""How many schedules of one story that break the same promise are told."""
-_CRASH = "CRASH"
 _SHORT = "boot=4 interval_s=0.5 timeout_s=2.0 lease_s=2.5 self_stop_s=4.0"
 """Short lengths for sample clusters, in about the proportions of the defaults."""
 SAMPLES = ("2bmc", "2bmcstrong", "3bmc", "3lease", "5bmc")
@@ -63,47 +58,7 @@ _NEWS = (
     a.Exit,
 )
 """A step with one of these did more than the usual beats, timers and questions."""
-_RENEWED: dict[str, Any] = {"lease_until": 0, "off": {}}
-"""What is written again and again while all is as it was."""
-
-
-class Broken(msgspec.Struct, frozen=True, kw_only=True):
-    """A promise that one schedule broke."""
-
-    story: str
-    at: str
-    faults: tuple[str, ...]
-    invariant: str
-    text: str
-    reproduce: str
-    """A scenario file that repeats it."""
-
-
-class Outcome(msgspec.Struct, kw_only=True):
-    """What became of one story, or a part of it."""
-
-    schedules: int = 0
-    possible: int = 0
-    """How many there are, if not all were played."""
-    broke: int = 0
-    """How many of them broke a promise."""
-    broken: list[Broken] = []
-    """Some of those, of each kind."""
-
-    def add(self, told: Sequence[bytes]) -> None:
-        """What copies told."""
-        for text in told:
-            part = msgspec.msgpack.decode(text, type=Outcome)
-            self.schedules += part.schedules
-            self.possible += part.possible
-            self.broke += part.broke
-            self.keep(part.broken)
-
-    def keep(self, broken: Sequence[Broken]) -> None:
-        """Remember what broke, unless there is enough of that kind."""
-        for item in broken:
-            if sum(x.invariant == item.invariant for x in self.broken) < KEPT:
-                self.broken.append(item)
+_RENEWED: dict[str, Any] = {"lease_until": 0, "off": {}}  # written again while all is as it was
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,8 +93,8 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     def text(self) -> str:
         """For people."""
         word = "before" if self.before else "after"
-        what = f"{word} action {self.count} of {self.server} ({self.action})"
-        return f"{self.at_us / SECOND:.3f} s, {what}"
+        when = f"{self.at_us / SECOND:.3f} s"
+        return f"{when}, {word} action {self.count} of {self.server} ({self.action})"
 
 
 def sample_task(name: str, **options: Any) -> Task:
@@ -152,12 +107,6 @@ def sample_task(name: str, **options: Any) -> Task:
 def own_task(settings: Settings, **options: Any) -> Task:
     """A configuration, with the lengths that it has."""
     return Task(settings=settings, cluster=f"{HANDED} boot=4 steady=1", **options)
-
-
-def cpu_s() -> float:
-    """Processor time of this process and its copies until now."""
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(x.ru_utime + x.ru_stime for x in used)
 
 
 def run(task: Task) -> Iterator[tuple[str, Outcome]]:
@@ -224,7 +173,7 @@ class _Explorer:
     # --- the story -------------------------------------------------------------------------
 
     def play(self) -> Outcome:
-        """Live through it.  Only the first of all copies returns."""
+        """Live through it.  Only the first process returns; copies end here."""
         world = self._world
         for line in self._story.begin:
             perform(world, line)
@@ -273,7 +222,7 @@ class _Explorer:
 
     def crashed(self, trace: str) -> NoReturn:
         """The core, or the simulator, raised."""
-        self._world.check.report(_CRASH, trace.strip().splitlines()[-1])
+        self._world.check.report("CRASH", trace.strip().splitlines()[-1])
         self._end(Outcome(schedules=1, broke=1, broken=self._broken()))
 
     def _aided(self) -> bool:
@@ -405,7 +354,7 @@ class _Explorer:
         return before is None or any(touches(fault, s, x) for s, x in self._instant[before:])
 
     def _cast(self, actor: str) -> set[str]:
-        """Whom faults may meet here."""
+        """The servers that faults may meet here."""
         names = self._world.settings.names
         if len(names) < _MANY:
             return set(names)

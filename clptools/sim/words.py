@@ -1,4 +1,4 @@
-"""The words of one scenario line, read one by one, each checked as it is read.
+"""A verb, and the words of its line, read one by one, each checked as it is read.
 
 What does not fit is told as `BadLine`, never as an error of Python: scenario files are written
 by people.
@@ -7,13 +7,16 @@ by people.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
 
 from clptools.sim.host import SECOND, Host
 
 if TYPE_CHECKING:
     from clptools.sim.world import World
 
+MANY = 1_000_000
+"""More of anything no story needs."""
 SECONDS_MAX = 31_536_000.0
 """A year: no story lasts longer."""
 _SHOWN = 100
@@ -134,3 +137,24 @@ class Words:
     def us(self, what: str = "SECONDS") -> int:
         """The same in microseconds."""
         return round(self.seconds(what) * SECOND)
+
+
+class Verb(NamedTuple):
+    """One verb: what it does, and how a line of it looks."""
+
+    run: Callable[[World, Words], str | None]
+    usage: str
+    """Its words: capitals stand for something, brackets for what may be left out."""
+    example: str
+    does: str
+    """A sentence, or two."""
+
+
+def each(do: Callable[[World, Host], object]) -> Callable[[World, Words], None]:
+    """A verb that does the same to every server named (none named: to all)."""
+
+    def run(world: World, words: Words) -> None:
+        for host in words.servers():
+            do(world, host)
+
+    return run

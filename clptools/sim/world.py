@@ -7,7 +7,7 @@ run is repeated exactly by running it again.  True time is `t`, in microseconds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from heapq import heappop, heappush
 from random import Random
 from typing import Any
@@ -16,12 +16,11 @@ from clptools.core.describe import describe_action, describe_event
 from clptools.core.model import actions as a
 from clptools.core.model import events as e
 from clptools.core.model.settings import Settings
-from clptools.sim.arbiter_model import ArbiterModel
 from clptools.sim.bmc_model import Bmcs
 from clptools.sim.executor import Executor
 from clptools.sim.host import SECOND, Host, MakeNode
 from clptools.sim.invariants import Checker
-from clptools.sim.network import Network
+from clptools.sim.network import CUTS, ArbiterModel, Network, Steady
 
 _STORM = 3_000
 """Events a second and server that no fault explains."""
@@ -29,26 +28,11 @@ _STORM = 3_000
 RESTART_US = 100_000
 """How soon an agent that failed is started again (`RestartSec` of the unit file)."""
 
-CUTS: dict[str, Callable[[Network, str, Iterable[str]], None]] = {
-    "isolate": Network.isolate,
-    "deaf": Network.deaf,
-    "mute": Network.mute,
-}
-"""Ways to cut one server off from all others."""
-
 Tell = Callable[[str], None]
 
 Between = Callable[[Host, list[a.Action], int], None]
 """Told of every list of actions: before its first action, and after each; the number says how
 many are done."""
-
-
-class Steady(Random):
-    """Chance without surprise."""
-
-    def random(self) -> float:
-        """The middle."""
-        return 0.5
 
 
 class World:
@@ -75,6 +59,34 @@ class World:
         """Tell every event and action too, not only what happens."""
         self.silent = False
         self.journal = journal
+        self.t = 0
+        self.steps = 0
+        self.between: Between | None = None
+        self._storm_at = 0
+        self._second = 0
+        self._heap: list[tuple[int, int, Callable[..., object], tuple[Any, ...]]] = []
+        self._seq = 0
+        self._steady = steady
+        self._begin_story()
+        self.rng = self.chance("plant")
+        links = tuple(i.name for i in settings.interconnects if i.is_lan)
+        self.network = Network(links, Random(f"{seed} network"), steady)
+        self.bmcs = Bmcs(self, settings, self.chance("bmcs"))
+        self.arbiters = {
+            x.name: ArbiterModel(self, x, self.chance(x.name))
+            for x in settings.arbiters
+            if x.decides
+        }
+        self.hosts = self._make_hosts(Random(f"{seed} clocks"))
+        self.boot_us = (8 * SECOND, 25 * SECOND)
+        """Shortest and longest time from power-on to the agent's start."""
+        self.script_us = (20_000, 400_000)
+        self.outcomes: list[tuple[int, str, a.Reply]] = []
+        self.check = Checker(self)
+        self.executor = Executor(self)
+
+    def _begin_story(self) -> None:
+        """What people did, and where in the story we are."""
         self.vouched: set[str] = set()
         """Servers that an operator confirmed down: they stay off, or come back connected."""
         self.forced: set[str] = set()
@@ -86,39 +98,18 @@ class World:
         self.traps = 0
         self.storms = 0
         self.requests = 0
-        self.t = 0
-        self.steps = 0
-        self.between: Between | None = None
-        self._storm_at = 0
-        self._second = 0
-        self._heap: list[tuple[int, int, Callable[..., object], tuple[Any, ...]]] = []
-        self._seq = 0
-        self._steady = steady
-        self.rng = self.chance("plant")
-        rng = Random(f"{seed} clocks")
-        names = settings.names
-        links = tuple(i.name for i in settings.interconnects if i.is_lan)
-        self.network = Network(links, Random(f"{seed} network"), steady)
-        self.bmcs = Bmcs(self, settings, self.chance("bmcs"))
-        self.arbiters = {
-            x.name: ArbiterModel(self, x, self.chance(x.name))
-            for x in settings.arbiters
-            if x.decides
-        }
+
+    def _make_hosts(self, rng: Random) -> dict[str, Host]:
+        """The servers, each with a clock of its own: up to 1 % off, up for up to 1000 s."""
+        names = self.settings.names
         drift = [int((rng.random() * 2 - 1) * 10_000) for _ in names]
-        self.hosts = {
-            name: Host(name, i, drift[i], int(rng.random() * 1000 * SECOND), settings)
+        return {
+            name: Host(name, i, drift[i], int(rng.random() * 1000 * SECOND), self.settings)
             for i, name in enumerate(names)
         }
-        self.boot_us = (8 * SECOND, 25 * SECOND)
-        """Shortest and longest time from power-on to the agent's start."""
-        self.script_us = (20_000, 400_000)
-        self.outcomes: list[tuple[int, str, a.Reply]] = []
-        self.check = Checker(self)
-        self.executor = Executor(self)
 
     def chance(self, what: str) -> Random:
-        """A generator of one's own: what others draw changes nothing of it."""
+        """A generator of its own: what others draw changes nothing of it."""
         return (Steady if self._steady else Random)(f"{self.seed} {what}")
 
     # --- time ----------------------------------------------------------------------------
@@ -291,6 +282,7 @@ class World:
                 stopped=host.service_stopped,
                 first_of_boot=first,
                 noted=host.disk.noted == host.boots,
+                macs=host.macs,
             ),
         )
         for monitor in host.windows:
@@ -326,7 +318,7 @@ class World:
         ended = [item for kind, item in host.backlog if kind == "operation"]
         host.forget_agent()
         for item in ended:
-            self.at(self.t, self.executor.operation_ended, host, *item)
+            self.at(self.t, self.executor.operations.ended, host, *item)
         self.check.changed(host)
 
     def leave(self, host: Host) -> None:
@@ -411,6 +403,6 @@ class World:
             elif kind == "timer":
                 self.executor.timer_due(host, item)
             elif kind == "next":
-                self.executor.begin_next(host, *item)
+                self.executor.operations.begin_next(host, *item)
             else:
-                self.executor.operation_ended(host, *item)
+                self.executor.operations.ended(host, *item)

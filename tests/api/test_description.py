@@ -30,6 +30,7 @@ STRUCTS: dict[str, type[msgspec.Struct]] = {
     "Because": messages.Because,
     "Explanation": messages.Explanation,
     "OpenHardware": messages.OpenHardware,
+    "BmcFault": messages.BmcFault,
     "HardwareOfServer": messages.HardwareOfServer,
     "Hardware": messages.HardwareView,
     "Event": messages.EventRecord,

@@ -96,7 +96,7 @@ def measure() -> Section:
 
 
 async def _until_read(client: BmcClient) -> power.Reading:
-    async with asyncio.timeout(90):
+    async with asyncio.timeout(240):
         while True:
             try:
                 return await power.read_in_session(client)

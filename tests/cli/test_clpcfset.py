@@ -7,6 +7,7 @@ import os
 import shlex
 import stat
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -415,3 +416,103 @@ def test_programs_read_what_was_changed(here: Path, clp: Clp) -> None:
 def test_where_it_may_not_write_the_code_says_so(here: Path, clp: Clp) -> None:
     here.parent.chmod(0o500)
     assert clp("clpcfset", "create", "c").code == 4
+
+
+SITE = """\
+# The site's rows.
+[[trap_profile]]
+name = "site"
+enterprise = "1.3.6.1.4.1.232"          # the maker's
+
+# Two tables of one fault.
+[[trap_profile.trap]]
+name = "power supply"                   # what fails
+match = ["0.6050"]
+class = "ERROR"
+
+[[trap_profile.trap]]
+name = "power supply"                   # what mends it
+match = ["0.6048"]
+class = "CLEAR"
+"""
+
+
+def test_rows_and_traps_of_a_trap_profile_are_added_changed_shown_and_taken_out(
+    here: Path, clp: Clp
+) -> None:
+    here.write_text(SAMPLE + SITE)
+    do(
+        clp,
+        """
+        set 'trap_profile.site.rows.0Dh/6F/2=PREDICT'
+        set 'trap_profile.site.rows.redfish OpenBMC.CPUError=off'
+        add trap site fan 'match=0.6036,0.6035' class=ERROR instance=6.2.6.7.1.1
+        add trap site 'match={"0.6055" = "CLEAR"}' closes=fan
+        set trap_profile.site.trap.fan.test.variable=11.2.1 trap_profile.site.trap.fan.test.value=7
+        set trap_profile.site.trap.1.mask=0x1C trap_profile.site.trap.1.variable=11.2.11.1
+        set trap_profile.site.trap.1.classes=0x08=CLEAR,12..16=ERROR
+        rename trap site fan 'system fan'
+        move trap site 'system fan' 0
+        """,
+    )
+    text = here.read_text()
+    for comment in ("# The site's rows.", "# the maker's", "# Two tables", "# what mends it"):
+        assert comment in text
+    profile = tomllib.loads(text)["trap_profile"][0]
+    assert profile["rows"] == {"0Dh/6F/2": "PREDICT", "redfish OpenBMC.CPUError": "off"}
+    fan, failed, mended, again = profile["trap"]
+    assert fan["name"] == "system fan"
+    assert fan["match"] == ["0.6036", "0.6035"]
+    assert fan["test"] == {"variable": "11.2.1", "value": [7]}
+    assert again == {"match": {"0.6055": "CLEAR"}, "closes": ["system fan"]}
+    assert (failed["name"], mended["name"]) == ("power supply", "power supply")
+    assert mended == {"name": "power supply", "match": ["0.6048"], "class": "CLEAR"}
+    assert (failed["mask"], failed["classes"]) == (28, {"0x08": "CLEAR", "12..16": "ERROR"})
+    assert clp("clpcfset", "show", "trap_profile.site.trap.3.class").out == "CLEAR\n"
+    shown = clp("clpcfset", "show", "trap_profile.site.trap.system fan").out
+    assert 'match = ["0.6036", "0.6035"]' in shown
+    assert "test.variable" in shown
+
+    do(clp, "unset trap_profile.site.trap.1.test 'trap_profile.site.rows.0Dh/6F/2'")
+    do(clp, "del trap site 'system fan'")
+    do(clp, "del trap site 3")
+    do(clp, "del trap site 1")
+    profile = tomllib.loads(here.read_text())["trap_profile"][0]
+    assert profile["trap"] == [mended]
+    do(clp, "del trap site 'power supply'")
+    assert "trap" not in tomllib.loads(here.read_text())["trap_profile"][0]
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "told"),
+    [
+        ("add trap site a class=BAD", 8, "must be one of"),
+        ("add trap site a match=0.6050,x..y class=ERROR", 0, "succeeded"),
+        ("add trap sote a", 5, "no such trap profile"),
+        ("set trap_profile.site.trap.9.class=ERROR", 5, "no such trap"),
+        ("set 'trap_profile.site.trap.power supply.class=INFO'", 5, "no such trap"),
+        ("set trap_profile.site.trap.1.match.0.6051=ERROR", 8, "is a list"),
+        ("set trap_profile.site.trap.1.clas=ERROR", 2, "Did you mean"),
+        ("set trap_profile.site.trap.1.test.variable=x", 8, "variable = "),
+        ("set 'trap_profile.site.rows.0Dh/6F/2=WRONG'", 8, "rows.0Dh/6F/2"),
+        ("add trap_profile other", 0, ""),
+    ],
+)
+def test_traps_that_cannot_be_are_refused_with_the_mend(
+    here: Path, clp: Clp, line: str, code: int, told: str
+) -> None:
+    here.write_text(SAMPLE + SITE)
+    ran = clp("clpcfset", *shlex.split(line))
+    assert ran.code == code, ran
+    assert told in ran.out + ran.err
+    assert (here.read_text() == SAMPLE + SITE) is (code != 0)
+
+
+def test_a_trap_of_one_name_in_two_profiles_needs_its_profile(here: Path, clp: Clp) -> None:
+    here.write_text(SAMPLE + SITE)
+    do(clp, "add trap_profile other\nadd trap other fan class=ERROR\nadd trap site fan class=INFO")
+    ran = clp("clpcfset", "set", "trap.fan.class=CLEAR")
+    assert ran.code == 2
+    assert "trap_profile.site.trap.fan" in ran.err
+    do(clp, "del trap other fan")
+    assert clp("clpcfset", "show", "trap.fan.class").out == "INFO\n"

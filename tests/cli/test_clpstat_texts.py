@@ -145,14 +145,31 @@ def test_open_hardware_events_and_what_was_refused() -> None:
                 "open": [],
                 "counters": {"received": 4, "not_allowed": 1},
                 "unreachable": None,
+                "bmcs": [
+                    {"server": "server1", "fault": "no answer within 5 s", "mend": ""},
+                    {
+                        "server": "server2",
+                        "fault": "Incorrect password provided",
+                        "mend": "Set it on this server: clpbmccnf -u clp server2",
+                    },
+                ],
             },
-            {"name": "server2", "open": opened, "counters": {}, "unreachable": None},
-            {"name": "server3", "open": [], "counters": {}, "unreachable": "server3: no path"},
+            {"name": "server2", "open": opened, "counters": {}, "unreachable": None, "bmcs": []},
+            {
+                "name": "server3",
+                "open": [],
+                "counters": {},
+                "unreachable": "server3: no path",
+                "bmcs": [],
+            },
         ],
     }
     assert hardware(view, 1_000.0) == (
         "server1: no open hardware events\n"
         "  Traps  received 4, not allowed 1\n"
+        "  BMC    its own BMC: no answer within 5 s.\n"
+        "  BMC    that of server2: Incorrect password provided. Set it on this server:\n"
+        "         clpbmccnf -u clp server2\n"
         "server2: 1 open hardware event\n"
         "  4711   PREDICT     drive slot 3: predictive failure (mrw1; 3 times, first 35 s\n"
         "                     ago, last 2.0 s ago)\n"

@@ -87,6 +87,22 @@ def test_a_refused_password_is_no_verdict(node: Path, clp: Clp) -> None:
         looked = clp("clpbmccnf", "--alerts", "--check")
         assert (looked.code, "cannot be told" in looked.out) == (1, True)
         assert "401" in looked.out
+        checked = clp("clpcfchk").out
+        assert checked.count("it refuses user and password (401)") == 1
+        assert "Set it on this server: clpbmccnf -u clp server1" in checked
+
+
+def test_the_check_says_what_the_account_lacks(node: Path, clp: Clp) -> None:
+    with redfish(node, role="ReadOnly") as bmc:
+        configure(node, bmc)
+        checked = clp("clpcfchk").out
+        assert "server1.bmc: clp has the role ReadOnly there" in " ".join(checked.split())
+        elsewhere = node / "elsewhere.toml"
+        text = (node / "etc/clptools/clp.toml").read_text()
+        elsewhere.write_text(text.replace("server1", "server9"))
+        asked = bmc.counter("asked")
+        assert "ReadOnly" not in clp("clpcfchk", str(elsewhere)).out
+        assert bmc.counter("asked") == asked
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from clptools import paths
 from clptools.config import facts as machine_facts
 from clptools.config.check import check
 from clptools.config.check_machine import check_machine
-from clptools.config.facts import Facts, FileFault, gather, handle_power_key
+from clptools.config.facts import AccountFault, Facts, FileFault, gather, handle_power_key
 from clptools.registries import registries
 from tests.config.sample import BMCS, EXAMPLES, SAMPLE, THREE, TWO, changed, good, read
 
@@ -218,9 +218,9 @@ def test_scripts_and_secrets_that_cannot_be_used() -> None:
 
 
 def test_what_the_bmc_itself_says_is_at_its_table() -> None:
-    fault = 'the account "clp" may read power but not set the watchdog'
+    fault = AccountFault(text='the account "clp" may read power alone', mend="Raise it.")
     (found,) = warnings(SAMPLE, Facts(server="server1", bmc={"server2": fault}))
-    assert f"server2.bmc: {fault}." in found
+    assert f"server2.bmc: {fault.text}." in found
     assert SAMPLE.split("\n")[int(found.split(":")[0]) - 1] == "[server.bmc]"
 
 

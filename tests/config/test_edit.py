@@ -34,13 +34,8 @@ def configuration(text: str = SAMPLE) -> Configuration:
 
 
 def every_key() -> list[tuple[str, Field]]:
-    """Heading in the manual, field; families of traps are written in the file, by an editor."""
-    return [
-        (heading, f)
-        for heading, some in sections(registries())
-        for f in some
-        if "trap_profile." not in heading
-    ]
+    """Heading in the manual, field."""
+    return [(heading, f) for heading, some in sections(registries()) for f in some]
 
 
 def place_for(config: Configuration, heading: str) -> str:
@@ -54,6 +49,13 @@ def place_for(config: Configuration, heading: str) -> str:
         config.add("group", "g")
         config.add("resource", "r", type=given.get("type", "exec"), owner="g")
         return "resource.r"
+    if kind == "trap_profile":
+        config.add(kind, "x")
+        if inner:
+            config.add("trap", "t", owner="x")
+        return {"": "trap_profile.x", "trap": "trap_profile.x.trap.t"}.get(
+            inner, "trap_profile.x.trap.t.test"
+        )
     default = {"interconnect": "lanhb", "np": "ping", "monitor": "mrw"}.get(kind, "")
     config.add(kind, "x", type=given.get("type", default))
     if "category" in given:
@@ -78,7 +80,8 @@ def test_every_key_of_the_configuration_can_be_set_shown_and_taken_out(
         return  # by add and rename
     value = field.default
     if value is None:
-        value = EXAMPLES[field.parse.name.partition(" to one of ")[0]]
+        what = field.parse.name.partition(" to one of ")[0]
+        value = str(field.parse.choices[0]) if what.startswith("one of ") else EXAMPLES[what]
     value = list(value) if isinstance(value, tuple) else value
     if isinstance(value, list):
         word = ",".join(map(str, value))
@@ -103,6 +106,9 @@ EXAMPLES: dict[str, object] = {
     "category": "NIC", "keyword": "eth0", "table of server to keyword": {"s": "eth0"},
     "script": "a.sh", "OID": "1.3.6", "OID or list of OIDs": "1.3.6.1.4.1.99",
     "list of addresses or tables": ["10.0.0.50"],
+    "list of names, or table of name to class": ["0.7", "0.9..12"],
+    "table of value": {"3..5": "ERROR"}, "table of level": {"1": "ERROR"},
+    "list of variable": ["1.6", "1.18[2:]"], "number, text or list of them": [1, "x"],
 }  # fmt: skip
 
 
@@ -244,7 +250,7 @@ def test_a_forgotten_server_stands_nowhere_any_more() -> None:
 def test_every_sort_of_object_has_its_list_in_the_document() -> None:
     config = configuration('[[server]]\nname = "s"\n')
     for kind, sort in SORTS.items():
-        owner = {"group": "g", "monitor": "m"}.get(sort.within, "")
+        owner = {"group": "g", "monitor": "m", "trap_profile": "p"}.get(sort.within, "")
         if owner and owner not in config.names(sort.within):
             config.add(sort.within, owner, type="mrw" if sort.within == "monitor" else "")
         type = {"interconnect": "lanhb", "np": "ping", "resource": "exec", "monitor": "mrw"}

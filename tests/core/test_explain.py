@@ -476,3 +476,21 @@ def test_a_group_that_runs_twice_says_so_and_how_it_ends() -> None:
         "clpgrp -t failover1 -h server1 or clpgrp -t failover1 -h server2"
     )
     assert not any("Mend what could not be stopped" in line for line in found.then)
+
+
+def test_a_bmc_that_a_person_must_mend_is_part_of_the_story_of_its_server() -> None:
+    bmc = BmcView(address="192.168.0.12", error="Incorrect password", mend="Set it.")
+    told = [made(-9.0, "server1", cluster.BmcRefuses("server2", "Incorrect password", "Set it."))]
+    server = ServerView(name="server2", status="Online", bmc=bmc)
+    found = explain("server2", view(servers=(server,)), told, NOW, clock)
+    assert found is not None
+    assert [step.text for step in found.because] == [
+        "server1 cannot ask the BMC of server2: Incorrect password. Set it."
+    ]
+    why = "Its BMC 192.168.0.12 cannot be asked from here (Incorrect password). Set it."
+    assert why in found.then
+    lacks = msgspec.structs.replace(bmc, error="", lacks="clp is USER", mend="Raise it.")
+    server = msgspec.structs.replace(server, bmc=lacks)
+    found = explain("server2", view(servers=(server,)), [], NOW, clock)
+    assert found is not None
+    assert found.then[0] == "Its BMC 192.168.0.12 cannot stop it (clp is USER). Raise it."

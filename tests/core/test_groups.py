@@ -20,7 +20,7 @@ from clptools.core.model.requests import (
 )
 from clptools.core.model.settings import Group, Resource
 from clptools.core.model.states import GroupState
-from tests.core.driver import EXEC, FIP, Cluster, S, names, settings
+from tests.core.cluster import CALM, EXEC, FIP, Cluster, S, names, settings
 
 DISK = Resource(name="disk1", type="exec")
 EXEC_ALONE = Resource(name="exec1", type="exec")
@@ -87,9 +87,9 @@ def test_a_failed_start_is_stopped_and_the_next_server_tried() -> None:
 
 
 def test_a_group_that_starts_nowhere_is_tried_again_after_pauses_and_says_so() -> None:
-    c = Cluster(settings(groups=(group(FIP, EXEC),)))
+    c = Cluster(settings(groups=(group(FIP, EXEC),), **CALM))
     c.scripts[("*", "exec1 start")] = "fail"
-    c.run(10 * S)
+    c.run(16 * S)
     tries = started(c).count("exec1 start")
     assert tries == 2, "once on each server: failover_on_failure = 1"
     assert c.group().status == "Error"
@@ -123,7 +123,7 @@ def test_an_operators_start_does_not_wait_for_the_next_try() -> None:
 
 
 def test_an_operators_stop_ends_the_tries() -> None:
-    c = Cluster(settings())
+    c = Cluster(settings(**CALM))
     c.scripts[("*", "exec1 start")] = "fail"
     c.run(20 * S)
     assert c.answer("server1", GroupStop(group="failover1")).code == 0
@@ -250,8 +250,10 @@ def test_one_resource_stops_and_starts_in_an_online_group() -> None:
         "fip1": "Online",
         "exec1": "Offline",
     }
+    assert c.said(notices.groups.ResourcesStop) == [f"{here} stops exec1 of failover1."]
     assert c.answer("server1", ResourceStop(resource="exec1")).text == ("exec1 is already offline.")
     assert c.answer("server2", ResourceStart(resource="exec1")).code == 0
+    assert c.said(notices.groups.ResourcesStart) == [f"{here} starts exec1 of failover1."]
     assert {r.status for r in c.group(at=here).resources} == {"Online"}
 
 
@@ -336,7 +338,7 @@ def test_an_agent_without_state_stops_groups_that_were_taken_from_it_too() -> No
     """Until a push just before, it ran them."""
     there = Group(name="failover2", servers=("server2",), resources=(DISK,))
     c = Cluster(settings(groups=(group(FIP, EXEC), there)), start=False)
-    c.hosts["server1"].noted = c.hosts["server1"].boots
+    c.hosts["server1"].disk.noted = c.hosts["server1"].boots
     c.scripts[("server1", "disk1 stop")] = 5 * S
     c.start("server1")
     c.start("server2")
@@ -348,7 +350,7 @@ def test_an_agent_without_state_stops_groups_that_were_taken_from_it_too() -> No
 
 def test_a_purge_within_a_boot_that_fails_holds_the_group_and_is_shown() -> None:
     c = Cluster(settings(), start=False)
-    c.hosts["server1"].noted = c.hosts["server1"].boots
+    c.hosts["server1"].disk.noted = c.hosts["server1"].boots
     c.scripts[("server1", "exec1 stop")] = "fail"
     c.start("server1")
     c.start("server2")
@@ -373,7 +375,8 @@ def test_a_purge_after_a_boot_holds_nothing_however_it_ends(how: str) -> None:
 
 
 def test_a_purge_that_failed_is_told_once_and_tried_again_less_and_less_often() -> None:
-    c = Cluster(settings(groups=(group(FIP, EXEC, startup="manual"),)), start=False)
+    manual = group(FIP, EXEC, startup="manual")
+    c = Cluster(settings(groups=(manual,), **CALM), start=False)
     c.scripts[("server1", "exec1 stop")] = "fail"
     for name in c.cfg.names:
         c.start(name)
@@ -442,9 +445,10 @@ def test_the_end_of_an_operation_that_gave_way_counts_for_nothing(ok: bool) -> N
     c = Cluster(settings(groups=(group(EXEC_ALONE),)))
     here = c.settle()
     c.scripts[("*", "exec1 stop")] = c.scripts[("*", "exec1 start")] = "hang"
-    node = c.node(here)
-    node.lifecycle.restart("failover1")
-    stop = node.context.actions[-1]
+    with c.changed(here) as node:
+        node.lifecycle.restart("failover1")
+        stop = node.context.actions.pop()
+        node.context.actions.clear()
     assert isinstance(stop, a.RunResource)
 
     def done(run: a.RunResource, ok: bool = True) -> None:
@@ -483,8 +487,9 @@ def test_a_start_knows_the_mac_addresses_of_servers_that_are_off(twin: bool) -> 
     assert c.settle() == "server1"
     c.run(10 * S)
     if twin:
-        c.node("server3").state.peers.known["server1"].macs = ("02:00:00:00:00:02",)
-        c.node("server2").state.peers.known["server1"].macs = ("02:00:00:00:00:02",)
+        for name in ("server2", "server3"):
+            with c.changed(name) as node:
+                node.state.peers.known["server1"].macs = ("02:00:00:00:00:02",)
     c.power_off("server1")
     c.until(lambda: c.online() not in ("", "server1"))
     start = c.did(a.RunResource, c.online())[-1]

@@ -19,7 +19,8 @@ from clptools.core.model.settings import Bmc, Cluster, Server, Settings
 from clptools.core.model.states import Contact, GroupState
 from clptools.core.node import Node
 from clptools.core.notices.cluster import PagesAgain, PagesMissing
-from tests.core.driver import Alone, S, settings
+from tests.core.alone import Alone
+from tests.core.cluster import S, settings
 
 LONG = 63
 """The longest name that a configuration may give."""

@@ -14,7 +14,8 @@ from clptools.core.model.settings import Monitor, Recovery
 from clptools.core.monitors import event_ledger as ledger
 from clptools.core.notices import hardware as notices
 from clptools.core.notices.form import Notice
-from tests.core.driver import Alone, S, settings
+from tests.core.alone import Alone
+from tests.core.cluster import S, settings
 
 
 def mrw(name: str = "mrw1", category: str = "BMCNOTICE", **fields: Any) -> Monitor:

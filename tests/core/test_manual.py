@@ -37,7 +37,8 @@ from clptools.core.model.settings import Arbiter, Group
 from clptools.core.model.states import Office
 from clptools.core.model.timing import NEVER, drift_ms
 from clptools.core.node import Node
-from tests.core.driver import Alone, Cluster, Host, S, names, settings
+from tests.core.alone import Alone
+from tests.core.cluster import Cluster, Host, S, names, settings
 
 L, H, D = 3 * S, 6 * S, 160
 HELD = (Holding(group="failover1", seen=Epoch(1, "x", 1), held=True, state="online"),)
@@ -610,7 +611,7 @@ def test_for_a_coordinator_hearing_a_newcomer_does_not(fields: dict[str, Any], e
     """[...] for a coordinator, hearing that it is no newcomer, or one that after its first L + d
     lacks nothing but us."""
     me = coordinator(3)
-    me.node.state.peers.known["server2"].left = True
+    me.learned("server2", left=True)
     me.votes("server3")
     assert me.node.authority.in_office()
     me.beat("server2", **fields)
@@ -956,7 +957,7 @@ def test_an_arbiter_decides_an_exact_tie(reached: bool, office: bool) -> None:
     c = Cluster(settings(2, bmc=False, arbiter=ETCD))
     c.settle()
     c.cut("server1")
-    c.arbiter_reaches = {"server2"} if reached else set()
+    c.reach_arbiter(*(["server2"] if reached else []))
     c.run(20 * S)
     assert (c.coordinator() == "server2") is office
 
@@ -976,7 +977,7 @@ def test_a_required_arbiter_replaces_the_majority_for_everyone() -> None:
     c = Cluster(settings(3, bmc=False, arbiter=REQUIRED))
     c.settle()
     c.cut("server3")
-    c.arbiter_reaches = {"server3"}
+    c.reach_arbiter("server3")
     c.run(30 * S)
     assert c.coordinator() == "server3", "alone, with the arbiter"
 
@@ -984,7 +985,7 @@ def test_a_required_arbiter_replaces_the_majority_for_everyone() -> None:
 def test_without_it_the_votes_of_all_in_the_electorate_do() -> None:
     """[...] else the votes of all in the electorate do."""
     c = Cluster(settings(3, bmc=False, arbiter=REQUIRED))
-    c.arbiter_reaches = set()
+    c.reach_arbiter()
     c.settle()
     c.cut("server3")
     c.run(20 * S)
@@ -1167,7 +1168,7 @@ def test_without_proof_the_group_waits_and_says_for_what() -> None:
     """Without proof the group waits and clpstat says for what."""
     c = Cluster(settings(2))
     assert c.settle() == "server1"
-    c.hosts["server1"].bmc = False
+    c.perform("bmc server1 dead")
     c.power_off("server1")
     c.run(60 * S)
     assert c.active() == []
@@ -1717,6 +1718,34 @@ def test_a_bmc_that_a_person_must_mend_is_told_once_and_its_end_too() -> None:
     assert said("on") == [told, "server1 can ask the BMC of server2 again."]
 
 
+def test_an_account_that_may_not_stop_a_server_is_told_once_and_its_end_too() -> None:
+    me = striking()
+    me.bmcs.clear()  # this test answers for them
+
+    def said(**more: str) -> list[str]:
+        for _ in range(3):
+            me.tell(e.PowerRead(server="server2", power="on", asked_at=me.t, **more))
+            me.run(1000)
+        return me.said(notices.cluster.BmcLacks, notices.cluster.BmcSuffices)
+
+    told = [
+        "server1 can read the BMC of server2, and cannot stop server2 by it: clp is USER. Raise it."
+    ]
+    assert said() == []
+    assert said(lacks="clp is USER", mend="Raise it.") == told
+    (bmc,) = [s.bmc for s in me.node.view(me.t).servers if s.name == "server2"]
+    assert bmc is not None
+    assert (bmc.lacks, bmc.mend, bmc.error) == ("clp is USER", "Raise it.", "")
+    assert said() == [*told, "server1 may switch the power of server2 by its BMC now."]
+
+
+def test_an_account_that_may_only_read_is_enough_where_nothing_is_stopped() -> None:
+    me = coordinator(forced_stop="none", watchdog=False)
+    me.tell(e.PowerRead(server="server2", power="on", asked_at=me.t, lacks="USER", mend="x"))
+    me.run(1000)
+    assert me.said(notices.cluster.BmcLacks) == []
+
+
 def test_a_lack_of_privilege_after_an_accepted_order_is_a_power_change() -> None:
     me = striking()
     ordered(me)
@@ -1883,7 +1912,7 @@ def test_a_forced_stop_is_done_when_the_bmc_reads_off_not_when_a_person_vouched(
     """[...] it powers off by the BMC, and waits for an off read that counts."""
     c = Cluster(settings(2, forced_stop="power-off"))
     assert c.settle() == "server1"
-    c.hosts["server2"].bmc = False
+    c.perform("bmc server2 dead")
     c.run(3 * S)
     c.kill("server2")
     c.run(5 * S)

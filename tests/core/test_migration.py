@@ -13,7 +13,7 @@ from clptools.core.model import events as e
 from clptools.core.model.requests import GroupMove, GroupStop
 from clptools.core.model.settings import Group, Monitor, Recovery, Resource
 from clptools.core.model.states import GroupState
-from tests.core.driver import EXEC, FIP, Cluster, S, names, settings
+from tests.core.cluster import EXEC, FIP, Cluster, S, names, settings
 
 VM = msgspec.structs.replace(EXEC, name="vm1", depends=("fip1",), migrates=True)
 APP = Resource(name="app1", type="exec", depends=("vm1",))
@@ -136,7 +136,7 @@ def test_a_server_that_leaves_meanwhile_stops_at_once_and_a_late_end_changes_not
     c.scripts[("server1", "vm1 stop")] = 30 * S
     before = error(c)
     c.run(1 * S)
-    c.tell("server1", e.AgentStopping())
+    c.leave("server1")
     assert since(c, before) == ["vm1 migrate", "vm1 stop"]
     assert c.did(a.RunResource, "server1")[-1].factor == "SERVERSTOP"
     c.run(25 * S)

@@ -20,7 +20,7 @@ from clptools.core.notices import cluster as of_all
 from clptools.core.notices import monitors
 from clptools.core.notices.form import OTHERS, Kinds, Notice
 from clptools.core.notices.monitors import ACTIONS
-from tests.core.driver import Cluster, S, names, settings
+from tests.core.cluster import Cluster, S, names, settings
 
 
 def cluster(monitor: Monitor) -> Cluster:
@@ -65,12 +65,12 @@ def test_every_final_action_has_its_own_pair_of_numbers() -> None:
 )
 def test_a_final_action_and_its_failure(action: str, begins: int, fails: int) -> None:
     c = cluster(genw(final_action=action))
+    c.scripts["server1", f"{action} act"] = "fail"
     verdict(c, "error")
     c.run(5 * S)
     (begun,) = numbered(c, "rm", begins)
     assert begun in Kinds(monitors.FinalActionBegins)
     assert (begun.level, begun.text) == ("ERROR", f"server1 runs {action}: final action of genw1.")
-    c.tell("server1", e.HostActionDone(action=action, ok=False, text="no answer"))
     assert numbered(c, "rm", fails)
 
 

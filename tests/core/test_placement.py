@@ -9,7 +9,8 @@ from clptools.core.model.group_state import purging
 from clptools.core.model.messages import Grant, Holding, Order
 from clptools.core.model.requests import Acknowledge, GroupMove, GroupStart, GroupStop
 from clptools.core.model.settings import Group, Monitor, Recovery, ServerGroup
-from tests.core.driver import EXEC, FIP, Alone, Cluster, S, names, settings
+from tests.core.alone import Alone
+from tests.core.cluster import EXEC, FIP, Cluster, S, names, settings
 
 
 def group(servers: tuple[str, ...], **fields: object) -> Group:

@@ -31,7 +31,8 @@ from clptools.core.model.messages import (
 from clptools.core.model.settings import Arbiter, Monitor, Recovery, Settings
 from clptools.core.model.view import ServerView
 from clptools.core.node import Node
-from tests.core.driver import Alone, Cluster, S, encoded, names, settings
+from tests.core.alone import Alone, encoded
+from tests.core.cluster import S, names, settings
 
 MRW = Monitor(
     name="mrw1",
@@ -344,29 +345,3 @@ def test_control_messages_alone_neither_elect_nor_extend_a_lease_beyond_H(
         me.control(sender, message)
         assert not me.node.authority.in_office()
         assert me.node.state.lease.until <= me.t + 6 * S
-
-
-def test_the_journal_of_a_failover_replays_exactly() -> None:
-    told: dict[str, list[tuple[int, e.Event]]] = {n: [] for n in names(3)}
-    did: dict[str, list[bytes]] = {n: [] for n in names(3)}
-
-    class Kept(Cluster):
-        def tell(self, name: str, event: e.Event) -> list[a.Action]:
-            if self.hosts[name].node is None:
-                return []
-            told[name].append((self.now(name), event))
-            at = len(did[name])
-            did[name].append(b"")
-            actions = super().tell(name, event)
-            did[name][at] = encoded(actions)
-            return actions
-
-    c = Kept(settings(3, monitors=(MRW, GENW)))
-    assert c.settle() == "server1"
-    c.power_off("server1")
-    c.run(10 * S)
-    assert c.online() == "server2"
-    for number, name in ((2, "server2"), (3, "server3")):
-        node = Node(c.cfg, name, f"i{number}", number)
-        for (now, happened), expected in zip(told[name], did[name], strict=True):
-            assert encoded(node.step(happened, now)) == expected

@@ -15,7 +15,7 @@ from clptools.core.cluster.peers import majority
 from clptools.core.model.settings import Arbiter
 from clptools.core.model.timing import NEVER
 from clptools.core.node import Node
-from tests.core.driver import settings
+from tests.core.cluster import settings
 
 NOW = 1_000_000
 

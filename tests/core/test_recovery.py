@@ -19,7 +19,7 @@ from clptools.core.model.requests import (
     Suspend,
 )
 from clptools.core.model.settings import Monitor, Recovery, ServerGroup
-from tests.core.driver import Cluster, S, names, settings
+from tests.core.cluster import Cluster, S, names, settings
 
 
 def genw(count: int = 3, **recovery: Any) -> Monitor:
@@ -438,6 +438,7 @@ def test_no_script_comes_before_the_final_action_of_a_linked_monitor() -> None:
 
 def test_at_most_one_final_action_an_incident() -> None:
     c = cluster(mrw(action="final", final_action="bmc-nmi"))
+    c.scripts["server1", "bmc-nmi act"] = "fail"
     for key in ("k1", "k2", "k3"):
         fatal(c, key=key)
         c.run(1 * S)
@@ -449,10 +450,10 @@ def test_at_most_one_final_action_an_incident() -> None:
 
 def test_active_monitors_run_only_where_and_while_their_target_is_online() -> None:
     c = cluster(genw())
-    assert [n for n, h in c.hosts.items() if "genw1" in h.running_monitors] == ["server1"]
+    assert [n for n, h in c.hosts.items() if "genw1" in h.monitors] == ["server1"]
     c.answer("server1", GroupStop(group="failover1"))
     c.run(1 * S)
-    assert [n for n, h in c.hosts.items() if "genw1" in h.running_monitors] == []
+    assert [n for n, h in c.hosts.items() if "genw1" in h.monitors] == []
 
 
 def test_a_result_that_comes_after_the_monitor_was_stopped_counts_for_nothing() -> None:

@@ -25,14 +25,14 @@ from clptools.core.model.requests import (
 )
 from clptools.core.model.settings import Monitor, Recovery
 from clptools.core.model.state import Phase
-from tests.core.driver import Cluster, S, names, settings
+from tests.core.cluster import Cluster, S, names, settings
 
 MRW = Monitor(name="mrw1", type="mrw", servers=names(3), category="BMCNOTICE")
 GENW = Monitor(name="genw1", type="genw", servers=names(3), recovery=Recovery(target="failover1"))
 
 
-def cluster(count: int = 3) -> Cluster:
-    c = Cluster(settings(count, monitors=(MRW, GENW)))
+def cluster(count: int = 3, **lengths: int) -> Cluster:
+    c = Cluster(settings(count, monitors=(MRW, GENW), **lengths))
     assert c.settle() == "server1"
     return c
 
@@ -218,10 +218,12 @@ def test_a_decider_whose_agent_started_anew_has_forgotten_the_request() -> None:
 
 
 def test_an_answer_that_was_lost_does_not_keep_anybody_for_ever() -> None:
-    c = cluster()
+    c = cluster(2, heartbeat_interval_ms=3_000, heartbeat_timeout_ms=12_000, lease_ms=20_000)
     c.drop = lambda sender, to, message: isinstance(message, Answer)
     number = c.ask("server2", GroupStop(group="failover1"))
-    c.until(lambda: number in c.outcomes, 3_700 * S)
+    c.run(3_500 * S)
+    assert number not in c.outcomes, "who decides may take an hour"
+    c.run(150 * S)
     assert c.outcomes[number].code == 7
 
 
@@ -290,9 +292,12 @@ def test_who_waits_hears_what_happens_meanwhile() -> None:
 
 
 def test_a_start_that_nobody_can_take_ends_instead_of_waiting_for_ever() -> None:
-    c = Cluster(settings(2))
-    c.power_off("server2")
+    c = Cluster(settings(2), start=False)
     c.scripts[("server1", "exec1 start")] = "fail"
+    c.start("server1")
+    c.start("server2")
+    c.run(3 * S)
+    c.power_off("server2")
     c.run(20 * S)
     c.answer("server1", GroupStop(group="failover1"))
     outcome = c.answer("server1", GroupStart(group="failover1"), 30 * S)

@@ -11,10 +11,12 @@ from clptools.core.cluster.revision import OFFER_MS, joining
 from clptools.core.model import actions as a
 from clptools.core.model import events as e
 from clptools.core.model.durable import Durable
+from clptools.core.model.requests import ServiceStop
 from clptools.core.model.settings import Arbiter, Server, Settings
 from clptools.core.model.timing import times as times_of
 from clptools.core.notices import cluster as notices
-from tests.core.driver import Alone, Cluster, S, settings
+from tests.core.alone import Alone
+from tests.core.cluster import Cluster, S, settings
 
 ETCD = Arbiter(name="etcd1", type="etcd")
 WITNESS = Arbiter(name="witness1", type="witness")
@@ -78,7 +80,7 @@ def test_it_ends_when_every_server_that_is_not_out_runs_the_new_one_for_L_and_d(
     me = changed(settings(2), settings(3))
     me.run(4 * S, lambda: me.beat("server2", revision=2) and None)
     assert me.node.state.revision.names, "server3 is behind"
-    me.node.state.peers.known["server3"].confirmed = "anna"
+    me.learned("server3", confirmed="anna")
     me.run(3160 - 250, lambda: me.beat("server2", revision=2) and None)
     assert me.node.state.revision.names
     me.run(500, lambda: me.beat("server2", revision=2) and None)
@@ -107,7 +109,8 @@ def test_a_server_that_takes_part_cannot_be_configured_away() -> None:
     assert "clpnode confirm-down server3" in c.node("server1").refuses(less), (
         "it may boot with the old configuration while these two are off"
     )
-    c.node("server1").state.peers.known["server3"].confirmed = "anna"
+    with c.changed("server1") as node:
+        node.state.peers.known["server3"].confirmed = "anna"
     assert c.node("server1").refuses(less) == ""
 
 
@@ -118,16 +121,13 @@ def test_no_second_change_of_servers_before_the_first_is_through() -> None:
 
 
 def test_a_cluster_grows_and_shrinks_under_its_groups() -> None:
-    c = Cluster(settings(2, watchdog=True))
+    c = Cluster(settings(3))
     assert c.settle() == "server1"
-    grown = settings(3, groups=c.cfg.groups, revision=2)
-    from tests.core.driver import Host
-
-    c.cfg = grown
-    c.hosts["server3"] = Host("server3", c.t - 50_000)
-    for name in ("server1", "server2"):
-        c.tell(name, e.SettingsChanged(settings=grown))
-    c.start("server3")
+    assert c.answer("server3", ServiceStop()).code == 0
+    c.perform("revise server1 remove server3 -nobody")
+    c.run(10 * S)
+    assert c.view("server2").cluster.electorate == ("server1", "server2")
+    c.perform("revise server1 add server3 -nobody")
     c.run(30 * S)
     assert c.online() == "server1"
     assert c.view("server2").cluster.electorate == ("server1", "server2", "server3")

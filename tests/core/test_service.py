@@ -15,7 +15,8 @@ from clptools.core.model.requests import (
     Suspend,
 )
 from clptools.core.model.settings import Group
-from tests.core.driver import Alone, Cluster, S, settings
+from tests.core.alone import Alone
+from tests.core.cluster import Cluster, S, settings
 
 MANUAL = Group(name="failover1", servers=("server1", "server2"), failover="manual")
 
@@ -23,11 +24,11 @@ MANUAL = Group(name="failover1", servers=("server1", "server2"), failover="manua
 def test_leaving_hands_the_groups_over_and_clears_the_bit_before_the_word() -> None:
     c = Cluster(settings(3))
     assert c.settle() == "server1"
-    assert c.hosts["server1"].member
+    assert c.hosts["server1"].disk.member
     assert c.answer("server1", ServiceStop()).code == 0
     assert c.settle() == "server2"
     host = c.hosts["server1"]
-    assert (host.member, host.run, host.stopped) == (False, None, True)
+    assert (host.disk.member, host.run, host.service_stopped) == (False, None, True)
     order = [
         type(x).__name__
         for _, n, x in c.done
@@ -65,11 +66,11 @@ def test_a_server_is_stopped_and_started_from_another() -> None:
     c = Cluster(settings(3))
     c.settle()
     assert c.answer("server1", ServiceStop(server="server3")).code == 0
-    assert c.hosts["server3"].stopped
+    assert c.hosts["server3"].service_stopped
     c.run(5 * S)
     assert c.answer("server1", ServiceStart(server="server3")).code == 0
     c.run(5 * S)
-    assert not c.hosts["server3"].stopped
+    assert not c.hosts["server3"].service_stopped
     assert c.view("server1").servers[2].status == "Online"
 
 
@@ -78,7 +79,7 @@ def test_a_stopped_server_far_away_is_given_time_to_answer() -> None:
     c = Cluster(settings(3))
     c.settle()
     assert c.answer("server1", ServiceStop(server="server3")).code == 0
-    c.delay_ms = 400
+    c.perform("late 1 0.8")
     assert c.answer("server1", ServiceStart(server="server3")).code == 0
 
 
@@ -88,7 +89,7 @@ def test_all_stop_without_moving_groups_and_all_start_again(asked: str) -> None:
     assert c.settle() == "server1"
     assert c.answer(asked, ServiceStop(server="*")).code == 0
     c.run(5 * S)
-    assert all(h.stopped for h in c.hosts.values())
+    assert all(h.service_stopped for h in c.hosts.values())
     assert c.active() == []
     starts = [r for r in c.did(a.RunResource) if r.op == "start"]
     assert len(starts) == 2, "the group moved nowhere"
@@ -105,7 +106,7 @@ def test_all_stop_asked_on_a_server_that_is_stopped_already() -> None:
     c.run(2 * S)
     c.ask("server1", ServiceStop(server="*"))
     c.run(5 * S)
-    assert all(h.stopped for h in c.hosts.values())
+    assert all(h.service_stopped for h in c.hosts.values())
 
 
 def test_after_a_stop_of_all_that_one_could_not_follow_all_start_again() -> None:
@@ -114,7 +115,7 @@ def test_after_a_stop_of_all_that_one_could_not_follow_all_start_again() -> None
     c.scripts[("server1", "exec1 stop")] = "fail"
     c.ask("server2", ServiceStop(server="*"))
     c.run(5 * S)
-    assert [n for n, h in c.hosts.items() if h.stopped] == ["server2", "server3"]
+    assert [n for n, h in c.hosts.items() if h.service_stopped] == ["server2", "server3"]
     c.scripts.clear()
     assert c.answer("server2", ServiceStart(server="*")).code == 0
     c.run(5 * S)
@@ -129,7 +130,7 @@ def test_one_that_missed_the_stop_of_all_does_not_keep_the_others_from_starting(
     c.cut("server3")
     c.ask("server1", ServiceStop(server="*"))
     c.run(8 * S)
-    assert c.hosts["server1"].stopped
+    assert c.hosts["server1"].service_stopped
     c.heal()
     c.run(2 * S)
     c.answer("server1", ServiceStart(server="*"))
@@ -143,14 +144,14 @@ def test_a_stuck_group_keeps_its_server_from_leaving() -> None:
     outcome = c.answer("server1", ServiceStop())
     assert outcome.code == 1
     assert "failover1" in outcome.text
-    assert c.hosts["server1"].member
+    assert c.hosts["server1"].disk.member
     assert c.view("server1").servers[0].status == "Online"
 
 
 def test_sigterm_moves_the_groups_and_ends() -> None:
     c = Cluster(settings(3))
     assert c.settle() == "server1"
-    c.tell("server1", e.AgentStopping())
+    c.leave("server1")
     c.until(lambda: c.hosts["server1"].node is None)
     assert c.settle() == "server2"
 
@@ -160,7 +161,7 @@ def test_suspended_sigterm_leaves_the_groups_running() -> None:
     assert c.settle() == "server1"
     assert c.answer("server2", Suspend()).code == 0
     c.run(1 * S)
-    c.tell("server1", e.AgentStopping())
+    c.leave("server1")
     c.run(1 * S)
     assert c.hosts["server1"].node is None
     assert c.did(a.DisarmWatchdog, "server1")
@@ -176,7 +177,7 @@ def test_suspended_an_agent_may_be_down_for_longer_than_its_lease() -> None:
         assert c.answer("server1", Suspend()).code == 0
         c.run(1 * S)
         before = len(c.did(a.RunResource))
-        c.tell("server1", e.AgentStopping())
+        c.leave("server1")
         c.run(30 * S)
         c.start("server1")
         c.run(5 * S)
@@ -194,7 +195,7 @@ def test_suspended_all_agents_may_be_upgraded_at_once() -> None:
     c.run(1 * S)
     before = len(c.did(a.RunResource))
     for name in c.cfg.names:
-        c.tell(name, e.AgentStopping())
+        c.leave(name)
     c.run(60 * S)
     for name in c.cfg.names:
         c.start(name)
@@ -217,7 +218,7 @@ def test_sigterm_right_after_the_suspension_waits_until_all_know_it() -> None:
     assert c.coordinator() in (holder, ally)
     c.ask(c.coordinator(), Suspend(force=True))
     c.run(20)
-    c.tell(holder, e.AgentStopping())
+    c.leave(holder)
     c.run(60 * S)
     assert len(c.active()) == 1
 
@@ -282,7 +283,7 @@ def test_shutdown_and_restart_after_leaving() -> None:
     assert [x.action for x in c.did(a.HostAction, "server3")] == ["shutdown"]
     assert c.answer("server2", ServiceStop(then="start")).code == 0
     c.run(5 * S)
-    assert not c.hosts["server2"].stopped
+    assert not c.hosts["server2"].service_stopped
     assert c.view("server1").servers[1].status == "Online"
 
 

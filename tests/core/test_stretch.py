@@ -12,7 +12,8 @@ from clptools.core.model.messages import NO_EPOCH, Shared
 from clptools.core.model.requests import GroupStop, ServiceStop, StretchTimeouts
 from clptools.core.model.settings import Arbiter, ForcedStop, Monitor, Settings
 from clptools.core.model.timing import Times, times
-from tests.core.driver import Alone, Cluster, S, settings
+from tests.core.alone import Alone
+from tests.core.cluster import Cluster, S, settings
 
 HOUR = 3_600_000
 GENW = Monitor(name="genw1", type="genw", servers=("server1",), interval_ms=60_000)

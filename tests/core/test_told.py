@@ -13,7 +13,8 @@ from clptools.core.model.messages import Beat
 from clptools.core.model.requests import ServiceStop
 from clptools.core.model.settings import Monitor, Recovery
 from clptools.core.notices.form import Notice
-from tests.core.driver import Alone, Cluster, names, settings
+from tests.core.alone import Alone
+from tests.core.cluster import Cluster, names, settings
 
 
 def genw(**recovery: Any) -> Monitor:

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from clptools.config.trap_names import row_fault
 from clptools.core.model.trap_profiles import TrapProfile
 from clptools.core.model.words import EventClass
-from clptools.intake.redfish_events import EventTable, Told, entry_of, events_of
+from clptools.intake.redfish_events import EventTable, Judged, Told, entry_of, events_of, makers_of
 from clptools.intake.redfish_push import StreamParser
+from tests.intake.family_rows import DELL_IDS
 
 CPU = "/redfish/v1/Systems/1/Processors/CPU0"
 PSU = "/redfish/v1/Chassis/1/PowerSubsystem/PowerSupplies/0"
@@ -53,6 +54,17 @@ def told(message: str, severity: str = "Critical", origin: str = PSU, **more: An
         ("iLOEvents.3.1.SomethingNew", "Critical", PSU, "ERROR"),
         ("iLOEvents.3.1.SomethingNew", "Warning", PSU, "UNKNOWN"),
         ("iLOEvents.3.1.SomethingNew", "", PSU, "UNKNOWN"),
+        ("iLOEvents.2.1.PowerSupplyACPowerLoss", "Critical", PSU, "ERROR"),
+        ("iLOEvents.0.9.PowerSupplyRemoved", "Warning", PSU, "REDUNDANCY"),
+        ("iLOEvents.2.3.0.FanRedundancyLost", "Warning", FAN, "REDUNDANCY"),
+        ("iLOEvents.2.3.ThermalStatusDegradedSysShutdown", "Critical", FAN, "FATAL"),
+        ("iLOEvents.2.3.ThermalStatusDegradedSysContinue", "Critical", FAN, "ERROR"),
+        ("iLOEvents.2.3.CorrectableOrUncorrectableMemoryErrors", "Warning", CPU, "PREDICT"),
+        ("iLOEvents.2.3.MirroredMemoryEngaged", "Warning", CPU, "REDUNDANCY"),
+        ("iLOEvents.2.3.SystemBatteryFailed", "Warning", PSU, "PREDICT"),
+        ("iLOEvents.3.7.ServerResetDetected", "Critical", CPU, "INFO"),
+        ("iLOEvents.2.3.ResourceUpdated", "OK", CPU, "INFO"),
+        ("iLOEvents.2.1.ServerPoweredOff", "OK", CPU, "INFO"),
         ("0x8101", "Critical", PSU, "ERROR"),
         ("ResourceEvent.1.2.1.TestMessage", "Critical", PSU, "INFO"),
     ],
@@ -102,6 +114,130 @@ def test_without_an_origin_the_first_argument_is_the_thing() -> None:
     assert keys == {"redfish/PSU1/power supply", "redfish/PSU2/power supply"}
 
 
+@pytest.mark.parametrize(("messages", "event_class", "ends"), DELL_IDS)
+def test_dells_messages_mean_by_redfish_what_they_mean_in_traps(
+    messages: str, event_class: str, ends: str
+) -> None:
+    table = EventTable()
+    for message in messages.split():
+        opened = table.judge(told(f"IDRAC.2.8.{message}"))
+        assert (opened.event_class, opened.known) == (event_class, True), message
+        for end in [message] if ends == "same" else ends.split():
+            ended = table.judge(told(f"IDRAC.2.8.{end}", "OK"))
+            assert ended.event_class is EventClass.CLEAR, end
+            assert opened.key in ended.closes, (message, end)
+
+
+def test_one_message_of_the_bus_does_not_end_another() -> None:
+    table = EventTable()
+    opened = table.judge(told("IDRAC.2.8.PCI1318"))
+    for other in ("PCI1302", "PCI1314", "CPU0703"):
+        assert opened.key not in table.judge(told(f"IDRAC.2.8.{other}", "OK")).closes
+
+
+ILO = "/redfish/v1/Chassis/1/Power"
+ILO_ROWS: tuple[tuple[str, str, str], ...] = (
+    # Messages, class, messages that end it: as HPE's list of iLO's events has them.
+    ("PowerSupplyACPowerLoss PowerSupplyDegraded PowerSupplyFailed", "ERROR", "PowerSupplyOK"),
+    ("PowerSupplyRemoved", "REDUNDANCY", "PowerSupplyInserted"),
+    ("PowerRedundancyLost", "REDUNDANCY", "PowerRedundancyRestored"),
+    ("FanRemoved", "REDUNDANCY", "FanInserted"),
+    ("FanFailed FanDegraded", "ERROR", "FanInserted"),
+    ("FanRedundancyLost", "REDUNDANCY", "FanRedundancyRestored"),
+    ("LiquidCoolingModuleRedundancyLost", "REDUNDANCY", "LiquidCoolingModuleRedundancyRestored"),
+    ("ThermalStatusDegradedSysContinue ThermalStatusFailure", "ERROR", "ThermalStatusOK"),
+    ("ThermalStatusDegradedSysShutdown", "FATAL", "ServerOperational"),
+    ("AutoShutdownInitiated", "ERROR", "AutoShutdownCancelled ServerPostDiscoveryComplete"),
+    ("SeCpuUncorrectableError", "FATAL", "ServerPostDiscoveryComplete"),
+    ("PowerFailureRuntime PowerFailureUnknown", "FATAL", "ServerPostDiscoveryComplete"),
+    ("ServerPowerOnFailure", "ERROR", "ServerPostDiscoveryComplete ServerPoweredOn"),
+    ("NvdimmPersistencyLost", "ERROR", "NvdimmPersistencyRestored"),
+    ("DrvArrControllerFailed", "ERROR", "DrvArrControllerOK"),
+    ("DrvArrLogDrvFailed DrvArrLogDrvNoAccessEncryptedMissingKey", "ERROR", "DrvArrLogDrvOK"),
+    ("DrvArrLogDrvRecovering DrvArrLogDrvRebuilding", "REDUNDANCY", "DrvArrLogDrvOK"),
+    ("DrvArrPhysDrvFailed", "ERROR", "DrvArrPhysDrvOK"),
+    ("DrvArrPhysDrvPredictiveFailure DrvArrPhysDrvWearOut", "PREDICT", "DrvArrPhysDrvOK"),
+    ("DrvArrSolidStateDiskTwoPercentThresholdPassed", "PREDICT", "DrvArrSolidStateDiskWearOK"),
+    ("DriveFailed", "ERROR", "DriveOk"),
+    ("DriveFailed2", "ERROR", "DriveOk2"),
+    ("DriveSmartError2", "PREDICT", "DriveOk2"),
+    ("PCIeDriveWearStatusFivePercentThreshold", "PREDICT", "PCIeDriveWearStatusOk"),
+    ("DrvArrayAccBoardTempDisabled_LowBatteryPower", "PERFORMANCE", "DrvArrayAccBoardEnabled"),
+    ("DrvArrayAccBoardPermDisabled_ReadFailure", "ERROR", "DrvArrayAccBoardEnabled"),
+    ("StorageSystemFanFailed", "ERROR", "StorageSystemFanOK"),
+    ("NicAllLinksDown", "ERROR", "NicAllLinksDownRepaired"),
+    ("FirmwareValidationScanFailed", "ERROR", "FirmwareValidationScanErrorRepaired"),
+    ("PMMHealthFailure NvdimmInterleaveOn", "FATAL", ""),
+    ("IPMIWatchdogTimerReset", "FATAL", ""),
+    ("ServerResetDetected OSSecurityScan TPMSecureEraseFailed HoodRemoved TestAlert", "INFO", ""),
+    ("DrvArrLogDrvErasing StorageSystemNoFan ComputeOpsManagerConnected", "INFO", ""),
+)
+
+
+@pytest.mark.parametrize(("messages", "event_class", "ends"), ILO_ROWS)
+def test_ilos_messages_and_what_ends_them(messages: str, event_class: str, ends: str) -> None:
+    table = EventTable()
+    for message in messages.split():
+        opened = table.judge(told(f"iLOEvents.3.1.{message}", origin=ILO))
+        assert (opened.event_class, opened.known) == (event_class, True), message
+        for end in ends.split():
+            ended = table.judge(told(f"iLOEvents.3.2.{end}", "OK", ILO))
+            assert ended.event_class is EventClass.CLEAR, end
+            assert opened.key in ended.closes, (message, end)
+            elsewhere = table.judge(told(f"iLOEvents.3.2.{end}", "OK", f"{ILO}/other"))
+            assert opened.key not in elsewhere.closes
+
+
+@pytest.mark.parametrize(
+    ("opens", "args", "closes", "others"),
+    [
+        ("PowerSupplyFailed", ["1", "2", "m"], "PowerSupplyOK", ["1", "1", "m"]),
+        ("PowerSupplyRemoved", ["1", "2"], "PowerSupplyInserted", ["1", "1"]),
+        ("PowerRedundancyLost", ["1"], "PowerRedundancyRestored", ["2"]),
+        ("FanFailed", ["3", "1"], "FanInserted", ["4", "1"]),
+        ("ThermalStatusDegradedSysContinue", ["1", "2"], "ThermalStatusOK", ["1", "3"]),
+    ],
+)
+def test_an_event_of_ilo_without_an_origin_names_its_part_by_its_arguments(
+    opens: str, args: list[str], closes: str, others: list[str]
+) -> None:
+    table = EventTable()
+
+    def judged(message: str, args: list[str]) -> Judged:
+        return table.judge(told(f"iLOEvents.2.3.{message}", origin="", MessageArgs=args))
+
+    end = judged(closes, args)
+    assert judged(opens, args).key in end.closes
+    assert judged(opens, others).key not in end.closes
+    assert judged("FanDegraded", ["1", "3"]).key == judged("FanFailed", ["3", "1"]).key
+
+
+def test_names_are_read_as_ilo_4_writes_them_and_numbers_as_arguments() -> None:
+    row = {"MessageID": "iLOEvents.0.9.FanFailed", "Severity": "Critical", "MessageArgs": [3, 1]}
+    (event,) = events_of({"Events": [row]})
+    assert event.args == ("3", "1")
+    assert EventTable().judge(event).key == "redfish/[3, 1]/fan"
+
+
+@pytest.mark.parametrize(
+    ("opens", "event_class", "ends"),
+    [
+        ("DriveMissing", "ERROR", "DriveMissingCleared"),
+        ("DriveOffline", "ERROR", "DriveOfflineCleared"),
+        ("VolumeOffine", "ERROR", "VolumeOfflineCleared"),
+        ("ControllerPortDegraded", "REDUNDANCY", "ControllerPortOK"),
+        ("BatteryFailure", "ERROR", "BatteryOK"),
+        ("WriteCacheDataLoss", "FATAL", "WriteCacheProtected"),
+        ("WriteCacheTemporarilyDegraded", "PERFORMANCE", "WriteCacheProtected"),
+    ],
+)
+def test_storage_devices(opens: str, event_class: str, ends: str) -> None:
+    table = EventTable()
+    opened = table.judge(told(f"StorageDevice.1.1.{opens}"))
+    assert opened.event_class == event_class
+    assert opened.key in table.judge(told(f"StorageDevice.1.1.{ends}", "OK")).closes
+
+
 def test_the_bmcs_own_watchdog_is_known_as_that() -> None:
     judged = EventTable().judge(told("IDRAC.2.8.ASR0001"))
     assert (judged.event_class, judged.own_watchdog) == (EventClass.FATAL, True)
@@ -117,6 +253,42 @@ def test_the_sites_row_goes_before() -> None:
     assert table.judge(told("iLOEvents.3.1.SomethingNew", "OK")).event_class is EventClass.FATAL
     off = table.judge(told("IDRAC.2.8.CPU0000", "Critical"))
     assert (off.event_class, off.known) == (EventClass.ERROR, False)
+
+
+def test_a_row_with_a_manufacturer_is_for_the_bmcs_of_that_one() -> None:
+    row = "redfish ResourceEvent.ResourceStatusChangedCritical"
+    profiles = [
+        TrapProfile(name="all", rows={row: "PREDICT"}),
+        TrapProfile(name="dell", rows={row: "PERFORMANCE"}, manufacturers=(674,)),
+    ]
+    table = EventTable(profiles)
+    event = told(row.removeprefix("redfish "))
+
+    def by(*said: str) -> str:
+        return table.judge(event, makers_of(said)).event_class
+
+    assert table.asks_maker
+    assert not EventTable(profiles[:1]).asks_maker
+    assert by("Dell") == by("Dell Inc.") == "PERFORMANCE"
+    assert by("HPE") == by("") == by("Delloite") == "PREDICT"
+
+
+@pytest.mark.parametrize(
+    ("said", "number"),
+    [
+        (["HPE"], 47196), (["Hewlett Packard Enterprise"], 11), ([None, "Hpe"], 232),
+        (["Lenovo"], 19046), (["FUJITSU"], 10368), ([None, "ts_fujitsu"], 231),
+        (["Supermicro"], 10876), (["Super Micro Computer, Inc."], 47488),
+        (["NEC Corporation"], 119),
+        (["Huawei"], 2011), (["Cisco Systems Inc"], 5771), (["ASUSTeK COMPUTER INC."], 2623),
+    ],
+)  # fmt: skip
+def test_the_maker_is_known_by_its_names(said: list[str | None], number: int) -> None:
+    assert number in makers_of(said)
+
+
+def test_what_is_no_makers_name_names_none() -> None:
+    assert makers_of([None, 7, "", "Connect", "OpenBMC", "x" * 10_000]) == frozenset()
 
 
 def test_an_event_and_its_entry_in_the_log_are_one() -> None:

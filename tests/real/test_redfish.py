@@ -133,7 +133,7 @@ def test_an_event_that_the_bmc_pushes_moves_the_group_too() -> None:
         until("it is subscribed", lambda: bmc.do("look")["subscriptions"])
         bmc.event(CRITICAL, "Critical", CPU, log=False)
         until("the event moved the group", lambda: cluster.online() is second)
-        until("it was answered", lambda: bmc.do("look")["pushed"] == [204])
+        until("it was answered", lambda: bmc.do("look")["pushed"] == [200])
         cluster.redfish(second).do("switch", on=False)
         until("power off was the proof", lambda: group(first).get("current") == first.name, 10)
 
@@ -148,3 +148,64 @@ def test_what_the_bmc_was_going_to_do_is_done_after_the_recovery() -> None:
         until("the event moved the group", lambda: group(second).get("current") == second.name)
         until("then it was reset", lambda: bmc.counter("reset ForceRestart") == 1, 30)
         assert "/dev/ipmi0 alone" in second.alerts() + first.alerts()
+
+
+@pytest.mark.parametrize(
+    ("way", "options"),
+    [
+        ("a stream", {"push": False, "log": False}),
+        ("a push", {"sse": False, "log": False}),
+        ("a push to an older service", {"sse": False, "log": False, "event_types_only": True}),
+    ],
+)
+def test_the_bmc_itself_sends_a_test_event_to_the_agent(way: str, options: dict[str, bool]) -> None:
+    """Asked for on either server; no monitor changes by it."""
+    with running(**options) as cluster:
+        first, _ = settled(cluster)
+        until("the way is there", lambda: way_is_there(cluster.redfish(first)), 60)
+        for node in cluster:
+            told = node.ok(f"clptrap test --through-bmc --to {first.name}")
+            assert f"The BMC of {first.name} sent a test event" in told
+            assert "It came to the agent and was taken as the test that it is." in told
+        until(
+            "its record", lambda: f"Test event of the BMC of {first.name} arrived" in first.alerts()
+        )
+        assert cluster.redfish(first).counter("test event") == 2
+        assert cluster.online() is first
+        assert status(first, "mrw1", first) == "Normal"
+        if way.startswith("a push"):
+            assert set(cluster.redfish(first).do("look")["pushed"]) == {200}
+
+
+def way_is_there(bmc: Redfish) -> bool:
+    seen = bmc.do("look")
+    return bool(seen["streams"] or seen["subscriptions"])
+
+
+def test_a_wrong_password_is_told_with_its_mend_and_its_end_too() -> None:
+    """By the server that has it, and everywhere in the hardware page."""
+    with running(push=False) as cluster:
+        first, second = settled(cluster)
+        file = second.config / "bmc" / first.name
+        right = file.read_text()
+        file.chmod(0o600)
+        file.write_text("wrong")
+        begins = f"{second.name} cannot ask the BMC of {first.name}: it refuses user and password"
+        until("it is told", lambda: begins in second.alerts(), 40)
+        mend = f"clpbmccnf -u clp {first.name}"
+        for node in cluster:
+            page = " ".join(node.ok("clpstat --hw").split())
+            assert f"that of {first.name}: it refuses user and password (401)" in page
+            assert f"Set it on this server: {mend}" in page
+        told = " ".join(second.ok(f"clpstat --explain {first.name}").split())
+        assert "cannot be asked from here" in told
+        assert mend in told
+        file.write_text(right)
+        ends = f"{second.name} can ask the BMC of {first.name} again."
+        until("its end is told", lambda: ends in second.alerts(), 40)
+        for node in cluster:
+            assert "refuses user" not in node.ok("clpstat --hw")
+        own = [line for line in second.alerts().splitlines() if f" {second.name}: " in line]
+        assert sum(begins in line for line in own) == 1
+        assert sum(ends in line for line in own) == 1
+        assert cluster.online() is first

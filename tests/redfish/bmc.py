@@ -29,10 +29,19 @@ from sushy_tools.emulator.resources.systems import fakedriver
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from clptools.sim.bmc import SimulatedBmc
+from tests.conftest import LIMIT_S
 
 EVENTS = "/redfish/v1/EventService"
+ACCOUNTS = "/redfish/v1/AccountService"
 LOG = "/redfish/v1/Managers/bmc/LogServices/Log"
 Json = dict[str, Any]
+REFUSALS = {
+    "locked": (401, "The account is locked.", "Base.1.8.GeneralError"),
+    "change": (403, "The password must be changed.", "Base.1.8.1.PasswordChangeRequired"),
+    "sessions": (503, "The maximum number of user sessions is reached.", "IDRAC.2.4.RAC0218"),
+    "403": (403, "Not so.", "Base.1.8.InsufficientPrivilege"),
+}
+"""Mode -> status, and the first message of the error."""
 
 
 class Options(msgspec.Struct, kw_only=True):
@@ -52,10 +61,21 @@ class Options(msgspec.Struct, kw_only=True):
     log: bool = True
     enabled: bool = True
     """Whether its event service is switched on."""
+    test_keys: tuple[str, ...] = ()
+    """The only parameters that a test event may have, all of them; none: any."""
+    test_messages: str = ""
+    """How the name of the message of a test event must begin."""
+    test_action: str = "SubmitTestEvent"
     event_types_only: bool = False
     """It refuses subscriptions with anything newer than EventTypes."""
     machine: tuple[str, ...] = ()
     """The command that is the machine; none: power is a word."""
+    role: str = ""
+    """Of its account; empty: nobody may read accounts."""
+    vendor: str = ""
+    """As its root says it."""
+    manufacturer: str = ""
+    """As its system says it."""
     switch_s: float = 0.0
     """How long a reset takes until it shows."""
 
@@ -154,7 +174,7 @@ class RedfishBmc:
 
         def post() -> None:
             try:
-                with urllib.request.urlopen(asked, timeout=5, context=context) as answer:
+                with urllib.request.urlopen(asked, timeout=LIMIT_S, context=context) as answer:
                     self.pushed.append(answer.status)
             except OSError as error:
                 self.pushed.append(getattr(error, "code", 0))
@@ -186,7 +206,35 @@ class RedfishBmc:
                 found["EventService"] = {"@odata.id": EVENTS}
             if options.log:
                 found["Managers"] = {"@odata.id": "/redfish/v1/Managers"}
+            if options.vendor:
+                found["Vendor"] = options.vendor
+            if options.role:
+                found["AccountService"] = {"@odata.id": ACCOUNTS}
             return flask.jsonify(found)
+
+        @app.get(ACCOUNTS, defaults={"below": ""})
+        @app.get(f"{ACCOUNTS}/<path:below>")
+        def accounts(below: str) -> Any:
+            kind, _, name = below.partition("/")
+            if not kind:
+                return flask.jsonify({"Accounts": {"@odata.id": f"{ACCOUNTS}/Accounts"}})
+            if kind == "Roles":
+                more = [] if options.role == "ReadOnly" else ["ConfigureComponents"]
+                return flask.jsonify({"AssignedPrivileges": ["Login", *more]})
+            if not name:
+                rows = [{"@odata.id": f"{ACCOUNTS}/Accounts/{n}"} for n in (1, 2)]
+                return flask.jsonify({"Members": rows})
+            role = {"Role": {"@odata.id": f"{ACCOUNTS}/Roles/{options.role}"}}
+            user = {"1": "root"}.get(name, options.user)
+            return flask.jsonify({"UserName": user, "RoleId": options.role, "Links": role})
+
+        system = views["system_resource"]
+
+        def system_of_a_maker(identity: str) -> Any:
+            found = flask.make_response(system(identity))
+            if not options.manufacturer or found.status_code != HTTPStatus.OK:
+                return found
+            return flask.jsonify(found.get_json() | {"Manufacturer": options.manufacturer})
 
         def chassis_that_follows(identity: str) -> Any:
             found = flask.make_response(chassis(identity))
@@ -195,6 +243,7 @@ class RedfishBmc:
             return flask.jsonify(found.get_json() | {"PowerState": self.chassis or self.power()})
 
         views["root_resource"] = root_with_events
+        views["system_resource"] = system_of_a_maker
         views["chassis_resource"] = chassis_that_follows
         views["manager_collection_resource"] = lambda: flask.jsonify(
             {"Members": [{"@odata.id": "/redfish/v1/Managers/bmc"}]}
@@ -230,8 +279,8 @@ class RedfishBmc:
                 "Subscriptions": {"@odata.id": f"{EVENTS}/Subscriptions"},
                 "RegistryPrefixes": ["ResourceEvent", "Environmental"],
                 "Actions": {
-                    "#EventService.SubmitTestEvent": {
-                        "target": f"{EVENTS}/Actions/EventService.SubmitTestEvent"
+                    f"#EventService.{options.test_action}": {
+                        "target": f"{EVENTS}/Actions/EventService.{options.test_action}"
                     }
                 },
             }
@@ -275,10 +324,15 @@ class RedfishBmc:
                 return "", 204
             return flask.jsonify(self.subscriptions[name])
 
-        @app.post(f"{EVENTS}/Actions/EventService.SubmitTestEvent")
+        @app.post(f"{EVENTS}/Actions/EventService.{options.test_action}")
         def test_event() -> Any:
+            body = flask.request.get_json()
+            message = str(body.get("MessageId", body.get("MessageID", "")))
+            fits = not options.test_keys or set(body) == set(options.test_keys)
+            if not fits or not message.startswith(options.test_messages):
+                return flask.jsonify({"error": {"message": "PropertyUnknown"}}), 400
             self.counters["test event"] += 1
-            self.event(flask.request.get_json())
+            self.event({"MessageId": message, "Message": "Test", **body})
             return "", 204
 
     def _hostile(self) -> Any:
@@ -291,6 +345,10 @@ class RedfishBmc:
             return "", 302, {"Location": "https://192.0.2.1/elsewhere"}
         if mode == "401":
             return flask.jsonify({"error": {"message": "no"}}), 401
+        if mode in REFUSALS:
+            status, message, name = REFUSALS[mode]
+            told = {"@Message.ExtendedInfo": [{"Message": message, "MessageId": name}]}
+            return flask.jsonify({"error": told}), status
         if mode == "503":
             return "", 503
         if mode == "empty":

@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 
 from clptools.sim.clusters import LARGE, TURNS, sample
-from clptools.sim.explore import Plan, run_jobs, run_seed, shorten
+from clptools.sim.explore import Plan, run_jobs, run_seed, shorten, shrink
 from clptools.sim.faults import KINDS, kinds_of, schedule
-from clptools.sim.shrink import shrink
 
 
 def plans(seconds: float, deep: bool = False) -> list[Plan]:

@@ -13,10 +13,12 @@ from clptools.cli.pages.docs import SECTIONS
 from clptools.core.node import Node
 from clptools.sim import clusters, scenario
 from clptools.sim.faults import KINDS, schedule
+from clptools.sim.hardware_verbs import BMC_WAYS
 from clptools.sim.promises import PROMISES
+from clptools.sim.request_verbs import REQUESTS
 from clptools.sim.revise import REVISIONS
 from clptools.sim.scenario import CLUSTER_KEYS, FRAME, WORLD_KEYS
-from clptools.sim.verbs import BMC_WAYS, REQUESTS, VERBS, perform
+from clptools.sim.verbs import VERBS, perform
 from clptools.sim.words import BadLine
 from clptools.sim.world import World
 

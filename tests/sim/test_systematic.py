@@ -9,11 +9,12 @@ import pytest
 
 from clptools.core.node import Node
 from clptools.sim import scenario
-from clptools.sim.catalogue import catalogue
+from clptools.sim.catalogue import TALES, catalogue, stories
+from clptools.sim.children import Outcome
 from clptools.sim.clusters import sample
-from clptools.sim.stories import TALES, stories
-from clptools.sim.systematic import SAMPLES, Outcome, Task, run, sample_task
-from clptools.sim.verbs import BadLine, perform
+from clptools.sim.systematic import SAMPLES, Task, run, sample_task
+from clptools.sim.verbs import perform
+from clptools.sim.words import BadLine
 from tests.cli.conftest import Clp, clp, node
 
 __all__ = ["clp", "node"]

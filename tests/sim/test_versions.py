@@ -16,9 +16,9 @@ from clptools.core.model.datagram import PACKED, form
 from clptools.core.model.messages import Beat
 from clptools.core.node import Node
 from clptools.sim.clusters import sample
-from clptools.sim.executor import Executor
 from clptools.sim.explore import Plan, run_seed
 from clptools.sim.host import Host
+from clptools.sim.network import Delivery
 
 OLD = "server1"
 
@@ -41,22 +41,22 @@ class Mixed(Node):
 def test_random_faults_with_one_server_of_an_earlier_version(
     seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    send, arrives = Executor._send_beat, Executor._beat_arrives
+    send, arrives = Delivery.send_beat, Delivery._beat_arrives
     forms: set[tuple[bool, int]] = set()
 
-    def sends(executor: Executor, host: Host, action: a.SendBeat, now: int) -> None:
+    def sends(delivery: Delivery, host: Host, action: a.SendBeat, now: int) -> None:
         beat = as_read(action.beat) if host.name == OLD else action.beat
         forms.add((OLD in (host.name, action.via or beat.to), form(beat)))
-        send(executor, host, msgspec.structs.replace(action, beat=beat), now)
+        send(delivery, host, msgspec.structs.replace(action, beat=beat), now)
 
-    def comes(executor: Executor, sender: Host, to: str, link: str, beat: Beat) -> None:
+    def comes(delivery: Delivery, sender: Host, to: str, link: str, beat: Beat) -> None:
         if to != OLD:
-            arrives(executor, sender, to, link, beat)
+            arrives(delivery, sender, to, link, beat)
         elif form(beat) != PACKED:
-            arrives(executor, sender, to, link, as_read(beat))
+            arrives(delivery, sender, to, link, as_read(beat))
 
-    monkeypatch.setattr(Executor, "_send_beat", sends)
-    monkeypatch.setattr(Executor, "_beat_arrives", comes)
+    monkeypatch.setattr(Delivery, "send_beat", sends)
+    monkeypatch.setattr(Delivery, "_beat_arrives", comes)
     name = ("2bmc", "3lease", "3bmc", "2strong")[seed % 4]
     plan = Plan(settings=sample(name, groups=2), seconds=60)
     run = run_seed(plan, seed, make_node=Mixed, restore_node=Mixed.restore)

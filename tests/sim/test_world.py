@@ -13,7 +13,8 @@ from clptools.core.model.settings import Resource
 from clptools.core.node import Node
 from clptools.sim.clusters import Unknown, sample
 from clptools.sim.host import Host
-from clptools.sim.verbs import VERBS, BadLine, perform
+from clptools.sim.verbs import VERBS, perform
+from clptools.sim.words import BadLine
 from clptools.sim.world import World
 from tests.sim.stub import Stub
 

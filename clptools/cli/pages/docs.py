@@ -8,10 +8,12 @@ from pathlib import Path
 
 from clptools.core.notices.form import OTHERS, Notice, Slot, catalogue, pieces
 from clptools.sim.clusters import LARGE, NAMED
+from clptools.sim.hardware_verbs import BMC_WAYS
 from clptools.sim.promises import PROMISES
+from clptools.sim.request_verbs import REQUESTS
 from clptools.sim.revise import REVISIONS
 from clptools.sim.scenario import CLUSTER_KEYS, FRAME, WORLD_KEYS, Key
-from clptools.sim.verbs import BMC_WAYS, REQUESTS, VERBS
+from clptools.sim.verbs import VERBS
 
 _PACKAGE = Path(__file__).parents[2]
 

@@ -176,6 +176,10 @@ def hardware(view: HardwareJson, now: float, columns: int = COLUMNS) -> str:
         counted = [f"{name.replace('_', ' ')} {n}" for name, n in server["counters"].items() if n]
         if counted:
             lines += wrap(clean(", ".join(counted)), columns, " " * 9, first="  Traps  ")
+        for bmc in server["bmcs"]:
+            whose = "its own BMC" if bmc["server"] == server["name"] else f"that of {bmc['server']}"
+            text = f"{whose}: {bmc['fault']}.{' ' if bmc['mend'] else ''}{bmc['mend']}"
+            lines += wrap(clean(text), columns, " " * 9, first="  BMC    ")
     if closable:
         lines.append("Close one that never deasserts:")
         lines.append(f"  clpmonctrl --acknowledge {clean(closable)}")

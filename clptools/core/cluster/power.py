@@ -127,8 +127,19 @@ class Power:
             bmc.beat_at = self.step.now
 
     def _tell_mend(self, bmc: BmcState, event: PowerRead) -> None:
-        """Alerts where a person must mend something before this BMC can prove a power loss."""
+        """Alerts where a person must mend something before this BMC can prove a power loss, or
+        before it lets us stop a server."""
         step, server = self.step, event.server
+        bmc.mend = event.mend
+        if event.power != PowerState.UNKNOWN:
+            bmc.lacks = event.lacks
+            stops = step.settings.forced_stop.action != BmcAction.NONE
+            if event.lacks and stops and not bmc.lacks_told:
+                bmc.lacks_told = True
+                step.notice(notices.BmcLacks(server, event.lacks, event.mend))
+            elif bmc.lacks_told and not event.lacks:
+                bmc.lacks_told = False
+                step.notice(notices.BmcSuffices(server))
         if event.power != PowerState.UNKNOWN:
             if bmc.mend_told:
                 step.notice(notices.BmcAnswers(server))

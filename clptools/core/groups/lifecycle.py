@@ -214,6 +214,7 @@ class Lifecycle:
     def _stop_part(self, name: str, run: GroupRun, resources: list[str]) -> None:
         """Stops just these; what is wanted on starts again afterwards."""
         self.partial_stop.begin(run, resources)
+        self.step.notice(notices.ResourcesStop(name, tuple(run.stopping_only)))
         self._advance_partial(name, run)
 
     def stop_resources(self, name: str, resources: list[str]) -> None:
@@ -231,6 +232,7 @@ class Lifecycle:
                 run.resources[resource] = ResourceState.OFFLINE
             run.retries.pop(resource, None)
         self.groups.enter(run, GroupChange.PARTIAL)
+        self.step.notice(notices.ResourcesStart(name, tuple(resources)))
         self._advance_start(name, run)
 
     # ------------------------------------------------------------------ results

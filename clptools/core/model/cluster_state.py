@@ -63,6 +63,11 @@ class BmcState(msgspec.Struct):
     mend_since: int = NEVER
     """Since when a person must do something before it answers; or `NEVER`."""
     mend_told: bool = False
+    mend: str = ""
+    """What that is, as the last read told it."""
+    lacks: str = ""
+    """What our account may not do there."""
+    lacks_told: bool = False
     began_at: int = NEVER
     """When the newest was."""
     next_at: int = 0

@@ -98,7 +98,10 @@ class PowerRead(EventBase, tag="power-read", frozen=True, kw_only=True):
     where: str = ""
     """Address and port that were asked; empty: an agent of before told none."""
     mend: str = ""
-    """With `error`: what a person can do about it; empty: nothing, or it passes by itself."""
+    """With `error` or `lacks`: what a person can do about it; empty: nothing, or it passes by
+    itself."""
+    lacks: str = ""
+    """What our account may not do there, though it may read."""
 
 
 class FenceDone(EventBase, tag="fence-done", frozen=True, kw_only=True):

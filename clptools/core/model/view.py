@@ -50,6 +50,10 @@ class BmcView(View, frozen=True, kw_only=True):
     since_s: float | None = None
     latency_ms: float | None = None
     error: str = ""
+    lacks: str = ""
+    """What our account may not do there, though it may read."""
+    mend: str = ""
+    """What a person can do about `error` or `lacks`."""
 
 
 class OpenEventView(View, frozen=True, kw_only=True):

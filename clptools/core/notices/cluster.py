@@ -177,6 +177,29 @@ class BmcAnswers(Notice, frozen=True):
     server: str
 
 
+class BmcLacks(Notice, frozen=True):
+    """A BMC can be read, but our account there may not switch the power: a forced stop fails."""
+
+    entry = Entry("nm", 5, WARN)
+    about = ("server", "me")
+    says = "{me} can read the BMC of {server}, and cannot stop {server} by it: {why}."
+    hint = "{mends}"
+
+    server: str
+    why: str
+    mends: str
+
+
+class BmcSuffices(Notice, frozen=True):
+    """Our account at a BMC may switch the power now."""
+
+    entry = Entry("nm", 5, INFO)
+    about = ("server", "me")
+    says = "{me} may switch the power of {server} by its BMC now."
+
+    server: str
+
+
 class CountsAgain(Notice, frozen=True):
     """A server that was off is on and silent.  An off read lasts for `startup_wait`: after that
     it counts for the majority again, and those that run may have none without it."""

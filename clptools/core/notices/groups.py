@@ -174,6 +174,28 @@ class PurgeDone(Notice, frozen=True):
 # ---------------------------------------------------------------------- resources
 
 
+class ResourcesStart(Notice, frozen=True):
+    """A server begins to start single resources of a group that it runs, as they were asked for."""
+
+    entry = Entry("rc", 30, INFO)
+    about = ("group", "resources", "me")
+    says = "{me} starts {resources} of {group}."
+
+    group: str
+    resources: Names
+
+
+class ResourcesStop(Notice, frozen=True):
+    """A server begins to stop single resources of a group, which otherwise runs on."""
+
+    entry = Entry("rc", 40, INFO)
+    about = ("group", "resources", "me")
+    says = "{me} stops {resources} of {group}."
+
+    group: str
+    resources: Names
+
+
 class ResourceStartFailed(Notice, frozen=True):
     """A start script failed or hung; it is tried again as often as `start_retries` says."""
 

@@ -73,7 +73,15 @@ _ENDS = (
 ENDS = Kinds(*_ENDS)
 """What tells of a server's own life, and may be why a group left it: membership, forced stop,
 leaving, final actions."""
-OF_SERVER = Kinds(*_ENDS, cluster.TakesPart, cluster.HeardAgain)
+OF_SERVER = Kinds(
+    *_ENDS,
+    cluster.TakesPart,
+    cluster.HeardAgain,
+    cluster.BmcRefuses,
+    cluster.BmcAnswers,
+    cluster.BmcLacks,
+    cluster.BmcSuffices,
+)
 
 
 def explain(
@@ -123,7 +131,9 @@ def _group(teller: Teller, group: GroupView) -> Story:
     begin = chain[0].time if chain else teller.now
     end = arrival.time if arrival is not None else teller.now
     story = _with_causes(teller, chain, old, max(begin - CAUSE_S, came), end)
-    at = arrival.time if arrival is not None else teller.now - group.since_s
+    at = teller.now - group.since_s
+    if arrival is not None and group.status == "Online":
+        at = arrival.time
     waiting = group.waiting_for
     return Story(
         subject=group.name,
@@ -362,6 +372,10 @@ def _server_then(status: StatusView, server: ServerView) -> tuple[str, ...]:
     if server.newcomer:
         lacks = f" {listed(server.lacks)}" if server.lacks else " every other server"
         lines.append(f"It has just started: it takes part when{lacks} counts it, or is out.")
+    bmc = server.bmc
+    if bmc is not None and bmc.mend:
+        what = "cannot be asked from here" if bmc.error else "cannot stop it"
+        lines.append(f"Its BMC {bmc.address} {what} ({bmc.error or bmc.lacks}). {bmc.mend}")
     if server.status == "Online":
         lines += _barred(status, server)
     return tuple(lines)

@@ -195,6 +195,8 @@ class Status:
             since_s=None if bmc.change_at == NEVER else (step.now - bmc.change_at) / 1000,
             latency_ms=float(bmc.latency_ms) if reachable else None,
             error=bmc.error,
+            lacks=bmc.lacks,
+            mend=bmc.mend if bmc.error or bmc.lacks else "",
         )
 
     def _word_on(self, server: str, state: str) -> str:

@@ -1,0 +1,104 @@
+"""What our accounts may do at the BMCs, asked once, for whoever checks a configuration.
+
+Sources: IPMI 2.0, 22.18 and appendix G (Chassis Control needs OPERATOR); DMTF DSP0266,
+privilege model, and DSP8011: ComputerSystem.Reset needs the privilege ConfigureComponents, which
+the standard roles Administrator and Operator have and ReadOnly has not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from clptools import paths
+from clptools.common.redfish import ROOT, RedfishError, Service, link, links, system_path, text_of
+from clptools.config.facts import AccountFault
+from clptools.config.files import read_bmc_password
+from clptools.core.model.settings import Bmc, Settings
+from clptools.hardware.ipmi import BmcClient, IpmiProcesses
+from clptools.hardware.ipmi_requests import CHASSIS, BmcError, mend
+from clptools.hardware.redfish import access_of
+
+WITHIN_S = 8.0
+"""For all of them, which are asked at once."""
+_STATUS = 0x01
+_ACCOUNTS = 32
+_NEEDED = "ConfigureComponents"
+
+
+async def account_faults(
+    settings: Settings, servers: tuple[str, ...], within_s: float = WITHIN_S
+) -> dict[str, AccountFault]:
+    """Server -> what our account lacks at its BMC, or what keeps it out; who lacks nothing is not
+    in it."""
+    processes = IpmiProcesses()
+    bmcs = {s.name: s.bmc for s in settings.servers if s.bmc is not None and s.name in servers}
+    try:
+        faults = await asyncio.gather(
+            *(_asked(name, bmc, processes, within_s) for name, bmc in bmcs.items())
+        )
+    finally:
+        await processes.close()
+    return {name: fault for name, fault in zip(bmcs, faults, strict=True) if fault is not None}
+
+
+async def _asked(
+    server: str, bmc: Bmc, processes: IpmiProcesses, within_s: float
+) -> AccountFault | None:
+    try:
+        async with asyncio.timeout(within_s):
+            if bmc.is_redfish:
+                lacks = await _by_redfish(server, bmc)
+            else:
+                lacks = await _by_ipmi(server, bmc, processes, within_s - 1)
+    except (BmcError, RedfishError) as error:
+        fault = error.fault if isinstance(error, BmcError) else str(error)
+        text = f"the rights of our account cannot be told: {fault}"
+        return AccountFault(text=text, mend=mend(server, bmc.user, fault))
+    except TimeoutError:
+        text = f"the rights of our account cannot be told: no answer within {within_s:g} s"
+        return AccountFault(text=text)
+    if not lacks:
+        return None
+    text = f"{lacks}: a forced stop, and final actions of this BMC, will be refused"
+    return AccountFault(text=text, mend=mend(server, bmc.user, "level user"))
+
+
+async def _by_ipmi(server: str, bmc: Bmc, processes: IpmiProcesses, patience_s: float) -> str:
+    client = BmcClient(server, bmc, paths.bmc_password_file(server), processes)
+    try:
+        await client.ask("chassis status", CHASSIS, _STATUS, patience_s=patience_s)
+        return f"{bmc.user} has the level USER there" if client.level == "USER" else ""
+    finally:
+        client.close()
+
+
+async def _by_redfish(server: str, bmc: Bmc) -> str:
+    loop = asyncio.get_running_loop()
+    service = Service(
+        access_of(bmc), lambda: read_bmc_password(server), lambda: round(loop.time() * 1000)
+    )
+    try:
+        await service.get(await system_path(service, bmc.system))
+        # Who may not even read accounts is not told apart from who may do all.
+        with contextlib.suppress(RedfishError):
+            return await _role(service, bmc.user)
+        return ""
+    finally:
+        service.close()
+
+
+async def _role(service: Service, user: str) -> str:
+    """What the role of that account lacks; empty: nothing, or nobody says.  Raises RedfishError."""
+    accounts = link(await service.get(ROOT), "AccountService")
+    members = link(await service.get(accounts), "Accounts") if accounts else ""
+    for path in links(await service.get(members), "Members")[:_ACCOUNTS] if members else ():
+        account = await service.get(path)
+        if account.get("UserName") != user:
+            continue
+        role = text_of(account.get("RoleId"), 40)
+        where = link(account, "Links", "Role")
+        has = (await service.get(where)).get("AssignedPrivileges") if where else None
+        lacks = _NEEDED not in has if isinstance(has, list) else role == "ReadOnly"
+        return f"{user} has the role {role or 'without a name'} there" if lacks else ""
+    return ""
