@@ -21,7 +21,7 @@ from clptools.core.model.requests import (
 from clptools.core.model.settings import Group, Monitor, QuietWindow, Recovery
 from clptools.core.notices import groups as notices
 from clptools.core.report.explain import explain
-from tests.core.driver import EXEC, Cluster, S, names, settings
+from tests.core.cluster import CALM, EXEC, Cluster, S, names, settings
 
 READY = msgspec.structs.replace(EXEC, depends=(), prepare="failover1/exec1/prepare.sh")
 OTHER = msgspec.structs.replace(EXEC, name="exec2", depends=())
@@ -42,7 +42,7 @@ def cluster(opens_ms: int = 3_600 * S) -> Cluster:
         Group(name="failover1", servers=names(3), resources=(READY,)),
         Group(name="failover2", servers=("server2", "server3"), resources=(OTHER,)),
     )
-    c = Cluster(settings(3, groups=groups, monitors=(SITE,)))
+    c = Cluster(settings(3, groups=groups, monitors=(SITE,), **CALM))
     assert (c.settle("failover1"), c.settle("failover2")) == ("server1", "server2")
     window(c, opens_ms)
     c.tell("server1", e.MessageSeen(category="SITE", keyword="a", text="hot", predictive=True))
