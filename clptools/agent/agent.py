@@ -171,6 +171,7 @@ class Agent:
             self.note(notices.NoConfiguration())
         files = FilesKept(self._tell_place)
         self.spawn(self._service.watch_configuration())
+        self.spawn(self._service.watch_windows())
         self.spawn(files.watch_run(self._keep_run))
         self.spawn(files.watch_disk(self._store.keep_disk))
         self.spawn(self._watch_disk_thread())

@@ -21,6 +21,7 @@ from clptools.agent.executor import Executor
 from clptools.agent.journal import Journal
 from clptools.agent.lock import check_alone
 from clptools.agent.loop import Loop
+from clptools.agent.quiet_windows import QuietWindows
 from clptools.agent.records import Records
 from clptools.agent.store import Store
 from clptools.agent.surroundings import Surroundings
@@ -141,6 +142,7 @@ class Service:
         self._metrics_text = metrics
         self._metrics: MetricsServer | None = None
         self._worker = worker
+        self._quiet = QuietWindows()
         self._in_force = ""
         self._said_changed = ""
         self._is_first = True
@@ -179,6 +181,7 @@ class Service:
         loop.put(self._started())
         owner.conditions.end("journal")  # a new one begins, and tells where it fails as well
         owner.conditions.tell_all()
+        self._quiet.forget()
         self._is_first = False
         self._apply(self.core)
 
@@ -290,6 +293,15 @@ class Service:
         self.core.settings = settings
         self._apply(self.core)
         self.core.put(SettingsChanged(settings=self.core.stretched.without_communities()))
+
+    async def watch_windows(self) -> None:
+        """Tell the core when the quiet windows of monitors are, by the wall clock."""
+
+        def tell(event: Event) -> None:
+            if self.core is not None:
+                self.core.put(event)
+
+        await self._quiet.watch(self.settings_in_force, tell)
 
     async def watch_configuration(self) -> None:
         """Say once when `clp.toml` on the disk is not the one in force."""

@@ -219,6 +219,13 @@ def _script_done(x: e.ScriptDone, now: int) -> str:
     return f"{x.token} {result}{_tail(x.text)}"
 
 
+def _window_changed(x: e.WindowChanged, now: int) -> str:
+    if x.closes_at <= x.opens_at:
+        return f"{x.monitor} none"
+    opens, closes = _seconds(x.opens_at - now), _seconds(x.closes_at - now)
+    return f"{x.monitor} opens in {opens}, closes in {closes}{_tail(x.when)}"
+
+
 def _hardware_seen(x: e.HardwareSeen, now: int) -> str:
     clears = f" of {x.clears}" if x.clears else ""
     return f"{x.monitor} {x.event_class}{clears} {x.key} from {x.source}: {x.meaning}"
@@ -265,6 +272,7 @@ _EVENTS: dict[type, Callable[[Any, int], str]] = {
     e.ResourceLost: _resource_lost,
     e.ScriptDone: _script_done,
     e.MonitorResult: lambda x, now: f"{x.monitor} {x.status}{_tail(x.text)}",
+    e.WindowChanged: _window_changed,
     e.HardwareSeen: _hardware_seen,
     e.MessageSeen: _message_seen,
     e.WatchdogChanged: _watchdog_changed,
@@ -293,11 +301,17 @@ def _intent(x: m.Intent) -> str:
         words.append(f"{x.failures} failed")
     if x.rounds:
         words.append(f"{x.rounds} rounds")
+    if x.planned:
+        words.append(f"planned for event {x.planned}")
     return " ".join(words)
 
 
+def _plan(x: m.Plan) -> str:
+    return f"{x.group} {x.stage} from {x.server} to {x.to or '-'} for event {x.event}"
+
+
 def _shared(x: m.Shared, now: int) -> str:
-    intents = "; ".join(_intent(i) for i in x.intents)
+    intents = "; ".join([*map(_intent, x.intents), *map(_plan, x.plans)])
     ratio = f" time-outs x{x.ratio} for {_seconds(x.ratio_ms)}" if x.ratio > 1 else ""
     flags = _flags(suspended=x.suspended)
     return f"{describe_epoch(x.version)}{flags}{ratio} {intents}".rstrip()

@@ -63,6 +63,16 @@ FIELDS: dict[str, tuple[Field, ...]] = {
             "starts nothing elsewhere: the stop script follows, and the start script of the next "
             "server goes on with what it finds. Failure and time-out hold nothing up.",
         ),
+        Field(
+            section=_SECTION,
+            name="prepare",
+            parse=SCRIPT,
+            default="",
+            help="Script that makes another server ready, at once when a move to it is planned "
+            "(prepare_on_stall of a monitor): fetch an image, warm a cache. It starts nothing and "
+            "takes nothing that the start needs; nothing waits for it, a start neither, and it "
+            "may run more than once.",
+        ),
     ),
     "fip": (
         Field(

@@ -170,6 +170,18 @@ def _trapped(
     world.step(host, seen)
 
 
+def _window(world: World, words: Words) -> None:
+    name = words.one_of("server", "*", *world.hosts)
+    monitor = words.monitor()
+    opens_us = world.t + words.us("IN")
+    closes_us = opens_us + words.us("LASTS")
+    words.end()
+    for host in world.hosts.values():
+        if name in ("*", host.name):
+            host.windows[monitor] = (opens_us, closes_us)
+            world.tell_window(host, monitor)
+
+
 def _storm(world: World, words: Words) -> None:
     host, monitor, count = words.server(), words.monitor(), words.whole("COUNT", 1, 100_000)
     distinct = words.more and bool(words.one_of("manner", "distinct"))
@@ -261,6 +273,13 @@ HARDWARE_VERBS: dict[str, Verb] = {
         "trap server1 mrw1 FATAL cpu1",
         f"The server's BMC sends a trap. CLASS is {', '.join(CLASSES[:-1])} or {CLASSES[-1]}; "
         "two traps with one DUPLICATE-KEY are one that came twice.",
+    ),
+    "window": Verb(
+        _window,
+        "window SERVER|* MONITOR IN LASTS",
+        "window * mrw1 600 7200",
+        "By the server's wall clock the next quiet window of a monitor opens in so many seconds, "
+        "and lasts so long; 0: there is none. Of a clock that was wrong, the last word counts.",
     ),
     "storm": Verb(
         _storm,

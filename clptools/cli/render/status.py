@@ -74,6 +74,11 @@ def status_lines(view: StatusJson, *, long: bool, detail: bool) -> Iterator[str]
         for resource in group["resources"]:
             line = word(resource["status"], resource["comment"])
             yield f"      {field(resource['name'], child)}: {line}"
+        if group.get("planned_move") is not None:
+            from clptools.cli.render.explain import planned_words
+
+            for line in wrap(planned_words(group), 74):
+                yield f"      {line}"
         if detail and group["waiting_for"] is not None:
             from clptools.cli.render.explain import waiting_lines
 
@@ -148,6 +153,7 @@ def stopped(view: StatusJson) -> StatusJson:
                 "status": "Offline",
                 "current": None,
                 "waiting_for": None,
+                "planned_move": None,
                 "on": {},
                 "resources": [{**found, "status": "Offline"} for found in group["resources"]],
             }

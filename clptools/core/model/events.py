@@ -219,6 +219,18 @@ class MessageSeen(EventBase, tag="message-seen", frozen=True, kw_only=True):
     origin: str = ""
 
 
+class WindowChanged(EventBase, tag="window-changed", frozen=True, kw_only=True):
+    """When the next quiet window of a monitor begins and ends, or the present one, by this host's
+    wall clock as it stands now; told again whenever that clock says otherwise."""
+
+    monitor: str
+    opens_at: int
+    closes_at: int
+    """Not above `opens_at`: there is none."""
+    when: str = ""
+    """The same for people, in local time: `Sat 2026-12-05 02:00-06:00`."""
+
+
 class WatchdogChanged(EventBase, tag="watchdog-changed", frozen=True, kw_only=True):
     """The `userw` watchdog was armed or could not be."""
 
@@ -272,6 +284,7 @@ Event = (
     | ResourceLost
     | ScriptDone
     | MonitorResult
+    | WindowChanged
     | HardwareSeen
     | MessageSeen
     | WatchdogChanged

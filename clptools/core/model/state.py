@@ -29,6 +29,7 @@ from clptools.core.model.monitor_state import (
     FinalState,
     LedgerState,
     MonitorRun,
+    PlansState,
 )
 from clptools.core.model.requests import Request
 from clptools.core.model.settings import Settings
@@ -179,6 +180,7 @@ class NodeState(msgspec.Struct):
     monitors: dict[str, MonitorRun] = {}
     conditions: dict[str, Condition] = {}
     ledger: LedgerState = msgspec.field(default_factory=LedgerState)
+    plans: PlansState = msgspec.field(default_factory=PlansState)
     final: FinalState = msgspec.field(default_factory=FinalState)
     requests: RequestsState = msgspec.field(default_factory=RequestsState)
     written: WrittenState = msgspec.field(default_factory=WrittenState)

@@ -17,13 +17,14 @@ from clptools.core.model.view import (
     GroupView,
     MonitorView,
     OpenEventView,
+    PlannedMoveView,
     ServerView,
     StatusView,
 )
-from clptools.core.model.words import EventClass
+from clptools.core.model.words import EventClass, PlanStage
 from clptools.core.notices import cluster, groups, monitors, requests, safety
 from clptools.core.notices.form import Kinds
-from clptools.core.phrases import listed, stops_of
+from clptools.core.phrases import any_other, listed, no_window, stops_of
 from clptools.core.report.story import Recorded, Story, Teller, ago
 
 CAUSE_S = 60.0
@@ -224,6 +225,8 @@ def _group_then(
     server = next((s for s in teller.status.servers if s.name == old), None)
     if server is not None:
         lines += _barred(teller.status, server)
+    if group.planned_move is not None:
+        lines += _planned(group.name, group.planned_move)
     if group.copies:
         stops = stops_of(group.name, group.copies)
         lines.append(groups.TwoCopies(group.name, group.copies, stops).mend())
@@ -234,6 +237,17 @@ def _group_then(
     if teller.status.cluster.suspended:
         lines.append("The cluster is suspended: nothing moves by itself. Resume it: clpcl --resume")
     return tuple(lines)
+
+
+def _planned(group: str, planned: PlannedMoveView) -> list[str]:
+    """Where a group is to move, when and why; what keeps it; how to call it off."""
+    to, why = planned.to or any_other, f"{planned.monitor} expects a failure: {planned.why}"
+    if planned.stage == PlanStage.MOVING:
+        return [f"Its planned move to {to} has begun, as {why}."]
+    lines = [f"It is to move to {to} in the quiet window {planned.when or no_window}, as {why}."]
+    if planned.waits_for:
+        lines.append(f"Now it would wait: {planned.waits_for}.")
+    return [*lines, f"Call it off: clpgrp --cancel {group}"]
 
 
 def _barred(status: StatusView, server: ServerView) -> list[str]:

@@ -12,7 +12,7 @@ from clptools.core.groups.placement import Placement
 from clptools.core.groups.runs import GroupRuns
 from clptools.core.model.group_state import purging
 from clptools.core.model.messages import Holding
-from clptools.core.model.monitor_state import MonitorRun, bars, open_of
+from clptools.core.model.monitor_state import MonitorRun, Windows, bars, open_of
 from clptools.core.model.options import WatchdogOptions, read
 from clptools.core.model.settings import Interconnect, Monitor
 from clptools.core.model.state import Condition, Phase
@@ -29,7 +29,7 @@ from clptools.core.model.view import (
     ResourceView,
     ServerView,
 )
-from clptools.core.model.words import PowerState
+from clptools.core.model.words import PowerState, Quiet
 from clptools.core.monitors.event_ledger import EventLedger
 from clptools.core.monitors.final_action import FinalActions
 from clptools.core.monitors.status import MonitorRuns
@@ -70,6 +70,7 @@ class OwnStatus:
         final: FinalActions,
         ledger: EventLedger,
         conditions: Mapping[str, Condition],
+        windows: Windows,
     ) -> None:
         self.step = step
         self.peers = peers
@@ -82,6 +83,7 @@ class OwnStatus:
         self.final = final
         self.ledger = ledger
         self.conditions = conditions
+        self.windows = windows
 
     def word(self) -> OwnWord:
         """What our heartbeats say of this server now."""
@@ -149,6 +151,11 @@ class OwnStatus:
                 for name, found in self.conditions.items()
             ),
             halts=dict(self.final.state.halts),
+            quiet={
+                name: str(window.stage(now))
+                for name, window in self.windows.items()
+                if window.stage(now) is not Quiet.CLOSED
+            },
             revision=step.settings.revision,
             macs=step.life.macs,
         )
