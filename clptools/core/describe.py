@@ -243,6 +243,7 @@ def _host_action_done(x: e.HostActionDone, now: int) -> str:
 _EVENTS: dict[type, Callable[[Any, int], str]] = {
     e.AgentStarted: _agent_started,
     e.AgentStopping: lambda x, now: "",
+    e.Cautioned: lambda x, now: f"{x.of}: {x.text or 'over'}",
     e.SettingsOffered: lambda x, now: f"of {len(x.settings.servers)} servers",
     e.SettingsChanged: lambda x, now: f"revision {x.settings.revision}{_flags(stretch=x.stretch)}",
     e.BeatSeen: lambda x, now: f"{x.link} {describe_beat(x.beat)}",

@@ -29,7 +29,7 @@ from clptools.core.model.messages import Answer, Forward, Grant, Order, Report, 
 from clptools.core.model.settings import Settings
 from clptools.core.model.state import Life, NodeState, Phase, Snapshot, StepState
 from clptools.core.model.timing import NEVER
-from clptools.core.model.view import StatusView
+from clptools.core.model.view import CautionView, StatusView
 from clptools.core.notices.cluster import RevisionInForce, RulesUnsettled
 from clptools.core.parts import Parts
 from clptools.core.step import DUE_TIMER, Change
@@ -63,6 +63,7 @@ class Node(Parts):
             events.AgentStopping: self.service.agent_stopping,
             events.SettingsOffered: self.revision.offered,
             events.SettingsChanged: self._settings_changed,
+            events.Cautioned: self._cautioned,
             events.BeatSeen: self._beat_seen,
             events.ControlSeen: self._control_seen,
             events.TimerFired: self._timer_fired,
@@ -168,6 +169,13 @@ class Node(Parts):
         self.lease.arm()
         self.context.notice(RevisionInForce(self.settings.revision))
         self.context.changed(Change.BEATS, Change.REPORT)
+
+    def _cautioned(self, event: events.Cautioned) -> None:
+        self.life.cautions.pop(event.of, None)
+        if event.text:
+            found = CautionView(of=event.of, text=event.text, mend=event.mend)
+            self.life.cautions[event.of] = found
+        self.context.changed(Change.REPORT)
 
     def _beat_seen(self, event: events.BeatSeen) -> None:
         beat, phase = event.beat, self.life.phase

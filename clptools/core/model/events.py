@@ -57,6 +57,17 @@ class SettingsChanged(EventBase, tag="settings-changed", frozen=True, kw_only=Tr
     """The same configuration as before, with its time-outs stretched, or no longer."""
 
 
+class Cautioned(EventBase, tag="cautioned", frozen=True, kw_only=True):
+    """The agent found something wrong with this server that its service can go on with."""
+
+    of: str
+    """Names it: a later one of that name takes its place."""
+    text: str
+    """What, without a full stop; empty: it is over."""
+    mend: str = ""
+    """What a person can do, as a sentence."""
+
+
 class BeatSeen(EventBase, tag="beat-seen", frozen=True, kw_only=True):
     """An authenticated heartbeat arrived on interconnect `link` (`relay` for a relayed one)."""
 
@@ -242,6 +253,7 @@ Event = (
     | AgentStopping
     | SettingsOffered
     | SettingsChanged
+    | Cautioned
     | BeatSeen
     | ControlSeen
     | TimerFired

@@ -36,6 +36,7 @@ from clptools.core.model.states import (
     WatchdogState,
 )
 from clptools.core.model.timing import NEVER
+from clptools.core.model.view import CautionView
 from clptools.core.model.words import Stage
 
 
@@ -69,6 +70,8 @@ class Life(msgspec.Struct):
     """This boot's id is on the disk; without it we take no grant."""
     macs: tuple[str, ...] = ()
     """MAC addresses of this server."""
+    cautions: dict[str, CautionView] = {}
+    """What the agent found wrong with this server, by its name."""
 
 
 class StepState(msgspec.Struct):

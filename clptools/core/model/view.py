@@ -99,6 +99,17 @@ class HeldGroupView(View, frozen=True, kw_only=True):
     resources: tuple[ResourceView, ...] = ()
 
 
+class CautionView(View, frozen=True, kw_only=True):
+    """Something wrong with a server, with which it goes on."""
+
+    of: str
+    """`configuration`."""
+    text: str
+    """What, without a full stop."""
+    mend: str = ""
+    """What a person can do, as a sentence."""
+
+
 class ServerView(View, frozen=True, kw_only=True):
     """One server; the lower half is what it reports of itself."""
 
@@ -123,6 +134,8 @@ class ServerView(View, frozen=True, kw_only=True):
     revision: int = 0
     macs: tuple[str, ...] = ()
     """MAC addresses of its interfaces."""
+    cautions: tuple[CautionView, ...] = ()
+    """What is wrong with it, and makes it Caution."""
 
 
 class WaitingView(View, frozen=True, kw_only=True):

@@ -311,12 +311,15 @@ def _open_events(status: StatusView, server: ServerView, monitor: str) -> list[s
 # ------------------------------------------------------------------------------ servers
 
 
+_TAKES_PART = ("Online", "Caution")
+
+
 def _server(teller: Teller, server: ServerView) -> Story:
     own = [r for r in teller.about(server.name) if r in OF_SERVER]
     # From when it last came, or, if it is away, from what began that.
     comings = [i for i, r in enumerate(own) if r in COMES]
     first = comings[-1] if comings else 0
-    if server.status == "Online":
+    if server.status in _TAKES_PART:
         story = own[first:] if comings else own[-RECENT:]
     else:
         story = own[first + 1 :] if comings else own
@@ -341,7 +344,7 @@ def _server_state(teller: Teller, server: ServerView) -> str:
     if bad:
         words.append(f"hears too little on {listed(bad)}")
     bmc = server.bmc
-    if bmc is not None and server.status != "Online" and (bmc.reachable or bmc.error):
+    if bmc is not None and server.status not in _TAKES_PART and (bmc.reachable or bmc.error):
         said = f"reads {bmc.power}" if bmc.reachable else f"could not be read ({bmc.error})"
         words.append(f"its BMC {bmc.address} {said}")
     return f"{listed(words)}."
@@ -356,6 +359,7 @@ def _server_then(status: StatusView, server: ServerView) -> tuple[str, ...]:
     if bmc is not None and bmc.mend:
         what = "cannot be asked from here" if bmc.error else "cannot stop it"
         lines.append(f"Its BMC {bmc.address} {what} ({bmc.error or bmc.lacks}). {bmc.mend}")
-    if server.status == "Online":
+    lines += [f"{c.text}. {c.mend}".removesuffix(".") + "." for c in server.cautions]
+    if server.status in _TAKES_PART:
         lines += _barred(status, server)
     return tuple(lines)

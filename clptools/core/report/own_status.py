@@ -103,7 +103,8 @@ class OwnStatus:
         if phase is Phase.RUNNING and step.life.newcomer:
             status = "Online Pending"
         heartbeats = self._heartbeats()
-        if status == "Online" and any(h.status in ("Caution", "Error") for h in heartbeats):
+        bad = step.life.cautions or any(h.status in ("Caution", "Error") for h in heartbeats)
+        if status == "Online" and bad:
             status = "Caution"
         binds = step.settings.leases_armed
         return ServerView(
@@ -135,6 +136,7 @@ class OwnStatus:
             halts=dict(self.final.state.halts),
             revision=step.settings.revision,
             macs=step.life.macs,
+            cautions=tuple(step.life.cautions.values()),
         )
 
     def _held(self, name: str) -> HeldGroupView:
