@@ -58,6 +58,14 @@ class BmcJson(TypedDict):
     mend: str
 
 
+class CautionJson(TypedDict):
+    """`core.model.view.CautionView`."""
+
+    of: str
+    text: str
+    mend: str
+
+
 class ClearHaltsJson(TypedDict):
     """`core.model.requests.ClearHalts`."""
 
@@ -380,6 +388,7 @@ class ServerJson(TypedDict):
     halts: dict[str, int]
     revision: int
     macs: list[str]
+    cautions: list[CautionJson]
 
 
 class ServiceStartJson(TypedDict):

@@ -99,6 +99,8 @@ def _told(view: StatusJson) -> Iterator[str]:
     for server in view["servers"]:
         if server["status"] != "Online":
             yield f"{server['name']} is {server['status']}"
+        for caution in server.get("cautions", ()):
+            yield f"{server['name']}: {caution['text']}"
         events = [event for event in server["open_events"] if not event["acknowledged"]]
         if events:
             yield f"{server['name']}: {events[0]['meaning']}"

@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING
 from clptools.cli.render.text import clean, duration, field, pad, wrap
 
 if TYPE_CHECKING:
-    from clptools.cli.json_types import GroupJson, HardwareJson, OpenHardwareJson, StatusJson
+    from clptools.cli.json_types import (
+        GroupJson,
+        HardwareJson,
+        OpenHardwareJson,
+        ServerJson,
+        StatusJson,
+    )
 
 STATUS_COLUMNS = 17
 HEADER = " ========================  CLUSTER STATUS  ==========================="
@@ -52,7 +58,8 @@ def status_lines(view: StatusJson, *, long: bool, detail: bool) -> Iterator[str]
     yield "  <server>"
     for server in view["servers"]:
         mark = "*" if server["local"] else " "
-        yield f"   {mark}{field(server['name'], wide, '.')}: {word(server['status'])}"
+        line = word(server["status"], "; ".join(wrong(server)))
+        yield f"   {mark}{field(server['name'], wide, '.')}: {line}"
         for beat in server["heartbeats"]:
             comment = COMMENTS.get(beat["type"], "")
             yield f"      {field(beat['name'], child)}: {word(beat['status'], comment)}"
@@ -85,6 +92,11 @@ def where(group: GroupJson) -> str:
     Older agents do not send `copies`.
     """
     return " and ".join(group.get("copies") or ()) or group["current"] or "None"
+
+
+def wrong(server: ServerJson) -> list[str]:
+    """What makes a server Caution; older agents do not send it."""
+    return [caution["text"] for caution in server.get("cautions", ())]
 
 
 def word(value: str, comment: str = "") -> str:
