@@ -34,9 +34,10 @@ _clptools() {
             words=('file')
             ;;
         clpcfctrl)
-            flags='--push --pull --compcheck --history --diff --rollback --import --keygen -x --dir -l --linux -w --windows --nocheck -f --force --json --help'
-            valued='--import -x --dir'
+            flags='--push --pull --compcheck --history --diff --rollback --without --import --keygen -x --dir -l --linux -w --windows --nocheck -f --force --json --help'
+            valued='--without --import -x --dir'
             case $previous in
+                --without) value='server' ;;
                 --import) value='file' ;;
                 -x|--dir) value='directory' ;;
             esac

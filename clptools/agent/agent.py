@@ -39,7 +39,6 @@ from clptools.core.model.events import (
     Event,
 )
 from clptools.core.model.messages import Control
-from clptools.core.model.settings import Settings
 from clptools.core.notices.form import Notice
 from clptools.faults import ClpError
 from clptools.links.credentials import Minting
@@ -111,7 +110,7 @@ class Agent:
             lambda: self._backend.metrics(),
             self._worker,
         )
-        pushes = Pushes(self._service, self._peers)
+        self._pushes = pushes = Pushes(self._service, self._peers)
         self._backend = AgentBackend(
             self, self._around, self._peers, self._records, self._replies, pushes
         )
@@ -141,40 +140,49 @@ class Agent:
 
     # Life
 
-    async def start(self, settings: Settings | None, edited: bool) -> None:
-        """Open everything; with `settings`, begin the cluster service.  Raises ClpError.
-
-        `edited`: the configuration was changed by hand since it was last in force.
-        """
+    async def start(self, found: configuration.Found | None) -> None:
+        """Open everything; with a configuration, begin the cluster service.  Raises ClpError."""
+        settings = found.loaded.settings if found is not None else None
         self._store.lock()
         if settings is not None:
             check_alone(self.server, settings)
         self._records.load()
         await self._open_store()
         self._opening = settings is not None
-        configuration.drop_all()
+        mended = self._look_after(found)
         ledger = self._store.ledger(clock.boot_ms(), clock.wall_s())
         for complaint in self._store.complaints:
             self.note(complaint)
         self._executor.ledger = ledger
-        if settings is not None and edited:
-            self.note(notices.EditedMeanwhile(paths.config_file(), settings.revision))
+        if mended:
+            self.note(notices.PushMended(mended))
         await self._peers.start(settings)
         await self._socket.start()
         if settings is not None:
             self._alerts.apply(settings.cluster.name, configuration.alert())
             self._service.begin(settings)
+            self._service.found_edit("" if mended or found is None else found.edit)
             self._opening = False
             if self._stop_asked:
                 self.stop()
         else:
             self.note(notices.NoConfiguration())
         files = FilesKept(self._tell_place)
-        self.spawn(self._service.watch_configuration())
+        self.spawn(self._service.watch_configuration(self._pushes, lambda: self._peers.connected))
         self.spawn(self._service.watch_windows())
         self.spawn(files.watch_run(self._keep_run))
         self.spawn(files.watch_disk(self._store.keep_disk))
         self.spawn(self._watch_disk_thread())
+
+    def _look_after(self, found: configuration.Found | None) -> int:
+        """What an earlier agent left of a push; returns the number of one that was mended.
+
+        Only now: another agent of this server would be in the midst of it.
+        """
+        configuration.drop_all()
+        if found is not None and found.is_first:
+            configuration.adopt(found.loaded.text, self.server)
+        return configuration.mend()
 
     async def _open_store(self) -> None:
         """Open the files, as soon as `/run` has room for them.  Raises ClpError."""
@@ -345,6 +353,7 @@ class Agent:
 
     def _connected(self, peer: str) -> None:
         self.spawn(self._catch_up(peer))
+        self.spawn(self._pushes.catch_up(peer))
 
     async def _catch_up(self, peer: str) -> None:
         after, present = self._records.lacking()

@@ -43,7 +43,7 @@ from clptools.core.model.actions import Record
 from clptools.core.model.events import Event, RequestSeen
 from clptools.core.model.machine import Facts, ServerFacts
 from clptools.core.model.requests import Outcome, Request, ServiceStart
-from clptools.core.model.settings import Settings
+from clptools.core.model.settings import Pushed, Settings
 from clptools.core.model.view import OpenEventView, StatusView
 from clptools.core.model.words import Level
 from clptools.core.notices.requests import AskedLate
@@ -389,11 +389,11 @@ class AgentBackend:
         """The configuration in force.  Raises ClpError."""
         return await self._pushes.files()
 
-    async def push_config(self, files: ConfigFiles, user: str, dry_run: bool) -> Outcome:
+    async def push_config(self, files: ConfigFiles, pushed: Pushed, dry_run: bool) -> Outcome:
         """Distribute, or only compare."""
         if dry_run:
             return await self._pushes.differences(files)
-        return await self._pushes.distribute(files, user)
+        return await self._pushes.distribute(files, pushed)
 
 
 def _dated(event: OpenEventView, now: float) -> OpenHardware:

@@ -70,8 +70,8 @@ class PeerAnswers:
     async def _push_removed(self, sender: str, asked: said.PushRemoved) -> msgspec.Struct:
         return self._pushes.removed(asked, sender)
 
-    async def _config_hash(self, _: str, __: said.AskConfigHash) -> msgspec.Struct:
-        return await self._pushes.hashes()
+    async def _config_hash(self, sender: str, _: said.AskConfigHash) -> msgspec.Struct:
+        return await self._pushes.hashes(sender)
 
     async def _config(self, _: str, __: said.AskConfig) -> msgspec.Struct:
         return await self._backend.config()

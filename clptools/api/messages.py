@@ -18,6 +18,7 @@ import msgspec
 from clptools.core.model.machine import Facts, ServerFacts
 from clptools.core.model.messages import Control
 from clptools.core.model.requests import ExternalNotice, GroupMove, Outcome, Request
+from clptools.core.model.settings import Pushed
 from clptools.core.model.view import ConditionView, StatusView
 from clptools.core.model.words import Level
 from clptools.core.notices.requests import AskedLate
@@ -124,6 +125,8 @@ class ConfigFiles(msgspec.Struct, frozen=True, kw_only=True):
     revision: int
     files: dict[str, str]
     """`clp.toml` and `scripts/...`, text."""
+    pushed: Pushed | None = None
+    """By whom, if it was noted."""
 
 
 class LogsPart(msgspec.Struct, frozen=True, kw_only=True):
@@ -172,8 +175,11 @@ class Backend(Protocol):
     async def config(self) -> ConfigFiles:
         """The configuration in force.  Raises ClpError."""
 
-    async def push_config(self, files: ConfigFiles, user: str, dry_run: bool) -> Outcome:
-        """Checks on and distributes to every server, all or none; `dry_run` only compares."""
+    async def push_config(self, files: ConfigFiles, pushed: Pushed, dry_run: bool) -> Outcome:
+        """Checks on and distributes to every server, all or none; `dry_run` only compares.
+
+        `pushed.without`: servers that need not be reached, on the word of `pushed.user`.
+        """
 
     async def run_script(self, script: str, user: str, timeout_s: float) -> Outcome:
         """`clprexec --script`: a script below `scripts/trnreq/` on this server."""
@@ -233,6 +239,7 @@ class PushPrepare(PeerMessage, tag="push-prepare", frozen=True, kw_only=True):
     """Names this push in the commit or abort that follows."""
     files: ConfigFiles
     user: str
+    """As in `files.pushed`, for agents of an earlier version."""
 
 
 class PushCommit(PeerMessage, tag="push-commit", frozen=True, kw_only=True):
@@ -269,6 +276,10 @@ class ConfigHash(PeerMessage, tag="config-hash", frozen=True, kw_only=True):
     """Path relative to the configuration folder -> SHA-256 in hex."""
     servers: tuple[str, ...] = ()
     """Names of its servers."""
+    edit: str = ""
+    """How the `clp.toml` on its disk differs from it; empty: it does not."""
+    reached: bool = True
+    """Whether all its servers that do not join have it: those that join may take it over."""
 
 
 class AskConfig(PeerMessage, tag="ask-config", frozen=True, kw_only=True):

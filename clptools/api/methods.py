@@ -23,6 +23,7 @@ from clptools.api.messages import (
 from clptools.core.describe import describe_request
 from clptools.core.model.machine import ServerFacts
 from clptools.core.model.requests import Outcome, Request
+from clptools.core.model.settings import Pushed
 from clptools.core.model.view import StatusView
 from clptools.core.model.words import Level
 from clptools.faults import ClpError, ExitCode
@@ -103,6 +104,8 @@ class PushConfig(Parameters, frozen=True, kw_only=True):
     revision: int | None = None
     dry_run: bool | None = None
     user: str | None = None
+    how: str | None = None
+    without: tuple[str, ...] | None = None
 
     def changes(self) -> str:
         """Nothing where it only compares."""
@@ -334,7 +337,8 @@ async def push_config(backend: Backend, asked: PushConfig, caller: Caller, _more
     """`PushConfig`."""
     files = ConfigFiles(revision=asked.revision or 0, files=asked.files)
     user = caller.on_behalf_of(asked.user or "")
-    outcome = await backend.push_config(files, user, bool(asked.dry_run))
+    pushed = Pushed(user=user, how=asked.how or "push", without=asked.without or ())
+    outcome = await backend.push_config(files, pushed, bool(asked.dry_run))
     yield False, OutcomeReply(outcome=outcome)
 
 

@@ -60,14 +60,31 @@ def run(args: Args) -> Answer:
     from clptools.config.load import load
     from clptools.registries import registries
 
-    reports, verdict = judge(load(args.word() or config_file(), registries()), ask=True)
+    path = args.word() or config_file()
+    reports, verdict = judge(load(path, registries()), ask=True)
+    edit = unpushed(path)
+    reports += edit
     fields = json.loads(msgspec.json.encode(as_json(reports, verdict)))
     text = render_text(reports, verdict)
     if verdict is None:
+        text = "\n".join([text.rstrip("\n"), *(f"{one} {one.hint}" for one in edit)])
         return Answer(text, fields, ExitCode.INVALID_CONFIG)
     doubtful = not verdict.safe or any(r.severity == "warning" for r in reports)
     found = args.given("strict") and doubtful
     return Answer(text, fields, ExitCode.FOUND if found else ExitCode.DONE)
+
+
+def unpushed(path: str) -> tuple[Report, ...]:
+    """That this server's file is not what its agent starts with."""
+    from clptools.config import history
+    from clptools.reports import Report
+
+    number = history.in_force() if path == config_file() else 0
+    edit = history.edit(number) if number else ""
+    if not edit:
+        return ()
+    message = f"{path} {edit}: revision {number} is in force."
+    return (Report(severity="note", message=message, hint=history.mend(number)),)
 
 
 def judge(loaded: Loaded, ask: bool = False) -> tuple[tuple[Report, ...], Safety | None]:

@@ -155,6 +155,16 @@ def may_not_be_removed(server: str) -> str:
     )
 
 
+NOT_PROVEN_DOWN = "it is not proven down"
+
+
+def votes_by_the_one_before(server: str) -> str:
+    return (
+        f"servers, arbiters, leases or BMCs change, so {server} must have left, or a person must "
+        "vouch that it is down: it may boot, and vote by those of before"
+    )
+
+
 def change_under_way(behind: Sequence[str]) -> str:
     if not behind:
         return "the last change of servers, arbiters or leases is not through yet: a few seconds"

@@ -17,6 +17,7 @@ from clptools.agent import lock, notices, service, surroundings
 from clptools.agent.agent import Agent
 from clptools.agent.store import NoRoom, Store
 from clptools.api.messages import EventRecord
+from clptools.core.model.settings import Pushed
 from clptools.core.model.view import ServerView
 from clptools.core.notices.form import Kinds, Notice
 from clptools.faults import ExitCode
@@ -52,11 +53,11 @@ async def test_a_file_that_was_edited_is_not_what_is_in_force() -> None:
     async with running() as agent:
         with open(paths.config_file(), "a") as file:
             file.write("# edited\n")
-        await until(lambda: told(agent, notices.FileChanged))
-        (record,) = told(agent, notices.FileChanged)
+        await until(lambda: told(agent, notices.FileEdited))
+        (record,) = told(agent, notices.FileEdited)
         assert record.text == (
-            f"{paths.config_file()} was changed; this agent keeps the configuration that is in "
-            "force. Check and distribute it: clpcfchk, then clpcfctrl --push"
+            f"{paths.config_file()} was edited and not pushed; revision 1 is in force. See it: "
+            "clpcfctrl --diff. Push it: clpcfctrl --push. Drop it: clpcfctrl --rollback 1"
         )
         assert (record.module, record.event_id, record.level) == ("pm", 902, "WARN")
 
@@ -108,7 +109,7 @@ async def test_an_agent_without_room_starts_nothing_until_there_is(
 async def test_a_push_that_reached_this_server_is_told() -> None:
     async with running() as agent:
         assert agent._service.core is not None
-        agent._service.took_effect(agent._service.core.settings, "anna")
+        agent._service.took_effect(agent._service.core.settings, Pushed(user="anna"))
         (record,) = told(agent, notices.ConfigurationInForce)
         assert "by anna is in force" in record.text
 

@@ -21,6 +21,7 @@ from clptools.api.messages import (
 from clptools.api.server import LIMITS, Server
 from clptools.core.model.machine import ServerFacts
 from clptools.core.model.requests import Outcome, Request
+from clptools.core.model.settings import Pushed
 from clptools.core.model.view import (
     ClusterView,
     GroupView,
@@ -170,8 +171,8 @@ class FakeBackend:
     async def config(self) -> ConfigFiles:
         return self.files
 
-    async def push_config(self, files: ConfigFiles, user: str, dry_run: bool) -> Outcome:
-        self.pushed.append((files, user, dry_run))
+    async def push_config(self, files: ConfigFiles, pushed: Pushed, dry_run: bool) -> Outcome:
+        self.pushed.append((files, pushed.user, dry_run))
         return self.outcome
 
     async def run_script(self, script: str, user: str, timeout_s: float) -> Outcome:

@@ -9,7 +9,7 @@ import msgspec
 from clptools.api import messages, methods
 from clptools.api.client import Client
 from clptools.api.connection import description
-from clptools.core.model import machine, requests, view
+from clptools.core.model import machine, requests, settings, view
 from tests.api.fake import Agent
 
 STRUCTS: dict[str, type[msgspec.Struct]] = {
@@ -22,6 +22,7 @@ STRUCTS: dict[str, type[msgspec.Struct]] = {
     "MonitorOnServer": view.MonitorOnServerView,
     "Resource": view.ResourceView,
     "HeldGroup": view.HeldGroupView,
+    "Caution": view.CautionView,
     "Server": view.ServerView,
     "Waiting": view.WaitingView,
     "Group": view.GroupView,
@@ -40,6 +41,7 @@ STRUCTS: dict[str, type[msgspec.Struct]] = {
     "ServerFacts": machine.ServerFacts,
     "Event": messages.EventRecord,
     "LogsPart": messages.LogsPart,
+    "Pushed": settings.Pushed,
     "Outcome": requests.Outcome,
 }
 

@@ -212,7 +212,10 @@ def test_rolling_back_pushes_the_old_one_with_the_scripts_of_today(
     assert 'name = "old"' in files["clp.toml"]
     assert "scripts/a/b/c.sh" in files
     ran = clp("clpcfctrl", "--rollback", "2")
-    assert (ran.code, ran.out) == (0, "Revision 2 is what is in force.\n")
+    assert (ran.code, ran.out) == (
+        0,
+        f"Revision 2 is in force; its clp.toml is written again into {etc}.\nCommand succeeded.\n",
+    )
     assert len(agent.backend.pushed) == 1
 
 

@@ -1151,7 +1151,9 @@ def saysitcounts(node: Node) -> None:
         voters = [p.voters for p in peers]
         for p in peers:
             p.voters = node.settings.voters
+        counts = put(node.heartbeats, "_counts", lambda p: True)
         old(names, own)
+        put(node.heartbeats, "_counts", counts)
         for p, kept in zip(peers, voters, strict=True):
             p.voters = kept
 
@@ -1163,7 +1165,8 @@ def countsbehind(node: Node) -> None:
     """Who votes by another configuration is counted."""
 
     def hear(event: e.BeatSeen, in_office: Any) -> Any:
-        alike = msgspec.structs.replace(event.beat, voters=node.settings.voters)
+        ours = node.settings
+        alike = msgspec.structs.replace(event.beat, voters=ours.voters, revision=ours.revision)
         heard = old(msgspec.structs.replace(event, beat=alike), in_office)
         p = node.state.peers.known.get(alike.sender)
         if p is not None and p.beat is alike:
@@ -1171,6 +1174,30 @@ def countsbehind(node: Node) -> None:
         return heard
 
     old = put(node.membership, "hear", hear)
+    put(node.heartbeats, "_counts", lambda p: True)
+
+
+@mutation
+def countsolder(node: Node) -> None:
+    """A newcomer that missed a push is counted before it has it."""
+
+    def counts(beat: Any) -> bool:
+        return bool(beat.voters == node.settings.voters)
+
+    put(node.revision, "counts", counts)
+    put(node.heartbeats, "_counts", lambda p: p.voters == node.settings.voters)
+
+
+@mutation
+def timeadmitsolder(node: Node) -> None:
+    """Whoever hears a newer revision takes part with its own all the same, after a time."""
+    put(node.revision, "hears_newer", lambda: False)
+
+
+@mutation
+def pushesanyway(node: Node) -> None:
+    """A push that changes votes goes on without a server that is merely off."""
+    put(node.revision, "unready", lambda settings, name, vouched: "")
 
 
 @mutation

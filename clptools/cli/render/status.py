@@ -59,7 +59,8 @@ def status_lines(view: StatusJson, *, long: bool, detail: bool) -> Iterator[str]
     yield "  <server>"
     for server in view["servers"]:
         mark = "*" if server["local"] else " "
-        yield f"   {mark}{field(server['name'], wide, '.')}: {word(server['status'])}"
+        line = word(server["status"])
+        yield f"   {mark}{field(server['name'], wide, '.')}: {line}"
         for beat in server["heartbeats"]:
             comment = COMMENTS.get(beat["type"], "")
             yield f"      {field(beat['name'], child)}: {word(beat['status'], comment)}"

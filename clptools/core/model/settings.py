@@ -289,6 +289,24 @@ class Cluster(Frozen, frozen=True, kw_only=True):
         return (self.lease_ms, self.self_stop_ms, self.startup_wait_ms, self.fence_delay_ms)
 
 
+FIRST_START = "first start"
+"""`Pushed.how` of the file that the very first agent found."""
+
+
+class Pushed(Frozen, frozen=True, kw_only=True):
+    """How a revision came to be in force."""
+
+    user: str = ""
+    server: str = ""
+    """Where it was asked for."""
+    how: str = "push"
+    """`push`, `rollback to 3`, `first start`."""
+    at: float = 0.0
+    """Wall clock of that server, seconds since 1970."""
+    without: tuple[str, ...] = ()
+    """Servers that it did not reach: each takes it over before it takes part."""
+
+
 class InForce(Frozen, frozen=True, kw_only=True):
     """What of a revision decides between servers: while two are in force, both are asked."""
 

@@ -345,12 +345,15 @@ def _condition(server: ServerView, condition: ConditionView) -> list[str]:
 # ------------------------------------------------------------------------------ servers
 
 
+_TAKES_PART = ("Online", "Caution")
+
+
 def _server(teller: Teller, server: ServerView) -> Story:
     own = [r for r in teller.about(server.name) if r in OF_SERVER]
     # From when it last came, or, if it is away, from what began that.
     comings = [i for i, r in enumerate(own) if r in COMES]
     first = comings[-1] if comings else 0
-    if server.status in ("Online", "Caution"):
+    if server.status in _TAKES_PART:
         story = own[first:] if comings else own[-RECENT:]
     else:
         story = own[first + 1 :] if comings else own
@@ -375,7 +378,7 @@ def _server_state(teller: Teller, server: ServerView) -> str:
     if bad:
         words.append(f"hears too little on {listed(bad)}")
     bmc = server.bmc
-    if bmc is not None and server.status != "Online" and (bmc.reachable or bmc.error):
+    if bmc is not None and server.status not in _TAKES_PART and (bmc.reachable or bmc.error):
         said = f"reads {bmc.power}" if bmc.reachable else f"could not be read ({bmc.error})"
         words.append(f"its BMC {bmc.address} {said}")
     return f"{listed(words)}."
@@ -392,6 +395,6 @@ def _server_then(status: StatusView, server: ServerView) -> tuple[str, ...]:
         lines.append(f"Its BMC {bmc.address} {what} ({bmc.error or bmc.lacks}). {bmc.mend}")
     for condition in server.conditions:
         lines += _condition(server, condition)
-    if server.status in ("Online", "Caution"):
+    if server.status in _TAKES_PART:
         lines += _barred(status, server)
     return tuple(lines)
