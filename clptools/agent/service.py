@@ -201,7 +201,7 @@ class Service:
         self._is_first = False
         self._apply(self.core)
         if self._edit:
-            self._caution(self.core)
+            self._note_edit(self.core)
 
     def _started(self) -> AgentStarted:
         store, saved = self._store, self._store.saved
@@ -343,15 +343,15 @@ class Service:
         if self.core is None or edit == self._edit:
             return
         self._edit = edit
-        self._caution(self.core)
+        self._note_edit(self.core)
         if edit:
             number = self.core.settings.revision
             self.tell(notices.FileEdited(paths.config_file(), edit, number))
 
-    def _caution(self, core: Core) -> None:
-        number = core.settings.revision
-        text = f"clp.toml {self._edit}: revision {number} is in force" if self._edit else ""
-        if text:
+    def _note_edit(self, core: Core) -> None:
+        if self._edit:
+            number = core.settings.revision
+            text = f"clp.toml {self._edit}: revision {number} is in force"
             self._owner.conditions.begin("configuration", text, mend=history.mend(number))
         else:
             self._owner.conditions.end("configuration")

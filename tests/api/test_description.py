@@ -22,7 +22,6 @@ STRUCTS: dict[str, type[msgspec.Struct]] = {
     "MonitorOnServer": view.MonitorOnServerView,
     "Resource": view.ResourceView,
     "HeldGroup": view.HeldGroupView,
-    "Caution": view.CautionView,
     "Server": view.ServerView,
     "Waiting": view.WaitingView,
     "Group": view.GroupView,
