@@ -369,6 +369,7 @@ class ServerJson(TypedDict):
     heartbeats: list[HeartbeatJson]
     np: list[ArbiterJson]
     bmc: BmcJson | None
+    refused: str
     newcomer: bool
     lacks: list[str]
     lease_s: float | None

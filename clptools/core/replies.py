@@ -59,8 +59,13 @@ def no_proof_yet(group: str, dark: Sequence[str]) -> str:
     return f"There is no proof yet that {group} does not run on {listed(dark)}."
 
 
-def how_to_prove(group: str, dark: Sequence[str], wanted: bool) -> str:
-    """What would allow the start or move of a group that is not proven to be off."""
+def how_to_prove(group: str, dark: Sequence[str], wanted: bool, mend: str = "") -> str:
+    """What would allow the start or move of a group that is not proven to be off.
+
+    `mend`: one of them lives, and what makes it be heard again; nobody should vouch then.
+    """
+    if mend:
+        return f"{mend}; all that is missing: clpstat --explain {group}"
     confirm = " and ".join(f"clpnode confirm-down {server} --yes" for server in dark)
     return (
         f"{'It starts by itself once there is; what' if wanted else 'What'} is missing: "

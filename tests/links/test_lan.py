@@ -9,8 +9,10 @@ from collections.abc import Callable, Coroutine
 import msgspec
 import pytest
 
+from clptools.core.model.events import HeartbeatRefused
 from clptools.core.model.messages import Beat
 from clptools.core.model.settings import Cluster, Interconnect, Server, Settings
+from clptools.core.model.words import RefusedFor
 from clptools.links.lan import RELAY, LanHeartbeats
 from clptools.links.notices import LinkNotOpen, LinkOpen, SendFails, SendsAgain
 from clptools.links.sockets import plain
@@ -52,8 +54,10 @@ class Agent:
     def __init__(self, name: str, settings: Settings, key: bytes = KEY) -> None:
         self.seen: list[tuple[str, Beat]] = []
         self.told = Noticed(name)
+        self.refused: list[HeartbeatRefused] = []
         self.lan = LanHeartbeats(
-            name, key, lambda link, b: self.seen.append((link, b)), self.told.take
+            *(name, key, lambda link, b: self.seen.append((link, b)), self.told.take),
+            on_refused=self.refused.append,
         )
         self.lan.apply(settings)
 
@@ -76,6 +80,32 @@ def test_a_beat_arrives_once_over_each_interconnect() -> None:
         await until(lambda: len(two.seen) == 2)
         assert {link for link, _ in two.seen} == {"lanhb1", "lanhb2"}
         assert two.lan.up == {"lanhb1": True, "lanhb2": True}
+        one.lan.close()
+        two.lan.close()
+
+    run(test)
+
+
+@pytest.mark.parametrize("why", RefusedFor)
+def test_a_server_with_another_key_or_cluster_is_told_of_once_a_second(why: RefusedFor) -> None:
+    async def test() -> None:
+        settings = cluster(free_port())
+        elsewhere = msgspec.structs.replace(
+            settings, cluster=msgspec.structs.replace(settings.cluster, name="other")
+        )
+        one = Agent("server1", settings)
+        if why is RefusedFor.AUTHKEY:
+            two = Agent("server2", settings, b"other" * 8)
+        else:
+            two = Agent("server2", elsewhere)
+        for seq in range(1, 6):
+            two.lan.send(beat("server2", "server1", seq))
+        await until(lambda: one.lan.counters["received"] == 10)
+        first = one.refused[0]
+        assert (first.server, first.why) == ("server2", why)
+        assert first.address in ("127.77.1.2", "127.77.2.2")
+        assert len(one.refused) == 1
+        assert not one.seen
         one.lan.close()
         two.lan.close()
 

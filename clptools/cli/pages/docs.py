@@ -131,7 +131,7 @@ SECTIONS = (
     (
         "Network",
         (
-            "cut cut-oneway isolate deaf mute split heal lose lose-large late double hold tap pass "
+            "cut cut-oneway isolate deaf mute split heal authkey lose lose-large late double hold tap pass "
             "release record replay"
         ),
     ),

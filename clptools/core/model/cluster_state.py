@@ -149,6 +149,14 @@ class PeerState(msgspec.Struct):
     retired_at: int = NEVER
     """When an incarnation of it was last replaced."""
     replay_told_at: int = NEVER
+    refused_at: int = NEVER
+    """When a datagram from its address was last refused."""
+    refused_from: str = ""
+    """That address."""
+    refused_for: str = ""
+    """`RefusedFor` value."""
+    refused_told: bool = False
+    """It was recorded, and it has not been heard since."""
     voters: int = 0
     """`Beat.voters` of the newest beat of the incarnation we believe."""
     not_counted: int = 0

@@ -109,6 +109,8 @@ class ServerView(View, frozen=True, kw_only=True):
     heartbeats: tuple[HeartbeatView, ...] = ()
     np: tuple[ArbiterView, ...] = ()
     bmc: BmcView | None = None
+    refused: str = ""
+    """Why datagrams from its address are refused, while it is not heard and they come."""
     newcomer: bool = False
     lacks: tuple[str, ...] = ()
     lease_s: float | None = None

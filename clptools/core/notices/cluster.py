@@ -86,6 +86,31 @@ class HeartbeatsReplayed(Notice, frozen=True):
     server: str
 
 
+class HeartbeatsRefused(Notice, frozen=True):
+    """Something sends from the address of a server that is not heard, with another key or in
+    another cluster.  So that server is probably not down."""
+
+    entry = Entry("nm", 13, ERROR)
+    about = ("server", "me")
+    says = "Datagrams from {address} ({server}) are refused: {why}."
+    hint = "{mends}"
+
+    server: str
+    address: str
+    why: str
+    mends: str
+
+
+class HeartbeatsTaken(Notice, frozen=True):
+    """Heartbeats of a server whose datagrams were refused are authentic."""
+
+    entry = Entry("nm", 13, INFO)
+    about = ("server", "me")
+    says = "The datagrams of {server} are no longer refused on {me}: it is heard."
+
+    server: str
+
+
 class HeartbeatsLate(Notice, frozen=True):
     """Heartbeats of a server need most of `heartbeat_timeout` on one interconnect."""
 

@@ -144,6 +144,7 @@ class Status:
                 heartbeats=self._dark_heartbeats(status),
                 np=self._dark_arbiters(status),
                 bmc=self._bmc(name),
+                refused=self.peers.why_refused(name),
             )
         if status == "Online":
             return _replace(report, bmc=self._bmc(name), local=False)
@@ -156,6 +157,7 @@ class Status:
             bmc=self._bmc(name),
             open_events=report.open_events,
             revision=report.revision,
+            refused=self.peers.why_refused(name),
         )
 
     def _dark_heartbeats(self, server: str) -> tuple[HeartbeatView, ...]:
@@ -271,6 +273,8 @@ class Status:
 
     def _mend(self, server: str) -> str:
         """What a person can do about a server that nothing proves down: make it so, or vouch."""
+        if self.peers.is_refused(server):
+            return self.peers.mend_of_refusal(server)
         bmc = self.peers[server].bmc
         if bmc.power == PowerState.ON and not bmc.error:
             return f"clpforcestop {server} --yes"

@@ -180,8 +180,15 @@ class GroupRequests:
         return Outcome(
             code=REFUSED,
             text=replies.no_proof_yet(group.name, dark),
-            hint=replies.how_to_prove(group.name, dark, wanted),
+            hint=replies.how_to_prove(
+                *(group.name, dark, wanted), next(filter(None, map(self._mend, dark)), "")
+            ),
         )
+
+    def _mend(self, server: str) -> str:
+        """What makes a server that lives be heard again, where that is known."""
+        why = self.peers.why_refused(server)
+        return f"{why[:1].upper()}{why[1:]}. {self.peers.mend_of_refusal(server)}" if why else ""
 
     def start(self, pending: Pending) -> Outcome | None:
         """Starts a group, or all, on a named server or by its order."""
