@@ -73,6 +73,7 @@ class ClusterJson(TypedDict):
     status: str
     suspended: bool
     suspended_by: str
+    suspended_s: float | None
     revision: int
     coordinator: str
     quorate: bool
@@ -80,6 +81,8 @@ class ClusterJson(TypedDict):
     electorate: list[str]
     out: list[str]
     toratio: int
+    toratio_by: str
+    toratio_left_s: float | None
 
 
 class ConfirmDownJson(TypedDict):
@@ -260,6 +263,8 @@ class MonitorOnServerJson(TypedDict):
     restarts: int
     failovers: int
     scripts: int
+    suspended_by: str
+    suspended_s: float | None
 
 
 class MonitorResumeJson(TypedDict):

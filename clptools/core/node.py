@@ -247,6 +247,8 @@ class Node(Parts):
         self.arbiter.ask()
         self._settle()
         self.copies.settle()
+        self.policy.remind()
+        self.monitor_requests.remind()
         self.outbox.send_to(self.peers)
         self.lease.pet()
         if self.now - self.context.state.reported_at >= _REPORT_MS:

@@ -470,7 +470,10 @@ def test_a_group_that_runs_twice_says_so_and_how_it_ends() -> None:
     twice = msgspec.structs.replace(group, status="Error", copies=("server1", "server2"))
     found = explain(group.name, view(groups=(twice,)), (), NOW, clock)
     assert found is not None
-    assert found.state == "failover1 runs on server1 and server2 at once: its data is at risk."
+    assert (
+        found.state
+        == "CRITICAL: failover1 runs on server1 and server2 at once: its data is at risk."
+    )
     assert found.then[0] == (
         "Stop it where it should not run: "
         "clpgrp -t failover1 -h server1 or clpgrp -t failover1 -h server2"

@@ -260,6 +260,11 @@ class PolicyState(msgspec.Struct):
 
     shared: Shared = msgspec.field(default_factory=lambda: Shared(version=NO_EPOCH))
     suspended_at: int = NEVER
+    """When this server heard that it was suspended or resumed."""
+    suspended_since: int = NEVER
+    """When it was suspended, as far as that is known; also before this agent, or this boot."""
+    suspended_days: int = 0
+    """Whole days for which people were reminded of it."""
     closing: bool = False
     """This incarnation was there when all servers were told to stop the service."""
 

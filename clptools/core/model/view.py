@@ -78,6 +78,9 @@ class MonitorOnServerView(View, frozen=True, kw_only=True):
     restarts: int = 0
     failovers: int = 0
     scripts: int = 0
+    suspended_by: str = ""
+    suspended_s: float | None = None
+    """For how long it has been suspended by itself; None: it is not, or the cluster is."""
 
 
 class ResourceView(View, frozen=True, kw_only=True):
@@ -179,6 +182,8 @@ class ClusterView(View, frozen=True, kw_only=True):
     """Normal, Caution, Error, Stopped."""
     suspended: bool = False
     suspended_by: str = ""
+    suspended_s: float | None = None
+    """For how long; None: it is not."""
     revision: int = 0
     coordinator: str = ""
     quorate: bool = False
@@ -187,6 +192,9 @@ class ClusterView(View, frozen=True, kw_only=True):
     out: tuple[str, ...] = ()
     toratio: int = 1
     """How many times as long as configured time-outs are (`clptoratio`)."""
+    toratio_by: str = ""
+    toratio_left_s: float | None = None
+    """After so long they are as configured again; None: they are."""
 
 
 class StatusView(View, frozen=True, kw_only=True):

@@ -374,6 +374,18 @@ class ClusterSuspended(Notice, frozen=True):
     user: str
 
 
+class ClusterStillSuspended(Notice, frozen=True):
+    """Somebody may have forgotten to resume the cluster; told once a day."""
+
+    entry = Entry("pm", 35, WARN)
+    about = ("me",)
+    says = "The cluster has been suspended for {for_ms:span}[, by {user}]: nothing moves by itself."
+    hint = "Resume it: clpcl --resume"
+
+    for_ms: int
+    user: str
+
+
 class ClusterResumed(Notice, frozen=True):
     """Groups move by themselves again."""
 

@@ -50,7 +50,7 @@ class TwoCopies(Notice, frozen=True):
 
     entry = Entry("rc", 931, ERROR)
     about = ("group", "servers")
-    says = "{group} runs on {servers} at once: its data is at risk."
+    says = "CRITICAL: {group} runs on {servers} at once: its data is at risk."
     hint = "Stop it where it should not run: {stops}"
 
     group: str
@@ -61,7 +61,7 @@ class TwoCopies(Notice, frozen=True):
 class OneCopy(Notice, frozen=True):
     """A group that ran twice runs once again, or not at all."""
 
-    entry = Entry("rc", 931, INFO)
+    entry = Entry("rc", 931, WARN)
     about = ("group", "servers")
     says = "{group} no longer runs on several servers."
     hint = "Check its data."

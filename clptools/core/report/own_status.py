@@ -181,6 +181,8 @@ class OwnStatus:
             restarts=len(run.restarts),
             failovers=len(run.failovers),
             scripts=len(run.scripts),
+            suspended_by=run.suspended_by,
+            suspended_s=(step.now - run.suspended_at) / 1000 if run.suspended else None,
         )
 
     def _heartbeats(self) -> tuple[HeartbeatView, ...]:
