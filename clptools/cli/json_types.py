@@ -25,6 +25,7 @@ class ArbiterJson(TypedDict):
     type: str
     status: str
     held: bool
+    error: str
 
 
 class BecauseJson(TypedDict):
@@ -383,6 +384,7 @@ class ServerJson(TypedDict):
     groups: list[HeldGroupJson]
     monitors: dict[str, MonitorOnServerJson]
     open_events: list[OpenEventJson]
+    failed_starts: dict[str, str]
     halts: dict[str, int]
     revision: int
     macs: list[str]

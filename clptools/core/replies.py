@@ -42,8 +42,10 @@ def not_running(group: str) -> str:
     return f"{group} is not running anywhere."
 
 
-def start_ended_badly(group: str, server: str) -> str:
-    return f"{group} could not be started on {server}."
+def start_ended_badly(group: str, failed: Sequence[str], runs_on: str) -> str:
+    """`failed`: servers, each with why; `runs_on`: where it was started in the end, or nothing."""
+    end = f"; it runs on {runs_on}" if runs_on else ""
+    return f"{group} could not be started on {listed(failed)}{end}."
 
 
 def cannot_take(group: str, server: str, why: str) -> str:

@@ -310,7 +310,7 @@ class Placement:
         if at is None:
             pause = pause_ms(intent.rounds)
             self.state.retry_at[group.name] = step.now + pause
-            tried = intent.avoid or (say.any_server,)
+            tried = self.selection.failures(group.name, intent.avoid) or (say.any_server,)
             step.notice(notices.GroupStartsNowhere(group.name, tried, pause))
             self.waits.told(group.name)  # by this record
         elif step.now >= at:

@@ -37,6 +37,8 @@ class ArbiterView(View, frozen=True, kw_only=True):
     type: str
     status: str
     held: bool = False
+    error: str = ""
+    """Why it does not answer, as it said last."""
 
 
 class BmcView(View, frozen=True, kw_only=True):
@@ -123,6 +125,8 @@ class ServerView(View, frozen=True, kw_only=True):
     groups: tuple[HeldGroupView, ...] = ()
     monitors: dict[str, MonitorOnServerView] = {}
     open_events: tuple[OpenEventView, ...] = ()
+    failed_starts: dict[str, str] = {}
+    """Group -> why its last start here failed: resource and last line."""
     halts: dict[str, int] = {}
     """`rm`, `rc` -> final actions in a row that ended the machine (`clpregctrl --get`)."""
     revision: int = 0

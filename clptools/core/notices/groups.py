@@ -38,6 +38,7 @@ class GroupStartsNowhere(Notice, frozen=True):
     entry = Entry("rc", 12, ERROR)
     about = ("group",)
     says = "{group} could not be started on {servers}; it is tried again in {pause_ms:whole}."
+    hint = "Mend that, then at once: clpgrp -s {group}"
 
     group: str
     servers: Names

@@ -8,7 +8,7 @@ from clptools.core.cluster.peers import Peers
 from clptools.core.cluster.shared_policy import SharedPolicy
 from clptools.core.groups.placement import Placement
 from clptools.core.groups.runs import GroupRuns
-from clptools.core.model.group_state import purging
+from clptools.core.model.group_state import failed_starts, purging
 from clptools.core.model.messages import Holding
 from clptools.core.model.monitor_state import MonitorRun, bars, open_of
 from clptools.core.model.options import WatchdogOptions, read
@@ -132,6 +132,7 @@ class OwnStatus:
                 )
                 for e in self.ledger.state.events.values()
             ),
+            failed_starts=failed_starts(self.groups.runs),
             halts=dict(self.final.state.halts),
             revision=step.settings.revision,
             macs=step.life.macs,
@@ -246,7 +247,13 @@ class OwnStatus:
             if step.life.phase is not Phase.RUNNING:
                 status = "Offline"
             views.append(
-                ArbiterView(name=arbiter.name, type=arbiter.type, status=status, held=held)
+                ArbiterView(
+                    name=arbiter.name,
+                    type=arbiter.type,
+                    status=status,
+                    held=held,
+                    error=votes.arbiter_error if status == "Error" else "",
+                )
             )
         return tuple(views)
 

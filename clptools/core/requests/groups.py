@@ -28,12 +28,16 @@ from clptools.core.model.requests import (
 from clptools.core.model.settings import Group
 from clptools.core.model.state import Pending
 from clptools.core.model.states import GroupState
+from clptools.core.model.timing import NEVER
 from clptools.core.notices import groups as of_groups
 from clptools.core.notices import monitors as of_monitors
 from clptools.core.requests.cluster import ClusterRequests
 from clptools.core.requests.forwarding import Forwarding
 from clptools.core.safety.clearance import Clearance
 from clptools.core.step import Step
+
+_WHY_MS = 1_000
+"""How much later than its heartbeat the report of a server may come that says why."""
 
 
 class GroupRequests:
@@ -96,16 +100,38 @@ class GroupRequests:
         server, state = self.holders.where(group.name)
         intent = self.policy.intent_of(group.name)
         if server and state == GroupState.ONLINE:
-            return Outcome()
+            asked = pending.request.server
+            return self._badly(group, pending, (asked,)) if asked not in ("", server) else Outcome()
         if server and state == GroupState.STOP_FAILED:
             return Outcome(code=FAILED, text=of_groups.GroupStuck(group.name, server).told())
-        if not server and not intent.wanted:
-            tried = intent.avoid or ("any server",)
-            return Outcome(code=FAILED, text=replies.start_ended_badly(group.name, tried[-1]))
-        if not server and self.selection.exhausted(group, intent):
-            text = replies.start_ended_badly(group.name, intent.avoid[-1])
-            return Outcome(code=FAILED, text=text, hint="It is tried again by itself.")
+        if not server and (not intent.wanted or self.selection.exhausted(group, intent)):
+            return self._badly(group, pending, intent.avoid)
         return None
+
+    def _badly(self, group: Group, pending: Pending, tried: tuple[str, ...]) -> Outcome | None:
+        """Tells on which servers a start failed, why, and what became of the group.
+
+        None: one of them has not yet told why, and has a moment to.
+        """
+        step, name = self.step, group.name
+        if pending.failed_at == NEVER:
+            pending.failed_at = step.now
+        untold = any(
+            not self.selection.why_failed(name, s) and (s == step.me or self.peers.hears(s))
+            for s in tried
+        )
+        if untold and step.now - pending.failed_at <= _WHY_MS:
+            return None
+        server, _ = self.holders.where(name)
+        failed = self.selection.failures(name, tried) or (say.any_server,)
+        text = replies.start_ended_badly(name, failed, server)
+        if server:
+            hint = f"Mend that, then: clpgrp -m {name} -a {tried[0]}"
+        elif self.policy.intent_of(name).wanted:
+            hint = f"It is tried again by itself; mend that, then at once: clpgrp -s {name}"
+        else:
+            hint = f"Mend that, then: clpgrp -s {name}"
+        return Outcome(code=FAILED, text=text, hint=hint)
 
     def _moved(self, group: Group, pending: Pending) -> Outcome | None:
         server, state = self.holders.where(group.name)
@@ -115,13 +141,10 @@ class GroupRequests:
         if server and state == GroupState.ONLINE and not intent.preferred:
             wanted = pending.server if pending.groups == [group.name] else ""
             if wanted and server != wanted and not isinstance(pending.request, GroupStart):
-                return Outcome(
-                    code=FAILED,
-                    text=f"{replies.start_ended_badly(group.name, wanted)} It runs on {server}.",
-                )
+                return self._badly(group, pending, (wanted,))
             return Outcome()
         if not server and (not intent.wanted or self.selection.exhausted(group, intent)):
-            return Outcome(code=FAILED, text=replies.start_ended_badly(group.name, pending.server))
+            return self._badly(group, pending, intent.avoid or (pending.server,))
         return None
 
     def _stopped(self, group: Group, pending: Pending) -> Outcome | None:
