@@ -376,6 +376,7 @@ class ServerJson(TypedDict):
     np: list[ArbiterJson]
     bmc: BmcJson | None
     refused: str
+    refused_mend: str
     newcomer: bool
     lacks: list[str]
     lease_s: float | None

@@ -116,6 +116,7 @@ class ServerView(View, frozen=True, kw_only=True):
     bmc: BmcView | None = None
     refused: str = ""
     """Why datagrams from its address are refused, while it is not heard and they come."""
+    refused_mend: str = ""
     newcomer: bool = False
     lacks: tuple[str, ...] = ()
     lease_s: float | None = None

@@ -151,6 +151,7 @@ class Status:
                 np=self._dark_arbiters(status),
                 bmc=self._bmc(name),
                 refused=self.peers.why_refused(name),
+                refused_mend=self.peers.mend_of_refusal(name),
             )
         if status == "Online":
             return _replace(report, bmc=self._bmc(name), local=False)
@@ -164,6 +165,7 @@ class Status:
             open_events=report.open_events,
             revision=report.revision,
             refused=self.peers.why_refused(name),
+            refused_mend=self.peers.mend_of_refusal(name),
         )
 
     def _dark_heartbeats(self, server: str) -> tuple[HeartbeatView, ...]:
