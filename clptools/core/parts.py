@@ -201,6 +201,7 @@ class Parts:
             self.clearance,
             self.holders,
             self.selection,
+            self.placement,
             self.forwarding,
             self.cluster_requests,
         )

@@ -635,8 +635,8 @@ def test_a_group_that_runs_twice_says_so_and_how_it_ends() -> None:
         == "CRITICAL: failover1 runs on server1 and server2 at once: its data is at risk."
     )
     assert found.then[0] == (
-        "Stop it where it should not run: "
-        "clpgrp -t failover1 -h server1 or clpgrp -t failover1 -h server2"
+        "The older copy is told to stop; where that failed, mend it, then: clpgrp -t failover1 -h "
+        "server1"
     )
     assert not any("Mend what could not be stopped" in line for line in found.then)
 

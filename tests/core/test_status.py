@@ -289,8 +289,8 @@ def test_two_servers_that_run_a_group_are_an_error_wherever_anybody_looks() -> N
     assert (record.level, record.subjects) == ("ERROR", ("failover1", "server1", "server2"))
     assert record.text == (
         "CRITICAL: failover1 runs on server1 and server2 at once: its data is at risk. "
-        "Stop it where it "
-        "should not run: clpgrp -t failover1 -h server1 or clpgrp -t failover1 -h server2"
+        "The older copy is told to stop; where that failed, mend it, then: clpgrp -t failover1 -h "
+        "server2"
     )
     c.run(10 * S)
     for at in c.cfg.names:

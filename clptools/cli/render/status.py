@@ -109,7 +109,8 @@ def _notes(view: StatusJson, now: float) -> Iterator[tuple[str, str]]:
         copies = group.get("copies") or ()
         if copies:
             name = group["name"]
-            stops = " or ".join(f"clpgrp -t {name} -h {server}" for server in copies)
+            older = [server for server in copies if server != group["current"]]
+            stops = " or ".join(f"clpgrp -t {name} -h {server}" for server in older)
             where = names(list(copies))
             yield f"CRITICAL: {name} runs on {where} at once: its data is at risk.", stops
     if cluster["suspended"]:

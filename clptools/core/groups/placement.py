@@ -256,6 +256,20 @@ class Placement:
             return ""
         return best
 
+    def stop_older(self, group: Group, server: str) -> bool:
+        """Orders a server that runs an older copy of a group to stop it; whether it does run one.
+
+        That happens by itself as well, but not again once it failed.
+        """
+        holders = self.holders.of(group.name)
+        newest = max(holders, key=lambda h: h.seen, default=None)
+        older = next((h for h in holders if h.server == server and h is not newest), None)
+        if older is None:
+            return False
+        self.state.ordered_at.pop(f"{group.name}/{server}", None)
+        self._order(group, older, GroupWhy.MOVE, "GROUPSTOP", say.twice(group.name))
+        return True
+
     def _order(self, group: Group, held: Held, why: GroupWhy, factor: str, reason: str) -> None:
         step = self.step
         if held.server == step.me:

@@ -52,7 +52,7 @@ class TwoCopies(Notice, frozen=True):
     entry = Entry("rc", 931, ERROR)
     about = ("group", "servers")
     says = "CRITICAL: {group} runs on {servers} at once: its data is at risk."
-    hint = "Stop it where it should not run: {stops}"
+    hint = "The older copy is told to stop; where that failed, mend it, then: {stops}"
 
     group: str
     servers: Names

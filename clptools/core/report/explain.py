@@ -275,7 +275,8 @@ def _group_then(
     if server is not None:
         lines += _barred(teller.status, server)
     if group.copies:
-        stops = stops_of(group.name, group.copies)
+        older = [server for server in group.copies if server != group.current]
+        stops = stops_of(group.name, older)
         lines.append(groups.TwoCopies(group.name, group.copies, stops).mend())
     elif group.status == "Offline Failure":
         lines.append(f"Mend what could not be stopped, then: clpgrp -t {group.name} -f")

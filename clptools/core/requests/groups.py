@@ -14,6 +14,7 @@ from clptools.core import replies
 from clptools.core.cluster.peers import Peers
 from clptools.core.cluster.shared_policy import SharedPolicy
 from clptools.core.groups.holders import Holders
+from clptools.core.groups.placement import Placement
 from clptools.core.groups.selection import Selection
 from clptools.core.model.messages import Intent
 from clptools.core.model.requests import (
@@ -51,6 +52,7 @@ class GroupRequests:
         clearance: Clearance,
         holders: Holders,
         selection: Selection,
+        placement: Placement,
         forwarding: Forwarding,
         cluster: ClusterRequests,
     ) -> None:
@@ -60,6 +62,7 @@ class GroupRequests:
         self.clearance = clearance
         self.holders = holders
         self.selection = selection
+        self.placement = placement
         self.forwarding = forwarding
         self.cluster = cluster
 
@@ -149,10 +152,23 @@ class GroupRequests:
 
     def _stopped(self, group: Group, pending: Pending) -> Outcome | None:
         server, state = self.holders.where(group.name)
+        asked = pending.request.server
         if not server:
             return Outcome()
+        if asked not in ("", server):
+            return self._stopped_older(group.name, asked, pending)
         if state == GroupState.STOP_FAILED and not self.policy.intent_of(group.name).force:
             return Outcome(code=FAILED, text=of_groups.GroupStuck(group.name, server).told())
+        return None
+
+    def _stopped_older(self, group: str, server: str, pending: Pending) -> Outcome | None:
+        """How the stop of an older copy ended; None: it has not."""
+        state = next((h.state for h in self.holders.of(group) if h.server == server), None)
+        if state is None:
+            return Outcome()
+        # It had failed before, and shows that until the order has arrived.
+        if state == GroupState.STOP_FAILED and self.step.now - pending.since > _WHY_MS:
+            return Outcome(code=FAILED, text=of_groups.GroupStuck(group, server).sentence())
         return None
 
     # ------------------------------------------------------------------ groups (coordinator)
@@ -275,6 +291,10 @@ class GroupRequests:
             server, state = self.holders.where(group.name)
             if request.server and server != request.server:
                 if not request.group:
+                    continue
+                if self.placement.stop_older(group, request.server):
+                    begun = True
+                    pending.groups.append(group.name)
                     continue
                 if server:
                     return _elsewhere(group.name, server)
