@@ -304,7 +304,7 @@ complete -c clptoratio -f
 complete -c clptoratio -s r -l ratio -x -d 'How many times as long: 1 to 10000.'
 complete -c clptoratio -s t -l time -x -d 'For how long: minutes (m), hours (h) or days (d), 1m to 30d.'
 complete -c clptoratio -s i -l initialize -d 'Back to the configured time-outs; as -r 1.'
-complete -c clptoratio -s s -l show -d 'Show the present ratio.'
+complete -c clptoratio -s s -l show -d 'Show the present ratio, its end and who asked for it.'
 complete -c clptoratio -s w -l wait -x -d 'Wait this long for it (30).'
 complete -c clptoratio -l json -d 'Print one JSON object instead of text, errors too.'
 complete -c clptoratio -l help -d 'Show a summary and exit.'

@@ -73,7 +73,9 @@ class Surroundings:
         self._ears = ears
         self._peers = peers
         self.scripts = ScriptRunner(log=lambda name, line: logger.info("%s: %s", name, line))
-        self._heartbeats = LanHeartbeats(server, authkey, self._beat, ears.note)
+        self._heartbeats = LanHeartbeats(
+            *(server, authkey, self._beat, ears.note), on_refused=ears.tell
+        )
         self._host = Host(server, log=lambda line: ears.note(notices.HostActed(line)))
         self._bmcs = Bmcs(server, clock.boot_ms, ears.note)
         self._bmc_beats: list[BmcHeartbeat] = []

@@ -25,6 +25,7 @@ class ArbiterJson(TypedDict):
     type: str
     status: str
     held: bool
+    error: str
 
 
 class BecauseJson(TypedDict):
@@ -73,6 +74,7 @@ class ClusterJson(TypedDict):
     status: str
     suspended: bool
     suspended_by: str
+    suspended_s: float | None
     revision: int
     coordinator: str
     quorate: bool
@@ -80,6 +82,8 @@ class ClusterJson(TypedDict):
     electorate: list[str]
     out: list[str]
     toratio: int
+    toratio_by: str
+    toratio_left_s: float | None
 
 
 class ConditionJson(TypedDict):
@@ -280,6 +284,8 @@ class MonitorOnServerJson(TypedDict):
     restarts: int
     failovers: int
     scripts: int
+    suspended_by: str
+    suspended_s: float | None
 
 
 class MonitorResumeJson(TypedDict):
@@ -402,6 +408,8 @@ class ServerJson(TypedDict):
     heartbeats: list[HeartbeatJson]
     np: list[ArbiterJson]
     bmc: BmcJson | None
+    refused: str
+    refused_mend: str
     newcomer: bool
     lacks: list[str]
     lease_s: float | None
@@ -411,6 +419,7 @@ class ServerJson(TypedDict):
     monitors: dict[str, MonitorOnServerJson]
     open_events: list[OpenEventJson]
     conditions: list[ConditionJson]
+    failed_starts: dict[str, str]
     halts: dict[str, int]
     quiet: dict[str, str]
     revision: int

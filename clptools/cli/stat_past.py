@@ -157,7 +157,9 @@ def _story(found: Past, was: StatusView, name: str, instant_s: float) -> Explana
         return clock(wall, instant_s)
 
     before = tuple(r for r in found.records if r.time <= instant_s)
-    told = story_of.explain(name, was, before, instant_s, clocked)
+    told = None
+    if name not in story_of.paths(was):
+        told = story_of.explain(name, was, before, instant_s, clocked)
     if told is None:
         own = [r for r in before if tells_of(name, (r,))]
         told = Story(

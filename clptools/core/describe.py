@@ -261,6 +261,7 @@ _EVENTS: dict[type, Callable[[Any, int], str]] = {
     e.AgentStopping: lambda x, now: "",
     e.SettingsOffered: lambda x, now: f"of {len(x.settings.servers)} servers",
     e.SettingsChanged: lambda x, now: f"revision {x.settings.revision}{_flags(stretch=x.stretch)}",
+    e.HeartbeatRefused: lambda x, now: f"{x.server} {x.address} {x.why}",
     e.BeatSeen: lambda x, now: f"{x.link} {describe_beat(x.beat)}",
     e.ControlSeen: lambda x, now: f"from {x.sender} {describe_control(x.message, now)}",
     e.TimerFired: lambda x, now: x.name,

@@ -64,6 +64,7 @@ class Node(Parts):
             events.SettingsOffered: self.revision.offered,
             events.SettingsChanged: self._settings_changed,
             events.BeatSeen: self._beat_seen,
+            events.HeartbeatRefused: self._refused,
             events.ControlSeen: self._control_seen,
             events.TimerFired: self._timer_fired,
             events.PowerRead: self.power.read,
@@ -187,6 +188,10 @@ class Node(Parts):
         if phase is Phase.TELLING and not beat.page:
             self.service.heard_while_telling(beat)
 
+    def _refused(self, event: events.HeartbeatRefused) -> None:
+        if self.life.phase in (Phase.RUNNING, Phase.LEAVING):
+            self.membership.refused(event)
+
     def _control_seen(self, event: events.ControlSeen) -> None:
         sender, message = event.sender, event.message
         if isinstance(message, Forward):
@@ -249,6 +254,8 @@ class Node(Parts):
         self.arbiter.ask()
         self._settle()
         self.copies.settle()
+        self.policy.remind()
+        self.monitor_requests.remind()
         self.outbox.send_to(self.peers)
         self.lease.pet()
         if self.now - self.context.state.reported_at >= _REPORT_MS:

@@ -241,6 +241,7 @@ class Parts:
             self.holders,
             self.selection,
             self.planned,
+            self.placement,
             self.forwarding,
             self.cluster_requests,
         )

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from clptools.core.model.words import RefusedFor
+
 # ---------------------------------------------------------------------- small words
 
 stopping = "its cluster service is stopping"
@@ -63,6 +65,31 @@ def failure(text: str, timed_out: bool) -> str:
 def out(reason: str) -> str:
     """Why a server is out."""
     return f"it is out ({reason})"
+
+
+def refused_for(why: str, server: str, me: str) -> str:
+    """Why datagrams from a server's address are refused."""
+    if why == RefusedFor.CLUSTER:
+        return f"{server} belongs to a cluster of another name"
+    return f"the authkey of {server} differs from that of {me}"
+
+
+def datagrams_refused(address: str, why: str) -> str:
+    """What tells that something runs at a server's address."""
+    return f"datagrams from {address} are refused: {why}"
+
+
+def mends_refused(why: str, server: str, me: str) -> str:
+    """What a person can do about it."""
+    if why == RefusedFor.CLUSTER:
+        return (
+            f"Give {server} this cluster's clp.toml and authkey, then there: "
+            "systemctl restart clpnode"
+        )
+    return (
+        f"Give {server} and {me} the same /etc/clptools/authkey, then where it was changed: "
+        "systemctl restart clpnode"
+    )
 
 
 # ---------------------------------------------------------------------- lease and fencing

@@ -50,8 +50,10 @@ def not_running(group: str) -> str:
     return f"{group} is not running anywhere."
 
 
-def start_ended_badly(group: str, server: str) -> str:
-    return f"{group} could not be started on {server}."
+def start_ended_badly(group: str, failed: Sequence[str], runs_on: str) -> str:
+    """`failed`: servers, each with why; `runs_on`: where it was started in the end, or nothing."""
+    end = f"; it runs on {runs_on}" if runs_on else ""
+    return f"{group} could not be started on {listed(failed)}{end}."
 
 
 def cannot_take(group: str, server: str, why: str) -> str:
@@ -67,8 +69,13 @@ def no_proof_yet(group: str, dark: Sequence[str]) -> str:
     return f"There is no proof yet that {group} does not run on {listed(dark)}."
 
 
-def how_to_prove(group: str, dark: Sequence[str], wanted: bool) -> str:
-    """What would allow the start or move of a group that is not proven to be off."""
+def how_to_prove(group: str, dark: Sequence[str], wanted: bool, mend: str = "") -> str:
+    """What would allow the start or move of a group that is not proven to be off.
+
+    `mend`: one of them lives, and what makes it be heard again; nobody should vouch then.
+    """
+    if mend:
+        return f"{mend}; all that is missing: clpstat --explain {group}"
     confirm = " and ".join(f"clpnode confirm-down {server} --yes" for server in dark)
     return (
         f"{'It starts by itself once there is; what' if wanted else 'What'} is missing: "

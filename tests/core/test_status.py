@@ -288,14 +288,15 @@ def test_two_servers_that_run_a_group_are_an_error_wherever_anybody_looks() -> N
     _, record = alerts(c)[0]
     assert (record.level, record.subjects) == ("ERROR", ("failover1", "server1", "server2"))
     assert record.text == (
-        "failover1 runs on server1 and server2 at once: its data is at risk. Stop it where it "
-        "should not run: clpgrp -t failover1 -h server1 or clpgrp -t failover1 -h server2"
+        "CRITICAL: failover1 runs on server1 and server2 at once: its data is at risk. "
+        "The older copy is told to stop; where that failed, mend it, then: clpgrp -t failover1 -h "
+        "server2"
     )
     c.run(10 * S)
     for at in c.cfg.names:
         assert c.view(at).groups[0].status == "Online"
         assert c.view(at).cluster.status == "Normal"
-    assert [r.level for _, r in alerts(c)] == ["ERROR"] * 3 + ["INFO"] * 3
+    assert [r.level for _, r in alerts(c)] == ["ERROR"] * 3 + ["WARN"] * 3
 
 
 def test_a_server_that_stops_at_once_what_another_has_by_a_newer_grant_tells_it() -> None:

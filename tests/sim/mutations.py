@@ -345,6 +345,12 @@ def oldforwards(node: Node) -> None:
 
 
 @mutation
+def deafwords(node: Node) -> None:
+    """Datagrams that are refused say nothing of whether a server lives."""
+    put(node.peers, "is_refused", lambda name: False)
+
+
+@mutation
 def blindwords(node: Node) -> None:
     """A word for a server counts against what is known."""
     put(node.vouching, "_against", lambda name, p: "")

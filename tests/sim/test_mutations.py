@@ -37,6 +37,7 @@ UNSAFE = [
     ("oldaddress", "s22-on-of-another-bmc"),
     ("latewords", "s07-late-confirm-down"),
     ("staywords", "s07-word-of-a-server-that-stood-still"),
+    ("deafwords", "k1-authkey-differs"),
     ("blindwords", "s15-confirm-down-is-checked"),
     ("bindsbyone", "s05-arbiter-removed-and-cut"),
     ("staleleft", "p25-lateleft"),

@@ -131,8 +131,8 @@ SECTIONS = (
     (
         "Network",
         (
-            "cut cut-oneway isolate deaf mute split heal lose lose-large late double hold tap pass "
-            "release record replay"
+            "cut cut-oneway isolate deaf mute split heal authkey lose lose-large late double hold "
+            "tap pass release record replay"
         ),
     ),
     ("BMC, arbiter, scripts", "bmc arbiter script"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from clptools.cli.render.status import where
+from clptools.cli.render.status import notes, where
 from clptools.cli.render.text import clean, clock, cut, duration, field, width
 
 if TYPE_CHECKING:
@@ -51,6 +51,9 @@ CLASS_WORDS = {
     "PERFORMANCE": "performance",
     "REDUNDANCY": "redundancy",
 }
+
+_LEAST_LINES = 10
+"""Kept for the sections, header and footer: notes of a tiny terminal are cut first."""
 
 NAME_COLUMNS = 17
 """At most this wide, blank included: the original's field."""
@@ -95,9 +98,13 @@ def frame(
     if only_bad:
         sections = [Section(s.title, [r for r in s.rows if not r.well]) for s in sections]
     sections.append(event_section(events, now))
-    body = fit(sections, size.lines - 2)
-    blank: list[Line] = [[] for _ in range(size.lines - 2 - len(body))]
-    lines = [header(view, now, lost), *body, *blank, footer(only_bad, paused)]
+    told: list[Line] = [
+        [(line, BAD if "CRITICAL" in line else WARN)] for line in notes(view, now, size.columns)
+    ]
+    del told[max(size.lines - _LEAST_LINES, 0) :]
+    body = fit(sections, size.lines - 2 - len(told))
+    blank: list[Line] = [[] for _ in range(size.lines - 2 - len(told) - len(body))]
+    lines = [header(view, now, lost), *told, *body, *blank, footer(only_bad, paused)]
     return [clip(line, size.columns) for line in lines[: max(size.lines, 1)]]
 
 
@@ -126,8 +133,7 @@ def header(view: StatusJson, now: float, lost: str) -> Line:
     coordinator = clean(cluster["coordinator"]) or "none"
     state = cluster["status"]
     if cluster["suspended"]:
-        by = f" by {clean(cluster['suspended_by'])}" if cluster["suspended_by"] else ""
-        state += f", suspended{by}"
+        state += ", suspended"
     ratio = cluster.get("toratio", 1)  # an agent from before clptoratio does not say
     if ratio > 1:
         state += f", time-outs x{ratio}"

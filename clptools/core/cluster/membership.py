@@ -13,13 +13,14 @@ from collections.abc import Callable
 
 import msgspec
 
+from clptools.core import phrases as say
 from clptools.core.cluster.holdings import Holdings
 from clptools.core.cluster.peers import Answers, Peers
 from clptools.core.cluster.power import Power
 from clptools.core.cluster.revision import Revision
 from clptools.core.model.actions import SendBeat, SetMember
 from clptools.core.model.cluster_state import PeersState, PeerState
-from clptools.core.model.events import BeatSeen
+from clptools.core.model.events import BeatSeen, HeartbeatRefused
 from clptools.core.model.messages import Beat, Echo, Report
 from clptools.core.model.state import Phase
 from clptools.core.model.timing import NEVER, drift_ms
@@ -119,6 +120,22 @@ class Membership:
         if beat.authority and (before is None or not before.authority):
             self.answers.at_once(beat.sender, first=True)
         return p
+
+    def refused(self, event: HeartbeatRefused) -> None:
+        """Datagrams of a server are refused; recorded once while nothing else is heard of it."""
+        step = self.step
+        p = self.peers.get(event.server)
+        if p is None:
+            return
+        p.refused_at = step.now
+        p.refused_from = event.address
+        p.refused_for = event.why
+        if p.refused_told or not self.peers.is_refused(event.server):
+            return
+        p.refused_told = True
+        why = say.refused_for(event.why, event.server, step.me)
+        mends = say.mends_refused(event.why, event.server, step.me)
+        step.notice(notices.HeartbeatsRefused(event.server, event.address, why, mends))
 
     def reported(self, sender: str, report: Report) -> None:
         """A server's report of itself arrived; the newest one stands."""
@@ -301,6 +318,9 @@ class Membership:
                 p.fence.retry_at = 0
                 step.changed(Change.REPORT)
                 step.notice(notices.HeardAgain(name))
+            if p.refused_told and self.peers.hears(name):
+                p.refused_told = False
+                step.notice(notices.HeartbeatsTaken(name))
             if p.beat is not None and p.beat.newcomer:
                 self._say_if_not_counted(name, p, p.beat)
         configured = step.me in step.settings.names

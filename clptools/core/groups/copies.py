@@ -56,7 +56,9 @@ class CopyWatch:
             if found.told or not (again or self._has_passed_on(group)):
                 continue
             found.told = True
-            step.notice(notices.TwoCopies(group, servers, say.stops_of(group, servers)))
+            newest = max(self.holders.of(group), key=lambda h: h.seen)
+            older = [server for server in servers if server != newest.server]
+            step.notice(notices.TwoCopies(group, servers, say.stops_of(group, older)))
 
     def _runners(self) -> dict[str, tuple[str, ...]]:
         """Group -> servers that are heard and say that they run it, or still stop it beside one.

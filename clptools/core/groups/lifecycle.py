@@ -89,6 +89,7 @@ class Lifecycle:
         run.wanted_off = []
         run.texts = {}
         run.failed = ""
+        run.failed_why = ""
         group = step.settings.group(name)
         resources = group.resources if group is not None else ()
         run.resources = {r.name: ResourceState.OFFLINE for r in resources}
@@ -329,6 +330,7 @@ class Lifecycle:
             self._advance_start(name, run)
             return None
         run.failed = event.resource
+        run.failed_why = why
         # In the first round only: a failure that comes back would end the machine again and again.
         intent = self.policy.intent_of(name)
         group = step.settings.group(name)

@@ -256,6 +256,20 @@ class Placement:
             return ""
         return best
 
+    def stop_older(self, group: Group, server: str) -> bool:
+        """Orders a server that runs an older copy of a group to stop it; whether it does run one.
+
+        That happens by itself as well, but not again once it failed.
+        """
+        holders = self.holders.of(group.name)
+        newest = max(holders, key=lambda h: h.seen, default=None)
+        older = next((h for h in holders if h.server == server and h is not newest), None)
+        if older is None:
+            return False
+        self.state.ordered_at.pop(f"{group.name}/{server}", None)
+        self._order(group, older, GroupWhy.MOVE, "GROUPSTOP", say.twice(group.name))
+        return True
+
     def _order(
         self,
         group: Group,
@@ -320,7 +334,7 @@ class Placement:
         if at is None:
             pause = pause_ms(intent.rounds)
             self.state.retry_at[group.name] = step.now + pause
-            tried = intent.avoid or (say.any_server,)
+            tried = self.selection.failures(group.name, intent.avoid) or (say.any_server,)
             step.notice(notices.GroupStartsNowhere(group.name, tried, pause))
             self.waits.told(group.name)  # by this record
         elif step.now >= at:

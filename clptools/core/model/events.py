@@ -13,7 +13,7 @@ from clptools.core.model.durable import Durable, LedgerFile
 from clptools.core.model.messages import Beat, Control
 from clptools.core.model.requests import Request
 from clptools.core.model.settings import Settings
-from clptools.core.model.words import BmcOrder, EventClass, Operation, PowerState
+from clptools.core.model.words import BmcOrder, EventClass, Operation, PowerState, RefusedFor
 
 
 class EventBase(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -62,6 +62,18 @@ class BeatSeen(EventBase, tag="beat-seen", frozen=True, kw_only=True):
 
     link: str
     beat: Beat
+
+
+class HeartbeatRefused(EventBase, tag="heartbeat-refused", frozen=True, kw_only=True):
+    """Datagrams come from a server's address that are none of this cluster; told once a second.
+
+    They prove nothing, as anybody can send them: people are told, and warned.
+    """
+
+    server: str
+    """By its address."""
+    address: str
+    why: RefusedFor
 
 
 class ControlSeen(EventBase, tag="control-seen", frozen=True, kw_only=True):
@@ -274,6 +286,7 @@ Event = (
     | SettingsOffered
     | SettingsChanged
     | BeatSeen
+    | HeartbeatRefused
     | ControlSeen
     | TimerFired
     | PowerRead

@@ -253,6 +253,9 @@ class Shared(Message, tag="shared", frozen=True, kw_only=True):
     version: Epoch
     suspended: bool = False
     suspended_by: str = ""
+    """Who suspended it, or resumed it."""
+    suspended_ms: int = 0
+    """How long it had been suspended when this was sent."""
     closing: bool = False
     """All servers are stopping the service: nothing is started any more."""
     intents: tuple[Intent, ...] = ()

@@ -62,6 +62,10 @@ class MonitorRun(msgspec.Struct):
     device: str = ""
     """Keyword of the newest message that it took."""
     suspended: bool = False
+    suspended_by: str = ""
+    suspended_at: int = NEVER
+    suspended_days: int = 0
+    """Whole days for which people were reminded of it."""
     running: bool = False
     """An active monitor's rounds are on."""
     fault: bool = False

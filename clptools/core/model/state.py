@@ -131,6 +131,8 @@ class Pending(msgspec.Struct):
     epoch: int = 0
     groups: list[str] = []
     """The groups that it set in motion."""
+    failed_at: int = NEVER
+    """When a start of it was found to have failed: servers have a moment to tell why."""
     incarnation: str = ""
     """Of the server that it was forwarded to: a later one does not know it."""
     asks_for: str = ""

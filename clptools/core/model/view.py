@@ -37,6 +37,8 @@ class ArbiterView(View, frozen=True, kw_only=True):
     type: str
     status: str
     held: bool = False
+    error: str = ""
+    """Why it does not answer, as it said last."""
 
 
 class BmcView(View, frozen=True, kw_only=True):
@@ -78,6 +80,9 @@ class MonitorOnServerView(View, frozen=True, kw_only=True):
     restarts: int = 0
     failovers: int = 0
     scripts: int = 0
+    suspended_by: str = ""
+    suspended_s: float | None = None
+    """For how long it has been suspended by itself; None: it is not, or the cluster is."""
 
 
 class ResourceView(View, frozen=True, kw_only=True):
@@ -120,6 +125,9 @@ class ServerView(View, frozen=True, kw_only=True):
     heartbeats: tuple[HeartbeatView, ...] = ()
     np: tuple[ArbiterView, ...] = ()
     bmc: BmcView | None = None
+    refused: str = ""
+    """Why datagrams from its address are refused, while it is not heard and they come."""
+    refused_mend: str = ""
     newcomer: bool = False
     lacks: tuple[str, ...] = ()
     lease_s: float | None = None
@@ -131,6 +139,8 @@ class ServerView(View, frozen=True, kw_only=True):
     open_events: tuple[OpenEventView, ...] = ()
     conditions: tuple[ConditionView, ...] = ()
     """What is not well there: the server is Caution until it is."""
+    failed_starts: dict[str, str] = {}
+    """Group -> why its last start here failed: resource and last line."""
     halts: dict[str, int] = {}
     """`rm`, `rc` -> final actions in a row that ended the machine (`clpregctrl --get`)."""
     quiet: dict[str, str] = {}
@@ -213,6 +223,8 @@ class ClusterView(View, frozen=True, kw_only=True):
     """Normal, Caution, Error, Stopped."""
     suspended: bool = False
     suspended_by: str = ""
+    suspended_s: float | None = None
+    """For how long; None: it is not."""
     revision: int = 0
     coordinator: str = ""
     quorate: bool = False
@@ -221,6 +233,9 @@ class ClusterView(View, frozen=True, kw_only=True):
     out: tuple[str, ...] = ()
     toratio: int = 1
     """How many times as long as configured time-outs are (`clptoratio`)."""
+    toratio_by: str = ""
+    toratio_left_s: float | None = None
+    """After so long they are as configured again; None: they are."""
 
 
 class StatusView(View, frozen=True, kw_only=True):

@@ -46,6 +46,13 @@ class PowerState(StrEnum):
     UNKNOWN = "unknown"
 
 
+class RefusedFor(StrEnum):
+    """Why datagrams of a server's address are refused."""
+
+    AUTHKEY = "authkey"
+    CLUSTER = "cluster"
+
+
 class Operation(StrEnum):
     """What is done with a group resource."""
 

@@ -38,6 +38,7 @@ class GroupStartsNowhere(Notice, frozen=True):
     entry = Entry("rc", 12, ERROR)
     about = ("group",)
     says = "{group} could not be started on {servers}; it is tried again in {pause_ms:whole}."
+    hint = "Mend that, then at once: clpgrp -s {group}"
 
     group: str
     servers: Names
@@ -50,8 +51,8 @@ class TwoCopies(Notice, frozen=True):
 
     entry = Entry("rc", 931, ERROR)
     about = ("group", "servers")
-    says = "{group} runs on {servers} at once: its data is at risk."
-    hint = "Stop it where it should not run: {stops}"
+    says = "CRITICAL: {group} runs on {servers} at once: its data is at risk."
+    hint = "The older copy is told to stop; where that failed, mend it, then: {stops}"
 
     group: str
     servers: Names
@@ -61,7 +62,7 @@ class TwoCopies(Notice, frozen=True):
 class OneCopy(Notice, frozen=True):
     """A group that ran twice runs once again, or not at all."""
 
-    entry = Entry("rc", 931, INFO)
+    entry = Entry("rc", 931, WARN)
     about = ("group", "servers")
     says = "{group} no longer runs on several servers."
     hint = "Check its data."

@@ -10,7 +10,7 @@ from clptools.core.cluster.peers import Peers
 from clptools.core.cluster.shared_policy import SharedPolicy
 from clptools.core.groups.placement import Placement
 from clptools.core.groups.runs import GroupRuns
-from clptools.core.model.group_state import purging
+from clptools.core.model.group_state import failed_starts, purging
 from clptools.core.model.messages import Holding
 from clptools.core.model.monitor_state import MonitorRun, Windows, bars, open_of
 from clptools.core.model.options import WatchdogOptions, read
@@ -150,6 +150,7 @@ class OwnStatus:
                 )
                 for name, found in self.conditions.items()
             ),
+            failed_starts=failed_starts(self.groups.runs),
             halts=dict(self.final.state.halts),
             quiet={
                 name: str(window.stage(now))
@@ -207,6 +208,8 @@ class OwnStatus:
             restarts=len(run.restarts),
             failovers=len(run.failovers),
             scripts=len(run.scripts),
+            suspended_by=run.suspended_by,
+            suspended_s=(step.now - run.suspended_at) / 1000 if run.suspended else None,
         )
 
     def _heartbeats(self) -> tuple[HeartbeatView, ...]:
@@ -270,7 +273,13 @@ class OwnStatus:
             if step.life.phase is not Phase.RUNNING:
                 status = "Offline"
             views.append(
-                ArbiterView(name=arbiter.name, type=arbiter.type, status=status, held=held)
+                ArbiterView(
+                    name=arbiter.name,
+                    type=arbiter.type,
+                    status=status,
+                    held=held,
+                    error=votes.arbiter_error if status == "Error" else "",
+                )
             )
         return tuple(views)
 

@@ -81,7 +81,7 @@ class ClusterRequests:
                 hint="Suspend all the same: clpcl --suspend --force",
             )
         self.policy.share(
-            msgspec.structs.replace(shared, suspended=on, suspended_by=pending.user if on else "")
+            msgspec.structs.replace(shared, suspended=on, suspended_by=pending.user, suspended_ms=0)
         )
         return None
 

@@ -14,6 +14,7 @@ from clptools.core import replies
 from clptools.core.cluster.peers import Peers
 from clptools.core.cluster.shared_policy import SharedPolicy
 from clptools.core.groups.holders import Holders
+from clptools.core.groups.placement import Placement
 from clptools.core.groups.selection import Selection
 from clptools.core.model.messages import Intent
 from clptools.core.model.requests import (
@@ -29,6 +30,7 @@ from clptools.core.model.requests import (
 from clptools.core.model.settings import Group
 from clptools.core.model.state import Pending
 from clptools.core.model.states import GroupState
+from clptools.core.model.timing import NEVER
 from clptools.core.monitors.planned_moves import PlannedMoves
 from clptools.core.notices import groups as of_groups
 from clptools.core.notices import monitors as of_monitors
@@ -36,6 +38,9 @@ from clptools.core.requests.cluster import ClusterRequests
 from clptools.core.requests.forwarding import Forwarding
 from clptools.core.safety.clearance import Clearance
 from clptools.core.step import Step
+
+_WHY_MS = 1_000
+"""How much later than its heartbeat the report of a server may come that says why."""
 
 
 class GroupRequests:
@@ -50,6 +55,7 @@ class GroupRequests:
         holders: Holders,
         selection: Selection,
         planned: PlannedMoves,
+        placement: Placement,
         forwarding: Forwarding,
         cluster: ClusterRequests,
     ) -> None:
@@ -60,6 +66,7 @@ class GroupRequests:
         self.holders = holders
         self.selection = selection
         self.planned = planned
+        self.placement = placement
         self.forwarding = forwarding
         self.cluster = cluster
 
@@ -102,16 +109,38 @@ class GroupRequests:
         server, state = self.holders.where(group.name)
         intent = self.policy.intent_of(group.name)
         if server and state == GroupState.ONLINE:
-            return Outcome()
+            asked = pending.request.server
+            return self._badly(group, pending, (asked,)) if asked not in ("", server) else Outcome()
         if server and state == GroupState.STOP_FAILED:
             return Outcome(code=FAILED, text=of_groups.GroupStuck(group.name, server).told())
-        if not server and not intent.wanted:
-            tried = intent.avoid or ("any server",)
-            return Outcome(code=FAILED, text=replies.start_ended_badly(group.name, tried[-1]))
-        if not server and self.selection.exhausted(group, intent):
-            text = replies.start_ended_badly(group.name, intent.avoid[-1])
-            return Outcome(code=FAILED, text=text, hint="It is tried again by itself.")
+        if not server and (not intent.wanted or self.selection.exhausted(group, intent)):
+            return self._badly(group, pending, intent.avoid)
         return None
+
+    def _badly(self, group: Group, pending: Pending, tried: tuple[str, ...]) -> Outcome | None:
+        """Tells on which servers a start failed, why, and what became of the group.
+
+        None: one of them has not yet told why, and has a moment to.
+        """
+        step, name = self.step, group.name
+        if pending.failed_at == NEVER:
+            pending.failed_at = step.now
+        untold = any(
+            not self.selection.why_failed(name, s) and (s == step.me or self.peers.hears(s))
+            for s in tried
+        )
+        if untold and step.now - pending.failed_at <= _WHY_MS:
+            return None
+        server, _ = self.holders.where(name)
+        failed = self.selection.failures(name, tried) or (say.any_server,)
+        text = replies.start_ended_badly(name, failed, server)
+        if server:
+            hint = f"Mend that, then: clpgrp -m {name} -a {tried[0]}"
+        elif self.policy.intent_of(name).wanted:
+            hint = f"It is tried again by itself; mend that, then at once: clpgrp -s {name}"
+        else:
+            hint = f"Mend that, then: clpgrp -s {name}"
+        return Outcome(code=FAILED, text=text, hint=hint)
 
     def _moved(self, group: Group, pending: Pending) -> Outcome | None:
         server, state = self.holders.where(group.name)
@@ -121,21 +150,31 @@ class GroupRequests:
         if server and state == GroupState.ONLINE and not intent.preferred:
             wanted = pending.server if pending.groups == [group.name] else ""
             if wanted and server != wanted and not isinstance(pending.request, GroupStart):
-                return Outcome(
-                    code=FAILED,
-                    text=f"{replies.start_ended_badly(group.name, wanted)} It runs on {server}.",
-                )
+                return self._badly(group, pending, (wanted,))
             return Outcome()
         if not server and (not intent.wanted or self.selection.exhausted(group, intent)):
-            return Outcome(code=FAILED, text=replies.start_ended_badly(group.name, pending.server))
+            return self._badly(group, pending, intent.avoid or (pending.server,))
         return None
 
     def _stopped(self, group: Group, pending: Pending) -> Outcome | None:
         server, state = self.holders.where(group.name)
+        asked = pending.request.server
         if not server:
             return Outcome()
+        if asked not in ("", server):
+            return self._stopped_older(group.name, asked, pending)
         if state == GroupState.STOP_FAILED and not self.policy.intent_of(group.name).force:
             return Outcome(code=FAILED, text=of_groups.GroupStuck(group.name, server).told())
+        return None
+
+    def _stopped_older(self, group: str, server: str, pending: Pending) -> Outcome | None:
+        """How the stop of an older copy ended; None: it has not."""
+        state = next((h.state for h in self.holders.of(group) if h.server == server), None)
+        if state is None:
+            return Outcome()
+        # It had failed before, and shows that until the order has arrived.
+        if state == GroupState.STOP_FAILED and self.step.now - pending.since > _WHY_MS:
+            return Outcome(code=FAILED, text=of_groups.GroupStuck(group, server).sentence())
         return None
 
     # ------------------------------------------------------------------ groups (coordinator)
@@ -186,8 +225,15 @@ class GroupRequests:
         return Outcome(
             code=REFUSED,
             text=replies.no_proof_yet(group.name, dark),
-            hint=replies.how_to_prove(group.name, dark, wanted),
+            hint=replies.how_to_prove(
+                *(group.name, dark, wanted), next(filter(None, map(self._mend, dark)), "")
+            ),
         )
+
+    def _mend(self, server: str) -> str:
+        """What makes a server that lives be heard again, where that is known."""
+        why = self.peers.why_refused(server)
+        return f"{why[:1].upper()}{why[1:]}. {self.peers.mend_of_refusal(server)}" if why else ""
 
     def start(self, pending: Pending) -> Outcome | None:
         """Starts a group, or all, on a named server or by its order."""
@@ -251,6 +297,10 @@ class GroupRequests:
             server, state = self.holders.where(group.name)
             if request.server and server != request.server:
                 if not request.group:
+                    continue
+                if self.placement.stop_older(group, request.server):
+                    begun = True
+                    pending.groups.append(group.name)
                     continue
                 if server:
                     return _elsewhere(group.name, server)
