@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 
 from clptools.config import fields_of_traps as fields
 from clptools.config.lines import Lines
@@ -115,6 +116,8 @@ def _check_rows(table: Table, of_maker: bool, earlier: _Earlier) -> None:
 def _row_mend(row: str) -> str:
     if row.startswith("oid ."):
         return f'Write "oid {row[4:].strip(".")}": no dot at its beginning.'
+    if row.startswith("redfish"):
+        return 'Write "redfish Power.PowerSupplyFailed": registry and message, without a version.'
     return 'Write "0Dh/6F/2", "*/04/1", "specific 1001", or "oid 1.3.6.1.4.1.232.0.9014".'
 
 
@@ -163,7 +166,7 @@ def _family(table: Table, shared: dict[str, TrapCondition | None], text: str) ->
         name: _condition(table, name) if name in table.raw else shared[name]
         for name in fields.CONDITIONS
     }
-    ok = _check_match(table, wanted)
+    ok = _check_match(table, wanted) and _check_overlaps(table, wanted)
     classes = _values(table, "classes", values.pop("classes"))
     levels = _values(table, "levels", values.pop("levels"))
     event_class = values.pop("class")
@@ -237,6 +240,22 @@ def _check_match(table: Table, match: dict[str, str]) -> bool:
             continue
         _warn_number(table, "match", pattern, pattern_bounds(pattern)[1])
     return ok
+
+
+def _check_overlaps(table: Table, match: dict[str, str]) -> bool:
+    """Reports ranges of one table that share numbers, and say different classes of them.
+
+    A number alone goes before the ranges that it is in, and a table before the next one.
+    """
+    ranges = sorted((pattern_bounds(pattern), pattern) for pattern in match)
+    ranges = [((head, low, high), p) for (head, low, high), p in ranges if low < high]
+    for ((head, _, high), one), ((other, low, _), two) in pairwise(ranges):
+        if head == other and low <= high and match[one] != match[two]:
+            text = f'says {match[one] or "nothing"} of "{one}", and {match[two] or "nothing"} here'
+            mend = "Let one end where the other begins."
+            table.error("match", f"{text}: both have {low}", mend, at=(two,))
+            return False
+    return True
 
 
 def _warn_number(table: Table, name: str, pattern: str, number: int) -> None:

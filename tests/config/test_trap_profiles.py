@@ -66,6 +66,14 @@ CASES = {
         + '[[trap_profile]]\nname = "b"\nrows = { "0Dh/6F/1" = "INFO" }\n',
         ["trap_profile.b.rows.0Dh/6F/1", "says FATAL of the same row"],
     ),
+    "two ranges that contradict": (
+        FLUX + 'match = { "0.20..25" = "ERROR", "0.23..30" = "INFO" }\n',
+        ["trap_profile.site.trap.match.0.23..30", "says ERROR", "both have 23", "begins"],
+    ),
+    "a row with the version of a registry": (
+        TWO + '[[trap_profile]]\nname = "a"\nrows = { "redfish Power.1.0.Failed" = "FATAL" }\n',
+        ["trap_profile.a.rows", "is no row", "without a version"],
+    ),
     "a value that its mask takes away": (
         FLUX + 'match = ["0.7"]\nvariable = "1"\nmask = 0x1C\nclasses = { 0x20 = "ERROR" }\n',
         ["trap_profile.site.trap.classes.0x20", "can never match"],
