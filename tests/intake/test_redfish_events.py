@@ -454,7 +454,7 @@ def test_invented_messages_cost_little(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(compared) < 40, "the rows of one family alone"
 
 
-def test_whoever_never_stops_talking_leaves_the_loop_to_others() -> None:
+async def test_whoever_never_stops_talking_leaves_the_loop_to_others() -> None:
     class Clock:
         now = 0.0
 
@@ -462,20 +462,17 @@ def test_whoever_never_stops_talking_leaves_the_loop_to_others() -> None:
             self.now += JUDGE_S / 4
             return self.now
 
-    async def talk() -> int:
-        others = 0
+    others = 0
 
-        async def other() -> None:
-            nonlocal others
-            while True:
-                others += 1
-                await asyncio.sleep(0)
+    async def other() -> None:
+        nonlocal others
+        while True:
+            others += 1
+            await asyncio.sleep(0)
 
-        task = asyncio.get_running_loop().create_task(other())
-        pace = Pace(cast(asyncio.AbstractEventLoop, Clock()))
-        for _ in range(100):
-            await pace.turn()
-        task.cancel()
-        return others
-
-    assert asyncio.run(talk()) > 20
+    task = asyncio.get_running_loop().create_task(other())
+    pace = Pace(cast(asyncio.AbstractEventLoop, Clock()))
+    for _ in range(100):
+        await pace.turn()
+    task.cancel()
+    assert others > 20

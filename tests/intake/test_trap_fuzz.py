@@ -89,32 +89,29 @@ def stream(count: int) -> Iterator[bytes]:
     return (mutated(dice, seeds) for _ in range(count))
 
 
-def test_no_mutated_trap_stops_the_receiver_and_each_is_counted() -> None:
-    async def story() -> None:
-        port = free_port()
-        keys = {"trapper": UserKeys(auth=b"authpass1", priv=b"privpass1")}
-        heard = Heard(settings_for(port, snmpv3_users=(USER,), communities=("public",)), port, keys)
-        async with heard:
-            (listener,) = heard.receiver._listeners.values()
-            for number, data in enumerate(stream(TRAPS)):
-                cut = len(data) > snmp.MESSAGE_BYTES
-                heard.receiver.datagram(listener, data, cut, ("127.0.0.1", 9))
-                if number % 50 == 0:
-                    await asyncio.sleep(0)
-            heard.receiver.datagram(
-                listener, build_pet_trap(pet_event("FATAL", sequence=9)), False, ("127.0.0.1", 9)
-            )
-        faults = [note.text for note in heard.notes if note.kind == "fault"]
-        assert not faults, faults[:3]
-        told = heard.counters
-        assert told.pop("received") == TRAPS + 1
-        assert sum(told.values()) >= TRAPS + 1, told
-        assert any(event.event_class == "FATAL" for event in heard.events), told
-        assert all("\n" not in note.text and len(note.text) < 700 for note in heard.notes)
-        names = {note.text for note in heard.notes}
-        assert len(names) < 200 + TRAPS / 20, "few lines for many traps"
-
-    asyncio.run(story())
+async def test_no_mutated_trap_stops_the_receiver_and_each_is_counted() -> None:
+    port = free_port()
+    keys = {"trapper": UserKeys(auth=b"authpass1", priv=b"privpass1")}
+    heard = Heard(settings_for(port, snmpv3_users=(USER,), communities=("public",)), port, keys)
+    async with heard:
+        (listener,) = heard.receiver._listeners.values()
+        for number, data in enumerate(stream(TRAPS)):
+            cut = len(data) > snmp.MESSAGE_BYTES
+            heard.receiver.datagram(listener, data, cut, ("127.0.0.1", 9))
+            if number % 50 == 0:
+                await asyncio.sleep(0)
+        heard.receiver.datagram(
+            listener, build_pet_trap(pet_event("FATAL", sequence=9)), False, ("127.0.0.1", 9)
+        )
+    faults = [note.text for note in heard.notes if note.kind == "fault"]
+    assert not faults, faults[:3]
+    told = heard.counters
+    assert told.pop("received") == TRAPS + 1
+    assert sum(told.values()) >= TRAPS + 1, told
+    assert any(event.event_class == "FATAL" for event in heard.events), told
+    assert all("\n" not in note.text and len(note.text) < 700 for note in heard.notes)
+    names = {note.text for note in heard.notes}
+    assert len(names) < 200 + TRAPS / 20, "few lines for many traps"
 
 
 def test_whatever_can_be_decoded_can_be_told() -> None:
