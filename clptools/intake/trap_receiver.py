@@ -31,6 +31,7 @@ from clptools.intake.ber import DecodeError
 from clptools.intake.class_table import ClassTable
 from clptools.intake.decoded_trap import event_of
 from clptools.intake.listener import Listener
+from clptools.intake.pace import JUDGE_S, REST_S
 from clptools.intake.rehearsal import RehearsalGate, is_rehearsal
 from clptools.intake.snmp import Trap, V3Message
 from clptools.intake.trap_delivery import (
@@ -48,8 +49,6 @@ from clptools.intake.variables import Binds, words_of
 
 AT_ONCE, AT_ONCE_BURST = 200, 64
 """Traps a second that may wait but are judged at once: without a storm, that is all of them."""
-JUDGE_S, REST_S = 0.002, 0.006
-"""How long waiting traps are judged in one turn, and the pause before the next."""
 KEYS_AGAIN_S = 5.0
 """Until keys that cannot be used are read again."""
 LONG_REST_S = 0.05
