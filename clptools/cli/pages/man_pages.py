@@ -150,8 +150,8 @@ _REDFISH = (
     (
         "The BMC's timer, for userw method ipmi and for after_recovery, is reached by /dev/ipmi0, "
         "which still works where IPMI over LAN is switched off; without that device, "
-        "after_recovery is done after the recovery, but nothing is armed before. Heartbeats are not written into a BMC: "
-        "a bmchb interconnect shows its power alone."
+        "after_recovery is done after the recovery, but nothing is armed before. Heartbeats are "
+        "not written into a BMC: a bmchb interconnect shows its power alone."
     ),
     (
         "Where a message receive monitor of BMCNOTICE has a keyword for the server, hardware "
@@ -173,8 +173,8 @@ _OTHER_SCRIPTS = (
 _TRAPS = (
     "Traps of BMCs that are no PETs are read by profiles: those that ship, for Dell iDRAC, HPE "
     "iLO (NEC's models with iLO, too), Lenovo XCC and IMM, Fujitsu iRMC, Huawei and xFusion iBMC "
-    "and Cisco CIMC, and the site's own, which take precedence. A trap that no row knows is recorded "
-    "in the alert log, once an hour for each name, with the row that would give it a class; "
+    "and Cisco CIMC, and the site's own, which take precedence. A trap that no row knows is "
+    "recorded in the alert log, once an hour for each name, with the row that would give it a class; "
     "clptrap decode says the same. In a profile, tables of one name are about one sort of fault, "
     "and the variables of instance tell its parts apart. A CLEAR ends what is open under the "
     "same name and part, whatever opened it, and what closes names. Here each named table opens "

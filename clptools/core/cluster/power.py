@@ -95,7 +95,7 @@ class Power:
             self._on(p, event)
         if event.power != PowerState.UNKNOWN:
             bmc.session = event.session
-        # Of one that is heard, "on" again and again is nothing that decisions hang on.
+        # Repeated "on" reads of a server that is heard affect no decision.
         heard = step.now - p.heard_at <= step.times.missed_ms
         if not heard or event.power == PowerState.OFF or self.peers.is_out(event.server):
             step.changed(Change.DECISIONS)

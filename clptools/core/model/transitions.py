@@ -1,8 +1,8 @@
 """Tables of states: what may happen to a thing in each of its states, and what it is then.
 
 A component looks the next state up in the table.  A pair that is not in it is a bug of ours, and
-ends the step: the journal holds the events that led there.  ARCHITECTURE.md shows the tables, and a test
-compares them.
+ends the step: the journal holds the events that led there.  ARCHITECTURE.md shows the tables, and
+a test compares them.
 """
 
 from __future__ import annotations
@@ -181,7 +181,9 @@ WATCHDOG: Transitions[WatchdogState, WatchdogChange] = Transitions(
 class ContactChange(StrEnum):
     """What a heartbeat of an incarnation that is not believed says."""
 
-    SPOKE = "a beat of another incarnation that answers no beat we sent since we last heard the server"
+    SPOKE = (
+        "a beat of another incarnation that answers no beat we sent since we last heard the server"
+    )
     ANSWERED = "a beat of another incarnation that answers such a beat: it is running now"
     SAID_LEFT = "it said that it left"
 
