@@ -175,9 +175,9 @@ _TRAPS = (
     "iLO (NEC's models with iLO, too), Lenovo XCC and IMM, Fujitsu iRMC, Huawei and xFusion iBMC "
     "and Cisco CIMC, and the site's own, which take precedence. A trap that no row knows is "
     "recorded in the alert log, once an hour for each name, with the row that would give it a "
-    "class; clptrap decode says the same. In a profile, tables of one name are about one sort of fault, "
-    "and the variables of instance tell its parts apart. A CLEAR ends what is open under the "
-    "same name and part, whatever opened it, and what closes names. Here each named table opens "
+    "class; clptrap decode says the same. In a profile, tables of one name are about one sort of "
+    "fault, and the variables of instance tell its parts apart. A CLEAR ends what is open under "
+    "the same name and part, whatever opened it, and what closes names. Here each named table opens "
     "and ends its own fault; the last table gives all other traps of the vendor a class:"
 )
 TRAP_SAMPLE = """\
