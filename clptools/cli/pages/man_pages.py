@@ -177,8 +177,8 @@ _TRAPS = (
     "recorded in the alert log, once an hour for each name, with the row that would give it a "
     "class; clptrap decode says the same. In a profile, tables of one name are about one sort of "
     "fault, and the variables of instance tell its parts apart. A CLEAR ends what is open under "
-    "the same name and part, whatever opened it, and what closes names. Here each named table opens "
-    "and ends its own fault; the last table gives all other traps of the vendor a class:"
+    "the same name and part, whatever opened it, and what closes names. Here each named table "
+    "opens and ends its own fault; the last table gives all other traps of the vendor a class:"
 )
 TRAP_SAMPLE = """\
 [[trap_profile]]
