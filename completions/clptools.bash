@@ -80,7 +80,7 @@ _clptools() {
             esac
             ;;
         clpgrp)
-            flags='-s --start -t --stop -m --move -n --where -a --to -h --host -f --force --apito --json --help'
+            flags='-s --start -t --stop -m --move --cancel -n --where -a --to -h --host -f --force --apito --json --help'
             words=('group')
             valued='-a --to -h --host --apito'
             case $previous in

@@ -31,6 +31,70 @@ class JournalWritten(Notice, frozen=True):
     lost: int
 
 
+class RecordsUnwritten(Notice, frozen=True):
+    """A disk that is full takes no records: the alert log lacks what happens meanwhile."""
+
+    entry = Entry("pm", 911, WARN)
+    about = ("me",)
+    says = "The alert log and the records cannot be written ({path}: {why}); the cluster goes on."
+    hint = "See: df -h {path}; mount"
+
+    path: str
+    why: str
+
+
+class RecordsWritten(Notice, frozen=True):
+    """The disk takes records again."""
+
+    entry = Entry("pm", 911, WARN)
+    about = ("me",)
+    says = "The alert log and the records are written again."
+
+
+class DiskFull(Notice, frozen=True):
+    """A disk without room will soon take neither journal nor records; the cluster goes on."""
+
+    entry = Entry("pm", 913, WARN)
+    about = ("me",)
+    says = "{folder} has no room left on its disk (No space left on device)."
+    hint = "See: df -h {folder}"
+
+    folder: str
+
+
+class DiskHasRoom(Notice, frozen=True):
+    """The disk has room again."""
+
+    entry = Entry("pm", 913, WARN)
+    about = ("me",)
+    says = "{folder} has room on its disk again."
+
+    folder: str
+
+
+class DiskHangs(Notice, frozen=True):
+    """A disk that does not answer takes neither journal nor records; the cluster goes on."""
+
+    entry = Entry("pm", 912, WARN)
+    about = ("me",)
+    says = "{folder} has not answered for {silent_ms:whole}: journal and records wait for it."
+    hint = "See: dmesg; mount"
+
+    folder: str
+    silent_ms: int
+
+
+class DiskAnswers(Notice, frozen=True):
+    """The disk takes journal and records again."""
+
+    entry = Entry("pm", 912, WARN)
+    about = ("me",)
+    says = "{folder} answers again, after {silent_ms:whole}."
+
+    folder: str
+    silent_ms: int
+
+
 class StateUnusable(Notice, frozen=True):
     """The file with what this agent must not forget was there and could not be read."""
 

@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 from clptools import paths
 from clptools.agent import clock, configuration, notices
 from clptools.agent.alerts import Alerts
+from clptools.agent.conditions import Conditions
 from clptools.agent.executor import Executor
 from clptools.agent.journal import Journal
 from clptools.agent.lock import check_alone
 from clptools.agent.loop import Loop
+from clptools.agent.quiet_windows import QuietWindows
 from clptools.agent.records import Records
 from clptools.agent.store import Store
 from clptools.agent.surroundings import Surroundings
@@ -45,6 +47,9 @@ _LOOK_S = 5.0
 
 class Owner(Protocol):
     """`agent.Agent`, as its service needs it."""
+
+    conditions: Conditions
+    """What is not well on this server itself."""
 
     @property
     def ending(self) -> bool:
@@ -137,6 +142,7 @@ class Service:
         self._metrics_text = metrics
         self._metrics: MetricsServer | None = None
         self._worker = worker
+        self._quiet = QuietWindows()
         self._in_force = ""
         self._said_changed = ""
         self._is_first = True
@@ -173,6 +179,9 @@ class Service:
         )
         self.core = Core(node, loop, journal, settings)
         loop.put(self._started())
+        owner.conditions.end("journal")  # a new one begins, and tells where it fails as well
+        owner.conditions.tell_all()
+        self._quiet.forget()
         self._is_first = False
         self._apply(self.core)
 
@@ -256,7 +265,7 @@ class Service:
         if self.core is None:
             return set()
         others = (server for server in self.core.view().servers if not server.local)
-        return {server.name for server in others if server.status == "Online"}
+        return {server.name for server in others if server.status in ("Online", "Caution")}
 
     async def offered(self, settings: Settings) -> None:
         """A configuration is prepared here: returns when the core knows of it."""
@@ -284,6 +293,15 @@ class Service:
         self.core.settings = settings
         self._apply(self.core)
         self.core.put(SettingsChanged(settings=self.core.stretched.without_communities()))
+
+    async def watch_windows(self) -> None:
+        """Tell the core when the quiet windows of monitors are, by the wall clock."""
+
+        def tell(event: Event) -> None:
+            if self.core is not None:
+                self.core.put(event)
+
+        await self._quiet.watch(self.settings_in_force, tell)
 
     async def watch_configuration(self) -> None:
         """Say once when `clp.toml` on the disk is not the one in force."""

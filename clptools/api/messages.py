@@ -15,9 +15,10 @@ from typing import Protocol
 
 import msgspec
 
+from clptools.core.model.machine import Facts, ServerFacts
 from clptools.core.model.messages import Control
 from clptools.core.model.requests import ExternalNotice, GroupMove, Outcome, Request
-from clptools.core.model.view import StatusView
+from clptools.core.model.view import ConditionView, StatusView
 from clptools.core.model.words import Level
 from clptools.core.notices.requests import AskedLate
 
@@ -106,6 +107,8 @@ class HardwareOfServer(msgspec.Struct, frozen=True, kw_only=True):
     """Why there are no counters: its agent was asked and did not answer."""
     bmcs: tuple[BmcFault, ...] = ()
     """BMCs, also of other servers, that its agent cannot use as it should."""
+    conditions: tuple[ConditionView, ...] = ()
+    """What is not well on the server itself."""
 
 
 class HardwareView(msgspec.Struct, frozen=True, kw_only=True):
@@ -183,6 +186,12 @@ class Backend(Protocol):
 
     def log(self, text: str, level: Level, event_id: int) -> None:
         """`clplogcmd`: a record of this server in a person's or script's own words."""
+
+    async def facts(self, config: str) -> tuple[ServerFacts, ...]:
+        """What every server of that configuration (text; empty: in force) tells of its machine.
+
+        Raises ClpError.
+        """
 
     def counters(self) -> dict[str, int]:
         """Rejected datagrams and the like, by `door.reason`."""
@@ -284,6 +293,21 @@ class Counters(PeerMessage, tag="counters", frozen=True, kw_only=True):
     """BMCs that it cannot use as it should."""
 
 
+class AskFacts(PeerMessage, tag="ask-facts", frozen=True, kw_only=True):
+    """What does your machine look like to this configuration?  Reply: `ToldFacts`."""
+
+    config: str = ""
+    """Text of `clp.toml`; empty: the one in force there."""
+
+
+class ToldFacts(PeerMessage, tag="told-facts", frozen=True, kw_only=True):
+    """The machine of the server that was asked."""
+
+    facts: Facts
+    wall: float
+    """Its clock when it answered, seconds since 1970."""
+
+
 class AskLogs(PeerMessage, tag="ask-logs", frozen=True, kw_only=True):
     """`clplogcc`: what that server knows, packed.  Reply: `LogsPart`."""
 
@@ -323,13 +347,16 @@ PeerRequest = (
     | AskConfig
     | AskStatus
     | AskCounters
+    | AskFacts
     | AskLogs
     | Transaction
     | TransactionScript
 )
 """What `PeerChannel.call` takes."""
 
-PeerReply = Outcome | Records | ConfigHash | ConfigFiles | StatusView | Counters | LogsPart
+PeerReply = (
+    Outcome | Records | ConfigHash | ConfigFiles | StatusView | Counters | ToldFacts | LogsPart
+)
 """What an answered `PeerRequest` may bring back; the request says which."""
 
 OUTSIDE = (Transaction, TransactionScript)

@@ -21,6 +21,7 @@ from clptools.api.messages import (
     LogsPart,
 )
 from clptools.core.describe import describe_request
+from clptools.core.model.machine import ServerFacts
 from clptools.core.model.requests import Outcome, Request
 from clptools.core.model.view import StatusView
 from clptools.core.model.words import Level
@@ -63,6 +64,12 @@ class GetStatus(Parameters, frozen=True, kw_only=True):
     """Parameters of `GetStatus`."""
 
     local: bool | None = None
+
+
+class GetFacts(Parameters, frozen=True, kw_only=True):
+    """Parameters of `GetFacts`."""
+
+    config: str | None = None
 
 
 class Explain(Parameters, frozen=True, kw_only=True):
@@ -162,6 +169,12 @@ class HardwareReply(msgspec.Struct, frozen=True, kw_only=True):
     hardware: HardwareView
 
 
+class FactsReply(msgspec.Struct, frozen=True, kw_only=True):
+    """Reply of `GetFacts`."""
+
+    servers: tuple[ServerFacts, ...]
+
+
 class EventsReply(msgspec.Struct, frozen=True, kw_only=True):
     """Reply of `GetEvents`."""
 
@@ -247,6 +260,11 @@ async def get_events(backend: Backend, asked: GetEvents, _caller: Caller, more: 
         yield True, EventsReply(events=batch)
         batch = []
     yield False, EventsReply(events=batch)
+
+
+async def get_facts(backend: Backend, asked: GetFacts, _caller: Caller, _more: bool) -> Replies:
+    """`GetFacts`."""
+    yield False, FactsReply(servers=await backend.facts(asked.config or ""))
 
 
 async def get_counters(
@@ -364,6 +382,7 @@ METHODS: dict[str, Method] = {
     "WatchStatus": Method(NoParameters, watch_status),
     "Explain": Method(Explain, explain),
     "GetHardware": Method(NoParameters, get_hardware),
+    "GetFacts": Method(GetFacts, get_facts, writes=True),
     "GetEvents": Method(GetEvents, get_events),
     "GetCounters": Method(NoParameters, get_counters),
     "GetMetrics": Method(NoParameters, get_metrics),

@@ -88,7 +88,7 @@ def run(args: Args) -> Answer:
     folder = args.text("dir")
     match what:
         case "push":
-            return distribute(read(folder or config_dir()))
+            return push(folder or config_dir())
         case "compcheck":
             return distribute(read(folder or config_dir()), dry_run=True)
         case "pull":
@@ -116,6 +116,18 @@ def _numbers(what: str, words: tuple[str, ...]) -> tuple[int, ...]:
                 ExitCode.USAGE, f"{word}: not a number.", "List them: clpcfctrl --history"
             )
     return tuple(int(word) for word in words)
+
+
+def push(folder: str) -> Answer:
+    """A folder, to all servers or none; what servers lack for it comes first, and holds nothing
+    up."""
+    from clptools.cli.clpcfchk import warnings_of_others
+
+    files = read(folder)
+    lacks = warnings_of_others(os.path.join(folder, MAIN))
+    answer = distribute(files)
+    answer.text = "\n".join([*lacks, answer.text])
+    return answer
 
 
 def distribute(files: dict[str, str], *, dry_run: bool = False) -> Answer:

@@ -82,6 +82,16 @@ class ClusterJson(TypedDict):
     toratio: int
 
 
+class ConditionJson(TypedDict):
+    """`core.model.view.ConditionView`."""
+
+    name: str
+    text: str
+    mend: str
+    monitors: list[str]
+    since_s: float
+
+
 class ConfirmDownJson(TypedDict):
     """`core.model.requests.ConfirmDown`."""
 
@@ -142,6 +152,14 @@ class ForceStopJson(TypedDict):
     down: str
 
 
+class GroupCancelJson(TypedDict):
+    """`core.model.requests.GroupCancel`."""
+
+    type: Literal["group-cancel"]
+    server: NotRequired[str]
+    group: str
+
+
 class GroupJson(TypedDict):
     """`core.model.view.GroupView`."""
 
@@ -153,6 +171,7 @@ class GroupJson(TypedDict):
     wanted: bool
     failures: int
     waiting_for: WaitingJson | None
+    planned_move: PlannedMoveJson | None
     resources: list[ResourceJson]
     copies: list[str]
     on: dict[str, str]
@@ -204,6 +223,7 @@ class HardwareOfServerJson(TypedDict):
     counters: dict[str, int]
     unreachable: str | None
     bmcs: list[BmcFaultJson]
+    conditions: list[ConditionJson]
 
 
 class HeartbeatJson(TypedDict):
@@ -325,6 +345,19 @@ class PeerJson(TypedDict):
     last_seen_s: float | None
 
 
+class PlannedMoveJson(TypedDict):
+    """`core.model.view.PlannedMoveView`."""
+
+    to: str
+    stage: str
+    monitor: str
+    event: int
+    why: str
+    when: str
+    in_s: float | None
+    waits_for: str
+
+
 class ResourceJson(TypedDict):
     """`core.model.view.ResourceView`."""
 
@@ -377,7 +410,9 @@ class ServerJson(TypedDict):
     groups: list[HeldGroupJson]
     monitors: dict[str, MonitorOnServerJson]
     open_events: list[OpenEventJson]
+    conditions: list[ConditionJson]
     halts: dict[str, int]
+    quiet: dict[str, str]
     revision: int
     macs: list[str]
 
@@ -444,6 +479,7 @@ RequestJson: TypeAlias = (
     | GroupStartJson
     | GroupStopJson
     | GroupMoveJson
+    | GroupCancelJson
     | ResourceStartJson
     | ResourceStopJson
     | MonitorSuspendJson

@@ -33,6 +33,14 @@ def already_stopped(group: str) -> str:
     return f"{group} is already stopped."
 
 
+def no_planned_move(group: str) -> str:
+    return f"{group} has no planned move."
+
+
+def moves_already(group: str, server: str) -> str:
+    return f"The planned move of {group} to {server} has begun."
+
+
 def runs_on(group: str, server: str) -> str:
     """Another server was named."""
     return f"{group} runs on {server}."

@@ -26,7 +26,7 @@ from clptools.sim.world import World
 _ACTIONS = tuple(sorted(str(kind.__struct_config__.tag) for kind in get_args(a.Action)))
 _MEDDLE = {
     "disk", "forget", "leave", "message", "monitor", "request", "restore", "revise", "run",
-    "script", "storm", "trap", "wipe",
+    "script", "storm", "trap", "window", "wipe",
 }  # fmt: skip
 """Verbs after which a group may stop for another reason than a fault of machines and networks."""
 _LOOKS = {"advance", "until", "log", "state"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from clptools.agent import lock, notices, service, surroundings
 from clptools.agent.agent import Agent
 from clptools.agent.store import NoRoom, Store
 from clptools.api.messages import EventRecord
+from clptools.core.model.view import ServerView
 from clptools.core.notices.form import Kinds, Notice
 from clptools.faults import ExitCode
 from clptools.intake import notices as intake
@@ -132,6 +134,7 @@ async def test_a_socket_that_cannot_be_made_is_told(monkeypatch: pytest.MonkeyPa
         ("rehearsal", intake.TrapRehearsed, "INFO"),
         ("bind", intake.TrapReceiverDeaf, "WARN"),
         ("keys", intake.SnmpKeysUnusable, "WARN"),
+        ("keyed", intake.SnmpKeysUsable, "INFO"),
         ("storm", intake.TrapStorm, "WARN"),
         ("unknown", intake.TrapUnknown, "WARN"),
         ("fault", intake.TrapFailed, "ERROR"),
@@ -180,3 +183,49 @@ async def test_what_is_wrong_with_bmcs_is_in_the_hardware_page() -> None:
         (own,) = (server for server in view.servers if server.name == agent.server)
         faults = [(each.server, each.fault) for each in own.bmcs]
         assert (agent.server, "this BMC carries no beats") in faults
+
+
+async def test_a_receiver_that_is_deaf_shows_in_the_status_until_it_hears() -> None:
+    async with running() as agent:
+
+        def own() -> ServerView:
+            return next(one for one in agent._backend.status(False).servers if one.local)
+
+        agent._around._trap_condition("trap receiver x", "another program has it", ("mrw1",))
+        await until(lambda: own().conditions)
+        assert own().conditions[0].text == "another program has it"
+        agent._around._trap_condition("trap receiver x", "", ())
+        await until(lambda: not own().conditions)
+
+
+async def test_a_disk_that_hangs_is_told_and_so_is_its_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(agents, "_DISK_LOOK_S", 0.01)
+    monkeypatch.setattr(agents, "_DISK_HANGS_S", 0.05)
+    answers = threading.Event()
+    try:
+        async with running() as agent:
+            agent._worker.submit(answers.wait)
+            await until(lambda: told(agent, notices.DiskHangs))
+            conditions = agent._backend.status(False).servers[0].conditions
+            assert any(paths.data_dir() in one.text for one in conditions)
+            answers.set()
+            await until(lambda: told(agent, notices.DiskAnswers))
+            await until(lambda: not agent._backend.status(False).servers[0].conditions)
+    finally:
+        answers.set()
+
+
+async def test_a_disk_without_room_is_told_and_so_is_its_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(agents, "_DISK_LOOK_S", 0.01)
+    room = 1 << 30
+    monkeypatch.setattr(agents, "_room", lambda: room)
+    async with running() as agent:
+        room = 0
+        await until(lambda: told(agent, notices.DiskFull))
+        assert agent._backend.status(False).servers[0].conditions
+        room = 1 << 30
+        await until(lambda: told(agent, notices.DiskHasRoom))

@@ -19,6 +19,7 @@ from clptools.api.messages import (
     LogsPart,
 )
 from clptools.api.server import LIMITS, Server
+from clptools.core.model.machine import ServerFacts
 from clptools.core.model.requests import Outcome, Request
 from clptools.core.model.view import (
     ClusterView,
@@ -106,6 +107,10 @@ class FakeBackend:
         self.late: list[AskedLate] = []
         """What was refused because it came up late."""
         self.steps: tuple[str, ...] = ()
+        self.machines: tuple[ServerFacts, ...] = ()
+        """What the servers tell of themselves."""
+        self.asked_of: list[str] = []
+        """The configurations for which they were asked."""
         self.hold = False
         """Requests do not end while it is set."""
         self.files = ConfigFiles(
@@ -188,6 +193,10 @@ class FakeBackend:
         archive = f"what {server} packed".encode()
         for at in range(0, len(archive), 7):
             yield LogsPart(archive="a", size=len(archive), data=archive[at : at + 7])
+
+    async def facts(self, config: str) -> tuple[ServerFacts, ...]:
+        self.asked_of.append(config)
+        return self.machines
 
     def counters(self) -> dict[str, int]:
         return {"trap.malformed": 1}

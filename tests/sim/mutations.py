@@ -1292,3 +1292,49 @@ def nolimits(node: Node) -> None:
         return str(old(monitor, run))
 
     old = put(node.recovery, "_due", due)
+
+
+# --- planned moves ---------------------------------------------------------------------------
+
+
+@mutation
+def closedmoves(node: Node) -> None:
+    """An order to stop for a planned move counts though the event behind it is closed."""
+    put(node.orders, "_is_due", lambda number: True)
+
+
+@mutation
+def oneclock(node: Node) -> None:
+    """The coordinator's wall clock alone says when the quiet window is open."""
+    old = put(node.foresight, "window", lambda server, monitor: old(node.me, monitor))
+
+
+@mutation
+def unannounced(node: Node) -> None:
+    """A planned move begins as soon as the window is open."""
+
+    def wait(plan: Any) -> None:
+        node.state.plans.announced_at[plan.group] = NEVER
+        old(plan)
+
+    old = put(node.planned, "_wait", wait)
+
+
+@mutation
+def hurries(node: Node) -> None:
+    """A planned move waits for nothing but its window."""
+    put(node.hindrances, "first", lambda plan: "")
+
+
+@mutation
+def plansagain(node: Node) -> None:
+    """What became of a plan is forgotten at once, and the same event leads to another one."""
+    put(node.planned, "_forget_closed", lambda plan: node.planned._share(
+        tuple(p for p in node.policy.shared.plans if p.source != plan.source)
+    ))  # fmt: skip
+
+
+@mutation
+def nevercalledoff(node: Node) -> None:
+    """A planned move that has begun goes on, whatever comes before the group stops."""
+    put(node.planned, "_still_moves", lambda plan: None)

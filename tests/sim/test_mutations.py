@@ -130,6 +130,12 @@ TOLD = [
     ("losershoots", "tie-holder-behind-cut-cables"),
     ("keepsarbiter", "required-cut-off-holder-of-five"),
     ("offersagain", "required-survivor"),
+    ("closedmoves", "planned-move-event-closed"),
+    ("oneclock", "planned-move-clocks"),
+    ("unannounced", "planned-move-clocks"),
+    ("hurries", "planned-move-waits"),
+    ("plansagain", "planned-move-once"),
+    ("nevercalledoff", "planned-move-called-off"),
 ]
 """(guard, schedule): without it the story goes another way."""
 

@@ -136,7 +136,7 @@ SECTIONS = (
         ),
     ),
     ("BMC, arbiter, scripts", "bmc arbiter script"),
-    ("Hardware, messages, monitors", "trap storm message monitor"),
+    ("Hardware, messages, monitors", "trap storm message monitor gone unwell window"),
     ("People", "request revise"),
     ("Time, and looking", "advance until log state"),
 )

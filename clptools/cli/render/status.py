@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING
 from clptools.cli.render.text import clean, duration, field, pad, wrap
 
 if TYPE_CHECKING:
-    from clptools.cli.json_types import GroupJson, HardwareJson, OpenHardwareJson, StatusJson
+    from clptools.cli.json_types import (
+        ConditionJson,
+        GroupJson,
+        HardwareJson,
+        OpenHardwareJson,
+        StatusJson,
+    )
 
 STATUS_COLUMNS = 17
 HEADER = " ========================  CLUSTER STATUS  ==========================="
@@ -40,7 +46,8 @@ NP_COMMENTS = {
 
 def status(view: StatusJson, *, long: bool = False, detail: bool = False) -> str:
     """The whole layout; `detail` adds what a waiting group waits for."""
-    return "\n".join(status_lines(stopped(view), long=long, detail=detail)) + "\n"
+    lines = [*status_lines(stopped(view), long=long, detail=detail), *reasons(view)]
+    return "\n".join(lines) + "\n"
 
 
 def status_lines(view: StatusJson, *, long: bool, detail: bool) -> Iterator[str]:
@@ -67,6 +74,11 @@ def status_lines(view: StatusJson, *, long: bool, detail: bool) -> Iterator[str]
         for resource in group["resources"]:
             line = word(resource["status"], resource["comment"])
             yield f"      {field(resource['name'], child)}: {line}"
+        if group.get("planned_move") is not None:
+            from clptools.cli.render.explain import planned_words
+
+            for line in wrap(planned_words(group), 74):
+                yield f"      {line}"
         if detail and group["waiting_for"] is not None:
             from clptools.cli.render.explain import waiting_lines
 
@@ -77,6 +89,21 @@ def status_lines(view: StatusJson, *, long: bool, detail: bool) -> Iterator[str]
         line = word(monitor["status"], monitor["comment"])
         yield f"    {field(monitor['name'], wide)}: {line}"
     yield FOOTER
+
+
+def reasons(view: StatusJson) -> Iterator[str]:
+    """Why servers are Caution, behind the layout: what is not well on each of them."""
+    for server in view["servers"]:
+        # Older agents do not send them.
+        for condition in server.get("conditions") or ():
+            first = f"  {clean(server['name'])}: "
+            yield from wrap(condition_text(condition), COLUMNS, "    ", first=first)
+
+
+def condition_text(condition: ConditionJson) -> str:
+    """What is not well, and the mend."""
+    text = condition["text"].rstrip(".")
+    return clean(f"{text}. {condition['mend']}".rstrip())
 
 
 def where(group: GroupJson) -> str:
@@ -126,6 +153,7 @@ def stopped(view: StatusJson) -> StatusJson:
                 "status": "Offline",
                 "current": None,
                 "waiting_for": None,
+                "planned_move": None,
                 "on": {},
                 "resources": [{**found, "status": "Offline"} for found in group["resources"]],
             }
@@ -174,6 +202,8 @@ def hardware(view: HardwareJson, now: float, columns: int = COLUMNS) -> str:
             whose = "its own BMC" if bmc["server"] == server["name"] else f"that of {bmc['server']}"
             text = f"{whose}: {bmc['fault']}.{' ' if bmc['mend'] else ''}{bmc['mend']}"
             lines += wrap(clean(text), columns, " " * 9, first="  BMC    ")
+        for condition in server.get("conditions") or ():
+            lines += wrap(condition_text(condition), columns, " " * 9, first="  Here   ")
     if closable:
         lines.append("Close one that never deasserts:")
         lines.append(f"  clpmonctrl --acknowledge {clean(closable)}")

@@ -68,6 +68,17 @@ class Revision:
             return replies.change_under_way(self.behind())
         return ""
 
+    def is_pushed(self) -> bool:
+        """Whether a configuration is being pushed, or not all servers that count have ours yet."""
+        step = self.step
+        if self.state.names or self.state.doubt or step.now < self.state.offered_at + OFFER_MS:
+            return True
+        return any(
+            p.beat is not None and p.beat.revision != step.settings.revision
+            for name, p in self.peers.items()
+            if not self.peers.is_out(name)
+        )
+
     def has_gone(self, name: str) -> bool:
         """Whether a server has left, or a person vouches that it is down.
 
