@@ -1,6 +1,8 @@
 """Carries out what the core wants: one table from action to handler, results return as events.
 
-A handler never waits: it writes, sends, or begins a task whose end is put into the loop's queue.
+A handler does not wait: it writes, sends, or begins a task whose end is put into the loop's queue.
+Two touch a disk on the way: `SetMember`, which syncs when it clears the bit, and the start of a
+script, whose owner is checked first.
 Only `Persist`, `SetMember` and `SetService` may raise; the loop then tries again, or stops for
 good: what comes after them in the list must not happen without them.
 """

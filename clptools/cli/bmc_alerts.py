@@ -14,7 +14,7 @@ from clptools.faults import ClpError, ExitCode
 from clptools.hardware.alerts import AlertWay, Finding, Wanted
 from clptools.hardware.ipmi import BmcClient, IpmiProcesses
 from clptools.hardware.ipmi_alerts import IpmiAlerts
-from clptools.hardware.local import LocalIpmi, OwnBmc
+from clptools.hardware.ipmi_device import LocalIpmi, OwnBmc
 from clptools.intake.admission import admissions, communities
 
 if TYPE_CHECKING:

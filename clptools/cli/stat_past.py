@@ -83,7 +83,7 @@ def names(status: StatusView) -> tuple[str, ...]:
 
 
 def remark(*lines: str) -> None:
-    """What is said beside the answer, so that it is in no pipe."""
+    """Notes on standard error, so that they do not end up in a pipe."""
     for line in filter(None, lines):
         print(f"clpstat: {line}", file=sys.stderr)
 

@@ -1,8 +1,8 @@
-"""The core's one door: `Node.step(event, now) -> actions`.
+"""The core's single entry point: `Node.step(event, now) -> actions`.
 
-A `Node` is one server of the cluster as pure data and rules.  It reads no clock, uses no random
-numbers and does no I/O: what happened comes in as events, what is to be done goes out as actions.
-The agent and the simulator drive the same code.
+A `Node` is one server of the cluster as pure data and rules.  It reads no clock and does no I/O,
+and its only randomness is a generator that is seeded from outside: what happened comes in as
+events, what is to be done goes out as actions.  The agent and the simulator drive the same code.
 
     event --> gate --> the part that handles it --> settle --> [Persist] + actions
 

@@ -29,8 +29,10 @@ _NEEDED = "ConfigureComponents"
 async def account_faults(
     settings: Settings, servers: tuple[str, ...], within_s: float = WITHIN_S
 ) -> dict[str, AccountFault]:
-    """Server -> what our account lacks at its BMC, or what keeps it out; who lacks nothing is not
-    in it."""
+    """Server -> what our account lacks at its BMC, or what keeps it out.
+
+    Servers whose account suffices are omitted.
+    """
     processes = IpmiProcesses()
     bmcs = {s.name: s.bmc for s in settings.servers if s.bmc is not None and s.name in servers}
     try:

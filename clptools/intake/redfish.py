@@ -60,13 +60,13 @@ SUBSCRIPTION_S = 60.0
 ANSWER_S = 5.0
 """For one answer of the service."""
 AGAIN_S = (1.0, 60.0)
-"""How soon what could not go on is begun anew: at first, and at last."""
+"""First and longest delay before a retry."""
 PASSWORD_S = 5.0
 """Between two looks whether there is another password, where one was refused."""
 STUCK_S = 10.0
 """A stream whose event does not end within this is given up."""
 STREAM_FAULTS = 3
-"""So many streams that could not be had or ended soon, and pushes are asked for as well."""
+"""After this many streams that failed or ended soon, pushes are subscribed to as well."""
 SHORT_S = 10.0
 """A stream that ends within this ends soon."""
 PENDING, GRAVE_PENDING = 256, 4096

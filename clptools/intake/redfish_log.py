@@ -18,7 +18,7 @@ from clptools.common.redfish import ROOT, Json, RedfishError, link, links, text_
 from clptools.intake.redfish_events import Told, entry_of
 
 KNOWN_S = 600.0
-"""How long ago an agent may have run that what came since is news."""
+"""How long ago an earlier agent may have run, for what was logged since then to count as new."""
 _KNOWN_BYTES = 4_194_304
 _NAMES = ("EventLog", "Event", "Lclog", "IML", "Log", "Sel", "SEL")
 """Logs that have hardware events, best first: OpenBMC, iLO 6, iDRAC, iLO 5, others, IPMI's."""
@@ -178,8 +178,8 @@ class _Ids:
 class Seen:
     """Events that came.
 
-    Two events of one second may be alike: then the way that told both, under two ids, is right,
-    and another way that told one has told one of them.
+    Two events of one second may be alike.  Then a channel that reported both, under two ids, is
+    right, and a channel that reported one has reported one of the two.
     """
 
     def __init__(self) -> None:

@@ -17,8 +17,8 @@ from clptools.faults import ClpError
 from clptools.hardware.alerts import SENSOR_EVENT, Wanted
 from clptools.hardware.ipmi import BmcClient, IpmiProcesses
 from clptools.hardware.ipmi_alerts import IpmiAlerts
+from clptools.hardware.ipmi_device import LocalIpmi, OwnBmc
 from clptools.hardware.ipmi_requests import BmcError
-from clptools.hardware.local import LocalIpmi, OwnBmc
 from clptools.intake import decoded_trap, pet, snmp
 from clptools.intake.class_table import ClassTable
 from tests.conftest import LIMIT_S

@@ -1043,7 +1043,7 @@ def unsteady(node: Node) -> None:
         with briefly(p.bmc, "answers_since", since if since == NEVER else NEVER + 1):
             return bool(old(name, p))
 
-    old = put(node.fencing, "_strikable", strikable)
+    old = put(node.fencing, "_may_order", strikable)
 
 
 @mutation
@@ -1064,7 +1064,7 @@ def neveroff(node: Node) -> None:
         with briefly(p, "lost", True):
             old_end(name, p)
 
-    old = put(node.fencing, "_strikable", strikable)
+    old = put(node.fencing, "_may_order", strikable)
     old_end = put(node.fencing, "_end", end)
 
 

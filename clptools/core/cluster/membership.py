@@ -1,4 +1,4 @@
-"""Which servers are heard, out, newcomers (`docs/rules.md`, *Words and lengths*, *Out*, *State*).
+"""Which servers are heard, out, newcomers (`docs/rules.md`, *Words and durations*, *Out*, *State*).
 
 An incarnation is believed only when one of its beats answers a beat of ours that was sent after
 we last heard the previous one: then it lives now, and is no replay.  Only a believed incarnation,

@@ -95,7 +95,7 @@ class Power:
             self._on(p, event)
         if event.power != PowerState.UNKNOWN:
             bmc.session = event.session
-        # Of one that is heard, "on" again and again is nothing that decisions hang on.
+        # Repeated "on" reads of a server that is heard affect no decision.
         heard = step.now - p.heard_at <= step.times.missed_ms
         if not heard or event.power == PowerState.OFF or self.peers.is_out(event.server):
             step.changed(Change.DECISIONS)
@@ -229,7 +229,7 @@ class Power:
             if now >= bmc.next_at - early_ms:
                 self.ask(server.name, keep)
 
-    def keepers(self, server: str, coordinator: str) -> tuple[str, ...]:
+    def _keepers(self, server: str, coordinator: str) -> tuple[str, ...]:
         """The servers that keep a session with a BMC: the coordinator, and the one listed first."""
         listed = self.step.settings.names
         first = (coordinator, *(name for name in listed if name != coordinator))
@@ -238,7 +238,7 @@ class Power:
     def _needs(self, server: str, p: PeerState, coordinator: str) -> bool:
         """Whether its BMC is to be asked in short turns: we keep a session, or it is not heard."""
         sought = p.fence.since != NEVER or self.peers.is_out(server)
-        return sought or not self._heard(p) or self.step.me in self.keepers(server, coordinator)
+        return sought or not self._heard(p) or self.step.me in self._keepers(server, coordinator)
 
     def _silent(self, p: PeerState | None) -> bool:
         """Whether a server misses two beats, on every path and by every incarnation."""

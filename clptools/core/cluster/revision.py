@@ -5,9 +5,10 @@
                 '--- what decides holds by both --'
 
 A push is prepared everywhere before it is put in force anywhere, and put in force on servers
-that join only once all older ones have it (`joining`); but the word that puts it in force may
-be lost.  So until all are known to vote by one configuration, a majority is one in
-both, nobody may do anything for longer than either allows, and who boots is not admitted by time.
+that join only once all older ones have it (`joining`); but the message that puts it in force may
+be lost.  So until all are known to vote by one configuration, a majority is one in both, no server
+may do anything for longer than either revision allows, and a server that boots is not admitted by
+time alone.
 """
 
 from __future__ import annotations
@@ -183,7 +184,7 @@ class Revision:
             self.state.turns_before = []
 
     def settle(self) -> bool:
-        """Ends what is through; whether the previous revision ended."""
+        """Ends changes that are complete; returns whether the previous revision ended."""
         self._end_turns()
         ended = self._end_revision()
         step = self.step

@@ -100,7 +100,7 @@ class SharedPolicy:
         self.adopt(shared)
 
     def stretch(self, ratio: int, for_ms: int, user: str) -> None:
-        """In office: one time-out ratio for all, for so long."""
+        """As coordinator: sets one time-out ratio for all servers, for `for_ms`."""
         shared = self.shared
         self.share(
             msgspec.structs.replace(

@@ -63,7 +63,7 @@ class CopyWatch:
     def _runners(self) -> dict[str, tuple[str, ...]]:
         """Group -> servers that are heard and say that they run it, or still stop it beside one.
 
-        A server without state stops what may be left of before, and has no grant of it.
+        A server without state stops leftovers of an earlier run, for which it has no grant.
         """
         step = self.step
         said: dict[str, list[tuple[str, str]]] = {}

@@ -102,7 +102,7 @@ class Placement:
             self._place(group)
 
     def _stop_is_over(self) -> bool:
-        """Whether no server follows it any more: all that are heard, we too, have started since."""
+        """Whether no server still obeys it: all that are heard, and we, have started since."""
         step = self.step
         return step.life.phase is Phase.RUNNING and not any(
             p.left or (p.beat is not None and p.beat.stopped) for p in self.peers.values()
@@ -336,7 +336,7 @@ class Placement:
             self.state.retry_at[group.name] = step.now + pause
             tried = self.selection.failures(group.name, intent.avoid) or (say.any_server,)
             step.notice(notices.GroupStartsNowhere(group.name, tried, pause))
-            self.waits.told(group.name)  # by this record
+            self.waits.mark_recorded(group.name)  # by this record
         elif step.now >= at:
             del self.state.retry_at[group.name]
             # Manual is about lost servers: a group that was started is tried to the end.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from clptools.core import phrases as say
-from clptools.core.cluster.holdings import told
+from clptools.core.cluster.holdings import newest_complete_beat
 from clptools.core.cluster.peers import Peers
 from clptools.core.model.group_state import Runs, failed_starts, purging
 from clptools.core.model.messages import Intent
@@ -139,7 +139,7 @@ class Selection:
         """Whether something of the group may be left on a server from before its boot."""
         if name == self.step.me:
             return group.name in purging(self.group_runs)
-        beat = told(self.peers[name])
+        beat = newest_complete_beat(self.peers[name])
         return beat is not None and group.name in beat.purging
 
     def is_barred(self, name: str) -> bool:
