@@ -122,6 +122,7 @@ class GrantChange(StrEnum):
     HELD = "its server holds the group"
     ONLINE = "the group is online there"
     NOT_HELD = "its server saw it but does not hold the group: refused, or failed to start"
+    CLEARED = "its server held the group, and is proven not to run it any more"
     OVERTAKEN = "another server holds the group, or it was ours and is gone"
     NOT_ELIGIBLE = "its server may no longer take it"
     EXPIRED = "older than the holder's lease: no server may take it any more"
@@ -134,6 +135,7 @@ GRANT: Transitions[GrantStage, GrantChange] = Transitions(
         (GrantStage.GRANTED, GrantChange.HELD): GrantStage.TAKEN,
         (GrantStage.GRANTED, GrantChange.ONLINE): GrantStage.DONE,
         (GrantStage.GRANTED, GrantChange.NOT_HELD): GrantStage.VOID,
+        (GrantStage.GRANTED, GrantChange.CLEARED): GrantStage.VOID,
         (GrantStage.GRANTED, GrantChange.OVERTAKEN): GrantStage.VOID,
         (GrantStage.GRANTED, GrantChange.NOT_ELIGIBLE): GrantStage.VOID,
         (GrantStage.GRANTED, GrantChange.EXPIRED): GrantStage.VOID,
@@ -141,6 +143,7 @@ GRANT: Transitions[GrantStage, GrantChange] = Transitions(
         (GrantStage.TAKEN, GrantChange.HELD): GrantStage.TAKEN,
         (GrantStage.TAKEN, GrantChange.ONLINE): GrantStage.DONE,
         (GrantStage.TAKEN, GrantChange.NOT_HELD): GrantStage.VOID,
+        (GrantStage.TAKEN, GrantChange.CLEARED): GrantStage.VOID,
         (GrantStage.TAKEN, GrantChange.OVERTAKEN): GrantStage.VOID,
         (GrantStage.TAKEN, GrantChange.NOT_ELIGIBLE): GrantStage.VOID,
         (GrantStage.TAKEN, GrantChange.EXPIRED): GrantStage.VOID,
