@@ -55,6 +55,9 @@ class BmcState(msgspec.Struct):
     """The heartbeat that its server keeps there, as read last."""
     beat_at: int = NEVER
     """When that was seen to change."""
+    beat_after: int = NEVER
+    """The same, but where nothing was read for longer than its interval, when it was read before:
+    it may have changed then and stopped since."""
     beat_read_at: int = NEVER
     """When it was last read at all."""
     latency_ms: int = 0
