@@ -34,9 +34,10 @@ _clptools() {
             words=('file')
             ;;
         clpcfctrl)
-            flags='--push --pull --compcheck --history --diff --rollback --import --keygen -x --dir -l --linux -w --windows --nocheck -f --force --json --help'
-            valued='--import -x --dir'
+            flags='--push --pull --compcheck --history --diff --rollback --without --import --keygen -x --dir -l --linux -w --windows --nocheck -f --force --json --help'
+            valued='--without --import -x --dir'
             case $previous in
+                --without) value='server' ;;
                 --import) value='file' ;;
                 -x|--dir) value='directory' ;;
             esac
@@ -80,7 +81,7 @@ _clptools() {
             esac
             ;;
         clpgrp)
-            flags='-s --start -t --stop -m --move -n --where -a --to -h --host -f --force --apito --json --help'
+            flags='-s --start -t --stop -m --move --cancel -n --where -a --to -h --host -f --force --apito --json --help'
             words=('group')
             valued='-a --to -h --host --apito'
             case $previous in

@@ -16,6 +16,7 @@ _AGES = frozenset(
         "latency_ms",
         "first",
         "last",
+        "in_s",
         "suspended_s",
         "toratio_left_s",
     }
@@ -59,6 +60,7 @@ def _not_here(group: GroupView) -> GroupView:
         status="Offline",
         current=None,
         waiting_for=None,
+        planned_move=None,
         resources=tuple(msgspec.structs.replace(r, status="Offline") for r in group.resources),
     )
 

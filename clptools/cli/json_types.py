@@ -86,6 +86,16 @@ class ClusterJson(TypedDict):
     toratio_left_s: float | None
 
 
+class ConditionJson(TypedDict):
+    """`core.model.view.ConditionView`."""
+
+    name: str
+    text: str
+    mend: str
+    monitors: list[str]
+    since_s: float
+
+
 class ConfirmDownJson(TypedDict):
     """`core.model.requests.ConfirmDown`."""
 
@@ -146,6 +156,14 @@ class ForceStopJson(TypedDict):
     down: str
 
 
+class GroupCancelJson(TypedDict):
+    """`core.model.requests.GroupCancel`."""
+
+    type: Literal["group-cancel"]
+    server: NotRequired[str]
+    group: str
+
+
 class GroupJson(TypedDict):
     """`core.model.view.GroupView`."""
 
@@ -157,6 +175,7 @@ class GroupJson(TypedDict):
     wanted: bool
     failures: int
     waiting_for: WaitingJson | None
+    planned_move: PlannedMoveJson | None
     resources: list[ResourceJson]
     copies: list[str]
     on: dict[str, str]
@@ -208,6 +227,7 @@ class HardwareOfServerJson(TypedDict):
     counters: dict[str, int]
     unreachable: str | None
     bmcs: list[BmcFaultJson]
+    conditions: list[ConditionJson]
 
 
 class HeartbeatJson(TypedDict):
@@ -331,6 +351,19 @@ class PeerJson(TypedDict):
     last_seen_s: float | None
 
 
+class PlannedMoveJson(TypedDict):
+    """`core.model.view.PlannedMoveView`."""
+
+    to: str
+    stage: str
+    monitor: str
+    event: int
+    why: str
+    when: str
+    in_s: float | None
+    waits_for: str
+
+
 class ResourceJson(TypedDict):
     """`core.model.view.ResourceView`."""
 
@@ -385,8 +418,10 @@ class ServerJson(TypedDict):
     groups: list[HeldGroupJson]
     monitors: dict[str, MonitorOnServerJson]
     open_events: list[OpenEventJson]
+    conditions: list[ConditionJson]
     failed_starts: dict[str, str]
     halts: dict[str, int]
+    quiet: dict[str, str]
     revision: int
     macs: list[str]
 
@@ -453,6 +488,7 @@ RequestJson: TypeAlias = (
     | GroupStartJson
     | GroupStopJson
     | GroupMoveJson
+    | GroupCancelJson
     | ResourceStartJson
     | ResourceStopJson
     | MonitorSuspendJson

@@ -72,11 +72,14 @@ class Node(Parts):
             events.ArbiterAnswered: self.arbiter.answered,
             events.ResourceDone: self._resource_done,
             events.ResourceSaid: self.lifecycle.said,
-            events.ScriptDone: self.recovery.script_done,
+            events.ResourceLost: self.lifecycle.lost,
+            events.ScriptDone: self._script_done,
             events.MonitorResult: self.recovery.result,
+            events.WindowChanged: self.planned.window_changed,
             events.HardwareSeen: self.ledger.hardware,
             events.MessageSeen: self.ledger.message,
             events.WatchdogChanged: self.lease.changed,
+            events.ConditionSeen: self.conditions.seen,
             events.RequestSeen: self.router.request,
             events.HostActionDone: self.service.host_action_done,
         }
@@ -221,6 +224,10 @@ class Node(Parts):
             self.final.of_resource(exhausted.resource, exhausted.group)
             self.lifecycle.go_on(exhausted)
 
+    def _script_done(self, event: events.ScriptDone) -> None:
+        if not self.preparation.done(event):
+            self.recovery.script_done(event)
+
     def _fence_done(self, event: events.FenceDone) -> None:
         failed = self.fencing.done(event)
         if failed is not None:
@@ -290,6 +297,8 @@ class Node(Parts):
         if self.ratio.settle(self.policy.shared) and self.authority.in_office():
             self.policy.stretch(1, 0, "")
         self.lifecycle.settle()
+        self.planned.settle()
+        self.preparation.settle()
         self.placement.settle()
         for failed in self.fencing.settle(self.placement.stake()):
             self.waits.stop_failed(failed)

@@ -33,6 +33,14 @@ def already_stopped(group: str) -> str:
     return f"{group} is already stopped."
 
 
+def no_planned_move(group: str) -> str:
+    return f"{group} has no planned move."
+
+
+def moves_already(group: str, server: str) -> str:
+    return f"The planned move of {group} to {server} has begun."
+
+
 def runs_on(group: str, server: str) -> str:
     """Another server was named."""
     return f"{group} runs on {server}."
@@ -151,6 +159,16 @@ def may_not_be_removed(server: str) -> str:
         f"{server} would be removed, and has not left: stop its cluster service first "
         f"(clpcl -t -h {server}), or vouch that it is down and stays down until it has no "
         f"configuration of this cluster any more (clpnode confirm-down {server} --yes)"
+    )
+
+
+NOT_PROVEN_DOWN = "it is not proven down"
+
+
+def votes_by_the_one_before(server: str) -> str:
+    return (
+        f"servers, arbiters, leases or BMCs change, so {server} must have left, or a person must "
+        "vouch that it is down: it may boot, and vote by those of before"
     )
 
 

@@ -17,6 +17,7 @@ from clptools.core.model.view import (
     ArbiterView,
     BmcView,
     ClusterView,
+    ConditionView,
     GroupView,
     HeartbeatView,
     MonitorOnServerView,
@@ -657,3 +658,17 @@ def test_a_bmc_that_a_person_must_mend_is_part_of_the_story_of_its_server() -> N
     found = explain("server2", view(servers=(server,)), [], NOW, clock)
     assert found is not None
     assert found.then[0] == "Its BMC 192.168.0.12 cannot stop it (clp is USER). Raise it."
+
+
+def test_what_is_not_well_on_a_server_is_told_with_its_monitor_and_its_server() -> None:
+    deaf = ConditionView(
+        name="trap receiver x", text="Port 162 is taken", mend="Stop snmptrapd.",
+        monitors=("mrw1",), since_s=90.0,
+    )  # fmt: skip
+    plain = view()
+    one = msgspec.structs.replace(plain.servers[0], status="Caution", conditions=(deaf,))
+    status = msgspec.structs.replace(plain, servers=(one, *plain.servers[1:]))
+    line = f"On {one.name} since {ago(90.0)}: Port 162 is taken. Stop snmptrapd."
+    assert line in story(one.name, [], status).then
+    assert line in story("mrw1", [], status).then
+    assert line not in story(plain.servers[1].name, [], status).then

@@ -336,3 +336,39 @@ def test_no_move_and_no_failover_looks_like_two_copies() -> None:
         assert not any(c.view(at).groups[0].copies for at in c.cfg.names[1:])
     assert c.online() in ("server2", "server3")
     assert not alerts(c)
+
+
+DEAF = e.ConditionSeen(
+    name="trap receiver 10.0.0.1:162",
+    text="Trap receiver 10.0.0.1:162: another program has this port",
+    monitors=("mrw1",),
+)
+
+
+def test_what_is_not_well_on_a_server_makes_it_caution_for_all_until_it_is_over() -> None:
+    c = cluster(monitors=(MRW,))
+    c.tell("server2", DEAF)
+    c.run(6 * S)
+    for at in c.cfg.names:
+        view = c.view(at)
+        assert view.cluster.status == "Caution"
+        assert servers(c, at) == {"server1": "Online", "server2": "Caution", "server3": "Online"}
+        (found,) = server(c, "server2", at).conditions
+        assert found.text == DEAF.text and found.since_s > 5
+        mrw = next(m for m in view.monitors if m.name == "mrw1")
+        assert mrw.status == "Caution" and mrw.servers["server2"].text == DEAF.text
+        assert mrw.servers["server1"].status == "Normal"
+    c.tell("server2", e.ConditionSeen(name=DEAF.name))
+    c.run(6 * S)
+    assert {c.view(at).cluster.status for at in c.cfg.names} == {"Normal"}
+    assert not server(c, "server2").conditions
+
+
+def test_conditions_are_bounded_and_decide_nothing() -> None:
+    c = cluster(monitors=(MRW,))
+    here = c.online()
+    for number in range(100):
+        c.tell(here, e.ConditionSeen(name=f"disk {number}", text="full"))
+    c.run(6 * S)
+    assert len(server(c, here).conditions) == 16
+    assert c.online() == here

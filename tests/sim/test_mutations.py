@@ -65,6 +65,7 @@ UNSAFE = [
     ("partlist", "p34-list-not-whole"),
     ("countsbehind", "revision-left-servers-come-with-the-old"),
     ("shortdoubt", "g14-offered-and-cut-off"),
+    ("pushesanyway", "push-off-servers-vote-by-the-one-before"),
     ("strangersrelease", "g15-stranger-releases-nothing"),
     ("futurevotes", "g03-machine-set-back"),
     ("anyterm", "g17-vote-of-the-boot-before"),
@@ -127,10 +128,18 @@ TOLD = [
     ("notmeant", "g05-request-to-the-boot-before"),
     ("unsteady", "s03-bmc-network-back-first"),
     ("saysitcounts", "revision-off-servers-boot-with-the-old"),
+    ("countsolder", "push-goes-on-without-one-that-is-off"),
+    ("timeadmitsolder", "push-goes-on-without-one-that-is-off"),
     ("fencesboots", "p19-majority-lets-it-boot"),
     ("losershoots", "tie-holder-behind-cut-cables"),
     ("keepsarbiter", "required-cut-off-holder-of-five"),
     ("offersagain", "required-survivor"),
+    ("closedmoves", "planned-move-event-closed"),
+    ("oneclock", "planned-move-clocks"),
+    ("unannounced", "planned-move-clocks"),
+    ("hurries", "planned-move-waits"),
+    ("plansagain", "planned-move-once"),
+    ("nevercalledoff", "planned-move-called-off"),
 ]
 """(guard, schedule): without it the story goes another way."""
 

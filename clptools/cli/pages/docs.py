@@ -136,8 +136,8 @@ SECTIONS = (
         ),
     ),
     ("BMC, arbiter, scripts", "bmc arbiter script"),
-    ("Hardware, messages, monitors", "trap storm message monitor"),
-    ("People", "request revise"),
+    ("Hardware, messages, monitors", "trap storm message monitor gone unwell window"),
+    ("People", "request revise fetch"),
     ("Time, and looking", "advance until log state"),
 )
 """Every verb stands in one of them."""

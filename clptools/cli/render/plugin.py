@@ -100,6 +100,8 @@ def _told(view: StatusJson) -> Iterator[str]:
     for server in view["servers"]:
         if server["status"] != "Online":
             yield f"{server['name']} is {server['status']}"
+        for condition in server.get("conditions") or ():
+            yield f"{server['name']}: {condition['text']}"
         events = [event for event in server["open_events"] if not event["acknowledged"]]
         if events:
             yield f"{server['name']}: {events[0]['meaning']}"

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from clptools.cli.render.status import notes, where
-from clptools.cli.render.text import clean, clock, cut, field, width
+from clptools.cli.render.text import clean, clock, cut, duration, field, width
 
 if TYPE_CHECKING:
     from clptools.cli.json_types import (
@@ -190,16 +190,16 @@ def group_section(view: StatusJson, size: Size) -> Section:
     title = f" {'GROUP':<{name}}{'STATE':<{state}}{'ON':<{on}}{'RESOURCES':<{rest}}SINCE"
     rows = []
     for group in view["groups"]:
-        waiting = group["waiting_for"]
+        waiting, planned = group["waiting_for"], group.get("planned_move") is not None
         line: Line = [
             (" " + field(group["name"], name), ""),
             (field(group["status"], state), STYLES.get(group["status"], "")),
             (field(group["current"] or "-", on), ""),
-            (field(resource_words(group), rest), WARN if waiting is not None else ""),
+            (field(resource_words(group), rest), WARN if waiting is not None or planned else ""),
             (since(waiting["since_s"] if waiting is not None else group["since_s"]), ""),
         ]
         well = group["status"] in WELL or not group["wanted"]
-        rows.append(Row(line, well and waiting is None))
+        rows.append(Row(line, well and waiting is None and not planned))
     return Section(title, rows)
 
 
@@ -351,6 +351,13 @@ def resource_words(group: GroupJson) -> str:
         return f"RUNS TWICE: on {clean(where(group))}"
     if waiting is not None:
         return clean(waiting["text"])
+    planned = group.get("planned_move")
+    if planned is not None:
+        left = planned["in_s"]
+        when = f"in {duration(left)}" if left else "in its quiet window"
+        waits = f", waits: {clean(planned['waits_for'])}" if planned["waits_for"] else ""
+        to = clean(planned["to"]) or "another server"
+        return f"moves to {to} {when} ({clean(planned['monitor'])}){waits}"
     return "  ".join(
         f"{clean(r['name'])} {'ok' if r['status'] == 'Online' else r['status']}"
         for r in group["resources"]

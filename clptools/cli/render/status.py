@@ -17,6 +17,7 @@ from clptools.cli.render.text import clean, clock, duration, field, names, pad, 
 if TYPE_CHECKING:
     from clptools.cli.json_types import (
         ClusterJson,
+        ConditionJson,
         GroupJson,
         HardwareJson,
         OpenHardwareJson,
@@ -47,7 +48,8 @@ NP_COMMENTS = {
 
 def status(view: StatusJson, *, long: bool = False, detail: bool = False) -> str:
     """The whole layout; `detail` adds what a waiting group waits for."""
-    return "\n".join(status_lines(stopped(view), long=long, detail=detail)) + "\n"
+    lines = [*status_lines(stopped(view), long=long, detail=detail), *reasons(view)]
+    return "\n".join(lines) + "\n"
 
 
 def status_lines(view: StatusJson, *, long: bool, detail: bool) -> Iterator[str]:
@@ -59,7 +61,8 @@ def status_lines(view: StatusJson, *, long: bool, detail: bool) -> Iterator[str]
     yield "  <server>"
     for server in view["servers"]:
         mark = "*" if server["local"] else " "
-        yield f"   {mark}{field(server['name'], wide, '.')}: {word(server['status'])}"
+        line = word(server["status"])
+        yield f"   {mark}{field(server['name'], wide, '.')}: {line}"
         for beat in server["heartbeats"]:
             comment = COMMENTS.get(beat["type"], "")
             yield f"      {field(beat['name'], child)}: {word(beat['status'], comment)}"
@@ -74,6 +77,11 @@ def status_lines(view: StatusJson, *, long: bool, detail: bool) -> Iterator[str]
         for resource in group["resources"]:
             line = word(resource["status"], resource["comment"])
             yield f"      {field(resource['name'], child)}: {line}"
+        if group.get("planned_move") is not None:
+            from clptools.cli.render.explain import planned_words
+
+            for line in wrap(planned_words(group), 74):
+                yield f"      {line}"
         if detail and group["waiting_for"] is not None:
             from clptools.cli.render.explain import waiting_lines
 
@@ -149,6 +157,21 @@ def ratio_end(cluster: ClusterJson, now: float) -> str:
     return end + (f", by {user}" if user else "")
 
 
+def reasons(view: StatusJson) -> Iterator[str]:
+    """Why servers are Caution, behind the layout: what is not well on each of them."""
+    for server in view["servers"]:
+        # Older agents do not send them.
+        for condition in server.get("conditions") or ():
+            first = f"  {clean(server['name'])}: "
+            yield from wrap(condition_text(condition), COLUMNS, "    ", first=first)
+
+
+def condition_text(condition: ConditionJson) -> str:
+    """What is not well, and the mend."""
+    text = condition["text"].rstrip(".")
+    return clean(f"{text}. {condition['mend']}".rstrip())
+
+
 def where(group: GroupJson) -> str:
     """The server that runs a group; if by a fault several run it, all of them.
 
@@ -196,6 +219,7 @@ def stopped(view: StatusJson) -> StatusJson:
                 "status": "Offline",
                 "current": None,
                 "waiting_for": None,
+                "planned_move": None,
                 "on": {},
                 "resources": [{**found, "status": "Offline"} for found in group["resources"]],
             }
@@ -244,6 +268,8 @@ def hardware(view: HardwareJson, now: float, columns: int = COLUMNS) -> str:
             whose = "its own BMC" if bmc["server"] == server["name"] else f"that of {bmc['server']}"
             text = f"{whose}: {bmc['fault']}.{' ' if bmc['mend'] else ''}{bmc['mend']}"
             lines += wrap(clean(text), columns, " " * 9, first="  BMC    ")
+        for condition in server.get("conditions") or ():
+            lines += wrap(condition_text(condition), columns, " " * 9, first="  Here   ")
     if closable:
         lines.append("Close one that never deasserts:")
         lines.append(f"  clpmonctrl --acknowledge {clean(closable)}")

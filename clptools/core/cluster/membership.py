@@ -278,10 +278,8 @@ class Membership:
         if not (p.left or p.confirmed or p.off_asked_at != NEVER):
             return
         if in_office():
-            alike = beat.voters == self.step.settings.voters
-            settled = not beat.newcomer or (
-                alike and beat.ripe and set(beat.lacks) <= {self.step.me}
-            )
+            counted = self.revision.counts(beat) and beat.ripe
+            settled = not beat.newcomer or (counted and set(beat.lacks) <= {self.step.me})
             if not settled:
                 return
         p.left = False
@@ -330,12 +328,17 @@ class Membership:
             self._end_newcomer()
 
     def _say_if_not_counted(self, name: str, p: PeerState, beat: Beat) -> None:
-        """Records a newcomer that votes by another configuration than ours, once for each."""
+        """Records a newcomer with another configuration than ours, once for each."""
         step = self.step
-        if beat.voters in (step.settings.voters, p.not_counted) or step.life.newcomer:
-            return
-        p.not_counted = beat.voters
         ours = step.settings.revision
+        alike = beat.voters == step.settings.voters
+        which = ~beat.revision if alike else beat.voters
+        if self.revision.counts(beat) or which == p.not_counted or step.life.newcomer:
+            return
+        p.not_counted = which
+        if alike:
+            step.notice(notices.StartedWithOlder(name, beat.revision, ours))
+            return
         newer = beat.revision > ours
         kind = notices.CountsNewer if newer else notices.NotCounted
         step.notice(kind(name, beat.revision, ours))
@@ -369,7 +372,7 @@ class Membership:
         server = step.settings.server(step.me)
         without_bmc = server is None or server.bmc is None
         by_time = step.life.member and (without_bmc or step.now >= step.times.boot_ms)
-        if not (by_all or by_time):
+        if not (by_all or (by_time and not self.revision.hears_newer())):
             return
         step.life.newcomer = False
         step.changed(Change.DECISIONS, Change.BEATS, Change.REPORT)

@@ -231,7 +231,7 @@ class Placement:
                 return
         if preferred != newest.server and may_move and self.selection.would_take(group, intent):
             factor = "GROUPFAILOVER" if intent.avoid else "GROUPMOVE"
-            self._order(group, newest, GroupWhy.MOVE, factor, intent.reason)
+            self._order(group, newest, GroupWhy.MOVE, factor, intent.reason, intent.planned)
             return
         # A move to a server that cannot take it any more is given up, and not made up for later.
         self._settled(group, newest.server)
@@ -270,10 +270,19 @@ class Placement:
         self._order(group, older, GroupWhy.MOVE, "GROUPSTOP", say.twice(group.name))
         return True
 
-    def _order(self, group: Group, held: Held, why: GroupWhy, factor: str, reason: str) -> None:
+    def _order(
+        self,
+        group: Group,
+        held: Held,
+        why: GroupWhy,
+        factor: str,
+        reason: str,
+        planned: int = 0,
+    ) -> None:
+        """Orders a holder to stop; `planned`: the event behind a planned move, or 0."""
         step = self.step
         if held.server == step.me:
-            self.lifecycle.stop(group.name, why, factor, reason=reason)
+            self.lifecycle.stop(group.name, why, factor, migrate=bool(planned), reason=reason)
             return
         key = f"{group.name}/{held.server}"
         if step.now - self.state.ordered_at.get(key, NEVER) < _ORDER_MS:
@@ -289,6 +298,7 @@ class Placement:
                     why=why,
                     factor=factor,
                     reason=reason,
+                    planned=planned,
                 ),
             )
         )

@@ -160,7 +160,7 @@ class PeerState(msgspec.Struct):
     voters: int = 0
     """`Beat.voters` of the newest beat of the incarnation we believe."""
     not_counted: int = 0
-    """`Beat.voters` for which its not being counted was recorded."""
+    """`Beat.voters`, or `~Beat.revision`, for which its not being counted was recorded."""
     reads_lists: bool = True
     """`Beat.lists` of the newest such beat."""
     holdings: PeerHoldings = msgspec.field(default_factory=PeerHoldings)

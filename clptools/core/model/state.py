@@ -29,6 +29,7 @@ from clptools.core.model.monitor_state import (
     FinalState,
     LedgerState,
     MonitorRun,
+    PlansState,
 )
 from clptools.core.model.requests import Request
 from clptools.core.model.settings import Settings
@@ -86,6 +87,16 @@ class StepState(msgspec.Struct):
     reports: int = 0
     unsettled_at: int = NEVER
     """When it was last recorded that settling does not come to an end."""
+
+
+class Condition(msgspec.Struct, frozen=True):
+    """Something that is not well on this server itself."""
+
+    text: str
+    mend: str
+    monitors: tuple[str, ...]
+    """Monitors that do not see all that they are to see."""
+    since: int
 
 
 class LeaseState(msgspec.Struct):
@@ -169,7 +180,9 @@ class NodeState(msgspec.Struct):
     office: OfficeState = msgspec.field(default_factory=OfficeState)
     copies: dict[str, Copies] = {}
     monitors: dict[str, MonitorRun] = {}
+    conditions: dict[str, Condition] = {}
     ledger: LedgerState = msgspec.field(default_factory=LedgerState)
+    plans: PlansState = msgspec.field(default_factory=PlansState)
     final: FinalState = msgspec.field(default_factory=FinalState)
     requests: RequestsState = msgspec.field(default_factory=RequestsState)
     written: WrittenState = msgspec.field(default_factory=WrittenState)

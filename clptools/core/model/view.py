@@ -104,6 +104,17 @@ class HeldGroupView(View, frozen=True, kw_only=True):
     resources: tuple[ResourceView, ...] = ()
 
 
+class ConditionView(View, frozen=True, kw_only=True):
+    """Something that is not well on a server itself: a port is taken, a disk is full."""
+
+    name: str
+    text: str
+    mend: str = ""
+    monitors: tuple[str, ...] = ()
+    """Monitors that do not see all that they are to see."""
+    since_s: float = 0.0
+
+
 class ServerView(View, frozen=True, kw_only=True):
     """One server; the lower half is what it reports of itself."""
 
@@ -126,13 +137,37 @@ class ServerView(View, frozen=True, kw_only=True):
     groups: tuple[HeldGroupView, ...] = ()
     monitors: dict[str, MonitorOnServerView] = {}
     open_events: tuple[OpenEventView, ...] = ()
+    conditions: tuple[ConditionView, ...] = ()
+    """What is not well there: the server is Caution until it is."""
     failed_starts: dict[str, str] = {}
     """Group -> why its last start here failed: resource and last line."""
     halts: dict[str, int] = {}
     """`rm`, `rc` -> final actions in a row that ended the machine (`clpregctrl --get`)."""
+    quiet: dict[str, str] = {}
+    """Monitor -> `near` or `open`: how far its quiet window is, by this server's clock."""
     revision: int = 0
     macs: tuple[str, ...] = ()
     """MAC addresses of its interfaces."""
+
+
+class PlannedMoveView(View, frozen=True, kw_only=True):
+    """A move that is to come in the next quiet window, because a failure is expected."""
+
+    to: str
+    """Empty: no server can take the group now."""
+    stage: str
+    """`planned`, `announced` (a few minutes before), `moving`."""
+    monitor: str
+    event: int
+    """Number of the open hardware event behind it, on the server that holds the group."""
+    why: str
+    """What that event says."""
+    when: str
+    """The window in local time, `Sat 2026-12-05 02:00-06:00`; empty: not known here."""
+    in_s: float | None = None
+    """Until it opens; 0: it is open."""
+    waits_for: str = ""
+    """What would keep it from moving now; empty: nothing but the time."""
 
 
 class WaitingView(View, frozen=True, kw_only=True):
@@ -161,6 +196,7 @@ class GroupView(View, frozen=True, kw_only=True):
     failures: int = 0
     """Servers on which its start failed since it last ran: each sent it to the next."""
     waiting_for: WaitingView | None = None
+    planned_move: PlannedMoveView | None = None
     resources: tuple[ResourceView, ...] = ()
     copies: tuple[str, ...] = ()
     """Servers that each say that they run it, if more than one does: its data is at risk."""

@@ -107,6 +107,27 @@ class RecoveryStage(StrEnum):
     """The groups are to run elsewhere before the BMC does what it was going to do."""
 
 
+class Quiet(StrEnum):
+    """A quiet window of a monitor, by the wall clock of one server."""
+
+    UNKNOWN = ""
+    CLOSED = "closed"
+    NEAR = "near"
+    """It opens within a few minutes."""
+    OPEN = "open"
+
+
+class PlanStage(StrEnum):
+    """How far a planned move is."""
+
+    PLANNED = "planned"
+    ANNOUNCED = "announced"
+    """Told shortly before: not before that is a few minutes ago it may begin."""
+    MOVING = "moving"
+    OVER = "over"
+    """Done, called off or not needed any more; remembered while the event behind it is open."""
+
+
 class FinalAction(StrEnum):
     """What is done when a recovery is used up, or a resource failed for good."""
 

@@ -347,6 +347,20 @@ class NotCounted(Notice, frozen=True):
     ours: int
 
 
+class StartedWithOlder(Notice, frozen=True):
+    """A server has started that missed a push; it takes the configuration over by itself."""
+
+    entry = Entry("cfmgr", 2, WARN)
+    about = ("server", "me")
+    says = (
+        "{server} runs configuration revision {theirs}: it takes part when it has revision {ours}."
+    )
+
+    server: str
+    theirs: int
+    ours: int
+
+
 class CountsNewer(Notice, frozen=True):
     """A server has started with a newer configuration, which counts other votes than ours."""
 

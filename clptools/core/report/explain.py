@@ -13,17 +13,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from clptools.core.model.view import (
+    ConditionView,
     GroupView,
     MonitorOnServerView,
     MonitorView,
     OpenEventView,
+    PlannedMoveView,
     ServerView,
     StatusView,
 )
-from clptools.core.model.words import EventClass
+from clptools.core.model.words import EventClass, PlanStage
 from clptools.core.notices import cluster, groups, monitors, requests, safety
 from clptools.core.notices.form import Kinds
-from clptools.core.phrases import listed, stops_of
+from clptools.core.phrases import any_other, listed, no_window, stops_of
 from clptools.core.report.explain_parts import of_arbiter, of_heartbeat, of_resource
 from clptools.core.report.facts import facts
 from clptools.core.report.story import Recorded, Story, Teller, ago
@@ -274,6 +276,8 @@ def _group_then(
     server = next((s for s in teller.status.servers if s.name == old), None)
     if server is not None:
         lines += _barred(teller.status, server)
+    if group.planned_move is not None:
+        lines += _planned(group.name, group.planned_move)
     if group.copies:
         older = [server for server in group.copies if server != group.current]
         stops = stops_of(group.name, older)
@@ -287,6 +291,17 @@ def _group_then(
     if teller.status.cluster.suspended:
         lines.append(_suspended(teller, "nothing moves by itself"))
     return tuple(lines)
+
+
+def _planned(group: str, planned: PlannedMoveView) -> list[str]:
+    """Where a group is to move, when and why; what keeps it; how to call it off."""
+    to, why = planned.to or any_other, f"{planned.monitor} expects a failure: {planned.why}"
+    if planned.stage == PlanStage.MOVING:
+        return [f"Its planned move to {to} has begun, as {why}."]
+    lines = [f"It is to move to {to} in the quiet window {planned.when or no_window}, as {why}."]
+    if planned.waits_for:
+        lines.append(f"Now it would wait: {planned.waits_for}.")
+    return [*lines, f"Call it off: clpgrp --cancel {group}"]
 
 
 def _suspended(teller: Teller, so: str) -> str:
@@ -348,6 +363,12 @@ def _monitor(teller: Teller, monitor: MonitorView) -> Story:
             then.append(f"Resume it: clpmonctrl -r -m {monitor.name} -h {server.name}")
         then += _mends(monitor, server, found)
         then += _open_events(teller.status, server, monitor.name)
+        then += [
+            line
+            for condition in server.conditions
+            if monitor.name in condition.monitors
+            for line in _condition(server, condition)
+        ]
     if teller.status.cluster.suspended:
         then.insert(0, _suspended(teller, "no monitor acts"))
     # The records are in one order already, that of what happened.
@@ -403,7 +424,17 @@ def _open_events(status: StatusView, server: ServerView, monitor: str) -> list[s
     ]
 
 
+def _condition(server: ServerView, condition: ConditionView) -> list[str]:
+    """Since when something is not well on a server, and the mend."""
+    text = condition.text.rstrip(".")
+    mend = f" {condition.mend}" if condition.mend else ""
+    return [f"On {server.name} since {ago(condition.since_s)}: {text}.{mend}"]
+
+
 # ------------------------------------------------------------------------------ servers
+
+
+_TAKES_PART = ("Online", "Caution")
 
 
 def _server(teller: Teller, server: ServerView) -> Story:
@@ -411,7 +442,7 @@ def _server(teller: Teller, server: ServerView) -> Story:
     # From when it last came, or, if it is away, from what began that.
     comings = [i for i, r in enumerate(own) if r in COMES]
     first = comings[-1] if comings else 0
-    if server.status == "Online":
+    if server.status in _TAKES_PART:
         story = own[first:] if comings else own[-RECENT:]
     else:
         story = own[first + 1 :] if comings else own
@@ -443,7 +474,7 @@ def _server_state(teller: Teller, server: ServerView) -> str:
     if bad:
         words.append(f"hears too little on {listed(bad)}")
     bmc = server.bmc
-    if bmc is not None and server.status != "Online" and (bmc.reachable or bmc.error):
+    if bmc is not None and server.status not in _TAKES_PART and (bmc.reachable or bmc.error):
         said = f"reads {bmc.power}" if bmc.reachable else f"could not be read ({bmc.error})"
         words.append(f"its BMC {bmc.address} {said}")
     return f"{listed(words)}."
@@ -483,6 +514,8 @@ def _server_then(status: StatusView, server: ServerView) -> tuple[str, ...]:
     if bmc is not None and bmc.mend:
         what = "cannot be asked from here" if bmc.error else "cannot stop it"
         lines.append(f"Its BMC {bmc.address} {what} ({bmc.error or bmc.lacks}). {bmc.mend}")
-    if server.status == "Online":
+    for condition in server.conditions:
+        lines += _condition(server, condition)
+    if server.status in _TAKES_PART:
         lines += _barred(status, server)
     return tuple(lines)

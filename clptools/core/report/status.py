@@ -25,12 +25,15 @@ from clptools.core.model.view import (
     HeartbeatView,
     MonitorOnServerView,
     MonitorView,
+    PlannedMoveView,
     ResourceView,
     ServerView,
     StatusView,
     WaitingView,
 )
 from clptools.core.model.words import PowerState
+from clptools.core.monitors.hindrances import Hindrances
+from clptools.core.monitors.planned_moves import PlannedMoves
 from clptools.core.report.own_status import OwnStatus, group_word
 from clptools.core.safety.clearance import Clearance
 from clptools.core.step import Step
@@ -52,6 +55,8 @@ class Status:
         selection: Selection,
         holders: Holders,
         waits: Waits,
+        planned: PlannedMoves,
+        hindrances: Hindrances,
         copies: dict[str, Copies],
         own_status: OwnStatus,
     ) -> None:
@@ -64,6 +69,8 @@ class Status:
         self.selection = selection
         self.holders = holders
         self.waits = waits
+        self.planned = planned
+        self.hindrances = hindrances
         self.copies = copies
         self.own_status = own_status
 
@@ -251,6 +258,7 @@ class Status:
             wanted=intent.wanted,
             failures=intent.failures,
             waiting_for=self._waiting(group.name),
+            planned_move=self._planned_move(group.name),
             resources=resources,
             on=on,
             comment=group.comment,
@@ -277,6 +285,22 @@ class Status:
             server=server,
             proofs=proofs,
             mend=mend,
+        )
+
+    def _planned_move(self, group: str) -> PlannedMoveView | None:
+        plan = self.planned.of(group)
+        if plan is None:
+            return None
+        window = self.planned.window(plan)
+        return PlannedMoveView(
+            to=plan.to,
+            stage=plan.stage,
+            monitor=plan.monitor,
+            event=plan.event,
+            why=plan.meaning,
+            when=window.when,
+            in_s=max(0, window.opens_at - self.step.now) / 1000 if window.when else None,
+            waits_for=self.hindrances.first(plan),
         )
 
     def _mend(self, server: str) -> str:
@@ -348,6 +372,7 @@ def _aged(report: ServerView, age_s: float) -> ServerView:
             replace(e, first_s=e.first_s + age_s, last_s=e.last_s + age_s)
             for e in report.open_events
         ),
+        conditions=tuple(replace(c, since_s=c.since_s + age_s) for c in report.conditions),
     )
 
 

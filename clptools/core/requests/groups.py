@@ -21,6 +21,7 @@ from clptools.core.model.requests import (
     FAILED,
     NO_SUCH,
     REFUSED,
+    GroupCancel,
     GroupMove,
     GroupStart,
     GroupStop,
@@ -30,6 +31,7 @@ from clptools.core.model.settings import Group
 from clptools.core.model.state import Pending
 from clptools.core.model.states import GroupState
 from clptools.core.model.timing import NEVER
+from clptools.core.monitors.planned_moves import PlannedMoves
 from clptools.core.notices import groups as of_groups
 from clptools.core.notices import monitors as of_monitors
 from clptools.core.requests.cluster import ClusterRequests
@@ -52,6 +54,7 @@ class GroupRequests:
         clearance: Clearance,
         holders: Holders,
         selection: Selection,
+        planned: PlannedMoves,
         placement: Placement,
         forwarding: Forwarding,
         cluster: ClusterRequests,
@@ -62,6 +65,7 @@ class GroupRequests:
         self.clearance = clearance
         self.holders = holders
         self.selection = selection
+        self.planned = planned
         self.placement = placement
         self.forwarding = forwarding
         self.cluster = cluster
@@ -77,6 +81,8 @@ class GroupRequests:
             return self._all(request.group, self._moved, pending)
         if isinstance(request, GroupStop):
             return self._all(request.group, self._stopped, pending)
+        if isinstance(request, GroupCancel):
+            return Outcome() if self.cluster.is_known_by_most() else None
         return None
 
     def _all(
@@ -353,6 +359,15 @@ class GroupRequests:
             pending.server = to
             self.policy.amend(self._moved_to(to, group, server, pending, request))
         return None if begun else Outcome(text=said)
+
+    def cancel(self, pending: Pending) -> Outcome | None:
+        """Calls the planned move of a group off, also while the cluster is suspended."""
+        request = pending.request
+        assert isinstance(request, GroupCancel)
+        refused = self.cluster.no_office()
+        if refused is None and self.step.settings.group(request.group) is None:
+            refused = self._no_group(request.group)
+        return refused or self.planned.cancel(request.group, pending.user)
 
     def _target(self, group: Group, server: str, request: GroupMove) -> tuple[str, Outcome | None]:
         """Where a group goes that `server` holds now (empty: none does), or what refuses it."""
