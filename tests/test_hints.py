@@ -60,7 +60,7 @@ CARRIED_OUT = {
 NOT_HERE = {
     "DuplicateName": "a person gives one of two servers another name",
     "OneCopy": "a person looks at the data",
-    "BootNotNoted": "systemd restarts the agent on a whole machine: lab",
+    "BootNotNoted": "a person mends the file system; the rest is boot-noted-late",
     "NotTakenOver": "it is tried again by itself",
     "RecordsUnwritten": "it only looks",
     "DiskFull": "it only looks",
