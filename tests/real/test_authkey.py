@@ -39,9 +39,12 @@ def test_a_server_with_another_authkey_is_told_and_heard_again_once_it_is_mended
             lambda node=node, address=address: f"Datagrams from {address}" in node.alerts(),
         )
         assert f"({other}) are refused: the authkey of {other} differs" in node.alerts()
-    told = first.ok("clpstat --explain server2")
-    assert "datagrams from 192.168.0.2 are refused" in " ".join(told.split())
-    assert "/etc/clptools/authkey" in told
+
+    def explained() -> str:
+        return " ".join(first.ok("clpstat --explain server2").split())
+
+    until("it is explained", lambda: "datagrams from 192.168.0.2 are refused" in explained())
+    assert "/etc/clptools/authkey" in explained()
     assert "server2: datagrams from" in first.ok("clpstat -s")
     vouched = first.run("clpnode confirm-down server2 --yes")
     assert vouched.returncode == 6, vouched.stdout
