@@ -187,13 +187,16 @@ def _files(args: Args) -> list[tuple[str, bytes]]:
     places = args.words or (paths.data_dir() + "/journal",)
     files: list[str] = []
     for place in places:
+        here = [place] if os.path.lexists(place) else []
         if os.path.isdir(place):
-            names = sorted(name for name in os.listdir(place) if name.endswith(".clpj"))
-            files += [os.path.join(place, name) for name in names]
-        else:
-            files.append(place)
-    if not files:
-        raise ClpError(ExitCode.NO_SUCH, f"{', '.join(places)}: no journal there.")
+            here = sorted(os.path.join(place, n) for n in os.listdir(place) if n.endswith(".clpj"))
+        if not here:
+            raise ClpError(
+                ExitCode.NO_SUCH,
+                f"{place}: no journal there.",
+                "The node agent writes one; of another server, or a copy: clpreplay FOLDER",
+            )
+        files += here
     found = []
     for name in files:
         with open(name, "rb") as file:

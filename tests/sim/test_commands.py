@@ -401,3 +401,10 @@ def test_another_set_of_servers_is_refused_with_what_can_be_done(clp: Clp, tmp_p
     ran = clp("clpreplay", str(segments(tmp_path)), "--with-config", str(file))
     assert ran.code == 6
     assert f"Rehearse it: clpsim --config {file}" in ran.err
+
+
+def test_where_no_journal_is_the_place_is_named(clp: Clp, tmp_path: Path) -> None:
+    for words in ((str(tmp_path / "gone"),), ("--with-config", str(policy(tmp_path)))):
+        ran = clp("clpreplay", *words)
+        assert (ran.code, ran.out) == (5, "")
+        assert "no journal there." in ran.err and "clpreplay FOLDER" in ran.err
