@@ -255,7 +255,8 @@ class FileEdited(Notice, frozen=True):
     about = ("me",)
     says = "{path} {what}; revision {revision} is in force."
     hint = (
-        "See it: clpcfctrl --diff. Push it: clpcfctrl --push. "
+        "See it: clpcfctrl --diff. Push it, once clpcfchk finds no fault in it: "
+        "clpcfctrl --push. "
         "Drop it: clpcfctrl --rollback {revision}"
     )
 

@@ -352,7 +352,9 @@ class Service:
         if self._edit:
             number = core.settings.revision
             text = f"clp.toml {self._edit}: revision {number} is in force"
-            self._owner.conditions.begin("configuration", text, mend=history.mend(number))
+            self._owner.conditions.begin(
+                "configuration", text, mend=history.mend(number, self._edit)
+            )
         else:
             self._owner.conditions.end("configuration")
 

@@ -84,7 +84,7 @@ def unpushed(path: str) -> tuple[Report, ...]:
     if not edit:
         return ()
     message = f"{path} {edit}: revision {number} is in force."
-    return (Report(severity="note", message=message, hint=history.mend(number)),)
+    return (Report(severity="note", message=message, hint=history.mend(number, edit)),)
 
 
 def judge(loaded: Loaded, ask: bool = False) -> tuple[tuple[Report, ...], Safety | None]:

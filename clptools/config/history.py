@@ -208,6 +208,10 @@ def write_out(number: int, *, main: bool = True) -> int:
     return len(files)
 
 
+_EDITED = "was edited and not pushed"
+_DIRECTORY = "is a directory"
+
+
 def edit(number: int) -> str:
     """How the `clp.toml` on the disk differs from that of a revision; empty: it does not."""
     try:
@@ -215,21 +219,25 @@ def edit(number: int) -> str:
     except FileNotFoundError:
         return "is not there"
     except IsADirectoryError:
-        return "is a directory"
+        return _DIRECTORY
     except UnicodeDecodeError:
-        return "was edited and not pushed, and is not text"
+        return f"{_EDITED}, and is not text"
     except OSError as fault:
         return f"cannot be read ({fault.strerror})"
     with contextlib.suppress(ClpError):
-        return "" if found == content(number) else "was edited and not pushed"
+        return "" if found == content(number) else _EDITED
     return ""
 
 
-def mend(number: int) -> str:
-    """How an edit that was not pushed is seen, pushed and dropped."""
+def mend(number: int, edit: str) -> str:
+    """What a person can do about an `edit`: see, push or drop it, or restore the file."""
+    again = f"clpcfctrl --rollback {number}"
+    if not edit.startswith(_EDITED):
+        first = "Move it away, then write" if edit == _DIRECTORY else "Write"
+        return f"{first} the file again: {again}"
     return (
-        f"See it: clpcfctrl --diff. Push it: clpcfctrl --push. "
-        f"Drop it: clpcfctrl --rollback {number}"
+        "See it: clpcfctrl --diff. Push it, once clpcfchk finds no fault in it: clpcfctrl --push. "
+        f"Drop it: {again}"
     )
 
 

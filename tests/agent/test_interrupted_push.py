@@ -134,15 +134,17 @@ def test_a_push_takes_scripts_away_that_it_does_not_have_and_a_rollback_finds_th
 
 
 @pytest.mark.parametrize(
-    ("spoil", "edit"),
+    ("spoil", "edit", "first"),
     [
-        ("gone", "is not there"),
-        ("folder", "is a directory"),
-        ("broken", "was edited and not pushed"),
-        ("binary", "was edited and not pushed, and is not text"),
+        ("gone", "is not there", "Write the file again: "),
+        ("folder", "is a directory", "Move it away, then write the file again: "),
+        ("broken", "was edited and not pushed", "See it: clpcfctrl --diff. "),
+        ("binary", "was edited and not pushed, and is not text", "See it: clpcfctrl --diff. "),
     ],
 )
-def test_what_is_in_force_does_not_hang_on_the_file(etc: Path, spoil: str, edit: str) -> None:
+def test_what_is_in_force_does_not_hang_on_the_file(
+    etc: Path, spoil: str, edit: str, first: str
+) -> None:
     put(1, OLD_FILES)
     path = etc / "clp.toml"
     path.unlink()
@@ -154,6 +156,8 @@ def test_what_is_in_force_does_not_hang_on_the_file(etc: Path, spoil: str, edit:
         case "binary":
             path.write_bytes(b"\xff\xfe\0")
     assert configuration.edit() == edit
+    mend = history.mend(1, edit)
+    assert mend.startswith(first) and mend.endswith("clpcfctrl --rollback 1")
     assert configuration.files().files == OLD_FILES
 
 

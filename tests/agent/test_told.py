@@ -57,7 +57,8 @@ async def test_a_file_that_was_edited_is_not_what_is_in_force() -> None:
         (record,) = told(agent, notices.FileEdited)
         assert record.text == (
             f"{paths.config_file()} was edited and not pushed; revision 1 is in force. See it: "
-            "clpcfctrl --diff. Push it: clpcfctrl --push. Drop it: clpcfctrl --rollback 1"
+            "clpcfctrl --diff. Push it, once clpcfchk finds no fault in it: clpcfctrl --push. "
+            "Drop it: clpcfctrl --rollback 1"
         )
         assert (record.module, record.event_id, record.level) == ("pm", 902, "WARN")
 
