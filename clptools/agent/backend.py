@@ -7,7 +7,6 @@ else reads what is there.
 from __future__ import annotations
 
 import asyncio
-import difflib
 import itertools
 import os
 import re
@@ -45,7 +44,7 @@ from clptools.core.model.words import Level
 from clptools.core.notices.requests import AskedLate
 from clptools.core.report import explain
 from clptools.core.report.order import in_order
-from clptools.faults import ClpError, ExitCode
+from clptools.faults import ClpError, ExitCode, known
 from clptools.resources.script import Script, ScriptRunner
 
 _WATCH_S = 0.1
@@ -170,12 +169,10 @@ class AgentBackend:
             *(clock.wall_s(), clock.local_time),
         )
         if story is None:
-            known = explain.names(status)
-            near = difflib.get_close_matches(subject, known, 3, 0.5) or known[:8]
             raise ClpError(
                 ExitCode.NO_SUCH,
                 f"{subject}: no such group, resource, monitor or server.",
-                f"Known: {', '.join(near)}" if near else "Nothing is configured.",
+                known(explain.names(status), subject) or "Nothing is configured.",
             )
         return msgspec.convert(story, Explanation, from_attributes=True)
 
@@ -349,11 +346,9 @@ class AgentBackend:
     async def identify(self, server: str, on: bool, user: str) -> Outcome:
         """By that server's BMC, from here: the server itself may be dead."""
         server = server or self._server
-        known = [each.name for each in self.status(False).servers]
-        if server not in known:
-            raise ClpError(
-                ExitCode.NO_SUCH, f"{server}: no such server.", f"Known: {', '.join(known)}"
-            )
+        names = [each.name for each in self.status(False).servers]
+        if server not in names:
+            raise ClpError(ExitCode.NO_SUCH, f"{server}: no such server.", known(names, server))
         text = await self._around.identify(server, on)
         self._records.notice(ChassisIdentified(server, text, user))
         return Outcome(text=f"{text}.")

@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, NoReturn, cast
 
 from clptools.cli.command import Answer, Args, Argument, Command, Option, host
-from clptools.faults import ClpError, ExitCode
+from clptools.faults import ClpError, ExitCode, known
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -346,16 +346,10 @@ def service_stopped(client: Client, found: StatusJson, name: str) -> bool:
     return any(one["name"] == name and one["unreachable"] is None for one in asked["servers"])
 
 
-def unknown(what: str, name: str, known: list[str]) -> ClpError:
+def unknown(what: str, name: str, names: list[str]) -> ClpError:
     """No such object, with the names that may have been meant."""
-    from difflib import get_close_matches
-
-    near = get_close_matches(name, known, 3, 0.5) or known[:8]
-    return ClpError(
-        ExitCode.NO_SUCH,
-        f"{name}: no such {what}.",
-        f"Known: {', '.join(near)}" if near else f"No {what} is configured.",
-    )
+    hint = known(names, name) or f"No {what} is configured."
+    return ClpError(ExitCode.NO_SUCH, f"{name}: no such {what}.", hint)
 
 
 def without_agent(args: Args, view: str, error: ClpError) -> Answer:

@@ -135,7 +135,10 @@ def _readings(args: Args) -> Iterator[RecordedTrap]:
     if args.given("specific") or args.given("octets"):
         if words or args.given("pcap") or not args.given("specific"):
             raise ClpError(ExitCode.USAGE, "--octets goes with --specific N, without HEX.", MORE)
-        yield recorded_traps.of_specific(args.text("specific"), args.text("octets") or None)
+        typed = recorded_traps.of_specific(args.text("specific"), args.text("octets") or None)
+        if typed.fault:
+            raise ClpError(ExitCode.USAGE, typed.fault, MORE)
+        yield typed
     elif args.given("pcap"):
         if words:
             raise ClpError(ExitCode.USAGE, "--pcap stands for itself, without HEX.", MORE)
@@ -144,7 +147,10 @@ def _readings(args: Args) -> Iterator[RecordedTrap]:
     elif words == ("-",):
         yield from recorded_traps.of_lines(sys.stdin)
     elif words:
-        yield recorded_traps.of_hex(" ".join(words))
+        typed = recorded_traps.of_hex(" ".join(words))
+        if typed.fault:
+            raise ClpError(ExitCode.USAGE, typed.fault, MORE)
+        yield typed
     else:
         raise ClpError(ExitCode.USAGE, "There is nothing to decode.", MORE)
 

@@ -316,6 +316,7 @@ class OutcomeJson(TypedDict):
     code: NotRequired[int]
     text: NotRequired[str]
     hint: NotRequired[str]
+    did: NotRequired[str]
 
 
 class PeerJson(TypedDict):

@@ -428,9 +428,10 @@ def test_a_bmc_without_identify_led_says_so(tmp_path: Path, kind: str) -> None:
         with (
             simulated(tmp_path, kind) as bmc,
             client_of(bmc, tmp_path) as client,
-            pytest.raises(BmcError, match="identify on"),
+            pytest.raises(BmcError, match="identify on") as told,
         ):
             await power.identify(client, True)
+        assert "may have no identify LED" in told.value.hint
 
     run(test)
 

@@ -70,7 +70,7 @@ def bash(every: tuple[Command, ...]) -> str:
     for command in every:
         lines.append(f"        {command.name})")
         flags = " ".join(flag for option in command.options for flag in option.flags)
-        lines.append(f"            flags='{flags} --help'")
+        lines.append(f"            flags='{flags} --help --version'")
         kinds = [argument.complete for argument in command.arguments]
         if any(kinds):
             lines.append(f"            words=({' '.join(map(_quoted, kinds))})")
@@ -144,6 +144,7 @@ def zsh(every: tuple[Command, ...]) -> str:
     for command in every:
         specs = [_zsh_option(option) for option in command.options]
         specs.append("'--help[Show a summary and exit.]'")
+        specs.append("'--version[Show the version and exit.]'")
         for argument in command.arguments:
             place = "*" if argument.many else ""
             action = _zsh_by_flag(command, argument.complete) or _zsh_action(argument.complete)
@@ -211,6 +212,7 @@ def fish(every: tuple[Command, ...]) -> str:
         lines += ["", f"complete -c {command.name} -f", *_fish_arguments(command)]
         lines += [_fish_option(command, option) for option in command.options]
         lines.append(f"complete -c {command.name} -l help -d 'Show a summary and exit.'")
+        lines.append(f"complete -c {command.name} -l version -d 'Show the version and exit.'")
     return "\n".join(lines) + "\n"
 
 

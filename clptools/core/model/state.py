@@ -120,6 +120,8 @@ class Pending(msgspec.Struct):
     epoch: int = 0
     groups: list[str] = []
     """The groups that it set in motion."""
+    held_by: dict[str, str] = {}
+    """Group -> the server that held it then; empty: none."""
     incarnation: str = ""
     """Of the server that it was forwarded to: a later one does not know it."""
     asks_for: str = ""

@@ -87,7 +87,23 @@ class GroupRequests:
                 return None
             if outcome.code > worst.code:
                 worst = outcome
-        return worst
+        return worst if worst.code else Outcome(did=self._did(pending))
+
+    def _did(self, pending: Pending) -> str:
+        """What it did to each group that it set in motion."""
+        before = [(name, pending.held_by.get(name, "")) for name in pending.groups]
+        now = [(name, self.holders.where(name)[0]) for name in pending.groups]
+        if isinstance(pending.request, GroupStop):
+            return replies.stopped(before)
+        if isinstance(pending.request, GroupMove):
+            pairs = zip(before, now, strict=True)
+            return replies.moved([(name, old, server) for (name, old), (_, server) in pairs])
+        return replies.started(now)
+
+    def _begin(self, pending: Pending, group: Group, server: str) -> None:
+        """Notes a group that it sets in motion, and who holds it until then."""
+        pending.groups = [*pending.groups, group.name]
+        pending.held_by = {**pending.held_by, group.name: server}
 
     def _groups(self, name: str) -> list[Group]:
         return [g for g in self.step.settings.groups if name in ("", g.name)]
@@ -214,7 +230,7 @@ class GroupRequests:
                 if refused is not None:
                     return refused
             begun = True
-            pending.groups.append(group.name)
+            self._begin(pending, group, server)
             old = self.policy.intent_of(group.name)
             self.policy.amend(
                 Intent(
@@ -258,7 +274,7 @@ class GroupRequests:
                     hint=f"clpgrp -t {group.name} -f",
                 )
             begun = True
-            pending.groups.append(group.name)
+            self._begin(pending, group, server)
             self.policy.amend(
                 Intent(
                     group=group.name,
@@ -268,7 +284,9 @@ class GroupRequests:
                     handled=old.handled,
                 )
             )
-        return None if begun else Outcome(text=said)
+        return (
+            None if begun else Outcome(text=said or replies.nothing_there(request.server, "stop"))
+        )
 
     def move(self, pending: Pending) -> Outcome | None:
         """Moves a group, or all of a server, to a named server or the next."""
@@ -299,10 +317,11 @@ class GroupRequests:
             if refused is not None:
                 return refused
             begun = True
-            pending.groups.append(group.name)
+            self._begin(pending, group, server)
             pending.server = to
             self.policy.amend(self._moved_to(to, group, server, pending, request))
-        return None if begun else Outcome(text=said)
+        asked = request.server or pending.origin or self.step.me
+        return None if begun else Outcome(text=said or replies.nothing_there(asked, "move"))
 
     def _target(self, group: Group, server: str, request: GroupMove) -> tuple[str, Outcome | None]:
         """Where a group goes that `server` holds now (empty: none does), or what refuses it."""
