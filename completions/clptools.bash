@@ -52,7 +52,7 @@ _clptools() {
             esac
             ;;
         clpcl)
-            flags='-s --start -t --stop -r --restart --suspend --resume -a --all -h --host --ib --web --alert --api --md --force -w --wait --apito --json --help --version'
+            flags='-s --start -t --stop -r --restart --suspend --resume -a --all -h --host --agent --ib --web --alert --api --md --force -w --wait --apito --json --help --version'
             valued='-h --host -w --wait --apito'
             case $previous in
                 -h|--host) value='server' ;;

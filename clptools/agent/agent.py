@@ -273,6 +273,11 @@ class Agent:
         return self._service.core
 
     @property
+    def taken_out(self) -> str:
+        """How this server was taken out of the cluster by a push; empty: it was not."""
+        return self._service.taken_out
+
+    @property
     def ending(self) -> bool:
         """Whether there is nothing left to do but to close."""
         return self.ended.done()

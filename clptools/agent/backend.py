@@ -78,6 +78,10 @@ class Running(Protocol):
     def core_now(self) -> Core | None:
         """The core; None: there is no configuration yet."""
 
+    @property
+    def taken_out(self) -> str:
+        """How this server was taken out of the cluster by a push; empty: it was not."""
+
     def counters(self) -> dict[str, int]:
         """Everything counted, by `door.reason`."""
 
@@ -137,9 +141,9 @@ class AgentBackend:
     # Reading
 
     def status(self, local: bool) -> StatusView:
-        """The cluster now; before there is a configuration, a stopped one with this server."""
-        core = self._agent.core_now()
-        view = blank(self._server) if core is None else core.view()
+        """The cluster now; without a configuration, a stopped one with this server."""
+        core, out = self._agent.core_now(), self._agent.taken_out
+        view = blank(self._server, out) if core is None or out else core.view()
         return local_part(view, self._server) if local else view
 
     async def watch_status(self) -> AsyncIterator[StatusView]:

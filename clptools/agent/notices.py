@@ -198,6 +198,18 @@ class NoConfiguration(Notice, frozen=True):
     says = "{me} has no configuration; waiting for a first push."
 
 
+class TakenOut(Notice, frozen=True):
+    """A push took this server out of the cluster; its configuration is only in `history/` now."""
+
+    entry = Entry("pm", 912, WARN)
+    about = ("me", "by")
+    says = "{by} took {me} out of the cluster {cluster} (revision {revision}); it belongs to none."
+
+    by: str
+    cluster: str
+    revision: int
+
+
 class ConfigurationInForce(Notice, frozen=True):
     """A push reached this server."""
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import secrets
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Protocol, TypeVar
@@ -21,6 +22,7 @@ from clptools.config import history
 from clptools.core.cluster.revision import OFFER_MS, joining
 from clptools.core.model.requests import Outcome
 from clptools.core.model.settings import Settings
+from clptools.core.phrases import listed
 from clptools.faults import ClpError, ExitCode
 from clptools.reports import Report
 
@@ -71,6 +73,9 @@ class Receiver(Protocol):
 
     async def offered(self, settings: Settings) -> None:
         """They are prepared here: returns when the core knows of it.  Raises ClpError."""
+
+    def out_of_the_cluster(self, by: str, revision: int) -> None:
+        """A push of `by` took this server out of the cluster."""
 
     def took_effect(self, settings: Settings, user: str) -> None:
         """They are on this disk, and in force."""
@@ -142,7 +147,7 @@ class Pushes:
         except OSError as error:
             return Outcome(code=ExitCode.FAILED, text=f"{error.filename}: {error.strerror}")
         self._here.took_effect(found.settings, found.user)
-        return Outcome()
+        return Outcome(text=" ".join(_without_password(found.settings)))
 
     async def abort(self, message: said.PushAbort) -> Outcome:
         """Forget it."""
@@ -192,6 +197,7 @@ class Pushes:
             "%s took %s out of the cluster (revision %d): %s is not there any more",
             *(by, self._server, message.revision, paths.config_file()),
         )
+        self._here.out_of_the_cluster(by, message.revision)
         return Outcome()
 
     # Distributing
@@ -277,7 +283,8 @@ class Pushes:
             return _stopped(f"{server}: {outcome.text}", outcome.code, outcome.hint)
         last = joining((self._server, *others), known)
         older = [name for name in (self._server, *others) if name not in last]
-        lacking = await self._put_in_force(push, older)
+        mute: dict[str, list[str]] = {}
+        lacking = await self._put_in_force(push, older, mute)
         if lacking and last:
             await self._forget(push, last)
         if lacking and older == [self._server]:
@@ -287,7 +294,7 @@ class Pushes:
             waits = Outcome(code=ExitCode.FAILED, text="joins when the others have it")
             lacking += [(server, waits) for server in last]
         else:
-            lacking = await self._put_in_force(push, last)
+            lacking = await self._put_in_force(push, last, mute)
         if lacking:
             return Outcome(
                 code=ExitCode.FAILED,
@@ -295,12 +302,26 @@ class Pushes:
                 + ", ".join(f"{server} ({why.text})" for server, why in lacking),
                 hint="Push again as soon as they answer: clpcfctrl --push",
             )
-        return Outcome(text=f"Revision {files.revision} is in force on every server.")
+        told = [
+            f"The password of the BMC of {bmc} is missing on {listed(there)}. Set it there: "
+            f"clpbmccnf {bmc}"
+            for bmc, there in mute.items()
+        ]
+        text = f"Revision {files.revision} is in force on every server."
+        return Outcome(text="\n".join([text, *told]))
 
-    async def _put_in_force(self, push: str, servers: Iterable[str]) -> list[tuple[str, Outcome]]:
-        """On these servers; returns on which it failed, and how."""
+    async def _put_in_force(
+        self, push: str, servers: Iterable[str], mute: dict[str, list[str]]
+    ) -> list[tuple[str, Outcome]]:
+        """On these servers; returns on which it failed, and how.
+
+        `mute` gets the servers whose BMC has no password there: BMC's server -> where.
+        """
         commit = said.PushCommit(push=push)
         outcomes = await self._everywhere(servers, commit, COMMIT_TIMEOUT_S, self.commit)
+        for server, outcome in outcomes:
+            for bmc in () if outcome.code else outcome.text.split():
+                mute.setdefault(bmc, []).append(server)
         return [(server, outcome) for server, outcome in outcomes if outcome.code]
 
     async def _tell_removed(self, before: Settings, now: Settings, outcome: Outcome) -> Outcome:
@@ -374,3 +395,12 @@ def _stopped(text: str, code: int = ExitCode.FAILED, hint: str = "") -> Outcome:
 
 def _name() -> str:
     return secrets.token_hex(8)
+
+
+def _without_password(settings: Settings) -> list[str]:
+    """The servers whose BMC cannot be asked from here, as its password is not there."""
+    return [
+        server.name
+        for server in settings.servers
+        if server.bmc is not None and not os.path.lexists(paths.bmc_password_file(server.name))
+    ]

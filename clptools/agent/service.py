@@ -139,6 +139,8 @@ class Service:
         self._worker = worker
         self._in_force = ""
         self._said_changed = ""
+        self.taken_out = ""
+        """How this server was taken out of the cluster by a push; empty: it was not."""
         self._is_first = True
         """Until a core was told whether it is the first of this boot."""
 
@@ -269,8 +271,16 @@ class Service:
                     ExitCode.FAILED, f"{self.server}: {error}", "Try again: clpcfctrl --push"
                 ) from None
 
+    def out_of_the_cluster(self, by: str, revision: int) -> None:
+        """A push took this server out: its configuration is gone, its core acts no more."""
+        name = self.core.settings.cluster.name if self.core is not None else ""
+        taken = notices.TakenOut(by, name, revision)
+        self.taken_out = taken.sentence(self.server)
+        self._owner.note(taken)
+
     def took_effect(self, settings: Settings, user: str) -> None:
         """A configuration is in force: on this disk, and from now on."""
+        self.taken_out = ""
         self._alerts.apply(settings.cluster.name, configuration.alert())
         self._owner.note(notices.ConfigurationInForce(settings.revision, user))
         if self.core is None:

@@ -291,7 +291,11 @@ def status(args: Args, view: str) -> Answer:
         return without_agent(args, view, error)
     if args.given("json"):
         return Answer(fields=cast("dict[str, object]", found))
-    return Answer(layout(args, view, found))
+    none = found["cluster"].get("none", "")  # an agent from before does not say
+    return Answer(layout(args, view, found) + (f"\n{none}\n{PUSH}" if none else ""))
+
+
+PUSH = "A push of a configuration that names it takes it in: clpcfctrl --push"
 
 
 def layout(args: Args, view: str, found: StatusJson) -> str:

@@ -80,6 +80,7 @@ class ClusterJson(TypedDict):
     electorate: list[str]
     out: list[str]
     toratio: int
+    none: str
 
 
 class ConfirmDownJson(TypedDict):

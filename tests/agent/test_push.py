@@ -75,6 +75,7 @@ class Here:
     server = "server1"
 
     def __init__(self, own: tuple[str, ...] = (), run: tuple[str, ...] = ()) -> None:
+        self.taken_out = ""
         self.now = Settings(servers=tuple(Server(name=name) for name in own)) if own else None
         self.run = set(run)
         self.taken: list[Settings] = []
@@ -92,6 +93,9 @@ class Here:
         return ""
 
     async def offered(self, settings: Settings) -> None: ...
+
+    def out_of_the_cluster(self, by: str, revision: int) -> None:
+        self.taken_out = f"{by} {revision}"
 
     def took_effect(self, settings: Settings, user: str) -> None:
         self.taken.append(settings)
@@ -187,11 +191,13 @@ def test_a_server_whose_service_runs_is_not_taken_out(
     file.parent.mkdir(parents=True)
     file.write_text(CONFIG)
 
+    here = Here(("server1", "server2"), run)
+
     async def main() -> Outcome:
-        pushes = Pushes(Here(("server1", "server2"), run), Others({}))
-        return pushes.removed(said.PushRemoved(revision=2), "server2")
+        return Pushes(here, Others({})).removed(said.PushRemoved(revision=2), "server2")
 
     outcome = asyncio.run(main())
+    assert here.taken_out == ("" if run else "server2 2")
     assert file.exists() is bool(run)
     assert (outcome.code, outcome.text) == ((6, "its cluster service runs") if run else (0, ""))
 

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from clptools.core.model.view import MonitorOnServerView, StatusView
-from clptools.faults import known
+from clptools import faults
 from tests.api.fake import Agent, sample_status, socket_path
 from tests.cli.conftest import Clp
 
@@ -208,5 +208,5 @@ def test_a_list_of_names_that_is_cut_says_how_many_are_left_out(agent: Agent, cl
     shown = ran.err.splitlines()[1]
     assert shown.startswith("Known: failover7, ")
     assert shown.endswith(" and 12 more")
-    assert known(["a", "b"]) == "Known: a, b"
-    assert known([]) == ""
+    assert faults.known(["a", "b"]) == "Known: a, b"
+    assert faults.known([]) == ""

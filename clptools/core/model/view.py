@@ -185,6 +185,8 @@ class ClusterView(View, frozen=True, kw_only=True):
     out: tuple[str, ...] = ()
     toratio: int = 1
     """How many times as long as configured time-outs are (`clptoratio`)."""
+    none: str = ""
+    """Why this server belongs to no cluster; empty: it does."""
 
 
 class StatusView(View, frozen=True, kw_only=True):
