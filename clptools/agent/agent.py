@@ -320,6 +320,8 @@ class Agent:
     def _notice(self, sender: str, notice: Control | said.Records) -> None:
         if isinstance(notice, said.Records):
             self._records.merge(notice.records)
+            for record in notice.records:
+                self._alerts.heard(record)
         else:
             self.tell(ControlSeen(sender=sender, message=notice))
 

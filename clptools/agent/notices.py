@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clptools.core.notices.form import ERROR, INFO, WARN, Entry, Notice
+from clptools.core.notices.form import ERROR, INFO, WARN, Entry, Names, Notice
 
 # ---------------------------------------------------------------------- the agent's files
 
@@ -196,6 +196,19 @@ class NoConfiguration(Notice, frozen=True):
     entry = Entry("pm", 904, INFO)
     about = ("me",)
     says = "{me} has no configuration; waiting for a first push."
+
+
+class StopScriptsRun(Notice, frozen=True):
+    """The stop scripts of every group run once, as nothing tells what an agent before may have
+    left running: at the first start, and after each boot."""
+
+    entry = Entry("pm", 913, INFO)
+    about = ("me", "groups")
+    says = (
+        "{me} starts without state: it runs the stop scripts of {groups} once before it takes part."
+    )
+
+    groups: Names
 
 
 class TakenOut(Notice, frozen=True):

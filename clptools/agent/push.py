@@ -220,7 +220,7 @@ class Pushes:
             before = self._here.settings_in_force()
             self._calls.introduce(settings)
             try:
-                outcome = await self._both_phases(files, user, others)
+                outcome = await self._both_phases(files, user, others, settings)
                 if before is not None and not outcome.code:
                     outcome = await self._tell_removed(before, settings, outcome)
                 return outcome
@@ -262,7 +262,9 @@ class Pushes:
     def _others(self, settings: Settings) -> list[str]:
         return [name for name in settings.names if name != self._server]
 
-    async def _both_phases(self, files: ConfigFiles, user: str, others: list[str]) -> Outcome:
+    async def _both_phases(
+        self, files: ConfigFiles, user: str, others: list[str], settings: Settings
+    ) -> Outcome:
         revisions = [files.revision, await self._disk.run(history.revision)]
         known = {self._server: self._names()}
         for server, there in await self._all_hashes(others):
@@ -302,7 +304,15 @@ class Pushes:
                 + ", ".join(f"{server} ({why.text})" for server, why in lacking),
                 hint="Push again as soon as they answer: clpcfctrl --push",
             )
-        told = [
+        told = []
+        stops = [group.name for group in settings.groups if group.resources]
+        if last and stops:
+            verb = "is" if len(last) == 1 else "are"
+            told.append(
+                f"{listed(last)} {verb} new: the stop scripts of {listed(stops)} run there once "
+                "before anything else."
+            )
+        told += [
             f"The password of the BMC of {bmc} is missing on {listed(there)}. Set it there: "
             f"clpbmccnf {bmc}"
             for bmc, there in mute.items()

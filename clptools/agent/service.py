@@ -174,6 +174,9 @@ class Service:
             self._records.durable(), journal.durable(), return_exceptions=True
         )
         self.core = Core(node, loop, journal, settings)
+        saved = self._store.saved
+        if saved.durable is None and not saved.stopped and (purged := with_stops(settings)):
+            owner.note(notices.StopScriptsRun(purged))
         loop.put(self._started())
         self._is_first = False
         self._apply(self.core)
@@ -304,3 +307,8 @@ class Service:
                 continue
             self._said_changed = found
             self._owner.note(notices.FileChanged(paths.config_file(), bool(found)))
+
+
+def with_stops(settings: Settings) -> list[str]:
+    """The groups of which something can be stopped."""
+    return [group.name for group in settings.groups if group.resources]

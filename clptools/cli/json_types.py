@@ -157,6 +157,7 @@ class GroupJson(TypedDict):
     resources: list[ResourceJson]
     copies: list[str]
     on: dict[str, str]
+    failback: str
     comment: str
 
 

@@ -201,3 +201,17 @@ def test_what_is_wrong_with_bmcs_is_in_the_hardware_page() -> None:
         assert (agent.server, "this BMC carries no beats") in faults
 
     story(work)
+
+
+def test_stop_scripts_that_run_at_the_first_start_are_announced() -> None:
+    with open(paths.config_file(), "a") as file:
+        file.write(
+            '[[group]]\nname = "failover1"\n[[group.resource]]\ntype = "exec"\nname = "exec1"\n'
+        )
+
+    async def work(agent: Agent) -> None:
+        await until(lambda: told(agent, notices.StopScriptsRun))
+        (record,) = told(agent, notices.StopScriptsRun)
+        assert "starts without state: it runs the stop scripts of " in record.text
+
+    story(work)

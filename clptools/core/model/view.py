@@ -156,6 +156,8 @@ class GroupView(View, frozen=True, kw_only=True):
     """Servers that each say that they run it, if more than one does: its data is at risk."""
     on: dict[str, str] = {}
     """Server -> status word there, for the group map."""
+    failback: str = ""
+    """Why it does not go back by itself now, though failback is auto; empty: nothing keeps it."""
     comment: str = ""
 
 

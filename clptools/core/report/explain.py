@@ -224,6 +224,8 @@ def _group_then(
         lines.append(f"Mend what could not be stopped, then: clpgrp -t {group.name} -f")
     elif group.current is None and group.waiting_for is None:
         lines.append(f"Start it: clpgrp -s {group.name}")
+    elif group.failback:
+        lines.append(group.failback)
     if teller.status.cluster.suspended:
         lines.append("The cluster is suspended: nothing moves by itself. Resume it: clpcl --resume")
     return tuple(lines)
