@@ -3,7 +3,7 @@
 
 _clptools_values() {
     case $1 in
-        group|resource|server|monitor|any) compgen -W "$("$2" --complete "$1" 2>/dev/null)" -- "$3" ;;
+        group|resource|server|monitor|any|revision) compgen -W "$("$2" --complete "$1" 2>/dev/null)" -- "$3" ;;
         file) compgen -f -- "$3" ;;
         directory) compgen -d -- "$3" ;;
         ?*) compgen -W "$1" -- "$3" ;;
@@ -35,6 +35,10 @@ _clptools() {
             ;;
         clpcfctrl)
             flags='--push --pull --compcheck --history --diff --rollback --import --keygen -x --dir -l --linux -w --windows --nocheck -f --force --json --help --version'
+            case " ${before[*]} " in
+                *' --diff '*) words=('revision') ;;
+                *' --rollback '*) words=('revision') ;;
+            esac
             valued='--import -x --dir'
             case $previous in
                 --import) value='file' ;;
@@ -43,8 +47,8 @@ _clptools() {
             ;;
         clpcfset)
             flags='-x --dir --file -f --force --json --help --version'
-            words=('wizard create add set unset del rename move show' '')
-            more=''
+            words=('wizard create add set unset del rename move show' 'cluster server interconnect np server_group group resource monitor snmpv3_user trap_profile trap forced_stop alert')
+            more='cluster server interconnect np server_group group resource monitor snmpv3_user trap_profile trap forced_stop alert'
             valued='-x --dir --file'
             case $previous in
                 -x|--dir) value='directory' ;;
@@ -242,6 +246,8 @@ _clptools() {
             ;;
         clptrap)
             flags='--specific --octets --pcap --config --through-bmc --to --json --help --version'
+            words=('decode test FATAL ERROR PREDICT PERFORMANCE REDUNDANCY INFO')
+            more='decode test FATAL ERROR PREDICT PERFORMANCE REDUNDANCY INFO'
             valued='--specific --octets --pcap --config --to'
             case $previous in
                 --specific) value=' ' ;;

@@ -45,6 +45,8 @@ complete -c clpcfchk -l help -d 'Show a summary and exit.'
 complete -c clpcfchk -l version -d 'Show the version and exit.'
 
 complete -c clpcfctrl -f
+complete -c clpcfctrl -n '__fish_contains_opt diff' -a '(clpstat --complete revision 2>/dev/null)'
+complete -c clpcfctrl -n '__fish_contains_opt rollback' -a '(clpstat --complete revision 2>/dev/null)'
 complete -c clpcfctrl -l push -d 'Distribute the configuration in DIR (/etc/clptools).'
 complete -c clpcfctrl -l pull -d 'Write the configuration in force into DIR (the current folder).'
 complete -c clpcfctrl -l compcheck -d 'Compare every server with the configuration in DIR.'
@@ -64,6 +66,7 @@ complete -c clpcfctrl -l version -d 'Show the version and exit.'
 
 complete -c clpcfset -f
 complete -c clpcfset -n '__clptools_place 0 -x --dir --file' -a 'wizard create add set unset del rename move show'
+complete -c clpcfset -n '__clptools_place 1 -x --dir --file' -a 'cluster server interconnect np server_group group resource monitor snmpv3_user trap_profile trap forced_stop alert'
 complete -c clpcfset -s x -l dir -r -F -d 'The folder of clp.toml and scripts/.'
 complete -c clpcfset -l file -r -F -d 'The file itself.'
 complete -c clpcfset -s f -l force -d 'Do it even where the present state speaks against it.'
@@ -333,6 +336,7 @@ complete -c clptoratio -l help -d 'Show a summary and exit.'
 complete -c clptoratio -l version -d 'Show the version and exit.'
 
 complete -c clptrap -f
+complete -c clptrap -a 'decode test FATAL ERROR PREDICT PERFORMANCE REDUNDANCY INFO'
 complete -c clptrap -l specific -x -d 'The specific-trap number of a PET.'
 complete -c clptrap -l octets -x -d 'The octets of its variable.'
 complete -c clptrap -l pcap -r -F -d 'Every trap of a packet capture.'

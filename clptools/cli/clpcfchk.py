@@ -52,12 +52,13 @@ def run(args: Args) -> Answer:
     import msgspec
 
     from clptools.cli.render.findings import as_json, render_text
+    from clptools.cli.render.text import screen_columns
     from clptools.config.load import load
     from clptools.registries import registries
 
     reports, verdict = judge(load(args.word() or config_file(), registries()), ask=True)
     fields = json.loads(msgspec.json.encode(as_json(reports, verdict)))
-    text = render_text(reports, verdict)
+    text = render_text(reports, verdict, screen_columns(piped=0))
     if verdict is None:
         return Answer(text, fields, ExitCode.INVALID_CONFIG)
     doubtful = not verdict.safe or any(r.severity == "warning" for r in reports)

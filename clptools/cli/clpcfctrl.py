@@ -56,8 +56,9 @@ COMMAND = Command(
         Option(
             "--diff",
             help="Show what differs: between N and M, N and the one in force, or that and DIR.",
+            complete="revision",
         ),
-        Option("--rollback", help="Put configuration N in force again."),
+        Option("--rollback", help="Put configuration N in force again.", complete="revision"),
         Option(
             "--import", metavar="CLP.CONF", help="Translate this configuration.", complete="file"
         ),

@@ -458,6 +458,7 @@ def explain(args: Args) -> Answer:
     """`--explain NAME`, or of every group."""
     from clptools.api.client import Client
     from clptools.cli.render.explain import explanation
+    from clptools.cli.render.text import screen_columns
 
     with Client() as client:
         found = cast("StatusJson", client.call("GetStatus")["status"])
@@ -471,17 +472,19 @@ def explain(args: Args) -> Answer:
         waiting = {group["name"]: group["waiting_for"] for group in found["groups"]}
         all_told = [{**one, "waiting_for": waiting.get(one["subject"])} for one in told]
         return Answer(fields=all_told[0] if args.word() else {"explanations": all_told})
-    return Answer("\n".join(explanation(one, found) for one in told).rstrip("\n"))
+    columns = screen_columns()
+    return Answer("\n".join(explanation(one, found, columns) for one in told).rstrip("\n"))
 
 
 def hardware(args: Args) -> Answer:
     """`--hw`."""
     from clptools.api.client import Client
     from clptools.cli.render.status import hardware as page
+    from clptools.cli.render.text import screen_columns
 
     with Client() as client:
         found = cast("HardwareJson", client.call("GetHardware")["hardware"])
-    return Answer(page(found, time.time())[:-1], cast("dict[str, object]", found))
+    return Answer(page(found, time.time(), screen_columns())[:-1], cast("dict[str, object]", found))
 
 
 def metrics() -> Answer:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from clptools.intake.decoded_trap import DecodedTrap
     from clptools.intake.recorded_traps import RecordedTrap
 
+WORDS = "decode test FATAL ERROR PREDICT PERFORMANCE REDUNDANCY INFO"
+"""What a shell offers."""
+
 COMMAND = Command(
     "clptrap",
     summary="decode SNMP traps of BMCs, and rehearse them",
@@ -69,7 +72,13 @@ COMMAND = Command(
         Option("--to", metavar="SERVER", help="Where a rehearsal trap goes.", complete="server"),
     ),
     arguments=(
-        Argument("WHAT", help="decode or test, and a trap or a class.", required=True, many=True),
+        Argument(
+            "WHAT",
+            help="decode or test, and a trap or a class.",
+            required=True,
+            many=True,
+            complete=WORDS,
+        ),
     ),
     examples=(
         ("clptrap decode --specific 880385", "what a number in a log means"),

@@ -147,9 +147,21 @@ PATIENCE_S = 1.0
 
 def live_names(kind: str) -> list[str]:
     """The names of one kind; `any` is all kinds."""
+    if kind == "revision":
+        return _revisions()
     kinds = KINDS if kind == "any" else (kind,)
     state = _state()
     return [name for each in kinds for name in _of(state, each)]
+
+
+def _revisions() -> list[str]:
+    """The numbers of the configurations that were in force, newest first."""
+    from clptools.config.history import entries
+
+    try:
+        return [str(entry.number) for entry in reversed(entries())]
+    except OSError:
+        return []
 
 
 def _state() -> Json:

@@ -232,7 +232,8 @@ def stays_moved(group: str, best: str) -> str:
     """Why a group with failback = auto does not go back to the best in its order."""
     return (
         f"It does not go back to {best} by itself (failback = auto): a command or a recovery "
-        f"moved it. It will once {best} has been away and is back; or now: clpgrp -m {group} -a {best}"
+        f"moved it. It will once {best} has been away and is back; or now: "
+        f"clpgrp -m {group} -a {best}"
     )
 
 

@@ -379,9 +379,19 @@ def test_options_of_old_scripts_change_nothing(agent: Agent, etc: Path, clp: Clp
 def test_logs_of_all_servers_are_collected(
     agent: Agent, etc: Path, clp: Clp, tmp_path: Path
 ) -> None:
-    ran = clp("clplogcc", "-o", str(tmp_path))
-    own, other = tmp_path / "server1-log.tar.gz", tmp_path / "server2-log.tar.gz"
-    assert (ran.code, ran.out) == (0, f"{own} written.\n{other} written.\n")
+    new = tmp_path / "of" / "today"
+    ran = clp("clplogcc", "-o", str(new))
+    own, other = new / "server1-log.tar.gz", new / "server2-log.tar.gz"
+    line = new / "timeline.txt"
+    assert ran.code == 0
+    assert ran.out.splitlines() == [
+        f"{own} written.",
+        f"{other} written.",
+        f"{line} written: what all servers recorded, in one order.",
+    ]
+    told = line.read_text().splitlines()
+    assert told[0].endswith("server1  INFO   rc 10  event 0")
+    assert len(told) == len(agent.backend.records)
     assert other.read_bytes() == b"what server2 packed"
     assert stat.S_IMODE(other.stat().st_mode) == 0o600
 
@@ -401,7 +411,7 @@ def test_logs_of_one_server_are_collected(
         (here / name).unlink()
         here.rmdir()
     assert clp("clplogcc", "-l", "-n", "server2").code == 2
-    assert "Known: server1, server2" in clp("clplogcc", "-n", "server9").err
+    assert "Known: server2, server1" in clp("clplogcc", "-n", "server9").err
 
 
 def test_a_server_that_does_not_answer_is_named_and_the_others_are_collected(

@@ -14,7 +14,7 @@ from clptools.cli.command import Command, Option
 from clptools.cli.requests import KINDS
 
 MADE = "# Made by python -m clptools.cli.generate; do not edit."
-LIVE = (*KINDS, "any")
+LIVE = (*KINDS, "any", "revision")
 ASK = "clpstat"
 """Says the live names for every command: clpnode and clpwitnessd do not answer."""
 
@@ -130,6 +130,7 @@ _clptools_by() {
     done
     case $kind in
         file) _files ;;
+        none) ;;
         *) _clptools_live $kind ;;
     esac
 }
@@ -174,7 +175,7 @@ def _zsh_action(kind: str) -> str:
 def _zsh_by_flag(command: Command, kind: str) -> str:
     pairs = [f"{flag} {o.complete}" for o in _by_flag(command) for flag in o.flags]
     # The space in front keeps _arguments from putting options for compadd there.
-    return f" _clptools_by {kind} {' '.join(pairs)}" if pairs else ""
+    return f" _clptools_by {kind or 'none'} {' '.join(pairs)}" if pairs else ""
 
 
 def _zsh(text: str) -> str:
