@@ -101,9 +101,12 @@ def run(args: Args) -> Answer:
         ]
     )
     if missing:
-        fields = {"files": written, "missing": {name: why.message for name, why in missing.items()}}
-        of_all = {"result": "failed", "text": text, "timeline": line, **fields}
-        return Answer(text, of_all, ExitCode.FAILED)
+        fields: dict[str, object] = {"result": "failed", "text": text, "files": written}
+        fields |= {
+            "timeline": line,
+            "missing": {name: why.message for name, why in missing.items()},
+        }
+        return Answer(text, fields, ExitCode.FAILED)
     return done(text, files=written, timeline=line)
 
 

@@ -431,9 +431,10 @@ def test_without_an_agent_this_server_is_packed(etc: Path, clp: Clp, tmp_path: P
     assert ran.code == 0
     assert "server1-log.tar.gz written.\nWithout the present state" in ran.out
     assert clp("clplogcc", "-n", "server2").code == 3
-    nowhere = tmp_path / "nowhere"
+    nowhere = tmp_path / "a-file" / "nowhere"
+    nowhere.parent.write_text("")
     assert clp("clplogcc", "-l", "-o", str(nowhere)).err == (
-        f"clplogcc: {nowhere}: No such file or directory\nWrite somewhere else: -o DIR\n"
+        f"clplogcc: {nowhere}: Not a directory\nWrite somewhere else: -o DIR\n"
     )
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from clptools.core.model.view import MonitorOnServerView, StatusView
 from clptools import faults
+from clptools.core.model.view import MonitorOnServerView, StatusView
 from tests.api.fake import Agent, sample_status, socket_path
 from tests.cli.conftest import Clp
 
