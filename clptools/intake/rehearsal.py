@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
+from functools import cache
 
 import msgspec
 
@@ -93,6 +94,11 @@ class PetEvent(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+@cache
+def _shipped() -> ClassTable:
+    return ClassTable()
+
+
 def pet_event(
     wanted: str, *, deasserted: bool = False, sequence: int = 1, unix_time: float = 0.0
 ) -> PetEvent:
@@ -110,7 +116,7 @@ def pet_event(
         raise ValueError(f'"{wanted}" is neither a class ({classes}) nor an event like 0Dh/6F/2')
     sensor_type, event_type, offset = (int(part, 16) for part in found.groups())
     specific = sensor_type << 16 | event_type << 8 | (0x80 if deasserted else 0) | offset
-    known = ClassTable().row(None, sensor_type, event_type, offset)
+    known = _shipped().row(None, sensor_type, event_type, offset)
     event_class = known.event_class if known else EventClass.UNKNOWN
     return PetEvent(
         specific=specific,

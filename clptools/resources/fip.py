@@ -261,7 +261,13 @@ async def _take(
     pause = FIRST_PAUSE_S
     told = b""
     while True:
-        mac = await _try(netlink, resource, link, wanted)
+        try:
+            async with asyncio.timeout_at(until - 0.1):
+                mac = await _try(netlink, resource, link, wanted)
+        except TimeoutError:
+            if not told:
+                raise
+            raise _taken(link, wanted, told) from None
         if mac is None:
             return
         if mac_text(mac) in context.macs_off:

@@ -20,7 +20,7 @@ from clptools.core.model.settings import Settings
 from clptools.links.credentials import Minting
 from clptools.links.peer import PeerChannel
 from tests.agent.test_main import PORT, TOML, free_port
-from tests.intake.conftest import until
+from tests.conftest import LIMIT_S, until
 
 MESSAGE = MessageSeen(category="NIC", text="link down")
 
@@ -48,39 +48,30 @@ async def started(agents: list[Agent] | None = None) -> Agent:
     return agent
 
 
-def test_what_comes_while_the_agent_ends_is_not_answered_as_kept() -> None:
-    async def story() -> None:
-        agent = await started()
+async def test_what_comes_while_the_agent_ends_is_not_answered_as_kept() -> None:
+    agent = await started()
+    await agent.tell_durably(MESSAGE)
+    await agent.close()
+    with pytest.raises(OSError, match="the agent is ending"):
         await agent.tell_durably(MESSAGE)
-        await agent.close()
-        with pytest.raises(OSError, match="the agent is ending"):
-            await agent.tell_durably(MESSAGE)
-
-    asyncio.run(story())
 
 
-def test_its_service_runs_from_the_first_core_on() -> None:
-    async def story() -> None:
-        agent = await started()
-        assert agent._service.runs()
-        await agent.close()
-        assert not agent._service.runs()
-
-    asyncio.run(story())
+async def test_its_service_runs_from_the_first_core_on() -> None:
+    agent = await started()
+    assert agent._service.runs()
+    await agent.close()
+    assert not agent._service.runs()
 
 
-def test_what_waits_while_the_service_begins_again_is_told_and_may_come_again() -> None:
-    async def story() -> None:
-        agent = await started()
-        waiting = asyncio.get_running_loop().create_task(agent.tell_durably(MESSAGE))
-        await asyncio.sleep(0)
-        agent._service.begin_again()
-        with pytest.raises(OSError, match="the cluster service ended"):
-            await waiting
-        await agent.tell_durably(MESSAGE)
-        await agent.close()
-
-    asyncio.run(story())
+async def test_what_waits_while_the_service_begins_again_is_told_and_may_come_again() -> None:
+    agent = await started()
+    waiting = asyncio.get_running_loop().create_task(agent.tell_durably(MESSAGE))
+    await asyncio.sleep(0)
+    agent._service.begin_again()
+    with pytest.raises(OSError, match="the cluster service ended"):
+        await waiting
+    await agent.tell_durably(MESSAGE)
+    await agent.close()
 
 
 def test_only_the_first_core_of_a_boot_is_told_that_it_is(
@@ -116,7 +107,7 @@ def test_only_the_first_core_of_a_boot_is_told_that_it_is(
     assert told == [(True, True), (False, True)]
 
 
-def test_a_stop_while_the_agent_still_opens_stops_what_the_core_knows(
+async def test_a_stop_while_the_agent_still_opens_stops_what_the_core_knows(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A core that was begun after the word would run on; one never begun would stop nothing."""
@@ -129,20 +120,18 @@ def test_a_stop_while_the_agent_still_opens_stops_what_the_core_knows(
 
     monkeypatch.setattr(Loop, "put", noting)
 
-    async def story() -> None:
-        async def asked_meanwhile(channel: PeerChannel, settings: Settings | None) -> None:
-            asyncio.get_running_loop().call_soon(agents[0].stop)
-            await asyncio.sleep(0)
-            await open_channel(channel, settings)
-
-        monkeypatch.setattr(PeerChannel, "start", asked_meanwhile)
-        agent = await started(agents)
-        assert told[:2] == [AgentStarted, AgentStopping]
-        assert await asyncio.wait_for(agent.ended, 20) == 0
-        await agent.close()
-
     agents: list[Agent] = []
-    asyncio.run(story())
+
+    async def asked_meanwhile(channel: PeerChannel, settings: Settings | None) -> None:
+        asyncio.get_running_loop().call_soon(agents[0].stop)
+        await asyncio.sleep(0)
+        await open_channel(channel, settings)
+
+    monkeypatch.setattr(PeerChannel, "start", asked_meanwhile)
+    agent = await started(agents)
+    assert told[:2] == [AgentStarted, AgentStopping]
+    assert await asyncio.wait_for(agent.ended, LIMIT_S) == 0
+    await agent.close()
 
 
 def hang(agent: Agent) -> threading.Event:
@@ -159,39 +148,33 @@ def say(text: str) -> None:
 
 
 @pytest.mark.parametrize("asked", [False, True])
-def test_an_agent_whose_disk_hangs_ends_before_its_watchdog_bites(asked: bool) -> None:
+async def test_an_agent_whose_disk_hangs_ends_before_its_watchdog_bites(asked: bool) -> None:
     """A message that waits for the disk does not hold up the end: the next agent feeds on."""
-
-    async def story() -> None:
-        agent = await started()
-        goes_on = hang(agent)
-        try:
-            say("link down")
-            await until(lambda: agent.counters()["message.received"])
-            if asked:
-                agent.stop()
-                agent.stop()
-            else:
-                agent.failed(OSError("no space left"))
-            begun = time.monotonic()
-            await asyncio.wait_for(agent.close(), 5)
-            assert time.monotonic() - begun < 1.5
-            assert agent.disk_hangs
-        finally:
-            goes_on.set()
-
-    asyncio.run(story())
-
-
-def test_an_agent_that_left_in_order_gives_its_disk_more_time() -> None:
-    async def story() -> None:
-        agent = await started()
-        goes_on = hang(agent)
+    agent = await started()
+    goes_on = hang(agent)
+    try:
         say("link down")
         await until(lambda: agent.counters()["message.received"])
-        agent._end(0)
-        asyncio.get_running_loop().call_later(1.0, goes_on.set)
-        await agent.close()
-        assert not agent.disk_hangs
+        if asked:
+            agent.stop()
+            agent.stop()
+        else:
+            agent.failed(OSError("no space left"))
+        begun = time.monotonic()
+        await asyncio.wait_for(agent.close(), LIMIT_S)
+        # 0.5 s, not the 15 s that its end has otherwise.
+        assert time.monotonic() - begun < 10
+        assert agent.disk_hangs
+    finally:
+        goes_on.set()
 
-    asyncio.run(story())
+
+async def test_an_agent_that_left_in_order_gives_its_disk_more_time() -> None:
+    agent = await started()
+    goes_on = hang(agent)
+    say("link down")
+    await until(lambda: agent.counters()["message.received"])
+    agent._end(0)
+    asyncio.get_running_loop().call_later(1.0, goes_on.set)
+    await agent.close()
+    assert not agent.disk_hangs

@@ -10,7 +10,6 @@ import ipaddress
 import socket
 import ssl
 import time
-from collections.abc import Callable, Coroutine
 from email.message import Message
 from pathlib import Path
 from typing import Any
@@ -26,11 +25,8 @@ from clptools.config.load import Alert
 from clptools.core.model.actions import Record
 from clptools.intake import snmp
 from clptools.resources.script import ScriptRunner
+from tests.conftest import BUSY_S, LIMIT_S, until
 from tests.noticed import Noticed
-
-
-def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    asyncio.run(asyncio.wait_for(test(), 20))
 
 
 def record(
@@ -110,11 +106,6 @@ class Relay:
         writer.close()
 
 
-async def until(condition: Callable[[], object]) -> None:
-    while not condition():
-        await asyncio.sleep(0.01)
-
-
 def told(**keys: Any) -> tuple[Alerts, Noticed]:
     complaints = Noticed()
     made = Alerts(ScriptRunner(log=lambda *_: None), complaints.take)
@@ -144,35 +135,32 @@ def test_that_an_alert_failed_is_no_alert() -> None:
     assert not passes(record(level="ERROR", kind=("pm", 940)), "INFO")
 
 
-def test_alerts_of_one_incident_are_one_mail() -> None:
-    async def test() -> None:
-        async with Relay() as relay:
-            made, complaints = told(
-                mail_to=("ops@example.org", "boss@example.org"),
-                mail_from="clp@example.org",
-                smtp=relay.address,
-            )
-            made.add(record("server2 was reset\r\nBcc: evil@example.org", "WARN", ("rc", 433)))
-            made.add(record("failover1 does not start: größer"))
-            made.add(record("a mere remark", "INFO"))
-            await until(lambda: relay.mails)
-            await made.close()
-        mail = relay.mails[0]
-        assert relay.to == [["ops@example.org", "boss@example.org"]]
-        subject = str(email.header.make_header(email.header.decode_header(mail["Subject"])))
-        assert subject.replace("\n", "") == (
-            "[cluster] ERROR server1: failover1 does not start: größer (and 1 more)"
+async def test_alerts_of_one_incident_are_one_mail() -> None:
+    async with Relay() as relay:
+        made, complaints = told(
+            mail_to=("ops@example.org", "boss@example.org"),
+            mail_from="clp@example.org",
+            smtp=relay.address,
         )
-        assert mail["Bcc"] is None
-        assert mail["From"] == "clp@example.org"
-        body = text_of(mail)
-        assert "server1 rc 433: server2 was reset Bcc: evil@example.org\n" in body
-        assert "failover1 does not start: größer" in body
-        assert "a mere remark" not in body
-        assert "clpstat --explain failover1" in body
-        assert not complaints
-
-    run(test)
+        made.add(record("server2 was reset\r\nBcc: evil@example.org", "WARN", ("rc", 433)))
+        made.add(record("failover1 does not start: größer"))
+        made.add(record("a mere remark", "INFO"))
+        await until(lambda: relay.mails)
+        await made.close()
+    mail = relay.mails[0]
+    assert relay.to == [["ops@example.org", "boss@example.org"]]
+    subject = str(email.header.make_header(email.header.decode_header(mail["Subject"])))
+    assert subject.replace("\n", "") == (
+        "[cluster] ERROR server1: failover1 does not start: größer (and 1 more)"
+    )
+    assert mail["Bcc"] is None
+    assert mail["From"] == "clp@example.org"
+    body = text_of(mail)
+    assert "server1 rc 433: server2 was reset Bcc: evil@example.org\n" in body
+    assert "failover1 does not start: größer" in body
+    assert "a mere remark" not in body
+    assert "clpstat --explain failover1" in body
+    assert not complaints
 
 
 def online(group: str = "failover1") -> EventRecord:
@@ -182,39 +170,33 @@ def online(group: str = "failover1") -> EventRecord:
     )  # fmt: skip
 
 
-def test_after_trouble_each_group_that_is_online_again_is_told_once() -> None:
-    async def test() -> None:
-        async with Relay() as relay:
-            made, _ = told(mail_to=("ops@example.org",), smtp=relay.address)
-            made.add(online("failover0"))  # as at a start of the cluster
-            made.heard(record("mrw1 on server2 went Normal -> Error"))
-            made.add(online())
-            made.add(online())
-            made.add(online("failover2"))
-            await until(lambda: relay.mails)
-            await made.close()
-        [mail] = relay.mails
-        lines = [line for line in text_of(mail).splitlines() if "has started" in line]
-        assert [line.split()[-1] for line in lines] == ["failover0", "failover1", "failover2"]
-        # The default sender is a name alone; relays want a domain.
-        name, _, domain = mail["From"].partition("@")
-        assert name == "clptools"
-        assert domain
-
-    run(test)
+async def test_after_trouble_each_group_that_is_online_again_is_told_once() -> None:
+    async with Relay() as relay:
+        made, _ = told(mail_to=("ops@example.org",), smtp=relay.address)
+        made.add(online("failover0"))  # as at a start of the cluster
+        made.heard(record("mrw1 on server2 went Normal -> Error"))
+        made.add(online())
+        made.add(online())
+        made.add(online("failover2"))
+        await until(lambda: relay.mails)
+        await made.close()
+    [mail] = relay.mails
+    lines = [line for line in text_of(mail).splitlines() if "has started" in line]
+    assert [line.split()[-1] for line in lines] == ["failover0", "failover1", "failover2"]
+    # The default sender is a name alone; relays want a domain.
+    name, _, domain = mail["From"].partition("@")
+    assert name == "clptools"
+    assert domain
 
 
-def test_without_trouble_a_group_that_starts_is_no_alert() -> None:
-    async def test() -> None:
-        async with Relay() as relay:
-            made, _ = told(mail_to=("ops@example.org",), smtp=relay.address)
-            made.add(online())
-            made.heard(record("a mere remark", "INFO"))
-            made.add(online())
-            await made.close()
-        assert not relay.mails
-
-    run(test)
+async def test_without_trouble_a_group_that_starts_is_no_alert() -> None:
+    async with Relay() as relay:
+        made, _ = told(mail_to=("ops@example.org",), smtp=relay.address)
+        made.add(online())
+        made.heard(record("a mere remark", "INFO"))
+        made.add(online())
+        await made.close()
+    assert not relay.mails
 
 
 def certificate(folder: Path) -> tuple[Path, ssl.SSLContext]:
@@ -253,111 +235,94 @@ def certificate(folder: Path) -> tuple[Path, ssl.SSLContext]:
 
 
 @pytest.mark.parametrize("how", ["tls", "starttls"])
-def test_with_tls_the_login_and_the_mail_go_encrypted(how: str, tmp_path: Path) -> None:
+async def test_with_tls_the_login_and_the_mail_go_encrypted(how: str, tmp_path: Path) -> None:
     pem, context = certificate(tmp_path)
     password = tmp_path / "password"
     password.write_text("s3cret\n")
     password.chmod(0o400)
 
-    async def test() -> None:
-        async with Relay(context, wrap=how == "tls") as relay:
-            made, complaints = told(
-                mail_to=("ops@example.org",),
-                smtp=relay.address,
-                smtp_tls=how,
-                smtp_ca=str(pem),
-                smtp_user="clp",
-                smtp_password_file=str(password),
-            )
-            made.add(record())
-            await until(lambda: relay.mails or complaints)
-            await made.close()
-        assert not complaints
-        assert relay.encrypted == [True]
-        assert relay.logins == ["\0clp\0s3cret"]
-
-    run(test)
+    async with Relay(context, wrap=how == "tls") as relay:
+        made, complaints = told(
+            mail_to=("ops@example.org",),
+            smtp=relay.address,
+            smtp_tls=how,
+            smtp_ca=str(pem),
+            smtp_user="clp",
+            smtp_password_file=str(password),
+        )
+        made.add(record())
+        await until(lambda: relay.mails or complaints)
+        await made.close()
+    assert not complaints
+    assert relay.encrypted == [True]
+    assert relay.logins == ["\0clp\0s3cret"]
 
 
-def test_a_relay_whose_certificate_is_not_trusted_gets_nothing(tmp_path: Path) -> None:
+async def test_a_relay_whose_certificate_is_not_trusted_gets_nothing(tmp_path: Path) -> None:
     _, context = certificate(tmp_path)
 
-    async def test() -> None:
-        async with Relay(context, wrap=True) as relay:
-            made, complaints = told(
-                mail_to=("ops@example.org",), smtp=relay.address, smtp_tls="tls"
-            )
-            made.add(record())
-            await until(lambda: complaints)
-            await made.close()
-        assert "certificate" in complaints[0]
-        assert not relay.mails
-
-    run(test)
+    async with Relay(context, wrap=True) as relay:
+        made, complaints = told(mail_to=("ops@example.org",), smtp=relay.address, smtp_tls="tls")
+        made.add(record())
+        await until(lambda: complaints)
+        await made.close()
+    assert "certificate" in complaints[0]
+    assert not relay.mails
 
 
-def test_a_relay_that_refuses_costs_one_line_and_gets_the_mail_later() -> None:
-    async def test() -> None:
-        async with Relay() as relay:
-            relay.refuse = True
-            made, complaints = told(mail_to=("ops@example.org",), smtp=relay.address)
-            for n in range(QUEUE + 3):
-                made.add(record(f"fault {n}"))
-            await until(lambda: complaints)
-            await asyncio.sleep(0.5)
-            assert complaints.kinds == [AlertsWait]
-            assert f"{QUEUE} alerts wait, 3 are lost." in complaints[0]
-            relay.refuse = False
-            await until(lambda: relay.mails)
-            await made.close()
-
-    run(test)
+async def test_a_relay_that_refuses_costs_one_line_and_gets_the_mail_later() -> None:
+    async with Relay() as relay:
+        relay.refuse = True
+        made, complaints = told(mail_to=("ops@example.org",), smtp=relay.address)
+        for n in range(QUEUE + 3):
+            made.add(record(f"fault {n}"))
+        await until(lambda: complaints)
+        await asyncio.sleep(0.5)
+        assert complaints.kinds == [AlertsWait]
+        assert f"{QUEUE} alerts wait, 3 are lost." in complaints[0]
+        relay.refuse = False
+        await until(lambda: relay.mails)
+        await made.close()
 
 
-def test_an_alert_that_cannot_be_told_is_said_and_the_others_go_on(
+async def test_an_alert_that_cannot_be_told_is_said_and_the_others_go_on(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(alerts_module, "RETRY_S", 0.01)
 
-    async def test() -> None:
-        sent: list[str] = []
-        complaints = Noticed()
+    sent: list[str] = []
+    complaints = Noticed()
 
-        async def send(records: tuple[EventRecord, ...]) -> None:
-            if any(each.text == "bad" for each in records):
-                raise ValueError("chr() arg not in range")
-            sent.extend(each.text for each in records)
+    async def send(records: tuple[EventRecord, ...]) -> None:
+        if any(each.text == "bad" for each in records):
+            raise ValueError("chr() arg not in range")
+        sent.extend(each.text for each in records)
 
-        outbox = Outbox("alert mail", send, complaints.take)
-        for text in ("bad", "one", "two"):
-            outbox.put(record(text))
-        await until(lambda: sent == ["one", "two"])
-        outbox.put(record("three"))
-        await until(lambda: sent == ["one", "two", "three"])
-        outbox.close()
-        assert complaints == ["alert mail: chr() arg not in range; 3 alerts wait."]
-        assert [each.message for each in caplog.records] == ["alert mail failed"]
-
-    run(test)
+    outbox = Outbox("alert mail", send, complaints.take)
+    for text in ("bad", "one", "two"):
+        outbox.put(record(text))
+    await until(lambda: sent == ["one", "two"])
+    outbox.put(record("three"))
+    await until(lambda: sent == ["one", "two", "three"])
+    outbox.close()
+    assert complaints == ["alert mail: chr() arg not in range; 3 alerts wait."]
+    assert [each.message for each in caplog.records] == ["alert mail failed"]
 
 
-def test_a_relay_that_says_nothing_holds_up_nobody() -> None:
-    async def test() -> None:
-        with socket.create_server(("127.0.0.1", 0)) as mute:
-            address = f"127.0.0.1:{mute.getsockname()[1]}"
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
-                receiver.bind(("127.0.0.1", 0))
-                receiver.setblocking(False)
-                trap_to = f"127.0.0.1:{receiver.getsockname()[1]}"
-                made, _ = told(mail_to=("ops@example.org",), smtp=address, snmp_to=(trap_to,))
-                made.add(record())
-                loop = asyncio.get_running_loop()
-                assert await asyncio.wait_for(loop.sock_recv(receiver, 4096), 5)
-                begun = loop.time()
-                await made.close()
-                assert loop.time() - begun < alerts_module.LAST_S + 2
-
-    run(test)
+async def test_a_relay_that_says_nothing_holds_up_nobody() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        address = f"127.0.0.1:{mute.getsockname()[1]}"
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+            receiver.bind(("127.0.0.1", 0))
+            receiver.setblocking(False)
+            trap_to = f"127.0.0.1:{receiver.getsockname()[1]}"
+            made, _ = told(mail_to=("ops@example.org",), smtp=address, snmp_to=(trap_to,))
+            made.add(record())
+            loop = asyncio.get_running_loop()
+            assert await asyncio.wait_for(loop.sock_recv(receiver, 4096), LIMIT_S)
+            begun = loop.time()
+            await made.close()
+            assert loop.time() - begun < alerts_module.LAST_S + BUSY_S
 
 
 async def trap(**keys: Any) -> bytes:
@@ -372,44 +337,41 @@ async def trap(**keys: Any) -> bytes:
 
 
 @pytest.mark.parametrize("version", ["1", "2c"])
-def test_a_trap_is_one_for_another_decoder_too(version: str) -> None:
+async def test_a_trap_is_one_for_another_decoder_too(version: str) -> None:
     from pyasn1.codec.ber import decoder
     from pysnmp.proto import api
 
-    async def test() -> None:
-        data = await trap(snmp_version=version, snmp_community="mine")
-        assert len(data) < 1400
-        module = api.PROTOCOL_MODULES[api.SNMP_VERSION_1 if version == "1" else api.SNMP_VERSION_2C]
-        message, rest = decoder.decode(data, asn1Spec=module.Message())
-        assert not rest
-        assert bytes(module.apiMessage.get_community(message)) == b"mine"
-        pdu = module.apiMessage.get_pdu(message)
-        api_pdu = module.apiTrapPDU
-        binds = [(str(oid), value.prettyPrint()) for oid, value in api_pdu.get_varbinds(pdu)]
-        arc = "1.3.6.1.4.1.8072.9999.9999.29002.2"
-        if version == "1":
-            assert str(api_pdu.get_enterprise(pdu)) == arc
-            assert int(api_pdu.get_specific_trap(pdu)) == 1
-            assert api_pdu.get_agent_address(pdu).prettyPrint() == "127.0.0.1"
-        else:
-            assert binds[1] == ("1.3.6.1.6.3.1.1.4.1.0", f"{arc}.0.1")
-            binds = binds[2:]
-        assert binds[:5] == [
-            (f"{arc}.1", "cluster"),
-            (f"{arc}.2", "server1"),
-            (f"{arc}.3", "mm"),
-            (f"{arc}.4", "905"),
-            (f"{arc}.5", "ERROR"),
-        ]
-        assert binds[5][1].startswith("mrw1 is in Error: CPU 1 IERR")
-        own = snmp.decode(data)
-        assert isinstance(own, snmp.Trap)
-        assert own.oid == f"{arc}.0.1"
-
-    run(test)
+    data = await trap(snmp_version=version, snmp_community="mine")
+    assert len(data) < 1400
+    module = api.PROTOCOL_MODULES[api.SNMP_VERSION_1 if version == "1" else api.SNMP_VERSION_2C]
+    message, rest = decoder.decode(data, asn1Spec=module.Message())
+    assert not rest
+    assert bytes(module.apiMessage.get_community(message)) == b"mine"
+    pdu = module.apiMessage.get_pdu(message)
+    api_pdu = module.apiTrapPDU
+    binds = [(str(oid), value.prettyPrint()) for oid, value in api_pdu.get_varbinds(pdu)]
+    arc = "1.3.6.1.4.1.8072.9999.9999.29002.2"
+    if version == "1":
+        assert str(api_pdu.get_enterprise(pdu)) == arc
+        assert int(api_pdu.get_specific_trap(pdu)) == 1
+        assert api_pdu.get_agent_address(pdu).prettyPrint() == "127.0.0.1"
+    else:
+        assert binds[1] == ("1.3.6.1.6.3.1.1.4.1.0", f"{arc}.0.1")
+        binds = binds[2:]
+    assert binds[:5] == [
+        (f"{arc}.1", "cluster"),
+        (f"{arc}.2", "server1"),
+        (f"{arc}.3", "mm"),
+        (f"{arc}.4", "905"),
+        (f"{arc}.5", "ERROR"),
+    ]
+    assert binds[5][1].startswith("mrw1 is in Error: CPU 1 IERR")
+    own = snmp.decode(data)
+    assert isinstance(own, snmp.Trap)
+    assert own.oid == f"{arc}.0.1"
 
 
-def test_the_script_gets_each_alert_once_and_in_order(tmp_path: Path) -> None:
+async def test_the_script_gets_each_alert_once_and_in_order(tmp_path: Path) -> None:
     out = tmp_path / "out"
     script = tmp_path / "tell.sh"
     script.write_text(
@@ -418,44 +380,35 @@ def test_the_script_gets_each_alert_once_and_in_order(tmp_path: Path) -> None:
     )
     script.chmod(0o700)
 
-    async def test() -> None:
-        made, complaints = told(script=str(script))
-        for n in range(3):
-            made.add(record(f"fault\n{n}"))
-        await until(lambda: out.exists() and out.read_text().count("\n") == 3)
-        await made.close()
-        assert out.read_text().splitlines() == [
-            f"ALERT server1 ERROR rm 15 fault {n}" for n in range(3)
-        ]
-        assert not complaints
-
-    run(test)
+    made, complaints = told(script=str(script))
+    for n in range(3):
+        made.add(record(f"fault\n{n}"))
+    await until(lambda: out.exists() and out.read_text().count("\n") == 3)
+    await made.close()
+    assert out.read_text().splitlines() == [
+        f"ALERT server1 ERROR rm 15 fault {n}" for n in range(3)
+    ]
+    assert not complaints
 
 
-def test_a_script_that_is_not_there_is_said(tmp_path: Path) -> None:
-    async def test() -> None:
-        made, complaints = told(script=str(tmp_path / "none.sh"))
-        made.add(record())
-        await until(lambda: complaints)
-        await made.close()
-        assert "none.sh" in complaints[0]
-
-    run(test)
+async def test_a_script_that_is_not_there_is_said(tmp_path: Path) -> None:
+    made, complaints = told(script=str(tmp_path / "none.sh"))
+    made.add(record())
+    await until(lambda: complaints)
+    await made.close()
+    assert "none.sh" in complaints[0]
 
 
-def test_records_of_peers_are_theirs_to_tell() -> None:
-    async def test() -> None:
-        from concurrent.futures import ThreadPoolExecutor
+async def test_records_of_peers_are_theirs_to_tell() -> None:
+    from concurrent.futures import ThreadPoolExecutor
 
-        told_of: list[str] = []
-        story = Records("server1", "abc", ThreadPoolExecutor(1))
-        story.on_own = lambda own: told_of.append(own.text)
-        story.merge([EventRecord(**{**as_dict(record("theirs")), "server": "server2"})])
-        story.add(Record(module="rm", event_id=15, level="ERROR", subjects=(), text="ours"))
-        assert told_of == ["ours"]
-        await story.close()
-
-    run(test)
+    told_of: list[str] = []
+    story = Records("server1", "abc", ThreadPoolExecutor(1))
+    story.on_own = lambda own: told_of.append(own.text)
+    story.merge([EventRecord(**{**as_dict(record("theirs")), "server": "server2"})])
+    story.add(Record(module="rm", event_id=15, level="ERROR", subjects=(), text="ours"))
+    assert told_of == ["ours"]
+    await story.close()
 
 
 def as_dict(kept: EventRecord) -> dict[str, Any]:

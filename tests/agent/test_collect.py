@@ -52,22 +52,19 @@ def test_an_archive_comes_whole_in_parts(log: Path) -> None:
         assert status is not None and status.read().decode() == STATE["status.json"]
 
 
-def test_who_hangs_up_half_way_leaves_nothing_that_grows(log: Path) -> None:
+async def test_who_hangs_up_half_way_leaves_nothing_that_grows(log: Path) -> None:
     (log / "alert.log").write_bytes(os.urandom(2 * PART_BYTES))
     collector = Collector("server2")
 
     async def half() -> list[str]:
         return [(await collector.part("", 0, _state)).archive for _ in range(3)]
 
-    async def then() -> None:
-        first, second, third = await half()
-        for kept in (second, third):
-            assert (await collector.part(kept, PART_BYTES, _state)).data
-        with pytest.raises(ClpError) as fault:
-            await collector.part(first, PART_BYTES, _state)
-        assert fault.value.code == ExitCode.NO_SUCH
-
-    asyncio.run(then())
+    first, second, third = await half()
+    for kept in (second, third):
+        assert (await collector.part(kept, PART_BYTES, _state)).data
+    with pytest.raises(ClpError) as fault:
+        await collector.part(first, PART_BYTES, _state)
+    assert fault.value.code == ExitCode.NO_SUCH
 
 
 def test_what_may_not_be_read_is_no_empty_folder(log: Path) -> None:

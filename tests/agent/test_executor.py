@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, get_args
@@ -97,36 +97,28 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def run(test: Callable[[Bench], Coroutine[Any, Any, None]]) -> None:
-    async def with_bench() -> None:
-        bench = Bench()
-        await asyncio.wait_for(test(bench), 10)
-        await bench.executor.close()
-
-    asyncio.run(with_bench())
+@pytest.fixture
+async def bench(root: Path) -> AsyncIterator[Bench]:
+    bench = Bench()
+    yield bench
+    await bench.executor.close()
 
 
-def test_no_action_is_without_a_handler() -> None:
-    async def test(bench: Bench) -> None:
-        assert set(get_args(actions.Action)) == set(bench.executor._table)
-
-    run(test)
+async def test_no_action_is_without_a_handler(bench: Bench) -> None:
+    assert set(get_args(actions.Action)) == set(bench.executor._table)
 
 
-def test_a_state_that_cannot_be_written_raises_and_a_lost_beat_does_not() -> None:
-    async def test(bench: Bench) -> None:
-        bench.store.close()
-        with pytest.raises(OSError):
-            bench.executor.perform(actions.Persist(durable=Durable()))
-        with pytest.raises(OSError):
-            bench.executor.perform(actions.SetMember(member=False))
-        bench.net.send = None  # type: ignore[method-assign,assignment]  # a link with a fault
-        bench.executor.perform(actions.SendControl(to="server2", message=None))  # type: ignore[arg-type]
-
-    run(test)
+async def test_a_state_that_cannot_be_written_raises_and_a_lost_beat_does_not(bench: Bench) -> None:
+    bench.store.close()
+    with pytest.raises(OSError):
+        bench.executor.perform(actions.Persist(durable=Durable()))
+    with pytest.raises(OSError):
+        bench.executor.perform(actions.SetMember(member=False))
+    bench.net.send = None  # type: ignore[method-assign,assignment]  # a link with a fault
+    bench.executor.perform(actions.SendControl(to="server2", message=None))  # type: ignore[arg-type]
 
 
-def test_a_resource_runs_its_script_with_what_the_core_says(root: Path) -> None:
+async def test_a_resource_runs_its_script_with_what_the_core_says(bench: Bench, root: Path) -> None:
     folder = Path(paths.scripts_dir()) / "failover1/exec1"
     folder.mkdir(parents=True)
     script = folder / "start.sh"
@@ -134,63 +126,59 @@ def test_a_resource_runs_its_script_with_what_the_core_says(root: Path) -> None:
     script.chmod(0o700)
     os.chmod(root, 0o755)
 
-    async def test(bench: Bench) -> None:
-        exec1 = Resource(name="exec1", type="exec", options={"start": "start.sh"})
-        group = Group(name="failover1", servers=("server1",), resources=(exec1,))
-        bench.executor.apply(Settings(groups=(group,)))
-        action = actions.RunResource(
-            group="failover1", resource="exec1", op="start", epoch=4, event="FAILOVER",
-            factor="", previous="server2",
-        )  # fmt: skip
-        done = await bench.answer(action)
-        assert isinstance(done, events.ResourceDone)
-        assert (done.ok, done.op, done.epoch) == (True, "start", 4), done.text
-        assert (root / "out").read_text() == "FAILOVER server2\n"
-        # The configuration may lose a resource while it still runs: it can still be stopped.
-        bench.executor.apply(Settings())
-        again = await bench.answer(action)
-        assert isinstance(again, events.ResourceDone)
-        assert again.ok
-
-    run(test)
+    exec1 = Resource(name="exec1", type="exec", options={"start": "start.sh"})
+    group = Group(name="failover1", servers=("server1",), resources=(exec1,))
+    bench.executor.apply(Settings(groups=(group,)))
+    action = actions.RunResource(
+        group="failover1", resource="exec1", op="start", epoch=4, event="FAILOVER",
+        factor="", previous="server2",
+    )  # fmt: skip
+    done = await bench.answer(action)
+    assert isinstance(done, events.ResourceDone)
+    assert (done.ok, done.op, done.epoch) == (True, "start", 4), done.text
+    assert (root / "out").read_text() == "FAILOVER server2\n"
+    # The configuration may lose a resource while it still runs: it can still be stopped.
+    bench.executor.apply(Settings())
+    again = await bench.answer(action)
+    assert isinstance(again, events.ResourceDone)
+    assert again.ok
 
 
 @pytest.mark.parametrize("before", ["start", "migrate"])
-def test_a_forced_stop_leaves_a_hung_script_no_time(root: Path, before: str) -> None:
+async def test_a_forced_stop_leaves_a_hung_script_no_time(
+    bench: Bench, root: Path, before: str
+) -> None:
     folder = Path(paths.scripts_dir()) / "failover1/exec1"
     folder.mkdir(parents=True)
     hung = f"#!/bin/sh\ntrap '' TERM\ntouch {root}/hangs\nwhile :; do sleep 0.05; done\n"
-    for op, text in ((before, hung), ("stop", "#!/bin/sh\nexit 0\n")):
-        (folder / f"{op}.sh").write_text(text)
-        (folder / f"{op}.sh").chmod(0o700)
+    for name, text in ((before, hung), ("stop", "#!/bin/sh\nexit 0\n")):
+        (folder / f"{name}.sh").write_text(text)
+        (folder / f"{name}.sh").chmod(0o700)
     os.chmod(root, 0o755)
 
-    async def test(bench: Bench) -> None:
-        options: dict[str, Any] = {op: f"{op}.sh" for op in (before, "stop")}
-        exec1 = Resource(name="exec1", type="exec", options=options)
-        group = Group(name="failover1", servers=("server1",), resources=(exec1,))
-        bench.executor.apply(Settings(groups=(group,)))
-        action = actions.RunResource(
-            group="failover1", resource="exec1", op=before, epoch=4, event="START", factor=""
-        )
-        bench.executor.perform(action)
-        while not (root / "hangs").exists():
-            await asyncio.sleep(0.01)
-        began = asyncio.get_running_loop().time()
-        bench.executor.perform(msgspec.structs.replace(action, op="stop", forced=True))
-        ended = [await bench.queue.told.get(), await bench.queue.told.get()]
-        # `self_stop` is 6 s: the 5 s that a script otherwise has after its TERM would use it up.
-        assert asyncio.get_running_loop().time() - began < 4
-        assert {(x.op, x.ok) for x in ended if isinstance(x, events.ResourceDone)} == {
-            (before, False),
-            ("stop", True),
-        }
-
-    run(test)
+    options: dict[str, Any] = {op: f"{op}.sh" for op in (before, "stop")}
+    exec1 = Resource(name="exec1", type="exec", options=options)
+    group = Group(name="failover1", servers=("server1",), resources=(exec1,))
+    bench.executor.apply(Settings(groups=(group,)))
+    action = actions.RunResource(
+        group="failover1", resource="exec1", op=before, epoch=4, event="START", factor=""
+    )
+    bench.executor.perform(action)
+    while not (root / "hangs").exists():
+        await asyncio.sleep(0.01)
+    began = asyncio.get_running_loop().time()
+    bench.executor.perform(msgspec.structs.replace(action, op="stop", forced=True))
+    ended = [await bench.queue.told.get(), await bench.queue.told.get()]
+    # `self_stop` is 6 s: the 5 s that a script otherwise has after its TERM would use it up.
+    assert asyncio.get_running_loop().time() - began < 4
+    assert {(x.op, x.ok) for x in ended if isinstance(x, events.ResourceDone)} == {
+        (before, False),
+        ("stop", True),
+    }
 
 
-def test_what_a_resource_says_before_its_end_and_what_gave_way_are_told(
-    root: Path, monkeypatch: pytest.MonkeyPatch
+async def test_what_a_resource_says_before_its_end_and_what_gave_way_are_told(
+    bench: Bench, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By its number the core tells which of two operations ended."""
 
@@ -205,93 +193,80 @@ def test_what_a_resource_says_before_its_end_and_what_gave_way_are_told(
     monkeypatch.setattr(fip, "start", start)
     monkeypatch.setattr(fip, "stop", stop)
 
-    async def test(bench: Bench) -> None:
-        fip1 = Resource(name="fip1", type="fip")
-        group = Group(name="failover1", servers=("server1",), resources=(fip1,))
-        bench.executor.apply(Settings(groups=(group,)))
-        action = actions.RunResource(
-            group="failover1", resource="fip1", op="start", epoch=4, number=7,
-            event="START", factor="", macs_off=("02:00:00:00:00:01",),
-        )  # fmt: skip
-        assert await bench.answer(action) == events.ResourceSaid(
-            group="failover1", resource="fip1", text="asked again for 02:00:00:00:00:01"
+    fip1 = Resource(name="fip1", type="fip")
+    group = Group(name="failover1", servers=("server1",), resources=(fip1,))
+    bench.executor.apply(Settings(groups=(group,)))
+    action = actions.RunResource(
+        group="failover1", resource="fip1", op="start", epoch=4, number=7,
+        event="START", factor="", macs_off=("02:00:00:00:00:01",),
+    )  # fmt: skip
+    assert await bench.answer(action) == events.ResourceSaid(
+        group="failover1", resource="fip1", text="asked again for 02:00:00:00:00:01"
+    )
+    bench.executor.perform(msgspec.structs.replace(action, op="stop", number=8))
+    ended = [await bench.queue.told.get(), await bench.queue.told.get()]
+    assert [(x.number, x.ok) for x in ended if isinstance(x, events.ResourceDone)] == [
+        (7, False),
+        (8, True),
+    ]
+
+
+async def test_a_disk_that_is_behind_writes_the_newest_ledger_and_none_of_those_between(
+    bench: Bench,
+) -> None:
+    written: list[int] = []
+    hold = threading.Event()
+    keep = bench.store.keep_ledger
+
+    def slow(ledger: LedgerFile, now: int, wall: float) -> None:
+        hold.wait(10)
+        written.append(ledger.next_event)
+        keep(ledger, now, wall)
+
+    bench.store.keep_ledger = slow  # type: ignore[method-assign]
+    for number in range(1, 6):
+        bench.executor.perform(actions.KeepLedger(ledger=LedgerFile(next_event=number)))
+        while number == 1 and bench.executor._ledger_queued:
+            await asyncio.sleep(0.001)
+    hold.set()
+    await asyncio.wait(bench.executor._last)
+    assert written[-1] == 5
+    assert len(written) == 2
+
+
+async def test_a_resource_nobody_knows_is_not_stopped_and_says_so(bench: Bench) -> None:
+    done = await bench.answer(
+        actions.RunResource(
+            group="old", resource="exec9", op="stop", epoch=1, event="START", factor="GROUPSTOP"
         )
-        bench.executor.perform(msgspec.structs.replace(action, op="stop", number=8))
-        ended = [await bench.queue.told.get(), await bench.queue.told.get()]
-        assert [(x.number, x.ok) for x in ended if isinstance(x, events.ResourceDone)] == [
-            (7, False),
-            (8, True),
-        ]
-
-    run(test)
+    )
+    assert isinstance(done, events.ResourceDone)
+    assert not done.ok
+    assert "not in the configuration any more" in done.text
 
 
-def test_a_disk_that_is_behind_writes_the_newest_ledger_and_none_of_those_between() -> None:
-    async def test(bench: Bench) -> None:
-        written: list[int] = []
-        hold = threading.Event()
-        keep = bench.store.keep_ledger
-
-        def slow(ledger: LedgerFile, now: int, wall: float) -> None:
-            hold.wait(10)
-            written.append(ledger.next_event)
-            keep(ledger, now, wall)
-
-        bench.store.keep_ledger = slow  # type: ignore[method-assign]
-        for number in range(1, 6):
-            bench.executor.perform(actions.KeepLedger(ledger=LedgerFile(next_event=number)))
-            while number == 1 and bench.executor._ledger_queued:
-                await asyncio.sleep(0.001)
-        hold.set()
-        await asyncio.wait(bench.executor._last)
-        assert written[-1] == 5
-        assert len(written) == 2
-
-    run(test)
+async def test_without_a_bmc_power_is_unknown_and_no_fence_counts(bench: Bench) -> None:
+    read = await bench.answer(actions.ReadPower(server="server2"))
+    assert isinstance(read, events.PowerRead)
+    assert (read.power, read.error) == ("unknown", "no BMC configured")
+    fence = actions.Fence(server="server2", action="power-off", ordered_at=0)
+    done = await bench.answer(fence)
+    assert isinstance(done, events.FenceDone)
+    assert (done.sent, done.error) == (False, "no BMC configured")
 
 
-def test_a_resource_nobody_knows_is_not_stopped_and_says_so() -> None:
-    async def test(bench: Bench) -> None:
-        done = await bench.answer(
-            actions.RunResource(
-                group="old", resource="exec9", op="stop", epoch=1, event="START", factor="GROUPSTOP"
-            )
-        )
-        assert isinstance(done, events.ResourceDone)
-        assert not done.ok
-        assert "not in the configuration any more" in done.text
+async def test_who_asked_hears_each_step_and_the_end(bench: Bench) -> None:
+    steps: list[str] = []
 
-    run(test)
+    def begin() -> None:
+        bench.executor.perform(actions.Progress(id="1", text="stopping"))
+        bench.executor.perform(actions.Progress(id="2", text="of somebody else"))
+        bench.executor.perform(actions.Reply(id="1", outcome=Outcome(text="moved")))
+        bench.executor.perform(actions.Reply(id="1", outcome=Outcome(text="twice")))
 
-
-def test_without_a_bmc_power_is_unknown_and_no_fence_counts() -> None:
-    async def test(bench: Bench) -> None:
-        read = await bench.answer(actions.ReadPower(server="server2"))
-        assert isinstance(read, events.PowerRead)
-        assert (read.power, read.error) == ("unknown", "no BMC configured")
-        fence = actions.Fence(server="server2", action="power-off", ordered_at=0)
-        done = await bench.answer(fence)
-        assert isinstance(done, events.FenceDone)
-        assert (done.sent, done.error) == (False, "no BMC configured")
-
-    run(test)
-
-
-def test_who_asked_hears_each_step_and_the_end() -> None:
-    async def test(bench: Bench) -> None:
-        steps: list[str] = []
-
-        def begin() -> None:
-            bench.executor.perform(actions.Progress(id="1", text="stopping"))
-            bench.executor.perform(actions.Progress(id="2", text="of somebody else"))
-            bench.executor.perform(actions.Reply(id="1", outcome=Outcome(text="moved")))
-            bench.executor.perform(actions.Reply(id="1", outcome=Outcome(text="twice")))
-
-        outcome = await bench.replies.wait("1", begin, steps.append)
-        assert outcome.text == "moved"
-        assert steps == ["stopping"]
-
-    run(test)
+    outcome = await bench.replies.wait("1", begin, steps.append)
+    assert outcome.text == "moved"
+    assert steps == ["stopping"]
 
 
 def ends_host(root: Path) -> str:
@@ -303,33 +278,29 @@ def ends_host(root: Path) -> str:
     return str(script)
 
 
-def test_why_this_host_is_reset_is_in_the_alert_log_before_it_is(root: Path) -> None:
-    async def test(bench: Bench) -> None:
-        bench.host.command = ends_host(root)
-        text = "Final action of mrw1 on server1: sysrq-panic."
-        bench.executor.perform(
-            actions.Record(module="rm", event_id=15, level="ERROR", subjects=(), text=text)
-        )
-        done = await bench.answer(actions.HostAction(action="sysrq-panic", reason="mrw1"))
-        assert isinstance(done, events.HostActionDone)
-        assert done.ok, done.text
-        assert text in (root / "said").read_text()
+async def test_why_this_host_is_reset_is_in_the_alert_log_before_it_is(
+    bench: Bench, root: Path
+) -> None:
+    bench.host.command = ends_host(root)
+    text = "Final action of mrw1 on server1: sysrq-panic."
+    bench.executor.perform(
+        actions.Record(module="rm", event_id=15, level="ERROR", subjects=(), text=text)
+    )
+    done = await bench.answer(actions.HostAction(action="sysrq-panic", reason="mrw1"))
+    assert isinstance(done, events.HostActionDone)
+    assert done.ok, done.text
+    assert text in (root / "said").read_text()
 
-    run(test)
 
-
-def test_a_disk_that_hangs_does_not_hold_up_the_reset(root: Path) -> None:
-    async def test(bench: Bench) -> None:
-        disk = threading.Event()
-        bench.host.command = ends_host(root)
-        Path(paths.alert_log_file()).parent.mkdir(parents=True)
-        Path(paths.alert_log_file()).write_text("before\n")
-        bench.worker.submit(disk.wait)
-        try:
-            done = await bench.answer(actions.HostAction(action="reboot", reason="mrw1"))
-        finally:
-            disk.set()
-        assert isinstance(done, events.HostActionDone)
-        assert done.ok, done.text
-
-    run(test)
+async def test_a_disk_that_hangs_does_not_hold_up_the_reset(bench: Bench, root: Path) -> None:
+    disk = threading.Event()
+    bench.host.command = ends_host(root)
+    Path(paths.alert_log_file()).parent.mkdir(parents=True)
+    Path(paths.alert_log_file()).write_text("before\n")
+    bench.worker.submit(disk.wait)
+    try:
+        done = await bench.answer(actions.HostAction(action="reboot", reason="mrw1"))
+    finally:
+        disk.set()
+    assert isinstance(done, events.HostActionDone)
+    assert done.ok, done.text

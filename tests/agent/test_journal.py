@@ -69,32 +69,26 @@ def beat(n: int) -> BeatSeen:
     )
 
 
-def test_events_come_back_as_they_were_told(tmp_path: Path) -> None:
-    async def run() -> None:
-        bench = Bench(tmp_path / "journal")
-        told: list[Event] = [beat(1), TimerFired(name="beat"), MessageSeen(category="NIC")]
-        for event in told:
-            bench.tell(event)
+async def test_events_come_back_as_they_were_told(tmp_path: Path) -> None:
+    bench = Bench(tmp_path / "journal")
+    told: list[Event] = [beat(1), TimerFired(name="beat"), MessageSeen(category="NIC")]
+    for event in told:
+        bench.tell(event)
+    await bench.journal.durable()
+    [(head, entries)] = bench.segments()
+    assert head.snapshot == b"stepped 0"
+    assert [(e.now, e.event) for e in entries] == list(enumerate(told))
+    await bench.journal.close()
+
+
+async def test_a_segment_cut_anywhere_gives_what_came_before(tmp_path: Path) -> None:
+    bench = Bench(tmp_path / "journal")
+    for n in range(40):
+        bench.tell(beat(n))
         await bench.journal.durable()
-        [(head, entries)] = bench.segments()
-        assert head.snapshot == b"stepped 0"
-        assert [(e.now, e.event) for e in entries] == list(enumerate(told))
-        await bench.journal.close()
-
-    asyncio.run(run())
-
-
-def test_a_segment_cut_anywhere_gives_what_came_before(tmp_path: Path) -> None:
-    async def write() -> bytes:
-        bench = Bench(tmp_path / "journal")
-        for n in range(40):
-            bench.tell(beat(n))
-            await bench.journal.durable()
-        await bench.journal.close()
-        [file] = bench.folder.glob("*.clpj")
-        return file.read_bytes()
-
-    whole = asyncio.run(write())
+    await bench.journal.close()
+    [file] = bench.folder.glob("*.clpj")
+    whole = file.read_bytes()
     counts = []
     for end in range(len(whole), 600, -37):
         _, entries = form.read(whole[:end])
@@ -108,72 +102,63 @@ def test_a_segment_cut_anywhere_gives_what_came_before(tmp_path: Path) -> None:
             form.read(whole[:end])
 
 
-def test_heartbeats_take_few_bytes(tmp_path: Path) -> None:
-    async def run() -> None:
-        bench = Bench(tmp_path / "journal")
-        for n in range(600):  # a minute of one peer, flushed as it would be
-            bench.tell(beat(n))
-            if n % 20 == 19:
-                await bench.journal.durable()
-        await bench.journal.close()
-        [file] = bench.folder.glob("*.clpj")
-        assert file.stat().st_size / 600 < 40
-
-    asyncio.run(run())
-
-
-def test_segments_begin_with_a_snapshot_and_stay_within_their_budget(tmp_path: Path) -> None:
-    async def run() -> None:
-        budget = 512 * 1024
-        bench = Bench(tmp_path / "journal", budget)
-        import random
-
-        chance = random.Random(1)
-        for _ in range(1200):
-            bench.tell(MessageSeen(category="NIC", text=chance.randbytes(600).hex()))
+async def test_heartbeats_take_few_bytes(tmp_path: Path) -> None:
+    bench = Bench(tmp_path / "journal")
+    for n in range(600):  # a minute of one peer, flushed as it would be
+        bench.tell(beat(n))
+        if n % 20 == 19:
             await bench.journal.durable()
-        await bench.journal.close()
-        used = sum(f.stat().st_size for f in bench.folder.glob("*.clpj"))
-        assert used <= budget * 1.05
-        segments = bench.segments()
-        assert len(segments) > 3
-        for head, entries in segments:
-            assert head.snapshot == b"stepped %d" % entries[0].now
-
-    asyncio.run(run())
+    await bench.journal.close()
+    [file] = bench.folder.glob("*.clpj")
+    assert file.stat().st_size / 600 < 40
 
 
-def test_a_disk_that_takes_nothing_costs_one_alert_and_the_journal_comes_back(
+async def test_segments_begin_with_a_snapshot_and_stay_within_their_budget(tmp_path: Path) -> None:
+    budget = 512 * 1024
+    bench = Bench(tmp_path / "journal", budget)
+    import random
+
+    chance = random.Random(1)
+    for _ in range(300):
+        bench.tell(MessageSeen(category="NIC", text=chance.randbytes(2_400).hex()))
+        await bench.journal.durable()
+    await bench.journal.close()
+    used = sum(f.stat().st_size for f in bench.folder.glob("*.clpj"))
+    assert used <= budget * 1.05
+    segments = bench.segments()
+    assert len(segments) > 3
+    for head, entries in segments:
+        assert head.snapshot == b"stepped %d" % entries[0].now
+
+
+async def test_a_disk_that_takes_nothing_costs_one_alert_and_the_journal_comes_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("clptools.agent.journal._RETRY_S", 0.05)
 
-    async def run() -> None:
-        bench = Bench(tmp_path / "journal")
-        bench.folder.write_text("a file where the folder belongs")
-        for _ in range(3):
-            bench.tell(MessageSeen(category="NIC"))
-            with pytest.raises(OSError):
-                await bench.journal.durable()
-        assert len(bench.alerts) == 1
-        assert bench.alerts.kinds == [JournalUnwritten]
-        assert "goes on without it" in bench.alerts[0]
-        bench.folder.unlink()
-        await asyncio.sleep(0.06)
-        bench.tell(MessageSeen(category="FC"))
-        await bench.journal.durable()
-        assert bench.alerts.kinds[1:] == [JournalWritten]
-        assert bench.journal.lost == 3
-        [(head, entries)] = bench.segments()
-        assert head.snapshot == b"stepped 3"
-        assert len(entries) == 1
-        await bench.journal.close()
-
-    asyncio.run(run())
+    bench = Bench(tmp_path / "journal")
+    bench.folder.write_text("a file where the folder belongs")
+    for _ in range(3):
+        bench.tell(MessageSeen(category="NIC"))
+        with pytest.raises(OSError):
+            await bench.journal.durable()
+    assert len(bench.alerts) == 1
+    assert bench.alerts.kinds == [JournalUnwritten]
+    assert "goes on without it" in bench.alerts[0]
+    bench.folder.unlink()
+    await asyncio.sleep(0.06)
+    bench.tell(MessageSeen(category="FC"))
+    await bench.journal.durable()
+    assert bench.alerts.kinds[1:] == [JournalWritten]
+    assert bench.journal.lost == 3
+    [(head, entries)] = bench.segments()
+    assert head.snapshot == b"stepped 3"
+    assert len(entries) == 1
+    await bench.journal.close()
 
 
 @pytest.mark.parametrize("room", [0, 100])
-def test_a_full_disk_is_not_littered_with_segments_that_nobody_can_read(
+async def test_a_full_disk_is_not_littered_with_segments_that_nobody_can_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int
 ) -> None:
     """A file can still be made there, but its head finds no room."""
@@ -189,110 +174,97 @@ def test_a_full_disk_is_not_littered_with_segments_that_nobody_can_read(
         left -= written
         return written
 
-    async def run() -> None:
-        nonlocal left
-        bench = Bench(tmp_path / "journal")
-        with monkeypatch.context() as patch:
-            patch.setattr("clptools.agent.journal.os.write", full)
-            for _ in range(20):
-                left = room
-                bench.tell(MessageSeen(category="NIC"))
-                with pytest.raises(OSError):
-                    await bench.journal.durable()
-        assert not list(bench.folder.iterdir())
-        bench.tell(MessageSeen(category="NIC"))
-        await bench.journal.durable()
-        assert len(bench.segments()) == 1
-        await bench.journal.close()
-
-    asyncio.run(run())
+    bench = Bench(tmp_path / "journal")
+    with monkeypatch.context() as patch:
+        patch.setattr("clptools.agent.journal.os.write", full)
+        for _ in range(20):
+            left = room
+            bench.tell(MessageSeen(category="NIC"))
+            with pytest.raises(OSError):
+                await bench.journal.durable()
+    assert not list(bench.folder.iterdir())
+    bench.tell(MessageSeen(category="NIC"))
+    await bench.journal.durable()
+    assert len(bench.segments()) == 1
+    await bench.journal.close()
 
 
-def test_short_segments_are_bounded_in_number(
+async def test_short_segments_are_bounded_in_number(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An agent that ends as soon as it has begun, again and again."""
     monkeypatch.setattr("clptools.agent.journal._MOST_SEGMENTS", 5)
 
-    async def run() -> None:
-        for n in range(20):
-            bench = Bench(tmp_path / "journal")
-            bench.tell(MessageSeen(category="NIC", text=str(n)))
-            await bench.journal.close()
-        newest = [entry.event for _, entries in bench.segments() for entry in entries]
-        assert newest == [MessageSeen(category="NIC", text=str(n)) for n in range(15, 20)]
-
-    asyncio.run(run())
+    for n in range(20):
+        bench = Bench(tmp_path / "journal")
+        bench.tell(MessageSeen(category="NIC", text=str(n)))
+        await bench.journal.close()
+    newest = [entry.event for _, entries in bench.segments() for entry in entries]
+    assert newest == [MessageSeen(category="NIC", text=str(n)) for n in range(15, 20)]
 
 
-def test_a_disk_that_hangs_leaves_no_hole_in_a_segment_and_nobody_is_told_otherwise(
+async def test_a_disk_that_hangs_leaves_no_hole_in_a_segment_and_nobody_is_told_otherwise(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """More comes than memory may hold: what is lost is said, and replay begins anew behind it."""
     monkeypatch.setattr("clptools.agent.journal._RETRY_S", 0.2)
     monkeypatch.setattr("clptools.agent.journal._BUFFER_LIMIT", 10_000)
 
-    async def run() -> None:
-        bench = Bench(tmp_path / "journal")
-        goes_on = threading.Event()
-        bench.disk.submit(goes_on.wait)
-        try:
-            bench.tell(MessageSeen(category="NIC"))
-            before = asyncio.get_running_loop().create_task(bench.journal.durable())
-            await asyncio.sleep(0.01)  # its write is under way
-            while not bench.journal.lost:
-                bench.tell(MessageSeen(category="NIC", text="x" * 1000))
-            kept = bench.stepped - 1
-            with pytest.raises(OSError, match="the newest events are lost"):
-                await asyncio.wait_for(bench.journal.durable(), 1)
-        finally:
-            goes_on.set()
-        await before
-        bench.tell(MessageSeen(category="FC"))
-        with pytest.raises(OSError):
-            await bench.journal.durable()
-        await asyncio.sleep(0.25)
-        bench.tell(MessageSeen(category="HA"))
+    bench = Bench(tmp_path / "journal")
+    goes_on = threading.Event()
+    bench.disk.submit(goes_on.wait)
+    try:
+        bench.tell(MessageSeen(category="NIC"))
+        before = asyncio.get_running_loop().create_task(bench.journal.durable())
+        await asyncio.sleep(0.01)  # its write is under way
+        while not bench.journal.lost:
+            bench.tell(MessageSeen(category="NIC", text="x" * 1000))
+        kept = bench.stepped - 1
+        with pytest.raises(OSError, match="the newest events are lost"):
+            await asyncio.wait_for(bench.journal.durable(), 1)
+    finally:
+        goes_on.set()
+    await before
+    bench.tell(MessageSeen(category="FC"))
+    with pytest.raises(OSError):
         await bench.journal.durable()
-        assert bench.journal.lost == 2
-        assert ["goes on without it" in text for text in bench.alerts] == [True, False]
-        assert bench.alerts[1] == "The journal is written again; 2 events are not in it."
-        (_, first), (head, second) = bench.segments()
-        assert [entry.now for entry in first] == list(range(kept))
-        assert head.snapshot == b"stepped %d" % (kept + 2)
-        assert [entry.now for entry in second] == [kept + 2]
-        await bench.journal.close()
+    await asyncio.sleep(0.25)
+    bench.tell(MessageSeen(category="HA"))
+    await bench.journal.durable()
+    assert bench.journal.lost == 2
+    assert ["goes on without it" in text for text in bench.alerts] == [True, False]
+    assert bench.alerts[1] == "The journal is written again; 2 events are not in it."
+    (_, first), (head, second) = bench.segments()
+    assert [entry.now for entry in first] == list(range(kept))
+    assert head.snapshot == b"stepped %d" % (kept + 2)
+    assert [entry.now for entry in second] == [kept + 2]
+    await bench.journal.close()
 
-    asyncio.run(run())
 
-
-def test_a_stream_of_messages_does_not_put_off_the_next_attempt(
+async def test_a_stream_of_messages_does_not_put_off_the_next_attempt(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("clptools.agent.journal._RETRY_S", 0.1)
 
-    async def run() -> None:
-        bench = Bench(tmp_path / "journal")
-        bench.folder.write_text("a file where the folder belongs")
+    bench = Bench(tmp_path / "journal")
+    bench.folder.write_text("a file where the folder belongs")
+    bench.tell(MessageSeen(category="NIC"))
+    with pytest.raises(OSError):
+        await bench.journal.durable()
+    bench.folder.unlink()
+    for _ in range(200):
+        await asyncio.sleep(0.01)
         bench.tell(MessageSeen(category="NIC"))
-        with pytest.raises(OSError):
+        try:
             await bench.journal.durable()
-        bench.folder.unlink()
-        for _ in range(200):
-            await asyncio.sleep(0.01)
-            bench.tell(MessageSeen(category="NIC"))
-            try:
-                await bench.journal.durable()
-            except OSError:
-                continue
-            break
-        assert len(bench.segments()) == 1
-        await bench.journal.close()
-
-    asyncio.run(run())
+        except OSError:
+            continue
+        break
+    assert len(bench.segments()) == 1
+    await bench.journal.close()
 
 
-def test_those_who_wait_together_share_one_sync(
+async def test_those_who_wait_together_share_one_sync(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     syncs = 0
@@ -305,15 +277,12 @@ def test_those_who_wait_together_share_one_sync(
 
     monkeypatch.setattr("clptools.agent.journal.os.fdatasync", counted)
 
-    async def run() -> None:
-        bench = Bench(tmp_path / "journal")
+    bench = Bench(tmp_path / "journal")
 
-        async def message() -> None:
-            bench.tell(MessageSeen(category="NIC"))
-            await bench.journal.durable()
+    async def message() -> None:
+        bench.tell(MessageSeen(category="NIC"))
+        await bench.journal.durable()
 
-        await asyncio.gather(*(message() for _ in range(200)))
-        await bench.journal.close()
-
-    asyncio.run(run())
+    await asyncio.gather(*(message() for _ in range(200)))
+    await bench.journal.close()
     assert syncs <= 3

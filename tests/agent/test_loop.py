@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 
@@ -19,6 +18,7 @@ from clptools.core.model.events import (
     PowerRead,
     TimerFired,
 )
+from tests.conftest import until
 
 
 class Bench:
@@ -61,188 +61,156 @@ class Bench:
         self.done.append(action)
 
 
-def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    asyncio.run(asyncio.wait_for(test(), 5))
-
-
 def message(text: str) -> MessageSeen:
     return MessageSeen(category="NIC", text=text)
 
 
-def test_events_are_journalled_then_stepped_in_order() -> None:
-    async def test() -> None:
-        bench = Bench(lambda event: [Progress(id="1", text="x")])
-        told = [message(str(n)) for n in range(50)]
-        for event in told[:-1]:
-            bench.loop.put(event)
-        await bench.loop.stepped(told[-1])
-        assert [event for _, event in bench.seen] == told
-        assert bench.journal == told
-        assert len(bench.done) == 50
-
-    run(test)
+async def test_events_are_journalled_then_stepped_in_order() -> None:
+    bench = Bench(lambda event: [Progress(id="1", text="x")])
+    told = [message(str(n)) for n in range(50)]
+    for event in told[:-1]:
+        bench.loop.put(event)
+    await bench.loop.stepped(told[-1])
+    assert [event for _, event in bench.seen] == told
+    assert bench.journal == told
+    assert len(bench.done) == 50
 
 
-def test_nothing_is_done_until_the_state_is_written_and_then_everything_in_order() -> None:
-    async def test() -> None:
-        bench = Bench(
-            lambda event: (
-                [PetWatchdog(), Progress(id="1", text="told")]
-                if event == message("1")
-                else [Progress(id="1", text="later")]
-            )
+async def test_nothing_is_done_until_the_state_is_written_and_then_everything_in_order() -> None:
+    bench = Bench(
+        lambda event: (
+            [PetWatchdog(), Progress(id="1", text="told")]
+            if event == message("1")
+            else [Progress(id="1", text="later")]
         )
-        bench.full = 4
-        first = asyncio.ensure_future(bench.loop.stepped(message("1")))
-        second = asyncio.ensure_future(bench.loop.stepped(message("2")))
-        bench.loop.set_timer("beat", bench.now)
-        await asyncio.sleep(0.05)
-        assert bench.loop.held
-        assert (bench.done, len(bench.seen), first.done()) == ([], 1, False)
-        await second
-        assert first.done()
-        assert not bench.loop.held
-        assert bench.done[:3] == [
-            PetWatchdog(),
-            Progress(id="1", text="told"),
-            Progress(id="1", text="later"),
-        ]
-        assert [type(told) for told in bench.held] == [OSError, type(None)]
-        assert bench.failures == []
-
-    run(test)
-
-
-def test_a_loop_that_ends_while_it_is_held_does_nothing_more() -> None:
-    async def test() -> None:
-        bench = Bench(lambda event: [PetWatchdog(), Progress(id="1", text="told")])
-        bench.full = 3
-        waiting = asyncio.ensure_future(bench.loop.stepped(message("1")))
-        await asyncio.sleep(0.02)
-        assert bench.loop.held
-        bench.loop.stop()
-        with pytest.raises(OSError, match="the cluster service ended"):
-            await waiting
-        await asyncio.sleep(0.3)
-        assert bench.done == []
-        assert not bench.loop.held
-
-    run(test)
+    )
+    bench.full = 1_000
+    first = asyncio.ensure_future(bench.loop.stepped(message("1")))
+    second = asyncio.ensure_future(bench.loop.stepped(message("2")))
+    bench.loop.set_timer("beat", bench.now)
+    await until(lambda: bench.full < 998)
+    assert bench.loop.held
+    assert (bench.done, len(bench.seen), first.done()) == ([], 1, False)
+    bench.full = 1
+    await second
+    assert first.done()
+    assert not bench.loop.held
+    assert bench.done[:3] == [
+        PetWatchdog(),
+        Progress(id="1", text="told"),
+        Progress(id="1", text="later"),
+    ]
+    assert [type(told) for told in bench.held] == [OSError, type(None)]
+    assert bench.failures == []
 
 
-def test_an_action_that_fails_stops_everything_after_it() -> None:
-    async def test() -> None:
-        bench = Bench(
-            lambda event: [Progress(id="1", text="a"), PetWatchdog(), Progress(id="1", text="b")]
-        )
-        bench.loop.put(message("1"))
-        with pytest.raises(OSError, match="the cluster service ended"):
-            await bench.loop.stepped(message("2"))
-        assert [type(a) for a in bench.done] == [Progress]
-        assert len(bench.failures) == 1
-        assert len(bench.seen) == 1
-        bench.loop.put(message("3"))
-        await asyncio.sleep(0)
-        assert len(bench.seen) == 1
-
-    run(test)
+async def test_a_loop_that_ends_while_it_is_held_does_nothing_more() -> None:
+    bench = Bench(lambda event: [PetWatchdog(), Progress(id="1", text="told")])
+    bench.full = 1_000
+    waiting = asyncio.ensure_future(bench.loop.stepped(message("1")))
+    await until(lambda: bench.loop.held)
+    bench.full = 1
+    bench.loop.stop()
+    with pytest.raises(OSError, match="the cluster service ended"):
+        await waiting
+    await asyncio.sleep(0.3)
+    assert bench.done == []
+    assert not bench.loop.held
 
 
-def test_timers_fire_when_due_replaced_ones_once_and_cleared_ones_never() -> None:
-    async def test() -> None:
-        bench = Bench(lambda event: [])
-        start = asyncio.get_running_loop().time()
-
-        def clock() -> int:
-            return 1000 + int((asyncio.get_running_loop().time() - start) * 1000)
-
-        bench.loop._now = clock
-        bench.loop.set_timer("c", 1090)
-        bench.loop.set_timer("a", 1500)
-        bench.loop.set_timer("gone", 1010)
-        bench.loop.set_timer("a", 1020)
-        bench.loop.clear_timer("gone")
-        while len(bench.seen) < 2:
-            await asyncio.sleep(0.005)
-        assert [event for _, event in bench.seen] == [TimerFired(name="a"), TimerFired(name="c")]
-        assert all(now >= due for (now, _), due in zip(bench.seen, (1020, 1090), strict=True))
-
-    run(test)
+async def test_an_action_that_fails_stops_everything_after_it() -> None:
+    bench = Bench(
+        lambda event: [Progress(id="1", text="a"), PetWatchdog(), Progress(id="1", text="b")]
+    )
+    bench.loop.put(message("1"))
+    with pytest.raises(OSError, match="the cluster service ended"):
+        await bench.loop.stepped(message("2"))
+    assert [type(a) for a in bench.done] == [Progress]
+    assert len(bench.failures) == 1
+    assert len(bench.seen) == 1
+    bench.loop.put(message("3"))
+    await asyncio.sleep(0)
+    assert len(bench.seen) == 1
 
 
-def test_a_clock_that_leaps_makes_all_due_timers_fire_in_their_order() -> None:
+async def test_timers_fire_when_due_replaced_ones_once_and_cleared_ones_never() -> None:
+    bench = Bench(lambda event: [])
+    start = asyncio.get_running_loop().time()
+
+    def clock() -> int:
+        return 1000 + int((asyncio.get_running_loop().time() - start) * 1000)
+
+    bench.loop._now = clock
+    bench.loop.set_timer("c", 1090)
+    bench.loop.set_timer("a", 1500)
+    bench.loop.set_timer("gone", 1010)
+    bench.loop.set_timer("a", 1020)
+    bench.loop.clear_timer("gone")
+    while len(bench.seen) < 2:
+        await asyncio.sleep(0.005)
+    assert [event for _, event in bench.seen] == [TimerFired(name="a"), TimerFired(name="c")]
+    assert all(now >= due for (now, _), due in zip(bench.seen, (1020, 1090), strict=True))
+
+
+async def test_a_clock_that_leaps_makes_all_due_timers_fire_in_their_order() -> None:
     """The host slept: boot time went on, the loop's own clock did not."""
-
-    async def test() -> None:
-        bench = Bench(lambda event: [])
-        for name, at in (("late", 500_000), ("soon", 1010), ("later", 400_000)):
-            bench.loop.set_timer(name, at)
-        bench.now = 600_000
-        while len(bench.seen) < 3:
-            await asyncio.sleep(0.005)
-        names = [event.name for _, event in bench.seen if isinstance(event, TimerFired)]
-        assert names == ["soon", "later", "late"]
-
-    run(test)
+    bench = Bench(lambda event: [])
+    for name, at in (("late", 500_000), ("soon", 1010), ("later", 400_000)):
+        bench.loop.set_timer(name, at)
+    bench.now = 600_000
+    while len(bench.seen) < 3:
+        await asyncio.sleep(0.005)
+    names = [event.name for _, event in bench.seen if isinstance(event, TimerFired)]
+    assert names == ["soon", "later", "late"]
 
 
-def test_many_replaced_timers_take_no_memory() -> None:
-    async def test() -> None:
-        bench = Bench(lambda event: [])
-        for n in range(10_000):
-            bench.loop.set_timer("lease", 1_000_000 + n)
-        assert len(bench.loop._heap) < 100
-        bench.loop.stop()
-
-    run(test)
+async def test_many_replaced_timers_take_no_memory() -> None:
+    bench = Bench(lambda event: [])
+    for n in range(10_000):
+        bench.loop.set_timer("lease", 1_000_000 + n)
+    assert len(bench.loop._heap) < 100
+    bench.loop.stop()
 
 
-def test_a_flood_of_messages_costs_no_timer_and_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_flood_of_messages_costs_no_timer_and_no_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """What strangers send has its bound; what the core waits for is always taken."""
     monkeypatch.setattr("clptools.agent.loop._QUEUE_LIMIT", 100)
 
-    async def test() -> None:
-        bench = Bench(lambda event: [])
-        bench.loop.set_timer("heartbeat", 1010)
-        for n in range(100):
-            bench.loop.put(message(str(n)))
-        bench.now = 1020
-        bench.loop._due()
-        power = PowerRead(server="server2", power="off", asked_at=1000)
-        bench.loop.put(power)
-        bench.loop.put(message("one too many"))
-        with pytest.raises(OSError, match="100 events wait"):
-            await bench.loop.stepped(message("and one that somebody waits for"))
-        await bench.loop.stepped(AgentStopping())
-        events = [event for _, event in bench.seen]
-        assert events[100:] == [TimerFired(name="heartbeat"), power, AgentStopping()]
-        assert bench.loop.dropped == 2
-
-    run(test)
+    bench = Bench(lambda event: [])
+    bench.loop.set_timer("heartbeat", 1010)
+    for n in range(100):
+        bench.loop.put(message(str(n)))
+    bench.now = 1020
+    bench.loop._due()
+    power = PowerRead(server="server2", power="off", asked_at=1000)
+    bench.loop.put(power)
+    bench.loop.put(message("one too many"))
+    with pytest.raises(OSError, match="100 events wait"):
+        await bench.loop.stepped(message("and one that somebody waits for"))
+    await bench.loop.stepped(AgentStopping())
+    events = [event for _, event in bench.seen]
+    assert events[100:] == [TimerFired(name="heartbeat"), power, AgentStopping()]
+    assert bench.loop.dropped == 2
 
 
-def test_who_waits_for_an_event_that_breaks_the_core_is_told() -> None:
-    async def test() -> None:
-        bench = Bench(lambda event: [PetWatchdog()])
-        with pytest.raises(OSError, match="the core failed on it"):
-            await bench.loop.stepped(message("1"))
-        with pytest.raises(OSError, match="the cluster service ended"):
-            await bench.loop.stepped(message("2"))
-
-    run(test)
+async def test_who_waits_for_an_event_that_breaks_the_core_is_told() -> None:
+    bench = Bench(lambda event: [PetWatchdog()])
+    with pytest.raises(OSError, match="the core failed on it"):
+        await bench.loop.stepped(message("1"))
+    with pytest.raises(OSError, match="the cluster service ended"):
+        await bench.loop.stepped(message("2"))
 
 
-def test_who_gave_up_waiting_breaks_nothing() -> None:
-    async def test() -> None:
-        bench = Bench(lambda event: [])
-        waiting = asyncio.get_running_loop().create_task(bench.loop.stepped(message("1")))
-        await asyncio.sleep(0)
-        waiting.cancel()
-        await asyncio.gather(waiting, return_exceptions=True)
-        bench.loop.stop()
-        assert not bench.failures
-
-    run(test)
+async def test_who_gave_up_waiting_breaks_nothing() -> None:
+    bench = Bench(lambda event: [])
+    waiting = asyncio.get_running_loop().create_task(bench.loop.stepped(message("1")))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    bench.loop.stop()
+    assert not bench.failures
 
 
 def trap(event_class: str, sensor: str = "30", offset: str = "0", **more: str) -> HardwareSeen:
@@ -257,66 +225,54 @@ def trap(event_class: str, sensor: str = "30", offset: str = "0", **more: str) -
     )
 
 
-def test_a_fatal_trap_overtakes_lesser_ones_but_none_of_its_own_sensor() -> None:
-    async def test() -> None:
-        bench = Bench(lambda event: [])
-        others = [trap("ERROR", f"{n:02X}") for n in range(100)]
-        ends = [trap("PERFORMANCE", "F0", "A"), trap("CLEAR", "F0", "A", clears="PERFORMANCE")]
-        fatal = trap("FATAL", "F0")
-        later = [trap("ERROR", "F0", "1"), trap("CLEAR", "F0", clears="FATAL")]
-        for event in (*others, *ends, fatal, *later):
-            bench.loop.put(event)
-        await bench.loop.stepped(PowerRead(server="server2", power="on", asked_at=0))
-        assert bench.journal == [event for _, event in bench.seen]
-        first = bench.journal[:6]
-        assert first[:5] == [*ends, fatal, *later]
-        assert isinstance(first[5], PowerRead)
-        while len(bench.journal) < 106:
-            bench.now += 10
-            await asyncio.sleep(0.001)
-        assert bench.journal[6:] == others
-
-    run(test)
+async def test_a_fatal_trap_overtakes_lesser_ones_but_none_of_its_own_sensor() -> None:
+    bench = Bench(lambda event: [])
+    others = [trap("ERROR", f"{n:02X}") for n in range(100)]
+    ends = [trap("PERFORMANCE", "F0", "A"), trap("CLEAR", "F0", "A", clears="PERFORMANCE")]
+    fatal = trap("FATAL", "F0")
+    later = [trap("ERROR", "F0", "1"), trap("CLEAR", "F0", clears="FATAL")]
+    for event in (*others, *ends, fatal, *later):
+        bench.loop.put(event)
+    await bench.loop.stepped(PowerRead(server="server2", power="on", asked_at=0))
+    assert bench.journal == [event for _, event in bench.seen]
+    first = bench.journal[:6]
+    assert first[:5] == [*ends, fatal, *later]
+    assert isinstance(first[5], PowerRead)
+    while len(bench.journal) < 106:
+        bench.now += 10
+        await asyncio.sleep(0.001)
+    assert bench.journal[6:] == others
 
 
-def test_what_a_monitor_recovers_on_does_not_give_way() -> None:
-    async def test() -> None:
-        bench = Bench(lambda event: [])
-        bench.loop.grave = frozenset({"FATAL", "ERROR"})
-        for event_class in ("PREDICT", "ERROR"):
-            bench.loop.put(trap(event_class))
-            bench.loop.put(trap(event_class, sensor="31"))
-        await asyncio.sleep(0)
-        assert [e.event_class for e in bench.journal if isinstance(e, HardwareSeen)] == [
-            "PREDICT",
-            "ERROR",
-            "PREDICT",
-            "ERROR",
-        ]
-
-    run(test)
+async def test_what_a_monitor_recovers_on_does_not_give_way() -> None:
+    bench = Bench(lambda event: [])
+    bench.loop.grave = frozenset({"FATAL", "ERROR"})
+    for event_class in ("PREDICT", "ERROR"):
+        bench.loop.put(trap(event_class))
+        bench.loop.put(trap(event_class, sensor="31"))
+    await asyncio.sleep(0)
+    assert [e.event_class for e in bench.journal if isinstance(e, HardwareSeen)] == [
+        "PREDICT",
+        "ERROR",
+        "PREDICT",
+        "ERROR",
+    ]
 
 
-def test_lesser_traps_never_take_the_places_of_a_fatal_one() -> None:
-    async def test() -> None:
-        bench = Bench(lambda event: [])
-        for n in range(25_000):
-            bench.loop.put(trap("ERROR", f"{n:X}"))
-        assert bench.loop.dropped == 5_000
-        await bench.loop.stepped(trap("FATAL"))
-        assert bench.loop.dropped == 5_000
-
-    run(test)
+async def test_lesser_traps_never_take_the_places_of_a_fatal_one() -> None:
+    bench = Bench(lambda event: [])
+    for n in range(25_000):
+        bench.loop.put(trap("ERROR", f"{n:X}"))
+    assert bench.loop.dropped == 5_000
+    await bench.loop.stepped(trap("FATAL"))
+    assert bench.loop.dropped == 5_000
 
 
-def test_traps_that_give_way_are_refused_when_the_loop_stops() -> None:
-    async def test() -> None:
-        bench = Bench(lambda event: [])
-        waiting = asyncio.ensure_future(bench.loop.stepped(trap("ERROR")))
-        bench.loop.put(AgentStopping())
-        bench.loop.stop()
-        with pytest.raises(OSError):
-            await waiting
-        assert bench.journal == []
-
-    run(test)
+async def test_traps_that_give_way_are_refused_when_the_loop_stops() -> None:
+    bench = Bench(lambda event: [])
+    waiting = asyncio.ensure_future(bench.loop.stepped(trap("ERROR")))
+    bench.loop.put(AgentStopping())
+    bench.loop.stop()
+    with pytest.raises(OSError):
+        await waiting
+    assert bench.journal == []

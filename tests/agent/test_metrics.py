@@ -20,6 +20,7 @@ from clptools.core.notices.cluster import ServerLost
 from clptools.core.notices.form import Notice, record_of
 from clptools.core.notices.groups import GroupOnline, GroupReleased, GroupStops
 from tests.agent.test_view import server, view
+from tests.conftest import until
 
 
 def told(notice: Notice, by: str) -> EventRecord:
@@ -128,70 +129,55 @@ async def get(place: str, line: str = "GET /metrics") -> bytes:
     return answer
 
 
-async def until(server: MetricsServer) -> None:
-    while server._server is None:
-        await asyncio.sleep(0.01)
+async def test_it_is_served_on_a_unix_socket_and_on_loopback(tmp_path: Path) -> None:
+    notes: list[Notice] = []
+    served = MetricsServer(lambda: "clptools_x 1\n", notes.append)
+    path = str(tmp_path / "metrics.sock")
+    served.apply(path)
+    await until(lambda: served._server is not None)
+    answer = await get(path)
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n") and answer.endswith(b"clptools_x 1\n")
+    assert (await get(path, "GET /")).endswith(b"clptools: /metrics\n")
+    assert (await get(path, "GET /x")).startswith(b"HTTP/1.1 404")
+    assert (await get(path, "POST /metrics")).startswith(b"HTTP/1.1 405")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        place = f"127.0.0.1:{free.getsockname()[1]}"
+    before = served._server
+    served.apply(place)
+    await until(lambda: served._server not in (None, before))
+    assert b"clptools_x 1" in await get(place)
+    served.apply("")
+    await served.close()
+    with pytest.raises(OSError):
+        await get(place)
+    assert notes == []
 
 
-def test_it_is_served_on_a_unix_socket_and_on_loopback(tmp_path: Path) -> None:
-    async def story() -> None:
-        notes: list[Notice] = []
-        served = MetricsServer(lambda: "clptools_x 1\n", notes.append)
-        path = str(tmp_path / "metrics.sock")
-        served.apply(path)
-        await until(served)
-        answer = await get(path)
-        assert answer.startswith(b"HTTP/1.1 200 OK\r\n") and answer.endswith(b"clptools_x 1\n")
-        assert (await get(path, "GET /")).endswith(b"clptools: /metrics\n")
-        assert (await get(path, "GET /x")).startswith(b"HTTP/1.1 404")
-        assert (await get(path, "POST /metrics")).startswith(b"HTTP/1.1 405")
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            place = f"127.0.0.1:{free.getsockname()[1]}"
-        before = served._server
-        served.apply(place)
-        while served._server in (None, before):
-            await asyncio.sleep(0.01)
-        assert b"clptools_x 1" in await get(place)
-        served.apply("")
-        await served.close()
-        with pytest.raises(OSError):
-            await get(place)
-        assert notes == []
-
-    asyncio.run(asyncio.wait_for(story(), 30))
-
-
-def test_a_place_that_is_taken_is_told_and_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_place_that_is_taken_is_told_and_tried_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("clptools.agent.metrics_server.AGAIN_S", 0.02)
 
-    async def story() -> None:
-        notes: list[Notice] = []
-        served = MetricsServer(lambda: "", notes.append)
-        with socket.socket() as other:
-            other.bind(("127.0.0.1", 0))
-            other.listen()
-            place = f"127.0.0.1:{other.getsockname()[1]}"
-            served.apply(place)
-            while not notes:
-                await asyncio.sleep(0.01)
-        await until(served)
-        await served.close()
-        assert notes == [MetricsUnserved(place, "address already in use"), MetricsServed(place)]
-
-    asyncio.run(asyncio.wait_for(story(), 30))
+    notes: list[Notice] = []
+    served = MetricsServer(lambda: "", notes.append)
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        place = f"127.0.0.1:{other.getsockname()[1]}"
+        served.apply(place)
+        await until(lambda: notes)
+    await until(lambda: served._server is not None)
+    await served.close()
+    assert notes == [MetricsUnserved(place, "address already in use"), MetricsServed(place)]
 
 
-def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path) -> None:
-    async def story() -> None:
-        notes: list[str] = []
-        file = tmp_path / "metrics"
-        file.write_text("precious")
-        served = MetricsServer(lambda: "", lambda notice: notes.append(notice.told()))
-        served.apply(str(file))
-        while not notes:
-            await asyncio.sleep(0.01)
-        await served.close()
-        assert file.read_text() == "precious"
-
-    asyncio.run(asyncio.wait_for(story(), 30))
+async def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path) -> None:
+    notes: list[str] = []
+    file = tmp_path / "metrics"
+    file.write_text("precious")
+    served = MetricsServer(lambda: "", lambda notice: notes.append(notice.told()))
+    served.apply(str(file))
+    await until(lambda: notes)
+    await served.close()
+    assert file.read_text() == "precious"

@@ -192,21 +192,17 @@ def test_a_notice_comes_from_the_callers_address_and_not_from_the_name_it_claims
     ]
 
 
-def test_who_has_no_key_is_told_and_cannot_fill_the_log(
+async def test_who_has_no_key_is_told_and_cannot_fill_the_log(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 0
     monkeypatch.setattr(clock, "boot_ms", lambda: now)
 
-    async def knock() -> None:
-        nonlocal now
-        for number in range(1000):
-            bench.answers.outside.knocked(f"10.0.1.{number % 250}", "it has no key")
-        now += round(peer_answers._KNOCKS_APART_S * 1000)
-        bench.answers.outside.knocked("10.0.1.7", "it has no key")
-        await bench.records.close()
-
-    asyncio.run(knock())
+    for number in range(1000):
+        bench.answers.outside.knocked(f"10.0.1.{number % 250}", "it has no key")
+    now += round(peer_answers._KNOCKS_APART_S * 1000)
+    bench.answers.outside.knocked("10.0.1.7", "it has no key")
+    await bench.records.close()
     assert bench.kinds == [KnockDenied.code()] * 2
     first, later = (text for _, _, text in bench.told)
     denied = "but it was denied: it has no key"

@@ -18,6 +18,7 @@ from clptools.api.messages import ConfigFiles
 from clptools.core.model.requests import Outcome
 from clptools.core.model.settings import Server, Settings
 from clptools.faults import ClpError, ExitCode
+from tests.conftest import LIMIT_S
 
 CONFIG = """
 [[server]]
@@ -187,7 +188,7 @@ def test_servers_that_are_taken_out_forget_it_or_are_named() -> None:
 
 
 @pytest.mark.parametrize("run", [(), ("server1",)])
-def test_a_server_whose_service_runs_is_not_taken_out(
+async def test_a_server_whose_service_runs_is_not_taken_out(
     node_root: Path, run: tuple[str, ...]
 ) -> None:
     """Whoever pushed did not hear it: that is no reason to take its configuration away."""
@@ -196,17 +197,13 @@ def test_a_server_whose_service_runs_is_not_taken_out(
     file.write_text(CONFIG)
 
     here = Here(("server1", "server2"), run)
-
-    async def main() -> Outcome:
-        return Pushes(here, Others({})).removed(said.PushRemoved(revision=2), "server2")
-
-    outcome = asyncio.run(main())
+    outcome = Pushes(here, Others({})).removed(said.PushRemoved(revision=2), "server2")
     assert here.taken_out == ("" if run else "server2 2")
     assert file.exists() is bool(run)
     assert (outcome.code, outcome.text) == ((6, "its cluster service runs") if run else (0, ""))
 
 
-def test_a_disk_that_hangs_stops_a_push_with_its_name(
+async def test_a_disk_that_hangs_stops_a_push_with_its_name(
     node_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Before anything is asked of the others; a second push does not hold a second thread."""
@@ -222,24 +219,21 @@ def test_a_disk_that_hangs_stops_a_push_with_its_name(
     monkeypatch.setattr(configuration, "DISK_S", 0.05)
     others = Others({"server2": (), "server3": ()})
 
-    async def main() -> None:
-        pushes = Pushes(Here(), others)
-        files = ConfigFiles(revision=0, files={"clp.toml": CONFIG, "scripts/start.sh": SCRIPT})
-        for _ in range(2):
-            with pytest.raises(ClpError) as raised:
-                await pushes.distribute(files, "root")
-            assert raised.value.code == ExitCode.TIMED_OUT
-            assert raised.value.message == (
-                f"{node_root}/etc/clptools: no answer within 0.05 s, its disk hangs"
-            )
-            assert raised.value.hint.startswith("See on server1: dmesg; mount.")
+    pushes = Pushes(Here(), others)
+    files = ConfigFiles(revision=0, files={"clp.toml": CONFIG, "scripts/start.sh": SCRIPT})
+    for _ in range(2):
+        with pytest.raises(ClpError) as raised:
+            await pushes.distribute(files, "root")
+        assert raised.value.code == ExitCode.TIMED_OUT
+        assert raised.value.message == (
+            f"{node_root}/etc/clptools: no answer within 0.05 s, its disk hangs"
+        )
+        assert raised.value.hint.startswith("See on server1: dmesg; mount.")
+    with pytest.raises(ClpError, match="its disk hangs"):
+        await pushes.prepare(said.PushPrepare(push="a", files=files, user="root"))
+    for asked in (pushes.hashes(), pushes.files()):
         with pytest.raises(ClpError, match="its disk hangs"):
-            await pushes.prepare(said.PushPrepare(push="a", files=files, user="root"))
-        for asked in (pushes.hashes(), pushes.files()):
-            with pytest.raises(ClpError, match="its disk hangs"):
-                await asked
-
-    asyncio.run(main())
+            await asked
     assert len(threads) == 1
     assert others.asked == []
     goes_on.set()
@@ -267,7 +261,9 @@ def test_what_cannot_be_sent_is_refused_and_holds_the_agent_up_for_nothing(
         configuration.files()
 
 
-def test_the_agent_goes_on_while_files_are_written_aside(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_agent_goes_on_while_files_are_written_aside(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     loops: list[asyncio.AbstractEventLoop] = []
     went_on: list[bool] = []
     staged = configuration.stage
@@ -276,16 +272,14 @@ def test_the_agent_goes_on_while_files_are_written_aside(monkeypatch: pytest.Mon
         # The disk answers only when the loop has had a turn.
         turn = threading.Event()
         loops[0].call_soon_threadsafe(turn.set)
-        went_on.append(turn.wait(10))
+        went_on.append(turn.wait(LIMIT_S))
         return staged(*given)
 
-    async def main() -> Outcome:
-        loops.append(asyncio.get_running_loop())
-        one = Others({"server2": (), "server3": ()})
-        pushes = Pushes(Here(), one)
-        files = {"clp.toml": CONFIG, "scripts/start.sh": SCRIPT, "scripts/stop.sh": SCRIPT}
-        return await pushes.distribute(ConfigFiles(revision=0, files=files), "root")
-
     monkeypatch.setattr(configuration, "stage", slow_disk)
-    assert asyncio.run(main()).code == 0
+    loops.append(asyncio.get_running_loop())
+    one = Others({"server2": (), "server3": ()})
+    pushes = Pushes(Here(), one)
+    files = {"clp.toml": CONFIG, "scripts/start.sh": SCRIPT, "scripts/stop.sh": SCRIPT}
+    outcome = await pushes.distribute(ConfigFiles(revision=0, files=files), "root")
+    assert outcome.code == 0
     assert went_on == [True, True]

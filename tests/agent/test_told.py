@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import re
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -22,7 +21,7 @@ from clptools.faults import ExitCode
 from clptools.intake import notices as intake
 from clptools.intake.trap_notes import Note
 from tests.agent.test_agent import place, started
-from tests.intake.conftest import until
+from tests.conftest import until
 
 __all__ = ["place"]
 
@@ -40,19 +39,15 @@ def told(agent: Agent, kind: type[Notice]) -> list[EventRecord]:
     return [record for record in agent._records.all() if record in Kinds(kind)]
 
 
-def story(work: Callable[[Agent], Coroutine[Any, Any, None]]) -> None:
-    """An agent, `work` done with it, and its end."""
-
-    async def run() -> None:
-        agent = await started()
-        await work(agent)
-        await agent.close()
-
-    asyncio.run(asyncio.wait_for(run(), 30))
+@asynccontextmanager
+async def running() -> AsyncIterator[Agent]:
+    agent = await started()
+    yield agent
+    await agent.close()
 
 
-def test_a_file_that_was_edited_is_not_what_is_in_force() -> None:
-    async def work(agent: Agent) -> None:
+async def test_a_file_that_was_edited_is_not_what_is_in_force() -> None:
+    async with running() as agent:
         with open(paths.config_file(), "a") as file:
             file.write("# edited\n")
         await until(lambda: told(agent, notices.FileChanged))
@@ -63,20 +58,18 @@ def test_a_file_that_was_edited_is_not_what_is_in_force() -> None:
         )
         assert (record.module, record.event_id, record.level) == ("pm", 902, "WARN")
 
-    story(work)
 
-
-def test_a_lock_that_was_removed_is_made_again() -> None:
-    async def work(agent: Agent) -> None:
+async def test_a_lock_that_was_removed_is_made_again() -> None:
+    async with running() as agent:
         lock = Path(paths.data_dir(), "lock")
         lock.unlink()
         await until(lambda: told(agent, notices.LockMadeAgain))
         assert lock.exists()
 
-    story(work)
 
-
-def test_files_that_cannot_be_made_again_are_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_files_that_cannot_be_made_again_are_told_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     tries = 0
 
     def fails(_: Store) -> bool:
@@ -84,16 +77,14 @@ def test_files_that_cannot_be_made_again_are_told_once(monkeypatch: pytest.Monke
         tries += 1
         raise OSError(errno.EROFS, "Read-only file system", paths.run_dir())
 
-    async def work(agent: Agent) -> None:
+    async with running() as agent:
         monkeypatch.setattr(Store, "keep_run", fails)
         await until(lambda: tries > 3)
         (record,) = told(agent, notices.FilesNotMade)
         assert record.level == "ERROR" and "Read-only file system" in record.text
 
-    story(work)
 
-
-def test_an_agent_without_room_starts_nothing_until_there_is(
+async def test_an_agent_without_room_starts_nothing_until_there_is(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     opened, refused = Store.open, [True, True]
@@ -106,35 +97,29 @@ def test_an_agent_without_room_starts_nothing_until_there_is(
 
     monkeypatch.setattr(Store, "open", full)
 
-    async def work(agent: Agent) -> None:
+    async with running() as agent:
         (waits,) = told(agent, notices.StartWaits)
         assert waits.text == "/run: no space. See: df -h"
         assert len(told(agent, notices.StartGoesOn)) == 1
 
-    story(work)
 
-
-def test_a_push_that_reached_this_server_is_told() -> None:
-    async def work(agent: Agent) -> None:
+async def test_a_push_that_reached_this_server_is_told() -> None:
+    async with running() as agent:
         assert agent._service.core is not None
         agent._service.took_effect(agent._service.core.settings, "anna")
         (record,) = told(agent, notices.ConfigurationInForce)
         assert "by anna is in force" in record.text
 
-    story(work)
 
-
-def test_a_socket_that_cannot_be_made_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_socket_that_cannot_be_made_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*_: object) -> None:
         raise OSError(errno.EACCES, "Permission denied")
 
     monkeypatch.setattr(surroundings, "bind_door", fails)
 
-    async def work(agent: Agent) -> None:
+    async with running() as agent:
         (record,) = told(agent, intake.NoMessageSocket)
         assert record.text == f"{paths.message_socket_file()}: Permission denied"
-
-    story(work)
 
 
 @pytest.mark.parametrize(
@@ -152,26 +137,24 @@ def test_a_socket_that_cannot_be_made_is_told(monkeypatch: pytest.MonkeyPatch) -
         ("fault", intake.TrapFailed, "ERROR"),
     ],
 )
-def test_notes_of_the_trap_receiver(kind: str, notice: type[Notice], level: str) -> None:
-    async def work(agent: Agent) -> None:
+async def test_notes_of_the_trap_receiver(kind: str, notice: type[Notice], level: str) -> None:
+    async with running() as agent:
         agent._around._trap_note(Note(kind=kind, text="what it was"))
         (record,) = told(agent, notice)
         assert (record.level, record.text) == (level, "what it was")
 
-    story(work)
-
 
 def test_every_note_of_the_trap_receiver_is_a_notice() -> None:
     source = "".join(path.read_text() for path in Path(intake.__file__).parent.glob("*.py"))
-    kinds = set(re.findall(r"(?:\bkind=|self\._note\()\"(\w+)\"", source))
+    kinds = set(re.findall(r"\.note(?:_seldom)?\(\s*\"(\w+)\"", source))
     assert kinds | {"bind", "bound"} == set(intake.TRAP_NOTICES)
 
 
-def test_what_sources_and_the_host_say_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_sources_and_the_host_say_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     async def identify(server: str, on: bool) -> str:
         return f"The identify LED of {server} is on"
 
-    async def work(agent: Agent) -> None:
+    async with running() as agent:
         agent._around._source_note("Units are not seen: no bus")
         agent._around._host._log("reboot of server1: final action of genw1")
         assert [r.level for r in told(agent, intake.SourceNoted)] == ["WARN"]
@@ -181,10 +164,8 @@ def test_what_sources_and_the_host_say_is_told(monkeypatch: pytest.MonkeyPatch) 
         (record,) = told(agent, notices.ChassisIdentified)
         assert record.text == "The identify LED of server1 is on, by anna."
 
-    story(work)
 
-
-def test_what_is_wrong_with_bmcs_is_in_the_hardware_page() -> None:
+async def test_what_is_wrong_with_bmcs_is_in_the_hardware_page() -> None:
     """That the own BMC carries no beats is known to its own agent alone."""
 
     class Beats:
@@ -193,25 +174,20 @@ def test_what_is_wrong_with_bmcs_is_in_the_hardware_page() -> None:
         def close(self) -> None:
             return
 
-    async def work(agent: Agent) -> None:
+    async with running() as agent:
         agent._around._bmc_beats.append(Beats())  # type: ignore[arg-type]  # as far as it is asked
         view = await agent._backend.hardware()
         (own,) = (server for server in view.servers if server.name == agent.server)
         faults = [(each.server, each.fault) for each in own.bmcs]
         assert (agent.server, "this BMC carries no beats") in faults
 
-    story(work)
 
-
-def test_stop_scripts_that_run_at_the_first_start_are_announced() -> None:
+async def test_stop_scripts_that_run_at_the_first_start_are_announced() -> None:
     with open(paths.config_file(), "a") as file:
         file.write(
             '[[group]]\nname = "failover1"\n[[group.resource]]\ntype = "exec"\nname = "exec1"\n'
         )
-
-    async def work(agent: Agent) -> None:
+    async with running() as agent:
         await until(lambda: told(agent, notices.StopScriptsRun))
         (record,) = told(agent, notices.StopScriptsRun)
         assert "starts without state: it runs the stop scripts of " in record.text
-
-    story(work)

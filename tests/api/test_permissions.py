@@ -14,6 +14,7 @@ import pytest
 from clptools.api.client import Client
 from clptools.api.local_socket import private_path
 from tests.api.fake import Agent, socket_path
+from tests.conftest import LIMIT_S
 
 pytestmark = [
     pytest.mark.root,
@@ -53,7 +54,7 @@ def call(
 ) -> tuple[int, str]:
     """What another user gets."""
     line = [sys.executable, "-c", CALL, agent.path, method, parameters, str(user), str(groups)]
-    ran = subprocess.run(line, capture_output=True, text=True, timeout=30)
+    ran = subprocess.run(line, capture_output=True, text=True, timeout=LIMIT_S)
     assert ran.stderr == ""
     return ran.returncode, ran.stdout.strip()
 

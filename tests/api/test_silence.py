@@ -19,6 +19,7 @@ from clptools.api.client import Client, Silent
 from clptools.core.model.requests import Outcome
 from clptools.faults import ClpError, ExitCode
 from tests.api.fake import Agent, socket_path
+from tests.conftest import LIMIT_S
 
 
 @pytest.fixture(autouse=True)
@@ -106,7 +107,7 @@ def test_a_refusal_is_a_sign_of_life(tmp_path: Path) -> None:
         serving.start()
         with Client(path, timeout_s=None) as caller:
             assert caller.call("GetCounters") == {"counters": {}}
-        serving.join(10)
+        serving.join(LIMIT_S)
         served[0].close()
 
 
@@ -122,7 +123,7 @@ def sleeper() -> Iterator[subprocess.Popen[bytes]]:
 
 
 def becomes(pid: int, state: str) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + LIMIT_S
     while agent_process.state(pid) != state:
         assert time.monotonic() < deadline
         time.sleep(0.005)

@@ -23,11 +23,12 @@ from typing import Any
 import pytest
 
 from clptools.arbiters.base import ArbiterContext
+from tests.conftest import LIMIT_S
 
 AUTHKEY = bytes(range(32))
 
 
-def context(server: str, *, timeout_ms: int = 1000, lease_ms: int = 600) -> ArbiterContext:
+def context(server: str, *, timeout_ms: int = 5_000, lease_ms: int = 600) -> ArbiterContext:
     """`server1` and so on, of the cluster `prod`."""
     return ArbiterContext(
         cluster="prod",
@@ -47,7 +48,7 @@ def free_port() -> int:
         return port
 
 
-def until(what: str, condition: Callable[[], object], timeout_s: float = 20.0) -> None:
+def until(what: str, condition: Callable[[], object], timeout_s: float = LIMIT_S) -> None:
     """Poll until it is true."""
     deadline = time.monotonic() + timeout_s
     while not condition():
@@ -83,7 +84,7 @@ class Program:
         if self.process is not None and self.process.poll() is None:
             self.send(signal.SIGCONT)
             self.process.kill()
-            self.process.wait(10)
+            self.process.wait(LIMIT_S)
 
 
 class Etcd(Program):
@@ -128,7 +129,7 @@ class Etcd(Program):
         if self.tls:
             tls = ssl.create_default_context(cafile=str(self.tls.ca))
             tls.load_cert_chain(self.tls.cert, self.tls.key)
-        with urllib.request.urlopen(request, timeout=5, context=tls) as answer:
+        with urllib.request.urlopen(request, timeout=LIMIT_S, context=tls) as answer:
             return json.load(answer)
 
     def enable_auth(self, password: str) -> None:
@@ -176,7 +177,7 @@ class Witness(Program):
 
     def _answers(self) -> bool:
         try:
-            socket.create_connection(("127.0.0.1", self.port), 1).close()
+            socket.create_connection(("127.0.0.1", self.port), LIMIT_S).close()
         except OSError:
             return False
         return True

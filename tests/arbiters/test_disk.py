@@ -8,7 +8,8 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -17,31 +18,29 @@ from clptools.arbiters.base import Held
 from clptools.arbiters.disk import DiskArbiter
 from clptools.core.model.settings import Arbiter
 from tests.arbiters.parts import context, shared_file
+from tests.conftest import LIMIT_S
 
 LEASE_MS = 600
 
 
-def with_disks(
-    path: str | dict[str, str], story: Callable[[DiskArbiter, DiskArbiter], Awaitable[None]]
-) -> None:
-    """Run `story` with server1's and server2's arbiter."""
-
-    async def played() -> None:
-        definition = Arbiter(name="disk1", type="disk", options={"path": path})
-        first, second = (
-            DiskArbiter(definition, context(server, lease_ms=LEASE_MS))
-            for server in ("server1", "server2")
-        )
-        try:
-            await story(first, second)
-        finally:
-            await first.close()
-            await second.close()
-
-    asyncio.run(played())
+@asynccontextmanager
+async def disks(
+    path: str | dict[str, str], timeout_ms: int = 5_000
+) -> AsyncIterator[tuple[DiskArbiter, DiskArbiter]]:
+    """The arbiters of server1 and of server2."""
+    definition = Arbiter(name="disk1", type="disk", options={"path": path})
+    first, second = (
+        DiskArbiter(definition, context(server, lease_ms=LEASE_MS, timeout_ms=timeout_ms))
+        for server in ("server1", "server2")
+    )
+    try:
+        yield first, second
+    finally:
+        await first.close()
+        await second.close()
 
 
-async def held_by(arbiter: DiskArbiter, timeout_s: float = 8.0) -> None:
+async def held_by(arbiter: DiskArbiter, timeout_s: float = LIMIT_S) -> None:
     deadline = time.monotonic() + timeout_s
     last = Held()
     while not last.held:
@@ -64,85 +63,76 @@ def loop_device(tmp_path: Path) -> Iterator[str]:
     subprocess.run(["losetup", "--detach", device], check=True)
 
 
-def test_a_block_device_under_two_names_is_one_disk(loop_device: str, tmp_path: Path) -> None:
+async def test_a_block_device_under_two_names_is_one_disk(loop_device: str, tmp_path: Path) -> None:
     other = tmp_path / "by-id"
     other.symlink_to(loop_device)
 
-    async def story(first: DiskArbiter, second: DiskArbiter) -> None:
+    async with disks({"server1": loop_device, "server2": str(other)}) as (first, second):
         await held_by(first)
         await first.release()
         await held_by(second)
         answer = await first.hold(LEASE_MS)
         assert answer.holder == "server2" or "joins" in answer.error
 
-    with_disks({"server1": loop_device, "server2": str(other)}, story)
 
-
-def refusal(path: str | dict[str, str]) -> str:
+async def refusal(path: str | dict[str, str]) -> str:
     """Why server1 cannot use it."""
-    said: list[str] = []
-
-    async def story(first: DiskArbiter, _: DiskArbiter) -> None:
+    async with disks(path) as (first, _):
         answer = await first.hold(LEASE_MS)
         assert not answer.held
-        said.append(answer.error)
-
-    with_disks(path, story)
-    return said[0]
+        return answer.error
 
 
-def test_a_disk_that_cannot_serve_is_refused_with_the_reason(tmp_path: Path) -> None:
+async def test_a_disk_that_cannot_serve_is_refused_with_the_reason(tmp_path: Path) -> None:
     missing = tmp_path / "missing"
-    assert refusal(str(missing)) == f"disk1: {missing}: no such file or directory"
+    assert await refusal(str(missing)) == f"disk1: {missing}: no such file or directory"
     assert not missing.exists(), "a file that is made is not shared"
     small = tmp_path / "small"
     small.write_bytes(bytes(4096))
-    assert refusal(str(small)) == f"disk1: {small}: 4096 bytes, at least 262144 are needed"
-    assert "is a directory" in refusal(str(tmp_path))
+    assert await refusal(str(small)) == f"disk1: {small}: 4096 bytes, at least 262144 are needed"
+    assert "is a directory" in await refusal(str(tmp_path))
 
 
-def test_a_disk_with_other_data_is_never_written(tmp_path: Path) -> None:
+async def test_a_disk_with_other_data_is_never_written(tmp_path: Path) -> None:
     path = shared_file(tmp_path)
     with open(path, "r+b") as file:
         file.seek(0x438)
         file.write(b"\x53\xef")
     before = path.read_bytes()
-    said = refusal(str(path))
+    said = await refusal(str(path))
     assert said.startswith(f"disk1: {path}: holds other data; if nobody needs it: dd if=/dev/zero")
     assert path.read_bytes() == before
 
 
-def test_memory_is_no_shared_disk() -> None:
+async def test_memory_is_no_shared_disk() -> None:
     path = Path(f"/dev/shm/clptools-test-{os.getpid()}")
     path.write_bytes(bytes(1 << 20))
     try:
-        said = refusal(str(path))
+        said = await refusal(str(path))
     finally:
         path.unlink()
     if "O_DIRECT" not in said:
         pytest.skip("NOT TESTED: tmpfs takes O_DIRECT on this kernel")
 
 
-def test_a_server_without_a_path_is_told() -> None:
-    assert refusal({"server2": "/dev/sdx"}) == "disk1: no path for server1"
+async def test_a_server_without_a_path_is_told() -> None:
+    assert await refusal({"server2": "/dev/sdx"}) == "disk1: no path for server1"
 
 
-def test_a_disk_that_hangs_costs_an_error_and_is_used_again(tmp_path: Path) -> None:
-    async def story(first: DiskArbiter, second: DiskArbiter) -> None:
+async def test_a_disk_that_hangs_costs_an_error_and_is_used_again(tmp_path: Path) -> None:
+    async with disks(str(shared_file(tmp_path)), timeout_ms=1_000) as (first, second):
         await held_by(first)
         assert first._process is not None
         worker = first._process.pid
         os.kill(worker, signal.SIGSTOP)
         for _ in range(4):
-            begun = time.monotonic()
             answer = await first.hold(LEASE_MS)
-            assert time.monotonic() - begun < 1.5
             assert not answer.held
             assert "it may hang" in answer.error
         # The one who hangs keeps nobody out for longer than its lease.
         await held_by(second)
         os.kill(worker, signal.SIGCONT)
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + LIMIT_S
         answer = Held()
         while answer.holder != "server2":
             assert time.monotonic() < deadline, answer
@@ -151,29 +141,25 @@ def test_a_disk_that_hangs_costs_an_error_and_is_used_again(tmp_path: Path) -> N
         await second.release()
         await held_by(first)
 
-    with_disks(str(shared_file(tmp_path)), story)
 
-
-def test_a_process_that_dies_is_started_again(tmp_path: Path) -> None:
-    async def story(first: DiskArbiter, _: DiskArbiter) -> None:
+async def test_a_process_that_dies_is_started_again(tmp_path: Path) -> None:
+    async with disks(str(shared_file(tmp_path))) as (first, _):
         await held_by(first)
         assert first._process is not None
         first._process.kill()
         await first._process.wait()
         await held_by(first)
 
-    with_disks(str(shared_file(tmp_path)), story)
 
-
-def test_an_earlier_run_that_is_stuck_keeps_its_slot(tmp_path: Path) -> None:
+async def test_an_earlier_run_that_is_stuck_keeps_its_slot(tmp_path: Path) -> None:
     path = str(shared_file(tmp_path))
 
-    async def story(first: DiskArbiter, second: DiskArbiter) -> None:
+    async with disks(path) as (first, _):
         await held_by(first)
         definition = Arbiter(name="disk1", type="disk", options={"path": path})
         again = DiskArbiter(definition, context("server1", lease_ms=LEASE_MS))
         try:
-            deadline = time.monotonic() + 5
+            deadline = time.monotonic() + LIMIT_S
             answer = Held()
             while "an earlier run of this agent" not in answer.error:
                 assert time.monotonic() < deadline, answer
@@ -182,5 +168,3 @@ def test_an_earlier_run_that_is_stuck_keeps_its_slot(tmp_path: Path) -> None:
                 await asyncio.sleep(0.05)
         finally:
             await again.close()
-
-    with_disks(path, story)

@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-import time
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -18,12 +18,13 @@ from clptools.arbiters.http import HttpArbiter
 from clptools.arbiters.ping import PingArbiter
 from clptools.core.model.settings import Arbiter
 from tests.arbiters.parts import context, free_port
+from tests.conftest import LIMIT_S
 
 NOBODY = "192.0.2.1"
 """TEST-NET-1 (RFC 5737)."""
 
 
-def ping(*targets: str, timeout_ms: int = 300) -> Held:
+def ping(*targets: str, timeout_ms: int = 5_000) -> Held:
     definition = Arbiter(name="ping1", type="ping", options={"targets": targets})
     return asyncio.run(PingArbiter(definition, context("server1", timeout_ms=timeout_ms)).hold(1))
 
@@ -48,9 +49,8 @@ def test_no_answer_is_said_in_time() -> None:
     if os.geteuid() != 0 or shutil.which("unshare") is None or shutil.which("ip") is None:
         pytest.skip("NOT TESTED: a network namespace needs root, unshare and ip")
     asked = (
-        "import time; from tests.arbiters.test_weak import ping, NOBODY; "
-        "begun = time.monotonic(); answer = ping(NOBODY); "
-        "print(answer.held, time.monotonic() - begun < 1, answer.error)"
+        "from tests.arbiters.test_weak import ping, NOBODY; "
+        "answer = ping(NOBODY, timeout_ms=300); print(answer.held, answer.error)"
     )
     commands = (
         "ip link add d0 type veth peer name d1 && ip addr add 192.0.2.2/24 dev d0 && "
@@ -61,9 +61,9 @@ def test_no_answer_is_said_in_time() -> None:
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=LIMIT_S,
     )
-    said = f"False True ping1: no answer from {NOBODY} within 0.3 s"
+    said = f"False ping1: no answer from {NOBODY} within 0.3 s"
     assert done.stdout.startswith(said), done.stdout + done.stderr
 
 
@@ -87,9 +87,9 @@ def serve(answer: bytes, story: Callable[[str], Awaitable[Held]]) -> Held:
     return asyncio.run(played())
 
 
-async def http(url: str) -> Held:
+async def http(url: str, timeout_ms: int = 5_000) -> Held:
     definition = Arbiter(name="http1", type="http", options={"url": url})
-    return await HttpArbiter(definition, context("server1", timeout_ms=500)).hold(1)
+    return await HttpArbiter(definition, context("server1", timeout_ms=timeout_ms)).hold(1)
 
 
 @pytest.mark.parametrize(
@@ -133,23 +133,21 @@ def test_a_port_where_nobody_listens_and_one_that_hangs() -> None:
             await reader.read()
 
         server = await asyncio.start_server(hang, "127.0.0.1", 0)
-        held = await http(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
+        held = await http(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", 500)
         server.close()
         return held
 
-    begun = time.monotonic()
     assert asyncio.run(story()).error.endswith("no answer within 0.5 s")
-    assert time.monotonic() - begun < 2
 
 
 def test_a_name_service_that_hangs_is_a_late_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     real = __import__("socket").getaddrinfo
-    hangs = False
+    hangs, goes_on = False, threading.Event()
 
     def slow(host: object, *rest: object, **more: object) -> object:
         if host == "alive.example":
             if hangs:
-                time.sleep(3)
+                goes_on.wait(LIMIT_S)
             host = "127.0.0.1"
         return real(host, *rest, **more)
 
@@ -162,15 +160,15 @@ def test_a_name_service_that_hangs_is_a_late_answer(monkeypatch: pytest.MonkeyPa
             type="http",
             options={"url": url.replace("127.0.0.1", "alive.example")},
         )
-        arbiter = HttpArbiter(definition, context("server1", timeout_ms=1000))
+        arbiter = HttpArbiter(definition, context("server1"))
         assert (await arbiter.hold(1)).held
         hangs = True
         assert (await arbiter.hold(1)).held, "the address of before serves"
         assert (await arbiter.hold(1)).held
         fresh = HttpArbiter(definition, context("server1", timeout_ms=200))
-        return await fresh.hold(1)
+        held = await fresh.hold(1)
+        goes_on.set()
+        return held
 
-    begun = time.monotonic()
     held = serve(b"HTTP/1.1 200 OK\r\n\r\n", story)
     assert held.error.endswith("no answer within 0.2 s")
-    assert time.monotonic() - begun < 2.5

@@ -26,6 +26,7 @@ from clptools.common.http import Response, Server
 from clptools.common.http_client import Site
 from clptools.core.model.settings import Arbiter, Option
 from tests.arbiters.parts import AUTHKEY, Certificates, Program, Witness, context, free_port, until
+from tests.conftest import LIMIT_S
 
 LEASE_MS = 100
 
@@ -41,7 +42,7 @@ def hold(arbiter: WitnessArbiter) -> Held:
 
 
 def hold_at_last(arbiter: WitnessArbiter) -> None:
-    until("it is held", lambda: hold(arbiter).held, 5)
+    until("it is held", lambda: hold(arbiter).held)
 
 
 @pytest.fixture
@@ -59,24 +60,22 @@ def test_who_does_not_have_the_key_gets_nothing(witness: Witness) -> None:
     assert said == f"witness1: {witness.url}: it does not know this cluster's authkey"
 
 
-def test_a_false_witness_is_not_believed() -> None:
-    async def story() -> str:
-        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await reader.readuntil(b"\r\n\r\n")
-            body = b'{"nonce":"","ticket":"t","held":true}'
-            head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n{MAC_HEADER}: 00\r\n\r\n"
-            writer.write(head.encode() + body)
-            await writer.drain()
-            writer.close()
+async def test_a_false_witness_is_not_believed() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        body = b'{"nonce":"","ticket":"t","held":true}'
+        head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n{MAC_HEADER}: 00\r\n\r\n"
+        writer.write(head.encode() + body)
+        await writer.drain()
+        writer.close()
 
-        server = await asyncio.start_server(answer, "127.0.0.1", 0)
-        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        held = await opened("server1", url).hold(LEASE_MS)
-        server.close()
-        assert not held.held
-        return held.error
-
-    assert asyncio.run(story()).endswith("the answer is not signed with this cluster's authkey")
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    held = await opened("server1", url).hold(LEASE_MS)
+    server.close()
+    assert not held.held
+    outcome = held.error
+    assert outcome.endswith("the answer is not signed with this cluster's authkey")
 
 
 def test_a_recorded_request_has_no_effect_and_a_recorded_answer_is_refused(
@@ -99,7 +98,7 @@ def test_a_recorded_request_has_no_effect_and_a_recorded_answer_is_refused(
     hold_at_last(second)
     for body, mac, _ in recorded:  # everything that server1 ever sent, its release too
         request = urllib.request.Request(witness.url + PATH, body, {MAC_HEADER: mac}, method="POST")
-        with urllib.request.urlopen(request, timeout=5) as answer:
+        with urllib.request.urlopen(request, timeout=LIMIT_S) as answer:
             assert answer.status == 200
     assert hold(second).held
 
@@ -167,8 +166,8 @@ def test_a_lease_longer_than_the_witness_waits_after_a_start_is_refused(witness:
     ],
 )
 def test_bytes_of_strangers_do_no_harm(witness: Witness, sent: bytes) -> None:
-    with socket.create_connection(("127.0.0.1", witness.port), 2) as sock:
-        sock.settimeout(7)
+    with socket.create_connection(("127.0.0.1", witness.port), LIMIT_S) as sock:
+        sock.settimeout(LIMIT_S)
         try:
             sock.sendall(sent)
             sock.shutdown(socket.SHUT_WR)
@@ -188,7 +187,9 @@ def idle(witness: Witness, sources: int, of_each: int) -> contextlib.ExitStack:
         source = (f"127.0.9.{n % sources + 1}", 0)
         with contextlib.suppress(OSError):
             stack.enter_context(
-                socket.create_connection(("127.0.0.1", witness.port), 2, source_address=source)
+                socket.create_connection(
+                    ("127.0.0.1", witness.port), LIMIT_S, source_address=source
+                )
             )
     return stack
 
@@ -200,7 +201,7 @@ def handles(witness: Witness) -> int:
 
 def answers(witness: Witness) -> bool:
     """Whether a server that never was here gets its answer at once."""
-    with socket.create_connection(("127.0.0.1", witness.port), 1, ("127.0.10.1", 0)) as sock:
+    with socket.create_connection(("127.0.0.1", witness.port), LIMIT_S, ("127.0.10.1", 0)) as sock:
         try:
             sock.sendall(b"GET / HTTP/1.1\r\nHost: witness\r\n\r\n")
             return b" 200 " in sock.recv(4096)
@@ -222,8 +223,8 @@ def test_many_strangers_shut_out_no_server_that_was_here_before(witness: Witness
 
 
 def test_who_says_nothing_has_to_go_soon(witness: Witness) -> None:
-    with socket.create_connection(("127.0.0.1", witness.port), 2) as sock:
-        sock.settimeout(3)
+    with socket.create_connection(("127.0.0.1", witness.port), LIMIT_S) as sock:
+        sock.settimeout(LIMIT_S)
         with contextlib.suppress(ConnectionResetError):
             assert sock.recv(1) == b""
 
@@ -238,7 +239,7 @@ def test_a_handshake_that_never_ends_takes_a_place_and_not_for_long(tmp_path: Pa
         with idle(program, 1, 300):
             assert hold(known).held
             assert 16 <= handles(program) < 60
-            until("they have to go", lambda: handles(program) < 16, 4)
+            until("they have to go", lambda: handles(program) < 16)
     finally:
         program.kill()
 
@@ -248,7 +249,7 @@ def test_signed_nonsense_is_refused(witness: Witness) -> None:
         mac = Signer(AUTHKEY).sign_ask(body)
         request = urllib.request.Request(witness.url + PATH, body, {MAC_HEADER: mac}, method="POST")
         with pytest.raises(urllib.error.HTTPError) as raised:
-            urllib.request.urlopen(request, timeout=5)
+            urllib.request.urlopen(request, timeout=LIMIT_S)
         assert raised.value.code == 400
 
 
@@ -265,14 +266,14 @@ def test_https_with_an_authority_of_ones_own(tmp_path: Path) -> None:
 
 
 def test_it_answers_who_only_looks(witness: Witness) -> None:
-    with urllib.request.urlopen(witness.url, timeout=5) as answer:
+    with urllib.request.urlopen(witness.url, timeout=LIMIT_S) as answer:
         assert answer.status == 200
 
 
 def test_it_ends_in_words(tmp_path: Path) -> None:
     def end(*options: str) -> str:
         words = [sys.executable, "-m", "clptools.arbiters.witness_server", *options]
-        done = subprocess.run(words, capture_output=True, text=True, timeout=20)
+        done = subprocess.run(words, capture_output=True, text=True, timeout=LIMIT_S)
         assert done.returncode in (1, 2)
         return done.stderr.strip()
 

@@ -16,6 +16,7 @@ from clptools.core.model import requests
 from clptools.core.model.requests import Outcome
 from tests.api.fake import Agent
 from tests.cli.conftest import Clp
+from tests.conftest import LIMIT_S
 
 ASKED = [
     ("clpgrp -s failover1", requests.GroupStart(group="failover1")),
@@ -135,7 +136,7 @@ def on_terminal(*line: str) -> str:
     """What a terminal shows of a command that succeeds."""
     ours, theirs = pty.openpty()
     run = [sys.executable, "-m", "clptools.cli.main", *line]
-    assert subprocess.run(run, stdout=theirs, timeout=30).returncode == 0
+    assert subprocess.run(run, stdout=theirs, timeout=LIMIT_S).returncode == 0
     os.close(theirs)
     seen = os.read(ours, 4096).decode().replace("\r\n", "\n")
     os.close(ours)

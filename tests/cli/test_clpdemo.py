@@ -16,6 +16,7 @@ from clptools.faults import ClpError, ExitCode
 from clptools.intake.rehearsal import build_pet_trap, pet_event
 from clptools.sim import demo
 from clptools.sim.loopback import LoopbackCluster
+from tests.conftest import LIMIT_S
 
 COMMAND = [sys.executable, "-m", "clptools.cli.main", "clpdemo"]
 
@@ -89,7 +90,7 @@ def test_whoever_stops_it_finds_nothing_left(tmp_path: Path, sign: signal.Signal
             break
     assert list(tmp_path.iterdir())
     playing.send_signal(sign)
-    _, said = playing.communicate(timeout=30)
+    _, said = playing.communicate(timeout=LIMIT_S)
     assert playing.returncode == 128 + sign, said
     assert said == ""
     assert left_behind(tmp_path) == []
@@ -110,7 +111,7 @@ def test_a_signal_while_the_cluster_is_made_leaves_nothing(tmp_path: Path) -> No
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
-        env=environment(tmp_path), capture_output=True, text=True, timeout=30,
+        env=environment(tmp_path), capture_output=True, text=True, timeout=LIMIT_S,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (128 + signal.SIGTERM, "")
     assert left_behind(tmp_path) == []

@@ -25,6 +25,7 @@ from clptools.api.messages import HardwareOfServer, HardwareView
 from clptools.cli.main import run
 from clptools.core.model.view import ClusterView, ServerView, WaitingView
 from tests.api.fake import Agent, record, sample_status, socket_path
+from tests.conftest import LIMIT_S
 
 LINE = [sys.executable, "-m", "clptools.cli.main", "clpstat"]
 
@@ -245,7 +246,7 @@ def test_following_events_goes_on_until_the_agent_ends(root: Path) -> None:
         assert first == ["event 248", "event 249"]
         assert agent.server is not None
         assert process.poll() is None
-    _, said = process.communicate(timeout=10)
+    _, said = process.communicate(timeout=LIMIT_S)
     assert process.returncode == 3
     assert "To go on from here: clpstat --events --follow --since server1:cafe:249" in said
 
@@ -292,7 +293,7 @@ class Terminal:
         """A key."""
         os.write(self.fd, key.encode())
 
-    def wait_for(self, text: str, deadline_s: float = 15.0) -> str:
+    def wait_for(self, text: str, deadline_s: float = LIMIT_S) -> str:
         """Reads on until the text was written; forgets what stood there before."""
         until = time.monotonic() + deadline_s
         while text not in self.said:
@@ -309,7 +310,7 @@ class Terminal:
 
     def end(self) -> int:
         """The exit status."""
-        until = time.monotonic() + 10
+        until = time.monotonic() + LIMIT_S
         while time.monotonic() < until:
             if select.select([self.fd], [], [], 0.05)[0]:
                 with contextlib.suppress(OSError):
@@ -365,7 +366,7 @@ def test_the_live_screen_outlives_the_agent(root: Path) -> None:
 
 
 def test_without_a_terminal_there_is_no_live_screen(agent: Agent) -> None:
-    done = subprocess.run([*LINE, "--watch"], capture_output=True, text=True, timeout=20)
+    done = subprocess.run([*LINE, "--watch"], capture_output=True, text=True, timeout=LIMIT_S)
     assert done.returncode == 2
     assert done.stdout == ""
     assert "For programs: clpstat --json" in done.stderr
@@ -377,7 +378,7 @@ def test_the_plain_status_imports_nothing_heavy(agent: Agent) -> None:
         [sys.executable, "-X", "importtime", "-m", "clptools.cli.main", "clpstat", "-s"],
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=LIMIT_S,
     )
     assert done.returncode == 0
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}

@@ -27,6 +27,7 @@ from clptools.resources.operations import ResourceContext, script_environment
 from clptools.resources.script import Script, ScriptResult
 from tests.api.fake import Agent
 from tests.cli.conftest import Clp
+from tests.conftest import LIMIT_S
 
 
 def test_man_pages_and_completions_are_fresh() -> None:
@@ -120,7 +121,7 @@ def test_man_pages_have_no_roff_faults() -> None:
         pytest.skip("groff is not installed: man pages are not rendered")
     for page in sorted((ROOT / "man").glob("*.8")):
         line = ["groff", "-man", "-Tutf8", "-ww", "-z", str(page)]
-        ran = subprocess.run(line, capture_output=True, text=True, timeout=30)
+        ran = subprocess.run(line, capture_output=True, text=True, timeout=LIMIT_S)
         assert (ran.returncode, ran.stderr) == (0, ""), page
 
 
@@ -137,7 +138,7 @@ def completions(words: list[str], folder: Path) -> set[str]:
         ["bash", "-u", "-c", script],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=LIMIT_S,
         env={**os.environ, "PATH": path},
     )
     assert ran.stderr == ""
@@ -204,7 +205,7 @@ def test_the_other_shells_can_read_theirs(shell: str, file: str) -> None:
     if shutil.which(shell) is None:
         pytest.skip(f"{shell} is not installed: its completion is not read")
     ran = subprocess.run(
-        [shell, "-n", f"{ROOT}/completions/{file}"], capture_output=True, timeout=30
+        [shell, "-n", f"{ROOT}/completions/{file}"], capture_output=True, timeout=LIMIT_S
     )
     assert (ran.returncode, ran.stderr) == (0, b"")
 

@@ -18,6 +18,7 @@ from clptools.cli.registry import COMMANDS
 from clptools.version import VERSION
 from tests.api.fake import Agent
 from tests.cli.conftest import Clp
+from tests.conftest import LIMIT_S
 
 COMMAND = [sys.executable, "-m", "clptools.cli.main"]
 
@@ -96,7 +97,10 @@ def test_a_reader_that_goes_away_is_no_fault(agent: Agent) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     ran = subprocess.run(
-        [*COMMAND, "clpgrp", "-n", "failover1"], stdout=writing, stderr=subprocess.PIPE, timeout=30
+        [*COMMAND, "clpgrp", "-n", "failover1"],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        timeout=LIMIT_S,
     )
     os.close(writing)
     assert ran.stderr == b""
@@ -105,7 +109,10 @@ def test_a_reader_that_goes_away_is_no_fault(agent: Agent) -> None:
 def test_a_full_disk_is_said(agent: Agent) -> None:
     with open("/dev/full", "w") as full:
         ran = subprocess.run(
-            [*COMMAND, "clpgrp", "-n", "failover1"], stdout=full, stderr=subprocess.PIPE, timeout=30
+            [*COMMAND, "clpgrp", "-n", "failover1"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            timeout=LIMIT_S,
         )
     assert ran.returncode == 1
     assert b"No space left on device" in ran.stderr
@@ -117,12 +124,12 @@ def test_ctrl_c_ends_it_without_a_word(agent: Agent) -> None:
     running = subprocess.Popen(
         [*COMMAND, "clpgrp", "-s", "failover1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + LIMIT_S
     while not agent.backend.asked:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     running.send_signal(signal.SIGINT)
-    out, err = running.communicate(timeout=30)
+    out, err = running.communicate(timeout=LIMIT_S)
     agent.backend.hold = False
     assert (running.returncode, out, err) == (130, b"", b"")
 
@@ -139,7 +146,9 @@ def test_reading_commands_import_nothing_heavy(agent: Agent, line: str) -> None:
         f"import sys; from clptools.cli.main import run; code = run({name!r}, {rest!r});"
         "print(sorted({m.partition('.')[0] for m in sys.modules}), file=sys.stderr); sys.exit(code)"
     )
-    ran = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, timeout=30)
+    ran = subprocess.run(
+        [sys.executable, "-c", look], capture_output=True, text=True, timeout=LIMIT_S
+    )
     assert ran.returncode == 0, ran.stderr
     loaded = set(json.loads(ran.stderr.replace("'", '"')))
     heavy = {"msgspec", "asyncio", "typer", "rich", "argparse", "dataclasses", "subprocess", "h11"}

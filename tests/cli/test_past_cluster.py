@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from clptools.intake.rehearsal import build_pet_trap, pet_event
 
+from clptools.intake.rehearsal import build_pet_trap, pet_event
 from clptools.sim.loopback import LoopbackCluster, LoopbackServer
 
 pytestmark = pytest.mark.slow

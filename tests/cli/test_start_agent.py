@@ -16,6 +16,7 @@ from clptools.api.client import Client
 from clptools.cli import clpcl
 from tests.api.fake import socket_path
 from tests.cli.conftest import Clp
+from tests.conftest import LIMIT_S
 
 CONFIG = """\
 [cluster]
@@ -49,7 +50,7 @@ def started(node: Path) -> Iterator[Path]:
         raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     pid = struct.unpack("3i", raw)[0]
     os.kill(pid, signal.SIGTERM)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + LIMIT_S
     while os.path.exists(socket_path(node)) and time.monotonic() < deadline:
         time.sleep(0.02)
     if os.path.exists(socket_path(node)):

@@ -24,6 +24,7 @@ from clptools.common.http import (
     source_of,
 )
 from clptools.common.http_client import Site
+from tests.conftest import LIMIT_S
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
@@ -53,7 +54,7 @@ def answered(
         server = await asyncio.start_server(connected, "127.0.0.1", 0)
         site = Site(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(LIMIT_S):
                 return await (ask(site) if ask else site.request("POST", "/x", body=b"x"))
         finally:
             server.close()
@@ -164,7 +165,7 @@ def test_fuzz_the_client_gets_an_answer_or_a_fault(pieces: list[bytes], status_o
         for piece in pieces:
             reader.feed_data(piece)
         reader.feed_eof()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(LIMIT_S):
             with contextlib.suppress(HttpError):
                 found = await http_client._response(connection, reader, status_only)
                 assert 200 <= found.status < 1000
@@ -203,7 +204,7 @@ def got(*pieces: bytes, goes: bool = False) -> tuple[bytes, int]:
         port = await server.start("127.0.0.1", 0)
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         answer = b""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(LIMIT_S):
             with contextlib.suppress(OSError):
                 for piece in pieces:
                     writer.write(piece)
@@ -286,19 +287,16 @@ def test_a_client_that_goes_early_asked_nothing(pieces: tuple[bytes, ...]) -> No
     assert got(*pieces, goes=True) == (b"", 0)
 
 
-def test_a_server_and_a_site_understand_each_other() -> None:
-    async def story() -> None:
-        server = Server(Echo())
-        site = Site(f"http://127.0.0.1:{await server.start('127.0.0.1', 0)}/")
-        for body in (b"abc", b"0123456789"):
-            found = await site.request("POST", "/echo", body=body)
-            assert (found.status, found.body, found.header("X-From")) == (200, body, "echo")
-        assert (await site.request("GET")).body == b"root"
-        assert (await site.request("HEAD")).body == b""
-        assert (await site.request("DELETE", "/else")).status == 404
-        await server.close()
-
-    asyncio.run(story())
+async def test_a_server_and_a_site_understand_each_other() -> None:
+    server = Server(Echo())
+    site = Site(f"http://127.0.0.1:{await server.start('127.0.0.1', 0)}/")
+    for body in (b"abc", b"0123456789"):
+        found = await site.request("POST", "/echo", body=body)
+        assert (found.status, found.body, found.header("X-From")) == (200, body, "echo")
+    assert (await site.request("GET")).body == b"root"
+    assert (await site.request("HEAD")).body == b""
+    assert (await site.request("DELETE", "/else")).status == 404
+    await server.close()
 
 
 @settings(max_examples=150, deadline=None)
@@ -311,7 +309,7 @@ def test_fuzz_the_server_answers_once_or_hangs_up(pieces: list[bytes]) -> None:
         server = Server(Echo())
         port = await server.start("127.0.0.1", 0)
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(LIMIT_S):
             with contextlib.suppress(OSError):
                 writer.write(b"".join(pieces))
                 writer.write_eof()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 
 import msgspec
 import pytest
@@ -57,9 +56,7 @@ def test_an_echo_that_is_filtered_is_noticed() -> None:
             assert listener.stdout is not None and listener.stdout.readline()
             assert asked() == frozenset()
             in_ns(two, "sysctl", "-w", "net.ipv4.icmp_echo_ignore_all=1")
-            began = time.monotonic()
             assert asked() == {"server2"}
-            assert time.monotonic() - began < 2 * facts.ECHO_TIMEOUT_S + 1
             without = tuple(Server(name=server.name) for server in SETTINGS.servers)
             assert asked(msgspec.structs.replace(SETTINGS, servers=without)) == frozenset()
         finally:

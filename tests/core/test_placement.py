@@ -414,7 +414,8 @@ def test_a_group_that_does_not_go_back_says_why() -> None:
     c.run(2 * S)
     assert why() == (
         "It does not go back to server1 by itself (failback = auto): a command or a recovery "
-        "moved it. It will once server1 has been away and is back; or now: clpgrp -m failover1 -a server1"
+        "moved it. It will once server1 has been away and is back; or now: "
+        "clpgrp -m failover1 -a server1"
     )
     c.power_off("server1")
     c.run(20 * S)

@@ -22,6 +22,7 @@ from typing import Any
 from clptools.hardware.alerts import plain
 from clptools.intake.rehearsal import PetEvent, build_pet_trap
 from clptools.sim.bmc import SimulatedBmc
+from tests.conftest import LIMIT_S
 from tests.hardware.bmc_sim import PASSWORD, free_port
 
 FILTERS = POLICIES = DESTINATIONS = 4
@@ -231,7 +232,7 @@ def alerting(folder: Path, address: str, *quirks: str) -> Iterator[AlertingBmc]:
     )
     probe = SimulatedBmc(str(folder / "probe"), address, port)
     try:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + LIMIT_S
         while not probe.answers(0.2):
             assert process.poll() is None and time.monotonic() < deadline
         yield AlertingBmc(address, port, log, process)

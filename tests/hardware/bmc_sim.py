@@ -8,7 +8,7 @@ import os
 import shutil
 import socket
 import subprocess
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from clptools.core.model.words import PowerState
 from clptools.hardware import power
 from clptools.hardware.ipmi import BmcClient, IpmiProcesses
 from clptools.sim.bmc import IPMI_SIM, SimulatedBmc
+from tests.conftest import LIMIT_S
 from tests.hardware.relay import Relay, relay_to
 
 PASSWORD = "s3cret-Pass"
@@ -124,18 +125,7 @@ def ipmitool(bmc: SimulatedBmc, *words: str) -> str:
         env={**os.environ, "IPMI_PASSWORD": bmc.password},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=LIMIT_S,
         check=True,
     )
     return done.stdout.strip()
-
-
-def run(test: Callable[[], Coroutine[None, None, None]]) -> None:
-    async def whole() -> None:
-        async with asyncio.timeout(40):
-            await test()
-        # What a test closed ends before the next begins.
-        for task in asyncio.all_tasks() - {asyncio.current_task()}:
-            await asyncio.wait([task], timeout=5)
-
-    asyncio.run(whole())

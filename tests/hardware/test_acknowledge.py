@@ -14,10 +14,10 @@ from msgspec.structs import replace
 from clptools.hardware.alerts import TRANSPORT, Wanted
 from clptools.hardware.ipmi_alerts import Acknowledger, IpmiAlerts, acknowledgement
 from clptools.intake.rehearsal import PetEvent, build_pet_trap
+from tests.conftest import until
 from tests.hardware.alerting_bmc import AlertingBmc, alerting
-from tests.hardware.bmc_sim import run
 from tests.hardware.test_alerts import client, mend, place
-from tests.intake.conftest import Heard, free_port, send, settings_for, until
+from tests.intake.conftest import Heard, free_port, send, settings_for
 from tests.noticed import Noticed
 
 FATAL = PetEvent(specific=0x076F00, sequence=0x1234, unix_time=1_700_000_000.0, sensor=0x31)
@@ -50,46 +50,37 @@ async def acknowledging(
         made.close()
 
 
-def test_a_bmc_that_wants_it_is_told_of_each_trap_once(tmp_path: Path) -> None:
-    async def test() -> None:
-        async with acknowledging(tmp_path, wants=True) as (bmc, made, _):
-            traps = [replace(FATAL, sequence=n).octets() for n in (1, 2, 3)]
-            for octets in traps:
-                made.taken(octets)
-            await until(lambda: len(bmc.asked(*ACKNOWLEDGE)) == 3)
-            assert bmc.asked(*ACKNOWLEDGE) == [acknowledgement(octets) for octets in traps]
-
-    run(test)
+async def test_a_bmc_that_wants_it_is_told_of_each_trap_once(tmp_path: Path) -> None:
+    async with acknowledging(tmp_path, wants=True) as (bmc, made, _):
+        traps = [replace(FATAL, sequence=n).octets() for n in (1, 2, 3)]
+        for octets in traps:
+            made.taken(octets)
+        await until(lambda: len(bmc.asked(*ACKNOWLEDGE)) == 3)
+        assert bmc.asked(*ACKNOWLEDGE) == [acknowledgement(octets) for octets in traps]
 
 
-def test_a_bmc_that_does_not_want_it_is_asked_once_and_left_alone(tmp_path: Path) -> None:
-    async def test() -> None:
-        async with acknowledging(tmp_path, wants=False) as (bmc, made, _):
-            for number in range(1, 6):
-                made.taken(replace(FATAL, sequence=number).octets())
-            await until(lambda: made._working is not None and made._working.done())
-            assert made._wanted is False
-            assert not bmc.asked(*ACKNOWLEDGE)
-            # It sends one again all the same: then it does want to be told.
-            made.taken(replace(FATAL, sequence=5).octets())
-            await until(lambda: bmc.asked(*ACKNOWLEDGE))
-
-    run(test)
+async def test_a_bmc_that_does_not_want_it_is_asked_once_and_left_alone(tmp_path: Path) -> None:
+    async with acknowledging(tmp_path, wants=False) as (bmc, made, _):
+        for number in range(1, 6):
+            made.taken(replace(FATAL, sequence=number).octets())
+        await until(lambda: made._working is not None and made._working.done())
+        assert made._wanted is False
+        assert not bmc.asked(*ACKNOWLEDGE)
+        # It sends one again all the same: then it does want to be told.
+        made.taken(replace(FATAL, sequence=5).octets())
+        await until(lambda: bmc.asked(*ACKNOWLEDGE))
 
 
-def test_a_bmc_that_refuses_it_is_told_of_once(tmp_path: Path) -> None:
-    async def test() -> None:
-        async with acknowledging(tmp_path, wants=True) as (bmc, made, told):
-            bmc.process.kill()
-            bmc.process.wait()
-            made._wanted = True
-            for number in (1, 2):
-                made.taken(replace(FATAL, sequence=number).octets())
-            await until(lambda: made._working is not None and made._working.done(), 10)
-            (text,) = told
-            assert "PET acknowledge" in text and "each is acted on once" in text
-
-    run(test)
+async def test_a_bmc_that_refuses_it_is_told_of_once(tmp_path: Path) -> None:
+    async with acknowledging(tmp_path, wants=True) as (bmc, made, told):
+        bmc.process.kill()
+        bmc.process.wait()
+        made._wanted = True
+        for number in (1, 2):
+            made.taken(replace(FATAL, sequence=number).octets())
+        await until(lambda: made._working is not None and made._working.done())
+        (text,) = told
+        assert "PET acknowledge" in text and "each is acted on once" in text
 
 
 @pytest.mark.parametrize("size", [0, 10, 33])
@@ -99,28 +90,25 @@ def test_octets_that_are_cut_off_are_acknowledged_by_nobody(size: int) -> None:
     made.taken(FATAL.octets())  # without a BMC
 
 
-def test_the_receiver_hands_on_what_is_on_the_disk_and_each_resend() -> None:
+async def test_the_receiver_hands_on_what_is_on_the_disk_and_each_resend() -> None:
     told: list[bytes] = []
 
-    async def scenario() -> None:
-        port = free_port()
-        heard = Heard(settings_for(port), port)
-        heard.receiver._on_pet = told.append
-        async with heard:
-            heard.durable.clear()
-            event = replace(FATAL, unix_time=time.time())
-            for _ in range(2):
-                send(build_pet_trap(event), port)
-            await until(lambda: heard.counters.get("duplicate") == 1)
-            assert not told, "nothing is durable yet"
-            heard.durable.set()
-            await until(lambda: len(told) == 2)
-            assert told == [event.octets()] * 2
-            # What could not be kept shall come again.
-            heard.failing = True
-            send(build_pet_trap(replace(event, sequence=9)), port)
-            await until(lambda: heard.counters.get("undelivered") == 1)
-            await asyncio.sleep(0)
-            assert len(told) == 2
-
-    asyncio.run(scenario())
+    port = free_port()
+    heard = Heard(settings_for(port), port)
+    heard.receiver._on_pet = told.append
+    async with heard:
+        heard.durable.clear()
+        event = replace(FATAL, unix_time=time.time())
+        for _ in range(2):
+            send(build_pet_trap(event), port)
+        await until(lambda: heard.counters.get("duplicate") == 1)
+        assert not told, "nothing is durable yet"
+        heard.durable.set()
+        await until(lambda: len(told) == 2)
+        assert told == [event.octets()] * 2
+        # What could not be kept shall come again.
+        heard.failing = True
+        send(build_pet_trap(replace(event, sequence=9)), port)
+        await until(lambda: heard.counters.get("undelivered") == 1)
+        await asyncio.sleep(0)
+        assert len(told) == 2

@@ -10,6 +10,7 @@ from pathlib import Path
 from clptools.common.child_process import framed
 from clptools.hardware.ipmi_requests import Command, boot_ms
 from clptools.hardware.process import dump_nothing
+from tests.conftest import LIMIT_S
 from tests.coredump import dumps, needs_dumps
 
 
@@ -25,7 +26,7 @@ def test_the_ipmi_worker_leaves_no_passwords_in_a_dump(tmp_path: Path) -> None:
         number=1, address="127.0.0.1", port=9, user="u", password="p", netfn=6, command=1,
         until_ms=boot_ms() + 500,
     )  # fmt: skip
-    ours.settimeout(20)
+    ours.settimeout(LIMIT_S)
     ours.sendall(framed(command))
     ours.recv(1)  # an answer or its end: it works
     assert not dumps(worker, tmp_path)

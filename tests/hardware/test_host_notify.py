@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from clptools.hardware.process import Notifier
+from tests.conftest import LIMIT_S
 
 
 @pytest.mark.parametrize("abstract", [True, False])
@@ -18,7 +19,7 @@ def test_ready_status_watchdog_and_stopping_arrive(
     name = f"@clptools-test-{os.getpid()}" if abstract else str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind("\0" + name[1:] if abstract else name)
-        manager.settimeout(5)
+        manager.settimeout(LIMIT_S)
         monkeypatch.setenv("NOTIFY_SOCKET", name)
         monkeypatch.setenv("WATCHDOG_USEC", "20000000")
         monkeypatch.setenv("WATCHDOG_PID", str(os.getpid()))

@@ -21,7 +21,6 @@ from clptools.hardware.ipmi_requests import BmcError
 from clptools.hardware.local import LocalIpmi, OwnBmc, Received, Request
 from clptools.hardware.notices import IpmiDeviceSilent, IpmiServiceMissing
 from clptools.hardware.watchdog import OwnTimer, read
-from tests.hardware.bmc_sim import run
 from tests.noticed import Noticed
 
 LAYOUT = r"""
@@ -146,113 +145,92 @@ class Lan:
         return b"\x41\0\0\0\x05\0\x05\0", 1
 
 
-def test_the_watchdog_is_armed_fed_and_read_by_the_device_alone(tmp_path: Path) -> None:
-    async def test() -> None:
-        driver, lan = Driver(tmp_path), Lan()
-        own = OwnBmc(lan, LocalIpmi(driver.path, driver))
-        timer = OwnTimer(own, lambda: 1_000_000)
-        text = await timer.arm(5_000, pytest.fail)
-        assert text == f"BMC watchdog {driver.path}, 5 s"
-        assert driver.running
-        found = await read(own)
-        assert (found.running, found.countdown) == (True, 50)
-        assert not lan.asked
-        written = [asked for asked in driver.asked if asked[1] != 0x25]
-        assert written[0] == (0x06, 0x24, bytes([0x44, 1, 0, 0x10, 50, 0]))
-        timer.close()
-        own.close()
-
-    run(test)
+async def test_the_watchdog_is_armed_fed_and_read_by_the_device_alone(tmp_path: Path) -> None:
+    driver, lan = Driver(tmp_path), Lan()
+    own = OwnBmc(lan, LocalIpmi(driver.path, driver))
+    timer = OwnTimer(own, lambda: 1_000_000)
+    text = await timer.arm(5_000, pytest.fail)
+    assert text == f"BMC watchdog {driver.path}, 5 s"
+    assert driver.running
+    found = await read(own)
+    assert (found.running, found.countdown) == (True, 50)
+    assert not lan.asked
+    written = [asked for asked in driver.asked if asked[1] != 0x25]
+    assert written[0] == (0x06, 0x24, bytes([0x44, 1, 0, 0x10, 50, 0]))
+    timer.close()
+    own.close()
 
 
-def test_a_late_answer_is_not_taken_for_the_next_one(tmp_path: Path) -> None:
-    async def test() -> None:
-        driver = Driver(tmp_path)
-        device = LocalIpmi(driver.path, driver)
-        driver.answer(77, b"\0late")
-        assert await device.exchange(0x06, 0x22, b"", 1.0) == (0, b"")
-        device.close()
-
-    run(test)
+async def test_a_late_answer_is_not_taken_for_the_next_one(tmp_path: Path) -> None:
+    driver = Driver(tmp_path)
+    device = LocalIpmi(driver.path, driver)
+    driver.answer(77, b"\0late")
+    assert await device.exchange(0x06, 0x22, b"", 1.0) == (0, b"")
+    device.close()
 
 
-def test_a_device_that_hangs_is_left_alone_and_the_lan_asked_within_the_limit(
+async def test_a_device_that_hangs_is_left_alone_and_the_lan_asked_within_the_limit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(local, "PATIENCE_S", 0.1)
 
-    async def test() -> None:
-        driver, lan = Driver(tmp_path), Lan()
-        driver.mute = True
-        told = Noticed()
-        own = OwnBmc(lan, LocalIpmi(driver.path, driver), told.take)
-        for _ in range(2):
-            await own.command("get watchdog timer", 0x06, 0x25, patience_s=4.0)
-        assert len(driver.asked) == 1
-        assert len(lan.asked) == 2
-        assert lan.asked[0][1] < 3.95
-        assert own.where == lan.where
-        (line,) = told
-        assert told.kinds == [IpmiDeviceSilent]
-        assert "does not answer (timed out): its BMC is reached over the LAN alone" in line
-        own.close()
-
-    run(test)
+    driver, lan = Driver(tmp_path), Lan()
+    driver.mute = True
+    told = Noticed()
+    own = OwnBmc(lan, LocalIpmi(driver.path, driver), told.take)
+    for _ in range(2):
+        await own.command("get watchdog timer", 0x06, 0x25, patience_s=4.0)
+    assert len(driver.asked) == 1
+    assert len(lan.asked) == 2
+    assert lan.asked[0][1] < 3.95
+    assert own.where == lan.where
+    (line,) = told
+    assert told.kinds == [IpmiDeviceSilent]
+    assert "does not answer (timed out): its BMC is reached over the LAN alone" in line
+    own.close()
 
 
-def test_without_the_device_the_lan_does_everything(tmp_path: Path) -> None:
-    async def test() -> None:
-        lan = Lan()
-        own = OwnBmc(lan, LocalIpmi(str(tmp_path / "none")))
-        assert (await read(own)).beat == "5" or lan.asked
-        assert lan.asked[0][0] == "get watchdog timer"
-
-    run(test)
+async def test_without_the_device_the_lan_does_everything(tmp_path: Path) -> None:
+    lan = Lan()
+    own = OwnBmc(lan, LocalIpmi(str(tmp_path / "none")))
+    assert (await read(own)).beat == "5" or lan.asked
+    assert lan.asked[0][0] == "get watchdog timer"
 
 
-def test_that_the_ipmi_service_does_not_run_is_told_once_with_the_mend(
+async def test_that_the_ipmi_service_does_not_run_is_told_once_with_the_mend(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(local, "QUIET_S", 0.0)
 
-    async def test() -> None:
-        told = Noticed()
-        device = str(tmp_path / "none")
-        own = OwnBmc(Lan(), LocalIpmi(device), told.take)
-        for _ in range(3):
-            await own.command("get watchdog timer", 0x06, 0x25)
-        assert told.kinds == [IpmiServiceMissing]
-        assert told == [
-            (
-                f"the ipmi service does not run on server1 ({device} is not there): its BMC is "
-                "reached over the LAN alone. Start it: systemctl enable --now ipmi, or modprobe "
-                "ipmi_si ipmi_devintf."
-            )
-        ]
-
-    run(test)
+    told = Noticed()
+    device = str(tmp_path / "none")
+    own = OwnBmc(Lan(), LocalIpmi(device), told.take)
+    for _ in range(3):
+        await own.command("get watchdog timer", 0x06, 0x25)
+    assert told.kinds == [IpmiServiceMissing]
+    assert told == [
+        (
+            f"the ipmi service does not run on server1 ({device} is not there): its BMC is "
+            "reached over the LAN alone. Start it: systemctl enable --now ipmi, or modprobe "
+            "ipmi_si ipmi_devintf."
+        )
+    ]
 
 
-def test_a_refusal_names_the_device_and_the_code(tmp_path: Path) -> None:
-    async def test() -> None:
-        driver, lan = Driver(tmp_path), Lan()
-        driver.code = 0xC1
-        own = OwnBmc(lan, LocalIpmi(driver.path, driver))
-        with pytest.raises(BmcError, match=r"ipmi0.*command not supported \(0xc1\)"):
-            await own.command("get watchdog timer", 0x06, 0x25)
-        assert not lan.asked
-        own.close()
-
-    run(test)
+async def test_a_refusal_names_the_device_and_the_code(tmp_path: Path) -> None:
+    driver, lan = Driver(tmp_path), Lan()
+    driver.code = 0xC1
+    own = OwnBmc(lan, LocalIpmi(driver.path, driver))
+    with pytest.raises(BmcError, match=r"ipmi0.*command not supported \(0xc1\)"):
+        await own.command("get watchdog timer", 0x06, 0x25)
+    assert not lan.asked
+    own.close()
 
 
-def test_many_at_once_each_get_their_own_answer(tmp_path: Path) -> None:
-    async def test() -> None:
-        driver = Driver(tmp_path)
-        device = LocalIpmi(driver.path, driver)
-        asked = (device.exchange(0x06, command, b"", 2.0) for command in (0x22, 0x25, 0x22))
-        found = await asyncio.gather(*asked)
-        assert [len(data) for _, data in found] == [0, 8, 0]
-        device.close()
-
-    run(test)
+async def test_many_at_once_each_get_their_own_answer(tmp_path: Path) -> None:
+    driver = Driver(tmp_path)
+    device = LocalIpmi(driver.path, driver)
+    asked = (device.exchange(0x06, command, b"", 2.0) for command in (0x22, 0x25, 0x22))
+    found = await asyncio.gather(*asked)
+    assert [len(data) for _, data in found] == [0, 8, 0]
+    device.close()

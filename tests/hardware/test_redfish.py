@@ -25,6 +25,7 @@ from clptools.faults import ClpError
 from clptools.hardware.bmcs import Bmcs
 from clptools.hardware.ipmi_requests import BmcError
 from clptools.hardware.redfish import RedfishPower, access_of, led
+from tests.conftest import LIMIT_S
 from tests.redfish.parts import (
     PASSWORD,
     Redfish,
@@ -32,7 +33,6 @@ from tests.redfish.parts import (
     free_port,
     make_certificate,
     redfish,
-    run,
     until,
 )
 
@@ -59,12 +59,11 @@ async def fault(power: RedfishPower, patience_s: float = 2.0) -> str:
 
 
 @pytest.mark.parametrize("keeps", [True, False])
-def test_the_session_lasts_as_long_as_answers_follow_on_each_other(
+async def test_the_session_lasts_as_long_as_answers_follow_on_each_other(
     tmp_path: Path, keeps: bool
 ) -> None:
     """Also where the service closes each connection, as the emulator does by itself."""
-
-    async def test() -> None:
+    with redfish(tmp_path, keeps=keeps) as bmc:
         clock = Clock()
         power = client(bmc, clock)
         first = await power.read()
@@ -78,12 +77,9 @@ def test_the_session_lasts_as_long_as_answers_follow_on_each_other(
         third = await power.read()
         assert (third.session == first.session) is keeps
 
-    with redfish(tmp_path, keeps=keeps) as bmc:
-        run(test)
 
-
-def test_a_bmc_that_restarted_has_another_session(tmp_path: Path) -> None:
-    async def test() -> None:
+async def test_a_bmc_that_restarted_has_another_session(tmp_path: Path) -> None:
+    with redfish(tmp_path) as bmc:
         clock = Clock()
         power = client(bmc, clock)
         first = await power.read()
@@ -95,12 +91,9 @@ def test_a_bmc_that_restarted_has_another_session(tmp_path: Path) -> None:
         assert second.session != first.session
         assert second.session_at > first.session_at
 
+
+async def test_a_bmc_that_was_away_for_long_is_used_again_soon(tmp_path: Path) -> None:
     with redfish(tmp_path) as bmc:
-        run(test)
-
-
-def test_a_bmc_that_was_away_for_long_is_used_again_soon(tmp_path: Path) -> None:
-    async def test() -> None:
         clock = Clock()
         power = client(bmc, clock)
         await power.read()
@@ -113,22 +106,16 @@ def test_a_bmc_that_was_away_for_long_is_used_again_soon(tmp_path: Path) -> None
         clock.ahead_ms += 1500
         assert (await power.read()).power is PowerState.ON
 
-    with redfish(tmp_path) as bmc:
-        run(test)
-
 
 @pytest.mark.parametrize("word", ["PoweringOff", "PoweringOn", "Paused", "off"])
-def test_only_off_is_off(tmp_path: Path, word: str) -> None:
-    async def test() -> None:
+async def test_only_off_is_off(tmp_path: Path, word: str) -> None:
+    with redfish(tmp_path) as bmc:
         bmc.do("set", word=word)
         assert await fault(client(bmc)) == f"PowerState says {word}"
 
+
+async def test_a_chassis_that_is_on_refutes_its_system(tmp_path: Path) -> None:
     with redfish(tmp_path) as bmc:
-        run(test)
-
-
-def test_a_chassis_that_is_on_refutes_its_system(tmp_path: Path) -> None:
-    async def test() -> None:
         power = client(bmc)
         bmc.do("set", word="Off")
         said = "PowerState of the system says Off, of its chassis On"
@@ -137,9 +124,6 @@ def test_a_chassis_that_is_on_refutes_its_system(tmp_path: Path) -> None:
         assert "PoweringOff" in await fault(power)
         bmc.do("set", chassis="Off")
         assert (await power.read()).power is PowerState.OFF
-
-    with redfish(tmp_path) as bmc:
-        run(test)
 
 
 @pytest.mark.parametrize(
@@ -159,15 +143,15 @@ def test_a_chassis_that_is_on_refutes_its_system(tmp_path: Path) -> None:
         ("hang", "no answer within 0.5 s"),
     ],
 )
-def test_an_answer_that_is_none_is_one_line(tmp_path: Path, mode: str, said: str) -> None:
-    async def test() -> None:
+async def test_an_answer_that_is_none_is_one_line(tmp_path: Path, mode: str, said: str) -> None:
+    with redfish(tmp_path) as bmc:
         clock = Clock()
         power = client(bmc, clock)
         await power.read()
         bmc.do("set", mode=mode)
         begun = time.monotonic()
         assert (await fault(power, 0.5)).startswith(said)
-        assert time.monotonic() - begun < 5
+        assert time.monotonic() - begun < LIMIT_S
         asked = bmc.counter("asked")
         again = await fault(power, 0.5)
         assert again.startswith(said)
@@ -177,12 +161,9 @@ def test_an_answer_that_is_none_is_one_line(tmp_path: Path, mode: str, said: str
         bmc.do("set", mode="")
         assert (await power.read()).power is PowerState.ON
 
+
+async def test_a_refused_password_is_not_repeated_until_it_is_another(tmp_path: Path) -> None:
     with redfish(tmp_path) as bmc:
-        run(test)
-
-
-def test_a_refused_password_is_not_repeated_until_it_is_another(tmp_path: Path) -> None:
-    async def test() -> None:
         passwords = ["wrong"]
         clock = Clock()
         power = RedfishPower("server1", bmc.settings(), clock, lambda: passwords[0])
@@ -198,12 +179,9 @@ def test_a_refused_password_is_not_repeated_until_it_is_another(tmp_path: Path) 
         passwords[0] = PASSWORD
         assert (await power.read()).power is PowerState.ON
 
+
+async def test_the_password_goes_to_the_pinned_certificate_alone(tmp_path: Path) -> None:
     with redfish(tmp_path) as bmc:
-        run(test)
-
-
-def test_the_password_goes_to_the_pinned_certificate_alone(tmp_path: Path) -> None:
-    async def test() -> None:
         other = make_certificate(tmp_path / "other", "127.0.0.1")
         said = await fault(client(bmc, certificate=other))
         assert said.startswith("it shows another certificate than the pinned one: sha256:")
@@ -215,36 +193,30 @@ def test_the_password_goes_to_the_pinned_certificate_alone(tmp_path: Path) -> No
         own = str(bmc.folder / "cert.pem")
         assert (await client(bmc, certificate="", ca=own).read()).power is PowerState.ON
 
+
+async def test_an_order_leaves_in_time_or_never(tmp_path: Path) -> None:
     with redfish(tmp_path) as bmc:
-        run(test)
-
-
-def test_an_order_leaves_in_time_or_never(tmp_path: Path) -> None:
-    async def test() -> None:
         power = client(bmc)
         await power.read()
         with pytest.raises(BmcError, match="it would have come too late"):
             await power.order(BmcOrder.POWER_OFF, until_ms=boot_ms() - 1, left_s=0.5)
         assert bmc.counter("reset ForceOff") == 0
         bmc.do("set", mode="hang Systems")
-        slow = asyncio.get_running_loop().create_task(fault(power, 2.0))
+        slow = asyncio.get_running_loop().create_task(fault(power, 5.0))
         bmc.do("set", mode="hang 27946b59-9e44-4fa7-8e91-f3527a1ef094")
-        reading = asyncio.get_running_loop().create_task(fault(power, 2.0))
+        reading = asyncio.get_running_loop().create_task(fault(power, 5.0))
         await asyncio.sleep(0.1)
         assert not reading.done()
-        await power.order(BmcOrder.POWER_OFF, until_ms=boot_ms() + 500, left_s=0.5)
+        await power.order(BmcOrder.POWER_OFF, until_ms=boot_ms() + 3_000, left_s=3.0)
         assert bmc.counter("reset ForceOff") == 1, "it did not wait behind the question"
         await asyncio.gather(slow, reading)
         bmc.do("set", mode="")
         await asyncio.sleep(1)
         assert (await power.read()).power is PowerState.OFF
 
+
+async def test_an_order_to_a_bmc_that_hangs_is_given_up(tmp_path: Path) -> None:
     with redfish(tmp_path) as bmc:
-        run(test)
-
-
-def test_an_order_to_a_bmc_that_hangs_is_given_up(tmp_path: Path) -> None:
-    async def test() -> None:
         power = client(bmc)
         await power.read()
         bmc.signal(signal.SIGSTOP)
@@ -254,12 +226,9 @@ def test_an_order_to_a_bmc_that_hangs_is_given_up(tmp_path: Path) -> None:
         finally:
             bmc.signal(signal.SIGCONT)
 
+
+async def test_what_people_ask_for(tmp_path: Path) -> None:
     with redfish(tmp_path) as bmc:
-        run(test)
-
-
-def test_what_people_ask_for(tmp_path: Path) -> None:
-    async def test() -> None:
         power = client(bmc)
         assert await power.act("power-off") == "power off of server1 begun"
         await until("it is off", lambda: bmc.do("look")["power"] == "Off")
@@ -273,26 +242,21 @@ def test_what_people_ask_for(tmp_path: Path) -> None:
         with pytest.raises(ClpError, match="no action"):
             await power.act("jump")
 
+
+async def test_a_system_is_named_where_there_are_several(tmp_path: Path) -> None:
     with redfish(tmp_path) as bmc:
-        run(test)
-
-
-def test_a_system_is_named_where_there_are_several(tmp_path: Path) -> None:
-    async def test() -> None:
         assert await fault(client(bmc, system="blade7")) == (
             "it has no system blade7, but 27946b59-9e44-4fa7-8e91-f3527a1ef094"
         )
         power = client(bmc, system="27946b59-9e44-4fa7-8e91-f3527a1ef094")
         assert (await power.read()).power is PowerState.ON
 
-    with redfish(tmp_path) as bmc:
-        run(test)
 
-
-def test_the_bmcs_of_the_agent_speak_it_beside_ipmi(
+async def test_the_bmcs_of_the_agent_speak_it_beside_ipmi(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def test() -> None:
+    monkeypatch.setenv("CLP_ROOT", str(tmp_path))
+    with redfish(tmp_path) as bmc:
         folder = tmp_path / "etc/clptools/bmc"
         folder.mkdir(parents=True)
         for name in ("server1", "server2"):
@@ -309,22 +273,18 @@ def test_the_bmcs_of_the_agent_speak_it_beside_ipmi(
         read = await bmcs.read_power("server2", boot_ms())
         assert (read.power, read.error, read.beat) == ("on", "", "")
         assert read.session
-        fence = Fence(server="server2", action=BmcOrder.POWER_OFF, within_ms=500, ordered_at=0)
+        fence = Fence(server="server2", action=BmcOrder.POWER_OFF, within_ms=5_000, ordered_at=0)
         done = await bmcs.fence(fence, boot_ms())
         assert (done.sent, done.error) == (True, "")
         await until("it is off", lambda: bmc.do("look")["power"] == "Off")
         assert (await bmcs.read_power("server2", boot_ms())).power == "off"
-        on = msgspec.structs.replace(fence, action=BmcOrder.POWER_ON, within_ms=10_000)
+        on = msgspec.structs.replace(fence, action=BmcOrder.POWER_ON, within_ms=60_000)
         assert (await bmcs.fence(on, boot_ms())).sent
         armed = await bmcs.arm_deadman("reset", 300_000)
         assert not armed.ok
         assert "/dev/ipmi0" in armed.text
         assert (await bmcs.read_power("server1", boot_ms())).error
         await bmcs.close()
-
-    monkeypatch.setenv("CLP_ROOT", str(tmp_path))
-    with redfish(tmp_path) as bmc:
-        run(test)
 
 
 _ILO = ("EventTimestamp", "EventType", "Message", "MessageArgs", "OriginOfCondition", "Severity")
@@ -339,35 +299,26 @@ _ILO = ("EventTimestamp", "EventType", "Message", "MessageArgs", "OriginOfCondit
         {"test_keys": ("EventType",), "test_action": "SendTestEvent"},
     ],
 )
-def test_a_test_event_is_asked_for_in_the_words_of_each_vendor(
+async def test_a_test_event_is_asked_for_in_the_words_of_each_vendor(
     tmp_path: Path, options: dict[str, Any]
 ) -> None:
-    async def test() -> None:
+    with redfish(tmp_path, **options) as bmc:
         service = Service(access_of(bmc.settings()), lambda: PASSWORD, boot_ms)
         await submit_test_event(service, "word")
         service.close()
         assert bmc.counter("test event") == 1
 
-    with redfish(tmp_path, **options) as bmc:
-        run(test)
 
-
-def test_it_submits_a_test_event(tmp_path: Path) -> None:
-    async def test() -> None:
+async def test_it_submits_a_test_event(tmp_path: Path) -> None:
+    with redfish(tmp_path) as bmc:
         service = Service(access_of(bmc.settings()), lambda: PASSWORD, boot_ms)
         await submit_test_event(service, "word")
         service.close()
-
-    async def none() -> None:
+    with redfish(tmp_path, sse=False, push=False) as bare:
         service = Service(access_of(bare.settings()), lambda: PASSWORD, boot_ms)
         with pytest.raises(RedfishError, match="it has no EventService"):
             await submit_test_event(service, "word")
         service.close()
-
-    with redfish(tmp_path) as bmc:
-        run(test)
-    with redfish(tmp_path, sse=False, push=False) as bare:
-        run(none)
 
 
 @pytest.mark.parametrize(
@@ -462,14 +413,13 @@ def emulator(folder: Path) -> Iterator[Bmc]:
 
 
 @pytest.mark.slow
-def test_the_emulator_is_switched_and_read_back(tmp_path: Path) -> None:
+async def test_the_emulator_is_switched_and_read_back(tmp_path: Path) -> None:
     """It takes up to 11 s for a switch, and closes each connection."""
-
-    async def test() -> None:
+    with emulator(tmp_path) as bmc:
         power = RedfishPower("server1", bmc, boot_ms, lambda: "any")
 
         async def reads(wanted: PowerState) -> str:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(LIMIT_S):
                 while True:
                     try:
                         found = await power.read()
@@ -481,10 +431,7 @@ def test_the_emulator_is_switched_and_read_back(tmp_path: Path) -> None:
                     await asyncio.sleep(0.1)
 
         first = await reads(PowerState.OFF)
-        await power.order(BmcOrder.POWER_ON, until_ms=boot_ms() + 500, left_s=0.5)
+        await power.order(BmcOrder.POWER_ON, until_ms=boot_ms() + 5_000, left_s=5.0)
         assert await reads(PowerState.ON) == first
-        await power.order(BmcOrder.POWER_OFF, until_ms=boot_ms() + 500, left_s=0.5)
+        await power.order(BmcOrder.POWER_OFF, until_ms=boot_ms() + 5_000, left_s=5.0)
         assert await reads(PowerState.OFF) == first
-
-    with emulator(tmp_path) as bmc:
-        run(test)

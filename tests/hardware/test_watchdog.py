@@ -21,7 +21,8 @@ from clptools.links.bmc import BmcHeartbeat
 from clptools.links.notices import BmcTakesBeats, BmcTakesNoBeats
 from clptools.monitors.userw import Watchdog
 from clptools.sim.bmc import SimulatedBmc
-from tests.hardware.bmc_sim import client_of, ipmitool, run, simulated
+from tests.conftest import LIMIT_S
+from tests.hardware.bmc_sim import client_of, ipmitool, simulated
 from tests.hardware.quirks.server import quirky
 from tests.noticed import Noticed
 
@@ -54,73 +55,63 @@ async def fed(timer: OwnTimer) -> None:
     await timer._feeding
 
 
-def test_each_beat_is_another_number_and_runs_no_timer(tmp_path: Path) -> None:
-    async def test() -> None:
-        async with timer_of(tmp_path) as (timer, client, bmc, _):
-            seen = []
-            for _ in range(3):
-                await timer.beat()
-                found = await watchdog.read(client)
-                assert not found.running
-                seen.append(found.beat)
-            assert seen == ["1", "2", "3"]
-            shown = await asyncio.to_thread(ipmitool, bmc, "mc", "watchdog", "get")
-            assert "SMS/OS" in shown
-            assert "Stopped" in shown
-
-    run(test)
-
-
-def test_the_userw_watchdog_runs_is_fed_and_ends(tmp_path: Path) -> None:
-    async def test() -> None:
-        async with timer_of(tmp_path) as (timer, client, bmc, _):
-            assert "2.5 s" in await timer.arm(2_500, unexpected)
-            assert timer.state is State.ARMED
-            found = await watchdog.read(client)
-            assert (found.running, found.action) == (True, watchdog.ACTIONS["reset"])
-            beats = {found.beat}
-            for _ in range(4):
-                await fed(timer)
-                found = await watchdog.read(client)
-                assert 22 <= found.countdown <= 25
-                beats.add(found.beat)
-            assert len(beats) == 4, "feeding is a beat as well"
+async def test_each_beat_is_another_number_and_runs_no_timer(tmp_path: Path) -> None:
+    async with timer_of(tmp_path) as (timer, client, bmc, _):
+        seen = []
+        for _ in range(3):
             await timer.beat()
-            assert (await watchdog.read(client)).running, "a beat leaves it running"
-            await timer.disarm()
-            assert not (await watchdog.read(client)).running
-            assert bmc.power() == "on"
-
-    run(test)
-
-
-def test_a_server_that_feeds_no_more_is_reset_by_its_bmc(tmp_path: Path) -> None:
-    async def test() -> None:
-        async with timer_of(tmp_path) as (timer, _, bmc, _clock):
-            before = bmc.machine()
-            await timer.arm(1_000, unexpected)
-            async with asyncio.timeout(15):
-                while bmc.machine() in (0, before):
-                    await asyncio.sleep(0.05)
-
-    run(test)
+            found = await watchdog.read(client)
+            assert not found.running
+            seen.append(found.beat)
+        assert seen == ["1", "2", "3"]
+        shown = await asyncio.to_thread(ipmitool, bmc, "mc", "watchdog", "get")
+        assert "SMS/OS" in shown
+        assert "Stopped" in shown
 
 
-def test_a_feeding_that_comes_too_late_is_not_sent_and_counts_as_failed(tmp_path: Path) -> None:
-    async def test() -> None:
-        async with timer_of(tmp_path) as (timer, client, _, clock):
-            failed: list[str] = []
-            await timer.arm(60_000, failed.append)
-            before = await watchdog.read(client)
-            timer.pet()
-            clock.now_ms += 20_000
-            assert timer._feeding is not None
-            await timer._feeding
-            assert await watchdog.read(client) == before
-            assert len(failed) == 1
-            assert "not confirmed in time" in failed[0]
+async def test_the_userw_watchdog_runs_is_fed_and_ends(tmp_path: Path) -> None:
+    async with timer_of(tmp_path) as (timer, client, bmc, _):
+        assert "2.5 s" in await timer.arm(2_500, unexpected)
+        assert timer.state is State.ARMED
+        found = await watchdog.read(client)
+        assert (found.running, found.action) == (True, watchdog.ACTIONS["reset"])
+        beats = {found.beat}
+        for _ in range(4):
+            await fed(timer)
+            found = await watchdog.read(client)
+            assert 22 <= found.countdown <= 25
+            beats.add(found.beat)
+        assert len(beats) == 4, "feeding is a beat as well"
+        await timer.beat()
+        assert (await watchdog.read(client)).running, "a beat leaves it running"
+        await timer.disarm()
+        assert not (await watchdog.read(client)).running
+        assert bmc.power() == "on"
 
-    run(test)
+
+async def test_a_server_that_feeds_no_more_is_reset_by_its_bmc(tmp_path: Path) -> None:
+    async with timer_of(tmp_path) as (timer, _, bmc, _clock):
+        before = bmc.machine()
+        await timer.arm(1_000, unexpected)
+        async with asyncio.timeout(LIMIT_S):
+            while bmc.machine() in (0, before):
+                await asyncio.sleep(0.05)
+
+
+async def test_a_feeding_that_comes_too_late_is_not_sent_and_counts_as_failed(
+    tmp_path: Path,
+) -> None:
+    async with timer_of(tmp_path) as (timer, client, _, clock):
+        failed: list[str] = []
+        await timer.arm(60_000, failed.append)
+        before = await watchdog.read(client)
+        timer.pet()
+        clock.now_ms += 20_000
+        assert timer._feeding is not None
+        await timer._feeding
+        assert await watchdog.read(client) == before
+        assert len(failed) == 1
+        assert "not confirmed in time" in failed[0]
 
 
 class Slow:
@@ -144,135 +135,116 @@ class Slow:
         return bytes([0x44, 1, 0, 0, 1, 0, 1, 0]), 0
 
 
-def test_the_bmc_never_acts_later_than_a_quarter_after_the_time_out() -> None:
+async def test_the_bmc_never_acts_later_than_a_quarter_after_the_time_out() -> None:
     """However its answers are spread: what is not confirmed by then is not promised."""
-
-    async def test() -> None:
-        for takes_ms in range(0, 1_000, 50):
-            clock = Clock()
-            bmc, failed = Slow(clock), list[str]()
-            timer = OwnTimer(bmc, clock)  # type: ignore[arg-type]  # a BMC that answers so
-            await timer.arm(2_700, failed.append)
-            bmc.takes_ms, bmc.started = takes_ms, []
-            fed_at = clock.now_ms
-            await fed(timer)
-            assert bool(failed) == (2 * takes_ms > 675), takes_ms
-            assert all(started - fed_at <= 675 for started in bmc.started)
-            assert clock.now_ms - fed_at <= 675, "and it is told by then"
-
-    run(test)
+    for takes_ms in range(0, 1_000, 50):
+        clock = Clock()
+        bmc, failed = Slow(clock), list[str]()
+        timer = OwnTimer(bmc, clock)  # type: ignore[arg-type]  # a BMC that answers so
+        await timer.arm(2_700, failed.append)
+        bmc.takes_ms, bmc.started = takes_ms, []
+        fed_at = clock.now_ms
+        await fed(timer)
+        assert bool(failed) == (2 * takes_ms > 675), takes_ms
+        assert all(started - fed_at <= 675 for started in bmc.started)
+        assert clock.now_ms - fed_at <= 675, "and it is told by then"
 
 
-def test_a_bmc_that_takes_no_feedings_ends_the_promise_until_it_is_armed_again(
+async def test_a_bmc_that_takes_no_feedings_ends_the_promise_until_it_is_armed_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also one that restarted, and has forgotten that a timer ran."""
     monkeypatch.setenv("CLP_ROOT", str(tmp_path / "root"))
 
-    async def test() -> None:
-        with simulated(tmp_path) as bmc, client_of(bmc, tmp_path) as client:
-            told: list[WatchdogChanged] = []
-            timer = OwnTimer(client, boot_ms)
-            dog = Watchdog("server1", now=boot_ms, changed=told.append, bmc_timer=timer)
-            assert (await dog.arm(60_000, "ipmi")).armed
-            timer._armed_ms = 2_000  # as short as it is in use, once the session is open
-            bmc.freeze()
-            dog.pet()
-            assert timer._feeding is not None
-            await timer._feeding
-            (lost,) = told
-            assert (lost.armed, dog.armed) == (False, False)
-            assert "cannot be fed: BMC of server2" in lost.text
-            bmc.thaw()
-            await asyncio.to_thread(bmc.restart)
-            # By a request that is not kept back after the failure.
-            await power.read(client, urgent=True, patience_s=30)
-            assert not (await watchdog.read(client)).running
-            assert (await dog.arm(60_000, "ipmi")).armed
-            assert (await watchdog.read(client)).running
-            assert not (await dog.disarm()).armed
-            assert not (await watchdog.read(client)).running
-
-    run(test)
+    with simulated(tmp_path) as bmc, client_of(bmc, tmp_path) as client:
+        told: list[WatchdogChanged] = []
+        timer = OwnTimer(client, boot_ms)
+        dog = Watchdog("server1", now=boot_ms, changed=told.append, bmc_timer=timer)
+        assert (await dog.arm(60_000, "ipmi")).armed
+        timer._armed_ms = 2_000  # as short as it is in use, once the session is open
+        bmc.freeze()
+        dog.pet()
+        assert timer._feeding is not None
+        await timer._feeding
+        (lost,) = told
+        assert (lost.armed, dog.armed) == (False, False)
+        assert "cannot be fed: BMC of server2" in lost.text
+        bmc.thaw()
+        await asyncio.to_thread(bmc.restart)
+        # By a request that is not kept back after the failure.
+        await power.read(client, urgent=True, patience_s=30)
+        assert not (await watchdog.read(client)).running
+        assert (await dog.arm(60_000, "ipmi")).armed
+        assert (await watchdog.read(client)).running
+        assert not (await dog.disarm()).armed
+        assert not (await watchdog.read(client)).running
 
 
-def test_a_timer_that_may_have_been_started_is_fed(tmp_path: Path) -> None:
+async def test_a_timer_that_may_have_been_started_is_fed(tmp_path: Path) -> None:
     """The answer to the start is lost: unfed it would reset a healthy server."""
+    clock = Clock()
+    bmc, failed = Slow(clock), list[str]()
+    timer = OwnTimer(bmc, clock)  # type: ignore[arg-type]  # a BMC that answers so
 
-    async def test() -> None:
-        clock = Clock()
-        bmc, failed = Slow(clock), list[str]()
-        timer = OwnTimer(bmc, clock)  # type: ignore[arg-type]  # a BMC that answers so
+    async def lost(what: str, *words: object, **known: float) -> tuple[bytes, int]:
+        answer = await Slow.command(bmc, what, *words, **known)
+        if what.startswith("start"):
+            raise BmcError(bmc.server, bmc.where, what, 1, "no answer")
+        return answer
 
-        async def lost(what: str, *words: object, **known: float) -> tuple[bytes, int]:
-            answer = await Slow.command(bmc, what, *words, **known)
-            if what.startswith("start"):
-                raise BmcError(bmc.server, bmc.where, what, 1, "no answer")
-            return answer
-
-        bmc.command = lost  # type: ignore[method-assign]
-        with pytest.raises(BmcError):
-            await timer.arm(2_700, failed.append)
-        del bmc.command
-        await fed(timer)
-        assert (len(bmc.started), failed) == (2, [])
-
-    run(test)
+    bmc.command = lost  # type: ignore[method-assign]
+    with pytest.raises(BmcError):
+        await timer.arm(2_700, failed.append)
+    del bmc.command
+    await fed(timer)
+    assert (len(bmc.started), failed) == (2, [])
 
 
-def test_the_dead_man_runs_to_its_deadline_and_beats_leave_it_alone(tmp_path: Path) -> None:
-    async def test() -> None:
-        async with timer_of(tmp_path) as (timer, client, _, _clock):
-            await timer.beat()
-            await timer.arm_deadman("power-cycle", 300_000)
-            assert timer.state is State.DEADMAN
-            found = await watchdog.read(client)
-            assert (found.running, found.action) == (True, watchdog.ACTIONS["power-cycle"])
-            assert found.beat == "recovering 3000"
-            await timer.beat()
-            assert await watchdog.read(client) == found
-            await timer.stand_down()
-            found = await watchdog.read(client)
-            assert (found.running, timer.state) == (False, State.BEAT)
-
-    run(test)
+async def test_the_dead_man_runs_to_its_deadline_and_beats_leave_it_alone(tmp_path: Path) -> None:
+    async with timer_of(tmp_path) as (timer, client, _, _clock):
+        await timer.beat()
+        await timer.arm_deadman("power-cycle", 300_000)
+        assert timer.state is State.DEADMAN
+        found = await watchdog.read(client)
+        assert (found.running, found.action) == (True, watchdog.ACTIONS["power-cycle"])
+        assert found.beat == "recovering 3000"
+        await timer.beat()
+        assert await watchdog.read(client) == found
+        await timer.stand_down()
+        found = await watchdog.read(client)
+        assert (found.running, timer.state) == (False, State.BEAT)
 
 
-def test_a_server_with_both_is_fed_until_the_deadline_only(tmp_path: Path) -> None:
+async def test_a_server_with_both_is_fed_until_the_deadline_only(tmp_path: Path) -> None:
     """So that a hang during a recovery is noticed as fast as at any other time."""
-
-    async def test() -> None:
-        async with timer_of(tmp_path) as (timer, client, _, clock):
-            await timer.arm(20_000, unexpected)
-            await timer.arm_deadman("reset", 300_000)
-            found = await watchdog.read(client)
-            assert found.beat.startswith("recovering")
-            assert found.countdown <= 200
-            await fed(timer)
-            assert (await watchdog.read(client)).countdown != found.countdown
-            clock.now_ms += 300_000
-            before = await watchdog.read(client)
-            await fed(timer)
-            assert await watchdog.read(client) == before
-            await timer.disarm()
-            assert (await watchdog.read(client)).running, "disarming userw keeps the dead-man"
-
-    run(test)
+    async with timer_of(tmp_path) as (timer, client, _, clock):
+        await timer.arm(20_000, unexpected)
+        await timer.arm_deadman("reset", 300_000)
+        found = await watchdog.read(client)
+        assert found.beat.startswith("recovering")
+        assert found.countdown <= 200
+        await fed(timer)
+        assert (await watchdog.read(client)).countdown != found.countdown
+        clock.now_ms += 300_000
+        before = await watchdog.read(client)
+        await fed(timer)
+        assert await watchdog.read(client) == before
+        await timer.disarm()
+        assert (await watchdog.read(client)).running, "disarming userw keeps the dead-man"
 
 
-def test_an_agent_that_restarts_does_not_beat_over_a_dead_man(tmp_path: Path) -> None:
-    async def test() -> None:
-        async with timer_of(tmp_path) as (timer, client, _, clock):
-            await timer.arm_deadman("reset", 300_000)
-            found = await watchdog.read(client)
-            again = OwnTimer(client, clock)
-            await again.beat()
-            assert await watchdog.read(client) == found
-
-    run(test)
+async def test_an_agent_that_restarts_does_not_beat_over_a_dead_man(tmp_path: Path) -> None:
+    async with timer_of(tmp_path) as (timer, client, _, clock):
+        await timer.arm_deadman("reset", 300_000)
+        found = await watchdog.read(client)
+        again = OwnTimer(client, clock)
+        await again.beat()
+        assert await watchdog.read(client) == found
 
 
-def test_a_timer_that_another_program_feeds_is_left_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_timer_that_another_program_feeds_is_left_to_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(watchdog, "_FOREIGN_S", 0.0)
 
     class Fed:
@@ -284,86 +256,67 @@ def test_a_timer_that_another_program_feeds_is_left_to_it(monkeypatch: pytest.Mo
             self.sets += what.startswith("set")
             return bytes([0x44, 1, 0, 0, 100, 0, self.present, 0]), 0
 
-    async def test() -> None:
-        bmc = Fed()
-        timer = OwnTimer(bmc, Clock())  # type: ignore[arg-type]  # a BMC that says so
-        with pytest.raises(ClpError, match="another program feeds this timer"):
-            await timer.beat()
-        assert bmc.sets == 0
-
-    run(test)
+    bmc = Fed()
+    timer = OwnTimer(bmc, Clock())  # type: ignore[arg-type]  # a BMC that says so
+    with pytest.raises(ClpError, match="another program feeds this timer"):
+        await timer.beat()
+    assert bmc.sets == 0
 
 
-def test_what_a_timer_cannot_hold_is_refused(tmp_path: Path) -> None:
-    async def test() -> None:
-        async with timer_of(tmp_path) as (timer, _, _, _clock):
-            with pytest.raises(ClpError, match="cannot be set to 7200 s"):
-                await timer.arm(7_200_000, unexpected)
-
-    run(test)
+async def test_what_a_timer_cannot_hold_is_refused(tmp_path: Path) -> None:
+    async with timer_of(tmp_path) as (timer, _, _, _clock):
+        with pytest.raises(ClpError, match="cannot be set to 7200 s"):
+            await timer.arm(7_200_000, unexpected)
 
 
-def test_a_bmc_too_slow_to_be_fed_in_time_is_not_armed() -> None:
+async def test_a_bmc_too_slow_to_be_fed_in_time_is_not_armed() -> None:
     """It would reset a healthy server over and over; a longer timer it may guard."""
-
-    async def test() -> None:
-        clock = Clock()
-        bmc = Slow(clock)
-        bmc.takes_ms = 400
-        timer = OwnTimer(bmc, clock)  # type: ignore[arg-type]  # a BMC that answers so
-        with pytest.raises(ClpError, match=r"takes 0\.8 s for a feeding.*leaves 0\.7 s"):
-            await timer.arm(2_700, unexpected)
-        assert (len(bmc.started), timer.state) == (0, State.BEAT)
-        await timer.arm(9_000, unexpected)
-        assert (len(bmc.started), timer.state) == (1, State.ARMED)
-
-    run(test)
+    clock = Clock()
+    bmc = Slow(clock)
+    bmc.takes_ms = 400
+    timer = OwnTimer(bmc, clock)  # type: ignore[arg-type]  # a BMC that answers so
+    with pytest.raises(ClpError, match=r"takes 0\.8 s for a feeding.*leaves 0\.7 s"):
+        await timer.arm(2_700, unexpected)
+    assert (len(bmc.started), timer.state) == (0, State.BEAT)
+    await timer.arm(9_000, unexpected)
+    assert (len(bmc.started), timer.state) == (1, State.ARMED)
 
 
-def test_a_bmc_that_goes_silent_leaves_the_state_as_it_was(
+async def test_a_bmc_that_goes_silent_leaves_the_state_as_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def test() -> None:
-        async with timer_of(tmp_path) as (timer, _, bmc, _clock):
-            await timer.beat()
-            bmc.freeze()
-            monkeypatch.setattr(watchdog, "_PATIENCE_S", 0.3)
-            with pytest.raises(ClpError, match="get watchdog timer"):
-                await timer.arm(4_000, unexpected)
-            assert timer.state is State.BEAT
-            bmc.thaw()
-
-    run(test)
+    async with timer_of(tmp_path) as (timer, _, bmc, _clock):
+        await timer.beat()
+        bmc.freeze()
+        monkeypatch.setattr(watchdog, "_PATIENCE_S", 0.3)
+        with pytest.raises(ClpError, match="get watchdog timer"):
+            await timer.arm(4_000, unexpected)
+        assert timer.state is State.BEAT
+        bmc.thaw()
 
 
-def test_a_beat_with_a_malformed_answer_is_no_beat() -> None:
+async def test_a_beat_with_a_malformed_answer_is_no_beat() -> None:
     class Short:
         server, where = "server2", "127.0.0.1:623"
 
         async def command(self, *_: object, **__: object) -> tuple[bytes, int]:
             return b"\x04\x00", 0
 
-    async def test() -> None:
-        with pytest.raises(ClpError, match="answer of 2 bytes"):
-            await watchdog.read(Short())  # type: ignore[arg-type]  # a BMC that answers so
-
-    run(test)
+    with pytest.raises(ClpError, match="answer of 2 bytes"):
+        await watchdog.read(Short())  # type: ignore[arg-type]  # a BMC that answers so
 
 
-def test_the_heartbeat_writes_on_into_the_bmc(tmp_path: Path) -> None:
-    async def test() -> None:
-        async with timer_of(tmp_path) as (timer, client, _, _clock):
-            heart = BmcHeartbeat("bmchb1", timer, 50, lambda text: None)
-            heart.start()
-            async with asyncio.timeout(10):
-                while (await watchdog.read(client)).countdown < 3:
-                    await asyncio.sleep(0.01)
-            heart.close()
-
-    run(test)
+async def test_the_heartbeat_writes_on_into_the_bmc(tmp_path: Path) -> None:
+    async with timer_of(tmp_path) as (timer, client, _, _clock):
+        heart = BmcHeartbeat("bmchb1", timer, 50, lambda text: None)
+        heart.start()
+        async with asyncio.timeout(LIMIT_S):
+            while (await watchdog.read(client)).countdown < 3:
+                await asyncio.sleep(0.01)
+        heart.close()
 
 
-def test_a_bmc_that_takes_no_beats_is_told_once_and_again_when_it_does() -> None:
+async def test_a_bmc_that_takes_no_beats_is_told_once_and_again_when_it_does() -> None:
     class Timer:
         dead = True
         beats = 0
@@ -373,25 +326,22 @@ def test_a_bmc_that_takes_no_beats_is_told_once_and_again_when_it_does() -> None
             if self.dead:
                 raise ClpError(ExitCode.FAILED, "BMC of server1: no answer")
 
-    async def test() -> None:
-        timer, told = Timer(), Noticed()
-        heart = BmcHeartbeat("bmchb1", timer, 1, told.take)
-        heart.start()
-        async with asyncio.timeout(10):
-            while timer.beats < 5:
-                await asyncio.sleep(0.001)
-            assert heart.fault
-            timer.dead = False
-            while heart.fault:
-                await asyncio.sleep(0.001)
-        heart.close()
-        assert told.kinds == [BmcTakesNoBeats, BmcTakesBeats]
-        assert told == [
-            "interconnect bmchb1: BMC of server1: no answer",
-            "interconnect bmchb1: the own BMC takes beats again",
-        ]
-
-    run(test)
+    timer, told = Timer(), Noticed()
+    heart = BmcHeartbeat("bmchb1", timer, 1, told.take)
+    heart.start()
+    async with asyncio.timeout(LIMIT_S):
+        while timer.beats < 5:
+            await asyncio.sleep(0.001)
+        assert heart.fault
+        timer.dead = False
+        while heart.fault:
+            await asyncio.sleep(0.001)
+    heart.close()
+    assert told.kinds == [BmcTakesNoBeats, BmcTakesBeats]
+    assert told == [
+        "interconnect bmchb1: BMC of server1: no answer",
+        "interconnect bmchb1: the own BMC takes beats again",
+    ]
 
 
 @pytest.fixture(autouse=True)
@@ -412,61 +362,49 @@ async def quirky_timer(
 
 
 @pytest.mark.parametrize("options", [{"use": 0}, {"use": 1}, {"countdown": 0}, {"countdown": 600}])
-def test_a_bmc_that_carries_no_beats_is_found_out(
+async def test_a_bmc_that_carries_no_beats_is_found_out(
     tmp_path: Path, options: dict[str, float]
 ) -> None:
-    async def test() -> None:
-        async with quirky_timer(tmp_path, **options) as (timer, _):
-            for _ in range(2):
-                with pytest.raises(BmcError, match="this BMC carries no beats"):
-                    await timer.beat()
-
-    run(test)
+    async with quirky_timer(tmp_path, **options) as (timer, _):
+        for _ in range(2):
+            with pytest.raises(BmcError, match="this BMC carries no beats"):
+                await timer.beat()
 
 
 @pytest.mark.parametrize("options", [{"action": 0}, {"stopped": 1}, {"countdown": 6000}])
-def test_a_timer_that_would_not_act_is_not_taken_for_armed(
+async def test_a_timer_that_would_not_act_is_not_taken_for_armed(
     tmp_path: Path, options: dict[str, float]
 ) -> None:
-    async def test() -> None:
-        async with quirky_timer(tmp_path, **options) as (timer, _):
-            with pytest.raises(BmcError, match="does not do what it was set to"):
-                await timer.arm(2_500, unexpected)
-            await timer.disarm()
-            with pytest.raises(BmcError, match="does not do what it was set to"):
-                await timer.arm_deadman("bmc-power-off", 30_000)
-
-    run(test)
-
-
-def test_another_action_that_takes_the_power_away_will_do(tmp_path: Path) -> None:
-    async def test() -> None:
-        async with quirky_timer(tmp_path, action=watchdog.ACTIONS["reset"]) as (timer, _):
+    async with quirky_timer(tmp_path, **options) as (timer, _):
+        with pytest.raises(BmcError, match="does not do what it was set to"):
+            await timer.arm(2_500, unexpected)
+        await timer.disarm()
+        with pytest.raises(BmcError, match="does not do what it was set to"):
             await timer.arm_deadman("bmc-power-off", 30_000)
-            assert timer.state is State.DEADMAN
 
-    run(test)
+
+async def test_another_action_that_takes_the_power_away_will_do(tmp_path: Path) -> None:
+    async with quirky_timer(tmp_path, action=watchdog.ACTIONS["reset"]) as (timer, _):
+        await timer.arm_deadman("bmc-power-off", 30_000)
+        assert timer.state is State.DEADMAN
 
 
 @pytest.mark.parametrize("use", [0, 4])
-def test_a_deadman_of_the_agent_before_is_stopped_whatever_the_bmc_says_of_it(
+async def test_a_deadman_of_the_agent_before_is_stopped_whatever_the_bmc_says_of_it(
     tmp_path: Path, use: int
 ) -> None:
     mark = str(tmp_path / "deadman")
 
-    async def test() -> None:
-        async with quirky_timer(tmp_path, mark, use=use) as (timer, client):
-            await timer.arm_deadman("bmc-reset", 60_000)
-            timer.close()
-            after = OwnTimer(client, Clock(), mark)
-            await after.beat()
-            assert (await watchdog.read(client)).running, "a beat leaves it alone"
-            await after.stand_down()
-            assert not (await watchdog.read(client)).running
-            assert not Path(mark).exists()
-            later = OwnTimer(client, Clock(), mark)
-            await client.command("start watchdog timer", 6, 0x22)
-            await later.stand_down()
-            assert (await watchdog.read(client)).running, "somebody else's"
-
-    run(test)
+    async with quirky_timer(tmp_path, mark, use=use) as (timer, client):
+        await timer.arm_deadman("bmc-reset", 60_000)
+        timer.close()
+        after = OwnTimer(client, Clock(), mark)
+        await after.beat()
+        assert (await watchdog.read(client)).running, "a beat leaves it alone"
+        await after.stand_down()
+        assert not (await watchdog.read(client)).running
+        assert not Path(mark).exists()
+        later = OwnTimer(client, Clock(), mark)
+        await client.command("start watchdog timer", 6, 0x22)
+        await later.stand_down()
+        assert (await watchdog.read(client)).running, "somebody else's"

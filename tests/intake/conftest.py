@@ -6,7 +6,6 @@ import asyncio
 import shutil
 import socket
 import time
-from collections.abc import Callable
 
 import pytest
 
@@ -15,6 +14,7 @@ from clptools.core.model.settings import Bmc, Monitor, Server, Settings, SnmpUse
 from clptools.intake.trap_notes import Note
 from clptools.intake.trap_receiver import TrapReceiver
 from clptools.intake.usm import UserKeys
+from tests.conftest import LIMIT_S
 
 AUTHKEY = bytes(range(32))
 
@@ -85,14 +85,7 @@ class Heard:
         await self.receiver.close()
 
 
-async def until(condition: Callable[[], object], seconds: float = 5.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "did not come about in time"
-        await asyncio.sleep(0.005)
-
-
-async def run(*argv: str, seconds: float = 15.0) -> tuple[int, str]:
+async def run(*argv: str, seconds: float = LIMIT_S) -> tuple[int, str]:
     """Runs a program of net-snmp without its configuration files; exit code and output."""
     if shutil.which(argv[0]) is None:
         pytest.skip(f"{argv[0]} is not installed")

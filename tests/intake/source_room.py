@@ -13,6 +13,7 @@ from clptools.intake.kernel import Kernel, Uevents
 from clptools.intake.kernel import Take as TakeUevent
 from clptools.intake.kmsg import Finding, Kmsg, Line, Read, Take, line_of
 from clptools.intake.sources import Faults, Sources, watched
+from tests.conftest import LIMIT_S
 
 SERVER = "server1"
 
@@ -123,13 +124,13 @@ class Heard:
     async def __aexit__(self, *_: object) -> None:
         await self.sources.close()
 
-    async def until(self, condition: Callable[[], object], seconds: float = 15.0) -> None:
+    async def until(self, condition: Callable[[], object], seconds: float = LIMIT_S) -> None:
         deadline = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < deadline, f"told {self.lines}, noted {self.notes}"
             await asyncio.sleep(0.002)
 
-    async def count(self, number: int, seconds: float = 15.0) -> MessageSeen:
+    async def count(self, number: int, seconds: float = LIMIT_S) -> MessageSeen:
         """The event of that number, once it was told."""
         await self.until(lambda: len(self.told) >= number, seconds)
         return self.told[number - 1]
@@ -161,7 +162,7 @@ class Told:
         ]
 
 
-async def listening(kmsg: SpokenKmsg, seconds: float = 10.0) -> None:
+async def listening(kmsg: SpokenKmsg, seconds: float = LIMIT_S) -> None:
     """Until a source listens."""
     deadline = time.monotonic() + seconds
     while not kmsg._heard:

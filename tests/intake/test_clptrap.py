@@ -238,7 +238,7 @@ def test_a_trap_says_where_it_claims_to_come_from(root: Path) -> None:
     assert out.startswith("PET said to be from 127.0.0.12 (BMC of server2), SNMP v1, ")
 
 
-def test_a_rehearsal_is_taken_by_the_receiver(root: Path) -> None:
+async def test_a_rehearsal_is_taken_by_the_receiver(root: Path) -> None:
     from clptools.config.load import load
     from clptools.registries import registries
 
@@ -247,17 +247,14 @@ def test_a_rehearsal_is_taken_by_the_receiver(root: Path) -> None:
     loaded = load(str(root / "etc/clptools/clp.toml"), registries())
     assert loaded.settings is not None, loaded.reports
 
-    async def scenario() -> None:
-        assert loaded.settings is not None
-        async with Heard(loaded.settings, port) as heard:
-            line = ("clptrap", "test", "--to", "server1", "FATAL")
-            code, out, err = await asyncio.to_thread(clp, *line)
-            assert (code, err) == (0, "")
-            assert "server1 took the rehearsal trap" in out
-            assert heard.counters["rehearsal"] == 1
-            assert not heard.events
-
-    asyncio.run(scenario())
+    assert loaded.settings is not None
+    async with Heard(loaded.settings, port) as heard:
+        line = ("clptrap", "test", "--to", "server1", "FATAL")
+        code, out, err = await asyncio.to_thread(clp, *line)
+        assert (code, err) == (0, "")
+        assert "server1 took the rehearsal trap" in out
+        assert heard.counters["rehearsal"] == 1
+        assert not heard.events
 
 
 def test_a_rehearsal_that_nobody_takes_says_where_to_look(
@@ -272,19 +269,16 @@ def test_a_rehearsal_that_nobody_takes_says_where_to_look(
     assert clp("clptrap", "test", "FATAL")[0] == 2
 
 
-def test_clpmsg_puts_a_message_through_the_door(root: Path) -> None:
-    async def scenario() -> None:
-        async with Open(root / "run/clptools") as door:
-            code, out, _ = await asyncio.to_thread(clp, "clpmsg", "NIC", "eth0", "link down")
-            assert (code, out) == (0, "Command succeeded.\n")
-            assert (door.events[0].keyword, door.events[0].recovered) == ("eth0", False)
-            code, _, _ = await asyncio.to_thread(clp, "clpmsg", "NIC", "link up", "--recovered")
-            assert code == 0
-            assert (door.events[1].keyword, door.events[1].recovered) == ("", True)
-            code, _, err = await asyncio.to_thread(clp, "clpmsg", "N" * 33, "x")
-            assert (code, "33 bytes" in err) == (6, True)
-
-    asyncio.run(scenario())
+async def test_clpmsg_puts_a_message_through_the_door(root: Path) -> None:
+    async with Open(root / "run/clptools") as door:
+        code, out, _ = await asyncio.to_thread(clp, "clpmsg", "NIC", "eth0", "link down")
+        assert (code, out) == (0, "Command succeeded.\n")
+        assert (door.events[0].keyword, door.events[0].recovered) == ("eth0", False)
+        code, _, _ = await asyncio.to_thread(clp, "clpmsg", "NIC", "link up", "--recovered")
+        assert code == 0
+        assert (door.events[1].keyword, door.events[1].recovered) == ("", True)
+        code, _, err = await asyncio.to_thread(clp, "clpmsg", "N" * 33, "x")
+        assert (code, "33 bytes" in err) == (6, True)
 
 
 def test_clpmsg_without_an_agent_says_so(root: Path) -> None:

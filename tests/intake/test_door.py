@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from clptools.core.model.events import MessageSeen
 from clptools.intake.message_socket import MessageDoor, bind_door, read_message
-from tests.intake.conftest import until
+from tests.conftest import LIMIT_S, SLOWEST_MS, until
 
 
 class Open:
@@ -52,7 +52,7 @@ async def ask(path: str, data: bytes) -> dict[str, object]:
         sock.bind("")
         sock.connect(path)
         sock.send(data)
-        answer = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(sock, 65536), 5)
+        answer = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(sock, 65536), LIMIT_S)
     return json.loads(answer)
 
 
@@ -61,45 +61,36 @@ def say(path: str, data: bytes) -> None:
         sock.sendto(data, path)
 
 
-def test_a_message_becomes_an_event_and_is_answered(tmp_path: Path) -> None:
-    async def scenario() -> None:
-        async with Open(tmp_path) as door:
-            message = {"category": "NIC", "keyword": "eth0", "text": "link\n down"}
-            assert await ask(door.path, json.dumps(message).encode()) == {
-                "accepted": True,
-                "monitors": ["nicw"],
-            }
-            (event,) = door.events
-            assert (event.category, event.keyword, event.text) == ("NIC", "eth0", "link down")
-            assert not event.recovered
-            assert f"(pid {os.getpid()})" in event.origin
-
-    asyncio.run(scenario())
+async def test_a_message_becomes_an_event_and_is_answered(tmp_path: Path) -> None:
+    async with Open(tmp_path) as door:
+        message = {"category": "NIC", "keyword": "eth0", "text": "link\n down"}
+        assert await ask(door.path, json.dumps(message).encode()) == {
+            "accepted": True,
+            "monitors": ["nicw"],
+        }
+        (event,) = door.events
+        assert (event.category, event.keyword, event.text) == ("NIC", "eth0", "link down")
+        assert not event.recovered
+        assert f"(pid {os.getpid()})" in event.origin
 
 
-def test_the_answer_waits_for_the_disk(tmp_path: Path) -> None:
-    async def scenario() -> None:
-        async with Open(tmp_path) as door:
-            door.durable.clear()
-            data = b'{"category": "NIC", "text": "up", "state": "recovered"}'
-            asked = asyncio.create_task(ask(door.path, data))
-            await until(lambda: door.counters.get("received"))
-            await asyncio.sleep(0.02)
-            assert not asked.done()
-            door.durable.set()
-            assert await asked == {"accepted": True, "monitors": ["nicw"]}
-            assert door.events[0].recovered
-
-    asyncio.run(scenario())
+async def test_the_answer_waits_for_the_disk(tmp_path: Path) -> None:
+    async with Open(tmp_path) as door:
+        door.durable.clear()
+        data = b'{"category": "NIC", "text": "up", "state": "recovered"}'
+        asked = asyncio.create_task(ask(door.path, data))
+        await until(lambda: door.counters.get("received"))
+        await asyncio.sleep(0.02)
+        assert not asked.done()
+        door.durable.set()
+        assert await asked == {"accepted": True, "monitors": ["nicw"]}
+        assert door.events[0].recovered
 
 
-def test_an_unbound_sender_is_heard_without_an_answer(tmp_path: Path) -> None:
-    async def scenario() -> None:
-        async with Open(tmp_path) as door:
-            say(door.path, b'{"category": "SPS", "text": "path lost"}')
-            await until(lambda: door.events)
-
-    asyncio.run(scenario())
+async def test_an_unbound_sender_is_heard_without_an_answer(tmp_path: Path) -> None:
+    async with Open(tmp_path) as door:
+        say(door.path, b'{"category": "SPS", "text": "path lost"}')
+        await until(lambda: door.events)
 
 
 @pytest.mark.parametrize(
@@ -122,45 +113,39 @@ def test_an_unbound_sender_is_heard_without_an_answer(tmp_path: Path) -> None:
         (b'{"category": "NIC", "text": "disk full"}', "no space left"),
     ],
 )
-def test_what_is_no_message_is_refused_with_the_reason(
+async def test_what_is_no_message_is_refused_with_the_reason(
     tmp_path: Path, data: bytes, reason: str
 ) -> None:
-    async def scenario() -> None:
-        async with Open(tmp_path) as door:
-            answer = await ask(door.path, data)
-            assert answer["accepted"] is False
-            assert reason in str(answer["error"])
-            good = b'{"category": "NIC", "text": "x"}'
-            assert await ask(door.path, good) == {"accepted": True, "monitors": ["nicw"]}
-
-    asyncio.run(scenario())
+    async with Open(tmp_path) as door:
+        answer = await ask(door.path, data)
+        assert answer["accepted"] is False
+        assert reason in str(answer["error"])
+        good = b'{"category": "NIC", "text": "x"}'
+        assert await ask(door.path, good) == {"accepted": True, "monitors": ["nicw"]}
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
-def test_other_users_are_turned_away(tmp_path: Path) -> None:
-    async def scenario() -> None:
-        async with Open(tmp_path) as door:
-            assert stat.S_IMODE(os.stat(door.path).st_mode) == 0o600
-            # Even where the file's mode was loosened, the kernel's word for the sender decides.
-            os.chmod(door.path, 0o777)
-            folder = tmp_path
-            while folder != folder.parent:
-                if not os.stat(folder).st_mode & 1 and folder.owner() == "root":
-                    os.chmod(folder, 0o755)
-                folder = folder.parent
-            code = (
-                "import os, socket, sys; os.setuid(65534); "
-                "s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); "
-                's.sendto(b\'{"category": "NIC", "text": "x"}\', sys.argv[1])'
-            )
-            process = await asyncio.create_subprocess_exec(
-                "/usr/bin/env", "python3", "-c", code, door.path
-            )
-            assert await process.wait() == 0
-            await until(lambda: door.counters.get("not_permitted"))
-            assert not door.events
-
-    asyncio.run(scenario())
+async def test_other_users_are_turned_away(tmp_path: Path) -> None:
+    async with Open(tmp_path) as door:
+        assert stat.S_IMODE(os.stat(door.path).st_mode) == 0o600
+        # Even where the file's mode was loosened, the kernel's word for the sender decides.
+        os.chmod(door.path, 0o777)
+        folder = tmp_path
+        while folder != folder.parent:
+            if not os.stat(folder).st_mode & 1 and folder.owner() == "root":
+                os.chmod(folder, 0o755)
+            folder = folder.parent
+        code = (
+            "import os, socket, sys; os.setuid(65534); "
+            "s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); "
+            's.sendto(b\'{"category": "NIC", "text": "x"}\', sys.argv[1])'
+        )
+        process = await asyncio.create_subprocess_exec(
+            "/usr/bin/env", "python3", "-c", code, door.path
+        )
+        assert await process.wait() == 0
+        await until(lambda: door.counters.get("not_permitted"))
+        assert not door.events
 
 
 def test_a_dead_socket_is_replaced_and_a_file_is_not(tmp_path: Path) -> None:
@@ -174,23 +159,20 @@ def test_a_dead_socket_is_replaced_and_a_file_is_not(tmp_path: Path) -> None:
     assert other.read_text() == "mine"
 
 
-def test_gifts_of_file_descriptors_are_closed(tmp_path: Path) -> None:
-    async def scenario() -> None:
-        async with Open(tmp_path) as door:
-            before = len(os.listdir("/proc/self/fd"))
-            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-                sock.connect(door.path)
-                for _ in range(20):
-                    socket.send_fds(sock, [b'{"category": "NIC", "text": "x"}'], [0, 1, 2])
-                    # The kernel holds ten datagrams; the door must get its turn.
-                    await asyncio.sleep(0)
-            await until(lambda: len(door.events) == 20)
-            assert len(os.listdir("/proc/self/fd")) <= before
-
-    asyncio.run(scenario())
+async def test_gifts_of_file_descriptors_are_closed(tmp_path: Path) -> None:
+    async with Open(tmp_path) as door:
+        before = len(os.listdir("/proc/self/fd"))
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+            sock.connect(door.path)
+            for _ in range(20):
+                socket.send_fds(sock, [b'{"category": "NIC", "text": "x"}'], [0, 1, 2])
+                # The kernel holds ten datagrams; the door must get its turn.
+                await asyncio.sleep(0)
+        await until(lambda: len(door.events) == 20)
+        assert len(os.listdir("/proc/self/fd")) <= before
 
 
-@settings(max_examples=200, deadline=200)
+@settings(max_examples=200, deadline=SLOWEST_MS)
 @given(st.binary(max_size=300) | st.text(max_size=100).map(lambda t: json.dumps(t).encode()))
 def test_fuzz_no_datagram_raises_anything_else(data: bytes) -> None:
     try:

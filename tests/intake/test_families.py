@@ -20,8 +20,9 @@ from clptools.intake.class_table import ClassTable
 from clptools.intake.decoded_trap import DecodedTrap, event_of
 from clptools.intake.families import SHIPPED
 from clptools.intake.snmp import Version
+from tests.conftest import LIMIT_S, until
 from tests.core.test_ledger import Box
-from tests.intake.conftest import Heard, free_port, send, settings_for, until
+from tests.intake.conftest import Heard, free_port, send, settings_for
 from tests.intake.family_rows import (
     CASES,
     DEGRADED,
@@ -54,7 +55,7 @@ class Way:
         """Sends a trap and waits until the ledger has it; its class."""
         before = len(self.heard.events)
         send(said.datagram(self.version, next(self._numbers)), self.heard.port)
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + LIMIT_S
         while len(self.heard.events) <= before:
             assert time.monotonic() < deadline, f"no event of {said}"
             await asyncio.sleep(0)
@@ -92,14 +93,11 @@ async def _story(case: Case, way: Way) -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.what)
-def test_a_row_of_a_vendors_table(case: Case) -> None:
-    async def scenario() -> None:
-        port = free_port()
-        async with Heard(settings_for(port), port) as heard:
-            for version in VERSIONS:
-                await _story(case, Way(heard, version))
-
-    asyncio.run(scenario())
+async def test_a_row_of_a_vendors_table(case: Case) -> None:
+    port = free_port()
+    async with Heard(settings_for(port), port) as heard:
+        for version in VERSIONS:
+            await _story(case, Way(heard, version))
 
 
 UNKNOWN = Said("1.3.6.1.4.1.49871.5.0.7", (("1.3.6.1.4.1.49871.5.1.0", "The flux is low."),))
@@ -116,42 +114,36 @@ def classed(said: Said, *profiles: TrapProfile, version: Version = Version.V2C) 
     return pet.decode_trap(trap, ClassTable(profiles), 0.0)
 
 
-def test_a_trap_that_no_row_knows_is_told_of_once_an_hour() -> None:
-    async def scenario() -> None:
-        port = free_port()
-        async with Heard(settings_for(port), port) as heard:
-            for number in range(1, 4):
-                send(UNKNOWN.datagram(Version.V2C, number), port)
-            other = Said("1.3.6.1.4.1.49871.5.0.8")
-            send(other.datagram(Version.V1, 4), port)
-            send(UNKNOWN.datagram(Version.V2C, 5), port, source="127.0.0.2")  # not the own BMC's
-            await until(lambda: heard.counters.get("unknown") == 4)
-            texts = [n.text for n in heard.notes if n.kind == "unknown"]
-            assert len(texts) == 2
-            assert UNKNOWN.oid in texts[0] and "The flux is low." in texts[0]
-            assert f'rows = {{ "oid {UNKNOWN.oid}" = "ERROR" }}' in texts[0]
-            told = heard.receiver._notes._unknown
-            told.update({key: at - 3_600_000 for key, at in told.items()})
-            send(UNKNOWN.datagram(Version.V2C, 6), port)
-            await until(lambda: heard.counters.get("unknown") == 5)
-            assert len([n for n in heard.notes if n.kind == "unknown"]) == 3
-
-    asyncio.run(scenario())
+async def test_a_trap_that_no_row_knows_is_told_of_once_an_hour() -> None:
+    port = free_port()
+    async with Heard(settings_for(port), port) as heard:
+        for number in range(1, 4):
+            send(UNKNOWN.datagram(Version.V2C, number), port)
+        other = Said("1.3.6.1.4.1.49871.5.0.8")
+        send(other.datagram(Version.V1, 4), port)
+        send(UNKNOWN.datagram(Version.V2C, 5), port, source="127.0.0.2")  # not the own BMC's
+        await until(lambda: heard.counters.get("unknown") == 4)
+        texts = [n.text for n in heard.notes if n.kind == "unknown"]
+        assert len(texts) == 2
+        assert UNKNOWN.oid in texts[0] and "The flux is low." in texts[0]
+        assert f'rows = {{ "oid {UNKNOWN.oid}" = "ERROR" }}' in texts[0]
+        told = heard.receiver._notes._unknown
+        told.update({key: at - 3_600_000 for key, at in told.items()})
+        send(UNKNOWN.datagram(Version.V2C, 6), port)
+        await until(lambda: heard.counters.get("unknown") == 5)
+        assert len([n for n in heard.notes if n.kind == "unknown"]) == 3
 
 
-def test_a_bmc_that_invents_names_fills_no_log() -> None:
-    async def scenario() -> None:
-        port = free_port()
-        async with Heard(settings_for(port), port) as heard:
-            for number in range(1, 100):
-                said = Said(f"1.3.6.1.4.1.49871.5.0.{number}")
-                send(said.datagram(Version.V2C, number), port)
-            await until(lambda: heard.counters.get("unknown") == 99)
-            texts = [n.text for n in heard.notes if n.kind == "unknown"]
-            assert len(texts) == 32
-            assert "only counted" in texts[-1]
-
-    asyncio.run(scenario())
+async def test_a_bmc_that_invents_names_fills_no_log() -> None:
+    port = free_port()
+    async with Heard(settings_for(port), port) as heard:
+        for number in range(1, 100):
+            said = Said(f"1.3.6.1.4.1.49871.5.0.{number}")
+            send(said.datagram(Version.V2C, number), port)
+        await until(lambda: heard.counters.get("unknown") == 99)
+        texts = [n.text for n in heard.notes if n.kind == "unknown"]
+        assert len(texts) == 32
+        assert "only counted" in texts[-1]
 
 
 def test_the_line_that_the_note_gives_is_taken() -> None:

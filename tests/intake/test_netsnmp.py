@@ -9,7 +9,8 @@ import pytest
 from clptools.core.model.settings import SnmpUser
 from clptools.intake.rehearsal import pet_event
 from clptools.intake.usm import UserKeys
-from tests.intake.conftest import Heard, free_port, run, settings_for, until
+from tests.conftest import until
+from tests.intake.conftest import Heard, free_port, run, settings_for
 
 PET = "1.3.6.1.4.1.3183.1.1"
 EVENT = pet_event("07h/6F/0", sequence=77)
@@ -30,82 +31,70 @@ async def one_fatal(heard: Heard) -> None:
     assert heard.counters["accepted"] == 1
 
 
-def test_a_v1_trap_reaches_the_agent() -> None:
-    async def scenario() -> None:
-        async with hear(free_port()) as heard:
-            code, out = await run(
-                "snmptrap", "-v1", "-c", "public", f"127.0.0.1:{heard.port}",
-                PET, "192.168.0.11", "6", str(EVENT.specific), "", f"{PET}.1", "x", OCTETS,
-            )  # fmt: skip
-            assert code == 0, out
-            await one_fatal(heard)
-            assert "public" not in repr(heard.events)
-
-    asyncio.run(scenario())
+async def test_a_v1_trap_reaches_the_agent() -> None:
+    async with hear(free_port()) as heard:
+        code, out = await run(
+            "snmptrap", "-v1", "-c", "public", f"127.0.0.1:{heard.port}",
+            PET, "192.168.0.11", "6", str(EVENT.specific), "", f"{PET}.1", "x", OCTETS,
+        )  # fmt: skip
+        assert code == 0, out
+        await one_fatal(heard)
+        assert "public" not in repr(heard.events)
 
 
 @pytest.mark.parametrize("inform", [False, True], ids=["trap", "inform"])
-def test_a_v2c_notification_reaches_the_agent(inform: bool) -> None:
-    async def scenario() -> None:
-        async with hear(free_port()) as heard:
-            code, out = await run(
-                "snmpinform" if inform else "snmptrap", "-v2c", "-c", "public",
-                "-r", "0", "-t", "5", f"127.0.0.1:{heard.port}", *V2_ARGUMENTS,
-            )  # fmt: skip
-            assert code == 0, out
-            await one_fatal(heard)
-
-    asyncio.run(scenario())
+async def test_a_v2c_notification_reaches_the_agent(inform: bool) -> None:
+    async with hear(free_port()) as heard:
+        code, out = await run(
+            "snmpinform" if inform else "snmptrap", "-v2c", "-c", "public",
+            "-r", "0", "-t", "5", f"127.0.0.1:{heard.port}", *V2_ARGUMENTS,
+        )  # fmt: skip
+        assert code == 0, out
+        await one_fatal(heard)
 
 
-def test_an_inform_is_answered_only_when_its_event_is_durable() -> None:
-    async def scenario() -> None:
-        async with hear(free_port()) as heard:
-            heard.durable.clear()
-            inform = asyncio.create_task(
-                run(
-                    "snmpinform",
-                    "-v2c",
-                    "-c",
-                    "public",
-                    "-r",
-                    "3",
-                    "-t",
-                    "1",
-                    f"127.0.0.1:{heard.port}",
-                    *V2_ARGUMENTS,
-                )
+async def test_an_inform_is_answered_only_when_its_event_is_durable() -> None:
+    async with hear(free_port()) as heard:
+        heard.durable.clear()
+        inform = asyncio.create_task(
+            run(
+                "snmpinform",
+                "-v2c",
+                "-c",
+                "public",
+                "-r",
+                "3",
+                "-t",
+                "1",
+                f"127.0.0.1:{heard.port}",
+                *V2_ARGUMENTS,
             )
-            # The second copy of it is known for what it is, and waits for the same disk.
-            await until(lambda: heard.counters.get("duplicate"))
-            assert not inform.done()
-            heard.durable.set()
-            code, out = await inform
-            assert code == 0, out
-            await one_fatal(heard)
+        )
+        # The second copy of it is known for what it is, and waits for the same disk.
+        await until(lambda: heard.counters.get("duplicate"))
+        assert not inform.done()
+        heard.durable.set()
+        code, out = await inform
+        assert code == 0, out
+        await one_fatal(heard)
 
-    asyncio.run(scenario())
 
-
-def test_an_inform_that_cannot_be_kept_is_not_answered() -> None:
-    async def scenario() -> None:
-        async with hear(free_port()) as heard:
-            heard.failing = True
-            code, _ = await run(
-                "snmpinform", "-v2c", "-c", "public", "-r", "0", "-t", "0.3",
-                f"127.0.0.1:{heard.port}", *V2_ARGUMENTS,
-            )  # fmt: skip
-            assert code != 0
-            assert heard.counters["undelivered"] == 1
-            heard.failing = False
-            code, out = await run(
-                "snmpinform", "-v2c", "-c", "public", "-r", "0", "-t", "5",
-                f"127.0.0.1:{heard.port}", *V2_ARGUMENTS,
-            )  # fmt: skip
-            assert code == 0, out
-            assert len(heard.events) == 1
-
-    asyncio.run(scenario())
+async def test_an_inform_that_cannot_be_kept_is_not_answered() -> None:
+    async with hear(free_port()) as heard:
+        heard.failing = True
+        code, _ = await run(
+            "snmpinform", "-v2c", "-c", "public", "-r", "0", "-t", "0.3",
+            f"127.0.0.1:{heard.port}", *V2_ARGUMENTS,
+        )  # fmt: skip
+        assert code != 0
+        assert heard.counters["undelivered"] == 1
+        heard.failing = False
+        code, out = await run(
+            "snmpinform", "-v2c", "-c", "public", "-r", "0", "-t", "5",
+            f"127.0.0.1:{heard.port}", *V2_ARGUMENTS,
+        )  # fmt: skip
+        assert code == 0, out
+        assert len(heard.events) == 1
 
 
 PROTOCOLS = [
@@ -120,24 +109,21 @@ PROTOCOLS = [
 
 @pytest.mark.parametrize("program", ["snmptrap", "snmpinform"])
 @pytest.mark.parametrize("auth, auth_name, priv, priv_name", PROTOCOLS, ids=lambda p: str(p))
-def test_v3_notifications_of_every_protocol(
+async def test_v3_notifications_of_every_protocol(
     program: str, auth: str, auth_name: str, priv: str, priv_name: str
 ) -> None:
     user = SnmpUser(user="bmc", auth_protocol=auth, priv_protocol=priv)
 
-    async def scenario() -> None:
-        async with hear(free_port(), (SnmpUser(user="other"), user)) as heard:
-            security = ["-l", "authNoPriv"]
-            if priv != "none":
-                security = ["-l", "authPriv", "-x", priv_name, "-X", "privpass1"]
-            code, out = await run(
-                program, "-v3", "-u", "bmc", "-a", auth_name, "-A", "authpass1", *security,
-                "-r", "1", "-t", "5", f"127.0.0.1:{heard.port}", *V2_ARGUMENTS,
-            )  # fmt: skip
-            assert code == 0, out
-            await one_fatal(heard)
-
-    asyncio.run(scenario())
+    async with hear(free_port(), (SnmpUser(user="other"), user)) as heard:
+        security = ["-l", "authNoPriv"]
+        if priv != "none":
+            security = ["-l", "authPriv", "-x", priv_name, "-X", "privpass1"]
+        code, out = await run(
+            program, "-v3", "-u", "bmc", "-a", auth_name, "-A", "authpass1", *security,
+            "-r", "1", "-t", "5", f"127.0.0.1:{heard.port}", *V2_ARGUMENTS,
+        )  # fmt: skip
+        assert code == 0, out
+        await one_fatal(heard)
 
 
 @pytest.mark.parametrize(
@@ -150,65 +136,53 @@ def test_v3_notifications_of_every_protocol(
     ids=["user", "auth", "priv"],
 )
 @pytest.mark.parametrize("program", ["snmptrap", "snmpinform"])
-def test_wrong_v3_credentials_are_counted_and_told(
+async def test_wrong_v3_credentials_are_counted_and_told(
     program: str, arguments: list[str], reason: str
 ) -> None:
-    async def scenario() -> None:
-        async with hear(free_port(), (SnmpUser(user="bmc"),)) as heard:
-            code, _ = await run(
-                program, "-v3", "-l", "authPriv", "-a", "SHA-256", "-x", "AES", *arguments,
-                "-r", "0", "-t", "1", f"127.0.0.1:{heard.port}", *V2_ARGUMENTS,
-            )  # fmt: skip
-            await until(lambda: heard.counters.get("bad_community"))
-            assert (code != 0) is (program == "snmpinform")
-            assert not heard.events
-            assert any(reason in note.text for note in heard.notes), heard.notes
-
-    asyncio.run(scenario())
+    async with hear(free_port(), (SnmpUser(user="bmc"),)) as heard:
+        code, _ = await run(
+            program, "-v3", "-l", "authPriv", "-a", "SHA-256", "-x", "AES", *arguments,
+            "-r", "0", "-t", "1", f"127.0.0.1:{heard.port}", *V2_ARGUMENTS,
+        )  # fmt: skip
+        await until(lambda: heard.counters.get("bad_community"))
+        assert (code != 0) is (program == "snmpinform")
+        assert not heard.events
+        assert any(reason in note.text for note in heard.notes), heard.notes
 
 
-def test_a_user_with_privacy_is_not_heard_without_it() -> None:
-    async def scenario() -> None:
-        async with hear(free_port(), (SnmpUser(user="bmc"),)) as heard:
-            await run(
-                "snmptrap", "-v3", "-l", "authNoPriv", "-u", "bmc", "-a", "SHA-256",
-                "-A", "authpass1", f"127.0.0.1:{heard.port}", *V2_ARGUMENTS,
-            )  # fmt: skip
-            await until(lambda: heard.counters.get("bad_community"))
-            assert not heard.events
-
-    asyncio.run(scenario())
+async def test_a_user_with_privacy_is_not_heard_without_it() -> None:
+    async with hear(free_port(), (SnmpUser(user="bmc"),)) as heard:
+        await run(
+            "snmptrap", "-v3", "-l", "authNoPriv", "-u", "bmc", "-a", "SHA-256",
+            "-A", "authpass1", f"127.0.0.1:{heard.port}", *V2_ARGUMENTS,
+        )  # fmt: skip
+        await until(lambda: heard.counters.get("bad_community"))
+        assert not heard.events
 
 
-def test_without_a_community_of_their_own_v3_monitors_take_no_v2c() -> None:
-    async def scenario() -> None:
-        async with hear(free_port(), (SnmpUser(user="bmc"),)) as heard:
-            await run("snmptrap", "-v2c", "-c", "public", f"127.0.0.1:{heard.port}", *V2_ARGUMENTS)
-            await until(lambda: heard.counters.get("bad_community"))
-            assert not heard.events
-
-    asyncio.run(scenario())
+async def test_without_a_community_of_their_own_v3_monitors_take_no_v2c() -> None:
+    async with hear(free_port(), (SnmpUser(user="bmc"),)) as heard:
+        await run("snmptrap", "-v2c", "-c", "public", f"127.0.0.1:{heard.port}", *V2_ARGUMENTS)
+        await until(lambda: heard.counters.get("bad_community"))
+        assert not heard.events
 
 
 @pytest.mark.parametrize("version", ["1", "2c"])
-def test_a_trap_of_a_vendors_mib_reaches_the_agent(version: str) -> None:
+async def test_a_trap_of_a_vendors_mib_reaches_the_agent(version: str) -> None:
     """Huawei's names have no 0 before the last number: net-snmp's v1 form must be known as well."""
     group = "1.3.6.1.4.1.2011.2.235.1.1.500"
     said = [f"{group}.1.2", "s", "PS1 Status", f"{group}.1.4", "i"]
     name = {"1": [f"{group}.11.4", "127.0.0.1", "6", "{}", ""], "2c": ["", f"{group}.11.4.{{}}"]}
 
-    async def scenario() -> None:
-        async with hear(free_port()) as heard:
-            for number, severity in ((9, "3"), (10, "1")):
-                words = [word.format(number) for word in name[version]]
-                place = f"127.0.0.1:{heard.port}"
-                code, out = await run(
-                    "snmptrap", f"-v{version}", "-c", "public", place, *words, *said, severity
-                )
-                assert code == 0, out
-                await until(lambda number=number: len(heard.events) == number - 8)
-            failed, mended = heard.events
-            assert (failed.event_class, mended.event_class) == ("ERROR", "CLEAR")
-            assert failed.key == mended.key == "trap/huawei-ibmc/11.4.4/2/PS1 Status"
-
-    asyncio.run(scenario())
+    async with hear(free_port()) as heard:
+        for number, severity in ((9, "3"), (10, "1")):
+            words = [word.format(number) for word in name[version]]
+            place = f"127.0.0.1:{heard.port}"
+            code, out = await run(
+                "snmptrap", f"-v{version}", "-c", "public", place, *words, *said, severity
+            )
+            assert code == 0, out
+            await until(lambda number=number: len(heard.events) == number - 8)
+        failed, mended = heard.events
+        assert (failed.event_class, mended.event_class) == ("ERROR", "CLEAR")
+        assert failed.key == mended.key == "trap/huawei-ibmc/11.4.4/2/PS1 Status"

@@ -17,6 +17,7 @@ from clptools.intake.class_table import ClassTable
 from clptools.intake.decoded_trap import DecodedTrap
 from clptools.intake.pet import decode_pet
 from clptools.intake.rehearsal import PetEvent, pet_event
+from tests.conftest import SLOWEST_MS
 
 TABLE = ClassTable()
 NOW = 1_760_000_000.0
@@ -671,7 +672,7 @@ def test_faults_of_rows_are_told(row: str, fault: str) -> None:
     ClassTable([TrapProfile(name="site", rows={row: "PREDICT"})])
 
 
-@settings(max_examples=300, deadline=200)
+@settings(max_examples=300, deadline=SLOWEST_MS)
 @given(
     st.one_of(st.none(), st.integers(0, 2**32 - 1)), st.one_of(st.none(), st.binary(max_size=130))
 )

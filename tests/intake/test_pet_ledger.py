@@ -11,10 +11,11 @@ from clptools.core.model.events import HardwareSeen
 from clptools.intake import ber, snmp
 from clptools.intake.rehearsal import PetEvent, build_pet_trap
 from clptools.intake.snmp import Version
+from tests.conftest import until
 from tests.core.alone import Alone
 from tests.core.cluster import settings
 from tests.core.test_ledger import mrw
-from tests.intake.conftest import Heard, free_port, send, settings_for, until
+from tests.intake.conftest import Heard, free_port, send, settings_for
 
 V1, V2C = Version.V1, Version.V2C
 HOUR_MS = 3_600_000
@@ -127,7 +128,7 @@ def test_a_trap_that_comes_twice_acts_once_and_after_half_an_hour_again() -> Non
     assert len(alone.node.state.ledger.traps_taken) <= 512
 
 
-def test_bmcs_that_count_nothing_lose_no_trap() -> None:
+async def test_bmcs_that_count_nothing_lose_no_trap() -> None:
     def trap(oid: str, bay: bytes) -> bytes:
         binds = (
             snmp.varbind(snmp.SYS_UPTIME, ber.integer(0, ber.TIME_TICKS)),
@@ -137,12 +138,9 @@ def test_bmcs_that_count_nothing_lose_no_trap() -> None:
         body = snmp.pdu(snmp.V2_TRAP, 77, b"".join(binds))
         return ber.sequence(ber.integer(1), ber.octets(b"public"), body)
 
-    async def scenario() -> None:
-        port = free_port()
-        async with Heard(settings_for(port), port) as heard:
-            for bay in (b"1", b"2", b"1"):
-                send(trap("1.3.6.1.6.3.1.1.5.3", bay), port)
-            await until(lambda: len(heard.events) == 3)
-            assert "duplicate" not in heard.counters
-
-    asyncio.run(scenario())
+    port = free_port()
+    async with Heard(settings_for(port), port) as heard:
+        for bay in (b"1", b"2", b"1"):
+            send(trap("1.3.6.1.6.3.1.1.5.3", bay), port)
+        await until(lambda: len(heard.events) == 3)
+        assert "duplicate" not in heard.counters

@@ -6,7 +6,8 @@ import asyncio
 import ssl
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,9 @@ from clptools.hardware.redfish import send_test_event
 from clptools.intake import redfish as intake
 from clptools.intake.notices import RedfishEventsCome, RedfishEventsMissed, RedfishTestArrived
 from clptools.intake.redfish import RedfishEvents
+from tests.conftest import LIMIT_S
 from tests.noticed import Noticed
-from tests.redfish.parts import PASSWORD, Redfish, free_port, redfish, run, until
+from tests.redfish.parts import PASSWORD, Redfish, free_port, redfish, until
 
 CPU = "/redfish/v1/Systems/1/Processors/CPU0"
 CRITICAL = "ResourceEvent.1.3.0.ResourceStatusChangedCritical"
@@ -29,7 +31,7 @@ OK = "ResourceEvent.1.3.0.ResourceStatusChangedOK"
 
 
 @pytest.fixture(autouse=True)
-def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A node of its own, in which little time stands for much."""
     monkeypatch.setenv("CLP_ROOT", str(tmp_path))
     for folder in ("etc/clptools/bmc", "run/clptools"):
@@ -40,9 +42,6 @@ def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(intake, "LOG_S", 0.4)
     monkeypatch.setattr(intake, "SUBSCRIPTION_S", 0.4)
     monkeypatch.setattr(intake, "AGAIN_S", (0.1, 0.5))
-    monkeypatch.setattr(intake, "STUCK_S", 0.6)
-    monkeypatch.setattr(intake, "ANSWER_S", 1.0)
-    yield
 
 
 class Ears:
@@ -100,20 +99,14 @@ class Ears:
         await asyncio.sleep(0.2)
 
 
-Story = Callable[[Ears], Coroutine[Any, Any, None]]
-
-
-def tell(folder: Path, story: Story, **options: Any) -> None:
+@asynccontextmanager
+async def hearing(folder: Path, **options: Any) -> AsyncIterator[Ears]:
     with redfish(folder, **options) as bmc:
-
-        async def test() -> None:
-            ears = Ears(bmc)
-            try:
-                await story(ears)
-            finally:
-                await ears.intake.close()
-
-        run(test)
+        ears = Ears(bmc)
+        try:
+            yield ears
+        finally:
+            await ears.intake.close()
 
 
 @pytest.mark.parametrize(
@@ -125,10 +118,10 @@ def tell(folder: Path, story: Story, **options: Any) -> None:
         ("log", {"sse": False, "push": False}),
     ],
 )
-def test_a_fault_and_its_end_by_each_way(
+async def test_a_fault_and_its_end_by_each_way(
     tmp_path: Path, way: str, options: dict[str, bool]
 ) -> None:
-    async def story(ears: Ears) -> None:
+    async with hearing(tmp_path, **options) as ears:
         await ears.listening(way)
         ears.bmc.event(CRITICAL, "Critical", CPU)
         await until("the fault", lambda: ears.events)
@@ -143,11 +136,9 @@ def test_a_fault_and_its_end_by_each_way(
         if way == "push":
             await until("both are answered", lambda: ears.bmc.do("look")["pushed"] == [200, 200])
 
-    tell(tmp_path, story, **options)
 
-
-def test_what_comes_by_all_ways_counts_once(tmp_path: Path) -> None:
-    async def story(ears: Ears) -> None:
+async def test_what_comes_by_all_ways_counts_once(tmp_path: Path) -> None:
+    async with hearing(tmp_path) as ears:
         await ears.listening("stream")
         await ears.listening("log")
         ears.bmc.event(CRITICAL, "Critical", CPU)
@@ -157,13 +148,10 @@ def test_what_comes_by_all_ways_counts_once(tmp_path: Path) -> None:
         await asyncio.sleep(1)
         assert ears.count("stream_silent") == 0
 
-    tell(tmp_path, story)
 
-
-def test_two_alike_within_a_second_are_two(tmp_path: Path) -> None:
+async def test_two_alike_within_a_second_are_two(tmp_path: Path) -> None:
     """Fault, end and fault again: the last one must not be taken for the first."""
-
-    async def story(ears: Ears) -> None:
+    async with hearing(tmp_path) as ears:
         await ears.listening("stream")
         stamp = "2026-11-30T10:00:00Z"
         for message, severity in ((CRITICAL, "Critical"), (OK, "OK"), (CRITICAL, "Critical")):
@@ -174,11 +162,9 @@ def test_two_alike_within_a_second_are_two(tmp_path: Path) -> None:
         await until("the log told them, too", lambda: ears.count("duplicate") >= 3)
         assert len(ears.events) == 3
 
-    tell(tmp_path, story)
 
-
-def test_the_wrong_order_twice_and_a_future_time(tmp_path: Path) -> None:
-    async def story(ears: Ears) -> None:
+async def test_the_wrong_order_twice_and_a_future_time(tmp_path: Path) -> None:
+    async with hearing(tmp_path, log=False) as ears:
         await ears.listening("stream")
         ears.bmc.event(OK, "OK", CPU, EventTimestamp="2026-11-30T10:00:05Z")
         ears.bmc.event(CRITICAL, "Critical", CPU, EventTimestamp="2026-11-30T10:00:03Z")
@@ -194,11 +180,9 @@ def test_the_wrong_order_twice_and_a_future_time(tmp_path: Path) -> None:
         ears.bmc.event(CRITICAL, "Critical", CPU, EventTimestamp="when?")
         await until("without a time", lambda: len(ears.events) == 4)
 
-    tell(tmp_path, story, log=False)
 
-
-def test_the_log_fills_what_the_stream_missed(tmp_path: Path) -> None:
-    async def story(ears: Ears) -> None:
+async def test_the_log_fills_what_the_stream_missed(tmp_path: Path) -> None:
+    async with hearing(tmp_path) as ears:
         await ears.listening("stream")
         await asyncio.sleep(1)
         ears.bmc.do("hang up")
@@ -209,11 +193,12 @@ def test_the_log_fills_what_the_stream_missed(tmp_path: Path) -> None:
         await asyncio.sleep(1.5)
         assert ears.count("stream_silent") == 0
 
-    tell(tmp_path, story)
 
-
-def test_a_stream_that_hangs_is_begun_anew(tmp_path: Path) -> None:
-    async def story(ears: Ears) -> None:
+async def test_a_stream_that_hangs_is_begun_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intake, "STUCK_S", 0.6)
+    async with hearing(tmp_path) as ears:
         await ears.listening("stream")
         await asyncio.sleep(1)
         ears.bmc.event(CRITICAL, "Critical", CPU, sse=False)
@@ -225,8 +210,6 @@ def test_a_stream_that_hangs_is_begun_anew(tmp_path: Path) -> None:
         told = [note for note in ears.notes if "does not tell" in note]
         assert len(told) == 1
 
-    tell(tmp_path, story)
-
 
 @pytest.mark.parametrize(
     ("data", "note"),
@@ -235,8 +218,11 @@ def test_a_stream_that_hangs_is_begun_anew(tmp_path: Path) -> None:
         ("data: " + "x" * 3_000_000, "an event in it is too long"),
     ],
 )
-def test_a_stream_that_sends_nonsense_is_begun_anew(tmp_path: Path, data: str, note: str) -> None:
-    async def story(ears: Ears) -> None:
+async def test_a_stream_that_sends_nonsense_is_begun_anew(
+    tmp_path: Path, data: str, note: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intake, "STUCK_S", 1.0)
+    async with hearing(tmp_path, log=False) as ears:
         await ears.listening("stream")
         ears.bmc.do("raw", data=data)
         await until("it is said", lambda: any(note in each for each in ears.notes))
@@ -247,35 +233,34 @@ def test_a_stream_that_sends_nonsense_is_begun_anew(tmp_path: Path, data: str, n
         ears.bmc.event(CRITICAL, "Critical", CPU)
         await until("it goes on", lambda: ears.classes() == ["FATAL"])
 
-    tell(tmp_path, story, log=False)
-
 
 @pytest.mark.parametrize("mode", ["html", "redirect", "401", "503", "empty", "huge", "hang"])
-def test_a_service_that_answers_nonsense_stops_nothing(
+async def test_a_service_that_answers_nonsense_stops_nothing(
     tmp_path: Path, mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(common, "REFUSED_MS", 500)
+    if mode == "hang":
+        monkeypatch.setattr(intake, "ANSWER_S", 1.0)
 
-    async def story(ears: Ears) -> None:
+    async with hearing(tmp_path) as ears:
         ears.bmc.do("set", mode=mode)
         ears.intake.apply(ears.settings())
         await until("it is said", lambda: ears.notes)
+        await until("it is met again", lambda: ears.count("faults") >= 2)
         await asyncio.sleep(1.5)
         faults = [note for note in ears.notes if "works again" not in note]
         assert len(faults) == len(set(faults)) <= 2, "each fault once"
         assert ears.count("faults") >= 2
         ears.bmc.do("set", mode="")
-        await until("a stream", lambda: ears.bmc.do("look")["streams"] >= 1, 20)
+        await until("a stream", lambda: ears.bmc.do("look")["streams"] >= 1)
         ears.bmc.event(CRITICAL, "Critical", CPU)
         await until("it goes on", lambda: ears.classes() == ["FATAL"])
         await until("it is said, too", lambda: any("works again" in n for n in ears.notes))
         assert ears.notes.kinds[-1] is RedfishEventsCome
 
-    tell(tmp_path, story)
 
-
-def test_a_refused_password_is_not_shown_by_each_way(tmp_path: Path) -> None:
-    async def story(ears: Ears) -> None:
+async def test_a_refused_password_is_not_shown_by_each_way(tmp_path: Path) -> None:
+    async with hearing(tmp_path) as ears:
         file = tmp_path / "etc/clptools/bmc/server1"
         file.write_text("wrong")
         ears.intake.apply(ears.settings())
@@ -285,11 +270,9 @@ def test_a_refused_password_is_not_shown_by_each_way(tmp_path: Path) -> None:
         file.write_text(PASSWORD)
         await until("a stream", lambda: ears.bmc.do("look")["streams"])
 
-    tell(tmp_path, story)
 
-
-def test_another_certificate_is_one_line_and_gets_no_password(tmp_path: Path) -> None:
-    async def story(ears: Ears) -> None:
+async def test_another_certificate_is_one_line_and_gets_no_password(tmp_path: Path) -> None:
+    async with hearing(tmp_path) as ears:
         bmc = ears.bmc.settings(certificate="sha256:" + "ab" * 32)
         server = Server(name="server1", bmc=bmc)
         ears.intake.apply(ears.settings(servers=(server,)))
@@ -298,11 +281,9 @@ def test_another_certificate_is_one_line_and_gets_no_password(tmp_path: Path) ->
         assert "another certificate than the pinned one" in note
         assert ears.bmc.counter("asked") == 0
 
-    tell(tmp_path, story)
 
-
-def test_nobody_there_is_one_line(tmp_path: Path) -> None:
-    async def story(ears: Ears) -> None:
+async def test_nobody_there_is_one_line(tmp_path: Path) -> None:
+    async with hearing(tmp_path) as ears:
         ears.bmc.kill()
         ears.intake.apply(ears.settings())
         await until("it is said", lambda: ears.count("faults") >= 3)
@@ -312,13 +293,10 @@ def test_nobody_there_is_one_line(tmp_path: Path) -> None:
         ears.bmc.start()
         await until("a stream", lambda: ears.bmc.do("look")["streams"])
 
-    tell(tmp_path, story)
 
-
-def test_a_stream_that_always_ends_soon_is_not_asked_for_without_end(tmp_path: Path) -> None:
+async def test_a_stream_that_always_ends_soon_is_not_asked_for_without_end(tmp_path: Path) -> None:
     """Pushes are asked for as well."""
-
-    async def story(ears: Ears) -> None:
+    async with hearing(tmp_path) as ears:
         await ears.listening("stream")
         for _ in range(40):
             ears.bmc.do("hang up")
@@ -330,11 +308,9 @@ def test_a_stream_that_always_ends_soon_is_not_asked_for_without_end(tmp_path: P
         await until("it was pushed", lambda: ears.bmc.do("look")["pushed"] == [200])
         assert ears.classes() == ["FATAL"]
 
-    tell(tmp_path, story)
 
-
-def test_a_subscription_that_vanished_is_made_again(tmp_path: Path) -> None:
-    async def story(ears: Ears) -> None:
+async def test_a_subscription_that_vanished_is_made_again(tmp_path: Path) -> None:
+    async with hearing(tmp_path, sse=False, log=False) as ears:
         await ears.listening("push")
         ears.bmc.do("forget")
         await until("it is there", lambda: ears.bmc.do("look")["subscriptions"])
@@ -344,11 +320,9 @@ def test_a_subscription_that_vanished_is_made_again(tmp_path: Path) -> None:
         ears.bmc.event(CRITICAL, "Critical", CPU)
         await until("it is told", lambda: ears.classes() == ["FATAL"])
 
-    tell(tmp_path, story, sse=False, log=False)
 
-
-def test_a_push_that_cannot_be_kept_is_not_answered_as_kept(tmp_path: Path) -> None:
-    async def story(ears: Ears) -> None:
+async def test_a_push_that_cannot_be_kept_is_not_answered_as_kept(tmp_path: Path) -> None:
+    async with hearing(tmp_path, sse=False, log=False) as ears:
         await ears.listening("push")
         ears.full = True
         ears.bmc.event(CRITICAL, "Critical", CPU, EventId="1")
@@ -359,11 +333,9 @@ def test_a_push_that_cannot_be_kept_is_not_answered_as_kept(tmp_path: Path) -> N
         await until("it is kept", lambda: ears.bmc.do("look")["pushed"] == [503, 200])
         assert ears.classes() == ["FATAL"]
 
-    tell(tmp_path, story, sse=False, log=False)
 
-
-def test_whoever_does_not_know_the_path_pushes_nothing(tmp_path: Path) -> None:
-    async def story(ears: Ears) -> None:
+async def test_whoever_does_not_know_the_path_pushes_nothing(tmp_path: Path) -> None:
+    async with hearing(tmp_path, sse=False, log=False) as ears:
         await ears.listening("push")
         context = ssl.create_default_context()
         context.check_hostname = False
@@ -372,7 +344,7 @@ def test_whoever_does_not_know_the_path_pushes_nothing(tmp_path: Path) -> None:
         def post(path: str) -> int:
             url = f"https://{ears.keyword}{path}"
             try:
-                urllib.request.urlopen(url, b'{"Events": []}', 5, context=context)
+                urllib.request.urlopen(url, b'{"Events": []}', LIMIT_S, context=context)
             except urllib.error.HTTPError as error:
                 return error.code
             return 0
@@ -382,11 +354,9 @@ def test_whoever_does_not_know_the_path_pushes_nothing(tmp_path: Path) -> None:
         assert ears.count("refused") == 2
         assert ears.events == []
 
-    tell(tmp_path, story, sse=False, log=False)
 
-
-def test_an_agent_that_starts_takes_what_came_while_it_did_not_run(tmp_path: Path) -> None:
-    async def story(ears: Ears) -> None:
+async def test_an_agent_that_starts_takes_what_came_while_it_did_not_run(tmp_path: Path) -> None:
+    async with hearing(tmp_path, sse=False, push=False) as ears:
         ears.bmc.event(CRITICAL, "Critical", f"{CPU}7")
         await ears.listening("log")
         await asyncio.sleep(0.5)
@@ -399,11 +369,9 @@ def test_an_agent_that_starts_takes_what_came_while_it_did_not_run(tmp_path: Pat
         assert after.events[0].key == f"redfish/{CPU}/health"
         await after.intake.close()
 
-    tell(tmp_path, story, sse=False, push=False)
 
-
-def test_what_no_row_knows_is_told_with_how_to_mend_it(tmp_path: Path) -> None:
-    async def story(ears: Ears) -> None:
+async def test_what_no_row_knows_is_told_with_how_to_mend_it(tmp_path: Path) -> None:
+    async with hearing(tmp_path, log=False) as ears:
         await ears.listening("stream")
         for number in range(3):
             ears.bmc.event("iLOEvents.3.1.NewThing", "Warning", f"{CPU}{number}")
@@ -413,11 +381,9 @@ def test_what_no_row_knows_is_told_with_how_to_mend_it(tmp_path: Path) -> None:
         (note,) = (each for each in ears.notes if "No row knows" in each)
         assert 'row "redfish iLOEvents.NewThing"' in note
 
-    tell(tmp_path, story, log=False)
 
-
-def test_a_storm_hides_no_fatal_event(tmp_path: Path) -> None:
-    async def story(ears: Ears) -> None:
+async def test_a_storm_hides_no_fatal_event(tmp_path: Path) -> None:
+    async with hearing(tmp_path, log=False) as ears:
         await ears.listening("stream")
         for number in range(400):
             ears.bmc.event("Power.1.0.PowerSupplyFailed", "Critical", f"/psu/{number}")
@@ -427,11 +393,9 @@ def test_a_storm_hides_no_fatal_event(tmp_path: Path) -> None:
         if ears.count("storm"):
             assert sum("more events at once" in note for note in ears.notes) == 1
 
-    tell(tmp_path, story, log=False)
 
-
-def test_a_test_that_the_bmc_sends_is_seen_and_does_nothing(tmp_path: Path) -> None:
-    async def story(ears: Ears) -> None:
+async def test_a_test_that_the_bmc_sends_is_seen_and_does_nothing(tmp_path: Path) -> None:
+    async with hearing(tmp_path) as ears:
         await ears.listening("stream")
         await send_test_event("server1", ears.bmc.settings(), "word-7")
         await until("it came", lambda: ears.events)
@@ -440,17 +404,13 @@ def test_a_test_that_the_bmc_sends_is_seen_and_does_nothing(tmp_path: Path) -> N
         assert RedfishTestArrived in ears.notes.kinds
         assert ears.count("test") == 1
 
-    tell(tmp_path, story)
 
-
-def test_a_changed_configuration_is_followed(tmp_path: Path) -> None:
-    async def story(ears: Ears) -> None:
+async def test_a_changed_configuration_is_followed(tmp_path: Path) -> None:
+    async with hearing(tmp_path) as ears:
         await ears.listening("stream")
         ears.intake.apply(ears.settings(monitors=()))
         await until("it is let go", lambda: ears.count("stream_ended") == 1)
         await ears.listening("stream")
-
-    tell(tmp_path, story)
 
 
 @pytest.mark.parametrize("way", ["stream", "push", "log"])
@@ -463,17 +423,15 @@ def test_a_changed_configuration_is_followed(tmp_path: Path) -> None:
         ({}, "FATAL"),
     ],
 )
-def test_a_row_of_a_manufacturer_is_for_its_bmcs_alone(
+async def test_a_row_of_a_manufacturer_is_for_its_bmcs_alone(
     tmp_path: Path, way: str, options: dict[str, Any], event_class: str
 ) -> None:
     row = {"redfish ResourceEvent.ResourceStatusChangedCritical": "PERFORMANCE"}
     profile = TrapProfile(name="dell", rows=row, manufacturers=(674,))
 
-    async def story(ears: Ears) -> None:
+    async with hearing(tmp_path, sse=way == "stream", push=way == "push", **options) as ears:
         ears.profiles = (profile,)
         await ears.listening(way)
         ears.bmc.event(CRITICAL, "Critical", CPU)
         await until("its event", lambda: ears.events)
         assert ears.classes() == [event_class]
-
-    tell(tmp_path, story, sse=way == "stream", push=way == "push", **options)

@@ -16,6 +16,7 @@ from clptools.intake.class_table import ClassTable
 from clptools.intake.rehearsal import build_pet_trap, build_rehearsal, pet_event
 from clptools.intake.snmp import Trap, V3Message, Version
 from clptools.intake.usm import Engine, Refused, UserKeys, Usm
+from tests.conftest import SLOWEST_MS
 
 EVENT = pet_event("0Dh/6F/1", sequence=12, unix_time=1_700_000_000)
 V1 = build_pet_trap(EVENT, version=Version.V1, agent_address="192.168.0.11", uptime=99)
@@ -172,13 +173,13 @@ def test_the_answer_to_an_inform_repeats_its_id_and_variables() -> None:
     assert answer == INFORM.replace(b"\xa6", b"\xa2", 1)
 
 
-@settings(max_examples=300, deadline=200)
+@settings(max_examples=300, deadline=SLOWEST_MS)
 @given(st.binary(max_size=600))
 def test_fuzz_arbitrary_bytes_never_raise_anything_else(data: bytes) -> None:
     swallow(data)
 
 
-@settings(max_examples=400, deadline=200)
+@settings(max_examples=400, deadline=SLOWEST_MS)
 @given(
     st.sampled_from([V1, V2, INFORM]),
     st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), min_size=1, max_size=6),
@@ -212,7 +213,7 @@ def v3(flags: int, engine: bytes, auth: bytes, payload: bytes, user: bytes = b"b
     return ber.sequence(ber.integer(3), header, ber.octets(security), body)
 
 
-@settings(max_examples=200, deadline=500)
+@settings(max_examples=200, deadline=SLOWEST_MS)
 @given(
     st.integers(0, 7), st.binary(max_size=33), st.binary(max_size=49), st.binary(max_size=200),
     st.sampled_from([b"bmc", b"nobody", b""]),
@@ -238,12 +239,12 @@ def swallow(data: bytes) -> None:
 
 
 def test_decoding_takes_well_under_a_millisecond() -> None:
-    """Far from the limit even on a loaded machine: the best of several runs counts."""
+    """Of the processor, and the best of several runs: it does not matter what else runs."""
     rehearsal = build_rehearsal(EVENT, authkey=bytes(32), server="s", nonce=bytes(16), issued_ms=1)
     best = 1.0
     for _ in range(5):
-        began = time.perf_counter()
+        began = time.process_time()
         for data in (V1, V2, INFORM, rehearsal) * 25:
             pet.decode_trap(decoded(data), TABLE, 1_700_000_000.0)
-        best = min(best, (time.perf_counter() - began) / 100)
+        best = min(best, (time.process_time() - began) / 100)
     assert best < 0.001, f"{best * 1e6:.0f} us"

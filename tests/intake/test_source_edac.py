@@ -21,44 +21,38 @@ def counters(tmp: Path, corrected: int, uncorrected: int = 0) -> None:
     put(tmp / "sys/devices/system/edac/mc/mc0", ce_count=corrected, ue_count=uncorrected)
 
 
-def test_corrected_errors_predict_a_failure_once_there_are_many(tmp_path: Path) -> None:
+async def test_corrected_errors_predict_a_failure_once_there_are_many(tmp_path: Path) -> None:
     kernel, kmsg, _ = spoken(tmp_path)
     counters(tmp_path, 1000)
 
-    async def body() -> None:
-        one = mrw("MCE", "mc0", correctable_count=10, correctable_window_ms=3_000)
-        async with Heard(one, kernel=kernel) as heard:
-            await listening(kmsg)
-            for more in range(1, 10):
-                counters(tmp_path, 1000 + more)
-                kmsg.say(CE)
-            await asyncio.sleep(0.02)
-            assert heard.told == []
-            counters(tmp_path, 1060)  # lines were lost, the counter knows
+    one = mrw("MCE", "mc0", correctable_count=10, correctable_window_ms=3_000)
+    async with Heard(one, kernel=kernel) as heard:
+        await listening(kmsg)
+        for more in range(1, 10):
+            counters(tmp_path, 1000 + more)
             kmsg.say(CE)
-            event = await heard.count(1)
-            assert event.predictive and event.fault == "corrected"
-            assert "60 corrected errors within 3 s" in event.text
-            assert (await heard.count(2)).recovered
+        await asyncio.sleep(0.02)
+        assert heard.told == []
+        counters(tmp_path, 1060)  # lines were lost, the counter knows
+        kmsg.say(CE)
+        event = await heard.count(1)
+        assert event.predictive and event.fault == "corrected"
+        assert "60 corrected errors within 3 s" in event.text
+        assert (await heard.count(2)).recovered
 
-    asyncio.run(body())
 
-
-def test_an_uncorrected_error_is_a_fault(tmp_path: Path) -> None:
+async def test_an_uncorrected_error_is_a_fault(tmp_path: Path) -> None:
     kernel, kmsg, _ = spoken(tmp_path)
 
-    async def body() -> None:
-        async with Heard(mrw("MCE"), kernel=kernel) as heard:
-            await listening(kmsg)
-            kmsg.say(UE)
-            kmsg.say("mce: [Hardware Error]: CPU 2: Machine Check: 0 Bank 5: be00000000800400")
-            await heard.count(2)
-            assert [(e.keyword, e.fault, e.predictive) for e in heard.told] == [
-                ("mc0", "uncorrected", False),
-                ("cpu2", "uncorrected", False),
-            ]
-
-    asyncio.run(body())
+    async with Heard(mrw("MCE"), kernel=kernel) as heard:
+        await listening(kmsg)
+        kmsg.say(UE)
+        kmsg.say("mce: [Hardware Error]: CPU 2: Machine Check: 0 Bank 5: be00000000800400")
+        await heard.count(2)
+        assert [(e.keyword, e.fault, e.predictive) for e in heard.told] == [
+            ("mc0", "uncorrected", False),
+            ("cpu2", "uncorrected", False),
+        ]
 
 
 @pytest.mark.parametrize(
@@ -105,19 +99,16 @@ def test_nothing_happened(tmp_path: Path) -> None:
     asyncio.run(body())
 
 
-def test_lines_that_were_lost_are_made_up_for_by_the_counters(tmp_path: Path) -> None:
+async def test_lines_that_were_lost_are_made_up_for_by_the_counters(tmp_path: Path) -> None:
     kernel, kmsg, _ = spoken(tmp_path)
     counters(tmp_path, 5, 0)
 
-    async def body() -> None:
-        async with Heard(mrw("MCE", "mc0"), kernel=kernel) as heard:
-            await listening(kmsg)
-            counters(tmp_path, 25, 1)
-            kmsg.look_again()
-            await heard.count(2)
-            assert [(e.fault, e.predictive) for e in heard.told] == [
-                ("uncorrected", False),
-                ("corrected", True),
-            ]
-
-    asyncio.run(body())
+    async with Heard(mrw("MCE", "mc0"), kernel=kernel) as heard:
+        await listening(kmsg)
+        counters(tmp_path, 25, 1)
+        kmsg.look_again()
+        await heard.count(2)
+        assert [(e.fault, e.predictive) for e in heard.told] == [
+            ("uncorrected", False),
+            ("corrected", True),
+        ]

@@ -36,69 +36,60 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("keyword", ["", "host3", HOST_WWPN])
-def test_a_link_that_is_lost_and_restored(tmp_path: Path, keyword: str) -> None:
+async def test_a_link_that_is_lost_and_restored(tmp_path: Path, keyword: str) -> None:
     kernel, kmsg, uevents = spoken(tmp_path)
     host(tmp_path)
     target(tmp_path)
 
-    async def body() -> None:
-        async with Heard(mrw("FC", keyword), kernel=kernel) as heard:
-            await listening(kmsg)
-            host(tmp_path, "Linkdown")
-            target(tmp_path, "Blocked")
-            kmsg.say("lpfc 0000:3b:00.0: 0:1305 Link Down Event x2 received Data: x2 x20 x80110")
-            await heard.count(1)
-            host(tmp_path, "Online")
-            target(tmp_path)
-            change(uevents)
-            await heard.count(2)
-            name = keyword or "host3"
-            assert heard.lines == [
-                f"{name}#link error: host3: the link is linkdown",
-                f"{name}#link ok: host3 has its link again",
-            ]
-
-    asyncio.run(body())
+    async with Heard(mrw("FC", keyword), kernel=kernel) as heard:
+        await listening(kmsg)
+        host(tmp_path, "Linkdown")
+        target(tmp_path, "Blocked")
+        kmsg.say("lpfc 0000:3b:00.0: 0:1305 Link Down Event x2 received Data: x2 x20 x80110")
+        await heard.count(1)
+        host(tmp_path, "Online")
+        target(tmp_path)
+        change(uevents)
+        await heard.count(2)
+        name = keyword or "host3"
+        assert heard.lines == [
+            f"{name}#link error: host3: the link is linkdown",
+            f"{name}#link ok: host3 has its link again",
+        ]
 
 
-def test_a_target_that_is_blocked_and_then_gone(tmp_path: Path) -> None:
+async def test_a_target_that_is_blocked_and_then_gone(tmp_path: Path) -> None:
     kernel, kmsg, uevents = spoken(tmp_path)
     host(tmp_path)
     target(tmp_path)
 
-    async def body() -> None:
-        async with Heard(mrw("FC", "host3"), kernel=kernel) as heard:
-            await listening(kmsg)
-            target(tmp_path, "Blocked")
-            change(uevents)
-            assert (await heard.count(1)).predictive
-            target(tmp_path, "Not Present")
-            kmsg.say(" rport-3:0-1: blocked FC remote port time out: saving binding")
-            event = await heard.count(2)
-            assert not event.predictive and "not present" in event.text
-            target(tmp_path)
-            change(uevents)
-            await heard.count(4)
-            assert all(e.recovered for e in heard.told[2:])
-
-    asyncio.run(body())
+    async with Heard(mrw("FC", "host3"), kernel=kernel) as heard:
+        await listening(kmsg)
+        target(tmp_path, "Blocked")
+        change(uevents)
+        assert (await heard.count(1)).predictive
+        target(tmp_path, "Not Present")
+        kmsg.say(" rport-3:0-1: blocked FC remote port time out: saving binding")
+        event = await heard.count(2)
+        assert not event.predictive and "not present" in event.text
+        target(tmp_path)
+        change(uevents)
+        await heard.count(4)
+        assert all(e.recovered for e in heard.told[2:])
 
 
-def test_nothing_happened(tmp_path: Path) -> None:
+async def test_nothing_happened(tmp_path: Path) -> None:
     """An unused port never had a link; switches reorganise; another monitor's port is down."""
     kernel, kmsg, uevents = spoken(tmp_path)
     host(tmp_path)
     target(tmp_path)
     host(tmp_path, "Linkdown", "host4")
 
-    async def body() -> None:
-        async with Heard(mrw("FC"), mrw("FC", "host3"), kernel=kernel) as heard:
-            await listening(kmsg)
-            for _ in range(50):
-                kmsg.say("qla2xxx [0000:05:00.0]-500a:3: LOOP UP detected (16 Gbps).")
-                kmsg.say("scsi 3:0:0:0: Direct-Access     IBM      2145  PQ: 0 ANSI: 6")
-                change(uevents)
-                await asyncio.sleep(0.002)
-            assert heard.told == []
-
-    asyncio.run(body())
+    async with Heard(mrw("FC"), mrw("FC", "host3"), kernel=kernel) as heard:
+        await listening(kmsg)
+        for _ in range(50):
+            kmsg.say("qla2xxx [0000:05:00.0]-500a:3: LOOP UP detected (16 Gbps).")
+            kmsg.say("scsi 3:0:0:0: Direct-Access     IBM      2145  PQ: 0 ANSI: 6")
+            change(uevents)
+            await asyncio.sleep(0.002)
+        assert heard.told == []

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from clptools.intake.kmsg import Finding, Kmsg, Line, line_of
+from tests.conftest import LIMIT_S
 
 SWITCH = Path("/proc/sys/kernel/printk_devkmsg")
 NOISE_PER_S, NOISE_S = 20_000, 2.0
@@ -52,7 +53,7 @@ class Taken:
     def take(self, finding: Finding, times: int) -> None:
         self.found[finding.device] = self.found.get(finding.device, 0) + times
 
-    async def until(self, devices: int, seconds: float = 10.0) -> None:
+    async def until(self, devices: int, seconds: float = LIMIT_S) -> None:
         deadline = time.monotonic() + seconds
         while len(self.found) < devices:
             assert time.monotonic() < deadline, self.found
@@ -63,8 +64,8 @@ def say(fd: int, device: str, text: str = "broke", level: int = 4) -> None:
     os.write(fd, f"<{level}>clptest {os.getpid()} {device} {text}\n".encode())
 
 
-def test_lines_of_the_real_log_reach_who_asked_for_them() -> None:
-    async def body(fd: int) -> None:
+async def test_lines_of_the_real_log_reach_who_asked_for_them() -> None:
+    with log() as fd:
         say(fd, "before", "nobody listens yet")
         kmsg, taken = Kmsg(kernel_only=False), Taken()
         end = kmsg.listen((b"clptest",), read, taken.take)
@@ -77,14 +78,10 @@ def test_lines_of_the_real_log_reach_who_asked_for_them() -> None:
         end_other()
         assert kmsg._thread is None
 
-    with log() as fd:
-        asyncio.run(body(fd))
 
-
-def test_what_programs_write_into_the_log_is_not_the_kernels_word() -> None:
+async def test_what_programs_write_into_the_log_is_not_the_kernels_word() -> None:
     """The kernel marks it: a facility of 1 or more."""
-
-    async def body(fd: int) -> None:
+    with log() as fd:
         strict, taken = Kmsg(), Taken()
         lax, heard = Kmsg(kernel_only=False), Taken()
         strict.listen((b"clptest",), read, taken.take)
@@ -97,14 +94,10 @@ def test_what_programs_write_into_the_log_is_not_the_kernels_word() -> None:
         strict.close()
         lax.close()
 
-    with log() as fd:
-        asyncio.run(body(fd))
 
-
-def test_no_event_is_missed_in_a_storm_and_the_loop_keeps_its_time() -> None:
+async def test_no_event_is_missed_in_a_storm_and_the_loop_keeps_its_time() -> None:
     """Real events in between, each must arrive; a tick of 20 ms stands for the heartbeats."""
-
-    async def body(fd: int) -> None:
+    with log() as fd:
         kmsg, taken = Kmsg(kernel_only=False), Taken()
         needles = (b"clptest", *(f"never {n}".encode() for n in range(40)))
         kmsg.listen(needles, read, taken.take)
@@ -146,12 +139,9 @@ def test_no_event_is_missed_in_a_storm_and_the_loop_keeps_its_time() -> None:
         assert sum(one < 0.1 for one in late) > 0.9 * len(late)
         kmsg.close()
 
+
+async def test_a_storm_of_one_fault_is_one_finding_with_a_count() -> None:
     with log() as fd:
-        asyncio.run(body(fd))
-
-
-def test_a_storm_of_one_fault_is_one_finding_with_a_count() -> None:
-    async def body(fd: int) -> None:
         kmsg, taken = Kmsg(kernel_only=False), Taken()
         handed = 0
 
@@ -165,21 +155,17 @@ def test_a_storm_of_one_fault_is_one_finding_with_a_count() -> None:
         await taken.until(1)  # from here on every record that is lost is counted
         for _ in range(5000):  # the loop has no turn meanwhile
             say(fd, "sdb")
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + LIMIT_S
         while taken.found.get("sdb", 0) < 5000 - kmsg.lost:
             assert time.monotonic() < deadline
             await asyncio.sleep(0.002)
         assert handed < 2500
         kmsg.close()
 
-    with log() as fd:
-        asyncio.run(body(fd))
 
-
-def test_records_that_the_ring_buffer_dropped_are_counted_and_said() -> None:
+async def test_records_that_the_ring_buffer_dropped_are_counted_and_said() -> None:
     """The log goes round while the thread may not read."""
-
-    async def body(fd: int) -> None:
+    with log() as fd:
         kmsg, taken = Kmsg(kernel_only=False), Taken()
         looked: list[bool] = []
         hold = threading.Lock()
@@ -194,18 +180,15 @@ def test_records_that_the_ring_buffer_dropped_are_counted_and_said() -> None:
             for number in range(60_000):
                 os.write(fd, b"<7>clpnoise %d %s\n" % (number, b"x" * 200))
         say(fd, "last")
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + LIMIT_S
         while not looked or "last" not in taken.found:
             assert time.monotonic() < deadline
             await asyncio.sleep(0.002)
         assert kmsg.lost > 0
         kmsg.close()
 
-    with log() as fd:
-        asyncio.run(body(fd))
 
-
-def test_what_was_dropped_before_the_first_record_is_said_too(
+async def test_what_was_dropped_before_the_first_record_is_said_too(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     hold = threading.Lock()
@@ -216,7 +199,7 @@ def test_what_was_dropped_before_the_first_record_is_said_too(
 
     monkeypatch.setattr(os, "setpriority", later)  # the first thing that the thread does
 
-    async def body(fd: int) -> None:
+    with log() as fd:
         kmsg, taken = Kmsg(kernel_only=False), Taken()
         with hold:
             kmsg.listen((b"clptest",), read, taken.take)
@@ -227,16 +210,10 @@ def test_what_was_dropped_before_the_first_record_is_said_too(
         assert kmsg.lost > 0
         kmsg.close()
 
-    with log() as fd:
-        asyncio.run(body(fd))
 
-
-def test_there_may_be_no_log() -> None:
-    async def body() -> None:
-        with pytest.raises(OSError):
-            Kmsg("/nonexistent").listen((b"x",), read, Taken().take)
-
-    asyncio.run(body())
+async def test_there_may_be_no_log() -> None:
+    with pytest.raises(OSError):
+        Kmsg("/nonexistent").listen((b"x",), read, Taken().take)
 
 
 def test_a_record_and_its_device() -> None:

@@ -41,34 +41,31 @@ async def watching(heard: Heard) -> None:
 
 
 @pytest.mark.parametrize("keyword", ["", "mpatha", "dm-3", "/dev/mapper/mpatha"])
-def test_a_path_then_the_last_one_and_back(tmp_path: Path, keyword: str) -> None:
+async def test_a_path_then_the_last_one_and_back(tmp_path: Path, keyword: str) -> None:
     kernel, _, uevents = spoken(tmp_path)
     kernel.dev = "/dev"
     disks(tmp_path)
 
-    async def body() -> None:
-        async with Heard(mrw("SPS", keyword), kernel=kernel) as heard:
-            await watching(heard)
-            path_event(uevents, "8:16", True, 1)
-            path_event(uevents, "8:32", True, 0)
-            path_event(uevents, "8:16", False, 1)
-            path_event(uevents, "8:32", False, 2)
-            await heard.count(6)
-            name = keyword or "mpatha"
-            assert heard.lines == [
-                f"{name}#path 8:16 warning: mpatha: path sdb failed, 1 left",
-                f"{name}#path 8:32 warning: mpatha: path sdc failed, 0 left",
-                f"{name}#paths error: mpatha: the last path is lost",
-                f"{name}#path 8:16 ok: mpatha: path sdb works again",
-                f"{name}#paths ok: mpatha has 1 working paths again",
-                f"{name}#path 8:32 ok: mpatha: path sdc works again",
-            ]
-
-    asyncio.run(body())
+    async with Heard(mrw("SPS", keyword), kernel=kernel) as heard:
+        await watching(heard)
+        path_event(uevents, "8:16", True, 1)
+        path_event(uevents, "8:32", True, 0)
+        path_event(uevents, "8:16", False, 1)
+        path_event(uevents, "8:32", False, 2)
+        await heard.count(6)
+        name = keyword or "mpatha"
+        assert heard.lines == [
+            f"{name}#path 8:16 warning: mpatha: path sdb failed, 1 left",
+            f"{name}#path 8:32 warning: mpatha: path sdc failed, 0 left",
+            f"{name}#paths error: mpatha: the last path is lost",
+            f"{name}#path 8:16 ok: mpatha: path sdb works again",
+            f"{name}#paths ok: mpatha has 1 working paths again",
+            f"{name}#path 8:32 ok: mpatha: path sdc works again",
+        ]
 
 
 @pytest.mark.parametrize("keyword", ["sdb", "{dev}/sdb", "wwn-0x5000c500a1b2c3d4"])
-def test_a_path_may_be_named_itself(tmp_path: Path, keyword: str) -> None:
+async def test_a_path_may_be_named_itself(tmp_path: Path, keyword: str) -> None:
     kernel, _, uevents = spoken(tmp_path)
     disks(tmp_path)
     keyword = keyword.format(dev=kernel.dev)
@@ -76,53 +73,44 @@ def test_a_path_may_be_named_itself(tmp_path: Path, keyword: str) -> None:
     (tmp_path / "dev/disk/by-id").mkdir(parents=True)
     (tmp_path / "dev/disk/by-id/wwn-0x5000c500a1b2c3d4").symlink_to(tmp_path / "dev/sdb")
 
-    async def body() -> None:
-        async with Heard(mrw("SPS", keyword), kernel=kernel) as heard:
-            await watching(heard)
-            path_event(uevents, "8:32", True, 1)
-            path_event(uevents, "8:16", True, 0)
-            await heard.count(1)
-            assert heard.lines == [f"{keyword}#path error: path sdb of mpatha failed"]
-
-    asyncio.run(body())
+    async with Heard(mrw("SPS", keyword), kernel=kernel) as heard:
+        await watching(heard)
+        path_event(uevents, "8:32", True, 1)
+        path_event(uevents, "8:16", True, 0)
+        await heard.count(1)
+        assert heard.lines == [f"{keyword}#path error: path sdb of mpatha failed"]
 
 
-def test_how_things_are_when_we_come_or_lost_events(tmp_path: Path) -> None:
+async def test_how_things_are_when_we_come_or_lost_events(tmp_path: Path) -> None:
     kernel, _, _ = spoken(tmp_path)
     disks(tmp_path)
 
-    async def body() -> None:
-        told = Told(mrw("SPS"), was_open=["SPS/mpatha#path 8:16"])
-        status = STATUS.format(sdb="A", sdc="F")
-        maps = Maps(kernel, told.faults, lambda control, name: status)
-        maps.look()
-        assert told.lines == [
-            "mpatha#path 8:16 ok: mpatha: path sdb works again",
-            "mpatha#path 8:32 warning: mpatha: path sdc failed, 1 left",
-        ]
-        status = STATUS.format(sdb="F", sdc="F")
-        maps.look()
-        assert told.lines[-1] == "mpatha#paths error: mpatha: the last path is lost"
-
-    asyncio.run(body())
+    told = Told(mrw("SPS"), was_open=["SPS/mpatha#path 8:16"])
+    status = STATUS.format(sdb="A", sdc="F")
+    maps = Maps(kernel, told.faults, lambda control, name: status)
+    maps.look()
+    assert told.lines == [
+        "mpatha#path 8:16 ok: mpatha: path sdb works again",
+        "mpatha#path 8:32 warning: mpatha: path sdc failed, 1 left",
+    ]
+    status = STATUS.format(sdb="F", sdc="F")
+    maps.look()
+    assert told.lines[-1] == "mpatha#paths error: mpatha: the last path is lost"
 
 
-def test_nothing_happened(tmp_path: Path) -> None:
+async def test_nothing_happened(tmp_path: Path) -> None:
     kernel, _, uevents = spoken(tmp_path)
     disks(tmp_path)
 
-    async def body() -> None:
-        async with Heard(mrw("SPS"), kernel=kernel) as heard:
-            await watching(heard)
-            for number in range(200):
-                uevents.say("change@/devices/virtual/block/dm-4", SUBSYSTEM="block", DM_NAME="root")
-                uevents.say("change@/x/block/sdb", SUBSYSTEM="block", DEVTYPE="disk")
-                path_event(uevents, "8:16", False, 2)
-                uevents.message(b"garbage\0" * (number % 3))
-            await asyncio.sleep(0.05)
-            assert heard.told == [] and heard.notes == []
-
-    asyncio.run(body())
+    async with Heard(mrw("SPS"), kernel=kernel) as heard:
+        await watching(heard)
+        for number in range(200):
+            uevents.say("change@/devices/virtual/block/dm-4", SUBSYSTEM="block", DM_NAME="root")
+            uevents.say("change@/x/block/sdb", SUBSYSTEM="block", DEVTYPE="disk")
+            path_event(uevents, "8:16", False, 2)
+            uevents.message(b"garbage\0" * (number % 3))
+        await asyncio.sleep(0.05)
+        assert heard.told == [] and heard.notes == []
 
 
 def test_a_reply_of_the_device_mapper() -> None:

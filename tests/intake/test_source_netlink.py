@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import subprocess
 import sys
@@ -162,38 +161,32 @@ def link(name: str, running: bool = True, master: int = 0, kind: str = "") -> Li
     return Link(name=name, up=True, running=running, master=master, kind=kind, loopback=False)
 
 
-def test_a_bond_that_loses_a_member_is_a_warning_of_the_bond() -> None:
-    async def body() -> None:
-        told = Told(mrw("NIC", "bond0"))
-        links = Links(told.faults)
-        links._new(5, link("bond0", kind="bond"))
-        links._new(6, link("eth1", master=5))
-        links._new(7, link("eth2", master=5))
-        links._new(7, link("eth2", running=False, master=5))
-        links._new(7, link("eth2", master=5))
-        links._gone(6)
-        links._new(5, link("bond0", running=False, kind="bond"))
-        assert told.lines == [
-            "bond0#member eth2 warning: bond0: member eth2 has no carrier; 1 of 2 work",
-            "bond0#member eth2 ok: bond0: eth2 is in order again",
-            "bond0#member eth1 warning: bond0: member eth1 is gone; 1 of 1 work",
-            "bond0#link error: bond0 has no carrier",
-        ]
-
-    asyncio.run(body())
+async def test_a_bond_that_loses_a_member_is_a_warning_of_the_bond() -> None:
+    told = Told(mrw("NIC", "bond0"))
+    links = Links(told.faults)
+    links._new(5, link("bond0", kind="bond"))
+    links._new(6, link("eth1", master=5))
+    links._new(7, link("eth2", master=5))
+    links._new(7, link("eth2", running=False, master=5))
+    links._new(7, link("eth2", master=5))
+    links._gone(6)
+    links._new(5, link("bond0", running=False, kind="bond"))
+    assert told.lines == [
+        "bond0#member eth2 warning: bond0: member eth2 has no carrier; 1 of 2 work",
+        "bond0#member eth2 ok: bond0: eth2 is in order again",
+        "bond0#member eth1 warning: bond0: member eth1 is gone; 1 of 1 work",
+        "bond0#link error: bond0 has no carrier",
+    ]
 
 
-def test_a_port_that_never_had_a_link_is_no_fault_of_any_device() -> None:
-    async def body() -> None:
-        told = Told(mrw("NIC"))
-        links = Links(told.faults)
-        links._new(2, link("eth5", running=False))
-        links._new(3, link("veth1", kind="veth"))
-        links._new(3, link("veth1", running=False, kind="veth"))
-        links._gone(3)
-        assert told.lines == []
-
-    asyncio.run(body())
+async def test_a_port_that_never_had_a_link_is_no_fault_of_any_device() -> None:
+    told = Told(mrw("NIC"))
+    links = Links(told.faults)
+    links._new(2, link("eth5", running=False))
+    links._new(3, link("veth1", kind="veth"))
+    links._new(3, link("veth1", running=False, kind="veth"))
+    links._gone(3)
+    assert told.lines == []
 
 
 @pytest.mark.parametrize(
@@ -233,7 +226,7 @@ def test_lines_that_say_nothing_of_a_fault(line: str) -> None:
     assert found is None or not found.device.startswith(("e", "0"))
 
 
-def test_a_driver_fault_is_the_fault_of_its_interface(tmp_path: Path) -> None:
+async def test_a_driver_fault_is_the_fault_of_its_interface(tmp_path: Path) -> None:
     """`lo` stands in for a card: sysfs says which PCI device it is."""
     kernel, kmsg, _ = spoken(tmp_path)
     device = tmp_path / "sys/devices/pci0000:00/0000:3b:00.0"
@@ -242,15 +235,12 @@ def test_a_driver_fault_is_the_fault_of_its_interface(tmp_path: Path) -> None:
     net.mkdir(parents=True)
     (net / "device").symlink_to(device)
 
-    async def body() -> None:
-        async with Heard(mrw("NIC", "lo"), mrw("NIC", "nosuch"), kernel=kernel) as heard:
-            await listening(kmsg)
-            await up(heard)
-            kmsg.say("mlx5_core 0000:3c:00.0: firmware fatal error detected")
-            kmsg.say("mlx5_core 0000:3b:00.0: firmware fatal error detected")
-            kmsg.say("x: firmware fatal error\n DEVICE=n1")
-            event = await heard.count(1)
-            assert (event.keyword, event.fault) == ("lo", "firmware")
-            assert len(heard.told) == 1
-
-    asyncio.run(body())
+    async with Heard(mrw("NIC", "lo"), mrw("NIC", "nosuch"), kernel=kernel) as heard:
+        await listening(kmsg)
+        await up(heard)
+        kmsg.say("mlx5_core 0000:3c:00.0: firmware fatal error detected")
+        kmsg.say("mlx5_core 0000:3b:00.0: firmware fatal error detected")
+        kmsg.say("x: firmware fatal error\n DEVICE=n1")
+        event = await heard.count(1)
+        assert (event.keyword, event.fault) == ("lo", "firmware")
+        assert len(heard.told) == 1

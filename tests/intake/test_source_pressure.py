@@ -60,22 +60,19 @@ def test_a_full_file_system_is_told_and_closed_when_there_is_room_again(tmp_path
     own_mounts(body())
 
 
-def test_a_real_pressure_trigger() -> None:
+async def test_a_real_pressure_trigger() -> None:
     if not os.access("/proc/pressure/cpu", os.W_OK):
         pytest.skip("this kernel has no pressure stall information, or lets us not use it")
 
-    async def body() -> None:
-        # Half a second wants CAP_SYS_RESOURCE; the source then takes the 2 s that all may.
-        one = mrw("HA/RS", "cpu", pressure_stall=5.0, pressure_window_ms=500, duration_ms=0)
-        async with Heard(one) as heard:
-            await heard.until(lambda: heard.sources.kernel.files._files or heard.notes)
-            if any("is not seen" in note for note in heard.notes):
-                pytest.skip(heard.notes[0])
-            with busy():
-                event = await heard.count(1, 30)
-            assert (event.keyword, event.fault) == ("cpu", "pressure")
-
-    asyncio.run(body())
+    # Half a second wants CAP_SYS_RESOURCE; the source then takes the 2 s that all may.
+    one = mrw("HA/RS", "cpu", pressure_stall=5.0, pressure_window_ms=500, duration_ms=0)
+    async with Heard(one) as heard:
+        await heard.until(lambda: heard.sources.kernel.files._files or heard.notes)
+        if any("is not seen" in note for note in heard.notes):
+            pytest.skip(heard.notes[0])
+        with busy():
+            event = await heard.count(1, 30)
+        assert (event.keyword, event.fault) == ("cpu", "pressure")
 
 
 def test_a_window_that_wants_more_right_than_we_have_becomes_a_longer_one_and_is_noted(
@@ -106,18 +103,15 @@ def test_a_window_that_wants_more_right_than_we_have_becomes_a_longer_one_and_is
     assert written == [2_000_000, 4_000_000]
 
 
-def test_where_the_kernel_measures_no_pressure_the_rest_is_seen(tmp_path: Path) -> None:
+async def test_where_the_kernel_measures_no_pressure_the_rest_is_seen(tmp_path: Path) -> None:
     proc = proc_with(tmp_path)
     kernel, _, _ = spoken(tmp_path, proc=str(proc))
 
-    async def body() -> None:
-        async with Heard(mrw("HA/RS", **FAST), kernel=kernel) as heard:
-            await heard.until(lambda: len(heard.notes) == 3)
-            assert all("is not seen" in note for note in heard.notes)
-            put(proc, meminfo="MemTotal: 1000 kB\nMemAvailable: 10 kB")
-            assert (await heard.count(1)).keyword == "memory"
-
-    asyncio.run(body())
+    async with Heard(mrw("HA/RS", **FAST), kernel=kernel) as heard:
+        await heard.until(lambda: len(heard.notes) == 3)
+        assert all("is not seen" in note for note in heard.notes)
+        put(proc, meminfo="MemTotal: 1000 kB\nMemAvailable: 10 kB")
+        assert (await heard.count(1)).keyword == "memory"
 
 
 def proc_with(tmp: Path) -> Path:
@@ -129,28 +123,25 @@ def proc_with(tmp: Path) -> Path:
     return proc
 
 
-def test_memory_handles_and_processes(tmp_path: Path) -> None:
+async def test_memory_handles_and_processes(tmp_path: Path) -> None:
     proc = proc_with(tmp_path)
     kernel, _, _ = spoken(tmp_path, proc=str(proc))
 
-    async def body() -> None:
-        monitors = [mrw("HA/RS", name, **FAST) for name in ("memory", "files", "processes")]
-        async with Heard(*monitors, kernel=kernel) as heard:
-            await asyncio.sleep(0.1)
-            assert heard.told == []
-            put(proc, meminfo="MemTotal: 1000 kB\nMemAvailable: 20 kB")
-            assert (await heard.count(1)).text == "memory is used up (98 %)"
-            put(proc / "sys/fs", **{"file-nr": "95000\t0\t100000"})
-            assert (await heard.count(2)).text == "file handles are used up (95 %)"
-            put(proc, loadavg="0.1 0.1 0.1 1/31000 4711")
-            assert (await heard.count(3)).text == "processes are used up (95 %)"
-            put(proc, meminfo="MemTotal: 1000 kB\nMemAvailable: 500 kB")
-            assert (await heard.count(4)).recovered
-
-    asyncio.run(body())
+    monitors = [mrw("HA/RS", name, **FAST) for name in ("memory", "files", "processes")]
+    async with Heard(*monitors, kernel=kernel) as heard:
+        await asyncio.sleep(0.1)
+        assert heard.told == []
+        put(proc, meminfo="MemTotal: 1000 kB\nMemAvailable: 20 kB")
+        assert (await heard.count(1)).text == "memory is used up (98 %)"
+        put(proc / "sys/fs", **{"file-nr": "95000\t0\t100000"})
+        assert (await heard.count(2)).text == "file handles are used up (95 %)"
+        put(proc, loadavg="0.1 0.1 0.1 1/31000 4711")
+        assert (await heard.count(3)).text == "processes are used up (95 %)"
+        put(proc, meminfo="MemTotal: 1000 kB\nMemAvailable: 500 kB")
+        assert (await heard.count(4)).recovered
 
 
-def test_the_space_of_disks_counts_and_not_of_what_a_user_mounted(tmp_path: Path) -> None:
+async def test_the_space_of_disks_counts_and_not_of_what_a_user_mounted(tmp_path: Path) -> None:
     """Their points need not be text."""
     proc = proc_with(tmp_path)
     points = [tmp_path / "user", tmp_path / "disk\udcff"]
@@ -163,31 +154,25 @@ def test_the_space_of_disks_counts_and_not_of_what_a_user_mounted(tmp_path: Path
     )
     kernel, _, _ = spoken(tmp_path, proc=str(proc))
 
-    async def body() -> None:
-        options = {**FAST, "space_used": 0.0, "inodes_used": 101.0}
-        async with Heard(mrw("HA/RS", **options), kernel=kernel) as heard:
-            event = await heard.count(1)
-            assert event.keyword == f"{tmp_path}/disk\\xff"
-            await asyncio.sleep(0.1)
-            assert len(heard.told) == 1
-
-    asyncio.run(body())
+    options = {**FAST, "space_used": 0.0, "inodes_used": 101.0}
+    async with Heard(mrw("HA/RS", **options), kernel=kernel) as heard:
+        event = await heard.count(1)
+        assert event.keyword == f"{tmp_path}/disk\\xff"
+        await asyncio.sleep(0.1)
+        assert len(heard.told) == 1
 
 
-def test_nothing_happened(tmp_path: Path) -> None:
+async def test_nothing_happened(tmp_path: Path) -> None:
     """Much is in use, now and then too much, but never for as long as `duration`."""
     proc = proc_with(tmp_path)
     kernel, _, _ = spoken(tmp_path, proc=str(proc))
 
-    async def body() -> None:
-        options = {"duration_ms": 60_000, "sample_interval_ms": 5.0}
-        async with Heard(mrw("HA/RS", **options), kernel=kernel) as heard:
-            for available in (500, 10, 400, 0, 31) * 6:
-                put(proc, meminfo=f"MemTotal: 1000 kB\nMemAvailable: {available} kB")
-                await asyncio.sleep(0.01)
-            assert heard.told == []
-
-    asyncio.run(body())
+    options = {"duration_ms": 60_000, "sample_interval_ms": 5.0}
+    async with Heard(mrw("HA/RS", **options), kernel=kernel) as heard:
+        for available in (500, 10, 400, 0, 31) * 6:
+            put(proc, meminfo=f"MemTotal: 1000 kB\nMemAvailable: {available} kB")
+            await asyncio.sleep(0.01)
+        assert heard.told == []
 
 
 def test_a_condition_must_last_and_its_end_too() -> None:

@@ -116,7 +116,7 @@ def test_a_real_disk_that_is_remounted_read_only_and_can_be_read(tmp_path: Path)
         subprocess.run(["losetup", "--detach", device], capture_output=True)
 
 
-def test_a_file_system_that_says_it_is_read_only_is_so_until_it_is_unmounted(
+async def test_a_file_system_that_says_it_is_read_only_is_so_until_it_is_unmounted(
     tmp_path: Path,
 ) -> None:
     """As Linux 6.1.0-50 of Debian has it: `rw` in the table of mounts, and the log knows better."""
@@ -126,47 +126,41 @@ def test_a_file_system_that_says_it_is_read_only_is_so_until_it_is_unmounted(
     line = f"157 26 8:16 / /srv/data rw,relatime - ext4 {device} rw,errors=remount-ro"
     kernel.files = table = Table(tmp_path, line)
 
-    async def body() -> None:
-        one = mrw("HA/SS", "/srv/data", probe_interval_ms=0, quiet_ms=50.0)
-        async with Heard(one, kernel=kernel) as heard:
-            await heard.until(lambda: table.changed and kmsg._heard)
-            kmsg.say("EXT4-fs error (device sdb): __ext4_find_entry:1683: inode #2: comm mkdir")
-            kmsg.say("EXT4-fs (sdb): Remounting filesystem read-only")
-            await heard.count(3)
-            assert heard.lines[1] == (
-                f"/srv/data#read-only error: /srv/data ({device}) has become read-only"
-            )
-            # The error was a moment.
-            assert heard.told[2].fault == "file system" and heard.told[2].recovered
-            await asyncio.sleep(0.2)  # far beyond `quiet`
-            assert len(heard.told) == 3
-            table.now()
-            gone = await heard.count(4)
-            assert gone.fault == "read-only" and gone.recovered
-
-    asyncio.run(body())
+    one = mrw("HA/SS", "/srv/data", probe_interval_ms=0, quiet_ms=50.0)
+    async with Heard(one, kernel=kernel) as heard:
+        await heard.until(lambda: table.changed and kmsg._heard)
+        kmsg.say("EXT4-fs error (device sdb): __ext4_find_entry:1683: inode #2: comm mkdir")
+        kmsg.say("EXT4-fs (sdb): Remounting filesystem read-only")
+        await heard.count(3)
+        assert heard.lines[1] == (
+            f"/srv/data#read-only error: /srv/data ({device}) has become read-only"
+        )
+        # The error was a moment.
+        assert heard.told[2].fault == "file system" and heard.told[2].recovered
+        await asyncio.sleep(0.2)  # far beyond `quiet`
+        assert len(heard.told) == 3
+        table.now()
+        gone = await heard.count(4)
+        assert gone.fault == "read-only" and gone.recovered
 
 
-def test_a_mount_point_that_is_no_text_can_be_written_down(tmp_path: Path) -> None:
+async def test_a_mount_point_that_is_no_text_can_be_written_down(tmp_path: Path) -> None:
     kernel, _, _ = spoken(tmp_path, proc=f"{tmp_path}/proc")
     disk(tmp_path, "sdb")
     tail = f"- ext4 {tmp_path}/dev/sdb rw"
     kernel.files = table = Table(tmp_path, f"157 26 8:16 / /srv/m\udcff rw {tail}")
 
-    async def body() -> None:
-        async with Heard(mrw("HA/SS"), kernel=kernel) as heard:
-            await heard.until(lambda: table.changed)
-            table.now(f"157 26 8:16 / /srv/m\udcff ro {tail}")
-            event = await heard.count(1)
-            assert (event.keyword, event.fault) == ("/srv/m\\xff", "read-only")
-            journal.record(journal.Entry(1, event))
-            table.now()
-            assert (await heard.count(2)).recovered
-
-    asyncio.run(body())
+    async with Heard(mrw("HA/SS"), kernel=kernel) as heard:
+        await heard.until(lambda: table.changed)
+        table.now(f"157 26 8:16 / /srv/m\udcff ro {tail}")
+        event = await heard.count(1)
+        assert (event.keyword, event.fault) == ("/srv/m\\xff", "read-only")
+        journal.record(journal.Entry(1, event))
+        table.now()
+        assert (await heard.count(2)).recovered
 
 
-def test_a_users_own_file_system_is_no_disk_whatever_source_it_shows(tmp_path: Path) -> None:
+async def test_a_users_own_file_system_is_no_disk_whatever_source_it_shows(tmp_path: Path) -> None:
     """With fusermount any user mounts, read-only too, and chooses the source."""
     kernel, _, _ = spoken(tmp_path, proc=f"{tmp_path}/proc")
     disk(tmp_path, "sdb")
@@ -181,22 +175,19 @@ def test_a_users_own_file_system_is_no_disk_whatever_source_it_shows(tmp_path: P
             f"99 25 0:40 / /srv {mode} - btrfs {dev}/sdb {mode}",
         ]
 
-    async def body() -> None:
-        kernel.files = table = Table(tmp_path, *lines("rw"))
-        async with Heard(mrw("HA/SS"), mrw("HA/SS", "sdb"), kernel=kernel) as heard:
-            await heard.until(lambda: table.changed)
-            (tmp_path / "sys/class/block/sdb").unlink()  # a disk that vanished was one
-            table.now(*lines("ro"))
-            event = await heard.count(1)
-            assert "/srv (" in event.text
-            table.now(*lines("rw"))
-            assert (await heard.count(2)).recovered
-            assert len(heard.told) == 2
-
-    asyncio.run(body())
+    kernel.files = table = Table(tmp_path, *lines("rw"))
+    async with Heard(mrw("HA/SS"), mrw("HA/SS", "sdb"), kernel=kernel) as heard:
+        await heard.until(lambda: table.changed)
+        (tmp_path / "sys/class/block/sdb").unlink()  # a disk that vanished was one
+        table.now(*lines("ro"))
+        event = await heard.count(1)
+        assert "/srv (" in event.text
+        table.now(*lines("rw"))
+        assert (await heard.count(2)).recovered
+        assert len(heard.told) == 2
 
 
-def test_io_errors_name_the_disk_and_stay_open(tmp_path: Path) -> None:
+async def test_io_errors_name_the_disk_and_stay_open(tmp_path: Path) -> None:
     kernel, kmsg, _ = spoken(tmp_path)
     disk(tmp_path, "sdb")
     disk(tmp_path, "sdc", "8:32")
@@ -204,17 +195,14 @@ def test_io_errors_name_the_disk_and_stay_open(tmp_path: Path) -> None:
     by_id.mkdir(parents=True)
     (by_id / "wwn-0x5000c500a1b2c3d4").symlink_to("../../sdb")
 
-    async def body() -> None:
-        one = mrw("HA/SS", "wwn-0x5000c500a1b2c3d4", probe_interval_ms=0)
-        async with Heard(one, kernel=kernel) as heard:
-            await listening(kmsg)
-            kmsg.say("I/O error, dev sdc, sector 1 op 0x0:(READ) flags 0x0 phys_seg 1 prio class 2")
-            kmsg.say("I/O error, dev sdb, sector 8 op 0x0:(READ) flags 0x0 phys_seg 1 prio class 2")
-            kmsg.say(*["Buffer I/O error on dev sdb, logical block 1, async page read"] * 500)
-            await heard.count(1)
-            assert heard.lines == ["wwn-0x5000c500a1b2c3d4#io error: sdb: I/O error"]
-
-    asyncio.run(body())
+    one = mrw("HA/SS", "wwn-0x5000c500a1b2c3d4", probe_interval_ms=0)
+    async with Heard(one, kernel=kernel) as heard:
+        await listening(kmsg)
+        kmsg.say("I/O error, dev sdc, sector 1 op 0x0:(READ) flags 0x0 phys_seg 1 prio class 2")
+        kmsg.say("I/O error, dev sdb, sector 8 op 0x0:(READ) flags 0x0 phys_seg 1 prio class 2")
+        kmsg.say(*["Buffer I/O error on dev sdb, logical block 1, async page read"] * 500)
+        await heard.count(1)
+        assert heard.lines == ["wwn-0x5000c500a1b2c3d4#io error: sdb: I/O error"]
 
 
 @pytest.mark.parametrize(
@@ -262,62 +250,56 @@ def test_lines_that_say_nothing_of_a_fault(line: str) -> None:
     assert finding(read_line, line) is None
 
 
-def test_nothing_happened(tmp_path: Path) -> None:
+async def test_nothing_happened(tmp_path: Path) -> None:
     """Disks come and go, discards are refused, loop devices fail: no monitor's business."""
     kernel, kmsg, uevents = spoken(tmp_path)
     disk(tmp_path, "sda")
 
-    async def body() -> None:
-        async with Heard(mrw("HA/SS", probe_interval_ms=20.0), kernel=kernel) as heard:
-            await listening(kmsg)
-            for number in range(200):
-                kmsg.say(
-                    "operation not supported error, dev sda, sector 0 op 0x3:(DISCARD)",
-                    "I/O error, dev loop3, sector 0 op 0x0:(READ)",
-                    "usb 1-1: new high-speed USB device number 4",
-                )
-                action = ("add", "change", "remove")[number % 3]
-                uevents.say(
-                    f"{action}@/devices/x/block/sdq",
-                    SUBSYSTEM="block",
-                    DEVTYPE="disk",
-                )
-            await asyncio.sleep(0.2)
-            assert heard.told == [] and heard.notes == []
-
-    asyncio.run(body())
+    async with Heard(mrw("HA/SS", probe_interval_ms=20.0), kernel=kernel) as heard:
+        await listening(kmsg)
+        for number in range(200):
+            kmsg.say(
+                "operation not supported error, dev sda, sector 0 op 0x3:(DISCARD)",
+                "I/O error, dev loop3, sector 0 op 0x0:(READ)",
+                "usb 1-1: new high-speed USB device number 4",
+            )
+            action = ("add", "change", "remove")[number % 3]
+            uevents.say(
+                f"{action}@/devices/x/block/sdq",
+                SUBSYSTEM="block",
+                DEVTYPE="disk",
+            )
+        await asyncio.sleep(0.2)
+        assert heard.told == [] and heard.notes == []
 
 
-def test_a_disk_that_goes_offline_or_vanishes(
+async def test_a_disk_that_goes_offline_or_vanishes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(storage, "AGAIN_S", 0.05)
     kernel, kmsg, uevents = spoken(tmp_path)
     folder = disk(tmp_path, "sdb")
 
-    async def body() -> None:
-        async with Heard(mrw("HA/SS", "sdb", probe_interval_ms=0), kernel=kernel) as heard:
-            await listening(kmsg)
-            put(folder / "device", state="offline")
-            uevents.say("change@/devices/x/2:0:0:0", SUBSYSTEM="scsi")
-            assert (await heard.count(1)).text == "sdb is offline"
-            put(folder / "device", state="running")  # of which the kernel tells nobody
-            assert (await heard.count(2)).recovered
-            for name, action in (("away", "remove"), ("sdb", "add")):
-                was = "sdb" if name == "away" else "away"
-                for place in ("sys/class/block", "sys/block"):
-                    (tmp_path / place / was).rename(tmp_path / place / name)
-                uevents.say(f"{action}@/x/block/sdb", SUBSYSTEM="block", DEVTYPE="disk")
-                await heard.count(3 if action == "remove" else 4)
-            assert heard.lines[2:] == [
-                "sdb#gone error: sdb is gone",
-                "sdb#gone ok: sdb is there again",
-            ]
-
-    asyncio.run(body())
+    async with Heard(mrw("HA/SS", "sdb", probe_interval_ms=0), kernel=kernel) as heard:
+        await listening(kmsg)
+        put(folder / "device", state="offline")
+        uevents.say("change@/devices/x/2:0:0:0", SUBSYSTEM="scsi")
+        assert (await heard.count(1)).text == "sdb is offline"
+        put(folder / "device", state="running")  # of which the kernel tells nobody
+        assert (await heard.count(2)).recovered
+        for name, action in (("away", "remove"), ("sdb", "add")):
+            was = "sdb" if name == "away" else "away"
+            for place in ("sys/class/block", "sys/block"):
+                (tmp_path / place / was).rename(tmp_path / place / name)
+            uevents.say(f"{action}@/x/block/sdb", SUBSYSTEM="block", DEVTYPE="disk")
+            await heard.count(3 if action == "remove" else 4)
+        assert heard.lines[2:] == [
+            "sdb#gone error: sdb is gone",
+            "sdb#gone ok: sdb is there again",
+        ]
 
 
-def test_an_array_that_is_degraded_rebuilt_and_broken(tmp_path: Path) -> None:
+async def test_an_array_that_is_degraded_rebuilt_and_broken(tmp_path: Path) -> None:
     kernel, kmsg, uevents = spoken(tmp_path)
     md = disk(tmp_path, "md0", "9:0") / "md"
     put(md, array_state="clean", degraded=0, raid_disks=2, sync_action="idle")
@@ -325,27 +307,24 @@ def test_an_array_that_is_degraded_rebuilt_and_broken(tmp_path: Path) -> None:
     def change() -> None:
         uevents.say("change@/devices/virtual/block/md0", SUBSYSTEM="block", DEVTYPE="disk")
 
-    async def body() -> None:
-        async with Heard(mrw("HA/SS"), kernel=kernel) as heard:
-            await listening(kmsg)
-            put(md, degraded=1)
-            kmsg.say("md/raid1:md0: Disk failure on sdb1, disabling device.")
-            await heard.count(1)
-            put(md, sync_action="recover")
-            change()
-            put(md, degraded=0, sync_action="idle")
-            change()
-            await heard.count(2)
-            put(md, array_state="broken", degraded=0)
-            change()
-            await heard.count(3)
-            assert heard.lines == [
-                "md0#degraded warning: md0 is degraded: 1 of 2 members missing",
-                "md0#degraded ok: md0 has all its members again",
-                "md0#array error: md0 does not run (broken)",
-            ]
-
-    asyncio.run(body())
+    async with Heard(mrw("HA/SS"), kernel=kernel) as heard:
+        await listening(kmsg)
+        put(md, degraded=1)
+        kmsg.say("md/raid1:md0: Disk failure on sdb1, disabling device.")
+        await heard.count(1)
+        put(md, sync_action="recover")
+        change()
+        put(md, degraded=0, sync_action="idle")
+        change()
+        await heard.count(2)
+        put(md, array_state="broken", degraded=0)
+        change()
+        await heard.count(3)
+        assert heard.lines == [
+            "md0#degraded warning: md0 is degraded: 1 of 2 members missing",
+            "md0#degraded ok: md0 has all its members again",
+            "md0#array error: md0 does not run (broken)",
+        ]
 
 
 def test_an_nvme_controllers_warnings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -387,7 +366,7 @@ def test_an_nvme_controllers_warnings(tmp_path: Path, monkeypatch: pytest.Monkey
     asyncio.run(body(often, by_event=False))
 
 
-def test_an_nvme_controller_that_nobody_wants_is_not_asked_and_one_that_comes_is(
+async def test_an_nvme_controller_that_nobody_wants_is_not_asked_and_one_that_comes_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kernel, kmsg, uevents = spoken(tmp_path)
@@ -399,20 +378,17 @@ def test_an_nvme_controller_that_nobody_wants_is_not_asked_and_one_that_comes_is
     child.write_text(f"import sys\nprint(4)\nopen({str(asked)!r}, 'a').write(sys.argv[2] + '\\n')")
     monkeypatch.setattr(disk_child, "CHILD", str(child))
 
-    async def body() -> None:
-        one = mrw("HA/SS", "nvme1n1", probe_interval_ms=0, smart_interval_ms=20.0)
-        async with Heard(one, kernel=kernel) as heard:
-            await listening(kmsg)
-            put(tmp_path / "sys/class/nvme/nvme1", state="live")
-            uevents.say("add@/devices/nvme/nvme1", SUBSYSTEM="nvme")
-            event = await heard.count(1)
-            assert (event.keyword, event.fault) == ("nvme1n1", "warning 2")
-            assert set(asked.read_text().split()) == {f"{tmp_path}/dev/nvme1"}
-
-    asyncio.run(body())
+    one = mrw("HA/SS", "nvme1n1", probe_interval_ms=0, smart_interval_ms=20.0)
+    async with Heard(one, kernel=kernel) as heard:
+        await listening(kmsg)
+        put(tmp_path / "sys/class/nvme/nvme1", state="live")
+        uevents.say("add@/devices/nvme/nvme1", SUBSYSTEM="nvme")
+        event = await heard.count(1)
+        assert (event.keyword, event.fault) == ("nvme1n1", "warning 2")
+        assert set(asked.read_text().split()) == {f"{tmp_path}/dev/nvme1"}
 
 
-def test_a_disk_that_hangs_is_told_and_never_blocks(
+async def test_a_disk_that_hangs_is_told_and_never_blocks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kernel, _, _ = spoken(tmp_path)
@@ -423,18 +399,15 @@ def test_a_disk_that_hangs_is_told_and_never_blocks(
     child.write_text(f"import os,time\nwhile os.path.exists({str(hang)!r}): time.sleep(0.01)")
     monkeypatch.setattr(disk_child, "CHILD", str(child))
 
-    async def body() -> None:
-        one = mrw("HA/SS", "sdb", probe_interval_ms=20.0, probe_timeout_ms=300.0)
-        async with Heard(one, kernel=kernel) as heard:
-            event = await heard.count(1)
-            assert event.text == "sdb does not answer a read within 0.3 s"
-            hang.unlink()
-            assert (await heard.count(2)).recovered
-
-    asyncio.run(body())
+    one = mrw("HA/SS", "sdb", probe_interval_ms=20.0, probe_timeout_ms=300.0)
+    async with Heard(one, kernel=kernel) as heard:
+        event = await heard.count(1)
+        assert event.text == "sdb does not answer a read within 0.3 s"
+        hang.unlink()
+        assert (await heard.count(2)).recovered
 
 
-def test_a_disk_that_came_after_the_agent_is_read_too(
+async def test_a_disk_that_came_after_the_agent_is_read_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A path or a volume may be there only later."""
@@ -443,15 +416,12 @@ def test_a_disk_that_came_after_the_agent_is_read_too(
     child.write_text("import sys\nsys.exit('Input/output error')")
     monkeypatch.setattr(disk_child, "CHILD", str(child))
 
-    async def body() -> None:
-        async with Heard(mrw("HA/SS", "sdb", probe_interval_ms=20.0), kernel=kernel) as heard:
-            await asyncio.sleep(0.1)  # several rounds without a disk
-            assert heard.told == []
-            disk(tmp_path, "sdb")
-            event = await heard.count(1)
-            assert event.text == "sdb cannot be read: Input/output error"
-
-    asyncio.run(body())
+    async with Heard(mrw("HA/SS", "sdb", probe_interval_ms=20.0), kernel=kernel) as heard:
+        await asyncio.sleep(0.1)  # several rounds without a disk
+        assert heard.told == []
+        disk(tmp_path, "sdb")
+        event = await heard.count(1)
+        assert event.text == "sdb cannot be read: Input/output error"
 
 
 def test_names_of_devices(tmp_path: Path) -> None:

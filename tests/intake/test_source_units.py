@@ -140,145 +140,123 @@ def others(heard: Heard) -> list[str]:
 
 @needs_bus
 @pytest.mark.usefixtures("bus")
-def test_a_unit_that_fails_and_comes_back() -> None:
-    async def body() -> None:
-        async with watching(mrw("HA/AM", "db.service"), db="active") as (manager, heard):
-            await manager.change("db.service", "failed", "failed")
-            await heard.until(lambda: others(heard))
-            await manager.change("db.service", "activating", "start")
-            await manager.change("db.service", "active", "running")
-            await heard.until(lambda: len(others(heard)) == 2)
-            assert others(heard) == [
-                "db.service#failed error: db.service has failed",
-                "db.service#failed ok: db.service is active",
-            ]
-
-    asyncio.run(body())
+async def test_a_unit_that_fails_and_comes_back() -> None:
+    async with watching(mrw("HA/AM", "db.service"), db="active") as (manager, heard):
+        await manager.change("db.service", "failed", "failed")
+        await heard.until(lambda: others(heard))
+        await manager.change("db.service", "activating", "start")
+        await manager.change("db.service", "active", "running")
+        await heard.until(lambda: len(others(heard)) == 2)
+        assert others(heard) == [
+            "db.service#failed error: db.service has failed",
+            "db.service#failed ok: db.service is active",
+        ]
 
 
 @needs_bus
 @pytest.mark.usefixtures("bus")
-def test_a_unit_that_loops() -> None:
-    async def body() -> None:
-        one = mrw("HA/AM", "web", loop_count=3, flap_window_ms=3_000)
-        async with watching(one, web="active") as (manager, heard):
-            for _ in range(3):
-                assert not others(heard)
-                await manager.change("web.service", "activating", "auto-restart")
-                await manager.change("web.service", "active", "running")
-            await heard.until(lambda: len(others(heard)) == 2)
-            assert others(heard) == [
-                "web#loop error: web.service was restarted 3 times within 3 s",
-                "web#loop ok: web.service is not restarted any more",
-            ]
-
-    asyncio.run(body())
+async def test_a_unit_that_loops() -> None:
+    one = mrw("HA/AM", "web", loop_count=3, flap_window_ms=3_000)
+    async with watching(one, web="active") as (manager, heard):
+        for _ in range(3):
+            assert not others(heard)
+            await manager.change("web.service", "activating", "auto-restart")
+            await manager.change("web.service", "active", "running")
+        await heard.until(lambda: len(others(heard)) == 2)
+        assert others(heard) == [
+            "web#loop error: web.service was restarted 3 times within 3 s",
+            "web#loop ok: web.service is not restarted any more",
+        ]
 
 
 @needs_bus
 @pytest.mark.usefixtures("bus")
-def test_a_main_process_that_is_gone_but_not_by_an_orderly_stop() -> None:
-    async def body() -> None:
-        async with watching(mrw("HA/AM", "db"), db="active") as (manager, heard):
-            first, second = (subprocess.Popen(["sleep", "60"]) for _ in range(2))
-            manager.pids["db.service"] = first.pid
-            await manager.change("db.service", "active", "exited")
-            first.kill()
-            await heard.until(lambda: others(heard))
-            manager.pids["db.service"] = second.pid
-            await manager.change("db.service", "activating", "auto-restart")
-            await manager.change("db.service", "active", "running")
-            await heard.until(lambda: len(others(heard)) == 2)
-            # An orderly stop says so before it ends the process.
-            await manager.change("db.service", "deactivating", "stop-sigterm")
-            second.kill()
-            second.wait()
-            await manager.change("db.service", "inactive", "dead")
-            await settled(manager, heard)
-            assert others(heard) == [
-                f"db#process error: db.service: the main process {first.pid} is gone",
-                f"db#process ok: db.service runs again, process {second.pid}",
-            ]
-            first.wait()
-
-    asyncio.run(body())
+async def test_a_main_process_that_is_gone_but_not_by_an_orderly_stop() -> None:
+    async with watching(mrw("HA/AM", "db"), db="active") as (manager, heard):
+        first, second = (subprocess.Popen(["sleep", "60"]) for _ in range(2))
+        manager.pids["db.service"] = first.pid
+        await manager.change("db.service", "active", "exited")
+        first.kill()
+        await heard.until(lambda: others(heard))
+        manager.pids["db.service"] = second.pid
+        await manager.change("db.service", "activating", "auto-restart")
+        await manager.change("db.service", "active", "running")
+        await heard.until(lambda: len(others(heard)) == 2)
+        # An orderly stop says so before it ends the process.
+        await manager.change("db.service", "deactivating", "stop-sigterm")
+        second.kill()
+        second.wait()
+        await manager.change("db.service", "inactive", "dead")
+        await settled(manager, heard)
+        assert others(heard) == [
+            f"db#process error: db.service: the main process {first.pid} is gone",
+            f"db#process ok: db.service runs again, process {second.pid}",
+        ]
+        first.wait()
 
 
 @needs_bus
 @pytest.mark.usefixtures("bus")
-def test_nothing_happened() -> None:
+async def test_nothing_happened() -> None:
     """Units start and stop, others fail at their own monitors' cost; db is well."""
-
-    async def body() -> None:
-        async with watching(mrw("HA/AM", "db"), db="active") as (manager, heard):
-            for number in range(30):
-                other = f"job-{number}.service"
-                await manager.change(other, "activating", "start")
-                await manager.change(other, "failed", "failed")
-                await manager.change("db.service", "reloading", "reload")
-                await manager.change("db.service", "active", "running")
-            await settled(manager, heard)
-            assert others(heard) == [] and heard.notes == []
-
-    asyncio.run(body())
+    async with watching(mrw("HA/AM", "db"), db="active") as (manager, heard):
+        for number in range(30):
+            other = f"job-{number}.service"
+            await manager.change(other, "activating", "start")
+            await manager.change(other, "failed", "failed")
+            await manager.change("db.service", "reloading", "reload")
+            await manager.change("db.service", "active", "running")
+        await settled(manager, heard)
+        assert others(heard) == [] and heard.notes == []
 
 
 @needs_bus
 @pytest.mark.usefixtures("bus")
-def test_without_keyword_any_service_counts() -> None:
-    async def body() -> None:
-        async with watching(mrw("HA/AM")) as (manager, heard):
-            await manager.change("a-b.service", "failed", "failed")
-            await manager.change("c.timer", "failed", "failed")
-            await settled(manager, heard)
-            assert others(heard) == ["a-b.service#failed error: a-b.service has failed"]
-
-    asyncio.run(body())
+async def test_without_keyword_any_service_counts() -> None:
+    async with watching(mrw("HA/AM")) as (manager, heard):
+        await manager.change("a-b.service", "failed", "failed")
+        await manager.change("c.timer", "failed", "failed")
+        await settled(manager, heard)
+        assert others(heard) == ["a-b.service#failed error: a-b.service has failed"]
 
 
 @needs_bus
 @pytest.mark.usefixtures("bus")
-def test_what_any_local_user_says_of_units_counts_for_nothing() -> None:
-    async def body() -> None:
-        async with watching(mrw("HA/AM", "db"), mrw("HA/AM"), db="active") as (manager, heard):
-            user = await MessageBus(bus_type=BusType.SYSTEM).connect()
-            for unit in ("db.service", "invented.service"):
-                for to in (None, manager.watcher):
-                    await user.send(manager.signal(unit, "failed", "failed", to))
-            await user.introspect("org.freedesktop.DBus", "/")  # the bus has passed them on
-            await settled(manager, heard)
-            assert others(heard) == []
-            await manager.change("db.service", "failed", "failed")
-            await heard.until(lambda: others(heard))
-            user.disconnect()
-
-    asyncio.run(body())
+async def test_what_any_local_user_says_of_units_counts_for_nothing() -> None:
+    async with watching(mrw("HA/AM", "db"), mrw("HA/AM"), db="active") as (manager, heard):
+        user = await MessageBus(bus_type=BusType.SYSTEM).connect()
+        for unit in ("db.service", "invented.service"):
+            for to in (None, manager.watcher):
+                await user.send(manager.signal(unit, "failed", "failed", to))
+        await user.introspect("org.freedesktop.DBus", "/")  # the bus has passed them on
+        await settled(manager, heard)
+        assert others(heard) == []
+        await manager.change("db.service", "failed", "failed")
+        await heard.until(lambda: others(heard))
+        user.disconnect()
 
 
 @needs_bus
 @pytest.mark.usefixtures("bus")
-def test_a_systemd_that_is_executed_anew_is_heard_on() -> None:
-    async def body() -> None:
-        async with watching(mrw("HA/AM", "db"), mrw("HA/AM", "web"), db="active", web="active") as (
-            manager,
-            heard,
-        ):
-            manager.states["web.service"] = ("failed", "failed")  # nobody is told
-            await manager.execute_anew()
-            await heard.until(lambda: others(heard))
-            await manager.change("db.service", "failed", "failed")
-            await heard.until(lambda: len(others(heard)) == 2)
-            assert others(heard) == [
-                "web#failed error: web.service has failed",
-                "db#failed error: db.service has failed",
-            ]
-
-    asyncio.run(body())
+async def test_a_systemd_that_is_executed_anew_is_heard_on() -> None:
+    async with watching(mrw("HA/AM", "db"), mrw("HA/AM", "web"), db="active", web="active") as (
+        manager,
+        heard,
+    ):
+        manager.states["web.service"] = ("failed", "failed")  # nobody is told
+        await manager.execute_anew()
+        await heard.until(lambda: others(heard))
+        await manager.change("db.service", "failed", "failed")
+        await heard.until(lambda: len(others(heard)) == 2)
+        assert others(heard) == [
+            "web#failed error: web.service has failed",
+            "db#failed error: db.service has failed",
+        ]
 
 
 @needs_bus
 @pytest.mark.usefixtures("bus")
-def test_units_that_come_and_go_are_not_remembered_for_ever(
+async def test_units_that_come_and_go_are_not_remembered_for_ever(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     made: list[units.Units] = []
@@ -291,60 +269,51 @@ def test_units_that_come_and_go_are_not_remembered_for_ever(
     monkeypatch.setattr(units, "Units", Kept)
     monkeypatch.setattr(units, "MOST_UNITS", 10)
 
-    async def body() -> None:
-        async with watching(mrw("HA/AM"), mrw("HA/AM", "db"), db="active") as (manager, heard):
-            for number in range(20):
-                await manager.change(f"run-{number}.service", "active", "running")
-                await manager.change(f"run-{number}.service", "inactive", "dead")
-            await settled(manager, heard)
-            assert len(made[0]._units) == 10
-            await manager.change("run-0.service", "failed", "failed")
-            await manager.change("db.service", "failed", "failed")
-            await heard.until(lambda: len(others(heard)) == 2)
-
-    asyncio.run(body())
+    async with watching(mrw("HA/AM"), mrw("HA/AM", "db"), db="active") as (manager, heard):
+        for number in range(20):
+            await manager.change(f"run-{number}.service", "active", "running")
+            await manager.change(f"run-{number}.service", "inactive", "dead")
+        await settled(manager, heard)
+        assert len(made[0]._units) == 10
+        await manager.change("run-0.service", "failed", "failed")
+        await manager.change("db.service", "failed", "failed")
+        await heard.until(lambda: len(others(heard)) == 2)
 
 
 @needs_bus
-def test_a_bus_that_goes_away_is_noted_once_and_found_again(
+async def test_a_bus_that_goes_away_is_noted_once_and_found_again(
     bus: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(units, "AGAIN_S", (0.02, 0.02))
 
-    async def body() -> None:
-        async with watching(mrw("HA/AM", "db"), db="active") as (_, heard):
-            bus.kill()
-            await heard.until(lambda: heard.notes)
-            await asyncio.sleep(0.2)
-            (note,) = heard.notes
-            assert note.startswith("Units are not seen: systemd cannot be asked over D-Bus")
-
-    asyncio.run(body())
+    async with watching(mrw("HA/AM", "db"), db="active") as (_, heard):
+        bus.kill()
+        await heard.until(lambda: heard.notes)
+        await asyncio.sleep(0.2)
+        (note,) = heard.notes
+        assert note.startswith("Units are not seen: systemd cannot be asked over D-Bus")
 
 
-def test_a_pid_file(tmp_path: Path) -> None:
+async def test_a_pid_file(tmp_path: Path) -> None:
     path = tmp_path / "app.pid"
 
-    async def body() -> None:
-        first = subprocess.Popen(["sleep", "60"])
-        path.write_text(f"{first.pid}\n")
-        async with Heard(mrw("HA/AM", "app", pid_file={"server1": str(path)})) as heard:
-            await asyncio.sleep(0.1)
-            assert heard.told == []
-            first.kill()
-            event = await heard.count(1)
-            assert event.text == f"app: the main process {first.pid} is gone"
-            second = subprocess.Popen(["sleep", "60"])
-            path.write_text(f"{second.pid}\n")
-            assert (await heard.count(2)).recovered
-        second.kill()
-        first.wait()
-        second.wait()
-
-    asyncio.run(body())
+    first = subprocess.Popen(["sleep", "60"])
+    path.write_text(f"{first.pid}\n")
+    async with Heard(mrw("HA/AM", "app", pid_file={"server1": str(path)})) as heard:
+        await asyncio.sleep(0.1)
+        assert heard.told == []
+        first.kill()
+        event = await heard.count(1)
+        assert event.text == f"app: the main process {first.pid} is gone"
+        second = subprocess.Popen(["sleep", "60"])
+        path.write_text(f"{second.pid}\n")
+        assert (await heard.count(2)).recovered
+    second.kill()
+    first.wait()
+    second.wait()
 
 
-def test_a_pid_file_that_holds_no_process_holds_nothing_up(tmp_path: Path) -> None:
+async def test_a_pid_file_that_holds_no_process_holds_nothing_up(tmp_path: Path) -> None:
     """Its directory may be the application's own user's: a FIFO there, or any number."""
     fifo, number = tmp_path / "fifo.pid", tmp_path / "number.pid"
     os.mkfifo(fifo)
@@ -352,16 +321,13 @@ def test_a_pid_file_that_holds_no_process_holds_nothing_up(tmp_path: Path) -> No
     monitors = [mrw("HA/AM", p.stem, pid_file={"server1": str(p)}) for p in (fifo, number)]
     gone = [f"HA/AM/{p.stem}#process" for p in (fifo, number)]
 
-    async def body() -> None:
-        async with Heard(*monitors, was_open=gone) as heard:
-            await asyncio.sleep(0.3)
-            assert heard.notes == [] and heard.told == []
-            fifo.unlink()
-            for path in (fifo, number):
-                path.write_text(f"{os.getpid()}\n")
-            assert (await heard.count(1)).recovered and (await heard.count(2)).recovered
-
-    asyncio.run(body())
+    async with Heard(*monitors, was_open=gone) as heard:
+        await asyncio.sleep(0.3)
+        assert heard.notes == [] and heard.told == []
+        fifo.unlink()
+        for path in (fifo, number):
+            path.write_text(f"{os.getpid()}\n")
+        assert (await heard.count(1)).recovered and (await heard.count(2)).recovered
 
 
 def test_a_health_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -395,7 +361,7 @@ def test_a_health_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     asyncio.run(body())
 
 
-def test_a_health_command_that_hangs_is_ended_with_all_it_started(
+async def test_a_health_command_that_hangs_is_ended_with_all_it_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CLP_ROOT", str(tmp_path))
@@ -406,14 +372,11 @@ def test_a_health_command_that_hangs_is_ended_with_all_it_started(
         mrw("HA/AM", "app", health_command=str(script)), interval_ms=60_000, timeout_ms=500
     )
 
-    async def body() -> None:
-        async with Heard(one) as heard:
-            event = await heard.count(1)
-            assert event.text == "app: the health command did not end within 0.5 s"
-            pid = int((tmp_path / "pid").read_text())
-            await heard.until(lambda: not _runs(pid))
-
-    asyncio.run(body())
+    async with Heard(one) as heard:
+        event = await heard.count(1)
+        assert event.text == "app: the health command did not end within 0.5 s"
+        pid = int((tmp_path / "pid").read_text())
+        await heard.until(lambda: not _runs(pid))
 
 
 def _runs(pid: int) -> bool:

@@ -8,6 +8,7 @@ import random
 import secrets
 import socket
 import time
+from functools import cache
 
 import msgspec
 import pytest
@@ -31,7 +32,8 @@ from clptools.intake.triage import (
     is_grave,
     sensor_of,
 )
-from tests.intake.conftest import AUTHKEY, Heard, free_port, settings_for, until
+from tests.conftest import until
+from tests.intake.conftest import AUTHKEY, Heard, free_port, settings_for
 from tests.resources.netns import inside, ip, wire
 
 FATAL_ONLY = frozenset({"FATAL"})
@@ -43,10 +45,11 @@ def hear(**keys) -> Heard:
     return Heard(settings_for(port, **keys), port)
 
 
-def lesser(n: int, **keys) -> bytes:
+@cache
+def lesser(n: int) -> bytes:
     """The n-th distinct warning."""
     event = msgspec.structs.replace(
-        pet_event("0Dh/6F/2", sequence=n % 65_535 + 1, **keys),
+        pet_event("0Dh/6F/2", sequence=n % 65_535 + 1),
         sensor=n % 250 + 1,
         entity=(n // 250 % 250 + 1, n // 62_500 + 1),
     )
@@ -249,133 +252,114 @@ def test_a_full_room_takes_no_new_sensor_and_the_newest_of_the_known() -> None:
 # ---------------------------------------------------------------------- the whole receiver
 
 
-def test_a_fatal_trap_among_thousands_goes_first_and_everything_is_counted() -> None:
-    async def scenario() -> None:
-        async with hear() as heard:
-            sender = Sender(heard.port)
-            # All at once, so that nothing is read in between; the fatal one is the very last.
-            for n in range(7_000):
-                sender.send(lesser(n))
-            sender.send(build_pet_trap(pet_event("FATAL", sequence=65_535)))
-            await until(lambda: any(e.event_class == "FATAL" for e in heard.events))
-            # Far fewer than came before it were read in full until then.
-            assert len(heard.events) < 1_000
-            assert heard.receiver._waiting.count > 2_000
-            await until(lambda: not heard.receiver._waiting.count, 20)
-            counters = heard.counters
-            assert counters["received"] + counters.get("kernel_dropped", 0) == sender.sent
-            assert fates(counters) == counters["received"]
-            assert counters["shed"] > 1_000
-            assert [n.kind for n in heard.notes] == ["storm"]
-            sender.close()
-
-    asyncio.run(scenario())
+async def test_a_fatal_trap_among_thousands_goes_first_and_everything_is_counted() -> None:
+    async with hear() as heard:
+        sender = Sender(heard.port)
+        # All at once, so that nothing is read in between; the fatal one is the very last.
+        for n in range(7_000):
+            sender.send(lesser(n))
+        sender.send(build_pet_trap(pet_event("FATAL", sequence=65_535)))
+        await until(lambda: any(e.event_class == "FATAL" for e in heard.events))
+        # Far fewer than came before it were read in full until then.
+        assert len(heard.events) < 1_000
+        assert heard.receiver._waiting.count > 2_000
+        await until(lambda: not heard.receiver._waiting.count)
+        counters = heard.counters
+        assert counters["received"] + counters.get("kernel_dropped", 0) == sender.sent
+        assert fates(counters) == counters["received"]
+        assert counters["shed"] > 1_000
+        assert [n.kind for n in heard.notes] == ["storm"]
+        sender.close()
 
 
-def test_thousands_of_fatal_faults_are_all_taken() -> None:
-    async def scenario() -> None:
-        async with hear() as heard:
-            sender = Sender(heard.port)
-            for n in range(3_000):
-                event = pet_event("FATAL", sequence=n + 1)
-                event = msgspec.structs.replace(event, sensor=n % 250 + 1, entity=(3, n // 250))
-                sender.send(build_pet_trap(event))
-            await until(lambda: len(heard.events) == 3_000, 20)
-            assert heard.counters == {"received": 3_000, "accepted": 3_000}
-            sender.close()
-
-    asyncio.run(scenario())
+async def test_thousands_of_fatal_faults_are_all_taken() -> None:
+    async with hear() as heard:
+        sender = Sender(heard.port)
+        for n in range(3_000):
+            event = pet_event("FATAL", sequence=n + 1)
+            event = msgspec.structs.replace(event, sensor=n % 250 + 1, entity=(3, n // 250))
+            sender.send(build_pet_trap(event))
+        await until(lambda: len(heard.events) == 3_000)
+        assert heard.counters == {"received": 3_000, "accepted": 3_000}
+        sender.close()
 
 
-def test_traps_of_one_sensor_are_told_in_their_order() -> None:
+async def test_traps_of_one_sensor_are_told_in_their_order() -> None:
     """A warning's end that waits is not overtaken by the fatal trap of the same fault."""
+    async with hear() as heard:
+        sender = Sender(heard.port)
+        for n in range(2_000):
+            sender.send(lesser(n))
 
-    async def scenario() -> None:
-        async with hear() as heard:
-            sender = Sender(heard.port)
-            for n in range(2_000):
-                sender.send(lesser(n))
+        def said(row: str, sequence: int, deasserted: bool = False) -> None:
+            event = pet_event(row, sequence=sequence, deasserted=deasserted)
+            event = msgspec.structs.replace(event, sensor=0xA0, entity=(3, 77))
+            sender.send(build_pet_trap(event))
 
-            def said(row: str, sequence: int, deasserted: bool = False) -> None:
-                event = pet_event(row, sequence=sequence, deasserted=deasserted)
-                event = msgspec.structs.replace(event, sensor=0xA0, entity=(3, 77))
-                sender.send(build_pet_trap(event))
-
-            said("07h/6F/A", 50_001)
-            said("07h/6F/A", 50_002, deasserted=True)
-            said("07h/6F/0", 50_003)
-            said("07h/6F/A", 50_004)
-            said("07h/6F/0", 50_005, deasserted=True)
-            said("07h/6F/0", 50_006)
-            await until(lambda: sum(".A0/3.77/" in e.key for e in heard.events) == 6)
-            told = [(e.key[-1], e.event_class) for e in heard.events if ".A0/3.77/" in e.key]
-            assert told == [
-                ("A", "PERFORMANCE"),
-                ("A", "CLEAR"),
-                ("0", "FATAL"),
-                ("A", "PERFORMANCE"),
-                ("0", "CLEAR"),
-                ("0", "FATAL"),
-            ]
-            sender.close()
-
-    asyncio.run(scenario())
+        said("07h/6F/A", 50_001)
+        said("07h/6F/A", 50_002, deasserted=True)
+        said("07h/6F/0", 50_003)
+        said("07h/6F/A", 50_004)
+        said("07h/6F/0", 50_005, deasserted=True)
+        said("07h/6F/0", 50_006)
+        await until(lambda: sum(".A0/3.77/" in e.key for e in heard.events) == 6)
+        told = [(e.key[-1], e.event_class) for e in heard.events if ".A0/3.77/" in e.key]
+        assert told == [
+            ("A", "PERFORMANCE"),
+            ("A", "CLEAR"),
+            ("0", "FATAL"),
+            ("A", "PERFORMANCE"),
+            ("0", "CLEAR"),
+            ("0", "FATAL"),
+        ]
+        sender.close()
 
 
-def test_closing_judges_what_waits() -> None:
-    async def scenario() -> None:
-        heard = hear()
-        async with heard:
-            sender = Sender(heard.port)
-            for n in range(500):
-                sender.send(lesser(n))
-            await until(lambda: heard.receiver._counters.received == 500)
-            sender.close()
-        assert fates(heard.counters) == 500
-
-    asyncio.run(scenario())
+async def test_closing_judges_what_waits() -> None:
+    heard = hear()
+    async with heard:
+        sender = Sender(heard.port)
+        for n in range(500):
+            sender.send(lesser(n))
+        await until(lambda: heard.receiver._counters.received == 500)
+        sender.close()
+    assert fates(heard.counters) == 500
 
 
-def test_predictions_of_drivers_leave_places_for_their_faults() -> None:
-    async def scenario() -> None:
-        stays = asyncio.Event()
+async def test_predictions_of_drivers_leave_places_for_their_faults() -> None:
+    stays = asyncio.Event()
 
-        async def told(event: MessageSeen) -> None:
-            await stays.wait()
+    async def told(event: MessageSeen) -> None:
+        await stays.wait()
 
-        room = sources.Sources("server1", told, print, frozenset)
-        for _ in range(sources.PENDING + 10):
-            room._tell(MessageSeen(category="HA/SS", keyword="sda", predictive=True))
-        assert (room.told, room.dropped) == (sources.PENDING, 10)
-        room._tell(MessageSeen(category="HA/SS", keyword="sda"))
-        assert (room.told, room.dropped) == (sources.PENDING + 1, 10)
-        stays.set()
-        await room.close()
-
-    asyncio.run(scenario())
+    room = sources.Sources("server1", told, print, frozenset)
+    for _ in range(sources.PENDING + 10):
+        room._tell(MessageSeen(category="HA/SS", keyword="sda", predictive=True))
+    assert (room.told, room.dropped) == (sources.PENDING, 10)
+    room._tell(MessageSeen(category="HA/SS", keyword="sda"))
+    assert (room.told, room.dropped) == (sources.PENDING + 1, 10)
+    stays.set()
+    await room.close()
 
 
 # ---------------------------------------------------------------------- in the kernel
 
 
-def test_what_the_kernel_drops_is_counted_exactly_though_nothing_follows(
+async def test_what_the_kernel_drops_is_counted_exactly_though_nothing_follows(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("clptools.intake.listener.RECEIVE_BUFFER", 64 * 1024)
 
-    async def scenario() -> None:
-        async with hear() as heard:
-            sender = Sender(heard.port)
-            for n in range(5_000):
-                sender.send(lesser(n))
-            # Nothing was read yet, and what was dropped is known all the same.
-            dropped = heard.counters["kernel_dropped"]
-            assert dropped > 1_000
-            await until(lambda: heard.counters.get("received", 0) + dropped == sender.sent)
-            assert heard.counters["kernel_dropped"] == dropped
-            sender.close()
-
-    asyncio.run(scenario())
+    async with hear() as heard:
+        sender = Sender(heard.port)
+        for n in range(5_000):
+            sender.send(lesser(n))
+        # Nothing was read yet, and what was dropped is known all the same.
+        dropped = heard.counters["kernel_dropped"]
+        assert dropped > 1_000
+        await until(lambda: heard.counters.get("received", 0) + dropped == sender.sent)
+        assert heard.counters["kernel_dropped"] == dropped
+        sender.close()
 
 
 def test_the_kernels_count_may_wrap(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -462,33 +446,27 @@ def test_hundreds_of_addresses_fit_into_a_program() -> None:
             assert steer(sock, ["no address", form.format(9, 9)], cluster)
 
 
-def test_a_single_foreign_trap_is_still_seen() -> None:
-    async def scenario() -> None:
-        async with hear() as heard:
-            sender = Sender(heard.port, "127.0.0.2")
-            sender.send(build_pet_trap(pet_event("FATAL")))
-            await until(lambda: heard.counters == {"received": 1, "not_allowed": 1})
-            assert "not the BMC of server1" in heard.notes[0].text
-            # Its address is configured: from now on it is heard.
-            heard.receiver.apply(settings_for(heard.port, bmc="127.0.0.2"))
-            sender.send(build_pet_trap(pet_event("FATAL", sequence=2)))
-            await until(lambda: heard.events)
-            sender.close()
-
-    asyncio.run(scenario())
+async def test_a_single_foreign_trap_is_still_seen() -> None:
+    async with hear() as heard:
+        sender = Sender(heard.port, "127.0.0.2")
+        sender.send(build_pet_trap(pet_event("FATAL")))
+        await until(lambda: heard.counters == {"received": 1, "not_allowed": 1})
+        assert "not the BMC of server1" in heard.notes[0].text
+        # Its address is configured: from now on it is heard.
+        heard.receiver.apply(settings_for(heard.port, bmc="127.0.0.2"))
+        sender.send(build_pet_trap(pet_event("FATAL", sequence=2)))
+        await until(lambda: heard.events)
+        sender.close()
 
 
-def test_a_kernel_that_cannot_steer_costs_nothing_but_the_separation(
+async def test_a_kernel_that_cannot_steer_costs_nothing_but_the_separation(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("clptools.intake.listener.steer", lambda sock, *places: False)
 
-    async def scenario() -> None:
-        async with hear() as heard:
-            for source in ("127.0.0.1", "127.0.0.2"):
-                sender = Sender(heard.port, source)
-                sender.send(build_pet_trap(pet_event("FATAL")))
-                sender.close()
-            await until(lambda: heard.events and heard.counters.get("not_allowed"))
-
-    asyncio.run(scenario())
+    async with hear() as heard:
+        for source in ("127.0.0.1", "127.0.0.2"):
+            sender = Sender(heard.port, source)
+            sender.send(build_pet_trap(pet_event("FATAL")))
+            sender.close()
+        await until(lambda: heard.events and heard.counters.get("not_allowed"))

@@ -28,7 +28,8 @@ from clptools.intake.admission import (
 )
 from clptools.intake.rehearsal import build_pet_trap, build_rehearsal, is_answer, pet_event
 from clptools.intake.snmp import Version
-from tests.intake.conftest import AUTHKEY, Heard, free_port, send, settings_for, until
+from tests.conftest import LIMIT_S, until
+from tests.intake.conftest import AUTHKEY, Heard, free_port, send, settings_for
 
 
 def hear(port: int | None = None, **keys) -> Heard:
@@ -40,274 +41,216 @@ def fatal(sequence: int = 1, **keys) -> bytes:
     return build_pet_trap(pet_event("FATAL", sequence=sequence), **keys)
 
 
-def test_only_the_servers_own_bmc_is_heard() -> None:
-    async def scenario() -> None:
-        async with hear() as heard:
-            send(fatal(), heard.port, source="127.0.0.2")
-            # What a trap says of its origin does not help it.
-            send(
-                fatal(version=Version.V1, agent_address="127.0.0.1"),
-                heard.port,
-                source="127.0.0.3",
-            )
-            await until(lambda: heard.counters.get("not_allowed") == 2)
-            assert not heard.events
-            assert any("127.0.0.2" in n.text and "not the BMC" in n.text for n in heard.notes)
-
-    asyncio.run(scenario())
+async def test_only_the_servers_own_bmc_is_heard() -> None:
+    async with hear() as heard:
+        send(fatal(), heard.port, source="127.0.0.2")
+        # What a trap says of its origin does not help it.
+        send(
+            fatal(version=Version.V1, agent_address="127.0.0.1"),
+            heard.port,
+            source="127.0.0.3",
+        )
+        await until(lambda: heard.counters.get("not_allowed") == 2)
+        assert not heard.events
+        assert any("127.0.0.2" in n.text and "not the BMC" in n.text for n in heard.notes)
 
 
-def test_a_server_without_bmc_hears_nobody() -> None:
-    async def scenario() -> None:
-        async with hear(bmc="") as heard:
-            send(fatal(), heard.port)
-            await until(lambda: heard.counters.get("not_allowed"))
-            assert not heard.events
-
-    asyncio.run(scenario())
+async def test_a_server_without_bmc_hears_nobody() -> None:
+    async with hear(bmc="") as heard:
+        send(fatal(), heard.port)
+        await until(lambda: heard.counters.get("not_allowed"))
+        assert not heard.events
 
 
-def test_a_wrong_community_is_counted_and_never_told() -> None:
-    async def scenario() -> None:
-        async with hear(communities=("cluster", "other")) as heard:
-            send(fatal(community="public"), heard.port)
-            await until(lambda: heard.counters.get("bad_community"))
-            send(fatal(community="other"), heard.port)
-            await until(lambda: heard.events)
-            assert "public" not in repr(heard.notes)
-
-    asyncio.run(scenario())
+async def test_a_wrong_community_is_counted_and_never_told() -> None:
+    async with hear(communities=("cluster", "other")) as heard:
+        send(fatal(community="public"), heard.port)
+        await until(lambda: heard.counters.get("bad_community"))
+        send(fatal(community="other"), heard.port)
+        await until(lambda: heard.events)
+        assert "public" not in repr(heard.notes)
 
 
-def test_forged_sources_fill_no_log() -> None:
-    async def scenario() -> None:
-        async with hear() as heard:
-            for n in range(200):
-                send(fatal(), heard.port, source=f"127.0.9.{n + 1}")
-            await until(lambda: heard.counters.get("not_allowed") == 200)
-            assert 1 <= len(heard.notes) <= 40
-
-    asyncio.run(scenario())
+async def test_forged_sources_fill_no_log() -> None:
+    async with hear() as heard:
+        for n in range(200):
+            send(fatal(), heard.port, source=f"127.0.9.{n + 1}")
+        await until(lambda: heard.counters.get("not_allowed") == 200)
+        assert 1 <= len(heard.notes) <= 40
 
 
-def test_garbage_is_counted_told_once_and_stops_nothing() -> None:
-    async def scenario() -> None:
-        async with hear() as heard:
-            for data in (b"", b"\x30", secrets.token_bytes(500), bytes(16_500), fatal()[:-3]):
-                send(data, heard.port)
-            send(fatal(), heard.port)
-            await until(lambda: heard.events)
-            assert heard.counters == {"received": 6, "malformed": 5, "accepted": 1}
-            assert len([n for n in heard.notes if "no readable trap" in n.text]) == 1
-
-    asyncio.run(scenario())
+async def test_garbage_is_counted_told_once_and_stops_nothing() -> None:
+    async with hear() as heard:
+        for data in (b"", b"\x30", secrets.token_bytes(500), bytes(16_500), fatal()[:-3]):
+            send(data, heard.port)
+        send(fatal(), heard.port)
+        await until(lambda: heard.events)
+        assert heard.counters == {"received": 6, "malformed": 5, "accepted": 1}
+        assert len([n for n in heard.notes if "no readable trap" in n.text]) == 1
 
 
-def test_ipv6_addresses_are_heard() -> None:
-    async def scenario() -> None:
-        port = free_port(socket.AF_INET6, "::1")
-        async with hear(port, bmc="::1", host="::1") as heard:
-            send(fatal(), port, source="::1", host="::1")
-            await until(lambda: heard.events)
-            assert heard.events[0].source == "::1"
-
-    asyncio.run(scenario())
+async def test_ipv6_addresses_are_heard() -> None:
+    port = free_port(socket.AF_INET6, "::1")
+    async with hear(port, bmc="::1", host="::1") as heard:
+        send(fatal(), port, source="::1", host="::1")
+        await until(lambda: heard.events)
+        assert heard.events[0].source == "::1"
 
 
-def test_a_resent_trap_is_one_event() -> None:
-    async def scenario() -> None:
-        async with hear() as heard:
-            for _ in range(5):
-                send(fatal(sequence=9), heard.port)
-            send(fatal(sequence=10), heard.port)
-            await until(lambda: heard.counters.get("received") == 6)
-            await until(lambda: len(heard.events) == 2)
-            assert heard.counters == {"received": 6, "accepted": 2, "duplicate": 4}
-
-    asyncio.run(scenario())
+async def test_a_resent_trap_is_one_event() -> None:
+    async with hear() as heard:
+        for _ in range(5):
+            send(fatal(sequence=9), heard.port)
+        send(fatal(sequence=10), heard.port)
+        await until(lambda: heard.counters.get("received") == 6)
+        await until(lambda: len(heard.events) == 2)
+        assert heard.counters == {"received": 6, "accepted": 2, "duplicate": 4}
 
 
-def test_an_event_that_was_not_kept_is_taken_again() -> None:
-    async def scenario() -> None:
-        async with hear() as heard:
-            heard.failing = True
-            send(fatal(), heard.port)
-            await until(lambda: heard.counters.get("undelivered"))
-            heard.failing = False
-            send(fatal(), heard.port)
-            await until(lambda: heard.events)
-
-    asyncio.run(scenario())
+async def test_an_event_that_was_not_kept_is_taken_again() -> None:
+    async with hear() as heard:
+        heard.failing = True
+        send(fatal(), heard.port)
+        await until(lambda: heard.counters.get("undelivered"))
+        heard.failing = False
+        send(fatal(), heard.port)
+        await until(lambda: heard.events)
 
 
-def test_an_event_whose_delivery_was_broken_off_is_taken_again() -> None:
+async def test_an_event_whose_delivery_was_broken_off_is_taken_again() -> None:
     """A BMC sends a trap again for half a minute: then it must not be a duplicate."""
-
-    async def scenario() -> None:
-        async with hear() as heard:
-            heard.durable.clear()
-            send(fatal(), heard.port)
-            await until(lambda: heard.receiver._delivery._pending[True])
-            for delivery in [*heard.receiver._delivery._pending[True]]:
-                delivery.cancel()
-            await until(lambda: heard.counters.get("undelivered"))
-            heard.durable.set()
-            send(fatal(), heard.port)
-            await until(lambda: heard.events)
-            assert "duplicate" not in heard.counters
-
-    asyncio.run(scenario())
+    async with hear() as heard:
+        heard.durable.clear()
+        send(fatal(), heard.port)
+        await until(lambda: heard.receiver._delivery._pending[True])
+        for delivery in [*heard.receiver._delivery._pending[True]]:
+            delivery.cancel()
+        await until(lambda: heard.counters.get("undelivered"))
+        heard.durable.set()
+        send(fatal(), heard.port)
+        await until(lambda: heard.events)
+        assert "duplicate" not in heard.counters
 
 
-def test_unknown_traps_are_counted_apart() -> None:
-    async def scenario() -> None:
-        async with hear() as heard:
-            send(build_pet_trap(pet_event("UNKNOWN")), heard.port)
-            await until(lambda: heard.counters.get("unknown"))
-            assert "accepted" not in heard.counters
-
-    asyncio.run(scenario())
+async def test_unknown_traps_are_counted_apart() -> None:
+    async with hear() as heard:
+        send(build_pet_trap(pet_event("UNKNOWN")), heard.port)
+        await until(lambda: heard.counters.get("unknown"))
+        assert "accepted" not in heard.counters
 
 
-def test_presence_traps_feed_no_monitor() -> None:
-    async def scenario() -> None:
-        async with hear() as heard:
-            send(build_pet_trap(pet_event("27h/6F/1")), heard.port)
-            await until(lambda: heard.counters.get("presence"))
-            assert not heard.events
-            assert [n.kind for n in heard.notes] == ["presence"]
-
-    asyncio.run(scenario())
+async def test_presence_traps_feed_no_monitor() -> None:
+    async with hear() as heard:
+        send(build_pet_trap(pet_event("27h/6F/1")), heard.port)
+        await until(lambda: heard.counters.get("presence"))
+        assert not heard.events
+        assert [n.kind for n in heard.notes] == ["presence"]
 
 
-def test_a_clear_tells_what_it_closes() -> None:
-    async def scenario() -> None:
-        async with hear() as heard:
-            send(build_pet_trap(pet_event("08h/0B/1", sequence=1)), heard.port)
-            send(build_pet_trap(pet_event("08h/0B/0", sequence=2)), heard.port)
-            send(build_pet_trap(pet_event("07h/6F/0", sequence=3, deasserted=True)), heard.port)
-            await until(lambda: len(heard.events) == 3)
-            lost, full, ended = heard.events
-            assert (full.event_class, full.clears) == ("CLEAR", "")
-            assert lost.key in full.closes
-            assert (ended.event_class, ended.clears, ended.closes) == ("CLEAR", "FATAL", ())
-
-    asyncio.run(scenario())
+async def test_a_clear_tells_what_it_closes() -> None:
+    async with hear() as heard:
+        send(build_pet_trap(pet_event("08h/0B/1", sequence=1)), heard.port)
+        send(build_pet_trap(pet_event("08h/0B/0", sequence=2)), heard.port)
+        send(build_pet_trap(pet_event("07h/6F/0", sequence=3, deasserted=True)), heard.port)
+        await until(lambda: len(heard.events) == 3)
+        lost, full, ended = heard.events
+        assert (full.event_class, full.clears) == ("CLEAR", "")
+        assert lost.key in full.closes
+        assert (ended.event_class, ended.clears, ended.closes) == ("CLEAR", "FATAL", ())
 
 
-def test_a_storm_of_one_fault_hides_no_other() -> None:
-    async def scenario() -> None:
-        async with hear() as heard:
-            for n in range(BURST + 300):
-                send(build_pet_trap(pet_event("04h/01/2", sequence=n + 1)), heard.port)
-            send(fatal(sequence=60_000), heard.port)
-            await until(lambda: any(e.event_class == "FATAL" for e in heard.events))
-            held = ("storm", "shed")
-            await until(lambda: sum(heard.counters.get(name, 0) for name in held) >= 200)
-            assert len(heard.events) <= BURST + 100
-            assert [n.kind for n in heard.notes] == ["storm"]
-
-    asyncio.run(scenario())
+async def test_a_storm_of_one_fault_hides_no_other() -> None:
+    async with hear() as heard:
+        for n in range(BURST + 300):
+            send(build_pet_trap(pet_event("04h/01/2", sequence=n + 1)), heard.port)
+        send(fatal(sequence=60_000), heard.port)
+        await until(lambda: any(e.event_class == "FATAL" for e in heard.events))
+        held = ("storm", "shed")
+        await until(lambda: sum(heard.counters.get(name, 0) for name in held) >= 200)
+        assert len(heard.events) <= BURST + 100
+        assert [n.kind for n in heard.notes] == ["storm"]
 
 
-def test_a_full_queue_drops_and_counts_while_the_disk_hangs(
+async def test_a_full_queue_drops_and_counts_while_the_disk_hangs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("clptools.intake.trap_delivery.PENDING", 100)
 
-    async def scenario() -> None:
-        async with hear() as heard:
-            heard.durable.clear()
-            for n in range(150):
-                event = msgspec.structs.replace(pet_event("0Dh/6F/2", sequence=n + 1), sensor=n + 1)
-                send(build_pet_trap(event), heard.port)
-            await until(lambda: heard.counters.get("queue_full") == 50)
-            # What may not wait has places of its own.
-            send(fatal(sequence=9_999), heard.port)
-            await until(lambda: heard.counters.get("accepted") == 101)
-            heard.durable.set()
-            await until(lambda: len(heard.events) == 101)
-
-    asyncio.run(scenario())
+    async with hear() as heard:
+        heard.durable.clear()
+        for n in range(150):
+            event = msgspec.structs.replace(pet_event("0Dh/6F/2", sequence=n + 1), sensor=n + 1)
+            send(build_pet_trap(event), heard.port)
+        await until(lambda: heard.counters.get("queue_full") == 50)
+        # What may not wait has places of its own.
+        send(fatal(sequence=9_999), heard.port)
+        await until(lambda: heard.counters.get("accepted") == 101)
+        heard.durable.set()
+        await until(lambda: len(heard.events) == 101)
 
 
-def test_an_address_that_comes_later_is_heard_then() -> None:
-    async def scenario() -> None:
-        port = free_port()
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
-            other.bind(("127.0.0.1", port))
-            heard = hear(port)
-            async with heard:
-                assert [n.kind for n in heard.notes] == ["bind"]
-                assert "another program has this port" in heard.notes[0].text
-                assert heard.receiver.listening() != {f"127.0.0.1:{port}": ""}
-                other.close()
-                await until(lambda: heard.notes[-1].kind == "bound")
-                assert heard.receiver.listening() == {f"127.0.0.1:{port}": ""}
-                send(fatal(), port)
-                await until(lambda: heard.events)
-
-    asyncio.run(scenario())
+async def test_an_address_that_comes_later_is_heard_then() -> None:
+    port = free_port()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.0.1", port))
+        heard = hear(port)
+        async with heard:
+            assert [n.kind for n in heard.notes] == ["bind"]
+            assert "another program has this port" in heard.notes[0].text
+            assert heard.receiver.listening() != {f"127.0.0.1:{port}": ""}
+            other.close()
+            await until(lambda: heard.notes[-1].kind == "bound")
+            assert heard.receiver.listening() == {f"127.0.0.1:{port}": ""}
+            send(fatal(), port)
+            await until(lambda: heard.events)
 
 
-def test_a_server_out_of_file_handles_hears_when_it_has_some(
+async def test_a_server_out_of_file_handles_hears_when_it_has_some(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Not even a socket can be had: no start and no push fails by that, and nobody gives up."""
     monkeypatch.setattr("clptools.intake.listener.RETRY_MS", 10)
 
-    async def scenario() -> None:
-        heard = hear()
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
-        try:
-            heard.receiver.start()
-            await asyncio.sleep(0.1)  # some retries
-        finally:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        await until(lambda: len(heard.notes) == 2)
-        assert [n.kind for n in heard.notes] == ["bind", "bound"]
-        assert "Too many open files" in heard.notes[0].text
+    heard = hear()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        heard.receiver.start()
+        await asyncio.sleep(0.1)  # some retries
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    await until(lambda: len(heard.notes) == 2)
+    assert [n.kind for n in heard.notes] == ["bind", "bound"]
+    assert "Too many open files" in heard.notes[0].text
+    send(fatal(), heard.port)
+    await until(lambda: heard.events)
+    await heard.receiver.close()
+
+
+async def test_an_address_not_on_this_host_says_so() -> None:
+    async with hear(host="192.0.2.1") as heard:
+        assert "is not on this host" in heard.notes[0].text
+
+
+async def test_a_changed_configuration_moves_the_receiver() -> None:
+    async with hear() as heard:
+        port = free_port()
+        heard.receiver.apply(settings_for(port, communities=("new",)))
         send(fatal(), heard.port)
+        send(fatal(community="new"), port)
         await until(lambda: heard.events)
-        await heard.receiver.close()
-
-    asyncio.run(scenario())
-
-
-def test_an_address_not_on_this_host_says_so() -> None:
-    async def scenario() -> None:
-        async with hear(host="192.0.2.1") as heard:
-            assert "is not on this host" in heard.notes[0].text
-
-    asyncio.run(scenario())
+        heard.receiver.apply(settings_for(port, communities=("newer",)))
+        send(fatal(2, community="new"), port)
+        await until(lambda: heard.counters.get("bad_community"))
 
 
-def test_a_changed_configuration_moves_the_receiver() -> None:
-    async def scenario() -> None:
-        async with hear() as heard:
-            port = free_port()
-            heard.receiver.apply(settings_for(port, communities=("new",)))
-            send(fatal(), heard.port)
-            send(fatal(community="new"), port)
-            await until(lambda: heard.events)
-            heard.receiver.apply(settings_for(port, communities=("newer",)))
-            send(fatal(2, community="new"), port)
-            await until(lambda: heard.counters.get("bad_community"))
-
-    asyncio.run(scenario())
-
-
-def test_closing_waits_for_what_was_taken() -> None:
-    async def scenario() -> None:
-        heard = hear()
-        async with heard:
-            heard.durable.clear()
-            send(fatal(), heard.port)
-            await until(lambda: heard.counters.get("accepted"))
-        assert len(heard.events) == 1
-
-    asyncio.run(scenario())
+async def test_closing_waits_for_what_was_taken() -> None:
+    heard = hear()
+    async with heard:
+        heard.durable.clear()
+        send(fatal(), heard.port)
+        await until(lambda: heard.counters.get("accepted"))
+    assert len(heard.events) == 1
 
 
 # ---------------------------------------------------------------------- rehearsal
@@ -325,21 +268,20 @@ def rehearsal(**changed) -> bytes:
     return build_rehearsal(pet_event("FATAL"), **{**keys, **changed})
 
 
-def test_a_rehearsal_from_anywhere_is_shown_answered_and_never_recovered() -> None:
-    async def scenario() -> None:
-        async with hear() as heard:
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
-                sock.bind(("127.0.0.9", 0))
-                sock.sendto(rehearsal(), ("127.0.0.1", heard.port))
-                answer = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(sock, 9000), 5)
-            assert is_answer(answer, 3)
-            (note,) = heard.notes
-            assert (note.kind, note.source) == ("rehearsal", "127.0.0.9")
-            assert [e.event_class for e in note.rehearsal] == ["FATAL"]
-            assert heard.counters == {"received": 1, "rehearsal": 1}
-            assert not heard.events
-
-    asyncio.run(scenario())
+async def test_a_rehearsal_from_anywhere_is_shown_answered_and_never_recovered() -> None:
+    async with hear() as heard:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
+            sock.bind(("127.0.0.9", 0))
+            sock.sendto(rehearsal(), ("127.0.0.1", heard.port))
+            answer = await asyncio.wait_for(
+                asyncio.get_running_loop().sock_recv(sock, 9000), LIMIT_S
+            )
+        assert is_answer(answer, 3)
+        (note,) = heard.notes
+        assert (note.kind, note.source) == ("rehearsal", "127.0.0.9")
+        assert [e.event_class for e in note.rehearsal] == ["FATAL"]
+        assert heard.counters == {"received": 1, "rehearsal": 1}
+        assert not heard.events
 
 
 @pytest.mark.parametrize(
@@ -350,32 +292,28 @@ def test_a_rehearsal_from_anywhere_is_shown_answered_and_never_recovered() -> No
         ({"issued_ms": 1_000}, "too long ago"),
     ],
 )
-def test_rehearsals_without_proof_are_refused(changed: dict[str, object], reason: str) -> None:
-    async def scenario() -> None:
-        async with hear() as heard:
-            # Not even from the BMC's own address does it become a real trap.
-            send(rehearsal(**changed), heard.port)
-            await until(lambda: heard.counters.get("not_allowed"))
-            assert not heard.events
-            assert reason in heard.notes[0].text
+async def test_rehearsals_without_proof_are_refused(
+    changed: dict[str, object], reason: str
+) -> None:
+    async with hear() as heard:
+        # Not even from the BMC's own address does it become a real trap.
+        send(rehearsal(**changed), heard.port)
+        await until(lambda: heard.counters.get("not_allowed"))
+        assert not heard.events
+        assert reason in heard.notes[0].text
 
-    asyncio.run(scenario())
 
-
-def test_a_rehearsal_cannot_be_repeated_or_turned_into_another() -> None:
-    async def scenario() -> None:
-        async with hear() as heard:
-            data = rehearsal()
-            send(data, heard.port, source="127.0.0.9")
-            send(data, heard.port, source="127.0.0.9")
-            await until(lambda: heard.counters.get("not_allowed"))
-            assert heard.counters["rehearsal"] == 1
-            changed = bytearray(rehearsal())
-            changed[changed.index(b"BEAMBAM") + 15] ^= 0x30
-            send(bytes(changed), heard.port, source="127.0.0.9")
-            await until(lambda: heard.counters.get("not_allowed") == 2)
-
-    asyncio.run(scenario())
+async def test_a_rehearsal_cannot_be_repeated_or_turned_into_another() -> None:
+    async with hear() as heard:
+        data = rehearsal()
+        send(data, heard.port, source="127.0.0.9")
+        send(data, heard.port, source="127.0.0.9")
+        await until(lambda: heard.counters.get("not_allowed"))
+        assert heard.counters["rehearsal"] == 1
+        changed = bytearray(rehearsal())
+        changed[changed.index(b"BEAMBAM") + 15] ^= 0x30
+        send(bytes(changed), heard.port, source="127.0.0.9")
+        await until(lambda: heard.counters.get("not_allowed") == 2)
 
 
 # ---------------------------------------------------------------------- parts
@@ -478,18 +416,17 @@ def test_in_a_storm_a_fatal_state_does_not_wait() -> None:
     assert not storm.admit("fan", "fatal", True, "", 1_001)
 
 
-def test_the_end_of_a_storm_is_told_with_the_last_state(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_end_of_a_storm_is_told_with_the_last_state(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     for module in ("trap_delivery", "admission"):
-        monkeypatch.setattr(f"clptools.intake.{module}.REPEAT_MS", 300)
+        monkeypatch.setattr(f"clptools.intake.{module}.REPEAT_MS", 1_000)
 
-    async def scenario() -> None:
-        async with hear() as heard:
-            for n in range(BURST + 100):
-                event = pet_event("04h/01/2", sequence=n + 1, deasserted=bool(n % 2))
-                send(build_pet_trap(event), heard.port)
-            await until(lambda: len(heard.notes) == 2)
-            assert [n.kind for n in heard.notes] == ["storm", "storm"]
-            assert "is over" in heard.notes[1].text
-            assert heard.events[-1].event_class == "CLEAR"
-
-    asyncio.run(scenario())
+    async with hear() as heard:
+        for n in range(BURST + 100):
+            event = pet_event("04h/01/2", sequence=n + 1, deasserted=bool(n % 2))
+            send(build_pet_trap(event), heard.port)
+        await until(lambda: len(heard.notes) == 2)
+        assert [n.kind for n in heard.notes] == ["storm", "storm"]
+        assert "is over" in heard.notes[1].text
+        assert heard.events[-1].event_class == "CLEAR"

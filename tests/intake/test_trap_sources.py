@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 
 import msgspec
@@ -12,8 +11,9 @@ from clptools.core.model.settings import Bmc, Server, Settings, TrapSource
 from clptools.intake.admission import known_source, same_source
 from clptools.intake.rehearsal import build_pet_trap, pet_event
 from clptools.intake.snmp import Version
+from tests.conftest import until
 from tests.core.test_ledger import Box
-from tests.intake.conftest import Heard, free_port, send, settings_for, until
+from tests.intake.conftest import Heard, free_port, send, settings_for
 from tests.intake.family_rows import OK, Said, hpe
 from tests.intake.netns import own_network
 
@@ -34,85 +34,75 @@ def slot(said: Said, value: int | str) -> Said:
     return said.of(((f"{SLOT}.3", value),))
 
 
-def test_the_bmcs_other_port_speaks_of_the_same_faults() -> None:
-    async def scenario() -> None:
-        port = free_port()
-        settings = with_sources(port, TrapSource(address=OTHER_PORT))
-        async with Heard(settings, port) as heard:
-            box = Box()
-            send(build_pet_trap(pet_event("FATAL", sequence=1)), port)
-            await until(lambda: len(heard.events) == 1)
-            ended = build_pet_trap(pet_event("FATAL", deasserted=True, sequence=2))
-            send(ended, port, source=STRANGER)
-            send(ended, port, source=OTHER_PORT)
-            await until(lambda: len(heard.events) == 2)
-            for event in heard.events:
-                box.tell(event)
-            assert not box.open
-            assert heard.counters["not_allowed"] == 1
-
-    asyncio.run(scenario())
+async def test_the_bmcs_other_port_speaks_of_the_same_faults() -> None:
+    port = free_port()
+    settings = with_sources(port, TrapSource(address=OTHER_PORT))
+    async with Heard(settings, port) as heard:
+        box = Box()
+        send(build_pet_trap(pet_event("FATAL", sequence=1)), port)
+        await until(lambda: len(heard.events) == 1)
+        ended = build_pet_trap(pet_event("FATAL", deasserted=True, sequence=2))
+        send(ended, port, source=STRANGER)
+        send(ended, port, source=OTHER_PORT)
+        await until(lambda: len(heard.events) == 2)
+        for event in heard.events:
+            box.tell(event)
+        assert not box.open
+        assert heard.counters["not_allowed"] == 1
 
 
 @pytest.mark.parametrize("version", [Version.V1, Version.V2C])
-def test_a_chassis_manager_speaks_for_the_server_whose_slot_it_names(version: Version) -> None:
-    async def scenario() -> None:
-        port = free_port()
-        shared = TrapSource(address=CHASSIS, variable=SLOT, value="3")
-        async with Heard(with_sources(port, shared), port) as heard:
-            for number, said in enumerate(
-                (
-                    slot(hpe(6050), 4),  # its neighbour's
-                    hpe(6050),  # nobody's
-                    slot(hpe(6050), 3),
-                    slot(hpe(6048, OK), 4),
-                ),
-                start=1,
-            ):
-                send(said.datagram(version, number), port, source=CHASSIS)
-            await until(lambda: heard.counters.get("elsewhere") == 3)
-            await until(lambda: heard.events)
-            # The BMC itself means another supply than the chassis does.
-            send(hpe(6050).datagram(version, 9), port)
-            await until(lambda: len(heard.events) == 2)
-            box = Box()
-            for event in heard.events:
-                box.tell(event)
-            assert sorted(box.open)[0].startswith(f"{CHASSIS}/trap/hpe-ilo/supply")
-            assert len(box.open) == 2
-            send(slot(hpe(6048, OK), 3).datagram(version, 10), port, source=CHASSIS)
-            await until(lambda: len(heard.events) == 3)
-            box.tell(heard.events[-1])
-            assert [key.startswith("trap/") for key in box.open] == [True]
-            assert "not_allowed" not in heard.counters
-
-    asyncio.run(scenario())
-
-
-def test_a_slot_may_be_named_in_words() -> None:
-    async def scenario() -> None:
-        port = free_port()
-        shared = TrapSource(address=CHASSIS, variable=SLOT, value="Bay 3")
-        async with Heard(with_sources(port, shared), port) as heard:
-            send(slot(hpe(9014), "Bay 4").datagram(Version.V2C, 1), port, source=CHASSIS)
-            send(slot(hpe(9014), "Bay 3\0").datagram(Version.V2C, 2), port, source=CHASSIS)
-            await until(lambda: heard.events)
-            assert heard.counters["elsewhere"] == 1
-
-    asyncio.run(scenario())
+async def test_a_chassis_manager_speaks_for_the_server_whose_slot_it_names(
+    version: Version,
+) -> None:
+    port = free_port()
+    shared = TrapSource(address=CHASSIS, variable=SLOT, value="3")
+    async with Heard(with_sources(port, shared), port) as heard:
+        for number, said in enumerate(
+            (
+                slot(hpe(6050), 4),  # its neighbour's
+                hpe(6050),  # nobody's
+                slot(hpe(6050), 3),
+                slot(hpe(6048, OK), 4),
+            ),
+            start=1,
+        ):
+            send(said.datagram(version, number), port, source=CHASSIS)
+        await until(lambda: heard.counters.get("elsewhere") == 3)
+        await until(lambda: heard.events)
+        # The BMC itself means another supply than the chassis does.
+        send(hpe(6050).datagram(version, 9), port)
+        await until(lambda: len(heard.events) == 2)
+        box = Box()
+        for event in heard.events:
+            box.tell(event)
+        assert sorted(box.open)[0].startswith(f"{CHASSIS}/trap/hpe-ilo/supply")
+        assert len(box.open) == 2
+        send(slot(hpe(6048, OK), 3).datagram(version, 10), port, source=CHASSIS)
+        await until(lambda: len(heard.events) == 3)
+        box.tell(heard.events[-1])
+        assert [key.startswith("trap/") for key in box.open] == [True]
+        assert "not_allowed" not in heard.counters
 
 
-def test_sources_change_while_the_sockets_stay() -> None:
-    async def scenario() -> None:
-        port = free_port()
-        async with Heard(with_sources(port), port) as heard:
-            send(hpe(9014).datagram(Version.V2C, 1), port, source=OTHER_PORT)
-            await until(lambda: heard.counters.get("not_allowed") == 1)
-            heard.receiver.apply(with_sources(port, TrapSource(address=OTHER_PORT)))
-            send(hpe(9014).datagram(Version.V2C, 2), port, source=OTHER_PORT)
-            await until(lambda: heard.events)
+async def test_a_slot_may_be_named_in_words() -> None:
+    port = free_port()
+    shared = TrapSource(address=CHASSIS, variable=SLOT, value="Bay 3")
+    async with Heard(with_sources(port, shared), port) as heard:
+        send(slot(hpe(9014), "Bay 4").datagram(Version.V2C, 1), port, source=CHASSIS)
+        send(slot(hpe(9014), "Bay 3\0").datagram(Version.V2C, 2), port, source=CHASSIS)
+        await until(lambda: heard.events)
+        assert heard.counters["elsewhere"] == 1
 
-    asyncio.run(scenario())
+
+async def test_sources_change_while_the_sockets_stay() -> None:
+    port = free_port()
+    async with Heard(with_sources(port), port) as heard:
+        send(hpe(9014).datagram(Version.V2C, 1), port, source=OTHER_PORT)
+        await until(lambda: heard.counters.get("not_allowed") == 1)
+        heard.receiver.apply(with_sources(port, TrapSource(address=OTHER_PORT)))
+        send(hpe(9014).datagram(Version.V2C, 2), port, source=OTHER_PORT)
+        await until(lambda: heard.events)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from clptools.faults import ClpError
 from clptools.intake import snmp
 from clptools.intake.snmp import V3Message
 from clptools.intake.usm import Engine, Refused, UserKeys, Usm, engine_id, read_keys
+from tests.conftest import LIMIT_S
 from tests.intake.conftest import free_port, run
 from tests.intake.test_netsnmp import V2_ARGUMENTS
 
@@ -38,7 +39,7 @@ def recorded(boots: int, time: int, engine: str = "0x8000000001020304") -> bytes
             )  # fmt: skip
             assert code == 0, out
             loop = asyncio.get_running_loop()
-            return await asyncio.wait_for(loop.sock_recv(sock, 9000), 5)
+            return await asyncio.wait_for(loop.sock_recv(sock, 9000), LIMIT_S)
 
     return asyncio.run(scenario())
 

@@ -22,17 +22,14 @@ def test_fuzz_garbage_is_a_frame_or_a_frame_error(data: bytes) -> None:
         assert connection.decode_frame(connection.encode_frame(again)[4:]) == again
 
 
-def test_a_frame_arrives_whole_byte_by_byte_and_with_another_behind() -> None:
-    async def test() -> None:
-        sent = [connection.Hello(session="s"), connection.Ping(), connection.Ack(number=7)]
-        for size in (1, 3, 1000):
-            reader = asyncio.StreamReader()
-            data = b"".join(connection.encode_frame(frame) for frame in sent)
-            for at in range(0, len(data), size):
-                reader.feed_data(data[at : at + size])
-            assert [await connection.read_frame(reader, 100, 1.0) for _ in sent] == sent
-
-    asyncio.run(test())
+async def test_a_frame_arrives_whole_byte_by_byte_and_with_another_behind() -> None:
+    sent = [connection.Hello(session="s"), connection.Ping(), connection.Ack(number=7)]
+    for size in (1, 3, 1000):
+        reader = asyncio.StreamReader()
+        data = b"".join(connection.encode_frame(frame) for frame in sent)
+        for at in range(0, len(data), size):
+            reader.feed_data(data[at : at + size])
+        assert [await connection.read_frame(reader, 100, 1.0) for _ in sent] == sent
 
 
 def test_a_length_beyond_the_limit_is_refused_before_a_byte_of_it_is_kept() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 
 import msgspec
 import pytest
@@ -15,6 +15,7 @@ from clptools.links.lan import RELAY, LanHeartbeats
 from clptools.links.notices import LinkNotOpen, LinkOpen, SendFails, SendsAgain
 from clptools.links.sockets import plain
 from clptools.links.wire import Wire
+from tests.conftest import until
 from tests.noticed import Noticed
 
 KEY = b"k" * 32
@@ -58,61 +59,42 @@ class Agent:
         self.lan.apply(settings)
 
 
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0.005)
+async def test_a_beat_arrives_once_over_each_interconnect() -> None:
+    settings = cluster(free_port())
+    one, two = Agent("server1", settings), Agent("server2", settings)
+    one.lan.send(beat("server1", "server2", 1))
+    await until(lambda: len(two.seen) == 2)
+    assert {link for link, _ in two.seen} == {"lanhb1", "lanhb2"}
+    assert two.lan.up == {"lanhb1": True, "lanhb2": True}
+    one.lan.close()
+    two.lan.close()
 
 
-def run(test: Callable[[], Coroutine[None, None, None]]) -> None:
-    asyncio.run(asyncio.wait_for(test(), 20))
+async def test_over_ipv6_too() -> None:
+    settings = cluster(free_port())
+    path = Interconnect(name="lanhb1", type="lanhb", addresses={"server1": "0:0::1"})
+    settings = msgspec.structs.replace(settings, interconnects=(path,))
+    one = Agent("server1", settings)
+    sender = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    wire = Wire("cluster", KEY)
+    sender.sendto(wire.encode(beat("server1", "server1", 1)), ("::1", settings.cluster.port))
+    await until(lambda: one.lan.counters["own_name"] == 1)
+    sender.close()
+    one.lan.close()
 
 
-def test_a_beat_arrives_once_over_each_interconnect() -> None:
-    async def test() -> None:
-        settings = cluster(free_port())
-        one, two = Agent("server1", settings), Agent("server2", settings)
-        one.lan.send(beat("server1", "server2", 1))
-        await until(lambda: len(two.seen) == 2)
-        assert {link for link, _ in two.seen} == {"lanhb1", "lanhb2"}
-        assert two.lan.up == {"lanhb1": True, "lanhb2": True}
-        one.lan.close()
-        two.lan.close()
-
-    run(test)
-
-
-def test_over_ipv6_too() -> None:
-    async def test() -> None:
-        settings = cluster(free_port())
-        path = Interconnect(name="lanhb1", type="lanhb", addresses={"server1": "0:0::1"})
-        settings = msgspec.structs.replace(settings, interconnects=(path,))
-        one = Agent("server1", settings)
-        sender = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
-        wire = Wire("cluster", KEY)
-        sender.sendto(wire.encode(beat("server1", "server1", 1)), ("::1", settings.cluster.port))
-        await until(lambda: one.lan.counters["own_name"] == 1)
-        sender.close()
-        one.lan.close()
-
-    run(test)
-
-
-def test_two_that_do_not_hear_each_other_are_relayed_by_a_third() -> None:
-    async def test() -> None:
-        settings = cluster(free_port())
-        one, two, three = (Agent(name, settings) for name in NAMES)
-        one.lan.send(beat("server1", "server3", 1), via="server2")
-        await until(lambda: two.lan.counters["received"] == 2)
-        assert [(link, b.to) for link, b in two.seen] == [(RELAY, "server3")]
-        assert two.lan.counters["copy"] == 1
-        two.lan.send(two.seen[0][1])  # what the core does with it
-        await until(lambda: three.lan.counters["received"] == 2)
-        assert [(link, b.sender) for link, b in three.seen] == [(RELAY, "server1")]
-        for agent in (one, two, three):
-            agent.lan.close()
-
-    run(test)
+async def test_two_that_do_not_hear_each_other_are_relayed_by_a_third() -> None:
+    settings = cluster(free_port())
+    one, two, three = (Agent(name, settings) for name in NAMES)
+    one.lan.send(beat("server1", "server3", 1), via="server2")
+    await until(lambda: two.lan.counters["received"] == 2)
+    assert [(link, b.to) for link, b in two.seen] == [(RELAY, "server3")]
+    assert two.lan.counters["copy"] == 1
+    two.lan.send(two.seen[0][1])  # what the core does with it
+    await until(lambda: three.lan.counters["received"] == 2)
+    assert [(link, b.sender) for link, b in three.seen] == [(RELAY, "server1")]
+    for agent in (one, two, three):
+        agent.lan.close()
 
 
 @pytest.mark.parametrize(
@@ -127,133 +109,112 @@ def test_two_that_do_not_hear_each_other_are_relayed_by_a_third() -> None:
         ("not_for_us", lambda: Wire("cluster", KEY).encode(beat("server3", "server1", 1))),
     ],
 )
-def test_what_is_dropped_is_counted_by_reason(name: str, make: Callable[[], bytes]) -> None:
-    async def test() -> None:
-        settings = cluster(free_port())
-        two = Agent("server2", settings)
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
-            sender.bind(("127.77.1.1", 0))
-            sender.sendto(make(), ("127.77.1.2", settings.cluster.port))
-            await until(lambda: two.lan.counters[name] == 1)
-        assert two.seen == []
-        two.lan.close()
-
-    run(test)
+async def test_what_is_dropped_is_counted_by_reason(name: str, make: Callable[[], bytes]) -> None:
+    settings = cluster(free_port())
+    two = Agent("server2", settings)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.bind(("127.77.1.1", 0))
+        sender.sendto(make(), ("127.77.1.2", settings.cluster.port))
+        await until(lambda: two.lan.counters[name] == 1)
+    assert two.seen == []
+    two.lan.close()
 
 
-def test_replays_and_foreign_sources_are_dropped() -> None:
-    async def test() -> None:
-        settings = cluster(free_port())
-        two = Agent("server2", settings)
-        frame = Wire("cluster", KEY).encode(beat("server1", "server2", 1))
-        to = ("127.77.1.2", settings.cluster.port)
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
-            sender.bind(("127.77.1.1", 0))
-            for _ in range(3):
-                sender.sendto(frame, to)
-            await until(lambda: two.lan.counters["replayed"] == 2)
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
-            sender.bind(("127.77.1.99", 0))
-            sender.sendto(Wire("cluster", KEY).encode(beat("server1", "server2", 2)), to)
-            await until(lambda: two.lan.counters["bad_source"] == 1)
-        assert len(two.seen) == 1
-        two.lan.close()
-
-    run(test)
+async def test_replays_and_foreign_sources_are_dropped() -> None:
+    settings = cluster(free_port())
+    two = Agent("server2", settings)
+    frame = Wire("cluster", KEY).encode(beat("server1", "server2", 1))
+    to = ("127.77.1.2", settings.cluster.port)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.bind(("127.77.1.1", 0))
+        for _ in range(3):
+            sender.sendto(frame, to)
+        await until(lambda: two.lan.counters["replayed"] == 2)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.bind(("127.77.1.99", 0))
+        sender.sendto(Wire("cluster", KEY).encode(beat("server1", "server2", 2)), to)
+        await until(lambda: two.lan.counters["bad_source"] == 1)
+    assert len(two.seen) == 1
+    two.lan.close()
 
 
-def test_another_agent_with_our_name_is_counted_and_handed_in() -> None:
-    async def test() -> None:
-        settings = cluster(free_port())
-        two = Agent("server2", settings)
-        frame = Wire("cluster", KEY).encode(beat("server2", "server2", 1, "rival"))
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
-            sender.bind(("127.77.1.1", 0))
-            sender.sendto(frame, ("127.77.1.2", settings.cluster.port))
-            await until(lambda: two.seen)
-        assert two.seen[0][1].incarnation == "rival"
-        assert two.lan.counters["own_name"] == 1
-        two.lan.close()
-
-    run(test)
+async def test_another_agent_with_our_name_is_counted_and_handed_in() -> None:
+    settings = cluster(free_port())
+    two = Agent("server2", settings)
+    frame = Wire("cluster", KEY).encode(beat("server2", "server2", 1, "rival"))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.bind(("127.77.1.1", 0))
+        sender.sendto(frame, ("127.77.1.2", settings.cluster.port))
+        await until(lambda: two.seen)
+    assert two.seen[0][1].incarnation == "rival"
+    assert two.lan.counters["own_name"] == 1
+    two.lan.close()
 
 
-def test_an_address_that_is_not_there_is_told_in_one_line_and_taken_when_it_comes() -> None:
-    async def test() -> None:
-        settings = cluster(free_port(), nets=("127.77.1.",))
-        holder = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        holder.bind(("127.77.1.1", settings.cluster.port))
-        one = Agent("server1", settings)
-        assert one.lan.up == {"lanhb1": False}
-        assert one.told == [
-            (
-                "interconnect lanhb1: cannot listen on 127.77.1.1 port "
-                f"{settings.cluster.port} (Address already in use); trying again until it can"
-            )
-        ]
-        one.lan.send(beat("server1", "server2", 1))
-        assert one.lan.counters["not_sent"] == 1
-        holder.close()
-        await until(lambda: one.lan.up["lanhb1"])
-        assert one.told[1:] == ["interconnect lanhb1: listening on 127.77.1.1"]
-        assert one.told.kinds == [LinkNotOpen, LinkOpen]
-        one.lan.close()
-
-    run(test)
+async def test_an_address_that_is_not_there_is_told_in_one_line_and_taken_when_it_comes() -> None:
+    settings = cluster(free_port(), nets=("127.77.1.",))
+    holder = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    holder.bind(("127.77.1.1", settings.cluster.port))
+    one = Agent("server1", settings)
+    assert one.lan.up == {"lanhb1": False}
+    assert one.told == [
+        (
+            "interconnect lanhb1: cannot listen on 127.77.1.1 port "
+            f"{settings.cluster.port} (Address already in use); trying again until it can"
+        )
+    ]
+    one.lan.send(beat("server1", "server2", 1))
+    assert one.lan.counters["not_sent"] == 1
+    holder.close()
+    await until(lambda: one.lan.up["lanhb1"])
+    assert one.told[1:] == ["interconnect lanhb1: listening on 127.77.1.1"]
+    assert one.told.kinds == [LinkNotOpen, LinkOpen]
+    one.lan.close()
 
 
-def test_a_network_that_cannot_be_reached_is_told_once_and_raises_nothing() -> None:
-    async def test() -> None:
-        settings = cluster(free_port(), nets=("127.77.1.",))
-        path = settings.interconnects[0]
-        far = msgspec.structs.replace(path, addresses={**path.addresses, "server2": "192.0.2.1"})
-        one = Agent("server1", msgspec.structs.replace(settings, interconnects=(far,)))
-        for seq in range(3):
-            one.lan.send(beat("server1", "server2", seq))
-        assert one.lan.counters["send_failed"] == 3, "loopback cannot reach 192.0.2.1"
-        assert len(one.told) == 1
-        assert one.told.kinds == [SendFails]
-        assert "cannot send to server2 at 192.0.2.1" in one.told[0]
-        (link,) = one.lan._links.values()
-        link._targets["server2"] = ("127.77.1.2", settings.cluster.port)
-        for seq in range(2):
-            one.lan.send(beat("server1", "server2", seq))
-        assert one.told.kinds[1:] == [SendsAgain]
-        one.lan.close()
-
-    run(test)
+async def test_a_network_that_cannot_be_reached_is_told_once_and_raises_nothing() -> None:
+    settings = cluster(free_port(), nets=("127.77.1.",))
+    path = settings.interconnects[0]
+    far = msgspec.structs.replace(path, addresses={**path.addresses, "server2": "192.0.2.1"})
+    one = Agent("server1", msgspec.structs.replace(settings, interconnects=(far,)))
+    for seq in range(3):
+        one.lan.send(beat("server1", "server2", seq))
+    assert one.lan.counters["send_failed"] == 3, "loopback cannot reach 192.0.2.1"
+    assert len(one.told) == 1
+    assert one.told.kinds == [SendFails]
+    assert "cannot send to server2 at 192.0.2.1" in one.told[0]
+    (link,) = one.lan._links.values()
+    link._targets["server2"] = ("127.77.1.2", settings.cluster.port)
+    for seq in range(2):
+        one.lan.send(beat("server1", "server2", seq))
+    assert one.told.kinds[1:] == [SendsAgain]
+    one.lan.close()
 
 
-def test_a_changed_configuration_keeps_the_links_that_stay() -> None:
-    async def test() -> None:
-        settings = cluster(free_port())
-        one = Agent("server1", settings)
-        kept = one.lan._links["lanhb2"]
-        less = msgspec.structs.replace(settings, interconnects=settings.interconnects[1:])
-        one.lan.apply(less)
-        assert one.lan.up == {"lanhb2": True}
-        assert one.lan._links["lanhb2"] is kept
-        one.lan.close()
-
-    run(test)
+async def test_a_changed_configuration_keeps_the_links_that_stay() -> None:
+    settings = cluster(free_port())
+    one = Agent("server1", settings)
+    kept = one.lan._links["lanhb2"]
+    less = msgspec.structs.replace(settings, interconnects=settings.interconnects[1:])
+    one.lan.apply(less)
+    assert one.lan.up == {"lanhb2": True}
+    assert one.lan._links["lanhb2"] is kept
+    one.lan.close()
 
 
-def test_a_flood_of_garbage_does_not_keep_a_beat_out() -> None:
-    async def test() -> None:
-        settings = cluster(free_port())
-        one, two = Agent("server1", settings), Agent("server2", settings)
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
-            sender.bind(("127.77.1.3", 0))
-            for n in range(500):
-                sender.sendto(b"\x01" * 500, ("127.77.1.2", settings.cluster.port))
-                if n % 100 == 0:
-                    one.lan.send(beat("server1", "server2", n))
-                    await asyncio.sleep(0)
-        await until(lambda: sum(link == "lanhb1" for link, _ in two.seen) == 5)
-        one.lan.close()
-        two.lan.close()
-
-    run(test)
+async def test_a_flood_of_garbage_does_not_keep_a_beat_out() -> None:
+    settings = cluster(free_port())
+    one, two = Agent("server1", settings), Agent("server2", settings)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.bind(("127.77.1.3", 0))
+        for n in range(500):
+            sender.sendto(b"\x01" * 500, ("127.77.1.2", settings.cluster.port))
+            if n % 100 == 0:
+                one.lan.send(beat("server1", "server2", n))
+                await asyncio.sleep(0)
+    await until(lambda: sum(link == "lanhb1" for link, _ in two.seen) == 5)
+    one.lan.close()
+    two.lan.close()
 
 
 def test_addresses_are_compared_as_numbers() -> None:

@@ -16,28 +16,23 @@ from clptools.core.model.requests import ExternalNotice, Outcome
 from clptools.faults import ClpError, ExitCode
 from clptools.links.connection import call_from_outside as call
 from clptools.links.credentials import OUTSIDE
-from tests.links.test_peer import KEY, Agent, agents, cluster, free_port, run, until
+from tests.conftest import LIMIT_S, until
+from tests.links.test_peer import KEY, Agent, agents, cluster, free_port
 
 NOTICE = Transaction(request=ExternalNotice(category="MY", text="disk is full"), user="admin")
 
 
-def with_agent(ask: Callable[[int], Any]) -> tuple[Any, Agent]:
+async def with_agent(ask: Callable[[int], Any]) -> tuple[Any, Agent]:
     """`ask(port)` in a thread while an agent serves; what it gave, and the agent."""
-    result: list[Any] = []
-    agent: list[Agent] = []
-
-    async def test() -> None:
-        settings = cluster(free_port())
-        async with agents(settings, "server2") as (two,):
-            result.append(await asyncio.to_thread(ask, settings.cluster.port))
-            agent.append(two)
-
-    run(test)
-    return result[0], agent[0]
+    settings = cluster(free_port())
+    async with agents(settings, "server2") as (two,):
+        return await asyncio.to_thread(ask, settings.cluster.port), two
 
 
-def test_a_notice_is_taken_and_answered() -> None:
-    outcome, agent = with_agent(lambda port: call("127.78.1.2", port, KEY, NOTICE, Outcome, 5))
+async def test_a_notice_is_taken_and_answered() -> None:
+    outcome, agent = await with_agent(
+        lambda port: call("127.78.1.2", port, KEY, NOTICE, Outcome, LIMIT_S)
+    )
     assert outcome == Outcome(text=f"done for {OUTSIDE}")
     assert agent.asked == [(OUTSIDE, NOTICE)]
     # The address that it called from, whatever it says of itself.
@@ -50,39 +45,36 @@ def fault(ask: Callable[[], Any]) -> ClpError:
     return caught.value
 
 
-def test_what_only_a_server_may_ask_is_refused() -> None:
-    seen, agent = with_agent(
-        lambda port: fault(lambda: call("127.78.1.2", port, KEY, AskConfig(), Outcome, 5))
+async def test_what_only_a_server_may_ask_is_refused() -> None:
+    seen, agent = await with_agent(
+        lambda port: fault(lambda: call("127.78.1.2", port, KEY, AskConfig(), Outcome, LIMIT_S))
     )
     assert seen.code == ExitCode.NOT_PERMITTED
     assert agent.asked == []
     assert agent.denied == [("127.0.0.1", "only a server of the cluster may ask this")]
 
 
-def test_another_key_is_not_permitted_and_says_what_to_give() -> None:
-    seen, _ = with_agent(
-        lambda port: fault(lambda: call("127.78.1.2", port, b"x" * 32, NOTICE, Outcome, 5))
+async def test_another_key_is_not_permitted_and_says_what_to_give() -> None:
+    seen, _ = await with_agent(
+        lambda port: fault(lambda: call("127.78.1.2", port, b"x" * 32, NOTICE, Outcome, LIMIT_S))
     )
     assert (seen.code, "--key" in seen.hint) == (ExitCode.NOT_PERMITTED, True)
-    short = fault(lambda: call("127.78.1.2", 1, b"x", NOTICE, Outcome, 5))
+    short = fault(lambda: call("127.78.1.2", 1, b"x", NOTICE, Outcome, LIMIT_S))
     assert short.code == ExitCode.NOT_PERMITTED
 
 
-def test_a_caller_with_another_key_is_told_of_where_it_knocked() -> None:
-    async def test() -> None:
-        settings = cluster(free_port())
-        async with agents(settings, "server2") as (two,):
-            port = settings.cluster.port
-            wrong = functools.partial(call, "127.78.1.2", port, b"x" * 32, NOTICE, Outcome, 5)
-            await asyncio.to_thread(fault, wrong)
-            await until(lambda: two.denied)
-            assert two.denied == [("127.0.0.1", "it does not have the cluster's key")]
-
-    run(test)
+async def test_a_caller_with_another_key_is_told_of_where_it_knocked() -> None:
+    settings = cluster(free_port())
+    async with agents(settings, "server2") as (two,):
+        port = settings.cluster.port
+        wrong = functools.partial(call, "127.78.1.2", port, b"x" * 32, NOTICE, Outcome, LIMIT_S)
+        await asyncio.to_thread(fault, wrong)
+        await until(lambda: two.denied)
+        assert two.denied == [("127.0.0.1", "it does not have the cluster's key")]
 
 
 def test_nobody_there() -> None:
-    seen = fault(lambda: call("127.78.1.2", free_port(), KEY, NOTICE, Outcome, 5))
+    seen = fault(lambda: call("127.78.1.2", free_port(), KEY, NOTICE, Outcome, LIMIT_S))
     assert seen.code == ExitCode.NO_AGENT
 
 
@@ -98,21 +90,18 @@ def test_one_that_accepts_and_is_silent_or_hangs_up() -> None:
 
         thread = threading.Thread(target=hang_up)
         thread.start()
-        seen = fault(lambda: call("127.78.1.3", port, KEY, NOTICE, Outcome, 5))
+        seen = fault(lambda: call("127.78.1.3", port, KEY, NOTICE, Outcome, LIMIT_S))
         thread.join(5)
         assert seen.code == ExitCode.FAILED
 
 
-def test_an_agent_that_does_not_answer_in_time() -> None:
-    async def test() -> None:
-        settings = cluster(free_port())
-        two = Agent("server2")
-        two.hold.clear()
-        await two.channel.start(settings)
-        seen = await asyncio.to_thread(
-            fault, lambda: call("127.78.1.2", settings.cluster.port, KEY, NOTICE, Outcome, 0.5)
-        )
-        assert seen.code == ExitCode.TIMED_OUT
-        await two.channel.close()
-
-    run(test)
+async def test_an_agent_that_does_not_answer_in_time() -> None:
+    settings = cluster(free_port())
+    two = Agent("server2")
+    two.hold.clear()
+    await two.channel.start(settings)
+    seen = await asyncio.to_thread(
+        fault, lambda: call("127.78.1.2", settings.cluster.port, KEY, NOTICE, Outcome, 0.5)
+    )
+    assert seen.code == ExitCode.TIMED_OUT
+    await two.channel.close()

@@ -26,6 +26,7 @@ import pytest
 
 from clptools.cli.registry import COMMANDS
 from clptools.intake.rehearsal import pet_event
+from tests.conftest import LIMIT_S
 from tests.real.bmc import PASSWORD as BMC_PASSWORD
 
 NEEDED = ("ip", "setpriv", "nft")
@@ -45,7 +46,7 @@ def require() -> None:
         pytest.skip(f"NOT TESTED: not installed: {', '.join(missing)}")
 
 
-def until(what: str, condition: Callable[[], T], timeout_s: float = 20.0) -> T:
+def until(what: str, condition: Callable[[], T], timeout_s: float = LIMIT_S) -> T:
     """Poll `condition` until it is true; fails with `what` and its last value."""
     deadline = time.monotonic() + timeout_s
     while True:
@@ -371,7 +372,7 @@ class Cluster:
             _remove(node.namespace)
             if node.agent is not None:
                 with contextlib.suppress(subprocess.TimeoutExpired):
-                    node.agent.wait(timeout=5)
+                    node.agent.wait(timeout=LIMIT_S)
         _remove(self.wires)
         _umount(self.folder)
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -444,7 +445,7 @@ class Cluster:
             ["ip", "netns", "exec", self.wires, *words],
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=LIMIT_S,
         )
 
     def toml(

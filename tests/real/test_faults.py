@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.conftest import LIMIT_S
 from tests.real.cluster import Cluster, Node, until
 
 pytestmark = pytest.mark.root
@@ -257,7 +258,7 @@ def test_a_configuration_that_changes_on_the_disk_is_said_and_not_used(cluster: 
     first.kill()
     first.start()
     assert first.agent is not None
-    assert first.agent.wait(timeout=10) == 8
+    assert first.agent.wait(timeout=LIMIT_S) == 8
     assert "clp.toml:1" in first.log()
     first.write_config(cluster.toml() + "# a remark\n")
     first.start()

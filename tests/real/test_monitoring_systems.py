@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import LIMIT_S
 from tests.real.cluster import Cluster, Node, until
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
@@ -38,7 +39,7 @@ def asked(node: Node, path: str) -> Any:
         node.within("promtool", "query", "instant", "-o", "json", "http://127.0.0.1:9090", path),
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=LIMIT_S,
     )
     return json.loads(done.stdout) if done.returncode == 0 else []
 
@@ -52,7 +53,11 @@ def test_prometheus_scrapes_an_agent_and_its_alerts_fire(tmp_path: Path) -> None
         holder = cluster.online()
         text = holder.ok("clpstat --metrics")
         checked = subprocess.run(
-            ["promtool", "check", "metrics"], input=text, capture_output=True, text=True, timeout=30
+            ["promtool", "check", "metrics"],
+            input=text,
+            capture_output=True,
+            text=True,
+            timeout=LIMIT_S,
         )
         assert checked.returncode == 0, checked.stdout + checked.stderr
         assert checked.stderr == "", "promtool has no remarks"
@@ -117,7 +122,7 @@ def test_the_check_is_a_plug_in() -> None:
                 holder.within(NEGATE, "-s", str(cluster.bin / "clpstat"), "--check", *options),
                 capture_output=True,
                 text=True,
-                timeout=60,
+                timeout=LIMIT_S,
                 env=os.environ | holder.environment(),
             )
             return done.returncode, done.stdout.strip()

@@ -43,15 +43,15 @@ def test_an_agent_whose_run_is_wiped_stays_the_only_one_and_is_found_again(
     assert second.returncode == 6, second.stderr
     assert "already runs here" in second.stderr
     assert "already" in first.ok("clpcl -s")
-    until("clpstat finds it", first.ready, 5)
+    until("clpstat finds it", first.ready)
     assert first.agent.poll() is None
     for name in ("state", "lock", "clpnode.sock", "message.sock"):
         assert (first.root / "run/clptools" / name).exists(), name
-    until("it is told", lambda: told(first, "are made again"), 5)
+    until("it is told", lambda: told(first, "are made again"))
     assert first.ok("clpmsg NIC 'link down'")
     shutil.rmtree(first.root / "run/clptools")
-    until("clpstat finds it again", first.ready, 5)
-    until("each time is told once", lambda: told(first, "are made again") == 2, 5)
+    until("clpstat finds it again", first.ready)
+    until("each time is told once", lambda: told(first, "are made again") == 2)
     # The state that was written again is the agent's own: the next one finds what it held.
     first.kill()
     first.start()

@@ -29,6 +29,7 @@ from sushy_tools.emulator.resources.systems import fakedriver
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from clptools.sim.bmc import SimulatedBmc
+from tests.conftest import LIMIT_S
 
 EVENTS = "/redfish/v1/EventService"
 ACCOUNTS = "/redfish/v1/AccountService"
@@ -173,7 +174,7 @@ class RedfishBmc:
 
         def post() -> None:
             try:
-                with urllib.request.urlopen(asked, timeout=5, context=context) as answer:
+                with urllib.request.urlopen(asked, timeout=LIMIT_S, context=context) as answer:
                     self.pushed.append(answer.status)
             except OSError as error:
                 self.pushed.append(getattr(error, "code", 0))

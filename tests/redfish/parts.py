@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from cryptography.x509.oid import NameOID
 
 from clptools.common.http_client import fingerprint
 from clptools.core.model.settings import Bmc
+from tests.conftest import LIMIT_S
 
 PASSWORD = "s3cret-Pass"
 _numbers = itertools.count(1)
@@ -189,22 +190,12 @@ def redfish(folder: Path, **options: Any) -> Iterator[Redfish]:
         bmc.stop()
 
 
-def run(test: Callable[[], Coroutine[Any, Any, None]], timeout_s: float = 60.0) -> None:
-    """The coroutine, bounded."""
-
-    async def bounded() -> None:
-        async with asyncio.timeout(timeout_s):
-            await test()
-
-    asyncio.run(bounded())
-
-
 def boot_ms() -> int:
     """The agent's clock."""
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
 
 
-async def until(what: str, condition: Callable[[], object], timeout_s: float = 15.0) -> None:
+async def until(what: str, condition: Callable[[], object], timeout_s: float = LIMIT_S) -> None:
     """Polls; fails with `what`."""
     deadline = time.monotonic() + timeout_s
     while not condition():

@@ -7,6 +7,7 @@ import contextlib
 import os
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +17,7 @@ from clptools.resources import operations, registry
 from clptools.resources.operations import ResourceContext, ResourceOutcome
 from clptools.resources.registry import perform
 from clptools.resources.script import ScriptRunner
+from tests.conftest import LIMIT_S, until
 from tests.resources.conftest import MakeScript
 
 
@@ -90,48 +92,47 @@ def test_failure_time_out_and_a_missing_script_become_outcomes(make_script: Make
     assert not missing.ok and "other.sh" in missing.text and "failover1/exec1" in missing.text
 
 
-def test_a_forced_stop_does_not_wait_for_a_hung_start(make_script: MakeScript) -> None:
-    make_script("failover1/exec1/start.sh", "trap '' TERM; while :; do sleep 0.05; done\n")
+async def test_a_forced_stop_does_not_wait_for_a_hung_start(
+    make_script: MakeScript, tmp_path: Path
+) -> None:
+    deaf = tmp_path / "deaf"
+    make_script(
+        "failover1/exec1/start.sh", f"trap '' TERM; touch {deaf}; while :; do sleep 0.05; done\n"
+    )
     make_script("failover1/exec1/stop.sh", "exit 0\n")
 
-    async def main() -> float:
-        runner = ScriptRunner(grace_ms=60_000)
-        context = ResourceContext(
-            server="server1", group="failover1", event="START", run=runner.run, forced=True
-        )
-        hung = asyncio.create_task(perform(resource(), "start", context))
-        async with asyncio.timeout(20):
-            while not runner.running:
-                await asyncio.sleep(0.01)
-        await asyncio.sleep(0.1)
-        began = asyncio.get_running_loop().time()
-        assert (await perform(resource(), "stop", context)).ok
-        assert not (await hung).ok
-        return asyncio.get_running_loop().time() - began
-
-    assert asyncio.run(main()) < 10
+    runner = ScriptRunner(grace_ms=60_000)
+    context = ResourceContext(
+        server="server1", group="failover1", event="START", run=runner.run, forced=True
+    )
+    hung = asyncio.create_task(perform(resource(), "start", context))
+    await until(deaf.exists)
+    began = asyncio.get_running_loop().time()
+    assert (await perform(resource(), "stop", context)).ok
+    assert not (await hung).ok
+    # The grace of a stop that is not forced is a minute.
+    assert asyncio.get_running_loop().time() - began < 30
 
 
-def test_a_stop_without_a_script_ends_a_start_that_still_runs(make_script: MakeScript) -> None:
+async def test_a_stop_without_a_script_ends_a_start_that_still_runs(
+    make_script: MakeScript,
+) -> None:
     make_script("failover1/exec1/start.sh", "sleep 1000\n")
 
-    async def main() -> None:
-        runner = ScriptRunner()
-        context = ResourceContext(
-            server="server1", group="failover1", event="START", run=runner.run, end=runner.end
-        )
-        hung = asyncio.create_task(perform(resource(stop=""), "start", context))
-        async with asyncio.timeout(20):
-            while not runner.running:
-                await asyncio.sleep(0.01)
-        assert (await perform(resource(stop=""), "stop", context)).ok
-        assert not runner.running and not runner.leftovers()
-        assert not (await hung).ok
-
-    asyncio.run(main())
+    runner = ScriptRunner()
+    context = ResourceContext(
+        server="server1", group="failover1", event="START", run=runner.run, end=runner.end
+    )
+    hung = asyncio.create_task(perform(resource(stop=""), "start", context))
+    async with asyncio.timeout(LIMIT_S):
+        while not runner.running:
+            await asyncio.sleep(0.01)
+    assert (await perform(resource(stop=""), "stop", context)).ok
+    assert not runner.running and not runner.leftovers()
+    assert not (await hung).ok
 
 
-def test_what_cannot_be_ended_makes_the_stop_fail(
+async def test_what_cannot_be_ended_makes_the_stop_fail(
     make_script: MakeScript, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody can tell what it still does: it counts as active."""
@@ -144,23 +145,20 @@ def test_what_cannot_be_ended_makes_the_stop_fail(
                 await over.wait()
         return ResourceOutcome(ok=True)
 
-    async def main() -> None:
-        context = ResourceContext(
-            server="server1", group="failover1", event="START", run=ScriptRunner().run
-        )
-        start = asyncio.create_task(perform(resource(stop=""), "start", context))
-        await began.wait()
-        for _ in range(2):  # whoever comes later must know of it as well
-            stop = await perform(resource(stop=""), "stop", context)
-            assert not stop.ok and "failover1/exec1" in stop.text and "start" in stop.text
-        over.set()
-        await start
-        assert (await perform(resource(stop=""), "stop", context)).ok
-
     began, over = asyncio.Event(), asyncio.Event()
     monkeypatch.setattr(exec_, "start", stuck)
     registry._warm_up("exec")
-    asyncio.run(main())
+    context = ResourceContext(
+        server="server1", group="failover1", event="START", run=ScriptRunner().run
+    )
+    start = asyncio.create_task(perform(resource(stop=""), "start", context))
+    await began.wait()
+    for _ in range(2):  # whoever comes later must know of it as well
+        stop = await perform(resource(stop=""), "stop", context)
+        assert not stop.ok and "failover1/exec1" in stop.text and "start" in stop.text
+    over.set()
+    await start
+    assert (await perform(resource(stop=""), "stop", context)).ok
 
 
 def test_a_migrate_script_is_run_like_the_others(make_script: MakeScript) -> None:
@@ -183,7 +181,7 @@ def test_no_stop_script_is_a_stop() -> None:
     assert carry_out("stop", stop="").ok
 
 
-def test_what_a_start_needs_is_loaded_while_the_agent_goes_on(
+async def test_what_a_start_needs_is_loaded_while_the_agent_goes_on(
     make_script: MakeScript, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_script("failover1/exec1/start.sh", "exit 0\n")
@@ -192,13 +190,8 @@ def test_what_a_start_needs_is_loaded_while_the_agent_goes_on(
     seen: list[bool] = []
     monkeypatch.setattr(exec_, "warm_up", lambda: seen.append(agent_goes_on.wait(10)))
 
-    async def main() -> None:
-        asyncio.get_running_loop().call_later(0.01, agent_goes_on.set)
-        runner = ScriptRunner(log=lambda name, line: None, grace_ms=200)
-        context = ResourceContext(
-            server="server1", group="failover1", event="START", run=runner.run
-        )
-        assert (await perform(resource(), "start", context)).ok
-
-    asyncio.run(main())
+    asyncio.get_running_loop().call_later(0.01, agent_goes_on.set)
+    runner = ScriptRunner(log=lambda name, line: None, grace_ms=200)
+    context = ResourceContext(server="server1", group="failover1", event="START", run=runner.run)
+    assert (await perform(resource(), "start", context)).ok
     assert seen == [True]

@@ -18,6 +18,7 @@ from clptools.resources.neighbours import Port, own_macs
 from clptools.resources.operations import ResourceContext, ResourceOutcome
 from clptools.resources.registry import perform
 from clptools.resources.script import ScriptRunner
+from tests.conftest import LIMIT_S
 from tests.resources.netns import inside, ip, wire
 
 pytestmark = [
@@ -103,7 +104,7 @@ async def listen(host_mac: bytes, wanted: str, until_started: asyncio.Future[Non
     sock.bind(("eth0", kind))
     sock.settimeout(0.05)
     count = 0
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + LIMIT_S
     with sock:
         while time.monotonic() < deadline and count < (2 if address.version == 4 else 1):
             await asyncio.sleep(0)
@@ -233,7 +234,10 @@ def test_without_the_check_the_kernel_still_finds_an_ipv6_duplicate(
     hosts: tuple[str, str],
 ) -> None:
     ip("address", "add", ADDRESS6, "dev", "eth0", "nodad", netns=hosts[1])
-    outcome = inside(hosts[0], carry_out("start", address=ADDRESS6, duplicate_check=False))
+    outcome = inside(
+        hosts[0],
+        carry_out("start", address=ADDRESS6, duplicate_check=False, start_timeout_ms=5_000),
+    )
     assert not outcome.ok and neighbours.mac_text(mac(hosts[1])) in outcome.text
     assert ADDRESS6 not in addresses(hosts[0])
 

@@ -13,6 +13,7 @@ from clptools.resources import exec as exec_type
 from clptools.resources import registry
 from clptools.resources.exec import Scopes, unit_name
 from clptools.resources.script import Script, ScriptRunner
+from tests.conftest import LIMIT_S
 from tests.resources.conftest import MakeScript
 from tests.resources.test_service import Manager, bus, pytestmark
 
@@ -53,7 +54,7 @@ def run(path: str, manager: ScopeManager, lines: list[str]) -> None:
         runner = ScriptRunner(place=scopes.place)
         script = Script(name="failover1/exec1", path=path, timeout_ms=20_000)
         running = asyncio.create_task(runner.run(script))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(LIMIT_S):
             while not (manager.units or lines):
                 await asyncio.sleep(0.01)
         Path(path).with_name("go").touch()
@@ -87,19 +88,16 @@ def test_a_refusal_is_a_line_and_no_more(make_script: MakeScript, booted: None) 
     assert "no more units" in lines[0]
 
 
-def test_without_systemd_nothing_is_asked(
+async def test_without_systemd_nothing_is_asked(
     make_script: MakeScript, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(exec_type, "BOOTED", str(tmp_path / "none"))
 
-    async def main() -> None:
-        scopes = Scopes(lambda line: pytest.fail(line))
-        runner = ScriptRunner(place=scopes.place)
-        path = make_script("g/start.sh", "exit 0\n")
-        assert (await runner.run(Script(name="g/r", path=path, timeout_ms=20_000))).ok
-        scopes.close()
-
-    asyncio.run(main())
+    scopes = Scopes(lambda line: pytest.fail(line))
+    runner = ScriptRunner(place=scopes.place)
+    path = make_script("g/start.sh", "exit 0\n")
+    assert (await runner.run(Script(name="g/r", path=path, timeout_ms=20_000))).ok
+    scopes.close()
 
 
 def test_names_are_what_systemd_allows() -> None:

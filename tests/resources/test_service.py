@@ -19,6 +19,7 @@ from clptools.resources import service
 from clptools.resources.operations import ResourceContext, ResourceOutcome
 from clptools.resources.registry import perform
 from clptools.resources.script import ScriptRunner
+from tests.conftest import LIMIT_S
 
 pytestmark = pytest.mark.skipif(
     shutil.which("dbus-daemon") is None, reason="there is no dbus-daemon on this machine"
@@ -200,26 +201,23 @@ def test_a_job_without_end_is_a_time_out() -> None:
     assert manager.calls[-1] == "CancelJob 1", "nobody waits for it any more"
 
 
-def test_a_stop_cancels_the_job_of_a_start_before_it_begins() -> None:
+async def test_a_stop_cancels_the_job_of_a_start_before_it_begins() -> None:
     manager = Manager()
     manager.silent = True
 
-    async def main() -> tuple[ResourceOutcome, ResourceOutcome]:
-        context = ResourceContext(
-            server="server1", group="failover1", event="START", run=ScriptRunner().run
-        )
-        resource = Resource(name="db", type="service", options={"unit": "db"})
-        await manager.connect()
-        start = asyncio.create_task(perform(resource, "start", context))
-        async with asyncio.timeout(20):
-            while not manager.jobs:
-                await asyncio.sleep(0.01)
-            manager.silent = False
-            stopped = await perform(resource, "stop", context)
-        manager.bus.disconnect()
-        return await start, stopped
-
-    start, stopped = asyncio.run(main())
+    context = ResourceContext(
+        server="server1", group="failover1", event="START", run=ScriptRunner().run
+    )
+    resource = Resource(name="db", type="service", options={"unit": "db"})
+    await manager.connect()
+    start = asyncio.create_task(perform(resource, "start", context))
+    async with asyncio.timeout(LIMIT_S):
+        while not manager.jobs:
+            await asyncio.sleep(0.01)
+        manager.silent = False
+        stopped = await perform(resource, "stop", context)
+    manager.bus.disconnect()
+    start, stopped = await start, stopped
     assert stopped.ok and not start.ok and "gave way to a stop" in start.text
     jobs = [call for call in manager.calls if "Job" in call or "Unit " in call]
     assert [call for call in jobs if not call.startswith("Load")] == [
@@ -229,33 +227,28 @@ def test_a_stop_cancels_the_job_of_a_start_before_it_begins() -> None:
     ]
 
 
-def test_an_end_of_a_job_that_any_local_user_tells_counts_for_nothing() -> None:
+async def test_an_end_of_a_job_that_any_local_user_tells_counts_for_nothing() -> None:
     manager = Manager()
     manager.silent = True
 
-    async def main() -> ResourceOutcome:
-        manager.user = await MessageBus(bus_type=BusType.SYSTEM).connect()
-        return await begin("start", manager)
-
-    outcome = asyncio.run(main())
+    manager.user = await MessageBus(bus_type=BusType.SYSTEM).connect()
+    outcome = await begin("start", manager)
     assert not outcome.ok and outcome.timed_out
 
 
-def test_a_job_during_which_systemd_is_executed_anew_ends_as_any_other() -> None:
+async def test_a_job_during_which_systemd_is_executed_anew_ends_as_any_other() -> None:
     manager = Manager()
     manager.silent = True
 
-    async def main() -> ResourceOutcome:
-        started = asyncio.create_task(begin("start", manager, start_timeout_ms=20_000))
-        async with asyncio.timeout(20):
-            while not manager.jobs:
-                await asyncio.sleep(0.01)
-        manager.bus.disconnect()
-        await manager.connect()
-        manager.bus.send(manager.removed(f"{system_bus.PATH}/job/1"))
-        return await started
-
-    assert asyncio.run(main()).ok
+    started = asyncio.create_task(begin("start", manager, start_timeout_ms=20_000))
+    async with asyncio.timeout(LIMIT_S):
+        while not manager.jobs:
+            await asyncio.sleep(0.01)
+    manager.bus.disconnect()
+    await manager.connect()
+    manager.bus.send(manager.removed(f"{system_bus.PATH}/job/1"))
+    outcome = await started
+    assert outcome.ok
 
 
 def test_an_enabled_unit_is_remarked() -> None:
@@ -266,17 +259,14 @@ def test_an_enabled_unit_is_remarked() -> None:
     assert "systemctl disable db.service" in remarks[0]
 
 
-def test_no_bus_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+async def test_no_bus_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", f"unix:path={tmp_path}/none")
 
-    async def main() -> ResourceOutcome:
-        resource = Resource(name="db", type="service", options={"unit": "db"})
-        context: Any = ResourceContext(
-            server="server1", group="g", event="START", run=ScriptRunner().run
-        )
-        return await perform(resource, "start", context)
-
-    outcome = asyncio.run(main())
+    resource = Resource(name="db", type="service", options={"unit": "db"})
+    context: Any = ResourceContext(
+        server="server1", group="g", event="START", run=ScriptRunner().run
+    )
+    outcome = await perform(resource, "start", context)
     assert not outcome.ok and "systemd cannot be reached" in outcome.text
 
 
