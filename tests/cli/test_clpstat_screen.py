@@ -113,7 +113,7 @@ def test_on_a_narrow_screen_nothing_is_cut_without_a_mark() -> None:
     assert screen[3].endswith("1 predictive")
     assert all(len(line) <= 60 for line in screen)
     (told,) = [line for line in screen if "Normal -> Stall" in line]
-    assert told.endswith("drive slot 3.") or told.endswith("…")
+    assert told.endswith(("drive slot 3.", "…"))
 
 
 @pytest.mark.parametrize("size", [NORMAL, Size(60, 20), Size(132, 50)])
