@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from clptools.cli.render.findings import render_text
 from clptools.core.model.requests import Outcome
 from clptools.intake.usm import read_keys
+from clptools.reports import Report
 from tests.api.fake import Agent
 from tests.cli.conftest import Clp
 
@@ -460,3 +462,20 @@ def test_collected_logs_hold_no_secret(agent: Agent, etc: Path, clp: Clp, tmp_pa
     assert b"an alert" in held
     for secret in (b"the-authkey", b"the-password", b"the-community"):
         assert secret not in held
+
+
+def test_findings_are_folded_for_a_terminal_and_whole_in_a_pipe() -> None:
+    hint = "Write " + "address " * 12
+    report = Report(
+        severity="error",
+        file="/etc/clptools/clp.toml",
+        line=41,
+        key="",
+        message="m " * 60,
+        hint=hint,
+    )
+    narrow = render_text((report,), None, 60).splitlines()
+    assert max(map(len, narrow)) <= 60
+    assert narrow[0].startswith("clp.toml:41: m m")
+    assert narrow[1].startswith(" " * len("clp.toml:41: ") + "m")
+    assert len(render_text((report,), None).splitlines()) == 3
